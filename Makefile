@@ -1,0 +1,79 @@
+# Every target installs what it needs and says so. `make build` leaves .venv/bin/{pilot,pilotd,sprite}.
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+PYTHON ?= /usr/bin/python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := .stamps
+APT_BUILD := gcc libc6-dev musl-tools python3-venv python3-dev
+APT_RUN := mmdebstrap erofs-utils e2fsprogs libseccomp2 iproute2 kmod nftables zstd lz4 cpio qemu-system-x86
+APT_TEST := busybox-static runc attr uidmap
+CFLAGS_INIT := -Os -static -Wall -Wextra -Werror -fno-strict-aliasing -D_GNU_SOURCE
+INIT := src/pilot/kernel/bin/pilot-init
+LAUNCH_SRC := $(wildcard native/launch/*.c native/launch/*.h)
+INIT_SRC := $(wildcard native/init/*.c)
+INIT_HDR := $(wildcard native/init/*.h)
+export DEBIAN_FRONTEND := noninteractive
+
+.PHONY: build native check test demo bench clean lock
+
+build: $(STAMPS)/package $(INIT)
+
+native: $(STAMPS)/package $(INIT)
+
+# $(call apt,packages): installs those that are missing, after saying which.
+define apt
+	@missing=$$(for p in $(1); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
+	if [ -n "$$missing" ]; then echo "installing Debian packages:" $$missing; \
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
+endef
+
+$(STAMPS)/apt-build:
+	$(call apt,$(APT_BUILD))
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/apt-run: $(STAMPS)/apt-build
+	$(call apt,$(APT_RUN))
+	@touch $@
+
+$(STAMPS)/apt-test: $(STAMPS)/apt-run
+	$(call apt,$(APT_TEST))
+	@touch $@
+
+$(STAMPS)/venv: requirements.lock | $(STAMPS)/apt-build
+	@echo "installing Python packages into $(VENV) (requirements.lock)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install -q --require-hashes -r requirements.lock
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/package: $(STAMPS)/venv pyproject.toml setup.py $(LAUNCH_SRC)
+	@$(BIN)/pip install -q --no-deps --no-build-isolation -e .
+	@mkdir -p $(STAMPS) && touch $@
+
+$(INIT): $(INIT_SRC) $(INIT_HDR) | $(STAMPS)/apt-build
+	@mkdir -p $(@D)
+	musl-gcc $(CFLAGS_INIT) -o $@ $(INIT_SRC)
+
+check: build
+	$(BIN)/ruff check src tests benchmarks setup.py
+	$(BIN)/ruff format --check src tests benchmarks setup.py
+	$(BIN)/mypy
+	$(BIN)/pytest -q tests/checks
+
+test: build $(STAMPS)/apt-test check
+	$(BIN)/pytest tests
+
+demo: build $(STAMPS)/apt-run
+	$(BIN)/python -m tests.support.demo
+
+bench: build $(STAMPS)/apt-test
+	$(BIN)/python -m benchmarks
+
+# Pins with hashes, without addresses.
+lock:
+	$(BIN)/pip-compile -q --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links \
+	  --no-header --all-extras -o requirements.lock pyproject.toml
+
+clean:
+	rm -rf $(VENV) $(STAMPS) build dist src/*.egg-info $(INIT)
+	find src tests benchmarks -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""The pilot API inside the machine."""

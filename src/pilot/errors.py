@@ -1,0 +1,55 @@
+"""What can go wrong, sorted by who can fix it.
+
+Every error that reaches a person or a client is a `PilotError`. Its text reads *what we did: to what: why*, in lower
+case and without a full stop; `hint` says what the reader can do about it, where that is known. Kernel errors stay
+`OSError` underneath (`__cause__`) with errno and path. An error is reported once, at the edge.
+"""
+
+from __future__ import annotations
+
+
+class PilotError(Exception):
+    """Root of all errors that pilot raises on purpose."""
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class SpecError(PilotError):
+    """The document is wrong: `path` names the place, as in `$.linux.namespaces[2].type`."""
+
+    def __init__(self, path: str, problem: str, *, hint: str | None = None) -> None:
+        super().__init__(f"{path}: {problem}", hint=hint)
+        self.path = path
+        self.problem = problem
+
+
+class StateError(PilotError):
+    """The operation does not fit the present status of the thing."""
+
+
+class HostError(PilotError):
+    """This machine lacks something that was asked for."""
+
+
+class StepError(PilotError):
+    """The kernel refused step `index` (of `total`) of a Program, with `errno`."""
+
+    def __init__(self, index: int, total: int, description: str, errno: int, reason: str) -> None:
+        super().__init__(f"{description}: {reason} (step {index + 1} of {total})")
+        self.index = index
+        self.total = total
+        self.errno = errno
+
+
+class PeerError(PilotError):
+    """The other side broke the protocol, or went away in the middle of it."""
+
+
+class Conflict(PilotError):
+    """Something of that name, or an operation on it, exists already."""
+
+
+class NotFound(PilotError):
+    """There is nothing of that name."""

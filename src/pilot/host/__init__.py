@@ -1,0 +1,1 @@
+"""pilotd, the orchestrator of one host."""

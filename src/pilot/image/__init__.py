@@ -1,0 +1,1 @@
+"""Builds the standard image, the guest root, the guest kernel and its initramfs."""

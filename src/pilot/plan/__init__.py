@@ -1,0 +1,1 @@
+"""Spec + HostFacts -> Program: pure values, printable before anything happens."""

@@ -1,0 +1,1 @@
+"""The OCI lifecycle as a library."""

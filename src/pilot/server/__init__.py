@@ -1,0 +1,1 @@
+"""asyncio around wire: listeners, routing, deadlines, back-pressure, client."""

@@ -1,0 +1,1 @@
+"""Disks: map, slab, segments, FUSE server, attach; the daemon volumed."""

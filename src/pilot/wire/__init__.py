@@ -1,0 +1,1 @@
+"""Protocols as bytes <-> events and message schemas; no sockets, no clock."""

@@ -1,0 +1,108 @@
+"""What this machine can do, found out by trying it. Each probe returns None when it can, else the reason why not.
+
+Tests declare `@pytest.mark.requires("root", "fuse", ...)`; conftest skips those whose probe fails and, when
+PILOT_EXPECTED_SKIPS lists needs, fails the run on a need that is missing and not in the list.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _probe_root() -> str | None:
+    return None if os.geteuid() == 0 else "not root"
+
+
+def _probe_private() -> str | None:
+    return None if os.path.exists("/proc/1/cmdline") and _pid_one_is_ours() else "not under tests.support.private"
+
+
+def _pid_one_is_ours() -> bool:
+    with open("/proc/1/cmdline", "rb") as cmdline:
+        return b"tests.support.private" in cmdline.read()
+
+
+def _probe_fuse() -> str | None:
+    try:
+        os.close(os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC))
+    except OSError as error:
+        return f"open /dev/fuse: {error.strerror}"
+    return None
+
+
+def _probe_loop() -> str | None:
+    try:
+        os.close(os.open("/dev/loop-control", os.O_RDWR | os.O_CLOEXEC))
+    except OSError as error:
+        return f"open /dev/loop-control: {error.strerror}"
+    return None
+
+
+def _probe_userns() -> str | None:
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if _libc.unshare(0x10000000) == 0 else 1)
+    _, status = os.waitpid(child, 0)
+    return None if status == 0 else "unshare(CLONE_NEWUSER) is refused"
+
+
+def _probe_cgroup1() -> str | None:
+    with open("/proc/self/mounts") as mounts:
+        found = any(line.split()[2] == "cgroup" for line in mounts)
+    return None if found else "no cgroup v1 controller is mounted"
+
+
+def _probe_cgroup2_controllers() -> str | None:
+    with open("/proc/self/mounts") as mounts:
+        roots = [line.split()[1] for line in mounts if line.split()[2] == "cgroup2"]
+    for root in roots:
+        with open(os.path.join(root, "cgroup.controllers")) as controllers:
+            if "memory" in controllers.read().split():
+                return None
+    return "no cgroup v2 hierarchy with controllers"
+
+
+def _probe_sys_resource() -> str | None:
+    with open("/proc/self/status") as status:
+        effective = next(int(line.split()[1], 16) for line in status if line.startswith("CapEff"))
+    return None if effective >> 24 & 1 else "no CAP_SYS_RESOURCE"
+
+
+def _command(name: str) -> Callable[[], str | None]:
+    return lambda: None if shutil.which(name) else f"no {name} on this machine"
+
+
+def _probe_tmp_space() -> str | None:
+    free = shutil.disk_usage(tempfile.gettempdir()).free
+    return None if free > 4 << 30 else "less than 4 GiB free for temporary files"
+
+
+PROBES: dict[str, Callable[[], str | None]] = {
+    "root": _probe_root,
+    "private": _probe_private,
+    "fuse": _probe_fuse,
+    "loop": _probe_loop,
+    "userns": _probe_userns,
+    "cgroup1": _probe_cgroup1,
+    "cgroup2": _probe_cgroup2_controllers,
+    "cap_sys_resource": _probe_sys_resource,
+    "space": _probe_tmp_space,
+    "busybox": _command("busybox"),
+    "runc": _command("runc"),
+    "mmdebstrap": _command("mmdebstrap"),
+    "qemu": _command("qemu-system-x86_64"),
+    "node": _command("node"),
+}
+
+
+@functools.cache
+def missing(need: str) -> str | None:
+    """Why this machine lacks `need`, or None when it has it. KeyError for a need that has no probe."""
+    return PROBES[need]()
