@@ -19,7 +19,14 @@ import time
 from collections.abc import Iterator, Sequence
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_NEW = {"cgroup": 0x02000000, "uts": 0x04000000, "ipc": 0x08000000, "pid": 0x20000000, "net": 0x40000000, "mnt": 0x00020000}
+_NEW = {
+    "cgroup": 0x02000000,
+    "uts": 0x04000000,
+    "ipc": 0x08000000,
+    "pid": 0x20000000,
+    "net": 0x40000000,
+    "mnt": 0x00020000,
+}
 _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_BIND, _MS_REC, _MS_PRIVATE = 2, 4, 8, 0x1000, 0x4000, 1 << 18
 _DEVICES = {
     "null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "kmsg": (1, 11), "tty": (5, 0),
@@ -71,7 +78,10 @@ def _enter_cgroups(name: str) -> list[tuple[str, str, str, str]]:
         os.mkdir(group)
         if "cpuset" in options.split(","):
             for item in ("cpuset.cpus", "cpuset.mems"):
-                with open(os.path.join(os.path.dirname(group), item)) as parent, open(os.path.join(group, item), "w") as own:
+                with (
+                    open(os.path.join(os.path.dirname(group), item)) as parent,
+                    open(os.path.join(group, item), "w") as own,
+                ):
                     own.write(parent.read())
         made.append((group, mount_point, kind, options))
     return made
@@ -108,12 +118,19 @@ def _private_dev() -> None:
     for name, (major, minor) in _DEVICES.items():
         path = os.path.join(staging, name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        os.mknod(path, stat.S_IFCHR | 0o666 if not name.startswith("loop") or name == "loop-control" else stat.S_IFBLK | 0o660,
-                 os.makedev(major, minor))  # fmt: skip
+        block = name.startswith("loop") and name != "loop-control"
+        mode = stat.S_IFBLK | 0o660 if block else stat.S_IFCHR | 0o666
+        os.mknod(path, mode, os.makedev(major, minor))
     os.umask(0o022)
     for name in ("pts", "shm", "mqueue"):
         os.mkdir(os.path.join(staging, name))
-    for name, target in {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2", "ptmx": "pts/ptmx"}.items():
+    for name, target in {
+        "fd": "/proc/self/fd",
+        "stdin": "fd/0",
+        "stdout": "fd/1",
+        "stderr": "fd/2",
+        "ptmx": "pts/ptmx",
+    }.items():
         os.symlink(target, os.path.join(staging, name))
     _mount("devpts", staging + "/pts", "devpts", _MS_NOSUID | _MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620,gid=5")
     _mount("tmpfs", staging + "/shm", "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=1777")

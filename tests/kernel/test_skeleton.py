@@ -1,0 +1,164 @@
+"""The way, walked once: pilotd → machine → disk → world → official client → checkpoint, damage, restore, fork → destroy.
+
+Everything is real: Debian on a FUSE-backed ext4, a user-namespaced machine, sprites-py unmodified.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from sprites import ExitError
+from sprites.exceptions import NotFoundError
+from tests.support import leftovers
+from tests.support.pilotd import Pilotd
+
+pytestmark = pytest.mark.requires("root", "private", "fuse", "loop", "userns", "space")
+
+
+@pytest.fixture(scope="module")
+def pilotd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilotd]:
+    daemon = Pilotd(tmp_path_factory.mktemp("skeleton") / "state")
+    daemon.start()
+    yield daemon
+    daemon.stop()
+
+
+@pytest.fixture(scope="module")
+def client(pilotd: Pilotd) -> Iterator[Any]:
+    with pilotd.client() as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def sprite(client: Any) -> Iterator[Any]:
+    made = client.create_sprite("walker")
+    yield made
+    made.destroy()
+
+
+def test_a_command_runs_on_a_real_debian(sprite: Any) -> None:
+    done = sprite.run(
+        "sh", "-c", ". /etc/os-release; echo $ID; pwd; id -un; hostname; cat /proc/1/comm", capture_output=True
+    )
+    words = done.stdout.decode().split()
+    assert words[:4] == ["debian", "/home/sprite", "sprite", "walker"]
+
+
+@pytest.mark.parametrize("code", [0, 1, 42, 255])
+def test_exit_codes(sprite: Any, code: int) -> None:
+    assert sprite.run("sh", "-c", f"exit {code}").returncode == code
+
+
+def test_a_command_that_is_not_there(sprite: Any) -> None:
+    with pytest.raises(Exception, match=r"(?i)not found|no such file|127"):
+        sprite.run("/no/such/command", check=True)
+
+
+def test_stdout_and_stderr_are_apart(sprite: Any) -> None:
+    done = sprite.run("sh", "-c", "echo out; echo err >&2", capture_output=True)
+    assert (done.stdout, done.stderr) == (b"out\n", b"err\n")
+
+
+def test_stdin_to_its_end(sprite: Any) -> None:
+    payload = bytes(range(256)) * 4096
+    command = sprite.command("sha256sum", stdin=io.BytesIO(payload))
+    import hashlib
+
+    assert command.output().split()[0].decode() == hashlib.sha256(payload).hexdigest()
+
+
+def test_much_output_is_not_cut(sprite: Any) -> None:
+    done = sprite.run("sh", "-c", "head -c 20000000 /dev/zero | tr '\\0' x", capture_output=True)
+    assert len(done.stdout) == 20_000_000
+    assert done.stdout.strip(b"x") == b""
+
+
+def test_a_terminal(sprite: Any) -> None:
+    done = sprite.run("sh", "-c", "tty; stty size", capture_output=True, tty=True, tty_rows=31, tty_cols=97)
+    lines = done.stdout.decode().split("\r\n")
+    assert lines[0].startswith("/dev/pts/") or lines[0] == "/dev/console"
+    assert lines[1] == "31 97"
+    assert sprite.run("sh", "-c", "exit 7", tty=True).returncode == 7
+
+
+def test_files(sprite: Any) -> None:
+    root = sprite.filesystem("/")
+    blob = bytes(range(256)) * 8192
+    path = root / "home/sprite/dir with spaces/blöb.bin"
+    path.write_bytes(blob)
+    assert path.read_bytes() == blob
+    done = sprite.run("sh", "-c", "stat -c '%U %s' '/home/sprite/dir with spaces/blöb.bin'", capture_output=True)
+    assert done.stdout.split() == [b"sprite", str(len(blob)).encode()]
+    with pytest.raises(FileNotFoundError):
+        (root / "no/such/file").read_bytes()
+
+
+def test_the_world_is_root_only_inside(sprite: Any) -> None:
+    """The user's root is nobody on the host: the outer map starts above 100000, and the machine's files are out of sight."""
+    done = sprite.run(
+        "sh", "-c", "cat /proc/self/uid_map; ls /; ls /run/disk /usr/lib/pilot 2>&1; true", capture_output=True
+    )
+    text = done.stdout.decode()
+    assert text.split()[:3] == ["0", "0", "65536"]
+    assert "No such file" in text
+
+
+def test_checkpoint_damage_restore_fork(client: Any, sprite: Any, pilotd: Pilotd) -> None:
+    sprite.run("sh", "-c", "echo precious > ~/keep; sync", check=True)
+    kinds = [message.type for message in sprite.create_checkpoint("before the damage")]
+    assert kinds[-1] == "complete"
+    points = {point.id: point for point in sprite.list_checkpoints()}
+    assert "v1" in points
+    assert points["v1"].comment == "before the damage"
+
+    sprite.run(
+        "sh", "-c", "rm -r ~/keep /home/sprite/.bashrc; sudo rm -rf /usr/share || true; echo wrong > ~/new", check=True
+    )
+    assert [message.type for message in sprite.restore_checkpoint("v1")][-1] == "complete"
+    assert sprite.run("cat", "/home/sprite/keep", capture_output=True).stdout == b"precious\n"
+    assert sprite.run("test", "-e", "/home/sprite/new").returncode == 1
+    assert sprite.run("test", "-d", "/usr/share").returncode == 0
+
+    answer = httpx.post(
+        f"{pilotd.url}/v1/sprites",
+        headers={"Authorization": f"Bearer {pilotd.token()}"},
+        json={"name": "child", "from": {"sprite": "walker"}},
+        timeout=60,
+    )
+    assert answer.status_code == 201, answer.text
+    child = client.sprite("child")
+    assert child.run("cat", "/home/sprite/keep", capture_output=True).stdout == b"precious\n"
+    child.run("sh", "-c", "echo child > ~/keep", check=True)
+    sprite.run("sh", "-c", "echo parent > ~/keep", check=True)
+    assert child.run("cat", "/home/sprite/keep", capture_output=True).stdout == b"child\n"
+    assert sprite.run("cat", "/home/sprite/keep", capture_output=True).stdout == b"parent\n"
+    child.destroy()
+    with pytest.raises(NotFoundError):
+        client.get_sprite("child")
+
+
+def test_a_failing_command_raises_for_check(sprite: Any) -> None:
+    with pytest.raises(ExitError):
+        sprite.run("false", check=True)
+
+
+def test_destroy_leaves_nothing(client: Any, pilotd: Pilotd) -> None:
+    """Destroying one sprite gives back all that making it took."""
+    client.create_sprite("warmup").destroy()
+    before = leftovers.observe()
+    files = _files(pilotd.state)
+    passing = client.create_sprite("passing")
+    passing.run("sh", "-c", "sleep 1000 & echo > ~/x", check=True)
+    list(passing.create_checkpoint("x"))
+    passing.destroy()
+    assert leftovers.observe().new_since(before) == {}
+    assert _files(pilotd.state) - files == set()
+
+
+def _files(state: Path) -> set[str]:
+    return {str(path.relative_to(state)) for path in state.rglob("*")}

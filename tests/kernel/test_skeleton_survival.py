@@ -1,0 +1,121 @@
+"""kill -9 of any one of our processes loses nothing: the agent during output, pilotd, the volume worker."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from tests.support.pilotd import Pilotd
+
+pytestmark = pytest.mark.requires("root", "private", "fuse", "loop", "userns", "space")
+
+
+@pytest.fixture(scope="module")
+def pilotd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilotd]:
+    daemon = Pilotd(tmp_path_factory.mktemp("survival") / "state")
+    daemon.start()
+    yield daemon
+    daemon.stop()
+
+
+@pytest.fixture(scope="module")
+def sprite(pilotd: Pilotd) -> Iterator[Any]:
+    with pilotd.client() as client:
+        made = client.create_sprite("survivor")
+        yield made
+        client.destroy_sprite("survivor")
+
+
+def _pids(wanted: Callable[[list[str]], bool]) -> set[int]:
+    found = set()
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as cmdline:
+                words = cmdline.read().decode(errors="replace").split("\0")
+        except OSError:  # gone between the listing and the reading
+            continue
+        if wanted(words):
+            found.add(int(pid))
+    return found
+
+
+def _agents() -> set[int]:
+    return _pids(lambda words: "/usr/lib/pilot" in words and "-ISE" in words and not words[0].endswith("pilot-init"))
+
+
+def _until(condition: Callable[[], bool], what: str, deadline_s: float = 60) -> None:
+    end = time.monotonic() + deadline_s
+    while not condition():
+        assert time.monotonic() < end, f"still not so after {deadline_s} s: {what}"
+        time.sleep(0.05)
+
+
+def _attach(sprite: Any, session: str) -> bytes:
+    return bytes(sprite.attach_session(session, timeout=120).output())
+
+
+def test_the_agent_killed_during_output_loses_no_byte(sprite: Any) -> None:
+    count = 400_000
+    started = threading.Event()
+    script = f"for i in 1 2 3 4; do seq {count}; sleep 0.5; done"
+
+    def first_connection() -> None:
+        started.set()
+        # The connection dies with the agent; the session must not.
+        with pytest.raises(Exception):  # noqa: B017, PT011 - which error sprites-py raises here is its own business
+            sprite.run("sh", "-c", script, capture_output=True, timeout=120)
+
+    client = threading.Thread(target=first_connection, name="first-connection")
+    client.start()
+    started.wait()
+    _until(lambda: bool(sprite.list_sessions()), "the session is listed")
+    session = sprite.list_sessions()[0].id
+    before = _agents()
+    assert len(before) == 1
+    os.kill(before.pop(), signal.SIGKILL)
+    client.join(timeout=120)
+    assert not client.is_alive()
+    output = _attach(sprite, session)
+    assert output == b"".join(b"%d\n" % n for n in range(1, count + 1)) * 4
+
+
+def test_pilotd_killed_adopts_the_running_machine(pilotd: Pilotd, sprite: Any) -> None:
+    boot = sprite.run("cat", "/proc/sys/kernel/random/boot_id", capture_output=True).stdout
+    sprite.run("sh", "-c", "nohup sleep 100000 >/dev/null 2>&1 & echo $! > ~/pid", check=True)
+    agents = _agents()
+    pilotd.kill()
+    pilotd.start()
+    assert _agents() == agents, "the machine was started again instead of adopted"
+    assert sprite.run("sh", "-c", "kill -0 $(cat ~/pid)").returncode == 0
+    assert sprite.run("cat", "/proc/sys/kernel/random/boot_id", capture_output=True).stdout == boot
+
+
+def test_the_volume_worker_killed_under_writes(sprite: Any) -> None:
+    script = "i=0; while [ $i -lt 150 ]; do echo $i > ~/f$i && sync ~/f$i && echo ok $i || exit 9; i=$((i+1)); done"
+    result: list[Any] = []
+    writer = threading.Thread(
+        target=lambda: result.append(sprite.run("sh", "-c", script, capture_output=True, timeout=240)), name="writer"
+    )
+    writer.start()
+    for _ in range(3):
+        workers = _pids(lambda words: any(word.startswith("pilot-volume-worker") for word in words))
+        assert workers, "no volume worker is running"
+        os.kill(min(workers), signal.SIGKILL)
+        _until(lambda old=workers: bool(_workers() - old), "a new worker has taken over")  # type: ignore[misc]
+    writer.join(timeout=240)
+    assert not writer.is_alive()
+    assert result[0].returncode == 0, result[0].stderr
+    assert result[0].stdout.count(b"ok") == 150
+    check = sprite.run(
+        "sh", "-c", "sudo touch /still-writable && cat ~/f149 && dmesg 2>/dev/null | tail -1; true", capture_output=True
+    )
+    assert check.stdout.startswith(b"149\n")
+
+
+def _workers() -> set[int]:
+    return _pids(lambda words: any(word.startswith("pilot-volume-worker") for word in words))

@@ -1,0 +1,87 @@
+"""A real pilotd on a state directory of the test's own, and the official client aimed at it."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from sprites import SpritesClient
+
+CACHE = Path(os.environ.get("PILOT_CACHE_DIR", "/var/cache/pilot"))
+READY_TIMEOUT_S = 600
+
+
+def free_port() -> int:
+    """A TCP port of loopback that nobody listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Pilotd:
+    """`pilotd serve` as a child process. `kill()` is SIGKILL; `start()` again finds the same state."""
+
+    def __init__(self, state: Path, *, isolation: str = "container", image: str = "minimal") -> None:
+        self.state = state
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = state.parent / f"{state.name}.log"
+        self._options = ["--isolation", isolation, "--image", image, "--cache-dir", str(CACHE)]
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> float:
+        """Start and wait for the ready line; seconds that took."""
+        began = time.monotonic()
+        command = [
+            str(Path(sys.executable).with_name("pilotd")),
+            "serve",
+            "--state-dir",
+            str(self.state),
+            "--listen",
+            f"127.0.0.1:{self.port}",
+            *self._options,
+        ]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
+        assert self.process.stdout is not None
+        readable, _, _ = select.select([self.process.stdout], [], [], READY_TIMEOUT_S)
+        line = self.process.stdout.readline().decode() if readable else ""
+        if "ready" not in line:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"pilotd did not become ready: {line!r}\n{self.tail()}")
+        return time.monotonic() - began
+
+    def tail(self, size: int = 6000) -> str:
+        """The end of pilotd's log, for a failure's report."""
+        return self.log.read_bytes()[-size:].decode(errors="replace") if self.log.exists() else "(no log)"
+
+    def kill(self) -> None:
+        """kill -9: nothing is tidied up."""
+        self._signal(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """SIGTERM, and wait until it has gone."""
+        self._signal(signal.SIGTERM)
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+        self.process.wait(timeout=60)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+        self.process = None
+
+    def token(self) -> str:
+        return (self.state / "token").read_text().strip()
+
+    def client(self) -> Any:
+        """sprites-py, unmodified. Close it."""
+        return SpritesClient(self.token(), base_url=self.url, timeout=60.0)
