@@ -34,6 +34,7 @@ class Pilotd:
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = state.parent / f"{state.name}.log"
         self._options = ["--isolation", isolation, "--image", image, "--cache-dir", str(CACHE)]
+        self.stop_machines_on_exit = False
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> float:
@@ -47,6 +48,7 @@ class Pilotd:
             "--listen",
             f"127.0.0.1:{self.port}",
             *self._options,
+            *(["--stop-machines-on-exit"] if self.stop_machines_on_exit else []),
         ]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
