@@ -1,0 +1,37 @@
+"""`linux.seccomp` of config.json: which system calls may be made, and what happens on the others."""
+
+from __future__ import annotations
+
+import msgspec
+
+from .document import Document
+
+
+class SyscallArgument(Document, frozen=True):
+    """Compare argument `index` with `value` by `op`; for SCMP_CMP_MASKED_EQ `value` is the mask, `value_two` the datum."""
+
+    index: int
+    value: int
+    op: str
+    value_two: int = 0
+
+
+class SyscallRule(Document, frozen=True):
+    """The same action for all of `names` when all of `args` match."""
+
+    names: tuple[str, ...]
+    action: str
+    errno_ret: int | None = None
+    args: tuple[SyscallArgument, ...] = ()
+
+
+class Seccomp(Document, frozen=True):
+    """A profile. Actions are SCMP_ACT_…, architectures SCMP_ARCH_…, flags SECCOMP_FILTER_FLAG_…."""
+
+    default_action: str
+    default_errno_ret: int | None = None
+    architectures: tuple[str, ...] = ()
+    flags: tuple[str, ...] | None = None
+    listener_path: str = ""
+    listener_metadata: str = ""
+    syscalls: tuple[SyscallRule, ...] = msgspec.field(default=())
