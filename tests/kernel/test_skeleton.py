@@ -1,10 +1,11 @@
-"""The way, walked once: pilotd → machine → disk → world → official client → checkpoint, damage, restore, fork → destroy.
+"""The way, walked once: pilotd, machine, disk, world, official client; checkpoint, damage, restore, fork, destroy.
 
 Everything is real: Debian on a FUSE-backed ext4, a user-namespaced machine, sprites-py unmodified.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,8 +68,6 @@ def test_stdout_and_stderr_are_apart(sprite: Any) -> None:
 def test_stdin_to_its_end(sprite: Any) -> None:
     payload = bytes(range(256)) * 4096
     command = sprite.command("sha256sum", stdin=io.BytesIO(payload))
-    import hashlib
-
     assert command.output().split()[0].decode() == hashlib.sha256(payload).hexdigest()
 
 
