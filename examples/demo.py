@@ -1,4 +1,4 @@
-"""`make demo`: start pilotd on a throwaway state directory, walk the way (walk.py), stop, and show that nothing is left."""
+"""`make demo`: pilotd on a throwaway state directory, the way walked (walk.py), stop; shows that nothing is left."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
     make demo            (or: pilotd serve ... in one terminal, then python examples/walk.py URL TOKEN)
 
-Speaks to pilotd by the official client (sprites-py, unmodified) and, for the fork, which upstream does not have, by plain HTTP.
+Speaks to pilotd by the official client (sprites-py, unmodified); the fork, which upstream does not have, is plain HTTP.
 """
 
 from __future__ import annotations
