@@ -7,9 +7,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from examples import walk
 from tests.support import leftovers
 from tests.support.pilotd import Pilotd
+
+from examples import walk
 
 
 def main() -> int:
