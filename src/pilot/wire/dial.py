@@ -1,0 +1,51 @@
+"""The first lines of a dialled connection: which port of the machine is wanted, and whether it was reached.
+
+    client                          machine
+      CONNECT <port>\\n      ────►
+                             ◄────  OK <port>\\n          then bytes, both ways
+                             ◄────  ERR <text>\\n         or a plain close: refused
+
+This is Firecracker's vsock contract, so that one client speaks to every kind of machine.
+"""
+
+from __future__ import annotations
+
+from .. import errors
+
+PORT_API = 10000
+PORT_DESCRIPTORS = 10001
+MAX_LINE_BYTES = 1024
+
+
+def connect_line(port: int) -> bytes:
+    """What the client sends."""
+    return b"CONNECT %d\n" % port
+
+
+def ok_line(port: int) -> bytes:
+    """What the machine answers when the port is open."""
+    return b"OK %d\n" % port
+
+
+def error_line(reason: str) -> bytes:
+    """What the machine answers when it refuses; one line whatever `reason` holds."""
+    text = " ".join(reason.split())
+    return b"ERR " + text.encode()[: MAX_LINE_BYTES - 8] + b"\n"
+
+
+def parse_connect(line: bytes) -> int:
+    """The port that a client asks for; `PeerError` when the line is anything else."""
+    word, _, number = line.removesuffix(b"\n").partition(b" ")
+    if word != b"CONNECT" or not number.isdigit() or len(number) > 10 or int(number) >= 1 << 32:
+        raise errors.PeerError(f"dial: not a CONNECT line: {line[:80]!r}")
+    return int(number)
+
+
+def parse_answer(line: bytes) -> None:
+    """Returns when the machine said OK; `PeerError` with its reason when it refused."""
+    if not line:
+        raise errors.PeerError("dial: the machine closed the connection", hint="is the agent running?")
+    if line.startswith(b"ERR "):
+        raise errors.PeerError(f"dial: refused: {line[4:].decode(errors='replace').strip()}")
+    if not line.startswith(b"OK ") or not line.endswith(b"\n"):
+        raise errors.PeerError(f"dial: unexpected answer {line[:80]!r}")
