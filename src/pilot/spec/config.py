@@ -17,7 +17,7 @@ class Root(Document, frozen=True):
 
 
 class Mount(Document, frozen=True):
-    """One mount; `destination` is a path in the container, `source` of the runtime namespace or the filesystem's own."""
+    """One mount; `destination` is in the container, `source` of the runtime namespace or the filesystem's own."""
 
     destination: str
     type: str = ""

@@ -1,4 +1,4 @@
-"""JSON text → values of this package. The only place that sees untyped data; every error is a SpecError with a JSON path."""
+"""JSON text → values of this package. The only place that sees untyped data; errors name the JSON path."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from .document import Document
 
 
 class SyscallArgument(Document, frozen=True):
-    """Compare argument `index` with `value` by `op`; for SCMP_CMP_MASKED_EQ `value` is the mask, `value_two` the datum."""
+    """Compare argument `index` with `value` by `op`. Under SCMP_CMP_MASKED_EQ `value` masks and `value_two` is compared."""
 
     index: int
     value: int

@@ -1,0 +1,51 @@
+"""The state document: what `state` prints and what hooks get on stdin."""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+from . import version
+from .document import Document
+
+
+class Status(enum.Enum):
+    """The specification's, and runc's `paused`."""
+
+    CREATING = "creating"
+    CREATED = "created"
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+
+
+class State(Document, frozen=True, omit_defaults=False):
+    """`pid` is 0 when there is no process; the members below `bundle` are runc's and are absent in what hooks get."""
+
+    id: str
+    status: Status
+    pid: int
+    bundle: str
+    oci_version: str = version.OCI_VERSION
+    rootfs: str | msgspec.UnsetType = msgspec.UNSET
+    created: str | msgspec.UnsetType = msgspec.UNSET
+    owner: str | msgspec.UnsetType = msgspec.UNSET
+    annotations: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
+
+
+class ContainerProcessState(Document, frozen=True, omit_defaults=False):
+    """What the seccomp agent at `listenerPath` gets together with the descriptors that `fds` names, in their order."""
+
+    pid: int
+    metadata: str
+    state: State
+    fds: tuple[str, ...] = ("seccompFd",)
+    oci_version: str = version.OCI_VERSION
+
+
+def format_hook_state(id: str, status: Status, pid: int, bundle: str, annotations: dict[str, str]) -> bytes:
+    """The JSON a hook reads from its stdin."""
+    return msgspec.json.encode(
+        State(id=id, status=status, pid=pid, bundle=bundle, annotations=annotations or msgspec.UNSET)
+    )
