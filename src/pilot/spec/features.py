@@ -1,4 +1,4 @@
-"""The features document (runtime-spec features.md): what this runtime understands, whether or not this host can do it."""
+"""The features document (features.md): what this runtime understands, whether or not this host can do it."""
 
 from __future__ import annotations
 
