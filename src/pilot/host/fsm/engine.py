@@ -1,0 +1,200 @@
+"""Threads, queues and waiting around `driver.drive`.
+
+Each (kind, resource) with work has one thread, which takes its runs one after another and ends with the last of them.
+"""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from ... import errors
+from ...ids import RunId
+from . import driver
+from .journal import Journal, Record
+from .operation import Operation, Run
+from .outcome import AlreadyActive, Cancelled, Ending, Outcome, Stopped
+
+log = logging.getLogger(__name__)
+
+Lane = tuple[str, str]
+Ended = concurrent.futures.Future[Outcome]
+
+
+class _Ticket:
+    """An active run in this process: its record, who waits for it, and how it is interrupted."""
+
+    def __init__(self, record: Record, stopping: threading.Event) -> None:
+        self.record = record
+        self.ended: Ended = concurrent.futures.Future()
+        self._wake = threading.Event()
+        self._cancelled = False
+        self._stopping = stopping
+
+    def interrupt(self, *, cancel: bool) -> None:
+        self._cancelled |= cancel
+        self._wake.set()
+
+    def pause(self, seconds: float) -> None:
+        self._wake.wait(seconds)
+        if self._stopping.is_set():
+            raise Stopped
+        if self._cancelled:
+            # Raised once: what follows the decision is not to be hurried.
+            self._cancelled = False
+            self._wake.clear()
+            raise Cancelled
+
+
+class Engine:
+    """Starts, resumes, cancels and waits for runs. `close()` leaves what is unfinished to the next process."""
+
+    def __init__(self, journal: Journal, operations: Iterable[Operation]) -> None:
+        self._journal = journal
+        self._operations = {(operation.kind, operation.action): operation for operation in operations}
+        self._lock = threading.Lock()
+        self._lanes: dict[Lane, collections.deque[_Ticket]] = {}
+        self._threads: set[threading.Thread] = set()
+        self._tickets: dict[RunId, _Ticket] = {}
+        self._stopping = threading.Event()
+
+    def resume(self) -> int:
+        """Take up every run that an earlier process left active; how many. Call once, before `start`."""
+        records = self._journal.active()
+        for record in records:
+            self._enqueue(record)
+        return len(records)
+
+    def start(self, kind: str, action: str, resource: str, request: Mapping[str, Any]) -> Ended:
+        """Begin a run; journalled when this returns. `AlreadyActive` when the same one is active."""
+        operation = self._operations[kind, action]
+        run = Run(new_run_id(), kind, action, resource, request)
+        self._journal.begin(run, operation.names())
+        return self._enqueue(Record(run, operation.names()))
+
+    def join(self, kind: str, action: str, resource: str, request: Mapping[str, Any]) -> Ended:
+        """Like `start`, but waits for the active run of that kind, resource and action where there is one."""
+        while True:
+            try:
+                return self.start(kind, action, resource, request)
+            except AlreadyActive as active:
+                ended = self.waiting_for(active.run)
+                if ended is not None:
+                    return ended
+                # Finished (or not yet enqueued) between the two calls: look again.
+                time.sleep(0.001)
+
+    def waiting_for(self, run: RunId) -> Ended | None:
+        """The future of an active run."""
+        with self._lock:
+            ticket = self._tickets.get(run)
+        return ticket.ended if ticket else None
+
+    def cancel(self, kind: str, resource: str) -> None:
+        """End the active runs of this resource at their next pause; what they began is for their `settle`."""
+        with self._lock:
+            tickets = [
+                t for t in self._tickets.values() if (t.record.run.kind, t.record.run.resource) == (kind, resource)
+            ]
+        for ticket in tickets:
+            ticket.interrupt(cancel=True)
+
+    def active(self) -> list[Run]:
+        with self._lock:
+            return [ticket.record.run for ticket in self._tickets.values()]
+
+    def close(self, timeout_s: float) -> bool:
+        """Stop at the next pause of each run; whether all did so in time."""
+        self._stopping.set()
+        with self._lock:
+            tickets, threads = list(self._tickets.values()), list(self._threads)
+        for ticket in tickets:
+            ticket.interrupt(cancel=False)
+        deadline = time.monotonic() + timeout_s
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in threads)
+
+    def _enqueue(self, record: Record) -> Ended:
+        ticket = _Ticket(record, self._stopping)
+        lane = (record.run.kind, record.run.resource)
+        with self._lock:
+            self._tickets[record.run.id] = ticket
+            if lane in self._lanes:
+                self._lanes[lane].append(ticket)
+            else:
+                self._lanes[lane] = collections.deque([ticket])
+                self._spawn(lane)
+        return ticket.ended
+
+    def _spawn(self, lane: Lane) -> None:
+        thread = threading.Thread(target=self._drain, args=(lane,), name=f"run-{lane[0]}-{lane[1]}"[:60], daemon=True)
+        self._threads.add(thread)
+        thread.start()
+
+    def _drain(self, lane: Lane) -> None:
+        while (ticket := self._next(lane)) is not None:
+            self._drive(ticket)
+        with self._lock:
+            self._threads.discard(threading.current_thread())
+
+    def _next(self, lane: Lane) -> _Ticket | None:
+        with self._lock:
+            queue = self._lanes[lane]
+            if queue:
+                return queue.popleft()
+            # In the same breath as the look into the queue, so that no run is left without a thread.
+            del self._lanes[lane]
+            return None
+
+    def _drive(self, ticket: _Ticket) -> None:
+        run = ticket.record.run
+        try:
+            outcome = driver.drive(ticket.record, self._operation(run), self._journal, ticket.pause)
+        except Stopped:
+            self._forget(
+                run, lambda: ticket.ended.set_exception(errors.StateError(f"{run.action}: pilotd is stopping"))
+            )
+        except Exception as error:
+            # A defect of the driver itself. The run stays active in the journal; the lane goes on with the next one.
+            log.exception("run left unfinished", extra={"run": run.id})
+            reason = error
+            self._forget(run, lambda: ticket.ended.set_exception(reason))
+        else:
+            self._end(ticket, outcome)
+
+    def _operation(self, run: Run) -> Operation:
+        # An action that this program no longer knows: nothing of it is left to do, so it ends as done.
+        return self._operations.get((run.kind, run.action)) or Operation(run.kind, run.action, ())
+
+    def _end(self, ticket: _Ticket, outcome: Outcome) -> None:
+        run = ticket.record.run
+        follow = self.waiting_for(outcome.successor) if outcome.successor else None
+        if outcome.ending is Ending.HANDED_OFF and follow is not None:
+            self._forget(run, lambda: follow.add_done_callback(lambda ended: _copy(ended, ticket.ended)))
+        else:
+            self._forget(run, lambda: ticket.ended.set_result(outcome))
+
+    def _forget(self, run: Run, then: Callable[[], object]) -> None:
+        with self._lock:
+            self._tickets.pop(run.id, None)
+        then()
+
+
+def _copy(source: Ended, target: Ended) -> None:
+    error = source.exception()
+    if error is not None:
+        target.set_exception(error)
+    else:
+        target.set_result(source.result())
+
+
+def new_run_id() -> RunId:
+    """Sorts by the time of its making: milliseconds, then randomness."""
+    return RunId(f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(8)}")

@@ -1,0 +1,5 @@
+"""What pilotd knows, in one SQLite database: `<state-dir>/state.db`.
+
+The truth about what *exists* on this host; what *runs* is asked of the kernel. A row and the event that tells of it are
+written in one transaction. The SQL keeps to what PostgreSQL has too.
+"""

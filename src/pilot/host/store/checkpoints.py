@@ -1,0 +1,68 @@
+"""Checkpoints as rows: `v1`, `v2`, … per sprite; a number is never used twice."""
+
+from __future__ import annotations
+
+import dataclasses
+import sqlite3
+
+from ... import errors
+from ...ids import CheckpointId
+from . import events
+from .database import Database, Row
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """`source`: the checkpoint that the disk had come from when this one was made."""
+
+    sprite: str
+    id: CheckpointId
+    number: int
+    source: str | None
+    comment: str
+    is_auto: bool
+    clean: bool
+    frozen_ms: float
+    created_us: int
+
+
+def reserve(tx: sqlite3.Connection, sprite: str) -> int:
+    """The next number of this sprite; it is used up even when no checkpoint comes of it."""
+    row = tx.execute("SELECT next_checkpoint FROM sprites WHERE id = ?", (sprite,)).fetchone()
+    if row is None:
+        raise errors.NotFound("sprite not found")
+    tx.execute("UPDATE sprites SET next_checkpoint = next_checkpoint + 1 WHERE id = ?", (sprite,))
+    return int(row["next_checkpoint"])
+
+
+def publish(tx: sqlite3.Connection, checkpoint: Checkpoint) -> None:
+    """Idempotent by (sprite, id)."""
+    row = dataclasses.asdict(checkpoint)
+    tx.execute(
+        f"INSERT INTO checkpoints ({', '.join(row)}) VALUES ({', '.join('?' * len(row))}) ON CONFLICT DO NOTHING",
+        tuple(row.values()),
+    )
+    events.add(tx, "checkpoint.published", f"sprite/{checkpoint.sprite}", {"checkpoint": checkpoint.id})
+
+
+def delete(tx: sqlite3.Connection, sprite: str, checkpoint: str) -> None:
+    tx.execute("DELETE FROM checkpoints WHERE sprite = ? AND id = ?", (sprite, checkpoint))
+    events.add(tx, "checkpoint.deleted", f"sprite/{sprite}", {"checkpoint": checkpoint})
+
+
+def every(database: Database, sprite: str) -> list[Checkpoint]:
+    """Newest first."""
+    rows = database.query("SELECT * FROM checkpoints WHERE sprite = ? ORDER BY number DESC", (sprite,))
+    return [_checkpoint(row) for row in rows]
+
+
+def find(database: Database, sprite: str, checkpoint: str) -> Checkpoint:
+    rows = database.query("SELECT * FROM checkpoints WHERE sprite = ? AND id = ?", (sprite, checkpoint))
+    if not rows:
+        raise errors.NotFound("checkpoint not found")
+    return _checkpoint(rows[0])
+
+
+def _checkpoint(row: Row) -> Checkpoint:
+    values = {field.name: row[field.name] for field in dataclasses.fields(Checkpoint)}
+    return Checkpoint(**values | {"is_auto": bool(values["is_auto"]), "clean": bool(values["clean"])})

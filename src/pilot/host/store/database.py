@@ -1,0 +1,78 @@
+"""One writer connection behind a lock, one reader connection that writers never block (WAL).
+
+    state.db, state.db-wal, state.db-shm      made with mode 0600; schema by `migrations`, in order, each in a transaction
+
+`transaction(durable=False)` may lose its commit when the *host* loses power (never when a process dies), in order: a later
+durable commit makes all earlier ones stable. Journal entries of single transitions use it, for repeating one is harmless.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ... import errors
+from . import migrations
+
+Row = sqlite3.Row
+BUSY_TIMEOUT_S = 10.0
+
+
+class Database:
+    """Owns both connections; `close()` it. Safe to use from any thread."""
+
+    def __init__(self, path: str) -> None:
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        self._writer, self._writing = _connect(path), threading.RLock()
+        self._writer.execute("PRAGMA journal_mode=WAL")
+        self._migrate(path)
+        self._reader, self._reading = _connect(path), threading.Lock()
+
+    @contextlib.contextmanager
+    def transaction(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
+        """Commit when the block ends, roll back when it raises. Not to be nested."""
+        with self._writing:
+            self._writer.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._writer
+            except BaseException:
+                self._writer.execute("ROLLBACK")
+                raise
+            self._writer.execute("COMMIT")
+
+    def query(self, sql: str, arguments: Sequence[Any] = ()) -> list[Row]:
+        """Rows as last committed."""
+        with self._reading:
+            return self._reader.execute(sql, arguments).fetchall()
+
+    def close(self) -> None:
+        with self._writing, self._reading:
+            self._reader.close()
+            self._writer.close()
+
+    def _migrate(self, path: str) -> None:
+        with self.transaction() as tx:
+            tx.execute("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL)")
+            row = tx.execute("SELECT max(version) AS version FROM schema_version").fetchone()
+            version = row["version"] or 0
+            if version > len(migrations.MIGRATIONS):
+                raise errors.HostError(
+                    f"open {path}: schema version {version} is newer than this program's {len(migrations.MIGRATIONS)}",
+                    hint="run the pilotd that wrote it, or a newer one",
+                )
+            for number, statements in enumerate(migrations.MIGRATIONS[version:], start=version + 1):
+                for statement in statements:
+                    tx.execute(statement)
+                tx.execute("INSERT INTO schema_version (version) VALUES (?)", (number,))
+
+
+def _connect(path: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    connection.row_factory = sqlite3.Row
+    connection.execute("PRAGMA foreign_keys=ON")
+    return connection

@@ -1,0 +1,17 @@
+"""What happened, in order: one row per event, written in the transaction of the change that it tells of."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Mapping
+from typing import Any
+
+
+def add(tx: sqlite3.Connection, kind: str, subject: str, detail: Mapping[str, Any]) -> None:
+    """`subject` reads as kind/id, as in `sprite/3f…`."""
+    tx.execute(
+        "INSERT INTO events (at_us, kind, subject, detail) VALUES (?, ?, ?, ?)",
+        (time.time_ns() // 1000, kind, subject, json.dumps(detail)),
+    )

@@ -1,0 +1,118 @@
+"""`fsm.journal.Journal` on the store's database."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sqlite3
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from ... import errors
+from ...ids import RunId
+from ..fsm.journal import Record
+from ..fsm.operation import Run
+from ..fsm.outcome import AlreadyActive, Ending, Outcome
+from . import events
+from .database import Database, Row
+
+_COMPLETED = """INSERT INTO transitions (run, name, completed, attempts, result, at_us) VALUES (?, ?, 1, 1, ?, ?)
+    ON CONFLICT (run, name) DO UPDATE SET completed = 1, attempts = transitions.attempts + 1, error = NULL,
+        result = excluded.result, at_us = excluded.at_us"""
+_FAILED = """INSERT INTO transitions (run, name, completed, attempts, error, at_us) VALUES (?, ?, 0, ?, ?, ?)
+    ON CONFLICT (run, name) DO UPDATE SET attempts = excluded.attempts, error = excluded.error, at_us = excluded.at_us"""
+
+
+class SqlJournal:
+    """Runs and their transitions as rows; begin and end also as events."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def begin(self, run: Run, names: Sequence[str]) -> None:
+        with self._database.transaction() as tx:
+            active = tx.execute(
+                "SELECT id FROM runs WHERE kind = ? AND action = ? AND resource = ? AND finished_us IS NULL",
+                (run.kind, run.action, run.resource),
+            ).fetchone()
+            if active:
+                raise AlreadyActive(f"{run.action} {run.kind} {run.resource}: is under way", RunId(active["id"]))
+            tx.execute(
+                "INSERT INTO runs (id, kind, action, resource, request, names, started_us) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    run.id,
+                    run.kind,
+                    run.action,
+                    run.resource,
+                    json.dumps(run.request),
+                    json.dumps(list(names)),
+                    now_us(),
+                ),
+            )
+            events.add(tx, f"{run.action}.begun", f"{run.kind}/{run.resource}", {"run": run.id})
+
+    def active(self) -> list[Record]:
+        rows = self._database.query("SELECT * FROM runs WHERE finished_us IS NULL ORDER BY id")
+        return [self._record(row) for row in rows]
+
+    def find(self, run: RunId) -> Record:
+        rows = self._database.query("SELECT * FROM runs WHERE id = ?", (run,))
+        if not rows:
+            raise errors.NotFound(f"find run {run}: there is none")
+        return self._record(rows[0])
+
+    def completed(self, run: Run, name: str, result: Any) -> None:
+        with self._database.transaction(durable=False) as tx:
+            tx.execute(_COMPLETED, (run.id, name, json.dumps(result), now_us()))
+
+    def failed(self, run: Run, name: str, attempt: int, error: str) -> None:
+        with self._database.transaction(durable=False) as tx:
+            tx.execute(_FAILED, (run.id, name, attempt, error, now_us()))
+
+    def decided(self, run: Run, outcome: Outcome) -> None:
+        with self._database.transaction() as tx:
+            tx.execute("UPDATE runs SET outcome = ? WHERE id = ?", (_outcome_text(outcome), run.id))
+            detail = {"run": run.id, "ending": outcome.ending.value, "error": outcome.error}
+            events.add(tx, f"{run.action}.decided", f"{run.kind}/{run.resource}", detail)
+
+    def finished(self, run: Run) -> None:
+        with self._database.transaction(durable=False) as tx:
+            tx.execute("UPDATE runs SET finished_us = ? WHERE id = ?", (now_us(), run.id))
+
+    def _record(self, row: Row) -> Record:
+        steps = self._database.query("SELECT * FROM transitions WHERE run = ?", (row["id"],))
+        done = {step["name"]: json.loads(step["result"]) for step in steps if step["completed"]}
+        run = Run(RunId(row["id"]), row["kind"], row["action"], row["resource"], json.loads(row["request"]), done)
+        return Record(
+            run=run,
+            names=tuple(json.loads(row["names"])),
+            completed=frozenset(done),
+            attempts={step["name"]: step["attempts"] for step in steps},
+            outcome=_parse_outcome(row["outcome"]),
+            finished=row["finished_us"] is not None,
+        )
+
+
+def _outcome_text(outcome: Outcome) -> str:
+    fields = dataclasses.asdict(outcome) | {"ending": outcome.ending.value}
+    del fields["results"]  # they are the transitions' rows
+    return json.dumps(fields)
+
+
+def _parse_outcome(text: str | None) -> Outcome | None:
+    if text is None:
+        return None
+    fields = json.loads(text)
+    return Outcome(**fields | {"ending": Ending(fields["ending"])})
+
+
+def now_us() -> int:
+    return time.time_ns() // 1000
+
+
+def forget_finished(tx: sqlite3.Connection, before_us: int) -> None:
+    """Drop the runs that ended before `before_us`; their events stay."""
+    ended = "SELECT id FROM runs WHERE finished_us < ?"
+    tx.execute(f"DELETE FROM transitions WHERE run IN ({ended})", (before_us,))
+    tx.execute("DELETE FROM runs WHERE finished_us < ?", (before_us,))

@@ -1,0 +1,38 @@
+"""The schema as the list of changes that made it. Never edit one that was released: add the next.
+
+Times are microseconds since the epoch (`*_us`), documents are JSON text.
+"""
+
+from __future__ import annotations
+
+_FIRST = (
+    "CREATE TABLE organisations (id TEXT PRIMARY KEY, slug TEXT NOT NULL UNIQUE, created_us BIGINT NOT NULL)",
+    """CREATE TABLE tokens (
+        id TEXT PRIMARY KEY, organisation TEXT NOT NULL REFERENCES organisations (id),
+        digest TEXT NOT NULL, description TEXT NOT NULL, created_us BIGINT NOT NULL, revoked_us BIGINT)""",
+    """CREATE TABLE machines (
+        id TEXT PRIMARY KEY, isolation TEXT NOT NULL, uid_base BIGINT NOT NULL UNIQUE, created_us BIGINT NOT NULL)""",
+    """CREATE TABLE sprites (
+        id TEXT PRIMARY KEY, organisation TEXT NOT NULL REFERENCES organisations (id), name TEXT NOT NULL,
+        suffix TEXT NOT NULL, machine TEXT REFERENCES machines (id), volume TEXT NOT NULL, phase TEXT NOT NULL,
+        labels TEXT NOT NULL, url_settings TEXT NOT NULL, environment TEXT NOT NULL, config TEXT NOT NULL,
+        next_checkpoint BIGINT NOT NULL, current_source TEXT,
+        created_us BIGINT NOT NULL, updated_us BIGINT NOT NULL, last_running_us BIGINT, last_warming_us BIGINT,
+        UNIQUE (organisation, name))""",
+    """CREATE TABLE checkpoints (
+        sprite TEXT NOT NULL REFERENCES sprites (id), id TEXT NOT NULL, number BIGINT NOT NULL, source TEXT,
+        comment TEXT NOT NULL, is_auto INTEGER NOT NULL, clean INTEGER NOT NULL, frozen_ms DOUBLE PRECISION NOT NULL,
+        created_us BIGINT NOT NULL, PRIMARY KEY (sprite, id))""",
+    """CREATE TABLE runs (
+        id TEXT PRIMARY KEY, kind TEXT NOT NULL, action TEXT NOT NULL, resource TEXT NOT NULL, request TEXT NOT NULL,
+        names TEXT NOT NULL, outcome TEXT, started_us BIGINT NOT NULL, finished_us BIGINT)""",
+    "CREATE UNIQUE INDEX one_active_run ON runs (kind, action, resource) WHERE finished_us IS NULL",
+    """CREATE TABLE transitions (
+        run TEXT NOT NULL REFERENCES runs (id), name TEXT NOT NULL, completed INTEGER NOT NULL, attempts BIGINT NOT NULL,
+        error TEXT, result TEXT, at_us BIGINT NOT NULL, PRIMARY KEY (run, name))""",
+    """CREATE TABLE events (
+        seq INTEGER PRIMARY KEY, at_us BIGINT NOT NULL, kind TEXT NOT NULL, subject TEXT NOT NULL, detail TEXT NOT NULL)""",
+    "CREATE TABLE bases (variant TEXT PRIMARY KEY, volume TEXT NOT NULL, created_us BIGINT NOT NULL)",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)

@@ -1,0 +1,143 @@
+"""Sprites and their machines, as rows."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sqlite3
+from collections.abc import Mapping
+from typing import Any
+
+from ... import errors
+from ...ids import MachineId, SpriteName, VolumeId
+from . import events
+from .database import Database, Row
+from .journal import now_us
+
+UID_COUNT = 65536
+FIRST_UID_BASE = 2 * UID_COUNT  # the first multiple of 65536 above 100000, where distributions begin
+
+
+@dataclasses.dataclass(frozen=True)
+class Sprite:
+    """`phase`: creating, live or destroying. `current_source`: the checkpoint that the live disk goes back to."""
+
+    id: str
+    organisation: str
+    name: SpriteName
+    suffix: str
+    machine: MachineId | None
+    volume: VolumeId
+    phase: str
+    labels: tuple[str, ...]
+    url_settings: Mapping[str, Any]
+    environment: Mapping[str, str]
+    config: Mapping[str, Any]
+    current_source: str | None
+    created_us: int
+    updated_us: int
+    last_running_us: int | None
+    last_warming_us: int | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    id: MachineId
+    isolation: str
+    uid_base: int
+
+
+def insert(tx: sqlite3.Connection, sprite: Sprite) -> None:
+    """Idempotent by id. `Conflict` when another sprite has the name."""
+    holder = tx.execute(
+        "SELECT id FROM sprites WHERE organisation = ? AND name = ?", (sprite.organisation, sprite.name)
+    ).fetchone()
+    if holder and holder["id"] != sprite.id:
+        raise errors.Conflict("sprite already exists")
+    if holder:
+        return
+    row = _columns(sprite) | {"next_checkpoint": 1}
+    names = ", ".join(row)
+    tx.execute(f"INSERT INTO sprites ({names}) VALUES ({', '.join('?' * len(row))})", tuple(row.values()))
+    events.add(tx, "sprite.recorded", f"sprite/{sprite.id}", {"name": sprite.name})
+
+
+def update(tx: sqlite3.Connection, sprite: str, **changes: Any) -> None:
+    """Set columns; documents are given as values. `updated_us` follows."""
+    changes = {key: json.dumps(value) if key in _DOCUMENTS else value for key, value in changes.items()}
+    changes.setdefault("updated_us", now_us())
+    settings = ", ".join(f"{column} = ?" for column in changes)
+    tx.execute(f"UPDATE sprites SET {settings} WHERE id = ?", (*changes.values(), sprite))
+
+
+def delete(tx: sqlite3.Connection, sprite: str) -> None:
+    """The row, its checkpoints' rows and its machine's. Idempotent."""
+    row = tx.execute("SELECT name, machine FROM sprites WHERE id = ?", (sprite,)).fetchone()
+    if row is None:
+        return
+    tx.execute("DELETE FROM checkpoints WHERE sprite = ?", (sprite,))
+    tx.execute("DELETE FROM sprites WHERE id = ?", (sprite,))
+    tx.execute("DELETE FROM machines WHERE id = ?", (row["machine"],))
+    events.add(tx, "sprite.destroyed", f"sprite/{sprite}", {"name": row["name"]})
+
+
+def by_name(database: Database, organisation: str, name: str) -> Sprite:
+    rows = database.query("SELECT * FROM sprites WHERE organisation = ? AND name = ?", (organisation, name))
+    if not rows:
+        raise errors.NotFound("sprite not found")
+    return _sprite(rows[0])
+
+
+def by_id(database: Database, sprite: str) -> Sprite:
+    rows = database.query("SELECT * FROM sprites WHERE id = ?", (sprite,))
+    if not rows:
+        raise errors.NotFound("sprite not found")
+    return _sprite(rows[0])
+
+
+def every(database: Database, organisation: str | None = None) -> list[Sprite]:
+    """All sprites (of one organisation), by name."""
+    if organisation is None:
+        rows = database.query("SELECT * FROM sprites ORDER BY name, id")
+    else:
+        rows = database.query("SELECT * FROM sprites WHERE organisation = ? ORDER BY name", (organisation,))
+    return [_sprite(row) for row in rows]
+
+
+def assign_machine(tx: sqlite3.Connection, machine: MachineId, isolation: str) -> Machine:
+    """The machine's row, with the lowest range of uids that is free. Idempotent."""
+    row = tx.execute("SELECT * FROM machines WHERE id = ?", (machine,)).fetchone()
+    if row is None:
+        taken = {r["uid_base"] for r in tx.execute("SELECT uid_base FROM machines")}
+        base = next(b for b in range(FIRST_UID_BASE, 1 << 31, UID_COUNT) if b not in taken)
+        tx.execute(
+            "INSERT INTO machines (id, isolation, uid_base, created_us) VALUES (?, ?, ?, ?)",
+            (machine, isolation, base, now_us()),
+        )
+        return Machine(machine, isolation, base)
+    return _machine(row)
+
+
+def machine(database: Database, machine: MachineId) -> Machine:
+    rows = database.query("SELECT * FROM machines WHERE id = ?", (machine,))
+    if not rows:
+        raise errors.NotFound(f"find machine {machine}: there is none")
+    return _machine(rows[0])
+
+
+_DOCUMENTS = frozenset({"labels", "url_settings", "environment", "config"})
+
+
+def _columns(sprite: Sprite) -> dict[str, Any]:
+    columns = {field.name: getattr(sprite, field.name) for field in dataclasses.fields(sprite)}
+    return {key: json.dumps(value) if key in _DOCUMENTS else value for key, value in columns.items()}
+
+
+def _sprite(row: Row) -> Sprite:
+    names = [field.name for field in dataclasses.fields(Sprite)]
+    values = {name: json.loads(row[name]) if name in _DOCUMENTS else row[name] for name in names}
+    return Sprite(**values | {"labels": tuple(values["labels"])})
+
+
+def _machine(row: Row) -> Machine:
+    return Machine(MachineId(row["id"]), row["isolation"], row["uid_base"])
