@@ -1,0 +1,58 @@
+"""The user's Debian as a tar file: what a sprite's disk holds when it is new.
+
+`minimal` is a shell, Python and an apt that works; `standard` is a developer's machine. Both have the user `sprite`
+(1000) with sudo, the directory /.sprite for the machine's gifts, and no trace of the machine that built them.
+"""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Literal, get_args
+
+from . import cache as artefacts
+from . import data, debian, digest, sources
+
+Variant = Literal["minimal", "standard"]
+VARIANTS: tuple[Variant, ...] = get_args(Variant)
+
+_SPRITE_UID = 1000
+_OVERLAY = ("world", "overlay")
+# Modes that git does not keep.
+_MODES = {"etc/sudoers.d/sprite": "0440"}
+
+
+def ensure_world_tar(cache: str = artefacts.DEFAULT, variant: Variant = "minimal") -> str:
+    """The tar file (uncompressed, numeric owners, extended attributes, no device nodes) of a variant."""
+    archive = sources.machine_sources(data.release())
+    recipe = _recipe(variant, sources.render(archive, signed=False))
+    overlay = [(name, Path(file).read_bytes()) for name, file in data.tree(data.path(*_OVERLAY))]
+    name = digest.digest([("recipe", recipe.describe()), *overlay])
+
+    def build(target: str) -> None:
+        debian.bootstrap(recipe, target, form="tar", archive=archive)
+
+    return artefacts.ensure(cache, f"world-{variant}", name, build, suffix=".tar")
+
+
+def _recipe(variant: Variant, archive: str) -> debian.Recipe:
+    """`archive` is what apt inside reads: the archive that the image came from."""
+    packages = data.words("world", "minimal.packages")
+    if variant == "standard":
+        packages += data.words("world", "standard.packages")
+    return debian.Recipe(
+        data.release(), packages, variant="minbase", manuals=variant == "standard", hooks=tuple(_hooks(archive))
+    )
+
+
+def _hooks(archive: str) -> list[str]:
+    overlay = data.path(*_OVERLAY)
+    return [
+        f'cp --recursive --no-preserve=mode,ownership {shlex.quote(overlay)}/. "$1/"',
+        *(f'chmod {mode} "$1/{path}"' for path, mode in _MODES.items()),
+        f'printf %s {shlex.quote(archive)} > "$1/etc/apt/sources.list.d/debian.sources"',
+        f'chroot "$1" useradd --create-home --uid {_SPRITE_UID} --user-group --shell /bin/bash sprite',
+        # The machine binds its own things here; it has to exist on a disk that was never mounted before.
+        'mkdir -p "$1/.sprite"',
+        'rm -rf "$1"/dev/* "$1"/var/log/apt "$1"/var/log/dpkg.log "$1"/var/log/bootstrap.log',
+    ]
