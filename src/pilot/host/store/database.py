@@ -1,9 +1,10 @@
 """One writer connection behind a lock, one reader connection that writers never block (WAL).
 
-    state.db, state.db-wal, state.db-shm      made with mode 0600; schema by `migrations`, in order, each in a transaction
+    state.db, state.db-wal, state.db-shm      made with mode 0600; schema by `migrations`, in one transaction
 
-`transaction(durable=False)` may lose its commit when the *host* loses power (never when a process dies), in order: a later
-durable commit makes all earlier ones stable. Journal entries of single transitions use it, for repeating one is harmless.
+`transaction(durable=False)` may lose its commit when the *host* loses power (never when a process dies), in order: a
+later durable commit makes all earlier ones stable. Journal entries of single transitions use it, for repeating one is
+harmless.
 """
 
 from __future__ import annotations

@@ -17,11 +17,13 @@ from ..fsm.outcome import AlreadyActive, Ending, Outcome
 from . import events
 from .database import Database, Row
 
+_BEGUN = "INSERT INTO runs (id, kind, action, resource, request, names, started_us) VALUES (?, ?, ?, ?, ?, ?, ?)"
 _COMPLETED = """INSERT INTO transitions (run, name, completed, attempts, result, at_us) VALUES (?, ?, 1, 1, ?, ?)
     ON CONFLICT (run, name) DO UPDATE SET completed = 1, attempts = transitions.attempts + 1, error = NULL,
         result = excluded.result, at_us = excluded.at_us"""
 _FAILED = """INSERT INTO transitions (run, name, completed, attempts, error, at_us) VALUES (?, ?, 0, ?, ?, ?)
-    ON CONFLICT (run, name) DO UPDATE SET attempts = excluded.attempts, error = excluded.error, at_us = excluded.at_us"""
+    ON CONFLICT (run, name) DO UPDATE SET attempts = excluded.attempts, error = excluded.error,
+        at_us = excluded.at_us"""
 
 
 class SqlJournal:
@@ -38,18 +40,8 @@ class SqlJournal:
             ).fetchone()
             if active:
                 raise AlreadyActive(f"{run.action} {run.kind} {run.resource}: is under way", RunId(active["id"]))
-            tx.execute(
-                "INSERT INTO runs (id, kind, action, resource, request, names, started_us) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (
-                    run.id,
-                    run.kind,
-                    run.action,
-                    run.resource,
-                    json.dumps(run.request),
-                    json.dumps(list(names)),
-                    now_us(),
-                ),
-            )
+            key = (run.id, run.kind, run.action, run.resource)
+            tx.execute(_BEGUN, (*key, json.dumps(run.request), json.dumps(list(names)), now_us()))
             events.add(tx, f"{run.action}.begun", f"{run.kind}/{run.resource}", {"run": run.id})
 
     def active(self) -> list[Record]:

@@ -28,10 +28,11 @@ _FIRST = (
         names TEXT NOT NULL, outcome TEXT, started_us BIGINT NOT NULL, finished_us BIGINT)""",
     "CREATE UNIQUE INDEX one_active_run ON runs (kind, action, resource) WHERE finished_us IS NULL",
     """CREATE TABLE transitions (
-        run TEXT NOT NULL REFERENCES runs (id), name TEXT NOT NULL, completed INTEGER NOT NULL, attempts BIGINT NOT NULL,
-        error TEXT, result TEXT, at_us BIGINT NOT NULL, PRIMARY KEY (run, name))""",
+        run TEXT NOT NULL REFERENCES runs (id), name TEXT NOT NULL, completed INTEGER NOT NULL,
+        attempts BIGINT NOT NULL, error TEXT, result TEXT, at_us BIGINT NOT NULL, PRIMARY KEY (run, name))""",
     """CREATE TABLE events (
-        seq INTEGER PRIMARY KEY, at_us BIGINT NOT NULL, kind TEXT NOT NULL, subject TEXT NOT NULL, detail TEXT NOT NULL)""",
+        seq INTEGER PRIMARY KEY, at_us BIGINT NOT NULL, kind TEXT NOT NULL, subject TEXT NOT NULL,
+        detail TEXT NOT NULL)""",
     "CREATE TABLE bases (variant TEXT PRIMARY KEY, volume TEXT NOT NULL, created_us BIGINT NOT NULL)",
 )
 
