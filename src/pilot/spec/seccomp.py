@@ -8,7 +8,7 @@ from .document import Document
 
 
 class SyscallArgument(Document, frozen=True):
-    """Compare argument `index` with `value` by `op`; SCMP_CMP_MASKED_EQ masks with `value`, compares with `value_two`."""
+    """Compare argument `index` with `value` by `op`; MASKED_EQ masks with `value` and compares with `value_two`."""
 
     index: int
     value: int

@@ -1,0 +1,46 @@
+"""Mount options → flags, recursive attributes, propagation and the filesystem's own data."""
+
+from __future__ import annotations
+
+import pytest
+
+from pilot.spec.mount_options import Attribute, Flag, parse_options
+
+FLAGS = [
+    (("ro", "nosuid"), Flag.RDONLY | Flag.NOSUID, Flag.NONE),
+    (("ro", "rw"), Flag.NONE, Flag.RDONLY),
+    (("rw", "ro"), Flag.RDONLY, Flag.NONE),
+    (("rbind",), Flag.BIND | Flag.REC, Flag.NONE),
+    (("defaults",), Flag.NONE, Flag.NONE),
+    (("exec", "noatime"), Flag.NOATIME, Flag.NOEXEC),
+]
+
+
+@pytest.mark.parametrize(("options", "set_flags", "clear_flags"), FLAGS)
+def test_flags(options: tuple[str, ...], set_flags: Flag, clear_flags: Flag) -> None:
+    parsed = parse_options(options)
+    assert (parsed.set_flags, parsed.clear_flags) == (set_flags, clear_flags)
+
+
+RECURSIVE = [
+    (("rro",), Attribute.RDONLY, Attribute.NONE),
+    (("rro", "rrw"), Attribute.NONE, Attribute.RDONLY),
+    (("rnoatime",), Attribute.NOATIME, Attribute.ATIME),
+    (("rnoatime", "rstrictatime"), Attribute.STRICTATIME, Attribute.ATIME),
+    (("rstrictatime", "rrelatime"), Attribute.NONE, Attribute.ATIME),
+]
+
+
+@pytest.mark.parametrize(("options", "set_", "clear"), RECURSIVE)
+def test_recursive_attributes(options: tuple[str, ...], set_: Attribute, clear: Attribute) -> None:
+    parsed = parse_options(options)
+    assert (parsed.set_recursive, parsed.clear_recursive) == (set_, clear)
+
+
+def test_the_rest() -> None:
+    parsed = parse_options(("rslave", "mode=755", "tmpcopyup", "ridmap", "size=1k", ""))
+    assert parsed.propagation == (Flag.SLAVE | Flag.REC,)
+    assert parsed.data == ("mode=755", "size=1k")
+    assert parsed.copy_up
+    assert parsed.idmap
+    assert parsed.idmap_recursive

@@ -1,0 +1,128 @@
+"""config.json → Spec: what is read, and which JSON path an error names."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from pilot import errors
+from pilot.spec import defaults, parse
+from pilot.spec.linux import NamespaceType
+
+
+def _config(**changes: object) -> dict[str, object]:
+    return {**defaults.default_config(), **changes}
+
+
+def _linux(**changes: object) -> dict[str, object]:
+    linux = defaults.default_config()["linux"]
+    assert isinstance(linux, dict)
+    return _config(linux={**linux, **changes})
+
+
+def _process(**changes: object) -> dict[str, object]:
+    process = defaults.default_config()["process"]
+    assert isinstance(process, dict)
+    return _config(process={**process, **changes})
+
+
+def test_the_default_config_is_read() -> None:
+    spec = parse.parse_spec(json.dumps(defaults.default_config()))
+    assert spec.process is not None
+    assert spec.process.args == ("sh",)
+    assert NamespaceType.PID in {namespace.type for namespace in spec.linux.namespaces}
+
+
+def test_what_is_formatted_is_read_again() -> None:
+    spec = parse.parse_spec(json.dumps(defaults.default_config(rootless=True, uid=7, gid=8)))
+    assert parse.parse_spec(parse.format_spec(spec)) == spec
+
+
+def test_unknown_members_and_nulls_are_ignored() -> None:
+    spec = parse.parse_spec(json.dumps(_config(mounts=None, windows={"layerFolders": []}, vendor=3)))
+    assert spec.mounts == ()
+
+
+def test_odd_spellings_of_the_specification() -> None:
+    text = json.dumps(
+        _process(execCPUAffinity={"initial": "0"}, ioPriority={"class": "IOPRIO_CLASS_BE", "priority": 4})
+        | {
+            "linux": _linux(
+                resources={
+                    "memory": {"disableOOMKiller": True, "kernelTCP": 5},
+                    "blockIO": {"throttleReadIOPSDevice": [{"major": 8, "minor": 0, "rate": 9}]},
+                    "network": {"classID": 1},
+                },
+                intelRdt={"closID": "c"},
+            )["linux"]
+        }
+    )
+    spec = parse.parse_spec(text)
+    assert spec.process is not None
+    assert spec.process.exec_cpu_affinity is not None
+    assert spec.process.exec_cpu_affinity.initial == "0"
+    assert spec.process.io_priority is not None
+    assert spec.process.io_priority.io_class == "IOPRIO_CLASS_BE"
+    resources = spec.linux.resources
+    assert resources is not None
+    assert resources.memory is not None
+    assert resources.memory.disable_oom_killer is True
+    assert resources.memory.kernel_tcp == 5
+    assert resources.block_io is not None
+    assert resources.block_io.throttle_read_iops_device[0].rate == 9
+    assert resources.network is not None
+    assert resources.network.class_id == 1
+    assert spec.linux.intel_rdt is not None
+    assert spec.linux.intel_rdt.clos_id == "c"
+
+
+_ID_ROW = {"containerID": 0, "hostID": 1000, "size": 1}
+
+WRONG: list[tuple[str, object, str, str]] = [
+    ("not an object", [], "$", "expected object"),
+    ("no version", {"root": {"path": "rootfs"}}, "$", "ociVersion"),
+    ("version 2", _config(ociVersion="2.0.0"), "$.ociVersion", "2.0.0"),
+    ("no root", _config(root=None), "$.root", "root must be specified"),
+    ("namespace type", _linux(namespaces=[{"type": "pid"}, {"type": "x"}]), "$.linux.namespaces[1].type", "'x'"),
+    ("namespace twice", _linux(namespaces=[{"type": "pid"}, {"type": "pid"}]), "$.linux.namespaces[1]", "duplicated"),
+    ("number for text", _process(cwd=3), "$.process.cwd", "expected str, got int"),
+    ("no args", _process(args=[]), "$.process.args", "args must not be empty"),
+    ("relative cwd", _process(cwd="tmp"), "$.process.cwd", "Cwd must be an absolute path"),
+    ("environment", _process(env=["A=1", "B"]), "$.process.env[1]", "'B'"),
+    ("rlimit twice", _process(rlimits=[{"type": "RLIMIT_CPU"}] * 2), "$.process.rlimits[1]", "twice"),
+    ("hostname without uts", _config(linux={"namespaces": [{"type": "mount"}]}), "$.hostname", "private UTS"),
+    ("mappings without user", _linux(uidMappings=[_ID_ROW]), "$.linux.uidMappings", "isn't enabled"),
+    ("user without mappings", _linux(namespaces=[{"type": "user"}, {"type": "uts"}, {"type": "mount"}]),
+     "$.linux.uidMappings", "no user mapping found"),
+    ("masked without mount", _config(hostname="", linux={"maskedPaths": ["/proc/x"], "namespaces": []}),
+     "$.linux.maskedPaths", "private MNT"),
+    ("global sysctl", _linux(sysctl={"vm.swappiness": "1"}), "$.linux.sysctl.vm.swappiness", "not in a separate"),
+    ("sysctl of the host", _config(linux={"namespaces": [{"type": "uts"}], "sysctl": {"net.ipv4.ip_forward": "1"}}),
+     "$.linux.sysctl.net.ipv4.ip_forward", "hosts network namespace"),
+    ("hostname by sysctl", _linux(sysctl={"kernel.hostname": "x"}), "$.linux.sysctl.kernel.hostname", "conflicts"),
+    ("propagation", _linux(rootfsPropagation="x"), "$.linux.rootfsPropagation", "not supported"),
+    ("time offsets", _linux(timeOffsets={"monotonic": {"secs": 1}}), "$.linux.timeOffsets", "time namespace"),
+    ("relative hook", _config(hooks={"createRuntime": [{"path": "x"}]}), "$.hooks.createRuntime[0].path", "absolute"),
+    ("hook timeout", _config(hooks={"poststop": [{"path": "/x", "timeout": 0}]}), "$.hooks.poststop[0].timeout", "ze"),
+    ("idmap without bind", _config(mounts=[{"destination": "/x", "type": "tmpfs", "options": ["idmap"]}]),
+     "$.mounts[0]", "bind"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("config", "path", "problem"), [row[1:] for row in WRONG], ids=[row[0] for row in WRONG])
+def test_errors_name_the_place(config: object, path: str, problem: str) -> None:
+    with pytest.raises(errors.SpecError) as caught:
+        parse.parse_spec(json.dumps(config))
+    assert caught.value.path == path
+    assert problem in caught.value.problem
+
+
+def test_text_that_is_not_json() -> None:
+    with pytest.raises(errors.SpecError, match="not JSON"):
+        parse.parse_spec("{")
+
+
+def test_a_bundle_without_config_is_not_found(tmp_path: object) -> None:
+    with pytest.raises(errors.NotFound, match=r"config\.json not found"):
+        parse.read_spec(str(tmp_path))
