@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .. import errors
-from . import sources, tools
+from . import cache, sources, tools
 
 _TIMEOUT_S = 1800.0
 _UNWANTED = ("/usr/share/locale/*", "/usr/share/doc/*", "/usr/share/info/*", "/usr/share/lintian/*")
@@ -44,15 +44,15 @@ class Recipe:
         return "\n".join((self.release, self.variant, *self.packages, *filters, *_HOOKS, *self.hooks))
 
 
-def bootstrap(recipe: Recipe, target: str, *, form: str, archive: Sequence[sources.Source]) -> None:
-    """Make `target`, a directory (`form="directory"`) or a tar file (`form="tar"`); needs root."""
+def bootstrap(recipe: Recipe, target: str, archive: Sequence[sources.Source]) -> None:
+    """Make the directory `target`, with an empty /dev; needs root."""
     if os.geteuid() != 0:
         raise errors.HostError("build a Debian root: not root", hint="run as root")
     with tempfile.NamedTemporaryFile("w", suffix=".sources") as listed:
         listed.write(sources.render(tuple(archive)))
         listed.flush()
         command = ["unshare", "--mount", "--propagation", "private", "mmdebstrap", "--quiet", "--mode=root"]
-        command += [f"--format={form}", *_options(recipe), recipe.release, target, listed.name]
+        command += ["--format=directory", *_options(recipe), recipe.release, target, listed.name]
         # The build must not depend on who runs it: a fixed path and umask, no locale.
         environment = {
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
@@ -61,6 +61,9 @@ def bootstrap(recipe: Recipe, target: str, *, form: str, archive: Sequence[sourc
         }
         environment |= {name: value for name, value in os.environ.items() if name.lower().endswith("_proxy")}
         tools.run(command, timeout_s=_TIMEOUT_S, environment=environment)
+    # mmdebstrap's device nodes: whoever runs this file system brings its own /dev.
+    for entry in os.scandir(os.path.join(target, "dev")):
+        cache.remove(entry.path)
 
 
 def _options(recipe: Recipe) -> list[str]:

@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from . import cache as artefacts
-from . import data, debian, digest, sources
+from . import data, debian, digest, sources, tools
 
 Variant = Literal["minimal", "standard"]
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
 
 _SPRITE_UID = 1000
 _OVERLAY = ("world", "overlay")
+_TIMEOUT_S = 600.0
+_TAR = ("--numeric-owner", "--xattrs", "--xattrs-include=*", "--acls", "--sort=name", "--one-file-system")
 # Modes that git does not keep.
 _MODES = {"etc/sudoers.d/sprite": "0440"}
 
@@ -30,7 +32,13 @@ def ensure_world_tar(cache: str = artefacts.DEFAULT, variant: Variant = "minimal
     name = digest.digest([("recipe", recipe.describe()), *overlay])
 
     def build(target: str) -> None:
-        debian.bootstrap(recipe, target, form="tar", archive=archive)
+        root = f"{target}.root"
+        artefacts.remove(root)
+        try:
+            debian.bootstrap(recipe, root, archive)
+            tools.run(["tar", *_TAR, "--directory", root, "--create", "--file", target, "."], timeout_s=_TIMEOUT_S)
+        finally:
+            artefacts.remove(root)
 
     return artefacts.ensure(cache, f"world-{variant}", name, build, suffix=".tar")
 
@@ -54,5 +62,5 @@ def _hooks(archive: str) -> list[str]:
         f'chroot "$1" useradd --create-home --uid {_SPRITE_UID} --user-group --shell /bin/bash sprite',
         # The machine binds its own things here; it has to exist on a disk that was never mounted before.
         'mkdir -p "$1/.sprite"',
-        'rm -rf "$1"/dev/* "$1"/var/log/apt "$1"/var/log/dpkg.log "$1"/var/log/bootstrap.log',
+        'rm -rf "$1"/var/log/apt "$1"/var/log/dpkg.log "$1"/var/log/bootstrap.log',
     ]
