@@ -15,11 +15,9 @@ INIT_SRC := $(wildcard native/init/*.c)
 INIT_HDR := $(wildcard native/init/*.h)
 export DEBIAN_FRONTEND := noninteractive
 
-.PHONY: build native check test demo bench clean lock
+.PHONY: build images check test demo bench clean lock
 
 build: $(STAMPS)/package $(INIT)
-
-native: $(STAMPS)/package $(INIT)
 
 # $(call apt,packages): installs those that are missing, after saying which.
 define apt
@@ -54,20 +52,26 @@ $(INIT): $(INIT_SRC) $(INIT_HDR) | $(STAMPS)/apt-build
 	@mkdir -p $(@D)
 	musl-gcc $(CFLAGS_INIT) -o $@ $(INIT_SRC)
 
+# What tests and demo boot from, built outside the private (and offline) network namespace. Kept in /var/cache/pilot.
+images: build $(STAMPS)/apt-run
+	$(BIN)/pilot image build guest guest-disk kernel world-minimal
+
 check: build
 	$(BIN)/ruff check src tests benchmarks setup.py
 	$(BIN)/ruff format --check src tests benchmarks setup.py
 	$(BIN)/mypy
 	$(BIN)/pytest -q tests/checks
 
-test: build $(STAMPS)/apt-test check
-	$(BIN)/pytest tests
+PRIVATE := $(BIN)/python -m tests.support.private --
 
-demo: build $(STAMPS)/apt-run
-	$(BIN)/python -m tests.support.demo
+test: check images $(STAMPS)/apt-test
+	$(PRIVATE) $(BIN)/pytest tests
 
-bench: build $(STAMPS)/apt-test
-	$(BIN)/python -m benchmarks
+demo: images
+	$(PRIVATE) $(BIN)/python -m examples.demo $(DEMO)
+
+bench: images $(STAMPS)/apt-test
+	$(PRIVATE) $(BIN)/python -m benchmarks
 
 # Pins with hashes, without addresses.
 lock:

@@ -12,6 +12,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "plan": frozenset({"spec"}),
     "kernel": frozenset({"plan.program", "plan.facts"}),
     "runtime": frozenset({"spec", "plan", "kernel"}),
+    "command": frozenset({"cli", "agent", "image.cli", "volume.cli"}),
     "cli": frozenset({"runtime", "spec"}),
     "server": frozenset({"wire", "kernel.fds"}),
     "agent": frozenset({"wire", "server", "runtime", "spec", "kernel"}),

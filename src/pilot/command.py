@@ -1,0 +1,38 @@
+"""The `pilot` command: the OCI command line, and three words that are ours alone.
+
+Only what the first word needs is imported: an OCI caller pays for no other part. Must never do anything but hand over.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+
+from . import errors
+
+# First word -> the module whose `main(arguments) -> exit status` takes the rest. Everything else is the OCI command line.
+OWN_COMMANDS = {"agent": "agent.main", "image": "image.cli", "volume": "volume.cli"}
+
+
+def main() -> int:
+    """Entry point of `pilot`; the exit status."""
+    word = sys.argv[1] if len(sys.argv) > 1 else ""
+    if word not in OWN_COMMANDS:
+        from . import cli
+
+        return cli.main()
+    return _run(word, importlib.import_module(f"{__package__}.{OWN_COMMANDS[word]}").main)
+
+
+def _run(word: str, command: Callable[[list[str]], int]) -> int:
+    try:
+        return command(sys.argv[2:])
+    except errors.PilotError as error:
+        hint = f" ({error.hint})" if error.hint else ""
+        print(f"pilot {word}: {error}{hint}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
