@@ -1,0 +1,140 @@
+"""Numbers of the kernel's interface that Programs are made of.
+
+Only what is the same on every architecture. tests/checks compares each of them with the C headers, through
+`pilot.kernel._launch.constants()`.
+"""
+
+from __future__ import annotations
+
+import enum
+
+AT_FDCWD = -100
+AT_SYMLINK_NOFOLLOW = 0x100
+AT_EMPTY_PATH = 0x1000
+AT_RECURSIVE = 0x8000
+AT_EACCESS = 0x200
+
+O_RDONLY = 0
+O_WRONLY = 1
+O_RDWR = 2
+O_CREAT = 0o100
+O_EXCL = 0o200
+O_NOCTTY = 0o400
+O_TRUNC = 0o1000
+O_CLOEXEC = 0o2000000
+O_PATH = 0o10000000
+
+
+class Namespace(enum.IntFlag):
+    """Kinds of namespace, as clone3(2), unshare(2) and setns(2) take them."""
+
+    TIME = 0x80
+    MOUNT = 0x00020000
+    CGROUP = 0x02000000
+    UTS = 0x04000000
+    IPC = 0x08000000
+    USER = 0x10000000
+    PID = 0x20000000
+    NETWORK = 0x40000000
+
+
+class Resolve(enum.IntFlag):
+    """openat2(2): how far a path may lead."""
+
+    NONE = 0
+    NO_XDEV = 0x01
+    NO_MAGICLINKS = 0x02
+    NO_SYMLINKS = 0x04
+    BENEATH = 0x08
+    IN_ROOT = 0x10
+
+
+class MountFlag(enum.IntFlag):
+    """mount(2)."""
+
+    NONE = 0
+    RDONLY = 0x1
+    NOSUID = 0x2
+    NODEV = 0x4
+    NOEXEC = 0x8
+    SYNCHRONOUS = 0x10
+    REMOUNT = 0x20
+    MANDLOCK = 0x40
+    DIRSYNC = 0x80
+    NOSYMFOLLOW = 0x100
+    NOATIME = 0x400
+    NODIRATIME = 0x800
+    BIND = 0x1000
+    MOVE = 0x2000
+    REC = 0x4000
+    SILENT = 0x8000
+    POSIXACL = 0x10000
+    UNBINDABLE = 0x20000
+    PRIVATE = 0x40000
+    SLAVE = 0x80000
+    SHARED = 0x100000
+    RELATIME = 0x200000
+    I_VERSION = 0x800000
+    STRICTATIME = 0x1000000
+    LAZYTIME = 0x2000000
+
+
+class MountAttribute(enum.IntFlag):
+    """fsmount(2) and mount_setattr(2). RELATIME is 0: the absence of NOATIME and STRICTATIME."""
+
+    NONE = 0
+    RDONLY = 0x1
+    NOSUID = 0x2
+    NODEV = 0x4
+    NOEXEC = 0x8
+    NOATIME = 0x10
+    STRICTATIME = 0x20
+    ATIME = 0x70  # the mask: what mount_setattr has to clear before it sets another access time rule
+    NODIRATIME = 0x80
+    IDMAP = 0x00100000
+    NOSYMFOLLOW = 0x00200000
+
+
+class Propagation(enum.IntEnum):
+    """mount_setattr(2): with whom mounts and unmounts are shared."""
+
+    UNCHANGED = 0
+    UNBINDABLE = 0x20000
+    PRIVATE = 0x40000
+    SLAVE = 0x80000
+    SHARED = 0x100000
+
+
+OPEN_TREE_CLONE = 1
+OPEN_TREE_CLOEXEC = O_CLOEXEC
+MOVE_MOUNT_F_EMPTY_PATH = 0x4
+MOVE_MOUNT_T_EMPTY_PATH = 0x40
+FSOPEN_CLOEXEC = 1
+FSCONFIG_SET_FLAG = 0
+FSCONFIG_SET_STRING = 1
+FSCONFIG_SET_FD = 5
+FSCONFIG_CMD_CREATE = 6
+FSMOUNT_CLOEXEC = 1
+MNT_DETACH = 2
+
+PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
+PR_SET_KEEPCAPS = 8
+PR_CAPBSET_DROP = 24
+PR_SET_SECUREBITS = 28
+PR_SET_NO_NEW_PRIVS = 38
+PR_CAP_AMBIENT = 47
+PR_CAP_AMBIENT_RAISE = 2
+PR_CAP_AMBIENT_CLEAR_ALL = 4
+CAP_VERSION_3 = 0x20080522
+
+TIOCSCTTY = 0x540E
+TIOCSWINSZ = 0x5414
+TIOCSPTLCK = 0x40045431
+TIOCGPTPEER = 0x5441
+
+KEYCTL_JOIN_SESSION_KEYRING = 1
+KEYCTL_SETPERM = 5
+KEY_SPEC_SESSION_KEYRING = -3
+IOPRIO_WHO_PROCESS = 1
+CLOSE_RANGE_CLOEXEC = 4

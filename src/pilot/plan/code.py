@@ -1,0 +1,235 @@
+"""Instructions: what a Program becomes, and what native/launch carries out.
+
+An instruction is one system call, or one of a few functions of native/launch (`Call`, below `EXTRA`) that need a loop,
+a pointer inside a structure, or a conversation with the parent. Arguments are integers, descriptors by slot, texts,
+bytes and lists of texts. What an instruction returns can be bound to a slot. When it fails, its errno selects a place
+further *down* to continue at; without one the Program has failed. There is no way back up, so every Program ends.
+
+One buffer, little-endian, offsets from its start:
+
+    header   magic u32 · size u32 · instructions u32 · slots u32 · flags u64 · cgroup slot i32 · data offset u32
+    instruction × n   call u16 · step u16 · into i16 · 0 u16
+                      · 6 × (type u32 · length u32 · value u64)
+                      · 4 × (errno u16 · skip u16)
+    data     texts end in NUL; a list is count u32, then its texts; each item is aligned to 8
+
+`step` is the index of the step that the instruction belongs to. native/launch checks every bound and offset, and the
+types that its own functions dereference, before it clones; it trusts the meaning.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+from collections.abc import Mapping, Sequence
+
+MAGIC = 0x314E4C50  # "PLN1"
+MAX_SLOTS = 256
+MAX_INSTRUCTIONS = 8192
+ARGUMENTS = 6
+BRANCHES = 4
+
+_HEADER = struct.Struct("<IIIIQiI")
+_INSTRUCTION = struct.Struct("<HHhH" + "IIQ" * ARGUMENTS + "HH" * BRANCHES)
+_NO_ARGUMENTS = (0, 0, 0) * ARGUMENTS
+_NO_BRANCHES = (0, 0) * BRANCHES
+_WORD = (1 << 64) - 1
+
+
+class Slot(str):
+    """The name of a descriptor inside a Program; bound by the caller of launch, or by a step."""
+
+    __slots__ = ()
+
+
+class ArgumentType(enum.IntEnum):
+    """How the value of an argument is to be read."""
+
+    INTEGER = 0
+    SLOT = 1
+    TEXT = 2
+    BYTES = 3
+    LIST = 4
+
+
+class Call(enum.IntEnum):
+    """Each instruction; the order is native/launch's (`_launch.calls()` names them, a test compares)."""
+
+    CAPSET = 0
+    CHDIR = 1
+    CHROOT = 2
+    CLOSE_RANGE = 3
+    FACCESSAT2 = 4
+    FCHDIR = 5
+    FCHMOD = 6
+    FCHMODAT = 7
+    FCHOWNAT = 8
+    FSCONFIG = 9
+    FSMOUNT = 10
+    FSOPEN = 11
+    IOCTL = 12
+    IOPRIO_SET = 13
+    KEYCTL = 14
+    MKDIRAT = 15
+    MKNODAT = 16
+    MOUNT = 17
+    MOUNT_SETATTR = 18
+    MOVE_MOUNT = 19
+    OPEN_TREE = 20
+    OPENAT2 = 21
+    PERSONALITY = 22
+    PIVOT_ROOT = 23
+    PRCTL = 24
+    PRLIMIT64 = 25
+    SCHED_SETAFFINITY = 26
+    SCHED_SETATTR = 27
+    SET_MEMPOLICY = 28
+    SETDOMAINNAME = 29
+    SETGROUPS = 30
+    SETHOSTNAME = 31
+    SETNS = 32
+    SETRESGID = 33
+    SETRESUID = 34
+    SETSID = 35
+    SYMLINKAT = 36
+    UMASK = 37
+    UMOUNT2 = 38
+    UNLINKAT = 39
+    UNSHARE = 40
+    WRITE = 41
+    # What follows are functions of native/launch.
+    SKIP = 64  # continue `a0` instructions further down
+    CLOSE = 65  # unbind a slot
+    MAKE_DIRECTORIES = 66  # base, path, mode → descriptor of the last
+    OPEN_TARGET = 67  # base, path, like slot, mode → descriptor to mount on
+    SET_IDMAP = 68  # mount_setattr with a user namespace: tree, path, flags, attributes, user namespace
+    SECCOMP = 69  # filter, flags → listener
+    COPY_UP = 70  # from, to: the tree below one directory into another
+    INSTALL = 71  # descriptors of a list of slots become 0, 1, 2, ...
+    CHECK_CWD = 72  # the working directory is inside the root
+    FIND_EXECUTABLE = 73  # candidates
+    EXECUTE = 74  # candidates, arguments, environment
+    RUN_HOOK = 75  # path, arguments, environment, stdin, timeout in ms
+    SPAWN = 76  # flags, cgroup: the rest is run by a new process, this one ends
+    BARRIER = 77  # first slot to receive, count
+    RELEASE = 78
+    AWAIT = 79  # one byte on a slot
+    SEND = 80  # a slot's descriptor to the parent
+    SEND_TO = 81  # socket, descriptor, payload: SCM_RIGHTS
+    DROP_BOUNDING = 82  # the mask of capabilities to keep
+
+
+Argument = int | str | bytes | None | Sequence[str]
+
+
+class Label:
+    """A place further down; `Code.place` says where."""
+
+    __slots__ = ("position",)
+
+    def __init__(self) -> None:
+        self.position = -1
+
+
+class Code:
+    """Collects instructions; steps write into it by `call`, Program takes the bytes out by `finish`."""
+
+    def __init__(self) -> None:
+        self.step = 0
+        self._slots: dict[str, int] = {}
+        self._rows: list[tuple[int, int, int, tuple[int, ...], Mapping[int, Label] | None]] = []
+        self._data = bytearray()
+        self._known: dict[str | bytes, tuple[int, int, int]] = {}
+        self._skips: list[tuple[int, Label]] = []
+
+    def slots(self) -> tuple[str, ...]:
+        """Names of the slots; the index is what native/launch knows them by."""
+        return tuple(self._slots)
+
+    def call(
+        self, call: Call, *arguments: Argument, into: Slot | None = None, unless: Mapping[int, Label] | None = None
+    ) -> None:
+        """Append an instruction. `unless` maps an errno to the place to continue at."""
+        packed = tuple(word for argument in arguments for word in self._argument(argument))
+        self._rows.append((call, self.step, -1 if into is None else self.slot(into), packed, unless))
+
+    def skip_to(self, label: Label) -> None:
+        """Continue at `label`."""
+        self._skips.append((len(self._rows), label))
+        self._rows.append((Call.SKIP, self.step, -1, (), None))
+
+    def place(self, label: Label) -> None:
+        """`label` is here."""
+        label.position = len(self._rows)
+
+    def slot(self, slot: Slot) -> int:
+        """The index of `slot`, a new one when the name is new; ValueError when there are too many."""
+        index = self._slots.setdefault(slot, len(self._slots))
+        if index >= MAX_SLOTS:
+            raise ValueError(f"more than {MAX_SLOTS} slots")
+        return index
+
+    def finish(self, flags: int, cgroup: Slot | None) -> bytes:
+        """The encoded Program. ValueError when a label was never placed or lies above its instruction."""
+        cgroup_slot = -1 if cgroup is None else self.slot(cgroup)
+        for index, label in self._skips:
+            self._rows[index] = (Call.SKIP, self._rows[index][1], -1, (0, 0, _distance(index, label)), None)
+        if len(self._rows) > MAX_INSTRUCTIONS:
+            raise ValueError(f"more than {MAX_INSTRUCTIONS} instructions")
+        table = b"".join(self._row(index) for index in range(len(self._rows)))
+        data_offset = _HEADER.size + len(table)
+        size = data_offset + len(self._data)
+        header = _HEADER.pack(MAGIC, size, len(self._rows), len(self._slots), flags, cgroup_slot, data_offset)
+        return header + table + self._data
+
+    def _row(self, index: int) -> bytes:
+        call, step, into, arguments, unless = self._rows[index]
+        branches = _NO_BRANCHES
+        if unless:
+            found = tuple(word for number, label in unless.items() for word in (number, _distance(index, label)))
+            branches = found + _NO_BRANCHES[len(found) :]
+        return _INSTRUCTION.pack(call, step, into, 0, *arguments, *_NO_ARGUMENTS[len(arguments) :], *branches)
+
+    def _argument(self, argument: Argument) -> tuple[int, int, int]:
+        if argument is None:
+            return ArgumentType.INTEGER, 0, 0
+        if isinstance(argument, int):
+            return ArgumentType.INTEGER, 0, argument & _WORD
+        if isinstance(argument, Slot):
+            return ArgumentType.SLOT, 0, self.slot(argument)
+        if isinstance(argument, str):
+            return self._item(argument, ArgumentType.TEXT, _text(argument))
+        if isinstance(argument, bytes):
+            return self._item(argument, ArgumentType.BYTES, argument)
+        packed = struct.pack("<I", len(argument)) + b"".join(_text(text) for text in argument)
+        return self._append(ArgumentType.LIST, packed)
+
+    def _item(self, value: str | bytes, kind: ArgumentType, packed: bytes) -> tuple[int, int, int]:
+        if value not in self._known:
+            self._known[value] = self._append(kind, packed)
+        return self._known[value]
+
+    def _append(self, kind: ArgumentType, packed: bytes) -> tuple[int, int, int]:
+        offset = len(self._data)
+        self._data += packed
+        self._data += bytes(-len(self._data) % 8)
+        return kind, len(packed), offset
+
+
+def slot_list(code: Code, slots: Sequence[Slot | None]) -> bytes:
+    """Slots as INSTALL reads them: one i32 each, -1 where a descriptor is to be closed."""
+    return struct.pack(f"<{len(slots)}i", *(-1 if slot is None else code.slot(slot) for slot in slots))
+
+
+def _text(text: str) -> bytes:
+    encoded = text.encode("utf-8", "surrogateescape")
+    if b"\0" in encoded:
+        raise ValueError(f"text with a NUL byte: {text!r}")
+    return encoded + b"\0"
+
+
+def _distance(index: int, label: Label) -> int:
+    distance = label.position - index - 1
+    if distance < 0:
+        raise ValueError("a label was not placed below its instruction")
+    return distance

@@ -1,0 +1,68 @@
+"""A Program: everything that happens between clone and exec, as a value.
+
+`plan` builds it, `kernel.launcher` runs it, tests compare it. It holds no descriptors: steps name *slots*, which the
+caller of `launch` binds (`descriptors={"root": fd}`) or an earlier step fills. It must never do anything: no files, no
+clock, no environment.
+
+    Program(steps=(steps.Mount(...), ..., steps.Execute(...)), namespaces=Namespace.MOUNT | Namespace.PID)
+
+`namespaces` are those the first process is cloned into; `cgroup` is a slot with a cgroup v2 directory that it starts
+in. A `steps.Spawn` in the middle makes that first process an *intermediate* one: a second is cloned, runs the rest, and
+is the one that `launch` returns; the first ends.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Protocol
+
+import msgspec
+
+from .abi import Namespace
+from .code import Code, Slot
+
+
+class Step(Protocol):
+    """One thing to do; see `plan.steps` for all there are."""
+
+    def describe(self) -> str:
+        """One line, much like the command that would do the same."""
+
+    def write(self, code: Code) -> None:
+        """Append this step's instructions."""
+
+
+class Program(msgspec.Struct, frozen=True, dict=True):
+    """Steps in order, and how the process that runs them is cloned."""
+
+    steps: tuple[Step, ...]
+    namespaces: Namespace = Namespace(0)
+    cgroup: Slot | None = None
+
+    def describe(self) -> str:
+        """The Program as text: a numbered line per step."""
+        lines = [f"clone {describe_namespaces(self.namespaces)}{f' into {self.cgroup}' if self.cgroup else ''}"]
+        lines += [f"{index:3} {step.describe()}" for index, step in enumerate(self.steps, 1)]
+        return "\n".join(lines) + "\n"
+
+    def encode(self) -> bytes:
+        """What native/launch runs; see `code` for the format. ValueError for what does not fit it."""
+        return self._encoded[0]
+
+    def slots(self) -> tuple[str, ...]:
+        """Names of all slots; a slot's index is its number in the encoding."""
+        return self._encoded[1]
+
+    @functools.cached_property
+    def _encoded(self) -> tuple[bytes, tuple[str, ...]]:
+        code = Code()
+        for index, step in enumerate(self.steps):
+            code.step = index
+            step.write(code)
+        encoded = code.finish(self.namespaces, self.cgroup)
+        return encoded, code.slots()
+
+
+def describe_namespaces(namespaces: Namespace) -> str:
+    """'mount,pid', or 'no namespaces'."""
+    return ",".join(kind.name.lower() for kind in Namespace if kind in namespaces and kind.name) or "no namespaces"

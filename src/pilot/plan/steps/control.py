@@ -1,0 +1,173 @@
+"""Steps about processes and namespaces, and those that speak with the parent."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ..abi import Namespace
+from ..code import Call, Code, Slot
+
+
+def _kinds(namespaces: Namespace) -> str:
+    return ",".join(kind.name.lower() for kind in Namespace if kind in namespaces and kind.name) or "any"
+
+
+class JoinNamespace(msgspec.Struct, frozen=True):
+    """setns(2) on a namespace descriptor, or on a pidfd with several kinds at once.
+
+    Joining a pid namespace changes only later children: a `Spawn` must follow. The user namespace comes first, or last
+    when the others are owned by a namespace above it.
+    """
+
+    namespace: Slot
+    kinds: Namespace
+
+    def describe(self) -> str:
+        return f"join namespace {_kinds(self.kinds)} of {self.namespace}"
+
+    def write(self, code: Code) -> None:
+        code.call(Call.SETNS, self.namespace, self.kinds)
+
+
+class Unshare(msgspec.Struct, frozen=True):
+    """unshare(2). For a time namespace: Unshare, WriteFile to /proc/self/timens_offsets, Spawn."""
+
+    kinds: Namespace
+
+    def describe(self) -> str:
+        return f"unshare {_kinds(self.kinds)}"
+
+    def write(self, code: Code) -> None:
+        code.call(Call.UNSHARE, self.kinds)
+
+
+class JoinCgroup(msgspec.Struct, frozen=True):
+    """Write 0 to an open `cgroup.procs` (or `tasks`); before the uid changes, and before a cgroup namespace is made.
+
+    On cgroup v2 the `cgroup` field of Program or Spawn does it within the clone, which is cheaper.
+    """
+
+    procs: Slot
+
+    def describe(self) -> str:
+        return f"join cgroup {self.procs}"
+
+    def write(self, code: Code) -> None:
+        code.call(Call.WRITE, self.procs, b"0", 1)
+
+
+class Spawn(msgspec.Struct, frozen=True):
+    """clone3(2) a second process with these new namespaces: it runs the rest, the present one ends.
+
+    It is a sibling (CLONE_PARENT), so whoever is to wait for the first process waits for this one. Only once.
+    """
+
+    namespaces: Namespace = Namespace(0)
+    cgroup: Slot | None = None
+
+    def describe(self) -> str:
+        into = f" into {self.cgroup}" if self.cgroup else ""
+        return f"spawn{f' with new {_kinds(self.namespaces)}' if self.namespaces else ''}{into}"
+
+    def write(self, code: Code) -> None:
+        code.call(Call.SPAWN, self.namespaces, -1 if self.cgroup is None else code.slot(self.cgroup))
+
+
+class Barrier(msgspec.Struct, frozen=True):
+    """Wait until the parent has done its part; `launch` calls on_barrier with `name`.
+
+    What it returns, a mapping from slots to descriptors, is bound to the slots of `receives`. If the parent dies or its
+    part fails, the process ends here.
+    """
+
+    name: str
+    receives: tuple[Slot, ...] = ()
+
+    def describe(self) -> str:
+        received = f" (receives {', '.join(self.receives)})" if self.receives else ""
+        return f"wait for the parent: {self.name}{received}"
+
+    def write(self, code: Code) -> None:
+        code.call(Call.BARRIER, _slot_words(code, self.receives), len(self.receives))
+
+
+class Release(msgspec.Struct, frozen=True):
+    """The last barrier, named "release": afterwards `launch` returns and the process lives without its parent.
+
+    Between on_barrier("release") and here the creator writes state.json; if it dies before, the process ends. A step
+    after this one can no longer be reported: on failure the process exits with 1, or 126/127 for Execute.
+    """
+
+    name: str = "release"
+
+    def describe(self) -> str:
+        return "release from the parent"
+
+    def write(self, code: Code) -> None:
+        code.call(Call.RELEASE)
+
+
+class AwaitStart(msgspec.Struct, frozen=True):
+    """Wait for one byte on `fifo`, a FIFO that the creator opened for reading *and* writing.
+
+    Status and start ask the kernel: opening the FIFO with O_WRONLY|O_NONBLOCK fails with ENXIO when nobody waits there
+    any more (started or dead), otherwise writing one byte starts the process. Nothing here depends on /proc.
+    """
+
+    fifo: Slot
+
+    def describe(self) -> str:
+        return f"wait for start on {self.fifo}"
+
+    def write(self, code: Code) -> None:
+        code.call(Call.AWAIT, self.fifo)
+
+
+class SendDescriptor(msgspec.Struct, frozen=True):
+    """Give a descriptor to the parent: `Spawned.descriptors[slot]` (the master of a pty, a seccomp listener)."""
+
+    slot: Slot
+
+    def describe(self) -> str:
+        return f"send descriptor {self.slot} to the parent"
+
+    def write(self, code: Code) -> None:
+        code.call(Call.SEND, self.slot, code.slot(self.slot))
+
+
+class SendTo(msgspec.Struct, frozen=True):
+    """Send a descriptor with `payload` (at least one byte) over a connected Unix socket: a console socket."""
+
+    socket: Slot
+    slot: Slot
+    payload: bytes
+
+    def describe(self) -> str:
+        return f"send descriptor {self.slot} to {self.socket}"
+
+    def write(self, code: Code) -> None:
+        code.call(Call.SEND_TO, self.socket, self.slot, self.payload, len(self.payload))
+
+
+class RunHook(msgspec.Struct, frozen=True):
+    """Run a hook in a process of its own and wait for it; fails when it exits with anything but 0.
+
+    `stdin` is a regular file (a memfd); it is read from its start. stdout and stderr are those of this process. A hook
+    that is not done after `timeout_ms` (0: no limit) is killed and the step fails with ETIMEDOUT.
+    """
+
+    path: str
+    arguments: tuple[str, ...]
+    environment: tuple[str, ...]
+    stdin: Slot
+    timeout_ms: int = 0
+
+    def describe(self) -> str:
+        return f"run hook {' '.join((self.path, *self.arguments[1:]))}"
+
+    def write(self, code: Code) -> None:
+        code.call(Call.RUN_HOOK, self.path, self.arguments, self.environment, self.stdin, self.timeout_ms)
+
+
+def _slot_words(code: Code, slots: tuple[Slot, ...]) -> bytes:
+    return b"".join(code.slot(slot).to_bytes(4, "little") for slot in slots)
