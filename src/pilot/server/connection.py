@@ -1,0 +1,151 @@
+"""HTTP/1.1 on one stream: requests in, answers out, one after the other, until either side has had enough.
+
+    idle ──request──► endpoint ──Response──► head, chunks, end ──keep-alive──► idle
+                          └──WebSocket──────► frames until closed ──► end
+
+An endpoint's error becomes the JSON error shape as long as the head is not out; after that the connection is aborted,
+so that no client takes half an answer for a whole one. Nothing here knows what the calls mean.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+
+import h11
+
+from .. import errors
+from ..wire import http, websocket
+from . import response, routing
+from .call import IDLE_TIMEOUT_S, Call
+from .stream import Stream
+
+KEEP_ALIVE_S = 300.0
+_log = logging.getLogger(__name__)
+ErrorAnswer = Callable[[str, BaseException], response.Response]
+
+
+def default_error_answer(_path: str, error: BaseException) -> response.Response:
+    """The error shape of the pilot API."""
+    return response.of_error(error)
+
+
+class Connection:
+    """Serves one stream. `headers` go on every answer; `error_answer` shapes errors, given the request's path."""
+
+    def __init__(
+        self,
+        stream: Stream,
+        router: routing.Router,
+        *,
+        headers: Sequence[tuple[str, str]] = (),
+        error_answer: ErrorAnswer = default_error_answer,
+    ) -> None:
+        self._stream = stream
+        self._router = router
+        self._headers = list(headers)
+        self._error_answer = error_answer
+        self._protocol = h11.Connection(h11.SERVER, max_incomplete_event_size=http.MAX_HEAD_BYTES)
+
+    async def serve(self) -> None:
+        """Until the connection ends; closes the stream. Never raises for what a client does."""
+        try:
+            while await self._serve_one():
+                self._protocol.start_next_cycle()
+            await self._stream.close()
+        except (errors.PeerError, h11.ProtocolError):
+            # The client went away or broke HTTP where no answer was possible any more.
+            self._stream.abort()
+        except BaseException:
+            self._stream.abort()
+            raise
+
+    async def _serve_one(self) -> bool:
+        """One request; True when another may follow."""
+        try:
+            event = await self._next_request()
+        except h11.RemoteProtocolError as error:
+            refusal = http.InvalidRequest(f"not an HTTP/1.1 request: {error}")
+            await self._send(self._error_answer("", refusal))
+            return False
+        if event is None:
+            return False
+        call: Call | None = None
+        try:
+            request = http.parse_request(event)
+            upgrade = websocket.want_upgrade(request.headers)
+            match = self._router.find(request.method, request.path, websocket=upgrade)
+            call = Call(request, match.parameters, self._stream, self._protocol, self._next_event)
+            answer = await self._run(match.route, call)
+        except Exception as error:  # noqa: BLE001 - the edge: every error is reported here, once
+            answer = self._report(event.target.decode("ascii", "replace"), call, error)
+        if answer is not None:
+            await self._send(answer)
+        return answer is not None and self._protocol.our_state is h11.DONE and self._protocol.their_state is h11.DONE
+
+    async def _run(self, route: routing.Route, call: Call) -> response.Response | None:
+        try:
+            async with asyncio.timeout(route.deadline_s) as deadline:
+                return await route.endpoint(call)
+        except TimeoutError as error:
+            if not deadline.expired():
+                raise
+            raise http.DeadlineExceeded(f"{route.operation}: not done within {route.deadline_s:g} s") from error
+
+    def _report(self, target: str, call: Call | None, error: Exception) -> response.Response | None:
+        """The answer that tells of `error`, or None when nobody can be told over HTTP."""
+        if not isinstance(error, errors.PilotError | OSError):
+            _log.exception("%s: internal error", target.partition("?")[0])
+        if call is not None and call.websocket is not None:
+            _log.warning("%s: websocket: %s", target.partition("?")[0], error)
+            return None
+        return self._error_answer(target.partition("?")[0], error)
+
+    async def _next_request(self) -> h11.Request | None:
+        """The next request's head; None when the client is done, or idle for too long."""
+        while (event := self._next_event()) is h11.NEED_DATA:
+            try:
+                async with asyncio.timeout(KEEP_ALIVE_S):
+                    self._protocol.receive_data(await self._stream.read())
+            except TimeoutError:
+                return None
+        return event if isinstance(event, h11.Request) else None
+
+    def _next_event(self) -> object:
+        return self._protocol.next_event()
+
+    async def _send(self, answer: response.Response) -> None:
+        # A body that nobody read would be taken for the next request: say that the connection ends instead.
+        unread = self._protocol.their_state is h11.SEND_BODY
+        headers = [*self._headers, *answer.headers, *([("Connection", "close")] if unread else [])]
+        self._write(h11.Response(status_code=answer.status, headers=headers))
+        if isinstance(answer.body, bytes):
+            if answer.body:
+                self._write(h11.Data(data=answer.body))
+        else:
+            await self._send_chunks(answer.body)
+        self._write(h11.EndOfMessage())
+        await self._drain()
+
+    async def _send_chunks(self, chunks: AsyncIterator[bytes]) -> None:
+        async with aclosing(chunks) as body:  # type: ignore[type-var]
+            try:
+                async for chunk in body:
+                    self._write(h11.Data(data=chunk))
+                    await self._drain()
+            except (errors.PilotError, OSError) as error:
+                # The head is out: a cut connection is the only honest way left to say that the body is not whole.
+                _log.warning("answer cut short: %s", error)
+                raise errors.PeerError(f"answer cut short: {error}") from error
+
+    def _write(self, event: h11.Event) -> None:
+        self._stream.write(self._protocol.send(event) or b"")
+
+    async def _drain(self) -> None:
+        try:
+            async with asyncio.timeout(IDLE_TIMEOUT_S):
+                await self._stream.drain()
+        except TimeoutError as error:
+            raise errors.PeerError(f"the client read nothing for {IDLE_TIMEOUT_S:g} s") from error

@@ -1,0 +1,59 @@
+"""What an endpoint answers: a status, headers and a body that is whole or comes piece by piece."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+
+import msgspec
+
+from ..wire import http
+from . import routing
+
+_encode = msgspec.json.Encoder().encode
+JSON = "application/json"
+NDJSON = "application/x-ndjson"
+BYTES = "application/octet-stream"
+
+
+class Response:
+    """An answer. A body that is an iterator is sent one chunk per item, each flushed, and closed in any case."""
+
+    def __init__(
+        self,
+        status: int,
+        body: bytes | AsyncIterator[bytes] = b"",
+        *,
+        content_type: str | None = None,
+        headers: Sequence[tuple[str, str]] = (),
+        length_bytes: int | None = None,
+    ) -> None:
+        self.status = status
+        self.body = body
+        length = len(body) if isinstance(body, bytes) else length_bytes
+        self.headers = [
+            *headers,
+            *([("Content-Type", content_type)] if content_type else []),
+            *([("Content-Length", str(length))] if length is not None and status != 204 else []),
+        ]
+
+
+def json(value: object, status: int = 200) -> Response:
+    """The JSON of a struct."""
+    return Response(status, _encode(value), content_type=JSON)
+
+
+def ndjson(events: AsyncIterator[object]) -> Response:
+    """A line of JSON for each event, when it happens."""
+    return Response(200, _lines(events), content_type=NDJSON)
+
+
+async def _lines(events: AsyncIterator[object]) -> AsyncIterator[bytes]:
+    async for event in events:
+        yield _encode(event) + b"\n"
+
+
+def of_error(error: BaseException) -> Response:
+    """The JSON shape of an error. What is not ours is an internal error, told by its type and text."""
+    status, code = routing.status_of(error)
+    text = str(error) or type(error).__name__
+    return json(http.ErrorBody(text, code, getattr(error, "hint", None)), status)

@@ -1,0 +1,279 @@
+"""Bodies of the pilot API (`api/pilot.openapi.yaml` is the contract), as msgspec structs.
+
+Unknown fields are ignored, so that an older agent takes a newer host's request. What is a secret never has a default
+representation here: no body of this API carries one back.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+API_VERSION = "1"
+WorldState = Literal["none", "starting", "running", "stopping", "failed"]
+
+
+class Version(msgspec.Struct, frozen=True, kw_only=True):
+    """GET /v1/version. `features` lists what this machine's isolation allows."""
+
+    version: str
+    api: str = API_VERSION
+    features: list[str]
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """GET /v1/status. `world_error` says why the world failed."""
+
+    state: Literal["booting", "ready", "draining"]
+    boot_id: str
+    isolation: Literal["container", "vm"]
+    world: WorldState
+    sessions: int
+    agent_restarts: int
+    name: str | None = None
+    world_error: str | None = None
+
+
+class AdoptRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """POST /v1/adopt. `entropy` is base64; `time_ns` Unix time."""
+
+    name: str
+    hostname: str | None = None
+    time_ns: int | None = None
+    entropy: str | None = None
+    environment: dict[str, str] = {}
+
+
+class AdoptAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What was done; `refused` maps what this isolation does not permit to the reason."""
+
+    name: str
+    applied: list[str]
+    refused: dict[str, str]
+
+
+class DiskReference(msgspec.Struct, frozen=True, kw_only=True):
+    """Exactly one: the name of a descriptor sent to port 10001, or the serial of a drive."""
+
+    descriptor: str | None = None
+    serial: str | None = None
+
+
+class WorldRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """PUT /v1/world. `environment` becomes the default of sessions."""
+
+    disk: DiskReference
+    hostname: str | None = None
+    environment: dict[str, str] = {}
+
+
+class WorldAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """PUT and DELETE /v1/world. `pid` is the world's PID 1 as the machine sees it."""
+
+    status: WorldState
+    pid: int | None = None
+
+
+class FreezeRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """POST /v1/world/freeze: thaws by itself after `deadline_ms`."""
+
+    deadline_ms: int = 1000
+
+
+class FreezeAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether it is frozen now; on thaw, whether it had held until then."""
+
+    frozen: bool
+    held: bool = True
+
+
+class ShutdownRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """POST /v1/shutdown."""
+
+    reboot: bool = False
+
+
+class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One running session in GET /v1/exec."""
+
+    id: str
+    command: str
+    workdir: str
+    created: str
+    tty: bool
+    bytes_per_second: float
+    is_active: bool
+    last_activity: str
+
+
+class SessionList(msgspec.Struct, frozen=True, kw_only=True):
+    """GET /v1/exec."""
+
+    count: int
+    sessions: list[SessionRow]
+
+
+class KillRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """POST /v1/exec/{id}/kill, for clients that send a body rather than a query."""
+
+    signal: str | None = None
+    timeout: float | str | None = None
+
+
+class KillEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One line of the answer to a kill: signal, timeout, exited, killed, error; at last complete with exit_code."""
+
+    type: str
+    message: str | None = None
+    signal: str | None = None
+    pid: int | None = None
+    exit_code: int | None = None
+
+
+class Written(msgspec.Struct, frozen=True, kw_only=True):
+    """PUT /v1/fs/write."""
+
+    path: str
+    size: int
+    mode: str
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One entry of GET /v1/fs/list. `mode` is octal without a leading zero, `modTime` RFC 3339 with 6 digits."""
+
+    name: str
+    path: str
+    type: str
+    size: int
+    mode: str
+    mod_time: str
+    is_dir: bool
+
+
+class Listing(msgspec.Struct, frozen=True, kw_only=True):
+    """GET /v1/fs/list."""
+
+    path: str
+    entries: list[Entry]
+    count: int
+
+
+class Deleted(msgspec.Struct, frozen=True, kw_only=True):
+    """DELETE /v1/fs/delete."""
+
+    deleted: list[str]
+    count: int
+
+
+class MoveRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """POST /v1/fs/rename and /v1/fs/copy."""
+
+    source: str
+    dest: str
+    working_dir: str = "/"
+    recursive: bool = False
+    preserve_attrs: bool = False
+    as_root: bool = False
+
+
+class Moved(msgspec.Struct, frozen=True, kw_only=True):
+    """POST /v1/fs/rename, and one item of Copied."""
+
+    source: str
+    dest: str
+
+
+class Copied(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """POST /v1/fs/copy."""
+
+    copied: list[Moved]
+    count: int
+    total_bytes: int
+
+
+class ModeRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """POST /v1/fs/chmod; `mode` is octal text."""
+
+    path: str
+    working_dir: str = "/"
+    mode: str
+    recursive: bool = False
+    as_root: bool = False
+
+
+class ModeChange(msgspec.Struct, frozen=True, kw_only=True):
+    """One path whose mode was set."""
+
+    path: str
+    mode: str
+
+
+class ModesChanged(msgspec.Struct, frozen=True, kw_only=True):
+    """POST /v1/fs/chmod."""
+
+    affected: list[ModeChange]
+    count: int
+
+
+class OwnerRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """POST /v1/fs/chown; owner and group by number or by the world's own names."""
+
+    path: str
+    working_dir: str = "/"
+    uid: int | str | None = None
+    gid: int | str | None = None
+    recursive: bool = False
+    as_root: bool = False
+
+
+class OwnerChange(msgspec.Struct, frozen=True, kw_only=True):
+    """One path whose owner was set."""
+
+    path: str
+    uid: int
+    gid: int
+
+
+class OwnersChanged(msgspec.Struct, frozen=True, kw_only=True):
+    """POST /v1/fs/chown."""
+
+    affected: list[OwnerChange]
+    count: int
+
+
+class ProxyRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """First text frame of a proxy connection."""
+
+    host: str = "localhost"
+    port: int
+
+
+class ProxyAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The answer to it: `connected` and where to, or `error` and why."""
+
+    status: Literal["connected", "error"]
+    target: str | None = None
+    error: str | None = None
+
+
+class WatchRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Text frame of a client on fs/watch."""
+
+    type: str
+    paths: list[str] = []
+    recursive: bool = False
+    working_dir: str = "/"
+
+
+class WatchEvent(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """Text frame to a client on fs/watch: subscribed, event or error."""
+
+    type: str
+    paths: list[str] | None = None
+    path: str | None = None
+    event: str | None = None
+    timestamp: str | None = None
+    size: int | None = None
+    is_dir: bool | None = None
+    message: str | None = None
