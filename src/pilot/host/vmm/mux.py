@@ -1,0 +1,290 @@
+"""The host end of a virtual machine's virtio port: dial.sock for many clients over the one byte stream.
+
+    client ── dial.sock ── CONNECT <port> / OK <port> ── this process ── wire.mux ── port.sock ── QEMU ── guest's agent
+
+A process per machine, so that it outlives pilotd as the machine does: `python -m pilot.host.vmm.mux DIRECTORY`. It ends
+when QEMU closes the port (the machine is gone). It holds a lock on DIRECTORY/mux.lock while it lives; a second one ends
+at once. Killed and started anew it says hello again, by which the guest drops the streams of the former.
+
+It must never read from a side what the other cannot take: a client is paused when the stream has no credit or the port
+is behind, and credit goes back to the guest only for what a client's socket has taken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import sys
+from collections.abc import Callable
+
+from ... import errors
+from ...wire import dial
+from ...wire import mux as wire_mux
+
+DIAL_SOCKET = "dial.sock"
+PORT_SOCKET = "port.sock"
+LOCK = "mux.lock"
+PID = "mux.pid"
+
+_CONNECT_LINE_S = 10.0
+# A machine that is starting answers its hello late; the caller has a deadline of its own.
+_ANSWER_S = 120.0
+_BACKLOG_BYTES = 1 << 20
+
+
+class Client(asyncio.Protocol):
+    """One connection to dial.sock: asks for a port, then is a stream."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._unsent = bytearray()
+        self._stream: int | None = None
+        self._accepted = False
+        self._port = 0
+        self._at_end = False
+        self._paused = False
+        self._owed_bytes = 0
+
+    # -- the socket
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._deadline = asyncio.get_running_loop().call_later(_CONNECT_LINE_S, self.refuse, "no CONNECT line came")
+
+    def data_received(self, data: bytes) -> None:
+        self._unsent += data
+        if self._port == 0:
+            self._read_connect_line()
+        self.push()
+
+    def eof_received(self) -> bool:
+        self._at_end = True
+        if self._port == 0:
+            return False
+        self.push()
+        return True
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._deadline.cancel()
+        self._link.forget(self, self._stream)
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        self._give_credit(0)
+
+    def _read_connect_line(self) -> None:
+        line, found, rest = bytes(self._unsent).partition(b"\n")
+        if not found and len(line) < dial.MAX_LINE_BYTES:
+            return
+        try:
+            self._port = dial.parse_connect(line + b"\n")
+        except errors.PeerError as error:
+            self.refuse(str(error))
+            return
+        self._unsent = bytearray(rest)
+        self._deadline.cancel()
+        self._deadline = asyncio.get_running_loop().call_later(_ANSWER_S, self.refuse, "the machine does not answer")
+        self._link.want(self)
+
+    # -- the stream
+
+    @property
+    def port(self) -> int:
+        return self._port
+
+    def opened(self, stream: int) -> None:
+        """The request is on its way to the machine."""
+        self._stream = stream
+
+    def accepted(self) -> None:
+        self._deadline.cancel()
+        self._accepted = True
+        self._transport.write(dial.ok_line(self._port))
+        self.push()
+
+    def received(self, data: bytes) -> None:
+        self._transport.write(data)
+        self._give_credit(len(data))
+
+    def ended(self) -> None:
+        if self._transport.can_write_eof() and not self._transport.is_closing():
+            self._transport.write_eof()
+        self._close_if_over()
+
+    def refuse(self, reason: str) -> None:
+        """The stream is gone, or never came to be."""
+        if not self._accepted:
+            self._transport.write(dial.error_line(reason))
+            self._transport.close()
+        else:
+            # What is queued for the client may still reach it; that the stream broke must not look like an end.
+            self._transport.abort()
+
+    def push(self) -> None:
+        """Send what there is, as far as credit and port allow; read more from the client only when all went."""
+        if self._accepted and self._stream in self._link.streams:
+            self._send(self._stream)
+        full = bool(self._unsent) and self._port != 0
+        if not self._transport.is_closing():
+            (self._transport.pause_reading if full else self._transport.resume_reading)()
+        self._link.flush()
+
+    def _send(self, stream: int) -> None:
+        if self._unsent and not self._link.behind:
+            taken = self._link.mux.send(stream, bytes(self._unsent))
+            del self._unsent[:taken]
+        if self._at_end and not self._unsent:
+            self._link.mux.end(stream)
+            self._close_if_over()
+
+    def _close_if_over(self) -> None:
+        """Both directions have ended: what is written goes out, then the socket closes."""
+        if self._stream not in self._link.streams:
+            self._transport.close()
+
+    def _give_credit(self, size_bytes: int) -> None:
+        self._owed_bytes += size_bytes
+        if not self._paused and self._stream is not None:
+            self._link.mux.consumed(self._stream, self._owed_bytes)
+            self._owed_bytes = 0
+            self._link.flush()
+
+
+class Link(asyncio.Protocol):
+    """The connection to QEMU's port, and the clients that share it."""
+
+    def __init__(self, nonce: bytes, closed: Callable[[], None]) -> None:
+        self.mux = wire_mux.Mux(wire_mux.Role.HOST, nonce=nonce)
+        self._closed = closed
+        self._clients: dict[int, Client] = {}
+        self._waiting: list[Client] = []
+        self._blocked = False
+
+    # -- the port
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self.flush()
+
+    def data_received(self, data: bytes) -> None:
+        for event in self.mux.receive(data):
+            self._dispatch(event)
+        self._open_waiting()
+        self.flush()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        for client in (*self._clients.values(), *self._waiting):
+            client.refuse("the machine is gone")
+        self._closed()
+
+    def pause_writing(self) -> None:
+        self._blocked = True
+
+    def resume_writing(self) -> None:
+        self._blocked = False
+        self.flush()
+        for client in list(self._clients.values()):
+            client.push()
+
+    # -- for clients
+
+    @property
+    def streams(self) -> frozenset[int]:
+        return self.mux.streams
+
+    @property
+    def behind(self) -> bool:
+        """The port does not take more for now; `push` is called when it does."""
+        return self._blocked or self.mux.pending_bytes > _BACKLOG_BYTES
+
+    def flush(self) -> None:
+        if not self._blocked and self.mux.pending_bytes:
+            self._transport.write(self.mux.take_output())
+
+    def want(self, client: Client) -> None:
+        """Open a stream for this client as soon as the machine has said hello."""
+        self._waiting.append(client)
+        self._open_waiting()
+        self.flush()
+
+    def forget(self, client: Client, stream: int | None) -> None:
+        """The client's socket is gone."""
+        if client in self._waiting:
+            self._waiting.remove(client)
+        if stream is not None and self._clients.pop(stream, None) is client:
+            self.mux.reset(stream, "the client is gone")
+            self.flush()
+
+    def _open_waiting(self) -> None:
+        while self._waiting and self.mux.ready:
+            client = self._waiting.pop(0)
+            try:
+                stream = self.mux.open(client.port)
+            except errors.PilotError as error:
+                client.refuse(str(error))
+                continue
+            self._clients[stream] = client
+            client.opened(stream)
+
+    def _dispatch(self, event: wire_mux.Event) -> None:
+        match event:
+            case wire_mux.Restarted():
+                pass
+            case wire_mux.Opened(stream, _):
+                # Nothing in the machine dials out this way.
+                self.mux.reset(stream, "no such port")
+            case wire_mux.Accepted(stream):
+                self._with(stream, Client.accepted)
+            case wire_mux.Data(stream, data):
+                self._with(stream, lambda client: client.received(data))
+            case wire_mux.Writable(stream):
+                self._with(stream, Client.push)
+            case wire_mux.Ended(stream):
+                self._with(stream, Client.ended)
+            case wire_mux.Reset(stream, reason):
+                client = self._clients.pop(stream, None)
+                if client is not None:
+                    client.refuse(reason)
+
+    def _with(self, stream: int, act: Callable[[Client], None]) -> None:
+        client = self._clients.get(stream)
+        if client is not None:
+            act(client)
+
+
+async def serve(directory: str) -> None:
+    """Carry streams between `directory`/dial.sock and `directory`/port.sock until QEMU closes the port."""
+    loop = asyncio.get_running_loop()
+    over = asyncio.Event()
+    link = Link(os.urandom(wire_mux.NONCE_BYTES), over.set)
+    await loop.create_unix_connection(lambda: link, os.path.join(directory, PORT_SOCKET))
+    # Whoever finds the path finds it served: bound under another name, then moved.
+    path = os.path.join(directory, DIAL_SOCKET)
+    temporary = f"{path}.new"
+    server = await loop.create_unix_server(lambda: Client(link), temporary, backlog=128)
+    os.chmod(temporary, 0o600)
+    os.rename(temporary, path)
+    await over.wait()
+    server.close()
+    os.unlink(path)
+
+
+def main(arguments: list[str]) -> int:
+    (directory,) = arguments
+    lock_fd = os.open(os.path.join(directory, LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return 0
+    asyncio.run(serve(directory))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,154 @@
+"""The QEMU command line of a machine, as a value; it decides, it touches nothing.
+
+The machine is a `microvm`: no PCI, no BIOS devices, virtio over memory-mapped slots that the guest finds by ACPI. The
+slots are the machine's identity: a clone of a template needs the same list in the same order, so a drive that is not
+there yet is a drive of another file, never a missing one.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+ROOT_SERIAL = "pilot-root"
+DISK_SERIAL = "pilot-disk"
+PORT_NAME = "pilot.0"
+DISK_NODE = "disk"
+DISK_FDSET = 1
+CONSOLE = "console.log"
+PORT_SOCKET = "port.sock"
+QMP_SOCKET = "qmp.sock"
+PID = "qemu.pid"
+_AGENT = "/usr/bin/python3,-ISE,/usr/lib/pilot"
+
+
+class Accelerator(enum.Enum):
+    """What runs the guest's instructions: the processor, or QEMU's translator."""
+
+    KVM = "kvm"
+    TCG = "tcg"
+
+
+@dataclass(frozen=True)
+class Artefacts:
+    """What a machine boots from; paths."""
+
+    vmlinux: str
+    initramfs: str
+    root_disk: str
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The guest's RAM: `path` names a file for it; `private` maps the file copy-on-write, as a clone does."""
+
+    size_bytes: int
+    path: str | None = None
+    private: bool = False
+
+
+@dataclass(frozen=True)
+class Host:
+    """What the host decides: accelerator and the time stamp counter's frequency in kHz."""
+
+    accelerator: Accelerator
+    tsc_khz: int
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Everything that a command line depends on. `directory` holds the sockets, the console log and the pid file.
+
+    `disk_fd` is an inherited descriptor of the sprite's disk; without one there is no such drive.
+    """
+
+    directory: str
+    artefacts: Artefacts
+    host: Host
+    memory: Memory
+    cpus: int
+    disk_fd: int | None = None
+    tap: str | None = None
+    incoming: bool = False
+
+
+def command_line(machine: Machine) -> list[str]:
+    """The argument vector; QEMU goes to the background when it is set up and says on standard error why it is not."""
+    accelerator = machine.host.accelerator
+    command = ["qemu-system-x86_64", "-M", f"microvm,accel={accelerator.value},memory-backend=ram"]
+    command += ["-cpu", "host" if accelerator is Accelerator.KVM else "max"]
+    command += [
+        "-m",
+        f"{machine.memory.size_bytes >> 20}M",
+        "-smp",
+        str(machine.cpus),
+        "-object",
+        _memory(machine.memory),
+    ]
+    command += ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-daemonize"]
+    command += [
+        "-pidfile",
+        f"{machine.directory}/{PID}",
+        "-qmp",
+        f"unix:{machine.directory}/{QMP_SOCKET},server=on,wait=off",
+    ]
+    command += ["-kernel", machine.artefacts.vmlinux, "-initrd", machine.artefacts.initramfs]
+    command += ["-append", kernel_command_line(machine.host)]
+    command += [
+        "-chardev",
+        f"file,id=console,path={machine.directory}/{CONSOLE},append=on",
+        "-serial",
+        "chardev:console",
+    ]
+    command += _port(machine.directory) + _drives(machine) + _network(machine.tap)
+    return command + (["-incoming", "defer"] if machine.incoming else [])
+
+
+def kernel_command_line(host: Host) -> str:
+    """What the guest's kernel and init read."""
+    words = ["console=ttyS0", "quiet", "panic=-1", "reboot=t", "pilot.halt=reboot"]
+    words += [f"pilot.root=serial:{ROOT_SERIAL}", "pilot.fs=erofs", f"pilot.exec={_AGENT}"]
+    if host.accelerator is Accelerator.TCG:
+        # Measuring the counter under a loaded host fails at random and the guest hangs; and cryptographic self-tests
+        # cost a fifth of the whole boot when instructions are translated.
+        words += [f"tsc_early_khz={host.tsc_khz}", "tsc=reliable", "no_timer_check", "cryptomgr.notests"]
+    return " ".join(words)
+
+
+def _memory(memory: Memory) -> str:
+    size = f"id=ram,size={memory.size_bytes >> 20}M"
+    if memory.path is None:
+        return f"memory-backend-ram,{size}"
+    return f"memory-backend-file,{size},mem-path={memory.path},share={'off' if memory.private else 'on'}"
+
+
+def _port(directory: str) -> list[str]:
+    return [
+        *("-device", "virtio-serial-device,max_ports=2"),
+        *("-chardev", f"socket,id=port,path={directory}/{PORT_SOCKET},server=on,wait=off"),
+        *("-device", f"virtserialport,chardev=port,name={PORT_NAME},nr=1"),
+    ]
+
+
+def _drives(machine: Machine) -> list[str]:
+    root = f"driver=raw,node-name=root,read-only=on,file.driver=file,file.filename={machine.artefacts.root_disk}"
+    drives = ["-blockdev", root, "-device", f"virtio-blk-device,drive=root,serial={ROOT_SERIAL}"]
+    if machine.disk_fd is not None:
+        drives += ["-add-fd", f"fd={machine.disk_fd},set={DISK_FDSET}", "-blockdev", disk_node(DISK_FDSET)]
+        drives += ["-device", f"virtio-blk-device,drive={DISK_NODE},serial={DISK_SERIAL}"]
+    return drives
+
+
+def disk_node(fdset: int) -> str:
+    """The sprite's disk. Discarded blocks are given back; zeroes that are written become holes."""
+    # No lock: one process holds the descriptor, and volumed has seen to it that it is the only one.
+    return (
+        f"driver=raw,node-name={DISK_NODE},discard=unmap,detect-zeroes=unmap,"
+        f"file.driver=file,file.filename=/dev/fdset/{fdset},file.locking=off"
+    )
+
+
+def _network(tap: str | None) -> list[str]:
+    if tap is None:
+        return []
+    return ["-netdev", f"tap,id=net,ifname={tap},script=no,downscript=no", "-device", "virtio-net-device,netdev=net"]

@@ -1,0 +1,86 @@
+"""QEMU's control socket: one JSON object a line, one command at a time.
+
+    ◄ {"QMP": {...}}                      greeting
+    ► {"execute": "qmp_capabilities"}     ◄ {"return": {}}
+    ► {"execute": NAME, "arguments": {}}  ◄ {"return": VALUE} | {"error": {"desc": TEXT}}; events may come first
+
+QEMU serves one client at a time: connect, say what is to be said, close.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from ... import errors
+
+_MAX_LINE_BYTES = 1 << 20
+
+
+class Qmp:
+    """A connection; made by `connect`. Any error of the socket is a `PeerError`: the machine does not answer."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection
+        self._unread = bytearray()
+
+    def execute(self, command: str, arguments: dict[str, Any] | None = None, *, fds: Sequence[int] = ()) -> Any:
+        """What QEMU returns; `HostError` with QEMU's words when it refuses. `fds` (borrowed) ride along for add-fd."""
+        message = msgspec.json.encode({"execute": command, "arguments": arguments or {}}) + b"\n"
+        try:
+            socket.send_fds(self._socket, [message], fds) if fds else self._socket.sendall(message)
+            answer = self._answer()
+        except OSError as error:
+            raise errors.PeerError(f"ask QEMU to {command}: {error}") from error
+        if "error" in answer:
+            raise errors.HostError(f"ask QEMU to {command}: {answer['error'].get('desc')}")
+        return answer["return"]
+
+    def greet(self) -> None:
+        """Read the greeting and leave negotiation mode."""
+        self._line()
+        self.execute("qmp_capabilities")
+
+    def _answer(self) -> dict[str, Any]:
+        while True:
+            message = msgspec.json.decode(self._line())
+            if "event" not in message:
+                return dict(message)
+
+    def _line(self) -> bytes:
+        while b"\n" not in self._unread:
+            data = self._socket.recv(65536)
+            if not data or len(self._unread) > _MAX_LINE_BYTES:
+                raise errors.PeerError("read from QEMU: it closed its control socket")
+            self._unread += data
+        line, _, rest = bytes(self._unread).partition(b"\n")
+        self._unread = bytearray(rest)
+        return line
+
+
+@contextlib.contextmanager
+def connect(path: str, timeout_s: float) -> Iterator[Qmp]:
+    """A connection that is ready for commands; each answer may take `timeout_s`. `PeerError` when nobody answers."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
+        connection.settimeout(timeout_s)
+        try:
+            connect_socket(connection, path)
+            qmp = Qmp(connection)
+            qmp.greet()
+        except OSError as error:
+            raise errors.PeerError(f"connect to QEMU at {path}: {error}") from error
+        yield qmp
+
+
+def connect_socket(connection: socket.socket, path: str) -> None:
+    """connect(2) for a path of any length: the kernel's own limit is 107 bytes."""
+    directory_fd = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        connection.connect(f"/proc/self/fd/{directory_fd}/{os.path.basename(path)}")
+    finally:
+        os.close(directory_fd)
