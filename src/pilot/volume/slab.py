@@ -1,0 +1,116 @@
+"""The slab: the file whose 64 KiB slots hold a disk's chunks.
+
+Read and written past the page cache (O_DIRECT), because a page-cache write by the process that serves a loop device can
+wait, in reclaim, for that very loop device. O_DIRECT wants offsets, lengths and memory aligned; what is not (a 512-byte
+request, a caller's odd buffer) goes through an aligned bounce buffer, block by block. Where the filesystem has no
+O_DIRECT (tmpfs on older kernels) the file is buffered.
+
+A free slot is a hole and reads as zeros. Nothing is stable before `sync`. Slot 0 holds a header naming the format.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+
+from ..kernel import directio
+from . import layout
+
+_HEADER = b"pilot slab 1\n"
+_BLOCK = layout.BLOCK_BYTES
+
+
+def aligned(size: int) -> memoryview:
+    """Zeroed memory that starts on a page, for direct I/O."""
+    return memoryview(mmap.mmap(-1, max(size, 1)))
+
+
+def _address_aligned(view: memoryview) -> bool:
+    # Only writable memory tells its address; bytes objects are never aligned anyway.
+    return not view.readonly and directio.address_of(view) % 512 == 0
+
+
+class Slab:
+    """An open slab. Reads and writes may come from many threads; they must not overlap a write."""
+
+    def __init__(self, directory: str, *, read_only: bool = False, create: bool = False) -> None:
+        self.path = os.path.join(directory, "slab")
+        flags = (os.O_RDONLY if read_only else os.O_RDWR) | (os.O_CREAT | os.O_EXCL if create else 0) | os.O_CLOEXEC
+        self.direct = True
+        try:
+            self._fd = os.open(self.path, flags | os.O_DIRECT, 0o600)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            self.direct = False
+            self._fd = os.open(self.path, flags & ~os.O_EXCL, 0o600)
+        if create:
+            self._write_header()
+
+    def _write_header(self) -> None:
+        block = aligned(_BLOCK)
+        block[: len(_HEADER)] = _HEADER
+        os.pwrite(self._fd, block, 0)
+        os.ftruncate(self._fd, layout.CHUNK_BYTES)
+        os.fsync(self._fd)
+
+    def read(self, slot: int, offset: int, into: memoryview) -> None:
+        """Fill `into` from byte `offset` of `slot` on (it may run on into the next slots)."""
+        start = slot * layout.CHUNK_BYTES + offset
+        if not self.direct or (start % _BLOCK == 0 and len(into) % _BLOCK == 0 and _address_aligned(into)):
+            self._read(start, into)
+            return
+        low, high = start // _BLOCK * _BLOCK, -(-(start + len(into)) // _BLOCK) * _BLOCK
+        bounce = aligned(high - low)
+        self._read(low, bounce)
+        into[:] = bounce[start - low : start - low + len(into)]
+
+    def write(self, slot: int, offset: int, data: memoryview) -> None:
+        """Write `data` at byte `offset` of `slot` (it may run on into the next slots)."""
+        start = slot * layout.CHUNK_BYTES + offset
+        if not self.direct or (start % _BLOCK == 0 and len(data) % _BLOCK == 0 and _address_aligned(data)):
+            self._write(start, data)
+            return
+        low, high = start // _BLOCK * _BLOCK, -(-(start + len(data)) // _BLOCK) * _BLOCK
+        bounce = aligned(high - low)
+        if low != start or high != start + len(data):
+            self._read(low, bounce)
+        bounce[start - low : start - low + len(data)] = data
+        self._write(low, bounce)
+
+    def punch(self, slot: int, count: int) -> None:
+        """Make holes of these slots: they read as zeros and take no space."""
+        directio.punch_hole(self._fd, slot * layout.CHUNK_BYTES, count * layout.CHUNK_BYTES)
+
+    def sync(self) -> None:
+        """What was written is stable when this returns."""
+        os.fdatasync(self._fd)
+
+    def allocated_bytes(self) -> int:
+        """Space that the slab takes on its filesystem."""
+        return os.fstat(self._fd).st_blocks * 512
+
+    def slots_written(self) -> int:
+        """One past the highest slot that the file reaches."""
+        return -(-os.fstat(self._fd).st_size // layout.CHUNK_BYTES)
+
+    def close(self) -> None:
+        """Close the file; not before every reader and writer is done."""
+        os.close(self._fd)
+
+    def _read(self, start: int, into: memoryview) -> None:
+        done = 0
+        while done < len(into):
+            # Past the end of a sparse file: zeros.
+            got = os.preadv(self._fd, [into[done:]], start + done)
+            if got == 0 or (self.direct and got % _BLOCK):
+                done += got
+                into[done:] = bytes(len(into) - done)
+                return
+            done += got
+
+    def _write(self, start: int, data: memoryview) -> None:
+        done = 0
+        while done < len(data):
+            done += os.pwrite(self._fd, data[done:], start + done)
