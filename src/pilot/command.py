@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from . import errors
 
-# First word -> the module whose `main(arguments) -> exit status` takes the rest. Everything else is the OCI command line.
+# First word -> the module whose `main(arguments)` takes the rest; every other word belongs to the OCI command line.
 OWN_COMMANDS = {"agent": "agent.main", "image": "image.cli", "volume": "volume.cli"}
 
 
