@@ -96,14 +96,14 @@ class Engine:
             ticket = self._tickets.get(run)
         return ticket.ended if ticket else None
 
-    def cancel(self, kind: str, resource: str) -> None:
-        """End the active runs of this resource at their next pause; what they began is for their `settle`."""
+    def cancel(self, kind: str, resource: str, *, but: str | None = None) -> None:
+        """End the active runs of this resource (but those of action `but`) at their next pause; `settle` undoes."""
         with self._lock:
-            tickets = [
-                t for t in self._tickets.values() if (t.record.run.kind, t.record.run.resource) == (kind, resource)
-            ]
+            tickets = list(self._tickets.values())
         for ticket in tickets:
-            ticket.interrupt(cancel=True)
+            run = ticket.record.run
+            if (run.kind, run.resource) == (kind, resource) and run.action != but:
+                ticket.interrupt(cancel=True)
 
     def active(self) -> list[Run]:
         with self._lock:

@@ -1,0 +1,1 @@
+"""The Sprites API over HTTP: `app` (JSON and relayed calls), `upgrade` (WebSockets, raw bytes after the handshake)."""

@@ -1,0 +1,225 @@
+"""WebSocket upgrades: authenticate, wake, dial, replay the request, then raw bytes both ways. Nothing is parsed after.
+
+    client ─ GET /v1/sprites/web/exec?cmd=… Upgrade ─► uvicorn ─► Upgrade ─ GET /v1/exec?cmd=… ─► agent
+           ◄─────────────────── 101, then bytes as they come, in both directions ───────────────►
+
+Keepalives and framing are the agent's and the client's business. Each direction pauses its source when the other side
+does not take what it has been given. A request that cannot be met is answered with JSON before any upgrade.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import http
+import json
+import logging
+import re
+from typing import Any, cast
+from urllib.parse import unquote
+
+from ... import errors
+from . import access, shapes
+from .access import Access
+
+log = logging.getLogger(__name__)
+
+UPGRADE_TIMEOUT_S = 60.0
+HEAD_BYTES = 65536
+READ_BYTES = 65536
+HIGH_WATER_BYTES = 1 << 20
+
+# What a sprite's path may end with when it is to be upgraded, and so what is asked of the machine after /v1/.
+# `control` is missing on purpose: 404 is the answer that every client falls back from.
+_UPGRADES = re.compile(r"exec|exec/[^/]+|proxy|fs/watch|ports/watch")
+_PATH = re.compile(r"/v1/sprites/(?P<name>[^/]+)/(?P<rest>.+)")
+_NOT_FOR_THE_MACHINE = frozenset({"authorization", "host", "cookie"})
+
+
+@dataclasses.dataclass(frozen=True)
+class Head:
+    """A request's line and headers. `target` is as sent, with its query."""
+
+    target: str
+    headers: tuple[tuple[str, str], ...]
+
+    def header(self, name: str) -> str | None:
+        return next((value for key, value in self.headers if key.lower() == name), None)
+
+
+def parse_head(data: bytes) -> Head:
+    """`data` ends with the empty line; uvicorn has written it anew from what it parsed, so it is well formed."""
+    request, *lines = data.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
+    pairs = (line.partition(":") for line in lines)
+    return Head(request.split(" ")[1], tuple((key, value.strip()) for key, _, value in pairs))
+
+
+def plan_route(target: str) -> tuple[str, str]:
+    """The sprite's name and the target to ask its machine for; `NotFound` for what is no upgrade of ours."""
+    path, mark, query = target.partition("?")
+    match = _PATH.fullmatch(path)
+    if match is None or not _UPGRADES.fullmatch(match["rest"]):
+        raise errors.NotFound("not found")
+    return unquote(match["name"]), f"/v1/{match['rest']}{mark}{query}"
+
+
+def replay(head: Head, target: str) -> bytes:
+    """The request as the machine is asked it: another path, without what is between client and pilotd."""
+    kept = [(key, value) for key, value in head.headers if key.lower() not in _NOT_FOR_THE_MACHINE]
+    lines = [f"GET {target} HTTP/1.1", "host: machine", *(f"{key}: {value}" for key, value in kept)]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+def announce(answer: bytes) -> bytes:
+    """The machine's answer with what clients read from our headers."""
+    line, _, rest = answer.partition(b"\r\n")
+    ours = f"\r\nSprite-Version: {shapes.VERSION}\r\nX-Sprite-Capabilities: signal\r\n"
+    return line + ours.encode() + rest
+
+
+def refusal(status: int, text: str) -> bytes:
+    """A whole HTTP answer that ends the connection."""
+    body = json.dumps({"error": text}).encode()
+    head = (
+        f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\nSprite-Version: {shapes.VERSION}\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+class Upgrade(asyncio.Protocol):
+    """One upgraded connection; uvicorn makes it (its `ws` protocol) and feeds it the request's head first."""
+
+    def __init__(self, entry: Access, config: Any, server_state: Any, app_state: Any, _loop: Any = None) -> None:
+        self._entry = entry
+        self._connections: set[Any] = server_state.connections
+        self._tasks: set[asyncio.Task[None]] = server_state.tasks
+        self._transport: asyncio.Transport | None = None
+        self._waiting = bytearray()  # from the client, before the machine can take it
+        self._head: Head | None = None
+        self._machine: asyncio.StreamWriter | None = None
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._serving: asyncio.Task[None] | None = None
+        self._draining: asyncio.Task[None] | None = None
+
+    # asyncio's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._connections.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self._machine is not None:
+            self._to_machine(data)
+            return
+        self._waiting += data
+        if self._head is None and b"\r\n\r\n" in self._waiting:
+            head, _, rest = bytes(self._waiting).partition(b"\r\n\r\n")
+            self._head, self._waiting = parse_head(head + b"\r\n\r\n"), bytearray(rest)
+            self._serving = asyncio.get_running_loop().create_task(self._serve(self._head), name="upgrade")
+            self._tasks.add(self._serving)
+            self._serving.add_done_callback(self._tasks.discard)
+        elif len(self._waiting) > HIGH_WATER_BYTES and self._transport:
+            self._transport.pause_reading()
+
+    def connection_lost(self, reason: Exception | None) -> None:
+        self._connections.discard(self)
+        self._writable.set()
+        if self._serving is not None:
+            self._serving.cancel()
+        if self._machine is not None:
+            self._machine.close()
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    def shutdown(self) -> None:
+        """Called by uvicorn when it stops: sessions outlive the connection, so it may go at any time."""
+        if self._transport is not None:
+            self._transport.close()
+
+    # The way to the machine and back
+
+    async def _serve(self, head: Head) -> None:
+        assert self._transport is not None
+        try:
+            async with asyncio.timeout(UPGRADE_TIMEOUT_S):
+                reader, answer = await self._open(head)
+        except TimeoutError:
+            self._refuse(503, "the sprite did not wake in time")
+        except errors.PilotError as error:
+            self._refuse(access.status_of(error), str(error))
+        except Exception:
+            log.exception("upgrade failed", extra={"target": head.target.partition("?")[0]})
+            self._refuse(500, "internal error")
+        else:
+            self._transport.write(announce(answer))
+            await self._from_machine(reader)
+
+    async def _open(self, head: Head) -> tuple[asyncio.StreamReader, bytes]:
+        """The machine's answer to the upgrade; what it sends afterwards comes from the reader."""
+        organisation = self._entry.organisation(head.header("authorization"))
+        name, target = plan_route(head.target)
+        sprite = self._entry.sprite(organisation, name)
+        reader, writer = await self._entry.open(sprite)
+        try:
+            writer.write(replay(head, target))
+            answer = await reader.readuntil(b"\r\n\r\n")
+        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError) as error:
+            writer.close()
+            raise errors.PeerError(f"upgrade {target.partition('?')[0]}: the machine broke off: {error}") from error
+        except BaseException:
+            writer.close()
+            raise
+        self._connect(writer)
+        return reader, answer
+
+    def _connect(self, writer: asyncio.StreamWriter) -> None:
+        assert self._transport is not None
+        self._machine = writer
+        if self._transport.is_closing():
+            writer.close()
+        waiting, self._waiting = bytes(self._waiting), bytearray()
+        self._transport.resume_reading()
+        if waiting:
+            self._to_machine(waiting)
+
+    def _to_machine(self, data: bytes) -> None:
+        assert self._machine is not None
+        self._machine.write(data)
+        if self._draining is None and self._machine.transport.get_write_buffer_size() > HIGH_WATER_BYTES:
+            assert self._transport is not None
+            self._transport.pause_reading()
+            self._draining = asyncio.get_running_loop().create_task(self._drain(), name="upgrade-drain")
+
+    async def _drain(self) -> None:
+        assert self._machine is not None
+        assert self._transport is not None
+        try:
+            await self._machine.drain()
+        except OSError:
+            self._transport.close()  # the machine has gone; `_from_machine` sees it as well
+        self._draining = None
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    async def _from_machine(self, reader: asyncio.StreamReader) -> None:
+        assert self._transport is not None
+        try:
+            while data := await reader.read(READ_BYTES):
+                self._transport.write(data)
+                await self._writable.wait()
+        except OSError as error:
+            log.info("machine broke off", extra={"error": str(error)})
+        finally:
+            # Closing flushes what is still to be written: the exit frame is never cut off.
+            self._transport.close()
+
+    def _refuse(self, status: int, text: str) -> None:
+        assert self._transport is not None
+        self._transport.write(refusal(status, text))
+        self._transport.close()

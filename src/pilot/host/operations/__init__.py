@@ -1,0 +1,14 @@
+"""What pilotd does to sprites, as operations of `fsm`: data in `table`, the steps in the files beside it.
+
+    create      record → disk → machine → boot → world → publish          (fork: `disk` forks another sprite's)
+    wake                                  boot → world → publish
+    stop        down → detach
+    restart     down → detach → machine → boot → world → publish
+    checkpoint  reserve → cut → publish
+    restore     choose → down → swap → up → publish
+    destroy     mark → machine → disk → forget
+    base        archive → fill → seal → publish
+
+A run's resource is the sprite's id, so that the runs of one sprite follow one another. What a crash leaves between two
+steps is what the step before it left; the next process goes on from there.
+"""

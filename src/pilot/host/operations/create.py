@@ -1,0 +1,80 @@
+"""Create a sprite: on a fork of the base volume, or of another sprite's disk."""
+
+from __future__ import annotations
+
+from ... import errors
+from ...ids import CheckpointId, SpriteName, VolumeId
+from ..fsm.operation import Run
+from ..fsm.outcome import Abort, Outcome, UserFault
+from ..store import bases, checkpoints, sprites
+from ..store.journal import now_us
+from ..store.sprites import Sprite
+from . import cut, destroy
+from .context import Host
+
+
+def record(host: Host, run: Run) -> None:
+    """The row that holds the name. The request carries every id, so that a repetition means the same things."""
+    wanted = run.request
+    now = now_us()
+    sprite = Sprite(
+        id=run.resource,
+        organisation=wanted["organisation"],
+        name=SpriteName(wanted["name"]),
+        suffix=wanted["suffix"],
+        machine=None,
+        volume=VolumeId(wanted["volume"]),
+        phase="creating",
+        labels=tuple(wanted["labels"]),
+        url_settings=wanted["url_settings"],
+        environment=wanted["environment"],
+        config=wanted["config"],
+        current_source=None,
+        created_us=now,
+        updated_us=now,
+        last_running_us=None,
+        last_warming_us=None,
+    )
+    try:
+        with host.database.transaction() as tx:
+            sprites.insert(tx, sprite)
+    except errors.Conflict as error:
+        raise UserFault(str(error), code="conflict") from error
+
+
+def disk(host: Host, run: Run) -> None:
+    """The sprite's own volume. A fork is metadata only."""
+    volume = VolumeId(run.request["volume"])
+    source = run.request.get("source")
+    try:
+        if source is None:
+            host.volumes.fork(_base(host), volume)
+        else:
+            _fork_sprite(host, source["sprite"], source.get("checkpoint"), volume)
+    except errors.Conflict:
+        pass  # an earlier attempt of this run made it: the id is this run's alone
+
+
+def _base(host: Host) -> VolumeId:
+    base = bases.find(host.database, host.variant)
+    if base is None:
+        raise Abort(f"create: there is no base volume for image {host.variant}")
+    return base
+
+
+def _fork_sprite(host: Host, source_id: str, checkpoint: str | None, volume: VolumeId) -> None:
+    source = host.sprite(source_id)
+    if checkpoint is None:
+        cut.quiesced(host, source, lambda: host.volumes.fork(source.volume, volume))
+        return
+    try:
+        checkpoints.find(host.database, source.id, checkpoint)
+    except errors.NotFound as error:
+        raise UserFault(str(error), code="not_found") from error
+    host.volumes.fork(source.volume, volume, CheckpointId(checkpoint))
+
+
+def settle(host: Host, run: Run, outcome: Outcome) -> None:
+    """A create that failed leaves nothing: neither name nor disk nor machine."""
+    if not outcome.done and outcome.code != "conflict":
+        destroy.everything(host, run.resource)

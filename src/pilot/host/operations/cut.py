@@ -1,0 +1,123 @@
+"""Checkpoint, delete a checkpoint, restore: only metadata moves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from ... import errors
+from ...ids import CheckpointId
+from ..fsm.operation import Run
+from ..fsm.outcome import UserFault
+from ..store import checkpoints, sprites
+from ..store.checkpoints import Checkpoint
+from ..store.journal import now_us
+from ..store.sprites import Sprite
+from ..vmm import Isolation
+from . import world
+from .context import Cut, Host
+
+FREEZE_DEADLINE_MS = 1000
+_T = TypeVar("_T")
+
+
+def quiesced(host: Host, sprite: Sprite, act: Callable[[], _T]) -> _T:
+    """`act` while the disk's filesystem is frozen, where that is the guest's to do; volumed does it for `container`."""
+    if not world.frozen_by_guest(host, sprite):
+        return act()
+    api = host.api(sprite)
+    try:
+        api.freeze(FREEZE_DEADLINE_MS)
+    except errors.StateError:
+        return act()  # no world runs, so nothing is mounted: the disk is as quiet as it gets
+    try:
+        return act()
+    finally:
+        api.thaw()
+
+
+def reserve(host: Host, run: Run) -> dict[str, Any]:
+    """The id of the checkpoint to be: `v` and a number never used before."""
+    try:
+        with host.database.transaction() as tx:
+            number = checkpoints.reserve(tx, run.resource)
+    except errors.NotFound as error:
+        raise UserFault(str(error), code="not_found") from error
+    return {"id": f"v{number}", "number": number}
+
+
+def take(host: Host, run: Run) -> dict[str, Any]:
+    """The cut itself: the volume's next generation."""
+    sprite = host.sprite(run.resource)
+    name = CheckpointId(run.results["reserve"]["id"])
+    comment = run.request.get("comment") or ""
+    try:
+        made: Cut = quiesced(host, sprite, lambda: host.volumes.checkpoint(sprite.volume, comment, name))
+    except errors.Conflict:
+        # An earlier attempt made it, and died before it could say so.
+        made = next(point for point in host.volumes.checkpoints(sprite.volume) if point.id == name)
+    return {"clean": made.clean, "frozen_ms": made.frozen_ms, "created_us": now_us()}
+
+
+def publish(host: Host, run: Run) -> None:
+    reserved, taken = run.results["reserve"], run.results["take"]
+    sprite = host.sprite(run.resource)
+    point = Checkpoint(
+        sprite=sprite.id,
+        id=CheckpointId(reserved["id"]),
+        number=reserved["number"],
+        source=sprite.current_source,
+        comment=run.request.get("comment") or "",
+        is_auto=bool(run.request.get("is_auto")),
+        clean=taken["clean"],
+        frozen_ms=taken["frozen_ms"],
+        created_us=taken["created_us"],
+    )
+    with host.database.transaction() as tx:
+        checkpoints.publish(tx, point)
+        sprites.update(tx, sprite.id, current_source=point.id)
+
+
+def choose(host: Host, run: Run) -> None:
+    """The checkpoint of the request exists. Decided before anything is torn down."""
+    try:
+        checkpoints.find(host.database, host.sprite(run.resource).id, run.request["checkpoint"])
+    except errors.NotFound as error:
+        raise UserFault(str(error), code="not_found") from error
+
+
+def world_away(host: Host, run: Run) -> dict[str, bool]:
+    """No process of the old state is left, and nothing has it mounted."""
+    return {"ran": world.world_down(host, host.sprite(run.resource))}
+
+
+def swap(host: Host, run: Run) -> None:
+    """The volume's live root becomes the checkpoint's. Never under a mounted filesystem."""
+    sprite = host.sprite(run.resource)
+    if host.vmm.isolation is Isolation.CONTAINER:
+        world.release(host, sprite)
+    host.volumes.restore(sprite.volume, CheckpointId(run.request["checkpoint"]))
+
+
+def back_up(host: Host, run: Run) -> None:
+    """The world on the restored disk, where one ran before; a cold sprite stays cold."""
+    if run.results["down"]["ran"]:
+        world.up(host, run)
+
+
+def publish_restored(host: Host, run: Run) -> None:
+    with host.database.transaction() as tx:
+        sprites.update(tx, run.resource, current_source=run.request["checkpoint"])
+
+
+def delete_volume_checkpoint(host: Host, run: Run) -> None:
+    sprite = host.sprite(run.resource)
+    try:
+        host.volumes.delete_checkpoint(sprite.volume, CheckpointId(run.request["checkpoint"]))
+    except errors.NotFound:
+        pass  # an earlier attempt did it
+
+
+def forget_checkpoint(host: Host, run: Run) -> None:
+    with host.database.transaction() as tx:
+        checkpoints.delete(tx, run.resource, run.request["checkpoint"])

@@ -1,0 +1,56 @@
+"""Destroy a sprite: nothing of it is left on this host. Each step is retried for ever, for there is no way back."""
+
+from __future__ import annotations
+
+from ... import errors
+from ..fsm.operation import Run
+from ..store import sprites
+from .context import Host
+from .world import release
+
+
+def mark(host: Host, run: Run) -> None:
+    with host.database.transaction() as tx:
+        sprites.update(tx, run.resource, phase="destroying")
+    host.worlds.drop(run.resource)
+
+
+def machine(host: Host, run: Run) -> None:
+    _machine(host, run.resource)
+
+
+def disk(host: Host, run: Run) -> None:
+    _disk(host, run.resource)
+
+
+def forget(host: Host, run: Run) -> None:
+    with host.database.transaction() as tx:
+        sprites.delete(tx, run.resource)
+
+
+def everything(host: Host, sprite: str) -> None:
+    """All steps at once, for a create that failed. Idempotent."""
+    _machine(host, sprite)
+    _disk(host, sprite)
+    with host.database.transaction() as tx:
+        sprites.delete(tx, sprite)
+
+
+def _machine(host: Host, sprite_id: str) -> None:
+    try:
+        sprite = sprites.by_id(host.database, sprite_id)
+    except errors.NotFound:
+        return  # destroyed already
+    host.worlds.drop(sprite.id)
+    if sprite.machine is not None:
+        host.vmm.stop(sprite.machine)
+        host.vmm.destroy(sprite.machine)
+
+
+def _disk(host: Host, sprite_id: str) -> None:
+    try:
+        sprite = sprites.by_id(host.database, sprite_id)
+        release(host, sprite)
+        host.volumes.delete(sprite.volume)
+    except errors.NotFound:
+        pass  # the row, or the volume, has gone already

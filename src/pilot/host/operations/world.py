@@ -1,0 +1,128 @@
+"""Machine and world up and down: the steps that create, wake, stop, restart and restore have in common.
+
+boot     (drive: attach the disk) → start the machine
+up       adopt → attach the disk → PUT /v1/world          nothing when the world runs already
+down     DELETE /v1/world → stop the machine
+detach   volumed lets go of the disk; afterwards no one can write to it
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from typing import Any
+
+from ... import errors
+from ..fsm.operation import Run
+from ..store import sprites
+from ..store.journal import now_us
+from ..store.sprites import Sprite
+from ..vmm import DiskReference, Isolation, MachineSpec, MachineStatus
+from .context import Host
+
+log = logging.getLogger(__name__)
+
+
+def make_machine(host: Host, run: Run) -> None:
+    """The machine's row with its uids, and the machine itself, not started."""
+    sprite = host.sprite(run.resource)
+    machine_id = sprite.machine or run.request["machine"]
+    with host.database.transaction() as tx:
+        machine = sprites.assign_machine(tx, machine_id, host.vmm.isolation.value)
+        sprites.update(tx, sprite.id, machine=machine.id)
+    host.vmm.create(MachineSpec(machine.id, machine.uid_base))
+
+
+def boot(host: Host, run: Run) -> dict[str, Any]:
+    """Started, and where its drive is; a machine that runs already is left alone."""
+    sprite = host.sprite(run.resource)
+    assert sprite.machine is not None
+    if host.vmm.status(sprite.machine) is MachineStatus.RUNNING:
+        return {"disk": None}
+    host.worlds.drop(sprite.id)
+    disk: DiskReference | None = None
+    if host.vmm.disk_before_start:
+        release(host, sprite)
+        disk = host.vmm.attach_disk(sprite.machine, host.volumes, sprite.volume)
+    host.vmm.start(sprite.machine)
+    return {"disk": disk.as_json() if disk else None}
+
+
+def up(host: Host, run: Run) -> dict[str, Any]:
+    """The world runs when this returns."""
+    sprite = host.sprite(run.resource)
+    assert sprite.machine is not None
+    api = host.api(sprite)
+    api.adopt(_identity(sprite))
+    state = api.status().get("world")
+    if state != "running":
+        disk = _disk(host, sprite, run)
+        api.start_world({"disk": disk, "hostname": sprite.name, "environment": dict(sprite.environment)})
+    host.worlds.mark(sprite.id)
+    return {"was": state}
+
+
+def _disk(host: Host, sprite: Sprite, run: Run) -> dict[str, str]:
+    assert sprite.machine is not None
+    if host.vmm.disk_before_start:
+        booted = (run.results.get("boot") or {}).get("disk")
+        return dict(booted or DiskReference(serial="pilot-disk").as_json())
+    # An attachment that an earlier attempt left: its mount may be in the agent's hands, half used.
+    host.api(sprite).stop_world()
+    release(host, sprite)
+    return host.vmm.attach_disk(sprite.machine, host.volumes, sprite.volume).as_json()
+
+
+def _identity(sprite: Sprite) -> dict[str, Any]:
+    return {
+        "name": sprite.name,
+        "hostname": sprite.name,
+        "time_ns": time.time_ns(),
+        "entropy": os.urandom(64).hex(),
+        "environment": dict(sprite.environment),
+    }
+
+
+def world_down(host: Host, sprite: Sprite) -> bool:
+    """Sessions ended, world killed and unmounted, where the machine runs; whether it did run."""
+    host.worlds.drop(sprite.id)
+    if sprite.machine is None or host.vmm.status(sprite.machine) is not MachineStatus.RUNNING:
+        return False
+    host.api(sprite).stop_world()
+    return True
+
+
+def machine_down(host: Host, run: Run) -> None:
+    """World and machine stopped. An agent that does not answer is no reason to go on running."""
+    sprite = host.sprite(run.resource)
+    try:
+        world_down(host, sprite)
+    except errors.PilotError as error:
+        log.warning("world not stopped, stopping the machine", extra={"sprite": sprite.id, "error": str(error)})
+    if sprite.machine is not None:
+        host.vmm.stop(sprite.machine)
+
+
+def release(host: Host, sprite: Sprite) -> None:
+    """No attachment of the sprite's volume is left. `StateError`: it was not attached; `NotFound`: no such volume."""
+    try:
+        host.volumes.detach(sprite.volume)
+    except (errors.StateError, errors.NotFound):
+        pass  # nothing to let go of, which is what was wanted
+
+
+def detach(host: Host, run: Run) -> None:
+    release(host, host.sprite(run.resource))
+
+
+def publish_running(host: Host, run: Run) -> None:
+    """From here on the sprite is what callers may use."""
+    with host.database.transaction(durable=run.action == "create") as tx:
+        sprites.update(tx, run.resource, phase="live", last_running_us=now_us())
+
+
+def frozen_by_guest(host: Host, sprite: Sprite) -> bool:
+    """Whether the guest, which owns the superblock of a VM's disk, has to freeze it for a cut."""
+    running = sprite.machine is not None and host.vmm.status(sprite.machine) is MachineStatus.RUNNING
+    return host.vmm.isolation is Isolation.VM and running

@@ -1,0 +1,90 @@
+"""The pilot API of one machine, as operations call it: blocking, a connection and a deadline per call."""
+
+from __future__ import annotations
+
+import array
+import http.client
+import json
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+from .. import errors
+from ..wire import dial as lines
+from . import dial
+
+QUICK_S = 10.0
+WORLD_S = 60.0
+
+
+class PilotApi:
+    """`dial_path` is the machine's. Errors: `PeerError` (no answer, or not one of ours), `StateError` (it refused)."""
+
+    def __init__(self, dial_path: str) -> None:
+        self._path = dial_path
+
+    def status(self) -> dict[str, Any]:
+        return self._call("GET", "/v1/status")
+
+    def adopt(self, identity: Mapping[str, Any]) -> None:
+        self._call("POST", "/v1/adopt", identity)
+
+    def start_world(self, world: Mapping[str, Any]) -> dict[str, Any]:
+        return self._call("PUT", "/v1/world", world, WORLD_S)
+
+    def stop_world(self) -> None:
+        self._call("DELETE", "/v1/world", timeout_s=WORLD_S)
+
+    def freeze(self, deadline_ms: int) -> None:
+        self._call("POST", "/v1/world/freeze", {"deadline_ms": deadline_ms})
+
+    def thaw(self) -> None:
+        self._call("POST", "/v1/world/thaw")
+
+    def shutdown(self) -> None:
+        self._call("POST", "/v1/shutdown")
+
+    def _call(self, method: str, path: str, body: Any = None, timeout_s: float = QUICK_S) -> dict[str, Any]:
+        connection = _Dialled(self._path, timeout_s)
+        try:
+            payload = None if body is None else json.dumps(body).encode()
+            connection.request(method, path, payload, {"Content-Type": "application/json"} if payload else {})
+            answer = connection.getresponse()
+            text = answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise errors.PeerError(f"{method} {path}: {error or type(error).__name__}") from error
+        finally:
+            connection.close()
+        return _parse(f"{method} {path}", answer.status, text)
+
+
+class _Dialled(http.client.HTTPConnection):
+    def __init__(self, path: str, timeout_s: float) -> None:
+        super().__init__("machine", timeout=timeout_s)
+        self._dial_path, self._timeout_s = path, timeout_s
+
+    def connect(self) -> None:
+        self.sock = dial.connect(self._dial_path, lines.PORT_API, self._timeout_s)
+
+
+def _parse(what: str, status: int, text: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(text) if text.strip() else {}
+    except ValueError as error:
+        raise errors.PeerError(f"{what}: answer {status} is not JSON: {text[:80]!r}") from error
+    if status >= 400:
+        raise errors.StateError(f"{what}: {document.get('error', status)}")
+    return dict(document)
+
+
+def send_descriptor(dial_path: str, name: str, fd: int, timeout_s: float = QUICK_S) -> None:
+    """Give the agent `fd` under `name` (port 10001, `container` only). The caller keeps and closes its own."""
+    with dial.connect(dial_path, lines.PORT_DESCRIPTORS, timeout_s) as stream:
+        message = json.dumps({"name": name}).encode() + b"\n"
+        try:
+            stream.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))])
+            answer = stream.recv(lines.MAX_LINE_BYTES)
+        except OSError as error:
+            raise errors.PeerError(f"send descriptor {name}: {error.strerror or error}") from error
+    if answer != b"OK\n":
+        raise errors.PeerError(f"send descriptor {name}: {answer.decode(errors='replace').strip() or 'closed'}")

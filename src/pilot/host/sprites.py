@@ -1,0 +1,158 @@
+"""What the edges (the HTTP API, the idle watch) may ask of pilotd: names in, rows and running operations out.
+
+Every method is quick: it reads the store, or begins a run and returns its future. Only `status` asks the kernel.
+"""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from .. import errors, ids
+from ..ids import SpriteName
+from .fsm.engine import Ended, Engine
+from .fsm.operation import Run
+from .operations.context import Host
+from .operations.table import BASE, SPRITE
+from .store import checkpoints, sprites
+from .store.checkpoints import Checkpoint
+from .store.sprites import Sprite
+from .vmm import MachineStatus
+
+DEFAULT_URL_SETTINGS = {"auth": "sprite"}
+
+
+class Sprites:
+    """`organisation` is an id throughout; `NotFound` when it has no sprite of the name."""
+
+    def __init__(self, host: Host, engine: Engine) -> None:
+        self._host = host
+        self._engine = engine
+
+    # What is there
+
+    @property
+    def isolation(self) -> str:
+        return self._host.vmm.isolation.value
+
+    def active_runs(self) -> list[Run]:
+        return self._engine.active()
+
+    def find(self, organisation: str, name: str) -> Sprite:
+        return sprites.by_name(self._host.database, organisation, name)
+
+    def every(self, organisation: str | None = None) -> list[Sprite]:
+        return sprites.every(self._host.database, organisation)
+
+    def status(self, sprite: Sprite) -> str:
+        """`running` only when the world is known to run: a machine whose storage is not up is `warm`."""
+        if sprite.machine is None or self._host.vmm.status(sprite.machine) is not MachineStatus.RUNNING:
+            return "cold"
+        return "running" if sprite.id in self._host.worlds else "warm"
+
+    def checkpoints(self, sprite: Sprite) -> list[Checkpoint]:
+        return checkpoints.every(self._host.database, sprite.id)
+
+    def checkpoint(self, sprite: Sprite, checkpoint: str) -> Checkpoint:
+        return checkpoints.find(self._host.database, sprite.id, checkpoint)
+
+    def is_ready(self, sprite: Sprite) -> bool:
+        """As far as is remembered; a dial that fails is the proof against it (`mark_lost`)."""
+        return sprite.id in self._host.worlds
+
+    def mark_lost(self, sprite: Sprite) -> None:
+        self._host.worlds.drop(sprite.id)
+
+    def dial_path(self, sprite: Sprite) -> str:
+        if sprite.machine is None:
+            raise errors.StateError(f"reach sprite {sprite.name}: it has no machine yet")
+        return self._host.vmm.dial_path(sprite.machine)
+
+    # What is done
+
+    def create(self, organisation: str, wanted: Mapping[str, Any]) -> Ended:
+        """`wanted` is the body of POST /v1/sprites, checked by the caller. `Conflict` for a name that is taken."""
+        name = ids.parse_sprite_name(wanted["name"])
+        self._refuse_taken(organisation, name)
+        source = wanted.get("from")
+        request = {
+            "organisation": organisation,
+            "name": name,
+            "suffix": secrets.token_hex(2),
+            "machine": ids.new_machine_id(),
+            "volume": f"sprite-{uuid.uuid4()}",
+            "labels": list(wanted.get("labels") or ()),
+            "url_settings": DEFAULT_URL_SETTINGS | dict(wanted.get("url_settings") or {}),
+            "environment": dict(wanted.get("environment") or {}),
+            "config": dict(wanted.get("config") or {}),
+            "source": self._source(organisation, source) if source else None,
+        }
+        return self._engine.start(SPRITE, "create", f"sprite-{uuid.uuid4()}", request)
+
+    def _refuse_taken(self, organisation: str, name: SpriteName) -> None:
+        # For the answer's sake only; the row's uniqueness is what decides between two at once.
+        try:
+            self.find(organisation, name)
+        except errors.NotFound:
+            return
+        raise errors.Conflict("sprite already exists")
+
+    def _source(self, organisation: str, source: Mapping[str, Any]) -> dict[str, Any]:
+        found = self.find(organisation, source["sprite"])
+        if source.get("checkpoint"):
+            self.checkpoint(found, source["checkpoint"])
+        return {"sprite": found.id, "checkpoint": source.get("checkpoint")}
+
+    def update(self, sprite: Sprite, changes: Mapping[str, Any]) -> Sprite:
+        """Partial: `labels`, `clear_labels`, `url_settings`."""
+        columns: dict[str, Any] = {}
+        if changes.get("url_settings"):
+            columns["url_settings"] = dict(sprite.url_settings) | dict(changes["url_settings"])
+        if changes.get("labels") is not None:
+            columns["labels"] = list(changes["labels"])
+        elif changes.get("clear_labels"):
+            columns["labels"] = []
+        with self._host.database.transaction() as tx:
+            sprites.update(tx, sprite.id, **columns)
+        return sprites.by_id(self._host.database, sprite.id)
+
+    def wake(self, sprite: Sprite) -> Ended:
+        """Joins the wake that is under way."""
+        return self._engine.join(SPRITE, "wake", sprite.id, {})
+
+    def stop(self, sprite: Sprite) -> Ended:
+        return self._engine.join(SPRITE, "stop", sprite.id, {})
+
+    def restart(self, sprite: Sprite) -> Ended:
+        return self._engine.join(SPRITE, "restart", sprite.id, {})
+
+    def destroy(self, sprite: Sprite) -> Ended:
+        """Ends what is under way for the sprite first; joins a destroy."""
+        self._engine.cancel(SPRITE, sprite.id, but="destroy")
+        return self._engine.join(SPRITE, "destroy", sprite.id, {})
+
+    def make_checkpoint(self, sprite: Sprite, comment: str) -> Ended:
+        """`Conflict` (AlreadyActive) while another one is being made."""
+        return self._engine.start(SPRITE, "checkpoint", sprite.id, {"comment": comment})
+
+    def restore(self, sprite: Sprite, checkpoint: str) -> Ended:
+        self.checkpoint(sprite, checkpoint)
+        return self._engine.start(SPRITE, "restore", sprite.id, {"checkpoint": checkpoint})
+
+    def delete_checkpoint(self, sprite: Sprite, checkpoint: str) -> Ended:
+        self.checkpoint(sprite, checkpoint)
+        return self._engine.start(SPRITE, "delete_checkpoint", sprite.id, {"checkpoint": checkpoint})
+
+    def prepare_base(self) -> Ended:
+        return self._engine.join(BASE, "prepare", self._host.variant, {})
+
+    def adopt(self, sprite: Sprite) -> bool:
+        """Remember the world of a machine that outlived the last pilotd; whether it runs."""
+        if sprite.machine is None or self._host.vmm.status(sprite.machine) is not MachineStatus.RUNNING:
+            return False
+        if self._host.api(sprite).status().get("world") != "running":
+            return False
+        self._host.worlds.mark(sprite.id)
+        return True

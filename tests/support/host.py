@@ -1,0 +1,84 @@
+"""The whole of pilotd's host side in this process, on fake machines and volumes: real store, engine, HTTP server."""
+
+from __future__ import annotations
+
+import pathlib
+import tarfile
+import threading
+
+from pilot.host import serving
+from pilot.host.api.access import Access
+from pilot.host.fsm.engine import Engine
+from pilot.host.operations.context import Host
+from pilot.host.operations.table import operations
+from pilot.host.sprites import Sprites
+from pilot.host.store import tokens
+from pilot.host.store.database import Database
+from pilot.host.store.journal import SqlJournal
+from tests.support.fake_machine import FakeMachine, FakeVmm
+from tests.support.fake_volumes import FakeVolumes
+
+WAIT_S = 60
+
+
+class HostUnderTest:
+    """`close()` it. `restart()` is what a new pilotd on the same state directory sees; machines live on."""
+
+    def __init__(self, root: pathlib.Path) -> None:
+        self._root = root
+        self.volumes = FakeVolumes(root / "volumes")
+        self.vmm = FakeVmm(root / "machines")
+        self.database = Database(str(root / "state.db"))
+        self._build()
+        outcome = self.sprites.prepare_base().result(WAIT_S)
+        assert outcome.done, outcome.error
+        self.organisation = tokens.ensure_organisation(self.database, "local")
+        self.token = tokens.issue(self.database, self.organisation, "test")
+        self._serve()
+
+    def _build(self) -> None:
+        self.host = Host(self.database, self.volumes, self.vmm, "minimal", lambda: str(self._archive()))
+        self.engine = Engine(SqlJournal(self.database), operations(self.host))
+        self.sprites = Sprites(self.host, self.engine)
+        self.engine.resume()
+
+    def _archive(self) -> pathlib.Path:
+        tree = self._root / "tree"
+        (tree / "etc").mkdir(parents=True, exist_ok=True)
+        (tree / "etc/os-release").write_text("ID=fake\n")
+        path = self._root / "world-minimal-0123abcd.tar"
+        with tarfile.open(path, "w") as archive:
+            archive.add(tree, ".")
+        return path
+
+    def _serve(self) -> None:
+        self._server = serving.Server(Access(self.database, self.sprites))
+        self._listener = serving.listen("127.0.0.1", 0)
+        self.url = serving.address(self._listener)
+        self._thread = threading.Thread(target=self._server.serve_on, args=(self._listener,), name="pilotd-http")
+        self._thread.start()
+
+    def _stop(self) -> None:
+        self._server.stop()
+        self._thread.join(WAIT_S)
+        assert not self._thread.is_alive()
+        self._listener.close()
+        assert self.engine.close(WAIT_S)
+        self.database.close()
+
+    def restart(self) -> None:
+        self._stop()
+        self.database = Database(str(self._root / "state.db"))
+        self._build()
+        self._serve()
+
+    def machine(self, name: str) -> FakeMachine:
+        """The running machine of a sprite."""
+        row = self.sprites.find(self.organisation.id, name)
+        assert row.machine is not None
+        return self.vmm.machines[row.machine]
+
+    def close(self) -> None:
+        self._stop()
+        for machine in list(self.vmm.machines):
+            self.vmm.stop(machine)
