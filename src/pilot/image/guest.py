@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import sysconfig
+import uuid
 from importlib import util
 from pathlib import Path
 
@@ -49,8 +50,8 @@ def ensure_guest_disk(cache: str = artefacts.DEFAULT) -> str:
     name = os.path.basename(root).removeprefix("guest-")
 
     def build(target: str) -> None:
-        # The identifiers would differ for each build of the same content; two machines may show the same disk.
-        command = ["mkfs.erofs", "--quiet", "-T0", "-Uclear", target, root]
+        # The same content gives the same bytes: no time of day, no random identifier.
+        command = ["mkfs.erofs", "--quiet", "-T0", f"-U{uuid.UUID(hex=name * 2)}", target, root]
         tools.run(command, timeout_s=_TIMEOUT_S * 5)
 
     return artefacts.ensure(cache, "guest", name, build, suffix=".erofs")
@@ -112,8 +113,6 @@ def _assemble(base: str, files: dict[str, str | bytes], target: str) -> None:
         path.unlink(missing_ok=True)
         path.write_bytes(_content(file))
         path.chmod(0o755 if "/bin/" in inside else 0o644)
-    for directory in ("run/pilot", "run/disk"):
-        Path(target, directory).mkdir(parents=True, exist_ok=True)
     tools.run(["chroot", target, _PYTHON, *_COMPILE, f"/{_HOME}"], timeout_s=_TIMEOUT_S)
 
 

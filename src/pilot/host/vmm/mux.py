@@ -3,8 +3,8 @@
     client ── dial.sock ── CONNECT <port> / OK <port> ── this process ── wire.mux ── port.sock ── QEMU ── guest's agent
 
 A process per machine, so that it outlives pilotd as the machine does: `python -m pilot.host.vmm.mux DIRECTORY`. It ends
-when QEMU closes the port (the machine is gone). It holds a lock on DIRECTORY/mux.lock while it lives; a second one ends
-at once. Killed and started anew it says hello again, by which the guest drops the streams of the former.
+when QEMU closes the port (the machine is gone). It holds DIRECTORY/mux.pid while it lives; a second one ends at once.
+Killed and started anew it says hello again, by which the guest drops the streams of the former.
 
 It must never read from a side what the other cannot take: a client is paused when the stream has no credit or the port
 is behind, and credit goes back to the guest only for what a client's socket has taken.
@@ -13,7 +13,6 @@ is behind, and credit goes back to the guest only for what a client's socket has
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import sys
 from collections.abc import Callable
@@ -21,10 +20,10 @@ from collections.abc import Callable
 from ... import errors
 from ...wire import dial
 from ...wire import mux as wire_mux
+from . import pidfile
 
 DIAL_SOCKET = "dial.sock"
 PORT_SOCKET = "port.sock"
-LOCK = "mux.lock"
 PID = "mux.pid"
 
 _CONNECT_LINE_S = 10.0
@@ -258,7 +257,7 @@ class Link(asyncio.Protocol):
             act(client)
 
 
-async def serve(directory: str) -> None:
+async def serve(directory: str, ready: Callable[[], None]) -> None:
     """Carry streams between `directory`/dial.sock and `directory`/port.sock until QEMU closes the port."""
     loop = asyncio.get_running_loop()
     over = asyncio.Event()
@@ -270,20 +269,27 @@ async def serve(directory: str) -> None:
     server = await loop.create_unix_server(lambda: Client(link), temporary, backlog=128)
     os.chmod(temporary, 0o600)
     os.rename(temporary, path)
+    ready()
     await over.wait()
     server.close()
     os.unlink(path)
 
 
 def main(arguments: list[str]) -> int:
+    """`python -m pilot.host.vmm.mux DIRECTORY`: says `ready` when dial.sock is served."""
     (directory,) = arguments
-    lock_fd = os.open(os.path.join(directory, LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if pidfile.hold(os.path.join(directory, PID)) is None:
         return 0
-    asyncio.run(serve(directory))
+    asyncio.run(serve(directory, _say_ready))
     return 0
+
+
+def _say_ready() -> None:
+    try:
+        os.write(1, b"ready\n")
+    except BrokenPipeError:
+        # Who started us is gone; the machine is not, and is found again by dial.sock.
+        pass
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ QEMU serves one client at a time: connect, say what is to be said, close.
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -69,18 +68,9 @@ def connect(path: str, timeout_s: float) -> Iterator[Qmp]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
         connection.settimeout(timeout_s)
         try:
-            connect_socket(connection, path)
+            connection.connect(path)
             qmp = Qmp(connection)
             qmp.greet()
         except OSError as error:
             raise errors.PeerError(f"connect to QEMU at {path}: {error}") from error
         yield qmp
-
-
-def connect_socket(connection: socket.socket, path: str) -> None:
-    """connect(2) for a path of any length: the kernel's own limit is 107 bytes."""
-    directory_fd = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        connection.connect(f"/proc/self/fd/{directory_fd}/{os.path.basename(path)}")
-    finally:
-        os.close(directory_fd)
