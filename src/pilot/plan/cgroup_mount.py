@@ -1,0 +1,82 @@
+"""A mount of type cgroup: what a container sees below /sys/fs/cgroup.
+
+v2             its own cgroup: a new cgroup2 mount in its cgroup namespace, else a bind of its directory
+v1, hybrid     a tmpfs with one mount per hierarchy, and links for controllers that share one (cpu → cpu,cpuacct)
+"""
+
+from __future__ import annotations
+
+import posixpath
+
+from ..spec.linux import NamespaceType
+from ..spec.mount_options import Flag, Options
+from . import attributes
+from .abi import MountAttribute, Propagation
+from .code import Slot
+from .facts import CgroupLayout, CgroupMount
+from .plan import ROOT, OpenMount
+from .program import Step
+from .setup import Setup
+from .steps import AttachMount, Close, MakeSymlink, MountFilesystem, NewFilesystem, SetMountAttributes
+
+_Parts = tuple[tuple[OpenMount, ...], tuple[Step, ...], tuple[Step, ...]]
+
+
+def plan_cgroup_mount(slot: Slot, path: str, options: Options, setup: Setup) -> _Parts:
+    """Openings, steps, and steps at the end."""
+    inside = path.lstrip("/")
+    set_, _ = attributes.plan_attributes(options)
+    if setup.facts.cgroup_layout is CgroupLayout.V2:
+        mount = next(mount for mount, _ in _hierarchies(setup))
+        openings, steps = _plan_hierarchy(slot, inside, mount, set_, setup)
+        return openings, steps, ()
+    made: list[Step] = [
+        NewFilesystem(slot, "tmpfs", "tmpfs", (("mode", "755"),), set_ & ~MountAttribute.RDONLY),
+        AttachMount(slot, ROOT, inside),
+    ]
+    opened: tuple[OpenMount, ...] = ()
+    for mount, _ in _hierarchies(setup):
+        more, steps = _plan_hierarchy(
+            Slot(f"{slot}-{mount.name}"), posixpath.join(inside, mount.name), mount, set_, setup
+        )
+        opened += more
+        made += [*steps, *_links(inside, mount)]
+    late: list[Step] = [SetMountAttributes(slot, MountAttribute.RDONLY)] if Flag.RDONLY in options.set_flags else []
+    return opened, tuple(made), (*late, Close(slot))
+
+
+def _hierarchies(setup: Setup) -> tuple[tuple[CgroupMount, str], ...]:
+    return setup.cgroup_paths
+
+
+def _plan_hierarchy(
+    slot: Slot, inside: str, mount: CgroupMount, set_: MountAttribute, setup: Setup
+) -> tuple[tuple[OpenMount, ...], tuple[Step, ...]]:
+    if setup.has(NamespaceType.CGROUP):
+        fstype = "cgroup2" if mount.version == 2 else "cgroup"
+        return (), (MountFilesystem(fstype, ROOT, inside, "cgroup", _parameters(mount), set_),)
+    directory = dict(_hierarchies(setup))[mount]
+    steps: list[Step] = [SetMountAttributes(slot, propagation=Propagation.SLAVE)]
+    if set_:
+        steps.append(SetMountAttributes(slot, set_, _atime(set_)))
+    return (OpenMount(slot, directory, recursive=False),), (*steps, AttachMount(slot, ROOT, inside), Close(slot))
+
+
+def _atime(set_: MountAttribute) -> MountAttribute:
+    return MountAttribute.ATIME if set_ & MountAttribute.ATIME else MountAttribute.NONE
+
+
+def _parameters(mount: CgroupMount) -> tuple[tuple[str, str | None], ...]:
+    """fsconfig parameters that pick a hierarchy."""
+    if mount.version == 2:
+        return ()
+    named = [controller for controller in mount.controllers if controller.startswith("name=")]
+    if named:
+        return (("none", None), ("name", named[0].removeprefix("name=")))
+    return tuple((controller, None) for controller in mount.controllers)
+
+
+def _links(inside: str, mount: CgroupMount) -> list[Step]:
+    if mount.version == 2 or len(mount.controllers) < 2:
+        return []
+    return [MakeSymlink(ROOT, posixpath.join(inside, controller), mount.name) for controller in mount.controllers]

@@ -1,0 +1,317 @@
+"""config.json → Plan of the container's first process.
+
+    join cgroup · namespaces · IDMAP · container root · root tree · mounts · nodes · HOOKS · createContainer hooks ·
+    terminal · pivot_root · names, sysctls, masked and read-only paths · identity · RELEASE · start barrier ·
+    startContainer hooks · exec
+
+Everything up to RELEASE can fail with a step that the caller sees; nothing is left for later that could be done before.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from .. import errors
+from ..spec.config import Hook, Spec
+from ..spec.linux import NamespaceType
+from ..spec.mount_options import PROPAGATION
+from ..spec.process import Process
+from . import identity, mounts, namespaces, nodes, numbers
+from .abi import MountAttribute, Namespace, Propagation
+from .attributes import plan_propagation
+from .code import Slot
+from .facts import CgroupMount, HostFacts
+from .identity import Ending
+from .plan import (
+    CONSOLE_SOCKET,
+    CREATE_STATE,
+    FIFO,
+    HOOKS,
+    IDMAP,
+    MASTER,
+    NULL,
+    PEER,
+    ROOT,
+    START_STATE,
+    IdMaps,
+    Opening,
+    OpenMount,
+    Plan,
+    procs_slot,
+)
+from .program import Program, Step
+from .setup import Setup
+from .steps import (
+    AttachMount,
+    AwaitStart,
+    Barrier,
+    ChangeRoot,
+    JoinCgroup,
+    JoinKeyring,
+    MakeDirectories,
+    MaskPath,
+    MoveRoot,
+    Open,
+    OpenTerminal,
+    PivotRoot,
+    ReadonlyPath,
+    Release,
+    RunHook,
+    SendDescriptor,
+    SendTo,
+    SetCpuAffinity,
+    SetDomainname,
+    SetDumpable,
+    SetGroups,
+    SetHostname,
+    SetLimit,
+    SetMemoryPolicy,
+    SetMountAttributes,
+    SetPersonality,
+    SetPropagation,
+    SetUser,
+    Spawn,
+    Umask,
+    Unshare,
+    WriteFile,
+)
+
+_OLD_ROOT = Slot("old-root")
+_NEW_ROOT = Slot("new-root")
+
+
+class CreateOptions(msgspec.Struct, frozen=True):
+    """What `create` is asked beside the Spec. `cgroup_procs`: how many slots `procs_slot(n)` there are to join."""
+
+    id: str
+    bundle: str
+    rootfs: str
+    ending: Ending
+    cgroup_procs: int = 0
+    cgroup_directory: Slot | None = None
+    cgroup_paths: tuple[tuple[CgroupMount, str], ...] = ()
+    tmpfs_modes: dict[str, int] = {}
+    rows: int = 0
+    columns: int = 0
+    console_socket: bool = False
+    no_pivot: bool = False
+    no_new_keyring: bool = False
+    idmap_root: bool = False
+    owned_by_joined_user: frozenset[NamespaceType] = frozenset()
+
+
+def plan_create(spec: Spec, facts: HostFacts, options: CreateOptions) -> Plan:
+    """The whole of it. SpecError for what the Spec asks and cannot have."""
+    process = spec.process
+    if process is None:
+        raise errors.SpecError("$.process", "process must be specified")
+    entry = namespaces.plan_entry(spec.linux, options.owned_by_joined_user)
+    setup = Setup(spec, facts, entry, options.bundle, options.cgroup_paths, options.tmpfs_modes)
+    root_openings, root_steps = _plan_root(setup, options)
+    maps = IdMaps(spec.linux.uid_mappings, spec.linux.gid_mappings) if setup.owns(NamespaceType.USER) else None
+    limits = identity.plan_limits(process.rlimits)
+    # Root of a new user namespace may not raise limits; its parent may.
+    own_limits = () if setup.has(NamespaceType.USER) else tuple(SetLimit(x.resource, x.soft, x.hard) for x in limits)
+    steps: tuple[Step, ...] = (
+        *_plan_first(process, options),
+        *_with_cgroup(entry.steps, options.cgroup_directory),
+        *_plan_container_root(setup, maps, options),
+        *root_steps,
+        *_plan_names(setup),
+        *identity.plan_descriptors(process, options.ending),
+        *own_limits,
+        *identity.plan_identity(process, options.ending, facts),
+        Release(),
+        AwaitStart(FIFO),
+        *_plan_hooks(spec.hooks.start_container, START_STATE),
+        *identity.plan_exec(process, options.ending),
+    )
+    spawns = any(isinstance(step, Spawn) for step in entry.steps)
+    return Plan(
+        program=Program(steps, entry.cloned, None if spawns else options.cgroup_directory),
+        openings=(*entry.openings, *root_openings),
+        idmaps=maps,
+        limits=limits if setup.has(NamespaceType.USER) else (),
+        loopback=setup.owns(NamespaceType.NETWORK),
+    )
+
+
+# ---- before the root ------------------------------------------------------------------------------------------------
+
+
+def _plan_first(process: Process, options: CreateOptions) -> tuple[Step, ...]:
+    """With the caller's privileges: they are gone in a user namespace."""
+    steps: list[Step] = [Umask(0o022)]
+    affinity = process.exec_cpu_affinity
+    if affinity is not None and affinity.initial:
+        steps.append(SetCpuAffinity(identity.parse_cpus(affinity.initial, "$.process.execCPUAffinity.initial")))
+    if process.oom_score_adj is not None:
+        steps.append(WriteFile(None, "/proc/self/oom_score_adj", str(process.oom_score_adj).encode()))
+    return (*steps, *(JoinCgroup(procs_slot(n)) for n in range(options.cgroup_procs)))
+
+
+def _with_cgroup(steps: tuple[Step, ...], cgroup: Slot | None) -> tuple[Step, ...]:
+    """The process that stays is the one that is cloned into the cgroup."""
+    return tuple(Spawn(step.namespaces, cgroup) if isinstance(step, Spawn) else step for step in steps)
+
+
+def _plan_container_root(setup: Setup, maps: IdMaps | None, options: CreateOptions) -> tuple[Step, ...]:
+    """Become uid 0 of the user namespace, enter the cgroup namespace."""
+    steps: list[Step] = []
+    if maps is not None:
+        steps.append(Barrier(IDMAP))
+    if setup.has(NamespaceType.USER):
+        steps += [SetGroups(()), SetUser(0, 0)]
+    else:
+        steps.append(SetDumpable(False))
+    if Namespace.CGROUP in setup.entry.new:
+        steps.append(Unshare(Namespace.CGROUP))
+    if not options.no_new_keyring:
+        steps.append(JoinKeyring(f"_ses.{options.id}"))
+    return tuple(steps)
+
+
+# ---- the root -------------------------------------------------------------------------------------------------------
+
+
+def _plan_root(setup: Setup, options: CreateOptions) -> tuple[tuple[Opening, ...], tuple[Step, ...]]:
+    spec = setup.spec
+    if Namespace.MOUNT not in setup.entry.new:
+        return _plan_shared_root(setup, options)
+    maps = IdMaps(spec.linux.uid_mappings, spec.linux.gid_mappings)
+    openings: list[Opening] = [OpenMount(ROOT, options.rootfs, True, maps if options.idmap_root else None)]
+    plans = [mounts.plan_mount(index, mount, setup) for index, mount in enumerate(spec.mounts)]
+    node_openings, node_steps = nodes.plan_nodes(setup)
+    null_opening, covers = _plan_covers(setup)
+    steps: tuple[Step, ...] = (
+        *_plan_tree(setup),
+        *(step for plan in plans for step in plan.steps),
+        *node_steps,
+        *_plan_runtime_hooks(setup),
+        *_plan_hooks(spec.hooks.create_container, CREATE_STATE),
+        *_plan_terminal(ROOT, options, console=True),
+        *_plan_cwd(spec),
+        *(step for plan in plans for step in plan.late),
+        *_plan_pivot(setup, options),
+        *_plan_sysctls(spec),
+        *covers,
+    )
+    openings += [opening for plan in plans for opening in plan.openings]
+    return (*openings, *node_openings, *null_opening), steps
+
+
+def _plan_tree(setup: Setup) -> tuple[Step, ...]:
+    """Cover the old root with the tree. Nobody needs permission to reach the rootfs's path for that."""
+    inherited = mounts.root_propagation(setup)
+    # pivot_root refuses where a mount or an unmount would be shared.
+    parent = Propagation.PRIVATE if inherited is Propagation.UNBINDABLE else inherited
+    parent = Propagation.SLAVE if parent is Propagation.SHARED else parent
+    return (
+        SetPropagation("/", parent),
+        Open(_OLD_ROOT, None, "/"),
+        SetMountAttributes(ROOT, propagation=inherited, recursive=True),
+        SetMountAttributes(ROOT, propagation=Propagation.PRIVATE),
+        AttachMount(ROOT, _OLD_ROOT, ""),
+    )
+
+
+def _plan_pivot(setup: Setup, options: CreateOptions) -> tuple[Step, ...]:
+    root = setup.spec.root
+    steps: list[Step] = []
+    if root is not None and root.readonly:
+        steps.append(SetMountAttributes(ROOT, MountAttribute.RDONLY))
+    steps.append(MoveRoot(ROOT) if options.no_pivot else PivotRoot(ROOT))
+    text = setup.spec.linux.rootfs_propagation
+    if text:
+        kind, recursive = plan_propagation(PROPAGATION[text])
+        steps.append(SetPropagation("/", kind, recursive))
+    return tuple(steps)
+
+
+def _plan_shared_root(setup: Setup, options: CreateOptions) -> tuple[tuple[Opening, ...], tuple[Step, ...]]:
+    """Without a mount namespace of its own nothing may be mounted; a joined one has its root already."""
+    if Namespace.MOUNT in setup.entry.joined:
+        steps: tuple[Step, ...] = (Open(ROOT, None, "/"), *_plan_terminal(ROOT, options, console=False))
+        return (), (*_plan_runtime_hooks(setup), *steps, *_plan_sysctls(setup.spec))
+    if setup.spec.mounts:
+        raise errors.SpecError("$.mounts", "mounts need a mount namespace")
+    root = (Open(ROOT, None, options.rootfs), *_plan_terminal(ROOT, options, console=False))
+    return (), (*_plan_runtime_hooks(setup), *root, ChangeRoot(ROOT), *_plan_sysctls(setup.spec))
+
+
+def _plan_terminal(root: Slot, options: CreateOptions, console: bool) -> tuple[Step, ...]:
+    if not options.ending.terminal:
+        return ()
+    path = "dev/console" if console else None
+    opened = OpenTerminal(root, MASTER, PEER, options.rows, options.columns, console=path)
+    if options.console_socket:
+        return opened, SendTo(CONSOLE_SOCKET, MASTER, b"/dev/ptmx")
+    return opened, SendDescriptor(MASTER)
+
+
+def _plan_runtime_hooks(setup: Setup) -> tuple[Step, ...]:
+    """The parent runs prestart and createRuntime hooks, and knows the pid to tell the hooks that run inside."""
+    spec = setup.spec
+    receives = []
+    if spec.hooks.create_container:
+        receives.append(CREATE_STATE)
+    if spec.hooks.start_container:
+        receives.append(START_STATE)
+    if receives or spec.hooks.prestart or spec.hooks.create_runtime or spec.linux.net_devices:
+        return (Barrier(HOOKS, tuple(receives)),)
+    return ()
+
+
+def _plan_hooks(hooks: tuple[Hook, ...], state: Slot) -> tuple[Step, ...]:
+    return tuple(RunHook(h.path, h.args or (h.path,), h.env, state, (h.timeout or 0) * 1000) for h in hooks)
+
+
+# ---- inside the root ------------------------------------------------------------------------------------------------
+
+
+def _plan_names(setup: Setup) -> tuple[Step, ...]:
+    spec = setup.spec
+    steps: list[Step] = []
+    if spec.hostname:
+        steps.append(SetHostname(spec.hostname))
+    if spec.domainname:
+        steps.append(SetDomainname(spec.domainname))
+    personality, policy = spec.linux.personality, spec.linux.memory_policy
+    if personality is not None:
+        if personality.domain not in numbers.PERSONALITIES or personality.flags:
+            raise errors.SpecError("$.linux.personality", f"unknown domain {personality.domain!r} or flags")
+        steps.append(SetPersonality(numbers.PERSONALITIES[personality.domain]))
+    if policy is not None:
+        if policy.mode not in numbers.MEMORY_POLICIES or set(policy.flags) - set(numbers.MEMORY_POLICY_FLAGS):
+            raise errors.SpecError("$.linux.memoryPolicy", f"unknown mode {policy.mode!r} or flags")
+        mode = numbers.MEMORY_POLICIES[policy.mode] | sum(numbers.MEMORY_POLICY_FLAGS[name] for name in policy.flags)
+        steps.append(SetMemoryPolicy(mode, identity.parse_cpus(policy.nodes, "$.linux.memoryPolicy.nodes")))
+    return tuple(steps)
+
+
+def _plan_sysctls(spec: Spec) -> tuple[Step, ...]:
+    return tuple(WriteFile(None, _sysctl_path(name), value.encode()) for name, value in spec.linux.sysctl.items())
+
+
+def _sysctl_path(name: str) -> str:
+    """`net.ipv4.conf.eth0.x` or `net/ipv4/conf/eth0.100/x`: the separator that comes first separates."""
+    dot, slash = name.find("."), name.find("/")
+    if slash == -1 or -1 < dot < slash:
+        name = name.translate(str.maketrans("./", "/."))
+    return f"/proc/sys/{name}"
+
+
+def _plan_covers(setup: Setup) -> tuple[tuple[Opening, ...], tuple[Step, ...]]:
+    """Masked and read-only paths, by what is mounted now."""
+    linux = setup.spec.linux
+    if not (linux.masked_paths or linux.readonly_paths):
+        return (), ()
+    steps: list[Step] = [Open(_NEW_ROOT, None, "/")]
+    steps += [ReadonlyPath(_NEW_ROOT, path.lstrip("/")) for path in linux.readonly_paths]
+    steps += [MaskPath(_NEW_ROOT, path.lstrip("/"), NULL) for path in linux.masked_paths]
+    return (OpenMount(NULL, "/dev/null", recursive=False),), tuple(steps)
+
+
+def _plan_cwd(spec: Spec) -> tuple[Step, ...]:
+    path = (spec.process.cwd if spec.process else "").strip("/")
+    return (MakeDirectories(ROOT, path),) if path else ()

@@ -1,0 +1,93 @@
+"""A process in a running container → Plan.
+
+    join cgroup · setns (all kinds at once, by the container's pidfd) · spawn · container root · terminal · identity · exec
+
+There is no release: the launch ends with exec, so that every failure has a step. Nothing of the host is reachable from
+the process once it is in the container's namespaces: it is not dumpable until exec.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from ..spec.process import Process
+from . import identity
+from .abi import Namespace
+from .code import Slot
+from .facts import HostFacts
+from .identity import Ending
+from .plan import CONSOLE_SOCKET, MASTER, PEER, PIDFD, Plan, procs_slot
+from .program import Program, Step
+from .steps import (
+    JoinCgroup,
+    JoinKeyring,
+    JoinNamespace,
+    Open,
+    OpenTerminal,
+    SendDescriptor,
+    SendTo,
+    SetCpuAffinity,
+    SetDumpable,
+    SetGroups,
+    SetLimit,
+    SetUser,
+    Spawn,
+    Umask,
+    WriteFile,
+)
+
+_ROOT = Slot("rootfs")
+
+
+class ExecOptions(msgspec.Struct, frozen=True):
+    """`joined`: kinds of namespace in which the container's process differs from the caller."""
+
+    id: str
+    joined: Namespace
+    ending: Ending
+    cgroup_procs: int = 0
+    cgroup_directory: Slot | None = None
+    rows: int = 0
+    columns: int = 0
+    console_socket: bool = False
+    no_new_keyring: bool = False
+
+
+def plan_exec(process: Process, facts: HostFacts, options: ExecOptions) -> Plan:
+    """The whole of it."""
+    in_user_namespace = Namespace.USER in options.joined
+    limits = identity.plan_limits(process.rlimits)
+    steps: tuple[Step, ...] = (
+        *_plan_first(process, options),
+        *((JoinNamespace(PIDFD, options.joined),) if options.joined else ()),
+        Spawn(Namespace(0), options.cgroup_directory),
+        *((SetGroups(()), SetUser(0, 0)) if in_user_namespace else ()),
+        *(() if options.no_new_keyring else (JoinKeyring(f"_ses.{options.id}"),)),
+        *_plan_terminal(options),
+        *identity.plan_descriptors(process, options.ending),
+        *(SetLimit(limit.resource, limit.soft, limit.hard) for limit in limits),
+        *identity.plan_identity(process, options.ending, facts),
+        *identity.plan_exec(process, options.ending),
+    )
+    return Plan(Program(steps))
+
+
+def _plan_first(process: Process, options: ExecOptions) -> tuple[Step, ...]:
+    steps: list[Step] = [Umask(0o022)]
+    affinity = process.exec_cpu_affinity
+    if affinity is not None and affinity.initial:
+        steps.append(SetCpuAffinity(identity.parse_cpus(affinity.initial, "$.execCPUAffinity.initial")))
+    if process.oom_score_adj is not None:
+        steps.append(WriteFile(None, "/proc/self/oom_score_adj", str(process.oom_score_adj).encode()))
+    steps += [JoinCgroup(procs_slot(n)) for n in range(options.cgroup_procs)]
+    # The processes of the container see this one as soon as it is in their pid namespace.
+    return (*steps, SetDumpable(False))
+
+
+def _plan_terminal(options: ExecOptions) -> tuple[Step, ...]:
+    if not options.ending.terminal:
+        return ()
+    opened = (Open(_ROOT, None, "/"), OpenTerminal(_ROOT, MASTER, PEER, options.rows, options.columns))
+    if options.console_socket:
+        return (*opened, SendTo(CONSOLE_SOCKET, MASTER, b"/dev/ptmx"))
+    return (*opened, SendDescriptor(MASTER))

@@ -1,0 +1,190 @@
+"""The last part of every process, of `create` and of `exec` alike: from container root to what `process` asks for.
+
+    descriptors · working directory · bounding set · seccomp (with privileges) · groups, user, capabilities ·
+    no_new_privs · umask · executable · seccomp (without privileges) · exec
+
+The order is runc's: the working directory is entered with root's permissions; a filter that needs a privilege to be
+loaded is loaded while there is one, any other as late as can be, so that it need not allow what pilot itself does.
+"""
+
+from __future__ import annotations
+
+import posixpath
+
+import msgspec
+
+from .. import errors
+from ..spec import capability_names
+from ..spec.process import Capabilities, Process, Rlimit
+from . import numbers
+from .code import Slot
+from .facts import HostFacts
+from .plan import LISTENER, PEER, Limit, stdio_slot
+from .program import Step
+from .steps import (
+    ChangeDirectory,
+    ChangeOwner,
+    ControllingTerminal,
+    DropBoundingSet,
+    Execute,
+    FindExecutable,
+    InstallDescriptors,
+    KeepCapabilities,
+    NewSession,
+    NoNewPrivileges,
+    Seccomp,
+    SendDescriptor,
+    SetAmbientSet,
+    SetCapabilities,
+    SetCpuAffinity,
+    SetGroups,
+    SetIoPriority,
+    SetScheduler,
+    SetUser,
+    Umask,
+)
+
+_KEEP_GROUP = -1
+_NO_LIMIT = 2**64 - 1
+_DEFAULT_UMASK = 0o022
+
+
+class Filter(msgspec.Struct, frozen=True):
+    """A compiled seccomp profile; `wants_listener` when it notifies."""
+
+    program: bytes
+    flags: int = 0
+    wants_listener: bool = False
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """Beside `process`: what the caller passes on. `chown`: numbers of stdio that become the user's own.
+
+    `environment` is complete (HOME is set by the caller, who can read the container's passwd).
+    """
+
+    environment: tuple[str, ...]
+    descriptors: int = 3
+    terminal: bool = False
+    chown: tuple[int, ...] = ()
+    filter: Filter | None = None
+
+
+def plan_descriptors(process: Process, ending: Ending) -> tuple[Step, ...]:
+    """setsid, stdio and what is passed on; the terminal becomes the controlling one."""
+    slots = [PEER] * 3 if ending.terminal else [stdio_slot(n) for n in range(3)]
+    slots += [stdio_slot(n) for n in range(3, ending.descriptors)]
+    owned = [PEER] if ending.terminal else [stdio_slot(n) for n in ending.chown]
+    return (
+        NewSession(),
+        *((ControllingTerminal(PEER),) if ending.terminal else ()),
+        *(ChangeOwner(slot, process.user.uid, _KEEP_GROUP, if_permitted=True) for slot in owned),
+        InstallDescriptors(tuple(slots)),
+    )
+
+
+def plan_identity(process: Process, ending: Ending, facts: HostFacts) -> tuple[Step, ...]:
+    """From the working directory to the search of the executable."""
+    sets = _capability_sets(process.capabilities or Capabilities(), facts)
+    early = ending.filter if ending.filter and not process.no_new_privileges else None
+    return (
+        ChangeDirectory(process.cwd),
+        *_plan_scheduling(process),
+        DropBoundingSet(sets["bounding"]),
+        *(_plan_filter(early) if early else ()),
+        KeepCapabilities(),
+        SetGroups(process.user.additional_gids),
+        SetUser(process.user.uid, process.user.gid),
+        KeepCapabilities(False),
+        SetCapabilities(sets["effective"], sets["permitted"], sets["inheritable"]),
+        SetAmbientSet(sets["ambient"]),
+        *((NoNewPrivileges(),) if process.no_new_privileges else ()),
+        Umask(_DEFAULT_UMASK if process.user.umask is None else process.user.umask),
+        FindExecutable(_candidates(process, ending)),
+        *(_plan_filter(ending.filter) if ending.filter and not early and ending.filter.wants_listener else ()),
+    )
+
+
+def plan_exec(process: Process, ending: Ending) -> tuple[Step, ...]:
+    """The filter that was left for last, and exec."""
+    last = ending.filter if ending.filter and process.no_new_privileges and not ending.filter.wants_listener else None
+    return (
+        *(_plan_filter(last) if last else ()),
+        Execute(_candidates(process, ending), process.args, ending.environment),
+    )
+
+
+def plan_limits(rlimits: tuple[Rlimit, ...]) -> tuple[Limit, ...]:
+    """`rlimits` by the kernel's numbers; SpecError for a type that there is not."""
+    return tuple(_plan_limit(index, limit) for index, limit in enumerate(rlimits))
+
+
+def _plan_limit(index: int, limit: Rlimit) -> Limit:
+    number = numbers.RLIMITS.get(limit.type)
+    if number is None:
+        raise errors.SpecError(f"$.process.rlimits[{index}].type", f"invalid rlimit type: {limit.type}")
+    return Limit(number, limit.soft & _NO_LIMIT, limit.hard & _NO_LIMIT)
+
+
+def parse_cpus(text: str, path: str) -> frozenset[int]:
+    """A list such as 0-3,7 → numbers; used for cpus and for memory nodes."""
+    result: set[int] = set()
+    for part in filter(None, text.replace(" ", "").split(",")):
+        first, _, last = part.partition("-")
+        try:
+            result.update(range(int(first), int(last or first) + 1))
+        except ValueError as error:
+            raise errors.SpecError(path, f"{text!r} is not a list of numbers and ranges") from error
+    return frozenset(result)
+
+
+def _plan_scheduling(process: Process) -> tuple[Step, ...]:
+    steps: list[Step] = []
+    scheduler, io, affinity = process.scheduler, process.io_priority, process.exec_cpu_affinity
+    if scheduler is not None:
+        policy = _number(numbers.SCHEDULERS, scheduler.policy, "$.process.scheduler.policy")
+        flags = sum(_number(numbers.SCHEDULER_FLAGS, name, "$.process.scheduler.flags") for name in scheduler.flags)
+        times = (scheduler.runtime, scheduler.deadline, scheduler.period)
+        steps.append(SetScheduler(policy, flags, scheduler.nice, scheduler.priority, *times))
+    if io is not None:
+        steps.append(SetIoPriority(_number(numbers.IO_CLASSES, io.io_class, "$.process.ioPriority.class"), io.priority))
+    if affinity is not None and affinity.final:
+        steps.append(SetCpuAffinity(parse_cpus(affinity.final, "$.process.execCPUAffinity.final")))
+    return tuple(steps)
+
+
+def _number(table: dict[str, int], name: str, path: str) -> int:
+    if name not in table:
+        raise errors.SpecError(path, f"unknown name {name!r}")
+    return table[name]
+
+
+def _plan_filter(profile: Filter) -> tuple[Step, ...]:
+    if not profile.wants_listener:
+        return (Seccomp(profile.program, profile.flags),)
+    return (Seccomp(profile.program, profile.flags, LISTENER), SendDescriptor(LISTENER))
+
+
+def _capability_sets(asked: Capabilities, facts: HostFacts) -> dict[str, frozenset[int]]:
+    """Names → numbers. Like runc: what this kernel has not is left out, and nothing is ambient that could not be."""
+    known = {name: n for name, n in capability_names.NUMBERS.items() if n <= facts.cap_last_cap}
+    sets = {
+        name: frozenset(known[c] for c in getattr(asked, name) if c in known)
+        for name in ("bounding", "effective", "permitted", "inheritable", "ambient")
+    }
+    sets["ambient"] &= sets["permitted"] & sets["inheritable"]
+    return sets
+
+
+def _candidates(process: Process, ending: Ending) -> tuple[str, ...]:
+    """Where the executable may be: as given when it has a slash, else in each directory of PATH."""
+    name = process.args[0]
+    if "/" in name:
+        return (name,)
+    variables = dict(item.partition("=")[::2] for item in ending.environment)
+    return tuple(posixpath.join(directory or ".", name) for directory in variables.get("PATH", "").split(":"))
+
+
+def passed_slot(number: int) -> Slot:
+    """The slot of the `number`th descriptor that is passed on (the first becomes 3)."""
+    return stdio_slot(3 + number)

@@ -1,0 +1,161 @@
+"""`mounts` of config.json → openings and steps, one function per kind of mount.
+
+A bind mount is copied by the runtime before the clone (`OpenMount`) and attached inside; a new filesystem is made
+inside, so that it belongs to the container's namespaces. All targets are found beneath the new root. A mount that is to
+be read-only and may be written to by later mounts (their mount points) is made read-only at the end.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import posixpath
+
+import msgspec
+
+from .. import errors
+from ..spec import mount_options
+from ..spec.config import Mount
+from ..spec.linux import NamespaceType
+from ..spec.mount_options import Flag, Options
+from . import attributes, cgroup_mount
+from .abi import MountAttribute, Propagation
+from .code import Slot
+from .plan import ROOT, IdMaps, OpenMount
+from .program import Step
+from .setup import Setup
+from .steps import AttachMount, Close, CopyUp, NewFilesystem, Open, SetMountAttributes
+
+# What may be mounted below /proc; anything else could fool the runtime or the container about itself.
+_ALLOWED_IN_PROC = frozenset(
+    f"/proc/{name}"
+    for name in (
+        "cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg", "slabinfo", "net/dev",
+        "sys/kernel/ns_last_pid", "sys/crypto/fips_enabled",
+    )
+)  # fmt: skip
+# New mounts of these are made read-only after everything that is mounted in them.
+_READONLY_LATE = frozenset({"tmpfs"})
+
+
+class MountPlan(msgspec.Struct, frozen=True):
+    """Of one mount: what is opened before, what is done in order, and what at the end."""
+
+    openings: tuple[OpenMount, ...] = ()
+    steps: tuple[Step, ...] = ()
+    late: tuple[Step, ...] = ()
+
+
+def plan_mount(index: int, mount: Mount, setup: Setup) -> MountPlan:
+    """`mounts[index]`. SpecError for what must not be mounted."""
+    path = posixpath.normpath("/" + mount.destination)
+    _check_proc(index, path, mount)
+    options = mount_options.parse_options(mount.options)
+    slot = Slot(f"mount{index}")
+    if Flag.REMOUNT in options.set_flags:
+        return _plan_remount(slot, path, options)
+    if options.is_bind or mount.type == "bind":
+        return _plan_bind(slot, path, mount, options, setup)
+    if mount.type == "cgroup" or (mount.type == "cgroup2" and not setup.has(NamespaceType.CGROUP)):
+        return MountPlan(*cgroup_mount.plan_cgroup_mount(slot, path, options, setup))
+    if mount.type == "sysfs" and setup.has(NamespaceType.USER) and not setup.owns(NamespaceType.NETWORK):
+        # Only who owns the network namespace may make a sysfs: the present one is as good.
+        return _plan_bind(slot, path, msgspec.structs.replace(mount, source="/sys"), _recursive(options), setup)
+    return _plan_filesystem(slot, path, mount, options, setup)
+
+
+def _plan_bind(slot: Slot, path: str, mount: Mount, options: Options, setup: Setup) -> MountPlan:
+    source = posixpath.join(setup.bundle, mount.source)
+    opening = OpenMount(
+        slot, source, Flag.REC in options.set_flags, _idmap(mount, options, setup), options.idmap_recursive
+    )
+    steps = [_inherited_propagation(slot, setup), *_attribute_steps(slot, options), *_propagation_steps(slot, options)]
+    return MountPlan((opening,), (*steps, AttachMount(slot, ROOT, _inside(path)), Close(slot)))
+
+
+def _plan_filesystem(slot: Slot, path: str, mount: Mount, options: Options, setup: Setup) -> MountPlan:
+    fstype = mount.type or "none"
+    set_, _ = attributes.plan_attributes(options)
+    is_late = MountAttribute.RDONLY in set_ and fstype in _READONLY_LATE
+    parameters = attributes.plan_filesystem_options(fstype, options)
+    if fstype == "tmpfs" and path in setup.tmpfs_modes and "mode" not in dict(parameters):
+        parameters = (("mode", f"{setup.tmpfs_modes[path]:o}"), *parameters)
+    first = set_ & ~MountAttribute.RDONLY if is_late else set_
+    made: list[Step] = [NewFilesystem(slot, fstype, mount.source or fstype, parameters, first)]
+    if options.copy_up:
+        original = Slot(f"{slot}-original")
+        made = [Open(original, ROOT, _inside(path)), *made, CopyUp(original, slot), Close(original)]
+    made += [*_recursive_steps(slot, options), *_propagation_steps(slot, options)]
+    made.append(AttachMount(slot, ROOT, _inside(path)))
+    if is_late:
+        return MountPlan((), tuple(made), (SetMountAttributes(slot, MountAttribute.RDONLY), Close(slot)))
+    return MountPlan((), (*made, Close(slot)))
+
+
+def _plan_remount(slot: Slot, path: str, options: Options) -> MountPlan:
+    return MountPlan((), (Open(slot, ROOT, _inside(path)), *_attribute_steps(slot, options), Close(slot)))
+
+
+def _attribute_steps(slot: Slot, options: Options) -> list[Step]:
+    set_, clear = attributes.plan_attributes(options)
+    top: list[Step] = [SetMountAttributes(slot, set_, clear)] if set_ or clear else []
+    return top + _recursive_steps(slot, options)
+
+
+def _recursive_steps(slot: Slot, options: Options) -> list[Step]:
+    set_, clear = attributes.plan_recursive_attributes(options)
+    return [SetMountAttributes(slot, set_, clear, recursive=True)] if set_ or clear else []
+
+
+def _propagation_steps(slot: Slot, options: Options) -> list[Step]:
+    rows = [attributes.plan_propagation(flag) for flag in options.propagation]
+    return [SetMountAttributes(slot, propagation=kind, recursive=recursive) for kind, recursive in rows]
+
+
+def _inherited_propagation(slot: Slot, setup: Setup) -> Step:
+    """A copy made outside is a peer of its original; inside it is what the whole tree inside is."""
+    kind = root_propagation(setup)
+    return SetMountAttributes(slot, propagation=kind, recursive=True)
+
+
+def root_propagation(setup: Setup) -> Propagation:
+    """How mounts of the runtime namespace are seen in the container's: as slaves, if rootfsPropagation says nothing.
+
+    Never as peers across user namespaces, where the container could mount things in the runtime namespace.
+    """
+    text = setup.spec.linux.rootfs_propagation.removeprefix("r")
+    kind = Propagation[text.upper()] if text else Propagation.SLAVE
+    if kind is Propagation.SHARED and setup.has(NamespaceType.USER):
+        return Propagation.SLAVE
+    return kind
+
+
+def _idmap(mount: Mount, options: Options, setup: Setup) -> IdMaps | None:
+    if mount.uid_mappings:
+        return IdMaps(mount.uid_mappings, mount.gid_mappings)
+    if not options.idmap:
+        return None
+    linux = setup.spec.linux
+    if not linux.uid_mappings:
+        raise errors.SpecError(
+            "$.mounts", f"idmap of {mount.destination} without mappings, nor a user namespace that has them"
+        )
+    return IdMaps(linux.uid_mappings, linux.gid_mappings)
+
+
+def _recursive(options: Options) -> Options:
+    return dataclasses.replace(options, set_flags=options.set_flags | Flag.REC)
+
+
+def _inside(path: str) -> str:
+    return path.lstrip("/")
+
+
+def _check_proc(index: int, path: str, mount: Mount) -> None:
+    if path == "/proc" and mount.type != "proc" and mount.source != "/proc":
+        raise errors.SpecError(
+            f"$.mounts[{index}]", f'"{mount.destination}" cannot be mounted because it is inside /proc'
+        )
+    if path.startswith("/proc/") and path not in _ALLOWED_IN_PROC:
+        raise errors.SpecError(
+            f"$.mounts[{index}]", f'"{mount.destination}" cannot be mounted because it is inside /proc'
+        )

@@ -1,0 +1,115 @@
+"""A Plan: a Program, and what its parent has to have ready or to do at its barriers. All of it is a value.
+
+    openings   what `runtime` opens in the runtime namespace before the clone, each bound to a slot
+    barriers   of the Program, by name:
+                 idmap     write uid_map and gid_map of the process
+                 hooks     run prestart and createRuntime hooks; move network devices; hand in the hooks' states
+                 release   limits that only the parent may set; write state.json
+
+Whatever else a Program names (stdio, the pidfd of a container, its start FIFO, cgroup.procs) is handed to it by
+`runtime` under the slots named here.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from ..spec.document import IdMapping
+from .code import Slot
+from .program import Program
+
+IDMAP = "idmap"
+HOOKS = "hooks"
+RELEASE = "release"
+
+ROOT = Slot("rootfs")
+NULL = Slot("null")
+FIFO = Slot("start")
+PIDFD = Slot("container")
+MASTER = Slot("terminal")
+PEER = Slot("terminal-peer")
+CONSOLE_SOCKET = Slot("console-socket")
+CREATE_STATE = Slot("state-creating")
+START_STATE = Slot("state-created")
+LISTENER = Slot("seccomp-listener")
+CGROUP = Slot("cgroup")
+
+
+class IdMaps(msgspec.Struct, frozen=True):
+    """The two maps of a user namespace."""
+
+    uids: tuple[IdMapping, ...] = ()
+    gids: tuple[IdMapping, ...] = ()
+
+    def describe(self) -> str:
+        return f"uids {_ranges(self.uids)} gids {_ranges(self.gids)}"
+
+
+class OpenFile(msgspec.Struct, frozen=True):
+    """open(2) of a path of the runtime namespace; `flags` of open(2)."""
+
+    slot: Slot
+    path: str
+    flags: int
+
+    def describe(self) -> str:
+        return f"open {self.path} as {self.slot}"
+
+
+class OpenMount(msgspec.Struct, frozen=True):
+    """A detached copy of what is mounted at a path of the runtime namespace, idmapped or not.
+
+    The runtime makes it, as the container's user namespace may lack the permission to reach the path, and to idmap.
+    """
+
+    slot: Slot
+    path: str
+    recursive: bool = True
+    idmap: IdMaps | None = None
+    idmap_recursive: bool = False
+
+    def describe(self) -> str:
+        idmap = f", idmapped: {self.idmap.describe()}" if self.idmap else ""
+        return f"copy mount {self.path} as {self.slot} ({'rbind' if self.recursive else 'bind'}{idmap})"
+
+
+Opening = OpenFile | OpenMount
+
+
+class Limit(msgspec.Struct, frozen=True):
+    """A resource limit, as prlimit(2) takes it."""
+
+    resource: int
+    soft: int
+    hard: int
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """See the module. `limits` are those that the parent sets at the release barrier."""
+
+    program: Program
+    openings: tuple[Opening, ...] = ()
+    idmaps: IdMaps | None = None
+    limits: tuple[Limit, ...] = ()
+    loopback: bool = False
+
+    def describe(self) -> str:
+        """Text of all of it, for `--debug` and golden tests."""
+        lines = [f"before: {opening.describe()}" for opening in self.openings]
+        lines += [f"at {IDMAP}: map {self.idmaps.describe()}"] if self.idmaps else []
+        lines += [f"at {RELEASE}: rlimit {limit.resource} {limit.soft}:{limit.hard}" for limit in self.limits]
+        return "".join(f"{line}\n" for line in lines) + self.program.describe()
+
+
+def stdio_slot(number: int) -> Slot:
+    """The slot of the descriptor that becomes `number` of the container process."""
+    return Slot(f"fd{number}")
+
+
+def procs_slot(number: int) -> Slot:
+    """The slot of the `number`th cgroup.procs to join."""
+    return Slot(f"cgroup.procs{number}")
+
+
+def _ranges(rows: tuple[IdMapping, ...]) -> str:
+    return ",".join(f"{row.container_id}→{row.host_id}+{row.size}" for row in rows)

@@ -1,0 +1,213 @@
+"""What is remembered of each container, below the runtime's root (`--root`, default /run/pilot, on a tmpfs).
+
+    <root>/<id>/config.json   the Spec it was created from, 0600
+    <root>/<id>/state.json    Record: replaced by temp + rename
+    <root>/<id>/exec.fifo     the start barrier: there until `start` has let the process go
+    <root>/<id>/lock          flock: held for the whole of every operation that changes the container; readers need none
+    <root>/.new-<random>/     a directory on its way: complete and locked before it is renamed to its id
+
+A creator that dies leaves either `.new-…`, which the next create removes, or a directory whose Record names the cgroup
+and, if there was one, the process: `delete --force` removes all of it. Status is never stored.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+
+import msgspec
+
+from .. import errors
+from ..ids import ContainerId
+
+FORMAT = 1
+_LOCK_DEADLINE_S = 60.0
+_STAGED = ".new-"
+
+
+class Record(msgspec.Struct, frozen=True, omit_defaults=True):
+    """state.json. `pid` is 0 until there is a process; `start_time` in clock ticks since boot."""
+
+    id: str
+    bundle: str
+    created: str
+    owner: str
+    config_digest: str
+    cgroup: str
+    pid: int = 0
+    start_time: int = 0
+    rootless: bool = False
+    format: int = FORMAT
+
+
+class Store:
+    """The directory of all containers. Every method is safe against other processes doing the same."""
+
+    def __init__(self, root: str) -> None:
+        self.root = os.path.abspath(root)
+
+    def directory(self, id: ContainerId) -> str:
+        return os.path.join(self.root, id)
+
+    def fifo(self, id: ContainerId) -> str:
+        return os.path.join(self.root, id, "exec.fifo")
+
+    def ids(self) -> list[ContainerId]:
+        """All containers, sorted."""
+        try:
+            names = os.listdir(self.root)
+        except FileNotFoundError:
+            return []
+        return sorted(ContainerId(name) for name in names if not name.startswith(_STAGED) and self._is_container(name))
+
+    def read(self, id: ContainerId) -> Record:
+        """The Record of `id`; `NotFound`."""
+        try:
+            with open(os.path.join(self.directory(id), "state.json"), "rb") as file:
+                return msgspec.json.decode(file.read(), type=Record)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise errors.NotFound("container does not exist") from error
+        except msgspec.MsgspecError as error:
+            raise errors.StateError(f"state.json of {id} is damaged: {error}") from error
+
+    def read_config(self, id: ContainerId) -> bytes:
+        """Text of the Spec it was created from; `NotFound`."""
+        try:
+            with open(os.path.join(self.directory(id), "config.json"), "rb") as file:
+                return file.read()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise errors.NotFound("container does not exist") from error
+
+    def write(self, record: Record) -> None:
+        """Replace state.json; the caller holds the lock."""
+        _replace(os.path.join(self.root, record.id), "state.json", msgspec.json.encode(record))
+
+    def write_config(self, id: ContainerId, text: bytes) -> None:
+        """Replace config.json (`update` changes it); the caller holds the lock."""
+        _replace(self.directory(id), "config.json", text)
+
+    @contextlib.contextmanager
+    def added(self, record: Record, config: bytes) -> Iterator[None]:
+        """Add a container and hold its lock; `Conflict` when the id is taken. The caller removes it on failure."""
+        os.makedirs(self.root, mode=0o711, exist_ok=True)
+        self._remove_abandoned()
+        staged = os.path.join(self.root, _STAGED + secrets.token_hex(8))
+        os.mkdir(staged, 0o711)
+        lock_fd = -1
+        try:
+            lock_fd = _open_lock(staged, os.O_CREAT)
+            fcntl.flock(lock_fd, fcntl.LOCK_EX)
+            _replace(staged, "config.json", config)
+            _replace(staged, "state.json", msgspec.json.encode(record))
+            os.mkfifo(os.path.join(staged, "exec.fifo"), 0o622)
+            os.chmod(os.path.join(staged, "exec.fifo"), 0o622)
+            self._publish(staged, record.id)
+            yield
+        finally:
+            shutil.rmtree(staged, ignore_errors=True)  # gone already when it was published
+            if lock_fd >= 0:
+                os.close(lock_fd)
+
+    @contextlib.contextmanager
+    def locked(self, id: ContainerId) -> Iterator[None]:
+        """Hold the container's lock; `NotFound`, or `Conflict` when another operation holds it for a minute."""
+        directory = self.directory(id)
+        deadline = time.monotonic() + _LOCK_DEADLINE_S
+        while True:
+            lock_fd = _open_lock(directory)
+            try:
+                _flock(lock_fd, deadline, id)
+                if _is_same(lock_fd, os.path.join(directory, "lock")):
+                    yield
+                    return
+            finally:
+                os.close(lock_fd)
+
+    def remove(self, id: ContainerId) -> None:
+        """Forget the container; the caller holds the lock."""
+        gone = os.path.join(self.root, _STAGED + secrets.token_hex(8))
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(self.directory(id), gone)
+            shutil.rmtree(gone)
+
+    def _is_container(self, name: str) -> bool:
+        return os.path.exists(os.path.join(self.root, name, "state.json"))
+
+    def _publish(self, staged: str, id: str) -> None:
+        try:
+            os.rename(staged, os.path.join(self.root, id))
+        except OSError as error:
+            if error.errno not in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}:
+                raise
+            raise errors.Conflict("container with given ID already exists") from error
+
+    def _remove_abandoned(self) -> None:
+        for name in os.listdir(self.root):
+            staged = os.path.join(self.root, name)
+            if name.startswith(_STAGED) and not _is_held(staged):
+                shutil.rmtree(staged, ignore_errors=True)  # its owner may be removing it, too
+
+
+def _open_lock(directory: str, flags: int = 0) -> int:
+    try:
+        return os.open(os.path.join(directory, "lock"), os.O_RDWR | os.O_CLOEXEC | flags, 0o600)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise errors.NotFound("container does not exist") from error
+
+
+def _flock(lock_fd: int, deadline: float, id: str) -> None:
+    """flock(2) has no time limit of its own, so it is tried, with pauses that grow to 50 ms."""
+    pause = 0.001
+    while True:
+        try:
+            fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError as error:
+            if time.monotonic() > deadline:
+                raise errors.Conflict(f"another operation on {id} is in progress") from error
+            time.sleep(pause)
+            pause = min(pause * 2, 0.05)
+
+
+def _is_same(fd: int, path: str) -> bool:
+    """False when the container was deleted, and perhaps made anew, while we waited for its lock."""
+    try:
+        found = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return os.path.samestat(os.fstat(fd), found)
+
+
+def _is_held(directory: str) -> bool:
+    """Whether somebody is at work there. A directory without a lock file is so young that it must be left alone."""
+    try:
+        lock_fd = _open_lock(directory)
+    except errors.NotFound:
+        return True
+    try:
+        fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock_fd)
+    return False
+
+
+def _replace(directory: str, name: str, content: bytes) -> None:
+    path = os.path.join(directory, name)
+    temporary = f"{path}.{secrets.token_hex(4)}"
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(content)
+        os.rename(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
