@@ -137,7 +137,7 @@ static int read_one(void) {
 }
 
 void link_read(void) {
-  for (int turn = 0; turn < READS_PER_TURN && !peer.ended && !peer.answer_owed && read_one(); turn++) link_write();
+  for (int turn = 0; peer.fd >= 0 && turn < READS_PER_TURN && !peer.ended && !peer.answer_owed && read_one(); turn++) link_write();
 }
 
 void link_close(void) {

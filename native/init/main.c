@@ -2,9 +2,9 @@
  *
  * One thread, one loop, nothing allocated in it:
  *
- *     start the agent when due ─► ppoll(signals, link; next deadline) ─► reap ─► read requests ─► send what is owed ─┐
- *              ▲                                                                                                     │
- *              └─────────────── until SHUTDOWN, or the agent is gone after SIGTERM/INT/PWR ◄─────────────────────────┘
+ *     start the agent when due ─► send what is owed ─► poll(signals, link; next deadline) ─► reap ─► read requests ─┐
+ *              ▲                                                                                                   │
+ *              └─────────────── until SHUTDOWN, or the agent is gone after SIGTERM/INT/PWR ◄───────────────────────┘
  *     SIGTERM all, grace, SIGKILL all, sync (VM), exit or reboot(2)
  *
  * All signals stay blocked and come through a signalfd; every descriptor is close-on-exec. */
@@ -148,12 +148,13 @@ static void loop(int signals) {
   for (;;) {
     int64_t now_ms = clock_ms();
     if (settings.command) agent_start_if_due(now_ms);
+    link_write();
     wait_for_events(signals, more ? 0 : next_deadline_ms(now_ms));
     now_ms = clock_ms();
     take_signals(signals, now_ms);
     more = reap(now_ms);
     records_expire(now_ms - options.keep_records_ms);
-    if (link_fd() >= 0) link_read(), link_write();
+    link_read();
     if (is_over(now_ms)) return;
   }
 }
