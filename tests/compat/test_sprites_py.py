@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 from sprites import SpritesClient
-from sprites.exceptions import AuthenticationError, NotFoundError, SpriteError
+from sprites.exceptions import AuthenticationError, FileNotFoundError_, NotFoundError, SpriteError
 from sprites.types import ListOptions, URLSettings
 from tests.support.host import HostUnderTest
 
@@ -29,7 +30,7 @@ def client(host: HostUnderTest) -> Iterator[Any]:
 
 @pytest.fixture
 def sprite(client: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
-    name = request.node.name.replace("_", "-")[:40].strip("-")
+    name = re.sub("[^a-z0-9]+", "-", request.node.name.lower())[:60].strip("-")
     made = client.create_sprite(name)
     yield made
     made.destroy()
@@ -121,7 +122,7 @@ def test_files_are_relayed(sprite: Any) -> None:
     blob = bytes(range(256)) * 4096
     path.write_bytes(blob)
     assert path.read_bytes() == blob
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError_):
         (sprite.filesystem("/") / "absent").read_bytes()
 
 
@@ -198,7 +199,7 @@ def test_a_create_that_fails_leaves_nothing(client: Any, host: HostUnderTest) ->
 
 
 def test_a_new_pilotd_adopts_what_runs(client: Any, host: HostUnderTest) -> None:
-    client.create_sprite("outlives").filesystem("/").joinpath("f").write_bytes(b"x")
+    (client.create_sprite("outlives").filesystem("/") / "f").write_bytes(b"x")
     machine = host.machine("outlives")
     host.restart()
     row = host.sprites.find(host.organisation.id, "outlives")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import concurrent.futures
+import dataclasses
 import logging
 import secrets
 import threading
@@ -19,7 +20,7 @@ from ...ids import RunId
 from . import driver
 from .journal import Journal, Record
 from .operation import Operation, Run
-from .outcome import AlreadyActive, Cancelled, Ending, Outcome, Stopped
+from .outcome import AlreadyActive, Cancelled, Outcome, Stopped
 
 log = logging.getLogger(__name__)
 
@@ -175,11 +176,17 @@ class Engine:
 
     def _end(self, ticket: _Ticket, outcome: Outcome) -> None:
         run = ticket.record.run
-        follow = self.waiting_for(outcome.successor) if outcome.successor else None
-        if outcome.ending is Ending.HANDED_OFF and follow is not None:
+        if outcome.successor is None:
+            self._forget(run, lambda: ticket.ended.set_result(outcome))
+        elif (follow := self.waiting_for(outcome.successor)) is not None:
             self._forget(run, lambda: follow.add_done_callback(lambda ended: _copy(ended, ticket.ended)))
         else:
-            self._forget(run, lambda: ticket.ended.set_result(outcome))
+            last = self._ended(outcome.successor) or outcome
+            self._forget(run, lambda: ticket.ended.set_result(last))
+
+    def _ended(self, run: RunId) -> Outcome | None:
+        record = self._journal.find(run)
+        return record.outcome and dataclasses.replace(record.outcome, results=record.run.results)
 
     def _forget(self, run: Run, then: Callable[[], object]) -> None:
         with self._lock:
