@@ -26,7 +26,8 @@ class CgroupMount:
     mount_point: str
     controllers: tuple[str, ...]  # v1: what the mount is of, in order; a named one is ("name=systemd",); v2: ()
     version: int  # 1 or 2
-    own_group: str = "/"  # the caller's cgroup, as /proc/self/cgroup has it
+    own_group: str = "/"  # the caller's cgroup, below mount_point
+    root: str = "/"  # which cgroup is mounted there, as /proc/self/cgroup counts: not "/" where a part of a tree is
 
     @property
     def name(self) -> str:
