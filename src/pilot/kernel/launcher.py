@@ -1,23 +1,34 @@
 """Runs a Program in a new process, and speaks with that process until it has executed or was released.
 
     launch ── clone3 ──► [first process ── Spawn ──►] the process
-       ▲   ◄── BARRIER name, pid ───────────────────────┤  runs steps
+       │   ◄── SPAWNED pid, pid_fd ─────┘               │  (only after Spawn)
+       │   ─── go ─────────────────────────────────────►│
+       │   ◄── BARRIER ─────────────────────────────────┤  runs its steps
        │   ─── go, descriptors ────────────────────────►│
        │   ◄── DESCRIPTOR slot ─────────────────────────┤
-       │   ◄── FAILED step, errno ─── or ── EXECUTING ──┤
-       └── end of file: it has executed                 ▼
+       │   ◄── FAILED step, errno ─── or ── DONE ───────┤
+       └── end of file: it has executed, or ended       ▼
 
 The conversation is over a SOCK_SEQPACKET pair that closes on exec. What the process does in between is C
-(native/launch); this module must never be needed by it.
+(native/launch). If this side goes away, the process sees the end of file at its next barrier and ends.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import enum
+import os
+import signal
+import time
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
+from .. import errors
 from ..plan.program import Program
+from . import _launch
 from .waiter import Waiter
+
+_KILL_TIMEOUT_S = 10.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -25,7 +36,7 @@ class Spawned:
     """A process that was launched. The caller owns `pid_fd` and `descriptors` (what SendDescriptor steps gave)."""
 
     pid: int
-    start_time: int  # field 22 of /proc/PID/stat, clock ticks since boot
+    start_time: int  # field 22 of /proc/PID/stat, clock ticks since boot; 0 when it had ended before it could be read
     pid_fd: int
     descriptors: Mapping[str, int]
 
@@ -45,8 +56,143 @@ def launch(
 ) -> Spawned:
     """Clone a process that runs `program`; returns when it has executed, or was released at `steps.Release`.
 
-    `descriptors` are borrowed and bound to the slots of those names. StepError when the kernel refused a step, PeerError
-    when the process ended before it could say why, TimeoutError when a step took longer than `timeout_s`; whatever
-    on_barrier raises goes through. In all these cases the process is dead and reaped when launch returns.
+    `descriptors` are borrowed and bound to the slots of those names. HostError when it cannot be cloned, StepError when
+    the kernel refused a step, PeerError when the process ended without a word, TimeoutError when nothing was heard from
+    it for `timeout_s`; whatever on_barrier raises goes through. After an error the process is dead and reaped.
     """
-    raise NotImplementedError
+    conversation = _Conversation(program, descriptors, waiter, timeout_s)
+    try:
+        conversation.run(on_barrier)
+    except BaseException:
+        conversation.abandon()
+        raise
+    finally:
+        conversation.close()
+    return conversation.process
+
+
+class _Kind(enum.IntEnum):
+    FAILED = 1
+    BARRIER = 2
+    RELEASE = 3
+    SPAWNED = 4
+    DESCRIPTOR = 5
+    DONE = 6
+
+
+class _Message(NamedTuple):
+    kind: int
+    step: int
+    instruction: int
+    error: int
+    value: int
+    descriptor: int
+
+
+class _Conversation:
+    """One launch, from the clone to the last message."""
+
+    def __init__(self, program: Program, descriptors: Mapping[str, int], waiter: Waiter, timeout_s: float) -> None:
+        self._program = program
+        self._waiter = waiter
+        self._timeout_s = timeout_s
+        self._received: dict[str, int] = {}
+        self._done = False
+        flags, exit_signal = waiter.clone_flags()
+        bound = [descriptors.get(slot, -1) for slot in program.slots()]
+        try:
+            pid, pid_fd, self._channel = _launch.start(program.encode(), bound, flags, exit_signal)
+        except OSError as error:
+            raise errors.HostError(f"clone {program.describe_clone()}: {_reason(error.errno or 0)}") from error
+        self.process = Spawned(pid, read_start_time(pid), pid_fd, self._received)
+
+    def run(self, on_barrier: OnBarrier | None) -> None:
+        """Answer each message until the last."""
+        while (message := self._receive(self._timeout_s)) is not None:
+            if message.kind == _Kind.FAILED:
+                raise _step_error(self._program, message)
+            if message.kind in (_Kind.BARRIER, _Kind.RELEASE):
+                self._meet(message, on_barrier)
+                if message.kind == _Kind.RELEASE:
+                    return
+            else:
+                self._note(message)
+        if not self._done:
+            raise errors.PeerError(f"process {self.process.pid} was killed before it executed")
+
+    def abandon(self) -> None:
+        """Kill and reap; the second process too, when the first had just cloned it."""
+        self._kill()
+        while (message := self._receive(_KILL_TIMEOUT_S)) is not None:
+            if message.kind == _Kind.SPAWNED:
+                self._adopt(message.value, message.descriptor)
+                self._kill()
+            elif message.descriptor >= 0:
+                os.close(message.descriptor)
+        for descriptor in (self.process.pid_fd, *self._received.values()):
+            os.close(descriptor)
+
+    def close(self) -> None:
+        os.close(self._channel)
+
+    def _meet(self, message: _Message, on_barrier: OnBarrier | None) -> None:
+        name, receives = self._program.barrier(message.step)
+        given = (on_barrier(name, self.process) if on_barrier else None) or {}
+        _launch.reply(self._channel, [given[slot] for slot in receives])
+
+    def _note(self, message: _Message) -> None:
+        if message.kind == _Kind.SPAWNED:
+            first = self.process.pid
+            os.close(self.process.pid_fd)
+            self._adopt(message.value, message.descriptor)
+            self._waiter.forget(first)
+            _launch.reply(self._channel, [])
+        elif message.kind == _Kind.DESCRIPTOR:
+            self._received[self._program.slots()[message.value]] = message.descriptor
+        elif message.kind == _Kind.DONE:
+            self._done = True
+
+    def _adopt(self, pid: int, pid_fd: int) -> None:
+        self.process = Spawned(pid, read_start_time(pid), pid_fd, self._received)
+
+    def _kill(self) -> None:
+        signal.pidfd_send_signal(self.process.pid_fd, signal.SIGKILL)
+        self._waiter.wait(self.process, _KILL_TIMEOUT_S)
+
+    def _receive(self, timeout_s: float) -> _Message | None:
+        deadline = time.monotonic() + timeout_s
+        while True:
+            left_ms = max(0, int((deadline - time.monotonic()) * 1000) + 1)
+            try:
+                message = _launch.receive(self._channel, left_ms)
+            except InterruptedError:
+                continue  # a signal came: Python has run its function, we wait on
+            return None if message is None else _Message(*message)
+
+
+def read_start_time(pid: int) -> int:
+    """When the process started, in clock ticks since boot; 0 when there is no such process."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            line = stat.read()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return int(line[line.rindex(b")") :].split()[20])
+
+
+def _step_error(program: Program, message: _Message) -> errors.StepError:
+    reason = _hook_reason(message.value) if message.value else _reason(message.error)
+    index, total = message.step, len(program.steps)
+    error = errors.StepError(index, total, program.steps[index].describe(), message.error, reason)
+    error.__cause__ = OSError(message.error, os.strerror(message.error))
+    return error
+
+
+def _hook_reason(status: int) -> str:
+    code = os.waitstatus_to_exitcode(status)
+    return f"exited with status {code}" if code >= 0 else f"killed by signal {-code}"
+
+
+def _reason(number: int) -> str:
+    text = os.strerror(number)
+    return text[:1].lower() + text[1:]

@@ -14,7 +14,7 @@ is the one that `launch` returns; the first ends.
 from __future__ import annotations
 
 import functools
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -32,6 +32,16 @@ class Step(Protocol):
         """Append this step's instructions."""
 
 
+@runtime_checkable
+class Meeting(Step, Protocol):
+    """A step at which the process waits for its parent."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def receives(self) -> tuple[Slot, ...]: ...
+
+
 class Program(msgspec.Struct, frozen=True, dict=True):
     """Steps in order, and how the process that runs them is cloned."""
 
@@ -41,9 +51,20 @@ class Program(msgspec.Struct, frozen=True, dict=True):
 
     def describe(self) -> str:
         """The Program as text: a numbered line per step."""
-        lines = [f"clone {describe_namespaces(self.namespaces)}{f' into {self.cgroup}' if self.cgroup else ''}"]
+        lines = [f"clone {self.describe_clone()}{f' into {self.cgroup}' if self.cgroup else ''}"]
         lines += [f"{index:3} {step.describe()}" for index, step in enumerate(self.steps, 1)]
         return "\n".join(lines) + "\n"
+
+    def describe_clone(self) -> str:
+        """The namespaces that the first process is cloned into."""
+        return describe_namespaces(self.namespaces)
+
+    def barrier(self, index: int) -> tuple[str, tuple[Slot, ...]]:
+        """Name and received slots of the Barrier or Release that is step `index`; TypeError for another step."""
+        step = self.steps[index]
+        if not isinstance(step, Meeting):
+            raise TypeError(f"step {index} is not a barrier: {step.describe()}")
+        return step.name, step.receives
 
     def encode(self) -> bytes:
         """What native/launch runs; see `code` for the format. ValueError for what does not fit it."""

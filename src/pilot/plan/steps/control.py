@@ -92,13 +92,14 @@ class Barrier(msgspec.Struct, frozen=True):
 
 
 class Release(msgspec.Struct, frozen=True):
-    """The last barrier, named "release": afterwards `launch` returns and the process lives without its parent.
+    """The last barrier: afterwards `launch` returns and the process lives without its parent.
 
-    Between on_barrier("release") and here the creator writes state.json; if it dies before, the process ends. A step
+    The creator writes state.json in on_barrier("release"); if it dies before that returns, the process ends. A step
     after this one can no longer be reported: on failure the process exits with 1, or 126/127 for Execute.
     """
 
     name: str = "release"
+    receives: tuple[Slot, ...] = ()
 
     def describe(self) -> str:
         return "release from the parent"

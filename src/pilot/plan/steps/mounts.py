@@ -176,7 +176,8 @@ class SetMountAttributes(msgspec.Struct, frozen=True):
 class AttachMount(msgspec.Struct, frozen=True):
     """Attach a detached mount at `path` inside `base`, making what is missing: a directory, or a file for a file.
 
-    With path "" it covers the base itself.
+    With path "" it covers the base itself. Base and tree must be of the namespace that the step runs in: the base of
+    the old root is opened after the clone, not passed in (EINVAL otherwise).
     """
 
     tree: Slot

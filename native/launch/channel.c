@@ -1,0 +1,109 @@
+/* What a running Program says to its parent, and what it waits for. */
+#include "launch.h"
+
+#include <string.h>
+#include <sys/socket.h>
+
+static long send_bytes(int socket, const void *bytes, size_t size, int descriptor)
+{
+    struct iovec part = {(void *)bytes, size};
+    union {
+        struct cmsghdr align;
+        char space[CMSG_SPACE(sizeof(int))];
+    } control = {0};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+
+    if (descriptor >= 0) {
+        message.msg_control = &control;
+        message.msg_controllen = sizeof control;
+        struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+        head->cmsg_level = SOL_SOCKET;
+        head->cmsg_type = SCM_RIGHTS;
+        head->cmsg_len = CMSG_LEN(sizeof descriptor);
+        memcpy(CMSG_DATA(head), &descriptor, sizeof descriptor);
+    }
+    long result;
+    do
+        result = RAW3(SYS_sendmsg, socket, &message, MSG_NOSIGNAL);
+    while (result == -EINTR);
+    return result < 0 ? result : 0;
+}
+
+int send_message(int channel, const struct message *message, int descriptor)
+{
+    return send_bytes(channel, message, sizeof *message, descriptor);
+}
+
+int tell(struct run *run, enum message_kind kind, int value, int descriptor)
+{
+    const struct instruction *in = &run->program->instructions[run->position];
+    struct message message = {kind, in->step, run->position, 0, value};
+
+    return run->channel < 0 ? -EPIPE : send_message(run->channel, &message, descriptor);
+}
+
+/* Waits for the parent's one byte; its descriptors go to the slots of `receives`. Without a parent there is nothing to
+ * live for: the end of the file is the end of the process. */
+void await_go(struct run *run, const uint32_t *receives, unsigned count)
+{
+    char byte;
+    struct iovec part = {&byte, 1};
+    union {
+        struct cmsghdr align;
+        char space[CMSG_SPACE(MAX_RECEIVED * sizeof(int))];
+    } control;
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    int descriptors[MAX_RECEIVED];
+    unsigned received = 0;
+    long result;
+
+    do
+        result = RAW3(SYS_recvmsg, run->channel, &message, MSG_CMSG_CLOEXEC);
+    while (result == -EINTR);
+    if (result != 1)
+        _exit(1);
+    struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+    if (head && head->cmsg_type == SCM_RIGHTS) {
+        received = (head->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        memcpy(descriptors, CMSG_DATA(head), received * sizeof(int));
+    }
+    for (unsigned i = 0; i < received; i++) {
+        if (i < count)
+            bind_slot(run, receives[i], descriptors[i]);
+        else
+            RAW1(SYS_close, descriptors[i]);
+    }
+}
+
+long do_barrier(struct run *run, const unsigned long *a)
+{
+    long result = tell(run, BARRIER, 0, -1);
+
+    if (!result)
+        await_go(run, (const uint32_t *)a[0], a[1]);
+    return result;
+}
+
+long do_release(struct run *run, const unsigned long *a)
+{
+    long result = tell(run, RELEASE, 0, -1);
+
+    (void)a;
+    if (!result) {
+        await_go(run, NULL, 0);
+        RAW1(SYS_close, run->channel);
+        run->channel = -1;
+    }
+    return result;
+}
+
+long do_send(struct run *run, const unsigned long *a)
+{
+    return (int)a[0] < 0 ? -EBADF : tell(run, DESCRIPTOR, a[1], a[0]);
+}
+
+long do_send_to(struct run *run, const unsigned long *a)
+{
+    (void)run;
+    return (int)a[1] < 0 ? -EBADF : send_bytes(a[0], (const void *)a[2], a[3], a[1]);
+}

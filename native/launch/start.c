@@ -1,0 +1,131 @@
+/* The clones. The parent's side of start_program is the last code that may use anything of Python's process. */
+#include "launch.h"
+
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <linux/sched.h>
+#include <signal.h>
+#include <string.h>
+
+enum { SIGNALS = 64, SIGNAL_SET_BYTES = 8 };
+
+static long clone_into(uint64_t flags, int exit_signal, int cgroup_fd, int *pid_fd)
+{
+    struct clone_args clone = {.flags = flags | CLONE_PIDFD, .pidfd = (uintptr_t)pid_fd, .exit_signal = exit_signal};
+
+    if (cgroup_fd >= 0) {
+        clone.flags |= CLONE_INTO_CGROUP;
+        clone.cgroup = cgroup_fd;
+    }
+    return RAW2(SYS_clone3, &clone, sizeof clone);
+}
+
+/* Python ignores some signals, its own caller may have ignored others, and all are blocked over the clone. */
+static void reset_signals(void)
+{
+    uint64_t none = 0;
+    struct { /* the kernel's struct sigaction, all zero: SIG_DFL */
+        void *handler;
+        unsigned long flags;
+        void *restorer;
+        uint64_t mask;
+    } action = {0};
+
+    for (int number = 1; number <= SIGNALS; number++)
+        if (number != SIGKILL && number != SIGSTOP)
+            RAW4(SYS_rt_sigaction, number, &action, NULL, SIGNAL_SET_BYTES);
+    RAW4(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, SIGNAL_SET_BYTES);
+}
+
+static void insert_sorted(int *sorted, unsigned count, int value)
+{
+    for (; count > 0 && sorted[count - 1] > value; count--)
+        sorted[count] = sorted[count - 1];
+    sorted[count] = value;
+}
+
+/* Closes everything that is not 0, 1, 2, the channel or in a slot: descriptors of other launches that run in other
+ * threads, above all, whose end of file somebody waits for. */
+static void close_others(const struct run *run)
+{
+    int kept[MAX_SLOTS + 1];
+    unsigned count = 0, next = 3;
+
+    insert_sorted(kept, count++, run->channel);
+    for (unsigned i = 0; i < run->program->header->slots; i++)
+        if (run->slots[i] >= 3)
+            insert_sorted(kept, count++, run->slots[i]);
+    for (unsigned i = 0; i < count; i++) {
+        if ((unsigned)kept[i] > next)
+            RAW3(SYS_close_range, next, kept[i] - 1, 0);
+        next = kept[i] + 1;
+    }
+    RAW3(SYS_close_range, next, ~0U, 0);
+    RAW3(SYS_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC);
+}
+
+/* Each slot gets a descriptor of its own, above 2, so that closing one slot is never felt by another. */
+static long separate_slots(struct run *run)
+{
+    for (unsigned i = 0; i < run->program->header->slots; i++) {
+        int shared = run->slots[i] >= 0 && run->slots[i] < 3;
+        for (unsigned j = 0; j < i; j++)
+            shared |= run->slots[i] >= 0 && run->slots[i] == run->slots[j];
+        if (!shared)
+            continue;
+        long copy = RAW3(SYS_fcntl, run->slots[i], F_DUPFD_CLOEXEC, 3);
+        if (copy < 0)
+            return copy;
+        run->slots[i] = copy;
+    }
+    return 0;
+}
+
+static void begin(struct run *run)
+{
+    struct message message = {.kind = FAILED};
+    long result;
+
+    reset_signals();
+    close_others(run);
+    result = separate_slots(run);
+    if (result < 0) {
+        message.error = -result;
+        send_message(run->channel, &message, -1);
+        _exit(1);
+    }
+    run_program(run);
+}
+
+/* Returns 0, or an errno. The new process never returns from here. */
+int start_program(struct run *run, uint64_t flags, int exit_signal, struct started *started)
+{
+    const struct header *header = run->program->header;
+    int cgroup_fd = header->cgroup < 0 ? -1 : run->slots[header->cgroup];
+    uint64_t all = ~(uint64_t)0, before;
+    long pid;
+
+    RAW4(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, SIGNAL_SET_BYTES);
+    pid = clone_into(header->flags | flags, exit_signal, cgroup_fd, &started->pid_fd);
+    if (pid == 0)
+        begin(run);
+    RAW4(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, SIGNAL_SET_BYTES);
+    started->pid = pid;
+    return pid < 0 ? -pid : 0;
+}
+
+/* SPAWN: the rest is run by a sibling. It starts when the parent knows its pid; this process tells that and ends.
+ * With CLONE_PARENT clone3 wants exit signal 0 and the sibling inherits ours. */
+long do_spawn(struct run *run, const unsigned long *a)
+{
+    int pid_fd = -1;
+    int cgroup_fd = (long)a[1] < 0 ? -1 : run->slots[a[1]];
+    long pid = clone_into(a[0] | CLONE_PARENT, 0, cgroup_fd, &pid_fd);
+
+    if (pid < 0)
+        return pid;
+    if (pid > 0)
+        _exit(tell(run, SPAWNED, pid, pid_fd) ? 1 : 0);
+    await_go(run, NULL, 0);
+    return 0;
+}
