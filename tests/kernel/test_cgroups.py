@@ -251,12 +251,12 @@ def test_a_limit_below_what_is_used(group: Cgroup) -> None:
 
 
 def test_stats(group: Cgroup) -> None:
-    command = "head -c 30000000 /dev/zero | tail -c 20000000 | wc -c; read x"
+    command = "head -c 30000000 /dev/zero | tail -c 20000000 | wc -c; echo all have ended; read x"
     group.apply([Write("pids", "pids.max", "50")])
     with _inside(group, command, stdin=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdin is not None
-        process.stdout.readline()
+        assert [process.stdout.readline() for _ in range(2)] == [b"20000000\n", b"all have ended\n"]
         stats = group.stats()
         process.stdin.close()
     assert stats.pids.current == 1

@@ -52,7 +52,7 @@ class Cgroup:
         roots = {c: mount.mount_point for mount in hierarchies.mounts for c in mount.controllers or ("",)}
         for controller, directory in hierarchies.paths(path, relative=relative).items():
             try:
-                made += _make(roots[controller], directory, controller)
+                _make(roots[controller], directory, controller, made)
             except OSError as error:
                 if skip_denied and error.errno in _DENIED:
                     continue
@@ -282,9 +282,8 @@ def _by_directory(paths: Mapping[str, str]) -> list[tuple[str, str]]:
     return [(controller, directory) for directory, controller in {d: c for c, d in paths.items()}.items()]
 
 
-def _make(root: str, directory: str, controller: str) -> list[str]:
-    """Make `directory` and its parents below `root`, each fit to have processes and children; those made."""
-    made: list[str] = []
+def _make(root: str, directory: str, controller: str, made: list[str]) -> None:
+    """Make `directory` and its parents below `root`, each fit to have processes and children; note those made."""
     current = root
     for name in os.path.relpath(directory, root).split("/"):
         if controller == "":
@@ -297,7 +296,6 @@ def _make(root: str, directory: str, controller: str) -> list[str]:
             pass
         if controller == "cpuset":
             _inherit_cpuset(current)
-    return made
 
 
 def _inherit_cpuset(directory: str) -> None:
