@@ -6,23 +6,23 @@
         qemu.pid        locked by QEMU while it runs         qmp.sock    its control socket
         mux.pid         locked by the mux while it runs      port.sock   the guest's port, between QEMU and the mux
         mux.log         what the mux had to say              dial.sock   the machine's ports, for everybody
+    <state-dir>/templates/   see `template`
 
 QEMU and the mux are nobody's children: they outlive pilotd, and are found again by the locks on their pid files. The
-mux follows QEMU into death; when it dies alone, `start` brings a new one. A boot that does not answer in time is killed
-and tried again: under a loaded translator a guest can hang for good.
+mux follows QEMU into death; when it dies alone, `start` brings a new one.
+
+A start is a clone of the template for the machine's shape, which is booted when it is missing. A boot that does not
+answer in time is killed and tried again: under a loaded translator a guest can hang for good.
 
 The disk is a drive and so has to be there before the start; its descriptor is kept here between the two calls.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
-import select
 import shutil
-import signal
-import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import msgspec
@@ -31,14 +31,10 @@ from ... import errors
 from ...ids import MachineId, VolumeId
 from ...wire import dial as ports
 from .. import dial, pilot_api
-from . import DiskReference, Isolation, MachineSpec, MachineStatus, Volumes, mux, pidfile, qemu_command
+from . import DiskReference, Isolation, MachineSpec, MachineStatus, Volumes, background, mux, qemu_command, template
 
 _SPEC = "machine.json"
-_MUX_LOG = "mux.log"
-_QEMU_SETUP_S = 30.0
-_MUX_SETUP_S = 20.0
-_QMP_S = 5.0
-# Of a Unix socket's name, with its final NUL.
+# Of a Unix socket's name, without its final NUL.
 _MAX_SOCKET_PATH = 107
 
 
@@ -48,12 +44,12 @@ class Patience:
 
     boot_s: float = 40.0
     boots: int = 3
+    clone_s: float = 20.0
     stop_s: float = 15.0
-    kill_s: float = 10.0
 
 
 class Qemu:
-    """A `Vmm`. `artefacts` and `host` are asked at each start, so a new image serves the next boot."""
+    """A `Vmm`. `artefacts` and `host` are asked at each start, so a new image serves the next one."""
 
     isolation = Isolation.VM
     disk_before_start = True
@@ -66,7 +62,8 @@ class Qemu:
         *,
         patience: Patience | None = None,
     ) -> None:
-        self._root = os.path.join(state_dir, "machines")
+        self._machines = os.path.join(state_dir, "machines")
+        self._templates = os.path.join(state_dir, "templates")
         self._artefacts = artefacts
         self._host = host
         self._patience = patience or Patience()
@@ -94,29 +91,23 @@ class Qemu:
     def start(self, machine: MachineId) -> None:
         spec = self._spec(machine)
         if self.status(machine) is MachineStatus.RUNNING:
-            self._start_mux(machine)
-            self._answers(machine, self._patience.boot_s)
-            return
-        for left in reversed(range(self._patience.boots)):
-            try:
-                self._boot(machine, spec)
-                break
-            except errors.PeerError as error:
-                if not left:
-                    console = self._path(machine, qemu_command.CONSOLE)
-                    raise errors.PeerError(f"start machine {machine}: {error}", hint=f"see {console}") from error
-        self._drop_disk(machine)
+            background.start_mux(self._path(machine))
+            self._answers(self._path(machine), self._patience.clone_s)
+        else:
+            shape = self._shape(self._path(machine), spec)
+            of = template.ensure(self._templates, shape, self._boot_template)
+            self._persist(f"start machine {machine}", lambda: self._clone(machine, of, shape))
+            self._drop_disk(machine)
 
     def status(self, machine: MachineId) -> MachineStatus:
         if not os.path.exists(self._path(machine, _SPEC)):
             return MachineStatus.ABSENT
-        running = pidfile.find(self._path(machine, qemu_command.PID)) is not None
-        return MachineStatus.RUNNING if running else MachineStatus.STOPPED
+        return MachineStatus.RUNNING if background.runs(self._path(machine)) else MachineStatus.STOPPED
 
     def stop(self, machine: MachineId) -> None:
-        if self.status(machine) is MachineStatus.RUNNING and not self._shut_down(machine):
-            self._kill(machine)
-        self._end_mux(machine)
+        if self.status(machine) is MachineStatus.RUNNING:
+            self._shut_down(machine)
+        background.kill(self._path(machine))
 
     def destroy(self, machine: MachineId) -> None:
         self.stop(machine)
@@ -127,14 +118,10 @@ class Qemu:
     def dial_path(self, machine: MachineId) -> str:
         return self._path(machine, mux.DIAL_SOCKET)
 
-    def qmp_path(self, machine: MachineId) -> str:
-        """QEMU's control socket."""
-        return self._path(machine, qemu_command.QMP_SOCKET)
-
     # -- the pieces
 
     def _path(self, machine: MachineId, *names: str) -> str:
-        return os.path.join(self._root, machine, *names)
+        return os.path.join(self._machines, machine, *names)
 
     def _spec(self, machine: MachineId) -> MachineSpec:
         try:
@@ -143,57 +130,57 @@ class Qemu:
         except FileNotFoundError as error:
             raise errors.NotFound(f"start machine {machine}: there is no such machine") from error
 
-    def _boot(self, machine: MachineId, spec: MachineSpec) -> None:
-        """One boot; nothing of it is left when the agent does not answer in time."""
-        try:
-            self._launch(machine, spec)
-            self._start_mux(machine)
-            self._answers(machine, self._patience.boot_s)
-        except BaseException:
-            self._kill(machine)
-            raise
+    def _clone(self, machine: MachineId, of: str, shape: qemu_command.Machine) -> None:
+        with self._disk(machine) as disk_fd, _killed_on_error(shape.directory):
+            template.clone(of, qemu_command.with_disk(shape, disk_fd))
+            self._answers(shape.directory, self._patience.clone_s)
 
-    def _launch(self, machine: MachineId, spec: MachineSpec) -> None:
-        disk_fd = self._disks.get(machine)
-        command = qemu_command.command_line(
-            qemu_command.Machine(
-                directory=self._path(machine),
-                artefacts=self._artefacts(),
-                host=self._host(),
-                memory=qemu_command.Memory(spec.memory_bytes),
-                cpus=spec.cpus,
-                disk_fd=disk_fd,
-            )
-        )
-        run_to_background(command, () if disk_fd is None else (disk_fd,))
+    def _boot_template(self, machine: qemu_command.Machine) -> None:
+        def boot() -> None:
+            with _killed_on_error(machine.directory):
+                background.start_qemu(machine)
+                background.start_mux(machine.directory)
+                self._answers(machine.directory, self._patience.boot_s)
+                # What the agent imports late it has imported now, for all clones.
+                pilot_api.PilotApi(os.path.join(machine.directory, mux.DIAL_SOCKET)).status()
 
-    def _start_mux(self, machine: MachineId) -> None:
-        if pidfile.find(self._path(machine, mux.PID)) is None:
-            start_mux(self._path(machine), self._path(machine, _MUX_LOG))
+        self._persist("boot a template", boot)
 
-    def _answers(self, machine: MachineId, timeout_s: float) -> None:
-        dial.connect(self.dial_path(machine), ports.PORT_API, timeout_s).close()
+    def _shape(self, directory: str, spec: MachineSpec) -> qemu_command.Machine:
+        memory = qemu_command.Memory(spec.memory_bytes)
+        return qemu_command.Machine(directory, self._artefacts(), self._host(), memory, spec.cpus)
 
-    def _shut_down(self, machine: MachineId) -> bool:
-        """Ask the agent; whether the machine has gone by itself."""
+    def _persist(self, what: str, act: Callable[[], None]) -> None:
+        """Act again when the machine did not answer in time, which may be chance; any other error is not."""
+        for left in reversed(range(self._patience.boots)):
+            try:
+                act()
+            except errors.PeerError as error:
+                if not left:
+                    raise errors.PeerError(f"{what}: {error}", hint="see console.log and mux.log") from error
+            else:
+                break
+
+    def _answers(self, directory: str, timeout_s: float) -> None:
+        dial.connect(os.path.join(directory, mux.DIAL_SOCKET), ports.PORT_API, timeout_s).close()
+
+    def _shut_down(self, machine: MachineId) -> None:
+        """Ask the agent and wait until the machine has gone by itself; the caller kills one that has not."""
         try:
             pilot_api.PilotApi(self.dial_path(machine)).shutdown()
         except errors.PilotError:
-            # An agent that does not answer cannot be asked; the machine is killed.
-            return False
-        return pidfile.wait(self._path(machine, qemu_command.PID), self._patience.stop_s)
+            # An agent that does not answer cannot be asked.
+            return
+        background.wait_ended(self._path(machine), self._patience.stop_s)
 
-    def _kill(self, machine: MachineId) -> None:
-        path = self._path(machine, qemu_command.PID)
-        if not pidfile.end(path, signal.SIGKILL, self._patience.kill_s):
-            raise errors.HostError(f"kill machine {machine}: QEMU is still there after {self._patience.kill_s:.0f} s")
-        self._end_mux(machine)
-
-    def _end_mux(self, machine: MachineId) -> None:
-        """It ends by itself when QEMU closes the port; one that does not is killed."""
-        path = self._path(machine, mux.PID)
-        if not pidfile.wait(path, self._patience.kill_s):
-            pidfile.end(path, signal.SIGKILL, self._patience.kill_s)
+    @contextlib.contextmanager
+    def _disk(self, machine: MachineId) -> Iterator[int]:
+        disk_fd = self._disks.get(machine)
+        if disk_fd is not None:
+            yield disk_fd
+        else:
+            with template.empty_disk() as empty_fd:
+                yield empty_fd
 
     def _drop_disk(self, machine: MachineId) -> None:
         disk_fd = self._disks.pop(machine, None)
@@ -201,28 +188,10 @@ class Qemu:
             os.close(disk_fd)
 
 
-def run_to_background(command: list[str], fds: tuple[int, ...] = ()) -> None:
-    """Run QEMU until it has gone to the background; `HostError` with its words when it cannot be set up."""
-    if shutil.which(command[0]) is None:
-        raise errors.HostError(f"run {command[0]}: no such program", hint="apt-get install qemu-system-x86")
+@contextlib.contextmanager
+def _killed_on_error(directory: str) -> Iterator[None]:
     try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, pass_fds=fds, timeout=_QEMU_SETUP_S, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise errors.HostError(f"run QEMU: not set up after {_QEMU_SETUP_S:.0f} s") from error
-    if done.returncode != 0:
-        raise errors.HostError(f"run QEMU: {done.stderr.decode(errors='replace').strip()}")
-
-
-def start_mux(directory: str, log: str) -> None:
-    """Start the mux of the machine in `directory`, as nobody's child; returns when dial.sock is served."""
-    command = ["setsid", "--fork", sys.executable, "-P", "-m", mux.__name__, directory]
-    with open(log, "ab") as log_file:
-        starter = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log_file)
-    with starter:
-        assert starter.stdout is not None
-        # `ready`, or the end of file: it could not serve, or another one serves already.
-        select.select([starter.stdout], [], [], _MUX_SETUP_S)
-    if pidfile.find(os.path.join(directory, mux.PID)) is None:
-        raise errors.HostError(f"start the mux in {directory}: it did not stay", hint=f"see {log}")
+        yield
+    except BaseException:
+        background.kill(directory)
+        raise

@@ -8,7 +8,7 @@ there yet is a drive of another file, never a missing one.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 ROOT_SERIAL = "pilot-root"
 DISK_SERIAL = "pilot-disk"
@@ -70,6 +70,11 @@ class Machine:
     disk_fd: int | None = None
     tap: str | None = None
     incoming: bool = False
+
+
+def with_disk(machine: Machine, disk_fd: int) -> Machine:
+    """The machine with the disk behind this descriptor."""
+    return replace(machine, disk_fd=disk_fd)
 
 
 def command_line(machine: Machine) -> list[str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -27,29 +27,37 @@ class Qmp:
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
         self._unread = bytearray()
+        self._events: list[dict[str, Any]] = []
 
-    def execute(self, command: str, arguments: dict[str, Any] | None = None, *, fds: Sequence[int] = ()) -> Any:
-        """What QEMU returns; `HostError` with QEMU's words when it refuses. `fds` (borrowed) ride along for add-fd."""
-        message = msgspec.json.encode({"execute": command, "arguments": arguments or {}}) + b"\n"
+    def execute(self, command: str, arguments: dict[str, Any] | None = None) -> Any:
+        """What QEMU returns; `HostError` with QEMU's words when it refuses."""
         try:
-            socket.send_fds(self._socket, [message], fds) if fds else self._socket.sendall(message)
-            answer = self._answer()
+            self._socket.sendall(msgspec.json.encode({"execute": command, "arguments": arguments or {}}) + b"\n")
+            while "event" in (answer := self._message()):
+                self._events.append(answer)
         except OSError as error:
             raise errors.PeerError(f"ask QEMU to {command}: {error}") from error
         if "error" in answer:
             raise errors.HostError(f"ask QEMU to {command}: {answer['error'].get('desc')}")
         return answer["return"]
 
+    def wait_event(self, name: str, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """The data of the first event of that name that is wanted; those before it are dropped."""
+        try:
+            while True:
+                event = self._events.pop(0) if self._events else self._message()
+                if event.get("event") == name and wanted(event.get("data", {})):
+                    return dict(event.get("data", {}))
+        except OSError as error:
+            raise errors.PeerError(f"wait for {name} of QEMU: {error}") from error
+
     def greet(self) -> None:
         """Read the greeting and leave negotiation mode."""
-        self._line()
+        self._message()
         self.execute("qmp_capabilities")
 
-    def _answer(self) -> dict[str, Any]:
-        while True:
-            message = msgspec.json.decode(self._line())
-            if "event" not in message:
-                return dict(message)
+    def _message(self) -> dict[str, Any]:
+        return dict(msgspec.json.decode(self._line()))
 
     def _line(self) -> bytes:
         while b"\n" not in self._unread:
