@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import socket
+from collections.abc import Iterator
 
 from .. import errors
 from ..wire import dial as lines
 
 CONNECT_TIMEOUT_S = 5.0
+MAX_ADDRESS_BYTES = 80  # of 107, so that a caller may add a name
 
 
 def connect(path: str, port: int, timeout_s: float = CONNECT_TIMEOUT_S) -> socket.socket:
@@ -16,7 +20,8 @@ def connect(path: str, port: int, timeout_s: float = CONNECT_TIMEOUT_S) -> socke
     stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
         stream.settimeout(timeout_s)
-        stream.connect(path)
+        with short_path(path) as address:
+            stream.connect(address)
         stream.sendall(lines.connect_line(port))
         lines.parse_answer(_read_line(stream))
     except OSError as error:
@@ -34,7 +39,8 @@ async def open_stream(
     """The same on asyncio."""
     try:
         async with asyncio.timeout(timeout_s):
-            reader, writer = await asyncio.open_unix_connection(path)
+            with short_path(path) as address:
+                reader, writer = await asyncio.open_unix_connection(address)
             try:
                 writer.write(lines.connect_line(port))
                 lines.parse_answer(await reader.readline())
@@ -44,6 +50,20 @@ async def open_stream(
     except OSError as error:
         raise _unreachable(path, error) from error
     return reader, writer
+
+
+@contextlib.contextmanager
+def short_path(path: str) -> Iterator[str]:
+    """A name for `path` that fits a socket address (107 bytes), as long as the block lasts."""
+    directory, name = os.path.split(path)
+    if len(os.fsencode(path)) <= MAX_ADDRESS_BYTES:
+        yield path
+        return
+    directory_fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{directory_fd}/{name}"
+    finally:
+        os.close(directory_fd)
 
 
 def _read_line(stream: socket.socket) -> bytes:

@@ -21,6 +21,7 @@ class Server(uvicorn.Server):
     """Leaves signals to its owner."""
 
     def __init__(self, entry: Access) -> None:
+        self.activity = entry.activity
         upgrade: Any = functools.partial(Upgrade, entry)
         super().__init__(
             uvicorn.Config(

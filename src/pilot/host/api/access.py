@@ -14,6 +14,7 @@ from ...wire import dial as lines
 from .. import dial
 from ..fsm.engine import Ended
 from ..fsm.outcome import Ending, Outcome
+from ..idle import Activity
 from ..sprites import Sprites
 from ..store import tokens
 from ..store.database import Database
@@ -40,6 +41,7 @@ class Invalid(errors.PilotError):
 class Access:
     database: Database
     sprites: Sprites
+    activity: Activity = dataclasses.field(default_factory=Activity)
 
     def organisation(self, authorization: str | None) -> Organisation:
         """Whose token the Authorization header carries."""

@@ -6,6 +6,7 @@ WebSocket upgrades never come here: `upgrade.Upgrade` takes them.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import json
 import logging
@@ -244,10 +245,14 @@ def _now() -> str:
 async def relay_call(call: Call) -> Response:
     """/v1/sprites/{name}/<rest> is the machine's /v1/<rest>, query and body as they are."""
     row = call.sprite()
-    stream = await call.entry.open(row)
     path = call.request.scope["raw_path"].decode("ascii").split("/", 4)[4]
     query = call.request.url.query
-    return await relay.relay(call.request, stream, f"/v1/{path}" + (f"?{query}" if query else ""))
+    target = f"/v1/{path}" + (f"?{query}" if query else "")
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(call.entry.activity.using(row.id))
+        stream = await call.entry.open(row)
+        # The answer outlives this function: from here on it is what ends the use.
+        return await relay.relay(call.request, stream, target, stack.pop_all().close)
 
 
 async def exec_version(call: Call) -> Response:

@@ -8,7 +8,7 @@ Each piece of the agent's body is passed on at once, as a chunk of its own: clie
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 
 import h11
 from starlette.requests import Request
@@ -30,9 +30,9 @@ _NOT_FOR_THE_MACHINE = _NOT_PASSED_ON | {b"authorization", b"host", b"cookie", b
 _NOT_FOR_THE_CLIENT = _NOT_PASSED_ON | {b"server", b"date"}
 
 
-async def relay(request: Request, stream: Stream, target: str) -> Response:
-    """The machine's answer to `request`, asked as `target`. Owns `stream`."""
-    connection = _Connection(stream)
+async def relay(request: Request, stream: Stream, target: str, ended: Callable[[], object]) -> Response:
+    """The machine's answer to `request`, asked as `target`. Owns `stream`; calls `ended` when it is through."""
+    connection = _Connection(stream, ended)
     sending = asyncio.create_task(connection.send(request, target), name="relay-request-body")
     try:
         head = await connection.head(sending, HEAD_TIMEOUT_S)
@@ -87,8 +87,9 @@ class _Answer(Response):
 class _Connection:
     """One request and its answer on one stream."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, ended: Callable[[], object]) -> None:
         self._reader, self._writer = stream
+        self._ended = ended
         self._h11 = h11.Connection(h11.CLIENT)
 
     async def send(self, request: Request, target: str) -> None:
@@ -157,6 +158,7 @@ class _Connection:
 
     def close(self) -> None:
         self._writer.close()
+        self._ended()
 
 
 def _failed(task: asyncio.Task[None]) -> bool:

@@ -10,6 +10,7 @@ does not take what it has been given. A request that cannot be met is answered w
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import http
 import json
@@ -146,9 +147,14 @@ class Upgrade(asyncio.Protocol):
 
     async def _serve(self, head: Head) -> None:
         assert self._transport is not None
+        with contextlib.ExitStack() as use:
+            await self._serve_while(head, use)
+
+    async def _serve_while(self, head: Head, use: contextlib.ExitStack) -> None:
+        assert self._transport is not None
         try:
             async with asyncio.timeout(UPGRADE_TIMEOUT_S):
-                reader, answer = await self._open(head)
+                reader, answer = await self._open(head, use)
         except TimeoutError:
             self._refuse(503, "the sprite did not wake in time")
         except errors.PilotError as error:
@@ -160,11 +166,12 @@ class Upgrade(asyncio.Protocol):
             self._transport.write(announce(answer))
             await self._from_machine(reader)
 
-    async def _open(self, head: Head) -> tuple[asyncio.StreamReader, bytes]:
+    async def _open(self, head: Head, use: contextlib.ExitStack) -> tuple[asyncio.StreamReader, bytes]:
         """The machine's answer to the upgrade; what it sends afterwards comes from the reader."""
         organisation = self._entry.organisation(head.header("authorization"))
         name, target = plan_route(head.target)
         sprite = self._entry.sprite(organisation, name)
+        use.enter_context(self._entry.activity.using(sprite.id))
         reader, writer = await self._entry.open(sprite)
         try:
             writer.write(replay(head, target))

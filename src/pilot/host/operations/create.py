@@ -65,13 +65,26 @@ def _base(host: Host) -> VolumeId:
 def _fork_sprite(host: Host, source_id: str, checkpoint: str | None, volume: VolumeId) -> None:
     source = host.sprite(source_id)
     if checkpoint is None:
-        cut.quiesced(host, source, lambda: host.volumes.fork(source.volume, volume))
+        _fork_present(host, source, volume)
         return
     try:
         checkpoints.find(host.database, source.id, checkpoint)
     except errors.NotFound as error:
         raise UserFault(str(error), code="not_found") from error
     host.volumes.fork(source.volume, volume, CheckpointId(checkpoint))
+
+
+def _fork_present(host: Host, source: Sprite, volume: VolumeId) -> None:
+    """As the source is now. Through a checkpoint for the moment, as that is what syncs and freezes a mounted disk."""
+    name = CheckpointId(f"fork-{volume}")
+    try:
+        cut.quiesced(host, source, lambda: host.volumes.checkpoint(source.volume, "fork", name))
+    except errors.Conflict:
+        pass  # an earlier attempt of this run made it
+    try:
+        host.volumes.fork(source.volume, volume, name)
+    finally:
+        host.volumes.delete_checkpoint(source.volume, name)
 
 
 def settle(host: Host, run: Run, outcome: Outcome) -> None:

@@ -1,0 +1,208 @@
+"""pilotd, put together: what `serve` starts, in order, and takes down in reverse.
+
+    <state-dir>/    (0700)
+        lock            flock: one pilotd per state directory
+        token           the first token, 0600
+        state.db        the store
+        volumed.sock    volumed, with volumes/ and volumed.log
+        machines/<id>/  see vmm
+
+lock → store → volumed → substrate → engine (resumes what an earlier pilotd left) → base volume → worlds adopted → HTTP.
+Machines and volumed outlive pilotd; `stop_machines` is for demonstrations and tests, which want nothing left behind.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator
+
+from .. import errors, image
+from ..kernel import cgroups, hierarchies
+from ..volume import client as volume_client
+from . import idle, serving, substrates
+from .api.access import Access
+from .fsm.engine import Engine
+from .operations.context import Host
+from .operations.table import operations
+from .sprites import Sprites
+from .store import tokens
+from .store.database import Database
+from .store.journal import SqlJournal
+from .volumed import Volumed
+
+log = logging.getLogger(__name__)
+
+ORGANISATION = "local"
+BASE_TIMEOUT_S = 1800
+STOP_TIMEOUT_S = 60
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What the command line says. `idle_s` of 0 never stops a sprite."""
+
+    state_dir: str
+    host: str = "127.0.0.1"
+    port: int = 8080
+    isolation: str = "container"
+    variant: image.Variant = "minimal"
+    cache_dir: str = "/var/cache/pilot"
+    disk_bytes: int = 100 << 30
+    idle_s: float = 0
+    stop_machines: bool = False
+
+    @property
+    def tag(self) -> str:
+        """Names this pilotd's cgroups and runtime state apart from those of others on the host."""
+        return hashlib.sha256(os.path.realpath(self.state_dir).encode()).hexdigest()[:8]
+
+
+def serve(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT. `HostError` when this host lacks something."""
+    if os.geteuid() != 0:
+        raise errors.HostError("serve: not root", hint="pilotd makes namespaces, mounts and cgroups: run it as root")
+    os.makedirs(settings.state_dir, mode=0o700, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_locked(settings.state_dir))
+        listener = serving.listen(settings.host, settings.port)
+        stack.callback(listener.close)
+        database = Database(os.path.join(settings.state_dir, "state.db"))
+        stack.callback(database.close)
+        _ensure_token(database, settings.state_dir)
+        sprites = stack.enter_context(_sprites(settings, database))
+        server = serving.Server(Access(database, sprites))
+        _on_signals(server)
+        stack.enter_context(idle.watching(sprites, server.activity, settings.idle_s))
+        url = serving.address(listener)
+        print(f"pilotd ready: {url} (isolation {settings.isolation}, image {settings.variant})", flush=True)
+        server.serve_on(listener)
+        log.info("stopping")
+
+
+@contextlib.contextmanager
+def _sprites(settings: Settings, database: Database) -> Iterator[Sprites]:
+    """Everything behind the API, running."""
+    volumed = Volumed(settings.state_dir, settings.tag)
+    volumed.ensure()
+    volumed.watch()
+    host = Host(
+        database=database,
+        volumes=volume_client.VolumeClient(volumed.socket_path),
+        vmm=substrates.make(settings.isolation, settings.state_dir, settings.tag, settings.cache_dir),
+        variant=settings.variant,
+        build_archive=lambda: str(image.ensure_world_tar(settings.cache_dir, settings.variant)),
+        disk_bytes=settings.disk_bytes,
+    )
+    engine = Engine(SqlJournal(database), operations(host))
+    try:
+        log.info("runs resumed", extra={"count": engine.resume()})
+        sprites = Sprites(host, engine)
+        _prepare_base(sprites, settings.variant)
+        _adopt(sprites)
+        yield sprites
+        if settings.stop_machines:
+            _stop_machines(sprites)
+    finally:
+        if not engine.close(STOP_TIMEOUT_S):
+            log.warning("runs still under way are left to the next start")
+        if settings.stop_machines:
+            volumed.stop()
+            _remove_cgroups(settings.tag)
+        else:
+            volumed.release()
+
+
+def _prepare_base(sprites: Sprites, variant: str) -> None:
+    outcome = sprites.prepare_base().result(BASE_TIMEOUT_S)
+    if not outcome.done:
+        raise errors.HostError(f"prepare the base volume of image {variant}: {outcome.error}")
+
+
+def _adopt(sprites: Sprites) -> None:
+    """The worlds that run on are known again; one that does not answer is woken when somebody needs it."""
+    for sprite in sprites.every():
+        try:
+            adopted = sprites.adopt(sprite)
+        except errors.PilotError as error:
+            log.warning("machine does not answer", extra={"sprite": sprite.name, "error": str(error)})
+        else:
+            log.info("sprite found", extra={"sprite": sprite.name, "running": adopted})
+
+
+def _stop_machines(sprites: Sprites) -> None:
+    ended = {sprite.name: sprites.stop(sprite) for sprite in sprites.every()}
+    concurrent.futures.wait(ended.values(), STOP_TIMEOUT_S)
+    for name, future in ended.items():
+        if not future.done() or not future.result().done:
+            log.error("sprite not stopped", extra={"sprite": name})
+
+
+def _remove_cgroups(tag: str) -> None:
+    group = cgroups.Cgroup(hierarchies.probe_hierarchies().paths(f"/pilot-{tag}"))
+    if group.exists():
+        group.delete()
+
+
+def _on_signals(server: serving.Server) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: server.stop())
+
+
+@contextlib.contextmanager
+def _locked(state_dir: str) -> Iterator[None]:
+    lock_fd = os.open(os.path.join(state_dir, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise errors.Conflict(f"serve {state_dir}: another pilotd serves it") from error
+    finally:
+        os.close(lock_fd)
+
+
+def _ensure_token(database: Database, state_dir: str) -> None:
+    """The first token, written where only root reads it. A crash before the rename leaves a token that nobody has."""
+    path = os.path.join(state_dir, "token")
+    organisation = tokens.ensure_organisation(database, ORGANISATION)
+    if os.path.exists(path):
+        return
+    token = tokens.issue(database, organisation, "first token")
+    token_fd = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with open(token_fd, "w") as file:
+        file.write(token + "\n")
+        file.flush()
+        os.fsync(token_fd)
+    os.rename(path + ".new", path)
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """`127.0.0.1:8080`, `[::1]:8080` or `:8080` (loopback)."""
+    host, _, port = text.rpartition(":")
+    if not port.isdigit() or int(port) > 65535:
+        raise errors.PilotError(f"invalid listen address {text!r}", hint="write it as host:port")
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def run(settings: Settings) -> int:
+    """`serve`, with its errors told once; the exit status."""
+    try:
+        serve(settings)
+    except errors.PilotError as error:
+        hint = f" ({error.hint})" if error.hint else ""
+        print(f"pilotd: {error}{hint}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def parse_variant(text: str) -> image.Variant:
+    if text not in image.VARIANTS:
+        raise errors.PilotError(f"no image {text!r}", hint=f"one of {', '.join(image.VARIANTS)}")
+    return text

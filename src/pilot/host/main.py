@@ -1,0 +1,57 @@
+"""The `pilotd` command."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from .. import errors
+from . import daemon, logs
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point; the exit status."""
+    options = _parser().parse_args(arguments)
+    logs.begin(options.log_level)
+    try:
+        settings = _settings(options)
+    except errors.PilotError as error:
+        print(f"pilotd: {error}" + (f" ({error.hint})" if error.hint else ""), file=sys.stderr)
+        return 2
+    return daemon.run(settings)
+
+
+def _settings(options: argparse.Namespace) -> daemon.Settings:
+    host, port = daemon.parse_listen(options.listen)
+    return daemon.Settings(
+        state_dir=options.state_dir,
+        host=host,
+        port=port,
+        isolation=options.isolation,
+        variant=daemon.parse_variant(options.image),
+        cache_dir=options.cache_dir,
+        disk_bytes=options.disk_gib << 30,
+        idle_s=options.idle_timeout,
+        stop_machines=options.stop_machines_on_exit,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="pilotd", description="durable, disposable Linux computers on this host")
+    commands = parser.add_subparsers(dest="command", required=True)
+    serve = commands.add_parser("serve", help="serve the Sprites API")
+    add = serve.add_argument
+    add("--state-dir", required=True, help="everything that this pilotd keeps")
+    add("--listen", default="127.0.0.1:8080", metavar="HOST:PORT")
+    add("--isolation", choices=("container", "vm"), default="container", help="what a machine is made of")
+    add("--image", default="standard", help="what a new sprite's disk holds: standard or minimal")
+    add("--cache-dir", default="/var/cache/pilot", help="where built images are kept")
+    add("--disk-gib", type=int, default=100, help="size of a sprite's disk; only what is written takes space")
+    add("--idle-timeout", type=float, default=0, metavar="SECONDS", help="stop a sprite that nobody uses; 0 never does")
+    add("--stop-machines-on-exit", action="store_true", help="leave nothing running (for demonstrations and tests)")
+    add("--log-level", choices=("debug", "info", "warning", "error"), default="info")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The `container` substrate: machines as outer containers of our own runtime."""

@@ -1,0 +1,205 @@
+"""Machines that are containers of our own runtime: user-namespaced, on a root that all of them share.
+
+    <state-dir>/machines/<id>/
+        machine.json    what it was made from
+        bundle/         the runtime's bundle: config.json for whoever looks; the spec is given as a value
+        console.log     output of init and agent, all boots
+        dial.sock       bound and listening before the machine starts, and inherited by it: no path leads out of it
+    <runtime root>/machine-<id>/    the runtime's own state; on /run, so a reboot of the host forgets what ran
+
+A machine is nobody's child for long: it outlives pilotd, and is found again through the runtime's state (pid and start
+time). pidfds, not pids, are waited for.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import signal
+import socket
+from collections.abc import Callable
+
+import msgspec
+
+from .... import errors, runtime
+from ....ids import ContainerId, MachineId, VolumeId
+from ....kernel import cgroups, hierarchies, waiter
+from ....wire import dial as lines
+from ... import dial, pilot_api
+from .. import DiskReference, Isolation, MachineSpec, MachineStatus, Volumes
+from . import spec as specs
+
+DISK = "disk"
+START_S = 30.0
+STOP_S = 10.0
+KILL_S = 10.0
+_SPEC = "machine.json"
+_DIAL = "dial.sock"
+_LOG = "console.log"
+
+
+class ContainerVmm:
+    """A `Vmm`. `guest_root()` is asked at each start, so a new image serves the next boot."""
+
+    isolation = Isolation.CONTAINER
+    disk_before_start = False
+
+    def __init__(self, state_dir: str, tag: str, guest_root: Callable[[], str], runtime_root: str) -> None:
+        self._machines = os.path.join(state_dir, "machines")
+        self._group = f"/pilot-{tag}/machines"
+        self._guest_root = guest_root
+        self._waiter = waiter.OwnChildren()
+        self._runtime = runtime.Runtime(runtime_root, waiter=self._waiter)
+
+    def create(self, spec: MachineSpec) -> None:
+        directory = self._path(spec.id)
+        os.makedirs(os.path.join(directory, "bundle"), mode=0o700, exist_ok=True)
+        temporary = os.path.join(directory, _SPEC + ".new")
+        with open(temporary, "wb") as file:
+            file.write(msgspec.json.encode(spec))
+        os.rename(temporary, os.path.join(directory, _SPEC))
+
+    def start(self, machine: MachineId) -> None:
+        if self.status(machine) is not MachineStatus.RUNNING:
+            spec = self._spec(machine)
+            self._remove_container(machine)
+            self._run(spec)
+        # The listener takes the connection at once; the agent answers when it serves.
+        dial.connect(self.dial_path(machine), lines.PORT_API, START_S).close()
+
+    def status(self, machine: MachineId) -> MachineStatus:
+        try:
+            container = self._runtime.load(_container_id(machine))
+        except errors.NotFound:
+            made = os.path.exists(os.path.join(self._path(machine), _SPEC))
+            return MachineStatus.STOPPED if made else MachineStatus.ABSENT
+        running = container.status().value in ("running", "paused")
+        return MachineStatus.RUNNING if running else MachineStatus.STOPPED
+
+    def stop(self, machine: MachineId) -> None:
+        try:
+            container = self._runtime.load(_container_id(machine))
+        except errors.NotFound:
+            return
+        pid_fd = _open_pid(container.pid)
+        if pid_fd is not None:
+            try:
+                self._end(container, pid_fd)
+            finally:
+                os.close(pid_fd)
+        self._remove_container(machine)
+
+    def destroy(self, machine: MachineId) -> None:
+        self.stop(machine)
+        try:
+            shutil.rmtree(self._path(machine))
+        except FileNotFoundError:
+            pass  # destroyed already
+
+    def dial_path(self, machine: MachineId) -> str:
+        return os.path.join(self._path(machine), _DIAL)
+
+    def attach_disk(self, machine: MachineId, volumes: Volumes, volume: VolumeId) -> DiskReference:
+        mount_fd = volumes.attach(volume, self._spec(machine).uid_base, specs.UID_COUNT)
+        try:
+            pilot_api.send_descriptor(self.dial_path(machine), DISK, mount_fd)
+        finally:
+            os.close(mount_fd)
+        return DiskReference(descriptor=DISK)
+
+    def _path(self, machine: MachineId) -> str:
+        return os.path.join(self._machines, machine)
+
+    def _spec(self, machine: MachineId) -> MachineSpec:
+        try:
+            with open(os.path.join(self._path(machine), _SPEC), "rb") as file:
+                return msgspec.json.decode(file.read(), type=MachineSpec)
+        except FileNotFoundError as error:
+            raise errors.NotFound(f"find machine {machine}: it was not made on this host") from error
+
+    def _run(self, spec: MachineSpec) -> None:
+        directory = self._path(spec.id)
+        document = specs.machine_container(spec, self._guest_root(), f"{self._group}/{spec.id}")
+        listener = _listen(self.dial_path(spec.id))
+        log_fd = os.open(os.path.join(directory, _LOG), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            created = self._runtime.create(
+                _container_id(spec.id),
+                os.path.join(directory, "bundle"),
+                spec=document,
+                stdio=runtime.Stdio(None, log_fd, log_fd),
+                terminal=None,
+                console_socket=None,
+                pass_fds=(listener.fileno(), log_fd),
+                idmap_root=True,
+            )
+        finally:
+            os.close(log_fd)
+            listener.close()
+        os.close(created.process.pid_fd)
+        self._delegate(spec)
+        created.container.start()
+
+    def _delegate(self, spec: MachineSpec) -> None:
+        """Below its limits the machine may make cgroups of its own. It waits at the start barrier meanwhile."""
+        paths = hierarchies.probe_hierarchies().paths(f"{self._group}/{spec.id}")
+        cgroups.Cgroup(paths).delegate(spec.uid_base, spec.uid_base)
+
+    def _end(self, container: runtime.Container, pid_fd: int) -> None:
+        for number, patience_s in ((signal.SIGTERM, STOP_S), (signal.SIGKILL, KILL_S)):
+            try:
+                container.kill(number)
+            except errors.StateError:
+                pass  # it ended in between
+            if _wait_ended(pid_fd, patience_s):
+                break
+        _reap(container.pid)
+
+    def _remove_container(self, machine: MachineId) -> None:
+        try:
+            self._runtime.load(_container_id(machine)).delete(force=True)
+        except errors.NotFound:
+            pass  # removed already
+
+
+def _container_id(machine: MachineId) -> ContainerId:
+    return ContainerId(f"machine-{machine}")
+
+
+def _listen(path: str) -> socket.socket:
+    """A listening Unix socket at `path`; an older one there is replaced. The name may be longer than an address."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        with dial.short_path(os.path.dirname(path)) as directory:
+            temporary = os.path.join(directory, f".{_DIAL}.new")
+            if os.path.lexists(temporary):
+                os.unlink(temporary)
+            listener.bind(temporary)
+            os.chmod(temporary, 0o600)
+            listener.listen(128)
+            os.rename(temporary, os.path.join(directory, _DIAL))
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _open_pid(pid: int) -> int | None:
+    try:
+        return os.pidfd_open(pid) if pid else None
+    except ProcessLookupError:
+        return None
+
+
+def _wait_ended(pid_fd: int, timeout_s: float) -> bool:
+    poller = select.poll()
+    poller.register(pid_fd, select.POLLIN)
+    return bool(poller.poll(timeout_s * 1000))
+
+
+def _reap(pid: int) -> None:
+    try:
+        os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        pass  # an earlier pilotd's child: init's to reap

@@ -1,0 +1,80 @@
+"""The OCI spec of a machine that is a container. Pure: MachineSpec → Spec.
+
+Own user namespace over 65536 host uids of its own, own everything else; root read-only and shared by all machines,
+idmapped, so that its pages are cached once; only /run is written. Nothing is masked or read-only inside: that would
+forbid the agent a fresh /proc for the world, and it is the user namespace that protects the host.
+"""
+
+from __future__ import annotations
+
+from ....spec.capability_names import CAPABILITIES
+from ....spec.config import Mount, Root, Spec
+from ....spec.document import IdMapping
+from ....spec.linux import Linux, Namespace, NamespaceType
+from ....spec.process import Capabilities, Process, Rlimit
+from ....spec.resources import Cpu, Memory, Pids, Resources
+from ....spec.version import OCI_VERSION
+from .. import MachineSpec
+
+UID_COUNT = 65536
+PIDS_LIMIT = 16384
+CPU_PERIOD_US = 100_000
+AGENT = ("/usr/lib/pilot/bin/pilot-init", "--", "/usr/bin/python3", "-ISE", "/usr/lib/pilot")
+
+# pass_fds become 3, 4, … in this order.
+PASSED = ("dial", "log")
+
+_NAMESPACES = ("user", "pid", "mount", "ipc", "uts", "network", "cgroup")
+_QUIET = ("nosuid", "noexec", "nodev")
+_MOUNTS = (
+    Mount("/proc", "proc", "proc", _QUIET),
+    Mount("/dev", "tmpfs", "tmpfs", ("nosuid", "noexec", "strictatime", "mode=755", "size=65536k")),
+    Mount("/dev/pts", "devpts", "devpts", ("nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5")),
+    Mount("/dev/shm", "tmpfs", "shm", (*_QUIET, "mode=1777")),
+    Mount("/dev/mqueue", "mqueue", "mqueue", _QUIET),
+    Mount("/sys", "sysfs", "sysfs", _QUIET),
+    Mount("/sys/fs/cgroup", "cgroup", "cgroup", (*_QUIET, "rw")),
+    Mount("/run", "tmpfs", "tmpfs", ("nosuid", "nodev", "mode=755")),
+    Mount("/tmp", "tmpfs", "tmpfs", ("nosuid", "nodev", "mode=1777")),
+)
+
+
+def machine_container(machine: MachineSpec, guest_root: str, cgroups_path: str) -> Spec:
+    """`guest_root` is the image's directory; the runtime mounts it idmapped (`idmap_root`)."""
+    return Spec(
+        oci_version=OCI_VERSION,
+        root=Root(guest_root, readonly=True),
+        process=_process(),
+        hostname="machine",
+        mounts=_MOUNTS,
+        linux=Linux(
+            namespaces=tuple(Namespace(NamespaceType(name)) for name in _NAMESPACES),
+            uid_mappings=(IdMapping(0, machine.uid_base, UID_COUNT),),
+            gid_mappings=(IdMapping(0, machine.uid_base, UID_COUNT),),
+            cgroups_path=cgroups_path,
+            resources=_resources(machine),
+        ),
+    )
+
+
+def _process() -> Process:
+    return Process(
+        args=AGENT,
+        cwd="/",
+        env=(
+            "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
+            "HOME=/root",
+            "LANG=C.UTF-8",
+            "PILOT_FDS=" + ",".join(f"{name}:{number}" for number, name in enumerate(PASSED, start=3)),
+        ),
+        capabilities=Capabilities(bounding=CAPABILITIES, effective=CAPABILITIES, permitted=CAPABILITIES),
+        rlimits=(Rlimit("RLIMIT_NOFILE", soft=65536, hard=65536),),
+    )
+
+
+def _resources(machine: MachineSpec) -> Resources:
+    return Resources(
+        memory=Memory(limit=machine.memory_bytes),
+        cpu=Cpu(quota=machine.cpus * CPU_PERIOD_US, period=CPU_PERIOD_US),
+        pids=Pids(limit=PIDS_LIMIT),
+    )

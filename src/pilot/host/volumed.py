@@ -1,0 +1,154 @@
+"""Keeps volumed running: found again when it outlived the last pilotd, started when there is none, and watched.
+
+    pilotd ── volumed.sock (SO_PEERCRED: its pid) ── pidfd ── ended? ── start again, with growing pauses
+
+volumed lives in its own cgroup, `pilot-<tag>/volumed`, beside the machines' and under no limit of theirs: a daemon that
+serves a filesystem must never wait for memory that only its writers can free. It is in a session of its own, so it
+outlives pilotd, whatever ends that.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+
+from .. import errors
+from ..kernel import cgroups, hierarchies
+from . import dial
+
+log = logging.getLogger(__name__)
+
+READY_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 30.0
+POLL_S = 0.02
+_PEERCRED = struct.Struct("3i")
+
+
+class Volumed:
+    """`ensure()` before anything else; `watch()` keeps it so until `release()` or `stop()`."""
+
+    def __init__(self, state_dir: str, tag: str) -> None:
+        self._state_dir = state_dir
+        self._group = f"/pilot-{tag}/volumed"
+        self.socket_path = os.path.join(state_dir, "volumed.sock")
+        self._released = threading.Event()
+        self._watcher: threading.Thread | None = None
+        wake_fd, self._wake = os.pipe2(os.O_CLOEXEC)
+        self._wake_fd = wake_fd
+
+    def ensure(self) -> int:
+        """The pid of the volumed that answers, started when none does. `HostError` when it does not come up."""
+        pid = self.find()
+        return pid if pid is not None else self._start()
+
+    def find(self) -> int | None:
+        """The pid of who listens on the socket now."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as probe:
+            try:
+                with dial.short_path(self.socket_path) as address:
+                    probe.connect(address)
+            except OSError:
+                return None
+            pid, _, _ = _PEERCRED.unpack(probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEERCRED.size))
+            return int(pid)
+
+    def _start(self) -> int:
+        log_path = os.path.join(self._state_dir, "volumed.log")
+        log_fd = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "pilot.volume.daemon", "--state-dir", self._state_dir],
+                stdin=subprocess.DEVNULL,
+                stdout=log_fd,
+                stderr=log_fd,
+                start_new_session=True,
+            )
+        finally:
+            os.close(log_fd)
+        cgroups.Cgroup.create(hierarchies.probe_hierarchies(), self._group).add(process.pid)
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        while time.monotonic() < deadline:
+            if self.find() == process.pid:
+                log.info("volumed started", extra={"pid": process.pid})
+                return process.pid
+            if process.poll() is not None:
+                raise errors.HostError(f"start volumed: it ended with {process.returncode}", hint=f"see {log_path}")
+            time.sleep(POLL_S)
+        process.kill()
+        process.wait()
+        raise errors.HostError(f"start volumed: not ready within {READY_TIMEOUT_S:.0f} s", hint=f"see {log_path}")
+
+    def watch(self) -> None:
+        """From now on a volumed that ends is started again."""
+        self._watcher = threading.Thread(target=self._watch, name="volumed-watch", daemon=True)
+        self._watcher.start()
+
+    def _watch(self) -> None:
+        pause_s = POLL_S
+        while not self._released.is_set():
+            try:
+                pid = self.ensure()
+                began = time.monotonic()
+                self._await_end(pid)
+                pause_s = POLL_S if time.monotonic() - began > READY_TIMEOUT_S else min(pause_s * 2, READY_TIMEOUT_S)
+            except (errors.PilotError, OSError) as error:
+                log.error("volumed is not running", extra={"error": str(error)})
+                pause_s = min(pause_s * 2, READY_TIMEOUT_S)
+            self._released.wait(pause_s)
+
+    def _await_end(self, pid: int) -> None:
+        try:
+            pid_fd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return
+        try:
+            poller = select.poll()
+            poller.register(pid_fd, select.POLLIN)
+            poller.register(self._wake_fd, select.POLLIN)
+            ready = {fd for fd, _ in poller.poll()}
+        finally:
+            os.close(pid_fd)
+        if pid_fd in ready:
+            _reap(pid)
+            log.warning("volumed ended", extra={"pid": pid})
+
+    def release(self) -> None:
+        """Stop watching; volumed runs on."""
+        self._released.set()
+        os.write(self._wake, b"x")
+        if self._watcher is not None:
+            self._watcher.join(STOP_TIMEOUT_S)
+
+    def stop(self) -> None:
+        """Stop watching, end volumed, remove its cgroup. Only when no volume is attached any more."""
+        self.release()
+        pid = self.find()
+        if pid is None:
+            return
+        pid_fd = os.pidfd_open(pid)
+        try:
+            for number in (signal.SIGTERM, signal.SIGKILL):
+                signal.pidfd_send_signal(pid_fd, number)
+                if select.select([pid_fd], [], [], STOP_TIMEOUT_S)[0]:
+                    break
+        finally:
+            os.close(pid_fd)
+        _reap(pid)
+        group = cgroups.Cgroup(hierarchies.probe_hierarchies().paths(self._group))
+        group.kill()
+        group.delete()
+
+
+def _reap(pid: int) -> None:
+    try:
+        os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        pass  # an earlier pilotd's child: init's to reap
