@@ -10,7 +10,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "spec": frozenset(),
     "wire": frozenset(),
     "plan": frozenset({"spec"}),
-    "kernel": frozenset({"plan.program", "plan.facts", "plan.cgroup", "plan.seccomp"}),
+    "kernel": frozenset({"plan.program", "plan.facts", "plan.cgroup", "plan.seccomp", "plan.steps", "plan.abi"}),
     "runtime": frozenset({"spec", "plan", "kernel"}),
     "command": frozenset({"cli", "agent", "image.cli", "volume.cli"}),
     "cli": frozenset({"runtime", "spec"}),
