@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import errno
 import os
 import signal
 import time
@@ -71,7 +72,7 @@ def launch(
     return conversation.process
 
 
-class _Kind(enum.IntEnum):
+class MessageKind(enum.IntEnum):
     FAILED = 1
     BARRIER = 2
     RELEASE = 3
@@ -109,11 +110,11 @@ class _Conversation:
     def run(self, on_barrier: OnBarrier | None) -> None:
         """Answer each message until the last."""
         while (message := self._receive(self._timeout_s)) is not None:
-            if message.kind == _Kind.FAILED:
+            if message.kind == MessageKind.FAILED:
                 raise _step_error(self._program, message)
-            if message.kind in (_Kind.BARRIER, _Kind.RELEASE):
+            if message.kind in (MessageKind.BARRIER, MessageKind.RELEASE):
                 self._meet(message, on_barrier)
-                if message.kind == _Kind.RELEASE:
+                if message.kind == MessageKind.RELEASE:
                     return
             else:
                 self._note(message)
@@ -124,7 +125,7 @@ class _Conversation:
         """Kill and reap; the second process too, when the first had just cloned it."""
         self._kill()
         while (message := self._receive(_KILL_TIMEOUT_S)) is not None:
-            if message.kind == _Kind.SPAWNED:
+            if message.kind == MessageKind.SPAWNED:
                 self._adopt(message.value, message.descriptor)
                 self._kill()
             elif message.descriptor >= 0:
@@ -141,15 +142,15 @@ class _Conversation:
         _launch.reply(self._channel, [given[slot] for slot in receives])
 
     def _note(self, message: _Message) -> None:
-        if message.kind == _Kind.SPAWNED:
+        if message.kind == MessageKind.SPAWNED:
             first = self.process.pid
             os.close(self.process.pid_fd)
             self._adopt(message.value, message.descriptor)
             self._waiter.forget(first)
             _launch.reply(self._channel, [])
-        elif message.kind == _Kind.DESCRIPTOR:
+        elif message.kind == MessageKind.DESCRIPTOR:
             self._received[self._program.slots()[message.value]] = message.descriptor
-        elif message.kind == _Kind.DONE:
+        elif message.kind == MessageKind.DONE:
             self._done = True
 
     def _adopt(self, pid: int, pid_fd: int) -> None:
@@ -194,5 +195,5 @@ def _hook_reason(status: int) -> str:
 
 
 def _reason(number: int) -> str:
-    text = os.strerror(number)
+    text = "timed out" if number == errno.ETIMEDOUT else os.strerror(number)
     return text[:1].lower() + text[1:]

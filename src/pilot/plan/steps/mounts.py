@@ -275,8 +275,10 @@ class CopyUp(msgspec.Struct, frozen=True):
 
 
 class MaskPath(msgspec.Struct, frozen=True):
-    """Hide a path: a file under `null` (a slot with /dev/null), a directory under an empty read-only tmpfs.
+    """Hide a path: a file under `null`, a directory under an empty read-only tmpfs.
 
+    `null` is a slot with /dev/null, opened in the mount namespace that the step runs in (a mount cannot be copied out
+    of another).
     A path that does not exist is left alone.
     """
 

@@ -1,0 +1,131 @@
+"""Programs as values: their text, and their encoding read back by a decoder that knows only the format."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import struct
+
+import pytest
+
+from pilot.plan import abi, steps
+from pilot.plan.abi import MountAttribute, MountFlag, Namespace, Propagation
+from pilot.plan.code import Call, Code, Label
+from pilot.plan.program import Program
+from pilot.plan.steps import Slot
+
+ROOT = Slot("root")
+
+
+@dataclasses.dataclass
+class Decoded:
+    call: Call
+    step: int
+    into: int
+    arguments: list[object]
+    branches: dict[int, int]
+
+
+def decode(encoded: bytes) -> tuple[tuple[int, ...], list[Decoded]]:
+    """The header and the instructions of an encoded Program."""
+    header = struct.unpack_from("<IIIIQiI", encoded)
+    magic, size, count, _, _, _, data = header
+    assert magic == 0x314E4C50
+    assert size == len(encoded)
+    found = []
+    for index in range(count):
+        fields = struct.unpack_from("<HHhH18Q"[:5] + "IIQ" * 6 + "8H", encoded, 32 + 120 * index)
+        arguments = [_argument(encoded[data:], *fields[4 + 3 * n : 7 + 3 * n]) for n in range(6)]
+        numbers = fields[22:]
+        branches = {numbers[n]: numbers[n + 1] for n in range(0, 8, 2) if numbers[n]}
+        found.append(Decoded(Call(fields[0]), fields[1], fields[2], arguments, branches))
+    return header, found
+
+
+def _argument(data: bytes, kind: int, length: int, value: int) -> object:
+    item = data[value : value + length]
+    return [value, ("slot", value), item[:-1].decode(errors="replace"), item, item[4:].split(b"\0")[:-1]][kind]
+
+
+def test_mount_is_one_call() -> None:
+    program = Program((steps.Mount("proc", "/proc", "proc", MountFlag.NOSUID | MountFlag.NODEV, None),))
+    _, [mount] = decode(program.encode())
+    assert mount.call is Call.MOUNT
+    assert mount.arguments[:5] == ["proc", "/proc", "proc", 6, 0]
+
+
+def test_header_has_flags_and_cgroup() -> None:
+    program = Program((steps.Close(ROOT),), Namespace.PID | Namespace.USER, cgroup=Slot("cgroup"))
+    header, _ = decode(program.encode())
+    assert header[3:6] == (2, Namespace.PID | Namespace.USER, 1)
+    assert program.slots() == ("root", "cgroup")
+
+
+def test_filesystem_is_configured_then_attached() -> None:
+    step = steps.MountFilesystem("tmpfs", ROOT, "dev", "none", (("mode", "755"), ("noswap", None)))
+    header, code = decode(Program((step,)).encode())
+    assert [c.call.name for c in code] == ["FSOPEN", "FSCONFIG", "FSCONFIG", "FSCONFIG", "FSCONFIG", "FSMOUNT", "CLOSE",
+                                           "OPEN_TARGET", "MOVE_MOUNT", "CLOSE", "CLOSE"]  # fmt: skip
+    assert [c.arguments[1:4] for c in code[1:5]] == [
+        [1, "source", "none"], [1, "mode", "755"], [0, "noswap", 0], [6, 0, 0],
+    ]  # fmt: skip
+    assert header[2] == len(code)
+
+
+def test_errors_lead_downwards() -> None:
+    _, code = decode(Program((steps.MaskPath(ROOT, "proc/keys", Slot("null")),)).encode())
+    assert code[0].branches[errno.ENOENT] == len(code) - 1
+    assert code[1 + code[0].branches[errno.ENOTDIR]].call is Call.OPENAT2
+
+
+def test_label_above_its_instruction_is_refused() -> None:
+    code, label = Code(), Label()
+    code.place(label)
+    code.call(Call.SETSID, unless={1: label})
+    with pytest.raises(ValueError, match="not placed below"):
+        code.finish(0, None)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        steps.SetHostname("a\0b"),
+        steps.MakeNode(ROOT, "..", 0o20666),
+        steps.InstallDescriptors(tuple(Slot(str(n)) for n in range(300))),
+    ],
+)
+def test_what_cannot_be_encoded(step: steps.SetHostname) -> None:
+    with pytest.raises(ValueError, match=r"NUL|without a name|more than 256"):
+        Program((step,)).encode()
+
+
+def test_text_that_is_not_utf8_passes_through() -> None:
+    name = b"caf\xe9".decode("utf-8", "surrogateescape")
+    encoded = Program((steps.ChangeDirectory(name),)).encode()
+    assert b"caf\xe9\0" in encoded
+
+
+def test_barrier_is_found_by_its_step() -> None:
+    program = Program((steps.NewSession(), steps.Barrier("idmap", (ROOT,)), steps.Release()))
+    assert program.barrier(1) == ("idmap", (ROOT,))
+    assert program.barrier(2) == ("release", ())
+    with pytest.raises(TypeError):
+        program.barrier(0)
+
+
+def test_structures_of_the_kernel() -> None:
+    every = (steps.SetCapabilities(frozenset({0, 33}), frozenset({1}), frozenset()),
+             steps.SetLimit(7, 1, 2**64 - 1), steps.MakeNode(ROOT, "dev/x", 0o20666, 259, 300),
+             steps.SetMountAttributes(ROOT, MountAttribute.RDONLY, MountAttribute.ATIME, Propagation.SLAVE,
+                                      True))  # fmt: skip
+    _, code = decode(Program(every).encode())
+    by_call = {c.call: c.arguments for c in code}
+    assert by_call[Call.CAPSET][:2] == [struct.pack("<Ii", 0x20080522, 0), struct.pack("<6I", 1, 2, 0, 2, 0, 0)]
+    assert by_call[Call.PRLIMIT64][1:3] == [7, struct.pack("<QQ", 1, 2**64 - 1)]
+    device = by_call[Call.MKNODAT][3]
+    assert device == (300 & 0xFF) | 259 << 8 | (300 & ~0xFF) << 12
+    assert by_call[Call.MOUNT_SETATTR][2:5] == [
+        abi.AT_EMPTY_PATH | abi.AT_RECURSIVE,
+        struct.pack("<4Q", 1, 0x70, 1 << 19, 0),
+        32,
+    ]
