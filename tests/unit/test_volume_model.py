@@ -1,8 +1,8 @@
 """The pure books against an oracle, with power losses between any two steps.
 
-The slab of this model keeps what is volatile apart from what is stable: a crash loses any part of the writes since the last
-sync. After a crash each chunk must hold what the last completed flush had, or something written later; checkpoints and
-forks must hold exactly what they held.
+The slab of this model keeps what is volatile apart from what is stable: a crash loses any part of the writes since the
+last sync. After a crash each chunk must hold what the last completed flush had, or something written later; checkpoints
+and forks must hold exactly what they held.
 """
 
 from __future__ import annotations

@@ -6,7 +6,8 @@
     cut     wait until no write is under way ─ ledger.pin ─ then as flush, with writers running again
 
 What a crash leaves between any two of these is said in `ledger`. Locks: `_books` guards the ledger and is never held
-over I/O, except to load a page of the map; `_flushing` serialises commits. Ancestors' slabs and pages are opened read-only.
+over I/O, except to load a page of the map; `_flushing` serialises commits. Ancestors' slabs and pages are opened
+read-only.
 """
 
 from __future__ import annotations
@@ -15,39 +16,20 @@ import contextlib
 import dataclasses
 import fcntl
 import itertools
-import json
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from .. import errors
 from ..ids import CheckpointId
 from . import layout, ledger, map, meta, slab
+from .checkpoint import Checkpoint
 
 _CHUNK = layout.CHUNK_BYTES
 _ZERO_CHUNK = bytes(_CHUNK)
+_LOCK_TIMEOUT_S = 3.0
 _CHECKPOINT, _FORK = "checkpoint/", "fork/"
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """A save point of a disk. `frozen_ms`: how long writers were held; `clean`: whether the filesystem was at rest."""
-
-    id: CheckpointId
-    generation: int
-    created_at: float
-    comment: str | None
-    frozen_ms: float
-    clean: bool
-
-    @staticmethod
-    def parse(text: str) -> Checkpoint:
-        """From the JSON of its fact."""
-        return Checkpoint(**json.loads(text))
-
-    def text(self) -> str:
-        """As the JSON of its fact."""
-        return json.dumps(dataclasses.asdict(self))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -90,7 +72,7 @@ def create(directory: str, size_bytes: int, facts: Mapping[str, str], root: byte
 class Disk:
     """See the module. `lineage` are the directories of all ancestors, the first disk first; then our own."""
 
-    def __init__(self, directory: str, lineage: list[str]) -> None:
+    def __init__(self, directory: str, lineage: Sequence[str]) -> None:
         self.directory = directory
         self._stack = contextlib.ExitStack()
         with contextlib.ExitStack() as undo:
@@ -116,6 +98,7 @@ class Disk:
         self._flush_asked = 0
         self._unwritten = False
         self._punch_free_slots()
+        self._drop_unpublished()
 
     # ---- what it is
 
@@ -301,27 +284,31 @@ class Disk:
 
     # ---- checkpoints and forks
 
-    def checkpoint(self, checkpoint: Checkpoint) -> Callable[[Checkpoint], None]:
-        """Cut now: the checkpoint holds every write acknowledged so far. Call the result, with what became known
-        meanwhile, to store it: only then it exists. Conflict when the id is taken."""
+    def cut(self, checkpoint: CheckpointId) -> Cut:
+        """Cut now: the checkpoint holds every write acknowledged so far, and none that begins later. Conflict when the
+        id is taken.
+
+        It exists only once `Cut.publish` has stored its fact. Flushes go on meanwhile (thawing a filesystem needs one)
+        and may store its root; a root without its fact is dropped when the disk is opened.
+        """
+        with self._flushing, self._stopped_writes(), self._books:
+            generation = int(self._ledger.facts.get("generation", "0")) + 1
+            self._ledger.pin(_CHECKPOINT + checkpoint, {"generation": str(generation)})
+        return Cut(self, checkpoint, generation)
+
+    def _publish(self, checkpoint: Checkpoint) -> None:
         name = _CHECKPOINT + checkpoint.id
-        self._flushing.acquire()
-        try:
-            with self._stopped_writes(), self._books:
-                self._ledger.pin(name, {name: checkpoint.text()})
-        except BaseException:
-            self._flushing.release()
-            raise
+        with self._flushing:
+            with self._books:
+                self._ledger.root(name)  # NotFound when storing it has failed meanwhile
+                self._ledger.set_facts({name: checkpoint.text()})
+            self._commit()
 
-        def publish(final: Checkpoint) -> None:
-            try:
-                with self._books:
-                    self._ledger.set_facts({name: final.text()})
-                self._commit()
-            finally:
-                self._flushing.release()
-
-        return publish
+    def _drop_unpublished(self) -> None:
+        """Roots of checkpoints that a crash kept from being published."""
+        unpublished = [n for n in self._ledger.roots if n.startswith(_CHECKPOINT) and n not in self._ledger.facts]
+        for name in unpublished:
+            self._drop(name, {})
 
     def delete_checkpoint(self, checkpoint: CheckpointId) -> None:
         """Forget it and free what only it held; NotFound."""
@@ -462,6 +449,25 @@ class Disk:
         return self._meta.page(layout.number_of(at)) if own else self._load_ancestor(at)
 
 
+class Cut:
+    """A checkpoint that is taken and not stored yet. Exactly one of `publish` and `cancel` must be called, soon."""
+
+    def __init__(self, disk: Disk, checkpoint: CheckpointId, generation: int) -> None:
+        self._disk = disk
+        self._checkpoint = checkpoint
+        self.generation = generation
+
+    def publish(self, *, created_at: float, comment: str | None, frozen_ms: float, clean: bool) -> Checkpoint:
+        """Store it; when this returns it survives anything. When it raises, there is no such checkpoint."""
+        done = Checkpoint(self._checkpoint, self.generation, created_at, comment, frozen_ms, clean)
+        self._disk._publish(done)
+        return done
+
+    def cancel(self) -> None:
+        """As if it had never been taken."""
+        self._disk._drop(_CHECKPOINT + self._checkpoint, {})
+
+
 class _Ancestor:
     """What a disk reads of one of its ancestors; closed by the stack."""
 
@@ -479,13 +485,18 @@ def parse_checkpoints(facts: Mapping[str, str]) -> list[Checkpoint]:
 
 
 def _lock(directory: str) -> int:
+    """The lock file, locked. Waits a little: a killed predecessor may still be on its way out."""
     fd = os.open(os.path.join(directory, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(fd)
-        raise errors.StateError(f"open disk: {directory}: another process has it open") from None
-    return fd
+    deadline = time.monotonic() + _LOCK_TIMEOUT_S
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return fd
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                os.close(fd)
+                raise errors.StateError(f"open disk: {directory}: another process has it open") from None
+            time.sleep(0.005)
 
 
 def _is_zero(view: memoryview) -> bool:

@@ -5,8 +5,8 @@
     fact(key, value)           "format", "size", "lineage" (JSON), "checkpoint/<id>" (JSON), ...
 
 WAL with synchronous=FULL: when `commit` returns, the transaction survives a power loss; when the process is killed
-inside, it is there as a whole or not at all. Never opened by two writers: `disk.Disk` holds the lock file. Forks read the
-pages of their ancestors through their own read-only connection.
+inside, it is there as a whole or not at all. Never opened by two writers: `disk.Disk` holds the lock file. Forks read
+the pages of their ancestors through their own read-only connection.
 """
 
 from __future__ import annotations
@@ -71,6 +71,18 @@ class Meta:
         """All roots, the head among them."""
         with self._lock:
             return dict(self._db.execute("select name, pages from root"))
+
+    def root(self, name: str) -> bytes:
+        """One stored root; NotFound."""
+        found = self._one("select pages from root where name=?", name)
+        if not isinstance(found, bytes):
+            raise errors.NotFound(f"root {name}: not stored")
+        return found
+
+    def root_names(self) -> set[str]:
+        """Names of all roots."""
+        with self._lock:
+            return {row[0] for row in self._db.execute("select name from root")}
 
     def page(self, number: int) -> bytes:
         """A stored page; NotFound when a root names one that is not there (damage)."""

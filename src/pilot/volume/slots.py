@@ -5,8 +5,8 @@
       └────free──── RETIRED ◄─release───┴──────sweep──┘           OLD: a checkpoint or a fork may name it
 
 A RETIRED slot is still named by the map on disk; it becomes FREE (and a hole) once a newer map is stored and nobody
-reads it any more. FREE slots read as zeros. Changing the state of every slot is one `bytes.translate`, so a cut costs the
-same for any disk. No file, no lock.
+reads it any more. FREE slots read as zeros. Changing the state of every slot is one `bytes.translate`, so a cut costs
+the same for any disk. No file, no lock.
 """
 
 from __future__ import annotations

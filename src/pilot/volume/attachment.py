@@ -1,0 +1,364 @@
+"""One attached disk, from the FUSE connection up to the mounted ext4: held by descriptors alone, in no namespace.
+
+    worker ◄─ fuse_fd ─ FUSE ─ mount_fd (detached) ─ "disk" ─ loop device ─ ext4 ─ ext4_fd (detached) ─► idmapped clones
+                                                       └─► handed out as a file (VM): no loop, no ext4 on this host
+
+Who holds what: volumed all of it; the worker `fuse_fd`, and in safekeeping `mount_fd` and the loop device's descriptor;
+the machine its idmapped clone. So any one of them may die:
+
+    worker   volumed sees its socket end, starts another on the same `fuse_fd`, which has unanswered requests sent again
+    volumed  the next one takes everything back from the worker; the loop device, mounted again, is the same superblock
+    machine  its clone goes with it; nothing here changes
+
+`detach` fences: after EXT4_IOC_SHUTDOWN a clone that is still mounted somewhere (a stray mount namespace) can do
+nothing; if it keeps the loop device busy past a deadline, the FUSE connection is aborted, so that nothing can ever
+reach the slab.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from .. import errors
+from ..ids import CheckpointId, VolumeId
+from ..kernel import directio, freeze, loop, mounts
+from . import fusectl, messages, worker, zygote
+from .checkpoint import Checkpoint
+
+_log = logging.getLogger(__name__)
+_CALL_TIMEOUT_S = 60.0
+_UNBIND_TIMEOUT_S = 5.0
+_FREEZE_DEADLINE_S = 0.08
+_GUARD_TIMEOUT_S = 2.0
+_CALM_SYNC_S = 0.02
+_SYNC_ROUNDS = 8
+_MKFS = (
+    "mkfs.ext4",
+    "-q",
+    "-F",
+    "-m",
+    "0",
+    "-i",
+    "32768",
+    "-J",
+    "size=64",
+    "-E",
+    "nodiscard,assume_storage_prezeroed=1",
+)
+_SMALL_BYTES = 2 << 30
+_MKFS_SMALL = ("mkfs.ext4", "-q", "-F", "-m", "0", "-i", "32768", "-E", "nodiscard,assume_storage_prezeroed=1")
+
+
+@dataclasses.dataclass(slots=True)
+class _Loop:
+    number: int
+    fd: int
+
+
+class Attachment:
+    """See the module. Its methods may come from any thread, but only one of them at a time (`volumes` sees to it),
+    except `hand_out` and what the worker's watcher does."""
+
+    def __init__(self, volume: VolumeId, directory: str, lineage: Sequence[str], spawner: zygote.Zygote) -> None:
+        self.volume = volume
+        self.restarts = 0
+        self._directory = directory
+        self._lineage = lineage
+        self._zygote = spawner
+        self._fuse_fd = -1
+        self._mount_fd = -1
+        self._loop: _Loop | None = None
+        self._ext4_fd = -1
+        self._closing = False
+        self._watch: messages.Connection | None = None
+
+    @property
+    def _name(self) -> str:
+        """What our loop device is called."""
+        return "pilot/" + os.path.basename(self._directory)
+
+    @property
+    def is_mounted(self) -> bool:
+        """Whether the ext4 on it is mounted by this host's kernel."""
+        return self._ext4_fd >= 0
+
+    @property
+    def connection(self) -> int:
+        """Number of the FUSE connection in fusectl."""
+        return os.minor(os.stat(self._mount_fd).st_dev)
+
+    # ---- coming up
+
+    def open(self) -> None:
+        """Connect and start the worker: the file exists. Undone as a whole when it fails."""
+        try:
+            self._fuse_fd = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
+            options = {"source": f"pilot-{self.volume}", "subtype": "pilot", "fd": str(self._fuse_fd)}
+            options |= {"rootmode": "40000", "user_id": "0", "group_id": "0"}
+            attributes = mounts.Attribute.NOSUID | mounts.Attribute.NODEV | mounts.Attribute.NOEXEC
+            self._mount_fd = mounts.mount_detached("fuse", options, attributes)
+            self._start_worker(resend=False)
+        except BaseException:
+            self._close()
+            raise
+
+    def adopt(self) -> bool:
+        """Take everything back from a worker that outlived volumed; False when there is none."""
+        try:
+            _, fds = self._call_once("parcel")
+        except (errors.PeerError, OSError):
+            return False
+        self._fuse_fd, self._mount_fd, *rest = fds
+        if rest:
+            self._loop = _Loop(self._loop_number(rest[0]), rest[0])
+            self._ext4_fd = self._mount_ext4(self._loop)
+        self._watch_worker()
+        return True
+
+    def _loop_number(self, fd: int) -> int:
+        return os.minor(os.fstat(fd).st_rdev)
+
+    def mount(self, *, is_new: bool) -> None:
+        """Bind a loop device and mount the ext4; `is_new` makes one first."""
+        disk_fd = self.open_file()
+        try:
+            number, fd = loop.attach(disk_fd, self._name, self._directory)
+        finally:
+            os.close(disk_fd)
+        self._loop = _Loop(number, fd)
+        try:
+            self._keep()
+            if is_new:
+                self._format(self._loop)
+            self._ext4_fd = self._mount_ext4(self._loop)
+        except BaseException:
+            self._drop_loop()
+            raise
+
+    def _format(self, device: _Loop) -> None:
+        size = os.lseek(device.fd, 0, os.SEEK_END)
+        # A journal of 64 MiB does not fit a tiny disk; mkfs then chooses.
+        command = _MKFS if size >= _SMALL_BYTES else _MKFS_SMALL
+        done = subprocess.run(
+            [*command, f"/proc/self/fd/{device.fd}"], pass_fds=(device.fd,), capture_output=True, text=True,
+            timeout=300, check=False,
+        )  # fmt: skip
+        if done.returncode != 0:
+            raise errors.HostError(f"format {self.volume}: {' '.join(command)}: {done.stderr.strip()}")
+
+    def _mount_ext4(self, device: _Loop) -> int:
+        source = {"source": f"/proc/self/fd/{device.fd}", "discard": None}
+        return mounts.mount_detached("ext4", source, mounts.Attribute.NODEV)
+
+    def hand_out(self, uid_base: int, uid_count: int) -> int:
+        """A detached clone of the ext4 mount, idmapped to uid_base.. ; the caller owns it."""
+        clone_fd = mounts.open_tree_at(self._ext4_fd, "", clone=True)
+        try:
+            if (uid_base, uid_count) != (0, 1 << 32):
+                userns_fd = self._zygote.user_namespace(uid_base, uid_count)
+                try:
+                    mounts.set_attributes(clone_fd, userns_fd=userns_fd)
+                finally:
+                    os.close(userns_fd)
+        except BaseException:
+            os.close(clone_fd)
+            raise
+        return clone_fd
+
+    def open_file(self) -> int:
+        """The disk as a file; the caller owns it."""
+        return os.open("disk", os.O_RDWR | os.O_CLOEXEC, dir_fd=self._mount_fd)
+
+    # ---- the worker
+
+    def call(self, op: str, **arguments: Any) -> dict[str, Any]:
+        """Have the worker run an operation of its disk."""
+        return self._call_once(op, **arguments)[0]
+
+    def _call_once(self, op: str, **arguments: Any) -> tuple[dict[str, Any], list[int]]:
+        connection = self._connect()
+        try:
+            return connection.call(op, **arguments)
+        finally:
+            connection.close()
+
+    def _connect(self) -> messages.Connection:
+        return messages.connect(os.path.join(self._directory, worker.SOCKET), _CALL_TIMEOUT_S)
+
+    def _start_worker(self, *, resend: bool) -> None:
+        self._zygote.worker(self._directory, self._lineage, self._fuse_fd, resend=resend)
+        self._keep()
+        self._watch_worker()
+
+    def _keep(self) -> None:
+        connection = self._connect()
+        try:
+            connection.call("keep", [self._mount_fd, *([self._loop.fd] if self._loop else [])])
+        finally:
+            connection.close()
+
+    def _watch_worker(self) -> None:
+        self._watch = self._connect()
+        self._watch.socket.settimeout(None)
+        threading.Thread(target=self._replace_when_dead, args=(self._watch,), name="watch-worker", daemon=True).start()
+
+    def _replace_when_dead(self, connection: messages.Connection) -> None:
+        try:
+            connection.receive()  # nothing is ever sent: it returns when the worker is gone
+        except errors.PeerError:
+            pass  # gone as well
+        connection.close()
+        if self._closing:
+            return
+        self.restarts += 1
+        _log.warning("volume %s: its worker ended, starting another", self.volume)
+        try:
+            self._start_worker(resend=True)
+        except (errors.PilotError, OSError) as error:
+            _log.error("volume %s: start its worker: %s; aborting its connection", self.volume, error)
+            self.abort()
+
+    def abort(self) -> None:
+        """Fail all that waits for this disk, now and later: a stuck disk must not hang the host."""
+        fusectl.abort(self.connection)
+
+    # ---- checkpoint
+
+    def checkpoint(self, checkpoint: CheckpointId, comment: str | None) -> Checkpoint:
+        """Sync, freeze (mounted disks only), cut, thaw, store."""
+        connection = self._connect()
+        try:
+            if not self.is_mounted:
+                connection.call("cut", checkpoint=checkpoint)
+                return self._publish(connection, comment, 0.0, clean=False)
+            with _Frozen(self._ext4_fd, self._zygote) as frozen:
+                connection.call("cut", checkpoint=checkpoint)
+            return self._publish(connection, comment, frozen.frozen_ms, clean=frozen.clean)
+        finally:
+            connection.close()
+
+    def fork(self, child: str, checkpoint: CheckpointId | None) -> bytes:
+        """Pin the present content (at rest, when it is mounted), or a checkpoint's, for a fork; the root."""
+        if checkpoint is not None or not self.is_mounted:
+            return bytes.fromhex(self.call("fork", child=child, checkpoint=checkpoint)["root"])
+        with _Frozen(self._ext4_fd, self._zygote):
+            return bytes.fromhex(self.call("fork", child=child, checkpoint=None)["root"])
+
+    def _publish(
+        self, connection: messages.Connection, comment: str | None, frozen_ms: float, *, clean: bool
+    ) -> Checkpoint:
+        answer, _ = connection.call(
+            "publish", created_at=time.time(), comment=comment, frozen_ms=round(frozen_ms, 3), clean=clean
+        )
+        return Checkpoint.parse(answer["checkpoint"])
+
+    # ---- going down
+
+    def close(self) -> None:
+        """Sync, fence, let go of everything; nothing of it is left when this returns. Idempotent."""
+        if self._closing:
+            return
+        try:
+            if self._ext4_fd >= 0:
+                self._fence()
+            if self._loop is not None:
+                self._drop_loop()
+        finally:
+            self._closing = True
+            try:
+                self.call("stop")
+            except (errors.PilotError, OSError) as error:
+                _log.warning("volume %s: stop its worker: %s", self.volume, error)
+            self._close()
+
+    def _fence(self) -> None:
+        fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._ext4_fd)
+        try:
+            directio.sync_filesystem(fd)
+            freeze.shut_down_ext4(fd)
+        finally:
+            os.close(fd)
+            os.close(self._ext4_fd)
+            self._ext4_fd = -1
+
+    def _drop_loop(self) -> None:
+        device, self._loop = self._loop, None
+        assert device is not None
+        try:
+            self._keep()
+        except (errors.PilotError, OSError) as error:
+            _log.warning("volume %s: take the loop device from its worker: %s", self.volume, error)
+        os.close(device.fd)
+        if not loop.wait_unbound(device.number, self._name, self._directory, _UNBIND_TIMEOUT_S):
+            _log.warning("volume %s: loop%d is still in use: its connection is aborted", self.volume, device.number)
+            self.abort()
+
+    def _close(self) -> None:
+        self._closing = True
+        for fd in (self._ext4_fd, self._loop.fd if self._loop else -1, self._mount_fd, self._fuse_fd):
+            if fd >= 0:
+                os.close(fd)
+        self._ext4_fd = self._mount_fd = self._fuse_fd = -1
+        self._loop = None
+
+
+class _Frozen:
+    """A mounted filesystem held still, for as short as possible, and never for longer than a deadline.
+
+    syncfs until it takes little time; freeze in a thread; when that is not done at the deadline, go on without it (what
+    is cut then is what a power loss would leave) and thaw as soon as it is. A guard process thaws if we die.
+    """
+
+    def __init__(self, mount_fd: int, spawner: zygote.Zygote) -> None:
+        self._mount_fd = mount_fd
+        self._zygote = spawner
+        self.clean = False
+        self.frozen_ms = 0.0
+
+    def __enter__(self) -> _Frozen:
+        self._fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._mount_fd)
+        try:
+            self._sync_until_calm()
+            self._guard_fd = self._zygote.guard(self._fd, _GUARD_TIMEOUT_S)
+        except BaseException:
+            os.close(self._fd)
+            raise
+        self._failure: OSError | None = None
+        self._freezer = threading.Thread(target=self._freeze, name="freeze", daemon=True)
+        self._started = time.monotonic()
+        self._freezer.start()
+        self._freezer.join(_FREEZE_DEADLINE_S)
+        self.clean = not self._freezer.is_alive() and self._failure is None
+        return self
+
+    def _freeze(self) -> None:
+        try:
+            freeze.freeze(self._fd)
+        except OSError as error:
+            self._failure = error
+
+    def _sync_until_calm(self) -> None:
+        for _ in range(_SYNC_ROUNDS):
+            started = time.monotonic()
+            directio.sync_filesystem(self._fd)
+            if time.monotonic() - started < _CALM_SYNC_S:
+                return
+
+    def __exit__(self, *_: object) -> None:
+        self._freezer.join()
+        if self._failure is None:
+            # Not thawed by us means that the guard was faster: the cut may have caught a running filesystem.
+            self.clean = freeze.thaw(self._fd) and self.clean
+        else:
+            _log.warning("freeze: %s; taking a crash-consistent cut", self._failure)
+        self.frozen_ms = (time.monotonic() - self._started) * 1000
+        os.write(self._guard_fd, b"t")
+        os.close(self._guard_fd)
+        os.close(self._fd)

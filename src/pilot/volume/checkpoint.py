@@ -1,0 +1,33 @@
+"""What is known of a checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+from ..ids import CheckpointId
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A save point of a disk. `created_at` in seconds since 1970.
+
+    `frozen_ms`: how long writers were held; `clean`: whether the filesystem was at rest (else it is what a power loss
+    at that moment would leave, and its journal is replayed when it is mounted).
+    """
+
+    id: CheckpointId
+    generation: int
+    created_at: float
+    comment: str | None
+    frozen_ms: float
+    clean: bool
+
+    @staticmethod
+    def parse(text: str) -> Checkpoint:
+        """From the JSON of its fact."""
+        return Checkpoint(**json.loads(text))
+
+    def text(self) -> str:
+        """As the JSON of its fact."""
+        return json.dumps(dataclasses.asdict(self))

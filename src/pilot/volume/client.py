@@ -1,0 +1,125 @@
+"""The synchronous client of volumed (joints §6).
+
+One connection per call, so a client may be shared by threads and outlives a restart of volumed. Every call raises the
+`PilotError` child that volumed named, or `PeerError` when volumed cannot be reached or went away in the middle.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from .. import errors
+from ..ids import CheckpointId, VolumeId
+from . import layout, messages
+from .checkpoint import Checkpoint
+
+__all__ = ["Checkpoint", "Volume", "VolumeClient"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Volume:
+    """What `stat` and `list` tell. `attached` is "mount", "file" or None; sizes in bytes."""
+
+    volume: VolumeId
+    disk: str
+    size_bytes: int
+    allocated_bytes: int
+    sealed: bool
+    vm: bool
+    formatted: bool
+    attached: str | None
+    worker_restarts: int
+    checkpoints: int
+
+
+class VolumeClient:
+    """Speaks to the volumed that listens at `path`; `timeout_s` is the deadline of each call."""
+
+    def __init__(self, path: str, *, timeout_s: float = 120.0) -> None:
+        self._path = path
+        self._timeout_s = timeout_s
+
+    def create(self, volume: VolumeId, size_bytes: int = layout.DEFAULT_SIZE_BYTES) -> None:
+        """A new volume, sparse; formatted at its first `attach`. Conflict when it exists."""
+        self._call("create", volume=volume, size_bytes=size_bytes)
+
+    def fork(self, source: VolumeId, volume: VolumeId, checkpoint: CheckpointId | None = None) -> None:
+        """A new volume that begins as `source` is now, or was at its checkpoint; nothing is copied."""
+        self._call("fork", source=source, volume=volume, checkpoint=checkpoint)
+
+    def delete(self, volume: VolumeId) -> None:
+        """Delete a detached volume with its checkpoints; its forks stay as they are."""
+        self._call("delete", volume=volume)
+
+    def list(self) -> Sequence[Volume]:
+        """All volumes."""
+        return [Volume(**row) for row in self._call("list")["volumes"]]
+
+    def stat(self, volume: VolumeId) -> Volume:
+        """One volume."""
+        return Volume(**self._call("stat", volume=volume)["volume"])
+
+    def seal(self, volume: VolumeId) -> None:
+        """Make it a base: read-only for ever."""
+        self._call("seal", volume=volume)
+
+    def resize(self, volume: VolumeId, size_bytes: int) -> None:
+        """Grow a detached volume."""
+        self._call("resize", volume=volume, size_bytes=size_bytes)
+
+    def attach(self, volume: VolumeId, uid_base: int, uid_count: int) -> int:
+        """A descriptor of a detached ext4 mount, idmapped to uid_base..; the caller owns it."""
+        return self._fd("attach", volume=volume, uid_base=uid_base, uid_count=uid_count)
+
+    def attach_file(self, volume: VolumeId) -> int:
+        """A descriptor of the disk as a file, for a VM; marks the volume for ever. The caller owns it."""
+        return self._fd("attach_file", volume=volume)
+
+    def detach(self, volume: VolumeId) -> None:
+        """Write everything out, cut off whoever still has it mounted, let go. Nothing happens when it is detached."""
+        self._call("detach", volume=volume)
+
+    def checkpoint(
+        self, volume: VolumeId, comment: str | None = None, checkpoint: CheckpointId | None = None
+    ) -> Checkpoint:
+        """Save the present content; `checkpoint` is its id, v1, v2, … when None."""
+        answer = self._call("checkpoint", volume=volume, comment=comment, checkpoint=checkpoint)
+        return Checkpoint(**answer["checkpoint"])
+
+    def restore(self, volume: VolumeId, checkpoint: CheckpointId) -> None:
+        """Make the volume's content that of the checkpoint; not while it is mounted."""
+        self._call("restore", volume=volume, checkpoint=checkpoint)
+
+    def checkpoints(self, volume: VolumeId) -> Sequence[Checkpoint]:
+        """The volume's checkpoints, the oldest first."""
+        return [Checkpoint(**row) for row in self._call("checkpoints", volume=volume)["checkpoints"]]
+
+    def delete_checkpoint(self, volume: VolumeId, checkpoint: CheckpointId) -> None:
+        """Forget a checkpoint."""
+        self._call("delete_checkpoint", volume=volume, checkpoint=checkpoint)
+
+    def _fd(self, op: str, **arguments: Any) -> int:
+        answer, fds = self._exchange(op, **arguments)
+        if len(fds) != 1:
+            messages.close_all(fds)
+            raise errors.PeerError(f"{op}: volumed answered with {len(fds)} descriptors: {answer}")
+        return fds[0]
+
+    def _call(self, op: str, **arguments: Any) -> dict[str, Any]:
+        answer, fds = self._exchange(op, **arguments)
+        messages.close_all(fds)
+        return answer
+
+    def _exchange(self, op: str, **arguments: Any) -> tuple[dict[str, Any], Sequence[int]]:
+        try:
+            connection = messages.connect(self._path, self._timeout_s)
+        except OSError as error:
+            raise errors.PeerError(
+                f"reach volumed at {self._path}: {error.strerror}", hint="is volumed running?"
+            ) from error
+        try:
+            return connection.call(op, **arguments)
+        finally:
+            connection.close()

@@ -1,0 +1,180 @@
+"""volumed: `python -m pilot.volume.daemon --state-dir DIR`. Ready when `DIR/volumed.sock` can be connected to.
+
+    main thread       waits for SIGTERM or SIGINT
+    accept            one thread per connection; requests of joints §6
+    watch-worker      one per attached disk: starts another worker when one ends
+    zygote (process)  forked before the first thread
+
+On SIGTERM it leaves attached disks to their workers, as on kill -9: the next volumed takes them over. With
+--detach-on-exit (tests, a host going down) it detaches everything first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from .. import errors
+from ..ids import CheckpointId, VolumeId
+from . import layout, messages, volumes, zygote
+
+_log = logging.getLogger(__name__)
+SOCKET = "volumed.sock"
+
+
+class Service:
+    """Requests → operations of `volumes`."""
+
+    def __init__(self, store: volumes.Volumes) -> None:
+        self._store = store
+        self._table: dict[str, Callable[[dict[str, Any]], tuple[dict[str, Any], list[int]]]] = {
+            "create": self._create, "fork": self._fork, "delete": self._delete, "list": self._list, "stat": self._stat,
+            "seal": self._seal, "resize": self._resize, "attach": self._attach, "attach_file": self._attach_file,
+            "detach": self._detach, "checkpoint": self._checkpoint, "restore": self._restore,
+            "checkpoints": self._checkpoints, "delete_checkpoint": self._delete_checkpoint,
+        }  # fmt: skip
+
+    def serve(self, sock: socket.socket) -> None:
+        """Answer one connection until it ends."""
+        connection = messages.Connection(sock)
+        try:
+            while (received := connection.receive()) is not None:
+                request, fds = received
+                messages.close_all(fds)
+                self._one(connection, request)
+        except errors.PeerError as error:
+            _log.warning("client: %s", error)
+        finally:
+            connection.close()
+
+    def _one(self, connection: messages.Connection, request: dict[str, Any]) -> None:
+        op = str(request.get("op"))
+        try:
+            answer, fds = self._answer(op, request)
+        except errors.PilotError as error:
+            connection.send(messages.error_answer(error))
+            return
+        except Exception as error:  # noqa: BLE001 - the edge: whatever it was, the client must hear of it
+            _log.exception("%s", op)
+            connection.send(messages.error_answer(error))
+            return
+        try:
+            connection.send({"ok": True, **answer}, fds)
+        finally:
+            messages.close_all(fds)
+
+    def _answer(self, op: str, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+        if op not in self._table:
+            raise errors.PeerError(f"operation {op}: unknown")
+        return self._table[op](request)
+
+    def _create(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+        self._store.create(_volume(request), _number(request, "size_bytes"))
+        return {}, []
+
+    def _fork(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+        self._store.fork(_volume(request, "source"), _volume(request), _checkpoint(request))
+        return {}, []
+
+    def _delete(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+        self._store.delete(_volume(request))
+        return {}, []
+
+    def _list(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+        return {"volumes": self._store.list()}, []
+
+    def _stat(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+        return {"volume": self._store.stat(_volume(request))}, []
+
+    def _seal(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+        self._store.seal(_volume(request))
+        return {}, []
+
+    def _resize(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+        self._store.resize(_volume(request), _number(request, "size_bytes"))
+        return {}, []
+
+    def _attach(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+        uid_base, uid_count = _number(request, "uid_base"), _number(request, "uid_count")
+        if not (uid_base >= 0 and uid_count >= 1 and uid_base + uid_count <= 1 << 32):
+            raise errors.PilotError(f"attach: {uid_count} ids from {uid_base} on are not a range of ids")
+        return {}, [self._store.attach(_volume(request), uid_base, uid_count)]
+
+    def _attach_file(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+        return {}, [self._store.attach_file(_volume(request))]
+
+    def _detach(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+        self._store.detach(_volume(request))
+        return {}, []
+
+    def _checkpoint(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+        comment = request.get("comment")
+        done = self._store.checkpoint(_volume(request), None if comment is None else str(comment), _checkpoint(request))
+        return {"checkpoint": dataclasses.asdict(done)}, []
+
+    def _restore(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+        self._store.restore(_volume(request), _needed_checkpoint(request))
+        return {}, []
+
+    def _checkpoints(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+        return {"checkpoints": [dataclasses.asdict(row) for row in self._store.checkpoints(_volume(request))]}, []
+
+    def _delete_checkpoint(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+        self._store.delete_checkpoint(_volume(request), _needed_checkpoint(request))
+        return {}, []
+
+
+def _volume(request: dict[str, Any], key: str = "volume") -> VolumeId:
+    return layout.parse_volume_id(str(request.get(key, "")))
+
+
+def _checkpoint(request: dict[str, Any]) -> CheckpointId | None:
+    text = request.get("checkpoint")
+    return None if text is None else layout.parse_checkpoint_id(str(text))
+
+
+def _needed_checkpoint(request: dict[str, Any]) -> CheckpointId:
+    return layout.parse_checkpoint_id(str(request.get("checkpoint", "")))
+
+
+def _number(request: dict[str, Any], key: str) -> int:
+    value = request.get(key)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise errors.PeerError(f"{key} is {value!r}, not a number")
+    return value
+
+
+def _accept(listener: socket.socket, service: Service) -> None:
+    while True:
+        sock, _ = listener.accept()
+        threading.Thread(target=service.serve, args=(sock,), name="client", daemon=True).start()
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run volumed until a signal ends it."""
+    parser = argparse.ArgumentParser(prog="volumed", description="serves durable disks")
+    parser.add_argument("--state-dir", required=True)
+    parser.add_argument("--detach-on-exit", action="store_true")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="volumed: %(name)s: %(message)s")
+    os.makedirs(options.state_dir, mode=0o700, exist_ok=True)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    spawner = zygote.Zygote()
+    store = volumes.Volumes(os.path.join(options.state_dir, "volumes"), spawner)
+    listener = messages.listen(os.path.join(options.state_dir, SOCKET))
+    threading.Thread(target=_accept, args=(listener, Service(store)), name="accept", daemon=True).start()
+    signal.sigwait({signal.SIGTERM, signal.SIGINT})
+    if options.detach_on_exit:
+        store.close()
+    spawner.close()
+
+
+if __name__ == "__main__":
+    main()

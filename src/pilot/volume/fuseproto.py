@@ -1,0 +1,187 @@
+"""The part of the FUSE protocol (<linux/fuse.h>, 7.31 and later) that serving one disk needs: bytes ↔ values, no I/O.
+
+request   header 40: len opcode unique nodeid uid gid pid extlen pad │ body
+answer    header 16: len -errno unique                              │ body
+notice    header 16: len code 0
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import stat
+import struct
+
+HEADER = struct.Struct("<IIQQIIIHH")
+ANSWER = struct.Struct("<IiQ")
+WRITE_HEADER_BYTES = 80  # request header and struct fuse_write_in, before the data
+MAX_WRITE_BYTES = 1 << 20
+ROOT = 1
+NOTIFY_RESEND = 7
+RESENT = 1 << 63  # set in `unique` of a request that is sent again (kernel 6.9)
+
+_ATTR = struct.Struct("<QQQQQQIIIIIIIIII")
+_IO = struct.Struct("<QQI")
+_INIT_IN = struct.Struct("<IIII")
+_INIT_OUT = struct.Struct("<IIIIHHIIHHII24x")
+_FALLOCATE = struct.Struct("<QQQII")
+_LSEEK = struct.Struct("<QQI")
+_DIRENT = struct.Struct("<QQII")
+_FOREVER_S = 1000
+
+_OPEN_DIRECT_IO, _OPEN_PARALLEL_DIRECT_WRITES = 1 << 0, 1 << 6
+
+
+class Op(enum.IntEnum):
+    """Requests that are answered, or that want no answer."""
+
+    LOOKUP = 1
+    FORGET = 2
+    GETATTR = 3
+    SETATTR = 4
+    OPEN = 14
+    READ = 15
+    WRITE = 16
+    STATFS = 17
+    RELEASE = 18
+    FSYNC = 20
+    FLUSH = 25
+    INIT = 26
+    OPENDIR = 27
+    READDIR = 28
+    RELEASEDIR = 29
+    FSYNCDIR = 30
+    ACCESS = 34
+    INTERRUPT = 36
+    DESTROY = 38
+    BATCH_FORGET = 42
+    FALLOCATE = 43
+    LSEEK = 46
+    SYNCFS = 50
+
+
+class InitFlag(enum.IntFlag):
+    """FUSE_* of INIT; those from bit 32 on travel in `flags2`."""
+
+    ASYNC_READ = 1 << 0
+    BIG_WRITES = 1 << 5
+    ASYNC_DIO = 1 << 15
+    PARALLEL_DIROPS = 1 << 18
+    MAX_PAGES = 1 << 22
+    INIT_EXT = 1 << 30
+    HAS_RESEND = 1 << 39
+
+
+WANTED = (
+    InitFlag.ASYNC_READ | InitFlag.BIG_WRITES | InitFlag.ASYNC_DIO | InitFlag.PARALLEL_DIROPS | InitFlag.MAX_PAGES
+    | InitFlag.INIT_EXT | InitFlag.HAS_RESEND
+)  # fmt: skip
+
+
+class Fallocate(enum.IntFlag):
+    """FALLOC_FL_*."""
+
+    KEEP_SIZE = 1
+    PUNCH_HOLE = 2
+    ZERO_RANGE = 16
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Node:
+    """What the kernel is told about a file or directory."""
+
+    number: int
+    size_bytes: int
+    is_directory: bool
+    writable: bool
+
+    @property
+    def mode(self) -> int:
+        """st_mode."""
+        if self.is_directory:
+            return stat.S_IFDIR | 0o555
+        return stat.S_IFREG | (0o600 if self.writable else 0o400)
+
+
+def attributes(node: Node) -> bytes:
+    """struct fuse_attr."""
+    blocks = node.size_bytes // 512
+    return _ATTR.pack(node.number, node.size_bytes, blocks, 0, 0, 0, 0, 0, 0, node.mode, 1, 0, 0, 0, 4096, 0)
+
+
+def attributes_answer(node: Node) -> bytes:
+    """struct fuse_attr_out."""
+    return struct.pack("<QII", _FOREVER_S, 0, 0) + attributes(node)
+
+
+def entry_answer(node: Node) -> bytes:
+    """struct fuse_entry_out. Names are not cached: a checkpoint may be deleted, and its name used again."""
+    return struct.pack("<QQQQII", node.number, 0, 0, _FOREVER_S, 0, 0) + attributes(node)
+
+
+def parse_init(body: memoryview) -> tuple[int, InitFlag]:
+    """(minor version, flags the kernel offers) of an INIT request."""
+    _, minor, _, flags = _INIT_IN.unpack_from(body)
+    high: int = struct.unpack_from("<I", body, 16)[0] if len(body) >= 20 and flags & InitFlag.INIT_EXT else 0
+    return minor, InitFlag(flags | high << 32)
+
+
+def init_answer(minor: int, offered: InitFlag) -> bytes:
+    """struct fuse_init_out: what we want of what is offered."""
+    flags = int(offered & WANTED)
+    return _INIT_OUT.pack(
+        7, min(minor, 41), 1 << 20, flags & 0xFFFFFFFF, 64, 48, MAX_WRITE_BYTES, 1, MAX_WRITE_BYTES // 4096, 0,
+        flags >> 32, 0,
+    )  # fmt: skip
+
+
+def open_answer(*, direct: bool) -> bytes:
+    """struct fuse_open_out. No handle: a worker that takes over knows nothing of its predecessor's."""
+    flags = _OPEN_DIRECT_IO | _OPEN_PARALLEL_DIRECT_WRITES if direct else 0
+    return struct.pack("<QII", 0, flags, 0)
+
+
+def parse_io(body: memoryview) -> tuple[int, int]:
+    """(offset, size) of a READ or WRITE."""
+    _, offset, size = _IO.unpack_from(body)
+    return offset, size
+
+
+def parse_fallocate(body: memoryview) -> tuple[int, int, Fallocate]:
+    """(offset, length, mode)."""
+    _, offset, length, mode, _ = _FALLOCATE.unpack_from(body)
+    return offset, length, Fallocate(mode)
+
+
+def parse_lseek(body: memoryview) -> tuple[int, int]:
+    """(offset, whence)."""
+    _, offset, whence = _LSEEK.unpack_from(body)
+    return offset, whence
+
+
+def parse_name(body: memoryview) -> str:
+    """The name of a LOOKUP; what is not UTF-8 cannot be one of ours."""
+    return bytes(body).rstrip(b"\0").decode(errors="replace")
+
+
+def write_answer(size: int) -> bytes:
+    """struct fuse_write_out."""
+    return struct.pack("<II", size, 0)
+
+
+def statfs_answer(size_bytes: int) -> bytes:
+    """struct fuse_statfs_out: one full filesystem of that size."""
+    return struct.pack("<QQQQQIIII24x", size_bytes // 4096, 0, 0, 0, 0, 4096, 255, 4096, 0)
+
+
+def directory_entries(entries: list[tuple[str, Node]], offset: int, size: int) -> bytes:
+    """Body of a READDIR answer: entries from index `offset` on that fit into `size` bytes."""
+    out = b""
+    for index, (name, node) in enumerate(entries[offset:], offset + 1):
+        raw = name.encode()
+        record = _DIRENT.pack(node.number, index, len(raw), node.mode >> 12) + raw
+        record += bytes(-len(record) % 8)
+        if len(out) + len(record) > size:
+            break
+        out += record
+    return out

@@ -1,0 +1,364 @@
+"""All volumes of a host: names, disks, and which are attached. What volumed does, without its socket.
+
+    create   disks/.new-<disk> filled ─ rename to disks/<disk> ─ link names/<volume>              the link is the birth
+    fork     pin in the source ("fork/<disk>") ─ then as create
+    delete   unlink names/<volume> ─ collect                                                      the unlink is the
+    death
+
+`collect` makes the directories follow the names: a disk without name and without forks goes (rename to
+disks/.dead-<disk>, remove), its pin in its parent after it, then perhaps the parent; a disk without name that has forks
+keeps what they read and nothing else. It runs at each start, so a crash between any two steps above leaves nothing for
+long: neither half-made directories, nor unnamed disks, nor pins of forks that do not exist. A sealed disk never
+changes, so its forks need no pin.
+
+Thread-safe. Per volume one operation at a time; what changes the set of disks holds `_tree` besides.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import json
+import logging
+import os
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from .. import errors
+from ..ids import CheckpointId, VolumeId
+from . import attachment, disk, layout, meta, worker, zygote
+from .checkpoint import Checkpoint
+
+_log = logging.getLogger(__name__)
+_NEW, _DEAD = ".new-", ".dead-"
+# What a fork does not inherit of its source's facts.
+_OWN_FACTS = frozenset({"format", "sealed", "abandoned", "generation", "lineage", "volume"})
+
+
+class Volumes:
+    """See the module. `directory` is `<state>/volumes`."""
+
+    def __init__(self, directory: str, spawner: zygote.Zygote) -> None:
+        self._names = os.path.join(directory, "names")
+        self._disks = os.path.join(directory, "disks")
+        self._zygote = spawner
+        self._tree = threading.RLock()
+        self._locks: dict[VolumeId, threading.RLock] = collections.defaultdict(threading.RLock)
+        self._attached: dict[str, attachment.Attachment] = {}
+        for path in (self._names, self._disks):
+            os.makedirs(path, mode=0o700, exist_ok=True)
+        self._adopt()
+        self._collect()
+
+    # ---- what there is
+
+    def list(self) -> Sequence[dict[str, Any]]:
+        """All volumes, as `stat` has them."""
+        return [self.stat(VolumeId(name)) for name in sorted(os.listdir(self._names))]
+
+    def stat(self, volume: VolumeId) -> dict[str, Any]:
+        """What is known of a volume; NotFound."""
+        disk_id = self._disk(volume)
+        facts = self._facts(disk_id)
+        path = os.path.join(self._disks, disk_id)
+        attached = self._attached.get(disk_id)
+        return {
+            "volume": volume,
+            "disk": disk_id,
+            "size_bytes": int(facts["size"]),
+            "allocated_bytes": os.stat(os.path.join(path, "slab")).st_blocks * 512,
+            "sealed": "sealed" in facts,
+            "vm": "vm" in facts,
+            "formatted": "formatted" in facts,
+            "attached": None if attached is None else "mount" if attached.is_mounted else "file",
+            "worker_restarts": attached.restarts if attached else 0,
+            "checkpoints": len(disk.parse_checkpoints(facts)),
+        }
+
+    def checkpoints(self, volume: VolumeId) -> Sequence[Checkpoint]:
+        """A volume's checkpoints, the oldest first."""
+        return disk.parse_checkpoints(self._facts(self._disk(volume)))
+
+    # ---- birth and death
+
+    def create(self, volume: VolumeId, size_bytes: int) -> None:
+        """A new, empty volume; Conflict when the name is taken."""
+        layout.check_size(size_bytes)
+        with self._one(volume), self._tree:
+            self._check_free(volume)
+            self._make(volume, size_bytes, {"lineage": "[]"}, None, secrets.token_hex(8))
+
+    def fork(self, source: VolumeId, volume: VolumeId, checkpoint: CheckpointId | None) -> None:
+        """A new volume with the present content of `source`, or that of its checkpoint. Nothing is copied.
+
+        A mounted source is synced and frozen for the cut, as for a checkpoint.
+        """
+        with self._one(source), self._one(volume), self._tree:
+            self._check_free(volume)
+            disk_id = self._disk(source)
+            facts = self._facts(disk_id)
+            child = secrets.token_hex(8)
+            root = self._pin_fork(disk_id, facts, child, checkpoint)
+            kept = {key: value for key, value in facts.items() if key not in _OWN_FACTS and "/" not in key}
+            lineage = json.dumps([*json.loads(facts["lineage"]), disk_id])
+            self._make(volume, int(facts["size"]), {**kept, "lineage": lineage}, root, child)
+
+    def _pin_fork(self, disk_id: str, facts: dict[str, str], child: str, checkpoint: CheckpointId | None) -> bytes:
+        if "sealed" in facts and checkpoint is None:
+            with contextlib.closing(self._meta(disk_id)) as stored:
+                return stored.root("head")
+        attached = self._attached.get(disk_id)
+        if attached is not None:
+            return attached.fork(child, checkpoint)
+        with self._opened(disk_id) as opened:
+            return opened.fork(child, checkpoint)
+
+    def _make(self, volume: VolumeId, size: int, facts: dict[str, str], root: bytes | None, disk_id: str) -> None:
+        building = os.path.join(self._disks, _NEW + disk_id)
+        os.mkdir(building, 0o700)
+        disk.create(building, size, {key: value for key, value in facts.items() if key != "size"}, root)
+        os.rename(building, os.path.join(self._disks, disk_id))
+        _sync_directory(self._disks)
+        os.symlink(f"../disks/{disk_id}", os.path.join(self._names, volume))
+        _sync_directory(self._names)
+
+    def delete(self, volume: VolumeId) -> None:
+        """Forget a volume and its checkpoints; its forks stay. StateError while it is attached; NotFound."""
+        with self._one(volume), self._tree:
+            if self._disk(volume) in self._attached:
+                raise errors.StateError(f"delete volume {volume}: it is attached", hint="detach it first")
+            os.unlink(os.path.join(self._names, volume))
+            _sync_directory(self._names)
+            self._collect()
+
+    def seal(self, volume: VolumeId) -> None:
+        """Make it a base: read-only for ever, its forks share it. StateError while it is attached."""
+        with self._one(volume):
+            disk_id = self._detached(volume, "seal")
+            self._call(disk_id, "set_facts", facts={"sealed": "1"})
+
+    def resize(self, volume: VolumeId, size_bytes: int) -> None:
+        """Grow a detached volume; its filesystem is grown by whoever mounts it."""
+        with self._one(volume):
+            self._call(self._detached(volume, "resize"), "resize", size_bytes=size_bytes)
+
+    # ---- attach and detach
+
+    def attach(self, volume: VolumeId, uid_base: int, uid_count: int) -> int:
+        """A descriptor of a detached, idmapped ext4 mount; the caller owns it. Idempotent: clones of one mount."""
+        with self._one(volume):
+            disk_id = self._writable(volume, "attach")
+            facts = self._facts(disk_id)
+            if "vm" in facts:
+                raise errors.StateError(
+                    f"attach volume {volume}: it belongs to virtual machines",
+                    hint="a guest may have prepared it to attack the kernel that mounts it",
+                )
+            attached = self._attached.get(disk_id) or self._open(volume, disk_id)
+            if not attached.is_mounted:
+                self._mount(disk_id, attached, is_new="formatted" not in facts)
+            return attached.hand_out(uid_base, uid_count)
+
+    def _mount(self, disk_id: str, attached: attachment.Attachment, *, is_new: bool) -> None:
+        try:
+            attached.mount(is_new=is_new)
+            if is_new:
+                attached.call("set_facts", facts={"formatted": "1"})
+        except BaseException:
+            self._close(disk_id)
+            raise
+
+    def attach_file(self, volume: VolumeId) -> int:
+        """A descriptor of the disk as a file, for a VM; marks the volume for ever. The caller owns it. Idempotent."""
+        with self._one(volume):
+            disk_id = self._writable(volume, "attach")
+            attached = self._attached.get(disk_id)
+            if attached is not None and attached.is_mounted:
+                raise errors.StateError(f"attach volume {volume}: it is mounted", hint="detach it first")
+            attached = attached or self._open(volume, disk_id)
+            attached.call("set_facts", facts={"vm": "1"})
+            return attached.open_file()
+
+    def _open(self, volume: VolumeId, disk_id: str) -> attachment.Attachment:
+        attached = self._attachment(volume, disk_id)
+        attached.open()
+        self._attached[disk_id] = attached
+        return attached
+
+    def _attachment(self, volume: VolumeId, disk_id: str) -> attachment.Attachment:
+        path = os.path.join(self._disks, disk_id)
+        return attachment.Attachment(volume, path, self._lineage(self._facts(disk_id)), self._zygote)
+
+    def detach(self, volume: VolumeId) -> None:
+        """Sync, fence and let go; nothing happens when it is not attached."""
+        with self._one(volume):
+            disk_id = self._disk(volume)
+            if disk_id in self._attached:
+                self._close(disk_id)
+
+    def _close(self, disk_id: str) -> None:
+        attached = self._attached.pop(disk_id)
+        attached.close()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(self._disks, disk_id, worker.SOCKET))
+
+    # ---- checkpoints
+
+    def checkpoint(self, volume: VolumeId, comment: str | None, checkpoint: CheckpointId | None) -> Checkpoint:
+        """Save the present content under an id (chosen here when None); Conflict when it is taken."""
+        with self._one(volume):
+            disk_id = self._writable(volume, "checkpoint")
+            name = checkpoint or self._next_id(disk_id)
+            attached = self._attached.get(disk_id)
+            if attached is not None:
+                return attached.checkpoint(name, comment)
+            with self._opened(disk_id) as opened:
+                cut = opened.cut(name)
+                return cut.publish(created_at=time.time(), comment=comment, frozen_ms=0.0, clean=True)
+
+    def _next_id(self, disk_id: str) -> CheckpointId:
+        taken = {checkpoint.id for checkpoint in disk.parse_checkpoints(self._facts(disk_id))}
+        number = 1
+        while f"v{number}" in taken:
+            number += 1
+        return CheckpointId(f"v{number}")
+
+    def restore(self, volume: VolumeId, checkpoint: CheckpointId) -> None:
+        """The volume's content becomes that of the checkpoint. StateError while it is mounted."""
+        with self._one(volume):
+            disk_id = self._writable(volume, "restore")
+            attached = self._attached.get(disk_id)
+            if attached is not None and attached.is_mounted:
+                raise errors.StateError(f"restore volume {volume}: it is mounted", hint="detach it first")
+            self._call(disk_id, "restore", checkpoint=checkpoint)
+
+    def delete_checkpoint(self, volume: VolumeId, checkpoint: CheckpointId) -> None:
+        """Forget a checkpoint and free what only it held; NotFound."""
+        with self._one(volume):
+            self._call(self._disk(volume), "delete_checkpoint", checkpoint=checkpoint)
+
+    # ---- after a restart
+
+    def _adopt(self) -> None:
+        """Take back the disks whose workers outlived the last volumed."""
+        for name in os.listdir(self._names):
+            disk_id = self._disk(VolumeId(name))
+            if not os.path.exists(os.path.join(self._disks, disk_id, worker.SOCKET)):
+                continue
+            attached = self._attachment(VolumeId(name), disk_id)
+            if attached.adopt():
+                self._attached[disk_id] = attached
+                _log.info("volume %s: its worker is still there", name)
+
+    def close(self) -> None:
+        """Detach everything."""
+        for disk_id in list(self._attached):
+            self._close(disk_id)
+
+    # ---- collecting
+
+    def _collect(self) -> None:
+        with self._tree:
+            for entry in os.listdir(self._disks):
+                if entry.startswith((_NEW, _DEAD)):
+                    shutil.rmtree(os.path.join(self._disks, entry))
+            while self._collect_one():
+                pass
+            for disk_id in os.listdir(self._disks):
+                self._unpin_missing(disk_id)
+
+    def _collect_one(self) -> bool:
+        """Remove or empty one unnamed disk; whether there was one to work on."""
+        named = {self._disk(VolumeId(name)) for name in os.listdir(self._names)}
+        facts = {disk_id: self._facts(disk_id) for disk_id in os.listdir(self._disks)}
+        parents = {ancestors[-1] for f in facts.values() if (ancestors := json.loads(f["lineage"]))}
+        for disk_id in facts.keys() - named:
+            if disk_id not in parents:
+                dead = os.path.join(self._disks, _DEAD + disk_id)
+                os.rename(os.path.join(self._disks, disk_id), dead)
+                shutil.rmtree(dead)
+                for parent in json.loads(facts[disk_id]["lineage"])[-1:]:
+                    self._unpin_missing(parent)
+                return True
+            if not {"sealed", "abandoned"} & facts[disk_id].keys():
+                self._call(disk_id, "abandon")
+                self._call(disk_id, "set_facts", facts={"abandoned": "1"})
+                return True
+        return False
+
+    def _unpin_missing(self, disk_id: str) -> None:
+        """Drop the pins of forks that do not exist (any more)."""
+        with contextlib.closing(self._meta(disk_id)) as stored:
+            pinned = {name.removeprefix("fork/") for name in stored.root_names() if name.startswith("fork/")}
+        for child in pinned - set(os.listdir(self._disks)):
+            self._call(disk_id, "unfork", child=child)
+
+    # ---- by name
+
+    @contextlib.contextmanager
+    def _one(self, volume: VolumeId) -> Iterator[None]:
+        with self._tree:
+            lock = self._locks[volume]
+        with lock:
+            yield
+
+    def _disk(self, volume: VolumeId) -> str:
+        try:
+            return os.path.basename(os.readlink(os.path.join(self._names, volume)))
+        except FileNotFoundError:
+            raise errors.NotFound(f"volume {volume}: not found") from None
+
+    def _check_free(self, volume: VolumeId) -> None:
+        if os.path.lexists(os.path.join(self._names, volume)):
+            raise errors.Conflict(f"volume {volume}: exists already")
+
+    def _writable(self, volume: VolumeId, verb: str) -> str:
+        disk_id = self._disk(volume)
+        if "sealed" in self._facts(disk_id):
+            raise errors.StateError(f"{verb} volume {volume}: it is sealed", hint="fork it, and use the fork")
+        return disk_id
+
+    def _detached(self, volume: VolumeId, verb: str) -> str:
+        disk_id = self._disk(volume)
+        if disk_id in self._attached:
+            raise errors.StateError(f"{verb} volume {volume}: it is attached", hint="detach it first")
+        return disk_id
+
+    def _meta(self, disk_id: str) -> meta.Meta:
+        return meta.Meta(os.path.join(self._disks, disk_id), read_only=True)
+
+    def _facts(self, disk_id: str) -> dict[str, str]:
+        with contextlib.closing(self._meta(disk_id)) as stored:
+            return stored.facts()
+
+    def _lineage(self, facts: dict[str, str]) -> Sequence[str]:
+        return [os.path.join(self._disks, ancestor) for ancestor in json.loads(facts["lineage"])]
+
+    @contextlib.contextmanager
+    def _opened(self, disk_id: str) -> Iterator[disk.Disk]:
+        """A disk that is not attached, open for one operation."""
+        opened = disk.Disk(os.path.join(self._disks, disk_id), self._lineage(self._facts(disk_id)))
+        try:
+            yield opened
+        finally:
+            opened.close()
+
+    def _call(self, disk_id: str, op: str, **arguments: Any) -> dict[str, Any]:
+        """Run an operation where the disk is open: in its worker, or here."""
+        attached = self._attached.get(disk_id)
+        if attached is not None:
+            return attached.call(op, **arguments)
+        with self._opened(disk_id) as opened:
+            return worker.Operations(opened).call(op, **arguments)
+
+
+def _sync_directory(path: str) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

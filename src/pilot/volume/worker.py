@@ -1,0 +1,180 @@
+"""The process that serves one attached disk: FUSE threads over `disk.Disk`, and a control socket for volumed.
+
+    zygote ── fork ──► worker: opens the disk, listens at disks/<disk>/worker.sock, answers "ready" on the given socket
+    volumed ── worker.sock ──► cut, publish, fork, … (methods of `disk.Disk`), keep, parcel, stop
+
+It lives until "stop", or until the FUSE connection ends; not until volumed does: a new volumed connects again, and
+takes back ("parcel") the FUSE descriptor and what the old one gave for safekeeping ("keep": the FUSE mount, the loop
+device). It must never hold anything on a filesystem that lies on its own disk. A cut whose connection ends, or is
+silent for 10 seconds, before "publish" is cancelled.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import socket
+import threading
+from typing import Any, Protocol
+
+from .. import errors
+from ..ids import CheckpointId
+from ..kernel import syscalls
+from . import disk as disks
+from . import fuse, messages
+
+_log = logging.getLogger(__name__)
+SOCKET = "worker.sock"
+_PUBLISH_TIMEOUT_S = 10
+_PR_SET_NAME, _PR_SET_IO_FLUSHER = 15, 57
+
+
+class Books(Protocol):
+    """What volumed may do to a disk, wherever it is open; `call` names a method of `Operations`."""
+
+    def call(self, op: str, **arguments: object) -> dict[str, Any]: ...
+
+
+class Operations:
+    """A disk's methods by name, with arguments and results that JSON can carry; used here and, detached, by volumed."""
+
+    def __init__(self, disk: disks.Disk) -> None:
+        self._disk = disk
+
+    def call(self, op: str, **arguments: Any) -> dict[str, Any]:
+        """Run operation `op`; PeerError when there is none of that name."""
+        method = getattr(self, "do_" + op, None)
+        if method is None:
+            raise errors.PeerError(f"operation {op}: unknown")
+        result: dict[str, Any] = method(**arguments) or {}
+        return result
+
+    def do_ping(self) -> dict[str, Any]:
+        return {"pid": os.getpid()}
+
+    def do_facts(self) -> dict[str, Any]:
+        return {"facts": self._disk.facts(), "usage": self._disk.usage()}
+
+    def do_flush(self) -> None:
+        self._disk.flush()
+
+    def do_set_facts(self, facts: dict[str, str | None]) -> None:
+        self._disk.set_facts(facts)
+
+    def do_fork(self, child: str, checkpoint: str | None) -> dict[str, Any]:
+        root = self._disk.fork(child, CheckpointId(checkpoint) if checkpoint else None)
+        return {"root": root.hex()}
+
+    def do_forks(self) -> dict[str, Any]:
+        return {"forks": self._disk.forks()}
+
+    def do_unfork(self, child: str) -> None:
+        self._disk.unfork(child)
+
+    def do_abandon(self) -> None:
+        self._disk.abandon()
+
+    def do_restore(self, checkpoint: str) -> None:
+        self._disk.restore(CheckpointId(checkpoint))
+
+    def do_resize(self, size_bytes: int) -> None:
+        self._disk.resize(size_bytes)
+
+    def do_delete_checkpoint(self, checkpoint: str) -> None:
+        self._disk.delete_checkpoint(CheckpointId(checkpoint))
+
+
+class Worker:
+    """Owns the disk, the server and the control socket."""
+
+    def __init__(self, directory: str, lineage: list[str], fuse_fd: int) -> None:
+        self._fuse_fd = fuse_fd
+        self._disk = disks.Disk(directory, lineage)
+        self._operations = Operations(self._disk)
+        self._server = fuse.Server(fuse_fd, self._disk)
+        self._listener = messages.listen(os.path.join(directory, SOCKET))
+        self._stopped = threading.Event()
+        self._parcel: list[int] = []
+
+    def run(self, ready: messages.Connection, *, resend: bool) -> None:
+        """Serve until the connection ends or "stop" comes."""
+        self._server.start(resend=resend)
+        threading.Thread(target=self._accept, name="control", daemon=True).start()
+        ready.send({"ok": True, "pid": os.getpid()})
+        ready.close()
+        threading.Thread(target=self._watch_connection, name="connection", daemon=True).start()
+        self._stopped.wait()
+        self._disk.flush()
+
+    def _watch_connection(self) -> None:
+        self._server.join()
+        self._stopped.set()
+
+    def _accept(self) -> None:
+        while True:
+            sock, _ = self._listener.accept()
+            threading.Thread(target=self._serve, args=(sock,), name="control", daemon=True).start()
+
+    def _serve(self, sock: socket.socket) -> None:
+        connection = messages.Connection(sock)
+        try:
+            while (received := connection.receive()) is not None:
+                request, fds = received
+                if request.get("op") == "keep":
+                    self._parcel, fds = fds, self._parcel
+                messages.close_all(fds)
+                self._one(connection, request)
+        except errors.PeerError as error:
+            _log.warning("control: %s", error)
+        finally:
+            connection.close()
+
+    def _one(self, connection: messages.Connection, request: dict[str, Any]) -> None:
+        op = str(request.pop("op", ""))
+        try:
+            if op == "keep":
+                connection.send({"ok": True})
+            elif op == "parcel":
+                connection.send({"ok": True, "pid": os.getpid()}, [self._fuse_fd, *self._parcel])
+            elif op == "cut":
+                self._cut(connection, CheckpointId(request["checkpoint"]))
+            elif op == "stop":
+                self._disk.flush()
+                connection.send({"ok": True})
+                self._stopped.set()
+            else:
+                connection.send({"ok": True, **self._operations.call(op, **request)})
+        except (errors.PilotError, OSError, KeyError, TypeError) as error:
+            _log.warning("%s: %s", op, error)
+            connection.send(messages.error_answer(error))
+
+    def _cut(self, connection: messages.Connection, checkpoint: CheckpointId) -> None:
+        cut = self._disk.cut(checkpoint)
+        try:
+            connection.socket.settimeout(_PUBLISH_TIMEOUT_S)
+            connection.send({"ok": True, "generation": cut.generation})
+            received = connection.receive()
+            if received is None or received[0].pop("op", None) != "publish":
+                raise errors.PeerError(f"checkpoint {checkpoint}: cancelled before it was published")
+        except BaseException:
+            cut.cancel()
+            raise
+        done = cut.publish(**received[0])
+        connection.socket.settimeout(None)
+        connection.send({"ok": True, "checkpoint": done.text()})
+
+
+def main(directory: str, lineage: list[str], fuse_fd: int, ready_fd: int, *, resend: bool) -> None:
+    """The life of a worker, in a process that the zygote forked."""
+    syscalls.libc.prctl(_PR_SET_NAME, b"volume-worker", 0, 0, 0)
+    # Keeps memory reclaim from waiting for our own disk. Without CAP_SYS_RESOURCE (EPERM) cgroup and O_DIRECT remain.
+    syscalls.libc.prctl(_PR_SET_IO_FLUSHER, 1, 0, 0, 0)
+    gc.freeze()
+    ready = messages.Connection(socket.socket(fileno=ready_fd))
+    try:
+        worker = Worker(directory, lineage, fuse_fd)
+    except (errors.PilotError, OSError) as error:
+        ready.send(messages.error_answer(error))
+        return
+    worker.run(ready, resend=resend)

@@ -1,0 +1,196 @@
+"""A warm process that forks the others: workers, freeze guards, holders of user namespaces.
+
+volumed has threads, so it must not fork; an interpreter start would cost each attach 200 ms. The zygote has imported
+all that its children need, has one thread, and does nothing but:
+
+    volumed ── {"op": "worker", ...} + descriptors ──► zygote ── fork ──► worker
+               {"op": "guard", timeout_s}   + filesystem, pipe ──► fork ──► thaws at the deadline, or at the pipe's end
+               {"op": "userns", uid_base, count} ◄── descriptor of a user namespace with that map
+
+It ends with volumed's socket; its children live on (workers) or end by their own deadline (guards). Children close
+whatever they were not given.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from .. import errors
+from ..kernel import freeze, syscalls
+from . import messages, worker
+
+_log = logging.getLogger(__name__)
+_CLONE_NEWUSER = 0x10000000
+_ANSWER_TIMEOUT_S = 20.0
+
+
+class Zygote:
+    """volumed's end. Safe for several threads."""
+
+    def __init__(self) -> None:
+        """Fork it: call this before the first thread is started."""
+        ours, theirs = socket.socketpair()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self.pid = os.fork()
+        if self.pid == 0:
+            ours.close()
+            _exit_after(lambda: _serve(messages.Connection(theirs)))
+        theirs.close()
+        ours.settimeout(_ANSWER_TIMEOUT_S)
+        self._connection = messages.Connection(ours)
+        self._lock = threading.Lock()
+
+    def worker(self, directory: str, lineage: Sequence[str], fuse_fd: int, *, resend: bool) -> int:
+        """Start a worker of the disk; its pid, once it serves. The descriptor stays the caller's."""
+        ours, theirs = socket.socketpair()
+        ours.settimeout(_ANSWER_TIMEOUT_S)
+        ready = messages.Connection(ours)
+        try:
+            with theirs:
+                self._call(
+                    "worker", [fuse_fd, theirs.fileno()], directory=directory, lineage=list(lineage), resend=resend
+                )
+            received = ready.receive()
+        finally:
+            ready.close()
+        if received is None:
+            raise errors.PeerError(f"start worker of {directory}: it ended before it was ready")
+        if received[0].get("ok") is not True:
+            raise messages.error_of(received[0])
+        return int(received[0]["pid"])
+
+    def guard(self, filesystem_fd: int, timeout_s: float) -> int:
+        """A descriptor that, when closed without a "t", and at the latest after the timeout, thaws the filesystem."""
+        read_end, write_end = os.pipe2(os.O_CLOEXEC)
+        try:
+            self._call("guard", [filesystem_fd, read_end], timeout_s=timeout_s)
+        except BaseException:
+            os.close(write_end)
+            raise
+        finally:
+            os.close(read_end)
+        return write_end
+
+    def user_namespace(self, uid_base: int, count: int) -> int:
+        """A descriptor of a user namespace that maps 0..count to uid_base.."""
+        return self._call("userns", [], uid_base=uid_base, count=count)[0]
+
+    def _call(self, op: str, fds: list[int], **arguments: object) -> list[int]:
+        with self._lock:
+            return self._connection.call(op, fds, **arguments)[1]
+
+    def close(self) -> None:
+        """End the zygote, and wait for it."""
+        self._connection.close()
+        os.waitpid(self.pid, 0)
+
+
+def _serve(connection: messages.Connection) -> None:
+    syscalls.libc.prctl(15, b"volume-zygote", 0, 0, 0)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are reaped by the kernel: nobody asks how they ended
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # ends with volumed, not before it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    while (received := connection.receive()) is not None:
+        request, fds = received
+        op = request.pop("op", None)
+        try:
+            answer_fds = _TABLE[op](connection.socket.fileno(), fds, **request) if op in _TABLE else []
+            connection.send({"ok": op in _TABLE}, answer_fds)
+            messages.close_all(answer_fds)
+        except (errors.PilotError, OSError, TypeError) as error:
+            connection.send(messages.error_answer(error))
+        finally:
+            messages.close_all(fds)
+
+
+def _fork_worker(own_fd: int, fds: list[int], directory: str, lineage: list[str], resend: bool) -> list[int]:
+    fuse_fd, ready_fd = fds
+    if os.fork() == 0:
+        _become_child(keep=fds)
+        _exit_after(lambda: worker.main(directory, lineage, fuse_fd, ready_fd, resend=resend))
+    return []
+
+
+def _fork_guard(own_fd: int, fds: list[int], timeout_s: float) -> list[int]:
+    filesystem_fd, pipe_fd = fds
+    if os.fork() == 0:
+        _become_child(keep=fds)
+        _exit_after(lambda: _guard(filesystem_fd, pipe_fd, timeout_s))
+    return []
+
+
+def _guard(filesystem_fd: int, pipe_fd: int, timeout_s: float) -> None:
+    syscalls.libc.prctl(15, b"volume-guard", 0, 0, 0)
+    poll = select.poll()
+    poll.register(pipe_fd, select.POLLHUP)
+    if poll.poll(timeout_s * 1000) and os.read(pipe_fd, 1) == b"t":
+        return  # volumed has thawed it
+    freeze.thaw(filesystem_fd)
+
+
+def _user_namespace(own_fd: int, fds: list[int], uid_base: int, count: int) -> list[int]:
+    """A child makes the namespace and waits; we write its maps, open it, and let the child go."""
+    ready_read, ready_write = os.pipe2(os.O_CLOEXEC)
+    wait_read, wait_write = os.pipe2(os.O_CLOEXEC)
+    child = os.fork()
+    if child == 0:
+        _become_child(keep=[ready_write, wait_read])
+        _exit_after(lambda: _unshare_and_wait(ready_write, wait_read))
+    os.close(ready_write)
+    os.close(wait_read)
+    try:
+        if os.read(ready_read, 1) != b"y":
+            raise errors.HostError("make a user namespace: refused", hint="see user.max_user_namespaces")
+        for name in ("uid_map", "gid_map"):
+            with open(f"/proc/{child}/{name}", "w") as file:
+                file.write(f"0 {uid_base} {count}\n")
+        return [os.open(f"/proc/{child}/ns/user", os.O_RDONLY | os.O_CLOEXEC)]
+    finally:
+        os.close(ready_read)
+        os.close(wait_write)  # lets the child go
+
+
+def _unshare_and_wait(ready_fd: int, wait_fd: int) -> None:
+    if syscalls.libc.unshare(_CLONE_NEWUSER) == 0:
+        os.write(ready_fd, b"y")
+        os.read(wait_fd, 1)
+
+
+def _become_child(keep: list[int]) -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.setsid()
+    kept = {0, 1, 2, *keep}
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) not in kept:
+            try:
+                os.close(int(name))
+            except OSError:
+                pass  # the descriptor of the listing itself
+
+
+def _exit_after(run: Callable[[], None]) -> NoReturn:
+    """Run, and leave without the parent's exit handlers and buffers."""
+    code = 1
+    try:
+        run()
+        code = 0
+    except BaseException:  # noqa: BLE001 - the outermost frame of a process: tell, and exit
+        _log.exception("%s", threading.current_thread().name)
+    finally:
+        os._exit(code)
+
+
+_TABLE: dict[Any, Callable[..., list[int]]] = {
+    "worker": _fork_worker,
+    "guard": _fork_guard,
+    "userns": _user_namespace,
+}
