@@ -20,7 +20,9 @@ static struct {
   uint32_t agent;
   uint64_t sent_seq;  /* the last exit record sent */
   uint64_t ready_seq; /* READY follows this record, so that a storm of deaths cannot put it off */
-  int ready_sent, full, paused, ended, answer_owed;
+  int ready_sent, full, paused, answer_owed;
+  int ended;  /* nothing more comes */
+  int broken; /* nothing more goes; what came before is still to be read */
   struct message answer;
 } peer = {.fd = -1};
 
@@ -71,6 +73,14 @@ static void take_descriptors(struct msghdr *header, struct received *in) {
   }
 }
 
+/* A peer that died before it had read everything leaves one ECONNRESET, in front of the packets that it sent. */
+static ssize_t receive_packet(struct msghdr *header) {
+  ssize_t size;
+  do size = recvmsg(peer.fd, header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  while (size < 0 && (errno == ECONNRESET || errno == EINTR));
+  return size;
+}
+
 static struct received receive(void) {
   static union {
     char bytes[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(RIGHTS_LIMIT * sizeof(int))];
@@ -80,13 +90,9 @@ static struct received receive(void) {
   struct iovec part = {.iov_base = &in.message, .iov_len = sizeof in.message};
   struct msghdr header = {
       .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
-  ssize_t size = recvmsg(peer.fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-  if (size < 0) {
-    in.error = errno == EAGAIN || errno == EINTR ? EAGAIN : EPIPE;
-    return in;
-  }
-  if (size == 0 && header.msg_controllen == 0) {
-    in.error = EPIPE;
+  ssize_t size = receive_packet(&header);
+  if (size < 0 || (size == 0 && header.msg_controllen == 0)) {
+    in.error = size < 0 && errno == EAGAIN ? EAGAIN : EPIPE;
     return in;
   }
   take_descriptors(&header, &in);
@@ -142,7 +148,7 @@ void link_read(void) {
 
 void link_close(void) {
   if (peer.fd < 0) return;
-  for (int turn = 0; turn < READS_AT_CLOSE && !peer.ended && read_one(); turn++)
+  for (int turn = 0; turn < READS_AT_CLOSE && read_one(); turn++)
     ; /* the answers have nobody to go to */
   close(peer.fd);
   peer.fd = -1;
@@ -174,7 +180,7 @@ static int sent(const struct message *out, int fd) {
   peer.full = error == EAGAIN || error == ENOBUFS;
   /* Too many descriptors are in flight for this user, perhaps through other sockets: poll(2) cannot say when that ends. */
   peer.paused = error == ETOOMANYREFS;
-  if (error == EPIPE || error == ECONNRESET) peer.ended = 1;
+  peer.broken = error == EPIPE || error == ECONNRESET;
   return error == 0;
 }
 
@@ -223,6 +229,7 @@ static int send_one(void) {
 }
 
 void link_write(void) {
-  while (peer.fd >= 0 && !peer.ended && send_one())
+  peer.full = peer.paused = 0; /* what made it so may not be owed any more */
+  while (peer.fd >= 0 && !peer.broken && send_one())
     ;
 }

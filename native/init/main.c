@@ -144,7 +144,7 @@ static int is_over(int64_t now_ms) {
 
 /* Runs until the end is asked for. */
 static void loop(int signals) {
-  int more = 0;
+  int more = 1; /* a child of the program that we were before exec may have died, and its SIGCHLD gone */
   for (;;) {
     int64_t now_ms = clock_ms();
     if (settings.command) agent_start_if_due(now_ms);

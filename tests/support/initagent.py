@@ -50,9 +50,9 @@ class Operations:
 
     def records(self, wanted: int) -> list[dict[str, int]]:
         """Waits for at least `wanted` records."""
-        found: list[initlink.ExitRecord] = []
         poll = select.poll()
         poll.register(self.link.fileno(), select.POLLIN)
+        found = self.link.read_records()
         while len(found) < wanted:
             if not poll.poll(20_000):
                 raise TimeoutError(f"{len(found)} of {wanted} records")
@@ -62,6 +62,10 @@ class Operations:
     def acknowledge(self, *seqs: int) -> None:
         for seq in seqs:
             self.link.acknowledge(seq)
+
+    def acknowledge_and_die(self, *seqs: int) -> None:
+        self.acknowledge(*seqs)
+        os._exit(0)
 
     def orphans(self, codes: list[int]) -> None:
         """Grandchildren that outlive their parent and exit with these codes (negative: by that signal)."""
@@ -86,6 +90,19 @@ class Operations:
         os.close(gate)
         os.close(opener)
         return {"pid": pid, "start_time": int(fields[19]), "parent": int(fields[1])}
+
+    def lingering(self, code: int) -> None:
+        """A child of init that exits with `code` when we are dead."""
+        ours, theirs = os.pipe()
+        child = os.fork()
+        if child == 0:
+            if os.fork() == 0:
+                os.close(theirs)
+                os.read(ours, 1)
+                _end(code)
+            os._exit(0)
+        os.waitpid(child, 0)
+        os.close(ours)  # and we keep the write end until we die
 
     def stubborn(self) -> int:
         """A process, adopted by init, that no SIGTERM ends; its pid."""

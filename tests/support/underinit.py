@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import struct
@@ -18,6 +19,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "native/init").glob("*.c"))
@@ -34,6 +37,13 @@ def build_init(kind: str, directory: Path) -> Path:
     out = directory / f"pilot-init-{kind}"
     subprocess.run([*BUILDS[kind], "-o", out, *SOURCES], check=True, timeout=120)
     return out
+
+
+def build_init_or_skip(kind: str, directory: Path) -> Path:
+    """The same; skips the test where the compiler is missing."""
+    if shutil.which(BUILDS[kind][0]) is None:
+        pytest.skip(f"no {BUILDS[kind][0]} for the {kind} build")
+    return build_init(kind, directory)
 
 
 class Agent:
@@ -99,6 +109,7 @@ class UnderInit:
     ) -> None:
         self.log = directory / "init.log"
         self._agents: list[Agent] = []
+        self._namespace = namespace
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.settimeout(TIMEOUT_S)
         self._listener.bind(str(directory / "agents"))
@@ -136,7 +147,9 @@ class UnderInit:
 
     def init_pid(self) -> int:
         """Its pid in our pid namespace."""
-        return next(pid for pid in _pids() if _field(pid, 4) == self.process.pid)
+        if not self._namespace:
+            return self.process.pid
+        return child_of(self.process.pid)
 
     def wait(self) -> int:
         """The exit status of init."""
@@ -152,6 +165,11 @@ class UnderInit:
             agent.close()
         self._listener.close()
         sys.stderr.write(self.log.read_text())  # pytest shows it when the test fails
+
+
+def child_of(parent: int) -> int:
+    """The first child of a process."""
+    return next(pid for pid in _pids() if _field(pid, 4) == parent)
 
 
 def _pids() -> list[int]:

@@ -1,0 +1,144 @@
+"""pilot-init as the keeper of a host's descriptors, and as the reaper of the user's world."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from tests.support import underinit
+
+pytestmark = pytest.mark.requires("root", "private")
+
+Keep = Callable[..., underinit.UnderInit]
+
+
+@pytest.fixture(scope="module", params=sorted(underinit.BUILDS))
+def init(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return underinit.build_init_or_skip(request.param, tmp_path_factory.mktemp("init"))
+
+
+@pytest.fixture
+def keep(init: Path, tmp_path: Path) -> Iterator[Keep]:
+    with ExitStack() as stack:
+
+        def start(name: str, *options: str) -> underinit.UnderInit:
+            (tmp_path / name).mkdir()
+            keeper = underinit.UnderInit(init, tmp_path / name, "--keeper", *options, namespace=False)
+            return stack.enter_context(keeper)
+
+        yield start
+
+
+def _bystander(stack: ExitStack) -> subprocess.Popen[bytes]:
+    process = stack.enter_context(subprocess.Popen(["sleep", "1000"]))
+    stack.callback(process.kill)
+    return process
+
+
+def _wait_for_end(pid_fd: int) -> None:
+    poll = select.poll()
+    poll.register(pid_fd, select.POLLIN)
+    assert poll.poll(20_000), "the process lives on"
+    os.close(pid_fd)
+
+
+def test_keeper_adopts_orphans_and_ends_only_its_own(keep: Keep) -> None:
+    with ExitStack() as stack:
+        bystander = _bystander(stack)
+        keeper = keep("one", "--grace-ms", "10")
+        agent = keeper.agent()
+        agent.call("orphans", [3])
+        (record,) = agent.call("records", 1)
+        assert os.waitstatus_to_exitcode(record["status"]) == 3
+        stubborn = os.pidfd_open(agent.call("stubborn"))
+        os.kill(keeper.init_pid(), signal.SIGTERM)
+        assert keeper.wait() == 0
+        _wait_for_end(stubborn)
+        assert bystander.poll() is None
+
+
+def test_agent_dies_with_its_keeper(keep: Keep) -> None:
+    keeper = keep("one")
+    agent = keeper.agent()
+    end = os.pidfd_open(agent.pid)
+    keeper.process.kill()
+    _wait_for_end(end)
+
+
+def test_new_keeper_takes_the_store_of_the_old(keep: Keep) -> None:
+    old = keep("old")
+    agent = old.agent()
+    for number in range(50):
+        agent.call("put", f"disk{number}", f"content {number}")
+    agent.call("drop", "disk7")
+    old_agent = os.pidfd_open(agent.pid)
+    new = keep("new", "--take-from", str(old.init_pid()))
+    assert new.agent().inherited == {f"disk{n}": f"content {n}" for n in range(50) if n != 7}
+    assert old.wait() == -signal.SIGKILL
+    _wait_for_end(old_agent)
+
+
+def test_process_that_is_no_keeper_is_left_alone(keep: Keep) -> None:
+    with ExitStack() as stack:
+        bystander = _bystander(stack)
+        keeper = keep("one", "--take-from", str(bystander.pid))
+        assert keeper.wait() == 1
+        assert "take the store of the old keeper: No such process" in keeper.log.read_text()
+        state = Path(f"/proc/{bystander.pid}/stat").read_text().rpartition(")")[2].split()[0]
+        assert state == "S"
+
+
+def _wait_until(true: Callable[[], bool]) -> None:
+    """For what the kernel tells nobody: that a zombie is gone."""
+    deadline = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < deadline
+        os.sched_yield()
+
+
+def test_reaper_reaps_and_ends_all_when_told(init: Path) -> None:
+    own = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "--"]
+    script = f"echo $$; exec {init} --reaper --grace-ms 10"
+    with subprocess.Popen([*own, "sh", "-c", script], stdout=subprocess.PIPE) as outer:
+        try:
+            assert outer.stdout is not None
+            assert outer.stdout.readline() == b"1\n"
+            reaper = underinit.child_of(outer.pid)
+            enter = ["nsenter", "--target", str(reaper), "--pid", "--mount", "--", "sh", "-c"]
+            stubborn = "sh -c 'trap \"\" TERM; while :; do sleep 1000; done' >&- 2>&- &"
+            orphan = subprocess.check_output([*enter, f"{stubborn} true & echo $!"], timeout=30)
+            _wait_until(lambda: not Path(f"/proc/{reaper}/root/proc/{int(orphan)}").exists())
+            os.kill(reaper, signal.SIGTERM)
+            assert outer.wait(timeout=30) == 0
+        finally:
+            outer.kill()
+
+
+_TRUE = ["--", "/bin/true"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["--keeper"],
+        ["--reaper", *_TRUE],
+        ["--take-from", "1", *_TRUE],
+        ["--grace-ms", "x", *_TRUE],
+        ["--grace-ms", "-1", *_TRUE],
+        ["--grace-ms"],
+        ["--name"],
+        ["--unknown", *_TRUE],
+    ],
+)
+def test_bad_command_line_is_refused(init: Path, words: list[str]) -> None:
+    result = subprocess.run([init, *words], check=False, stderr=subprocess.PIPE, text=True, timeout=30)
+    assert result.returncode == 2
+    assert "usage: pilot-init" in result.stderr
