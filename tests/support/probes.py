@@ -7,6 +7,7 @@ PILOT_EXPECTED_SKIPS lists needs, fails the run on a need that is missing and no
 from __future__ import annotations
 
 import ctypes
+import errno
 import functools
 import os
 import shutil
@@ -75,6 +76,17 @@ def _probe_sys_resource() -> str | None:
     return None if effective >> 24 & 1 else "no CAP_SYS_RESOURCE"
 
 
+def _probe_bpf() -> str | None:
+    # BPF_PROG_LOAD of nothing: EINVAL or E2BIG from a kernel that would load something for us.
+    from pilot.kernel import syscalls
+
+    try:
+        syscalls.call(syscalls.bpf_number(), 5, b"", 0, what="bpf")
+    except OSError as error:
+        return None if error.errno not in {errno.ENOSYS, errno.EPERM} else f"bpf: {error.strerror}"
+    return None
+
+
 def _command(name: str) -> Callable[[], str | None]:
     return lambda: None if shutil.which(name) else f"no {name} on this machine"
 
@@ -92,10 +104,12 @@ PROBES: dict[str, Callable[[], str | None]] = {
     "userns": _probe_userns,
     "cgroup1": _probe_cgroup1,
     "cgroup2": _probe_cgroup2_controllers,
+    "bpf": _probe_bpf,
     "cap_sys_resource": _probe_sys_resource,
     "space": _probe_tmp_space,
     "busybox": _command("busybox"),
     "runc": _command("runc"),
+    "cpio": _command("cpio"),
     "mmdebstrap": _command("mmdebstrap"),
     "qemu": _command("qemu-system-x86_64"),
     "node": _command("node"),
