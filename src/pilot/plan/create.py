@@ -133,6 +133,7 @@ def plan_create(spec: Spec, facts: HostFacts, options: CreateOptions) -> Plan:
         idmaps=maps,
         limits=limits if setup.has(NamespaceType.USER) else (),
         loopback=setup.owns(NamespaceType.NETWORK),
+        new_namespaces=entry.new,
     )
 
 
@@ -182,7 +183,6 @@ def _plan_root(setup: Setup, options: CreateOptions) -> tuple[tuple[Opening, ...
     openings: list[Opening] = [OpenMount(ROOT, options.rootfs, True, maps if options.idmap_root else None)]
     plans = [mounts.plan_mount(index, mount, setup) for index, mount in enumerate(spec.mounts)]
     node_openings, node_steps = nodes.plan_nodes(setup)
-    null_opening, covers = _plan_covers(setup)
     steps: tuple[Step, ...] = (
         *_plan_tree(setup),
         *(step for plan in plans for step in plan.steps),
@@ -194,10 +194,10 @@ def _plan_root(setup: Setup, options: CreateOptions) -> tuple[tuple[Opening, ...
         *(step for plan in plans for step in plan.late),
         *_plan_pivot(setup, options),
         *_plan_sysctls(spec),
-        *covers,
+        *_plan_covers(setup),
     )
     openings += [opening for plan in plans for opening in plan.openings]
-    return (*openings, *node_openings, *null_opening), steps
+    return (*openings, *node_openings), steps
 
 
 def _plan_tree(setup: Setup) -> tuple[Step, ...]:
@@ -301,15 +301,16 @@ def _sysctl_path(name: str) -> str:
     return f"/proc/sys/{name}"
 
 
-def _plan_covers(setup: Setup) -> tuple[tuple[Opening, ...], tuple[Step, ...]]:
-    """Masked and read-only paths, by what is mounted now."""
+def _plan_covers(setup: Setup) -> tuple[Step, ...]:
+    """Masked and read-only paths, by what is mounted now; a mount of the old root could not be copied any more."""
     linux = setup.spec.linux
     if not (linux.masked_paths or linux.readonly_paths):
-        return (), ()
+        return ()
     steps: list[Step] = [Open(_NEW_ROOT, None, "/")]
     steps += [ReadonlyPath(_NEW_ROOT, path.lstrip("/")) for path in linux.readonly_paths]
+    steps += [Open(NULL, _NEW_ROOT, "dev/null")] if linux.masked_paths else []
     steps += [MaskPath(_NEW_ROOT, path.lstrip("/"), NULL) for path in linux.masked_paths]
-    return (OpenMount(NULL, "/dev/null", recursive=False),), tuple(steps)
+    return tuple(steps)
 
 
 def _plan_cwd(spec: Spec) -> tuple[Step, ...]:

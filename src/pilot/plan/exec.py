@@ -1,6 +1,6 @@
 """A process in a running container → Plan.
 
-    join cgroup · setns (all kinds at once, by the container's pidfd) · spawn · container root · terminal · identity · exec
+    join cgroup · setns (all kinds at once, by pidfd) · spawn · container root · terminal · identity · exec
 
 There is no release: the launch ends with exec, so that every failure has a step. Nothing of the host is reachable from
 the process once it is in the container's namespaces: it is not dumpable until exec.
@@ -16,9 +16,10 @@ from .abi import Namespace
 from .code import Slot
 from .facts import HostFacts
 from .identity import Ending
-from .plan import CONSOLE_SOCKET, MASTER, PEER, PIDFD, Plan, procs_slot
+from .plan import BEFORE_START, CONSOLE_SOCKET, MASTER, PEER, PIDFD, Plan, procs_slot
 from .program import Program, Step
 from .steps import (
+    Barrier,
     JoinCgroup,
     JoinKeyring,
     JoinNamespace,
@@ -51,6 +52,7 @@ class ExecOptions(msgspec.Struct, frozen=True):
     columns: int = 0
     console_socket: bool = False
     no_new_keyring: bool = False
+    before_start: bool = False
 
 
 def plan_exec(process: Process, facts: HostFacts, options: ExecOptions) -> Plan:
@@ -67,6 +69,7 @@ def plan_exec(process: Process, facts: HostFacts, options: ExecOptions) -> Plan:
         *identity.plan_descriptors(process, options.ending),
         *(SetLimit(limit.resource, limit.soft, limit.hard) for limit in limits),
         *identity.plan_identity(process, options.ending, facts),
+        *((Barrier(BEFORE_START),) if options.before_start else ()),
         *identity.plan_exec(process, options.ending),
     )
     return Plan(Program(steps))

@@ -4,6 +4,7 @@
     barriers   of the Program, by name:
                  idmap     write uid_map and gid_map of the process
                  hooks     run prestart and createRuntime hooks; move network devices; hand in the hooks' states
+                 before start   (exec) the caller makes sure that the process will be remembered
                  release   limits that only the parent may set; write state.json
 
 Whatever else a Program names (stdio, the pidfd of a container, its start FIFO, cgroup.procs) is handed to it by
@@ -15,12 +16,14 @@ from __future__ import annotations
 import msgspec
 
 from ..spec.document import IdMapping
+from .abi import Namespace
 from .code import Slot
 from .program import Program
 
 IDMAP = "idmap"
 HOOKS = "hooks"
 RELEASE = "release"
+BEFORE_START = "before start"
 
 ROOT = Slot("rootfs")
 NULL = Slot("null")
@@ -85,13 +88,14 @@ class Limit(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """See the module. `limits` are those that the parent sets at the release barrier."""
+    """See the module. `limits` are those that the parent sets at release; `loopback`: it brings lo up."""
 
     program: Program
     openings: tuple[Opening, ...] = ()
     idmaps: IdMaps | None = None
     limits: tuple[Limit, ...] = ()
     loopback: bool = False
+    new_namespaces: Namespace = Namespace(0)
 
     def describe(self) -> str:
         """Text of all of it, for `--debug` and golden tests."""

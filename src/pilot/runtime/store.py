@@ -39,10 +39,9 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     created: str
     owner: str
     config_digest: str
-    cgroup: str
+    cgroup: dict[str, str]  # directory per controller, as `kernel.cgroups` has them
     pid: int = 0
     start_time: int = 0
-    rootless: bool = False
     format: int = FORMAT
 
 
@@ -129,12 +128,21 @@ class Store:
             finally:
                 os.close(lock_fd)
 
+    def is_busy(self, id: ContainerId) -> bool:
+        """Whether somebody holds the lock now."""
+        return _is_held(self.directory(id))
+
     def remove(self, id: ContainerId) -> None:
         """Forget the container; the caller holds the lock."""
         gone = os.path.join(self.root, _STAGED + secrets.token_hex(8))
         with contextlib.suppress(FileNotFoundError):
             os.rename(self.directory(id), gone)
             shutil.rmtree(gone)
+
+    @property
+    def seccomp_cache(self) -> str:
+        """Where compiled filters are kept."""
+        return os.path.join(self.root, "seccomp")
 
     def _is_container(self, name: str) -> bool:
         return os.path.exists(os.path.join(self.root, name, "state.json"))

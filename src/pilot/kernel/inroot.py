@@ -1,0 +1,61 @@
+"""Files of a container's root, opened from outside without ever being led out of it.
+
+A rootfs belongs to whoever wrote it: its links may point anywhere. All is resolved as if the given directory were `/`
+(openat2(2) RESOLVE_IN_ROOT, Linux 5.6).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+
+from . import syscalls
+
+_OPENAT2 = 437
+_RESOLVE_IN_ROOT = 0x10
+_RACES = 32
+_RESOLVE_NO_MAGICLINKS = 0x02
+
+
+def open_in_root(root_fd: int, path: str, flags: int = os.O_RDONLY, mode: int = 0) -> int:
+    """A descriptor of `path` below `root_fd`, the caller's to close; close-on-exec. `OSError`."""
+    how = struct.pack("<QQQ", flags | os.O_CLOEXEC, mode, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS)
+    name = os.fsencode(path.lstrip("/") or ".")
+    for _ in range(_RACES):
+        try:
+            return _open(root_fd, name, how, path)
+        except BlockingIOError:
+            # EAGAIN: a rename raced with a ".." of the path, so the kernel cannot vouch for where it led.
+            continue
+    return _open(root_fd, name, how, path)
+
+
+def _open(root_fd: int, name: bytes, how: bytes, path: str) -> int:
+    return syscalls.call(_OPENAT2, root_fd, name, ctypes.c_char_p(how), len(how), what="open in root", path=path)
+
+
+def read_in_root(root_fd: int, path: str, limit_bytes: int = 1 << 20) -> bytes | None:
+    """The first `limit_bytes` of a regular file; None when there is none that can be read."""
+    try:
+        # O_NONBLOCK: a FIFO of that name must not hold us up.
+        fd = open_in_root(root_fd, path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return None
+    with os.fdopen(fd, "rb") as file:
+        try:
+            return file.read(limit_bytes)
+        except OSError:  # a directory, or a FIFO
+            return None
+
+
+def mode_in_root(root_fd: int, path: str) -> int | None:
+    """Permission bits of what is at `path`; None when there is nothing."""
+    try:
+        fd = open_in_root(root_fd, path, os.O_PATH)
+    except OSError:
+        return None
+    try:
+        return os.fstat(fd).st_mode & 0o7777
+    finally:
+        os.close(fd)

@@ -1,0 +1,294 @@
+"""One container: what can be asked of it, and what can be done to it after `create`.
+
+Status is derived each time, from the process (pid and start time), the start FIFO and the freezer. Operations that
+change something hold the container's lock; questions do not.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import select
+import signal as signal_
+import time
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from .. import errors
+from ..ids import ContainerId
+from ..kernel.cgroup_stats import Stats
+from ..kernel.cgroups import Cgroup
+from ..kernel.waiter import Waiter
+from ..plan import cgroup as cgroup_plan
+from ..plan.facts import HostFacts
+from ..spec import parse, state
+from ..spec.config import Spec
+from ..spec.linux import NamespaceType
+from ..spec.process import Process
+from ..spec.resources import Resources
+from ..spec.state import State, Status
+from . import execute, hooks, liveness
+from .store import Record, Store
+from .values import Spawned, Stdio, Terminal
+
+_log = logging.getLogger(__name__)
+
+_KILL_TIMEOUT_S = 10.0
+_START_TIMEOUT_S = 60.0
+
+
+class Container:
+    """A container that exists, or did when it was loaded: after `delete` by anybody, methods raise `NotFound`."""
+
+    def __init__(self, store: Store, record: Record, spec: Spec, facts: HostFacts, waiter: Waiter) -> None:
+        self._store = store
+        self._record = record
+        self._facts = facts
+        self._waiter = waiter
+        self.spec = spec
+
+    @property
+    def id(self) -> ContainerId:
+        return ContainerId(self._record.id)
+
+    @property
+    def bundle(self) -> str:
+        return self._record.bundle
+
+    @property
+    def pid(self) -> int:
+        """Of the container's first process; 0 when it has none any more."""
+        return self._record.pid if self._is_alive() else 0
+
+    @property
+    def created(self) -> str:
+        """When, as RFC 3339."""
+        return self._record.created
+
+    @property
+    def owner(self) -> str:
+        """Name of the user who created it."""
+        return self._record.owner
+
+    @property
+    def cgroup(self) -> Cgroup:
+        return Cgroup(self._record.cgroup)
+
+    @property
+    def rootfs(self) -> str:
+        return rootfs_path(self.bundle, self.spec)
+
+    # ---- questions --------------------------------------------------------------------------------------------------
+
+    def status(self) -> Status:
+        """What it is now."""
+        if self._record.pid == 0:
+            return Status.CREATING if self._store.is_busy(self.id) else Status.STOPPED
+        if not self._is_alive():
+            return Status.STOPPED
+        if _waits_for_start(self._store.fifo(self.id)):
+            return Status.CREATED
+        return Status.PAUSED if self.cgroup.frozen() else Status.RUNNING
+
+    def state(self) -> State:
+        """The state document."""
+        status = self.status()
+        return State(
+            id=self.id,
+            status=status,
+            pid=0 if status is Status.STOPPED else self._record.pid,
+            bundle=self.bundle,
+            rootfs=self.rootfs,
+            created=self.created,
+            owner=self.owner,
+            annotations=self.spec.annotations or msgspec.UNSET,
+        )
+
+    def processes(self) -> list[int]:
+        """Pids of all processes in its cgroup."""
+        return self.cgroup.pids()
+
+    def stats(self) -> Stats:
+        """What it has used."""
+        return self.cgroup.stats()
+
+    # ---- lifecycle --------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Let the process of a created container go; returns when it has executed (or ended before).
+
+        StateError when it is not `created`. Errors of poststart hooks: HostError, after the container was killed.
+        """
+        with self._store.locked(self.id):
+            status = self.status()
+            if status is Status.STOPPED:
+                raise errors.StateError("cannot start a container that has stopped")
+            if status is not Status.CREATED:
+                raise errors.StateError(f"cannot start an already {status.value} container")
+            self._open_start_barrier()
+            self._run_poststart()
+
+    def kill(self, signal: int, all: bool = False) -> None:
+        """Send a signal to the first process, or to every process of the container.
+
+        Where the container shares a pid namespace SIGKILL always goes to all: nothing else would end the rest.
+        """
+        shares_pids = all or (signal == signal_.SIGKILL and not self._owns_pids())
+        with liveness.opened_process(self._record.pid, self._record.start_time) as pid_fd:
+            if pid_fd is None and not (all and self.processes()):
+                raise errors.StateError("container not running")
+            if shares_pids:
+                self.cgroup.kill(signal)
+                return
+            assert pid_fd is not None  # else `all` was asked, which is done
+            signal_.pidfd_send_signal(pid_fd, signal)
+            if signal == signal_.SIGKILL and self.cgroup.frozen():
+                self.cgroup.thaw()  # a frozen process of cgroup v1 dies only when it is thawed
+
+    def delete(self, force: bool = False) -> None:
+        """Remove everything of a stopped container, then run poststop hooks; idempotent after a crash.
+
+        `force` kills it first. StateError when it runs.
+        """
+        with self._store.locked(self.id):
+            status = self.status()
+            if status not in {Status.STOPPED, Status.CREATED} and not force:
+                raise errors.StateError(f"cannot delete container {self.id} that is not stopped: {status.value}")
+            self._kill_everything()
+            self.cgroup.delete()
+            state_ = state.format_hook_state(self.id, Status.STOPPED, 0, self.bundle, self.spec.annotations)
+            self._store.remove(self.id)
+            problems = hooks.run_all_and_collect("poststop", self.spec.hooks.poststop, state_)
+        for problem in problems:
+            _log.warning("%s", problem)  # the specification: log, and continue
+
+    def pause(self) -> None:
+        """Freeze all processes."""
+        with self._store.locked(self.id):
+            status = self.status()
+            if status not in {Status.RUNNING, Status.CREATED}:
+                raise errors.StateError(f"container not running: {status.value}")
+            self.cgroup.freeze()
+
+    def resume(self) -> None:
+        """Thaw what `pause` froze."""
+        with self._store.locked(self.id):
+            if self.status() is not Status.PAUSED:
+                raise errors.StateError("container not paused")
+            self.cgroup.thaw()
+
+    def update(self, resources: Resources) -> None:
+        """Change limits of a container that has a process."""
+        with self._store.locked(self.id):
+            if not self._is_alive():
+                raise errors.StateError("container not running")
+            self.cgroup.apply(cgroup_plan.plan_update(resources, self._facts))
+
+    def exec(
+        self,
+        process: Process,
+        stdio: Stdio,
+        *,
+        terminal: Terminal | None = None,
+        console_socket: str | None = None,
+        pass_fds: Sequence[int] = (),
+        cgroup: str | None = None,
+        no_new_keyring: bool = False,
+        before_start: Callable[[Spawned], None] | None = None,
+    ) -> Spawned:
+        """Start another process in the container; returns when it has executed. StateError when it does not run.
+
+        `cgroup` is a path below the container's cgroup, of one that exists. `before_start` is called when the process
+        (and its pty) is there and has executed nothing of its own yet; what it raises ends the process.
+        """
+        status = self.status()
+        if status in {Status.STOPPED, Status.CREATING}:
+            raise errors.StateError(f"cannot exec in a {status.value} container")
+        if status is Status.PAUSED:
+            raise errors.StateError("cannot exec in a paused container")
+        target = execute.Target(self.id, self._record.pid, self._record.start_time, self._exec_cgroup(cgroup))
+        request = execute.Request(
+            process, stdio, terminal, console_socket, tuple(pass_fds), no_new_keyring, before_start
+        )
+        profile = self.spec.linux.seccomp
+        return execute.execute(target, request, profile, self._store.seccomp_cache, self._facts, self._waiter)
+
+    # ---- parts ------------------------------------------------------------------------------------------------------
+
+    def _is_alive(self) -> bool:
+        return liveness.is_alive(self._record.pid, self._record.start_time)
+
+    def _owns_pids(self) -> bool:
+        return any(n.type is NamespaceType.PID and not n.path for n in self.spec.linux.namespaces)
+
+    def _exec_cgroup(self, below: str | None) -> Cgroup:
+        if below is None:
+            return self.cgroup
+        return self.cgroup.child(cgroup_plan.clean_path(below))
+
+    def _open_start_barrier(self) -> None:
+        """One byte, then wait until nobody holds the FIFO any more: exec closes it, and so does death."""
+        path = self._store.fifo(self.id)
+        fifo_fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            os.write(fifo_fd, b"0")
+            # From here on it is not `created` any more, even if we die.
+            os.unlink(path)
+            _await_no_reader(fifo_fd, time.monotonic() + _START_TIMEOUT_S)
+        finally:
+            os.close(fifo_fd)
+
+    def _run_poststart(self) -> None:
+        if not self.spec.hooks.poststart:
+            return
+        pid = self._record.pid
+        document = state.format_hook_state(self.id, Status.RUNNING, pid, self.bundle, self.spec.annotations)
+        try:
+            hooks.run_all("poststart", self.spec.hooks.poststart, document)
+        except errors.PilotError:
+            self._kill_everything()
+            raise
+
+    def _kill_everything(self) -> None:
+        with liveness.opened_process(self._record.pid, self._record.start_time) as pid_fd:
+            if pid_fd is not None:
+                signal_.pidfd_send_signal(pid_fd, signal_.SIGKILL)
+            if self.cgroup.exists():
+                self.cgroup.kill(signal_.SIGKILL, _KILL_TIMEOUT_S)
+            if pid_fd is not None and not liveness.has_ended(pid_fd, _KILL_TIMEOUT_S):
+                raise errors.HostError(
+                    f"kill process {self._record.pid}: it has not ended after {_KILL_TIMEOUT_S:.0f} s"
+                )
+
+
+def rootfs_path(bundle: str, spec: Spec) -> str:
+    """The rootfs as an absolute path without links."""
+    assert spec.root is not None  # checked when it was parsed
+    return os.path.realpath(os.path.join(bundle, spec.root.path))
+
+
+def load_container(store: Store, id: ContainerId, facts: HostFacts, waiter: Waiter) -> Container:
+    """The container of that id; `NotFound`."""
+    record = store.read(id)
+    return Container(store, record, parse.parse_spec(store.read_config(id)), facts, waiter)
+
+
+def _waits_for_start(fifo: str) -> bool:
+    """The process holds its FIFO open until exec."""
+    try:
+        os.close(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+    except OSError as error:
+        if error.errno in {errno.ENXIO, errno.ENOENT}:
+            return False
+        raise
+    return True
+
+
+def _await_no_reader(fifo_fd: int, deadline: float) -> None:
+    """poll(2) reports POLLERR on the writing end of a FIFO without readers."""
+    poll = select.poll()
+    poll.register(fifo_fd, 0)
+    if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+        raise errors.HostError("start: the process has not executed in time (a startContainer hook may still run)")

@@ -1,0 +1,222 @@
+"""`create`: from a bundle to a container whose process waits at the start barrier, or to nothing at all.
+
+    Record (pid 0) and lock ─► cgroup ─► descriptors ─► launch ─┬ idmap, hooks
+                                                                 └ release: limits, Record (pid) ─► created
+
+Each thing that is made is undone in reverse when a later one fails. If we are killed in between: the process sees the
+end of its channel and ends; the Record names the cgroup, so that `delete --force` finds it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import os
+import posixpath
+import pwd
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import msgspec
+
+from .. import errors
+from ..ids import ContainerId
+from ..kernel import inroot, launcher
+from ..kernel.cgroups import Cgroup
+from ..kernel.hierarchies import Hierarchies
+from ..kernel.waiter import Waiter
+from ..plan import cgroup as cgroup_plan
+from ..plan import create as create_plan
+from ..plan.abi import Namespace
+from ..plan.cgroup import Placement
+from ..plan.facts import CgroupMount, HostFacts
+from ..plan.identity import Ending
+from ..plan.plan import CGROUP, LISTENER, Plan
+from ..spec import parse, state
+from ..spec.config import Spec
+from ..spec.process import Process
+from ..spec.state import State, Status
+from . import environment, filters, namespaces, steps
+from .barriers import CreateBarriers
+from .container import rootfs_path
+from .descriptors import Descriptors, opened_directory
+from .execute import as_spawned
+from .openings import opened
+from .store import Record, Store
+from .values import Spawned, Stdio, Terminal
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What `Runtime.create` was asked."""
+
+    id: ContainerId
+    bundle: str
+    spec: Spec
+    stdio: Stdio
+    terminal: Terminal | None = None
+    console_socket: str | None = None
+    pass_fds: tuple[int, ...] = ()
+    no_pivot: bool = False
+    no_new_keyring: bool = False
+    idmap_root: bool = False
+    on_plan: Callable[[Plan], None] | None = None
+
+    @property
+    def wants_terminal(self) -> bool:
+        return self.terminal is not None or bool(self.spec.process and self.spec.process.terminal)
+
+
+@dataclasses.dataclass(frozen=True)
+class Host:
+    """Where it is created."""
+
+    store: Store
+    facts: HostFacts
+    hierarchies: Hierarchies
+    cgroup_driver: str
+    waiter: Waiter
+
+    @property
+    def is_rootless(self) -> bool:
+        return self.facts.effective_uid != 0
+
+
+def create(request: Request, host: Host) -> tuple[Record, Spawned]:
+    """Make the container. After an error nothing of it is left."""
+    config = parse.format_spec(request.spec)
+    placement = cgroup_plan.plan_placement(
+        request.spec.linux.cgroups_path, request.id, host.cgroup_driver, host.is_rootless
+    )
+    record = Record(
+        id=request.id,
+        bundle=request.bundle,
+        created=datetime.now(UTC).isoformat().replace("+00:00", "Z"),
+        owner=_user_name(),
+        config_digest=hashlib.sha256(config).hexdigest(),
+        cgroup=host.hierarchies.paths(placement.path, relative=placement.relative),
+    )
+    with host.store.added(record, config), contextlib.ExitStack() as undo:
+        undo.callback(host.store.remove, request.id)
+        cgroup = _make_cgroup(placement, record, host)
+        undo.callback(cgroup.delete)
+        record = msgspec.structs.replace(record, cgroup=cgroup.paths)
+        record, spawned = _launch(request, host, cgroup, record)
+        undo.pop_all()
+    return record, spawned
+
+
+def _make_cgroup(placement: Placement, record: Record, host: Host) -> Cgroup:
+    """A cgroup of the container's own: one that others live in would be killed and frozen with it."""
+    present = len(Cgroup(record.cgroup).pids())
+    if present:
+        raise errors.Conflict(f"container's cgroup is not empty: {present} process(es) found")
+    return Cgroup.create(host.hierarchies, placement.path, relative=placement.relative, skip_denied=host.is_rootless)
+
+
+def _launch(request: Request, host: Host, cgroup: Cgroup, record: Record) -> tuple[Record, Spawned]:
+    """Plan, open, clone, and meet the process at its barriers; at the last of them the Record gets its pid."""
+    spec, linux = request.spec, request.spec.linux
+    process_ = _required_process(spec)
+    written = [record]
+
+    def state_document(pid: int, status: Status) -> bytes:
+        return state.format_hook_state(request.id, status, pid, request.bundle, spec.annotations)
+
+    def complete(process: launcher.Spawned) -> None:
+        if linux.seccomp is not None and LISTENER in process.descriptors:
+            document = State(id=request.id, status=Status.CREATING, pid=process.pid, bundle=request.bundle)
+            filters.send_listener(linux.seccomp, process.descriptors[LISTENER], process.pid, document)
+        # As late as this, so that a limit on processes or memory does not count what set the container up.
+        _limit(cgroup, spec, host)
+        written[0] = msgspec.structs.replace(record, pid=process.pid, start_time=process.start_time)
+        host.store.write(written[0])
+
+    with Descriptors() as descriptors:
+        plan = create_plan.plan_create(spec, host.facts, _options(request, host, cgroup, descriptors))
+        if request.on_plan is not None:
+            request.on_plan(plan)
+        by_slot = {**descriptors.enter_context(opened(plan.openings)), **descriptors.by_slot}
+        inner_pid = 1 if Namespace.PID in plan.new_namespaces else None
+        barriers = descriptors.enter_context(CreateBarriers(plan, spec.hooks, state_document, inner_pid, complete))
+        with steps.named(process_):
+            process = launcher.launch(plan.program, descriptors=by_slot, waiter=host.waiter, on_barrier=barriers)
+    return written[0], as_spawned(process)
+
+
+def _limit(cgroup: Cgroup, spec: Spec, host: Host) -> None:
+    limits = cgroup_plan.plan_limits(spec.linux.resources, host.facts)
+    cgroup.apply(limits.writes)
+    if limits.device_program is not None:
+        _attach_device_program(cgroup, limits.device_program)
+
+
+def _options(request: Request, host: Host, cgroup: Cgroup, descriptors: Descriptors) -> create_plan.CreateOptions:
+    process = _required_process(request.spec)
+    chown: tuple[int, ...] = ()
+    if request.wants_terminal:
+        descriptors.add_passed(request.pass_fds)
+    else:
+        chown = descriptors.add_stdio(request.stdio, request.pass_fds)
+    if request.console_socket:
+        descriptors.add_console_socket(request.console_socket)
+    descriptors.add_fifo(host.store.fifo(request.id))
+    procs, in_v2 = descriptors.add_cgroup(cgroup)
+    rootfs = rootfs_path(request.bundle, request.spec)
+    with opened_directory(rootfs) as root_fd:
+        variables = environment.complete_environment(process, root_fd)
+        modes = _tmpfs_modes(request.spec, root_fd)
+    compiled = filters.compile_filter(request.spec.linux.seccomp, host.store.seccomp_cache)
+    rows, columns = steps.terminal_size(process, request.terminal)
+    return create_plan.CreateOptions(
+        id=request.id,
+        bundle=request.bundle,
+        rootfs=rootfs,
+        ending=Ending(variables, 3 + len(request.pass_fds), request.wants_terminal, chown, compiled),
+        cgroup_procs=procs,
+        cgroup_directory=CGROUP if in_v2 else None,
+        cgroup_paths=_cgroup_paths(cgroup, host),
+        tmpfs_modes=modes,
+        rows=rows,
+        columns=columns,
+        console_socket=request.console_socket is not None,
+        no_pivot=request.no_pivot,
+        no_new_keyring=request.no_new_keyring,
+        idmap_root=request.idmap_root,
+        owned_by_joined_user=namespaces.probe_owned(request.spec.linux),
+    )
+
+
+def _required_process(spec: Spec) -> Process:
+    """`process`; the specification lets it be absent until there is something to start."""
+    if spec.process is None:
+        raise errors.SpecError("$.process", "process must be specified")
+    return spec.process
+
+
+def _tmpfs_modes(spec: Spec, root_fd: int) -> dict[str, int]:
+    """A tmpfs without a mode gets that of what it covers, as runc does it."""
+    paths = (posixpath.normpath("/" + mount.destination) for mount in spec.mounts if mount.type == "tmpfs")
+    modes = {path: inroot.mode_in_root(root_fd, path) for path in paths}
+    return {path: mode for path, mode in modes.items() if mode is not None}
+
+
+def _cgroup_paths(cgroup: Cgroup, host: Host) -> tuple[tuple[CgroupMount, str], ...]:
+    """Each hierarchy that the container has a cgroup in, with its directory."""
+    rows = ((mount, cgroup.paths.get(next(iter(mount.controllers), ""))) for mount in host.hierarchies.mounts)
+    return tuple((mount, path) for mount, path in rows if path is not None)
+
+
+def _attach_device_program(cgroup: Cgroup, program: bytes) -> None:
+    from ..kernel import device_program  # cgroup v2 alone needs it
+
+    device_program.attach(cgroup, program)
+
+
+def _user_name() -> str:
+    """Who creates it, as runc's `owner`; the number where there is no passwd."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())

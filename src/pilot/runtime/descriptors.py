@@ -1,0 +1,91 @@
+"""Descriptors that a launch needs beside the Plan's openings: stdio, what is passed on, cgroups, the start FIFO."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import stat
+from collections.abc import Iterator, Sequence
+
+from .. import errors
+from ..kernel.cgroups import Cgroup
+from ..plan.plan import CGROUP, CONSOLE_SOCKET, FIFO, procs_slot, stdio_slot
+from .values import Stdio
+
+_NULL = os.makedev(1, 3)
+
+
+class Descriptors(contextlib.ExitStack):
+    """By slot; what is opened here is closed at the end, what was passed in stays the caller's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.by_slot: dict[str, int] = {}
+
+    def add_stdio(self, stdio: Stdio, pass_fds: Sequence[int]) -> tuple[int, ...]:
+        """Bind 0, 1, 2, ...; the numbers of stdio whose owner is to become the process's user.
+
+        The null device never changes its owner: it would be the host's.
+        """
+        own: list[int] = []
+        for number, fd in enumerate((stdio.stdin, stdio.stdout, stdio.stderr)):
+            if fd is not None and not _is_null(fd):
+                own.append(number)
+            self.by_slot[stdio_slot(number)] = self._open("/dev/null", os.O_RDWR) if fd is None else fd
+        self.add_passed(pass_fds)
+        return tuple(own)
+
+    def add_passed(self, pass_fds: Sequence[int]) -> None:
+        """Bind 3, 4, ... alone; a terminal is the rest."""
+        for number, fd in enumerate(pass_fds, 3):
+            self.by_slot[stdio_slot(number)] = fd
+
+    def add_cgroup(self, cgroup: Cgroup) -> tuple[int, bool]:
+        """Bind what the process joins its cgroup by: how many files to write to, and whether it is cloned into v2."""
+        procs = cgroup.join_descriptors(unified=False)
+        for number, fd in enumerate(procs):
+            self.callback(os.close, fd)
+            self.by_slot[procs_slot(number)] = fd
+        directory_fd = cgroup.v2_descriptor()
+        if directory_fd is None:
+            return len(procs), False
+        self.callback(os.close, directory_fd)
+        self.by_slot[CGROUP] = directory_fd
+        return len(procs), True
+
+    def add_fifo(self, path: str) -> None:
+        """The start barrier: read *and* write, so that opening does not wait."""
+        self.by_slot[FIFO] = self._open(path, os.O_RDWR)
+
+    def add_console_socket(self, path: str) -> None:
+        """Connect to whoever wants the terminal's master."""
+        connection = self.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC))
+        try:
+            connection.connect(path)
+        except OSError as error:
+            raise errors.HostError(f"connect to console socket {path}: {(error.strerror or '').lower()}") from error
+        self.by_slot[CONSOLE_SOCKET] = connection.fileno()
+
+    def _open(self, path: str, flags: int) -> int:
+        fd = os.open(path, flags | os.O_CLOEXEC)
+        self.callback(os.close, fd)
+        return fd
+
+
+def _is_null(fd: int) -> bool:
+    found = os.fstat(fd)
+    return stat.S_ISCHR(found.st_mode) and found.st_rdev == _NULL
+
+
+@contextlib.contextmanager
+def opened_directory(path: str) -> Iterator[int]:
+    """A descriptor to look things up below."""
+    try:
+        fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise errors.HostError(f"open {path}: {(error.strerror or '').lower()}") from error
+    try:
+        yield fd
+    finally:
+        os.close(fd)

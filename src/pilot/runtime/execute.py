@@ -1,0 +1,105 @@
+"""`exec`: another process in a running container."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+from .. import errors
+from ..kernel import launcher
+from ..kernel.cgroups import Cgroup
+from ..kernel.waiter import Waiter
+from ..plan import exec as exec_plan
+from ..plan.facts import HostFacts
+from ..plan.identity import Ending, Filter
+from ..plan.plan import CGROUP, MASTER, PIDFD
+from ..spec.process import Process
+from ..spec.seccomp import Seccomp
+from . import environment, filters, liveness, namespaces, steps
+from .descriptors import Descriptors, opened_directory
+from .values import Spawned, Stdio, Terminal
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """The container's first process, by pid and start time, and the cgroup to join."""
+
+    id: str
+    pid: int
+    start_time: int
+    cgroup: Cgroup
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What is to be run, and with which descriptors; `before_start` is called just before it is."""
+
+    process: Process
+    stdio: Stdio
+    terminal: Terminal | None
+    console_socket: str | None
+    pass_fds: tuple[int, ...]
+    no_new_keyring: bool
+    before_start: Callable[[Spawned], None] | None
+
+    @property
+    def wants_terminal(self) -> bool:
+        return self.process.terminal or self.terminal is not None
+
+
+def execute(
+    target: Target, request: Request, profile: Seccomp | None, cache_directory: str, facts: HostFacts, waiter: Waiter
+) -> Spawned:
+    """Run it; returns when it has executed. StepError names what was refused."""
+    compiled = filters.compile_filter(profile, cache_directory)
+    with Descriptors() as descriptors, liveness.opened_process(target.pid, target.start_time) as pid_fd:
+        if pid_fd is None:
+            raise errors.StateError("cannot exec in a stopped container")
+        descriptors.by_slot[PIDFD] = pid_fd
+        options = _options(target, request, compiled, descriptors)
+        plan = exec_plan.plan_exec(request.process, facts, options)
+        with steps.named(request.process):
+            spawned = launcher.launch(
+                plan.program, descriptors=descriptors.by_slot, waiter=waiter, on_barrier=_barrier(request)
+            )
+    return as_spawned(spawned)
+
+
+def as_spawned(process: launcher.Spawned) -> Spawned:
+    """The launcher's value as the runtime's: same descriptors, same owner."""
+    return Spawned(process.pid, process.start_time, process.pid_fd, process.descriptors.get(MASTER))
+
+
+def _barrier(request: Request) -> launcher.OnBarrier | None:
+    before_start = request.before_start
+    if before_start is None:
+        return None
+    return lambda _, process: before_start(as_spawned(process))
+
+
+def _options(
+    target: Target, request: Request, compiled: Filter | None, descriptors: Descriptors
+) -> exec_plan.ExecOptions:
+    chown: tuple[int, ...] = ()
+    if request.wants_terminal:
+        descriptors.add_passed(request.pass_fds)
+    else:
+        chown = descriptors.add_stdio(request.stdio, request.pass_fds)
+    if request.console_socket:
+        descriptors.add_console_socket(request.console_socket)
+    procs, in_v2 = descriptors.add_cgroup(target.cgroup)
+    with opened_directory(f"/proc/{target.pid}/root") as root_fd:
+        variables = environment.complete_environment(request.process, root_fd)
+    rows, columns = steps.terminal_size(request.process, request.terminal)
+    return exec_plan.ExecOptions(
+        id=target.id,
+        joined=namespaces.probe_different(target.pid),
+        ending=Ending(variables, 3 + len(request.pass_fds), request.wants_terminal, chown, compiled),
+        cgroup_procs=procs,
+        cgroup_directory=CGROUP if in_v2 else None,
+        rows=rows,
+        columns=columns,
+        console_socket=request.console_socket is not None,
+        no_new_keyring=request.no_new_keyring,
+        before_start=request.before_start is not None,
+    )

@@ -1,0 +1,59 @@
+"""Opens what a Plan wants opened before the clone, and closes it afterwards, however things go."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+from .. import errors
+from ..kernel import mounts
+from ..plan.plan import IdMaps, OpenFile, Opening, OpenMount
+from ..spec.document import IdMapping
+
+
+@contextlib.contextmanager
+def opened(openings: tuple[Opening, ...]) -> Iterator[dict[str, int]]:
+    """Descriptors by slot; they are closed at the end. HostError when one cannot be opened."""
+    with contextlib.ExitStack() as stack:
+        descriptors: dict[str, int] = {}
+        for opening in openings:
+            try:
+                fd = _open(opening)
+            except OSError as error:
+                raise errors.HostError(f"{opening.describe()}: {(error.strerror or str(error)).lower()}") from error
+            stack.callback(os.close, fd)
+            descriptors[opening.slot] = fd
+        yield descriptors
+
+
+def _open(opening: Opening) -> int:
+    if isinstance(opening, OpenFile):
+        return os.open(opening.path, opening.flags | os.O_CLOEXEC)
+    return _open_mount(opening)
+
+
+def _open_mount(opening: OpenMount) -> int:
+    tree_fd = mounts.open_tree(opening.path, clone=True, recursive=opening.recursive)
+    if opening.idmap is None:
+        return tree_fd
+    try:
+        _idmap(tree_fd, opening.idmap, opening.idmap_recursive)
+    except BaseException:
+        os.close(tree_fd)
+        raise
+    return tree_fd
+
+
+def _idmap(tree_fd: int, maps: IdMaps, recursive: bool) -> None:
+    from ..kernel import idmap  # only those who idmap pay for it
+
+    userns_fd = idmap.user_namespace(_rows(maps.uids), _rows(maps.gids))
+    try:
+        mounts.set_attributes(tree_fd, userns_fd=userns_fd, recursive=recursive)
+    finally:
+        os.close(userns_fd)
+
+
+def _rows(mappings: tuple[IdMapping, ...]) -> list[tuple[int, int, int]]:
+    return [(row.container_id, row.host_id, row.size) for row in mappings]

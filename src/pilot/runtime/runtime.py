@@ -1,0 +1,143 @@
+"""The OCI runtime as a library: what `pilot.cli`, `pilot.agent` and `pilot.host.vmm.container` call.
+
+Synchronous and thread-safe; nothing is kept between calls but facts about the host. Everything that outlives a call is
+in the store (`runtime.store`) and in the kernel.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+from collections.abc import Callable, Sequence
+
+from .. import errors, ids
+from ..kernel import hierarchies
+from ..kernel.hierarchies import Hierarchies
+from ..kernel.waiter import OwnChildren, Waiter
+from ..plan.facts import HostFacts
+from ..plan.plan import Plan
+from ..spec import check, parse
+from ..spec.config import Spec
+from . import create, host
+from .container import Container, load_container
+from .store import Store
+from .values import Spawned, Stdio, Terminal
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Created:
+    """A container in status `created`; the caller owns the descriptors of `process`."""
+
+    container: Container
+    process: Spawned
+
+
+class Runtime:
+    """All containers below `root`. `facts` and the hierarchies are probed at first use."""
+
+    def __init__(
+        self,
+        root: str = "/run/pilot",
+        *,
+        waiter: Waiter | None = None,
+        cgroup_driver: str = "cgroupfs",
+        facts: HostFacts | None = None,
+    ) -> None:
+        self._store = Store(root)
+        self._waiter = waiter or OwnChildren()
+        self._cgroup_driver = cgroup_driver
+        self._facts = facts
+
+    @functools.cached_property
+    def hierarchies(self) -> Hierarchies:
+        """Mounted cgroup hierarchies."""
+        return hierarchies.probe_hierarchies()
+
+    @functools.cached_property
+    def facts(self) -> HostFacts:
+        """What plans depend on."""
+        return self._facts or host.probe_facts(self.hierarchies)
+
+    def create(
+        self,
+        id: str,
+        bundle: str | os.PathLike[str],
+        *,
+        spec: Spec | None = None,
+        stdio: Stdio | None = None,
+        terminal: Terminal | None = None,
+        console_socket: str | None = None,
+        pass_fds: Sequence[int] = (),
+        no_pivot: bool = False,
+        no_new_keyring: bool = False,
+        pid_file: str | os.PathLike[str] | None = None,
+        idmap_root: bool = False,
+        on_plan: Callable[[Plan], None] | None = None,
+    ) -> Created:
+        """Make a container; its process waits for `Container.start`.
+
+        Without `spec` config.json of the bundle is read. `pass_fds` become 3, 4, ... of the process, in order; they and
+        `stdio` (None: all of it is /dev/null) stay the caller's. `idmap_root` mounts the rootfs idmapped for the
+        container's user namespace, so that a rootfs owned by root is shared, unchanged, by containers of any range of
+        ids. `on_plan` sees the Plan before it is carried out. Conflict when the id is taken; SpecError, HostError,
+        StepError: nothing is left of it then.
+        """
+        bundle = os.path.abspath(bundle)
+        if spec is None:
+            spec = parse.read_spec(bundle)
+        else:
+            check.check_spec(spec)
+        request = create.Request(
+            id=ids.parse_container_id(id),
+            bundle=bundle,
+            spec=spec,
+            stdio=stdio or Stdio(),
+            terminal=terminal,
+            console_socket=console_socket,
+            pass_fds=tuple(pass_fds),
+            no_pivot=no_pivot,
+            no_new_keyring=no_new_keyring,
+            idmap_root=idmap_root,
+            on_plan=on_plan,
+        )
+        where = create.Host(self._store, self.facts, self.hierarchies, self._cgroup_driver, self._waiter)
+        record, spawned = create.create(request, where)
+        container = Container(self._store, record, spec, self.facts, self._waiter)
+        if pid_file is not None:
+            self._write_pid_file(container, spawned, os.fspath(pid_file))
+        return Created(container, spawned)
+
+    def load(self, id: str) -> Container:
+        """The container of that id; `NotFound`."""
+        return load_container(self._store, ids.parse_container_id(id), self.facts, self._waiter)
+
+    def list(self) -> list[Container]:
+        """All containers, by id; one that goes away meanwhile is left out."""
+        found = []
+        for id in self._store.ids():
+            try:
+                found.append(self.load(id))
+            except errors.NotFound:
+                continue  # deleted since the directory was read
+        return found
+
+    def _write_pid_file(self, container: Container, spawned: Spawned, path: str) -> None:
+        try:
+            write_pid_file(path, spawned.pid)
+        except BaseException:
+            spawned.close()
+            container.delete(force=True)
+            raise
+
+
+def write_pid_file(path: str, pid: int) -> None:
+    """The pid as text, complete from the moment it is there."""
+    directory, name = os.path.split(path)
+    temporary = os.path.join(directory, f".{name}")
+    try:
+        with open(temporary, "w", encoding="ascii") as file:
+            file.write(str(pid))
+        os.rename(temporary, path)
+    except OSError as error:
+        raise errors.HostError(f"write pid file {path}: {(error.strerror or '').lower()}") from error

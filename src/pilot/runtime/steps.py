@@ -1,0 +1,37 @@
+"""Small decisions that `create` and `exec` share: the size of a terminal, and how a missing executable is reported."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from collections.abc import Iterator
+
+from .. import errors
+from ..spec.process import Process
+from .values import Terminal
+
+_FIND = "find executable"
+
+
+def terminal_size(process: Process, terminal: Terminal | None) -> tuple[int, int]:
+    """Rows and columns: the caller's, else those of the Spec, else 0."""
+    if terminal is not None and (terminal.rows or terminal.cols):
+        return terminal.rows, terminal.cols
+    size = process.console_size
+    return (size.height, size.width) if size else (0, 0)
+
+
+@contextlib.contextmanager
+def named(process: Process) -> Iterator[None]:
+    """A refused search for the executable in the words that callers of runc look for."""
+    try:
+        yield
+    except errors.StepError as error:
+        if not str(error).startswith(_FIND):
+            raise
+        name = process.args[0]
+        if "/" not in name and error.errno == errno.ENOENT:
+            reason = "executable file not found in $PATH"
+        else:
+            reason = f"stat {name}: no such file or directory" if error.errno == errno.ENOENT else "permission denied"
+        raise errors.StepError(error.index, error.total, f'exec: "{name}"', error.errno, reason) from error
