@@ -20,13 +20,15 @@ from contextlib import contextmanager
 
 DEFAULT = "/var/cache/pilot"
 
+Builder = Callable[[str], object]
+
 
 def say(text: str) -> None:
     """Tell whoever waits what is being done; standard error, since output may be data."""
     print(f"image: {text}", file=sys.stderr, flush=True)
 
 
-def ensure(cache: str, kind: str, digest: str, build: Callable[[str], None], *, suffix: str = "") -> str:
+def ensure(cache: str, kind: str, digest: str, build: Builder, *, suffix: str = "") -> str:
     """The path of artefact `<kind>-<digest><suffix>`; when it is missing, `build` makes it at the path it is given.
 
     `build` gets a path that does not exist, in the same directory, and leaves a file or a directory there. What it
@@ -65,7 +67,7 @@ def _locked(cache: str, kind: str) -> Iterator[None]:
         os.close(lock_fd)
 
 
-def _build(temporary: str, path: str, build: Callable[[str], None]) -> None:
+def _build(temporary: str, path: str, build: Builder) -> None:
     remove(temporary)
     say(f"building {path}")
     started = time.monotonic()

@@ -116,13 +116,10 @@ class Client(asyncio.Protocol):
         self._close_if_over()
 
     def refuse(self, reason: str) -> None:
-        """The stream is gone, or never came to be."""
+        """The stream is gone, or never came to be. A Unix socket cannot tell a broken stream from an ended one."""
         if not self._accepted:
             self._transport.write(dial.error_line(reason))
-            self._transport.close()
-        else:
-            # What is queued for the client may still reach it; that the stream broke must not look like an end.
-            self._transport.abort()
+        self._transport.close()
 
     def push(self) -> None:
         """Send what there is, as far as credit and port allow; read more from the client only when all went."""
