@@ -30,7 +30,7 @@ from ..volume import client as volume_client
 from . import idle, serving, substrates
 from .api.access import Access
 from .fsm.engine import Engine
-from .operations.context import Host
+from .operations.context import Host, VolumeService
 from .operations.table import operations
 from .sprites import Sprites
 from .store import tokens
@@ -77,7 +77,8 @@ def serve(settings: Settings) -> None:
         database = Database(os.path.join(settings.state_dir, "state.db"))
         stack.callback(database.close)
         _ensure_token(database, settings.state_dir)
-        sprites = stack.enter_context(_sprites(settings, database))
+        volumes = volume_client.VolumeClient(stack.enter_context(_volumed(settings)))
+        sprites = stack.enter_context(_sprites(settings, database, volumes))
         server = serving.Server(Access(database, sprites))
         _on_signals(server)
         stack.enter_context(idle.watching(sprites, server.activity, settings.idle_s))
@@ -88,36 +89,44 @@ def serve(settings: Settings) -> None:
 
 
 @contextlib.contextmanager
-def _sprites(settings: Settings, database: Database) -> Iterator[Sprites]:
-    """Everything behind the API, running."""
+def _volumed(settings: Settings) -> Iterator[str]:
+    """volumed's socket; it answers."""
     volumed = Volumed(settings.state_dir, settings.tag)
-    volumed.ensure()
-    volumed.watch()
+    try:
+        volumed.ensure()
+        volumed.watch()
+        yield volumed.socket_path
+    finally:
+        if settings.stop_machines:
+            volumed.stop()
+            _remove_cgroups(settings.tag)
+        else:
+            volumed.release()
+
+
+@contextlib.contextmanager
+def _sprites(settings: Settings, database: Database, volumes: VolumeService) -> Iterator[Sprites]:
+    """Everything behind the API, running."""
     host = Host(
         database=database,
-        volumes=volume_client.VolumeClient(volumed.socket_path),
+        volumes=volumes,
         vmm=substrates.make(settings.isolation, settings.state_dir, settings.tag, settings.cache_dir),
         variant=settings.variant,
         build_archive=lambda: str(image.ensure_world_tar(settings.cache_dir, settings.variant)),
         disk_bytes=settings.disk_bytes,
     )
     engine = Engine(SqlJournal(database), operations(host))
+    sprites = Sprites(host, engine)
     try:
         log.info("runs resumed", extra={"count": engine.resume()})
-        sprites = Sprites(host, engine)
         _prepare_base(sprites, settings.variant)
         _adopt(sprites)
         yield sprites
+    finally:
         if settings.stop_machines:
             _stop_machines(sprites)
-    finally:
         if not engine.close(STOP_TIMEOUT_S):
             log.warning("runs still under way are left to the next start")
-        if settings.stop_machines:
-            volumed.stop()
-            _remove_cgroups(settings.tag)
-        else:
-            volumed.release()
 
 
 def _prepare_base(sprites: Sprites, variant: str) -> None:
