@@ -15,13 +15,14 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 
 from .. import errors
+from ..kernel import idmap, syscalls
 from ..kernel.launcher import Spawned
 from ..plan import plan as plan_
 from ..plan.plan import Limit, Plan
 from ..spec.config import Hooks
-from ..spec.document import IdMapping
 from ..spec.state import Status
 from . import hooks as hooks_
+from . import openings
 
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP = 0x1
@@ -54,7 +55,7 @@ class CreateBarriers:
 
     def _map_ids(self, process: Spawned) -> None:
         assert self._plan.idmaps is not None
-        write_id_maps(process.pid, self._plan.idmaps)
+        idmap.write_maps(process.pid, openings.rows(self._plan.idmaps.uids), openings.rows(self._plan.idmaps.gids))
 
     def _run_hooks(self, process: Spawned) -> Mapping[str, int]:
         self._raise_loopback(process)
@@ -92,28 +93,6 @@ _PARTS: dict[str, Callable[[CreateBarriers, Spawned], Mapping[str, int] | None]]
 }
 
 
-def write_id_maps(pid: int, maps: plan_.IdMaps) -> None:
-    """Write uid_map and gid_map of a process in a new user namespace. HostError with the map that was refused."""
-    if os.geteuid() != 0:
-        # user_namespaces(7): without CAP_SETGID a gid may only be mapped when setgroups is given up.
-        _write_map(pid, "setgroups", "deny")
-    _write_map(pid, "uid_map", _rows(maps.uids))
-    _write_map(pid, "gid_map", _rows(maps.gids))
-
-
-def _write_map(pid: int, file: str, text: str) -> None:
-    try:
-        with open(f"/proc/{pid}/{file}", "w", buffering=len(text) + 1) as stream:
-            stream.write(text)
-    except OSError as error:
-        shown = ", ".join(text.split("\n")).rstrip(", ")
-        raise errors.HostError(f"write {file} ({shown}): {(error.strerror or '').lower()}") from error
-
-
-def _rows(mappings: tuple[IdMapping, ...]) -> str:
-    return "".join(f"{row.container_id} {row.host_id} {row.size}\n" for row in mappings)
-
-
 def set_limit(pid: int, limit: Limit) -> None:
     """prlimit(2) on another process."""
     try:
@@ -149,14 +128,9 @@ def _raise_in_thread(pid: int, problems: list[OSError]) -> None:
 
 @contextlib.contextmanager
 def _network_namespace(pid: int) -> Iterator[None]:
-    import ctypes
-
-    libc = ctypes.CDLL(None, use_errno=True)
     fd = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        if libc.setns(fd, _CLONE_NEWNET) != 0:
-            code = ctypes.get_errno()
-            raise OSError(code, os.strerror(code))
+        syscalls.checked(syscalls.libc.setns(fd, _CLONE_NEWNET), "setns", f"/proc/{pid}/ns/net")
         yield
     finally:
         os.close(fd)

@@ -22,7 +22,7 @@ import msgspec
 
 from .. import errors
 from ..ids import ContainerId
-from ..kernel import inroot, launcher
+from ..kernel import cgroup_devices, inroot, launcher
 from ..kernel.cgroups import Cgroup
 from ..kernel.hierarchies import Hierarchies
 from ..kernel.waiter import Waiter
@@ -149,7 +149,7 @@ def _limit(cgroup: Cgroup, spec: Spec, host: Host) -> None:
     limits = cgroup_plan.plan_limits(spec.linux.resources, host.facts)
     cgroup.apply(limits.writes)
     if limits.device_program is not None:
-        _attach_device_program(cgroup, limits.device_program)
+        cgroup_devices.attach(cgroup.paths[""], limits.device_program)
 
 
 def _options(request: Request, host: Host, cgroup: Cgroup, descriptors: Descriptors) -> create_plan.CreateOptions:
@@ -206,12 +206,6 @@ def _cgroup_paths(cgroup: Cgroup, host: Host) -> tuple[tuple[CgroupMount, str], 
     """Each hierarchy that the container has a cgroup in, with its directory."""
     rows = ((mount, cgroup.paths.get(next(iter(mount.controllers), ""))) for mount in host.hierarchies.mounts)
     return tuple((mount, path) for mount, path in rows if path is not None)
-
-
-def _attach_device_program(cgroup: Cgroup, program: bytes) -> None:
-    from ..kernel import device_program  # cgroup v2 alone needs it
-
-    device_program.attach(cgroup, program)
 
 
 def _user_name() -> str:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 
 from .. import errors
-from ..kernel import mounts
+from ..kernel import idmap, mounts
 from ..plan.plan import IdMaps, OpenFile, Opening, OpenMount
 from ..spec.document import IdMapping
 
@@ -46,14 +46,13 @@ def _open_mount(opening: OpenMount) -> int:
 
 
 def _idmap(tree_fd: int, maps: IdMaps, recursive: bool) -> None:
-    from ..kernel import idmap  # only those who idmap pay for it
-
-    userns_fd = idmap.user_namespace(_rows(maps.uids), _rows(maps.gids))
+    userns_fd = idmap.user_namespace(rows(maps.uids), rows(maps.gids))
     try:
         mounts.set_attributes(tree_fd, userns_fd=userns_fd, recursive=recursive)
     finally:
         os.close(userns_fd)
 
 
-def _rows(mappings: tuple[IdMapping, ...]) -> list[tuple[int, int, int]]:
+def rows(mappings: tuple[IdMapping, ...]) -> list[tuple[int, int, int]]:
+    """As `kernel.idmap` takes them."""
     return [(row.container_id, row.host_id, row.size) for row in mappings]

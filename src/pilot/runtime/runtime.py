@@ -12,14 +12,14 @@ import os
 from collections.abc import Callable, Sequence
 
 from .. import errors, ids
-from ..kernel import hierarchies
+from ..kernel import hierarchies, probe
 from ..kernel.hierarchies import Hierarchies
 from ..kernel.waiter import OwnChildren, Waiter
 from ..plan.facts import HostFacts
 from ..plan.plan import Plan
 from ..spec import check, parse
 from ..spec.config import Spec
-from . import create, host
+from . import create
 from .container import Container, load_container
 from .store import Store
 from .values import Spawned, Stdio, Terminal
@@ -57,7 +57,7 @@ class Runtime:
     @functools.cached_property
     def facts(self) -> HostFacts:
         """What plans depend on."""
-        return self._facts or host.probe_facts(self.hierarchies)
+        return self._facts or probe.probe_host()
 
     def create(
         self,
