@@ -75,7 +75,7 @@ class OwnChildren:
         return 0, signal.SIGCHLD
 
     def wait(self, process: Process, timeout_s: float | None) -> ExitStatus:
-        _poll(process.pid_fd, timeout_s)
+        _poll([process.pid_fd], timeout_s)
         try:
             result = os.waitid(os.P_PIDFD, process.pid_fd, os.WEXITED)
         except ChildProcessError:
@@ -116,13 +116,18 @@ class RecordSource(Protocol):
 class InitRecords:
     """Processes are children of init, which sends a record for each that ended.
 
-    Any number of threads may wait; whichever holds the lock reads for all. A record is acknowledged when it is claimed;
-    those that nobody claims stay here and in init, and init drops them in the end.
+    Any number of threads may wait: one of them reads from init for all. `wait` acknowledges the record, so it is gone;
+    who has to write the status down first uses `status`, then `acknowledge`. Records that nobody claims stay here (at
+    most MAX_RECORDS) and in init, which drops them in the end.
     """
+
+    MAX_RECORDS = 4096
 
     def __init__(self, link: RecordSource) -> None:
         self._link = link
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
+        self._woken_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)  # readable when somebody else read the link
+        self._reading = False
         self._records: dict[tuple[int, int], ExitRecord] = {}
         self._forgotten: set[int] = set()
 
@@ -130,46 +135,99 @@ class InitRecords:
         return CLONE_PARENT, 0  # the child inherits our own exit signal, SIGCHLD; clone3 refuses another
 
     def wait(self, process: Process, timeout_s: float | None) -> ExitStatus:
+        status = self.status(process, timeout_s)
+        self.acknowledge(process)
+        return status
+
+    def status(self, process: Process, timeout_s: float | None) -> ExitStatus:
+        """As wait, but init keeps the record, over the death of this process too, until `acknowledge`."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        _poll(process.pid_fd, timeout_s)
-        key = (process.pid, process.start_time)
-        while (record := self._claim(key)) is None:
-            _poll(self._link.fileno(), None if deadline is None else max(0, deadline - time.monotonic()), wake_s=0.05)
-            if deadline is not None and time.monotonic() >= deadline and self._claim(key) is None:
-                raise TimeoutError(f"no exit record for process {process.pid}")
+        _poll([process.pid_fd], timeout_s)
+        with self._changed:
+            self._read()
+            while (record := self._find(process)) is None:
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    raise TimeoutError(f"no exit record for process {process.pid}")
+                self._await_more(left)
         return parse_wait_status(record.status)
 
+    def acknowledge(self, process: Process) -> None:
+        """Let init forget how `process` ended; nothing when that is not known."""
+        with self._changed:
+            record = self._find(process)
+            if record is not None:
+                del self._records[record.pid, record.start_time]
+                self._link.acknowledge(record.seq)
+
     def forget(self, pid: int) -> None:
-        with self._lock:
+        with self._changed:
             self._forgotten.add(pid)
+            for record in [record for record in self._records.values() if record.pid == pid]:
+                del self._records[record.pid, record.start_time]
+                self._keep(record)
             self._read()
 
     def collect(self) -> None:
         """Take in what init has sent; for an event loop that watches the link's descriptor."""
-        with self._lock:
+        with self._changed:
             self._read()
 
-    def _claim(self, key: tuple[int, int]) -> ExitRecord | None:
-        with self._lock:
+    def close(self) -> None:
+        """Nobody waits any more. The link is the caller's."""
+        os.close(self._woken_fd)
+
+    def _find(self, process: Process) -> ExitRecord | None:
+        """Pid and start time are the name of a process; a start time of 0 was not to be found out."""
+        exact = self._records.get((process.pid, process.start_time))
+        if exact is not None:
+            return exact
+        same_pid = (record for record in self._records.values() if record.pid == process.pid)
+        return next((record for record in same_pid if not (record.start_time and process.start_time)), None)
+
+    def _await_more(self, timeout_s: float | None) -> None:
+        """Wait, without the lock, until records may have come: read them, or be told by the thread that reads."""
+        if self._reading:
+            self._changed.wait(timeout_s)
+            return
+        self._reading = True
+        self._changed.release()
+        try:
+            _poll([self._link.fileno(), self._woken_fd], timeout_s)
+        except TimeoutError:
+            pass  # the caller sees it by its deadline
+        finally:
+            self._changed.acquire()
+            self._reading = False
             self._read()
-            record = self._records.pop(key, None)
-            if record is not None:
-                self._link.acknowledge(record.seq)
-            return record
+            self._changed.notify_all()  # also if nothing came: another one has to read now
 
     def _read(self) -> None:
         for record in self._link.read_records():
-            if record.pid in self._forgotten:
-                self._forgotten.discard(record.pid)
-                self._link.acknowledge(record.seq)
+            self._keep(record)
+        while len(self._records) > self.MAX_RECORDS:
+            del self._records[next(iter(self._records))]
+        self._changed.notify_all()
+        try:
+            if self._reading:
+                os.eventfd_write(self._woken_fd, 1)
             else:
-                self._records[record.pid, record.start_time] = record
+                os.eventfd_read(self._woken_fd)
+        except BlockingIOError:
+            pass  # it is what it should be already
+
+    def _keep(self, record: ExitRecord) -> None:
+        if record.pid in self._forgotten:
+            self._forgotten.discard(record.pid)
+            self._link.acknowledge(record.seq)
+        else:
+            self._records[record.pid, record.start_time] = record
 
 
-def _poll(fd: int, timeout_s: float | None, *, wake_s: float | None = None) -> None:
-    """Wait until `fd` is readable; TimeoutError. With `wake_s` return after that time in any case."""
+def _poll(fds: Iterable[int], timeout_s: float | None) -> None:
+    """Wait until one of `fds` is readable; TimeoutError."""
     poll = select.poll()
-    poll.register(fd, select.POLLIN)
-    limit = timeout_s if wake_s is None else wake_s if timeout_s is None else min(wake_s, timeout_s)
-    if not poll.poll(None if limit is None else limit * 1000) and wake_s is None:
+    for fd in fds:
+        poll.register(fd, select.POLLIN)
+    if not poll.poll(None if timeout_s is None else max(0.0, timeout_s) * 1000):
         raise TimeoutError("the process has not ended")
