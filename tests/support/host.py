@@ -15,7 +15,7 @@ from pilot.host.sprites import Sprites
 from pilot.host.store import tokens
 from pilot.host.store.database import Database
 from pilot.host.store.journal import SqlJournal
-from tests.support.fake_machine import FakeMachine, FakeVmm
+from tests.support.fake_vmm import FakeMachine, FakeVmm
 from tests.support.fake_volumes import FakeVolumes
 
 WAIT_S = 60

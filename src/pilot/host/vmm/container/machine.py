@@ -24,7 +24,7 @@ import msgspec
 
 from .... import errors, runtime
 from ....ids import ContainerId, MachineId, VolumeId
-from ....kernel import cgroups, hierarchies, waiter
+from ....kernel import waiter
 from ....wire import dial as lines
 from ... import dial, pilot_api
 from .. import DiskReference, Isolation, MachineSpec, MachineStatus, Volumes
@@ -137,14 +137,10 @@ class ContainerVmm:
         finally:
             os.close(log_fd)
             listener.close()
-        os.close(created.process.pid_fd)
-        self._delegate(spec)
+        created.process.close()
+        # Below its limits the machine makes cgroups of its own. It waits at the start barrier meanwhile.
+        created.container.cgroup.delegate(spec.uid_base, spec.uid_base)
         created.container.start()
-
-    def _delegate(self, spec: MachineSpec) -> None:
-        """Below its limits the machine may make cgroups of its own. It waits at the start barrier meanwhile."""
-        paths = hierarchies.probe_hierarchies().paths(f"{self._group}/{spec.id}")
-        cgroups.Cgroup(paths).delegate(spec.uid_base, spec.uid_base)
 
     def _end(self, container: runtime.Container, pid_fd: int) -> None:
         for number, patience_s in ((signal.SIGTERM, STOP_S), (signal.SIGKILL, KILL_S)):
