@@ -28,7 +28,15 @@ _SUBPACKAGES = ("agent", "kernel", "plan", "runtime", "server", "spec", "wire")
 _MODULES = ("__init__.py", "errors.py", "ids.py")
 _LIBRARIES = ("h11", "msgspec", "wsproto")
 _SUFFIXES = (".py", ".so")
-_MAIN = '"""Starts the agent: `python3 -ISE /usr/lib/pilot`."""\n\nfrom pilot import agent\n\nagent.main()\n'
+_MAIN = '''\
+"""Starts the agent: `python3 -ISE /usr/lib/pilot`."""
+
+import sys
+
+from pilot import agent
+
+sys.exit(agent.main())
+'''
 _TIMEOUT_S = 60.0
 # Neither the hash in such a file nor a time stamp is checked against the source: no stat, no surprise after a copy.
 _COMPILE = ("-BISE", "-m", "compileall", "-q", "-f", "--invalidation-mode", "unchecked-hash")

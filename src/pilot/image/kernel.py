@@ -6,8 +6,8 @@
                          /modules/<name>.ko    unpacked, so that stage 0 needs no decompressor
                          /modules/list         their paths in the order to load them
 
-A changed init makes only a new initramfs. The package's version is apt's present candidate; where apt knows none
-(offline), the newest kernel in the cache is used.
+A changed init makes only a new initramfs. The package is the one that apt offers when it is first fetched; as with the
+Debian roots, what is in the cache stays until it is removed, so a host's machines change when the operator says so.
 """
 
 from __future__ import annotations
@@ -92,19 +92,18 @@ def _init() -> bytes:
 
 
 def _ensure_linux(cache: str) -> str:
-    candidate = next(_candidates(data.words("kernel", "packages")), None)
-    if candidate is None:
-        return _newest_cached(cache)
-    package, version = candidate
-    name = digest.digest([("package", package), ("version", version)])
-    return artefacts.ensure(cache, "linux", name, lambda target: _unpack_package(package, version, target))
+    packages = data.words("kernel", "packages")
+    name = digest.digest([("packages", "\n".join(packages))])
 
+    def build(target: str) -> None:
+        candidate = next(_candidates(packages), None)
+        if candidate is None:
+            raise errors.HostError(
+                "find a guest kernel: apt offers none of guest/kernel/packages", hint="apt-get update"
+            )
+        _unpack_package(*candidate, target)
 
-def _newest_cached(cache: str) -> str:
-    cached = artefacts.finished(cache, "linux")
-    if not cached:
-        raise errors.HostError("find a guest kernel: apt offers none of guest/kernel/packages", hint="apt-get update")
-    return cached[0]
+    return artefacts.ensure(cache, "linux", name, build)
 
 
 def _candidates(packages: Sequence[str]) -> Iterator[tuple[str, str]]:
