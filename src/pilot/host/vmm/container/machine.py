@@ -14,6 +14,7 @@ time). pidfds, not pids, are waited for.
 from __future__ import annotations
 
 import os
+import resource
 import select
 import shutil
 import signal
@@ -120,7 +121,8 @@ class ContainerVmm:
 
     def _run(self, spec: MachineSpec) -> None:
         directory = self._path(spec.id)
-        document = specs.machine_container(spec, self._guest_root(), f"{self._group}/{spec.id}")
+        _, max_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+        document = specs.machine_container(spec, self._guest_root(), f"{self._group}/{spec.id}", max_files)
         listener = _listen(self.dial_path(spec.id))
         log_fd = os.open(os.path.join(directory, _LOG), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:

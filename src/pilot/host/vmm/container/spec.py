@@ -18,6 +18,7 @@ from .. import MachineSpec
 
 UID_COUNT = 65536
 PIDS_LIMIT = 16384
+MAX_FILES = 1 << 20
 CPU_PERIOD_US = 100_000
 AGENT = ("/usr/lib/pilot/bin/pilot-init", "--", "/usr/bin/python3", "-ISE", "/usr/lib/pilot")
 
@@ -39,12 +40,15 @@ _MOUNTS = (
 )
 
 
-def machine_container(machine: MachineSpec, guest_root: str, cgroups_path: str) -> Spec:
-    """`guest_root` is the image's directory; the runtime mounts it idmapped (`idmap_root`)."""
+def machine_container(machine: MachineSpec, guest_root: str, cgroups_path: str, max_files: int) -> Spec:
+    """`guest_root` is the image's directory; the runtime mounts it idmapped (`idmap_root`).
+
+    `max_files`: the host's own hard limit, which only CAP_SYS_RESOURCE could exceed.
+    """
     return Spec(
         oci_version=OCI_VERSION,
         root=Root(guest_root, readonly=True),
-        process=_process(),
+        process=_process(min(max_files, MAX_FILES)),
         hostname="machine",
         mounts=_MOUNTS,
         linux=Linux(
@@ -57,7 +61,7 @@ def machine_container(machine: MachineSpec, guest_root: str, cgroups_path: str) 
     )
 
 
-def _process() -> Process:
+def _process(max_files: int) -> Process:
     return Process(
         args=AGENT,
         cwd="/",
@@ -68,7 +72,7 @@ def _process() -> Process:
             "PILOT_FDS=" + ",".join(f"{name}:{number}" for number, name in enumerate(PASSED, start=3)),
         ),
         capabilities=Capabilities(bounding=CAPABILITIES, effective=CAPABILITIES, permitted=CAPABILITIES),
-        rlimits=(Rlimit("RLIMIT_NOFILE", soft=65536, hard=65536),),
+        rlimits=(Rlimit("RLIMIT_NOFILE", soft=max_files, hard=max_files),),
     )
 
 
