@@ -1,6 +1,6 @@
 """A process in a running container → Plan.
 
-    join cgroup · setns (all kinds at once, by pidfd) · spawn · container root · terminal · identity · exec
+    join cgroup · setns (by pidfd) · spawn · setns of the cgroup kind · container root · terminal · identity · exec
 
 There is no release: the launch ends with exec, so that every failure has a step. Nothing of the host is reachable from
 the process once it is in the container's namespaces: it is not dumpable until exec.
@@ -59,10 +59,14 @@ def plan_exec(process: Process, facts: HostFacts, options: ExecOptions) -> Plan:
     """The whole of it."""
     in_user_namespace = Namespace.USER in options.joined
     limits = identity.plan_limits(process.rlimits)
+    # Once in the cgroup namespace, where cgroup2 is mounted with nsdelegate, the kernel refuses to spawn into a cgroup
+    # from outside of that namespace (ENOENT; cgroup_procs_write_permission).
+    before, after = options.joined & ~Namespace.CGROUP, options.joined & Namespace.CGROUP
     steps: tuple[Step, ...] = (
         *_plan_first(process, options),
-        *((JoinNamespace(PIDFD, options.joined),) if options.joined else ()),
+        *((JoinNamespace(PIDFD, before),) if before else ()),
         Spawn(Namespace(0), options.cgroup_directory),
+        *((JoinNamespace(PIDFD, after),) if after else ()),
         *((SetGroups(()), SetUser(0, 0)) if in_user_namespace else ()),
         *(() if options.no_new_keyring else (JoinKeyring(f"_ses.{options.id}"),)),
         *_plan_terminal(options),
