@@ -8,6 +8,7 @@ and forks must hold exactly what they held.
 from __future__ import annotations
 
 import dataclasses
+import os
 
 import hypothesis
 import hypothesis.strategies as st
@@ -15,11 +16,19 @@ import pytest
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from pilot import errors
-from pilot.volume import layout, ledger, map, slots
+from pilot.volume import delta, layout, ledger, map, slots
 
 SIZE_BYTES = 3 * layout.PAGE_ENTRIES * layout.CHUNK_BYTES
 CHUNKS = st.sampled_from([0, 1, 2, 3, 1022, 1023, 1024, 1025, 2047, 3071])
 SPANS = st.tuples(st.sampled_from([0, 1, 1000, 1023, 1024, 2040]), st.sampled_from([1, 2, 30, 1031]))
+
+
+def _new_log() -> delta.DeltaLog:
+    fd = delta.create()
+    try:
+        return delta.DeltaLog(fd)
+    finally:
+        os.close(fd)
 
 
 class FakeImage:
@@ -88,10 +97,12 @@ class Model:
         self.allowed: dict[int, set[int]] = {}  # since the last flush, beside `flushed`
         self.flushed = dict(content)
         self.named: dict[str, dict[int, int]] = {}
+        self.log = _new_log()
         self.open()
 
     def open(self) -> None:
-        self.books = ledger.Ledger(self.image, len(self.lineage), self._load_ancestor)
+        self.books = ledger.Ledger(self.image, len(self.lineage), self._load_ancestor, self.log.changes)
+        self.log.reset(self.books.era) if self.log.era != self.books.era else None
         for first, count in self.books.slots.free_runs():
             self._punch(range(first, first + count))
         self._punch([slot for slot in self.slab.stable if self.books.slots.state(slot) == slots.SlotState.FREE])
@@ -121,6 +132,7 @@ class Model:
             assert self.slab.get(target.slot) == 0, "a slot was given out that is no hole"
         self.slab.volatile.append((target.slot, value))
         if target.source is not None:
+            self.log.append(delta.Change(chunk, 1, layout.place(len(self.lineage), target.slot)))
             self.books.publish(chunk, at, target.slot)
         self._wrote(chunk, value)
 
@@ -130,13 +142,15 @@ class Model:
 
     def trim(self, first: int, count: int) -> None:
         count = min(count, 3 * layout.PAGE_ENTRIES - first)
-        self.books.trim(first, count)
+        if self.books.trim(first, count):
+            self.log.append(delta.Change(first, count, layout.HOLE))
         for chunk in [chunk for chunk in self.content if first <= chunk < first + count]:
             self._wrote(chunk, 0)
 
     def commit(self, crash: int = 9) -> bool:
         """A flush that loses power after step `crash`; whether it came to its end."""
         commit = self.books.take()
+        position = self.log.position
         if crash == 0:
             return False
         self.slab.sync()
@@ -147,12 +161,21 @@ class Model:
         self.flushed, self.allowed = dict(self.content), {}
         if crash == 2:
             return False
+        if self.log.era == self.books.era:
+            self.log.drop_until(position)
+        else:
+            self.log.reset(self.books.era)
         self._punch(commit.retired)
         self.books.slots.free(commit.retired)
         return True
 
+    def be_killed(self) -> None:
+        """kill -9: files and the log of changes stay, what was in this process goes."""
+        self.open()
+
     def lose_power(self, kept: list[bool]) -> None:
         self.slab.crash(kept)
+        self.log = _new_log()
         self.open()
         for chunk in {*self.content, *self.flushed}:
             found = self.read(chunk)
@@ -251,6 +274,12 @@ class Lineages(RuleBasedStateMachine):
         disk.commit(crash=step)
         disk.lose_power(kept)
 
+    @rule(disk=disks, step=st.integers(0, 3), chunk=CHUNKS)
+    def kill(self, disk: Model, step: int, chunk: int) -> None:
+        disk.commit(crash=step)
+        disk.write(chunk, self._number())
+        disk.be_killed()
+
     @rule(disk=disks, chunk=CHUNKS)
     def failed_commit(self, disk: Model, chunk: int) -> None:
         disk.write(chunk, self._number())
@@ -271,7 +300,7 @@ class Lineages(RuleBasedStateMachine):
 
 TestLineages = Lineages.TestCase
 TestLineages.settings = hypothesis.settings(
-    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    max_examples=150, stateful_step_count=30, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 
 

@@ -6,7 +6,9 @@
 Who holds what: volumed all of it; the worker `fuse_fd`, and in safekeeping `mount_fd` and the loop device's descriptor;
 the machine its idmapped clone. So any one of them may die:
 
-    worker   volumed sees its socket end, starts another on the same `fuse_fd`, which has unanswered requests sent again
+    worker   volumed sees its socket end, starts another on the same `fuse_fd`, which has unanswered requests sent
+    again;
+             what was answered and not stored is in `delta_fd`, which both hold
     volumed  the next one takes everything back from the worker; the loop device, mounted again, is the same superblock
     machine  its clone goes with it; nothing here changes
 
@@ -28,13 +30,14 @@ from typing import Any
 
 from .. import errors
 from ..ids import CheckpointId, VolumeId
-from ..kernel import directio, freeze, loop, mounts
-from . import fusectl, messages, worker, zygote
+from ..kernel import directio, freeze, idmap, loop, mounts
+from . import delta, fusectl, messages, worker, zygote
 from .checkpoint import Checkpoint
 
 _log = logging.getLogger(__name__)
 _CALL_TIMEOUT_S = 60.0
 _UNBIND_TIMEOUT_S = 5.0
+_RESTART_TIMEOUT_S = 10.0
 _FREEZE_DEADLINE_S = 0.08
 _GUARD_TIMEOUT_S = 2.0
 _CALM_SYNC_S = 0.02
@@ -73,10 +76,12 @@ class Attachment:
         self._lineage = lineage
         self._zygote = spawner
         self._fuse_fd = -1
+        self._delta_fd = -1
         self._mount_fd = -1
         self._loop: _Loop | None = None
         self._ext4_fd = -1
         self._closing = False
+        self._broken = False
         self._watch: messages.Connection | None = None
 
     @property
@@ -100,6 +105,7 @@ class Attachment:
         """Connect and start the worker: the file exists. Undone as a whole when it fails."""
         try:
             self._fuse_fd = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
+            self._delta_fd = delta.create()
             options = {"source": f"pilot-{self.volume}", "subtype": "pilot", "fd": str(self._fuse_fd)}
             options |= {"rootmode": "40000", "user_id": "0", "group_id": "0"}
             attributes = mounts.Attribute.NOSUID | mounts.Attribute.NODEV | mounts.Attribute.NOEXEC
@@ -112,10 +118,14 @@ class Attachment:
     def adopt(self) -> bool:
         """Take everything back from a worker that outlived volumed; False when there is none."""
         try:
-            _, fds = self._call_once("parcel")
-        except (errors.PeerError, OSError):
+            connection = self._connect(wait_s=0)
+        except errors.PeerError:
             return False
-        self._fuse_fd, self._mount_fd, *rest = fds
+        try:
+            _, fds = connection.call("parcel")
+        finally:
+            connection.close()
+        self._fuse_fd, self._delta_fd, self._mount_fd, *rest = fds
         if rest:
             self._loop = _Loop(self._loop_number(rest[0]), rest[0])
             self._ext4_fd = self._mount_ext4(self._loop)
@@ -162,7 +172,7 @@ class Attachment:
         clone_fd = mounts.open_tree_at(self._ext4_fd, "", clone=True)
         try:
             if (uid_base, uid_count) != (0, 1 << 32):
-                userns_fd = self._zygote.user_namespace(uid_base, uid_count)
+                userns_fd = idmap.user_namespace_fd(uid_base, uid_base, uid_count)
                 try:
                     mounts.set_attributes(clone_fd, userns_fd=userns_fd)
                 finally:
@@ -189,11 +199,19 @@ class Attachment:
         finally:
             connection.close()
 
-    def _connect(self) -> messages.Connection:
-        return messages.connect(os.path.join(self._directory, worker.SOCKET), _CALL_TIMEOUT_S)
+    def _connect(self, wait_s: float = _RESTART_TIMEOUT_S) -> messages.Connection:
+        """A connection to the worker; waits that long for the successor of one that has just ended."""
+        deadline = time.monotonic() + wait_s
+        while True:
+            try:
+                return messages.connect(os.path.join(self._directory, worker.SOCKET), _CALL_TIMEOUT_S)
+            except OSError as error:
+                if self._broken or time.monotonic() > deadline:
+                    raise errors.PeerError(f"reach the worker of {self.volume}: {error.strerror}") from error
+                time.sleep(0.005)
 
     def _start_worker(self, *, resend: bool) -> None:
-        self._zygote.worker(self._directory, self._lineage, self._fuse_fd, resend=resend)
+        self._zygote.worker(self._directory, self._lineage, self._fuse_fd, self._delta_fd, resend=resend)
         self._keep()
         self._watch_worker()
 
@@ -223,6 +241,7 @@ class Attachment:
             self._start_worker(resend=True)
         except (errors.PilotError, OSError) as error:
             _log.error("volume %s: start its worker: %s; aborting its connection", self.volume, error)
+            self._broken = True
             self.abort()
 
     def abort(self) -> None:
@@ -302,10 +321,10 @@ class Attachment:
 
     def _close(self) -> None:
         self._closing = True
-        for fd in (self._ext4_fd, self._loop.fd if self._loop else -1, self._mount_fd, self._fuse_fd):
+        for fd in (self._ext4_fd, self._loop.fd if self._loop else -1, self._mount_fd, self._fuse_fd, self._delta_fd):
             if fd >= 0:
                 os.close(fd)
-        self._ext4_fd = self._mount_fd = self._fuse_fd = -1
+        self._ext4_fd = self._mount_fd = self._fuse_fd = self._delta_fd = -1
         self._loop = None
 
 

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from .. import errors
 from ..ids import CheckpointId
-from . import layout, ledger, map, meta, slab
+from . import delta, layout, ledger, map, meta, slab
 from .checkpoint import Checkpoint
 
 _CHUNK = layout.CHUNK_BYTES
@@ -70,9 +70,12 @@ def create(directory: str, size_bytes: int, facts: Mapping[str, str], root: byte
 
 
 class Disk:
-    """See the module. `lineage` are the directories of all ancestors, the first disk first; then our own."""
+    """See the module. `lineage` are the directories of all ancestors, the first disk first.
 
-    def __init__(self, directory: str, lineage: Sequence[str]) -> None:
+    `delta_fd` (the caller's) is the log of changes that outlives this process; None where nobody could ask for them.
+    """
+
+    def __init__(self, directory: str, lineage: Sequence[str], delta_fd: int | None = None) -> None:
         self.directory = directory
         self._stack = contextlib.ExitStack()
         with contextlib.ExitStack() as undo:
@@ -87,7 +90,14 @@ class Disk:
             self._books = threading.Condition()
             self._flushing = threading.Lock()
             self._depth = len(lineage)
-            self._ledger = ledger.Ledger(self._meta, self._depth, self._load_ancestor)
+            own_fd = None if delta_fd is not None else delta.create()
+            self._delta = delta.DeltaLog(own_fd if delta_fd is None else delta_fd)  # type: ignore[arg-type]
+            self._stack.callback(self._delta.close)
+            if own_fd is not None:
+                os.close(own_fd)
+            self._ledger = ledger.Ledger(self._meta, self._depth, self._load_ancestor, self._delta.changes)
+            if self._delta.era != self._ledger.era:
+                self._delta.reset(self._ledger.era)
             undo.pop_all()
         self._busy: set[int] = set()
         self._gate = False
@@ -165,6 +175,12 @@ class Disk:
                     self._trim_chunks(part[0].chunk, len(part))
                 else:
                     self._write_pieces(part, data)
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """Flush when many changes are noted and not stored."""
+        if self._delta.is_filling:
+            self.flush()
 
     def _write_pieces(self, pieces: list[Piece], data: memoryview) -> None:
         with self._books:
@@ -182,6 +198,8 @@ class Disk:
             raise
         with self._books:
             self._unwritten = True
+            for change in _changes(pieces, targets, self._depth):
+                self._delta.append(change)
             for piece, at, target in zip(pieces, places, targets, strict=True):
                 if target.source is not None:
                     self._ledger.publish(piece.chunk, at, target.slot)
@@ -209,6 +227,7 @@ class Disk:
             self._zero_piece(piece)
         with self._writing(first, last - first):
             self._trim_chunks(first, last - first)
+        self._make_room()
 
     def _zero_piece(self, piece: Piece) -> None:
         with self._writing(piece.chunk, 1):
@@ -222,7 +241,8 @@ class Disk:
 
     def _trim_chunks(self, first: int, count: int) -> None:
         with self._books:
-            self._ledger.trim(first, count)
+            if self._ledger.trim(first, count):
+                self._delta.append(delta.Change(first, count, layout.HOLE))
 
     # ---- making it stable
 
@@ -243,6 +263,7 @@ class Disk:
         """Store what `ledger.take` gives. Under `_flushing`."""
         with self._books:
             commit = self._ledger.take()
+            position = self._delta.position
             unwritten, self._unwritten = self._unwritten, False
             now = next(self._tickets)
         try:
@@ -257,6 +278,10 @@ class Disk:
             raise
         with self._books:
             self._ledger.stored(commit)
+            if self._delta.era == self._ledger.era:
+                self._delta.drop_until(position)
+            else:
+                self._delta.reset(self._ledger.era)
         if commit.retired:
             self._waiting_free.append((now, commit.retired))
         self._free_retired()
@@ -520,6 +545,16 @@ def _slot_runs(pieces: list[Piece], targets: list[ledger.Target]) -> Iterator[tu
         if n == len(pieces) or not _joins(pieces[n - 1], targets[n - 1], pieces[n], targets[n]):
             yield first, n - 1
             first = n
+
+
+def _changes(pieces: list[Piece], targets: list[ledger.Target], depth: int) -> Iterator[delta.Change]:
+    """The map changes of a write, consecutive ones as one."""
+    moved = [
+        (piece.chunk, target.slot) for piece, target in zip(pieces, targets, strict=True) if target.source is not None
+    ]
+    for _, group in itertools.groupby(enumerate(moved), key=lambda pair: (pair[1][0] - pair[0], pair[1][1] - pair[0])):
+        run = [entry for _, entry in group]
+        yield delta.Change(run[0][0], len(run), layout.place(depth, run[0][1]))
 
 
 def _joins(before: Piece, before_target: ledger.Target, piece: Piece, target: ledger.Target) -> bool:

@@ -7,6 +7,7 @@ as `Commit` values; `meta` stores each in one transaction. The rules that make a
     2. data is stable before a commit that names it is stored        (the caller: `disk.Disk.flush`)
     3. a slot is given out again only after a commit that no longer names it was stored
     4. a named root (checkpoint, fork) is stored with all its pages in one commit
+    5. a change that is acknowledged is noted first where the death of the process does not reach it (`delta`)
 
 So a crash leaves the last stored commit, complete, plus slots that nobody names; opening marks what the roots reach,
 and everything else is free. Not thread-safe: the caller holds its lock. No file, no clock.
@@ -19,7 +20,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from .. import errors
-from . import layout, map, slots
+from . import delta, layout, map, slots
 
 HEAD = "head"
 
@@ -58,9 +59,16 @@ class Target:
 
 
 class Ledger:
-    """The books of the disk at `depth` of its lineage. `load_ancestor` reads a page that an ancestor owns."""
+    """The books of the disk at `depth` of its lineage. `load_ancestor` reads a page that an ancestor owns; `changes`
+    are what a killed predecessor had acknowledged and not stored."""
 
-    def __init__(self, image: Image, depth: int, load_ancestor: Callable[[int], bytes]) -> None:
+    def __init__(
+        self,
+        image: Image,
+        depth: int,
+        load_ancestor: Callable[[int], bytes],
+        changes: Callable[[int], Iterable[delta.Change]] = lambda era: (),
+    ) -> None:
         self._image = image
         self._depth = depth
         self._base = layout.place(depth, 0)
@@ -71,13 +79,25 @@ class Ledger:
         numbers = image.page_numbers()
         self.map = map.ChunkMap(head, depth, self._load, max(numbers, default=0) + 1)
         self.slots = slots.Slots()
+        # What the stored head names stays taken until another head is stored (rule 3), so both heads are marked.
+        stored, stored_pages = self._mark()
+        for change in changes(self.era):
+            for chunk, at in change.places():
+                self.map.put(chunk, at)
         live, live_pages = self._mark()
-        self.slots = slots.Slots(n for n in range(1, len(live)) if live[n])
+        live_pages |= stored_pages
+        live.extend(bytes(max(0, len(stored) - len(live))))
+        self.slots = slots.Slots(n for n in range(1, len(live)) if live[n] or (n < len(stored) and stored[n]))
         self._changed_roots: dict[str, bytes] = {}
         self._dropped_roots: set[str] = set()
         self._dropped_pages: set[int] = numbers - live_pages
         self._changed_facts: dict[str, str | None] = {}
         self._stored_head = head
+
+    @property
+    def era(self) -> int:
+        """How often the head was replaced by another root."""
+        return int(self.facts.get("era", "0"))
 
     # ---- reading and writing chunks
 
@@ -149,6 +169,7 @@ class Ledger:
         self._become(bytes(len(self.map.root)))
 
     def _become(self, root: bytes) -> None:
+        self.set_facts({"era": str(self.era + 1)})
         size = len(self.map.root)
         self.map.reset(root + bytes(size - len(root)))
         self.slots.pin()

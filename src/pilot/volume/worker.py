@@ -88,9 +88,10 @@ class Operations:
 class Worker:
     """Owns the disk, the server and the control socket."""
 
-    def __init__(self, directory: str, lineage: list[str], fuse_fd: int) -> None:
+    def __init__(self, directory: str, lineage: list[str], fuse_fd: int, delta_fd: int) -> None:
         self._fuse_fd = fuse_fd
-        self._disk = disks.Disk(directory, lineage)
+        self._delta_fd = delta_fd
+        self._disk = disks.Disk(directory, lineage, delta_fd)
         self._operations = Operations(self._disk)
         self._server = fuse.Server(fuse_fd, self._disk)
         self._listener = messages.listen(os.path.join(directory, SOCKET))
@@ -136,7 +137,7 @@ class Worker:
             if op == "keep":
                 connection.send({"ok": True})
             elif op == "parcel":
-                connection.send({"ok": True, "pid": os.getpid()}, [self._fuse_fd, *self._parcel])
+                connection.send({"ok": True, "pid": os.getpid()}, [self._fuse_fd, self._delta_fd, *self._parcel])
             elif op == "cut":
                 self._cut(connection, CheckpointId(request["checkpoint"]))
             elif op == "stop":
@@ -165,7 +166,7 @@ class Worker:
         connection.send({"ok": True, "checkpoint": done.text()})
 
 
-def main(directory: str, lineage: list[str], fuse_fd: int, ready_fd: int, *, resend: bool) -> None:
+def main(directory: str, lineage: list[str], fuse_fd: int, delta_fd: int, ready_fd: int, *, resend: bool) -> None:
     """The life of a worker, in a process that the zygote forked."""
     syscalls.libc.prctl(_PR_SET_NAME, b"volume-worker", 0, 0, 0)
     # Keeps memory reclaim from waiting for our own disk. Without CAP_SYS_RESOURCE (EPERM) cgroup and O_DIRECT remain.
@@ -173,7 +174,7 @@ def main(directory: str, lineage: list[str], fuse_fd: int, ready_fd: int, *, res
     gc.freeze()
     ready = messages.Connection(socket.socket(fileno=ready_fd))
     try:
-        worker = Worker(directory, lineage, fuse_fd)
+        worker = Worker(directory, lineage, fuse_fd, delta_fd)
     except (errors.PilotError, OSError) as error:
         ready.send(messages.error_answer(error))
         return

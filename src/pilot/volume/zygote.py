@@ -1,11 +1,10 @@
-"""A warm process that forks the others: workers, freeze guards, holders of user namespaces.
+"""A warm process that forks the others: workers and freeze guards.
 
 volumed has threads, so it must not fork; an interpreter start would cost each attach 200 ms. The zygote has imported
 all that its children need, has one thread, and does nothing but:
 
     volumed ── {"op": "worker", ...} + descriptors ──► zygote ── fork ──► worker
                {"op": "guard", timeout_s}   + filesystem, pipe ──► fork ──► thaws at the deadline, or at the pipe's end
-               {"op": "userns", uid_base, count} ◄── descriptor of a user namespace with that map
 
 It ends with volumed's socket; its children live on (workers) or end by their own deadline (guards). Children close
 whatever they were not given.
@@ -28,7 +27,6 @@ from ..kernel import freeze, syscalls
 from . import messages, worker
 
 _log = logging.getLogger(__name__)
-_CLONE_NEWUSER = 0x10000000
 _ANSWER_TIMEOUT_S = 20.0
 
 
@@ -49,15 +47,19 @@ class Zygote:
         self._connection = messages.Connection(ours)
         self._lock = threading.Lock()
 
-    def worker(self, directory: str, lineage: Sequence[str], fuse_fd: int, *, resend: bool) -> int:
-        """Start a worker of the disk; its pid, once it serves. The descriptor stays the caller's."""
+    def worker(self, directory: str, lineage: Sequence[str], fuse_fd: int, delta_fd: int, *, resend: bool) -> int:
+        """Start a worker of the disk; its pid, once it serves. The descriptors stay the caller's."""
         ours, theirs = socket.socketpair()
         ours.settimeout(_ANSWER_TIMEOUT_S)
         ready = messages.Connection(ours)
         try:
             with theirs:
                 self._call(
-                    "worker", [fuse_fd, theirs.fileno()], directory=directory, lineage=list(lineage), resend=resend
+                    "worker",
+                    [fuse_fd, delta_fd, theirs.fileno()],
+                    directory=directory,
+                    lineage=list(lineage),
+                    resend=resend,
                 )
             received = ready.receive()
         finally:
@@ -79,10 +81,6 @@ class Zygote:
         finally:
             os.close(read_end)
         return write_end
-
-    def user_namespace(self, uid_base: int, count: int) -> int:
-        """A descriptor of a user namespace that maps 0..count to uid_base.."""
-        return self._call("userns", [], uid_base=uid_base, count=count)[0]
 
     def _call(self, op: str, fds: list[int], **arguments: object) -> list[int]:
         with self._lock:
@@ -113,10 +111,10 @@ def _serve(connection: messages.Connection) -> None:
 
 
 def _fork_worker(own_fd: int, fds: list[int], directory: str, lineage: list[str], resend: bool) -> list[int]:
-    fuse_fd, ready_fd = fds
+    fuse_fd, delta_fd, ready_fd = fds
     if os.fork() == 0:
         _become_child(keep=fds)
-        _exit_after(lambda: worker.main(directory, lineage, fuse_fd, ready_fd, resend=resend))
+        _exit_after(lambda: worker.main(directory, lineage, fuse_fd, delta_fd, ready_fd, resend=resend))
     return []
 
 
@@ -135,34 +133,6 @@ def _guard(filesystem_fd: int, pipe_fd: int, timeout_s: float) -> None:
     if poll.poll(timeout_s * 1000) and os.read(pipe_fd, 1) == b"t":
         return  # volumed has thawed it
     freeze.thaw(filesystem_fd)
-
-
-def _user_namespace(own_fd: int, fds: list[int], uid_base: int, count: int) -> list[int]:
-    """A child makes the namespace and waits; we write its maps, open it, and let the child go."""
-    ready_read, ready_write = os.pipe2(os.O_CLOEXEC)
-    wait_read, wait_write = os.pipe2(os.O_CLOEXEC)
-    child = os.fork()
-    if child == 0:
-        _become_child(keep=[ready_write, wait_read])
-        _exit_after(lambda: _unshare_and_wait(ready_write, wait_read))
-    os.close(ready_write)
-    os.close(wait_read)
-    try:
-        if os.read(ready_read, 1) != b"y":
-            raise errors.HostError("make a user namespace: refused", hint="see user.max_user_namespaces")
-        for name in ("uid_map", "gid_map"):
-            with open(f"/proc/{child}/{name}", "w") as file:
-                file.write(f"0 {uid_base} {count}\n")
-        return [os.open(f"/proc/{child}/ns/user", os.O_RDONLY | os.O_CLOEXEC)]
-    finally:
-        os.close(ready_read)
-        os.close(wait_write)  # lets the child go
-
-
-def _unshare_and_wait(ready_fd: int, wait_fd: int) -> None:
-    if syscalls.libc.unshare(_CLONE_NEWUSER) == 0:
-        os.write(ready_fd, b"y")
-        os.read(wait_fd, 1)
 
 
 def _become_child(keep: list[int]) -> None:
@@ -192,5 +162,4 @@ def _exit_after(run: Callable[[], None]) -> NoReturn:
 _TABLE: dict[Any, Callable[..., list[int]]] = {
     "worker": _fork_worker,
     "guard": _fork_guard,
-    "userns": _user_namespace,
 }

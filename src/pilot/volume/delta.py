@@ -1,0 +1,109 @@
+"""The map changes that are acknowledged but not stored yet, in memory that outlives the worker.
+
+A write is acknowledged when its data is in the slab file; the map is stored only at the next flush. When the worker
+alone is killed, the kernel does not send acknowledged writes again, so the map changes must not die with it. They are
+noted here, before the acknowledgement, in a memfd that volumed holds too. A power loss takes the memfd, and may:
+nothing was flushed.
+
+    header   magic │ era │ head │ tail            head, tail: records ever dropped, ever appended
+    records  (first chunk, count, place) × CAPACITY, as a ring; place 0: these chunks are holes, else consecutive slots
+
+Replaying records that were stored already is harmless: the last record of a chunk wins. `era` ties the log to one head:
+restoring a checkpoint stores the next era with the new head, and a log of another era is void.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import mmap
+import os
+import struct
+from collections.abc import Iterator
+
+from .. import errors
+
+CAPACITY = 32768
+_MAGIC = 0x31544C4450494C54
+_HEADER = struct.Struct("<QQQQ")
+_FIELD = struct.Struct("<Q")
+_RECORD = struct.Struct("<QQQ")
+_SIZE = _HEADER.size + CAPACITY * _RECORD.size
+_ERA_AT, _HEAD_AT, _TAIL_AT = 8, 16, 24
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Change:
+    """Chunks `first`.. are at `place`.. (consecutive), or are holes."""
+
+    first: int
+    count: int
+    place: int
+
+    def places(self) -> Iterator[tuple[int, int]]:
+        """(chunk, place) of each."""
+        for n in range(self.count):
+            yield self.first + n, self.place + n if self.place else 0
+
+
+def create() -> int:
+    """A new, empty log; the caller owns the descriptor."""
+    fd = os.memfd_create("volume-delta", os.MFD_CLOEXEC)
+    os.ftruncate(fd, _SIZE)
+    os.pwrite(fd, _HEADER.pack(_MAGIC, 0, 0, 0), 0)
+    return fd
+
+
+class DeltaLog:
+    """The log in a descriptor, which stays the caller's. Not thread-safe."""
+
+    def __init__(self, fd: int) -> None:
+        self._memory = mmap.mmap(fd, _SIZE)
+        self.era: int
+        self._head: int
+        self._tail: int
+        magic, self.era, self._head, self._tail = _HEADER.unpack_from(self._memory)
+        if magic != _MAGIC:
+            raise errors.PeerError("open delta log: this is none")
+
+    @property
+    def position(self) -> int:
+        """How many records were ever appended."""
+        return self._tail
+
+    @property
+    def is_filling(self) -> bool:
+        """Whether a flush should make room."""
+        return self._tail - self._head > CAPACITY // 2
+
+    def append(self, change: Change) -> None:
+        """Note a change. Being killed inside leaves it noted or not, never half."""
+        if self._tail - self._head >= CAPACITY:
+            raise errors.HostError("note a map change: the log is full")
+        at = _HEADER.size + self._tail % CAPACITY * _RECORD.size
+        _RECORD.pack_into(self._memory, at, change.first, change.count, change.place)
+        self._tail += 1
+        _FIELD.pack_into(self._memory, _TAIL_AT, self._tail)
+
+    def changes(self, era: int) -> list[Change]:
+        """All records, the oldest first; none when they belong to another era."""
+        if era != self.era:
+            return []
+        return [
+            Change(*_RECORD.unpack_from(self._memory, _HEADER.size + n % CAPACITY * _RECORD.size))
+            for n in range(self._head, self._tail)
+        ]
+
+    def drop_until(self, position: int) -> None:
+        """The records before `position` are stored."""
+        self._head = position
+        _FIELD.pack_into(self._memory, _HEAD_AT, position)
+
+    def reset(self, era: int) -> None:
+        """Forget everything; what comes belongs to `era`."""
+        self.drop_until(self._tail)
+        self.era = era
+        _FIELD.pack_into(self._memory, _ERA_AT, era)
+
+    def close(self) -> None:
+        """Let go of the memory."""
+        self._memory.close()

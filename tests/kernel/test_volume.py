@@ -1,0 +1,302 @@
+"""The whole way of a volume on the real kernel: FUSE, loop, ext4, idmapped mounts."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.support import volumed as support
+from tests.support.volumed import Volumed
+
+from pilot import errors
+from pilot.ids import CheckpointId, VolumeId
+from pilot.kernel import mounts
+from pilot.volume.client import VolumeClient
+
+pytestmark = pytest.mark.requires("root", "private", "fuse", "loop", "userns")
+
+SIZE = 4 << 30
+A, B, C = VolumeId("a"), VolumeId("b"), VolumeId("c")
+
+
+@pytest.fixture
+def volumed(tmp_path: Path) -> Iterator[Volumed]:
+    daemon = Volumed(tmp_path)
+    daemon.start()
+    try:
+        yield daemon
+    finally:
+        daemon.stop()
+
+
+@pytest.fixture
+def client(volumed: Volumed) -> VolumeClient:
+    return volumed.client
+
+
+def test_a_file_survives_detach_and_attach(volumed: Volumed, client: VolumeClient, tmp_path: Path) -> None:
+    client.create(A, SIZE)
+    with volumed.mounted(A, tmp_path / "m") as root:
+        (root / "file").write_text("one")
+    assert client.stat(A).attached is None
+    with volumed.mounted(A, tmp_path / "m") as root:
+        assert (root / "file").read_text() == "one"
+
+
+def test_the_mount_is_idmapped_and_in_no_namespace_before_it_is_moved(client: VolumeClient) -> None:
+    client.create(A, SIZE)
+    before = {entry.mount_id for entry in mounts.read_mountinfo()}
+    mount_fd = client.attach(A, 300000, 65536)
+    assert {entry.mount_id for entry in mounts.read_mountinfo()} == before
+    place = Path("/run/idmapped")  # not below tmp_path, which only root may pass
+    place.mkdir()
+    mounts.move_mount(mount_fd, place)
+    os.close(mount_fd)
+    try:
+        assert place.stat().st_uid == 300000
+        with pytest.raises(OSError, match="Value too large"):
+            (place / "by-root").write_text("the host's root has no id in there")
+        subprocess.run(
+            ["setpriv", "--reuid=300000", "--regid=300000", "--clear-groups", "touch", str(place / "by-user")],
+            check=True,
+        )
+        assert (place / "by-user").stat().st_uid == 300000
+    finally:
+        mounts.umount(place)
+        client.detach(A)
+
+
+def test_checkpoint_restore_and_fork(volumed: Volumed, client: VolumeClient, tmp_path: Path) -> None:
+    client.create(A, SIZE)
+    with volumed.mounted(A, tmp_path / "m") as root:
+        (root / "file").write_text("one")
+        (root / "big").write_bytes(os.urandom(1 << 20))
+        first = client.checkpoint(A, "first")
+        (root / "file").write_text("two")
+        (root / "big").unlink()
+        client.fork(A, B)
+        client.fork(A, C, first.id)
+        with pytest.raises(errors.StateError):
+            client.restore(A, first.id)
+    assert (first.id, first.clean, first.comment) == ("v1", True, "first")
+    assert [row.id for row in client.checkpoints(A)] == ["v1"]
+    for volume, text in ((A, "two"), (B, "two"), (C, "one")):
+        with volumed.mounted(volume, tmp_path / "m") as root:
+            assert (root / "file").read_text() == text
+    client.restore(A, first.id)
+    with volumed.mounted(A, tmp_path / "m") as root:
+        assert (root / "file").read_text() == "one"
+        assert len((root / "big").read_bytes()) == 1 << 20
+
+
+def test_forks_and_their_sources_write_apart_and_die_apart(
+    volumed: Volumed, client: VolumeClient, tmp_path: Path
+) -> None:
+    client.create(A, SIZE)
+    with volumed.mounted(A, tmp_path / "a") as a:
+        (a / "file").write_bytes(b"a" * 300_000)
+        client.fork(A, B)
+        with volumed.mounted(B, tmp_path / "b") as b:
+            (b / "file").write_bytes(b"b" * 300_000)
+            (a / "file").write_bytes(b"A" * 300_000)
+            os.sync()
+            client.fork(B, C)
+    client.delete(A)
+    client.delete(B)
+    assert [row.volume for row in client.list()] == [C]
+    with volumed.mounted(C, tmp_path / "m") as root:
+        assert (root / "file").read_bytes() == b"b" * 300_000
+    client.delete(C)
+    assert os.listdir(volumed.directory / "volumes" / "disks") == []
+
+
+def test_a_base_is_sealed_and_its_forks_are_their_own(volumed: Volumed, client: VolumeClient, tmp_path: Path) -> None:
+    client.create(A, SIZE)
+    with volumed.mounted(A, tmp_path / "m") as root:
+        (root / "file").write_text("base")
+    client.seal(A)
+    with pytest.raises(errors.StateError):
+        client.attach(A, 0, 65536)
+    slab_before = (volumed.disk(A) / "slab").stat()
+    client.fork(A, B)
+    client.fork(A, C)
+    with volumed.mounted(B, tmp_path / "m") as root:
+        (root / "file").write_text("b's")
+    with volumed.mounted(C, tmp_path / "m") as root:
+        assert (root / "file").read_text() == "base"
+    assert (volumed.disk(A) / "slab").stat().st_mtime_ns == slab_before.st_mtime_ns
+    assert client.stat(C).allocated_bytes < 8 << 20
+
+
+def test_the_worker_is_killed_under_writers_and_nobody_notices(
+    volumed: Volumed, client: VolumeClient, tmp_path: Path
+) -> None:
+    client.create(A, SIZE)
+    stop = threading.Event()
+    written: list[str] = []
+    progress = threading.Condition()
+
+    def write(root: Path) -> None:
+        number = 0
+        while not stop.is_set():
+            name = f"f{number}"
+            fd = os.open(root / name, os.O_CREAT | os.O_WRONLY)
+            os.write(fd, name.encode() * 1000)
+            os.fsync(fd)
+            os.close(fd)
+            with progress:
+                written.append(name)
+                progress.notify_all()
+            number += 1
+
+    with volumed.mounted(A, tmp_path / "m") as root, concurrent.futures.ThreadPoolExecutor(1) as pool:
+        writer = pool.submit(write, root)
+        try:
+            for _ in range(5):
+                with progress:
+                    goal = len(written) + 20
+                    assert progress.wait_for(lambda goal=goal: len(written) >= goal, timeout=30)  # type: ignore[misc]
+                os.kill(volumed.worker(A), signal.SIGKILL)
+            with progress:
+                goal = len(written) + 20
+                assert progress.wait_for(lambda: len(written) >= goal, timeout=30)
+        finally:
+            stop.set()
+        writer.result(timeout=30)
+        assert client.stat(A).worker_restarts == 5
+    with volumed.mounted(A, tmp_path / "m") as root:
+        for name in written:
+            assert (root / name).read_bytes() == name.encode() * 1000
+
+
+def test_volumed_is_killed_and_the_next_takes_over(volumed: Volumed, client: VolumeClient, tmp_path: Path) -> None:
+    client.create(A, SIZE)
+    with volumed.mounted(A, tmp_path / "m") as root:
+        (root / "before").write_text("x")
+        worker = volumed.worker(A)
+        volumed.kill()
+        (root / "between").write_text("y")
+        os.sync()
+        volumed.start()
+        assert volumed.worker(A) == worker
+        assert client.stat(A).attached == "mount"
+        (root / "after").write_text("z")
+        assert client.checkpoint(A).clean
+        os.kill(worker, signal.SIGKILL)
+        assert (root / "between").read_text() == "y"
+        assert client.checkpoint(A).clean
+    assert not support.is_alive(worker)
+    with volumed.mounted(A, tmp_path / "m") as root:
+        assert {entry.name for entry in root.iterdir()} >= {"before", "between", "after"}
+
+
+def test_a_stray_mount_cannot_write_after_detach(volumed: Volumed, client: VolumeClient, tmp_path: Path) -> None:
+    client.create(A, SIZE)
+    stray = tmp_path / "stray"
+    stray.mkdir()
+    mount_fd = client.attach(A, 0, 1 << 32)
+    mounts.move_mount(mount_fd, stray)
+    os.close(mount_fd)
+    (stray / "file").write_text("before")
+    client.detach(A)
+    try:
+        with pytest.raises(OSError, match="Input/output error"):
+            (stray / "file").write_text("after")
+        with volumed.mounted(A, tmp_path / "m") as root:
+            assert (root / "file").read_text() == "before"
+            (root / "file").write_text("new")
+    finally:
+        mounts.umount(stray)
+
+
+def test_a_vm_s_disk_is_a_file_and_never_mounted_here(volumed: Volumed, client: VolumeClient) -> None:
+    client.create(A, SIZE)
+    fd = client.attach_file(A)
+    try:
+        assert os.lseek(fd, 0, os.SEEK_END) == SIZE
+        os.pwrite(fd, b"x" * 700, 12345)
+        os.fsync(fd)
+        saved = client.checkpoint(A)
+        os.pwrite(fd, b"y" * 700, 12345)
+        client.restore(A, saved.id)
+        assert os.pread(fd, 702, 12344) == b"\0" + b"x" * 700 + b"\0"
+    finally:
+        os.close(fd)
+    client.detach(A)
+    assert client.stat(A).vm
+    with pytest.raises(errors.StateError):
+        client.attach(A, 0, 65536)
+
+
+def test_trim_gives_space_back(volumed: Volumed, client: VolumeClient, tmp_path: Path) -> None:
+    client.create(A, SIZE)
+    with volumed.mounted(A, tmp_path / "m") as root:
+        (root / "big").write_bytes(os.urandom(64 << 20))
+        os.sync()
+        full = client.stat(A).allocated_bytes
+        (root / "big").unlink()
+        os.sync()
+        subprocess.run(["fstrim", str(root)], check=True)
+        os.sync()
+    assert full > 64 << 20
+    assert client.stat(A).allocated_bytes < full - (60 << 20)
+
+
+def test_errors_say_what_and_are_of_their_kind(client: VolumeClient) -> None:
+    with pytest.raises(errors.NotFound, match="volume a: not found"):
+        client.stat(A)
+    client.create(A, SIZE)
+    with pytest.raises(errors.Conflict):
+        client.create(A, SIZE)
+    with pytest.raises(errors.NotFound):
+        client.restore(A, CheckpointId("v9"))
+    with pytest.raises(errors.PilotError, match="invalid volume id"):
+        client.create(VolumeId("../x"), SIZE)
+    with pytest.raises(errors.PilotError, match="size of 5 bytes"):
+        client.create(B, 5)
+    client.checkpoint(A, checkpoint=CheckpointId("mine"))
+    with pytest.raises(errors.Conflict):
+        client.checkpoint(A, checkpoint=CheckpointId("mine"))
+    client.delete_checkpoint(A, CheckpointId("mine"))
+    with pytest.raises(errors.NotFound):
+        client.delete_checkpoint(A, CheckpointId("mine"))
+
+
+def test_many_at_once(volumed: Volumed, client: VolumeClient, tmp_path: Path) -> None:
+    client.create(A, SIZE)
+    with volumed.mounted(A, tmp_path / "m") as root:
+        (root / "file").write_text("base")
+    client.seal(A)
+
+    def life(number: int) -> str:
+        volume = VolumeId(f"n{number}")
+        client.fork(A, volume)
+        with volumed.mounted(volume, tmp_path / volume) as root:
+            (root / "mine").write_text(volume)
+            text = (root / "file").read_text()
+        client.delete(volume)
+        return text
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(life, range(8))) == ["base"] * 8
+    assert [row.volume for row in client.list()] == [A]
+
+
+def test_nothing_is_left(volumed: Volumed, client: VolumeClient, tmp_path: Path) -> None:
+    client.create(A, SIZE)
+    with volumed.mounted(A, tmp_path / "m"):
+        worker = volumed.worker(A)
+        process = volumed.process
+        assert process is not None
+        during = set(os.listdir(f"/proc/{process.pid}/fd"))
+        before_loops = support.loops_of("/disk")
+        assert before_loops
+    assert not support.is_alive(worker)
+    assert len(set(os.listdir(f"/proc/{process.pid}/fd"))) < len(during)
+    assert len(support.loops_of("/disk")) < len(before_loops)
