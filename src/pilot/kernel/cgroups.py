@@ -20,8 +20,8 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 
 from .. import errors
-from ..plan.cgroup import Write
-from . import cgroup_freezer, cgroup_oom, cgroup_stats, kernfs
+from ..plan.cgroup import Limits, Write
+from . import cgroup_devices, cgroup_freezer, cgroup_oom, cgroup_stats, kernfs
 from .cgroup_oom import OomEvents
 from .cgroup_stats import Stats
 from .hierarchies import Hierarchies
@@ -117,6 +117,12 @@ class Cgroup:
             _put(os.path.join(directory, "cgroup.procs"), str(pid), f"move process {pid} into cgroup")
 
     # ---- limits -------------------------------------------------------------------------------------------------
+
+    def limit(self, limits: Limits) -> None:
+        """Set all limits of a new cgroup, its device program too. HostError."""
+        self.apply(limits.writes)
+        if limits.device_program is not None and "" in self.paths:
+            cgroup_devices.attach(self.paths[""], limits.device_program)
 
     def apply(self, writes: Iterable[Write]) -> None:
         """Write limits, in order; those that only fit after others (`Write.again`) once more at the end. HostError."""

@@ -37,6 +37,7 @@ DEFAULT_RULES = tuple(
 )
 
 _ORDER = "rwm"
+_EVERY_TYPE = frozenset({"a", ""})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ def plan_policy(rules: Sequence[DeviceRule]) -> DevicePolicy:
     for index, rule in enumerate(rules):
         path = f"$.linux.resources.devices[{index}]"
         access = _access(rule, path)
-        if rule.type == "a":
+        if rule.type in _EVERY_TYPE:
             allow, exceptions = rule.allow, {}
             continue
         if rule.type not in {"b", "c"}:
@@ -102,7 +103,8 @@ def _access(rule: DeviceRule, path: str) -> set[str]:
     access = set(rule.access or _ORDER)
     if access - set(_ORDER):
         raise errors.SpecError(f"{path}.access", f"unknown access {rule.access!r}")
-    if rule.type == "a" and (access != set(_ORDER) or (rule.major or -1) >= 0 or (rule.minor or -1) >= 0):
+    is_narrow = access != set(_ORDER) or _number(rule.major) is not None or _number(rule.minor) is not None
+    if rule.type in _EVERY_TYPE and is_narrow:
         raise errors.SpecError(path, "a rule for all types must be for all devices and all access")
     return access
 
