@@ -3,7 +3,7 @@
  *   /dev /proc /sys         devtmpfs, proc, sysfs; 0, 1, 2 are the console
  *   modules                 pilot.modules=LIST (default /modules/list): one path a line, in load order, '#' comments
  *   root                    pilot.root=serial:NAME | /dev/PATH, pilot.fs=TYPE (default erofs), read-only on /root;
- *                           waited for at most 15 s, since virtio devices appear when their driver has probed
+ *                           waited for at most pilot.wait=SECONDS (default 15): a disk appears when its driver has probed
  *   switch                  /dev /proc /sys move into the root, the root moves to /
  *   the rest                /dev/pts /dev/shm /dev/mqueue, tmpfs on /run and /tmp, cgroup2 (else v1) on /sys/fs/cgroup
  *   COMMAND                 pilot.exec=PATH,ARG,... (default the agent)
@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
@@ -28,7 +29,6 @@
 #include "cmdline.h"
 #include "log.h"
 
-#define ROOT_DEADLINE_MS 15000
 #define ROOT_POLL_MS 2
 #define NEW_ROOT "/root"
 
@@ -150,7 +150,7 @@ static int find_root(const char *wanted, char *out, size_t size) {
 }
 
 static void mount_root(const char *wanted, const char *type) {
-  int64_t deadline = clock_ms() + ROOT_DEADLINE_MS;
+  int64_t deadline = clock_ms() + strtol(cmdline_get("pilot.wait", "15"), NULL, 10) * 1000;
   char device[300];
   int error = ENOENT;
   mkdir(NEW_ROOT, 0755);
@@ -161,7 +161,7 @@ static void mount_root(const char *wanted, const char *type) {
       /* Not there yet: no node, or a node without its disk. Anything else does not change by waiting. */
       if (error != ENOENT && error != ENXIO) fail("mount the root", device, error);
     }
-    if (clock_ms() > deadline) fail("find the root disk within 15 s", wanted, error);
+    if (clock_ms() > deadline) fail("find the root disk in time", wanted, error);
     clock_sleep_ms(ROOT_POLL_MS);
   }
 }
@@ -238,7 +238,7 @@ struct stage0 stage0_run(void) {
   mount_cgroups();
   raise_descriptor_limit();
   const char *exec = cmdline_get("pilot.exec", "/usr/bin/python3,-ISE,/usr/lib/pilot");
-  if (cmdline_split(exec, command, COUNT(command)) < 1) fail("read pilot.exec", exec, EINVAL);
+  if (cmdline_split(exec, command, COUNT(command)) < 1 || *command[0] != '/') fail("read pilot.exec", exec, EINVAL);
   return (struct stage0){.command = command, .halt_by_reboot = halt_by_reboot};
 }
 

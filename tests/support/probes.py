@@ -14,6 +14,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 
+_CACHE = "/var/cache/pilot"
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -96,6 +97,11 @@ def _probe_tmp_space() -> str | None:
     return None if free > 4 << 30 else "less than 4 GiB free for temporary files"
 
 
+def _probe_guest_kernel() -> str | None:
+    built = any(name.startswith("linux-") for name in os.listdir(_CACHE)) if os.path.isdir(_CACHE) else False
+    return None if built else f"no guest kernel in {_CACHE} (pilot image build)"
+
+
 PROBES: dict[str, Callable[[], str | None]] = {
     "root": _probe_root,
     "private": _probe_private,
@@ -112,6 +118,8 @@ PROBES: dict[str, Callable[[], str | None]] = {
     "cpio": _command("cpio"),
     "mmdebstrap": _command("mmdebstrap"),
     "qemu": _command("qemu-system-x86_64"),
+    "mkfs.erofs": _command("mkfs.erofs"),
+    "guest-kernel": _probe_guest_kernel,
     "node": _command("node"),
 }
 
