@@ -1,0 +1,137 @@
+"""Real virtual machines: QEMU, the built guest, its agent. One boot for the whole module; every start is a clone."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+from tests.support import virtual
+
+from pilot import errors
+from pilot.host.vmm import MachineSpec, MachineStatus, mux, pidfile, qemu_command
+from pilot.ids import MachineId
+
+pytestmark = pytest.mark.requires("root", "private", "qemu", "mmdebstrap", "busybox")
+
+_END_S = 30.0
+
+
+@pytest.fixture(scope="module")
+def machines() -> Iterator[virtual.Machines]:
+    with virtual.machines() as made:
+        yield made
+
+
+def _pid(machines: virtual.Machines, machine: MachineId, name: str) -> str:
+    return os.path.join(machines.directory, "machines", machine, name)
+
+
+def test_the_agent_answers_and_says_what_it_is(machines: virtual.Machines) -> None:
+    machine = machines.create("first")
+    machines.vmm.start(machine)
+    assert machines.vmm.status(machine) is MachineStatus.RUNNING
+    assert machines.call(machine, "GET", "/v1/status")["isolation"] == "vm"
+    assert machines.call(machine, "GET", "/v1/version")["api"]
+
+
+def test_a_template_is_booted_once(machines: virtual.Machines) -> None:
+    templates = os.path.join(machines.directory, "templates")
+    machines.vmm.start(machines.create("before"))
+    (template,) = set(os.listdir(templates)) - {"lock"}
+    made = os.stat(os.path.join(templates, template, "ram")).st_mtime_ns
+    machines.vmm.start(machines.create("after"))
+    assert set(os.listdir(templates)) == {"lock", template}
+    assert os.stat(os.path.join(templates, template, "ram")).st_mtime_ns == made
+    assert sorted(os.listdir(os.path.join(templates, template))) == ["ram", "state"]
+
+
+def test_the_world_on_the_disk_runs_and_what_it_writes_stays(machines: virtual.Machines) -> None:
+    machine, disk = machines.create("durable"), machines.disk("durable.img", "from the disk")
+    machines.start_world(machine, disk)
+    assert b"from the disk" in machines.run(machine, "cat", "/content")
+    assert b"durable" in machines.run(machine, "hostname")
+    machines.run(machine, "sh", "-c", "echo kept > /root/file")
+    machines.vmm.stop(machine)
+    assert machines.vmm.status(machine) is MachineStatus.STOPPED
+    machines.start_world(machine, disk)
+    assert b"kept" in machines.run(machine, "cat", "/root/file")
+
+
+def test_two_machines_at_once_keep_their_disks_apart(machines: virtual.Machines) -> None:
+    one, two = machines.create("one"), machines.create("two")
+    machines.start_world(one, machines.disk("one.img", "first content"))
+    machines.start_world(two, machines.disk("two.img", "other content"))
+    assert b"first content" in machines.run(one, "cat", "/content")
+    assert b"other content" in machines.run(two, "cat", "/content")
+
+
+def test_much_output_comes_through_whole(machines: virtual.Machines) -> None:
+    machine = machines.create("much")
+    machines.start_world(machine, machines.disk("much.img", ""))
+    answer = machines.run(machine, "dd", "if=/dev/zero", "bs=1000", "count=3000")
+    assert answer.count(b"\0") >= 3_000_000
+
+
+def test_a_new_pilotd_finds_the_machine(machines: virtual.Machines) -> None:
+    machine = machines.create("found")
+    machines.vmm.start(machine)
+    pid = pidfile.find(_pid(machines, machine, qemu_command.PID))
+    other = machines.another()
+    assert other.status(machine) is MachineStatus.RUNNING
+    other.start(machine)
+    assert pidfile.find(_pid(machines, machine, qemu_command.PID)) == pid
+    assert machines.call(machine, "GET", "/v1/status")["state"] == "ready"
+
+
+def test_a_killed_mux_comes_back_with_start(machines: virtual.Machines) -> None:
+    machine = machines.create("remuxed")
+    machines.vmm.start(machine)
+    pid = pidfile.find(_pid(machines, machine, qemu_command.PID))
+    assert pidfile.end(_pid(machines, machine, mux.PID), signal.SIGKILL, _END_S)
+    machines.vmm.start(machine)
+    assert machines.call(machine, "GET", "/v1/status")["state"] == "ready"
+    assert pidfile.find(_pid(machines, machine, qemu_command.PID)) == pid
+
+
+def test_a_killed_machine_is_stopped_and_starts_again(machines: virtual.Machines) -> None:
+    machine = machines.create("killed")
+    machines.vmm.start(machine)
+    assert pidfile.end(_pid(machines, machine, qemu_command.PID), signal.SIGKILL, _END_S)
+    assert machines.vmm.status(machine) is MachineStatus.STOPPED
+    assert pidfile.wait(_pid(machines, machine, mux.PID), _END_S)
+    machines.vmm.start(machine)
+    assert machines.call(machine, "GET", "/v1/status")["state"] == "ready"
+
+
+def test_stop_ends_the_guest_from_within(machines: virtual.Machines) -> None:
+    machine = machines.create("polite")
+    machines.vmm.start(machine)
+    machines.vmm.stop(machine)
+    with open(_pid(machines, machine, qemu_command.CONSOLE)) as console:
+        assert "reboot: Restarting system" in console.read()
+    machines.vmm.stop(machine)
+
+
+def test_destroy_leaves_nothing(machines: virtual.Machines) -> None:
+    machine = machines.create("gone")
+    machines.vmm.attach_disk(machine, machines, machines.disk("gone.img", ""))
+    machines.vmm.start(machine)
+    directory = os.path.dirname(machines.vmm.dial_path(machine))
+    assert virtual.processes_naming(directory)
+    machines.vmm.destroy(machine)
+    assert virtual.processes_naming(directory) == []
+    assert not os.path.exists(directory)
+    assert machines.vmm.status(machine) is MachineStatus.ABSENT
+    machines.vmm.destroy(machine)
+
+
+def test_a_machine_that_is_not_there_does_not_start(machines: virtual.Machines) -> None:
+    with pytest.raises(errors.NotFound, match="no such machine"):
+        machines.vmm.start(MachineId("nobody"))
+
+
+def test_a_state_directory_too_deep_for_sockets_is_refused(machines: virtual.Machines) -> None:
+    with pytest.raises(errors.HostError, match="too long for a socket"):
+        machines.vmm.create(MachineSpec(MachineId("m" * 100), uid_base=0))
