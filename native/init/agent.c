@@ -60,6 +60,7 @@ static void become_agent(int agent_end, pid_t parent) {
   /* Everything else that init holds is close-on-exec. The end may be 3 already; dup2 would leave the flag on then. */
   int moved = fcntl(agent_end, F_DUPFD_CLOEXEC, LINK_TARGET + 1);
   if (moved < 0 || dup2(moved, LINK_TARGET) < 0) _exit(127);
+  for (int signal_number = 1; signal_number < NSIG; signal_number++) signal(signal_number, SIG_DFL);
   sigprocmask(SIG_SETMASK, &none, NULL);
   execve(settings->command[0], settings->command, environment);
   log_line("start the agent", settings->command[0], errno);

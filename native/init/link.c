@@ -174,14 +174,21 @@ static int send_packet(const struct message *out, int fd) {
   return sendmsg(peer.fd, &header, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? errno : 0;
 }
 
-/* 1 when the packet is on its way, 0 when it stays owed. */
+/* 1 when the packet is dealt with, 0 when it stays owed. */
 static int sent(const struct message *out, int fd) {
   int error = send_packet(out, fd);
-  peer.full = error == EAGAIN || error == ENOBUFS;
-  /* Too many descriptors are in flight for this user, perhaps through other sockets: poll(2) cannot say when that ends. */
-  peer.paused = error == ETOOMANYREFS;
-  peer.broken = error == EPIPE || error == ECONNRESET;
-  return error == 0;
+  switch (error) {
+  case 0: return 1;
+  case EAGAIN: peer.full = 1; return 0;
+  case EPIPE:
+  case ECONNRESET: peer.broken = 1; return 0;
+  case ETOOMANYREFS: /* of this user, in flight, perhaps through other sockets: poll(2) cannot say when that ends */
+  case ENOBUFS:
+  case ENOMEM: peer.paused = 1; return 0;
+  default: /* the kernel passes no such descriptor (an io_uring, say); the agent must start all the same */
+    log_line("cannot hand over the descriptor", out->name, error);
+    return 1;
+  }
 }
 
 static int send_answer(void) {

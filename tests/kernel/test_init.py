@@ -45,6 +45,23 @@ def test_agent_gets_only_what_it_should(start: Start, tmp_path: Path) -> None:
     assert "TEST_SOCKET" in agent.environment
 
 
+def test_agent_has_four_descriptors_and_no_blocked_or_ignored_signal(start: Start, tmp_path: Path) -> None:
+    said = tmp_path / "said"
+    os.mkfifo(said)
+    with (tmp_path / "stray").open("w") as stray:
+        start(
+            descriptors={"kept": stray.fileno()},
+            command=[
+                "/bin/sh",
+                "-c",
+                f"exec >{said}; ls /proc/$$/fd; grep -E 'Sig(Blk|Ign)' /proc/self/status; sleep 60",
+            ],
+        )
+        with said.open() as lines:
+            found = [next(lines).strip() for _ in range(6)]
+    assert found == ["0", "1", "2", "3", "SigBlk:\t0000000000000000", "SigIgn:\t0000000000000000"]
+
+
 def test_descriptors_outlive_twenty_kills_while_they_are_stored(start: Start) -> None:
     """Each agent is killed in the middle of a burst of puts: what it was told is stored must be there."""
     machine = start()
