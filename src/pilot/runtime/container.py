@@ -197,6 +197,7 @@ class Container:
         cgroup: str | None = None,
         no_new_keyring: bool = False,
         before_start: Callable[[Spawned], None] | None = None,
+        ignore_paused: bool = False,
     ) -> Spawned:
         """Start another process in the container; returns when it has executed. StateError when it does not run.
 
@@ -206,7 +207,7 @@ class Container:
         status = self.status()
         if status in {Status.STOPPED, Status.CREATING}:
             raise errors.StateError(f"cannot exec in a {status.value} container")
-        if status is Status.PAUSED:
+        if status is Status.PAUSED and not ignore_paused:
             raise errors.StateError("cannot exec in a paused container")
         target = execute.Target(self.id, self._record.pid, self._record.start_time, self._exec_cgroup(cgroup))
         request = execute.Request(

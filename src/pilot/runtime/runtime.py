@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from .. import errors, ids
 from ..kernel import hierarchies, probe
 from ..kernel.hierarchies import Hierarchies
-from ..kernel.waiter import OwnChildren, Waiter
+from ..kernel.waiter import ExitStatus, OwnChildren, Waiter
 from ..plan.facts import HostFacts
 from ..plan.plan import Plan
 from ..spec import check, parse
@@ -111,6 +111,10 @@ class Runtime:
     def load(self, id: str) -> Container:
         """The container of that id; `NotFound`."""
         return load_container(self._store, ids.parse_container_id(id), self.facts, self._waiter)
+
+    def wait(self, process: Spawned, timeout_s: float | None = None) -> ExitStatus:
+        """How a process that we started ended; TimeoutError. It is reaped where it is our child."""
+        return self._waiter.wait(process, timeout_s)
 
     def list(self) -> list[Container]:
         """All containers, by id; one that goes away meanwhile is left out."""

@@ -34,6 +34,15 @@ class State(Document, frozen=True, omit_defaults=False):
     annotations: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
 
 
+def state_json(state: State) -> dict[str, object]:
+    """The document as JSON data, its members in the order that runc prints them."""
+    data = msgspec.to_builtins(state)
+    return {name: data[name] for name in _ORDER if name in data}
+
+
+_ORDER = ("ociVersion", "id", "pid", "status", "bundle", "rootfs", "created", "annotations", "owner")
+
+
 class ContainerProcessState(Document, frozen=True, omit_defaults=False):
     """What the seccomp agent at `listenerPath` gets together with the descriptors that `fds` names, in their order."""
 

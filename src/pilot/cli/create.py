@@ -1,0 +1,31 @@
+"""`pilot create ID`: a container whose process waits for `start`."""
+
+from __future__ import annotations
+
+from . import launching
+from .options import Arguments
+from .verb import Context
+
+SUMMARY = "create a container"
+USAGE = "<container-id>"
+OPTIONS = launching.CREATE_OPTIONS
+ARGUMENTS = (1, 1)
+
+
+def run(context: Context, arguments: Arguments) -> int:
+    bundle, spec = launching.read_bundle(arguments)
+    console_socket = arguments.text("console-socket")
+    launching.check_console(spec.process, console_socket, detached=True)
+    context.runtime().create(
+        arguments.positional[0],
+        bundle,
+        spec=spec,
+        stdio=launching.stdio(spec.process),
+        console_socket=console_socket or None,
+        pass_fds=launching.passed_descriptors(arguments),
+        no_pivot=arguments.flag("no-pivot"),
+        no_new_keyring=arguments.flag("no-new-keyring"),
+        pid_file=arguments.text("pid-file") or None,
+        on_plan=lambda plan: context.log.detail(plan.describe()),
+    )
+    return 0

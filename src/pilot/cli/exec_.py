@@ -1,0 +1,128 @@
+"""`pilot exec ID COMMAND...`: another process in a running container; the exit status is the process's."""
+
+from __future__ import annotations
+
+import msgspec
+
+from .. import errors
+from ..runtime import Container, Terminal
+from ..runtime.runtime import write_pid_file
+from ..spec import check, parse
+from ..spec.process import Capabilities, Process, User
+from . import foreground, launching
+from .options import Arguments, Kind, Option, UsageError
+from .verb import Context
+
+SUMMARY = "execute new process inside the container"
+USAGE = "<container-id> <command> [command options]  || -p process.json <container-id>"
+OPTIONS = (
+    launching.CONSOLE_SOCKET,
+    Option(("cwd",), Kind.TEXT, "current working directory in the container"),
+    Option(("env", "e"), Kind.LIST, "set environment variables"),
+    Option(("tty", "t"), Kind.FLAG, "allocate a pseudo-TTY"),
+    Option(("user", "u"), Kind.TEXT, "UID (format: <uid>[:<gid>])"),
+    Option(("additional-gids", "g"), Kind.LIST, "additional gids"),
+    Option(("process", "p"), Kind.TEXT, "path to the process.json"),
+    launching.DETACH,
+    launching.PID_FILE,
+    Option(("process-label",), Kind.TEXT, "set the asm process label for the process commonly used with selinux"),
+    Option(("apparmor",), Kind.TEXT, "set the apparmor profile for the process"),
+    Option(("no-new-privs",), Kind.FLAG, "set the no new privileges value for the process"),
+    Option(("cap", "c"), Kind.LIST, "add a capability to the bounding set for the process"),
+    launching.PRESERVE_FDS,
+    Option(("cgroup",), Kind.LIST, "run the process in an (existing) sub-cgroup"),
+    Option(("ignore-paused",), Kind.FLAG, "allow exec in a paused container"),
+    launching.NO_NEW_KEYRING,
+)
+ARGUMENTS = (1, None)
+
+
+def run(context: Context, arguments: Arguments) -> int:
+    runtime = context.runtime()
+    container = runtime.load(arguments.positional[0])
+    process = _read_process(container, arguments)
+    console_socket = arguments.text("console-socket")
+    is_detached = arguments.flag("detach")
+    launching.check_console(process, console_socket, is_detached)
+    wants_terminal = process.terminal and not is_detached
+    with foreground.signals_held():
+        spawned = container.exec(
+            launching.with_listen_fds(process),
+            launching.stdio(process),
+            terminal=Terminal(*foreground.window_size()) if wants_terminal else None,
+            console_socket=console_socket or None,
+            pass_fds=launching.passed_descriptors(arguments),
+            cgroup=_cgroup(arguments),
+            no_new_keyring=arguments.flag("no-new-keyring"),
+            ignore_paused=arguments.flag("ignore-paused"),
+        )
+        if arguments.text("pid-file"):
+            write_pid_file(arguments.text("pid-file"), spawned.pid)
+    return 0 if is_detached else foreground.attend(runtime, spawned)
+
+
+def _read_process(container: Container, arguments: Arguments) -> Process:
+    path = arguments.text("process")
+    if path:
+        try:
+            with open(path, "rb") as file:
+                return parse.parse_process(file.read())
+        except OSError as error:
+            raise errors.NotFound(f"read {path}: {(error.strerror or '').lower()}") from error
+    if len(arguments.positional) < 2:
+        raise UsageError("process args cannot be empty")
+    base = container.spec.process
+    assert base is not None  # or it could not have been created
+    process = _changed(base, arguments)
+    check.check_process(process, "$")
+    return process
+
+
+def _changed(base: Process, arguments: Arguments) -> Process:
+    """The container's own process, with what the options say."""
+    return msgspec.structs.replace(
+        base,
+        args=arguments.positional[1:],
+        terminal=arguments.flag("tty"),
+        cwd=arguments.text("cwd", base.cwd),
+        env=(*base.env, *arguments.texts("env")),
+        user=_user(base.user, arguments),
+        capabilities=_capabilities(base.capabilities, arguments.texts("cap")),
+        no_new_privileges=base.no_new_privileges or arguments.flag("no-new-privs"),
+        selinux_label=arguments.text("process-label", base.selinux_label),
+        apparmor_profile=arguments.text("apparmor", base.apparmor_profile),
+    )
+
+
+def _user(base: User, arguments: Arguments) -> User:
+    text = arguments.text("user")
+    groups = (*base.additional_gids, *(_id(group) for group in arguments.texts("additional-gids")))
+    if not text:
+        return msgspec.structs.replace(base, additional_gids=groups)
+    uid, separator, gid = text.partition(":")
+    return msgspec.structs.replace(base, uid=_id(uid), gid=_id(gid) if separator else base.gid, additional_gids=groups)
+
+
+def _id(text: str) -> int:
+    if not text.isdigit():
+        raise UsageError(f"parsing {text} as int for uid or gid failed")
+    return int(text)
+
+
+def _capabilities(base: Capabilities | None, added: tuple[str, ...]) -> Capabilities | None:
+    if not added:
+        return base
+    sets = base or Capabilities()
+    return Capabilities(
+        bounding=(*sets.bounding, *added),
+        effective=(*sets.effective, *added),
+        permitted=(*sets.permitted, *added),
+        inheritable=sets.inheritable,
+        ambient=(*sets.ambient, *added),
+    )
+
+
+def _cgroup(arguments: Arguments) -> str | None:
+    """`[controllers:]path`; all controllers are joined together, so the path alone counts."""
+    texts = arguments.texts("cgroup")
+    return texts[-1].rpartition(":")[2] if texts else None

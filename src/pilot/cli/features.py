@@ -1,0 +1,19 @@
+"""`pilot features`: the features document."""
+
+from __future__ import annotations
+
+import json
+
+from ..spec import features
+from .options import Arguments, Option
+from .verb import Context
+
+SUMMARY = "show the enabled features"
+USAGE = ""
+OPTIONS: tuple[Option, ...] = ()
+ARGUMENTS = (0, 0)
+
+
+def run(context: Context, arguments: Arguments) -> int:
+    print(json.dumps(features.features_document(), indent=4))
+    return 0

@@ -1,0 +1,80 @@
+"""What `create`, `run` and `exec` share: their options, and what of the caller's environment a container gets."""
+
+from __future__ import annotations
+
+import os
+
+import msgspec
+
+from .. import errors
+from ..runtime import Stdio
+from ..spec import parse
+from ..spec.config import Spec
+from ..spec.process import Process
+from .options import Arguments, Kind, Option
+
+BUNDLE = Option(
+    ("bundle", "b"), Kind.TEXT, "path to the root of the bundle directory, defaults to the current directory"
+)
+CONSOLE_SOCKET = Option(
+    ("console-socket",), Kind.TEXT, "AF_UNIX socket which receives the master end of the console's pseudoterminal"
+)
+PID_FILE = Option(("pid-file",), Kind.TEXT, "specify the file to write the process id to")
+DETACH = Option(("detach", "d"), Kind.FLAG, "detach from the container's process")
+NO_PIVOT = Option(("no-pivot",), Kind.FLAG, "do not use pivot_root; for a rootfs on top of a ramdisk")
+NO_NEW_KEYRING = Option(("no-new-keyring",), Kind.FLAG, "do not create a new session keyring for the container")
+PRESERVE_FDS = Option(
+    ("preserve-fds",),
+    Kind.NUMBER,
+    "pass N additional file descriptors to the container (stdio + $LISTEN_FDS + N in total)",
+)
+CREATE_OPTIONS = (BUNDLE, CONSOLE_SOCKET, PID_FILE, NO_PIVOT, NO_NEW_KEYRING, PRESERVE_FDS)
+
+
+def read_bundle(arguments: Arguments) -> tuple[str, Spec]:
+    """The bundle's path and its Spec, with what the runtime adds to its environment."""
+    bundle = os.path.abspath(arguments.text("bundle", "."))
+    spec = parse.read_spec(bundle)
+    if spec.process is None:
+        return bundle, spec
+    return bundle, msgspec.structs.replace(spec, process=with_listen_fds(spec.process))
+
+
+def with_listen_fds(process: Process) -> Process:
+    """Socket activation is passed on: the descriptors follow stdio, and the process is to be told."""
+    count = _listen_fds()
+    if not count:
+        return process
+    return msgspec.structs.replace(process, env=(*process.env, f"LISTEN_FDS={count}", "LISTEN_PID=1"))
+
+
+def passed_descriptors(arguments: Arguments) -> tuple[int, ...]:
+    """Descriptors from 3 on; PilotError when one of them is not open."""
+    numbers = tuple(range(3, 3 + _listen_fds() + arguments.number("preserve-fds")))
+    for number in numbers:
+        try:
+            os.fstat(number)
+        except OSError as error:
+            raise errors.PilotError(
+                f"cannot preserve file descriptor {number}: {(error.strerror or '').lower()}"
+            ) from error
+    return numbers
+
+
+def check_console(process: Process | None, console_socket: str, detached: bool) -> None:
+    """A terminal's master must have somebody who keeps it, and a socket for it must be of use."""
+    terminal = process is not None and process.terminal
+    if detached and terminal and not console_socket:
+        raise errors.PilotError("cannot allocate tty if pilot will detach without setting console socket")
+    if console_socket and not (detached and terminal):
+        raise errors.PilotError("cannot use console socket if pilot will not detach or allocate tty")
+
+
+def stdio(process: Process | None) -> Stdio:
+    """Our own; a terminal brings its own."""
+    return Stdio() if process is not None and process.terminal else Stdio.inherited()
+
+
+def _listen_fds() -> int:
+    text = os.environ.get("LISTEN_FDS", "")
+    return int(text) if text.isdigit() else 0

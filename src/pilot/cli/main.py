@@ -1,0 +1,144 @@
+"""`pilot [global options] VERB ...`: parse, run the verb, report what went wrong once."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from .. import errors
+from . import options
+from .log import Log
+from .options import Arguments, Kind, Option, UsageError
+from .verb import Context, Verb
+
+# verb → module; `exec_` because `exec` would do as a file name, but reads badly in an import.
+_VERBS: dict[str, str] = {
+    "create": "create", "delete": "delete", "events": "events", "exec": "exec_", "features": "features", "kill": "kill",
+    "list": "list_", "pause": "pause", "ps": "ps", "resume": "resume", "run": "run", "spec": "spec", "start": "start",
+    "state": "state", "update": "update",
+}  # fmt: skip
+
+GLOBAL_OPTIONS = (
+    Option(("debug",), Kind.FLAG, "enable debug output: the plan is printed before it is carried out"),
+    Option(("log",), Kind.TEXT, "set the log file to write logs to (default is stderr)"),
+    Option(("log-format",), Kind.TEXT, "set the log format ('text' (default), or 'json')"),
+    Option(("root",), Kind.TEXT, "root directory for storage of container state (default: /run/pilot)"),
+    Option(("criu",), Kind.TEXT, "accepted for compatibility, and not used"),
+    Option(("systemd-cgroup",), Kind.FLAG, 'use systemd for cgroups; cgroupsPath is then "slice:prefix:name"'),
+    Option(("rootless",), Kind.TEXT, "ignore cgroup permission errors ('true', 'false', or 'auto')"),
+    Option(("help", "h"), Kind.FLAG, "show help"),
+    Option(("version", "v"), Kind.FLAG, "print the version"),
+)
+_HELP = Option(("help", "h"), Kind.FLAG, "show help")
+_DEFAULT_ROOT = "/run/pilot"
+# runc's: what went wrong before the process was there must not look like the process's own status.
+_FAILURE = {"exec": 255}
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run a command line (default: ours); its exit status."""
+    arguments = sys.argv[1:] if words is None else list(words)
+    try:
+        given = options.parse_arguments(arguments, GLOBAL_OPTIONS, interleaved=False)
+    except UsageError as error:
+        sys.stdout.write(_help())
+        Log().error(str(error))
+        return 1
+    if given.flag("version"):
+        print(_version())
+        return 0
+    name, *rest = given.positional or ("help",)
+    if given.flag("help") or name in {"help", "h"}:
+        sys.stdout.write(_help())
+        return 0
+    return _run(name, rest, _context(given))
+
+
+def _run(name: str, words: Sequence[str], context: Context) -> int:
+    if name not in _VERBS:
+        context.log.error(f"no such verb: {name} (see pilot --help)")
+        return 3
+    verb = _load(name)
+    try:
+        arguments = _parse(name, verb, words)
+        if arguments is None:
+            return 0
+        return verb.run(context, arguments)
+    except UsageError as error:
+        sys.stdout.write(_verb_help(name, verb))
+        context.log.error(str(error))
+        return 1
+    except errors.PilotError as error:
+        context.log.error(_report(name, words, error))
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            return 1  # whoever read our output has gone
+        context.log.error(_report(name, words, error))
+    return _FAILURE.get(name, 1)
+
+
+def _report(name: str, words: Sequence[str], error: Exception) -> str:
+    subject = next((word for word in words if not word.startswith("-")), "")
+    hint = getattr(error, "hint", None)
+    return f"{name}{f' {subject}' if subject else ''}: {error}{f' ({hint})' if hint else ''}"
+
+
+def _parse(name: str, verb: Verb, words: Sequence[str]) -> Arguments | None:
+    arguments = options.parse_arguments(words, (*verb.OPTIONS, _HELP), interleaved=name != "exec")
+    if arguments.flag("help"):
+        sys.stdout.write(_verb_help(name, verb))
+        return None
+    least, most = verb.ARGUMENTS
+    count = len(arguments.positional)
+    if count < least or (most is not None and count > most):
+        raise UsageError(f'pilot: "{name}" requires {_wanted(least, most, count)} argument(s)')
+    return arguments
+
+
+def _wanted(least: int, most: int | None, count: int) -> str:
+    if least == most:
+        return f"exactly {least}"
+    return f"a minimum of {least}" if count < least else f"a maximum of {most}"
+
+
+def _load(name: str) -> Verb:
+    module: Verb = importlib.import_module(f".{_VERBS[name]}", __package__)
+    return module
+
+
+def _context(given: Arguments) -> Context:
+    debug = given.flag("debug")
+    path = given.text("log") or None
+    log = Log(path and os.path.abspath(path), given.text("log-format", "text"), debug)
+    root = os.path.abspath(given.text("root") or _default_root())
+    return Context(root, given.flag("systemd-cgroup"), debug, log)
+
+
+def _default_root() -> str:
+    runtime_dir = os.environ.get("XDG_RUNTIME_DIR", "")
+    return os.path.join(runtime_dir, "pilot") if os.geteuid() != 0 and runtime_dir else _DEFAULT_ROOT
+
+
+def _version() -> str:
+    from .. import __version__
+    from ..spec import version
+
+    return f"pilot version {__version__}\nspec: {version.OCI_VERSION}"
+
+
+def _help() -> str:
+    rows = "".join(f"   {name:<10}  {_load(name).SUMMARY}\n" for name in _VERBS)
+    return (
+        "NAME:\n   pilot - Open Container Initiative runtime\n\n"
+        "USAGE:\n   pilot [global options] command [command options] [arguments...]\n\n"
+        f"COMMANDS:\n{rows}\nGLOBAL OPTIONS:\n{options.describe_options(GLOBAL_OPTIONS)}"
+    )
+
+
+def _verb_help(name: str, verb: Verb) -> str:
+    shown = f"\nOPTIONS:\n{options.describe_options(verb.OPTIONS)}" if verb.OPTIONS else ""
+    head = "[command options] " if verb.OPTIONS else ""
+    return f"NAME:\n   pilot {name} - {verb.SUMMARY}\n\nUSAGE:\n   pilot {name} {head}{verb.USAGE}\n{shown}"

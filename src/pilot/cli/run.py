@@ -1,0 +1,56 @@
+"""`pilot run ID`: create, start, and, unless detached, wait and delete; the exit status is the process's."""
+
+from __future__ import annotations
+
+from ..runtime import Created, Terminal
+from . import foreground, launching
+from .options import Arguments, Kind, Option
+from .verb import Context
+
+SUMMARY = "create and run a container"
+USAGE = "<container-id>"
+OPTIONS = (
+    *launching.CREATE_OPTIONS,
+    launching.DETACH,
+    Option(("keep",), Kind.FLAG, "do not delete the container after it exits"),
+    Option(("no-subreaper",), Kind.FLAG, "accepted for compatibility: pilot is no subreaper"),
+)
+ARGUMENTS = (1, 1)
+
+
+def run(context: Context, arguments: Arguments) -> int:
+    bundle, spec = launching.read_bundle(arguments)
+    console_socket = arguments.text("console-socket")
+    is_detached = arguments.flag("detach")
+    launching.check_console(spec.process, console_socket, is_detached)
+    runtime = context.runtime()
+    wants_terminal = spec.process is not None and spec.process.terminal and not is_detached
+    with foreground.signals_held():
+        created = runtime.create(
+            arguments.positional[0],
+            bundle,
+            spec=spec,
+            stdio=launching.stdio(spec.process),
+            terminal=Terminal(*foreground.window_size()) if wants_terminal else None,
+            console_socket=console_socket or None,
+            pass_fds=launching.passed_descriptors(arguments),
+            no_pivot=arguments.flag("no-pivot"),
+            no_new_keyring=arguments.flag("no-new-keyring"),
+            pid_file=arguments.text("pid-file") or None,
+            on_plan=lambda plan: context.log.detail(plan.describe()),
+        )
+        _start(created)
+    if is_detached:
+        return 0
+    status = foreground.attend(runtime, created.process)
+    if not arguments.flag("keep"):
+        created.container.delete(force=True)
+    return status
+
+
+def _start(created: Created) -> None:
+    try:
+        created.container.start()
+    except BaseException:
+        created.container.delete(force=True)
+        raise

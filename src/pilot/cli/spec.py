@@ -1,0 +1,28 @@
+"""`pilot spec`: write a config.json to start from."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from .. import errors
+from ..spec import defaults
+from . import launching
+from .options import Arguments, Kind, Option
+from .verb import Context
+
+SUMMARY = "create a new specification file"
+USAGE = ""
+OPTIONS = (launching.BUNDLE, Option(("rootless",), Kind.FLAG, "generate a configuration for a rootless container"))
+ARGUMENTS = (0, 0)
+
+
+def run(context: Context, arguments: Arguments) -> int:
+    config = defaults.default_config(arguments.flag("rootless"), os.geteuid(), os.getegid())
+    path = os.path.join(arguments.text("bundle", ""), "config.json")
+    try:
+        with open(path, "x", encoding="utf-8") as file:
+            file.write(json.dumps(config, indent="\t") + "\n")
+    except FileExistsError as error:
+        raise errors.Conflict(f"file {path} exists: remove it first") from error
+    return 0

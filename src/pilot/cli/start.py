@@ -1,0 +1,16 @@
+"""`pilot start ID`: let the process of a created container go."""
+
+from __future__ import annotations
+
+from .options import Arguments, Option
+from .verb import Context
+
+SUMMARY = "executes the user defined process in a created container"
+USAGE = "<container-id>"
+OPTIONS: tuple[Option, ...] = ()
+ARGUMENTS = (1, 1)
+
+
+def run(context: Context, arguments: Arguments) -> int:
+    context.runtime().load(arguments.positional[0]).start()
+    return 0

@@ -1,0 +1,75 @@
+"""`pilot update ID`: change limits of a running container."""
+
+from __future__ import annotations
+
+import sys
+
+from .. import errors
+from ..spec import parse
+from ..spec.resources import BlockIO, Cpu, Memory, Pids, Resources
+from .options import Arguments, Kind, Option
+from .verb import Context
+
+SUMMARY = "update container resource constraints"
+USAGE = "<container-id>"
+_LIMITS = {
+    "blkio-weight": "specifies per cgroup weight, range is from 10 to 1000",
+    "cpu-period": "CPU CFS period to be used for hardcapping (in usecs)",
+    "cpu-quota": "CPU CFS hardcap limit (in usecs): allowed cpu time in a given period",
+    "cpu-burst": "CPU CFS burst (in usecs): runtime that may be carried over",
+    "cpu-share": "CPU shares (relative weight vs. other containers)",
+    "cpu-rt-period": "CPU realtime period to be used for hardcapping (in usecs)",
+    "cpu-rt-runtime": "CPU realtime hardcap limit (in usecs)",
+    "cpu-idle": "set cgroup SCHED_IDLE or not, 0: default behavior, 1: SCHED_IDLE",
+    "memory": "memory limit (in bytes)",
+    "memory-reservation": "memory reservation or soft_limit (in bytes)",
+    "memory-swap": "total memory usage (memory + swap); -1 for no limit",
+    "pids-limit": "maximum number of pids allowed in the container",
+}
+OPTIONS = (
+    Option(("resources", "r"), Kind.TEXT, "path to a file with the resources to update, or - for standard input"),
+    *(Option((name,), Kind.NUMBER, text) for name, text in _LIMITS.items()),
+    Option(("cpuset-cpus",), Kind.TEXT, "CPU(s) to use"),
+    Option(("cpuset-mems",), Kind.TEXT, "memory node(s) to use"),
+)
+ARGUMENTS = (1, 1)
+
+
+def run(context: Context, arguments: Arguments) -> int:
+    context.runtime().load(arguments.positional[0]).update(_resources(arguments))
+    return 0
+
+
+def _resources(arguments: Arguments) -> Resources:
+    path = arguments.text("resources")
+    if path == "-":
+        return parse.parse_resources(sys.stdin.buffer.read())
+    if path:
+        try:
+            with open(path, "rb") as file:
+                return parse.parse_resources(file.read())
+        except OSError as error:
+            raise errors.NotFound(f"read {path}: {(error.strerror or '').lower()}") from error
+    return _from_options(arguments)
+
+
+def _from_options(arguments: Arguments) -> Resources:
+    def number(name: str) -> int | None:
+        return arguments.number(name) if arguments.text(name) else None
+
+    return Resources(
+        memory=Memory(limit=number("memory"), reservation=number("memory-reservation"), swap=number("memory-swap")),
+        cpu=Cpu(
+            shares=number("cpu-share"),
+            quota=number("cpu-quota"),
+            burst=number("cpu-burst"),
+            period=number("cpu-period"),
+            realtime_runtime=number("cpu-rt-runtime"),
+            realtime_period=number("cpu-rt-period"),
+            cpus=arguments.text("cpuset-cpus"),
+            mems=arguments.text("cpuset-mems"),
+            idle=number("cpu-idle"),
+        ),
+        pids=Pids(limit=number("pids-limit")),
+        block_io=BlockIO(weight=number("blkio-weight")),
+    )
