@@ -249,6 +249,18 @@ class Lineages(RuleBasedStateMachine):
         disk.books.sweep()
         assert disk.commit()
 
+    @rule(named=names, step=st.integers(0, 2), before=CHUNKS)
+    def killed_while_restoring(self, named: tuple[Model, str], step: int, before: int) -> None:
+        disk, name = named
+        disk.write(before, self._number())
+        disk.books.restore(name)
+        disk.commit(crash=step)
+        if step == 2:  # stored: the head is the checkpoint's, whatever was noted before
+            for chunk in {*disk.content, *disk.named[name]}:
+                disk._wrote(chunk, disk.named[name].get(chunk, 0))
+            disk.flushed, disk.allowed = dict(disk.content), {}
+        disk.be_killed()
+
     @rule(named=consumes(names))
     def delete_checkpoint(self, named: tuple[Model, str]) -> None:
         disk, name = named
@@ -322,6 +334,15 @@ def test_sweep_frees_what_only_a_deleted_checkpoint_held() -> None:
     assert len(model.image.page_numbers()) == 1
 
 
+def test_what_no_checkpoint_names_is_freed_at_the_next_flush() -> None:
+    model = Model([], map.empty_root(SIZE_BYTES), {})
+    for value in range(1, 6):
+        model.write(7, value)
+        model.books.cut()
+        model.commit()
+    assert model.books.slots.count_used() == 1
+
+
 def test_writes_of_one_generation_stay_in_place() -> None:
     model = Model([], map.empty_root(SIZE_BYTES), {})
     for value in range(1, 100):
@@ -355,6 +376,7 @@ def test_slots_past_the_end_are_appended_and_freed_ones_come_first() -> None:
     books = slots.Slots([1, 2, 4])
     assert [books.allocate(), books.allocate()] == [3, 5]
     books.release(3)
+    assert books.state(3) == slots.SlotState.RETIRED
     assert books.take_retired() == [3]
     assert books.allocate() == 6
     books.free([3])
