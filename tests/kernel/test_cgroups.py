@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import select
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from pilot import errors
 from pilot.kernel import cgroups, hierarchies
 from pilot.kernel.cgroups import Cgroup
 from pilot.plan.cgroup import Write
+from pilot.plan.facts import CgroupMount
 
 pytestmark = pytest.mark.requires("root", "private")
 
@@ -348,3 +350,47 @@ def test_cloned_into_the_v2_tree(group: Cgroup) -> None:
     assert not os.get_inheritable(directory_fd)
     os.close(directory_fd)
     assert cgroups.Cgroup({c: p for c, p in group.paths.items() if c}).v2_descriptor() is None
+
+
+def test_stepping_aside_in_a_v2_tree(group: Cgroup) -> None:
+    if "" not in group.paths:
+        pytest.skip("no v2 tree")
+    tree = CgroupMount(group.paths[""], (), 2)
+    with _inside(group) as process:
+        cgroups.vacate(hierarchies.Hierarchies((tree,), frozenset({"memory"})))
+        procs = Path(tree.mount_point, "init", "cgroup.procs").read_text()
+        assert procs.split() == [str(process.pid)]
+        assert Path(tree.mount_point, "cgroup.procs").read_text() == ""
+        cgroups.vacate(hierarchies.Hierarchies((tree,), frozenset({"memory"})))
+    # Without controllers there is no need to.
+    with _inside(group) as process:
+        cgroups.vacate(hierarchies.Hierarchies((tree,)))
+        assert Path(tree.mount_point, "cgroup.procs").read_text().split() == [str(process.pid)]
+
+
+@pytest.mark.requires("cgroup1")
+def test_oom_in_a_child_counts(host: hierarchies.Hierarchies, group: Cgroup) -> None:
+    name = os.path.basename(group.directories[0])
+    below = Cgroup.create(host, f"/t/{name}/below")
+    for file in ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes"):
+        group.apply([Write("memory", file, str(16 << 20), optional=True)])
+    with group.oom_events() as events:
+        with _inside(below, "exec dd if=/dev/zero of=/dev/null bs=100M count=1") as process:
+            assert process.wait(60) == -signal.SIGKILL
+        assert select.select([events], [], [], 10)[0]
+        assert events.read() == 1
+
+
+@pytest.mark.requires("cgroup1")
+def test_more_processes_than_descriptors(group: Cgroup) -> None:
+    v1 = Cgroup({c: p for c, p in group.paths.items() if c})
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with _inside(v1, "n=0; while [ $n -lt 300 ]; do sleep 100 & n=$((n + 1)); done; echo; wait") as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (200, before[1]))
+        try:
+            v1.kill()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        assert v1.pids() == []

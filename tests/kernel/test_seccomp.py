@@ -198,8 +198,13 @@ def test_the_cache_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert _compile(profile, directory) == built
     monkeypatch.undo()
     monkeypatch.setattr(seccomp, "_memory", {})
-    Path(directory, cached).write_bytes(b"cut")
-    assert _compile(profile, directory) == built
+    content = Path(directory, cached).read_bytes()
+    for damaged in (b"", content[:-8], content[:40] + b"x" + content[41:]):
+        monkeypatch.setattr(seccomp, "_memory", {})
+        Path(directory, cached).write_bytes(damaged)
+        assert _compile(profile, directory) == built
+        assert Path(directory, cached).read_bytes() == content
+    assert os.listdir(directory) == [cached]
 
 
 def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

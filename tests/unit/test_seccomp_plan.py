@@ -79,6 +79,10 @@ def test_a_listener_changes_the_flags() -> None:
             _profile(SyscallRule(("a",), "SCMP_ACT_ALLOW", None, (SyscallArgument(0, 0, "=="),))),
             "$.linux.seccomp.syscalls[0].args.op",
         ),
+        (
+            _profile(SyscallRule(("a",), "SCMP_ACT_ALLOW", None, (SyscallArgument(0, -1, "SCMP_CMP_EQ"),))),
+            "$.linux.seccomp.syscalls[0].args.value",
+        ),
         (_profile(SyscallRule(("a",), "SCMP_ACT_NOTIFY")), "$.linux.seccomp.listenerPath"),
         (_profile(SyscallRule(("write",), "SCMP_ACT_NOTIFY"), listener_path="/l"), "$.linux.seccomp.syscalls"),
         (_profile(listener_metadata="m"), "$.linux.seccomp.listenerMetadata"),

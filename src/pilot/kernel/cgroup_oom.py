@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import os
 import types
+from collections.abc import Iterator
 
 from .. import errors
 from . import kernfs, syscalls
 
+_V1_COUNTER = "memory.oom_control"
 _IN_MODIFY, _IN_CLOEXEC, _IN_NONBLOCK = 0x2, os.O_CLOEXEC, os.O_NONBLOCK
 
 
@@ -33,8 +35,16 @@ class OomEvents:
             os.read(self._event_fd, 4096)
         except BlockingIOError:
             pass  # nothing happened: the count is still the answer
-        text = kernfs.read_or_none(self._counter)
-        return None if text is None else kernfs.parse_table(text).get("oom_kill", 0)
+        if kernfs.read_or_none(self._counter) is None:
+            return None
+        return sum(kernfs.parse_table(text).get("oom_kill", 0) for text in self._texts())
+
+    def _texts(self) -> Iterator[str]:
+        """The counters: v2 counts what happens below too, v1 does not."""
+        directory, name = os.path.split(self._counter)
+        below = os.walk(directory) if name == _V1_COUNTER else [(directory, [], [])]
+        for path, _, _ in below:
+            yield kernfs.read_or_none(os.path.join(path, name)) or ""
 
     def close(self) -> None:
         """Close the descriptor."""
@@ -58,7 +68,7 @@ def watch(directory: str | None, *, is_v1: bool) -> OomEvents:
 
 
 def _watch_v1(directory: str) -> OomEvents:
-    counter = os.path.join(directory, "memory.oom_control")
+    counter = os.path.join(directory, _V1_COUNTER)
     event_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
     try:
         control_fd = os.open(counter, os.O_RDONLY | os.O_CLOEXEC)

@@ -17,16 +17,17 @@ import os
 import select
 import signal as signal_
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from .. import errors
-from ..plan.cgroup import Limits, Write
-from . import cgroup_devices, cgroup_freezer, cgroup_oom, cgroup_stats, kernfs
+from ..plan.cgroup import Write
+from . import cgroup_freezer, cgroup_oom, cgroup_stats, kernfs
 from .cgroup_oom import OomEvents
 from .cgroup_stats import Stats
 from .hierarchies import Hierarchies
 
 _DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_BATCH = 128  # processes that are looked at together: many more descriptors than that may be too many
 _DELEGATED = {1: ("cgroup.procs", "tasks"), 2: ("cgroup.procs", "cgroup.subtree_control", "cgroup.threads")}
 
 
@@ -118,12 +119,6 @@ class Cgroup:
 
     # ---- limits -------------------------------------------------------------------------------------------------
 
-    def limit(self, limits: Limits) -> None:
-        """Set all limits of a new cgroup, its device program too. HostError."""
-        self.apply(limits.writes)
-        if limits.device_program is not None and "" in self.paths:
-            cgroup_devices.attach(self.paths[""], limits.device_program)
-
     def apply(self, writes: Iterable[Write]) -> None:
         """Write limits, in order; those that only fit after others (`Write.again`) once more at the end. HostError."""
         refused = [write for write in writes if not self._try(write)]
@@ -194,7 +189,7 @@ class Cgroup:
         while pids := self.pids():
             if time.monotonic() >= deadline:
                 return False
-            with self._pid_fds(pids) as pid_fds:
+            with self._pid_fds(pids[:_BATCH]) as pid_fds:
                 _wait_any(pid_fds, deadline)
         return True
 
@@ -226,13 +221,17 @@ class Cgroup:
         except errors.HostError:
             pass  # no freezer, or it is stuck: signal those that are there now
         try:
-            with self._pid_fds(self.pids()) as pid_fds:
-                for pid_fd in pid_fds:
-                    with contextlib.suppress(ProcessLookupError):  # it ended by itself
-                        signal_.pidfd_send_signal(pid_fd, signal)
+            self._signal_each(self.pids(), signal)
         finally:
             if not was_frozen or signal == signal_.SIGKILL:
                 self.thaw()
+
+    def _signal_each(self, pids: Sequence[int], signal: int) -> None:
+        for first in range(0, len(pids), _BATCH):
+            with self._pid_fds(pids[first : first + _BATCH]) as pid_fds:
+                for pid_fd in pid_fds:
+                    with contextlib.suppress(ProcessLookupError):  # it ended by itself
+                        signal_.pidfd_send_signal(pid_fd, signal)
 
     @contextlib.contextmanager
     def _pid_fds(self, pids: Iterable[int]) -> Iterator[list[int]]:
@@ -278,6 +277,25 @@ class Cgroup:
         for directory in self.directories:
             for path, _, _ in os.walk(directory, topdown=False):
                 _remove(path, deadline)
+
+
+def vacate(hierarchies: Hierarchies, name: str = "init") -> None:
+    """Make room in a cgroup v2 tree that is ours: move all processes at its root into the child `name`.
+
+    In v2 a cgroup with processes has no children with controllers, so whoever was started in a delegated cgroup (a
+    machine's init and agent) has to step aside first. Nothing to do where v2 carries no controllers. HostError.
+    """
+    for mount in hierarchies.mounts:
+        if mount.version != 2 or not hierarchies.unified_controllers:
+            continue
+        child = os.path.join(mount.mount_point, name)
+        os.makedirs(child, exist_ok=True)
+        for pid in kernfs.read(os.path.join(mount.mount_point, "cgroup.procs")).split():
+            try:
+                _put(os.path.join(child, "cgroup.procs"), pid, f"move process {pid} into cgroup")
+            except errors.HostError as error:
+                if not isinstance(error.__cause__, ProcessLookupError):  # that one has ended meanwhile
+                    raise
 
 
 # ---- directories ------------------------------------------------------------------------------------------------
@@ -372,8 +390,8 @@ def _usage_note(path: str, error: OSError) -> str:
 def _check_usage(directory: str, write: Write) -> None:
     if not write.above:
         return
-    usage = int(kernfs.read(os.path.join(directory, write.above)))
-    if int(write.value) <= usage:
+    usage = kernfs.read_or_none(os.path.join(directory, write.above))
+    if usage is not None and int(write.value) <= int(usage):
         raise errors.HostError(f"set {write.file} to {write.value}: {usage} are in use")
 
 

@@ -2,7 +2,9 @@
 
 libseccomp is called by ctypes, and only when a filter is not in the cache:
 
-    memory ── <root>/seccomp/<digest>-<libseccomp version>-<machine>.bpf ── libseccomp → memfd → bytes
+    memory ── <directory>/<digest>-<libseccomp version>-<machine>.bpf ── libseccomp → memfd → bytes
+
+A file is 32 bytes of SHA-256, then the program that they are of.
 
 In front of libseccomp's program stands a stub that answers ENOSYS for numbers above all that the profile names:
 
@@ -13,20 +15,22 @@ Nothing here loads a filter: that is a step of the launcher, between clone and e
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
-import ctypes.util
 import dataclasses
 import errno
 import functools
+import hashlib
 import os
 import platform
 import struct
-import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 
 from .. import errors
 from ..plan.seccomp import ARCHITECTURES, ERRNO, FilterPlan, Rule
 
+_CHECK_SIZE = hashlib.sha256().digest_size
 MAX_INSTRUCTIONS = 4096  # BPF_MAXINSNS
 _INSTRUCTION = struct.Struct("=HBBI")
 _X32 = ARCHITECTURES["SCMP_ARCH_X32"]
@@ -70,27 +74,35 @@ def _from_disk(plan: FilterPlan, digest: str, directory: str | None) -> bytes:
     if directory is None:
         return _build(plan)
     path = os.path.join(directory, f"{digest}-{_version()}-{platform.machine()}.bpf")
-    try:
-        with open(path, "rb") as file:
-            program = file.read()
-        # An interrupted write leaves no such file, but a full disk could have truncated a rename's content.
-        if program and len(program) % _INSTRUCTION.size == 0:
-            return program
-    except OSError:
-        pass  # not there, or unreadable: build it
-    program = _build(plan)
-    _store(path, program)
+    program = _read(path)
+    if program is None:
+        program = _build(plan)
+        _store(path, program)
     return program
 
 
+def _read(path: str) -> bytes | None:
+    """A stored program; None when there is none, or not all of it."""
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+    except OSError:
+        return None
+    check, program = content[:_CHECK_SIZE], content[_CHECK_SIZE:]
+    return program if program and check == hashlib.sha256(program).digest() else None
+
+
 def _store(path: str, program: bytes) -> None:
+    temporary = f"{path}.{os.getpid()}-{threading.get_ident()}"
     try:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=os.path.dirname(path), delete=False) as file:
-            file.write(program)
-        os.rename(file.name, path)
+        with open(temporary, "wb") as file:
+            file.write(hashlib.sha256(program).digest() + program)
+        os.rename(temporary, path)
     except OSError:
-        pass  # a read-only or full directory costs time, not correctness
+        # A read-only or full directory costs time, not correctness.
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
 
 
 def _build(plan: FilterPlan) -> bytes:

@@ -160,7 +160,10 @@ def _plan_rule(rule: spec_.SyscallRule, index: int, default: int) -> list[Rule]:
     action = _action(rule.action, rule.errno_ret, f"{place}.action", f"{place}.errnoRet")
     comparisons = tuple(
         Comparison(
-            _index(arg, f"{place}.args"), _lookup(OPERATORS, arg.op, f"{place}.args.op"), arg.value, arg.value_two
+            _checked_index(arg, f"{place}.args"),
+            _lookup(OPERATORS, arg.op, f"{place}.args.op"),
+            arg.value,
+            arg.value_two,
         )
         for arg in rule.args
     )
@@ -177,9 +180,12 @@ def _groups(comparisons: tuple[Comparison, ...]) -> Sequence[tuple[Comparison, .
     return [(comparison,) for comparison in comparisons]
 
 
-def _index(argument: spec_.SyscallArgument, place: str) -> int:
+def _checked_index(argument: spec_.SyscallArgument, place: str) -> int:
     if not 0 <= argument.index <= 5:
         raise errors.SpecError(f"{_PATH}.{place}.index", f"{argument.index} is not within 0 to 5")
+    for name, value in (("value", argument.value), ("valueTwo", argument.value_two)):
+        if not 0 <= value < 1 << 64:
+            raise errors.SpecError(f"{_PATH}.{place}.{name}", f"{value} is not a number of 64 bits")
     return argument.index
 
 
