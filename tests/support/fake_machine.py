@@ -1,288 +1,244 @@
-"""A machine without isolation: dial, descriptors, the pilot API and the Sprites exec framing, over a real Unix socket.
+"""A machine without init and without containers: a store in memory, and a runtime that runs local processes.
 
-Commands run as local processes in the directory that was passed as the disk; files are that directory's. It speaks the
-contract with other code than the agent's (websockets and h11 directly), so that the host is tested against that.
+`FakeLink` outlives an Application as init's store outlives the agent; `FakeRuntime` gives what `pilot.runtime` gives,
+so that sessions, frames and files can be tested over a real socket, with real processes.
 """
 
 from __future__ import annotations
 
-import array
-import asyncio
-import json
+import contextlib
 import os
-import pathlib
+import pty
+import signal
 import socket
-import threading
-from typing import Any
-from urllib.parse import parse_qs, urlsplit
-
-import h11
-from websockets.frames import Frame, Opcode
-from websockets.http11 import Request
-from websockets.server import ServerProtocol
+import subprocess
+import sys
+import tempfile
+import termios
+from collections.abc import AsyncIterator, Callable
+from typing import Literal
 
 from pilot import errors
-from pilot.host.vmm import DiskReference, Isolation, MachineSpec, MachineStatus, Volumes
-from pilot.ids import MachineId, VolumeId
+from pilot.agent import application, machine
+from pilot.kernel import waiter
+from pilot.runtime.values import Spawned, Stdio, Terminal
+from pilot.server import stream
+from pilot.spec.process import Process
+from pilot.wire import dial
+
+# A process that sees only the directory it is given, and waits.
+_ROOTED = "import os,sys,signal; os.chroot(sys.argv[1]); os.chdir('/'); os.close(1); signal.pause()"
 
 
-class FakeVmm:
-    """`pilot.host.vmm.Vmm`; `machines` and `calls` are for tests to look at."""
+class FakeLink:
+    """init's descriptor store, in this process."""
 
-    isolation = Isolation.CONTAINER
-    disk_before_start = False
+    def __init__(self) -> None:
+        self.stored: dict[str, int] = {}
+        self.inherited: dict[str, int] = {}
+        self.shut_down: bool | None = None
 
-    def __init__(self, root: pathlib.Path) -> None:
-        self._root = root
-        self.machines: dict[MachineId, FakeMachine] = {}
-        self.made: dict[MachineId, MachineSpec] = {}
-        self.calls: list[tuple[str, str]] = []
-        self.fail_start = 0
+    def put(self, name: str, fd: int) -> None:
+        self.drop(name)
+        self.stored[name] = os.dup(fd)
 
-    def create(self, spec: MachineSpec) -> None:
-        self.calls.append(("create", spec.id))
-        self.made[spec.id] = spec
-        (self._root / spec.id).mkdir(parents=True, exist_ok=True)
+    def drop(self, name: str) -> None:
+        if (fd := self.stored.pop(name, None)) is not None:
+            os.close(fd)
 
-    def start(self, machine: MachineId) -> None:
-        self.calls.append(("start", machine))
-        if self.fail_start:
-            self.fail_start -= 1
-            raise errors.HostError("start machine: no luck")
-        if machine not in self.machines:
-            self.machines[machine] = FakeMachine(self.dial_path(machine))
-
-    def status(self, machine: MachineId) -> MachineStatus:
-        if machine in self.machines:
-            return MachineStatus.RUNNING
-        return MachineStatus.STOPPED if machine in self.made else MachineStatus.ABSENT
-
-    def stop(self, machine: MachineId) -> None:
-        running = self.machines.pop(machine, None)
-        if running:
-            running.close()
-
-    def destroy(self, machine: MachineId) -> None:
-        self.stop(machine)
-        self.made.pop(machine, None)
-
-    def dial_path(self, machine: MachineId) -> str:
-        return str(self._root / machine / "dial.sock")
-
-    def attach_disk(self, machine: MachineId, volumes: Volumes, volume: VolumeId) -> DiskReference:
-        from pilot.host import pilot_api
-
-        mount_fd = volumes.attach(volume, self.made[machine].uid_base, 65536)
+    def take(self, name: str) -> int:
         try:
-            pilot_api.send_descriptor(self.dial_path(machine), "disk", mount_fd)
-        finally:
-            os.close(mount_fd)
-        return DiskReference(descriptor="disk")
+            return self.inherited.pop(name)
+        except KeyError:
+            raise errors.NotFound(f"take descriptor {name}") from None
+
+    def shutdown(self, *, reboot: bool = False) -> None:
+        self.shut_down = reboot
+
+    def successor(self) -> FakeLink:
+        """What the next agent gets; this one's descriptors are the dead agent's now."""
+        next_link = FakeLink()
+        next_link.stored = self.stored
+        next_link.inherited = {name: os.dup(fd) for name, fd in self.stored.items()}
+        self.stored = {}
+        return next_link
+
+    def close(self) -> None:
+        for fd in [*self.stored.values(), *self.inherited.values()]:
+            os.close(fd)
+
+
+class FakeContainer:
+    """A first process chrooted into `rootfs`; exec runs on the host."""
+
+    def __init__(self, rootfs: str) -> None:
+        self._process = subprocess.Popen([sys.executable, "-c", _ROOTED, rootfs], stdout=subprocess.PIPE)
+        assert self._process.stdout is not None
+        with self._process.stdout as ready:
+            ready.read()
+        self.pid = self._process.pid
+        self.deleted = False
+
+    def start(self) -> None:
+        pass
+
+    def status(self) -> str:
+        return "stopped" if self.deleted else "running"
+
+    def kill(self, signal: int, all: bool = False) -> None:
+        os.kill(self.pid, signal)
+
+    def delete(self, force: bool = False) -> None:
+        if not self.deleted:
+            self._process.kill()
+            self._process.wait()
+        self.deleted = True
+
+    def exec(
+        self,
+        process: Process,
+        stdio: Stdio,
+        *,
+        terminal: Terminal | None = None,
+        before_start: Callable[[Spawned], None] | None = None,
+    ) -> Spawned:
+        master_fd, fds = None, (stdio.stdin, stdio.stdout, stdio.stderr)
+        if terminal is not None:
+            master_fd, slave_fd = pty.openpty()
+            os.set_inheritable(master_fd, False)
+            termios.tcsetwinsize(slave_fd, (terminal.rows, terminal.cols))
+            fds = (slave_fd, slave_fd, slave_fd)
+        wait_read, wait_write = os.pipe()
+        error_read, error_write = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            _become(process, fds, terminal is not None, (wait_read, wait_write), error_write)
+        for fd in {wait_read, error_write} | ({fds[0]} if terminal is not None else set()):
+            os.close(fd)  # type: ignore[arg-type]
+        spawned = Spawned(pid, _start_time(pid), os.pidfd_open(pid), master_fd)
+        if before_start is not None:
+            before_start(spawned)
+        os.close(wait_write)
+        with os.fdopen(error_read, "rb") as file:
+            problem = file.read()
+        if problem:
+            os.waitpid(pid, 0)
+            spawned.close()
+            raise errors.StepError(0, 1, f"execute {process.args[0]}", 2, problem.decode())
+        return spawned
+
+
+def _become(process: Process, fds: tuple[int | None, ...], tty: bool, wait: tuple[int, int], error_fd: int) -> None:
+    """In the child: wait for the barrier, then exec."""
+    try:
+        os.close(wait[1])
+        os.read(wait[0], 1)
+        os.setsid()
+        null = os.open("/dev/null", os.O_RDWR)
+        for number, fd in enumerate(fds):
+            os.dup2(null if fd is None else fd, number)
+        if tty:
+            import fcntl
+
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        os.chdir(process.cwd if os.path.isdir(process.cwd) else "/")
+        signal.pthread_sigmask(signal.SIG_SETMASK, set())
+        os.execvpe(process.args[0], list(process.args), dict(item.split("=", 1) for item in process.env))
+    except BaseException as error:  # noqa: BLE001 - the parent raises it
+        os.write(error_fd, str(error).encode())
+        os._exit(127)
+
+
+def _start_time(pid: int) -> int:
+    with open(f"/proc/{pid}/stat", "rb") as stat:
+        return int(stat.read().rpartition(b")")[2].split()[19])
+
+
+class FakeCreated:
+    def __init__(self, container: FakeContainer) -> None:
+        self.container = container
+        self.process = Spawned(container.pid, _start_time(container.pid), os.pidfd_open(container.pid))
+
+
+class FakeRuntime:
+    """Runs local processes; `bundle` is not looked at."""
+
+    def __init__(self, rootfs: str) -> None:
+        self._rootfs = rootfs
+        self.container: FakeContainer | None = None
+
+    def create(self, id: str, bundle: str, *, stdio: Stdio) -> FakeCreated:
+        self.container = FakeContainer(self._rootfs)
+        return FakeCreated(self.container)
+
+    def load(self, id: str) -> FakeContainer:
+        if self.container is None or self.container.deleted:
+            raise errors.NotFound("container does not exist")
+        return self.container
 
 
 class FakeMachine:
-    """Serves until `close()`, in a thread of its own."""
+    """Directories, a store and a runtime; `agent()` runs an Application on them, several one after the other."""
 
-    def __init__(self, dial_path: str) -> None:
-        self.world = "none"
-        self.disk_fd: int | None = None
-        self.adopted: dict[str, Any] = {}
-        self.requests: list[tuple[str, str, dict[str, str]]] = []
-        pathlib.Path(dial_path).unlink(missing_ok=True)
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._listener.bind(dial_path)
-        self._listener.listen(64)
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name="fake-machine", daemon=True)
-        self._thread.start()
+    def __init__(self, directory: str, isolation: Literal["container", "vm"] = "container") -> None:
+        self.directory = directory
+        self.isolation = isolation
+        self.link = FakeLink()
+        self.paths = machine.Paths(run=directory, init="/bin/true")
+        self.runtime = FakeRuntime(self.paths.rootfs)
+        self.dial_path = os.path.join(tempfile.mkdtemp(prefix="pilot-dial-"), "dial.sock")
+        os.makedirs(os.path.join(self.paths.rootfs, "home/sprite"))
+        self._dialled: list[stream.SocketStream] = []
+
+    def run_world(self) -> None:
+        """As if PUT /v1/world had been: without a disk."""
+        for name in ("etc", "tmp", "root"):
+            os.makedirs(os.path.join(self.paths.rootfs, name), exist_ok=True)
+        with open(os.path.join(self.paths.rootfs, "etc/passwd"), "w") as passwd:
+            passwd.write("root:x:0:0::/root:/bin/sh\n")
+        self.runtime.create("world", "", stdio=Stdio()).process.close()
+
+    @contextlib.asynccontextmanager
+    async def agent(self) -> AsyncIterator[application.Application]:
+        """An agent that listens at `dial_path`."""
+        import asyncio
+
+        here = machine.Machine(
+            link=self.link,
+            runtime=self.runtime,
+            waiter=waiter.OwnChildren(),
+            isolation=self.isolation,
+            boot_id="boot",
+            paths=self.paths,
+        )
+        app = application.Application(here)
+        app.restore()
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(self.dial_path)
+            listening.listen(64)
+            serving = asyncio.create_task(app.listener.serve_socket(listening))
+            try:
+                yield app
+            finally:
+                os.unlink(self.dial_path)
+                serving.cancel()
+                await asyncio.gather(serving, return_exceptions=True)
+                await app.listener.close()
+                for dialled in self._dialled:
+                    await dialled.close()
+
+    async def dial(self, port: int = dial.PORT_API) -> stream.SocketStream:
+        """A connection that ends with the agent, whatever the test does with it."""
+        dialled = await stream.dial_unix(self.dial_path, port, timeout_s=10)
+        self._dialled.append(dialled)
+        return dialled
+
+    def die(self) -> None:
+        """kill -9 of the agent, as far as its descriptors are concerned."""
+        self.link = self.link.successor()
 
     def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._stopping.set)
-        self._thread.join(10)
-        assert not self._thread.is_alive()
-
-    def _run(self) -> None:
-        self._stopping = asyncio.Event()
-        self._loop.run_until_complete(self._serve())
-        self._loop.close()
-        self._listener.close()
-        self._drop_disk()
-
-    async def _serve(self) -> None:
-        self._listener.setblocking(False)
-        tasks: set[asyncio.Task[None]] = set()
-        stopped = asyncio.ensure_future(self._stopping.wait())
-        while not self._stopping.is_set():
-            accepting = asyncio.ensure_future(self._loop.sock_accept(self._listener))
-            await asyncio.wait({accepting, stopped}, return_when=asyncio.FIRST_COMPLETED)
-            if not accepting.done():
-                accepting.cancel()
-                break
-            task = asyncio.ensure_future(self._connection(accepting.result()[0]))
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    def _drop_disk(self) -> None:
-        if self.disk_fd is not None:
-            os.close(self.disk_fd)
-            self.disk_fd = None
-
-    @property
-    def root(self) -> str:
-        assert self.disk_fd is not None
-        return f"/proc/{os.getpid()}/fd/{self.disk_fd}/rootfs"
-
-    async def _connection(self, stream: socket.socket) -> None:
-        line = b""
-        while not line.endswith(b"\n"):
-            line += await self._loop.sock_recv(stream, 1)
-        port = int(line.split()[1])
-        await self._loop.sock_sendall(stream, b"OK %d\n" % port)
-        if port == 10001:
-            await self._descriptor(stream)
-            return
-        reader, writer = await asyncio.open_unix_connection(sock=stream)
-        try:
-            await self._http(reader, writer)
-        finally:
-            writer.close()
-
-    async def _descriptor(self, stream: socket.socket) -> None:
-        ready = self._loop.create_future()
-        self._loop.add_reader(stream, _resolve, ready)
-        try:
-            await ready
-        finally:
-            self._loop.remove_reader(stream)
-        _, ancillary, _, _ = stream.recvmsg(4096, socket.CMSG_LEN(4))
-        descriptors = array.array("i")
-        descriptors.frombytes(ancillary[0][2])
-        self._drop_disk()
-        self.disk_fd = descriptors[0]
-        await self._loop.sock_sendall(stream, b"OK\n")
-        stream.close()
-
-    async def _http(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
-        if b"upgrade: websocket" in head.lower():
-            await self._websocket(head, reader, writer)
-            return
-        connection = h11.Connection(h11.SERVER)
-        connection.receive_data(head)
-        request, body = None, b""
-        while True:
-            event = connection.next_event()
-            if event is h11.NEED_DATA:
-                connection.receive_data(await reader.read(65536))
-            elif isinstance(event, h11.Request):
-                request = event
-            elif isinstance(event, h11.Data):
-                body += bytes(event.data)
-            else:
-                break
-        assert request is not None
-        target, method = request.target.decode(), request.method.decode()
-        self.requests.append((method, target, {k.decode(): v.decode() for k, v in request.headers}))
-        status, answer = self._answer(method, urlsplit(target).path, parse_qs(urlsplit(target).query), body)
-        headers = [("content-length", str(len(answer))), ("x-from", "fake")]
-        for item in (h11.Response(status_code=status, headers=headers), h11.Data(data=answer), h11.EndOfMessage()):
-            writer.write(connection.send(item) or b"")
-        await writer.drain()
-
-    def _answer(self, method: str, path: str, query: dict[str, list[str]], body: bytes) -> tuple[int, bytes]:
-        match method, path:
-            case "GET", "/v1/status":
-                return 200, json.dumps({"state": "ready", "world": self.world}).encode()
-            case "POST", "/v1/adopt":
-                self.adopted = json.loads(body)
-                return 200, b"{}"
-            case "PUT", "/v1/world":
-                if self.disk_fd is None or json.loads(body)["disk"] != {"descriptor": "disk"}:
-                    return 409, b'{"error": "no such disk", "code": "failed_precondition"}'
-                self.world = "running"
-                return 200, b'{"status": "running", "pid": 2}'
-            case "DELETE", "/v1/world":
-                self.world = "none"
-                self._drop_disk()
-                return 200, b"{}"
-            case "GET", "/v1/exec":
-                return 200, b'{"count": 0, "sessions": []}'
-            case "PUT", "/v1/fs/write":
-                target = self.root + query["path"][0]
-                os.makedirs(os.path.dirname(target), exist_ok=True)
-                pathlib.Path(target).write_bytes(body)
-                return 200, json.dumps({"path": query["path"][0], "size": len(body), "mode": "0644"}).encode()
-            case "GET", "/v1/fs/read":
-                if os.path.exists(self.root + query["path"][0]):
-                    return 200, pathlib.Path(self.root + query["path"][0]).read_bytes()
-                return 404, b'{"error": "no such file", "code": "ENOENT"}'
-        return 404, b'{"error": "not found"}'
-
-    async def _websocket(self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        protocol = ServerProtocol()
-        protocol.receive_data(head)
-        request = next(event for event in protocol.events_received() if isinstance(event, Request))
-        self.requests.append(("WS", request.path, {key.lower(): value for key, value in request.headers.raw_items()}))
-        protocol.send_response(protocol.accept(request))
-        writer.write(b"".join(protocol.data_to_send()))
-        query = parse_qs(urlsplit(request.path).query)
-        info = {"type": "session_info", "session_id": "7", "command": "x", "created": 1, "tty": False, "is_owner": True}
-        _send(protocol, writer, json.dumps(info))
-        process = await asyncio.create_subprocess_exec(
-            *query["cmd"], cwd=self.root, stdin=-1, stdout=-1, stderr=-1, env={"PATH": os.environ["PATH"]}
-        )
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stderr is not None
-        feeding = asyncio.ensure_future(_feed(protocol, reader, process.stdin))
-        pumps = [_pump(protocol, writer, 1, process.stdout), _pump(protocol, writer, 2, process.stderr)]
-        await asyncio.gather(*pumps)
-        code = await process.wait()
-        feeding.cancel()
-        _send(protocol, writer, json.dumps({"type": "exit", "exit_code": code}))
-        _send(protocol, writer, bytes([3, code]))
-        protocol.send_close(1000)
-        writer.write(b"".join(protocol.data_to_send()))
-        await writer.drain()
-
-
-def _resolve(ready: asyncio.Future[None]) -> None:
-    if not ready.done():
-        ready.set_result(None)
-
-
-def _send(protocol: ServerProtocol, writer: asyncio.StreamWriter, message: str | bytes) -> None:
-    if isinstance(message, str):
-        protocol.send_text(message.encode())
-    else:
-        protocol.send_binary(message)
-    writer.write(b"".join(protocol.data_to_send()))
-
-
-async def _pump(
-    protocol: ServerProtocol, writer: asyncio.StreamWriter, number: int, source: asyncio.StreamReader
-) -> None:
-    while data := await source.read(32768):
-        _send(protocol, writer, bytes([number]) + data)
-        await writer.drain()
-
-
-async def _feed(protocol: ServerProtocol, reader: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    message = b""
-    while data := await reader.read(65536):
-        protocol.receive_data(data)
-        for frame in protocol.events_received():
-            if not isinstance(frame, Frame) or frame.opcode not in (Opcode.BINARY, Opcode.CONT):
-                continue
-            message += frame.data
-            if not frame.fin:
-                continue
-            if message[:1] == b"\4":
-                sink.close()
-            elif message[:1] == b"\0":
-                sink.write(message[1:])
-                await sink.drain()
-            message = b""
+        if self.runtime.container is not None:
+            self.runtime.container.delete(force=True)
+        self.link.close()
+        os.rmdir(os.path.dirname(self.dial_path))

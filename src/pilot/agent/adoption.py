@@ -1,0 +1,78 @@
+"""Binding a name to the machine: host name, clock, entropy, environment. What is forbidden here is told, not hidden."""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import os
+import socket
+import struct
+import time
+from collections.abc import Callable
+
+from .. import errors
+from ..wire import http, schema
+from .machine import Machine
+
+_RNDADDENTROPY = 0x40085203
+_RNDRESEEDCRNG = 0x5207
+_MAX_ENTROPY_BYTES = 512
+
+
+def adopt(machine: Machine, request: schema.AdoptRequest) -> schema.AdoptAnswer:
+    """Apply what was asked for, each on its own; can be called again. Blocks."""
+    work: dict[str, Callable[[], None]] = {}
+    if request.hostname is not None:
+        hostname = request.hostname
+        work["hostname"] = lambda: _set_hostname(hostname)
+    if request.time_ns is not None:
+        time_ns = request.time_ns
+        work["time"] = lambda: _set_time(machine, time_ns)
+    if request.entropy is not None:
+        seed = _decode(request.entropy)
+        work["entropy"] = lambda: _add_entropy(machine, seed)
+    applied, refused = [], {}
+    for name, act in work.items():
+        try:
+            act()
+            applied.append(name)
+        except (OSError, errors.HostError) as error:
+            refused[name] = getattr(error, "strerror", None) or str(error)
+    return schema.AdoptAnswer(name=request.name, applied=applied, refused=refused)
+
+
+def _decode(text: str) -> bytes:
+    try:
+        seed = base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise http.InvalidRequest(f"entropy: {error}") from error
+    if not 0 < len(seed) <= _MAX_ENTROPY_BYTES:
+        raise http.InvalidRequest(f"entropy: {len(seed)} bytes where 1 to {_MAX_ENTROPY_BYTES} are taken")
+    return seed
+
+
+def _only_in_vm(machine: Machine, what: str) -> None:
+    if machine.isolation != "vm":
+        raise errors.HostError(f"set {what}: a container shares it with its host")
+
+
+def _set_hostname(hostname: str) -> None:
+    if not 0 < len(hostname.encode()) <= 64:
+        raise http.InvalidRequest("hostname: 1 to 64 bytes are needed")
+    socket.sethostname(hostname)
+
+
+def _set_time(machine: Machine, time_ns: int) -> None:
+    _only_in_vm(machine, "the clock")
+    time.clock_settime_ns(time.CLOCK_REALTIME, time_ns)
+
+
+def _add_entropy(machine: Machine, seed: bytes) -> None:
+    """The kernel's generator is credited with `seed` and reseeds at once: clones of one template must differ."""
+    _only_in_vm(machine, "entropy")
+    fd = os.open("/dev/random", os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        fcntl.ioctl(fd, _RNDADDENTROPY, struct.pack("ii", len(seed) * 8, len(seed)) + seed)
+        fcntl.ioctl(fd, _RNDRESEEDCRNG)
+    finally:
+        os.close(fd)

@@ -1,0 +1,62 @@
+"""All parts of the agent, wired together for one machine; a test makes one without a process of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+
+import msgspec
+
+from ..server.response import Response, of_error
+from ..server.routing import Router
+from . import document, freezer
+from .descriptors import Descriptors
+from .exec_api import ExecApi
+from .fs_api import FsApi, error_answer
+from .fs_watch import FsWatch
+from .listener import Listener
+from .machine import Machine
+from .machine_api import AGENT_STATE, AgentState, MachineApi
+from .routes import routes
+from .sessions import Sessions
+from .world import World
+
+
+def answer_error(path: str, error: BaseException) -> Response:
+    """fs calls have an error shape of their own."""
+    return error_answer(error) if path.startswith("/v1/fs/") else of_error(error)
+
+
+class Application:
+    """The agent without its process. Make it on the running loop."""
+
+    def __init__(self, machine: Machine) -> None:
+        state = _next_state(machine)
+        self.machine = dataclasses.replace(machine, boot_id=state.boot_id)
+        self.descriptors = Descriptors(machine.link)
+        self.sessions = Sessions(self.machine)
+        self.world = World(self.machine, self.sessions, self.descriptors)
+        self.machine_api = MachineApi(self.machine, self.sessions, self.world, state)
+        execution = ExecApi(self.sessions, self.world)
+        self.watch = FsWatch(self.world)
+        self.router = Router(routes(self.machine_api, execution, FsApi(self.world), self.watch))
+        self.listener = Listener(self.router, self.descriptors, answer_error)
+
+    def restore(self) -> None:
+        """Take over what a former agent left: descriptors, the world, sessions."""
+        freezer.thaw_left_over(self.machine.paths.disk)
+        self.descriptors.restore()
+        self.world.restore()
+        self.sessions.restore()
+
+
+def _next_state(machine: Machine) -> AgentState:
+    """Written at once, so that the next agent counts this one."""
+    state = AgentState(boot_id=machine.boot_id)
+    if AGENT_STATE in machine.link.inherited:
+        fd = machine.link.take(AGENT_STATE)
+        former = document.read(fd, AgentState)
+        os.close(fd)
+        state = msgspec.structs.replace(former, restarts=former.restarts + 1)
+    document.write(machine.link, AGENT_STATE, state)
+    return state

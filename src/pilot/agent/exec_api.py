@@ -1,0 +1,164 @@
+"""Endpoints of sessions: start (WebSocket or POST), attach, list, kill. Framing and order are `exec_stream`'s."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import signal as signals
+import time
+from collections.abc import AsyncIterator
+
+from .. import errors
+from ..server import response
+from ..server.call import Call
+from ..wire import duration, http, schema
+from . import exec_stream, signal_names
+from .session import Session
+from .sessions import Command, Sessions
+from .world import World
+
+SIGNAL_HEADER = ("X-Sprite-Capabilities", "signal")
+_DEFAULT_KEEP_S = 10.0
+_KILL_TIMEOUT_S = 10.0
+_MAX_KILL_TIMEOUT_S = 3600.0
+
+
+class ExecApi:
+    """Sessions of one world."""
+
+    def __init__(self, sessions: Sessions, world: World) -> None:
+        self._sessions = sessions
+        self._world = world
+
+    async def start(self, call: Call) -> None:
+        """GET (WebSocket) /v1/exec: with `id` it attaches, as older clients do."""
+        if id := call.request.first("id"):
+            await self._attach(call, id)
+            return
+        command = self._command(call.request, tty=call.request.flag("tty"))
+        session = await self._sessions.create(self._world.container(), command)
+        socket = await call.accept_websocket([SIGNAL_HEADER])
+        await exec_stream.serve_websocket(session, socket, is_owner=True)
+
+    async def attach(self, call: Call) -> None:
+        """GET (WebSocket) /v1/exec/{id}: what is kept of the output, then what comes."""
+        await self._attach(call, call.parameters["id"])
+
+    async def _attach(self, call: Call, id: str) -> None:
+        session = self._sessions.find(id)
+        socket = await call.accept_websocket([SIGNAL_HEADER])
+        await exec_stream.serve_websocket(session, socket, is_owner=False)
+
+    async def run(self, call: Call) -> response.Response:
+        """POST /v1/exec: the body is stdin, the answer the framed output."""
+        command = self._command(call.request, tty=False)
+        session = await self._sessions.create(self._world.container(), command)
+        if command.stdin:
+            # The answer begins before the body has ended, as `cat` wants it; then the body is read beside it.
+            return response.Response(200, _with_stdin(call, session), content_type=response.BYTES)
+        return response.Response(200, exec_stream.http_body(session), content_type=response.BYTES)
+
+    async def list(self, _call: Call) -> response.Response:
+        """GET /v1/exec."""
+        rows = [_row(session) for session in self._sessions.running()]
+        return response.json(schema.SessionList(count=len(rows), sessions=rows))
+
+    async def kill(self, call: Call) -> response.Response:
+        """POST /v1/exec/{id}/kill: signal and timeout in the query or in the body."""
+        session = self._sessions.find(call.parameters["id"])
+        body = await call.json(schema.KillRequest, default=schema.KillRequest())
+        number = signal_names.parse_signal(call.request.first("signal") or body.signal or "SIGTERM")
+        asked = call.request.first("timeout") or (body.timeout if body.timeout is not None else _KILL_TIMEOUT_S)
+        timeout_s = duration.parse_duration_s(asked) if isinstance(asked, str) else float(asked)
+        if session.exit_code is not None:
+            raise http.Gone(f"session {session.meta.id} has ended already")
+        session.signal(number)
+        return response.ndjson(_kill(session, number, min(timeout_s, _MAX_KILL_TIMEOUT_S)))
+
+    def _command(self, request: http.Request, *, tty: bool) -> Command:
+        words = request.query.get("cmd", [])
+        path = request.first("path")
+        arguments = (path or words[0], *words[1:]) if words else (path or "bash",)
+        if any("\0" in word for word in (*arguments, *request.query.get("env", []), request.first("dir"))):
+            raise http.InvalidRequest("exec: a NUL byte cannot be passed to a process")
+        process = self._world.process(arguments, request.query.get("env", []), request.first("dir"), tty=tty)
+        return Command(
+            process=process,
+            tty=tty,
+            stdin=request.flag("stdin", default=tty),
+            rows=request.number("rows", 24, 1, 65535),
+            cols=request.number("cols", 80, 1, 65535),
+            keep_s=_keep_s(request, tty),
+        )
+
+
+def _keep_s(request: http.Request, tty: bool) -> float:
+    """How long the session lives without a client; 0 is for ever."""
+    if text := request.first("max_run_after_disconnect"):
+        return duration.parse_duration_s(text)
+    return 0.0 if tty or request.flag("detachable") else _DEFAULT_KEEP_S
+
+
+async def _with_stdin(call: Call, session: Session) -> AsyncIterator[bytes]:
+    feeding = asyncio.create_task(_feed(call, session), name=f"stdin of session {session.meta.id}")
+    source = exec_stream.http_body(session)
+    try:
+        async for piece in source:
+            yield piece
+    finally:
+        await source.aclose()  # type: ignore[attr-defined]
+        feeding.cancel()
+        await asyncio.gather(feeding, return_exceptions=True)
+
+
+async def _feed(call: Call, session: Session) -> None:
+    try:
+        async for piece in call.chunks():
+            await session.write_stdin(piece)
+    finally:
+        session.end_stdin()
+
+
+async def _kill(session: Session, number: int, timeout_s: float) -> AsyncIterator[schema.KillEvent]:
+    name, pid = signals.Signals(number).name, session.meta.pid
+    yield schema.KillEvent(type="signal", message=f"sent {name} to process {pid}", signal=name, pid=pid)
+    if timeout_s > 0 and not await _ended_within(session, timeout_s):
+        yield schema.KillEvent(type="timeout", message=f"process {pid} has not ended within {timeout_s:g} s")
+        try:
+            session.signal(signals.SIGKILL)
+        except errors.NotFound:
+            pass  # it ended at the last moment
+        await _ended_within(session, _KILL_TIMEOUT_S)
+        yield schema.KillEvent(type="killed", message=f"killed process {pid}", signal="SIGKILL", pid=pid)
+    elif session.ended.is_set():
+        yield schema.KillEvent(type="exited", message=f"process {pid} has ended", pid=pid)
+    yield schema.KillEvent(type="complete", exit_code=session.exit_code)
+
+
+async def _ended_within(session: Session, timeout_s: float) -> bool:
+    try:
+        async with asyncio.timeout(timeout_s):
+            await session.ended.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
+def _row(session: Session) -> schema.SessionRow:
+    meta, now = session.meta, time.time()
+    return schema.SessionRow(
+        id=meta.id,
+        command=meta.command,
+        workdir=meta.workdir,
+        created=_timestamp(meta.created),
+        tty=meta.tty,
+        bytes_per_second=session.bytes_total / max(now - meta.created, 0.001),
+        is_active=now - session.last_activity < 5,
+        last_activity=_timestamp(session.last_activity),
+    )
+
+
+def _timestamp(unix_s: float) -> str:
+    """RFC 3339 with six digits and Z: the one form that all clients parse."""
+    moment = datetime.datetime.fromtimestamp(unix_s, datetime.UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

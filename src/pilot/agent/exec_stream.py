@@ -1,0 +1,151 @@
+"""A client and a session: frames out in the order of `wire.exec_frames`, wishes in, for WebSockets and for HTTP.
+
+    writer   cursors ─► frames ─► client      waits for news, or for KEEPALIVE_S
+    reader   client ─► stdin, resize, signal  ends when the client closes
+
+Whichever ends first ends the other; the session lives on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping
+
+from .. import errors
+from ..server.call import WebSocket
+from ..wire import exec_frames, websocket
+from ..wire.exec_frames import Framing, Stream
+from . import signal_names
+from .output import Cursor
+from .session import Session
+
+KEEPALIVE_S = 10.0
+# sprites' HTTP framing has no length: a client sees frame boundaries only when each frame is a read of its own.
+HTTP_PAUSE_S = 0.005
+_log = logging.getLogger(__name__)
+
+
+def session_info(session: Session, *, is_owner: bool) -> exec_frames.SessionInfo:
+    """The first frame."""
+    meta = session.meta
+    return exec_frames.SessionInfo(
+        session_id=meta.id,
+        command=meta.command,
+        created=int(meta.created),
+        cols=meta.cols,
+        rows=meta.rows,
+        is_owner=is_owner,
+        tty=meta.tty,
+    )
+
+
+async def frames(session: Session, framing: Framing, *, is_owner: bool) -> AsyncIterator[exec_frames.Frame]:
+    """Everything that a client is told, to the close. Leaves the session when the iterator is closed."""
+    output = exec_frames.ExecOutput(framing)
+    cursors = session.attach()
+    try:
+        if framing is not Framing.HTTP:
+            for frame in output.begin(session_info(session, is_owner=is_owner)):
+                yield frame
+        ended: set[Stream] = set()
+        while not output.done:
+            change = session.changed.next()
+            idle = True
+            for frame in _news(session, output, cursors, ended):
+                idle = False
+                yield frame
+            if idle and not await _wait(change):
+                for frame in output.keepalive():
+                    yield frame
+    finally:
+        session.detach(cursors)
+
+
+def _news(
+    session: Session, output: exec_frames.ExecOutput, cursors: Mapping[Stream, Cursor], ended: set[Stream]
+) -> list[exec_frames.Frame]:
+    """The next frames that are due: a piece of each stream, ends, the exit."""
+    found: list[exec_frames.Frame] = []
+    for stream, cursor in cursors.items():
+        if data := cursor.read(exec_frames.MAX_PAYLOAD):
+            found += output.output(stream, data)
+        elif cursor.at_end and stream not in ended:
+            ended.add(stream)
+            found += output.ended(stream)
+    if not output.done and session.exit_code is not None:
+        found += output.exited(session.exit_code)
+    return found
+
+
+async def _wait(change: asyncio.Future[None]) -> bool:
+    """True when something changed, False when it is time for a sign of life."""
+    try:
+        async with asyncio.timeout(KEEPALIVE_S):
+            await asyncio.shield(change)
+    except TimeoutError:
+        return False
+    return True
+
+
+async def serve_websocket(session: Session, socket: WebSocket, *, is_owner: bool) -> None:
+    """Until the session has ended and all is said, or the client has gone."""
+    framing = Framing.TERMINAL if session.meta.tty else Framing.STREAMS
+    writer = asyncio.create_task(_write(session, socket, framing, is_owner), name="exec writer")
+    reader = asyncio.create_task(_read(session, socket), name="exec reader")
+    try:
+        await asyncio.wait([writer, reader], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (writer, reader):
+            task.cancel()
+        for result in await asyncio.gather(writer, reader, return_exceptions=True):
+            if isinstance(result, Exception) and not isinstance(result, errors.PeerError):
+                _log.error("session %s: client: %r", session.meta.id, result)
+
+
+async def _write(session: Session, socket: WebSocket, framing: Framing, is_owner: bool) -> None:
+    source = frames(session, framing, is_owner=is_owner)
+    try:
+        async for frame in source:
+            if isinstance(frame, exec_frames.Close):
+                await socket.close(frame.code)
+            else:
+                await socket.send(frame)
+    finally:
+        await source.aclose()  # type: ignore[attr-defined]
+
+
+async def _read(session: Session, socket: WebSocket) -> None:
+    while not isinstance(message := await socket.receive(), websocket.Closed):
+        event = exec_frames.parse_client_message(message, tty=session.meta.tty)
+        match event:
+            case exec_frames.Stdin(data):
+                await session.write_stdin(data)
+            case exec_frames.StdinEof():
+                session.end_stdin()
+            case exec_frames.Resize(cols, rows) if 0 < cols < 65536 and 0 < rows < 65536:
+                session.resize(rows, cols)
+            case exec_frames.Signal(name):
+                _signal(session, name)
+
+
+def _signal(session: Session, name: str) -> None:
+    try:
+        session.signal(signal_names.parse_signal(name))
+    except errors.PilotError as error:
+        # The frame has no answer: a wrong name, or a process that has just ended.
+        _log.info("session %s: signal %s: %s", session.meta.id, name, error)
+
+
+async def http_body(session: Session) -> AsyncIterator[bytes]:
+    """The body of POST exec: one frame per chunk, with a pause after each, so that clients see them apart."""
+    source = frames(session, Framing.HTTP, is_owner=True)
+    try:
+        async for frame in source:
+            if isinstance(frame, bytes):
+                if frame[0] == Stream.EXIT:
+                    await asyncio.sleep(HTTP_PAUSE_S)
+                yield frame
+                await asyncio.sleep(HTTP_PAUSE_S)
+    finally:
+        await source.aclose()  # type: ignore[attr-defined]

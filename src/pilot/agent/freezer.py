@@ -1,0 +1,97 @@
+"""Freezing the world's filesystem in a VM, whose kernel owns the superblock: nobody may write, for a bounded time.
+
+FIFREEZE is undone by a timer in this process; if the process dies, by the next agent at its start (`thaw_left_over`).
+In a container the host owns the superblock and freezes it (volumed); the call is refused there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import fcntl
+import logging
+import os
+
+from .. import errors
+
+_FIFREEZE = 0xC0045877
+_FITHAW = 0xC0045878
+MAX_DEADLINE_MS = 10_000
+_log = logging.getLogger(__name__)
+
+
+class Freezer:
+    """Of one mount point."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._timer: asyncio.TimerHandle | None = None
+        self.frozen = False
+
+    async def freeze(self, deadline_ms: int) -> None:
+        """Write out what is dirty, then freeze; thaws by itself after `deadline_ms`. `Conflict` when it is frozen."""
+        if not 0 < deadline_ms <= MAX_DEADLINE_MS:
+            raise errors.StateError(f"freeze {self._path}: the deadline must be 1 to {MAX_DEADLINE_MS} ms")
+        if self.frozen:
+            raise errors.Conflict(f"freeze {self._path}: it is frozen already")
+        self.frozen = True
+        try:
+            await asyncio.to_thread(_sync, self._path)
+            # The timer runs before the freeze does: a freeze that is slow must end, too.
+            self._timer = asyncio.get_running_loop().call_later(deadline_ms / 1000, self._on_deadline)
+            await asyncio.to_thread(_ioctl, self._path, _FIFREEZE)
+        except BaseException:
+            self.frozen = False
+            self._cancel()
+            raise
+
+    async def thaw(self) -> bool:
+        """Let writers go on; whether the freeze had held until now."""
+        held, self.frozen = self.frozen, False
+        self._cancel()
+        if held:
+            await asyncio.to_thread(_thaw, self._path)
+        return held
+
+    def _cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _on_deadline(self) -> None:
+        _log.warning("thaw %s: the deadline has passed", self._path)
+        self.frozen = False
+        # FITHAW does not wait for writers.
+        _thaw(self._path)
+
+
+def thaw_left_over(path: str) -> None:
+    """At the start of an agent: what the former one had frozen goes on."""
+    if os.path.isdir(path):
+        _thaw(path)
+
+
+def _sync(path: str) -> None:
+    os.sync()
+
+
+def _ioctl(path: str, request: int) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.ioctl(fd, request, 0)
+    except OSError as error:
+        raise errors.HostError(f"freeze {path}: {error.strerror}") from error
+    finally:
+        os.close(fd)
+
+
+def _thaw(path: str) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.ioctl(fd, _FITHAW, 0)
+    except OSError as error:
+        # EINVAL: it is not frozen; ENOTTY, EOPNOTSUPP, EPERM: it cannot have been.
+        if error.errno not in {errno.EINVAL, errno.ENOTTY, errno.EOPNOTSUPP, errno.EPERM}:
+            raise
+    finally:
+        os.close(fd)

@@ -1,0 +1,140 @@
+"""Where the host comes in: a listening Unix socket that speaks CONNECT/OK, or a virtio port with the mux.
+
+10000   the pilot API
+10001   descriptors, on a Unix socket only (a port cannot carry them)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import glob
+import logging
+import os
+import socket
+
+from .. import errors
+from ..server.connection import Connection, ErrorAnswer
+from ..server.mux_port import MuxPort, MuxStream
+from ..server.routing import Router
+from ..server.stream import SocketStream, Stream
+from ..wire import dial
+from .descriptors import MAX_MESSAGE_BYTES, Descriptors
+from .session import readable
+
+MAX_CONNECTIONS = 1024
+_FIRST_LINE_S = 10.0
+_MAX_FDS = 8
+PORT_NAME = "pilot.0"
+_log = logging.getLogger(__name__)
+
+
+class Listener:
+    """Serves the API on whatever the machine has."""
+
+    def __init__(self, router: Router, descriptors: Descriptors, error_answer: ErrorAnswer) -> None:
+        self._router = router
+        self._descriptors = descriptors
+        self._error_answer = error_answer
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def serve_socket(self, listening: socket.socket) -> None:
+        """Accept until cancelled; borrows the socket."""
+        listening.setblocking(False)
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection, _ = await loop.sock_accept(listening)
+            except OSError as error:
+                # EMFILE and the like: those that are there may end.
+                _log.error("accept: %s", error.strerror)
+                await asyncio.sleep(0.1)
+                continue
+            if len(self._tasks) >= MAX_CONNECTIONS:
+                connection.close()
+                continue
+            task = asyncio.create_task(self._serve(connection), name="connection")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def serve_port(self, port_fd: int) -> MuxPort:
+        """Serve a virtio port; takes the descriptor over. The caller closes what is returned."""
+        return MuxPort(port_fd, self._serve_mux)
+
+    async def close(self) -> None:
+        """End all connections."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _serve_mux(self, stream: MuxStream, port: int) -> None:
+        if port == dial.PORT_API:
+            await self._serve_api(stream)
+
+    async def _serve_api(self, stream: Stream) -> None:
+        await Connection(stream, self._router, error_answer=self._error_answer).serve()
+
+    async def _serve(self, connection: socket.socket) -> None:
+        try:
+            connection.setblocking(False)
+            port, rest = await _first_line(connection)
+            if port == dial.PORT_API:
+                await asyncio.get_running_loop().sock_sendall(connection, dial.ok_line(port))
+                await self._serve_api(await SocketStream.of_socket(connection.dup(), first=rest))
+            elif port == dial.PORT_DESCRIPTORS and not rest:
+                await asyncio.get_running_loop().sock_sendall(connection, dial.ok_line(port))
+                await self._serve_descriptors(connection)
+            else:
+                raise errors.PeerError(f"no such port: {port}")
+        except errors.PeerError as error:
+            _refuse(connection, str(error))
+        except (OSError, TimeoutError):
+            pass  # the client left, or said nothing: there is nobody to tell
+        finally:
+            connection.close()
+
+    async def _serve_descriptors(self, connection: socket.socket) -> None:
+        while True:
+            await readable(connection.fileno())
+            message, fds, flags, _ = socket.recv_fds(connection, MAX_MESSAGE_BYTES, _MAX_FDS, socket.MSG_CMSG_CLOEXEC)
+            if not message:
+                return
+            if flags & socket.MSG_CTRUNC:
+                for fd in fds:
+                    os.close(fd)
+                raise errors.PeerError("descriptors: too many at once, or too many are open here")
+            try:
+                self._descriptors.receive(message, fds)
+            except errors.PilotError as error:
+                connection.send(dial.error_line(str(error)))
+                return
+            connection.send(b"OK\n")
+
+
+async def _first_line(connection: socket.socket) -> tuple[int, bytes]:
+    """The port of the CONNECT line, and what came after it already."""
+    loop, data = asyncio.get_running_loop(), b""
+    async with asyncio.timeout(_FIRST_LINE_S):
+        while b"\n" not in data:
+            more = await loop.sock_recv(connection, dial.MAX_LINE_BYTES)
+            if not more or len(data) > dial.MAX_LINE_BYTES:
+                raise errors.PeerError("dial: no CONNECT line")
+            data += more
+    line, _, rest = data.partition(b"\n")
+    return dial.parse_connect(line), rest
+
+
+def _refuse(connection: socket.socket, reason: str) -> None:
+    try:
+        connection.send(dial.error_line(reason))
+    except OSError:
+        pass  # it has gone already
+
+
+def find_port() -> str | None:
+    """The device of the virtio port, by its name in sysfs: there is no udev to make links."""
+    for path in glob.glob("/sys/class/virtio-ports/*/name"):
+        with open(path) as file:
+            if file.read().strip() == PORT_NAME:
+                return "/dev/" + os.path.basename(os.path.dirname(path))
+    return None

@@ -1,0 +1,107 @@
+"""What the agent stands on, as one value: init's store, the runtime, and where things are.
+
+Tests make one with a runtime and a link of their own; the agent's process makes the real one (`process.py`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
+from typing import Literal, Protocol
+
+from ..kernel import waiter
+from ..runtime.values import Spawned, Stdio, Terminal
+from ..spec.process import Process
+
+WORLD_ID = "world"
+
+
+class Link(Protocol):
+    """The part of `kernel.initlink.InitLink` that the agent uses."""
+
+    @property
+    def inherited(self) -> dict[str, int]: ...
+    def take(self, name: str) -> int: ...
+    def put(self, name: str, fd: int) -> None: ...
+    def drop(self, name: str) -> None: ...
+    def shutdown(self, *, reboot: bool = False) -> None: ...
+
+
+class Inner(Protocol):
+    """The part of a `pilot.runtime.Container` that the agent uses."""
+
+    @property
+    def pid(self) -> int: ...
+    def start(self) -> None: ...
+    def status(self) -> object: ...
+    def kill(self, signal: int, all: bool = False) -> None: ...
+    def delete(self, force: bool = False) -> None: ...
+    def exec(self, process: Process, stdio: Stdio, *, terminal: Terminal | None = None,
+             before_start: Callable[[Spawned], None] | None = None) -> Spawned: ...  # fmt: skip
+
+
+class Created(Protocol):
+    """What creating a container gives."""
+
+    @property
+    def container(self) -> Inner: ...
+    @property
+    def process(self) -> Spawned: ...
+
+
+class WorldRuntime(Protocol):
+    """The part of `pilot.runtime.Runtime` that the agent uses."""
+
+    def create(self, id: str, bundle: str, *, stdio: Stdio) -> Created: ...
+    def load(self, id: str) -> Inner: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Paths:
+    """Where the agent finds and puts things (joints, 3)."""
+
+    run: str = "/run"
+    init: str = "/usr/lib/pilot/bin/pilot-init"
+
+    @property
+    def disk(self) -> str:
+        return os.path.join(self.run, "disk")
+
+    @property
+    def rootfs(self) -> str:
+        return os.path.join(self.run, "disk", "rootfs")
+
+    @property
+    def bundle(self) -> str:
+        return os.path.join(self.run, "world")
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """The machine as its agent sees it."""
+
+    link: Link
+    runtime: WorldRuntime
+    waiter: waiter.Waiter
+    isolation: Literal["container", "vm"]
+    boot_id: str
+    paths: Paths = Paths()
+
+
+def probe_isolation(uid_map: str) -> Literal["container", "vm"]:
+    """Text of /proc/self/uid_map → whether a user namespace (or the VM) protects the host."""
+    return "vm" if uid_map.split() == ["0", "0", "4294967295"] else "container"
+
+
+def put_all(link: Link, descriptors: Sequence[tuple[str, int]]) -> None:
+    """Store all or none: what was stored is dropped again when one is refused."""
+    stored = []
+    try:
+        for name, fd in descriptors:
+            link.put(name, fd)
+            stored.append(name)
+    except BaseException:
+        for name in stored:
+            link.drop(name)
+        raise

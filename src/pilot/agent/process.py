@@ -1,0 +1,100 @@
+"""The agent's process: started by init, again and again if need be, and never the only holder of anything.
+
+link to init ► Application ► restore ► listen on `dial` or the virtio port ► until SHUTDOWN or SIGTERM
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+import uuid
+
+from .. import runtime
+from ..kernel import initlink, waiter
+from . import listener, machine
+from .application import Application
+
+RUNTIME_ROOT = "/run/pilot"
+_log = logging.getLogger(__name__)
+
+
+def run() -> int:
+    """Serve until told to stop; the exit status."""
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="agent: %(levelname)s: %(message)s")
+    link = initlink.InitLink.from_environment()
+    records = waiter.InitRecords(link)
+    with open("/proc/self/uid_map") as uid_map:
+        isolation = machine.probe_isolation(uid_map.read())
+    here = machine.Machine(
+        link=link,
+        runtime=runtime.Runtime(RUNTIME_ROOT, waiter=records),
+        waiter=records,
+        isolation=isolation,
+        boot_id=str(uuid.uuid4()),
+    )
+    asyncio.run(serve(here))
+    return 0
+
+
+async def serve(here: machine.Machine) -> None:
+    """Until SIGTERM or a shutdown by the API; then init ends the machine."""
+    stopping: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+    def stop(reboot: bool) -> None:
+        if not stopping.done():
+            stopping.set_result(reboot)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGPWR):
+        asyncio.get_running_loop().add_signal_handler(number, stop, False)
+    application = Application(here)
+    application.machine_api.on_shutdown = stop
+    application.restore()
+    _bring_up_loopback()
+    serving = _listen(here, application)
+    try:
+        reboot = await stopping
+        application.machine_api.state = "draining"
+        _log.info("stopping")
+        await application.world.stop()
+        here.link.shutdown(reboot=reboot)
+    finally:
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+
+
+def _listen(here: machine.Machine, application: Application) -> asyncio.Task[None]:
+    if "dial" in here.link.inherited:
+        listening = socket.socket(fileno=here.link.take("dial"))
+        return asyncio.create_task(application.listener.serve_socket(listening), name="listen")
+    return asyncio.create_task(_serve_port(application), name="listen")
+
+
+async def _serve_port(application: Application) -> None:
+    """The virtio port, once it is there: its driver may still be probing."""
+    while (path := listener.find_port()) is None:  # noqa: ASYNC110 - sysfs tells nobody when a name appears
+        await asyncio.sleep(0.02)
+    port = application.listener.serve_port(os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
+    try:
+        await asyncio.get_running_loop().create_future()
+    finally:
+        port.close()
+
+
+def _bring_up_loopback() -> None:
+    """A new network namespace has `lo`, but down; whoever set the machine up may have done it already."""
+    import fcntl
+    import struct
+
+    siocgifflags, siocsifflags, up = 0x8913, 0x8914, 1
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as probe:
+        request = struct.pack("16sH22x", b"lo", 0)
+        try:
+            flags = struct.unpack("16sH22x", fcntl.ioctl(probe, siocgifflags, request))[1]
+            if not flags & up:
+                fcntl.ioctl(probe, siocsifflags, struct.pack("16sH22x", b"lo", flags | up))
+        except OSError as error:
+            _log.warning("bring up lo: %s", error.strerror)

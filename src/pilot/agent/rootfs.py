@@ -1,0 +1,128 @@
+"""A directory tree seen as a root: paths are resolved by the kernel as after chroot(2), so no link leads out of it.
+
+The world's root is `/proc/<pid>/root` of its PID 1, opened once: mounts of the world are seen through it. Work on the
+last component goes through a descriptor of its directory, so nothing can be swapped between looking and doing.
+Everything here blocks; paths are made absolute and plain (`clean`) first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import posixpath
+from collections.abc import Iterator
+
+from ..kernel import inroot
+
+_SMALL_BYTES = 1 << 20
+
+
+def clean(path: str, working_dir: str = "/") -> str:
+    """An absolute path without `.`, `..` or empty parts; EINVAL as `OSError` when it has none or a NUL."""
+    if not path or "\0" in path or "\0" in working_dir:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
+    return posixpath.normpath(posixpath.join("/", working_dir, path).replace("//", "/"))
+
+
+class Root:
+    """Owns a descriptor of the root directory."""
+
+    def __init__(self, root_fd: int) -> None:
+        self._root_fd = root_fd
+
+    @classmethod
+    def open(cls, path: str) -> Root:
+        return cls(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+
+    def close(self) -> None:
+        os.close(self._root_fd)
+
+    def __enter__(self) -> Root:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def open_fd(self, path: str, flags: int, mode: int = 0) -> int:
+        """The caller owns the descriptor."""
+        return inroot.open_in_root(self._root_fd, path, flags, mode)
+
+    @contextlib.contextmanager
+    def opened(self, path: str, flags: int, mode: int = 0) -> Iterator[int]:
+        """A descriptor for the length of a `with`."""
+        fd = self.open_fd(path, flags, mode)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+    @contextlib.contextmanager
+    def parent(self, path: str) -> Iterator[tuple[int, str]]:
+        """The directory that holds `path`, and the name in it; EBUSY for the root itself."""
+        directory, name = posixpath.split(path)
+        if not name:
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), path)
+        with self.opened(directory, os.O_PATH | os.O_DIRECTORY) as dir_fd:
+            yield dir_fd, name
+
+    def make_directories(self, path: str, mode: int = 0o755) -> None:
+        """`path` and what is missing above it; each new one belongs to the owner of the directory that it is in."""
+        missing = []
+        while path != "/":
+            try:
+                with self.opened(path, os.O_PATH | os.O_DIRECTORY):
+                    break
+            except FileNotFoundError:
+                missing.append(path)
+                path = posixpath.dirname(path)
+        for each in reversed(missing):
+            with self.parent(each) as (dir_fd, name):
+                self._make_directory(dir_fd, name, mode)
+
+    def _make_directory(self, dir_fd: int, name: str, mode: int) -> None:
+        try:
+            os.mkdir(name, mode, dir_fd=dir_fd)
+        except FileExistsError:
+            return  # somebody else made it in between
+        owner = os.fstat(dir_fd)
+        os.chown(name, owner.st_uid, owner.st_gid, dir_fd=dir_fd, follow_symlinks=False)
+
+    def create_file(self, path: str, mode: int) -> int:
+        """Open for writing, empty; a new file belongs to the owner of its directory. The caller owns the descriptor."""
+        flags = os.O_WRONLY | os.O_NONBLOCK
+        try:
+            fd = self.open_fd(path, flags | os.O_CREAT | os.O_EXCL, mode & 0o7777)
+        except FileExistsError:
+            # Also for a dangling link: then O_CREAT without O_EXCL makes its target.
+            return self.open_fd(path, flags | os.O_CREAT | os.O_TRUNC, mode & 0o7777)
+        try:
+            with self.opened(posixpath.dirname(path), os.O_PATH | os.O_DIRECTORY) as dir_fd:
+                owner = os.fstat(dir_fd)
+            os.fchown(fd, owner.st_uid, owner.st_gid)
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
+
+    def write_file(self, path: str, content: bytes, mode: int) -> None:
+        """Replace the content of a small file."""
+        fd = self.create_file(path, mode)
+        with open(fd, "wb") as file:
+            file.write(content)
+
+    def ensure_file(self, path: str, content: bytes, mode: int) -> None:
+        """Write it unless something is there (a dangling link counts as something)."""
+        with self.parent(path) as (dir_fd, name):
+            try:
+                os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+            except FileNotFoundError:
+                self.write_file(path, content, mode)
+
+    def read_small(self, path: str) -> str:
+        """Text of a small file, "" when it cannot be read: what the user may have broken is not our error."""
+        try:
+            with self.opened(path, os.O_RDONLY | os.O_NONBLOCK) as fd:
+                return os.read(fd, _SMALL_BYTES).decode(errors="replace")
+        except OSError:
+            return ""

@@ -1,0 +1,280 @@
+"""One session: a process in the world, its output, its input, and the clients that come and go.
+
+    in init's store, all of it before the process runs:
+      session/<id>/meta                                  SessionMeta: what it is, its pid, at last its exit code
+      session/<id>/{out,err}.pipe  {out,err}.log  in     pipes and memfds (no terminal)
+      session/<id>/pty  pty.{read,write}  out.log        pty master, the pipe behind it, memfd (terminal)
+
+A new agent makes the same Session of those descriptors and goes on. The session is over when the process has ended
+*and* its output has: end of file, or, when a background process still holds the other end, nothing for QUIET_S.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import os
+import signal as signals
+import time
+from collections.abc import Mapping
+
+import msgspec
+
+from .. import errors
+from ..kernel import splice, waiter
+from ..wire.exec_frames import Stream
+from . import document
+from .machine import Link
+from .output import Changed, Cursor, Output
+from .stdin import Stdin
+
+QUIET_S = 1.0
+RECORD_TIMEOUT_S = 30.0
+KILL_GRACE_S = 10.0
+_PROCESS_GROUP = 1 << 2  # PIDFD_SIGNAL_PROCESS_GROUP, Linux 6.9
+_log = logging.getLogger(__name__)
+
+
+class SessionMeta(msgspec.Struct, frozen=True, kw_only=True):
+    """What must be known after the agent's death. Times are Unix seconds; `keep_s` 0 means for ever."""
+
+    id: str
+    command: str
+    workdir: str
+    created: float
+    tty: bool
+    rows: int = 24
+    cols: int = 80
+    keep_s: float = 0.0
+    pid: int | None = None
+    start_time: int = 0
+    exit_code: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Known:
+    """A process as a waiter wants it."""
+
+    pid: int
+    start_time: int
+    pid_fd: int
+
+
+class Session:
+    """Owns `descriptors` (by the last part of their names in the store) and `process.pid_fd`."""
+
+    def __init__(
+        self, link: Link, wait: waiter.Waiter, meta: SessionMeta, descriptors: Mapping[str, int], process: Known | None
+    ) -> None:
+        self.meta = meta
+        self.changed = Changed()
+        self.last_activity = time.time()
+        self.ended = asyncio.Event()
+        self._link = link
+        self._wait = wait
+        self._process = process
+        self._descriptors = dict(descriptors)
+        self._clients = 0
+        self._expiry: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[None] | None = None
+        self.outputs = {stream: Output(recorder, self.changed) for stream, recorder in self._recorders().items()}
+        stdin_fd = self._descriptors.get("pty" if meta.tty else "in")
+        self.stdin = None if stdin_fd is None else Stdin(stdin_fd)
+
+    def start(self) -> None:
+        """Record, and watch for the end, on the running loop."""
+        for output in self.outputs.values():
+            output.start()
+        self._task = asyncio.create_task(self._run(), name=f"session {self.meta.id}")
+        self._arm_expiry()
+
+    @property
+    def exit_code(self) -> int | None:
+        """128 + n for signal n; None while it runs. Not to be told to a client before all output."""
+        return self.meta.exit_code
+
+    @property
+    def bytes_total(self) -> int:
+        """Output since this agent has known the session."""
+        return sum(output.progress for output in self.outputs.values())
+
+    def attach(self) -> dict[Stream, Cursor]:
+        """A client comes: cursors from the oldest kept byte on. `detach` must follow."""
+        self._clients += 1
+        self._arm_expiry()
+        return {stream: output.attach() for stream, output in self.outputs.items()}
+
+    def detach(self, cursors: Mapping[Stream, Cursor]) -> None:
+        """The client has gone; without clients the session lives on for `keep_s`."""
+        for cursor in cursors.values():
+            cursor.close()
+        self._clients -= 1
+        self._arm_expiry()
+
+    async def write_stdin(self, data: bytes) -> None:
+        """Input for the process; waits while too much is queued."""
+        self.last_activity = time.time()
+        if self.stdin is not None:
+            await self.stdin.write(data)
+
+    def end_stdin(self) -> None:
+        """End of input; nothing happens in a terminal, whose clients send ^D."""
+        if self.stdin is not None and not self.meta.tty:
+            self.stdin.end()
+
+    def resize(self, rows: int, cols: int) -> None:
+        """Another window size; the kernel sends SIGWINCH."""
+        if self.meta.tty and not self.ended.is_set():
+            import termios
+
+            termios.tcsetwinsize(self._descriptors["pty"], (rows, cols))
+            self._update(rows=rows, cols=cols)
+
+    def signal(self, number: int) -> None:
+        """To the process, and to its group where it leads one; `NotFound` when it has ended."""
+        if self._process is None or self._process.pid_fd < 0 or self.meta.exit_code is not None:
+            raise errors.NotFound(f"signal session {self.meta.id}: it has ended")
+        try:
+            signals.pidfd_send_signal(self._process.pid_fd, number, None, _PROCESS_GROUP)
+        except ProcessLookupError as error:
+            raise errors.NotFound(f"signal session {self.meta.id}: it has ended") from error
+        except OSError:
+            # EINVAL: the kernel is older than process groups for pidfds. The process alone gets it.
+            signals.pidfd_send_signal(self._process.pid_fd, number)
+
+    async def stop(self) -> None:
+        """SIGTERM, and SIGKILL after a grace period; returns when it has ended."""
+        for number, wait_s in ((signals.SIGTERM, KILL_GRACE_S), (signals.SIGKILL, KILL_GRACE_S)):
+            try:
+                self.signal(number)
+            except errors.NotFound:
+                break
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self.ended.wait()
+                return
+            except TimeoutError:
+                continue
+        await self.ended.wait()
+
+    async def close(self) -> None:
+        """Forget the session: its descriptors here and in init's store."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        self._finish_streams()
+        for name, fd in self._descriptors.items():
+            os.close(fd)
+            self._link.drop(f"session/{self.meta.id}/{name}")
+        self._link.drop(f"session/{self.meta.id}/meta")
+        self._descriptors.clear()
+        if self._process is not None and self._process.pid_fd >= 0:
+            os.close(self._process.pid_fd)
+            self._process = None
+
+    def _recorders(self) -> dict[Stream, splice.Recorder]:
+        fds = self._descriptors
+        if self.meta.tty:
+            recorder = splice.TerminalRecorder(fds["pty"], fds["pty.read"], fds["pty.write"], fds["out.log"])
+            return {Stream.STDOUT: recorder}
+        pairs = {Stream.STDOUT: ("out.pipe", "out.log"), Stream.STDERR: ("err.pipe", "err.log")}
+        return {stream: splice.Recorder(fds[pipe], fds[log]) for stream, (pipe, log) in pairs.items()}
+
+    async def _run(self) -> None:
+        try:
+            if self.meta.exit_code is None:
+                status = await self._wait_for_exit()
+                self._update(exit_code=status.exit_code())
+            await self._wait_for_output()
+        except Exception:  # noqa: BLE001 - reported here, once
+            # A client must not hang on a session that nobody follows: end it, with whatever is known.
+            _log.exception("session %s", self.meta.id)
+            self._update(exit_code=255)
+        finally:
+            self._finish_streams()
+            self.ended.set()
+            self.changed.notify()
+
+    async def _wait_for_exit(self) -> waiter.ExitStatus:
+        if self._process is None:
+            # The former agent died before it knew the pid; the end of the output is all we can see.
+            while not all(output.ended for output in self.outputs.values()):
+                await self.changed.next()
+            return waiter.ExitStatus(None)
+        if self._process.pid_fd >= 0:
+            await readable(self._process.pid_fd)
+        return await asyncio.to_thread(_wait, self._wait, self._process)
+
+    async def _wait_for_output(self) -> None:
+        """Until each stream has ended, or has been quiet for QUIET_S while nobody held it up."""
+        for output in self.outputs.values():
+            output.drain()
+        while not all(output.ended for output in self.outputs.values()):
+            change, before = self.changed.next(), self.bytes_total
+            try:
+                async with asyncio.timeout(QUIET_S):
+                    await change
+            except TimeoutError:
+                for output in self.outputs.values():
+                    if not output.paused and before == self.bytes_total:
+                        output.finish()
+
+    def _finish_streams(self) -> None:
+        if self.stdin is not None:
+            self.stdin.close()
+        for output in self.outputs.values():
+            output.finish()
+
+    def _update(self, **changes: object) -> None:
+        self.meta = msgspec.structs.replace(self.meta, **changes)
+        document.write(self._link, f"session/{self.meta.id}/meta", self.meta)
+
+    def _arm_expiry(self) -> None:
+        """Without clients, and with a limit, time runs."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
+        if self._clients == 0 and self.meta.keep_s > 0 and not self.ended.is_set():
+            self._expiry = asyncio.get_running_loop().call_later(self.meta.keep_s, self._expire)
+
+    def _expire(self) -> None:
+        _log.info("session %s: no client for %g s", self.meta.id, self.meta.keep_s)
+        self._stopping = asyncio.create_task(self.stop(), name=f"stop session {self.meta.id}")
+
+
+def _wait(wait: waiter.Waiter, process: Known) -> waiter.ExitStatus:
+    """The status of a process that has ended; unknown when nobody told in time. Blocks."""
+    if process.pid_fd >= 0:
+        return _wait_known(wait, process)
+    # It ended while no agent ran: there is no pidfd any more. /dev/null is readable at once, as its pidfd would be.
+    null_fd = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return _wait_known(wait, dataclasses.replace(process, pid_fd=null_fd))
+    finally:
+        os.close(null_fd)
+
+
+def _wait_known(wait: waiter.Waiter, process: Known) -> waiter.ExitStatus:
+    try:
+        return wait.wait(process, RECORD_TIMEOUT_S)
+    except TimeoutError:
+        return waiter.ExitStatus(None)
+
+
+async def readable(fd: int) -> None:
+    """Wait until `fd` is readable; the loop watches it meanwhile."""
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[None] = loop.create_future()
+    loop.add_reader(fd, _resolve, ready)
+    try:
+        await ready
+    finally:
+        loop.remove_reader(fd)
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -1,0 +1,239 @@
+"""All sessions of the machine: made, found again after the agent's death, listed, ended."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Mapping
+
+import msgspec
+
+from .. import errors
+from ..runtime.values import Spawned, Stdio, Terminal
+from ..spec.process import Process
+from . import document
+from .machine import Inner, Link, Machine, put_all
+from .session import Known, Session, SessionMeta
+
+MAX_SESSIONS = 256
+KEEP_ENDED_S = 30.0
+PIPE_BYTES = 256 << 10
+_log = logging.getLogger(__name__)
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True):
+    """A session that is wanted. `keep_s`: how long it lives without clients, 0 for ever."""
+
+    process: Process
+    tty: bool
+    stdin: bool
+    rows: int = 24
+    cols: int = 80
+    keep_s: float = 0.0
+
+
+class Sessions:
+    """Owns every session."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._sessions: dict[str, Session] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._starting = 0
+        self._last_id = 0
+
+    def __len__(self) -> int:
+        return sum(not session.ended.is_set() for session in self._sessions.values())
+
+    def running(self) -> list[Session]:
+        """Those that have not ended, oldest first."""
+        return [session for session in self._sessions.values() if not session.ended.is_set()]
+
+    def find(self, id: str) -> Session:
+        """A session that runs, or has ended a moment ago; `NotFound`."""
+        try:
+            return self._sessions[id]
+        except KeyError:
+            raise errors.NotFound(f"session not found: {id}") from None
+
+    def restore(self) -> None:
+        """Take over what a former agent left in init's store."""
+        for id, names in _by_session(self._machine.link.inherited).items():
+            descriptors = {name: self._machine.link.take(f"session/{id}/{name}") for name in names}
+            try:
+                self._adopt(_restored(self._machine, descriptors))
+            except (errors.PilotError, OSError, KeyError) as error:
+                # A session that was being made when the agent died: its process never ran.
+                _log.warning("session %s cannot be taken over: %s", id, error)
+                _discard(self._machine.link, id, descriptors)
+
+    async def create(self, container: Inner, command: Command) -> Session:
+        """Start a process in the world; returns when it runs. Whatever `runtime` refuses is raised."""
+        if len(self) + self._starting >= MAX_SESSIONS:
+            raise errors.Conflict(f"start a session: {MAX_SESSIONS} are running already")
+        self._starting += 1
+        try:
+            # Shielded: a client that leaves in the middle must not leave a process that nobody owns.
+            session = await asyncio.shield(asyncio.to_thread(_spawn, self._machine, container, command, self._new_id()))
+        finally:
+            self._starting -= 1
+        self._adopt(session)
+        return session
+
+    async def end_all(self) -> None:
+        """Kill every session at once, and forget them."""
+        sessions, self._sessions = list(self._sessions.values()), {}
+        for session in sessions:
+            try:
+                session.signal(9)
+            except errors.NotFound:
+                pass  # it has ended by itself
+        for session in sessions:
+            await session.close()
+
+    def _adopt(self, session: Session) -> None:
+        self._sessions[session.meta.id] = session
+        session.start()
+        task = asyncio.create_task(self._retire(session), name=f"retire session {session.meta.id}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _retire(self, session: Session) -> None:
+        """An ended session can be attached to for a while, so that a client that lost its connection reads the rest."""
+        await session.ended.wait()
+        await asyncio.sleep(KEEP_ENDED_S)
+        if self._sessions.pop(session.meta.id, None) is not None:
+            await session.close()
+
+    def _new_id(self) -> str:
+        """Decimal, as clients expect, and never used before, also not by a former agent."""
+        self._last_id = max(self._last_id + 1, time.time_ns() // 1_000_000)
+        return str(self._last_id)
+
+
+def _by_session(inherited: Mapping[str, int]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for full_name in inherited:
+        kind, _, rest = full_name.partition("/")
+        id, _, name = rest.partition("/")
+        if kind == "session" and name:
+            found.setdefault(id, []).append(name)
+    return found
+
+
+def _restored(machine: Machine, descriptors: dict[str, int]) -> Session:
+    meta = document.read(descriptors["meta"], SessionMeta)
+    rest = {name: fd for name, fd in descriptors.items() if name != "meta"}
+    process = None if meta.pid is None else Known(meta.pid, meta.start_time, _open_process(meta.pid, meta.start_time))
+    session = Session(machine.link, machine.waiter, meta, rest, process)
+    os.close(descriptors["meta"])
+    return session
+
+
+def _open_process(pid: int, start_time: int) -> int:
+    """A pidfd of this very process, or -1 when it has ended."""
+    try:
+        pid_fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return -1
+    if _start_time(pid) == start_time:
+        return pid_fd
+    os.close(pid_fd)
+    return -1
+
+
+def _start_time(pid: int) -> int | None:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            return int(stat.read().rpartition(b")")[2].split()[19])
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def _discard(link: Link, id: str, descriptors: Mapping[str, int]) -> None:
+    for name, fd in descriptors.items():
+        os.close(fd)
+        link.drop(f"session/{id}/{name}")
+
+
+def _spawn(machine: Machine, container: Inner, command: Command, id: str) -> Session:
+    """Make the descriptors, put them into the store, start the process. Blocks; leaves nothing when it fails."""
+    meta = _meta(id, command)
+    ours, theirs = _descriptors(command)
+    try:
+        put_all(machine.link, [(f"session/{id}/{name}", fd) for name, fd in ours.items()])
+        document.write(machine.link, f"session/{id}/meta", meta)
+
+        def on_created(spawned: Spawned) -> None:
+            nonlocal meta
+            if spawned.master_fd is not None:
+                machine.link.put(f"session/{id}/pty", spawned.master_fd)
+            meta = msgspec.structs.replace(meta, pid=spawned.pid, start_time=spawned.start_time)
+            document.write(machine.link, f"session/{id}/meta", meta)
+
+        spawned = container.exec(
+            command.process,
+            Stdio(*theirs),
+            terminal=Terminal(command.rows, command.cols) if command.tty else None,
+            before_start=on_created,
+        )
+        if spawned.master_fd is not None:
+            ours["pty"] = spawned.master_fd
+    except BaseException:
+        _discard(machine.link, id, ours)
+        for name in ("meta", "pty"):
+            machine.link.drop(f"session/{id}/{name}")
+        raise
+    finally:
+        for fd in theirs:
+            if fd is not None:
+                os.close(fd)
+    return Session(machine.link, machine.waiter, meta, ours, Known(spawned.pid, spawned.start_time, spawned.pid_fd))
+
+
+def _meta(id: str, command: Command) -> SessionMeta:
+    return SessionMeta(
+        id=id,
+        command=" ".join(command.process.args),
+        workdir=command.process.cwd,
+        created=time.time(),
+        tty=command.tty,
+        rows=command.rows,
+        cols=command.cols,
+        keep_s=command.keep_s,
+    )
+
+
+def _descriptors(command: Command) -> tuple[dict[str, int], tuple[int | None, int | None, int | None]]:
+    """What we keep, by name, and the process's stdin, stdout and stderr (which the caller closes)."""
+    if command.tty:
+        read_fd, write_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        return {"pty.read": read_fd, "pty.write": write_fd, "out.log": _memfd("out")}, (None, None, None)
+    ours: dict[str, int] = {}
+    stdin_fd = None
+    if command.stdin:
+        stdin_fd, ours["in"] = os.pipe2(os.O_CLOEXEC)
+    ours["out.pipe"], out_fd = _output_pipe()
+    ours["err.pipe"], err_fd = _output_pipe()
+    ours["out.log"], ours["err.log"] = _memfd("out"), _memfd("err")
+    return ours, (stdin_fd, out_fd, err_fd)
+
+
+def _output_pipe() -> tuple[int, int]:
+    """A pipe whose read end does not block; O_NONBLOCK belongs to one end alone."""
+    import fcntl
+
+    read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
+    os.set_blocking(read_fd, False)
+    try:
+        fcntl.fcntl(write_fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    except OSError:
+        # EPERM: this user's share of pipe memory is used up; 64 KiB do as well, slower.
+        pass
+    return read_fd, write_fd
+
+
+def _memfd(name: str) -> int:
+    return os.memfd_create(f"pilot-session-{name}", os.MFD_CLOEXEC)

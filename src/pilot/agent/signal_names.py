@@ -1,0 +1,18 @@
+"""Signals by the names that clients use: `TERM`, `SIGTERM`, `15`."""
+
+from __future__ import annotations
+
+import signal
+
+from ..wire import http
+
+
+def parse_signal(text: str) -> int:
+    """Name or number → number; `InvalidRequest` when there is no such signal."""
+    name = text.strip().upper()
+    if name.isascii() and name.isdigit() and 0 < int(name) < signal.NSIG:
+        return int(name)
+    try:
+        return signal.Signals[name if name.startswith("SIG") else f"SIG{name}"].value
+    except KeyError:
+        raise http.InvalidRequest(f"signal: there is none called {text!r}") from None

@@ -1,0 +1,277 @@
+"""The user's world: its disk mounted at /run/disk, and the inner container that runs in it.
+
+    none ──PUT: mount ► prepare ► create ► start──► running ──DELETE: sessions, kill, delete, unmount──► none
+              └──────────── any error: all of it undone ────────────► failed ──PUT──► ...
+
+Every step can be repeated: a PUT or DELETE that was cut off (the agent died) is finished by the next. Nothing here is
+remembered that the kernel or the runtime knows: a new agent asks them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from .. import errors
+from ..kernel import mounts
+from ..runtime.values import Stdio
+from ..spec import parse
+from ..spec.process import Process
+from ..wire import http, schema
+from . import document, rootfs, world_spec
+from .descriptors import Descriptors
+from .machine import WORLD_ID, Inner, Machine
+from .session import readable
+from .sessions import Sessions
+
+SPRITE = "sprite"
+UNMOUNT_TIMEOUT_S = 20.0
+_SETTINGS = "world/settings"
+_OPTIONAL_DEVICES = ("/dev/fuse", "/dev/net/tun")
+_log = logging.getLogger(__name__)
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What sessions need of the request that started the world."""
+
+    hostname: str
+    environment: dict[str, str]
+
+
+class World:
+    """At most one per machine. Mutations are serialised; `state` may be read at any time."""
+
+    def __init__(self, machine: Machine, sessions: Sessions, given: Descriptors) -> None:
+        self._machine = machine
+        self._given = given
+        self._sessions = sessions
+        self._lock = asyncio.Lock()
+        self._container: Inner | None = None
+        self._root: rootfs.Root | None = None
+        self._settings = Settings(hostname="sprite", environment={})
+        self._watch: asyncio.Task[None] | None = None
+        self.default_environment: dict[str, str] = {}
+        self.state: schema.WorldState = "none"
+        self.error: str | None = None
+
+    def restore(self) -> None:
+        """Take over the world of a former agent, if it runs."""
+        inherited = self._machine.link.inherited
+        if _SETTINGS in inherited:
+            fd = self._machine.link.take(_SETTINGS)
+            self._settings = document.read(fd, Settings)
+            os.close(fd)
+        try:
+            container = self._machine.runtime.load(WORLD_ID)
+        except errors.NotFound:
+            return
+        if _is_running(container):
+            self._set_running(container)
+        else:
+            self.state, self.error = "failed", "the world's first process has ended"
+
+    def container(self) -> Inner:
+        """The running world; `Unavailable` when there is none."""
+        if self.state != "running" or self._container is None:
+            raise http.Unavailable(f"the world is not running: {self.error or self.state}")
+        return self._container
+
+    def root(self) -> rootfs.Root:
+        """The world's files, as its processes see them; `Unavailable` when it does not run."""
+        self.container()
+        assert self._root is not None
+        return self._root
+
+    def answer(self) -> schema.WorldAnswer:
+        """State and PID 1."""
+        return schema.WorldAnswer(status=self.state, pid=self._container.pid if self._container else None)
+
+    def person(self) -> world_spec.Person:
+        """Who runs sessions: `sprite` where the world has such a user, else root."""
+        root = self.root()
+        passwd, group = root.read_small("/etc/passwd"), root.read_small("/etc/group")
+        return world_spec.find_person(SPRITE, passwd, group) or world_spec.ROOT
+
+    def process(self, arguments: Sequence[str], env: Sequence[str], cwd: str, *, tty: bool) -> Process:
+        """The process of a session."""
+        person = self.person()
+        extra = {**self.default_environment, **self._settings.environment}
+        variables = world_spec.environment(person, extra, env, tty=tty)
+        directory = os.path.join(person.home, cwd) if cwd else person.home
+        return parse.parse_process(
+            msgspec.json.encode(world_spec.process(arguments, person, directory, variables, tty=tty))
+        )
+
+    async def start(self, request: schema.WorldRequest) -> None:
+        """Mount the disk and run the world; returns when it runs. Nothing happens when it runs already."""
+        async with self._lock:
+            if self.state == "running":
+                return
+            self.state, self.error = "starting", None
+            self._settings = Settings(
+                hostname=request.hostname or self._settings.hostname, environment=dict(request.environment)
+            )
+            document.write(self._machine.link, _SETTINGS, self._settings)
+            try:
+                await asyncio.to_thread(self._clear)
+                container = await asyncio.to_thread(self._start, request.disk)
+            except BaseException as error:
+                self.error = str(error)
+                await asyncio.shield(self._undo())
+                raise
+            self._set_running(container)
+
+    async def stop(self) -> None:
+        """End sessions and world, unmount. Returns when nothing holds the disk; idempotent."""
+        async with self._lock:
+            self.state = "stopping"
+            await self._end()
+            self.state, self.error = "none", None
+
+    async def _undo(self) -> None:
+        try:
+            await self._end()
+        except (errors.PilotError, OSError) as error:
+            _log.error("clean up after a failed start: %s", error)
+        self.state = "failed"
+
+    async def _end(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+        await self._sessions.end_all()
+        if self._root is not None:
+            self._root.close()
+            self._root = None
+        self._container = None
+        await asyncio.to_thread(self._clear)
+
+    def _clear(self) -> None:
+        """No container, no mount. Blocks."""
+        try:
+            container = self._machine.runtime.load(WORLD_ID)
+        except errors.NotFound:
+            pass
+        else:
+            container.delete(force=True)
+        _unmount(self._machine.paths.disk)
+
+    def _start(self, disk: schema.DiskReference) -> Inner:
+        self._mount(disk)
+        self._prepare()
+        paths = self._machine.paths
+        os.makedirs(paths.bundle, mode=0o700, exist_ok=True)
+        devices = [device for device in _OPTIONAL_DEVICES if os.path.exists(device)]
+        config = world_spec.config(paths.rootfs, paths.init, self._settings.hostname, devices)
+        with open(os.path.join(paths.bundle, "config.json"), "wb") as file:
+            file.write(msgspec.json.encode(config))
+        created = self._machine.runtime.create(WORLD_ID, paths.bundle, stdio=Stdio(None, None, None))
+        os.close(created.process.pid_fd)
+        created.container.start()
+        return created.container
+
+    def _mount(self, disk: schema.DiskReference) -> None:
+        target = self._machine.paths.disk
+        os.makedirs(target, mode=0o700, exist_ok=True)
+        if (disk.descriptor is None) == (disk.serial is None):
+            raise http.InvalidRequest("disk: name either a descriptor or a serial")
+        if disk.serial is not None:
+            _mount_drive(disk.serial, target)
+            return
+        assert disk.descriptor is not None
+        mount_fd = self._given.take(disk.descriptor)
+        try:
+            mounts.move_mount(mount_fd, target)
+        finally:
+            os.close(mount_fd)
+            # A stored duplicate would keep the filesystem busy after the unmount.
+            self._given.drop(disk.descriptor)
+
+    def _prepare(self) -> None:
+        """What the world needs on its disk before it runs; what the user has put there stays."""
+        directory = self._machine.paths.rootfs
+        if not os.path.isdir(directory):
+            raise errors.HostError(f"start the world: {directory}: not a directory", hint="is this disk a world's?")
+        with rootfs.Root.open(directory) as root:
+            for name in ("/.sprite", "/etc"):
+                root.make_directories(name, 0o755)
+            root.ensure_file("/.sprite/init", b"", 0o755)
+            root.ensure_file("/etc/hosts", _hosts(self._settings.hostname), 0o644)
+            root.ensure_file("/etc/resolv.conf", _resolv_conf(), 0o644)
+            root.write_file("/etc/hostname", self._settings.hostname.encode() + b"\n", 0o644)
+
+    def _set_running(self, container: Inner) -> None:
+        self._container = container
+        self._root = rootfs.Root.open(f"/proc/{container.pid}/root")
+        self.state, self.error = "running", None
+        self._watch = asyncio.create_task(self._watch_end(container.pid), name="watch the world")
+
+    async def _watch_end(self, pid: int) -> None:
+        """A world whose PID 1 has gone is not running, and says so."""
+        try:
+            pid_fd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            self.state, self.error = "failed", "the world's first process has ended"
+            return
+        try:
+            await readable(pid_fd)
+        finally:
+            os.close(pid_fd)
+        if self.state == "running":
+            self.state, self.error = "failed", "the world's first process has ended"
+            _log.error("%s", self.error)
+
+
+def _is_running(container: Inner) -> bool:
+    status = container.status()
+    return str(getattr(status, "value", status)) == "running"
+
+
+def _hosts(hostname: str) -> bytes:
+    return f"127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n".encode()
+
+
+def _resolv_conf() -> bytes:
+    try:
+        with open("/etc/resolv.conf", "rb") as file:
+            return file.read(1 << 16)
+    except OSError:
+        # A machine without a network has none.
+        return b""
+
+
+def _unmount(target: str) -> None:
+    """Unmount all that is at `target`; EBUSY is retried, since killed processes leave a moment later. Blocks."""
+    deadline = time.monotonic() + UNMOUNT_TIMEOUT_S
+    while os.path.isdir(target) and mounts.is_mount_point(target):
+        try:
+            mounts.umount(target)
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise errors.HostError(f"unmount {target}: {error.strerror}") from error
+            time.sleep(0.01)
+
+
+def find_drive(serials: Mapping[str, str], serial: str) -> str:
+    """Name of the block device with this serial, of {name: serial}; `NotFound`."""
+    for name, found in serials.items():
+        if found.strip() == serial:
+            return name
+    raise errors.NotFound(f"no drive has the serial {serial!r}")
+
+
+def _mount_drive(serial: str, target: str) -> None:
+    serials = {}
+    for name in os.listdir("/sys/block"):
+        try:
+            with open(f"/sys/block/{name}/serial") as file:
+                serials[name] = file.read()
+        except OSError:
+            # Not a virtio drive.
+            continue
+    mounts.mount(f"/dev/{find_drive(serials, serial)}", target, "ext4", mounts.Flag.NONE, "discard")

@@ -1,0 +1,160 @@
+"""The inner container's config.json and its processes, as values.
+
+The world has its own user (identity: 0..65535 are the machine's), pid, mount, ipc, uts and cgroup namespaces and shares
+the machine's network, so /sys is bound, not mounted. Root in it has every capability over the world and none over the
+machine; nothing is masked or read-only, because a user who runs containers inside needs a fresh /proc, which the kernel
+refuses under a partly hidden one. Its PID 1 is a static reaper, bound in read-only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+REAPER = "/.sprite/init"
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+IDS = 65536
+NOFILE = 1048576
+CAPABILITIES = (
+    "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID",
+    "CAP_KILL", "CAP_SETGID", "CAP_SETUID", "CAP_SETPCAP", "CAP_LINUX_IMMUTABLE",
+    "CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST", "CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_IPC_LOCK",
+    "CAP_IPC_OWNER", "CAP_SYS_MODULE", "CAP_SYS_RAWIO", "CAP_SYS_CHROOT", "CAP_SYS_PTRACE",
+    "CAP_SYS_PACCT", "CAP_SYS_ADMIN", "CAP_SYS_BOOT", "CAP_SYS_NICE", "CAP_SYS_RESOURCE",
+    "CAP_SYS_TIME", "CAP_SYS_TTY_CONFIG", "CAP_MKNOD", "CAP_LEASE", "CAP_AUDIT_WRITE",
+    "CAP_AUDIT_CONTROL", "CAP_SETFCAP", "CAP_MAC_OVERRIDE", "CAP_MAC_ADMIN", "CAP_SYSLOG",
+    "CAP_WAKE_ALARM", "CAP_BLOCK_SUSPEND", "CAP_AUDIT_READ", "CAP_PERFMON", "CAP_BPF",
+    "CAP_CHECKPOINT_RESTORE",
+)  # fmt: skip
+_NAMESPACES = ("user", "pid", "mount", "ipc", "uts", "cgroup")
+
+
+class Person(msgspec.Struct, frozen=True, kw_only=True):
+    """Who runs sessions, from the world's own /etc/passwd and /etc/group."""
+
+    name: str
+    uid: int
+    gid: int
+    home: str
+    groups: tuple[int, ...] = ()
+
+
+ROOT = Person(name="root", uid=0, gid=0, home="/root")
+
+
+def find_person(name: str, passwd: str, group: str) -> Person | None:
+    """The user `name` in these texts; None when there is none, or its line makes no sense."""
+    for line in passwd.splitlines():
+        fields = line.split(":")
+        if len(fields) >= 7 and fields[0] == name and fields[2].isdigit() and fields[3].isdigit():
+            uid, gid, home = int(fields[2]), int(fields[3]), fields[5] or "/"
+            return Person(name=name, uid=uid, gid=gid, home=home, groups=_groups(name, group))
+    return None
+
+
+def _groups(name: str, group: str) -> tuple[int, ...]:
+    rows = [line.split(":") for line in group.splitlines()]
+    return tuple(int(row[2]) for row in rows if len(row) >= 4 and row[2].isdigit() and name in row[3].split(","))
+
+
+def environment(person: Person, world: Mapping[str, str], request: Sequence[str], *, tty: bool) -> tuple[str, ...]:
+    """What a session's process gets: defaults, the world's own, then the request's, the later over the earlier."""
+    merged = {"PATH": PATH, "HOME": person.home, "USER": person.name, "LOGNAME": person.name, "LANG": "C.UTF-8"}
+    if tty:
+        merged["TERM"] = "xterm-256color"
+    merged |= world
+    merged |= dict(item.split("=", 1) for item in request if "=" in item)
+    return tuple(f"{name}={value}" for name, value in merged.items())
+
+
+def config(rootfs: str, init: str, hostname: str, devices: Sequence[str]) -> dict[str, object]:
+    """config.json of the world. `devices` are paths of the machine's /dev that are bound in where they exist."""
+    identity = [{"containerID": 0, "hostID": 0, "size": IDS}]
+    return {
+        "ociVersion": "1.2.0",
+        "root": {"path": rootfs, "readonly": False},
+        "hostname": hostname,
+        "process": {
+            "args": [REAPER, "--reaper"],
+            "cwd": "/",
+            "env": [f"PATH={PATH}"],
+            "user": {"uid": 0, "gid": 0},
+            "capabilities": capabilities(),
+            "rlimits": [{"type": "RLIMIT_NOFILE", "soft": 1024, "hard": 4096}],
+        },
+        "mounts": [*_MOUNTS, *_bound_devices(devices), _bind(init, REAPER, "ro")],
+        "linux": {
+            "namespaces": [{"type": kind} for kind in _NAMESPACES],
+            "uidMappings": identity,
+            "gidMappings": identity,
+            "cgroupsPath": "/world",
+            "rootfsPropagation": "rprivate",
+        },
+    }
+
+
+def capabilities() -> dict[str, list[str]]:
+    """Everything, inside the world's own user namespace."""
+    return {name: list(CAPABILITIES) for name in ("bounding", "effective", "permitted")}
+
+
+def process(
+    arguments: Sequence[str], person: Person, cwd: str, env: Sequence[str], *, tty: bool, rows: int = 24, cols: int = 80
+) -> dict[str, object]:
+    """`process` of a session. A person other than root has no capabilities until sudo gives them back."""
+    sets = capabilities() if person.uid == 0 else {"bounding": list(CAPABILITIES)}
+    return {
+        "args": list(arguments),
+        "cwd": cwd,
+        "env": list(env),
+        "terminal": tty,
+        "consoleSize": {"height": rows, "width": cols},
+        "user": {"uid": person.uid, "gid": person.gid, "additionalGids": list(person.groups)},
+        "capabilities": sets,
+    }
+
+
+def _bind(source: str, destination: str, *options: str) -> dict[str, object]:
+    return {"type": "bind", "source": source, "destination": destination, "options": ["bind", *options]}
+
+
+def _bound_devices(devices: Sequence[str]) -> list[dict[str, object]]:
+    return [_bind(device, device, "rw", "noexec", "nosuid") for device in devices]
+
+
+_MOUNTS: list[dict[str, object]] = [
+    {"destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"]},
+    {
+        "destination": "/dev",
+        "type": "tmpfs",
+        "source": "tmpfs",
+        "options": ["nosuid", "strictatime", "mode=755", "size=65536k"],
+    },
+    {
+        "destination": "/dev/pts",
+        "type": "devpts",
+        "source": "devpts",
+        "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+    },
+    {
+        "destination": "/dev/shm",
+        "type": "tmpfs",
+        "source": "shm",
+        "options": ["nosuid", "nodev", "mode=1777"],
+    },
+    {"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": ["nosuid", "noexec", "nodev"]},
+    {
+        "destination": "/sys",
+        "type": "bind",
+        "source": "/sys",
+        "options": ["rbind", "rslave", "nosuid", "noexec", "nodev", "ro"],
+    },
+    {
+        "destination": "/sys/fs/cgroup",
+        "type": "cgroup",
+        "source": "cgroup",
+        "options": ["nosuid", "noexec", "nodev", "relatime", "rw"],
+    },
+    {"destination": "/run", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "nodev", "mode=755"]},
+]  # fmt: skip

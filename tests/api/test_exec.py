@@ -1,0 +1,351 @@
+"""Sessions over a real socket, with real processes: every framing, order, detach, kill."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from urllib.parse import urlencode
+
+import msgspec
+import pytest
+
+from pilot.server import client
+from pilot.server.call import WebSocket
+from pilot.wire import exec_frames as ef
+from pilot.wire import schema, websocket
+from tests.support.fake_machine import FakeMachine
+
+pytestmark = pytest.mark.requires("root", "private")
+
+
+def run(test: Callable[[], Awaitable[None]]) -> None:
+    async def bounded() -> None:
+        async with asyncio.timeout(60):
+            await test()
+
+    asyncio.run(bounded())
+
+
+async def open_exec(machine: FakeMachine, *words: str, id: str = "", **options: str) -> WebSocket:
+    query = urlencode([("cmd", word) for word in words] + list(options.items()))
+    target = f"/v1/exec/{id}?{query}" if id else f"/v1/exec?{query}"
+    return await client.open_websocket(await machine.dial(), target)
+
+
+async def collect(socket: WebSocket) -> list[websocket.Event]:
+    """Everything up to the close, keepalives left out."""
+    events: list[websocket.Event] = []
+    while True:
+        event = await socket.receive()
+        if event != ef.KEEPALIVE:
+            events.append(event)
+        if isinstance(event, websocket.Closed):
+            return events
+
+
+def payload(events: list[websocket.Event], stream: int) -> bytes:
+    return b"".join(e[1:] for e in events if isinstance(e, bytes) and e[0] == stream)
+
+
+def test_output_then_text_exit_then_binary_exit_then_close(machine: FakeMachine) -> None:
+    async def test() -> None:
+        async with machine.agent():
+            events = await collect(await open_exec(machine, "sh", "-c", "echo out; echo err >&2; exit 42"))
+        info = json.loads(str(events[0]))
+        assert (info["type"], info["tty"], info["is_owner"]) == ("session_info", False, True)
+        assert info["session_id"].isdigit()
+        assert payload(events[1:-3], 1) == b"out\n"
+        assert payload(events[1:-3], 2) == b"err\n"
+        assert events[-3:] == ['{"type":"exit","exit_code":42}', b"\x03\x2a", websocket.Closed(1000)]
+
+    run(test)
+
+
+def test_ten_megabytes_and_a_slow_reader_lose_nothing(machine: FakeMachine) -> None:
+    async def test() -> None:
+        async with machine.agent():
+            socket = await open_exec(machine, "sh", "-c", "seq 1 1500000")
+            await socket.receive()
+            got, size = b"", 0
+            while not isinstance(event := await socket.receive(), websocket.Closed):
+                if isinstance(event, bytes) and event[0] == 1:
+                    got, size = event[-9:], size + len(event) - 1
+                    if size % 7 == 0:
+                        await asyncio.sleep(0)
+        assert size == sum(len(str(n)) + 1 for n in range(1, 1500001))
+        assert got.endswith(b"1500000\n")
+
+    run(test)
+
+
+def test_stdin_is_piped_and_its_end_is_told(machine: FakeMachine) -> None:
+    async def test() -> None:
+        async with machine.agent():
+            socket = await open_exec(machine, "sha256sum", stdin="true")
+            data = os.urandom(1 << 20)
+            for start in range(0, len(data), 1 << 16):
+                await socket.send(b"\x00" + data[start : start + (1 << 16)])
+            await socket.send(b"\x04")
+            events = await collect(socket)
+        import hashlib
+
+        assert payload(events[1:], 1).split()[0].decode() == hashlib.sha256(data).hexdigest()
+
+    run(test)
+
+
+def test_without_stdin_an_end_frame_is_tolerated(machine: FakeMachine) -> None:
+    async def test() -> None:
+        async with machine.agent():
+            socket = await open_exec(machine, "cat", stdin="false")
+            await socket.send(b"\x04")
+            assert (await collect(socket))[-2] == b"\x03\x00"
+
+    run(test)
+
+
+def test_terminal_has_its_size_and_exits_by_close_code(machine: FakeMachine) -> None:
+    async def test() -> None:
+        async with machine.agent():
+            command = "stty size; tty; read line; echo got $line; exit 7"
+            socket = await open_exec(machine, "sh", "-c", command, tty="true", rows="30", cols="100")
+            info = json.loads(str(await socket.receive()))
+            assert (info["rows"], info["cols"], info["tty"]) == (30, 100, True)
+            await socket.send(b"hello\n")
+            events = await collect(socket)
+        output = b"".join(e for e in events if isinstance(e, bytes))
+        assert output.startswith(b"30 100\r\n/dev/")
+        assert b"got hello\r\n" in output
+        assert events[-2:] == ['{"type":"exit","exit_code":7}', websocket.Closed(4007)]
+
+    run(test)
+
+
+def test_resize_reaches_the_terminal(machine: FakeMachine) -> None:
+    async def test() -> None:
+        async with machine.agent():
+            socket = await open_exec(
+                machine, "sh", "-c", "trap 'stty size; exit' WINCH; echo ready; read x", tty="true"
+            )
+            while b"ready" not in (event := await socket.receive() or b"") if False else True:
+                event = await socket.receive()
+                if isinstance(event, bytes) and b"ready" in event:
+                    break
+            await socket.send('{"type":"resize","cols":111,"rows":55}')
+            events = await collect(socket)
+        assert b"55 111\r\n" in b"".join(e for e in events if isinstance(e, bytes))
+
+    run(test)
+
+
+def test_signal_frame(machine: FakeMachine) -> None:
+    async def test() -> None:
+        async with machine.agent():
+            socket = await open_exec(machine, "sleep", "1000")
+            await socket.receive()
+            await socket.send('{"type":"signal","signal":"NOSUCH"}')
+            await socket.send('{"type":"signal","signal":"TERM"}')
+            assert (await collect(socket))[-2] == bytes([3, 143])
+
+    run(test)
+
+
+def test_a_command_that_is_not_there_is_refused_before_the_upgrade(machine: FakeMachine) -> None:
+    async def test() -> None:
+        async with machine.agent() as app:
+            with pytest.raises(client.Refused, match="no-such-command"):
+                await open_exec(machine, "no-such-command")
+            with pytest.raises(client.Refused, match="session not found: 99") as refused:
+                await open_exec(machine, id="99")
+            assert refused.value.status == 404
+            assert len(app.sessions) == 0
+        assert [name for name in machine.link.stored if name.startswith("session/")] == []
+
+    run(test)
+
+
+def test_a_session_survives_its_client_and_replays_to_the_next(machine: FakeMachine) -> None:
+    async def test() -> None:
+        async with machine.agent() as app:
+            stream = await machine.dial()
+            query = urlencode([("cmd", "sh"), ("cmd", "-c"), ("cmd", "echo one; read x; echo $x"), ("stdin", "true")])
+            socket = await client.open_websocket(stream, f"/v1/exec?{query}&detachable=true")
+            id = json.loads(str(await socket.receive()))["session_id"]
+            assert await socket.receive() == b"\x01one\n"
+            stream.abort()  # no close frame, as sprites-go leaves
+
+            listed = await (await client.request(await machine.dial(), "GET", "/v1/exec")).json(schema.SessionList)
+            assert [row.id for row in listed.sessions] == [id]
+            again = await open_exec(machine, id=id)
+            info = json.loads(str(await again.receive()))
+            assert (info["is_owner"], info["tty"]) == (False, False)
+            assert await again.receive() == b"\x01one\n"
+            await again.send(b"\x00two\n")
+            events = await collect(again)
+            assert events[0] == b"\x01two\n"
+            assert len(app.sessions) == 0
+            # It stays attachable for a while.
+            late = await collect(await open_exec(machine, id=id))
+            assert payload(late[1:], 1) == b"one\ntwo\n"
+
+    run(test)
+
+
+def test_without_a_client_a_session_ends_after_its_limit(machine: FakeMachine) -> None:
+    async def test() -> None:
+        async with machine.agent() as app:
+            stream = await machine.dial()
+            await client.open_websocket(stream, "/v1/exec?cmd=sleep&cmd=1000&max_run_after_disconnect=10ms")
+            (session,) = app.sessions.running()
+            stream.abort()
+            await session.ended.wait()
+            assert session.exit_code == 143
+
+    run(test)
+
+
+def test_a_new_agent_takes_sessions_over_without_losing_a_byte(machine: FakeMachine) -> None:
+    async def test() -> None:
+        async with machine.agent() as app:
+            socket = await open_exec(machine, "sh", "-c", "seq 1 200000; sleep 1000", detachable="true")
+            id = json.loads(str(await socket.receive()))["session_id"]
+            await socket.receive()
+            await abandon(app)
+        machine.die()
+        async with machine.agent() as app:
+            status = await (await client.request(await machine.dial(), "GET", "/v1/status")).json(schema.Status)
+            assert (status.agent_restarts, status.sessions, status.boot_id) == (1, 1, "boot")
+            socket = await open_exec(machine, id=id)
+            await socket.receive()
+            got = b""
+            while not got.endswith(b"\n200000\n"):
+                event = await socket.receive()
+                assert isinstance(event, bytes) or event == ef.KEEPALIVE
+                got += event[1:] if isinstance(event, bytes) else b""
+            assert got == b"".join(b"%d\n" % n for n in range(1, 200001))
+            app.sessions.find(id).signal(signal.SIGKILL)
+            assert (await collect(socket))[-2] == bytes([3, 137])
+
+    run(test)
+
+
+async def abandon(app: object) -> None:
+    """Stop an agent's tasks as its death would: nothing is told to anybody, nothing is closed in the store."""
+    for task in asyncio.all_tasks():
+        if task.get_name().split()[0] in {"session", "retire", "connection", "watch", "exec"}:
+            task.cancel()
+    await asyncio.sleep(0)
+    for session in app.sessions.running():  # type: ignore[attr-defined]
+        for output in session.outputs.values():
+            output._watch(False)
+
+
+def test_kill_tells_the_story(machine: FakeMachine) -> None:
+    async def test() -> None:
+        async with machine.agent() as app:
+            socket = await open_exec(machine, "sh", "-c", "trap '' TERM; echo up; while :; do sleep 1000; done")
+            id = json.loads(str(await socket.receive()))["session_id"]
+            assert await socket.receive() == b"\x01up\n"
+            body = {"signal": "SIGTERM", "timeout": 0.05}
+            answer = await client.request(await machine.dial(), "POST", f"/v1/exec/{id}/kill", json=body)
+            assert (answer.status, answer.headers["content-type"]) == (200, "application/x-ndjson")
+            types = [json.loads(line) async for line in answer.lines()]
+            assert [line["type"] for line in types] == ["signal", "timeout", "killed", "complete"]
+            assert types[-1]["exit_code"] == 137
+            gone = await client.request(await machine.dial(), "POST", f"/v1/exec/{id}/kill?signal=TERM&timeout=0s")
+            assert gone.status == 410
+            unknown = await client.request(await machine.dial(), "POST", "/v1/exec/1/kill")
+            assert unknown.status == 404
+            bad = await client.request(await machine.dial(), "DELETE", f"/v1/exec/{id}?signal=SIGNOPE")
+            assert bad.status == 400
+            await app.sessions.find(id).ended.wait()
+
+    run(test)
+
+
+def test_post_exec_frames_are_chunks_of_their_own(machine: FakeMachine) -> None:
+    async def test() -> None:
+        async with machine.agent():
+            query = urlencode([("cmd", "sh"), ("cmd", "-c"), ("cmd", "cat; echo err >&2; exit 3"), ("stdin", "true")])
+            answer = await client.request(await machine.dial(), "POST", f"/v1/exec?{query}", body=b"input\n")
+            assert (answer.status, answer.headers["content-type"]) == (200, "application/octet-stream")
+            chunks = [chunk async for chunk in answer.chunks()]
+        assert sorted(chunks[:-1]) == [b"\x01input\n", b"\x02err\n"]
+        assert chunks[-1] == b"\x03\x03"
+
+    run(test)
+
+
+def test_a_background_process_that_holds_the_output_does_not_hold_the_exit(machine: FakeMachine) -> None:
+    async def test() -> None:
+        async with machine.agent():
+            events = await collect(await open_exec(machine, "sh", "-c", "sleep 1000 & echo $!"))
+            os.kill(int(payload(events[1:-2], 1)), signal.SIGKILL)
+            assert events[-2] == b"\x03\x00"
+
+    run(test)
+
+
+def test_environment_extends_the_defaults(machine: FakeMachine) -> None:
+    async def test() -> None:
+        async with machine.agent():
+            events = await collect(await open_exec(machine, "env", env="GREETING=hi there"))
+        lines = set(payload(events[1:-2], 1).decode().splitlines())
+        assert {"GREETING=hi there", "HOME=/root", "USER=root", "LANG=C.UTF-8"} <= lines
+        assert not any(line.startswith("TERM=") for line in lines)
+
+    run(test)
+
+
+def test_twenty_at_once(machine: FakeMachine) -> None:
+    async def test() -> None:
+        async with machine.agent():
+
+            async def one(number: int) -> None:
+                events = await collect(await open_exec(machine, "echo", str(number)))
+                assert payload(events[1:-2], 1) == b"%d\n" % number
+                assert events[-2] == b"\x03\x00"
+
+            await asyncio.gather(*[one(number) for number in range(20)])
+
+    run(test)
+
+
+def test_ended_sessions_leave_no_descriptor(machine: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pilot.agent.sessions.KEEP_ENDED_S", 0.0)
+
+    async def test() -> None:
+        async with machine.agent() as app:
+            await collect(await open_exec(machine, "true"))
+            await settled(app)
+            before = len(os.listdir("/proc/self/fd"))
+            for _ in range(5):
+                await collect(await open_exec(machine, "true"))
+                await collect(await open_exec(machine, "true", tty="true"))
+            await settled(app)
+            assert len(os.listdir("/proc/self/fd")) <= before + 2  # a connection may be on its way out
+        assert [name for name in machine.link.stored if name.startswith("session/")] == []
+
+    run(test)
+
+
+async def settled(app: object) -> None:
+    while app.sessions._sessions:  # type: ignore[attr-defined]  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+
+
+def test_session_rows_have_all_fields(machine: FakeMachine) -> None:
+    async def test() -> None:
+        async with machine.agent() as app:
+            await open_exec(machine, "sleep", "1000", dir="/tmp")
+            answer = await client.request(await machine.dial(), "GET", "/v1/exec")
+            (row,) = msgspec.json.decode(await answer.body())["sessions"]
+            assert (row["command"], row["workdir"], row["tty"]) == ("sleep 1000", "/tmp", False)
+            assert row["created"].endswith("Z")
+            assert isinstance(row["bytes_per_second"], float)
+            await app.sessions.end_all()
+
+    run(test)
