@@ -56,10 +56,10 @@ static void become_agent(int agent_end, pid_t parent) {
     if (getppid() != parent) _exit(127); /* init died before the line above */
   }
   setsid();
-  setrlimit(RLIMIT_NOFILE, &settings->descriptors);
   /* Everything else that init holds is close-on-exec. The end may be 3 already; dup2 would leave the flag on then. */
   int moved = fcntl(agent_end, F_DUPFD_CLOEXEC, LINK_TARGET + 1);
   if (moved < 0 || dup2(moved, LINK_TARGET) < 0) _exit(127);
+  setrlimit(RLIMIT_NOFILE, &settings->descriptors); /* not before: the store may have used up the agent's numbers */
   for (int signal_number = 1; signal_number < NSIG; signal_number++) signal(signal_number, SIG_DFL);
   sigprocmask(SIG_SETMASK, &none, NULL);
   execve(settings->command[0], settings->command, environment);

@@ -23,6 +23,7 @@
 #include "agent.h"
 #include "clock.h"
 #include "end.h"
+#include "inherited.h"
 #include "keeper.h"
 #include "link.h"
 #include "log.h"
@@ -47,26 +48,10 @@ static int64_t stop_deadline_ms = -1; /* the agent was told to stop and must be 
 /* ---- the start */
 
 static void ensure_standard_descriptors(void) {
-  while (1) {
-    int fd = open("/dev/null", O_RDWR);
-    if (fd > 2 || fd < 0) {
-      if (fd > 2) close(fd);
-      return;
-    }
-  }
-}
-
-/* "dial:3,log:4": what is before the last colon of an item is the name. */
-static void adopt_inherited(char *list) {
-  for (char *item = strtok(list, ","); item; item = strtok(NULL, ",")) {
-    char *colon = strrchr(item, ':'), *end = item;
-    long fd = colon ? strtol(colon + 1, &end, 10) : -1;
-    if (colon) *colon = 0;
-    if (!colon || *end || end == colon + 1 || fd < 3 || fd > 1 << 20 || fcntl((int)fd, F_GETFD) < 0)
-      log_line("no such descriptor in PILOT_FDS", item, 0);
-    else if (*item == 0 || strlen(item) >= NAME_SIZE || store_put(item, (int)fd, 0) != 0)
-      log_line("cannot keep the descriptor", item, 0);
-  }
+  int fd;
+  do fd = open("/dev/null", O_RDWR);
+  while (fd >= 0 && fd < 3);
+  if (fd > 2) close(fd);
 }
 
 static void raise_descriptor_limit(void) {
@@ -170,13 +155,13 @@ static int run(const struct stage0 *vm) {
   settings = (struct agent_settings){
       .command = options.command, .longest_pause_ms = options.longest_pause_ms, .die_with_init = options.keeper};
   prctl(PR_SET_NAME, options.name);
+  inherited_read(getenv("PILOT_FDS"));
   int signals = open_signals();
   raise_descriptor_limit();
   int error = signals < 0 ? errno : store_open(store_room());
   if (!error) error = agent_prepare(&settings);
   if (error) return fail("start", error);
-  char *inherited = getenv("PILOT_FDS");
-  if (inherited) adopt_inherited(inherited);
+  inherited_store();
   if (options.keeper && prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) return fail("become the reaper of descendants", errno);
   if (options.take_from && (error = keeper_take_from(options.take_from))) return fail("take the store of the old keeper", error);
   loop(signals);

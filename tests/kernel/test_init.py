@@ -45,6 +45,29 @@ def test_agent_gets_only_what_it_should(start: Start, tmp_path: Path) -> None:
     assert "TEST_SOCKET" in agent.environment
 
 
+def test_bad_names_of_inherited_descriptors_are_left_out(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "seed").write_text("given")
+    with (tmp_path / "seed").open() as seed:
+        fd = seed.fileno()
+        junk = [
+            f"twice:{fd}",
+            "x:999",
+            ":9",
+            "x:",
+            "x",
+            "x:1",
+            "x:-1",
+            "x:3x",
+            "x:99999999999999999999",
+            "n" * 96 + f":{fd}",
+        ]
+        # 3, 4 ... are not open: init must not take its own for them.
+        machine = start(descriptors={"good": fd}, junk=[*junk, *(f"own{n}:{n}" for n in range(3, 9) if n != fd)])
+        agent = machine.agent()
+    assert agent.inherited == {"good": "given"}
+    assert "PILOT_FDS names a descriptor twice: twice" in machine.log.read_text()
+
+
 def test_agent_has_four_descriptors_and_no_blocked_or_ignored_signal(start: Start, tmp_path: Path) -> None:
     said = tmp_path / "said"
     os.mkfifo(said)
@@ -98,7 +121,7 @@ def test_put_replaces_and_drop_forgets(start: Start) -> None:
 
 
 def test_full_store_refuses_and_keeps_what_it_has(start: Start) -> None:
-    machine = start(limit=200)
+    machine = start(limit="200:200")
     agent = machine.agent()
     with pytest.raises(RuntimeError, match=r"HostError: store descriptor x\d+: Too many open files"):
         agent.call("put_many", "x", 200)
@@ -109,7 +132,8 @@ def test_full_store_refuses_and_keeps_what_it_has(start: Start) -> None:
 
 
 def test_thousands_of_descriptors_are_handed_over(start: Start) -> None:
-    machine = start()
+    """More than the agent's soft limit, which its link raises."""
+    machine = start(limit="1024:20000")
     agent = machine.agent()
     agent.call("put_many", "x", 5000)
     agent.kill()

@@ -103,9 +103,10 @@ class UnderInit:
         directory: Path,
         *options: str,
         descriptors: Mapping[str, int] | None = None,
-        limit: int | None = None,
+        limit: str | None = None,
         command: Sequence[str] = (sys.executable, "-m", "tests.support.initagent"),
         namespace: bool = True,
+        junk: Sequence[str] = (),
     ) -> None:
         self.log = directory / "init.log"
         self._agents: list[Agent] = []
@@ -115,14 +116,15 @@ class UnderInit:
         self._listener.bind(str(directory / "agents"))
         self._listener.listen(64)
         given = descriptors or {}
+        named = ",".join(f"{name}:{fd}" for name, fd in given.items())
         environment = {
             **os.environ,
             "TEST_SOCKET": str(directory / "agents"),
             "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}",
             "ASAN_OPTIONS": "detect_leaks=0",
-            "PILOT_FDS": ",".join(f"{name}:{fd}" for name, fd in given.items()),
+            "PILOT_FDS": ",".join([named, *junk]),
         }
-        limited = [] if limit is None else ["prlimit", f"--nofile={limit}:{limit}", "--"]
+        limited = [] if limit is None else ["prlimit", f"--nofile={limit}", "--"]
         own = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "--"] if namespace else []
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
