@@ -1,21 +1,49 @@
 """The extension module; everything else about the package is in pyproject.toml.
 
-`pilot.kernel._launch` is built against the stable ABI, so that the same file serves the host's
-Python and the one in the guest image.
+`pilot.kernel._launch` is built against the stable ABI, so that the same file serves the host's Python and the one in
+the guest image. It carries `pilot-launch`, a small static program (native/launch/stage.c), which is built first.
 """
 
+import os
+import platform
 from glob import glob
 
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+STAGE = "native/launch/stage.c"
+SOURCES = sorted(set(glob("native/launch/*.c")) - {STAGE})
+STAGE_SOURCES = [
+    STAGE,
+    *(f"native/launch/{name}.c" for name in ["calls", "channel", "copy", "paths", "process", "program", "start"]),
+]
+WARNINGS = ["-Wall", "-Wextra", "-Werror", "-fno-strict-aliasing"]
+
+
+class Build(build_ext):
+    """Builds the stage, then the extension around it."""
+
+    def build_extension(self, extension: Extension) -> None:
+        """musl's C library has no kernel headers of its own: those of the system come last."""
+        stage = os.path.abspath(os.path.join(self.build_temp, "pilot-launch"))
+        os.makedirs(self.build_temp, exist_ok=True)
+        headers = ["-idirafter", "/usr/include", "-idirafter", f"/usr/include/{platform.machine()}-linux-gnu"]
+        self.spawn(
+            ["musl-gcc", "-Os", "-static", "-s", *WARNINGS, "-D_GNU_SOURCE", *headers, "-o", stage, *STAGE_SOURCES]
+        )
+        extension.define_macros.append(("STAGE", f'"{stage}"'))
+        super().build_extension(extension)
+
 
 setup(
+    cmdclass={"build_ext": Build},
     ext_modules=[
         Extension(
             "pilot.kernel._launch",
-            sources=sorted(glob("native/launch/*.c")),
-            depends=sorted(glob("native/launch/*.h")),
+            sources=SOURCES,
+            depends=[STAGE, *glob("native/launch/*.h")],
             define_macros=[("Py_LIMITED_API", "0x030b0000"), ("_GNU_SOURCE", "1")],
-            extra_compile_args=["-O2", "-Wall", "-Wextra", "-Werror", "-fno-strict-aliasing"],
+            extra_compile_args=["-O2", *WARNINGS],
             py_limited_api=True,
         )
     ],

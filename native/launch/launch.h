@@ -66,14 +66,31 @@ struct call {
 const struct call *call_find(unsigned number);
 void run_program(struct run *run) __attribute__((noreturn));
 
-/* start.c: the clones, before and after. */
-struct started {
-    int pid, pid_fd;
-};
-int start_program(struct run *run, uint64_t flags, int exit_signal, struct started *started);
+/* start.c: the beginning of a process that runs a Program, and the clone of a second one. */
+void begin(struct run *run) __attribute__((noreturn));
 long do_spawn(struct run *run, const unsigned long *a);
+long clone_process(uint64_t flags, int exit_signal, int cgroup_fd, int *pid_fd);
+
+/* What the extension gives to the stage: a file with this and the encoded Program behind it. */
+struct block {
+    int32_t channel;
+    int32_t slots[MAX_SLOTS];
+    uint32_t unused;
+};
+
+/* enter.c: in the parent. Returns 0 or an errno. */
+struct entrance {
+    int stage_fd, block_fd;     /* the program to execute, and its file */
+    const struct block *block;  /* descriptors to hand on */
+    const struct header *header;
+    uint64_t flags;
+    int exit_signal;
+    int pid, pid_fd;            /* out */
+};
+int enter_stage(struct entrance *entrance);
 
 /* channel.c: messages to the parent; see native/README.md. */
+enum { NO_STEP = 0xFFFF }; /* what happens before the first step */
 enum message_kind { FAILED = 1, BARRIER, RELEASE, SPAWNED, DESCRIPTOR, DONE };
 struct message {
     uint32_t kind, step, instruction;

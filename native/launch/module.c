@@ -4,25 +4,34 @@
 
 #include "launch.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+
+enum { MFD_EXEC_ = 0x10 }; /* Linux 6.3; the C library may be older */
 
 void add_constants(PyObject *dictionary);
 
-static int fill_slots(struct run *run, PyObject *descriptors)
+extern const char stage_begin[], stage_end[]; /* pilot-launch as setup.py has built it */
+__asm__(".section .rodata\n.balign 16\n.global stage_begin\n.global stage_end\nstage_begin:\n.incbin \"" STAGE "\"\nstage_end:\n"
+        ".previous\n");
+
+static int fill_block(struct block *block, uint32_t slots, PyObject *descriptors)
 {
     Py_ssize_t count = PySequence_Size(descriptors);
 
     if (count < 0)
         return -1;
-    if ((size_t)count != run->program->header->slots) {
+    if (count != slots) {
         PyErr_SetString(PyExc_ValueError, "one descriptor (or -1) for each slot is wanted");
         return -1;
     }
     for (Py_ssize_t i = 0; i < count; i++) {
         PyObject *item = PySequence_GetItem(descriptors, i);
-        run->slots[i] = item ? (int)PyLong_AsLong(item) : -1;
+        block->slots[i] = item ? (int)PyLong_AsLong(item) : -1;
         Py_XDECREF(item);
         if (PyErr_Occurred())
             return -1;
@@ -30,24 +39,95 @@ static int fill_slots(struct run *run, PyObject *descriptors)
     return 0;
 }
 
-static PyObject *start(struct run *run, unsigned long long flags, int exit_signal)
+static int write_all(int fd, const void *bytes, size_t size)
+{
+    for (size_t done = 0; done < size;) {
+        ssize_t written = write(fd, (const char *)bytes + done, size - done);
+        if (written < 0)
+            return -1;
+        done += written;
+    }
+    return 0;
+}
+
+/* A sealed file in memory: what runs in a container's namespaces can be looked at there, never changed. */
+static int make_stage(void)
+{
+    int fd = memfd_create("pilot-launch", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC_);
+
+    if (fd < 0 && errno == EINVAL) /* before Linux 6.3 there was no MFD_EXEC, and all were executable */
+        fd = memfd_create("pilot-launch", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0)
+        return -1;
+    if (write_all(fd, stage_begin, stage_end - stage_begin) || fchmod(fd, 0555)
+        || fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL)) {
+        int error = errno;
+        close(fd);
+        errno = error;
+        return -1;
+    }
+    return fd;
+}
+
+/* The one of this process; made at first need. The GIL keeps two threads from making two. */
+static int stage_fd(void)
+{
+    static int fd = -1;
+
+    if (fd < 0)
+        fd = make_stage();
+    return fd;
+}
+
+static int make_block(const struct block *block, const void *program, size_t size)
+{
+    int fd = memfd_create("program", MFD_CLOEXEC);
+
+    if (fd >= 0 && (write_all(fd, block, sizeof *block) || write_all(fd, program, size))) {
+        int error = errno;
+        close(fd);
+        errno = error;
+        return -1;
+    }
+    return fd;
+}
+
+/* Closes what start opened; keeps errno. */
+static void close_all(int first, int second, int third)
+{
+    int error = errno;
+
+    if (first >= 0)
+        close(first);
+    if (second >= 0)
+        close(second);
+    if (third >= 0)
+        close(third);
+    errno = error;
+}
+
+static PyObject *start(struct entrance *entrance, struct block *block, const void *program, size_t size)
 {
     int pair[2], error;
-    struct started started = {-1, -1};
 
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
+    entrance->stage_fd = stage_fd();
+    if (entrance->stage_fd < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
         return PyErr_SetFromErrno(PyExc_OSError);
-    run->channel = pair[1];
-    Py_BEGIN_ALLOW_THREADS
-    error = start_program(run, flags, exit_signal, &started);
-    Py_END_ALLOW_THREADS
-    close(pair[1]);
-    if (error) {
-        close(pair[0]);
-        errno = error;
-        return PyErr_SetFromErrnoWithFilename(PyExc_OSError, "clone3");
+    block->channel = pair[1];
+    entrance->block_fd = make_block(block, program, size);
+    if (entrance->block_fd < 0) {
+        close_all(pair[0], pair[1], -1);
+        return PyErr_SetFromErrno(PyExc_OSError);
     }
-    return Py_BuildValue("iii", started.pid, started.pid_fd, pair[0]);
+    Py_BEGIN_ALLOW_THREADS
+    error = enter_stage(entrance);
+    Py_END_ALLOW_THREADS
+    close_all(pair[1], entrance->block_fd, error ? pair[0] : -1);
+    if (error) {
+        errno = error;
+        return PyErr_SetFromErrno(PyExc_OSError);
+    }
+    return Py_BuildValue("iii", entrance->pid, entrance->pid_fd, pair[0]);
 }
 
 static PyObject *launch_start(PyObject *module, PyObject *arguments)
@@ -56,18 +136,20 @@ static PyObject *launch_start(PyObject *module, PyObject *arguments)
     Py_ssize_t size;
     PyObject *descriptors, *result = NULL;
     unsigned long long flags;
-    int exit_signal;
     struct program program;
-    struct run run = {.program = &program};
+    struct block block = {0};
+    struct entrance entrance = {.block = &block, .pid_fd = -1};
 
     (void)module;
-    if (!PyArg_ParseTuple(arguments, "y#OKi", &bytes, &size, &descriptors, &flags, &exit_signal))
+    if (!PyArg_ParseTuple(arguments, "y#OKi", &bytes, &size, &descriptors, &flags, &entrance.exit_signal))
         return NULL;
     problem = program_load(&program, bytes, size);
+    entrance.header = program.header;
+    entrance.flags = flags;
     if (problem)
         PyErr_SetString(PyExc_ValueError, problem);
-    else if (fill_slots(&run, descriptors) == 0)
-        result = start(&run, flags, exit_signal);
+    else if (fill_block(&block, program.header->slots, descriptors) == 0)
+        result = start(&entrance, &block, bytes, size);
     program_free(&program);
     return result;
 }

@@ -1,4 +1,4 @@
-/* The clones. The parent's side of start_program is the last code that may use anything of Python's process. */
+/* The beginning of a process that runs a Program, and the clone of a second one. */
 #include "launch.h"
 
 #include <fcntl.h>
@@ -9,7 +9,7 @@
 
 enum { SIGNALS = 64, SIGNAL_SET_BYTES = 8 };
 
-static long clone_into(uint64_t flags, int exit_signal, int cgroup_fd, int *pid_fd)
+long clone_process(uint64_t flags, int exit_signal, int cgroup_fd, int *pid_fd)
 {
     struct clone_args clone = {.flags = flags | CLONE_PIDFD, .pidfd = (uintptr_t)pid_fd, .exit_signal = exit_signal};
 
@@ -20,7 +20,7 @@ static long clone_into(uint64_t flags, int exit_signal, int cgroup_fd, int *pid_
     return RAW2(SYS_clone3, &clone, sizeof clone);
 }
 
-/* Python ignores some signals, its own caller may have ignored others, and all are blocked over the clone. */
+/* Python ignores some signals, its own caller may have ignored others, and all are blocked over clone and exec. */
 static void reset_signals(void)
 {
     uint64_t none = 0;
@@ -81,9 +81,9 @@ static long separate_slots(struct run *run)
     return 0;
 }
 
-static void begin(struct run *run)
+void begin(struct run *run)
 {
-    struct message message = {.kind = FAILED};
+    struct message message = {.kind = FAILED, .step = NO_STEP};
     long result;
 
     reset_signals();
@@ -97,30 +97,13 @@ static void begin(struct run *run)
     run_program(run);
 }
 
-/* Returns 0, or an errno. The new process never returns from here. */
-int start_program(struct run *run, uint64_t flags, int exit_signal, struct started *started)
-{
-    const struct header *header = run->program->header;
-    int cgroup_fd = header->cgroup < 0 ? -1 : run->slots[header->cgroup];
-    uint64_t all = ~(uint64_t)0, before;
-    long pid;
-
-    RAW4(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, SIGNAL_SET_BYTES);
-    pid = clone_into(header->flags | flags, exit_signal, cgroup_fd, &started->pid_fd);
-    if (pid == 0)
-        begin(run);
-    RAW4(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, SIGNAL_SET_BYTES);
-    started->pid = pid;
-    return pid < 0 ? -pid : 0;
-}
-
 /* SPAWN: the rest is run by a sibling. It starts when the parent knows its pid; this process tells that and ends.
  * With CLONE_PARENT clone3 wants exit signal 0 and the sibling inherits ours. */
 long do_spawn(struct run *run, const unsigned long *a)
 {
     int pid_fd = -1;
     int cgroup_fd = (long)a[1] < 0 ? -1 : run->slots[a[1]];
-    long pid = clone_into(a[0] | CLONE_PARENT, 0, cgroup_fd, &pid_fd);
+    long pid = clone_process(a[0] | CLONE_PARENT, 0, cgroup_fd, &pid_fd);
 
     if (pid < 0)
         return pid;

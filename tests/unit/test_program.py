@@ -10,7 +10,7 @@ import pytest
 
 from pilot.plan import abi, steps
 from pilot.plan.abi import MountAttribute, MountFlag, Namespace, Propagation
-from pilot.plan.code import Call, Code, Label
+from pilot.plan.code import NO_STEP, Call, Code, Label
 from pilot.plan.program import Program
 from pilot.plan.steps import Slot
 
@@ -55,10 +55,17 @@ def test_mount_is_one_call() -> None:
 
 
 def test_header_has_flags_and_cgroup() -> None:
-    program = Program((steps.Close(ROOT),), Namespace.PID | Namespace.USER, cgroup=Slot("cgroup"))
+    program = Program((steps.Close(ROOT),), Namespace.PID | Namespace.MOUNT, cgroup=Slot("cgroup"))
     header, _ = decode(program.encode())
-    assert header[3:6] == (2, Namespace.PID | Namespace.USER, 1)
+    assert header[3:6] == (2, Namespace.PID | Namespace.MOUNT, 1)
     assert program.slots() == ("root", "cgroup")
+
+
+def test_user_namespace_is_entered_by_a_second_process() -> None:
+    program = Program((steps.Close(ROOT),), Namespace.PID | Namespace.USER, cgroup=Slot("cgroup"))
+    header, [spawn, _] = decode(program.encode())
+    assert header[3:6] == (2, 0, -1)
+    assert (spawn.call, spawn.step, spawn.arguments[:2]) == (Call.SPAWN, NO_STEP, [0x30000000, 0])
 
 
 def test_filesystem_is_configured_then_attached() -> None:

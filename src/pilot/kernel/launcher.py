@@ -25,7 +25,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from .. import errors
-from ..plan.program import Program
+from ..plan.program import NO_STEP, Program
 from . import _launch
 from .waiter import Waiter
 
@@ -104,14 +104,14 @@ class _Conversation:
         try:
             pid, pid_fd, self._channel = _launch.start(program.encode(), bound, flags, exit_signal)
         except OSError as error:
-            raise errors.HostError(f"clone {program.describe_clone()}: {_reason(error.errno or 0)}") from error
+            raise _clone_error(program, error.errno or 0) from error
         self.process = Spawned(pid, read_start_time(pid), pid_fd, self._received)
 
     def run(self, on_barrier: OnBarrier | None) -> None:
         """Answer each message until the last."""
         while (message := self._receive(self._timeout_s)) is not None:
             if message.kind == MessageKind.FAILED:
-                raise _step_error(self._program, message)
+                raise _error(self._program, message)
             if message.kind in (MessageKind.BARRIER, MessageKind.RELEASE):
                 self._meet(message, on_barrier)
                 if message.kind == MessageKind.RELEASE:
@@ -181,7 +181,13 @@ def read_start_time(pid: int) -> int:
     return int(line[line.rindex(b")") :].split()[20])
 
 
-def _step_error(program: Program, message: _Message) -> errors.StepError:
+def _clone_error(program: Program, number: int) -> errors.HostError:
+    return errors.HostError(f"clone {program.describe_clone()}: {_reason(number)}")
+
+
+def _error(program: Program, message: _Message) -> errors.PilotError:
+    if message.step == NO_STEP:
+        return _clone_error(program, message.error)
     reason = _hook_reason(message.value) if message.value else _reason(message.error)
     index, total = message.step, len(program.steps)
     error = errors.StepError(index, total, program.steps[index].describe(), message.error, reason)

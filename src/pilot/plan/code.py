@@ -26,6 +26,7 @@ from collections.abc import Mapping, Sequence
 MAGIC = 0x314E4C50  # "PLN1"
 MAX_SLOTS = 256
 MAX_INSTRUCTIONS = 8192
+NO_STEP = 0xFFFF  # the step of an instruction that comes before the first
 ARGUMENTS = 6
 BRANCHES = 4
 
@@ -219,6 +220,11 @@ class Code:
 def slot_list(code: Code, slots: Sequence[Slot | None]) -> bytes:
     """Slots as INSTALL reads them: one i32 each, -1 where a descriptor is to be closed."""
     return struct.pack(f"<{len(slots)}i", *(-1 if slot is None else code.slot(slot) for slot in slots))
+
+
+def write_spawn(code: Code, namespaces: int, cgroup: Slot | None) -> None:
+    """Append a SPAWN into new namespaces."""
+    code.call(Call.SPAWN, namespaces, -1 if cgroup is None else code.slot(cgroup))
 
 
 def _text(text: str) -> bytes:

@@ -7,7 +7,8 @@ clock, no environment.
     Program(steps=(steps.Mount(...), ..., steps.Execute(...)), namespaces=Namespace.MOUNT | Namespace.PID)
 
 `namespaces` are those the first process is cloned into; `cgroup` is a slot with a cgroup v2 directory that it starts
-in. A `steps.Spawn` in the middle makes that first process an *intermediate* one: a second is cloned, runs the rest, and
+in. With a user namespace among them that is a second process, as if the Program began with `steps.Spawn`: exec by a uid
+that is not mapped yet would lose all capabilities. A `steps.Spawn` in the middle makes that first process an *intermediate* one: a second is cloned, runs the rest, and
 is the one that `launch` returns; the first ends.
 """
 
@@ -19,7 +20,8 @@ from typing import Protocol, runtime_checkable
 import msgspec
 
 from .abi import Namespace
-from .code import Code, Slot
+from .code import NO_STEP as NO_STEP
+from .code import Code, Slot, write_spawn
 
 
 class Step(Protocol):
@@ -77,10 +79,16 @@ class Program(msgspec.Struct, frozen=True, dict=True):
     @functools.cached_property
     def _encoded(self) -> tuple[bytes, tuple[str, ...]]:
         code = Code()
+        namespaces, cgroup = self.namespaces, self.cgroup
+        if Namespace.USER in namespaces:
+            # The stage must be executed before: without a mapped uid exec takes all capabilities away.
+            code.step = NO_STEP
+            write_spawn(code, namespaces, cgroup)
+            namespaces, cgroup = Namespace(0), None
         for index, step in enumerate(self.steps):
             code.step = index
             step.write(code)
-        encoded = code.finish(self.namespaces, self.cgroup)
+        encoded = code.finish(namespaces, cgroup)
         return encoded, code.slots()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from ..abi import Namespace
-from ..code import Call, Code, Slot
+from ..code import Call, Code, Slot, write_spawn
 
 
 def _kinds(namespaces: Namespace) -> str:
@@ -70,7 +70,7 @@ class Spawn(msgspec.Struct, frozen=True):
         return f"spawn{f' with new {_kinds(self.namespaces)}' if self.namespaces else ''}{into}"
 
     def write(self, code: Code) -> None:
-        code.call(Call.SPAWN, self.namespaces, -1 if self.cgroup is None else code.slot(self.cgroup))
+        write_spawn(code, self.namespaces, self.cgroup)
 
 
 class Barrier(msgspec.Struct, frozen=True):
