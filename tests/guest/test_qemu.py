@@ -59,6 +59,17 @@ def test_the_world_on_the_disk_runs_and_what_it_writes_stays(machines: virtual.M
     assert b"kept" in machines.run(machine, "cat", "/root/file")
 
 
+def test_qemu_is_nobody_behind_a_filter(machines: virtual.Machines) -> None:
+    machine = machines.create("confined")
+    machines.vmm.start(machine)
+    pid = pidfile.find(_pid(machines, machine, qemu_command.PID))
+    with open(f"/proc/{pid}/status") as file:
+        status = dict(line.split(":\t", 1) for line in file.read().splitlines() if ":\t" in line)
+    assert set(status["Uid"].split()) == set(status["Groups"].split()) != {"0"}
+    assert int(status["CapEff"], 16) == int(status["CapPrm"], 16) == 0
+    assert (status["Seccomp"], status["NoNewPrivs"]) == ("2", "1")
+
+
 def test_two_machines_at_once_keep_their_disks_apart(machines: virtual.Machines) -> None:
     one, two = machines.create("one"), machines.create("two")
     machines.start_world(one, machines.disk("one.img", "first content"))

@@ -63,7 +63,9 @@ class Machines:
         """A machine that is not started yet."""
         machine = MachineId(name)
         self._made.append(machine)
-        self.vmm.create(MachineSpec(machine, uid_base=0, memory_bytes=MEMORY_BYTES, cpus=1))
+        self.vmm.create(
+            MachineSpec(machine, uid_base=500_000 + 65536 * len(self._made), memory_bytes=MEMORY_BYTES, cpus=1)
+        )
         return machine
 
     def disk(self, name: str, content: str) -> VolumeId:

@@ -6,35 +6,56 @@ import os
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+from dataclasses import replace
 
 from ... import errors
-from . import mux, pidfile, qemu_command
+from . import mux, pidfile, qemu_command, qmp
 
 MUX_LOG = "mux.log"
+QEMU_LOG = "qemu.log"
 _QEMU_SETUP_S = 30.0
 _MUX_SETUP_S = 20.0
 _KILL_S = 10.0
 
 
 def start_qemu(machine: qemu_command.Machine) -> None:
-    """Run QEMU until it has gone to the background; `HostError` with its words when it cannot be set up.
+    """Run QEMU in the background until its control socket answers; `HostError` with its words when it does not.
 
     `machine.disk_fd` stays the caller's: QEMU has its own.
     """
-    command = qemu_command.command_line(machine)
-    if shutil.which(command[0]) is None:
-        raise errors.HostError(f"run {command[0]}: no such program", hint="apt-get install qemu-system-x86")
-    fds = () if machine.disk_fd is None else (machine.disk_fd,)
-    try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, pass_fds=fds, timeout=_QEMU_SETUP_S, check=False
+    directory, log = machine.directory, os.path.join(machine.directory, QEMU_LOG)
+    if shutil.which(qemu_command.PROGRAM) is None:
+        raise errors.HostError(f"run {qemu_command.PROGRAM}: no such program", hint="apt-get install qemu-system-x86")
+    with (
+        _listening(os.path.join(directory, qemu_command.QMP_SOCKET)) as control,
+        _listening(os.path.join(directory, qemu_command.PORT_SOCKET)) as port,
+        open(log, "wb") as log_file,
+    ):
+        whole = replace(machine, qmp_fd=control.fileno(), port_fd=port.fileno())
+        fds = [whole.qmp_fd, whole.port_fd, *([] if whole.disk_fd is None else [whole.disk_fd])]
+        command = ["setsid", "--fork", *qemu_command.command_line(whole)]
+        subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=log_file, stderr=log_file, pass_fds=fds, cwd="/", check=True
         )
-    except subprocess.TimeoutExpired as error:
-        raise errors.HostError(f"run QEMU: not set up after {_QEMU_SETUP_S:.0f} s") from error
-    if done.returncode != 0:
-        raise errors.HostError(f"run QEMU: {done.stderr.decode(errors='replace').strip()}")
+    try:
+        # QEMU alone holds the sockets now: it answers, or its end is seen.
+        with qmp.connect(os.path.join(directory, qemu_command.QMP_SOCKET), _QEMU_SETUP_S):
+            pass
+    except errors.PeerError as error:
+        with open(log, errors="replace") as said:
+            raise errors.HostError(f"run QEMU: {said.read().strip() or error}") from error
+
+
+def _listening(path: str) -> socket.socket:
+    if os.path.lexists(path):
+        os.unlink(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    listener.bind(path)
+    listener.listen()
+    return listener
 
 
 def start_mux(directory: str) -> None:

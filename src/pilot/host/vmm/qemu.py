@@ -6,6 +6,7 @@
         qemu.pid        locked by QEMU while it runs         qmp.sock    its control socket
         mux.pid         locked by the mux while it runs      port.sock   the guest's port, between QEMU and the mux
         mux.log         what the mux had to say              dial.sock   the machine's ports, for everybody
+        qemu.log        what QEMU had to say
     <state-dir>/templates/   see `template`
 
 QEMU and the mux are nobody's children: they outlive pilotd, and are found again by the locks on their pid files. The
@@ -36,6 +37,7 @@ from . import DiskReference, Isolation, MachineSpec, MachineStatus, Volumes, bac
 _SPEC = "machine.json"
 # Of a Unix socket's name, without its final NUL.
 _MAX_SOCKET_PATH = 107
+_NO_DISK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -95,8 +97,11 @@ class Qemu:
             self._answers(self._path(machine), self._patience.clone_s)
         else:
             shape = self._shape(self._path(machine), spec)
-            of = template.ensure(self._templates, shape, self._boot_template)
-            self._persist(f"start machine {machine}", lambda: self._clone(machine, of, shape))
+            with self._disk(machine) as disk_fd:
+                disk_bytes = os.lseek(disk_fd, 0, os.SEEK_END)
+                of = template.ensure(self._templates, shape, disk_bytes, self._boot_template)
+                whole = qemu_command.with_disk(shape, disk_fd)
+                self._persist(f"start machine {machine}", lambda: self._clone(of, whole))
             self._drop_disk(machine)
 
     def status(self, machine: MachineId) -> MachineStatus:
@@ -130,10 +135,10 @@ class Qemu:
         except FileNotFoundError as error:
             raise errors.NotFound(f"start machine {machine}: there is no such machine") from error
 
-    def _clone(self, machine: MachineId, of: str, shape: qemu_command.Machine) -> None:
-        with self._disk(machine) as disk_fd, _killed_on_error(shape.directory):
-            template.clone(of, qemu_command.with_disk(shape, disk_fd))
-            self._answers(shape.directory, self._patience.clone_s)
+    def _clone(self, of: str, machine: qemu_command.Machine) -> None:
+        with _killed_on_error(machine.directory):
+            template.clone(of, machine)
+            self._answers(machine.directory, self._patience.clone_s)
 
     def _boot_template(self, machine: qemu_command.Machine) -> None:
         def boot() -> None:
@@ -148,7 +153,7 @@ class Qemu:
 
     def _shape(self, directory: str, spec: MachineSpec) -> qemu_command.Machine:
         memory = qemu_command.Memory(spec.memory_bytes)
-        return qemu_command.Machine(directory, self._artefacts(), self._host(), memory, spec.cpus)
+        return qemu_command.Machine(directory, self._artefacts(), self._host(), memory, spec.cpus, uid=spec.uid_base)
 
     def _persist(self, what: str, act: Callable[[], None]) -> None:
         """Act again when the machine did not answer in time, which may be chance; any other error is not."""
@@ -179,7 +184,7 @@ class Qemu:
         if disk_fd is not None:
             yield disk_fd
         else:
-            with template.empty_disk() as empty_fd:
+            with template.empty_disk(_NO_DISK_BYTES) as empty_fd:
                 yield empty_fd
 
     def _drop_disk(self, machine: MachineId) -> None:

@@ -1,5 +1,8 @@
 """The QEMU command line of a machine, as a value; it decides, it touches nothing.
 
+QEMU is what a guest attacks first: it runs as the machine's own uid, which owns nothing, behind its seccomp filter. All
+that it needs is opened before it drops root, or handed to it: its listening sockets, the disk.
+
 The machine is a `microvm`: no PCI, no BIOS devices, virtio over memory-mapped slots that the guest finds by ACPI. The
 slots are the machine's identity: a clone of a template needs the same list in the same order, so a drive that is not
 there yet is a drive of another file, never a missing one.
@@ -19,6 +22,7 @@ CONSOLE = "console.log"
 PORT_SOCKET = "port.sock"
 QMP_SOCKET = "qmp.sock"
 PID = "qemu.pid"
+PROGRAM = "qemu-system-x86_64"
 _AGENT = "/usr/bin/python3,-ISE,/usr/lib/pilot"
 
 
@@ -59,7 +63,8 @@ class Host:
 class Machine:
     """Everything that a command line depends on. `directory` holds the sockets, the console log and the pid file.
 
-    `disk_fd` is an inherited descriptor of the sprite's disk; without one there is no such drive.
+    Descriptors are inherited: the sockets that listen as qmp.sock and port.sock, and the sprite's disk (without one
+    there is no such drive). `uid` is also the gid; 0 stays root, for tests.
     """
 
     directory: str
@@ -70,6 +75,9 @@ class Machine:
     disk_fd: int | None = None
     tap: str | None = None
     incoming: bool = False
+    uid: int = 0
+    qmp_fd: int = -1
+    port_fd: int = -1
 
 
 def with_disk(machine: Machine, disk_fd: int) -> Machine:
@@ -78,9 +86,9 @@ def with_disk(machine: Machine, disk_fd: int) -> Machine:
 
 
 def command_line(machine: Machine) -> list[str]:
-    """The argument vector; QEMU goes to the background when it is set up and says on standard error why it is not."""
+    """The argument vector; QEMU says on standard error why it cannot be set up."""
     accelerator = machine.host.accelerator
-    command = ["qemu-system-x86_64", "-M", f"microvm,accel={accelerator.value},memory-backend=ram"]
+    command = [PROGRAM, "-M", f"microvm,accel={accelerator.value},memory-backend=ram"]
     command += ["-cpu", "host" if accelerator is Accelerator.KVM else "max"]
     command += [
         "-m",
@@ -90,13 +98,9 @@ def command_line(machine: Machine) -> list[str]:
         "-object",
         _memory(machine.memory),
     ]
-    command += ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-daemonize"]
-    command += [
-        "-pidfile",
-        f"{machine.directory}/{PID}",
-        "-qmp",
-        f"unix:{machine.directory}/{QMP_SOCKET},server=on,wait=off",
-    ]
+    command += ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", *_confinement(machine.uid)]
+    command += ["-pidfile", f"{machine.directory}/{PID}", "-mon", "chardev=qmp,mode=control"]
+    command += ["-chardev", f"socket,id=qmp,fd={machine.qmp_fd},server=on,wait=off"]
     command += ["-kernel", machine.artefacts.vmlinux, "-initrd", machine.artefacts.initramfs]
     command += ["-append", kernel_command_line(machine.host)]
     command += [
@@ -105,7 +109,7 @@ def command_line(machine: Machine) -> list[str]:
         "-serial",
         "chardev:console",
     ]
-    command += _port(machine.directory) + _drives(machine) + _network(machine.tap)
+    command += _port(machine.port_fd) + _drives(machine) + _network(machine.tap)
     return command + (["-incoming", "defer"] if machine.incoming else [])
 
 
@@ -127,10 +131,16 @@ def _memory(memory: Memory) -> str:
     return f"memory-backend-file,{size},mem-path={memory.path},share={'off' if memory.private else 'on'}"
 
 
-def _port(directory: str) -> list[str]:
+def _confinement(uid: int) -> list[str]:
+    # elevateprivileges would also forbid dropping them.
+    sandbox = "on,obsolete=deny,spawn=deny,resourcecontrol=deny"
+    return ["-sandbox", sandbox, "-runas", f"{uid}:{uid}"] if uid else ["-sandbox", sandbox]
+
+
+def _port(port_fd: int) -> list[str]:
     return [
         *("-device", "virtio-serial-device,max_ports=2"),
-        *("-chardev", f"socket,id=port,path={directory}/{PORT_SOCKET},server=on,wait=off"),
+        *("-chardev", f"socket,id=port,fd={port_fd},server=on,wait=off"),
         *("-device", f"virtserialport,chardev=port,name={PORT_NAME},nr=1"),
     ]
 

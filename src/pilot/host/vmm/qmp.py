@@ -29,10 +29,14 @@ class Qmp:
         self._unread = bytearray()
         self._events: list[dict[str, Any]] = []
 
-    def execute(self, command: str, arguments: dict[str, Any] | None = None) -> Any:
-        """What QEMU returns; `HostError` with QEMU's words when it refuses."""
+    def execute(self, command: str, arguments: dict[str, Any] | None = None, *, fd: int | None = None) -> Any:
+        """What QEMU returns; `HostError` with its words when it refuses. `fd` (borrowed) rides along for `getfd`."""
+        message = msgspec.json.encode({"execute": command, "arguments": arguments or {}}) + b"\n"
         try:
-            self._socket.sendall(msgspec.json.encode({"execute": command, "arguments": arguments or {}}) + b"\n")
+            if fd is None:
+                self._socket.sendall(message)
+            else:
+                socket.send_fds(self._socket, [message], [fd])
             while "event" in (answer := self._message()):
                 self._events.append(answer)
         except OSError as error:

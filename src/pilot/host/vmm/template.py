@@ -6,8 +6,8 @@
         new/             a template being booted, under the lock; what a crash left there is killed and removed
         lock
 
-A template fits one shape: the digest covers everything that its QEMU was told, and QEMU itself. The drive for the disk
-is there with an empty file. Only the pages of RAM that a clone writes are its own.
+A template fits one shape: the digest covers everything that its QEMU was told, QEMU itself, and the size of the disk,
+whose drive is there with an empty file of that size. Only the pages of RAM that a clone writes are its own.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import contextlib
 import fcntl
 import hashlib
 import os
-import shlex
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -30,20 +29,23 @@ _IGNORE_SHARED = {"capability": "x-ignore-shared", "state": True}
 _EVENTS = {"capability": "events", "state": True}
 # QEMU limits the speed of a migration; this one goes to a file.
 _UNLIMITED_BYTES_PER_S = 1 << 40
-_EMPTY_DISK_BYTES = 1 << 20
+# The name under which QEMU keeps the descriptor of the state file.
+_STATE = "state"
+
+Boot = Callable[[qemu_command.Machine], None]
 
 
-def ensure(root: str, shape: qemu_command.Machine, boot: Callable[[qemu_command.Machine], None]) -> str:
-    """The directory of the template for `shape` (of which directory and disk do not count), made when it is missing.
+def ensure(root: str, shape: qemu_command.Machine, disk_bytes: int, boot: Boot) -> str:
+    """The directory of the template for `shape`, of which directory, uid and descriptors do not count; made if missing.
 
     `boot` starts the machine it is given and returns when its agent is warm; its errors are the caller's to see.
     """
-    path = os.path.join(root, _digest(shape))
+    path = os.path.join(root, _digest(shape, disk_bytes))
     if not os.path.isdir(path):
         os.makedirs(root, mode=0o700, exist_ok=True)
         with _locked(root):
             if not os.path.isdir(path):
-                _make(root, path, shape, boot)
+                _make(root, path, shape, disk_bytes, boot)
     os.utime(path)
     return path
 
@@ -56,33 +58,29 @@ def clone(template: str, machine: qemu_command.Machine) -> None:
     background.start_mux(machine.directory)
     with qmp.connect(os.path.join(machine.directory, qemu_command.QMP_SOCKET), _QMP_S) as control:
         control.execute("migrate-set-capabilities", {"capabilities": [_IGNORE_SHARED, _EVENTS]})
-        state = shlex.quote(os.path.join(template, "state"))
-        control.execute("migrate-incoming", {"uri": f"exec:cat {state}"})
+        _give(control, os.path.join(template, "state"), os.O_RDONLY)
+        control.execute("migrate-incoming", {"uri": f"fd:{_STATE}"})
         _migrated(control, "load the template")
-        if machine.disk_fd is not None:
-            # The guest still has the size of the template's empty file.
-            size_bytes = os.lseek(machine.disk_fd, 0, os.SEEK_END)
-            control.execute("block_resize", {"node-name": qemu_command.DISK_NODE, "size": size_bytes})
         control.execute("cont")
 
 
 @contextlib.contextmanager
-def empty_disk() -> Iterator[int]:
+def empty_disk(size_bytes: int) -> Iterator[int]:
     """A descriptor of an empty disk, for a machine that has none: the drive belongs to the shape."""
     fd = os.memfd_create("no-disk", os.MFD_CLOEXEC)
     try:
-        os.ftruncate(fd, _EMPTY_DISK_BYTES)
+        os.ftruncate(fd, size_bytes)
         yield fd
     finally:
         os.close(fd)
 
 
-def _make(root: str, path: str, shape: qemu_command.Machine, boot: Callable[[qemu_command.Machine], None]) -> None:
+def _make(root: str, path: str, shape: qemu_command.Machine, disk_bytes: int, boot: Boot) -> None:
     new = os.path.join(root, "new")
     _sweep(new)
     os.mkdir(new, 0o700)
     try:
-        with empty_disk() as disk_fd:
+        with empty_disk(disk_bytes) as disk_fd:
             ram = replace(shape.memory, path=os.path.join(new, "ram"), private=False)
             boot(replace(shape, directory=new, memory=ram, disk_fd=disk_fd))
         _save(new)
@@ -102,9 +100,18 @@ def _save(directory: str) -> None:
         control.execute("stop")
         control.execute("migrate-set-capabilities", {"capabilities": [_IGNORE_SHARED, _EVENTS]})
         control.execute("migrate-set-parameters", {"max-bandwidth": _UNLIMITED_BYTES_PER_S})
-        state = shlex.quote(os.path.join(directory, "state"))
-        control.execute("migrate", {"uri": f"exec:cat > {state}"})
+        _give(control, os.path.join(directory, "state"), os.O_WRONLY | os.O_CREAT)
+        control.execute("migrate", {"uri": f"fd:{_STATE}"})
         _migrated(control, "save the template")
+
+
+def _give(control: qmp.Qmp, path: str, flags: int) -> None:
+    """Hand QEMU a descriptor of the state file: it may open nothing itself."""
+    fd = os.open(path, flags | os.O_CLOEXEC, 0o600)
+    try:
+        control.execute("getfd", {"fdname": _STATE}, fd=fd)
+    finally:
+        os.close(fd)
 
 
 def _migrated(control: qmp.Qmp, what: str) -> None:
@@ -113,12 +120,13 @@ def _migrated(control: qmp.Qmp, what: str) -> None:
         raise errors.HostError(f"{what}: QEMU's migration failed")
 
 
-def _digest(shape: qemu_command.Machine) -> str:
-    """16 hexadecimal digits over QEMU and all it is told, but for the paths that are a machine's own."""
-    anonymous = replace(shape, directory="", disk_fd=0, memory=replace(shape.memory, path=None), incoming=False)
-    program = shutil.which("qemu-system-x86_64") or ""
-    stat = os.stat(program) if program else None
-    told = [program, str(stat and (stat.st_size, stat.st_mtime_ns)), *qemu_command.command_line(anonymous)]
+def _digest(shape: qemu_command.Machine, disk_bytes: int) -> str:
+    """16 hexadecimal digits over QEMU and all it is told, but for what is a machine's own."""
+    own = replace(shape, directory="", uid=0, disk_fd=0, memory=replace(shape.memory, path=None), incoming=False)
+    program = shutil.which(qemu_command.PROGRAM)
+    stat = None if program is None else os.stat(program)
+    version = "none" if stat is None else f"{stat.st_size} {stat.st_mtime_ns}"
+    told = [version, str(disk_bytes), *qemu_command.command_line(own)]
     return hashlib.sha256("\0".join(told).encode()).hexdigest()[:16]
 
 
