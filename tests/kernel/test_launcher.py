@@ -191,6 +191,26 @@ def test_clone_that_is_refused() -> None:
         launcher.launch(Program((), cgroup=Slot("cgroup")), descriptors={"cgroup": 1 << 20}, waiter=CHILDREN)
 
 
+def test_descriptor_that_is_not_open() -> None:
+    with pytest.raises(errors.HostError, match="clone mount: bad file descriptor"):
+        launcher.launch(Program((steps.Close(OUT),), Namespace.MOUNT), descriptors={"out": 1 << 20}, waiter=CHILDREN)
+
+
+def test_user_namespaces_beyond_the_limit() -> None:
+    limit = Path("/proc/sys/user/max_user_namespaces")
+
+    def forbid(name: str, process: Spawned) -> None:
+        Path(f"/proc/{process.pid}/uid_map").write_text("0 0 1")
+
+    outer = Program((steps.Barrier("idmap"), steps.WriteFile(None, str(limit), b"0"),
+                     steps.Spawn(Namespace.USER)), Namespace.USER)  # fmt: skip
+    with (
+        pytest.raises(errors.StepError, match="spawn with new user: no space left on device"),
+        launched(outer, None, forbid),
+    ):
+        pass
+
+
 def test_barrier_calls_the_parent_and_receives_descriptors(tmp_path: Path) -> None:
     seen: list[tuple[str, int]] = []
     note = tmp_path / "note"
@@ -573,6 +593,24 @@ def test_cgroup_by_descriptor() -> None:
     os.close(procs)
     assert "/launcher-test" in text
     child.rmdir()
+
+
+def test_many_threads_launch(rootfs: Path) -> None:
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            for _ in range(10):
+                _finish(Program((steps.Barrier("b"), steps.Spawn(), shell("true")), Namespace.MOUNT), lambda *_: None)
+        except BaseException as error:  # noqa: BLE001 (told below, by the thread that can fail the test)
+            failures.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not failures
 
 
 def test_launches_at_once_do_not_hold_each_other(rootfs: Path) -> None:

@@ -7,9 +7,9 @@ clock, no environment.
     Program(steps=(steps.Mount(...), ..., steps.Execute(...)), namespaces=Namespace.MOUNT | Namespace.PID)
 
 `namespaces` are those the first process is cloned into; `cgroup` is a slot with a cgroup v2 directory that it starts
-in. With a user namespace among them that is a second process, as if the Program began with `steps.Spawn`: exec by a uid
-that is not mapped yet would lose all capabilities. A `steps.Spawn` in the middle makes that first process an *intermediate* one: a second is cloned, runs the rest, and
-is the one that `launch` returns; the first ends.
+in. A `steps.Spawn` in the middle makes that first process an *intermediate* one: a second is cloned, runs the rest, and
+is the one that `launch` returns; the first ends. With a user namespace among `namespaces` it is as if the Program began
+with a Spawn into all of them: exec by a uid that is not mapped yet would lose all capabilities.
 """
 
 from __future__ import annotations
