@@ -69,7 +69,7 @@ static int make_stage(void)
     return fd;
 }
 
-/* The one of this process; made at first need. The GIL keeps two threads from making two. */
+/* The one of this process, for as long as it lives. The GIL keeps two threads from making two. */
 static int stage_fd(void)
 {
     static int fd = -1;
@@ -296,5 +296,6 @@ static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_launch", NULL, 
 
 PyMODINIT_FUNC PyInit__launch(void)
 {
+    stage_fd(); /* early, so that no launch is seen to leave a descriptor behind; if it fails, the first launch says why */
     return PyModule_Create(&definition);
 }

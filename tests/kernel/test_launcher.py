@@ -38,12 +38,6 @@ def rootfs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return busybox.make_rootfs(tmp_path_factory.mktemp("launch"))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _stage() -> None:
-    """The first launch of a process makes the memfd that it keeps."""
-    _finish(Program(()), None)
-
-
 @pytest.fixture(autouse=True)
 def _nothing_left() -> Iterator[None]:
     """No descriptor, child or mount of ours outlives a test."""
