@@ -10,8 +10,10 @@ import pytest
 from tests.support import virtual
 
 from pilot import errors
-from pilot.host.vmm import MachineSpec, MachineStatus, mux, pidfile, qemu_command
+from pilot.host.vmm import MachineSpec, MachineStatus, background, mux, pidfile, qemu_command
 from pilot.ids import MachineId
+from pilot.kernel.cgroups import Cgroup
+from pilot.kernel.hierarchies import probe_hierarchies
 
 pytestmark = pytest.mark.requires("root", "private", "qemu", "mmdebstrap", "busybox")
 
@@ -123,6 +125,16 @@ def test_stop_ends_the_guest_from_within(machines: virtual.Machines) -> None:
     with open(_pid(machines, machine, qemu_command.CONSOLE)) as console:
         assert "reboot: Restarting system" in console.read()
     machines.vmm.stop(machine)
+
+
+def test_its_processes_are_in_its_cgroup(machines: virtual.Machines) -> None:
+    machine = machines.create("grouped")
+    machines.vmm.start(machine)
+    group = Cgroup(probe_hierarchies().paths(f"/pilot-{virtual.TAG}/machines/{machine}"))
+    directory = os.path.dirname(machines.vmm.dial_path(machine))
+    assert sorted(group.pids()) == sorted(background.pids(directory))
+    machines.vmm.destroy(machine)
+    assert not group.exists()
 
 
 def test_destroy_leaves_nothing(machines: virtual.Machines) -> None:

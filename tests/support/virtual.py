@@ -22,6 +22,7 @@ from pilot.ids import MachineId, VolumeId
 
 CACHE = os.environ.get("PILOT_CACHE_DIR", "/var/cache/pilot")
 MEMORY_BYTES = 384 << 20
+TAG = "vmtest"
 _CALL_S = 60.0
 _DISK_BYTES = 256 << 20
 
@@ -57,7 +58,7 @@ class Machines:
         """A `Qemu` of the same state directory, as a pilotd that starts anew makes one."""
         os.makedirs(self.directory, exist_ok=True)
         host = qemu_command.Host(qemu_command.Accelerator.TCG, accelerator.read_tsc_khz())
-        return qemu.Qemu(self.directory, lambda: self._artefacts, lambda: host)
+        return qemu.Qemu(self.directory, TAG, lambda: self._artefacts, lambda: host)
 
     def create(self, name: str) -> MachineId:
         """A machine that is not started yet."""

@@ -16,11 +16,11 @@ def make(isolation: str, state_dir: str, tag: str, cache_dir: str) -> Vmm:
         runtime_root = os.path.join("/run", f"pilot-{tag}")
         return machine.ContainerVmm(state_dir, tag, lambda: str(image.ensure_guest_root(cache_dir)), runtime_root)
     if isolation == Isolation.VM.value:
-        return _qemu(state_dir, cache_dir)
+        return _qemu(state_dir, tag, cache_dir)
     raise errors.PilotError(f"no isolation {isolation!r}", hint="container or vm")
 
 
-def _qemu(state_dir: str, cache_dir: str) -> Vmm:
+def _qemu(state_dir: str, tag: str, cache_dir: str) -> Vmm:
     from .vmm import accelerator, qemu, qemu_command
 
     def artefacts() -> qemu_command.Artefacts:
@@ -31,4 +31,4 @@ def _qemu(state_dir: str, cache_dir: str) -> Vmm:
             root_disk=image.ensure_guest_disk(cache_dir),
         )
 
-    return qemu.Qemu(state_dir, artefacts, lambda: accelerator.detect(state_dir, artefacts()))
+    return qemu.Qemu(state_dir, tag, artefacts, lambda: accelerator.detect(state_dir, artefacts()))

@@ -79,6 +79,12 @@ def runs(directory: str) -> bool:
     return pidfile.find(os.path.join(directory, qemu_command.PID)) is not None
 
 
+def pids(directory: str) -> list[int]:
+    """The processes of the machine that run."""
+    found = (pidfile.find(os.path.join(directory, name)) for name in (qemu_command.PID, mux.PID))
+    return [pid for pid in found if pid is not None]
+
+
 def wait_ended(directory: str, timeout_s: float) -> bool:
     """Wait for QEMU's end; whether it has ended."""
     return pidfile.wait(os.path.join(directory, qemu_command.PID), timeout_s)

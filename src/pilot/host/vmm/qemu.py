@@ -15,6 +15,8 @@ mux follows QEMU into death; when it dies alone, `start` brings a new one.
 A start is a clone of the template for the machine's shape, which is booted when it is missing. A boot that does not
 answer in time is killed and tried again: under a loaded translator a guest can hang for good.
 
+Both processes are in the cgroup `pilot-<tag>/machines/<id>`, which goes with the machine.
+
 The disk is a drive and so has to be there before the start; its descriptor is kept here between the two calls.
 """
 
@@ -30,6 +32,7 @@ import msgspec
 
 from ... import errors
 from ...ids import MachineId, VolumeId
+from ...kernel import cgroups, hierarchies
 from ...wire import dial as ports
 from .. import dial, pilot_api
 from . import DiskReference, Isolation, MachineSpec, MachineStatus, Volumes, background, mux, qemu_command, template
@@ -59,6 +62,7 @@ class Qemu:
     def __init__(
         self,
         state_dir: str,
+        tag: str,
         artefacts: Callable[[], qemu_command.Artefacts],
         host: Callable[[], qemu_command.Host],
         *,
@@ -66,6 +70,7 @@ class Qemu:
     ) -> None:
         self._machines = os.path.join(state_dir, "machines")
         self._templates = os.path.join(state_dir, "templates")
+        self._group = f"/pilot-{tag}/machines"
         self._artefacts = artefacts
         self._host = host
         self._patience = patience or Patience()
@@ -94,6 +99,7 @@ class Qemu:
         spec = self._spec(machine)
         if self.status(machine) is MachineStatus.RUNNING:
             background.start_mux(self._path(machine))
+            self._place(machine)
             self._answers(self._path(machine), self._patience.clone_s)
         else:
             shape = self._shape(self._path(machine), spec)
@@ -101,7 +107,7 @@ class Qemu:
                 disk_bytes = os.lseek(disk_fd, 0, os.SEEK_END)
                 of = template.ensure(self._templates, shape, disk_bytes, self._boot_template)
                 whole = qemu_command.with_disk(shape, disk_fd)
-                self._persist(f"start machine {machine}", lambda: self._clone(of, whole))
+                self._persist(f"start machine {machine}", lambda: self._clone(machine, of, whole))
             self._drop_disk(machine)
 
     def status(self, machine: MachineId) -> MachineStatus:
@@ -113,6 +119,9 @@ class Qemu:
         if self.status(machine) is MachineStatus.RUNNING:
             self._shut_down(machine)
         background.kill(self._path(machine))
+        group = cgroups.Cgroup(hierarchies.probe_hierarchies().paths(f"{self._group}/{machine}"))
+        group.kill()
+        group.delete()
 
     def destroy(self, machine: MachineId) -> None:
         self.stop(machine)
@@ -135,10 +144,17 @@ class Qemu:
         except FileNotFoundError as error:
             raise errors.NotFound(f"start machine {machine}: there is no such machine") from error
 
-    def _clone(self, of: str, machine: qemu_command.Machine) -> None:
-        with _killed_on_error(machine.directory):
-            template.clone(of, machine)
-            self._answers(machine.directory, self._patience.clone_s)
+    def _clone(self, machine: MachineId, of: str, whole: qemu_command.Machine) -> None:
+        with _killed_on_error(whole.directory):
+            template.clone(of, whole)
+            self._place(machine)
+            self._answers(whole.directory, self._patience.clone_s)
+
+    def _place(self, machine: MachineId) -> None:
+        """Move the machine's processes into its cgroup."""
+        group = cgroups.Cgroup.create(hierarchies.probe_hierarchies(), f"{self._group}/{machine}")
+        for pid in background.pids(self._path(machine)):
+            group.add(pid)
 
     def _boot_template(self, machine: qemu_command.Machine) -> None:
         def boot() -> None:
