@@ -1,0 +1,107 @@
+"""api/sprites.openapi.yaml and pilotd's tables of calls name the same operations, and the answers fit its schemas."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import jsonschema
+import pytest
+import yaml
+from tests.support.host import HostUnderTest
+
+from pilot.host.api import app, upgrade
+
+DOCUMENT = yaml.safe_load((pathlib.Path(__file__).parents[2] / "api" / "sprites.openapi.yaml").read_text())
+METHODS = frozenset({"get", "put", "post", "delete", "head"})
+# GET by WebSocket only; the others are in the table of calls.
+UPGRADES = frozenset({"exec/{session}", "proxy", "fs/watch", "ports/watch"})
+
+
+def test_every_call_is_in_the_contract_and_the_other_way_round() -> None:
+    served = {(method.lower(), f"/v1{path}") for method, path, _ in app.CALLS}
+    served |= {("get", f"/v1/sprites/{{name}}/{rest}") for rest in UPGRADES}
+    written = {(method, path) for path, item in DOCUMENT["paths"].items() for method in item if method in METHODS}
+    assert served == written
+
+
+@pytest.mark.parametrize("rest", [*sorted(UPGRADES), "exec"])
+def test_upgrades_are_routed(rest: str) -> None:
+    target = "/v1/sprites/web/" + re.sub(r"\{.*?\}", "7", rest) + "?a=b%20c"
+    assert upgrade.plan_route(target) == ("web", "/v1/" + target.split("/", 4)[4])
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostUnderTest]:
+    under_test = HostUnderTest(tmp_path_factory.mktemp("host"))
+    yield under_test
+    under_test.close()
+
+
+def _schema(name: str) -> dict[str, Any]:
+    return {"$ref": f"#/components/schemas/{name}", "components": DOCUMENT["components"]}
+
+
+def _check(answer: httpx.Response, status: int, schema: str | None) -> Any:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["sprite-version"] == "v0.0.1-rc48"
+    if schema is None:
+        assert answer.content == b""
+        return None
+    jsonschema.Draft202012Validator(_schema(schema)).validate(answer.json())
+    return answer.json()
+
+
+def test_answers_have_the_statuses_and_shapes_of_the_contract(host: HostUnderTest) -> None:
+    headers = {"Authorization": f"Bearer {host.token}"}
+    with httpx.Client(base_url=host.url, headers=headers, timeout=60) as http:
+        assert http.get("/v1/organization").json()["organization"] == "local"
+        _check(http.post("/v1/sprites", json={"name": "web", "unknown": 1}), 201, "Sprite")
+        _check(http.post("/v1/sprites", json={"name": "web"}), 409, "Error")
+        _check(http.post("/v1/sprites", json={"name": 7}), 400, "Error")
+        _check(http.post("/v1/sprites", content=b"{"), 400, "Error")
+        _check(http.post("/v1/sprites", json={"name": "x", "from": {"sprite": "nobody"}}), 404, "Error")
+        listed = _check(http.get("/v1/sprites", params={"max_results": "100"}), 200, "SpriteList")
+        assert (listed["running"], listed["org"]["running"]) == (1, 1)
+        _check(http.get("/v1/sprites/web"), 200, "Sprite")
+        _check(http.get("/v1/sprites/nobody"), 404, "Error")
+        _check(http.put("/v1/sprites/web", json={"labels": ["a"]}), 200, "Sprite")
+        assert _check(http.put("/v1/sprites/web", json={"clear_labels": True}), 200, "Sprite")["labels"] == []
+        _check(http.head("/v1/sprites/web/exec"), 200, None)
+        assert http.get("/v1/sprites/web/exec").json() == {"count": 0, "sessions": []}
+        kinds = [line["type"] for line in _stream(http, "/v1/sprites/web/checkpoint")]
+        assert kinds == ["info", "complete"]
+        points = _check(http.get("/v1/sprites/web/checkpoints"), 200, "Checkpoints")
+        assert [point["id"] for point in points] == ["Current", "v1"]
+        _check(http.get("/v1/sprites/web/checkpoints/v1"), 200, "Checkpoint")
+        _check(http.get("/v1/sprites/web/checkpoints/Current"), 200, "Checkpoint")
+        _check(http.get("/v1/sprites/web/checkpoints/v9"), 404, "Error")
+        assert [line["type"] for line in _stream(http, "/v1/sprites/web/checkpoints/v1/restore")] == kinds
+        _check(http.delete("/v1/sprites/web/checkpoints/Current"), 400, "Error")
+        _check(http.delete("/v1/sprites/web/checkpoints/v1"), 204, None)
+        _check(http.delete("/v1/sprites/web/checkpoints/v1"), 404, "Error")
+        assert _check(http.post("/v1/sprites/web/stop"), 200, "Sprite")["status"] == "cold"
+        _check(http.post("/v1/sprites/web/restart"), 200, "Restarted")
+        _check(http.post("/v1/sprites/web/upgrade"), 200, "Restarted")
+        assert http.get("/v1/sprites/web/check").json()["status"] == "running"
+        _check(http.delete("/v1/sprites/web"), 204, None)
+        _check(http.get("/v1/sprites/web/no/such/call"), 404, "Error")
+        assert http.get("/v1/sprites/").status_code == 404, "a redirect would break clients"
+    _check(httpx.get(f"{host.url}/v1/sprites"), 401, "Error")
+    assert httpx.get(f"{host.url}/healthz").status_code == 200
+    assert 'pilotd_sprites{status="running"} 0' in httpx.get(f"{host.url}/metrics").text
+
+
+def _stream(http: httpx.Client, path: str) -> Iterator[dict[str, Any]]:
+    import json
+
+    with http.stream("POST", path, json={}) as answer:
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith("application/x-ndjson")
+        for text in answer.iter_lines():
+            line = json.loads(text)
+            jsonschema.Draft202012Validator(_schema("StreamLine")).validate(line)
+            yield line
