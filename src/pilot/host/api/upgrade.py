@@ -45,7 +45,7 @@ class Head:
     headers: tuple[tuple[str, str], ...]
 
     def header(self, name: str) -> str | None:
-        return next((value for key, value in self.headers if key.lower() == name), None)
+        return next((value for key, value in self.headers if key.lower() == name.lower()), None)
 
 
 def parse_head(data: bytes) -> Head:

@@ -1,0 +1,77 @@
+"""pilotd as a process on the real kernel: what it leaves, what it finds again, what it says."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+import pytest
+from tests.support import leftovers
+from tests.support.pilotd import CACHE, Pilotd, free_port
+
+from pilot.host import volumed
+
+pytestmark = pytest.mark.requires("root", "private", "fuse", "loop", "userns", "space")
+
+
+class Tidy(Pilotd):
+    """A pilotd that stops everything when it ends."""
+
+    def __init__(self, state: pathlib.Path) -> None:
+        super().__init__(state)
+        self._options.append("--stop-machines-on-exit")
+
+
+def test_stop_machines_on_exit_leaves_nothing_and_loses_nothing(tmp_path: pathlib.Path) -> None:
+    before = leftovers.observe()
+    pilotd = Tidy(tmp_path / "state")
+    pilotd.start()
+    with pilotd.client() as client:
+        client.create_sprite("stays").run("sh", "-c", "echo kept > ~/file", check=True)
+        list(client.sprite("stays").create_checkpoint("c"))
+    pilotd.stop()
+    assert leftovers.observe().new_since(before) == {}
+
+    pilotd.start()
+    with pilotd.client() as client:
+        sprite = client.get_sprite("stays")
+        assert sprite.status == "cold"
+        assert sprite.run("sh", "-c", "cat ~/file", capture_output=True).stdout == b"kept\n"
+        assert [point.id for point in sprite.list_checkpoints()] == ["Current", "v1"]
+        sprite.destroy()
+    pilotd.stop()
+    assert leftovers.observe().new_since(before) == {}
+
+
+def test_volumed_that_dies_is_started_again(tmp_path: pathlib.Path) -> None:
+    pilotd = Tidy(tmp_path / "state")
+    pilotd.start()
+    with pilotd.client() as client:
+        client.create_sprite("first")
+        os.kill(_volumed(pilotd.state), signal.SIGKILL)
+        client.create_sprite("second")
+        assert client.sprite("second").run("true").returncode == 0
+        assert client.sprite("first").run("true").returncode == 0
+    pilotd.stop()
+
+
+def _volumed(state: pathlib.Path) -> int:
+    pid = volumed.Volumed(str(state), "unused").find()
+    assert pid is not None
+    return pid
+
+
+def test_two_on_one_state_directory(tmp_path: pathlib.Path) -> None:
+    pilotd = Tidy(tmp_path / "state")
+    pilotd.start()
+    second = [
+        str(pathlib.Path(sys.executable).with_name("pilotd")), "serve", "--state-dir", str(tmp_path / "state"),
+        "--listen", f"127.0.0.1:{free_port()}", "--cache-dir", str(CACHE), "--image", "minimal",
+    ]  # fmt: skip
+    done = subprocess.run(second, capture_output=True, timeout=60, check=False)
+    pilotd.stop()
+    assert done.returncode == 1
+    assert done.stderr.decode().splitlines()[-1].endswith("another pilotd serves it")

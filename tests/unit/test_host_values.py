@@ -1,0 +1,203 @@
+"""The pure parts of pilotd: shapes, routes, replayed requests, the machine's spec, idle decisions."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import stat
+
+import pytest
+
+from pilot import errors
+from pilot.host import daemon, idle
+from pilot.host.api import shapes, upgrade
+from pilot.host.operations import base
+from pilot.host.store import sprites, tokens
+from pilot.host.store.database import Database
+from pilot.host.vmm import MachineSpec
+from pilot.host.vmm.container import spec as specs
+from pilot.ids import MachineId, SpriteName, VolumeId
+from pilot.spec import check
+
+
+def _sprite(name: str = "web", phase: str = "live") -> sprites.Sprite:
+    return sprites.Sprite(
+        id=f"sprite-{name}",
+        organisation="o",
+        name=SpriteName(name),
+        suffix="ab",
+        machine=None,
+        volume=VolumeId("v"),
+        phase=phase,
+        labels=("x",),
+        url_settings={"auth": "sprite"},
+        environment={},
+        config={},
+        current_source=None,
+        created_us=0,
+        updated_us=0,
+        last_running_us=None,
+        last_warming_us=None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("us", "text"),
+    [(0, "1970-01-01T00:00:00.000000Z"), (1_700_000_000_000_001, "2023-11-14T22:13:20.000001Z")],
+)
+def test_timestamps_have_six_digits_and_z(us: int, text: str) -> None:
+    assert shapes.timestamp(us) == text
+
+
+def test_history_goes_back_to_the_first_and_ends_in_a_circle() -> None:
+    assert shapes.history("v3", {"v3": "v1", "v1": None}) == ["v3", "v1"]
+    assert shapes.history("v2", {"v2": "v1", "v1": "v2"}) == ["v2", "v1"]
+
+
+@pytest.mark.parametrize(
+    ("target", "name", "asked"),
+    [
+        ("/v1/sprites/web/exec?cmd=ls&cmd=%2F", "web", "/v1/exec?cmd=ls&cmd=%2F"),
+        ("/v1/sprites/web/exec/12", "web", "/v1/exec/12"),
+        ("/v1/sprites/w%65b/proxy", "web", "/v1/proxy"),
+    ],
+)
+def test_upgrades_keep_their_query(target: str, name: str, asked: str) -> None:
+    assert upgrade.plan_route(target) == (name, asked)
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["/v1/sprites/web/control", "/v1/sprites/web/world", "/v1/sprites/web/exec/1/kill", "/v1/sprites/web/exec/../world",
+     "/v1/exec", "/", "/v1/sprites//exec"],
+)  # fmt: skip
+def test_nothing_else_of_the_machine_can_be_upgraded(target: str) -> None:
+    with pytest.raises(errors.NotFound):
+        upgrade.plan_route(target)
+
+
+def test_a_replayed_request_has_no_token_and_all_else() -> None:
+    head = upgrade.parse_head(
+        b"GET /v1/sprites/web/exec?cmd=x HTTP/1.1\r\nhost: pilotd\r\nauthorization: Bearer secret\r\n"
+        b"upgrade: websocket\r\nsec-websocket-key: k:k\r\n\r\n"
+    )
+    assert head.header("Authorization") == "Bearer secret"
+    assert upgrade.replay(head, "/v1/exec?cmd=x") == (
+        b"GET /v1/exec?cmd=x HTTP/1.1\r\nhost: machine\r\nupgrade: websocket\r\nsec-websocket-key: k:k\r\n\r\n"
+    )
+
+
+def test_the_answer_to_an_upgrade_says_what_we_can() -> None:
+    answer = upgrade.announce(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 101 Switching Protocols\r\nSprite-Version: v0")
+    assert b"\r\nX-Sprite-Capabilities: signal\r\n" in answer
+    assert answer.endswith(b"\r\nUpgrade: websocket\r\n\r\n")
+
+
+def test_a_refusal_is_a_whole_answer() -> None:
+    head, _, body = upgrade.refusal(404, "sprite not found").partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 404 Not Found\r\n")
+    assert f"Content-Length: {len(body)}".encode() in head
+    assert json.loads(body) == {"error": "sprite not found"}
+
+
+def test_a_machine_hides_nothing_from_its_agent_and_owns_its_uids() -> None:
+    machine = MachineSpec(MachineId("m1"), uid_base=131072, memory_bytes=1 << 30, cpus=3)
+    spec = specs.machine_container(machine, "/cache/guest", "/pilot-x/machines/m1", 1024)
+    check.check_spec(spec)
+    assert (spec.linux.masked_paths, spec.linux.readonly_paths) == ((), ())
+    assert [(m.container_id, m.host_id, m.size) for m in spec.linux.uid_mappings] == [(0, 131072, 65536)]
+    assert {row.type.value for row in spec.linux.namespaces} == {
+        "user", "pid", "mount", "ipc", "uts", "network", "cgroup",
+    }  # fmt: skip
+    assert spec.root is not None
+    assert (spec.root.path, spec.root.readonly) == ("/cache/guest", True)
+    assert spec.process is not None
+    assert spec.process.args[0].endswith("pilot-init")
+    assert "PILOT_FDS=dial:3,log:4" in spec.process.env
+    assert (spec.process.rlimits[0].soft, spec.process.rlimits[0].hard) == (1024, 1024)
+    assert spec.linux.resources is not None
+    assert spec.linux.resources.memory is not None
+    assert spec.linux.resources.memory.limit == 1 << 30
+
+
+def test_open_connections_hold_a_sprite_and_silence_lets_it_go() -> None:
+    activity, rows = idle.Activity(), [_sprite("a"), _sprite("b"), _sprite("c", "creating")]
+    statuses = ["running", "running", "running"]
+    assert idle.due(rows, statuses, activity, 10, now=100.0) == []
+    with activity.using("sprite-a"):
+        assert idle.due(rows, statuses, activity, 10, now=111.0) == [rows[1]]
+        assert idle.due(rows, ["cold"] * 3, activity, 10, now=111.0) == []
+
+
+def test_base_volumes_are_named_by_their_archive() -> None:
+    assert base.volume_name("/cache/world-minimal-5f6f.tar") == "base-minimal-5f6f"
+
+
+@pytest.mark.parametrize(
+    ("text", "parsed"),
+    [("127.0.0.1:8080", ("127.0.0.1", 8080)), ("[::1]:80", ("::1", 80)), (":9", ("127.0.0.1", 9))],
+)
+def test_listen_addresses(text: str, parsed: tuple[str, int]) -> None:
+    assert daemon.parse_listen(text) == parsed
+
+
+@pytest.mark.parametrize("text", ["8080", "host:", "host:99999", "host:x"])
+def test_listen_addresses_that_are_none(text: str) -> None:
+    with pytest.raises(errors.PilotError):
+        daemon.parse_listen(text) if ":" in text else daemon.parse_listen(f"{text}x")
+
+
+def test_tokens_are_stored_as_digests_and_compared_whole(tmp_path: pathlib.Path) -> None:
+    database = Database(str(tmp_path / "state.db"))
+    organisation = tokens.ensure_organisation(database, "acme")
+    token = tokens.issue(database, organisation, "test")
+    slug, organisation_id, name, secret = token.split("/")
+    assert (slug, organisation_id) == ("acme", organisation.id)
+    assert tokens.authenticate(database, token) == organisation
+    for wrong in (
+        f"acme/{organisation.id}/{name}/",
+        f"other/{organisation.id}/{name}/{secret}",
+        secret,
+        "",
+        token + "x",
+    ):
+        assert tokens.authenticate(database, wrong) is None
+    database.close()
+    assert secret.encode() not in (tmp_path / "state.db").read_bytes()
+    assert stat.S_IMODE((tmp_path / "state.db").stat().st_mode) == 0o600
+
+
+def test_uid_ranges_are_given_out_once_and_again_when_free(tmp_path: pathlib.Path) -> None:
+    database = Database(str(tmp_path / "state.db"))
+    with database.transaction() as tx:
+        bases = [sprites.assign_machine(tx, MachineId(name), "container").uid_base for name in "abc"]
+        assert bases == [131072, 196608, 262144]
+        assert sprites.assign_machine(tx, MachineId("b"), "container").uid_base == 196608
+        tx.execute("DELETE FROM machines WHERE id = 'a'")
+        assert sprites.assign_machine(tx, MachineId("d"), "container").uid_base == 131072
+    database.close()
+
+
+def test_a_failed_transaction_leaves_nothing(tmp_path: pathlib.Path) -> None:
+    database = Database(str(tmp_path / "state.db"))
+
+    def fail() -> None:
+        with database.transaction() as tx:
+            sprites.assign_machine(tx, MachineId("a"), "container")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert database.query("SELECT * FROM machines") == []
+    database.close()
+
+
+def test_a_newer_schema_is_refused(tmp_path: pathlib.Path) -> None:
+    path = str(tmp_path / "state.db")
+    database = Database(path)
+    with database.transaction() as tx:
+        tx.execute("INSERT INTO schema_version (version) VALUES (999)")
+    database.close()
+    with pytest.raises(errors.HostError, match="newer than this program"):
+        Database(path)
