@@ -103,7 +103,7 @@ void run_program(struct run *run)
         }
     }
     struct message done = {.kind = DONE};
-    if (run->channel >= 0)
+    if (run->channel >= 0 && !run->is_quiet)
         send_message(run->channel, &done, -1);
     _exit(0); /* a Program without Execute */
 }

@@ -48,6 +48,7 @@ struct run {
     const struct program *program;
     int slots[MAX_SLOTS];
     int channel;  /* to the parent; -1 after RELEASE */
+    int is_quiet; /* a seccomp filter is loaded: no system call but those that steps ask for */
     int detail;   /* a hook's wait status, when that is why it failed */
     unsigned position;
 };

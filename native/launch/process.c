@@ -55,11 +55,18 @@ long do_install(struct run *run, const unsigned long *a)
     return result;
 }
 
+static void say_done(struct run *run)
+{
+    if (run->channel >= 0 && !run->is_quiet)
+        tell(run, DONE, 0, -1); /* a parent that is gone was not going to hear of it */
+    run->is_quiet = 1;
+}
+
 long do_seccomp(struct run *run, const unsigned long *a)
 {
     struct sock_fprog filter = {a[1], (struct sock_filter *)a[0]};
 
-    (void)run;
+    say_done(run); /* the filter may kill whoever calls sendmsg(2) */
     return RAW3(SYS_seccomp, SECCOMP_SET_MODE_FILTER, a[2], &filter);
 }
 
@@ -134,8 +141,7 @@ long do_execute(struct run *run, const unsigned long *a)
 {
     long failure = -ENOENT;
 
-    if (run->channel >= 0)
-        tell(run, DONE, 0, -1); /* a parent that is gone was not going to hear of it */
+    say_done(run);
     for (const char *const *candidate = (const char *const *)a[0]; *candidate; candidate++) {
         long result = RAW3(SYS_execve, *candidate, a[1], a[2]);
         if (!is_passed_over(result))

@@ -297,7 +297,7 @@ def test_killed_before_exec_is_told() -> None:
         select.select([process.pid_fd], [], [], 30)
 
     with (
-        pytest.raises((errors.PeerError, BrokenPipeError)),
+        pytest.raises(errors.PeerError, match="was killed before it executed"),
         launched(Program((steps.Barrier("b"), shell("true"))), on_barrier=on_barrier),
     ):
         pass
@@ -481,6 +481,25 @@ def test_seccomp(number: int) -> None:
     with pytest.raises(errors.StepError) as raised, launched(program):
         pass
     assert (raised.value.index, raised.value.errno) == (2, number)
+
+
+def test_filter_that_kills_whoever_sends_a_message() -> None:
+    """The launcher must not say a word after the filter."""
+    sendmsg = 46 if os.uname().machine == "x86_64" else 211
+    code = [(0x20, 0, 0, 0), (0x15, 0, 1, sendmsg), (0x06, 0, 0, 0x80000000), (0x06, 0, 0, 0x7FFF0000)]
+    bpf = b"".join(struct.pack("<HBBI", *line) for line in code)
+    status, text = run(Program((output(), steps.Seccomp(bpf), shell("echo alive"))))
+    assert (status, text) == (waiter.ExitStatus(0), "alive\n")
+
+
+def test_process_that_says_nothing() -> None:
+    """It waits for a start that does not come; the deadline is the caller's."""
+    read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
+    program = Program((steps.AwaitStart(Slot("fifo")), shell("true")))
+    with pytest.raises(errors.PeerError, match="no word for 0.01 s"):
+        launcher.launch(program, descriptors={"fifo": read_fd}, waiter=CHILDREN, timeout_s=0.01)
+    os.close(read_fd)
+    os.close(write_fd)
 
 
 def test_seccomp_listener_is_sent() -> None:

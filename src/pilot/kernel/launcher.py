@@ -21,7 +21,7 @@ import errno
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from .. import errors
@@ -58,8 +58,8 @@ def launch(
     """Clone a process that runs `program`; returns when it has executed, or was released at `steps.Release`.
 
     `descriptors` are borrowed and bound to the slots of those names. HostError when it cannot be cloned, StepError when
-    the kernel refused a step, PeerError when the process ended without a word, TimeoutError when nothing was heard from
-    it for `timeout_s`; whatever on_barrier raises goes through. After an error the process is dead and reaped.
+    the kernel refused a step, PeerError when the process was killed, or not heard of for `timeout_s`; whatever
+    on_barrier raises goes through. After an error the process is dead and reaped.
     """
     conversation = _Conversation(program, descriptors, waiter, timeout_s)
     try:
@@ -119,12 +119,12 @@ class _Conversation:
             else:
                 self._note(message)
         if not self._done:
-            raise errors.PeerError(f"process {self.process.pid} was killed before it executed")
+            raise self._killed()
 
     def abandon(self) -> None:
         """Kill and reap; the second process too, when the first had just cloned it."""
         self._kill()
-        while (message := self._receive(_KILL_TIMEOUT_S)) is not None:
+        while (message := self._receive_rest()) is not None:
             if message.kind == MessageKind.SPAWNED:
                 self._adopt(message.value, message.descriptor)
                 self._kill()
@@ -139,7 +139,16 @@ class _Conversation:
     def _meet(self, message: _Message, on_barrier: OnBarrier | None) -> None:
         name, receives = self._program.barrier(message.step)
         given = (on_barrier(name, self.process) if on_barrier else None) or {}
-        _launch.reply(self._channel, [given[slot] for slot in receives])
+        self._reply([given[slot] for slot in receives])
+
+    def _reply(self, descriptors: Sequence[int]) -> None:
+        try:
+            _launch.reply(self._channel, descriptors)
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise self._killed() from error
+
+    def _killed(self) -> errors.PeerError:
+        return errors.PeerError(f"process {self.process.pid} was killed before it executed")
 
     def _note(self, message: _Message) -> None:
         if message.kind == MessageKind.SPAWNED:
@@ -147,7 +156,7 @@ class _Conversation:
             os.close(self.process.pid_fd)
             self._adopt(message.value, message.descriptor)
             self._waiter.forget(first)
-            _launch.reply(self._channel, [])
+            self._reply([])
         elif message.kind == MessageKind.DESCRIPTOR:
             self._received[self._program.slots()[message.value]] = message.descriptor
         elif message.kind == MessageKind.DONE:
@@ -157,8 +166,17 @@ class _Conversation:
         self.process = Spawned(pid, read_start_time(pid), pid_fd, self._received)
 
     def _kill(self) -> None:
-        signal.pidfd_send_signal(self.process.pid_fd, signal.SIGKILL)
+        try:
+            signal.pidfd_send_signal(self.process.pid_fd, signal.SIGKILL)
+        except ProcessLookupError:
+            pass  # it has ended, and init has reaped it
         self._waiter.wait(self.process, _KILL_TIMEOUT_S)
+
+    def _receive_rest(self) -> _Message | None:
+        try:
+            return self._receive(_KILL_TIMEOUT_S)
+        except errors.PeerError:
+            return None  # the process is dead; whoever still holds the channel has nothing to tell us
 
     def _receive(self, timeout_s: float) -> _Message | None:
         deadline = time.monotonic() + timeout_s
@@ -168,6 +186,8 @@ class _Conversation:
                 message = _launch.receive(self._channel, left_ms)
             except InterruptedError:
                 continue  # a signal came: Python has run its function, we wait on
+            except TimeoutError as error:
+                raise errors.PeerError(f"process {self.process.pid}: no word for {timeout_s:g} s") from error
             return None if message is None else _Message(*message)
 
 

@@ -226,6 +226,8 @@ class NoNewPrivileges(msgspec.Struct, frozen=True):
 class Seccomp(msgspec.Struct, frozen=True):
     """Load a filter (an array of struct sock_filter); as late as the privileges allow.
 
+    Steps after it make the system calls that they are made of, and no others: Execute only execve.
+
     `flags` are SECCOMP_FILTER_FLAG_*; with NEW_LISTENER the listener is bound to `listener`.
     """
 
