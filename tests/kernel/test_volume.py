@@ -295,8 +295,7 @@ def test_nothing_is_left(volumed: Volumed, client: VolumeClient, tmp_path: Path)
         process = volumed.process
         assert process is not None
         during = set(os.listdir(f"/proc/{process.pid}/fd"))
-        before_loops = support.loops_of("/disk")
-        assert before_loops
+        assert len(volumed.loops()) == 1
     assert not support.is_alive(worker)
     assert len(set(os.listdir(f"/proc/{process.pid}/fd"))) < len(during)
-    assert len(support.loops_of("/disk")) < len(before_loops)
+    assert volumed.loops() == []

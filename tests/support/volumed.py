@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pilot.ids import VolumeId
-from pilot.kernel import mounts
+from pilot.kernel import loop, mounts
 from pilot.volume import messages
 from pilot.volume.client import VolumeClient
 
@@ -29,10 +29,15 @@ class Volumed:
         self.client = VolumeClient(self.socket)
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
-        """Start it; returns when it can be connected to."""
+    def start(self, crash_at: str | None = None) -> None:
+        """Start it; returns when it can be connected to. `crash_at` is a point of `volume.crashpoint`."""
+        environment = dict(os.environ)
+        if crash_at is not None:
+            once = self.directory / "crash-once"
+            once.touch()
+            environment["PILOT_CRASH_AT"] = f"{crash_at}={once}"
         command = [sys.executable, "-m", "pilot.volume.daemon", "--state-dir", str(self.directory), "--detach-on-exit"]
-        self.process = subprocess.Popen(command)
+        self.process = subprocess.Popen(command, env=environment)
         deadline = time.monotonic() + _START_TIMEOUT_S
         pid_fd = os.pidfd_open(self.process.pid)
         try:
@@ -44,6 +49,12 @@ class Volumed:
                     return
         finally:
             os.close(pid_fd)
+
+    def wait_killed(self) -> None:
+        """Wait until it has been killed at the point given to `start`."""
+        assert self.process is not None
+        assert self.process.wait(timeout=30) == -signal.SIGKILL
+        os.unlink(self.socket)
 
     def kill(self) -> None:
         """kill -9, and nothing else: workers live on."""
@@ -62,6 +73,21 @@ class Volumed:
     def disk(self, volume: str) -> Path:
         """The directory of a volume's disk."""
         return (self.directory / "volumes" / "names" / volume).resolve()
+
+    def loops(self) -> list[int]:
+        """Numbers of the loop devices of this volumed's disks (other tests' volumeds run on the same kernel)."""
+        disks = {f"pilot/{disk}" for disk in os.listdir(self.directory / "volumes" / "disks")}
+        found = []
+        for entry in Path("/sys/block").glob("loop*/loop"):
+            number = int(entry.parent.name.removeprefix("loop"))
+            with contextlib.suppress(OSError):  # going away
+                device_fd = loop.open_device(number, str(self.directory), read_only=True)
+                try:
+                    if loop.name_of(device_fd) in disks:
+                        found.append(number)
+                finally:
+                    os.close(device_fd)
+        return found
 
     def worker(self, volume: str) -> int:
         """Pid of the worker that serves a volume now."""
@@ -85,17 +111,6 @@ class Volumed:
         finally:
             mounts.umount(place)
             self.client.detach(volume)
-
-
-def loops_of(name: str) -> list[str]:
-    """Loop devices of this kernel whose backing file is a FUSE "disk" that we serve, by sysfs."""
-    found = []
-    for entry in Path("/sys/block").iterdir():
-        backing = entry / "loop" / "backing_file"
-        with contextlib.suppress(OSError):
-            if backing.read_text().strip() == name:
-                found.append(entry.name)
-    return found
 
 
 def is_alive(pid: int) -> bool:

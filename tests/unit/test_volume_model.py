@@ -312,7 +312,7 @@ class Lineages(RuleBasedStateMachine):
 
 TestLineages = Lineages.TestCase
 TestLineages.settings = hypothesis.settings(
-    max_examples=150, stateful_step_count=30, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    max_examples=400, stateful_step_count=40, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 
 

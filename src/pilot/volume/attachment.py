@@ -22,6 +22,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import select
 import subprocess
 import threading
 import time
@@ -31,13 +32,14 @@ from typing import Any
 from .. import errors
 from ..ids import CheckpointId, VolumeId
 from ..kernel import directio, freeze, idmap, loop, mounts
-from . import delta, fusectl, messages, worker, zygote
+from . import crashpoint, delta, fusectl, messages, worker, zygote
 from .checkpoint import Checkpoint
 
 _log = logging.getLogger(__name__)
 _CALL_TIMEOUT_S = 60.0
 _UNBIND_TIMEOUT_S = 5.0
 _RESTART_TIMEOUT_S = 10.0
+_STOP_TIMEOUT_S = 5.0
 _FREEZE_DEADLINE_S = 0.08
 _GUARD_TIMEOUT_S = 2.0
 _CALM_SYNC_S = 0.02
@@ -82,7 +84,7 @@ class Attachment:
         self._ext4_fd = -1
         self._closing = False
         self._broken = False
-        self._watch: messages.Connection | None = None
+        self._watcher: threading.Thread | None = None
 
     @property
     def _name(self) -> str:
@@ -115,21 +117,25 @@ class Attachment:
             self._close()
             raise
 
-    def adopt(self) -> bool:
-        """Take everything back from a worker that outlived volumed; False when there is none."""
+    def adopt(self, *, is_new: bool) -> bool:
+        """Take everything back from a worker that outlived volumed; False when there is none. `is_new`: the last
+        volumed died before it had formatted the disk."""
         try:
             connection = self._connect(wait_s=0)
         except errors.PeerError:
             return False
         try:
-            _, fds = connection.call("parcel")
+            answer, fds = connection.call("parcel")
         finally:
             connection.close()
         self._fuse_fd, self._delta_fd, self._mount_fd, *rest = fds
         if rest:
             self._loop = _Loop(self._loop_number(rest[0]), rest[0])
-            self._ext4_fd = self._mount_ext4(self._loop)
-        self._watch_worker()
+            if is_new:
+                self._drop_loop()
+            else:
+                self._ext4_fd = self._mount_ext4(self._loop)
+        self._watch_worker(answer["pid"])
         return True
 
     def _loop_number(self, fd: int) -> int:
@@ -147,6 +153,9 @@ class Attachment:
             self._keep()
             if is_new:
                 self._format(self._loop)
+                crashpoint.reach("attach: formatted")
+                # Before anybody can mount it: what has been handed out must never be formatted again.
+                self.call("set_facts", facts={"formatted": "1"})
             self._ext4_fd = self._mount_ext4(self._loop)
         except BaseException:
             self._drop_loop()
@@ -204,16 +213,25 @@ class Attachment:
         deadline = time.monotonic() + wait_s
         while True:
             try:
-                return messages.connect(os.path.join(self._directory, worker.SOCKET), _CALL_TIMEOUT_S)
-            except OSError as error:
+                return self._connect_once()
+            except (OSError, errors.PeerError) as error:
                 if self._broken or time.monotonic() > deadline:
-                    raise errors.PeerError(f"reach the worker of {self.volume}: {error.strerror}") from error
+                    raise errors.PeerError(f"reach the worker of {self.volume}: {error}") from error
                 time.sleep(0.005)
 
+    def _connect_once(self) -> messages.Connection:
+        connection = messages.connect(os.path.join(self._directory, worker.SOCKET), _CALL_TIMEOUT_S)
+        try:
+            connection.call("ping")  # a connection to a worker that is being killed looks like any other
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
     def _start_worker(self, *, resend: bool) -> None:
-        self._zygote.worker(self._directory, self._lineage, self._fuse_fd, self._delta_fd, resend=resend)
+        pid = self._zygote.worker(self._directory, self._lineage, self._fuse_fd, self._delta_fd, resend=resend)
+        self._watch_worker(pid)
         self._keep()
-        self._watch_worker()
 
     def _keep(self) -> None:
         connection = self._connect()
@@ -222,17 +240,12 @@ class Attachment:
         finally:
             connection.close()
 
-    def _watch_worker(self) -> None:
-        self._watch = self._connect()
-        self._watch.socket.settimeout(None)
-        threading.Thread(target=self._replace_when_dead, args=(self._watch,), name="watch-worker", daemon=True).start()
+    def _watch_worker(self, pid: int) -> None:
+        self._watcher = threading.Thread(target=self._replace_when_dead, args=(pid,), name="watch-worker", daemon=True)
+        self._watcher.start()
 
-    def _replace_when_dead(self, connection: messages.Connection) -> None:
-        try:
-            connection.receive()  # nothing is ever sent: it returns when the worker is gone
-        except errors.PeerError:
-            pass  # gone as well
-        connection.close()
+    def _replace_when_dead(self, pid: int) -> None:
+        _wait_for_end(pid)
         if self._closing:
             return
         self.restarts += 1
@@ -259,6 +272,7 @@ class Attachment:
                 return self._publish(connection, comment, 0.0, clean=False)
             with _Frozen(self._ext4_fd, self._zygote) as frozen:
                 connection.call("cut", checkpoint=checkpoint)
+            crashpoint.reach("checkpoint: thawed")
             return self._publish(connection, comment, frozen.frozen_ms, clean=frozen.clean)
         finally:
             connection.close()
@@ -290,17 +304,21 @@ class Attachment:
             if self._loop is not None:
                 self._drop_loop()
         finally:
+            crashpoint.reach("detach: loop is free")
             self._closing = True
             try:
                 self.call("stop")
             except (errors.PilotError, OSError) as error:
                 _log.warning("volume %s: stop its worker: %s", self.volume, error)
             self._close()
+            if self._watcher is not None:
+                self._watcher.join(_STOP_TIMEOUT_S)
 
     def _fence(self) -> None:
         fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._ext4_fd)
         try:
             directio.sync_filesystem(fd)
+            crashpoint.reach("detach: synced")
             freeze.shut_down_ext4(fd)
         finally:
             os.close(fd)
@@ -326,6 +344,18 @@ class Attachment:
                 os.close(fd)
         self._ext4_fd = self._mount_fd = self._fuse_fd = self._delta_fd = -1
         self._loop = None
+
+
+def _wait_for_end(pid: int) -> None:
+    """Wait until a process that is not our child has ended."""
+    try:
+        pid_fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        select.select([pid_fd], [], [])
+    finally:
+        os.close(pid_fd)
 
 
 class _Frozen:
@@ -362,6 +392,7 @@ class _Frozen:
             freeze.freeze(self._fd)
         except OSError as error:
             self._failure = error
+        crashpoint.reach("checkpoint: frozen")
 
     def _sync_until_calm(self) -> None:
         for _ in range(_SYNC_ROUNDS):

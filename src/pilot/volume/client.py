@@ -120,6 +120,10 @@ class VolumeClient:
                 f"reach volumed at {self._path}: {error.strerror}", hint="is volumed running?"
             ) from error
         try:
-            return connection.call(op, **arguments)
+            answer, fds = connection.call(op, **arguments)
+            if fds:
+                # Once it answers again volumed has closed its copies; until then umount would find the mount busy.
+                connection.call("ping")
+            return answer, fds
         finally:
             connection.close()

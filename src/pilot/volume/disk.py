@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from .. import errors
 from ..ids import CheckpointId
-from . import delta, layout, ledger, map, meta, slab
+from . import crashpoint, delta, layout, ledger, map, meta, slab
 from .checkpoint import Checkpoint
 
 _CHUNK = layout.CHUNK_BYTES
@@ -198,6 +198,7 @@ class Disk:
             raise
         with self._books:
             self._unwritten = True
+            crashpoint.reach("write: data is written")
             for change in _changes(pieces, targets, self._depth):
                 self._delta.append(change)
             for piece, at, target in zip(pieces, places, targets, strict=True):
@@ -269,6 +270,7 @@ class Disk:
         try:
             if unwritten or commit.pages:
                 self._slab.sync()
+            crashpoint.reach("commit: data is stable")
             if commit.pages or commit.roots or commit.facts or commit.dropped_roots or commit.dropped_pages:
                 self._meta.commit(commit)
         except BaseException:
@@ -276,6 +278,7 @@ class Disk:
                 self._unwritten = True
                 self._ledger.not_stored(commit)
             raise
+        crashpoint.reach("commit: map is stored")
         with self._books:
             self._ledger.stored(commit)
             if self._delta.era == self._ledger.era:
@@ -319,6 +322,7 @@ class Disk:
         with self._flushing, self._stopped_writes(), self._books:
             generation = int(self._ledger.facts.get("generation", "0")) + 1
             self._ledger.pin(_CHECKPOINT + checkpoint, {"generation": str(generation)})
+        crashpoint.reach("checkpoint: cut in the worker")
         return Cut(self, checkpoint, generation)
 
     def _publish(self, checkpoint: Checkpoint) -> None:

@@ -30,7 +30,7 @@ from typing import Any
 
 from .. import errors
 from ..ids import CheckpointId, VolumeId
-from . import attachment, disk, layout, meta, worker, zygote
+from . import attachment, crashpoint, disk, layout, meta, worker, zygote
 from .checkpoint import Checkpoint
 
 _log = logging.getLogger(__name__)
@@ -104,6 +104,7 @@ class Volumes:
             child = secrets.token_hex(8)
             root = self._pin_fork(disk_id, facts, child, checkpoint)
             kept = {key: value for key, value in facts.items() if key not in _OWN_FACTS and "/" not in key}
+            crashpoint.reach("fork: pinned")
             lineage = json.dumps([*json.loads(facts["lineage"]), disk_id])
             self._make(volume, int(facts["size"]), {**kept, "lineage": lineage}, root, child)
 
@@ -120,9 +121,12 @@ class Volumes:
     def _make(self, volume: VolumeId, size: int, facts: dict[str, str], root: bytes | None, disk_id: str) -> None:
         building = os.path.join(self._disks, _NEW + disk_id)
         os.mkdir(building, 0o700)
+        crashpoint.reach("create: directory is made")
         disk.create(building, size, {key: value for key, value in facts.items() if key != "size"}, root)
+        crashpoint.reach("create: filled")
         os.rename(building, os.path.join(self._disks, disk_id))
         _sync_directory(self._disks)
+        crashpoint.reach("create: renamed")
         os.symlink(f"../disks/{disk_id}", os.path.join(self._names, volume))
         _sync_directory(self._names)
 
@@ -133,6 +137,7 @@ class Volumes:
                 raise errors.StateError(f"delete volume {volume}: it is attached", hint="detach it first")
             os.unlink(os.path.join(self._names, volume))
             _sync_directory(self._names)
+            crashpoint.reach("delete: unlinked")
             self._collect()
 
     def seal(self, volume: VolumeId) -> None:
@@ -166,8 +171,7 @@ class Volumes:
     def _mount(self, disk_id: str, attached: attachment.Attachment, *, is_new: bool) -> None:
         try:
             attached.mount(is_new=is_new)
-            if is_new:
-                attached.call("set_facts", facts={"formatted": "1"})
+            crashpoint.reach("attach: mounted")
         except BaseException:
             self._close(disk_id)
             raise
@@ -186,6 +190,7 @@ class Volumes:
     def _open(self, volume: VolumeId, disk_id: str) -> attachment.Attachment:
         attached = self._attachment(volume, disk_id)
         attached.open()
+        crashpoint.reach("attach: opened")
         self._attached[disk_id] = attached
         return attached
 
@@ -250,7 +255,7 @@ class Volumes:
             if not os.path.exists(os.path.join(self._disks, disk_id, worker.SOCKET)):
                 continue
             attached = self._attachment(VolumeId(name), disk_id)
-            if attached.adopt():
+            if attached.adopt(is_new="formatted" not in self._facts(disk_id)):
                 self._attached[disk_id] = attached
                 _log.info("volume %s: its worker is still there", name)
 
@@ -280,12 +285,15 @@ class Volumes:
             if disk_id not in parents:
                 dead = os.path.join(self._disks, _DEAD + disk_id)
                 os.rename(os.path.join(self._disks, disk_id), dead)
+                crashpoint.reach("collect: renamed")
                 shutil.rmtree(dead)
+                crashpoint.reach("collect: removed")
                 for parent in json.loads(facts[disk_id]["lineage"])[-1:]:
                     self._unpin_missing(parent)
                 return True
             if not {"sealed", "abandoned"} & facts[disk_id].keys():
                 self._call(disk_id, "abandon")
+                crashpoint.reach("collect: abandoned")
                 self._call(disk_id, "set_facts", facts={"abandoned": "1"})
                 return True
         return False
