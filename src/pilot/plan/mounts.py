@@ -20,7 +20,7 @@ from ..spec.mount_options import Flag, Options
 from . import attributes, cgroup_mount
 from .abi import MountAttribute, Propagation
 from .code import Slot
-from .plan import ROOT, IdMaps, OpenMount
+from .plan import ROOT, IdMaps, OpenMount, clean
 from .program import Step
 from .setup import Setup
 from .steps import AttachMount, Close, CopyUp, NewFilesystem, Open, SetMountAttributes
@@ -47,7 +47,7 @@ class MountPlan(msgspec.Struct, frozen=True):
 
 def plan_mount(index: int, mount: Mount, setup: Setup) -> MountPlan:
     """`mounts[index]`. SpecError for what must not be mounted."""
-    path = posixpath.normpath("/" + mount.destination)
+    path = clean(mount.destination)
     _check_proc(index, path, mount)
     options = mount_options.parse_options(mount.options)
     slot = Slot(f"mount{index}")

@@ -6,14 +6,13 @@ default one of the same path.
 
 from __future__ import annotations
 
-import posixpath
 import stat
 
 from .. import errors
 from ..spec.linux import Device
 from .abi import Propagation
 from .code import Slot
-from .plan import ROOT, OpenMount
+from .plan import ROOT, OpenMount, clean
 from .program import Step
 from .setup import Setup
 from .steps import AttachMount, Close, MakeDirectories, MakeNode, MakeSymlink, Remove, SetMountAttributes
@@ -28,7 +27,7 @@ _DEV = Slot("dev")
 def wants_nodes(setup: Setup) -> bool:
     """Not when /dev is somebody else's, bound."""
     for mount in setup.spec.mounts:
-        if posixpath.normpath("/" + mount.destination) == "/dev":
+        if clean(mount.destination) == "/dev":
             return not ({"bind", "rbind"} & set(mount.options) or mount.type == "bind")
     return True
 
@@ -76,4 +75,4 @@ def _plan_links() -> tuple[Step, ...]:
 
 
 def _inside(path: str) -> str:
-    return posixpath.normpath(path).lstrip("/")
+    return clean(path).lstrip("/")

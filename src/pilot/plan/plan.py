@@ -13,6 +13,8 @@ Whatever else a Program names (stdio, the pidfd of a container, its start FIFO, 
 
 from __future__ import annotations
 
+import posixpath
+
 import msgspec
 
 from ..spec.document import IdMapping
@@ -103,6 +105,11 @@ class Plan(msgspec.Struct, frozen=True):
         lines += [f"at {IDMAP}: map {self.idmaps.describe()}"] if self.idmaps else []
         lines += [f"at {RELEASE}: rlimit {limit.resource} {limit.soft}:{limit.hard}" for limit in self.limits]
         return "".join(f"{line}\n" for line in lines) + self.program.describe()
+
+
+def clean(path: str) -> str:
+    """An absolute path of the container without `.`, `..` and double slashes."""
+    return posixpath.normpath("/" + path.lstrip("/"))
 
 
 def stdio_slot(number: int) -> Slot:

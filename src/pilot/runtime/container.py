@@ -37,6 +37,7 @@ _log = logging.getLogger(__name__)
 
 _KILL_TIMEOUT_S = 10.0
 _START_TIMEOUT_S = 60.0
+_UNREAPED = "the kernel keeps it until every process that was started by exec has been waited for"
 
 
 class Container:
@@ -260,7 +261,7 @@ class Container:
                 self.cgroup.kill(signal_.SIGKILL, _KILL_TIMEOUT_S)
             if pid_fd is not None and not liveness.has_ended(pid_fd, _KILL_TIMEOUT_S):
                 raise errors.HostError(
-                    f"kill process {self._record.pid}: it has not ended after {_KILL_TIMEOUT_S:.0f} s"
+                    f"kill process {self._record.pid}: it has not ended after {_KILL_TIMEOUT_S:.0f} s", hint=_UNREAPED
                 )
 
 

@@ -13,7 +13,6 @@ import contextlib
 import dataclasses
 import hashlib
 import os
-import posixpath
 import pwd
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -32,7 +31,7 @@ from ..plan.abi import Namespace
 from ..plan.cgroup import Placement
 from ..plan.facts import CgroupMount, HostFacts
 from ..plan.identity import Ending
-from ..plan.plan import CGROUP, LISTENER, Plan
+from ..plan.plan import CGROUP, LISTENER, Plan, clean
 from ..spec import parse, state
 from ..spec.config import Spec
 from ..spec.process import Process
@@ -197,7 +196,7 @@ def _required_process(spec: Spec) -> Process:
 
 def _tmpfs_modes(spec: Spec, root_fd: int) -> dict[str, int]:
     """A tmpfs without a mode gets that of what it covers, as runc does it."""
-    paths = (posixpath.normpath("/" + mount.destination) for mount in spec.mounts if mount.type == "tmpfs")
+    paths = (clean(mount.destination) for mount in spec.mounts if mount.type == "tmpfs")
     modes = {path: inroot.mode_in_root(root_fd, path) for path in paths}
     return {path: mode for path, mode in modes.items() if mode is not None}
 
