@@ -496,7 +496,7 @@ def test_process_that_says_nothing() -> None:
     """It waits for a start that does not come; the deadline is the caller's."""
     read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
     program = Program((steps.AwaitStart(Slot("fifo")), shell("true")))
-    with pytest.raises(errors.PeerError, match="no word for 0.01 s"):
+    with pytest.raises(errors.PeerError, match=r"no word for 0\.01 s"):
         launcher.launch(program, descriptors={"fifo": read_fd}, waiter=CHILDREN, timeout_s=0.01)
     os.close(read_fd)
     os.close(write_fd)
