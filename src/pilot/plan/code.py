@@ -31,9 +31,10 @@ ARGUMENTS = 6
 BRANCHES = 4
 
 _HEADER = struct.Struct("<IIIIQiI")
-_INSTRUCTION = struct.Struct("<HHhH" + "IIQ" * ARGUMENTS + "HH" * BRANCHES)
-_NO_ARGUMENTS = (0, 0, 0) * ARGUMENTS
-_NO_BRANCHES = (0, 0) * BRANCHES
+# An instruction without its branches, by the number of its arguments.
+_INSTRUCTIONS = [struct.Struct(f"<HHhH{'IIQ' * n}{16 * (ARGUMENTS - n)}x") for n in range(ARGUMENTS + 1)]
+_BRANCHES = struct.Struct("<" + "HH" * BRANCHES)
+_NO_BRANCHES = bytes(_BRANCHES.size)
 _WORD = (1 << 64) - 1
 
 
@@ -51,6 +52,9 @@ class ArgumentType(enum.IntEnum):
     TEXT = 2
     BYTES = 3
     LIST = 4
+
+
+_INTEGER, _SLOT = int(ArgumentType.INTEGER), int(ArgumentType.SLOT)
 
 
 class Call(enum.IntEnum):
@@ -138,10 +142,11 @@ class Code:
     def __init__(self) -> None:
         self.step = 0
         self._slots: dict[str, int] = {}
-        self._rows: list[tuple[int, int, int, tuple[int, ...], Mapping[int, Label] | None]] = []
+        self._rows: list[bytes] = []
+        self._branches: dict[int, Mapping[int, Label]] = {}
         self._data = bytearray()
         self._known: dict[str | bytes, tuple[int, int, int]] = {}
-        self._skips: list[tuple[int, Label]] = []
+        self._skips: dict[int, tuple[int, Label]] = {}
 
     def slots(self) -> tuple[str, ...]:
         """Names of the slots; the index is what native/launch knows them by."""
@@ -151,13 +156,18 @@ class Code:
         self, call: Call, *arguments: Argument, into: Slot | None = None, unless: Mapping[int, Label] | None = None
     ) -> None:
         """Append an instruction. `unless` maps an errno to the place to continue at."""
-        packed = tuple(word for argument in arguments for word in self._argument(argument))
-        self._rows.append((call, self.step, -1 if into is None else self.slot(into), packed, unless))
+        words: list[int] = []
+        for argument in arguments:
+            words += (0, 0, argument & _WORD) if type(argument) is int else self._argument(argument)
+        if unless:
+            self._branches[len(self._rows)] = unless
+        slot = -1 if into is None else self.slot(into)
+        self._rows.append(_INSTRUCTIONS[len(arguments)].pack(call, self.step, slot, 0, *words))
 
     def skip_to(self, label: Label) -> None:
         """Continue at `label`."""
-        self._skips.append((len(self._rows), label))
-        self._rows.append((Call.SKIP, self.step, -1, (), None))
+        self._skips[len(self._rows)] = (self.step, label)
+        self._rows.append(b"")
 
     def place(self, label: Label) -> None:
         """`label` is here."""
@@ -173,48 +183,48 @@ class Code:
     def finish(self, flags: int, cgroup: Slot | None) -> bytes:
         """The encoded Program. ValueError when a label was never placed or lies above its instruction."""
         cgroup_slot = -1 if cgroup is None else self.slot(cgroup)
-        for index, label in self._skips:
-            self._rows[index] = (Call.SKIP, self._rows[index][1], -1, (0, 0, _distance(index, label)), None)
+        for index, (step, label) in self._skips.items():
+            self._rows[index] = _INSTRUCTIONS[1].pack(Call.SKIP, step, -1, 0, 0, 0, _distance(index, label))
         if len(self._rows) > MAX_INSTRUCTIONS:
             raise ValueError(f"more than {MAX_INSTRUCTIONS} instructions")
-        table = b"".join(self._row(index) for index in range(len(self._rows)))
+        table = b"".join([row + self._branch(index) for index, row in enumerate(self._rows)])
         data_offset = _HEADER.size + len(table)
         size = data_offset + len(self._data)
         header = _HEADER.pack(MAGIC, size, len(self._rows), len(self._slots), flags, cgroup_slot, data_offset)
         return header + table + self._data
 
-    def _row(self, index: int) -> bytes:
-        call, step, into, arguments, unless = self._rows[index]
-        branches = _NO_BRANCHES
-        if unless:
-            found = tuple(word for number, label in unless.items() for word in (number, _distance(index, label)))
-            branches = found + _NO_BRANCHES[len(found) :]
-        return _INSTRUCTION.pack(call, step, into, 0, *arguments, *_NO_ARGUMENTS[len(arguments) :], *branches)
+    def _branch(self, index: int) -> bytes:
+        unless = self._branches.get(index)
+        if unless is None:
+            return _NO_BRANCHES
+        words = [word for number, label in unless.items() for word in (number, _distance(index, label))]
+        return _BRANCHES.pack(*words, *[0] * (2 * BRANCHES - len(words)))
 
     def _argument(self, argument: Argument) -> tuple[int, int, int]:
-        if argument is None:
-            return ArgumentType.INTEGER, 0, 0
-        if isinstance(argument, int):
-            return ArgumentType.INTEGER, 0, argument & _WORD
         if isinstance(argument, Slot):
-            return ArgumentType.SLOT, 0, self.slot(argument)
-        if isinstance(argument, str):
-            return self._item(argument, ArgumentType.TEXT, _text(argument))
-        if isinstance(argument, bytes):
-            return self._item(argument, ArgumentType.BYTES, argument)
+            return _SLOT, 0, self.slot(argument)
+        if isinstance(argument, str | bytes):
+            return self._known.get(argument) or self._item(argument)
+        if argument is None:
+            return _INTEGER, 0, 0
+        if isinstance(argument, int):
+            return _INTEGER, 0, argument & _WORD
         packed = struct.pack("<I", len(argument)) + b"".join(_text(text) for text in argument)
         return self._append(ArgumentType.LIST, packed)
 
-    def _item(self, value: str | bytes, kind: ArgumentType, packed: bytes) -> tuple[int, int, int]:
-        if value not in self._known:
-            self._known[value] = self._append(kind, packed)
-        return self._known[value]
+    def _item(self, value: str | bytes) -> tuple[int, int, int]:
+        if isinstance(value, str):
+            found = self._append(ArgumentType.TEXT, _text(value))
+        else:
+            found = self._append(ArgumentType.BYTES, value)
+        self._known[value] = found
+        return found
 
     def _append(self, kind: ArgumentType, packed: bytes) -> tuple[int, int, int]:
         offset = len(self._data)
         self._data += packed
         self._data += bytes(-len(self._data) % 8)
-        return kind, len(packed), offset
+        return int(kind), len(packed), offset
 
 
 def slot_list(code: Code, slots: Sequence[Slot | None]) -> bytes:
