@@ -1,0 +1,102 @@
+"""The whole way with virtual machines: pilotd, volumed, a clone of a template, the world, sprites-py unmodified."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support import virtual
+from tests.support.pilotd import Pilotd
+
+pytestmark = pytest.mark.requires("root", "private", "qemu", "mmdebstrap", "fuse", "space")
+
+
+@pytest.fixture(scope="module")
+def pilotd() -> Iterator[Pilotd]:
+    with tempfile.TemporaryDirectory(prefix="vm-", dir="/tmp") as directory:
+        daemon = Pilotd(Path(directory, "s"), isolation="vm")
+        daemon.stop_machines_on_exit = True
+        daemon.start()
+        try:
+            yield daemon
+        finally:
+            daemon.stop()
+        assert virtual.processes_naming(f"{directory}/s/machines") == []
+
+
+@pytest.fixture(scope="module")
+def client(pilotd: Pilotd) -> Iterator[Any]:
+    with pilotd.client() as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def sprite(client: Any) -> Iterator[Any]:
+    made = client.create_sprite("virtual")
+    yield made
+    made.destroy()
+
+
+def _output(sprite: Any, *command: str) -> bytes:
+    return bytes(sprite.run(*command, capture_output=True).stdout)
+
+
+def test_it_is_another_kernel_and_the_users_debian(sprite: Any) -> None:
+    release, user, host = _output(sprite, "sh", "-c", "uname -r; id -un; hostname").decode().split()
+    assert release != os.uname().release
+    assert (user, host) == ("sprite", "virtual")
+
+
+def test_the_world_may_become_root_and_no_more(sprite: Any) -> None:
+    assert _output(sprite, "sudo", "-n", "id", "-u") == b"0\n"
+    done = sprite.run(
+        "sudo", "-n", "sh", "-c", "ls /sys/module/erofs && mount -t erofs /dev/vda /mnt", capture_output=True
+    )
+    assert done.returncode != 0
+
+
+def test_the_clock_is_the_hosts(sprite: Any) -> None:
+    before = time.time()
+    there = int(_output(sprite, "date", "+%s"))
+    # A template's clock stands still while it lies there; `adopt` sets it, a moment after the host looked at its own.
+    assert before - 5 < there < time.time() + 5
+
+
+def test_what_was_written_survives_checkpoint_damage_and_restore(sprite: Any) -> None:
+    _output(sprite, "sh", "-c", "echo kept > ~/file; sync")
+    messages = list(sprite.create_checkpoint("before the damage"))
+    assert messages[-1].type == "complete"
+    _output(sprite, "sh", "-c", "echo lost > ~/file; echo new > ~/other; sync")
+    boot = _output(sprite, "cat", "/proc/sys/kernel/random/boot_id")
+    messages = list(sprite.restore_checkpoint("v1"))
+    assert messages[-1].type == "complete"
+    assert _output(sprite, "cat", "/home/sprite/file") == b"kept\n"
+    assert sprite.run("test", "-e", "/home/sprite/other").returncode != 0
+    assert _output(sprite, "cat", "/proc/sys/kernel/random/boot_id") == boot
+
+
+def test_much_comes_through_whole(sprite: Any) -> None:
+    assert len(_output(sprite, "head", "-c", "5000000", "/dev/zero")) == 5_000_000
+
+
+def test_a_second_machine_is_another(client: Any, sprite: Any) -> None:
+    other = client.create_sprite("second")
+    try:
+        _output(sprite, "sh", "-c", "echo mine > ~/private")
+        assert other.run("test", "-e", "/home/sprite/private").returncode != 0
+        random = {_output(one, "head", "-c", "16", "/dev/urandom") for one in (sprite, other)}
+        assert len(random) == 2
+    finally:
+        other.destroy()
+
+
+def test_pilotd_killed_and_started_anew_finds_it(pilotd: Pilotd, sprite: Any) -> None:
+    _output(sprite, "sh", "-c", "nohup sleep 1000 > /dev/null 2>&1 & echo $! > /tmp/pid")
+    pilotd.kill()
+    pilotd.start()
+    assert _output(sprite, "sh", "-c", "kill -0 $(cat /tmp/pid) && echo alive") == b"alive\n"
