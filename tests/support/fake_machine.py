@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import termios
+import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Literal
 
@@ -28,6 +29,10 @@ from pilot.wire import dial
 
 # A process that sees only the directory it is given, and waits.
 _ROOTED = "import os,sys,signal; os.chroot(sys.argv[1]); os.chdir('/'); os.close(1); signal.pause()"
+
+
+# A child between fork and exec holds copies of its siblings' pipes.
+_forking = threading.Lock()
 
 
 class FakeLink:
@@ -101,6 +106,16 @@ class FakeContainer:
         *,
         terminal: Terminal | None = None,
         before_start: Callable[[Spawned], None] | None = None,
+    ) -> Spawned:
+        with _forking:
+            return self._exec(process, stdio, terminal, before_start)
+
+    def _exec(
+        self,
+        process: Process,
+        stdio: Stdio,
+        terminal: Terminal | None,
+        before_start: Callable[[Spawned], None] | None,
     ) -> Spawned:
         master_fd, fds = None, (stdio.stdin, stdio.stdout, stdio.stderr)
         if terminal is not None:

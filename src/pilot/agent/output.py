@@ -33,7 +33,7 @@ class Changed:
             future.set_result(None)
 
     def next(self) -> asyncio.Future[None]:
-        """Done at the next `notify`. Take it before looking at the state, then nothing is missed."""
+        """Done at the next `notify`. Take it before looking at the state, then nothing is missed; await it shielded."""
         if self._future is None or self._future.done():
             self._future = asyncio.get_running_loop().create_future()
         return self._future

@@ -80,7 +80,7 @@ class Session:
         self._task: asyncio.Task[None] | None = None
         self.outputs = {stream: Output(recorder, self.changed) for stream, recorder in self._recorders().items()}
         stdin_fd = self._descriptors.get("pty" if meta.tty else "in")
-        self.stdin = None if stdin_fd is None else Stdin(stdin_fd)
+        self.stdin = None if stdin_fd is None else Stdin(stdin_fd, self._release_stdin)
 
     def start(self) -> None:
         """Record, and watch for the end, on the running loop."""
@@ -202,7 +202,7 @@ class Session:
         if self._process is None:
             # The former agent died before it knew the pid; the end of the output is all we can see.
             while not all(output.ended for output in self.outputs.values()):
-                await self.changed.next()
+                await asyncio.shield(self.changed.next())
             return waiter.ExitStatus(None)
         if self._process.pid_fd >= 0:
             await readable(self._process.pid_fd)
@@ -216,11 +216,17 @@ class Session:
             change, before = self.changed.next(), self.bytes_total
             try:
                 async with asyncio.timeout(QUIET_S):
-                    await change
+                    await asyncio.shield(change)  # others wait for it, too
             except TimeoutError:
                 for output in self.outputs.values():
                     if not output.paused and before == self.bytes_total:
                         output.finish()
+
+    def _release_stdin(self) -> None:
+        """The pipe's write end must be gone everywhere before its reader sees the end; a pty master stays."""
+        if (fd := self._descriptors.pop("in", None)) is not None:
+            os.close(fd)
+            self._link.drop(f"session/{self.meta.id}/in")
 
     def _finish_streams(self) -> None:
         if self.stdin is not None:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 
 LIMIT_BYTES = 4 << 20
 
 
 class Stdin:
-    """Owns nothing: `release` is called once, when the descriptor may be closed."""
+    """Borrows `fd`; `on_closed` is called once, when it is not used any more."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, on_closed: Callable[[], None]) -> None:
         os.set_blocking(fd, False)
         self._fd = fd
         self._queue = bytearray()
@@ -23,11 +24,12 @@ class Stdin:
         self._watched = False
         self._room = asyncio.Event()
         self._room.set()
-        self.closed = asyncio.Event()
+        self._on_closed = on_closed
+        self.closed = False
 
     async def write(self, data: bytes) -> None:
         """Queue `data` for the process; what comes after the end is dropped, as a closed pipe would."""
-        if self._ending or self.closed.is_set():
+        if self._ending or self.closed:
             return
         self._queue += data
         self._flush()
@@ -36,14 +38,18 @@ class Stdin:
     def end(self) -> None:
         """No more input: close when the queue is empty."""
         self._ending = True
-        self._flush()
+        if not self.closed:
+            self._flush()
 
     def close(self) -> None:
         """Drop what is queued; the descriptor is not touched any more."""
+        if self.closed:
+            return
+        self.closed = True
         self._queue.clear()
         self._watch(False)
         self._room.set()
-        self.closed.set()
+        self._on_closed()
 
     def _flush(self) -> None:
         try:

@@ -20,6 +20,7 @@ from ..wire import http, websocket
 from .stream import Stream
 
 IDLE_TIMEOUT_S = 60.0
+FAREWELL_S = 2.0
 MAX_JSON_BYTES = 1 << 20
 _T = TypeVar("_T")
 
@@ -52,9 +53,23 @@ class WebSocket:
         await self._stream.drain()
 
     async def close(self, code: int, reason: str = "") -> None:
-        """Say goodbye. What the client still sends is not waited for."""
+        """Say goodbye. The connection itself ends after `farewell`."""
         self._socket.close(code, reason)
         self._flush()
+
+    async def farewell(self) -> None:
+        """Wait for the client's goodbye, or its end, for at most FAREWELL_S; what it still sends is dropped.
+
+        Without this a client, or the relay before it, that writes after our last frame is answered by a reset, and a
+        reset can overtake the frames that it has not read yet: output and exit would be lost.
+        """
+        try:
+            async with asyncio.timeout(FAREWELL_S):
+                while not isinstance(await self.receive(), websocket.Closed):
+                    pass
+        except TimeoutError:
+            # It has had its time; some clients never say goodbye.
+            pass
 
     def _flush(self) -> None:
         if output := self._socket.take_output():

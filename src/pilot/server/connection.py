@@ -88,11 +88,14 @@ class Connection:
     async def _run(self, route: routing.Route, call: Call) -> response.Response | None:
         try:
             async with asyncio.timeout(route.deadline_s) as deadline:
-                return await route.endpoint(call)
+                answer = await route.endpoint(call)
         except TimeoutError as error:
             if not deadline.expired():
                 raise
             raise http.DeadlineExceeded(f"{route.operation}: not done within {route.deadline_s:g} s") from error
+        if call.websocket is not None:
+            await call.websocket.farewell()
+        return answer
 
     def _report(self, target: str, call: Call | None, error: Exception) -> response.Response | None:
         """The answer that tells of `error`, or None when nobody can be told over HTTP."""
