@@ -142,6 +142,22 @@ def test_a_machine_that_died_unseen_is_woken(sprite: Any, host: HostUnderTest) -
     assert sprite.run("true").returncode == 0
 
 
+def test_a_world_that_died_unseen_is_started_again(sprite: Any, host: HostUnderTest) -> None:
+    machine = host.machine(sprite.name)
+    machine.world = "failed"
+    assert host.sprites.is_ready(host.sprites.find(host.organisation.id, sprite.name))
+    assert sprite.run("true").returncode == 0
+    assert host.machine(sprite.name) is machine
+
+
+def test_the_base_is_made_once(host: HostUnderTest) -> None:
+    base = next(name for name in host.volumes.names() if name.startswith("base-"))
+    made = host.volumes.identity(base)
+    host.restart()
+    assert host.sprites.prepare_base().result(30).done
+    assert host.volumes.identity(base) == made
+
+
 def test_checkpoint_damage_restore(sprite: Any) -> None:
     keep = sprite.filesystem("/") / "keep"
     keep.write_bytes(b"precious")

@@ -226,6 +226,10 @@ class FakeMachine:
         protocol.receive_data(head)
         request = next(event for event in protocol.events_received() if isinstance(event, Request))
         self.requests.append(("WS", request.path, {key.lower(): value for key, value in request.headers.raw_items()}))
+        if self.world != "running":
+            writer.write(b'HTTP/1.1 409 Conflict\r\nContent-Length: 23\r\n\r\n{"error": "no world up"}')
+            await writer.drain()
+            return
         protocol.send_response(protocol.accept(request))
         writer.write(b"".join(protocol.data_to_send()))
         query = parse_qs(urlsplit(request.path).query)

@@ -42,6 +42,10 @@ class FakeVolumes:
         if not self._live(volume).exists():
             raise errors.NotFound(f"volume {volume}: there is none")
 
+    def identity(self, volume: str) -> int:
+        """Changes when the content is made anew."""
+        return self._live(VolumeId(volume)).stat().st_ino
+
     def names(self) -> list[str]:
         return sorted(os.listdir(self._root))
 

@@ -150,9 +150,22 @@ class Sprites:
 
     def adopt(self, sprite: Sprite) -> bool:
         """Remember the world of a machine that outlived the last pilotd; whether it runs."""
-        if sprite.machine is None or self._host.vmm.status(sprite.machine) is not MachineStatus.RUNNING:
-            return False
-        if self._host.api(sprite).status().get("world") != "running":
+        if not self._world_runs(sprite):
             return False
         self._host.worlds.mark(sprite.id)
         return True
+
+    def recheck(self, sprite: Sprite) -> bool:
+        """Whether the world runs, asked of the machine now; forgotten when it does not."""
+        try:
+            runs = self._world_runs(sprite)
+        except errors.PilotError:
+            runs = False  # who does not answer cannot be used either
+        if not runs:
+            self._host.worlds.drop(sprite.id)
+        return runs
+
+    def _world_runs(self, sprite: Sprite) -> bool:
+        if sprite.machine is None or self._host.vmm.status(sprite.machine) is not MachineStatus.RUNNING:
+            return False
+        return bool(self._host.api(sprite).status().get("world") == "running")

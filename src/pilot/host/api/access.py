@@ -22,6 +22,8 @@ from ..store.sprites import Sprite
 from ..store.tokens import Organisation
 
 WAKE_TIMEOUT_S = 60.0
+# What a machine answers, among other reasons, when it has no world.
+WORLD_MAY_BE_AWAY = frozenset({409, 412, 503})
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 

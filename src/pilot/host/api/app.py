@@ -252,7 +252,11 @@ async def relay_call(call: Call) -> Response:
         stack.enter_context(call.entry.activity.using(row.id))
         stream = await call.entry.open(row)
         # The answer outlives this function: from here on it is what ends the use.
-        return await relay.relay(call.request, stream, target, stack.pop_all().close)
+        answer = await relay.relay(call.request, stream, target, stack.pop_all().close)
+    if answer.status_code in access.WORLD_MAY_BE_AWAY:
+        # Perhaps its world has died; then the next call wakes it.
+        await asyncio.to_thread(call.sprites.recheck, row)
+    return answer
 
 
 async def exec_version(call: Call) -> Response:

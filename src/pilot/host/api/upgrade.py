@@ -20,13 +20,13 @@ from typing import Any, cast
 from urllib.parse import unquote
 
 from ... import errors
+from ..store.sprites import Sprite
 from . import access, shapes
 from .access import Access
 
 log = logging.getLogger(__name__)
 
 UPGRADE_TIMEOUT_S = 60.0
-HEAD_BYTES = 65536
 READ_BYTES = 65536
 HIGH_WATER_BYTES = 1 << 20
 
@@ -172,18 +172,30 @@ class Upgrade(asyncio.Protocol):
         name, target = plan_route(head.target)
         sprite = self._entry.sprite(organisation, name)
         use.enter_context(self._entry.activity.using(sprite.id))
+        reader, writer, answer = await self._ask(sprite, replay(head, target))
+        if await self._lost_world(sprite, answer):
+            writer.close()
+            reader, writer, answer = await self._ask(sprite, replay(head, target))
+        self._connect(writer)
+        return reader, answer
+
+    async def _lost_world(self, sprite: Sprite, answer: bytes) -> bool:
+        """Whether the refusal is because the world, thought to run, does not: woken, it can be asked once more."""
+        if int(answer.split(b" ", 2)[1]) not in access.WORLD_MAY_BE_AWAY:
+            return False
+        return not await asyncio.to_thread(self._entry.sprites.recheck, sprite)
+
+    async def _ask(self, sprite: Sprite, request: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, bytes]:
         reader, writer = await self._entry.open(sprite)
         try:
-            writer.write(replay(head, target))
-            answer = await reader.readuntil(b"\r\n\r\n")
+            writer.write(request)
+            return reader, writer, await reader.readuntil(b"\r\n\r\n")
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError) as error:
             writer.close()
-            raise errors.PeerError(f"upgrade {target.partition('?')[0]}: the machine broke off: {error}") from error
+            raise errors.PeerError(f"upgrade: the machine broke off: {error}") from error
         except BaseException:
             writer.close()
             raise
-        self._connect(writer)
-        return reader, answer
 
     def _connect(self, writer: asyncio.StreamWriter) -> None:
         assert self._transport is not None

@@ -24,6 +24,9 @@ from .outcome import AlreadyActive, Cancelled, Outcome, Stopped
 
 log = logging.getLogger(__name__)
 
+JOIN_TIMEOUT_S = 5.0
+JOIN_POLL_S = 0.001
+
 Lane = tuple[str, str]
 Ended = concurrent.futures.Future[Outcome]
 
@@ -81,6 +84,7 @@ class Engine:
 
     def join(self, kind: str, action: str, resource: str, request: Mapping[str, Any]) -> Ended:
         """Like `start`, but waits for the active run of that kind, resource and action where there is one."""
+        deadline = time.monotonic() + JOIN_TIMEOUT_S
         while True:
             try:
                 return self.start(kind, action, resource, request)
@@ -88,8 +92,11 @@ class Engine:
                 ended = self.waiting_for(active.run)
                 if ended is not None:
                     return ended
-                # Finished (or not yet enqueued) between the two calls: look again.
-                time.sleep(0.001)
+                # Finished (or not yet enqueued) between the two calls: look again. A run that the driver dropped for
+                # a defect of its own stays active until the next start of the program.
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(JOIN_POLL_S)
 
     def waiting_for(self, run: RunId) -> Ended | None:
         """The future of an active run."""

@@ -5,9 +5,9 @@
     stop        down → detach
     restart     down → detach → machine → boot → world → publish
     checkpoint  reserve → cut → publish
-    restore     choose → down → swap → up → publish
+    restore     choose → down → swap → publish → up
     destroy     mark → machine → disk → forget
-    base        archive → fill → seal → publish
+    base        archive → fill → seal → publish → retire
 
 A run's resource is the sprite's id, so that the runs of one sprite follow one another. What a crash leaves between two
 steps is what the step before it left; the next process goes on from there.

@@ -22,7 +22,7 @@ EXTRACT_TIMEOUT_S = 900
 def archive(host: Host, run: Run) -> dict[str, str]:
     """The tar, built when it is missing, and the volume that its digest names."""
     path = host.build_archive()
-    return {"path": path, "volume": volume_name(path)}
+    return {"path": path, "volume": volume_name(path), "previous": bases.find(host.database, run.resource) or ""}
 
 
 def volume_name(path: str) -> VolumeId:
@@ -32,8 +32,10 @@ def volume_name(path: str) -> VolumeId:
 
 
 def fill(host: Host, run: Run) -> None:
-    """From nothing each time: what an attempt that died has left is thrown away."""
+    """From nothing each time: what an attempt that died has left is thrown away. A published base is left alone."""
     volume = VolumeId(run.results["archive"]["volume"])
+    if _is_current(run):
+        return
     for undo in (host.volumes.detach, host.volumes.delete):
         try:
             undo(volume)
@@ -68,10 +70,27 @@ def extract(path: str, mount_fd: int) -> None:
         raise errors.HostError(f"extract {path}: {done.stderr.decode(errors='replace').strip()[-400:]}")
 
 
+def _is_current(run: Run) -> bool:
+    """The volume was published by an earlier run: it is sealed, and sprites are forks of it."""
+    return bool(run.results["archive"]["volume"] == run.results["archive"]["previous"])
+
+
 def seal(host: Host, run: Run) -> None:
-    host.volumes.seal(VolumeId(run.results["archive"]["volume"]))
+    if not _is_current(run):
+        host.volumes.seal(VolumeId(run.results["archive"]["volume"]))
 
 
 def publish(host: Host, run: Run) -> None:
     with host.database.transaction() as tx:
         bases.publish(tx, run.resource, VolumeId(run.results["archive"]["volume"]))
+
+
+def retire(host: Host, run: Run) -> None:
+    """The base of an older image goes; what its forks read of it stays with them."""
+    previous = run.results["archive"]["previous"]
+    if not previous or _is_current(run):
+        return
+    try:
+        host.volumes.delete(VolumeId(previous))
+    except errors.NotFound:
+        pass  # an earlier attempt did it

@@ -39,8 +39,8 @@ _STEPS: dict[tuple[str, str], tuple[tuple[str, Step], ...]] = {
         ("choose", cut.choose),
         ("down", cut.world_away),
         ("swap", cut.swap),
-        ("up", cut.back_up),
         ("publish", cut.publish_restored),
+        ("up", cut.back_up),
     ),
     (SPRITE, "destroy"): (
         ("mark", destroy.mark),
@@ -53,6 +53,7 @@ _STEPS: dict[tuple[str, str], tuple[tuple[str, Step], ...]] = {
         ("fill", base.fill),
         ("seal", base.seal),
         ("publish", base.publish),
+        ("retire", base.retire),
     ),
 }
 _FOR_EVER = frozenset({(SPRITE, "destroy")})
