@@ -73,8 +73,13 @@ def _machine_config() -> Config:
     config["root"]["readonly"] = True
     config["linux"]["maskedPaths"] = config["linux"]["readonlyPaths"] = []
     sources = Path(pilot.__file__).parents[1]
-    binds = {"/usr": "/usr", "/opt/src": str(sources), "/opt/site": site.getsitepackages()[0], "/bin/busybox": "/bin/busybox",
-             "/opt/tests/tests": str(Path(__file__).parents[1])}  # fmt: skip
+    binds = {
+        "/usr": "/usr",
+        "/bin/busybox": "/bin/busybox",
+        "/opt/src": str(sources),
+        "/opt/site": site.getsitepackages()[0],
+        "/opt/tests/tests": str(Path(__file__).parents[1]),
+    }
     for mount in config["mounts"]:
         mount["options"] = [
             option for option in mount.get("options", []) if mount["type"] != "cgroup" or option != "ro"

@@ -165,8 +165,8 @@ def _plan_container_root(setup: Setup, maps: IdMaps | None, options: CreateOptio
         steps += [SetGroups(()), SetUser(0, 0)]
     else:
         steps.append(SetDumpable(False))
-    if Namespace.CGROUP in setup.entry.new:
-        steps.append(Unshare(Namespace.CGROUP))
+    if setup.entry.late:
+        steps.append(Unshare(setup.entry.late))
     if not options.no_new_keyring:
         steps.append(JoinKeyring(f"_ses.{options.id}"))
     return tuple(steps)

@@ -6,8 +6,8 @@
     or a new user namespace as well
 
 A new user namespace comes last, after those that are joined with the caller's privileges; a joined one comes before
-the namespaces that it owns. The cgroup namespace is entered in neither way, but by unshare once the process is in its
-cgroup: its root is the cgroup of that moment.
+the namespaces that it owns. Two are left for later, by unshare: the cgroup namespace, whose root is the cgroup of that
+moment; and, with a new user namespace, the ipc one, whose queues belong to the user of that moment.
 """
 
 from __future__ import annotations
@@ -28,11 +28,12 @@ _CHILDREN_ONLY = Namespace.PID | Namespace.TIME
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """How the process gets into its namespaces: `cloned` by the first clone, then `steps`."""
+    """How the process gets into its namespaces: `cloned` by the first clone, then `steps`, `late` by unshare."""
 
     new: Namespace
     joined: Namespace
     cloned: Namespace
+    late: Namespace
     openings: tuple[OpenFile, ...]
     steps: tuple[Step, ...]
 
@@ -59,12 +60,13 @@ def plan_entry(linux: Linux, owned_by_joined_user: frozenset[NamespaceType] = fr
         else:
             new |= flag(namespace.type)
     openings, joins = _plan_joins(linux, owned_by_joined_user)
-    cloned = new & ~Namespace.CGROUP
+    late = new & (Namespace.CGROUP | Namespace.IPC if Namespace.USER in new else Namespace.CGROUP)
+    cloned = new & ~late
     offsets = _plan_offsets(linux.time_offsets) if Namespace.TIME in new else ()
     if offsets or (joined & _CHILDREN_ONLY) or (joined and Namespace.USER in new):
         rest = cloned & ~Namespace.TIME if offsets else cloned
-        return Entry(new, joined, Namespace(0), openings, (*joins, *offsets, Spawn(rest)))
-    return Entry(new, joined, cloned, openings, joins)
+        return Entry(new, joined, Namespace(0), late, openings, (*joins, *offsets, Spawn(rest)))
+    return Entry(new, joined, cloned, late, openings, joins)
 
 
 def _plan_joins(
