@@ -52,6 +52,7 @@ class ContainerVmm:
         self._guest_root = guest_root
         self._waiter = waiter.OwnChildren()
         self._runtime = runtime.Runtime(runtime_root, waiter=self._waiter)
+        self._children: dict[MachineId, int] = {}  # machines that this process started, and so has to reap
 
     def create(self, spec: MachineSpec) -> None:
         directory = self._path(spec.id)
@@ -76,6 +77,8 @@ class ContainerVmm:
             made = os.path.exists(os.path.join(self._path(machine), _SPEC))
             return MachineStatus.STOPPED if made else MachineStatus.ABSENT
         running = container.status().value in ("running", "paused")
+        if not running:
+            self._reap(machine)
         return MachineStatus.RUNNING if running else MachineStatus.STOPPED
 
     def stop(self, machine: MachineId) -> None:
@@ -89,6 +92,7 @@ class ContainerVmm:
                 self._end(container, pid_fd)
             finally:
                 os.close(pid_fd)
+        self._reap(machine)
         self._remove_container(machine)
 
     def destroy(self, machine: MachineId) -> None:
@@ -140,6 +144,7 @@ class ContainerVmm:
             os.close(log_fd)
             listener.close()
         created.process.close()
+        self._children[spec.id] = created.process.pid
         # Below its limits the machine makes cgroups of its own. It waits at the start barrier meanwhile.
         created.container.cgroup.delegate(spec.uid_base, spec.uid_base)
         created.container.start()
@@ -152,7 +157,12 @@ class ContainerVmm:
                 pass  # it ended in between
             if _wait_ended(pid_fd, patience_s):
                 break
-        _reap(container.pid)
+
+    def _reap(self, machine: MachineId) -> None:
+        """No zombie of a machine that has ended. One that an earlier pilotd started is init's to reap."""
+        pid = self._children.get(machine)
+        if pid is not None and _has_ended(pid):
+            self._children.pop(machine, None)
 
     def _remove_container(self, machine: MachineId) -> None:
         try:
@@ -196,8 +206,8 @@ def _wait_ended(pid_fd: int, timeout_s: float) -> bool:
     return bool(poller.poll(timeout_s * 1000))
 
 
-def _reap(pid: int) -> None:
+def _has_ended(pid: int) -> bool:
     try:
-        os.waitpid(pid, os.WNOHANG)
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
     except ChildProcessError:
-        pass  # an earlier pilotd's child: init's to reap
+        return True  # reaped already
