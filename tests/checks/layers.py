@@ -10,7 +10,18 @@ ALLOWED: dict[str, frozenset[str]] = {
     "spec": frozenset(),
     "wire": frozenset(),
     "plan": frozenset({"spec"}),
-    "kernel": frozenset({"plan.program", "plan.facts", "plan.cgroup", "plan.seccomp", "plan.steps", "plan.abi"}),
+    "kernel": frozenset(
+        {
+            "plan.program",
+            "plan.facts",
+            "plan.cgroup",
+            "plan.seccomp",
+            "plan.systemd",
+            "plan.steps",
+            "plan.abi",
+            "plan.code",
+        }
+    ),
     "runtime": frozenset({"spec", "plan", "kernel"}),
     "command": frozenset({"cli", "agent", "image.cli", "volume.cli"}),
     "cli": frozenset({"runtime", "spec"}),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import functools
+import glob
 import os
 import shutil
 import tempfile
@@ -102,6 +103,11 @@ def _probe_guest_kernel() -> str | None:
     return None if built else f"no guest kernel in {_CACHE} (pilot image build)"
 
 
+def _probe_world_tar() -> str | None:
+    found = glob.glob(f"{_CACHE}/world-minimal-*.tar")
+    return None if found else f"no world-minimal tar in {_CACHE} (pilot image build)"
+
+
 PROBES: dict[str, Callable[[], str | None]] = {
     "root": _probe_root,
     "private": _probe_private,
@@ -113,6 +119,7 @@ PROBES: dict[str, Callable[[], str | None]] = {
     "bpf": _probe_bpf,
     "cap_sys_resource": _probe_sys_resource,
     "space": _probe_tmp_space,
+    "dbus": _command("dbus-daemon"),
     "busybox": _command("busybox"),
     "runc": _command("runc"),
     "cpio": _command("cpio"),
@@ -121,6 +128,11 @@ PROBES: dict[str, Callable[[], str | None]] = {
     "mkfs.erofs": _command("mkfs.erofs"),
     "guest-kernel": _probe_guest_kernel,
     "node": _command("node"),
+    "podman": _command("podman"),
+    "buildah": _command("buildah"),
+    "containerd": _command("containerd"),
+    "ctr": _command("ctr"),
+    "world-tar": _probe_world_tar,
 }
 
 

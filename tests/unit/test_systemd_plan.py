@@ -1,0 +1,62 @@
+"""Properties of a container's transient unit."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from pilot.plan import systemd
+from pilot.plan.cgroup import Unit
+from pilot.spec.resources import Resources
+
+_SCOPE = Unit("pilot-web.scope", "machine.slice")
+
+
+def _properties(unit: Unit, text: str = "{}") -> dict[str, object]:
+    resources = msgspec.json.decode(text, type=Resources)
+    return {p.name: p.value for p in systemd.plan_properties(unit, "web", resources, (42,))}
+
+
+def test_a_scope() -> None:
+    properties = _properties(_SCOPE)
+    assert properties["PIDs"] == (42,)
+    assert properties["Slice"] == "machine.slice"
+    assert properties["Delegate"] is True
+    assert properties["DefaultDependencies"] is False
+
+
+def test_a_slice_has_no_processes_of_its_own() -> None:
+    properties = _properties(Unit("own.slice", "machine.slice"))
+    assert properties["Wants"] == ("machine.slice",)
+    assert not {"PIDs", "Delegate", "Slice"} & set(properties)
+
+
+def test_limits() -> None:
+    text = (
+        '{"memory": {"limit": 4096, "reservation": -1}, "pids": {"limit": 9},'
+        ' "cpu": {"shares": 1024, "quota": 15000, "period": 10000}}'
+    )
+    properties = _properties(_SCOPE, text)
+    wanted = {
+        "MemoryMax": 4096,
+        "MemoryLow": (1 << 64) - 1,
+        "TasksMax": 9,
+        "CPUWeight": 100,
+        "CPUQuotaPerSecUSec": 1_500_000,
+    }
+    assert wanted.items() <= properties.items()
+    assert properties["CPUQuotaPeriodUSec"] == 10000
+
+
+@pytest.mark.parametrize(
+    ("quota", "period", "expected"),
+    [
+        (50_000, 100_000, 500_000),
+        (1000, 3000, 340_000),
+        (1000, 100_000, 10_000),
+        (1, 100_000, 10_000),
+        (-1, 5, (1 << 64) - 1),
+    ],
+)
+def test_quota_is_rounded_up(quota: int, period: int, expected: int) -> None:
+    assert systemd.quota_per_second(quota, period) == expected
