@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 from typing import NewType
 
 from . import errors
@@ -40,4 +40,4 @@ def parse_sprite_name(text: str) -> SpriteName:
 
 def new_machine_id() -> MachineId:
     """14 hexadecimal digits, as the Machines API has them."""
-    return MachineId(secrets.token_hex(7))
+    return MachineId(os.urandom(7).hex())

@@ -7,7 +7,6 @@ change something hold the container's lock; questions do not.
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import select
 import signal as signal_
@@ -32,8 +31,6 @@ from ..spec.state import State, Status
 from . import execute, hooks, liveness
 from .store import Record, Store
 from .values import Spawned, Stdio, Terminal
-
-_log = logging.getLogger(__name__)
 
 _KILL_TIMEOUT_S = 10.0
 _START_TIMEOUT_S = 60.0
@@ -162,8 +159,7 @@ class Container:
             state_ = state.format_hook_state(self.id, Status.STOPPED, 0, self.bundle, self.spec.annotations)
             self._store.remove(self.id)
             problems = hooks.run_all_and_collect("poststop", self.spec.hooks.poststop, state_)
-        for problem in problems:
-            _log.warning("%s", problem)  # the specification: log, and continue
+        _warn(problems)
 
     def pause(self) -> None:
         """Freeze all processes."""
@@ -263,6 +259,15 @@ class Container:
                 raise errors.HostError(
                     f"kill process {self._record.pid}: it has not ended after {_KILL_TIMEOUT_S:.0f} s", hint=_UNREAPED
                 )
+
+
+def _warn(problems: list[str]) -> None:
+    """The specification: log, and continue."""
+    if problems:
+        import logging  # takes longer to load than a container takes to start
+
+        for problem in problems:
+            logging.getLogger(__name__).warning("%s", problem)
 
 
 def rootfs_path(bundle: str, spec: Spec) -> str:

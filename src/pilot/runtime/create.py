@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import os
 import pwd
+import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 import msgspec
 
@@ -91,9 +90,8 @@ def create(request: Request, host: Host) -> tuple[Record, Spawned]:
     record = Record(
         id=request.id,
         bundle=request.bundle,
-        created=datetime.now(UTC).isoformat().replace("+00:00", "Z"),
+        created=format_time(time.time_ns()),
         owner=_user_name(),
-        config_digest=hashlib.sha256(config).hexdigest(),
         cgroup=host.hierarchies.paths(placement.path, relative=placement.relative),
     )
     with host.store.added(record, config), contextlib.ExitStack() as undo:
@@ -205,6 +203,12 @@ def _cgroup_paths(cgroup: Cgroup, host: Host) -> tuple[tuple[CgroupMount, str], 
     """Each hierarchy that the container has a cgroup in, with its directory."""
     rows = ((mount, cgroup.paths.get(next(iter(mount.controllers), ""))) for mount in host.hierarchies.mounts)
     return tuple((mount, path) for mount, path in rows if path is not None)
+
+
+def format_time(time_ns: int) -> str:
+    """Nanoseconds since 1970 → RFC 3339, in UTC."""
+    seconds, rest = divmod(time_ns, 10**9)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest:09}Z"
 
 
 def _user_name() -> str:

@@ -7,7 +7,6 @@ kept for the error text. createContainer and startContainer run inside and are s
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterable
 
 from .. import errors
@@ -34,6 +33,8 @@ def run_all_and_collect(kind: str, hooks: Iterable[Hook], state: bytes) -> list[
 
 
 def _run(what: str, hook: Hook, state: bytes) -> None:
+    import subprocess  # not for those who have no hooks
+
     try:
         done = subprocess.run(
             list(hook.args) or [hook.path],

@@ -16,8 +16,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import secrets
-import shutil
 import time
 from collections.abc import Iterator
 
@@ -38,7 +36,6 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     bundle: str
     created: str
     owner: str
-    config_digest: str
     cgroup: dict[str, str]  # directory per controller, as `kernel.cgroups` has them
     pid: int = 0
     start_time: int = 0
@@ -96,7 +93,7 @@ class Store:
         """Add a container and hold its lock; `Conflict` when the id is taken. The caller removes it on failure."""
         os.makedirs(self.root, mode=0o711, exist_ok=True)
         self._remove_abandoned()
-        staged = os.path.join(self.root, _STAGED + secrets.token_hex(8))
+        staged = os.path.join(self.root, _STAGED + os.urandom(8).hex())
         os.mkdir(staged, 0o711)
         lock_fd = -1
         try:
@@ -109,7 +106,7 @@ class Store:
             self._publish(staged, record.id)
             yield
         finally:
-            shutil.rmtree(staged, ignore_errors=True)  # gone already when it was published
+            _remove(staged)  # nothing when it was published
             if lock_fd >= 0:
                 os.close(lock_fd)
 
@@ -134,10 +131,12 @@ class Store:
 
     def remove(self, id: ContainerId) -> None:
         """Forget the container; the caller holds the lock."""
-        gone = os.path.join(self.root, _STAGED + secrets.token_hex(8))
-        with contextlib.suppress(FileNotFoundError):
+        gone = os.path.join(self.root, _STAGED + os.urandom(8).hex())
+        try:
             os.rename(self.directory(id), gone)
-            shutil.rmtree(gone)
+        except FileNotFoundError:
+            return  # somebody else was as far as this
+        _remove(gone)
 
     @property
     def seccomp_cache(self) -> str:
@@ -159,7 +158,7 @@ class Store:
         for name in os.listdir(self.root):
             staged = os.path.join(self.root, name)
             if name.startswith(_STAGED) and not _is_held(staged):
-                shutil.rmtree(staged, ignore_errors=True)  # its owner may be removing it, too
+                _remove(staged)
 
 
 def _open_lock(directory: str, flags: int = 0) -> int:
@@ -207,9 +206,18 @@ def _is_held(directory: str) -> bool:
     return False
 
 
+def _remove(directory: str) -> None:
+    """Remove a flat directory; what is gone already, perhaps because another process is at the same, is gone."""
+    with contextlib.suppress(FileNotFoundError):
+        for name in os.listdir(directory):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(directory, name))
+        os.rmdir(directory)
+
+
 def _replace(directory: str, name: str, content: bytes) -> None:
     path = os.path.join(directory, name)
-    temporary = f"{path}.{secrets.token_hex(4)}"
+    temporary = f"{path}.{os.urandom(4).hex()}"
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(fd, "wb") as file:
