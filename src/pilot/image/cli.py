@@ -1,4 +1,4 @@
-"""`pilot image build|list`: builds what is missing in the cache, or shows what is there."""
+"""`pilot image`: builds what is missing in the cache, shows what is there, removes what is superseded."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from functools import partial
 
 from . import cache as artefacts
 from . import ensure_guest_disk, ensure_guest_root, ensure_kernel, ensure_world_tar
+from . import prune as superseded
 
 _BUILDERS: dict[str, Callable[[str], str]] = {
     "guest": ensure_guest_root,
@@ -33,6 +34,13 @@ def show(cache: str) -> None:
             print(path)
 
 
+def prune(cache: str) -> None:
+    """Remove what newer artefacts have superseded and no machine stands on; print each path."""
+    for path in superseded.unused(cache, superseded.all_mounts()):
+        artefacts.remove(path)
+        print(path, flush=True)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `pilot image`."""
     parser.add_argument("--cache-dir", default=os.environ.get("PILOT_CACHE_DIR", artefacts.DEFAULT))
@@ -40,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     verb = verbs.add_parser("build", help="build what is missing")
     verb.add_argument("names", nargs="*", metavar="NAME", help=f"any of {', '.join(_BUILDERS)}; all when none is given")
     verbs.add_parser("list", help="show what is there")
+    verbs.add_parser("prune", help="remove what is superseded and not in use")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -53,5 +62,5 @@ def main(arguments: Sequence[str]) -> int:
     if parsed.verb == "build":
         build(parsed.cache_dir, parsed.names)
     else:
-        show(parsed.cache_dir)
+        {"list": show, "prune": prune}[parsed.verb](parsed.cache_dir)
     return 0

@@ -98,6 +98,10 @@ def _ensure_linux(cache: str) -> str:
     def build(target: str) -> None:
         candidate = next(_candidates(packages), None)
         if candidate is None:
+            artefacts.say("apt knows no guest kernel: apt-get update")
+            tools.run(["apt-get", "--quiet", "update"], timeout_s=_TIMEOUT_S)
+            candidate = next(_candidates(packages), None)
+        if candidate is None:
             raise errors.HostError(
                 "find a guest kernel: apt offers none of guest/kernel/packages", hint="apt-get update"
             )

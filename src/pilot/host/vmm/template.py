@@ -88,6 +88,9 @@ def _make(root: str, path: str, shape: qemu_command.Machine, disk_bytes: int, bo
         for name in os.listdir(new):
             if name not in {"ram", "state"}:
                 os.unlink(os.path.join(new, name))
+        # Whole by its name, also after a loss of power.
+        for name in ("ram", "state"):
+            _sync(os.path.join(new, name))
         os.rename(new, path)
     finally:
         _sweep(new)
@@ -128,6 +131,14 @@ def _digest(shape: qemu_command.Machine, disk_bytes: int) -> str:
     version = "none" if stat is None else f"{stat.st_size} {stat.st_mtime_ns}"
     told = [version, str(disk_bytes), *qemu_command.command_line(own)]
     return hashlib.sha256("\0".join(told).encode()).hexdigest()[:16]
+
+
+def _sync(path: str) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _forget_old(root: str) -> None:
