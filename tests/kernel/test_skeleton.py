@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from sprites import ExecError
-from sprites.exceptions import NotFoundError
+from sprites.exceptions import FileNotFoundError_, NotFoundError
 from tests.support import leftovers
 from tests.support.pilotd import Pilotd
 
@@ -93,7 +93,7 @@ def test_files(sprite: Any) -> None:
     assert path.read_bytes() == blob
     done = sprite.run("sh", "-c", "stat -c '%U %s' '/home/sprite/dir with spaces/blöb.bin'", capture_output=True)
     assert done.stdout.split() == [b"sprite", str(len(blob)).encode()]
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError_):
         (root / "no/such/file").read_bytes()
 
 

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,21 +32,28 @@ def sprite(pilotd: Pilotd) -> Iterator[Any]:
         client.destroy_sprite("survivor")
 
 
-def _pids(wanted: Callable[[list[str]], bool]) -> set[int]:
-    found = set()
-    for pid in filter(str.isdigit, os.listdir("/proc")):
+def _agents() -> set[int]:
+    """Agents of all machines; for a moment a process that an agent is starting looks like it."""
+    return {pid for pid, words in _commands() if words[:2] == ["/usr/bin/python3", "-ISE"]}
+
+
+def _workers() -> set[int]:
+    return {pid for pid, _ in _commands() if _name(pid) == "volume-worker"}
+
+
+def _commands() -> Iterator[tuple[int, list[str]]]:
+    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
         try:
-            with open(f"/proc/{pid}/cmdline", "rb") as cmdline:
-                words = cmdline.read().decode(errors="replace").split("\0")
+            yield pid, Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0")
         except OSError:  # gone between the listing and the reading
             continue
-        if wanted(words):
-            found.add(int(pid))
-    return found
 
 
-def _agents() -> set[int]:
-    return _pids(lambda words: "/usr/lib/pilot" in words and "-ISE" in words and not words[0].endswith("pilot-init"))
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:  # gone
+        return ""
 
 
 def _until(condition: Callable[[], bool], what: str, deadline_s: float = 60) -> None:
@@ -75,9 +83,8 @@ def test_the_agent_killed_during_output_loses_no_byte(sprite: Any) -> None:
     started.wait()
     _until(lambda: bool(sprite.list_sessions()), "the session is listed")
     session = sprite.list_sessions()[0].id
-    before = _agents()
-    assert len(before) == 1
-    os.kill(before.pop(), signal.SIGKILL)
+    _until(lambda: len(_agents()) == 1, "one agent")
+    os.kill(_agents().pop(), signal.SIGKILL)
     client.join(timeout=120)
     assert not client.is_alive()
     output = _attach(sprite, session)
@@ -103,7 +110,7 @@ def test_the_volume_worker_killed_under_writes(sprite: Any) -> None:
     )
     writer.start()
     for _ in range(3):
-        workers = _pids(lambda words: any(word.startswith("pilot-volume-worker") for word in words))
+        workers = _workers()
         assert workers, "no volume worker is running"
         os.kill(min(workers), signal.SIGKILL)
         _until(lambda old=workers: bool(_workers() - old), "a new worker has taken over")  # type: ignore[misc]
@@ -113,7 +120,3 @@ def test_the_volume_worker_killed_under_writes(sprite: Any) -> None:
     assert result[0].stdout.count(b"ok") == 150
     check = sprite.run("sh", "-c", "sudo touch /still-writable && cat ~/f149", capture_output=True)
     assert (check.returncode, check.stdout) == (0, b"149\n")
-
-
-def _workers() -> set[int]:
-    return _pids(lambda words: any(word.startswith("pilot-volume-worker") for word in words))
