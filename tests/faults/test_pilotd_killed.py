@@ -1,0 +1,111 @@
+"""kill -9 of pilotd between any two transitions of an operation: the next one finishes it, and nothing is left."""
+
+from __future__ import annotations
+
+import pathlib
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from tests.support import leftovers
+from tests.support.pilotd import Pilotd
+
+pytestmark = pytest.mark.requires("root", "private", "fuse", "loop", "userns", "space")
+
+CREATE = ["record", "disk", "machine", "boot", "world", "publish"]
+RESTORE = ["choose", "down", "swap", "publish", "up"]
+DEADLINE_S = 60
+
+
+@pytest.fixture(scope="module")
+def pilotd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilotd]:
+    daemon = Pilotd(tmp_path_factory.mktemp("killed") / "state")
+    daemon.start()
+    yield daemon
+    daemon.stop()
+
+
+def _kill_after(pilotd: Pilotd, transition: str, act: Callable[[], Any]) -> None:
+    """Begin `act` and kill pilotd once `transition` of a run that is new is in the journal."""
+    known = _completed(pilotd.state)
+    caller = threading.Thread(target=_ignoring_the_break, args=(act,), name="caller")
+    caller.start()
+    deadline = time.monotonic() + DEADLINE_S
+    while not any(name == transition for _, name in _completed(pilotd.state) - known):
+        assert time.monotonic() < deadline, pilotd.tail()
+        time.sleep(0.001)
+    pilotd.kill()
+    caller.join(DEADLINE_S)
+    assert not caller.is_alive()
+    pilotd.start()
+    _until_no_run_is_active(pilotd)
+
+
+def _ignoring_the_break(act: Callable[[], Any]) -> None:
+    try:
+        act()
+    except httpx.HTTPError:
+        pass  # the connection dies with pilotd, or the answer came first
+
+
+def _completed(state: pathlib.Path) -> set[tuple[str, str]]:
+    with sqlite3.connect(f"file:{state}/state.db?mode=ro", uri=True, timeout=10) as database:
+        rows = database.execute("SELECT run, name FROM transitions WHERE completed = 1").fetchall()
+    database.close()
+    return set(rows)
+
+
+def _until_no_run_is_active(pilotd: Pilotd) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while "pilotd_active_runs{" in httpx.get(f"{pilotd.url}/metrics").text:
+        assert time.monotonic() < deadline, pilotd.tail()
+        time.sleep(0.01)
+
+
+def _call(pilotd: Pilotd, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
+    headers = {"Authorization": f"Bearer {pilotd.token()}"}
+    return httpx.request(method, f"{pilotd.url}{path}", headers=headers, json=body, timeout=DEADLINE_S)
+
+
+@pytest.mark.parametrize("transition", CREATE)
+def test_create(pilotd: Pilotd, transition: str) -> None:
+    before = leftovers.observe().processes if transition == CREATE[-1] else None
+    _kill_after(pilotd, transition, lambda: _call(pilotd, "POST", "/v1/sprites", {"name": "made"}))
+    with pilotd.client() as client:
+        sprite = client.get_sprite("made")
+        assert sprite.run("sh", "-c", "echo alive", capture_output=True).stdout == b"alive\n"
+        sprite.destroy()
+        assert client.list_sprites().sprites == []
+    machines = [path.name for path in (pilotd.state / "machines").iterdir()]
+    assert machines == []
+    if before is not None:
+        left = {row for row in leftovers.observe().processes - before if "pilotd" not in row}
+        assert left == set()
+
+
+@pytest.mark.parametrize("transition", RESTORE)
+def test_restore(pilotd: Pilotd, transition: str) -> None:
+    with pilotd.client() as client:
+        sprite = client.create_sprite("restored")
+        sprite.run("sh", "-c", "echo good > ~/file; sync", check=True)
+        list(sprite.create_checkpoint("c"))
+        sprite.run("sh", "-c", "echo bad > ~/file; sync", check=True)
+    path = "/v1/sprites/restored/checkpoints/v1/restore"
+    _kill_after(pilotd, transition, lambda: _call(pilotd, "POST", path, {}))
+    with pilotd.client() as client:
+        sprite = client.get_sprite("restored")
+        assert sprite.run("sh", "-c", "cat ~/file", capture_output=True).stdout == b"good\n"
+        sprite.destroy()
+
+
+@pytest.mark.parametrize("transition", ["mark", "machine", "disk"])
+def test_destroy(pilotd: Pilotd, transition: str) -> None:
+    with pilotd.client() as client:
+        client.create_sprite("gone")
+    _kill_after(pilotd, transition, lambda: _call(pilotd, "DELETE", "/v1/sprites/gone"))
+    assert _call(pilotd, "GET", "/v1/sprites/gone").status_code == 404
+    assert list((pilotd.state / "machines").iterdir()) == []
