@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import http.client
 import json
@@ -91,7 +92,12 @@ class Machines:
         """Start the machine with this disk and the world on it."""
         reference = self.vmm.attach_disk(machine, self, volume)
         self.vmm.start(machine)
-        identity = {"name": machine, "hostname": machine, "time_ns": time.time_ns(), "entropy": os.urandom(32).hex()}
+        identity = {
+            "name": machine,
+            "hostname": machine,
+            "time_ns": time.time_ns(),
+            "entropy": base64.b64encode(os.urandom(32)).decode(),
+        }
         self.call(machine, "POST", "/v1/adopt", {**identity, "environment": {}})
         body = {"disk": reference.as_json(), "hostname": machine, "environment": {}}
         self.call(machine, "PUT", "/v1/world", body)
