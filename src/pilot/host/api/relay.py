@@ -100,12 +100,15 @@ class _Connection:
         if chunked and b"content-length" not in names:
             headers.append((b"transfer-encoding", b"chunked"))
         self._write(h11.Request(method=request.method, target=target, headers=headers))
-        async for piece in request.stream():
-            if piece:
-                self._write(h11.Data(data=piece))
-                await self._writer.drain()
-        self._write(h11.EndOfMessage())
-        await self._writer.drain()
+        try:
+            async for piece in request.stream():
+                if piece:
+                    self._write(h11.Data(data=piece))
+                    await self._writer.drain()
+            self._write(h11.EndOfMessage())
+            await self._writer.drain()
+        except OSError:
+            pass  # the machine takes no more; its answer, which may be there already, says why
 
     def _write(self, event: h11.Request | h11.Data | h11.EndOfMessage) -> None:
         data = self._h11.send(event)
