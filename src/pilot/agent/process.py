@@ -18,12 +18,12 @@ from ..kernel import initlink, waiter
 from . import listener, machine
 from .application import Application
 
-RUNTIME_ROOT = "/run/pilot"
 _log = logging.getLogger(__name__)
 
 
-def run() -> int:
-    """Serve until told to stop; the exit status."""
+def run(paths: machine.Paths | None = None) -> int:
+    """Serve until told to stop; the exit status. `paths` are other than the usual in tests."""
+    paths = paths or machine.Paths()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="agent: %(levelname)s: %(message)s")
     link = initlink.InitLink.from_environment()
     records = waiter.InitRecords(link)
@@ -31,10 +31,11 @@ def run() -> int:
         isolation = machine.probe_isolation(uid_map.read())
     here = machine.Machine(
         link=link,
-        runtime=runtime.Runtime(RUNTIME_ROOT, waiter=records),
+        runtime=runtime.Runtime(os.path.join(paths.run, "pilot"), waiter=records),
         waiter=records,
         isolation=isolation,
         boot_id=str(uuid.uuid4()),
+        paths=paths,
     )
     asyncio.run(serve(here))
     return 0
