@@ -23,6 +23,7 @@ import dataclasses
 import logging
 import os
 import select
+import signal
 import subprocess
 import threading
 import time
@@ -32,7 +33,7 @@ from typing import Any
 from .. import errors
 from ..ids import CheckpointId, VolumeId
 from ..kernel import directio, freeze, idmap, loop, mounts
-from . import crashpoint, delta, fusectl, messages, worker, zygote
+from . import crashpoint, delta, fusectl, messages, watchdog, worker, zygote
 from .checkpoint import Checkpoint
 
 _log = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ _CALL_TIMEOUT_S = 60.0
 _UNBIND_TIMEOUT_S = 5.0
 _RESTART_TIMEOUT_S = 10.0
 _STOP_TIMEOUT_S = 5.0
+_PING_TIMEOUT_S = 2.0
 _FREEZE_DEADLINE_S = 0.08
 _GUARD_TIMEOUT_S = 2.0
 _CALM_SYNC_S = 0.02
@@ -84,6 +86,8 @@ class Attachment:
         self._ext4_fd = -1
         self._closing = False
         self._broken = False
+        self._worker_fd = -1
+        self._stuck = watchdog.Watch()
         self._watcher: threading.Thread | None = None
 
     @property
@@ -241,11 +245,19 @@ class Attachment:
             connection.close()
 
     def _watch_worker(self, pid: int) -> None:
-        self._watcher = threading.Thread(target=self._replace_when_dead, args=(pid,), name="watch-worker", daemon=True)
-        self._watcher.start()
+        try:
+            self._worker_fd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            self._worker_fd = -1  # gone already
+        thread = threading.Thread(target=self._replace_when_dead, name="watch-worker", daemon=True)
+        self._watcher = thread
+        thread.start()
 
-    def _replace_when_dead(self, pid: int) -> None:
-        _wait_for_end(pid)
+    def _replace_when_dead(self) -> None:
+        if self._worker_fd >= 0:
+            select.select([self._worker_fd], [], [])
+            os.close(self._worker_fd)
+            self._worker_fd = -1
         if self._closing:
             return
         self.restarts += 1
@@ -256,6 +268,30 @@ class Attachment:
             _log.error("volume %s: start its worker: %s; aborting its connection", self.volume, error)
             self._broken = True
             self.abort()
+
+    def watch(self, now_s: float) -> None:
+        """Look whether the disk is stuck, and do something about it."""
+        if self._closing or self._broken:
+            return
+        verdict = self._stuck.observe(now_s, watchdog.Observation(fusectl.waiting(self.connection), self._answered()))
+        if verdict is not watchdog.Verdict.FINE:
+            _log.error("volume %s: no request is answered: %s", self.volume, verdict.value)
+        if verdict is watchdog.Verdict.REPLACE:
+            # A negative one means that it has just ended, and is being replaced anyway: EBADF, an OSError.
+            signal.pidfd_send_signal(self._worker_fd, signal.SIGKILL)
+        elif verdict is watchdog.Verdict.ABORT:
+            self._broken = True
+            self.abort()
+
+    def _answered(self) -> int | None:
+        try:
+            connection = messages.connect(os.path.join(self._directory, worker.SOCKET), _PING_TIMEOUT_S)
+            try:
+                return int(connection.call("ping")[0]["answered"])
+            finally:
+                connection.close()
+        except (OSError, errors.PeerError):
+            return None  # silent, or just being replaced: the watchdog counts either as no progress
 
     def abort(self) -> None:
         """Fail all that waits for this disk, now and later: a stuck disk must not hang the host."""
@@ -344,18 +380,6 @@ class Attachment:
                 os.close(fd)
         self._ext4_fd = self._mount_fd = self._fuse_fd = self._delta_fd = -1
         self._loop = None
-
-
-def _wait_for_end(pid: int) -> None:
-    """Wait until a process that is not our child has ended."""
-    try:
-        pid_fd = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    try:
-        select.select([pid_fd], [], [])
-    finally:
-        os.close(pid_fd)
 
 
 class _Frozen:

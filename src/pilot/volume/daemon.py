@@ -171,7 +171,12 @@ def main(arguments: list[str] | None = None) -> None:
     store = volumes.Volumes(os.path.join(options.state_dir, "volumes"), spawner)
     listener = messages.listen(os.path.join(options.state_dir, SOCKET))
     threading.Thread(target=_accept, args=(listener, Service(store)), name="accept", daemon=True).start()
+    stop = threading.Event()
+    watcher = threading.Thread(target=store.watch, args=(stop,), name="watchdog")
+    watcher.start()
     signal.sigwait({signal.SIGTERM, signal.SIGINT})
+    stop.set()
+    watcher.join()
     if options.detach_on_exit:
         store.close()
     spawner.close()

@@ -50,6 +50,7 @@ class Server:
             Op.FALLOCATE: self._fallocate, Op.LSEEK: self._lseek,
         }  # fmt: skip
         self.resent = 0
+        self.answered = 0
 
     def start(self, *, resend: bool) -> None:
         """Start the threads; `resend` when another process served this connection before (OSError: kernel < 6.9)."""
@@ -118,6 +119,7 @@ class Server:
         return method(node, body)
 
     def _reply(self, parts: list[bytes] | list[memoryview]) -> None:
+        self.answered += 1
         try:
             os.writev(self._fd, parts)
         except OSError as error:

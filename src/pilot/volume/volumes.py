@@ -34,6 +34,7 @@ from . import attachment, crashpoint, disk, layout, meta, worker, zygote
 from .checkpoint import Checkpoint
 
 _log = logging.getLogger(__name__)
+_WATCH_INTERVAL_S = 2.0
 _NEW, _DEAD = ".new-", ".dead-"
 # What a fork does not inherit of its source's facts.
 _OWN_FACTS = frozenset({"format", "sealed", "abandoned", "generation", "lineage", "volume"})
@@ -258,6 +259,16 @@ class Volumes:
             if attached.adopt(is_new="formatted" not in self._facts(disk_id)):
                 self._attached[disk_id] = attached
                 _log.info("volume %s: its worker is still there", name)
+
+    def watch(self, stop: threading.Event) -> None:
+        """Look after the attached disks until told to stop (`watchdog`)."""
+        while not stop.wait(_WATCH_INTERVAL_S):
+            for attached in list(self._attached.values()):
+                try:
+                    attached.watch(time.monotonic())
+                except OSError as error:
+                    # Detached meanwhile, or its connection is gone: there is nothing to watch any more.
+                    _log.debug("watch %s: %s", attached.volume, error)
 
     def close(self) -> None:
         """Detach everything."""

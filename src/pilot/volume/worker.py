@@ -16,7 +16,7 @@ import logging
 import os
 import socket
 import threading
-from typing import Any, Protocol
+from typing import Any
 
 from .. import errors
 from ..ids import CheckpointId
@@ -28,12 +28,6 @@ _log = logging.getLogger(__name__)
 SOCKET = "worker.sock"
 _PUBLISH_TIMEOUT_S = 10
 _PR_SET_NAME, _PR_SET_IO_FLUSHER = 15, 57
-
-
-class Books(Protocol):
-    """What volumed may do to a disk, wherever it is open; `call` names a method of `Operations`."""
-
-    def call(self, op: str, **arguments: object) -> dict[str, Any]: ...
 
 
 class Operations:
@@ -49,9 +43,6 @@ class Operations:
             raise errors.PeerError(f"operation {op}: unknown")
         result: dict[str, Any] = method(**arguments) or {}
         return result
-
-    def do_ping(self) -> dict[str, Any]:
-        return {"pid": os.getpid()}
 
     def do_facts(self) -> dict[str, Any]:
         return {"facts": self._disk.facts(), "usage": self._disk.usage()}
@@ -138,6 +129,8 @@ class Worker:
                 connection.send({"ok": True})
             elif op == "parcel":
                 connection.send({"ok": True, "pid": os.getpid()}, [self._fuse_fd, self._delta_fd, *self._parcel])
+            elif op == "ping":
+                connection.send({"ok": True, "pid": os.getpid(), "answered": self._server.answered})
             elif op == "cut":
                 self._cut(connection, CheckpointId(request["checkpoint"]))
             elif op == "stop":
