@@ -279,8 +279,8 @@ def test_terminal_by_console_socket(runtime: Runtime, bundle: Path, tmp_path: Pa
     assert name == b"/dev/ptmx"
     created.container.start()
     assert runtime.wait(created.process, 10).exit_code() == 0
-    with os.fdopen(master_fd, "rb", buffering=0) as master:
-        lines = (master.read(1000) or b"").split(b"\r\n")
+    lines = bundles.read_terminal(master_fd).split(b"\r\n")
+    os.close(master_fd)
     assert lines[:2] == [b"/dev/pts/0", b"5 70"]
     assert lines[2].startswith(b"crw")
 

@@ -163,7 +163,7 @@ def test_exec_on_a_terminal(running: Runtime) -> None:
     assert seen == [spawned]
     assert running.wait(spawned, 10).exit_code() == 0
     assert spawned.master_fd is not None
-    assert os.read(spawned.master_fd, 100) == b"/dev/pts/0\r\n10 20\r\n"
+    assert bundles.read_terminal(spawned.master_fd) == b"/dev/pts/0\r\n10 20\r\n"
     spawned.close()
 
 

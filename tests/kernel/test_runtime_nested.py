@@ -43,7 +43,7 @@ process = parse.parse_process(json.dumps({
 sys.stdout.flush()
 print("exec", runtime.wait(world.exec(process, Stdio(None, 1, 2)), 20).exit_code())
 shell = world.exec(process, Stdio(), terminal=Terminal(24, 80))
-print("terminal", runtime.wait(shell, 20).exit_code(), b"map 0 0 65536" in os.read(shell.master_fd, 4096))
+print("terminal", runtime.wait(shell, 20).exit_code(), b"map 0 0 65536" in bundles.read_terminal(shell.master_fd))
 world.pause()
 print("status", world.status().value)
 world.resume()

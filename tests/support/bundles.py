@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -74,6 +75,18 @@ def with_user_namespace(config: Config) -> Config:
 
 def parse_config(config: Config) -> Spec:
     return parse.parse_spec(json.dumps(config))
+
+
+def read_terminal(master_fd: int) -> bytes:
+    """All that was written to a pty whose other end is closed: then reading it gives EIO."""
+    found = b""
+    while True:
+        try:
+            found += os.read(master_fd, 4096)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            return found
 
 
 def run_to_end(runtime: Runtime, bundle: Path, config: Config, id: str = "web", **more: Any) -> tuple[int, str]:

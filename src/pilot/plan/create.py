@@ -16,7 +16,7 @@ from ..spec.config import Hook, Spec
 from ..spec.linux import NamespaceType
 from ..spec.mount_options import PROPAGATION
 from ..spec.process import Process
-from . import identity, mounts, namespaces, nodes, numbers
+from . import identity, labels, mounts, namespaces, nodes, numbers
 from .abi import MountAttribute, Namespace, Propagation
 from .attributes import plan_propagation
 from .code import Slot
@@ -110,15 +110,18 @@ def plan_create(spec: Spec, facts: HostFacts, options: CreateOptions) -> Plan:
     root_openings, root_steps = _plan_root(setup, options)
     maps = IdMaps(spec.linux.uid_mappings, spec.linux.gid_mappings) if setup.owns(NamespaceType.USER) else None
     limits = identity.plan_limits(process.rlimits)
+    label_opens, label_writes = labels.plan_labels(process, facts)
     # Root of a new user namespace may not raise limits; its parent may.
     own_limits = () if setup.has(NamespaceType.USER) else tuple(SetLimit(x.resource, x.soft, x.hard) for x in limits)
     steps: tuple[Step, ...] = (
         *_plan_first(process, options),
         *_with_cgroup(entry.steps, options.cgroup_directory),
+        *label_opens,
         *_plan_container_root(setup, maps, options),
         *root_steps,
         *_plan_names(setup),
         *identity.plan_descriptors(process, options.ending),
+        *label_writes,
         *own_limits,
         *identity.plan_identity(process, options.ending, facts),
         Release(),

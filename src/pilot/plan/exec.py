@@ -11,7 +11,7 @@ from __future__ import annotations
 import msgspec
 
 from ..spec.process import Process
-from . import identity
+from . import identity, labels
 from .abi import Namespace
 from .code import Slot
 from .facts import HostFacts
@@ -59,18 +59,23 @@ def plan_exec(process: Process, facts: HostFacts, options: ExecOptions) -> Plan:
     """The whole of it."""
     in_user_namespace = Namespace.USER in options.joined
     limits = identity.plan_limits(process.rlimits)
+    label_opens, label_writes = labels.plan_labels(process, facts)
     # Once in the cgroup namespace, where cgroup2 is mounted with nsdelegate, the kernel refuses to spawn into a cgroup
     # from outside of that namespace (ENOENT; cgroup_procs_write_permission).
-    before, after = options.joined & ~Namespace.CGROUP, options.joined & Namespace.CGROUP
+    # The mount namespace comes last, too: label files are those of the runtime namespace's /proc.
+    after = options.joined & (Namespace.CGROUP | Namespace.MOUNT)
+    before = options.joined & ~after
     steps: tuple[Step, ...] = (
         *_plan_first(process, options),
         *((JoinNamespace(PIDFD, before),) if before else ()),
         Spawn(Namespace(0), options.cgroup_directory),
+        *label_opens,
         *((JoinNamespace(PIDFD, after),) if after else ()),
         *((SetGroups(()), SetUser(0, 0)) if in_user_namespace else ()),
         *(() if options.no_new_keyring else (JoinKeyring(f"_ses.{options.id}"),)),
         *_plan_terminal(options),
         *identity.plan_descriptors(process, options.ending),
+        *label_writes,
         *(SetLimit(limit.resource, limit.soft, limit.hard) for limit in limits),
         *identity.plan_identity(process, options.ending, facts),
         *((Barrier(BEFORE_START),) if options.before_start else ()),

@@ -206,12 +206,19 @@ class Container:
             raise errors.StateError(f"cannot exec in a {status.value} container")
         if status is Status.PAUSED and not ignore_paused:
             raise errors.StateError("cannot exec in a paused container")
-        target = execute.Target(self.id, self._record.pid, self._record.start_time, self._exec_cgroup(cgroup))
+        state_ = State(id=self.id, status=status, pid=self._record.pid, bundle=self.bundle)
+        target = execute.Target(
+            self.id,
+            self._record.pid,
+            self._record.start_time,
+            self._exec_cgroup(cgroup),
+            self.spec.linux.seccomp,
+            state_,
+        )
         request = execute.Request(
             process, stdio, terminal, console_socket, tuple(pass_fds), no_new_keyring, before_start
         )
-        profile = self.spec.linux.seccomp
-        return execute.execute(target, request, profile, self._store.seccomp_cache, self._facts, self._waiter)
+        return execute.execute(target, request, self._store.seccomp_cache, self._facts, self._waiter)
 
     # ---- parts ------------------------------------------------------------------------------------------------------
 

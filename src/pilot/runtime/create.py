@@ -39,7 +39,7 @@ from . import environment, filters, namespaces, steps
 from .barriers import CreateBarriers
 from .container import rootfs_path
 from .descriptors import Descriptors, opened_directory
-from .execute import as_spawned
+from .execute import taken
 from .openings import opened
 from .store import Record, Store
 from .values import Spawned, Stdio, Terminal
@@ -139,7 +139,7 @@ def _launch(request: Request, host: Host, cgroup: Cgroup, record: Record) -> tup
         barriers = descriptors.enter_context(CreateBarriers(plan, spec.hooks, state_document, inner_pid, complete))
         with steps.named(process_):
             process = launcher.launch(plan.program, descriptors=by_slot, waiter=host.waiter, on_barrier=barriers)
-    return written[0], as_spawned(process)
+    return written[0], taken(process)
 
 
 def _limit(cgroup: Cgroup, spec: Spec, host: Host) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable
 
 from .. import errors
@@ -12,9 +13,10 @@ from ..kernel.waiter import Waiter
 from ..plan import exec as exec_plan
 from ..plan.facts import HostFacts
 from ..plan.identity import Ending, Filter
-from ..plan.plan import CGROUP, MASTER, PIDFD
+from ..plan.plan import CGROUP, LISTENER, MASTER, PIDFD
 from ..spec.process import Process
 from ..spec.seccomp import Seccomp
+from ..spec.state import State
 from . import environment, filters, liveness, namespaces, steps
 from .descriptors import Descriptors, opened_directory
 from .values import Spawned, Stdio, Terminal
@@ -22,12 +24,14 @@ from .values import Spawned, Stdio, Terminal
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """The container's first process, by pid and start time, and the cgroup to join."""
+    """The container: its first process by pid and start time, the cgroup to join, the seccomp profile to be under."""
 
     id: str
     pid: int
     start_time: int
     cgroup: Cgroup
+    profile: Seccomp | None
+    state: State
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,11 +51,9 @@ class Request:
         return self.process.terminal or self.terminal is not None
 
 
-def execute(
-    target: Target, request: Request, profile: Seccomp | None, cache_directory: str, facts: HostFacts, waiter: Waiter
-) -> Spawned:
+def execute(target: Target, request: Request, cache_directory: str, facts: HostFacts, waiter: Waiter) -> Spawned:
     """Run it; returns when it has executed. StepError names what was refused."""
-    compiled = filters.compile_filter(profile, cache_directory)
+    compiled = filters.compile_filter(target.profile, cache_directory)
     with Descriptors() as descriptors, liveness.opened_process(target.pid, target.start_time) as pid_fd:
         if pid_fd is None:
             raise errors.StateError("cannot exec in a stopped container")
@@ -60,9 +62,16 @@ def execute(
         plan = exec_plan.plan_exec(request.process, facts, options)
         with steps.named(request.process):
             spawned = launcher.launch(
-                plan.program, descriptors=descriptors.by_slot, waiter=waiter, on_barrier=_barrier(request)
+                plan.program, descriptors=descriptors.by_slot, waiter=waiter, on_barrier=_barrier(target, request)
             )
-    return as_spawned(spawned)
+    return taken(spawned)
+
+
+def taken(process: launcher.Spawned) -> Spawned:
+    """The launcher's value as the runtime's, once nothing can fail any more: a listener that was sent is closed."""
+    if LISTENER in process.descriptors:
+        os.close(process.descriptors[LISTENER])
+    return as_spawned(process)
 
 
 def as_spawned(process: launcher.Spawned) -> Spawned:
@@ -70,11 +79,15 @@ def as_spawned(process: launcher.Spawned) -> Spawned:
     return Spawned(process.pid, process.start_time, process.pid_fd, process.descriptors.get(MASTER))
 
 
-def _barrier(request: Request) -> launcher.OnBarrier | None:
-    before_start = request.before_start
-    if before_start is None:
-        return None
-    return lambda _, process: before_start(as_spawned(process))
+def _barrier(target: Target, request: Request) -> launcher.OnBarrier:
+    def prepare(_: str, process: launcher.Spawned) -> None:
+        listener_fd = process.descriptors.get(LISTENER)
+        if listener_fd is not None and target.profile is not None:
+            filters.send_listener(target.profile, listener_fd, process.pid, target.state)
+        if request.before_start is not None:
+            request.before_start(as_spawned(process))
+
+    return prepare
 
 
 def _options(
@@ -101,5 +114,5 @@ def _options(
         columns=columns,
         console_socket=request.console_socket is not None,
         no_new_keyring=request.no_new_keyring,
-        before_start=request.before_start is not None,
+        before_start=request.before_start is not None or (compiled is not None and compiled.wants_listener),
     )
