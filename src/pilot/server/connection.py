@@ -114,7 +114,11 @@ class Connection:
                     self._protocol.receive_data(await self._stream.read())
             except TimeoutError:
                 return None
-        return event if isinstance(event, h11.Request) else None
+        if not isinstance(event, h11.Request):
+            return None
+        if not _has_body(event):
+            self._next_event()  # the end of the message, which is here already
+        return event
 
     def _next_event(self) -> object:
         return self._protocol.next_event()
@@ -152,3 +156,9 @@ class Connection:
                 await self._stream.drain()
         except TimeoutError as error:
             raise errors.PeerError(f"the client read nothing for {IDLE_TIMEOUT_S:g} s") from error
+
+
+def _has_body(request: h11.Request) -> bool:
+    """Whether bytes follow the head (RFC 9112, 6.3)."""
+    headers = dict(request.headers)
+    return b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
