@@ -10,7 +10,7 @@ import pytest
 from tests.support import virtual
 
 from pilot import errors
-from pilot.host.vmm import MachineSpec, MachineStatus, background, mux, pidfile, qemu_command
+from pilot.host.vmm import MachineSpec, MachineStatus, background, mux, pidfile, qemu_command, qmp
 from pilot.ids import MachineId
 from pilot.kernel.cgroups import Cgroup
 from pilot.kernel.hierarchies import probe_hierarchies
@@ -115,6 +115,20 @@ def test_a_killed_machine_is_stopped_and_starts_again(machines: virtual.Machines
     assert machines.vmm.status(machine) is MachineStatus.STOPPED
     assert pidfile.wait(_pid(machines, machine, mux.PID), _END_S)
     machines.vmm.start(machine)
+    assert machines.call(machine, "GET", "/v1/status")["state"] == "ready"
+
+
+def test_a_start_that_was_interrupted_is_begun_anew(machines: virtual.Machines) -> None:
+    machine = machines.create("interrupted")
+    machines.vmm.start(machine)
+    directory = os.path.dirname(machines.vmm.dial_path(machine))
+    with qmp.connect(os.path.join(directory, qemu_command.QMP_SOCKET), _END_S) as control:
+        # As it is before `cont`, for want of a pilotd that dies exactly there.
+        control.execute("stop")
+    half_made = pidfile.find(_pid(machines, machine, qemu_command.PID))
+    assert machines.another().status(machine) is MachineStatus.STOPPED
+    machines.vmm.start(machine)
+    assert pidfile.find(_pid(machines, machine, qemu_command.PID)) not in {None, half_made}
     assert machines.call(machine, "GET", "/v1/status")["state"] == "ready"
 
 

@@ -49,6 +49,11 @@ def test_the_disk_is_the_inherited_descriptor() -> None:
     assert "-add-fd" not in q.command_line(MACHINE)
 
 
+def test_a_comma_in_a_path_stays_in_the_path() -> None:
+    command = q.command_line(replace(MACHINE, directory="/a,b"))
+    assert [word for word in _after(command, "-chardev") if "path=/a,,b/console.log,append" in word]
+
+
 def test_the_root_is_read_only() -> None:
     (root,) = [word for word in _after(q.command_line(MACHINE), "-blockdev") if "/root.erofs" in word]
     assert "read-only=on" in root

@@ -19,6 +19,8 @@ QEMU_LOG = "qemu.log"
 _QEMU_SETUP_S = 30.0
 _MUX_SETUP_S = 20.0
 _KILL_S = 10.0
+_QMP_S = 5.0
+_HALF_MADE = frozenset({"prelaunch", "inmigrate", "paused"})
 
 
 def start_qemu(machine: qemu_command.Machine) -> None:
@@ -77,6 +79,16 @@ def start_mux(directory: str) -> None:
 def runs(directory: str) -> bool:
     """Whether QEMU runs."""
     return pidfile.find(os.path.join(directory, qemu_command.PID)) is not None
+
+
+def is_half_made(directory: str) -> bool:
+    """Whether QEMU is there but never got as far as running: whoever was starting it has died."""
+    try:
+        with qmp.connect(os.path.join(directory, qemu_command.QMP_SOCKET), _QMP_S) as control:
+            return control.execute("query-status")["status"] in _HALF_MADE
+    except errors.PeerError:
+        # It is there, and stuck; that is not for a question about its status to decide.
+        return False
 
 
 def pids(directory: str) -> list[int]:

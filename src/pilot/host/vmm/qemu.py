@@ -113,7 +113,9 @@ class Qemu:
     def status(self, machine: MachineId) -> MachineStatus:
         if not os.path.exists(self._path(machine, _SPEC)):
             return MachineStatus.ABSENT
-        return MachineStatus.RUNNING if background.runs(self._path(machine)) else MachineStatus.STOPPED
+        directory = self._path(machine)
+        running = background.runs(directory) and not background.is_half_made(directory)
+        return MachineStatus.RUNNING if running else MachineStatus.STOPPED
 
     def stop(self, machine: MachineId) -> None:
         if self.status(machine) is MachineStatus.RUNNING:
@@ -145,6 +147,8 @@ class Qemu:
             raise errors.NotFound(f"start machine {machine}: there is no such machine") from error
 
     def _clone(self, machine: MachineId, of: str, whole: qemu_command.Machine) -> None:
+        # What a start that was interrupted has left.
+        background.kill(whole.directory)
         with _killed_on_error(whole.directory):
             template.clone(of, whole)
             self._place(machine)

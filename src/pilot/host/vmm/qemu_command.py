@@ -23,6 +23,8 @@ PORT_SOCKET = "port.sock"
 QMP_SOCKET = "qmp.sock"
 PID = "qemu.pid"
 PROGRAM = "qemu-system-x86_64"
+# QEMU would stop the machine when the disk is full, and nobody would start it again; the guest is told instead.
+_ERRORS = "werror=report,rerror=report"
 _AGENT = "/usr/bin/python3,-ISE,/usr/lib/pilot"
 
 
@@ -90,25 +92,15 @@ def command_line(machine: Machine) -> list[str]:
     accelerator = machine.host.accelerator
     command = [PROGRAM, "-M", f"microvm,accel={accelerator.value},memory-backend=ram"]
     command += ["-cpu", "host" if accelerator is Accelerator.KVM else "max"]
-    command += [
-        "-m",
-        f"{machine.memory.size_bytes >> 20}M",
-        "-smp",
-        str(machine.cpus),
-        "-object",
-        _memory(machine.memory),
-    ]
+    command += ["-m", f"{machine.memory.size_bytes >> 20}M", "-object", _memory(machine.memory)]
+    command += ["-smp", str(machine.cpus)]
     command += ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", *_confinement(machine.uid)]
     command += ["-pidfile", f"{machine.directory}/{PID}", "-mon", "chardev=qmp,mode=control"]
     command += ["-chardev", f"socket,id=qmp,fd={machine.qmp_fd},server=on,wait=off"]
     command += ["-kernel", machine.artefacts.vmlinux, "-initrd", machine.artefacts.initramfs]
     command += ["-append", kernel_command_line(machine.host)]
-    command += [
-        "-chardev",
-        f"file,id=console,path={machine.directory}/{CONSOLE},append=on",
-        "-serial",
-        "chardev:console",
-    ]
+    console = _value(f"{machine.directory}/{CONSOLE}")
+    command += ["-chardev", f"file,id=console,path={console},append=on", "-serial", "chardev:console"]
     command += _port(machine.port_fd) + _drives(machine) + _network(machine.tap)
     return command + (["-incoming", "defer"] if machine.incoming else [])
 
@@ -124,11 +116,16 @@ def kernel_command_line(host: Host) -> str:
     return " ".join(words)
 
 
+def _value(text: str) -> str:
+    """A value in an option with parts: a comma would end it."""
+    return text.replace(",", ",,")
+
+
 def _memory(memory: Memory) -> str:
     size = f"id=ram,size={memory.size_bytes >> 20}M"
     if memory.path is None:
         return f"memory-backend-ram,{size}"
-    return f"memory-backend-file,{size},mem-path={memory.path},share={'off' if memory.private else 'on'}"
+    return f"memory-backend-file,{size},mem-path={_value(memory.path)},share={'off' if memory.private else 'on'}"
 
 
 def _confinement(uid: int) -> list[str]:
@@ -146,11 +143,13 @@ def _port(port_fd: int) -> list[str]:
 
 
 def _drives(machine: Machine) -> list[str]:
-    root = f"driver=raw,node-name=root,read-only=on,file.driver=file,file.filename={machine.artefacts.root_disk}"
+    root = (
+        f"driver=raw,node-name=root,read-only=on,file.driver=file,file.filename={_value(machine.artefacts.root_disk)}"
+    )
     drives = ["-blockdev", root, "-device", f"virtio-blk-device,drive=root,serial={ROOT_SERIAL}"]
     if machine.disk_fd is not None:
         drives += ["-add-fd", f"fd={machine.disk_fd},set={DISK_FDSET}", "-blockdev", disk_node(DISK_FDSET)]
-        drives += ["-device", f"virtio-blk-device,drive={DISK_NODE},serial={DISK_SERIAL}"]
+        drives += ["-device", f"virtio-blk-device,drive={DISK_NODE},serial={DISK_SERIAL},{_ERRORS}"]
     return drives
 
 
