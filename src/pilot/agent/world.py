@@ -23,7 +23,7 @@ from ..runtime.values import Stdio
 from ..spec import parse
 from ..spec.process import Process
 from ..wire import http, schema
-from . import document, rootfs, world_spec
+from . import document, names, rootfs, world_spec
 from .descriptors import Descriptors
 from .machine import WORLD_ID, Inner, Machine
 from .session import readable
@@ -201,9 +201,8 @@ class World:
             for name in ("/.sprite", "/etc"):
                 root.make_directories(name, 0o755)
             root.ensure_file("/.sprite/init", b"", 0o755)
-            root.ensure_file("/etc/hosts", _hosts(self._settings.hostname), 0o644)
             root.ensure_file("/etc/resolv.conf", _resolv_conf(), 0o644)
-            root.write_file("/etc/hostname", self._settings.hostname.encode() + b"\n", 0o644)
+            names.write_names(root, self._settings.hostname)
 
     def _set_running(self, container: Inner) -> None:
         self._container = container
@@ -230,10 +229,6 @@ class World:
 def _is_running(container: Inner) -> bool:
     status = container.status()
     return str(getattr(status, "value", status)) == "running"
-
-
-def _hosts(hostname: str) -> bytes:
-    return f"127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n".encode()
 
 
 def _resolv_conf() -> bytes:
