@@ -120,3 +120,21 @@ def test_the_volume_worker_killed_under_writes(sprite: Any) -> None:
     assert result[0].stdout.count(b"ok") == 150
     check = sprite.run("sh", "-c", "sudo touch /still-writable && cat ~/f149", capture_output=True)
     assert (check.returncode, check.stdout) == (0, b"149\n")
+
+
+def _volumed() -> set[int]:
+    return {pid for pid, words in _commands() if "pilot.volume.daemon" in words and not _name(pid).startswith("volume-")}
+
+
+def test_volumed_killed_comes_back_with_its_disks(sprite: Any) -> None:
+    sprite.run("sh", "-c", "echo before > ~/kept; sync", check=True)
+    before = _volumed()
+    assert len(before) == 1
+    os.kill(min(before), signal.SIGKILL)
+    sprite.run("sh", "-c", "echo during > ~/during; sync ~/during", check=True)
+    _until(lambda: bool(_volumed() - before), "volumed has been started again")
+    assert [message.type for message in sprite.create_checkpoint("after volumed")][-1] == "complete"
+    point = max(point.id for point in sprite.list_checkpoints() if point.id.startswith("v"))
+    sprite.run("sh", "-c", "echo after > ~/kept", check=True)
+    assert [message.type for message in sprite.restore_checkpoint(point)][-1] == "complete"
+    assert sprite.run("cat", "kept", "during", capture_output=True).stdout == b"before\nduring\n"
