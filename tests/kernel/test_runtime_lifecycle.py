@@ -231,6 +231,27 @@ def test_a_failed_create_leaves_nothing(
 
 
 @pytest.mark.usefixtures("nothing_left")
+def test_the_systemd_driver_without_systemd(tmp_path: Path, bundle: Path) -> None:
+    runtime = Runtime(str(tmp_path / "root"), cgroup_driver="systemd")
+    with pytest.raises(errors.HostError, match=r"start unit pilot-web\.scope: connect to the system bus"):
+        bundles.create(runtime, bundle, bundles.make_config())
+    assert runtime.list() == []
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_a_cgroup_that_others_live_in(runtime: Runtime, bundle: Path) -> None:
+    config = bundles.make_config()
+    config["linux"]["cgroupsPath"] = "shared"
+    first = bundles.create(runtime, bundle, config, "first")
+    with pytest.raises(errors.Conflict, match="cgroup is not empty: 1 process"):
+        bundles.create(runtime, bundle, config, "second")
+    assert first.container.status() is Status.CREATED
+    first.container.delete(force=True)
+    runtime.wait(first.process, 10)
+    first.process.close()
+
+
+@pytest.mark.usefixtures("nothing_left")
 def test_a_creator_that_is_killed_leaves_what_delete_removes(runtime: Runtime, bundle: Path, tmp_path: Path) -> None:
     """It dies while a createRuntime hook runs: the process ends by itself, the rest goes with delete --force."""
     fifo = tmp_path / "fifo"

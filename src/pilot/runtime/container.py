@@ -155,7 +155,7 @@ class Container:
             if status not in {Status.STOPPED, Status.CREATED} and not force:
                 raise errors.StateError(f"cannot delete container {self.id} that is not stopped: {status.value}")
             self._kill_everything()
-            self.cgroup.delete()
+            self._delete_cgroup()
             state_ = state.format_hook_state(self.id, Status.STOPPED, 0, self.bundle, self.spec.annotations)
             self._store.remove(self.id)
             problems = hooks.run_all_and_collect("poststop", self.spec.hooks.poststop, state_)
@@ -244,6 +244,13 @@ class Container:
             _await_no_reader(fifo_fd, time.monotonic() + _START_TIMEOUT_S)
         finally:
             os.close(fifo_fd)
+
+    def _delete_cgroup(self) -> None:
+        if self._record.unit:
+            from ..kernel import systemd  # needs jeepney, which only this driver does
+
+            systemd.stop(self._record.unit)
+        self.cgroup.delete()
 
     def _run_poststart(self) -> None:
         if not self.spec.hooks.poststart:

@@ -14,7 +14,7 @@ import dataclasses
 import os
 import pwd
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -92,23 +92,47 @@ def create(request: Request, host: Host) -> tuple[Record, Spawned]:
         bundle=request.bundle,
         created=format_time(time.time_ns()),
         owner=_user_name(),
+        unit=placement.unit.name if placement.unit else "",
         cgroup=host.hierarchies.paths(placement.path, relative=placement.relative),
     )
     with host.store.added(record, config), contextlib.ExitStack() as undo:
         undo.callback(host.store.remove, request.id)
-        cgroup = _make_cgroup(placement, record, host)
-        undo.callback(cgroup.delete)
-        record = msgspec.structs.replace(record, cgroup=cgroup.paths)
-        record, spawned = _launch(request, host, cgroup, record)
+        _require_empty(Cgroup(record.cgroup))
+        with _unit(placement, request, undo):
+            cgroup = _make_cgroup(placement, host)
+            undo.callback(cgroup.delete)
+            record = msgspec.structs.replace(record, cgroup=cgroup.paths)
+            record, spawned = _launch(request, host, cgroup, record)
         undo.pop_all()
     return record, spawned
 
 
-def _make_cgroup(placement: Placement, record: Record, host: Host) -> Cgroup:
-    """A cgroup of the container's own: one that others live in would be killed and frozen with it."""
-    present = len(Cgroup(record.cgroup).pids())
+def _require_empty(cgroup: Cgroup) -> None:
+    """The cgroup is the container's own: others who live in it would be killed and frozen with it."""
+    present = len(cgroup.pids())
     if present:
         raise errors.Conflict(f"container's cgroup is not empty: {present} process(es) found")
+
+
+@contextlib.contextmanager
+def _unit(placement: Placement, request: Request, undo: contextlib.ExitStack) -> Iterator[None]:
+    """With the systemd driver, the unit whose cgroup it is; its holder keeps it until the process is in."""
+    unit = placement.unit
+    if unit is None:
+        yield
+        return
+    from ..kernel import systemd  # needs jeepney, which only this driver does
+    from ..plan import systemd as systemd_plan
+
+    def properties(pids: tuple[int, ...]) -> list[systemd_plan.Property]:
+        return systemd_plan.plan_properties(unit, request.id, request.spec.linux.resources, pids)
+
+    with systemd.started(unit.name, properties):
+        undo.callback(systemd.stop, unit.name)
+        yield
+
+
+def _make_cgroup(placement: Placement, host: Host) -> Cgroup:
     return Cgroup.create(host.hierarchies, placement.path, relative=placement.relative, skip_denied=host.is_rootless)
 
 

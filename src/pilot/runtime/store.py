@@ -37,6 +37,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     created: str
     owner: str
     cgroup: dict[str, str]  # directory per controller, as `kernel.cgroups` has them
+    unit: str = ""  # the systemd unit that holds the cgroup
     pid: int = 0
     start_time: int = 0
     format: int = FORMAT
