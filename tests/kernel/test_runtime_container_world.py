@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -131,6 +132,28 @@ def test_loopback_is_up(runtime: Runtime, bundle: Path) -> None:
     (bundle / "rootfs/bin/ip").symlink_to("busybox")
     _, text = bundles.run_to_end(runtime, bundle, _shell("ip -o link show lo"))
     assert "LOOPBACK,UP" in text
+
+
+def test_a_network_device_moves_in(runtime: Runtime, bundle: Path) -> None:
+    """With its global addresses, under its new name, and up."""
+    (bundle / "rootfs/bin/ip").symlink_to("busybox")
+    commands = ("link add own type veth peer name other", "addr add 192.0.2.7/24 dev own", "link set own up",
+                "addr add 2001:db8::7/64 dev own nodad", "link set other up")  # fmt: skip
+    for command in commands:
+        subprocess.run(["ip", *command.split()], check=True)
+    config = _shell("ip -o addr show dev eth0; ip -o link show eth0")
+    config["linux"]["netDevices"] = {"own": {"name": "eth0"}}
+    _, text = bundles.run_to_end(runtime, bundle, config)
+    assert "192.0.2.7/24" in text
+    assert "2001:db8::7/64" in text
+    assert "BROADCAST,UP,LOWER_UP" in text or "BROADCAST,MULTICAST,UP" in text
+
+
+def test_a_network_device_that_is_not_there(runtime: Runtime, bundle: Path) -> None:
+    config = bundles.make_config()
+    config["linux"]["netDevices"] = {"nonesuch": {}}
+    with pytest.raises(errors.HostError, match="move network device nonesuch as nonesuch: no such device"):
+        bundles.create(runtime, bundle, config)
 
 
 def test_limits_of_the_cgroup(runtime: Runtime, bundle: Path) -> None:
@@ -316,6 +339,17 @@ def test_hooks_run_in_order_with_the_state(runtime: Runtime, bundle: Path, tmp_p
     assert {state["bundle"] for state in states.values()} == {str(bundle)}
     assert states["createContainer"]["pid"] == 1
     assert states["createRuntime"]["annotations"] == {"key": "value"}
+
+
+def test_poststop_follows_a_create_that_failed(runtime: Runtime, bundle: Path, tmp_path: Path) -> None:
+    config = bundles.make_config()
+    config["hooks"] = {
+        "createRuntime": [{"path": "/bin/false"}],
+        "poststop": [{"path": "/bin/sh", "args": ["sh", "-c", f"cat > {tmp_path}/state"]}],
+    }
+    with pytest.raises(errors.HostError, match="createRuntime hook #0: exit status 1"):
+        bundles.create(runtime, bundle, config)
+    assert json.loads((tmp_path / "state").read_text())["status"] == "stopped"
 
 
 def test_a_hook_that_takes_too_long(runtime: Runtime, bundle: Path) -> None:

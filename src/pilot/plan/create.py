@@ -136,6 +136,7 @@ def plan_create(spec: Spec, facts: HostFacts, options: CreateOptions) -> Plan:
         idmaps=maps,
         limits=limits if setup.has(NamespaceType.USER) else (),
         loopback=setup.owns(NamespaceType.NETWORK),
+        net_devices=tuple((name, device.name or name) for name, device in spec.linux.net_devices.items()),
         new_namespaces=entry.new,
     )
 

@@ -23,7 +23,7 @@ from .code import Slot
 from .plan import ROOT, IdMaps, OpenMount, clean
 from .program import Step
 from .setup import Setup
-from .steps import AttachMount, Close, CopyUp, NewFilesystem, Open, SetMountAttributes
+from .steps import AttachMount, Close, CopyUp, MakeDirectories, NewFilesystem, Open, SetMountAttributes
 
 # What may be mounted below /proc; anything else could fool the runtime or the container about itself.
 _ALLOWED_IN_PROC = frozenset(
@@ -83,7 +83,7 @@ def _plan_filesystem(slot: Slot, path: str, mount: Mount, options: Options, setu
     made: list[Step] = [NewFilesystem(slot, fstype, mount.source or fstype, parameters, first)]
     if options.copy_up:
         original = Slot(f"{slot}-original")
-        made = [Open(original, ROOT, _inside(path)), *made, CopyUp(original, slot), Close(original)]
+        made = [MakeDirectories(ROOT, _inside(path), into=original), *made, CopyUp(original, slot), Close(original)]
     made += [*_recursive_steps(slot, options), *_propagation_steps(slot, options)]
     made.append(AttachMount(slot, ROOT, _inside(path)))
     if is_late:

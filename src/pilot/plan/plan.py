@@ -97,12 +97,14 @@ class Plan(msgspec.Struct, frozen=True):
     idmaps: IdMaps | None = None
     limits: tuple[Limit, ...] = ()
     loopback: bool = False
+    net_devices: tuple[tuple[str, str], ...] = ()  # moved at `hooks`: name here, name inside
     new_namespaces: Namespace = Namespace(0)
 
     def describe(self) -> str:
         """Text of all of it, for `--debug` and golden tests."""
         lines = [f"before: {opening.describe()}" for opening in self.openings]
         lines += [f"at {IDMAP}: map {self.idmaps.describe()}"] if self.idmaps else []
+        lines += [f"at {HOOKS}: move network device {name} as {inside}" for name, inside in self.net_devices]
         lines += [f"at {RELEASE}: rlimit {limit.resource} {limit.soft}:{limit.hard}" for limit in self.limits]
         return "".join(f"{line}\n" for line in lines) + self.program.describe()
 

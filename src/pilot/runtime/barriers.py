@@ -6,16 +6,12 @@ All of it happens while the process waits, so it sees the container's namespaces
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import resource
-import socket
-import struct
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 from .. import errors
-from ..kernel import idmap, syscalls
+from ..kernel import idmap, links
 from ..kernel.launcher import Spawned
 from ..plan import plan as plan_
 from ..plan.plan import Limit, Plan
@@ -23,10 +19,6 @@ from ..spec.config import Hooks
 from ..spec.state import Status
 from . import hooks as hooks_
 from . import openings
-
-_SIOCSIFFLAGS = 0x8914
-_IFF_UP = 0x1
-_CLONE_NEWNET = 0x40000000
 
 
 class CreateBarriers:
@@ -59,6 +51,8 @@ class CreateBarriers:
 
     def _run_hooks(self, process: Spawned) -> Mapping[str, int]:
         self._raise_loopback(process)
+        for name, device in self._plan.net_devices:
+            links.move_link(name, process.pid, device)
         state = self._state(process.pid, Status.CREATING)
         hooks_.run_all("prestart", self._hooks.prestart, state)
         hooks_.run_all("createRuntime", self._hooks.create_runtime, state)
@@ -76,7 +70,7 @@ class CreateBarriers:
 
     def _raise_loopback(self, process: Spawned) -> None:
         if self._loopback:
-            raise_loopback(process.pid)
+            links.raise_loopback(process.pid)
             self._loopback = False
 
     def _document(self, content: bytes) -> int:
@@ -103,34 +97,3 @@ def set_limit(pid: int, limit: Limit) -> None:
 
 def _signed(value: int) -> int:
     return -1 if value == 2**64 - 1 else value
-
-
-def raise_loopback(pid: int) -> None:
-    """Bring `lo` up in the network namespace of `pid`.
-
-    A thread of our own goes there and ends: the network namespace belongs to the thread, not to the process.
-    """
-    problems: list[OSError] = []
-    thread = threading.Thread(target=_raise_in_thread, args=(pid, problems), name="pilot-loopback")
-    thread.start()
-    thread.join()
-    if problems:
-        raise errors.HostError(f"bring lo up: {(problems[0].strerror or '').lower()}") from problems[0]
-
-
-def _raise_in_thread(pid: int, problems: list[OSError]) -> None:
-    try:
-        with _network_namespace(pid), socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as control:
-            fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", _IFF_UP))
-    except OSError as error:
-        problems.append(error)
-
-
-@contextlib.contextmanager
-def _network_namespace(pid: int) -> Iterator[None]:
-    fd = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        syscalls.checked(syscalls.libc.setns(fd, _CLONE_NEWNET), "setns", f"/proc/{pid}/ns/net")
-        yield
-    finally:
-        os.close(fd)

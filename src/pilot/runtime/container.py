@@ -159,7 +159,7 @@ class Container:
             state_ = state.format_hook_state(self.id, Status.STOPPED, 0, self.bundle, self.spec.annotations)
             self._store.remove(self.id)
             problems = hooks.run_all_and_collect("poststop", self.spec.hooks.poststop, state_)
-        _warn(problems)
+        hooks.warn(problems)
 
     def pause(self) -> None:
         """Freeze all processes."""
@@ -273,15 +273,6 @@ class Container:
                 raise errors.HostError(
                     f"kill process {self._record.pid}: it has not ended after {_KILL_TIMEOUT_S:.0f} s", hint=_UNREAPED
                 )
-
-
-def _warn(problems: list[str]) -> None:
-    """The specification: log, and continue."""
-    if problems:
-        import logging  # takes longer to load than a container takes to start
-
-        for problem in problems:
-            logging.getLogger(__name__).warning("%s", problem)
 
 
 def rootfs_path(bundle: str, spec: Spec) -> str:

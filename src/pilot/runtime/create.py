@@ -35,7 +35,7 @@ from ..spec import parse, state
 from ..spec.config import Spec
 from ..spec.process import Process
 from ..spec.state import State, Status
-from . import environment, filters, namespaces, steps
+from . import environment, filters, hooks, namespaces, steps
 from .barriers import CreateBarriers
 from .container import rootfs_path
 from .descriptors import Descriptors, opened_directory
@@ -102,9 +102,16 @@ def create(request: Request, host: Host) -> tuple[Record, Spawned]:
             cgroup = _make_cgroup(placement, host)
             undo.callback(cgroup.delete)
             record = msgspec.structs.replace(record, cgroup=cgroup.paths)
+            undo.callback(_run_poststop, request)
             record, spawned = _launch(request, host, cgroup, record)
         undo.pop_all()
     return record, spawned
+
+
+def _run_poststop(request: Request) -> None:
+    """The specification: what was begun and failed is stopped, and what follows on a stop follows."""
+    document = state.format_hook_state(request.id, Status.STOPPED, 0, request.bundle, request.spec.annotations)
+    hooks.warn(hooks.run_all_and_collect("poststop", request.spec.hooks.poststop, document))
 
 
 def _require_empty(cgroup: Cgroup) -> None:

@@ -32,6 +32,15 @@ def run_all_and_collect(kind: str, hooks: Iterable[Hook], state: bytes) -> list[
     return problems
 
 
+def warn(problems: list[str]) -> None:
+    """The specification: log, and continue."""
+    if problems:
+        import logging  # takes longer to load than a container takes to start
+
+        for problem in problems:
+            logging.getLogger(__name__).warning("%s", problem)
+
+
 def _run(what: str, hook: Hook, state: bytes) -> None:
     import subprocess  # not for those who have no hooks
 

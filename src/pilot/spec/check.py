@@ -14,7 +14,6 @@ from .linux import Linux, NamespaceType
 from .process import Process
 
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:[-+].*)?")
-_NO_SLASH_SYSCTL = re.compile(r"[./]")
 # Sysctls that belong to a namespace, and to which: the rest would change the host.
 _SYSCTL_NAMESPACE: dict[str, NamespaceType] = {
     "kernel.msgmax": NamespaceType.IPC,
@@ -28,6 +27,8 @@ _SYSCTL_NAMESPACE: dict[str, NamespaceType] = {
     "kernel.domainname": NamespaceType.UTS,
 }
 _SYSCTL_PREFIX: dict[str, NamespaceType] = {"fs.mqueue.": NamespaceType.IPC, "net.": NamespaceType.NETWORK}
+# The kernel's rule (dev_valid_name), at most 15 bytes.
+_NET_DEVICE = re.compile(r"(?!\.{1,2}$)[^/:\s]{1,15}")
 _PROPAGATIONS = frozenset(
     {"", "private", "rprivate", "slave", "rslave", "shared", "rshared", "unbindable", "runbindable"}
 )
@@ -185,6 +186,11 @@ def _check_linux(linux: Linux, own: set[NamespaceType]) -> None:
         "$.linux.netDevices",
         "unable to move network devices without a private NET namespace",
     )
+    for name, net_device in linux.net_devices.items():
+        for text in filter(None, (name, net_device.name)):
+            _require(
+                _NET_DEVICE.fullmatch(text) is not None, f"$.linux.netDevices.{name}", f"{text!r} is not a device name"
+            )
     for index, device in enumerate(linux.devices):
         _check_device(device, f"$.linux.devices[{index}]")
     if linux.intel_rdt is not None:
