@@ -190,6 +190,22 @@ def test_proxy(machine: FakeMachine) -> None:
     run(machine, test)
 
 
+def test_ports_that_come_and_go_are_told(machine: FakeMachine) -> None:
+    async def test() -> None:
+        socket = await client.open_websocket(await machine.dial(), "/v1/ports/watch")
+        first = msgspec.json.decode(str(await socket.receive()))
+        assert first["type"] == "port_list"
+        with sockets.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+            assert port not in {row["port"] for row in first["ports"]}
+            opened = msgspec.json.decode(str(await socket.receive()))
+        assert opened == {"type": "port_opened", "port": port, "address": "127.0.0.1", "pid": os.getpid()}
+        closed = msgspec.json.decode(str(await socket.receive()))
+        assert closed == {**opened, "type": "port_closed"}
+
+    run(machine, test)
+
+
 async def raw(machine: FakeMachine, request: bytes) -> bytes:
     stream, got = await machine.dial(), b""
     stream.write(request)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import errno
 import signal as signals
 import time
 from collections.abc import AsyncIterator
@@ -19,6 +20,10 @@ from .world import World
 
 SIGNAL_HEADER = ("X-Sprite-Capabilities", "signal")
 _DEFAULT_KEEP_S = 10.0
+# What the kernel says of a command or a directory that the caller has named wrongly.
+_ASKED_FOR = frozenset(
+    {errno.ENOENT, errno.EACCES, errno.ENOTDIR, errno.ENOEXEC, errno.EISDIR, errno.E2BIG, errno.ELOOP}
+)
 _KILL_TIMEOUT_S = 10.0
 _MAX_KILL_TIMEOUT_S = 3600.0
 
@@ -36,7 +41,7 @@ class ExecApi:
             await self._attach(call, id)
             return
         command = self._command(call.request, tty=call.request.flag("tty"))
-        session = await self._sessions.create(self._world.container(), command)
+        session = await self._create(command)
         socket = await call.accept_websocket([SIGNAL_HEADER])
         await exec_stream.serve_websocket(session, socket, is_owner=True)
 
@@ -52,7 +57,7 @@ class ExecApi:
     async def run(self, call: Call) -> response.Response:
         """POST /v1/exec: the body is stdin, the answer the framed output."""
         command = self._command(call.request, tty=False)
-        session = await self._sessions.create(self._world.container(), command)
+        session = await self._create(command)
         if command.stdin:
             # The answer begins before the body has ended, as `cat` wants it; then the body is read beside it.
             return response.Response(200, _with_stdin(call, session), content_type=response.BYTES)
@@ -74,6 +79,14 @@ class ExecApi:
             raise http.Gone(f"session {session.meta.id} has ended already")
         session.signal(number)
         return response.ndjson(_kill(session, number, min(timeout_s, _MAX_KILL_TIMEOUT_S)))
+
+    async def _create(self, command: Command) -> Session:
+        try:
+            return await self._sessions.create(self._world.container(), command)
+        except errors.StepError as error:
+            if error.errno in _ASKED_FOR:
+                raise http.InvalidRequest(str(error)) from error
+            raise
 
     def _command(self, request: http.Request, *, tty: bool) -> Command:
         words = request.query.get("cmd", [])

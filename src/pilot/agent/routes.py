@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..server.routing import Route
+from . import ports_api
 from .exec_api import ExecApi
 from .fs_api import FsApi
 from .fs_watch import FsWatch
@@ -38,5 +39,6 @@ def routes(machine: MachineApi, execution: ExecApi, fs: FsApi, watch: FsWatch) -
         Route("POST", "/v1/fs/chmod", "changeMode", fs.chmod, 300.0),
         Route("POST", "/v1/fs/chown", "changeOwner", fs.chown, 300.0),
         Route("GET", "/v1/fs/watch", "watchFiles", watch.watch, None, websocket=True),
+        Route("GET", "/v1/ports/watch", "watchPorts", ports_api.watch, None, websocket=True),
         Route("GET", "/v1/proxy", "proxy", proxy, None, websocket=True),
     ]

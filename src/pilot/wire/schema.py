@@ -257,6 +257,20 @@ class ProxyAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     error: str | None = None
 
 
+class Port(msgspec.Struct, frozen=True, kw_only=True):
+    """A TCP port that something listens on; `pid` is the machine's, 0 when it cannot be seen."""
+
+    port: int
+    address: str
+    pid: int
+
+
+class PortList(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="port_list"):
+    """First text frame on ports/watch; then `exec_frames.PortChange`."""
+
+    ports: list[Port]
+
+
 class WatchRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Text frame of a client on fs/watch."""
 

@@ -1,0 +1,130 @@
+"""Each operation of api/pilot.openapi.yaml, called once for good and once in vain, answers as the contract says."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+
+from pilot.server import client
+from pilot.wire import exec_frames, schema, websocket
+from tests.support import contract
+from tests.support.fake_machine import FakeMachine
+
+pytestmark = pytest.mark.requires("root", "private")
+
+
+class Call(NamedTuple):
+    """A request: what follows the path, a JSON body, raw content, what a WebSocket is sent first, the status."""
+
+    query: str = ""
+    json: Any = None
+    content: bytes = b""
+    first: str = ""
+    status: int = 200
+    path: str = ""
+
+
+CALLS: dict[str, tuple[Call, ...]] = {
+    "getVersion": (Call(),),
+    "getStatus": (Call(),),
+    "adopt": (Call(json={"name": "walker"}), Call(json={"name": 5}, status=400)),
+    "startWorld": (
+        Call(json={"disk": {"descriptor": "disk"}}),  # it runs already
+        Call(json={"disk": {}, "hostname": []}, status=400),
+    ),
+    "stopWorld": (Call(),),
+    "freezeWorld": (Call(status=412),),
+    "thawWorld": (Call(status=412),),
+    "shutdown": (Call(status=202),),
+    "listSessions": (Call(),),
+    "execute": (Call("?cmd=true"), Call("?cmd=/no/such", status=400), Call("?cmd=true&stdin=maybe", status=400)),
+    "openSession": (Call("?cmd=true", status=101), Call("?cmd=true&rows=0&tty=true", status=400)),
+    "attachSession": (Call(status=101), Call(status=404, path="/v1/exec/1")),
+    "killSession": (Call("?signal=KILL"), Call("?signal=KILLER", status=400), Call(status=404, path="/v1/exec/1/kill")),
+    "deleteSession": (Call("?signal=KILL&timeout=5s"), Call("?timeout=soon", status=400)),
+    "readFile": (
+        Call("?path=/etc/passwd"), Call("?path=/none", status=404), Call("?path=/tmp/dir", status=400),
+    ),
+    "writeFile": (Call("?path=/tmp/x/y", content=b"abc"), Call("?path=/tmp/dir", status=400)),
+    "listFiles": (Call("?path=/"), Call("?path=/none", status=404)),
+    "deleteFile": (Call("?path=/tmp/dir"), Call("?path=/none", status=404), Call("?path=/", status=403)),
+    "renameFile": (
+        Call(json={"source": "/tmp/file", "dest": "/tmp/other"}),
+        Call(json={"source": "/none", "dest": "/tmp/other"}, status=404),
+        Call(json={"source": 1}, status=400),
+    ),
+    "copyFile": (Call(json={"source": "/tmp/file", "dest": "/tmp/dir"}), Call(json={}, status=400)),
+    "changeMode": (
+        Call(json={"path": "/tmp/file", "mode": "0600"}),
+        Call(json={"path": "/tmp", "mode": "9"}, status=400),
+    ),
+    "changeOwner": (Call(json={"path": "/tmp/file", "uid": 5}), Call(json={"path": "/none", "uid": 5}, status=404)),
+    "watchFiles": (Call(status=101, first='{"type":"subscribe","paths":["/tmp"]}'),),
+    "watchPorts": (Call(status=101),),
+    "proxy": (Call(status=101, first='{"port":1}'),),
+}  # fmt: skip
+ROWS = [(id, call) for id, calls in CALLS.items() for call in calls]
+_FRAMES = {"openSession": exec_frames.SessionInfo, "attachSession": exec_frames.SessionInfo,
+           "watchFiles": schema.WatchEvent, "watchPorts": schema.PortList, "proxy": schema.ProxyAnswer}  # fmt: skip
+
+
+@pytest.mark.parametrize(("id", "call"), ROWS, ids=[f"{id}-{call.status}" for id, call in ROWS])
+def test_answers_are_those_of_the_contract(machine: FakeMachine, id: str, call: Call) -> None:
+    operation = contract.operations()[id]
+    os.makedirs(os.path.join(machine.paths.rootfs, "tmp/dir"))
+    os.close(os.open(os.path.join(machine.paths.rootfs, "tmp/file"), os.O_CREAT))
+
+    async def test() -> None:
+        async with asyncio.timeout(30), machine.agent() as app:
+            target = call.path or await _path(machine, operation)
+            if operation.websocket:
+                await _check_websocket(machine, operation, target, call)
+            else:
+                await _check_http(machine, operation, target, call)
+            await app.sessions.end_all()
+
+    asyncio.run(test())
+
+
+async def _path(machine: FakeMachine, operation: contract.Operation) -> str:
+    """The operation's path, with a running session where it wants one."""
+    if "{id}" not in operation.path:
+        return operation.path
+    socket = await client.open_websocket(await machine.dial(), "/v1/exec?cmd=sleep&cmd=100")
+    info = msgspec.json.decode(str(await socket.receive()), type=exec_frames.SessionInfo)
+    return operation.path.format(id=info.session_id)
+
+
+async def _check_http(machine: FakeMachine, operation: contract.Operation, target: str, call: Call) -> None:
+    answer = await client.request(
+        await machine.dial(), operation.method, target + call.query, json=call.json, body=call.content
+    )
+    kind, body = answer.headers.get("content-type", ""), await answer.body()
+    assert answer.status == call.status, body
+    if kind == "application/x-ndjson":
+        for line in body.splitlines():
+            contract.check_answer(operation, answer.status, msgspec.json.decode(line), kind)
+    elif kind == "application/octet-stream":
+        contract.check_answer(operation, answer.status, body.decode("latin-1"), kind)
+    else:
+        contract.check_answer(operation, answer.status, msgspec.json.decode(body) if body else None, kind)
+
+
+async def _check_websocket(machine: FakeMachine, operation: contract.Operation, target: str, call: Call) -> None:
+    stream = await machine.dial()
+    if call.status != 101:
+        assert str(call.status) in operation.responses
+        with pytest.raises(client.Refused) as refused:
+            await client.open_websocket(stream, target + call.query)
+        assert refused.value.status == call.status
+        return
+    socket = await client.open_websocket(stream, target + call.query)
+    if call.first:
+        await socket.send(call.first)
+    message = await socket.receive()
+    assert not isinstance(message, websocket.Closed)
+    msgspec.json.decode(message, type=_FRAMES[operation.id])

@@ -1,0 +1,70 @@
+"""Code and contract of the pilot API agree: routes, operations, bodies; each operation has a conformance test."""
+
+from __future__ import annotations
+
+from typing import Any
+from unittest import mock
+
+import jsonschema
+import msgspec
+import pytest
+from tests.api import test_conformance
+from tests.support import contract
+
+from pilot.agent import routes
+from pilot.wire import exec_frames, http, schema
+
+
+def all_routes() -> set[tuple[str, str, str, bool]]:
+    parts = [mock.MagicMock() for _ in range(4)]
+    return {(row.operation, row.method, row.pattern, row.websocket) for row in routes.routes(*parts)}
+
+
+def test_routes_are_the_operations() -> None:
+    assert all_routes() == {(row.id, row.method, row.path, row.websocket) for row in contract.operations().values()}
+
+
+def test_every_operation_has_a_conformance_test() -> None:
+    assert set(test_conformance.CALLS) == set(contract.operations())
+
+
+def bodies() -> dict[str, type[msgspec.Struct]]:
+    places = (schema, http, exec_frames)
+    found = {
+        name: getattr(place, name, None) for place in places for name in contract.document()["components"]["schemas"]
+    }
+    found |= {
+        name: getattr(place, name)
+        for place in places
+        for name in contract.document()["components"]["schemas"]
+        if hasattr(place, name)
+    }
+    return {name: kind for name, kind in found.items() if kind is not None}
+
+
+@pytest.mark.parametrize("name", sorted(contract.document()["components"]["schemas"]))
+def test_bodies_have_the_fields_of_the_contract(name: str) -> None:
+    kind = bodies()[name]
+    _, generated = msgspec.json.schema_components([kind])
+    ours, theirs = generated[name], contract.document()["components"]["schemas"][name]
+    assert set(ours["properties"]) == set(theirs["properties"])
+    assert ours.get("required", []) == theirs.get("required", [])
+
+
+def test_the_document_is_valid_where_it_matters() -> None:
+    """References resolve, and schemas are schemas."""
+    document = contract.document()
+    assert document["openapi"].startswith("3.1")
+    for reference in _references(document):
+        place: Any = document
+        for part in reference.removeprefix("#/").split("/"):
+            place = place[part]
+    for row in document["components"]["schemas"].values():
+        jsonschema.Draft202012Validator.check_schema(row)
+
+
+def _references(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        own = [value["$ref"]] if isinstance(value.get("$ref"), str) else []
+        return own + [found for item in value.values() for found in _references(item)]
+    return [found for item in value for found in _references(item)] if isinstance(value, list) else []

@@ -1,0 +1,60 @@
+"""api/pilot.openapi.yaml as data: its operations, and what an answer must look like."""
+
+from __future__ import annotations
+
+import functools
+import pathlib
+from typing import Any, NamedTuple
+
+import jsonschema
+import yaml
+
+PATH = pathlib.Path(__file__).parents[2] / "api" / "pilot.openapi.yaml"
+_METHODS = ("get", "put", "post", "delete", "head", "patch")
+
+
+class Operation(NamedTuple):
+    """One operation; a WebSocket of the same method and path is another one."""
+
+    id: str
+    method: str
+    path: str
+    websocket: bool
+    responses: dict[str, Any]
+
+
+@functools.cache
+def document() -> dict[str, Any]:
+    return dict(yaml.safe_load(PATH.read_text()))
+
+
+def operations() -> dict[str, Operation]:
+    """By operationId."""
+    found = {}
+    for path, item in document()["paths"].items():
+        for method in (m for m in _METHODS if m in item):
+            row = item[method]
+            socket = row.get("x-websocket")
+            found[row["operationId"]] = Operation(
+                row["operationId"], method.upper(), path, bool(socket) and socket["operationId"] == row["operationId"],
+                row["responses"],
+            )  # fmt: skip
+            if socket:
+                found[socket["operationId"]] = Operation(
+                    socket["operationId"], method.upper(), path, True, row["responses"]
+                )
+    return found
+
+
+def check_answer(operation: Operation, status: int, value: Any, content_type: str) -> None:
+    """AssertionError when the contract does not have this answer."""
+    response = operation.responses.get(str(status))
+    assert response is not None, f"{operation.id}: status {status} is not in the contract"
+    if "$ref" in response:
+        response = document()["components"]["responses"][response["$ref"].rpartition("/")[2]]
+    content = response.get("content")
+    if content is None:
+        assert value is None
+        return
+    assert content_type in content, f"{operation.id}: {content_type} is not in the contract"
+    jsonschema.validate(value, {**content[content_type]["schema"], "components": document()["components"]})
