@@ -12,6 +12,7 @@ from .. import errors
 from ..wire import dial as lines
 
 CONNECT_TIMEOUT_S = 5.0
+READ_BYTES = 65536
 MAX_ADDRESS_BYTES = 80  # of 107, so that a caller may add a name
 
 
@@ -33,23 +34,67 @@ def connect(path: str, port: int, timeout_s: float = CONNECT_TIMEOUT_S) -> socke
     return stream
 
 
-async def open_stream(
-    path: str, port: int, timeout_s: float = CONNECT_TIMEOUT_S
-) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """The same on asyncio."""
+class Stream:
+    """A dialled connection on asyncio, whose two directions fail apart. Close it when nobody waits in it any more.
+
+    Not asyncio's own streams: there a write that fails (the machine has said all and closed) throws away what is still
+    to be read, which is the end of a command's output and its exit code.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self._socket = sock
+        self._loop = asyncio.get_running_loop()
+        self._early = b""
+
+    async def receive(self) -> bytes:
+        """What has come; nothing at the end, however the other side ended."""
+        if self._early:
+            data, self._early = self._early, b""
+            return data
+        try:
+            return await self._loop.sock_recv(self._socket, READ_BYTES)
+        except ConnectionError:
+            return b""  # closed with something of ours unread: all that it had to say has been read before this
+
+    async def receive_through(self, mark: bytes, limit: int) -> bytes:
+        """All up to and with `mark`; what follows is for `receive`. `PeerError` when it does not come."""
+        data = b""
+        while mark not in data and len(data) <= limit:
+            piece = await self.receive()
+            if not piece:
+                raise errors.PeerError("the machine closed the connection", hint="is the agent running?")
+            data += piece
+        before, found, self._early = data.partition(mark)
+        if not found:
+            raise errors.PeerError(f"the machine sent no end of its head within {limit} bytes")
+        return before + found
+
+    async def send(self, data: bytes) -> None:
+        """Returns when the kernel has it all; OSError when the machine takes no more."""
+        await self._loop.sock_sendall(self._socket, data)
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+async def open_stream(path: str, port: int, timeout_s: float = CONNECT_TIMEOUT_S) -> Stream:
+    """`connect` on asyncio."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    stream = Stream(sock)
     try:
         async with asyncio.timeout(timeout_s):
             with short_path(path) as address:
-                reader, writer = await asyncio.open_unix_connection(address)
-            try:
-                writer.write(lines.connect_line(port))
-                lines.parse_answer(await reader.readline())
-            except BaseException:
-                writer.close()
-                raise
+                await asyncio.get_running_loop().sock_connect(sock, address)
+            await stream.send(lines.connect_line(port))
+            lines.parse_answer(await stream.receive_through(b"\n", lines.MAX_LINE_BYTES))
     except OSError as error:
+        stream.close()
         raise _unreachable(path, error) from error
-    return reader, writer
+    except BaseException:
+        stream.close()
+        raise
+    return stream
 
 
 @contextlib.contextmanager

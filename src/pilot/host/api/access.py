@@ -24,7 +24,6 @@ from ..store.tokens import Organisation
 WAKE_TIMEOUT_S = 60.0
 # What a machine answers, among other reasons, when it has no world.
 WORLD_MAY_BE_AWAY = frozenset({409, 412, 503})
-Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Unauthenticated(errors.PilotError):
@@ -59,7 +58,7 @@ class Access:
             raise errors.NotFound("sprite not found")
         return found
 
-    async def open(self, sprite: Sprite) -> Stream:
+    async def open(self, sprite: Sprite) -> dial.Stream:
         """A stream to the pilot API of a machine whose world runs, woken when it did not."""
         if self.sprites.is_ready(sprite):
             try:
@@ -72,7 +71,7 @@ class Access:
         except errors.PeerError as error:
             raise Unavailable(f"sprite {sprite.name}: its machine does not answer: {error}") from error
 
-    async def _dial(self, sprite: Sprite) -> Stream:
+    async def _dial(self, sprite: Sprite) -> dial.Stream:
         return await dial.open_stream(self.sprites.dial_path(sprite), lines.PORT_API)
 
 

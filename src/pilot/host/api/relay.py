@@ -8,7 +8,7 @@ Each piece of the agent's body is passed on at once, as a chunk of its own: clie
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 import h11
 from starlette.requests import Request
@@ -16,9 +16,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ... import errors
-from .access import Stream
+from ..dial import Stream
 
-READ_BYTES = 65536
 HEAD_TIMEOUT_S = 120.0
 Headers = list[tuple[bytes, bytes]]
 
@@ -37,8 +36,7 @@ async def relay(request: Request, stream: Stream, target: str, ended: Callable[[
     try:
         head = await connection.head(sending, HEAD_TIMEOUT_S)
     except BaseException:
-        sending.cancel()
-        connection.close()
+        await _end((sending,), connection)
         raise
     return _Answer(connection, sending, head)
 
@@ -63,11 +61,8 @@ class _Answer(Response):
             if pumping.done():
                 pumping.result()
         finally:
-            for task in (pumping, gone, self._sending):
-                task.cancel()
             # How the request's body ended matters no more once the answer is through or nobody wants it.
-            await asyncio.gather(pumping, gone, self._sending, return_exceptions=True)
-            self._connection.close()
+            await _end((pumping, gone, self._sending), self._connection)
 
     async def _pump(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
@@ -88,7 +83,7 @@ class _Connection:
     """One request and its answer on one stream."""
 
     def __init__(self, stream: Stream, ended: Callable[[], object]) -> None:
-        self._reader, self._writer = stream
+        self._stream = stream
         self._ended = ended
         self._h11 = h11.Connection(h11.CLIENT)
 
@@ -99,21 +94,18 @@ class _Connection:
         chunked = b"transfer-encoding" in {name.lower() for name, _ in request.headers.raw}
         if chunked and b"content-length" not in names:
             headers.append((b"transfer-encoding", b"chunked"))
-        self._write(h11.Request(method=request.method, target=target, headers=headers))
         try:
+            await self._send(h11.Request(method=request.method, target=target, headers=headers))
             async for piece in request.stream():
                 if piece:
-                    self._write(h11.Data(data=piece))
-                    await self._writer.drain()
-            self._write(h11.EndOfMessage())
-            await self._writer.drain()
+                    await self._send(h11.Data(data=piece))
+            await self._send(h11.EndOfMessage())
         except OSError:
             pass  # the machine takes no more; its answer, which may be there already, says why
 
-    def _write(self, event: h11.Request | h11.Data | h11.EndOfMessage) -> None:
-        data = self._h11.send(event)
-        if data:
-            self._writer.write(data)
+    async def _send(self, event: h11.Request | h11.Data | h11.EndOfMessage) -> None:
+        if data := self._h11.send(event):
+            await self._stream.send(data)
 
     async def head(self, sending: asyncio.Task[None], timeout_s: float) -> h11.Response:
         """The answer's status and headers, which may come before the request's body is through."""
@@ -152,7 +144,7 @@ class _Connection:
             try:
                 event = self._h11.next_event()
                 if event is h11.NEED_DATA:
-                    self._h11.receive_data(await self._reader.read(READ_BYTES))
+                    self._h11.receive_data(await self._stream.receive())
                     continue
             except (h11.RemoteProtocolError, OSError) as error:
                 raise errors.PeerError(f"relay: {error}") from error
@@ -160,8 +152,18 @@ class _Connection:
             return event
 
     def close(self) -> None:
-        self._writer.close()
+        self._stream.close()
         self._ended()
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]], connection: _Connection) -> None:
+    """Cancel the tasks, and close the connection when none of them waits in it any more."""
+    for task in tasks:
+        task.cancel()
+    try:
+        await asyncio.gather(*tasks, return_exceptions=True)
+    finally:
+        connection.close()
 
 
 def _failed(task: asyncio.Task[None]) -> bool:

@@ -20,6 +20,7 @@ from typing import Any, cast
 from urllib.parse import unquote
 
 from ... import errors
+from ..dial import Stream
 from ..store.sprites import Sprite
 from . import access, shapes
 from .access import Access
@@ -27,7 +28,7 @@ from .access import Access
 log = logging.getLogger(__name__)
 
 UPGRADE_TIMEOUT_S = 60.0
-READ_BYTES = 65536
+HEAD_BYTES = 65536
 HIGH_WATER_BYTES = 1 << 20
 
 # What a sprite's path may end with when it is to be upgraded, and so what is asked of the machine after /v1/.
@@ -96,13 +97,13 @@ class Upgrade(asyncio.Protocol):
         self._connections: set[Any] = server_state.connections
         self._tasks: set[asyncio.Task[None]] = server_state.tasks
         self._transport: asyncio.Transport | None = None
-        self._waiting = bytearray()  # from the client, before the machine can take it
+        self._received = bytearray()  # from the client: its head first, then what the machine is to get
+        self._wanted = asyncio.Event()  # there is something in it
         self._head: Head | None = None
-        self._machine: asyncio.StreamWriter | None = None
+        self._is_deaf = False  # the machine takes no more
         self._writable = asyncio.Event()
         self._writable.set()
         self._serving: asyncio.Task[None] | None = None
-        self._draining: asyncio.Task[None] | None = None
 
     # asyncio's side
 
@@ -111,26 +112,25 @@ class Upgrade(asyncio.Protocol):
         self._connections.add(self)
 
     def data_received(self, data: bytes) -> None:
-        if self._machine is not None:
-            self._to_machine(data)
+        assert self._transport is not None
+        if self._is_deaf:
             return
-        self._waiting += data
-        if self._head is None and b"\r\n\r\n" in self._waiting:
-            head, _, rest = bytes(self._waiting).partition(b"\r\n\r\n")
-            self._head, self._waiting = parse_head(head + b"\r\n\r\n"), bytearray(rest)
+        self._received += data
+        self._wanted.set()
+        if len(self._received) > HIGH_WATER_BYTES:
+            self._transport.pause_reading()
+        if self._head is None and b"\r\n\r\n" in self._received:
+            head, _, rest = bytes(self._received).partition(b"\r\n\r\n")
+            self._head, self._received = parse_head(head + b"\r\n\r\n"), bytearray(rest)
             self._serving = asyncio.get_running_loop().create_task(self._serve(self._head), name="upgrade")
             self._tasks.add(self._serving)
             self._serving.add_done_callback(self._tasks.discard)
-        elif len(self._waiting) > HIGH_WATER_BYTES and self._transport:
-            self._transport.pause_reading()
 
     def connection_lost(self, reason: Exception | None) -> None:
         self._connections.discard(self)
         self._writable.set()
         if self._serving is not None:
             self._serving.cancel()
-        if self._machine is not None:
-            self._machine.close()
 
     def pause_writing(self) -> None:
         self._writable.clear()
@@ -148,36 +148,31 @@ class Upgrade(asyncio.Protocol):
     async def _serve(self, head: Head) -> None:
         assert self._transport is not None
         with contextlib.ExitStack() as use:
-            await self._serve_while(head, use)
+            try:
+                async with asyncio.timeout(UPGRADE_TIMEOUT_S):
+                    stream, answer = await self._open(head, use)
+            except TimeoutError:
+                self._refuse(503, "the sprite did not wake in time")
+            except errors.PilotError as error:
+                self._refuse(access.status_of(error), str(error))
+            except Exception:
+                log.exception("upgrade failed", extra={"target": head.target.partition("?")[0]})
+                self._refuse(500, "internal error")
+            else:
+                self._transport.write(announce(answer))
+                await self._relay(stream)
 
-    async def _serve_while(self, head: Head, use: contextlib.ExitStack) -> None:
-        assert self._transport is not None
-        try:
-            async with asyncio.timeout(UPGRADE_TIMEOUT_S):
-                reader, answer = await self._open(head, use)
-        except TimeoutError:
-            self._refuse(503, "the sprite did not wake in time")
-        except errors.PilotError as error:
-            self._refuse(access.status_of(error), str(error))
-        except Exception:
-            log.exception("upgrade failed", extra={"target": head.target.partition("?")[0]})
-            self._refuse(500, "internal error")
-        else:
-            self._transport.write(announce(answer))
-            await self._from_machine(reader)
-
-    async def _open(self, head: Head, use: contextlib.ExitStack) -> tuple[asyncio.StreamReader, bytes]:
-        """The machine's answer to the upgrade; what it sends afterwards comes from the reader."""
+    async def _open(self, head: Head, use: contextlib.ExitStack) -> tuple[Stream, bytes]:
+        """The machine's answer to the upgrade; what it sends afterwards comes from the stream."""
         organisation = self._entry.organisation(head.header("authorization"))
         name, target = plan_route(head.target)
         sprite = self._entry.sprite(organisation, name)
         use.enter_context(self._entry.activity.using(sprite.id))
-        reader, writer, answer = await self._ask(sprite, replay(head, target))
+        stream, answer = await self._ask(sprite, replay(head, target))
         if await self._lost_world(sprite, answer):
-            writer.close()
-            reader, writer, answer = await self._ask(sprite, replay(head, target))
-        self._connect(writer)
-        return reader, answer
+            stream.close()
+            stream, answer = await self._ask(sprite, replay(head, target))
+        return stream, answer
 
     async def _lost_world(self, sprite: Sprite, answer: bytes) -> bool:
         """Whether the refusal is because the world, thought to run, does not: woken, it can be asked once more."""
@@ -185,58 +180,48 @@ class Upgrade(asyncio.Protocol):
             return False
         return not await asyncio.to_thread(self._entry.sprites.recheck, sprite)
 
-    async def _ask(self, sprite: Sprite, request: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, bytes]:
-        reader, writer = await self._entry.open(sprite)
+    async def _ask(self, sprite: Sprite, request: bytes) -> tuple[Stream, bytes]:
+        stream = await self._entry.open(sprite)
         try:
-            writer.write(request)
-            return reader, writer, await reader.readuntil(b"\r\n\r\n")
-        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError) as error:
-            writer.close()
+            await stream.send(request)
+            return stream, await stream.receive_through(b"\r\n\r\n", HEAD_BYTES)
+        except OSError as error:
+            stream.close()
             raise errors.PeerError(f"upgrade: the machine broke off: {error}") from error
         except BaseException:
-            writer.close()
+            stream.close()
             raise
 
-    def _connect(self, writer: asyncio.StreamWriter) -> None:
+    async def _relay(self, stream: Stream) -> None:
+        """Until the machine has said all, or the client has gone (which cancels this)."""
         assert self._transport is not None
-        self._machine = writer
-        if self._transport.is_closing():
-            writer.close()
-        waiting, self._waiting = bytes(self._waiting), bytearray()
-        self._transport.resume_reading()
-        if waiting:
-            self._to_machine(waiting)
-
-    def _to_machine(self, data: bytes) -> None:
-        assert self._machine is not None
-        self._machine.write(data)
-        if self._draining is None and self._machine.transport.get_write_buffer_size() > HIGH_WATER_BYTES:
-            assert self._transport is not None
-            self._transport.pause_reading()
-            self._draining = asyncio.get_running_loop().create_task(self._drain(), name="upgrade-drain")
-
-    async def _drain(self) -> None:
-        assert self._machine is not None
-        assert self._transport is not None
+        sending = asyncio.create_task(self._to_machine(stream), name="upgrade-to-machine")
         try:
-            await self._machine.drain()
-        except OSError:
-            self._transport.close()  # the machine has gone; `_from_machine` sees it as well
-        self._draining = None
-        if not self._transport.is_closing():
-            self._transport.resume_reading()
-
-    async def _from_machine(self, reader: asyncio.StreamReader) -> None:
-        assert self._transport is not None
-        try:
-            while data := await reader.read(READ_BYTES):
+            while data := await stream.receive():
                 self._transport.write(data)
                 await self._writable.wait()
-        except OSError as error:
-            log.info("machine broke off", extra={"error": str(error)})
         finally:
             # Closing flushes what is still to be written: the exit frame is never cut off.
             self._transport.close()
+            sending.cancel()
+            try:
+                await asyncio.wait({sending})
+            finally:
+                stream.close()  # also when the client goes right now, which cancels this a second time
+
+    async def _to_machine(self, stream: Stream) -> None:
+        assert self._transport is not None
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            data, self._received = bytes(self._received), bytearray()
+            self._transport.resume_reading()
+            try:
+                await stream.send(data)
+            except OSError:
+                # It has closed; what it said before that is still being read, and ends the relay.
+                self._is_deaf = True
+                return
 
     def _refuse(self, status: int, text: str) -> None:
         assert self._transport is not None
