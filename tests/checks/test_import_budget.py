@@ -8,7 +8,8 @@ import sys
 import pytest
 
 STANDARD_LIBRARY = frozenset(sys.stdlib_module_names)
-AGENT_PACKAGES = frozenset({"pilot", "msgspec", "h11", "wsproto"})
+# msgspec takes typing_extensions in where there is one; the guest has none.
+AGENT_PACKAGES = frozenset({"pilot", "msgspec", "typing_extensions", "h11", "wsproto"})
 # The command line answers before these could be imported; each costs more than a container does.
 TOO_SLOW_FOR_CLI = frozenset(
     {"asyncio", "ssl", "http", "email", "urllib", "multiprocessing", "concurrent", "sqlite3", "logging"}
@@ -23,11 +24,11 @@ def _imported(statement: str) -> frozenset[str]:
 
 
 def test_the_agent_imports_only_its_few_packages() -> None:
-    assert _imported("import pilot.agent.main") - STANDARD_LIBRARY <= AGENT_PACKAGES
+    assert _imported("import pilot.agent.process") - STANDARD_LIBRARY <= AGENT_PACKAGES
 
 
 @pytest.mark.parametrize("module", ["pilot.cli"])
 def test_the_command_line_stays_light(module: str) -> None:
     loaded = _imported(f"import {module}")
     assert loaded & TOO_SLOW_FOR_CLI == frozenset()
-    assert loaded - STANDARD_LIBRARY <= {"pilot", "msgspec"}
+    assert loaded - STANDARD_LIBRARY <= {"pilot", "msgspec", "typing_extensions"}
