@@ -28,8 +28,9 @@ def _probe_private() -> str | None:
 
 
 def _pid_one_is_ours() -> bool:
-    with open("/proc/1/cmdline", "rb") as cmdline:
-        return b"tests.support.private" in cmdline.read()
+    """As pid 1 of private namespaces, or because all of this machine is for tests (`guestvm`)."""
+    with open("/proc/1/cmdline", "rb") as first, open("/proc/cmdline", "rb") as kernel:
+        return b"tests.support.private" in first.read() or b"guest.tests" in kernel.read().split()
 
 
 def _probe_fuse() -> str | None:

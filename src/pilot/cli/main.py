@@ -62,6 +62,7 @@ def _run(name: str, words: Sequence[str], context: Context) -> int:
         context.log.error(f"no such verb: {name} (see pilot --help)")
         return 3
     verb = _load(name)
+    arguments = None
     try:
         arguments = _parse(name, verb, words)
         if arguments is None:
@@ -72,16 +73,16 @@ def _run(name: str, words: Sequence[str], context: Context) -> int:
         context.log.error(str(error))
         return 1
     except errors.PilotError as error:
-        context.log.error(_report(name, words, error))
+        context.log.error(_report(name, arguments, error))
     except OSError as error:
         if error.errno == errno.EPIPE:
             return 1  # whoever read our output has gone
-        context.log.error(_report(name, words, error))
+        context.log.error(_report(name, arguments, error))
     return _FAILURE.get(name, 1)
 
 
-def _report(name: str, words: Sequence[str], error: Exception) -> str:
-    subject = next((word for word in words if not word.startswith("-")), "")
+def _report(name: str, arguments: Arguments | None, error: Exception) -> str:
+    subject = arguments.positional[0] if arguments and arguments.positional else ""
     hint = getattr(error, "hint", None)
     return f"{name}{f' {subject}' if subject else ''}: {error}{f' ({hint})' if hint else ''}"
 
