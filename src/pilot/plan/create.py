@@ -53,6 +53,7 @@ from .steps import (
     MoveRoot,
     Open,
     OpenTerminal,
+    OpenTree,
     PivotRoot,
     ReadonlyPath,
     Release,
@@ -62,7 +63,6 @@ from .steps import (
     SetCpuAffinity,
     SetDomainname,
     SetDumpable,
-    SetGroups,
     SetHostname,
     SetLimit,
     SetMemoryPolicy,
@@ -166,7 +166,7 @@ def _plan_container_root(setup: Setup, maps: IdMaps | None, options: CreateOptio
     if maps is not None:
         steps.append(Barrier(IDMAP))
     if setup.has(NamespaceType.USER):
-        steps += [SetGroups(()), SetUser(0, 0)]
+        steps += [*identity.plan_groups((), setup.facts), SetUser(0, 0)]
     else:
         steps.append(SetDumpable(False))
     if setup.entry.late:
@@ -184,7 +184,7 @@ def _plan_root(setup: Setup, options: CreateOptions) -> tuple[tuple[Opening, ...
     if Namespace.MOUNT not in setup.entry.new:
         return _plan_shared_root(setup, options)
     maps = IdMaps(spec.linux.uid_mappings, spec.linux.gid_mappings)
-    openings: list[Opening] = [OpenMount(ROOT, options.rootfs, True, maps if options.idmap_root else None)]
+    openings: list[OpenMount] = [OpenMount(ROOT, options.rootfs, True, maps if options.idmap_root else None)]
     plans = [mounts.plan_mount(index, mount, setup) for index, mount in enumerate(spec.mounts)]
     node_openings, node_steps = nodes.plan_nodes(setup)
     steps: tuple[Step, ...] = (
@@ -200,8 +200,17 @@ def _plan_root(setup: Setup, options: CreateOptions) -> tuple[tuple[Opening, ...
         *_plan_sysctls(spec),
         *_plan_covers(setup),
     )
-    openings += [opening for plan in plans for opening in plan.openings]
-    return (*openings, *node_openings), steps
+    openings += [*(opening for plan in plans for opening in plan.openings), *node_openings]
+    if setup.facts.is_rootless:
+        return (), (*_plan_copies(openings), *steps)
+    return tuple(openings), steps
+
+
+def _plan_copies(openings: list[OpenMount]) -> tuple[Step, ...]:
+    """Without root's privileges only the process in its new user namespace can copy mounts."""
+    if any(opening.idmap for opening in openings):
+        raise errors.HostError("idmap a mount: only root may")
+    return tuple(OpenTree(opening.slot, None, opening.path, opening.recursive) for opening in openings)
 
 
 def _plan_tree(setup: Setup) -> tuple[Step, ...]:

@@ -53,3 +53,8 @@ class HostFacts:
     namespaces: frozenset[str] = frozenset({"cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"})
     idmapped_mounts: bool = True
     seccomp_actions: frozenset[str] = frozenset()  # of /proc/sys/kernel/seccomp/actions_avail
+
+    @property
+    def is_rootless(self) -> bool:
+        """Whether the runtime has no privileges but those over user namespaces that it makes."""
+        return self.effective_uid != 0

@@ -93,7 +93,7 @@ def plan_identity(process: Process, ending: Ending, facts: HostFacts) -> tuple[S
         DropBoundingSet(sets["bounding"]),
         *(_plan_filter(early) if early else ()),
         KeepCapabilities(),
-        SetGroups(process.user.additional_gids),
+        *plan_groups(process.user.additional_gids, facts),
         SetUser(process.user.uid, process.user.gid),
         KeepCapabilities(False),
         SetCapabilities(sets["effective"], sets["permitted"], sets["inheritable"]),
@@ -103,6 +103,11 @@ def plan_identity(process: Process, ending: Ending, facts: HostFacts) -> tuple[S
         FindExecutable(_candidates(process, ending)),
         *(_plan_filter(ending.filter) if ending.filter and not early and ending.filter.wants_listener else ()),
     )
+
+
+def plan_groups(groups: tuple[int, ...], facts: HostFacts) -> tuple[Step, ...]:
+    """Supplementary groups. Who mapped his own gid alone had to give up setgroups(2) for it (user_namespaces(7))."""
+    return () if facts.is_rootless and not groups else (SetGroups(groups),)
 
 
 def plan_exec(process: Process, ending: Ending) -> tuple[Step, ...]:

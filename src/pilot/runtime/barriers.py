@@ -11,14 +11,14 @@ import resource
 from collections.abc import Callable, Mapping
 
 from .. import errors
-from ..kernel import idmap, links
+from ..kernel import links
 from ..kernel.launcher import Spawned
 from ..plan import plan as plan_
 from ..plan.plan import Limit, Plan
 from ..spec.config import Hooks
 from ..spec.state import Status
 from . import hooks as hooks_
-from . import openings
+from . import idmaps
 
 
 class CreateBarriers:
@@ -47,7 +47,7 @@ class CreateBarriers:
 
     def _map_ids(self, process: Spawned) -> None:
         assert self._plan.idmaps is not None
-        idmap.write_maps(process.pid, openings.rows(self._plan.idmaps.uids), openings.rows(self._plan.idmaps.gids))
+        idmaps.write(process.pid, self._plan.idmaps)
 
     def _run_hooks(self, process: Spawned) -> Mapping[str, int]:
         self._raise_loopback(process)

@@ -76,16 +76,12 @@ class Host:
     cgroup_driver: str
     waiter: Waiter
 
-    @property
-    def is_rootless(self) -> bool:
-        return self.facts.effective_uid != 0
-
 
 def create(request: Request, host: Host) -> tuple[Record, Spawned]:
     """Make the container. After an error nothing of it is left."""
     config = parse.format_spec(request.spec)
     placement = cgroup_plan.plan_placement(
-        request.spec.linux.cgroups_path, request.id, host.cgroup_driver, host.is_rootless
+        request.spec.linux.cgroups_path, request.id, host.cgroup_driver, host.facts.is_rootless
     )
     record = Record(
         id=request.id,
@@ -140,7 +136,9 @@ def _unit(placement: Placement, request: Request, undo: contextlib.ExitStack) ->
 
 
 def _make_cgroup(placement: Placement, host: Host) -> Cgroup:
-    return Cgroup.create(host.hierarchies, placement.path, relative=placement.relative, skip_denied=host.is_rootless)
+    return Cgroup.create(
+        host.hierarchies, placement.path, relative=placement.relative, skip_denied=host.facts.is_rootless
+    )
 
 
 def _launch(request: Request, host: Host, cgroup: Cgroup, record: Record) -> tuple[Record, Spawned]:
@@ -174,6 +172,8 @@ def _launch(request: Request, host: Host, cgroup: Cgroup, record: Record) -> tup
 
 
 def _limit(cgroup: Cgroup, spec: Spec, host: Host) -> None:
+    if host.facts.is_rootless and spec.linux.resources is None:
+        return  # nothing is asked, and device rules are root's
     limits = cgroup_plan.plan_limits(spec.linux.resources, host.facts)
     cgroup.apply(limits.writes)
     if limits.device_program is not None:
