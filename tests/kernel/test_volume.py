@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import json
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from tests.support.volumed import Volumed
 from pilot import errors
 from pilot.ids import CheckpointId, VolumeId
 from pilot.kernel import mounts
+from pilot.volume import cli
 from pilot.volume.client import VolumeClient
 
 pytestmark = pytest.mark.requires("root", "private", "fuse", "loop", "userns")
@@ -299,3 +301,66 @@ def test_nothing_is_left(volumed: Volumed, client: VolumeClient, tmp_path: Path)
     assert not support.is_alive(worker)
     assert len(set(os.listdir(f"/proc/{process.pid}/fd"))) < len(during)
     assert volumed.loops() == []
+
+
+def test_the_operator_s_command_line(volumed: Volumed, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def pilot_volume(*arguments: str) -> str:
+        assert cli.main(["--socket", volumed.socket, *arguments]) == 0
+        return capsys.readouterr().out
+
+    place = tmp_path / "m"
+    place.mkdir()
+    pilot_volume("create", "a", "--size", "4G")
+    pilot_volume("attach", "a", "--at", str(place))
+    (place / "file").write_text("one")
+    assert pilot_volume("checkpoint", "a", "--comment", "first").splitlines()[0].startswith("ID  GENERATION")
+    mounts.umount(place)
+    pilot_volume("detach", "a")
+    pilot_volume("fork", "a", "b", "--checkpoint", "v1")
+    assert [row["volume"] for row in json.loads(pilot_volume("--json", "list"))] == ["a", "b"]
+    assert pilot_volume("du", "b").splitlines()[0].split() == ["VOLUME", "SIZE_BYTES", "ALLOCATED_BYTES"]
+    with pytest.raises(errors.NotFound):
+        pilot_volume("restore", "a", "v7")
+    with pytest.raises(errors.PilotError, match="invalid size"):
+        pilot_volume("create", "c", "--size", "lots")
+
+
+def test_a_volume_grows(volumed: Volumed, client: VolumeClient, tmp_path: Path) -> None:
+    client.create(A, SIZE)
+    with volumed.mounted(A, tmp_path / "m") as root:
+        (root / "file").write_text("one")
+    client.resize(A, 2 * SIZE)
+    with pytest.raises(errors.StateError):
+        client.resize(A, SIZE)
+    fd = client.attach_file(A)
+    try:
+        assert os.lseek(fd, 0, os.SEEK_END) == 2 * SIZE
+        os.pwrite(fd, b"end", 2 * SIZE - 3)
+        assert os.pread(fd, 3, 2 * SIZE - 3) == b"end"
+    finally:
+        os.close(fd)
+    client.detach(A)
+
+
+def test_checkpoints_are_files_beside_the_disk(volumed: Volumed, client: VolumeClient) -> None:
+    client.create(A, SIZE)
+    fd = client.attach_file(A)
+    try:
+        os.pwrite(fd, b"one", 0)
+        client.checkpoint(A, checkpoint=CheckpointId("first"))
+        os.pwrite(fd, b"two", 0)
+        # The file's directory is reachable only through the mount that volumed holds.
+        process = volumed.process
+        assert process is not None
+        roots = [p for p in Path(f"/proc/{process.pid}/fd").iterdir() if (p / "checkpoints").is_dir()]
+        assert [entry.name for entry in (roots[0] / "checkpoints").iterdir()] == ["first"]
+        saved_fd = os.open(roots[0] / "checkpoints" / "first", os.O_RDWR)
+        try:
+            assert os.pread(saved_fd, 3, 0) == b"one"
+            with pytest.raises(OSError, match="Read-only"):
+                os.pwrite(saved_fd, b"x", 0)
+        finally:
+            os.close(saved_fd)
+    finally:
+        os.close(fd)
+    client.detach(A)

@@ -40,6 +40,7 @@ _log = logging.getLogger(__name__)
 _CALL_TIMEOUT_S = 60.0
 _UNBIND_TIMEOUT_S = 5.0
 _RESTART_TIMEOUT_S = 10.0
+_RESTART_PAUSES_S = (0.02, 0.1, 0.5, 2.0, 5.0)
 _STOP_TIMEOUT_S = 5.0
 _PING_TIMEOUT_S = 2.0
 _FREEZE_DEADLINE_S = 0.08
@@ -85,7 +86,10 @@ class Attachment:
         self._loop: _Loop | None = None
         self._ext4_fd = -1
         self._closing = False
+        self._replacing = threading.Lock()
         self._broken = False
+        # Number of the FUSE connection in fusectl. Asked once: stat is a request, which a stuck worker does not answer.
+        self.connection = -1
         self._worker_fd = -1
         self._stuck = watchdog.Watch()
         self._watcher: threading.Thread | None = None
@@ -100,11 +104,6 @@ class Attachment:
         """Whether the ext4 on it is mounted by this host's kernel."""
         return self._ext4_fd >= 0
 
-    @property
-    def connection(self) -> int:
-        """Number of the FUSE connection in fusectl."""
-        return os.minor(os.stat(self._mount_fd).st_dev)
-
     # ---- coming up
 
     def open(self) -> None:
@@ -117,6 +116,8 @@ class Attachment:
             attributes = mounts.Attribute.NOSUID | mounts.Attribute.NODEV | mounts.Attribute.NOEXEC
             self._mount_fd = mounts.mount_detached("fuse", options, attributes)
             self._start_worker(resend=False)
+            self._keep()
+            self.connection = os.minor(os.stat(self._mount_fd).st_dev)
         except BaseException:
             self._close()
             raise
@@ -133,6 +134,7 @@ class Attachment:
         finally:
             connection.close()
         self._fuse_fd, self._delta_fd, self._mount_fd, *rest = fds
+        self.connection = os.minor(os.stat(self._mount_fd).st_dev)
         if rest:
             self._loop = _Loop(self._loop_number(rest[0]), rest[0])
             if is_new:
@@ -235,10 +237,9 @@ class Attachment:
     def _start_worker(self, *, resend: bool) -> None:
         pid = self._zygote.worker(self._directory, self._lineage, self._fuse_fd, self._delta_fd, resend=resend)
         self._watch_worker(pid)
-        self._keep()
 
-    def _keep(self) -> None:
-        connection = self._connect()
+    def _keep(self, wait_s: float = _RESTART_TIMEOUT_S) -> None:
+        connection = self._connect(wait_s)
         try:
             connection.call("keep", [self._mount_fd, *([self._loop.fd] if self._loop else [])])
         finally:
@@ -258,16 +259,31 @@ class Attachment:
             select.select([self._worker_fd], [], [])
             os.close(self._worker_fd)
             self._worker_fd = -1
-        if self._closing:
-            return
+        with self._replacing:
+            if not (self._closing or self._broken):
+                self._replace()
+
+    def _replace(self) -> None:
+        """Start another worker; when that fails again and again, cut the disk off."""
         self.restarts += 1
         _log.warning("volume %s: its worker ended, starting another", self.volume)
-        try:
-            self._start_worker(resend=True)
-        except (errors.PilotError, OSError) as error:
-            _log.error("volume %s: start its worker: %s; aborting its connection", self.volume, error)
+        for pause_s in _RESTART_PAUSES_S:
+            try:
+                self._start_worker(resend=True)
+                break
+            except (errors.PilotError, OSError) as error:
+                _log.error("volume %s: start its worker: %s", self.volume, error)
+                time.sleep(pause_s)
+        else:
+            _log.error("volume %s: its worker does not come up: it is cut off", self.volume)
             self._broken = True
             self.abort()
+            return
+        try:
+            self._keep(wait_s=0)
+        except (errors.PilotError, OSError) as error:
+            # It has ended again already, and whoever watches it waits for us to be done.
+            _log.warning("volume %s: %s", self.volume, error)
 
     def watch(self, now_s: float) -> None:
         """Look whether the disk is stuck, and do something about it."""
@@ -295,7 +311,10 @@ class Attachment:
 
     def abort(self) -> None:
         """Fail all that waits for this disk, now and later: a stuck disk must not hang the host."""
-        fusectl.abort(self.connection)
+        try:
+            fusectl.abort(self.connection)
+        except FileNotFoundError:
+            pass  # the connection is gone already, and so is all that waited for it
 
     # ---- checkpoint
 
@@ -341,14 +360,24 @@ class Attachment:
                 self._drop_loop()
         finally:
             crashpoint.reach("detach: loop is free")
-            self._closing = True
-            try:
-                self.call("stop")
-            except (errors.PilotError, OSError) as error:
-                _log.warning("volume %s: stop its worker: %s", self.volume, error)
+            with self._replacing:  # a successor that is just coming up is stopped too
+                self._closing = True
+            self._stop_worker()
             self._close()
             if self._watcher is not None:
                 self._watcher.join(_STOP_TIMEOUT_S)
+
+    def _stop_worker(self) -> None:
+        if not self._broken:
+            try:
+                self.call("stop")
+                return
+            except (errors.PilotError, OSError) as error:
+                _log.warning("volume %s: stop its worker: %s; killing it", self.volume, error)
+        try:
+            signal.pidfd_send_signal(self._worker_fd, signal.SIGKILL)
+        except OSError as error:
+            _log.debug("kill worker: %s", error)  # it has ended already
 
     def _fence(self) -> None:
         fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._ext4_fd)

@@ -1,0 +1,182 @@
+"""`pilot volume`: what an operator does to disks, through a running volumed.
+
+    create NAME [--size 100G]      attach NAME --at DIR [--uid-base N --uid-count N]      checkpoint NAME [--comment
+    TEXT] fork SOURCE NAME [--checkpoint ID]      detach NAME      restore NAME ID      checkpoints NAME      list
+    du [NAME] seal NAME      resize NAME SIZE      delete NAME      delete-checkpoint NAME ID
+
+Prints tables for people, or JSON with --json. Errors are `PilotError`s, for the caller to print.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .. import errors
+from ..kernel import mounts
+from . import layout
+from .client import VolumeClient
+
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_ALL_IDS = 1 << 32
+
+
+def parse_size(text: str) -> int:
+    """'100G' → bytes; `PilotError` when it is no size."""
+    match = re.fullmatch(r"(\d+)([KMGT]?)(?:i?B)?", text, re.IGNORECASE)
+    if match is None:
+        raise errors.PilotError(
+            f"invalid size {text!r}", hint="a number of bytes, or with K, M, G or T (powers of 1024)"
+        )
+    return int(match[1]) * _UNITS[match[2].upper()]
+
+
+def format_size(size_bytes: int) -> str:
+    """Bytes → '1.5G'."""
+    for unit in ("T", "G", "M", "K"):
+        if size_bytes >= _UNITS[unit]:
+            return f"{size_bytes / _UNITS[unit]:.1f}{unit}"
+    return f"{size_bytes}B"
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(prog="pilot volume", description="durable disks")
+    top.add_argument("--socket", default="/var/lib/pilot/volumed.sock", help="where volumed listens")
+    top.add_argument("--json", action="store_true", help="print JSON")
+    verbs = top.add_subparsers(dest="verb", required=True)
+    for name, (_, help_text, arguments) in _VERBS.items():
+        verb = verbs.add_parser(name, help=help_text)
+        for flags, options in arguments:
+            verb.add_argument(flags, **options)
+    return top
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command; its exit status. Raises `PilotError`."""
+    options = parser().parse_args(arguments)
+    rows = _VERBS[options.verb][0](VolumeClient(options.socket), options)
+    if options.json:
+        print(json.dumps(rows))
+    elif rows:
+        print(_table(rows))
+    return 0
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    head = list(rows[0])
+    cells = [[name.upper() for name in head], *([_cell(name, row[name]) for name in head] for row in rows)]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(head))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells
+    )
+
+
+def _cell(name: str, value: object) -> str:
+    if isinstance(value, int) and name.endswith("_bytes"):
+        return format_size(value)
+    return "-" if value is None else str(value)
+
+
+def _create(client: VolumeClient, options: argparse.Namespace) -> list[dict[str, Any]]:
+    client.create(layout.parse_volume_id(options.name), parse_size(options.size))
+    return []
+
+
+def _fork(client: VolumeClient, options: argparse.Namespace) -> list[dict[str, Any]]:
+    checkpoint = layout.parse_checkpoint_id(options.checkpoint) if options.checkpoint else None
+    client.fork(layout.parse_volume_id(options.source), layout.parse_volume_id(options.name), checkpoint)
+    return []
+
+
+def _attach(client: VolumeClient, options: argparse.Namespace) -> list[dict[str, Any]]:
+    mount_fd = client.attach(layout.parse_volume_id(options.name), options.uid_base, options.uid_count)
+    try:
+        mounts.move_mount(mount_fd, options.at)
+    except OSError as error:
+        raise errors.HostError(f"mount {options.name} at {options.at}: {error.strerror}") from error
+    finally:
+        os.close(mount_fd)
+    return []
+
+
+def _detach(client: VolumeClient, options: argparse.Namespace) -> list[dict[str, Any]]:
+    client.detach(layout.parse_volume_id(options.name))
+    return []
+
+
+def _checkpoint(client: VolumeClient, options: argparse.Namespace) -> list[dict[str, Any]]:
+    checkpoint = layout.parse_checkpoint_id(options.id) if options.id else None
+    return [dataclasses.asdict(client.checkpoint(layout.parse_volume_id(options.name), options.comment, checkpoint))]
+
+
+def _checkpoints(client: VolumeClient, options: argparse.Namespace) -> list[dict[str, Any]]:
+    return [dataclasses.asdict(row) for row in client.checkpoints(layout.parse_volume_id(options.name))]
+
+
+def _restore(client: VolumeClient, options: argparse.Namespace) -> list[dict[str, Any]]:
+    client.restore(layout.parse_volume_id(options.name), layout.parse_checkpoint_id(options.id))
+    return []
+
+
+def _delete_checkpoint(client: VolumeClient, options: argparse.Namespace) -> list[dict[str, Any]]:
+    client.delete_checkpoint(layout.parse_volume_id(options.name), layout.parse_checkpoint_id(options.id))
+    return []
+
+
+def _delete(client: VolumeClient, options: argparse.Namespace) -> list[dict[str, Any]]:
+    client.delete(layout.parse_volume_id(options.name))
+    return []
+
+
+def _seal(client: VolumeClient, options: argparse.Namespace) -> list[dict[str, Any]]:
+    client.seal(layout.parse_volume_id(options.name))
+    return []
+
+
+def _resize(client: VolumeClient, options: argparse.Namespace) -> list[dict[str, Any]]:
+    client.resize(layout.parse_volume_id(options.name), parse_size(options.size))
+    return []
+
+
+def _list(client: VolumeClient, options: argparse.Namespace) -> list[dict[str, Any]]:
+    return [dataclasses.asdict(row) for row in client.list()]
+
+
+def _du(client: VolumeClient, options: argparse.Namespace) -> list[dict[str, Any]]:
+    rows = [client.stat(layout.parse_volume_id(options.name))] if options.name else client.list()
+    return [
+        {"volume": row.volume, "size_bytes": row.size_bytes, "allocated_bytes": row.allocated_bytes} for row in rows
+    ]
+
+
+_Verb = tuple[
+    Callable[[VolumeClient, argparse.Namespace], list[dict[str, Any]]], str, tuple[tuple[str, dict[str, Any]], ...]
+]
+_NAME: tuple[str, dict[str, Any]] = ("name", {"help": "the volume"})
+_ID: tuple[str, dict[str, Any]] = ("id", {"help": "the checkpoint"})
+_VERBS: dict[str, _Verb] = {
+    "create": (_create, "make an empty volume", (_NAME, ("--size", {"default": "100G"}))),
+    "fork": (_fork, "make a volume that begins as another is", (
+        ("source", {}), _NAME, ("--checkpoint", {"help": "begin as this checkpoint of it"}),
+    )),
+    "attach": (_attach, "mount a volume", (
+        _NAME, ("--at", {"required": True, "help": "directory to mount it at"}),
+        ("--uid-base", {"type": int, "default": 0}), ("--uid-count", {"type": int, "default": _ALL_IDS}),
+    )),
+    "detach": (_detach, "write everything out and let go", (_NAME,)),
+    "checkpoint": (_checkpoint, "save the present content", (_NAME, ("--comment", {}), ("--id", {}))),
+    "checkpoints": (_checkpoints, "list save points", (_NAME,)),
+    "restore": (_restore, "go back to a checkpoint", (_NAME, _ID)),
+    "delete-checkpoint": (_delete_checkpoint, "forget a checkpoint", (_NAME, _ID)),
+    "list": (_list, "list volumes", ()),
+    "du": (_du, "space that volumes take", (("name", {"nargs": "?"}),)),
+    "seal": (_seal, "make a read-only base of it", (_NAME,)),
+    "resize": (_resize, "make it larger", (_NAME, ("size", {}))),
+    "delete": (_delete, "delete a volume and its checkpoints", (_NAME,)),
+}  # fmt: skip

@@ -1,0 +1,78 @@
+"""A worker that does not answer any more is replaced, and a disk that stays stuck is cut off, by the watchdog."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pilot.ids import VolumeId
+from pilot.volume import attachment, fusectl, messages, volumes, watchdog, zygote
+
+pytestmark = pytest.mark.requires("root", "private", "fuse")
+
+A = VolumeId("a")
+
+
+@pytest.fixture
+def spawner() -> Iterator[zygote.Zygote]:
+    made = zygote.Zygote()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def attached(spawner: zygote.Zygote, tmp_path: Path) -> Iterator[attachment.Attachment]:
+    store = volumes.Volumes(str(tmp_path), spawner)
+    store.create(A, 1 << 30)
+    os.close(store.attach_file(A))
+    (only,) = store._attached.values()
+    yield only
+    store.close()
+
+
+def _stop_worker(directory: Path) -> None:
+    connection = messages.connect(str((directory / "names" / A).resolve() / "worker.sock"), 10)
+    pid = int(connection.call("ping")[0]["pid"])
+    connection.close()
+    os.kill(pid, signal.SIGSTOP)
+
+
+def _wait_for_request(attached: attachment.Attachment) -> None:
+    deadline = time.monotonic() + 20
+    while fusectl.waiting(attached.connection) == 0:
+        assert time.monotonic() < deadline
+
+
+def test_a_stopped_worker_is_replaced_and_the_read_completes(attached: attachment.Attachment, tmp_path: Path) -> None:
+    fd = attached.open_file()
+    os.pwrite(fd, b"x" * 4096, 0)
+    _stop_worker(tmp_path)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        read = pool.submit(os.pread, fd, 4096, 0)
+        _wait_for_request(attached)
+        attached.watch(0)
+        assert not read.done()
+        attached.watch(watchdog.REPLACE_S + 1)
+        assert read.result(timeout=30) == b"x" * 4096
+    os.close(fd)
+    assert attached.restarts == 1
+
+
+def test_a_disk_that_stays_stuck_is_cut_off(attached: attachment.Attachment, tmp_path: Path) -> None:
+    fd = attached.open_file()
+    _stop_worker(tmp_path)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        read = pool.submit(os.pread, fd, 4096, 0)
+        _wait_for_request(attached)
+        attached.watch(0)
+        attached.watch(watchdog.ABORT_S + 1)
+        with pytest.raises(OSError, match=r"connected|abort|Input"):
+            read.result(timeout=30)
+    with pytest.raises(OSError, match="not connected"):
+        os.close(fd)  # closing tells the server, and there is none
