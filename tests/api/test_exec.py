@@ -280,6 +280,20 @@ def test_post_exec_frames_are_chunks_of_their_own(machine: FakeMachine) -> None:
     run(test)
 
 
+def test_a_post_whose_client_leaves_does_not_hold_the_session(machine: FakeMachine) -> None:
+    async def test() -> None:
+        async with machine.agent() as app:
+            stream = await machine.dial()
+            target = "/v1/exec?cmd=sleep&cmd=1000&max_run_after_disconnect=1ms"
+            answer = await client.request(stream, "POST", target)
+            assert answer.status == 200
+            (session,) = app.sessions.running()
+            stream.abort()
+            await session.ended.wait()
+
+    run(test)
+
+
 def test_a_background_process_that_holds_the_output_does_not_hold_the_exit(machine: FakeMachine) -> None:
     async def test() -> None:
         async with machine.agent():

@@ -124,7 +124,8 @@ def test_a_world_is_mounted_started_stopped_and_unmounted(empty: FakeMachine, tm
     os.mkdir(place)
 
     async def test() -> None:
-        assert (await call(empty, "PUT", "/v1/world", {"disk": {"descriptor": "disk"}}))[0] == 404
+        for disk, status in (({"descriptor": "disk"}, 404), ({"serial": "none"}, 404), ({}, 400)):
+            assert (await call(empty, "PUT", "/v1/world", {"disk": disk}))[0] == status
         assert (await call(empty, "GET", "/v1/status"))[1]["world"] == "failed"
         refused, _ = await call(empty, "GET", "/v1/fs/list?path=/")
         assert refused == 503
@@ -145,6 +146,35 @@ def test_a_world_is_mounted_started_stopped_and_unmounted(empty: FakeMachine, tm
 
     run(empty, test)
     empty.close()
+
+
+def test_a_start_that_failed_can_be_tried_again(
+    empty: FakeMachine, tmp_path: os.PathLike[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = os.path.join(os.fspath(tmp_path), "place")
+    os.mkdir(place)
+
+    async def test() -> None:
+        disk_fd = disk_with_world(place)
+        assert await asyncio.to_thread(send, empty, b'{"name": "disk"}\n', [disk_fd]) == b"OK\n"
+        os.close(disk_fd)
+        body = {"disk": {"descriptor": "disk"}}
+        with monkeypatch.context() as broken:
+            broken.setattr(empty.runtime, "create", refuse)
+            status, answer = await call(empty, "PUT", "/v1/world", body)
+            assert (status, answer["code"]) == (500, "internal")
+        failed = (await call(empty, "GET", "/v1/status"))[1]
+        assert (failed["world"], failed["world_error"]) == ("failed", "create: no (step 1 of 1)")
+        assert (await call(empty, "PUT", "/v1/world", body))[1]["status"] == "running"
+        assert (await call(empty, "DELETE", "/v1/world"))[0] == 200
+        assert not mounts.is_mount_point(empty.paths.disk)
+
+    run(empty, test)
+    empty.close()
+
+
+def refuse(*_: object, **__: object) -> None:
+    raise errors.StepError(0, 1, "create", 1, "no")
 
 
 @pytest.mark.parametrize(
@@ -263,7 +293,7 @@ def test_a_frozen_disk_thaws_by_itself(tmp_path: os.PathLike[str], isolation: Li
     async def test() -> None:
         # The directory of this test is no filesystem of its own: what can be frozen is tried in tests/guest.
         status, _ = await call(machine, "POST", "/v1/world/freeze", {"deadline_ms": 0})
-        assert status == 409
+        assert status == 400
 
     run(machine, test)
     machine.close()

@@ -50,6 +50,10 @@ class Descriptors:
             for fd in fds[1 if kept else 0 :]:
                 os.close(fd)
 
+    def __contains__(self, name: str) -> bool:
+        """Whether it was sent, and is still here."""
+        return name in self._fds
+
     def take(self, name: str) -> int:
         """The caller owns the descriptor; init still keeps its own until `drop`. `NotFound`."""
         try:

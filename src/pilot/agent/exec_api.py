@@ -7,7 +7,7 @@ import datetime
 import errno
 import signal as signals
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 from .. import errors
 from ..server import response
@@ -58,10 +58,8 @@ class ExecApi:
         """POST /v1/exec: the body is stdin, the answer the framed output."""
         command = self._command(call.request, tty=False)
         session = await self._create(command)
-        if command.stdin:
-            # The answer begins before the body has ended, as `cat` wants it; then the body is read beside it.
-            return response.Response(200, _with_stdin(call, session), content_type=response.BYTES)
-        return response.Response(200, exec_stream.http_body(session), content_type=response.BYTES)
+        # The answer begins before the body has ended, as `cat` wants it: the body is read beside it.
+        return response.Response(200, _output(call, session), content_type=response.BYTES)
 
     async def list(self, _call: Call) -> response.Response:
         """GET /v1/exec."""
@@ -92,6 +90,8 @@ class ExecApi:
         words = request.query.get("cmd", [])
         path = request.first("path")
         arguments = (path or words[0], *words[1:]) if words else (path or "bash",)
+        if any("=" not in item for item in request.query.get("env", [])):
+            raise http.InvalidRequest("env: each is NAME=value")
         if any("\0" in word for word in (*arguments, *request.query.get("env", []), request.first("dir"))):
             raise http.InvalidRequest("exec: a NUL byte cannot be passed to a process")
         process = self._world.process(arguments, request.query.get("env", []), request.first("dir"), tty=tty)
@@ -112,24 +112,42 @@ def _keep_s(request: http.Request, tty: bool) -> float:
     return 0.0 if tty or request.flag("detachable") else _DEFAULT_KEEP_S
 
 
-async def _with_stdin(call: Call, session: Session) -> AsyncIterator[bytes]:
-    feeding = asyncio.create_task(_feed(call, session), name=f"stdin of session {session.meta.id}")
+async def _output(call: Call, session: Session) -> AsyncIterator[bytes]:
+    """The framed output, until the session's end, or until the client is gone (then `PeerError`)."""
+    client = asyncio.create_task(_feed(call, session), name=f"client of session {session.meta.id}")
     source = exec_stream.http_body(session)
     try:
-        async for piece in source:
+        while (piece := await _next(source, client)) is not None:
             yield piece
     finally:
-        await source.aclose()  # type: ignore[attr-defined]
-        feeding.cancel()
-        await asyncio.gather(feeding, return_exceptions=True)
+        client.cancel()
+        await asyncio.gather(client, return_exceptions=True)
+        await source.aclose()
+
+
+async def _next(source: AsyncGenerator[bytes, None], client: asyncio.Task[None]) -> bytes | None:
+    """The next piece, or None at the end; `PeerError` when `client` ends first."""
+    piece = asyncio.create_task(_piece(source))
+    await asyncio.wait([piece, client], return_when=asyncio.FIRST_COMPLETED)
+    if piece.done():
+        return piece.result()
+    piece.cancel()
+    await asyncio.gather(piece, return_exceptions=True)
+    raise errors.PeerError("exec: the client has gone")
+
+
+async def _piece(source: AsyncGenerator[bytes, None]) -> bytes | None:
+    return await anext(source, None)
 
 
 async def _feed(call: Call, session: Session) -> None:
+    """Body → stdin; returns when the client has gone."""
     try:
         async for piece in call.chunks():
             await session.write_stdin(piece)
     finally:
         session.end_stdin()
+    await call.wait_gone()
 
 
 async def _kill(session: Session, number: int, timeout_s: float) -> AsyncIterator[schema.KillEvent]:

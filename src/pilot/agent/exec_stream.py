@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 
 from .. import errors
 from ..server.call import WebSocket
@@ -40,7 +40,7 @@ def session_info(session: Session, *, is_owner: bool) -> exec_frames.SessionInfo
     )
 
 
-async def frames(session: Session, framing: Framing, *, is_owner: bool) -> AsyncIterator[exec_frames.Frame]:
+async def frames(session: Session, framing: Framing, *, is_owner: bool) -> AsyncGenerator[exec_frames.Frame, None]:
     """Everything that a client is told, to the close. Leaves the session when the iterator is closed."""
     output = exec_frames.ExecOutput(framing)
     cursors = session.attach()
@@ -112,7 +112,7 @@ async def _write(session: Session, socket: WebSocket, framing: Framing, is_owner
             else:
                 await socket.send(frame)
     finally:
-        await source.aclose()  # type: ignore[attr-defined]
+        await source.aclose()
 
 
 async def _read(session: Session, socket: WebSocket) -> None:
@@ -137,7 +137,7 @@ def _signal(session: Session, name: str) -> None:
         _log.info("session %s: signal %s: %s", session.meta.id, name, error)
 
 
-async def http_body(session: Session) -> AsyncIterator[bytes]:
+async def http_body(session: Session) -> AsyncGenerator[bytes, None]:
     """The body of POST exec: one frame per chunk, with a pause after each, so that clients see them apart."""
     source = frames(session, Framing.HTTP, is_owner=True)
     try:
@@ -148,4 +148,4 @@ async def http_body(session: Session) -> AsyncIterator[bytes]:
                 yield frame
                 await asyncio.sleep(HTTP_PAUSE_S)
     finally:
-        await source.aclose()  # type: ignore[attr-defined]
+        await source.aclose()

@@ -13,6 +13,8 @@ import logging
 import os
 
 from .. import errors
+from ..kernel import syscalls
+from ..wire import http
 
 _FIFREEZE = 0xC0045877
 _FITHAW = 0xC0045878
@@ -31,15 +33,19 @@ class Freezer:
     async def freeze(self, deadline_ms: int) -> None:
         """Write out what is dirty, then freeze; thaws by itself after `deadline_ms`. `Conflict` when it is frozen."""
         if not 0 < deadline_ms <= MAX_DEADLINE_MS:
-            raise errors.StateError(f"freeze {self._path}: the deadline must be 1 to {MAX_DEADLINE_MS} ms")
+            raise http.InvalidRequest(f"freeze {self._path}: the deadline must be 1 to {MAX_DEADLINE_MS} ms")
         if self.frozen:
             raise errors.Conflict(f"freeze {self._path}: it is frozen already")
         self.frozen = True
         try:
-            await asyncio.to_thread(_sync, self._path)
+            await asyncio.to_thread(_sync_filesystem, self._path)
             # The timer runs before the freeze does: a freeze that is slow must end, too.
             self._timer = asyncio.get_running_loop().call_later(deadline_ms / 1000, self._on_deadline)
             await asyncio.to_thread(_ioctl, self._path, _FIFREEZE)
+            if not self.frozen:
+                # The deadline passed before it held, so the timer had nothing to thaw.
+                await asyncio.to_thread(_thaw, self._path)
+                raise http.DeadlineExceeded(f"freeze {self._path}: it took longer than {deadline_ms} ms")
         except BaseException:
             self.frozen = False
             self._cancel()
@@ -61,8 +67,8 @@ class Freezer:
     def _on_deadline(self) -> None:
         _log.warning("thaw %s: the deadline has passed", self._path)
         self.frozen = False
-        # FITHAW does not wait for writers.
-        _thaw(self._path)
+        # In a thread: FITHAW waits for a freeze that is still waiting for writers.
+        asyncio.get_running_loop().run_in_executor(None, _thaw, self._path)
 
 
 def thaw_left_over(path: str) -> None:
@@ -71,8 +77,13 @@ def thaw_left_over(path: str) -> None:
         _thaw(path)
 
 
-def _sync(path: str) -> None:
-    os.sync()
+def _sync_filesystem(path: str) -> None:
+    """syncfs(2): what is dirty is written before, not during the freeze."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        syscalls.checked(syscalls.libc.syncfs(fd), "syncfs", path)
+    finally:
+        os.close(fd)
 
 
 def _ioctl(path: str, request: int) -> None:

@@ -85,9 +85,9 @@ class _Watches:
         os.close(self.fd)
 
     def add(self, path: str, *, recursive: bool) -> None:
-        """Watch `path`, and with `recursive` the directories below it. `OSError`, `Conflict` if too many."""
+        """Watch `path`, and with `recursive` the directories below it. `OSError`, `Exhausted`."""
         if len(self._paths) >= MAX_WATCHES:
-            raise errors.Conflict(f"watch {path}: {MAX_WATCHES} watches are set already")
+            raise http.Exhausted(f"watch {path}: {MAX_WATCHES} watches are set already")
         with self._root.opened(path, os.O_PATH) as fd:
             watch = inotify.add_watch(self.fd, fd, _MASK)
             self._paths[watch] = path
@@ -135,7 +135,7 @@ class _Watches:
     def _follow(self, path: str) -> None:
         try:
             self.add(path, recursive=True)
-        except (OSError, errors.Conflict):
+        except (OSError, http.Exhausted):
             pass  # it has gone again, or the limit is reached; the directory itself was reported
 
     def _size(self, path: str) -> int:

@@ -12,12 +12,14 @@ import signal
 import socket
 import sys
 import uuid
+from concurrent import futures
 
 from .. import runtime
 from ..kernel import initlink, waiter
 from . import listener, machine
 from .application import Application
 
+THREADS = 64
 _log = logging.getLogger(__name__)
 
 
@@ -49,6 +51,8 @@ async def serve(here: machine.Machine) -> None:
         if not stopping.done():
             stopping.set_result(reboot)
 
+    # More than asyncio's default: calls on a disk that hangs must not take the threads that end sessions.
+    asyncio.get_running_loop().set_default_executor(futures.ThreadPoolExecutor(THREADS, thread_name_prefix="agent"))
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGPWR):
         asyncio.get_running_loop().add_signal_handler(number, stop, False)
     application = Application(here)

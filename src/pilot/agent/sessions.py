@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal as signals
 import time
 from collections.abc import Mapping
 
@@ -13,6 +14,7 @@ import msgspec
 from .. import errors
 from ..runtime.values import Spawned, Stdio, Terminal
 from ..spec.process import Process
+from ..wire import http
 from . import document
 from .machine import Inner, Link, Machine, put_all
 from .session import Known, Session, SessionMeta
@@ -72,22 +74,38 @@ class Sessions:
     async def create(self, container: Inner, command: Command) -> Session:
         """Start a process in the world; returns when it runs. Whatever `runtime` refuses is raised."""
         if len(self) + self._starting >= MAX_SESSIONS:
-            raise errors.Conflict(f"start a session: {MAX_SESSIONS} are running already")
+            raise http.Exhausted(f"start a session: {MAX_SESSIONS} are running already")
+        making = asyncio.create_task(self._create(container, command), name="start a session")
+        try:
+            return await asyncio.shield(making)
+        except asyncio.CancelledError:
+            # A caller that leaves in the middle must not leave a process that nobody wants.
+            making.add_done_callback(self._unwanted)
+            raise
+
+    async def _create(self, container: Inner, command: Command) -> Session:
         self._starting += 1
         try:
-            # Shielded: a client that leaves in the middle must not leave a process that nobody owns.
-            session = await asyncio.shield(asyncio.to_thread(_spawn, self._machine, container, command, self._new_id()))
+            session = await asyncio.to_thread(_spawn, self._machine, container, command, self._new_id())
         finally:
             self._starting -= 1
         self._adopt(session)
         return session
+
+    def _unwanted(self, making: asyncio.Task[Session]) -> None:
+        if making.cancelled() or making.exception() is not None:
+            return
+        try:
+            making.result().signal(signals.SIGKILL)
+        except errors.NotFound:
+            pass  # it has ended by itself
 
     async def end_all(self) -> None:
         """Kill every session at once, and forget them."""
         sessions, self._sessions = list(self._sessions.values()), {}
         for session in sessions:
             try:
-                session.signal(9)
+                session.signal(signals.SIGKILL)
             except errors.NotFound:
                 pass  # it has ended by itself
         for session in sessions:

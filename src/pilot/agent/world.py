@@ -13,7 +13,8 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import ParamSpec, TypeVar
 
 import msgspec
 
@@ -34,6 +35,8 @@ UNMOUNT_TIMEOUT_S = 20.0
 _SETTINGS = "world/settings"
 _OPTIONAL_DEVICES = ("/dev/fuse", "/dev/net/tun")
 _log = logging.getLogger(__name__)
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,7 +107,9 @@ class World:
         variables = world_spec.environment(person, extra, env, tty=tty)
         directory = os.path.join(person.home, cwd) if cwd else person.home
         return parse.parse_process(
-            msgspec.json.encode(world_spec.process(arguments, person, directory, variables, tty=tty))
+            msgspec.json.encode(
+                world_spec.process(arguments, person, directory, variables, tty=tty, files=_files_limit())
+            )
         )
 
     async def start(self, request: schema.WorldRequest) -> None:
@@ -118,22 +123,27 @@ class World:
             )
             document.write(self._machine.link, _SETTINGS, self._settings)
             try:
-                await asyncio.to_thread(self._clear)
-                container = await asyncio.to_thread(self._start, request.disk)
+                await self._end()
+                self._set_running(await _to_the_end(self._start, request.disk))
             except BaseException as error:
-                self.error = str(error)
+                self.error = str(error) or type(error).__name__
                 await asyncio.shield(self._undo())
                 raise
-            self._set_running(container)
 
     async def stop(self) -> None:
         """End sessions and world, unmount. Returns when nothing holds the disk; idempotent."""
         async with self._lock:
             self.state = "stopping"
-            await self._end()
+            try:
+                await self._end()
+                await _to_the_end(_unmount, self._machine.paths.disk)
+            except BaseException as error:
+                self.state, self.error = "failed", str(error) or type(error).__name__
+                raise
             self.state, self.error = "none", None
 
     async def _undo(self) -> None:
+        """No container; the disk stays mounted, so that a PUT can be tried again. DELETE unmounts it."""
         try:
             await self._end()
         except (errors.PilotError, OSError) as error:
@@ -141,6 +151,7 @@ class World:
         self.state = "failed"
 
     async def _end(self) -> None:
+        """No session, no container."""
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
@@ -149,17 +160,15 @@ class World:
             self._root.close()
             self._root = None
         self._container = None
-        await asyncio.to_thread(self._clear)
+        await _to_the_end(self._delete)
 
-    def _clear(self) -> None:
-        """No container, no mount. Blocks."""
+    def _delete(self) -> None:
         try:
             container = self._machine.runtime.load(WORLD_ID)
         except errors.NotFound:
             pass
         else:
             container.delete(force=True)
-        _unmount(self._machine.paths.disk)
 
     def _start(self, disk: schema.DiskReference) -> Inner:
         self._mount(disk)
@@ -176,21 +185,29 @@ class World:
         return created.container
 
     def _mount(self, disk: schema.DiskReference) -> None:
-        target = self._machine.paths.disk
-        os.makedirs(target, mode=0o700, exist_ok=True)
+        """The disk that was just sent; else what a former try has mounted; else the drive."""
         if (disk.descriptor is None) == (disk.serial is None):
             raise http.InvalidRequest("disk: name either a descriptor or a serial")
-        if disk.serial is not None:
-            _mount_drive(disk.serial, target)
+        target = self._machine.paths.disk
+        os.makedirs(target, mode=0o700, exist_ok=True)
+        if disk.descriptor is not None and disk.descriptor in self._given:
+            _unmount(target)
+            self._mount_descriptor(disk.descriptor, target)
+        elif mounts.is_mount_point(target):
             return
-        assert disk.descriptor is not None
-        mount_fd = self._given.take(disk.descriptor)
+        elif disk.serial is not None:
+            _mount_drive(disk.serial, target)
+        else:
+            raise errors.NotFound(f"descriptor {disk.descriptor!r} was not sent", hint="send it to port 10001 first")
+
+    def _mount_descriptor(self, name: str, target: str) -> None:
+        mount_fd = self._given.take(name)
         try:
             mounts.move_mount(mount_fd, target)
         finally:
             os.close(mount_fd)
             # A stored duplicate would keep the filesystem busy after the unmount.
-            self._given.drop(disk.descriptor)
+            self._given.drop(name)
 
     def _prepare(self) -> None:
         """What the world needs on its disk before it runs; what the user has put there stays."""
@@ -224,6 +241,25 @@ class World:
         if self.state == "running":
             self.state, self.error = "failed", "the world's first process has ended"
             _log.error("%s", self.error)
+
+
+async def _to_the_end(work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    """`work` in a thread. A caller that is cancelled waits for it all the same: nothing may go on behind the lock."""
+    running = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        if not running.cancelled():
+            running.exception()  # known as taken: the cancellation is what is raised
+        raise
+
+
+def _files_limit() -> int:
+    """The most descriptors that a session may have: no more than we."""
+    import resource
+
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 
 
 def _is_running(container: Inner) -> bool:

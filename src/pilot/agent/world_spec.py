@@ -15,7 +15,8 @@ import msgspec
 REAPER = "/.sprite/init"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 IDS = 65536
-NOFILE = 1048576
+# Many programs of developers watch thousands of files; few still use select(2), whose limit is 1024.
+SOFT_FILES = 65536
 CAPABILITIES = (
     "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID",
     "CAP_KILL", "CAP_SETGID", "CAP_SETUID", "CAP_SETPCAP", "CAP_LINUX_IMMUTABLE",
@@ -100,7 +101,7 @@ def capabilities() -> dict[str, list[str]]:
 
 
 def process(
-    arguments: Sequence[str], person: Person, cwd: str, env: Sequence[str], *, tty: bool, rows: int = 24, cols: int = 80
+    arguments: Sequence[str], person: Person, cwd: str, env: Sequence[str], *, tty: bool, files: int
 ) -> dict[str, object]:
     """`process` of a session. A person other than root has no capabilities until sudo gives them back."""
     sets = capabilities() if person.uid == 0 else {"bounding": list(CAPABILITIES)}
@@ -109,9 +110,9 @@ def process(
         "cwd": cwd,
         "env": list(env),
         "terminal": tty,
-        "consoleSize": {"height": rows, "width": cols},
         "user": {"uid": person.uid, "gid": person.gid, "additionalGids": list(person.groups)},
         "capabilities": sets,
+        "rlimits": [{"type": "RLIMIT_NOFILE", "soft": min(files, SOFT_FILES), "hard": files}],
     }
 
 

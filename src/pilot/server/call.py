@@ -117,6 +117,14 @@ class Call:
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise http.InvalidRequest(f"{self.request.path}: body: {error}") from error
 
+    async def wait_gone(self) -> None:
+        """Returns when the client has closed its side, which it does not do before the answer while it wants it.
+
+        Only after the body was read; what comes of a next request is kept.
+        """
+        while data := await self._stream.read():
+            self._protocol.receive_data(data)
+
     async def accept_websocket(self, headers: Sequence[tuple[str, str]] = ()) -> WebSocket:
         """Answer 101; from here on there are no HTTP errors."""
         accepted = [*websocket.accept_headers(self.request.headers), *headers]

@@ -60,6 +60,10 @@ class TooLarge(errors.PilotError):
     """The client sent more than this call takes."""
 
 
+class Exhausted(errors.PilotError):
+    """There are as many as there may be; try again when some have gone."""
+
+
 class Unavailable(errors.PilotError):
     """It cannot be done now; it may be possible later."""
 
@@ -90,6 +94,7 @@ _STATUSES: tuple[tuple[type[BaseException], int, str], ...] = (
     (InvalidRequest, 400, "invalid_argument"),
     (RangeNotSatisfiable, 416, "invalid_argument"),
     (TooLarge, 413, "resource_exhausted"),
+    (Exhausted, 429, "resource_exhausted"),
     (Unavailable, 503, "unavailable"),
     (DeadlineExceeded, 504, "deadline_exceeded"),
     (Gone, 410, "not_found"),
