@@ -12,7 +12,7 @@ from collections.abc import Callable
 from . import errors
 
 # First word -> the module whose `main(arguments)` takes the rest; every other word belongs to the OCI command line.
-OWN_COMMANDS = {"agent": "agent.main", "image": "image.cli", "volume": "volume.cli"}
+OWN_COMMANDS = {"agent": "agent", "image": "image.cli", "volume": "volume.cli"}
 
 
 def main() -> int:
