@@ -98,8 +98,7 @@ class Store:
         os.mkdir(staged, 0o711)
         lock_fd = -1
         try:
-            lock_fd = _open_lock(staged, os.O_CREAT)
-            fcntl.flock(lock_fd, fcntl.LOCK_EX)
+            lock_fd = _make_lock(staged)
             _replace(staged, "config.json", config)
             _replace(staged, "state.json", msgspec.json.encode(record))
             os.mkfifo(os.path.join(staged, "exec.fifo"), 0o622)
@@ -162,9 +161,18 @@ class Store:
                 _remove(staged)
 
 
-def _open_lock(directory: str, flags: int = 0) -> int:
+def _make_lock(directory: str) -> int:
+    """A lock that is held from the moment it has its name: one that nobody holds means an abandoned directory."""
+    path = os.path.join(directory, "lock")
+    lock_fd = os.open(f"{path}.new", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    fcntl.flock(lock_fd, fcntl.LOCK_EX)
+    os.rename(f"{path}.new", path)
+    return lock_fd
+
+
+def _open_lock(directory: str) -> int:
     try:
-        return os.open(os.path.join(directory, "lock"), os.O_RDWR | os.O_CLOEXEC | flags, 0o600)
+        return os.open(os.path.join(directory, "lock"), os.O_RDWR | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise errors.NotFound("container does not exist") from error
 
