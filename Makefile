@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMPS := .stamps
 APT_BUILD := gcc libc6-dev musl-tools python3-venv python3-dev
 APT_RUN := mmdebstrap erofs-utils e2fsprogs libseccomp2 iproute2 kmod nftables zstd lz4 cpio qemu-system-x86
-APT_TEST := busybox-static runc attr uidmap podman buildah conmon containerd
+APT_TEST := busybox-static runc crun attr uidmap podman buildah conmon containerd
 CFLAGS_INIT := -Os -static -Wall -Wextra -Werror -fno-strict-aliasing -D_GNU_SOURCE
 INIT := src/pilot/kernel/bin/pilot-init
 LAUNCH_SRC := $(wildcard native/launch/*.c native/launch/*.h)
@@ -15,7 +15,7 @@ INIT_SRC := $(wildcard native/init/*.c)
 INIT_HDR := $(wildcard native/init/*.h)
 export DEBIAN_FRONTEND := noninteractive
 
-.PHONY: build images check test demo bench clean lock
+.PHONY: build images check test demo bench soak clean lock
 
 build: $(STAMPS)/package $(INIT)
 
@@ -72,6 +72,11 @@ demo: images
 
 bench: images $(STAMPS)/apt-test
 	$(PRIVATE) $(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks report
+
+# A thousand containers in a row, then eight at a time: nothing may be left.
+soak: build $(STAMPS)/apt-test
+	$(PRIVATE) $(BIN)/python -m benchmarks.soak
 
 # Pins with hashes, without addresses.
 lock:

@@ -1,0 +1,45 @@
+"""Measure, store, print; or write the page of what was stored.
+
+python -m benchmarks [--rounds N] [NAME...]        python -m benchmarks report
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+
+from . import harness, report
+
+# Each a module with `run(rounds) -> Sequence[Table]`.
+BENCHMARKS = ("runtime",)
+_ROUNDS = 50
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="benchmarks", description="measure pilot against its yardsticks")
+    parser.add_argument("--rounds", type=int, default=_ROUNDS)
+    parser.add_argument("names", nargs="*", help=f"report, or some of: {', '.join(BENCHMARKS)} (default: all)")
+    given = parser.parse_args()
+    if given.names == ["report"]:
+        print(report.write_page())
+        return 0
+    unknown = set(given.names) - set(BENCHMARKS)
+    if unknown:
+        parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
+    for name in given.names or BENCHMARKS:
+        _measure(name, given.rounds)
+    return 0
+
+
+def _measure(name: str, rounds: int) -> None:
+    load = os.getloadavg()
+    tables = importlib.import_module(f".{name}", __package__).run(rounds)
+    for table in tables:
+        print(report.format_table(table))
+    print(f"stored in {harness.write_result(name, tables, load)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
