@@ -105,6 +105,7 @@ def plan_create(spec: Spec, facts: HostFacts, options: CreateOptions) -> Plan:
     process = spec.process
     if process is None:
         raise errors.SpecError("$.process", "process must be specified")
+    _check_host(spec, facts)
     entry = namespaces.plan_entry(spec.linux, options.owned_by_joined_user)
     setup = Setup(spec, facts, entry, options.bundle, options.cgroup_paths, options.tmpfs_modes)
     root_openings, root_steps = _plan_root(setup, options)
@@ -139,6 +140,17 @@ def plan_create(spec: Spec, facts: HostFacts, options: CreateOptions) -> Plan:
         net_devices=tuple((name, device.name or name) for name, device in spec.linux.net_devices.items()),
         new_namespaces=entry.new,
     )
+
+
+def _check_host(spec: Spec, facts: HostFacts) -> None:
+    """What this host, or pilot, cannot do must not be left out in silence."""
+    if spec.linux.intel_rdt is not None:
+        raise errors.HostError("intelRdt is not supported")
+    if spec.linux.mount_label and "selinux" not in facts.lsms:
+        raise errors.HostError(f"set mount label {spec.linux.mount_label}: selinux is not enabled on this host")
+    missing = {numbers.NAMESPACES[n.type][1] for n in spec.linux.namespaces} - facts.namespaces
+    if missing:
+        raise errors.HostError(f"no {', '.join(sorted(missing))} namespaces in this kernel")
 
 
 # ---- before the root ------------------------------------------------------------------------------------------------

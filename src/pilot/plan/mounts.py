@@ -33,6 +33,8 @@ _ALLOWED_IN_PROC = frozenset(
         "sys/kernel/ns_last_pid", "sys/crypto/fips_enabled",
     )
 )  # fmt: skip
+# SELinux labels the files of these by rules of its own.
+_UNLABELLED = frozenset({"proc", "sysfs", "mqueue", "cgroup", "cgroup2"})
 # New mounts of these are made read-only after everything that is mounted in them.
 _READONLY_LATE = frozenset({"tmpfs"})
 
@@ -77,6 +79,8 @@ def _plan_filesystem(slot: Slot, path: str, mount: Mount, options: Options, setu
     set_, _ = attributes.plan_attributes(options)
     is_late = MountAttribute.RDONLY in set_ and fstype in _READONLY_LATE
     parameters = attributes.plan_filesystem_options(fstype, options)
+    if setup.spec.linux.mount_label and fstype not in _UNLABELLED:
+        parameters = (*parameters, ("context", setup.spec.linux.mount_label))
     if fstype == "tmpfs" and path in setup.tmpfs_modes and "mode" not in dict(parameters):
         parameters = (("mode", f"{setup.tmpfs_modes[path]:o}"), *parameters)
     first = set_ & ~MountAttribute.RDONLY if is_late else set_

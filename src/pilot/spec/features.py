@@ -53,7 +53,7 @@ def features_document() -> dict[str, object]:
             },
             "apparmor": enabled,
             "selinux": enabled,
-            "intelRdt": {**enabled, "schemata": True, "monitoring": True},
+            "intelRdt": {"enabled": False},
             "memoryPolicy": {"modes": list(MEMORY_POLICY_MODES), "flags": list(MEMORY_POLICY_FLAGS)},
             "mountExtensions": {"idmap": enabled},
             "netDevices": enabled,

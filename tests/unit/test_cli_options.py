@@ -1,0 +1,88 @@
+"""Command lines as runc's callers write them."""
+
+from __future__ import annotations
+
+import pytest
+
+from pilot.cli import events, kill, list_
+from pilot.cli.options import Kind, Option, UsageError, describe_options, parse_arguments
+
+OPTIONS = (
+    Option(("bundle", "b"), Kind.TEXT, "where"),
+    Option(("force", "f"), Kind.FLAG, "really"),
+    Option(("env", "e"), Kind.LIST, "variables"),
+    Option(("preserve-fds",), Kind.NUMBER, "how many"),
+)
+
+
+SPELLINGS = ("--bundle /x web", "--bundle=/x web", "-b /x web", "-bundle /x web", "web --bundle /x")
+
+
+@pytest.mark.parametrize("words", SPELLINGS)
+def test_spellings(words: str) -> None:
+    arguments = parse_arguments(words.split(), OPTIONS)
+    assert arguments.text("bundle") == "/x"
+    assert arguments.positional == ("web",)
+
+
+def test_options_of_a_command_are_its_own() -> None:
+    arguments = parse_arguments(["-e", "A=1", "-e", "B=2", "web", "ls", "-la", "--force"], OPTIONS, interleaved=False)
+    assert arguments.texts("env") == ("A=1", "B=2")
+    assert arguments.positional == ("web", "ls", "-la", "--force")
+    assert not arguments.flag("force")
+
+
+def test_two_dashes_end_the_options() -> None:
+    assert parse_arguments(["-f", "--", "-x"], OPTIONS).positional == ("-x",)
+
+
+def test_flags_may_say_false() -> None:
+    assert parse_arguments(["--force"], OPTIONS).flag("force")
+    assert not parse_arguments(["--force=false"], OPTIONS).flag("force")
+
+
+def test_numbers() -> None:
+    assert parse_arguments(["--preserve-fds", "3"], OPTIONS).number("preserve-fds") == 3
+    assert parse_arguments([], OPTIONS).number("preserve-fds") == 0
+    with pytest.raises(UsageError, match="invalid value 'x' for flag -preserve-fds"):
+        parse_arguments(["--preserve-fds", "x"], OPTIONS).number("preserve-fds")
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [(["--bogus"], "flag provided but not defined: -bogus"), (["--bundle"], "flag needs an argument: -bundle")],
+)
+def test_wrong_command_lines(words: list[str], problem: str) -> None:
+    with pytest.raises(UsageError, match=problem):
+        parse_arguments(words, OPTIONS)
+
+
+def test_help_names_every_option() -> None:
+    assert describe_options(OPTIONS[:2]) == "   --bundle value, -b value  where\n   --force, -f               really\n"
+
+
+@pytest.mark.parametrize(("text", "number"), [("9", 9), ("KILL", 9), ("sigterm", 15), ("SIGHUP", 1)])
+def test_signals(text: str, number: int) -> None:
+    assert kill.parse_signal(text) == number
+
+
+@pytest.mark.parametrize("text", ["0", "999", "NONE", ""])
+def test_no_signals(text: str) -> None:
+    with pytest.raises(UsageError):
+        kill.parse_signal(text)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("5s", 5.0), ("1m30s", 90.0), ("250ms", 0.25), ("1.5h", 5400.0)])
+def test_durations(text: str, seconds: float) -> None:
+    assert events.parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0s", "5", "-1s", "5x"])
+def test_no_durations(text: str) -> None:
+    with pytest.raises(UsageError):
+        events.parse_duration(text)
+
+
+def test_tables_are_as_wide_as_their_cells() -> None:
+    rows = [("ID", "PID", "X"), ("a-very-long-name", "1", "y")]
+    assert list_.format_table(rows) == "ID                 PID         X\na-very-long-name   1           y\n"
