@@ -27,9 +27,10 @@ import threading
 import time
 from pathlib import Path
 
+from tests.support.volumed import Volumed
+
 from pilot.ids import VolumeId
 from pilot.kernel import mounts
-from tests.support.volumed import Volumed
 
 SIZE_BYTES = 4 << 30
 DISK, FORK = VolumeId("disk"), VolumeId("fork")
@@ -37,7 +38,10 @@ WRITERS, FILES_PER_WRITER = 3, 300
 
 
 class Writer(threading.Thread):
-    """Writes files round and round until told to stop or failing; `acknowledged` is name → hash of what fsync
+    """Writes files round and round until told to stop or failing.
+
+    `acknowledged` is name → hash of what fsync confirmed.
+    """
 
     def __init__(self, root: Path, number: int, seed: int, acknowledged: dict[str, str], stop: threading.Event) -> None:
         super().__init__(name=f"writer-{number}", daemon=True)
@@ -78,7 +82,9 @@ class Writer(threading.Thread):
 class Lab:
     """One disk under fire."""
 
-    def __init__(self, state: Path, seed: int) -> None:
+    def __init__(self, state: Path, seed: int, share_of_both: float) -> None:
+        self.share_of_both = share_of_both
+        self._last = ""
         self.volumed = Volumed(state)
         self.place = state / "mount"
         self.place.mkdir()
@@ -108,7 +114,8 @@ class Lab:
             self.counts["kills_of_worker"] += 1
         time.sleep(self.random.uniform(0.02, 0.4))
         self.problems += [f"{writer.name}: {writer.failure}" for writer in writers if writer.failure]
-        both = self.random.random() < 0.5
+        both = self.random.random() < self.share_of_both
+        self._last = "both" if both else "worker"
         if both:
             self._kill_both()
         stop.set()
@@ -144,7 +151,9 @@ class Lab:
             self.counts["files_verified"] += 1
             self.counts["bytes_verified"] += len(data)
             if hashlib.sha256(data).hexdigest() != digest:
-                self.problems.append(f"{name}: acknowledged, and not there or different")
+                self.problems.append(
+                    f"{self._last}: {name}: {len(data)} bytes, {data.count(0)} of them 0: not what was written"
+                )
         mounts.umount(self.place)
         self.volumed.client.detach(DISK)
         self._check_filesystem()
@@ -170,9 +179,10 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="crashlab")
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--share-of-both", type=float, default=0.5, help="of the rounds that end with both killed")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="crashlab-", dir="/var/tmp") as state:
-        lab = Lab(Path(state), options.seed)
+        lab = Lab(Path(state), options.seed, options.share_of_both)
         with contextlib.ExitStack() as stack:
             stack.callback(lab.volumed.stop)
             lab.run(options.kills)

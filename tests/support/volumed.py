@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from pilot import errors
 from pilot.ids import VolumeId
 from pilot.kernel import loop, mounts
 from pilot.volume import messages
@@ -90,12 +91,17 @@ class Volumed:
         return found
 
     def worker(self, volume: str) -> int:
-        """Pid of the worker that serves a volume now."""
-        connection = messages.connect(str(self.disk(volume) / "worker.sock"), 20)
-        try:
-            return int(connection.call("ping")[0]["pid"])
-        finally:
-            connection.close()
+        """Pid of the worker that serves a volume now; waits for the successor of one that was just killed."""
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                connection = messages.connect(str(self.disk(volume) / "worker.sock"), 20)
+                try:
+                    return int(connection.call("ping")[0]["pid"])
+                finally:
+                    connection.close()
+            except (OSError, errors.PeerError):
+                assert time.monotonic() < deadline, f"no worker of {volume}"
 
     @contextlib.contextmanager
     def mounted(self, volume: VolumeId, place: Path, uid_base: int = 0, count: int = 1 << 32) -> Iterator[Path]:

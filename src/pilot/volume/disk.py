@@ -106,7 +106,7 @@ class Disk:
         self._waiting_free: list[tuple[int, tuple[int, ...]]] = []
         self._flush_done = 0
         self._flush_asked = 0
-        self._unwritten = False
+        self._unwritten = True  # a killed predecessor may have written what it never synced
         self._punch_free_slots()
         self._drop_unpublished()
 

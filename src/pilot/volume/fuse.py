@@ -68,7 +68,9 @@ class Server:
     # ---- the loop
 
     def _serve(self) -> None:
-        buffer = slab.aligned(_DATA + proto.MAX_WRITE_BYTES + _DATA)
+        # Resident: when we are killed while the kernel copies a request into a page that must be faulted in first, the
+        # fault fails, and the kernel answers that request with EIO instead of keeping it for our successor (6.18).
+        buffer = slab.aligned(_DATA + proto.MAX_WRITE_BYTES + _DATA, resident=True)
         request = buffer[_REQUEST:]
         while True:
             try:

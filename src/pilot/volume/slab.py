@@ -21,9 +21,10 @@ _HEADER = b"pilot slab 1\n"
 _BLOCK = layout.BLOCK_BYTES
 
 
-def aligned(size: int) -> memoryview:
-    """Zeroed memory that starts on a page, for direct I/O."""
-    return memoryview(mmap.mmap(-1, max(size, 1)))
+def aligned(size: int, *, resident: bool = False) -> memoryview:
+    """Zeroed memory that starts on a page, for direct I/O; `resident`: all of it is there before its first use."""
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | (mmap.MAP_POPULATE if resident else 0)
+    return memoryview(mmap.mmap(-1, max(size, 1), flags=flags))
 
 
 def _address_aligned(view: memoryview) -> bool:
