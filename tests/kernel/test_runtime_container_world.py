@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+import signal
 import socket
 import stat
 import subprocess
@@ -16,7 +18,8 @@ from tests.support.bundles import Config
 
 from pilot import errors
 from pilot.kernel import mounts
-from pilot.runtime import Runtime
+from pilot.runtime import Runtime, Stdio
+from pilot.spec import parse
 
 pytestmark = pytest.mark.requires("root", "private", "busybox")
 
@@ -134,6 +137,7 @@ def test_loopback_is_up(runtime: Runtime, bundle: Path) -> None:
     assert "LOOPBACK,UP" in text
 
 
+@pytest.mark.requires("veth")
 def test_a_network_device_moves_in(runtime: Runtime, bundle: Path) -> None:
     """With its global addresses, under its new name, and up."""
     (bundle / "rootfs/bin/ip").symlink_to("busybox")
@@ -265,6 +269,21 @@ def test_user_namespace(runtime: Runtime, bundle: Path) -> None:
     code, text = bundles.run_to_end(runtime, bundle, config)
     assert (code, text.split()) == (0, ["0", "100000", "65536", "0"])
     assert (bundle / "rootfs/tmp/x").stat().st_uid == 100000
+
+
+def test_limits_in_a_user_namespace(runtime: Runtime, bundle: Path) -> None:
+    """Of create and of exec: the parent sets them."""
+    limits = [{"type": "RLIMIT_NOFILE", "soft": 100, "hard": 200}]
+    config = bundles.with_user_namespace(bundles.make_config(rlimits=limits))
+    created = bundles.create(runtime, bundle, config)
+    created.container.start()
+    text = json.dumps({"args": ["/bin/sleep", "1000"], "cwd": "/", "rlimits": [{**limits[0], "soft": 50}]})
+    spawned = created.container.exec(parse.parse_process(text), Stdio())
+    found = [resource.prlimit(process.pid, resource.RLIMIT_NOFILE) for process in (created.process, spawned)]
+    created.container.kill(signal.SIGKILL)
+    for process in (spawned, created.process):
+        runtime.wait(process, 10)
+    assert found == [(100, 200), (50, 200)]
 
 
 def test_idmapped_rootfs(runtime: Runtime, bundle: Path) -> None:

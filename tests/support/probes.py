@@ -12,6 +12,7 @@ import functools
 import glob
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Callable
 
@@ -55,6 +56,13 @@ def _probe_userns() -> str | None:
         os._exit(0 if _libc.unshare(0x10000000) == 0 else 1)
     _, status = os.waitpid(child, 0)
     return None if status == 0 else "unshare(CLONE_NEWUSER) is refused"
+
+
+def _probe_veth() -> str | None:
+    """Tried in a network namespace of its own, which the pair goes away with."""
+    command = ["unshare", "--net", "ip", "link", "add", "name", "own", "type", "veth", "peer", "name", "other"]
+    tried = subprocess.run(command, capture_output=True, text=True, check=False)
+    return None if tried.returncode == 0 else f"no veth: {tried.stderr.strip()}"
 
 
 def _probe_cgroup1() -> str | None:
@@ -115,6 +123,7 @@ PROBES: dict[str, Callable[[], str | None]] = {
     "fuse": _probe_fuse,
     "loop": _probe_loop,
     "userns": _probe_userns,
+    "veth": _probe_veth,
     "cgroup1": _probe_cgroup1,
     "cgroup2": _probe_cgroup2_controllers,
     "bpf": _probe_bpf,

@@ -58,6 +58,9 @@ def plan_exec(process: Process, facts: HostFacts, options: ExecOptions) -> Plan:
     """The whole of it."""
     in_user_namespace = Namespace.USER in options.joined
     limits = identity.plan_limits(process.rlimits)
+    # In a user namespace nobody may raise limits; the caller may.
+    parent_limits = limits if in_user_namespace else ()
+    own_limits = () if in_user_namespace else tuple(SetLimit(x.resource, x.soft, x.hard) for x in limits)
     label_opens, label_writes = labels.plan_labels(process, facts)
     # Once in the cgroup namespace, where cgroup2 is mounted with nsdelegate, the kernel refuses to spawn into a cgroup
     # from outside of that namespace (ENOENT; cgroup_procs_write_permission).
@@ -75,12 +78,12 @@ def plan_exec(process: Process, facts: HostFacts, options: ExecOptions) -> Plan:
         *_plan_terminal(options),
         *identity.plan_descriptors(process, options.ending),
         *label_writes,
-        *(SetLimit(limit.resource, limit.soft, limit.hard) for limit in limits),
+        *own_limits,
         *identity.plan_identity(process, options.ending, facts),
-        *((Barrier(BEFORE_START),) if options.before_start else ()),
+        *((Barrier(BEFORE_START),) if options.before_start or parent_limits else ()),
         *identity.plan_exec(process, options.ending),
     )
-    return Plan(Program(steps))
+    return Plan(Program(steps), limits=parent_limits)
 
 
 def _plan_first(process: Process, options: ExecOptions) -> tuple[Step, ...]:

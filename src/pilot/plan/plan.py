@@ -4,8 +4,8 @@
     barriers   of the Program, by name:
                  idmap     write uid_map and gid_map of the process
                  hooks     run prestart and createRuntime hooks; move network devices; hand in the hooks' states
-                 before start   (exec) the caller makes sure that the process will be remembered
                  release   limits that only the parent may set; write state.json
+                 before start   (exec, instead of release) the same limits; the caller notes the process
 
 Whatever else a Program names (stdio, the pidfd of a container, its start FIFO, cgroup.procs) is handed to it by
 `runtime` under the slots named here.
@@ -105,7 +105,7 @@ class Plan(msgspec.Struct, frozen=True):
         lines = [f"before: {opening.describe()}" for opening in self.openings]
         lines += [f"at {IDMAP}: map {self.idmaps.describe()}"] if self.idmaps else []
         lines += [f"at {HOOKS}: move network device {name} as {inside}" for name, inside in self.net_devices]
-        lines += [f"at {RELEASE}: rlimit {limit.resource} {limit.soft}:{limit.hard}" for limit in self.limits]
+        lines += [f"at the last barrier: rlimit {limit.resource} {limit.soft}:{limit.hard}" for limit in self.limits]
         return "".join(f"{line}\n" for line in lines) + self.program.describe()
 
 

@@ -10,7 +10,6 @@ end of its channel and ends; the Record names the cgroup, so that `delete --forc
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import pwd
 import time
@@ -45,8 +44,7 @@ from .store import Record, Store
 from .values import Spawned, Stdio, Terminal
 
 
-@dataclasses.dataclass(frozen=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """What `Runtime.create` was asked."""
 
     id: ContainerId
@@ -66,8 +64,7 @@ class Request:
         return self.terminal is not None or bool(self.spec.process and self.spec.process.terminal)
 
 
-@dataclasses.dataclass(frozen=True)
-class Host:
+class Host(msgspec.Struct, frozen=True):
     """Where it is created."""
 
     store: Store

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Callable
+
+import msgspec
 
 from .. import errors
 from ..kernel import launcher
@@ -13,17 +14,16 @@ from ..kernel.waiter import Waiter
 from ..plan import exec as exec_plan
 from ..plan.facts import HostFacts
 from ..plan.identity import Ending, Filter
-from ..plan.plan import CGROUP, LISTENER, MASTER, PIDFD
+from ..plan.plan import CGROUP, LISTENER, MASTER, PIDFD, Plan
 from ..spec.process import Process
 from ..spec.seccomp import Seccomp
 from ..spec.state import State
-from . import environment, filters, liveness, namespaces, steps
+from . import barriers, environment, filters, liveness, namespaces, steps
 from .descriptors import Descriptors, opened_directory
 from .values import Spawned, Stdio, Terminal
 
 
-@dataclasses.dataclass(frozen=True)
-class Target:
+class Target(msgspec.Struct, frozen=True):
     """The container: its first process by pid and start time, the cgroup to join, the seccomp profile to be under."""
 
     id: str
@@ -34,8 +34,7 @@ class Target:
     state: State
 
 
-@dataclasses.dataclass(frozen=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """What is to be run, and with which descriptors; `before_start` is called just before it is."""
 
     process: Process
@@ -62,7 +61,7 @@ def execute(target: Target, request: Request, cache_directory: str, facts: HostF
         plan = exec_plan.plan_exec(request.process, facts, options)
         with steps.named(request.process):
             spawned = launcher.launch(
-                plan.program, descriptors=descriptors.by_slot, waiter=waiter, on_barrier=_barrier(target, request)
+                plan.program, descriptors=descriptors.by_slot, waiter=waiter, on_barrier=_barrier(target, request, plan)
             )
     return taken(spawned)
 
@@ -79,8 +78,10 @@ def as_spawned(process: launcher.Spawned) -> Spawned:
     return Spawned(process.pid, process.start_time, process.pid_fd, process.descriptors.get(MASTER))
 
 
-def _barrier(target: Target, request: Request) -> launcher.OnBarrier:
+def _barrier(target: Target, request: Request, plan: Plan) -> launcher.OnBarrier:
     def prepare(_: str, process: launcher.Spawned) -> None:
+        for limit in plan.limits:
+            barriers.set_limit(process.pid, limit)
         listener_fd = process.descriptors.get(LISTENER)
         if listener_fd is not None and target.profile is not None:
             filters.send_listener(target.profile, listener_fd, process.pid, target.state)

@@ -6,10 +6,11 @@ in the store (`runtime.store`) and in the kernel.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import os
 from collections.abc import Callable, Sequence
+
+import msgspec
 
 from .. import errors, ids
 from ..kernel import hierarchies, probe
@@ -25,8 +26,7 @@ from .store import Store
 from .values import Spawned, Stdio, Terminal
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Created:
+class Created(msgspec.Struct, frozen=True):
     """A container in status `created`; the caller owns the descriptors of `process`."""
 
     container: Container

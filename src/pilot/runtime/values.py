@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 
+import msgspec
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Stdio:
+
+class Stdio(msgspec.Struct, frozen=True):
     """Borrowed descriptors for 0, 1 and 2 of the process; None is /dev/null."""
 
     stdin: int | None = None
@@ -20,16 +20,14 @@ class Stdio:
         return cls(0, 1, 2)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Terminal:
+class Terminal(msgspec.Struct, frozen=True):
     """Ask for a pty of this size; its master comes back in `Spawned`. 0 leaves the kernel's default."""
 
     rows: int = 0
     cols: int = 0
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Spawned:
+class Spawned(msgspec.Struct, frozen=True):
     """A process that was started. The caller owns both descriptors."""
 
     pid: int
