@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import msgspec
 import pytest
 
@@ -37,7 +35,7 @@ _V2 = HostFacts(
     cgroup_controllers=frozenset({"cpu", "cpuset", "memory", "io", "pids", "hugetlb", "rdma"}),
 )
 # As on a host where one controller was left to v2.
-_HYBRID = dataclasses.replace(
+_HYBRID = msgspec.structs.replace(
     _V1,
     cgroup_layout=CgroupLayout.HYBRID,
     cgroup_mounts=(*(m for m in _V1.cgroup_mounts if m.name != "hugetlb"), CgroupMount("/c/unified", (), 2)),
@@ -216,7 +214,7 @@ def test_unified_needs_v2() -> None:
 
 
 def test_only_what_is_asked_for_is_missed() -> None:
-    host = dataclasses.replace(_V2, cgroup_controllers=frozenset({"memory"}))
+    host = msgspec.structs.replace(_V2, cgroup_controllers=frozenset({"memory"}))
     assert _plan('{"memory": {"limit": 1}}', host) == ["memory.max=1"]
     with pytest.raises(errors.HostError, match=r"set pids.max: no cgroup controller pids on this host"):
         _plan('{"pids": {"limit": 1}}', host)
@@ -282,7 +280,7 @@ def test_device_rules_by_version() -> None:
     assert v2.device_program
     assert cgroup.plan_limits(resources, _HYBRID).device_program is None
     for host in (_V1, _V2):
-        inside = dataclasses.replace(host, in_user_namespace=True)
+        inside = msgspec.structs.replace(host, in_user_namespace=True)
         assert cgroup.plan_limits(resources, inside) == cgroup.Limits(())
     assert cgroup.plan_limits(None, HostFacts(cgroup_layout=CgroupLayout.NONE)) == cgroup.Limits(())
 

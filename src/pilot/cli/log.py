@@ -8,14 +8,14 @@ Not the `logging` module: it takes longer to load than a container takes to star
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import sys
 import time
 
+import msgspec
 
-@dataclasses.dataclass(frozen=True)
-class Log:
+
+class Log(msgspec.Struct, frozen=True):
     """`path` None or /dev/stderr: stderr alone."""
 
     path: str | None = None

@@ -6,9 +6,10 @@ after arguments, but not in `exec`, where what follows the container's id belong
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 from collections.abc import Sequence
+
+import msgspec
 
 from .. import errors
 
@@ -22,8 +23,7 @@ class Kind(enum.Enum):
     LIST = "list"  # may be given several times
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Option:
+class Option(msgspec.Struct, frozen=True):
     """`names` without dashes, the first is the one that values are found under."""
 
     names: tuple[str, ...]
@@ -39,8 +39,7 @@ class UsageError(errors.PilotError):
     """The command line is wrong; the usage is shown."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Arguments:
+class Arguments(msgspec.Struct, frozen=True):
     """A parsed command line: `positional` in order, options by their first name."""
 
     positional: tuple[str, ...]

@@ -7,16 +7,16 @@ run(context, arguments) -> exit status
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Protocol
+
+import msgspec
 
 from ..runtime import Runtime
 from .log import Log
 from .options import Arguments, Option
 
 
-@dataclasses.dataclass(frozen=True)
-class Context:
+class Context(msgspec.Struct, frozen=True):
     """Global options, ready to use."""
 
     root: str

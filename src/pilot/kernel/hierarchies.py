@@ -11,10 +11,11 @@ Everything is read from /proc/self, so it is right in a cgroup namespace and whe
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import posixpath
 from collections.abc import Iterable
+
+import msgspec
 
 from ..plan import facts
 from ..plan.facts import CgroupLayout, CgroupMount
@@ -24,8 +25,7 @@ from . import mounts
 _NOT_CONTROLLERS = frozenset({"rw", "ro", "xattr", "clone_children", "noprefix", "favordynmods", "cpuset_v2_mode"})
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Hierarchies:
+class Hierarchies(msgspec.Struct, frozen=True):
     """All mounted hierarchies. `unified_controllers` are those of the cgroup v2 tree."""
 
     mounts: tuple[CgroupMount, ...]

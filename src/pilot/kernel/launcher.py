@@ -15,7 +15,6 @@ The conversation is over a SOCK_SEQPACKET pair that closes on exec. What the pro
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 import errno
 import os
@@ -23,6 +22,8 @@ import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
+
+import msgspec
 
 from .. import errors
 from ..plan.program import NO_STEP, Program
@@ -32,8 +33,7 @@ from .waiter import Waiter
 _KILL_TIMEOUT_S = 10.0
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Spawned:
+class Spawned(msgspec.Struct, frozen=True):
     """A process that was launched. The caller owns `pid_fd` and `descriptors` (what SendDescriptor steps gave)."""
 
     pid: int

@@ -8,7 +8,6 @@ thread, not to the process. rtnetlink(7) is spoken with the socket module; each 
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import fcntl
 import os
@@ -17,6 +16,8 @@ import struct
 import threading
 from collections.abc import Callable, Iterator
 from typing import TypeVar
+
+import msgspec
 
 from .. import errors
 from . import syscalls
@@ -42,8 +43,7 @@ _ADDRESS = struct.Struct("=BBBBi")
 _ATTRIBUTE = struct.Struct("=HH")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Address:
+class Address(msgspec.Struct, frozen=True):
     """An address of a device, as the attributes that make it again."""
 
     family: int

@@ -13,11 +13,12 @@ decides what to mount, follows a policy about paths, or remembers anything.
 from __future__ import annotations
 
 import ctypes
-import dataclasses
 import enum
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
+
+import msgspec
 
 from . import syscalls
 from .syscalls import AT_FDCWD
@@ -237,8 +238,7 @@ def umount(target: str | os.PathLike[str], flags: Unmount = Unmount.NONE) -> Non
 # ---- what is mounted --------------------------------------------------------------------------------------------
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class MountEntry:
+class MountEntry(msgspec.Struct, frozen=True):
     """One line of /proc/PID/mountinfo (proc_pid_mountinfo(5)), unescaped.
 
     `root` is the directory of the filesystem that forms this mount, `optional` as in `shared:2`.

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import dataclasses
 import errno
 import functools
 import hashlib
@@ -26,6 +25,8 @@ import platform
 import struct
 import threading
 from collections.abc import Iterator, Sequence
+
+import msgspec
 
 from .. import errors
 from ..plan.seccomp import ARCHITECTURES, ERRNO, FilterPlan, Rule
@@ -43,8 +44,7 @@ _UNKNOWN = -1  # __NR_SCMP_ERROR
 _memory: dict[str, bytes] = {}
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Filter:
+class Filter(msgspec.Struct, frozen=True):
     """For seccomp(SECCOMP_SET_MODE_FILTER, flags, instructions): `struct sock_filter`s, 8 bytes each."""
 
     instructions: bytes

@@ -10,7 +10,6 @@ wait for it. Nothing else in the package waits for processes.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import select
 import signal
@@ -19,11 +18,12 @@ import time
 from collections.abc import Iterable
 from typing import Protocol
 
+import msgspec
+
 CLONE_PARENT = 0x00008000
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class ExitStatus:
+class ExitStatus(msgspec.Struct, frozen=True):
     """How a process ended: an exit code, or a signal. Both are None when nobody could tell."""
 
     code: int | None

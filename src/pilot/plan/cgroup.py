@@ -9,10 +9,11 @@ A number of 0 means "not set", and -1 "no limit", as in every other runtime; not
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import posixpath
 from collections.abc import Callable, Iterator, Mapping
+
+import msgspec
 
 from .. import errors
 from ..spec import resources as spec_
@@ -26,16 +27,14 @@ _RESOURCES = "$.linux.resources"
 # ---- where ------------------------------------------------------------------------------------------------------
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Unit:
+class Unit(msgspec.Struct, frozen=True):
     """The transient scope that holds the container, for the systemd driver."""
 
     name: str
     slice: str
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Placement:
+class Placement(msgspec.Struct, frozen=True):
     """Where a container's cgroup is: below the mount point of each hierarchy, or relative to the caller's own cgroup.
 
     In cgroup v2 *relative* counts from the parent of the caller's cgroup: one with processes can have no children
@@ -87,8 +86,7 @@ def expand_slice(name: str) -> str:
 # ---- what is written --------------------------------------------------------------------------------------------
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Write:
+class Write(msgspec.Struct, frozen=True):
     """`value` into `file` of the cgroup's directory in `controller`'s hierarchy; "" is the cgroup v2 tree itself."""
 
     controller: str
@@ -104,8 +102,7 @@ class Write:
         return f"{self.controller or 'unified'}: {self.value} > {self.file}"
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """All of `linux.resources`, ready to be applied in order. `device_program`: eBPF for the cgroup v2 directory."""
 
     writes: tuple[Write, ...]
@@ -328,7 +325,7 @@ def _v1_blkio(resources: Resources) -> Iterator[Write]:
 
 def _weight(write: Write, bfq_file: str) -> Write:
     """Since 5.0 only the BFQ scheduler has weights, in a file of its own."""
-    return dataclasses.replace(write, instead=dataclasses.replace(write, file=bfq_file))
+    return msgspec.structs.replace(write, instead=msgspec.structs.replace(write, file=bfq_file))
 
 
 def _v2_io(resources: Resources) -> Iterator[Write]:

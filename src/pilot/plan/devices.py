@@ -12,9 +12,10 @@ and answers 1 to allow. It is one block per exception, each ending in an answer 
 
 from __future__ import annotations
 
-import dataclasses
 import struct
 from collections.abc import Iterable, Sequence
+
+import msgspec
 
 from .. import errors
 from ..spec.resources import DeviceRule
@@ -40,8 +41,7 @@ _ORDER = "rwm"
 _EVERY_TYPE = frozenset({"a", ""})
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Device:
+class Device(msgspec.Struct, frozen=True):
     """Devices of one type (b or c); a number of None is every number."""
 
     type: str
@@ -58,8 +58,7 @@ class Device:
         return sorted(forms - {self}, key=str)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class DevicePolicy:
+class DevicePolicy(msgspec.Struct, frozen=True):
     """`allow` holds for every device and access but the exceptions, for which the opposite does."""
 
     allow: bool

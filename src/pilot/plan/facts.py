@@ -6,8 +6,9 @@ Never probe here: this file has no I/O.
 
 from __future__ import annotations
 
-import dataclasses
 import enum
+
+import msgspec
 
 
 class CgroupLayout(enum.Enum):
@@ -19,8 +20,7 @@ class CgroupLayout(enum.Enum):
     HYBRID = "hybrid"  # controllers on v1, and a cgroup2 tree beside them
 
 
-@dataclasses.dataclass(frozen=True)
-class CgroupMount:
+class CgroupMount(msgspec.Struct, frozen=True):
     """One mounted hierarchy, as the caller of the runtime sees it."""
 
     mount_point: str
@@ -37,8 +37,7 @@ class CgroupMount:
         return ",".join(c.removeprefix("name=") for c in self.controllers)
 
 
-@dataclasses.dataclass(frozen=True)
-class HostFacts:
+class HostFacts(msgspec.Struct, frozen=True):
     """Facts of the kernel and of the namespaces the runtime itself runs in. Defaults: a current, complete host."""
 
     kernel: tuple[int, int] = (6, 18)

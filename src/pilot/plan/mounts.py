@@ -7,7 +7,6 @@ be read-only and may be written to by later mounts (their mount points) is made 
 
 from __future__ import annotations
 
-import dataclasses
 import posixpath
 
 import msgspec
@@ -147,7 +146,7 @@ def _idmap(mount: Mount, options: Options, setup: Setup) -> IdMaps | None:
 
 
 def _recursive(options: Options) -> Options:
-    return dataclasses.replace(options, set_flags=options.set_flags | Flag.REC)
+    return msgspec.structs.replace(options, set_flags=options.set_flags | Flag.REC)
 
 
 def _inside(path: str) -> str:

@@ -9,10 +9,11 @@ gets EPERM for a new call does not try the old one. `unknown_is_enosys` asks for
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import hashlib
 from collections.abc import Sequence
+
+import msgspec
 
 from .. import errors
 from ..spec import seccomp as spec_
@@ -86,8 +87,7 @@ _NEW_LISTENER = 8
 _TSYNC, _TSYNC_ESRCH = 1, 16
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(msgspec.Struct, frozen=True):
     """Argument `index` of the call against `value`; for MASKED_EQ `value` is the mask and `value_two` the datum."""
 
     index: int
@@ -96,8 +96,7 @@ class Comparison:
     value_two: int
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(msgspec.Struct, frozen=True):
     """The action on a call when all comparisons hold."""
 
     name: str
@@ -105,8 +104,7 @@ class Rule:
     comparisons: tuple[Comparison, ...] = ()
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class FilterPlan:
+class FilterPlan(msgspec.Struct, frozen=True):
     """All that libseccomp has to be told. `flags` are for seccomp(2); `rules` are in the profile's order.
 
     `names` are all calls that the profile knows of, those with the default action too.

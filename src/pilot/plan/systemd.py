@@ -6,8 +6,9 @@ well as being written by us (`plan.cgroup`). Device rules and the rest are ours 
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
+
+import msgspec
 
 from ..spec.resources import Cpu, Memory, Resources
 from . import cgroup
@@ -17,8 +18,7 @@ _UNLIMITED = (1 << 64) - 1
 _STEP_US = 10_000
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Property:
+class Property(msgspec.Struct, frozen=True):
     """A property of a unit: its name, D-Bus signature and value."""
 
     name: str

@@ -5,8 +5,9 @@ Values are the kernel's (mount(2), mount_setattr(2)); this file has no opinion o
 
 from __future__ import annotations
 
-import dataclasses
 import enum
+
+import msgspec
 
 
 class Flag(enum.IntFlag):
@@ -131,8 +132,7 @@ EXTENSIONS = frozenset({"tmpcopyup", "idmap", "ridmap"})
 NAMES = tuple(sorted({*FLAGS, *PROPAGATION, *RECURSIVE, *EXTENSIONS}))
 
 
-@dataclasses.dataclass(frozen=True)
-class Options:
+class Options(msgspec.Struct, frozen=True):
     """A parsed option list. `set_flags` and `clear_flags` are disjoint: the last option about a flag wins."""
 
     set_flags: Flag = Flag.NONE
@@ -162,19 +162,19 @@ def _apply(done: Options, option: str) -> Options:
     if option in FLAGS:
         clear, flag = FLAGS[option]
         if clear:
-            return dataclasses.replace(done, set_flags=done.set_flags & ~flag, clear_flags=done.clear_flags | flag)
-        return dataclasses.replace(done, set_flags=done.set_flags | flag, clear_flags=done.clear_flags & ~flag)
+            return msgspec.structs.replace(done, set_flags=done.set_flags & ~flag, clear_flags=done.clear_flags | flag)
+        return msgspec.structs.replace(done, set_flags=done.set_flags | flag, clear_flags=done.clear_flags & ~flag)
     if option in PROPAGATION:
-        return dataclasses.replace(done, propagation=(*done.propagation, PROPAGATION[option]))
+        return msgspec.structs.replace(done, propagation=(*done.propagation, PROPAGATION[option]))
     if option in RECURSIVE:
         set_, clear_ = RECURSIVE[option]
-        return dataclasses.replace(
+        return msgspec.structs.replace(
             done,
             set_recursive=(done.set_recursive & ~clear_) | set_,
             clear_recursive=(done.clear_recursive & ~(set_ & ~Attribute.ATIME)) | clear_,
         )
     if option == "tmpcopyup":
-        return dataclasses.replace(done, copy_up=True)
+        return msgspec.structs.replace(done, copy_up=True)
     if option in {"idmap", "ridmap"}:
-        return dataclasses.replace(done, idmap=True, idmap_recursive=option == "ridmap")
-    return dataclasses.replace(done, data=(*done.data, option)) if option else done
+        return msgspec.structs.replace(done, idmap=True, idmap_recursive=option == "ridmap")
+    return msgspec.structs.replace(done, data=(*done.data, option)) if option else done
