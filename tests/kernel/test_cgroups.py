@@ -238,6 +238,17 @@ def test_a_refused_limit_says_what_and_where(group: Cgroup) -> None:
         group.apply([Write("pids", "pids.max", "soon")])
 
 
+@pytest.mark.requires("cgroup2")
+def test_a_child_of_a_cgroup_with_processes(host: hierarchies.Hierarchies, group: Cgroup) -> None:
+    """It has no controllers, and says so; but it takes processes, which it would not below a threaded domain."""
+    with _inside(group):
+        below = Cgroup.create(host, f"/t/{os.path.basename(group.directories[0])}/below")
+        with pytest.raises(errors.HostError, match=r"below/pids.max: no such file.* has processes, so its children"):
+            below.apply([Write("pids", "pids.max", "9")])
+        with _inside(below) as process:
+            assert below.pids() == [process.pid]
+
+
 def test_a_file_that_the_kernel_lacks(group: Cgroup) -> None:
     group.apply([Write("pids", "pids.nosuch", "1", optional=True)])
     group.apply([Write("pids", "pids.nosuch", "1", instead=Write("pids", "pids.max", "9"))])
@@ -298,10 +309,17 @@ def test_the_watcher_hears_of_the_end(host: hierarchies.Hierarchies) -> None:
         assert events.read() is None
 
 
+def _step_aside(group: Cgroup) -> str:
+    """Where v2 carries the controllers: only a cgroup without processes of its own gives them to its children."""
+    own = group.paths[""] if group.is_v2 else ""
+    return f"echo 0 > {own}/below/cgroup.procs; echo +pids > {own}/cgroup.subtree_control" if own else ""
+
+
 @pytest.mark.requires("userns")
 def test_a_delegated_cgroup_gives_children_but_not_its_limits(group: Cgroup) -> None:
     group.apply([Write("pids", "pids.max", "40")])
     group.delegate(_NOBODY, _NOBODY)
+    memory_limit = "memory.max" if group.is_v2 else "memory.limit_in_bytes"
     script = f"""
 set -e
 for d in {" ".join(group.directories)}; do mkdir $d/below; done
@@ -309,9 +327,10 @@ for d in {" ".join(d for c, d in group.paths.items() if c == "cpuset")}; do
   for f in cpuset.cpus cpuset.mems; do cat $d/$f > $d/below/$f; done
 done
 for d in {" ".join(d for c, d in group.paths.items() if c)}; do echo 0 > $d/below/tasks; done
+{_step_aside(group)}
 echo joined
 echo 20 > {group.directory("pids")}/below/pids.max && echo own limit
-for f in {group.directory("pids")}/pids.max {group.directory("memory")}/memory.limit_in_bytes; do
+for f in {group.directory("pids")}/pids.max {group.directory("memory")}/{memory_limit}; do
   (echo 100000000 > $f) 2>/dev/null || echo refused
 done
 read x

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pilot import errors
-from pilot.kernel import hierarchies, idmap, mounts, syscalls
+from pilot.kernel import cgroups, hierarchies, idmap, mounts, syscalls
 from pilot.kernel.cgroups import Cgroup
 from pilot.plan.cgroup import Write
 from pilot.plan.facts import CgroupMount
@@ -63,6 +63,7 @@ def _inside() -> None:
     """What an agent does; an assertion that fails is printed."""
     found = hierarchies.probe_hierarchies()
     assert all(mount.own_group == "/" for mount in found.mounts), found
+    cgroups.vacate(found)
     group = Cgroup.create(found, "/world")
     if group.directory("pids"):
         group.apply([Write("pids", "pids.max", "20")])

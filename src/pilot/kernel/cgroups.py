@@ -283,10 +283,12 @@ def vacate(hierarchies: Hierarchies, name: str = "init") -> None:
     """Make room in a cgroup v2 tree that is ours: move all processes at its root into the child `name`.
 
     In v2 a cgroup with processes has no children with controllers, so whoever was started in a delegated cgroup (a
-    machine's init and agent) has to step aside first. Nothing to do where v2 carries no controllers. HostError.
+    machine's init and agent) has to step aside first. Nothing to do where v2 carries no controllers, nor at the
+    root of the whole tree, which is exempt (and has the kernel's own threads, which stay). HostError.
     """
     for mount in hierarchies.mounts:
-        if mount.version != 2 or not hierarchies.unified_controllers:
+        is_delegated = os.path.exists(os.path.join(mount.mount_point, "cgroup.type"))  # all but the root have a type
+        if mount.version != 2 or not hierarchies.unified_controllers or not is_delegated:
             continue
         child = os.path.join(mount.mount_point, name)
         os.makedirs(child, exist_ok=True)
@@ -338,10 +340,12 @@ def _enable_controllers(directory: str) -> None:
         return
     try:
         kernfs.write(control, " ".join(missing))
-    except OSError:
-        for name in missing:
-            # Not every controller can always be enabled (processes in the way, a real-time process for cpu). Whether
-            # it matters turns out when a limit is set: that write then says which file is missing.
+    except OSError as error:
+        # Not every controller can always be enabled (a real-time process for cpu, say). Whether it matters turns out
+        # when a limit is set: that write then says which file is missing.
+        # EBUSY: processes are in the way of all of them. cpu and pids alone would be taken, but they would make this
+        # a threaded domain, whose children accept no process any more (EOPNOTSUPP; cgroup-v2 of the kernel, Threads).
+        for name in () if error.errno == errno.EBUSY else missing:
             with contextlib.suppress(OSError):
                 kernfs.write(control, name)
 
@@ -376,15 +380,19 @@ def _put(path: str, value: str, what: str) -> None:
     try:
         kernfs.write(path, value)
     except OSError as error:
-        raise errors.HostError(f"{what} {path}: {_reason(error)}{_usage_note(path, error)}") from error
+        raise errors.HostError(f"{what} {path}: {_reason(error)}{_note(path, error)}") from error
 
 
-def _usage_note(path: str, error: OSError) -> str:
-    """What is in the way of a v1 memory limit."""
-    if error.errno != errno.EBUSY or not path.endswith("limit_in_bytes"):
-        return ""
-    usage = kernfs.read_or_none(path.replace("limit_in_bytes", "usage_in_bytes"))
-    return f" (in use: {usage} bytes)" if usage else ""
+def _note(path: str, error: OSError) -> str:
+    """What is in the way: of a v1 memory limit, what is used; of a file of v2, processes in the cgroup above."""
+    if error.errno == errno.EBUSY and path.endswith("limit_in_bytes"):
+        usage = kernfs.read_or_none(path.replace("limit_in_bytes", "usage_in_bytes"))
+        return f" (in use: {usage} bytes)" if usage else ""
+    above = os.path.dirname(os.path.dirname(path))
+    in_the_way = error.errno == errno.ENOENT and kernfs.read_or_none(os.path.join(above, "cgroup.type")) is not None
+    if in_the_way and kernfs.read_or_none(os.path.join(above, "cgroup.procs")):
+        return f" ({above} has processes, so its children have no controllers)"
+    return ""
 
 
 def _check_usage(directory: str, write: Write) -> None:
