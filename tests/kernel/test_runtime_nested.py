@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import site
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.support import bundles
 from tests.support.bundles import Config
@@ -20,11 +20,13 @@ pytestmark = pytest.mark.requires("root", "private", "busybox", "userns")
 # Runs inside the machine as its first process; prints one line per fact.
 _INSIDE = """
 import json, os, shutil, sys
+from pilot.kernel import cgroups, hierarchies
 from pilot.runtime import Runtime, Stdio, Terminal
 from pilot.spec import parse
 from tests.support import bundles
 from pathlib import Path
 
+cgroups.vacate(hierarchies.probe_hierarchies())  # as the agent does
 runtime = Runtime("/run/pilot")
 bundle = bundles.make_bundle(Path("/run/world"))
 os.chown("/run/world/rootfs/tmp", 1000, 1000)
@@ -77,7 +79,7 @@ def _machine_config() -> Config:
         "/usr": "/usr",
         "/bin/busybox": "/bin/busybox",
         "/opt/src": str(sources),
-        "/opt/site": site.getsitepackages()[0],
+        "/opt/site": str(Path(msgspec.__file__).parents[1]),
         "/opt/tests/tests": str(Path(__file__).parents[1]),
     }
     for mount in config["mounts"]:

@@ -14,8 +14,8 @@ import sys
 import uuid
 from concurrent import futures
 
-from .. import runtime
-from ..kernel import initlink, waiter
+from .. import errors, runtime
+from ..kernel import cgroups, hierarchies, initlink, waiter
 from . import listener, machine
 from .application import Application
 
@@ -31,10 +31,11 @@ def run(paths: machine.Paths | None = None) -> int:
     records = waiter.InitRecords(link)
     with open("/proc/self/uid_map") as uid_map:
         isolation = machine.probe_isolation(uid_map.read())
+    _step_aside()
     here = machine.Machine(
         link=link,
         runtime=runtime.Runtime(os.path.join(paths.run, "pilot"), waiter=records),
-        waiter=records,
+        exits=records,
         isolation=isolation,
         boot_id=str(uuid.uuid4()),
         paths=paths,
@@ -87,6 +88,15 @@ async def _serve_port(application: Application) -> None:
         await asyncio.get_running_loop().create_future()
     finally:
         port.close()
+
+
+def _step_aside() -> None:
+    """Into a cgroup of init's and our own, once: in v2 the world's could have no limits beside us (joints, 9)."""
+    try:
+        cgroups.vacate(hierarchies.probe_hierarchies())
+    except (errors.HostError, OSError) as error:
+        # Nothing was delegated to this machine; a world that wants limits says what is missing.
+        _log.warning("step aside in the cgroup tree: %s", error)
 
 
 def _bring_up_loopback() -> None:
