@@ -44,8 +44,13 @@ $(STAMPS)/venv: requirements.lock | $(STAMPS)/apt-build
 	@$(BIN)/pip install -q --require-hashes -r requirements.lock
 	@mkdir -p $(STAMPS) && touch $@
 
-$(STAMPS)/package: $(STAMPS)/venv pyproject.toml setup.py $(LAUNCH_SRC)
+PURELIB = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+
+# pip's own script would look through site-packages, and at PYTHON* of whoever calls.
+$(STAMPS)/package: $(STAMPS)/venv pyproject.toml setup.py bin/pilot.in $(LAUNCH_SRC)
 	@$(BIN)/pip install -q --no-deps --no-build-isolation -e .
+	@sed -e 's|@PYTHON@|$(CURDIR)/$(BIN)/python|' -e 's|@PATH@|"$(CURDIR)/src", "$(PURELIB)"|' bin/pilot.in >$(BIN)/pilot
+	@$(BIN)/python -m compileall -q src/pilot
 	@mkdir -p $(STAMPS) && touch $@
 
 $(INIT): $(INIT_SRC) $(INIT_HDR) | $(STAMPS)/apt-build

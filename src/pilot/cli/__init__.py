@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
-from .main import main
+from . import lean
+
+lean.import_msgspec()
+
+from .main import main  # noqa: E402  # all of it needs msgspec
 
 __all__ = ["main"]

@@ -8,7 +8,6 @@ Not the `logging` module: it takes longer to load than a container takes to star
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 
@@ -44,6 +43,8 @@ class Log(msgspec.Struct, frozen=True):
     def _write(self, level: str, message: str) -> None:
         if self._is_stderr() or self.path is None:
             return
+        import json  # only for those who keep a log
+
         row = {"level": level, "msg": message, "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
         if self.format == "json":
             line = json.dumps(row, separators=(",", ":"))

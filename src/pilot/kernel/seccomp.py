@@ -21,7 +21,6 @@ import errno
 import functools
 import hashlib
 import os
-import platform
 import struct
 import threading
 from collections.abc import Iterator, Sequence
@@ -73,7 +72,7 @@ def compile_filter(plan: FilterPlan, cache_directory: str | None = None) -> Filt
 def _from_disk(plan: FilterPlan, digest: str, directory: str | None) -> bytes:
     if directory is None:
         return _build(plan)
-    path = os.path.join(directory, f"{digest}-{_version()}-{platform.machine()}.bpf")
+    path = os.path.join(directory, f"{digest}-{_version()}-{os.uname().machine}.bpf")
     program = _read(path)
     if program is None:
         program = _build(plan)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import platform
 
 libc = ctypes.CDLL(None, use_errno=True)
 libc.syscall.restype = ctypes.c_long
@@ -44,7 +43,7 @@ def seccomp_number() -> int:
 
 
 def _numbered(table: dict[str, int], name: str) -> int:
-    machine = platform.machine()
+    machine = os.uname().machine
     if machine not in table:
         raise OSError(errno.ENOSYS, f"{name}: no system call number known for {machine}")
     return table[machine]
