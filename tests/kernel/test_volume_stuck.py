@@ -41,6 +41,10 @@ def _stop_worker(directory: Path) -> None:
     pid = int(connection.call("ping")[0]["pid"])
     connection.close()
     os.kill(pid, signal.SIGSTOP)
+    # kill returns before every thread has stopped, and one that has not could still answer.
+    deadline = time.monotonic() + 20
+    while any(") T " not in stat.read_text() for stat in Path(f"/proc/{pid}/task").glob("*/stat")):
+        assert time.monotonic() < deadline
 
 
 def _wait_for_request(attached: attachment.Attachment) -> None:

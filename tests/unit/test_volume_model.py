@@ -105,7 +105,8 @@ class Model:
         self.log.reset(self.books.era) if self.log.era != self.books.era else None
         for first, count in self.books.slots.free_runs():
             self._punch(range(first, first + count))
-        self._punch([slot for slot in self.slab.stable if self.books.slots.state(slot) == slots.SlotState.FREE])
+        beyond = {*self.slab.stable, *(slot for slot, _ in self.slab.volatile)}
+        self._punch([slot for slot in beyond if self.books.slots.state(slot) == slots.SlotState.FREE])
 
     def _load_ancestor(self, at: int) -> bytes:
         return self.lineage[layout.depth_of(at)].image.page(layout.number_of(at))
