@@ -59,16 +59,17 @@ def test_a_sprite_is_made_used_saved_restored_forked_and_destroyed(sprite: Sprit
     assert (code, "web" in out, "running" in out) == (0, True, True)
     assert sprite("exec", "-s", "web", "sh", "-c", "echo out; echo err >&2; exit 7") == (7, "out\n", "err\n")
     assert sprite("exec", "-s", "web", "tr", "a-z", "A-Z", stdin=b"hello")[:2] == (0, "HELLO")
+    assert sprite("exec", "-t", "-s", "web", "sh", "-c", "echo out; exit 7") == (7, "out\r\n", "")
     assert sprite("exec", "-s", "web", "sh", "-c", "echo one > file")[0] == 0
-    assert sprite("checkpoint", "create", "web", "-m", "first")[0] == 0
-    assert "first" in sprite("checkpoint", "list", "web")[1]
+    assert sprite("checkpoint", "create", "-s", "web", "-m", "first")[0] == 0
+    assert "first" in sprite("checkpoint", "list", "-s", "web")[1]
     assert sprite("exec", "-s", "web", "sh", "-c", "echo two > file")[0] == 0
     assert sprite("fork", "web", "old", "--checkpoint", "v1")[0] == 0
     assert sprite("exec", "-s", "old", "cat", "file") == (0, "one\n", "")
-    assert sprite("checkpoint", "restore", "web", "v1")[0] == 0
+    assert sprite("checkpoint", "restore", "-s", "web", "v1")[0] == 0
     assert sprite("exec", "-s", "web", "cat", "file") == (0, "one\n", "")
-    assert sprite("url", "update", "web", "--auth", "public")[0] == 0
-    assert "(public)" in sprite("url", "show", "web")[1]
+    assert sprite("url", "update", "-s", "web", "--auth", "public")[0] == 0
+    assert "(public)" in sprite("url", "show", "-s", "web")[1]
     assert sprite("stop", "web")[0] == 0
     assert sprite("destroy", "-f", "web")[0] == 0
     assert sprite("destroy", "-f", "old")[0] == 0

@@ -135,17 +135,25 @@ class _Session:
         await self._socket.send(json.dumps({"type": "resize", "cols": size.columns, "rows": size.lines}))
 
     async def receive(self) -> int:
-        """Output until the exit code has come."""
-        async for message in self._socket:
-            if isinstance(message, str):
-                self._text(json.loads(message))
-            elif self._terminal:
-                _write(1, message)
-            else:
-                self._frame(message)
+        """Output until the connection ends; the exit code must have come by then."""
+        try:
+            async for message in self._socket:
+                self._message(message)
+        except websockets.ConnectionClosedError:
+            # In a terminal the close code of a command that failed is not 1000: it says no more than the exit code did.
+            if self._code is None:
+                raise
         if self._code is None:
             raise errors.PeerError("exec: the connection ended before the command did")
         return self._code
+
+    def _message(self, message: str | bytes) -> None:
+        if isinstance(message, str):
+            self._text(json.loads(message))
+        elif self._terminal:
+            _write(1, message)
+        else:
+            self._frame(message)
 
     def _text(self, message: dict[str, Any]) -> None:
         if message.get("type") == "exit":

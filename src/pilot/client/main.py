@@ -24,6 +24,7 @@ app.add_typer(checkpoint, name="checkpoint")
 app.add_typer(url_app, name="url")
 
 Name = Annotated[str, typer.Argument(help="the sprite's name")]
+# As the upstream command has it: what works *in* a sprite takes -s, what works *on* one takes its name.
 Sprite = Annotated[str, typer.Option("--sprite", "-s", envvar="SPRITE", help="the sprite's name")]
 console = Console()
 
@@ -154,27 +155,27 @@ def exec(
 
 
 @app.command("console")
-def open_console(context: typer.Context, name: Name) -> None:
+def open_console(context: typer.Context, sprite: Sprite) -> None:
     """A login shell with a terminal; it lives on when the connection breaks."""
     shell = ["/bin/sh", "-c", 'exec "${SHELL:-/bin/bash}" -l']
-    _execute(context, name, execution.Command(shell, terminal=True, detachable=True))
+    _execute(context, sprite, execution.Command(shell, terminal=True, detachable=True))
 
 
 @app.command()
-def sessions(context: typer.Context, name: Name) -> None:
+def sessions(context: typer.Context, sprite: Sprite) -> None:
     """The commands that run in a sprite."""
     with _api(context) as api:
-        rows = api.call("GET", f"/v1/sprites/{name}/exec")["sessions"]
+        rows = api.call("GET", f"/v1/sprites/{sprite}/exec")["sessions"]
     shown = [(str(row["id"]), str(row["command"]), "tty" if row.get("tty") else "") for row in rows]
     _print_table(("ID", "COMMAND", "TERMINAL"), shown)
 
 
 @app.command()
 def attach(
-    context: typer.Context, name: Name, session: Annotated[str, typer.Argument(help="an id of `sprite sessions`")]
+    context: typer.Context, sprite: Sprite, session: Annotated[str, typer.Argument(help="an id of `sprite sessions`")]
 ) -> None:
     """Connect to a command that runs already."""
-    _execute(context, name, execution.Command(session=session, terminal=sys.stdin.isatty()))
+    _execute(context, sprite, execution.Command(session=session, terminal=sys.stdin.isatty()))
 
 
 def _execute(context: typer.Context, sprite: str, command: execution.Command) -> None:
@@ -184,18 +185,18 @@ def _execute(context: typer.Context, sprite: str, command: execution.Command) ->
 
 @checkpoint.command("create")
 def create_checkpoint(
-    context: typer.Context, name: Name, comment: Annotated[str, typer.Option("--comment", "-m")] = ""
+    context: typer.Context, sprite: Sprite, comment: Annotated[str, typer.Option("--comment", "-m")] = ""
 ) -> None:
     """Save the disk as it is now; the sprite runs on."""
-    _follow(context, "POST", f"/v1/sprites/{name}/checkpoint", {"comment": comment})
+    _follow(context, "POST", f"/v1/sprites/{sprite}/checkpoint", {"comment": comment})
 
 
 @checkpoint.command("restore")
 def restore_checkpoint(
-    context: typer.Context, name: Name, id: Annotated[str, typer.Argument(help="the checkpoint, as v1")]
+    context: typer.Context, sprite: Sprite, id: Annotated[str, typer.Argument(help="the checkpoint, as v1")]
 ) -> None:
     """Make the disk what it was; what has changed since is lost, and all sessions end."""
-    _follow(context, "POST", f"/v1/sprites/{name}/checkpoints/{id}/restore", None)
+    _follow(context, "POST", f"/v1/sprites/{sprite}/checkpoints/{id}/restore", None)
 
 
 def _follow(context: typer.Context, method: str, path: str, body: dict[str, Any] | None) -> None:
@@ -205,34 +206,36 @@ def _follow(context: typer.Context, method: str, path: str, body: dict[str, Any]
 
 
 @checkpoint.command("list")
-def list_checkpoints(context: typer.Context, name: Name) -> None:
+def list_checkpoints(context: typer.Context, sprite: Sprite) -> None:
     """The checkpoints of a sprite, the newest first."""
     with _api(context) as api:
-        rows = api.call("GET", f"/v1/sprites/{name}/checkpoints")
+        rows = api.call("GET", f"/v1/sprites/{sprite}/checkpoints")
     shown = [(row["id"], row["create_time"][:19].replace("T", " "), row.get("comment") or "") for row in rows]
     _print_table(("ID", "CREATED", "COMMENT"), shown)
 
 
 @checkpoint.command("delete")
-def delete_checkpoint(context: typer.Context, name: Name, id: Annotated[str, typer.Argument()]) -> None:
+def delete_checkpoint(context: typer.Context, sprite: Sprite, id: Annotated[str, typer.Argument()]) -> None:
     """Forget a checkpoint."""
     with _api(context) as api:
-        api.call("DELETE", f"/v1/sprites/{name}/checkpoints/{id}")
+        api.call("DELETE", f"/v1/sprites/{sprite}/checkpoints/{id}")
 
 
 @url_app.command("show")
-def show_url(context: typer.Context, name: Name) -> None:
+def show_url(context: typer.Context, sprite: Sprite) -> None:
     """Where a sprite answers HTTP, and who may ask."""
     with _api(context) as api:
-        row = api.call("GET", f"/v1/sprites/{name}")
+        row = api.call("GET", f"/v1/sprites/{sprite}")
     console.print(f"{row['url']}  ({row['url_settings']['auth']})")
 
 
 @url_app.command("update")
-def update_url(context: typer.Context, name: Name, auth: Annotated[str, typer.Option(help="sprite or public")]) -> None:
+def update_url(
+    context: typer.Context, sprite: Sprite, auth: Annotated[str, typer.Option(help="sprite or public")]
+) -> None:
     """Who may ask: members (`sprite`) or everybody (`public`)."""
     with _api(context) as api:
-        api.call("PUT", f"/v1/sprites/{name}", {"url_settings": {"auth": auth}})
+        api.call("PUT", f"/v1/sprites/{sprite}", {"url_settings": {"auth": auth}})
 
 
 def main() -> int:
