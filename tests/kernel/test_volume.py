@@ -364,3 +364,16 @@ def test_checkpoints_are_files_beside_the_disk(volumed: Volumed, client: VolumeC
     finally:
         os.close(fd)
     client.detach(A)
+
+
+def test_forks_both_ways_at_once_do_not_lock_each_other_out(client: VolumeClient) -> None:
+    client.create(A, SIZE)
+    client.create(B, SIZE)
+
+    def fork(pair: tuple[VolumeId, VolumeId]) -> type[Exception]:
+        with pytest.raises(errors.Conflict) as raised:
+            client.fork(*pair)
+        return raised.type
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(fork, [(A, B), (B, A)] * 10)) == [errors.Conflict] * 20

@@ -2,8 +2,7 @@
 
     create   disks/.new-<disk> filled ─ rename to disks/<disk> ─ link names/<volume>              the link is the birth
     fork     pin in the source ("fork/<disk>") ─ then as create
-    delete   unlink names/<volume> ─ collect                                                      the unlink is the
-    death
+    delete   unlink names/<volume> ─ collect                                                      the unlink is death
 
 `collect` makes the directories follow the names: a disk without name and without forks goes (rename to
 disks/.dead-<disk>, remove), its pin in its parent after it, then perhaps the parent; a disk without name that has forks
@@ -11,7 +10,8 @@ keeps what they read and nothing else. It runs at each start, so a crash between
 long: neither half-made directories, nor unnamed disks, nor pins of forks that do not exist. A sealed disk never
 changes, so its forks need no pin.
 
-Thread-safe. Per volume one operation at a time; what changes the set of disks holds `_tree` besides.
+Thread-safe. Per volume one operation at a time; `_tree` is held for the moments in which the set of disks changes,
+never while a disk is synced.
 """
 
 from __future__ import annotations
@@ -48,6 +48,8 @@ class Volumes:
         self._disks = os.path.join(directory, "disks")
         self._zygote = spawner
         self._tree = threading.RLock()
+        self._births: set[str] = set()
+        self._locks_guard = threading.Lock()
         self._locks: dict[VolumeId, threading.RLock] = collections.defaultdict(threading.RLock)
         self._attached: dict[str, attachment.Attachment] = {}
         for path in (self._names, self._disks):
@@ -59,7 +61,13 @@ class Volumes:
 
     def list(self) -> Sequence[dict[str, Any]]:
         """All volumes, as `stat` has them."""
-        return [self.stat(VolumeId(name)) for name in sorted(os.listdir(self._names))]
+        found = []
+        for name in sorted(os.listdir(self._names)):
+            try:
+                found.append(self.stat(VolumeId(name)))
+            except errors.NotFound:
+                continue  # deleted since its name was read
+        return found
 
     def stat(self, volume: VolumeId) -> dict[str, Any]:
         """What is known of a volume; NotFound."""
@@ -89,20 +97,22 @@ class Volumes:
     def create(self, volume: VolumeId, size_bytes: int) -> None:
         """A new, empty volume; Conflict when the name is taken."""
         layout.check_size(size_bytes)
-        with self._one(volume), self._tree:
+        child = secrets.token_hex(8)
+        with self._one(volume), self._born(child):
             self._check_free(volume)
-            self._make(volume, size_bytes, {"lineage": "[]"}, None, secrets.token_hex(8))
+            self._make(volume, size_bytes, {"lineage": "[]"}, None, child)
 
     def fork(self, source: VolumeId, volume: VolumeId, checkpoint: CheckpointId | None) -> None:
         """A new volume with the present content of `source`, or that of its checkpoint. Nothing is copied.
 
         A mounted source is synced and frozen for the cut, as for a checkpoint.
         """
-        with self._one(source), self._one(volume), self._tree:
+        child = secrets.token_hex(8)
+        first, second = sorted((source, volume))  # the same order for everybody
+        with self._one(first), self._one(second), self._born(child):
             self._check_free(volume)
             disk_id = self._disk(source)
             facts = self._facts(disk_id)
-            child = secrets.token_hex(8)
             root = self._pin_fork(disk_id, facts, child, checkpoint)
             kept = {key: value for key, value in facts.items() if key not in _OWN_FACTS and "/" not in key}
             crashpoint.reach("fork: pinned")
@@ -125,11 +135,12 @@ class Volumes:
         crashpoint.reach("create: directory is made")
         disk.create(building, size, {key: value for key, value in facts.items() if key != "size"}, root)
         crashpoint.reach("create: filled")
-        os.rename(building, os.path.join(self._disks, disk_id))
-        _sync_directory(self._disks)
-        crashpoint.reach("create: renamed")
-        os.symlink(f"../disks/{disk_id}", os.path.join(self._names, volume))
-        _sync_directory(self._names)
+        with self._tree:
+            os.rename(building, os.path.join(self._disks, disk_id))
+            _sync_directory(self._disks)
+            crashpoint.reach("create: renamed")
+            os.symlink(f"../disks/{disk_id}", os.path.join(self._names, volume))
+            _sync_directory(self._names)
 
     def delete(self, volume: VolumeId) -> None:
         """Forget a volume and its checkpoints; its forks stay. StateError while it is attached; NotFound."""
@@ -280,17 +291,17 @@ class Volumes:
     def _collect(self) -> None:
         with self._tree:
             for entry in os.listdir(self._disks):
-                if entry.startswith((_NEW, _DEAD)):
+                if entry.startswith((_NEW, _DEAD)) and entry.removeprefix(_NEW) not in self._births:
                     shutil.rmtree(os.path.join(self._disks, entry))
             while self._collect_one():
                 pass
-            for disk_id in os.listdir(self._disks):
+            for disk_id in self._complete():
                 self._unpin_missing(disk_id)
 
     def _collect_one(self) -> bool:
         """Remove or empty one unnamed disk; whether there was one to work on."""
         named = {self._disk(VolumeId(name)) for name in os.listdir(self._names)}
-        facts = {disk_id: self._facts(disk_id) for disk_id in os.listdir(self._disks)}
+        facts = {disk_id: self._facts(disk_id) for disk_id in self._complete()}
         parents = {ancestors[-1] for f in facts.values() if (ancestors := json.loads(f["lineage"]))}
         for disk_id in facts.keys() - named:
             if disk_id not in parents:
@@ -309,21 +320,36 @@ class Volumes:
                 return True
         return False
 
+    def _complete(self) -> Sequence[str]:
+        """The disks that are not being built."""
+        return [entry for entry in os.listdir(self._disks) if not entry.startswith((_NEW, _DEAD))]
+
     def _unpin_missing(self, disk_id: str) -> None:
         """Drop the pins of forks that do not exist (any more)."""
         with contextlib.closing(self._meta(disk_id)) as stored:
             pinned = {name.removeprefix("fork/") for name in stored.root_names() if name.startswith("fork/")}
-        for child in pinned - set(os.listdir(self._disks)):
+        for child in pinned - set(os.listdir(self._disks)) - self._births:
             self._call(disk_id, "unfork", child=child)
 
     # ---- by name
 
     @contextlib.contextmanager
     def _one(self, volume: VolumeId) -> Iterator[None]:
-        with self._tree:
+        with self._locks_guard:
             lock = self._locks[volume]
         with lock:
             yield
+
+    @contextlib.contextmanager
+    def _born(self, disk_id: str) -> Iterator[None]:
+        """Until it is done `collect` must not miss the disk that a pin is for, nor clear away what is built of it."""
+        with self._tree:
+            self._births.add(disk_id)
+        try:
+            yield
+        finally:
+            with self._tree:
+                self._births.discard(disk_id)
 
     def _disk(self, volume: VolumeId) -> str:
         try:
