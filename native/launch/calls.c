@@ -40,6 +40,8 @@ static const struct call functions[] = {
     FUNCTION(send, "si"),
     FUNCTION(send_to, "ssBi"),
     FUNCTION(drop_bounding, "i"),
+    FUNCTION(check_device, "si"),
+    FUNCTION(check_filesystem, "sii"),
 };
 
 const struct call *call_find(unsigned number)

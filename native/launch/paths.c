@@ -7,6 +7,7 @@
 #include <linux/openat2.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 /* EAGAIN: something was renamed while the path was walked, so the kernel cannot say that it stayed inside. */
 static long open_retrying(int base, const char *path, const struct open_how *how, size_t size)
@@ -146,4 +147,26 @@ long do_check_cwd(struct run *run, const unsigned long *a)
     if (length < 0)
         return length;
     return path[0] == '/' ? 0 : -EXDEV;
+}
+
+/* Is it the character device that its name says? Whoever wrote the root file system may have put another in its place. */
+long do_check_device(struct run *run, const unsigned long *a)
+{
+    struct stat status;
+
+    (void)run;
+    if (fstat(a[0], &status))
+        return -errno;
+    return S_ISCHR(status.st_mode) && status.st_rdev == a[1] ? 0 : -ENODEV;
+}
+
+/* Is it (a[2] 1), or is it not (0), in a file system of this type? */
+long do_check_filesystem(struct run *run, const unsigned long *a)
+{
+    struct statfs status;
+
+    (void)run;
+    if (fstatfs(a[0], &status))
+        return -errno;
+    return ((unsigned long)status.f_type == a[1]) == a[2] ? 0 : -EXDEV;
 }

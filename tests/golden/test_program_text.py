@@ -48,6 +48,8 @@ EVERY: tuple[Step, ...] = (
     steps.ChangeMode(TREE, 0o755),
     steps.ChangeOwner(TREE, 1, 2),
     steps.Remove(ROOT, "old"),
+    steps.CheckDevice(ROOT, 1, 3),
+    steps.CheckFilesystem(ROOT, "procfs", 0x9FA0),
     steps.Write(TREE, b"+memory\n"),
     steps.OpenTerminal(ROOT, Slot("master"), Slot("peer"), 24, 80, console="dev/console"),
     steps.SendTo(Slot("console"), Slot("master"), b"/dev/ptmx"),

@@ -122,6 +122,8 @@ class Call(enum.IntEnum):
     SEND = 80  # a slot's descriptor to the parent
     SEND_TO = 81  # socket, descriptor, payload: SCM_RIGHTS
     DROP_BOUNDING = 82  # the mask of capabilities to keep
+    CHECK_DEVICE = 83  # slot, number: it is that character device
+    CHECK_FILESYSTEM = 84  # slot, magic number, whether it must be or must not
 
 
 Argument = int | str | bytes | None | Sequence[str]

@@ -9,6 +9,8 @@ Everything up to RELEASE can fail with a step that the caller sees; nothing is l
 
 from __future__ import annotations
 
+import os
+
 import msgspec
 
 from .. import errors
@@ -16,8 +18,8 @@ from ..spec.config import Hook, Spec
 from ..spec.linux import NamespaceType
 from ..spec.mount_options import PROPAGATION
 from ..spec.process import Process
-from . import identity, labels, mounts, namespaces, nodes, numbers
-from .abi import MountAttribute, Namespace, Propagation
+from . import abi, identity, labels, mounts, namespaces, nodes, numbers
+from .abi import MountAttribute, Namespace, Propagation, Resolve
 from .attributes import plan_propagation
 from .code import Slot
 from .facts import CgroupMount, HostFacts
@@ -46,6 +48,9 @@ from .steps import (
     AwaitStart,
     Barrier,
     ChangeRoot,
+    CheckDevice,
+    CheckFilesystem,
+    Close,
     JoinCgroup,
     JoinKeyring,
     MakeDirectories,
@@ -78,6 +83,7 @@ from .steps import (
 
 _OLD_ROOT = Slot("old-root")
 _NEW_ROOT = Slot("new-root")
+_SYSCTL = Slot("sysctl")
 
 
 class CreateOptions(msgspec.Struct, frozen=True):
@@ -315,7 +321,19 @@ def _plan_names(setup: Setup) -> tuple[Step, ...]:
 
 
 def _plan_sysctls(spec: Spec) -> tuple[Step, ...]:
-    return tuple(WriteFile(None, _sysctl_path(name), value.encode()) for name, value in spec.linux.sysctl.items())
+    """Through a descriptor of the true /proc/sys, so that nothing in the rootfs takes the write (CVE-2025-52881)."""
+    if not spec.linux.sysctl:
+        return ()
+    inside = Resolve.BENEATH | Resolve.NO_XDEV | Resolve.NO_SYMLINKS
+    return (
+        Open(_SYSCTL, None, "/proc/sys", abi.O_PATH | os.O_DIRECTORY, resolve=Resolve.NO_SYMLINKS),
+        CheckFilesystem(_SYSCTL, "procfs", abi.PROC_SUPER_MAGIC),
+        *(
+            WriteFile(_SYSCTL, _sysctl_path(name), value.encode(), resolve=inside)
+            for name, value in spec.linux.sysctl.items()
+        ),
+        Close(_SYSCTL),
+    )
 
 
 def _sysctl_path(name: str) -> str:
@@ -323,7 +341,7 @@ def _sysctl_path(name: str) -> str:
     dot, slash = name.find("."), name.find("/")
     if slash == -1 or -1 < dot < slash:
         name = name.translate(str.maketrans("./", "/."))
-    return f"/proc/sys/{name}"
+    return name
 
 
 def _plan_covers(setup: Setup) -> tuple[Step, ...]:
@@ -333,7 +351,8 @@ def _plan_covers(setup: Setup) -> tuple[Step, ...]:
         return ()
     steps: list[Step] = [Open(_NEW_ROOT, None, "/")]
     steps += [ReadonlyPath(_NEW_ROOT, path.lstrip("/")) for path in linux.readonly_paths]
-    steps += [Open(NULL, _NEW_ROOT, "dev/null")] if linux.masked_paths else []
+    # A rootfs may bring another /dev/null, whose content would then lie, writable, on the masked path (CVE-2025-31133).
+    steps += [Open(NULL, _NEW_ROOT, "dev/null"), CheckDevice(NULL, 1, 3)] if linux.masked_paths else []
     steps += [MaskPath(_NEW_ROOT, path.lstrip("/"), NULL) for path in linux.masked_paths]
     return tuple(steps)
 

@@ -7,6 +7,7 @@ be read-only and may be written to by later mounts (their mount points) is made 
 
 from __future__ import annotations
 
+import os
 import posixpath
 
 import msgspec
@@ -15,9 +16,9 @@ from .. import errors
 from ..spec import mount_options
 from ..spec.config import Mount
 from ..spec.linux import NamespaceType
-from ..spec.mount_options import Flag, Options
-from . import attributes, cgroup_mount
-from .abi import MountAttribute, Propagation
+from ..spec.mount_options import Attribute, Flag, Options
+from . import abi, attributes, cgroup_mount
+from .abi import MountAttribute, Propagation, Resolve
 from .code import Slot
 from .plan import ROOT, IdMaps, OpenMount, clean
 from .program import Step
@@ -34,6 +35,9 @@ _ALLOWED_IN_PROC = frozenset(
 )  # fmt: skip
 # SELinux labels the files of these by rules of its own.
 _UNLABELLED = frozenset({"proc", "sysfs", "mqueue", "cgroup", "cgroup2"})
+# What the kernel tells of itself, and where it is looked for.
+_KERNEL = frozenset({"proc", "sysfs"})
+_KERNEL_PATHS = frozenset({"/proc", "/sys"})
 # New mounts of these are made read-only after everything that is mounted in them.
 _READONLY_LATE = frozenset({"tmpfs"})
 
@@ -66,11 +70,13 @@ def plan_mount(index: int, mount: Mount, setup: Setup) -> MountPlan:
 
 def _plan_bind(slot: Slot, path: str, mount: Mount, options: Options, setup: Setup) -> MountPlan:
     source = posixpath.join(setup.bundle, mount.source)
+    if path == "/sys" and (Flag.RDONLY | Flag.REC) in options.set_flags:
+        options = _readonly_throughout(options)
     opening = OpenMount(
         slot, source, Flag.REC in options.set_flags, _idmap(mount, options, setup), options.idmap_recursive
     )
     steps = [_inherited_propagation(slot, setup), *_attribute_steps(slot, options), *_propagation_steps(slot, options)]
-    return MountPlan((opening,), (*steps, AttachMount(slot, ROOT, _inside(path)), Close(slot)))
+    return MountPlan((opening,), (*steps, *_attach_steps(slot, path, mount.type), Close(slot)))
 
 
 def _plan_filesystem(slot: Slot, path: str, mount: Mount, options: Options, setup: Setup) -> MountPlan:
@@ -88,10 +94,24 @@ def _plan_filesystem(slot: Slot, path: str, mount: Mount, options: Options, setu
         original = Slot(f"{slot}-original")
         made = [MakeDirectories(ROOT, _inside(path), into=original), *made, CopyUp(original, slot), Close(original)]
     made += [*_recursive_steps(slot, options), *_propagation_steps(slot, options)]
-    made.append(AttachMount(slot, ROOT, _inside(path)))
+    made += _attach_steps(slot, path, fstype)
     if is_late:
         return MountPlan((), tuple(made), (SetMountAttributes(slot, MountAttribute.RDONLY), Close(slot)))
     return MountPlan((), (*made, Close(slot)))
+
+
+def _attach_steps(slot: Slot, path: str, fstype: str) -> list[Step]:
+    """Where /proc and /sys are must not be a link's choice: the runtime goes by them, too (CVE-2019-19921)."""
+    if fstype not in _KERNEL and path not in _KERNEL_PATHS:
+        return [AttachMount(slot, ROOT, _inside(path), in_proc=path.startswith("/proc/"))]
+    place = Slot(f"{slot}-place")
+    flags, resolve = abi.O_PATH | os.O_DIRECTORY, Resolve.IN_ROOT | Resolve.NO_SYMLINKS
+    return [
+        MakeDirectories(ROOT, _inside(path)),
+        Open(place, ROOT, _inside(path), flags, resolve=resolve),
+        AttachMount(slot, place, "", in_proc=True),
+        Close(place),
+    ]
 
 
 def _plan_remount(slot: Slot, path: str, options: Options) -> MountPlan:
@@ -147,6 +167,11 @@ def _idmap(mount: Mount, options: Options, setup: Setup) -> IdMaps | None:
 
 def _recursive(options: Options) -> Options:
     return msgspec.structs.replace(options, set_flags=options.set_flags | Flag.REC)
+
+
+def _readonly_throughout(options: Options) -> Options:
+    """A read-only /sys of the host brings its cgroups, which may be the container user's own (CVE-2023-25809)."""
+    return msgspec.structs.replace(options, set_recursive=options.set_recursive | Attribute.RDONLY)
 
 
 def _inside(path: str) -> str:

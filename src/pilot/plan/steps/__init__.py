@@ -9,6 +9,7 @@ out (openat2 RESOLVE_IN_ROOT). Paths without one are those of the namespace that
 | module    | steps |
 |-----------|---|
 | files     | Open Close MakeDirectories MakeSymlink MakeNode ChangeMode ChangeOwner WriteFile Write Remove |
+|           | CheckDevice CheckFilesystem |
 | mounts    | Mount Unmount OpenTree NewFilesystem SetMountAttributes AttachMount MountFilesystem BindMount |
 |           | CopyUp MaskPath ReadonlyPath SetPropagation PivotRoot MoveRoot ChangeRoot |
 | process   | SetHostname SetDomainname NewSession OpenTerminal ControllingTerminal InstallDescriptors |
@@ -34,6 +35,8 @@ from .control import (
 from .files import (
     ChangeMode,
     ChangeOwner,
+    CheckDevice,
+    CheckFilesystem,
     Close,
     MakeDirectories,
     MakeNode,
@@ -100,6 +103,8 @@ __all__ = [
     "ChangeMode",
     "ChangeOwner",
     "ChangeRoot",
+    "CheckDevice",
+    "CheckFilesystem",
     "Close",
     "ControllingTerminal",
     "CopyUp",

@@ -120,6 +120,11 @@ class MakeSymlink(msgspec.Struct, frozen=True):
         code.call(Call.CLOSE, code.slot(PARENT))
 
 
+def device_number(major: int, minor: int) -> int:
+    """dev_t as system calls have it."""
+    return (minor & 0xFF) | (major << 8) | ((minor & ~0xFF) << 12)
+
+
 class MakeNode(msgspec.Struct, frozen=True):
     """mknod with exactly `mode` (type and permissions, whatever the umask) and owner."""
 
@@ -140,12 +145,40 @@ class MakeNode(msgspec.Struct, frozen=True):
     def write(self, code: Code) -> None:
         name = write_parent(code, self.base, self.path)
         done = Label()
-        number = (self.minor & 0xFF) | (self.major << 8) | ((self.minor & ~0xFF) << 12)
+        number = device_number(self.major, self.minor)
         code.call(Call.MKNODAT, PARENT, name, self.mode, number, unless=_if_exists(self.exist_ok, done))
         code.call(Call.FCHMODAT, PARENT, name, stat.S_IMODE(self.mode))
         code.call(Call.FCHOWNAT, PARENT, name, self.uid, self.gid, abi.AT_SYMLINK_NOFOLLOW)
         code.place(done)
         code.call(Call.CLOSE, code.slot(PARENT))
+
+
+class CheckDevice(msgspec.Struct, frozen=True):
+    """Fail (ENODEV) when what a slot holds is not this character device, whatever its name was."""
+
+    slot: Slot
+    major: int
+    minor: int
+
+    def describe(self) -> str:
+        return f"check that {self.slot} is character device {self.major}:{self.minor}"
+
+    def write(self, code: Code) -> None:
+        code.call(Call.CHECK_DEVICE, self.slot, device_number(self.major, self.minor))
+
+
+class CheckFilesystem(msgspec.Struct, frozen=True):
+    """Fail (EXDEV) when what a slot holds is not in a filesystem of this magic number (statfs(2))."""
+
+    slot: Slot
+    name: str
+    magic: int
+
+    def describe(self) -> str:
+        return f"check that {self.slot} is in {self.name}"
+
+    def write(self, code: Code) -> None:
+        code.call(Call.CHECK_FILESYSTEM, self.slot, self.magic, 1)
 
 
 class ChangeMode(msgspec.Struct, frozen=True):
@@ -181,18 +214,19 @@ class ChangeOwner(msgspec.Struct, frozen=True):
 
 
 class WriteFile(msgspec.Struct, frozen=True):
-    """Write `data` to a file that exists, in one write: sysctls, maps, oom_score_adj, security labels."""
+    """Write `data` to a file that exists, in one write: sysctls, maps, oom_score_adj. `resolve` as for Open."""
 
     base: Slot | None
     path: str
     data: bytes
     flags: int = abi.O_WRONLY
+    resolve: Resolve | None = None
 
     def describe(self) -> str:
         return f"write {self.data.decode(errors='backslashreplace').strip()!r} to {shown(self.base, self.path)}"
 
     def write(self, code: Code) -> None:
-        write_open(code, self.base, self.path, self.flags, into=PARENT)
+        write_open(code, self.base, self.path, self.flags, into=PARENT, resolve=self.resolve)
         code.call(Call.WRITE, PARENT, self.data, len(self.data))
         code.call(Call.CLOSE, code.slot(PARENT))
 

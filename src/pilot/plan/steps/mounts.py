@@ -177,23 +177,27 @@ class AttachMount(msgspec.Struct, frozen=True):
     """Attach a detached mount at `path` inside `base`, making what is missing: a directory, or a file for a file.
 
     With path "" it covers the base itself. Base and tree must be of the namespace that the step runs in: the base of
-    the old root is opened after the clone, not passed in (EINVAL otherwise).
+    the old root is opened after the clone, not passed in (EINVAL otherwise). A link may lead to procfs, where a mount
+    would fool the runtime, or the container, about itself: EXDEV, unless `in_proc`.
     """
 
     tree: Slot
     base: Slot
     path: str
     mode: int = 0o755
+    in_proc: bool = False
 
     def describe(self) -> str:
         return f"attach {self.tree} on {shown(self.base, self.path)}"
 
     def write(self, code: Code) -> None:
-        _write_attach(code, self.tree, self.base, self.path, self.mode)
+        _write_attach(code, self.tree, self.base, self.path, self.mode, self.in_proc)
 
 
-def _write_attach(code: Code, tree: Slot, base: Slot, path: str, mode: int) -> None:
+def _write_attach(code: Code, tree: Slot, base: Slot, path: str, mode: int, in_proc: bool = False) -> None:
     code.call(Call.OPEN_TARGET, base, path, tree, mode, into=_TARGET)
+    if not in_proc:
+        code.call(Call.CHECK_FILESYSTEM, _TARGET, abi.PROC_SUPER_MAGIC, 0)
     _write_move(code, tree)
 
 

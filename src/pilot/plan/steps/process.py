@@ -9,10 +9,11 @@ import msgspec
 
 from .. import abi
 from ..code import Call, Code, Label, Slot, slot_list
-from .files import write_open
+from .files import CheckDevice, CheckFilesystem, write_open
 from .mounts import AttachMount, OpenTree
 
 _PEER = Slot("(peer)")
+_PTMX = (5, 2)
 
 
 class SetHostname(msgspec.Struct, frozen=True):
@@ -52,7 +53,8 @@ class NewSession(msgspec.Struct, frozen=True):
 class OpenTerminal(msgspec.Struct, frozen=True):
     """A new pty of the devpts below `base`: `master` and `peer` are bound; its size is set when rows or columns are.
 
-    With `console` the peer is also mounted on base:dev/console (the path given).
+    With `console` the peer is also mounted on base:dev/console (the path given). What answers to `path` must be the pty
+    multiplexer of a devpts: the ioctl of anything else could name any descriptor of ours as the peer.
     """
 
     base: Slot
@@ -70,6 +72,8 @@ class OpenTerminal(msgspec.Struct, frozen=True):
     def write(self, code: Code) -> None:
         flags = abi.O_RDWR | abi.O_NOCTTY
         write_open(code, self.base, self.path, flags, into=self.master)
+        CheckFilesystem(self.master, "devpts", abi.DEVPTS_SUPER_MAGIC).write(code)
+        CheckDevice(self.master, *_PTMX).write(code)
         code.call(Call.IOCTL, self.master, abi.TIOCSPTLCK, bytes(4))
         code.call(Call.IOCTL, self.master, abi.TIOCGPTPEER, flags | abi.O_CLOEXEC, into=self.peer)
         if self.rows or self.columns:
