@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import signal
+import sys
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlencode
 
@@ -128,11 +129,20 @@ def test_terminal_has_its_size_and_exits_by_close_code(machine: FakeMachine) -> 
     run(test)
 
 
+# The signal is blocked before anybody is told, so it cannot come too early to be waited for.
+_WAIT_FOR_RESIZE = """
+import os, signal
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGWINCH})
+print("ready", flush=True)
+signal.sigwait({signal.SIGWINCH})
+print(*reversed(os.get_terminal_size(0)))
+"""
+
+
 def test_resize_reaches_the_terminal(machine: FakeMachine) -> None:
     async def test() -> None:
         async with machine.agent():
-            command = "trap 'stty size; exit' WINCH; echo ready; read x"
-            socket = await open_exec(machine, "sh", "-c", command, tty="true")
+            socket = await open_exec(machine, sys.executable, "-c", _WAIT_FOR_RESIZE, tty="true")
             while "ready" not in str(await socket.receive()):
                 pass
             await socket.send('{"type":"resize","cols":111,"rows":55}')

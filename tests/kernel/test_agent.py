@@ -198,22 +198,37 @@ def test_a_world_from_nothing_to_nothing(machine: Machine) -> None:
     machine.test(test)
 
 
-def test_kill_9_of_the_agent_loses_not_a_byte(machine: Machine) -> None:
+def test_kill_9_of_the_agent_loses_not_a_byte_and_no_exit_status(machine: Machine) -> None:
     async def test() -> None:
         await start_world(machine)
-        socket = await machine.exec("sh", "-c", "seq 1 300000; echo end >&2; exit 9", detachable="true")
-        info = json.loads(str(await socket.receive()))
-        await socket.receive()
-        for _ in range(4):
+        ids = []
+        for code in range(4):
+            tty = {"tty": "true"} if code == 3 else {}
+            script = f"seq 1 300000; echo end >&2; exit {code}"
+            socket = await machine.exec("sh", "-c", script, detachable="true", **tty)
+            ids.append(json.loads(str(await socket.receive()))["session_id"])
+        for _ in range(12):
             os.kill(machine.agent_pid(), signal.SIGKILL)
             status = await (await machine.call("GET", "/v1/status")).json(schema.Status)
             assert status.world == "running"
-        assert status.agent_restarts == 4
-        out, err, last = await collect(await machine.exec(id=info["session_id"]))
-        assert out == b"".join(b"%d\n" % n for n in range(1, 300001))
-        assert (err, last[0]) == (b"end\n", '{"type":"exit","exit_code":9}')
+        assert status.agent_restarts == 12
+        expected = b"".join(b"%d\n" % n for n in range(1, 300001))
+        for code, id in enumerate(ids[:3]):
+            out, err, last = await collect(await machine.exec(id=id))
+            assert (out == expected, err) == (True, b"end\n")
+            assert last[-3:] == [f'{{"type":"exit","exit_code":{code}}}', bytes([3, code]), websocket.Closed(1000)]
+        out, closed = await collect_terminal(await machine.exec(id=ids[3]))
+        assert out == (expected + b"end\n").replace(b"\n", b"\r\n")
+        assert closed == websocket.Closed(4003)
 
     machine.test(test)
+
+
+async def collect_terminal(socket: WebSocket) -> tuple[bytes, websocket.Closed]:
+    out = b""
+    while not isinstance(event := await socket.receive(), websocket.Closed):
+        out += event if isinstance(event, bytes) else b""
+    return out, event
 
 
 def test_a_terminal_survives_the_agent(machine: Machine) -> None:

@@ -192,6 +192,16 @@ class FakeRuntime:
         return self.container
 
 
+class OwnExits:
+    """Statuses of our own children, each told once."""
+
+    def status(self, process: waiter.Process, timeout_s: float | None) -> waiter.ExitStatus:
+        return waiter.OwnChildren().wait(process, timeout_s)
+
+    def acknowledge(self, process: waiter.Process) -> None:
+        pass
+
+
 class FakeMachine:
     """Directories, a store and a runtime; `agent()` runs an Application on them, several one after the other."""
 
@@ -221,7 +231,7 @@ class FakeMachine:
         here = machine.Machine(
             link=self.link,
             runtime=self.runtime,
-            waiter=waiter.OwnChildren(),
+            exits=OwnExits(),
             isolation=self.isolation,
             boot_id="boot",
             paths=self.paths,

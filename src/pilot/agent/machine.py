@@ -28,6 +28,13 @@ class Link(Protocol):
     def shutdown(self, *, reboot: bool = False) -> None: ...
 
 
+class Exits(Protocol):
+    """The part of `kernel.waiter.InitRecords` that the agent uses: a status is kept until it was written down."""
+
+    def status(self, process: waiter.Process, timeout_s: float | None) -> waiter.ExitStatus: ...
+    def acknowledge(self, process: waiter.Process) -> None: ...
+
+
 class Inner(Protocol):
     """The part of a `pilot.runtime.Container` that the agent uses."""
 
@@ -83,7 +90,7 @@ class Machine:
 
     link: Link
     runtime: WorldRuntime
-    waiter: waiter.Waiter
+    exits: Exits
     isolation: Literal["container", "vm"]
     boot_id: str
     paths: Paths = Paths()

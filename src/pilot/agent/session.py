@@ -25,7 +25,7 @@ from .. import errors
 from ..kernel import splice, waiter
 from ..wire.exec_frames import Stream
 from . import document
-from .machine import Link
+from .machine import Exits, Link
 from .output import Changed, Cursor, Output
 from .stdin import Stdin
 
@@ -65,14 +65,14 @@ class Session:
     """Owns `descriptors` (by the last part of their names in the store) and `process.pid_fd`."""
 
     def __init__(
-        self, link: Link, wait: waiter.Waiter, meta: SessionMeta, descriptors: Mapping[str, int], process: Known | None
+        self, link: Link, exits: Exits, meta: SessionMeta, descriptors: Mapping[str, int], process: Known | None
     ) -> None:
         self.meta = meta
         self.changed = Changed()
         self.last_activity = time.time()
         self.ended = asyncio.Event()
         self._link = link
-        self._wait = wait
+        self._exits = exits
         self._process = process
         self._descriptors = dict(descriptors)
         self._clients = 0
@@ -187,7 +187,10 @@ class Session:
         try:
             if self.meta.exit_code is None:
                 status = await self._wait_for_exit()
+                # First into the store, then out of init's: a death in between tells it twice, never not at all.
                 self._update(exit_code=status.exit_code())
+                if self._process is not None:
+                    await asyncio.to_thread(self._exits.acknowledge, self._process)
             await self._wait_for_output()
         except Exception:  # noqa: BLE001 - reported here, once
             # A client must not hang on a session that nobody follows: end it, with whatever is known.
@@ -206,7 +209,7 @@ class Session:
             return waiter.ExitStatus(None)
         if self._process.pid_fd >= 0:
             await readable(self._process.pid_fd)
-        return await asyncio.to_thread(_wait, self._wait, self._process)
+        return await asyncio.to_thread(_status, self._exits, self._process)
 
     async def _wait_for_output(self) -> None:
         """Until each stream has ended, or has been quiet for QUIET_S while nobody held it up."""
@@ -251,21 +254,21 @@ class Session:
         self._stopping = asyncio.create_task(self.stop(), name=f"stop session {self.meta.id}")
 
 
-def _wait(wait: waiter.Waiter, process: Known) -> waiter.ExitStatus:
-    """The status of a process that has ended; unknown when nobody told in time. Blocks."""
+def _status(exits: Exits, process: Known) -> waiter.ExitStatus:
+    """How a process that has ended did so; unknown when nobody told in time. Blocks."""
     if process.pid_fd >= 0:
-        return _wait_known(wait, process)
+        return _known_status(exits, process)
     # It ended while no agent ran: there is no pidfd any more. /dev/null is readable at once, as its pidfd would be.
     null_fd = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return _wait_known(wait, dataclasses.replace(process, pid_fd=null_fd))
+        return _known_status(exits, dataclasses.replace(process, pid_fd=null_fd))
     finally:
         os.close(null_fd)
 
 
-def _wait_known(wait: waiter.Waiter, process: Known) -> waiter.ExitStatus:
+def _known_status(exits: Exits, process: Known) -> waiter.ExitStatus:
     try:
-        return wait.wait(process, RECORD_TIMEOUT_S)
+        return exits.status(process, RECORD_TIMEOUT_S)
     except TimeoutError:
         return waiter.ExitStatus(None)
 

@@ -145,7 +145,7 @@ def _restored(machine: Machine, descriptors: dict[str, int]) -> Session:
     meta = document.read(descriptors["meta"], SessionMeta)
     rest = {name: fd for name, fd in descriptors.items() if name != "meta"}
     process = None if meta.pid is None else Known(meta.pid, meta.start_time, _open_process(meta.pid, meta.start_time))
-    session = Session(machine.link, machine.waiter, meta, rest, process)
+    session = Session(machine.link, machine.exits, meta, rest, process)
     os.close(descriptors["meta"])
     return session
 
@@ -208,7 +208,7 @@ def _spawn(machine: Machine, container: Inner, command: Command, id: str) -> Ses
         for fd in theirs:
             if fd is not None:
                 os.close(fd)
-    return Session(machine.link, machine.waiter, meta, ours, Known(spawned.pid, spawned.start_time, spawned.pid_fd))
+    return Session(machine.link, machine.exits, meta, ours, Known(spawned.pid, spawned.start_time, spawned.pid_fd))
 
 
 def _meta(id: str, command: Command) -> SessionMeta:
