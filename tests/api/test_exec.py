@@ -143,8 +143,8 @@ def test_resize_reaches_the_terminal(machine: FakeMachine) -> None:
     async def test() -> None:
         async with machine.agent():
             socket = await open_exec(machine, sys.executable, "-c", _WAIT_FOR_RESIZE, tty="true")
-            while "ready" not in str(await socket.receive()):
-                pass
+            await socket.receive()
+            assert await socket.receive() == b"ready\r\n"
             await socket.send('{"type":"resize","cols":111,"rows":55}')
             events = await collect(socket)
         assert b"55 111\r\n" in b"".join(e for e in events if isinstance(e, bytes))
