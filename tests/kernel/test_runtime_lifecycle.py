@@ -13,7 +13,8 @@ import pytest
 from tests.support import bundles
 
 from pilot import errors
-from pilot.kernel import launcher, mounts
+from pilot.kernel import mounts
+from pilot.kernel import process as process_
 from pilot.runtime import Runtime, Spawned, Stdio, Terminal, liveness
 from pilot.spec import parse
 from pilot.spec.process import Process, User
@@ -105,7 +106,7 @@ def test_operations_that_do_not_fit_the_status(runtime: Runtime, bundle: Path) -
 
 def _runs(pid: int) -> bool:
     """A zombie is only waiting for its parent, who may be pid 1 of this test."""
-    return liveness.is_alive(pid, launcher.read_start_time(pid))
+    return liveness.is_alive(pid, process_.start_time(pid))
 
 
 def _descriptors() -> list[str]:

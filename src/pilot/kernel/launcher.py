@@ -27,7 +27,7 @@ import msgspec
 
 from .. import errors
 from ..plan.program import NO_STEP, Program
-from . import _launch
+from . import _launch, process
 from .waiter import Waiter
 
 _KILL_TIMEOUT_S = 10.0
@@ -105,7 +105,7 @@ class _Conversation:
             pid, pid_fd, self._channel = _launch.start(program.encode(), bound, flags, exit_signal)
         except OSError as error:
             raise _clone_error(program, error.errno or 0) from error
-        self.process = Spawned(pid, read_start_time(pid), pid_fd, self._received)
+        self.process = Spawned(pid, process.start_time(pid), pid_fd, self._received)
 
     def run(self, on_barrier: OnBarrier | None) -> None:
         """Answer each message until the last."""
@@ -163,7 +163,7 @@ class _Conversation:
             self._done = True
 
     def _adopt(self, pid: int, pid_fd: int) -> None:
-        self.process = Spawned(pid, read_start_time(pid), pid_fd, self._received)
+        self.process = Spawned(pid, process.start_time(pid), pid_fd, self._received)
 
     def _kill(self) -> None:
         try:
@@ -189,16 +189,6 @@ class _Conversation:
             except TimeoutError as error:
                 raise errors.PeerError(f"process {self.process.pid}: no word for {timeout_s:g} s") from error
             return None if message is None else _Message(*message)
-
-
-def read_start_time(pid: int) -> int:
-    """When the process started, in clock ticks since boot; 0 when there is no such process."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as stat:
-            line = stat.read()
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-    return int(line[line.rindex(b")") :].split()[20])
 
 
 def _clone_error(program: Program, number: int) -> errors.HostError:

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from . import syscalls
-from .launcher import read_start_time as start_time
 
-__all__ = ["pidfd_getfd", "start_time"]
+
+def start_time(pid: int) -> int:
+    """When the process started, in clock ticks since boot; 0 when there is no such process."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            line = stat.read()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return int(line[line.rindex(b")") :].split()[20])
 
 
 def pidfd_getfd(pid_fd: int, number: int) -> int:

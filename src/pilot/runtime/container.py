@@ -28,7 +28,7 @@ from ..spec.linux import NamespaceType
 from ..spec.process import Process
 from ..spec.resources import Resources
 from ..spec.state import State, Status
-from . import execute, hooks, liveness
+from . import hooks, liveness
 from .store import Record, Store
 from .values import Spawned, Stdio, Terminal
 
@@ -40,7 +40,9 @@ _UNREAPED = "the kernel keeps it until every process that was started by exec ha
 class Container:
     """A container that exists, or did when it was loaded: after `delete` by anybody, methods raise `NotFound`."""
 
-    def __init__(self, store: Store, record: Record, spec: Spec, facts: HostFacts, waiter: Waiter) -> None:
+    def __init__(
+        self, store: Store, record: Record, spec: Spec, facts: Callable[[], HostFacts], waiter: Waiter
+    ) -> None:
         self._store = store
         self._record = record
         self._facts = facts
@@ -181,7 +183,7 @@ class Container:
         with self._store.locked(self.id):
             if not self._is_alive():
                 raise errors.StateError("container not running")
-            self.cgroup.apply(cgroup_plan.plan_update(resources, self._facts))
+            self.cgroup.apply(cgroup_plan.plan_update(resources, self._facts()))
 
     def exec(
         self,
@@ -207,6 +209,8 @@ class Container:
         if status is Status.PAUSED and not ignore_paused:
             raise errors.StateError("cannot exec in a paused container")
         state_ = State(id=self.id, status=status, pid=self._record.pid, bundle=self.bundle)
+        from . import execute  # planning takes a while to load, and most commands need none
+
         target = execute.Target(
             self.id,
             self._record.pid,
@@ -218,7 +222,7 @@ class Container:
         request = execute.Request(
             process, stdio, terminal, console_socket, tuple(pass_fds), no_new_keyring, before_start
         )
-        return execute.execute(target, request, self._store.seccomp_cache, self._facts, self._waiter)
+        return execute.execute(target, request, self._store.seccomp_cache, self._facts(), self._waiter)
 
     # ---- parts ------------------------------------------------------------------------------------------------------
 
@@ -281,7 +285,7 @@ def rootfs_path(bundle: str, spec: Spec) -> str:
     return os.path.realpath(os.path.join(bundle, spec.root.path))
 
 
-def load_container(store: Store, id: ContainerId, facts: HostFacts, waiter: Waiter) -> Container:
+def load_container(store: Store, id: ContainerId, facts: Callable[[], HostFacts], waiter: Waiter) -> Container:
     """The container of that id; `NotFound`."""
     record = store.read(id)
     return Container(store, record, parse.parse_spec(store.read_config(id)), facts, waiter)

@@ -7,7 +7,7 @@ import os
 import select
 from collections.abc import Iterator
 
-from ..kernel import launcher
+from ..kernel import process
 
 
 @contextlib.contextmanager
@@ -22,7 +22,7 @@ def opened_process(pid: int, start_time: int) -> Iterator[int | None]:
         return
     try:
         # The pidfd is of whoever has the number now; the start time tells whether that is still the same.
-        yield pid_fd if launcher.read_start_time(pid) == start_time and not has_ended(pid_fd, 0) else None
+        yield pid_fd if process.start_time(pid) == start_time and not has_ended(pid_fd, 0) else None
     finally:
         os.close(pid_fd)
 

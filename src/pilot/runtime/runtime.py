@@ -9,21 +9,23 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from .. import errors, ids
-from ..kernel import hierarchies, probe
+from ..kernel import hierarchies
 from ..kernel.hierarchies import Hierarchies
 from ..kernel.waiter import ExitStatus, OwnChildren, Waiter
 from ..plan.facts import HostFacts
-from ..plan.plan import Plan
 from ..spec import check, parse
 from ..spec.config import Spec
-from . import create
 from .container import Container, load_container
 from .store import Store
 from .values import Spawned, Stdio, Terminal
+
+if TYPE_CHECKING:
+    from ..plan.plan import Plan
 
 
 class Created(msgspec.Struct, frozen=True):
@@ -57,6 +59,8 @@ class Runtime:
     @functools.cached_property
     def facts(self) -> HostFacts:
         """What plans depend on."""
+        from ..kernel import probe  # asked once, if at all
+
         return self._facts or probe.probe_host()
 
     def create(
@@ -88,6 +92,8 @@ class Runtime:
             spec = parse.read_spec(bundle)
         else:
             check.check_spec(spec)
+        from . import create  # planning takes a while to load, and most commands need none
+
         request = create.Request(
             id=ids.parse_container_id(id),
             bundle=bundle,
@@ -103,14 +109,17 @@ class Runtime:
         )
         where = create.Host(self._store, self.facts, self.hierarchies, self._cgroup_driver, self._waiter)
         record, spawned = create.create(request, where)
-        container = Container(self._store, record, spec, self.facts, self._waiter)
+        container = Container(self._store, record, spec, self._known_facts, self._waiter)
         if pid_file is not None:
             self._write_pid_file(container, spawned, os.fspath(pid_file))
         return Created(container, spawned)
 
     def load(self, id: str) -> Container:
         """The container of that id; `NotFound`."""
-        return load_container(self._store, ids.parse_container_id(id), self.facts, self._waiter)
+        return load_container(self._store, ids.parse_container_id(id), self._known_facts, self._waiter)
+
+    def _known_facts(self) -> HostFacts:
+        return self.facts
 
     def wait(self, process: Spawned, timeout_s: float | None = None) -> ExitStatus:
         """How a process that we started ended; TimeoutError. It is reaped where it is our child."""
