@@ -123,7 +123,8 @@ def test_the_volume_worker_killed_under_writes(sprite: Any) -> None:
 
 
 def _volumed() -> set[int]:
-    return {pid for pid, words in _commands() if "pilot.volume.daemon" in words and not _name(pid).startswith("volume-")}
+    daemons = {pid for pid, words in _commands() if "pilot.volume.daemon" in words}
+    return {pid for pid in daemons if not _name(pid).startswith("volume-")}
 
 
 def test_volumed_killed_comes_back_with_its_disks(sprite: Any) -> None:
