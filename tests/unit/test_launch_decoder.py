@@ -73,7 +73,7 @@ def test_cut_short(size: int) -> None:
         (4, len(ENCODED) + 1, "size does not match"),
         (8, 100_000, "too many"),
         (8, COUNT + 1, "data offset"),
-        (12, 300, "too many"),
+        (12, 1100, "too many"),
         (24, 0x7FFF, "cgroup slot"),
         (32, 63, "unknown instruction"),
         (32 + 8, 9, "unknown argument"),

@@ -71,7 +71,8 @@ def _write(pid: int, file: str, text: str) -> None:
         finally:
             os.close(map_fd)
     except OSError as error:
-        shown = text.strip().replace("\n", ", ")
+        rows = text.splitlines()
+        shown = ", ".join(rows[:3]) + (f" and {len(rows) - 3} more" if len(rows) > 3 else "")
         raise errors.HostError(
             f"write {file} ({shown}) of process {pid}: {os.strerror(error.errno or 0).lower()}"
         ) from error

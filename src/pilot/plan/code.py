@@ -24,8 +24,8 @@ import struct
 from collections.abc import Mapping, Sequence
 
 MAGIC = 0x314E4C50  # "PLN1"
-MAX_SLOTS = 256
-MAX_INSTRUCTIONS = 8192
+MAX_SLOTS = 1024
+MAX_INSTRUCTIONS = 16384
 NO_STEP = 0xFFFF  # the step of an instruction that comes before the first
 ARGUMENTS = 6
 BRANCHES = 4
@@ -36,6 +36,10 @@ _INSTRUCTIONS = [struct.Struct(f"<HHhH{'IIQ' * n}{16 * (ARGUMENTS - n)}x") for n
 _BRANCHES = struct.Struct("<" + "HH" * BRANCHES)
 _NO_BRANCHES = bytes(_BRANCHES.size)
 _WORD = (1 << 64) - 1
+
+
+class EncodeError(ValueError):
+    """What is asked for cannot be written down: too much of it, or a text with a NUL."""
 
 
 class Slot(str):
@@ -179,7 +183,7 @@ class Code:
         """The index of `slot`, a new one when the name is new; ValueError when there are too many."""
         index = self._slots.setdefault(slot, len(self._slots))
         if index >= MAX_SLOTS:
-            raise ValueError(f"more than {MAX_SLOTS} slots")
+            raise EncodeError(f"more than {MAX_SLOTS} slots")
         return index
 
     def finish(self, flags: int, cgroup: Slot | None) -> bytes:
@@ -188,7 +192,7 @@ class Code:
         for index, (step, label) in self._skips.items():
             self._rows[index] = _INSTRUCTIONS[1].pack(Call.SKIP, step, -1, 0, 0, 0, _distance(index, label))
         if len(self._rows) > MAX_INSTRUCTIONS:
-            raise ValueError(f"more than {MAX_INSTRUCTIONS} instructions")
+            raise EncodeError(f"more than {MAX_INSTRUCTIONS} instructions")
         table = b"".join([row + self._branch(index) for index, row in enumerate(self._rows)])
         data_offset = _HEADER.size + len(table)
         size = data_offset + len(self._data)
@@ -242,12 +246,12 @@ def write_spawn(code: Code, namespaces: int, cgroup: Slot | None) -> None:
 def _text(text: str) -> bytes:
     encoded = text.encode("utf-8", "surrogateescape")
     if b"\0" in encoded:
-        raise ValueError(f"text with a NUL byte: {text!r}")
+        raise EncodeError(f"text with a NUL byte: {text!r}")
     return encoded + b"\0"
 
 
 def _distance(index: int, label: Label) -> int:
     distance = label.position - index - 1
     if distance < 0:
-        raise ValueError("a label was not placed below its instruction")
+        raise EncodeError("a label was not placed below its instruction")
     return distance

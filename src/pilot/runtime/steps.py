@@ -7,6 +7,7 @@ import errno
 from collections.abc import Iterator
 
 from .. import errors
+from ..plan.code import EncodeError
 from ..spec.process import Process
 from .values import Terminal
 
@@ -26,6 +27,8 @@ def named(process: Process) -> Iterator[None]:
     """A refused search for the executable in the words that callers of runc look for."""
     try:
         yield
+    except EncodeError as error:
+        raise errors.SpecError("$", str(error)) from error
     except errors.StepError as error:
         if not str(error).startswith(_FIND):
             raise

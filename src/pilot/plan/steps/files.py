@@ -10,7 +10,7 @@ import msgspec
 
 from .. import abi
 from ..abi import Resolve
-from ..code import Argument, Call, Code, Label, Slot
+from ..code import Argument, Call, Code, EncodeError, Label, Slot
 
 HOW = abi.O_PATH | abi.O_CLOEXEC
 PARENT = Slot("(parent)")
@@ -46,7 +46,7 @@ def write_parent(code: Code, base: Slot, path: str) -> str:
     """Append what binds PARENT to the directory that `path` is in (made when missing); the last component."""
     parent, name = posixpath.split(path.rstrip("/"))
     if name in ("", ".", ".."):
-        raise ValueError(f"path without a name: {path!r}")
+        raise EncodeError(f"path without a name: {path!r}")
     code.call(Call.MAKE_DIRECTORIES, base, parent, 0o755, into=PARENT)
     return name
 
