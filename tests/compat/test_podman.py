@@ -139,7 +139,7 @@ def test_run(podman: Client, name: str) -> None:
         (
             ("no-such-command",),
             127,
-            'create [0-9a-f]{64}: exec: "no-such-command": executable not found in \\$PATH',
+            'create [0-9a-f]{64}: exec: "no-such-command": executable file not found',
         ),
         (("/no/such/path",), 127, "/no/such/path: no such file or directory"),
         (("/etc/passwd",), 126, "permission denied"),
