@@ -11,7 +11,7 @@ import pytest
 from pilot import errors
 from pilot.host import daemon, idle
 from pilot.host.api import shapes, upgrade
-from pilot.host.operations import base
+from pilot.host.operations import base, world
 from pilot.host.store import sprites, tokens
 from pilot.host.store.database import Database
 from pilot.host.vmm import MachineSpec
@@ -99,6 +99,13 @@ def test_a_refusal_is_a_whole_answer() -> None:
     assert head.startswith(b"HTTP/1.1 404 Not Found\r\n")
     assert f"Content-Length: {len(body)}".encode() in head
     assert json.loads(body) == {"error": "sprite not found"}
+
+
+def test_a_machine_has_the_size_that_was_asked_for() -> None:
+    row = sprites.Machine(MachineId("m1"), "container", 131072)
+    assert world.machine_spec(row, {}) == MachineSpec(MachineId("m1"), 131072)
+    sized = world.machine_spec(row, {"ram_mb": 512, "cpus": 3, "region": "x"})
+    assert (sized.memory_bytes, sized.cpus) == (512 << 20, 3)
 
 
 def test_a_machine_hides_nothing_from_its_agent_and_owns_its_uids() -> None:

@@ -36,6 +36,7 @@ from .sprites import Sprites
 from .store import tokens
 from .store.database import Database
 from .store.journal import SqlJournal
+from .store.sprites import Sprite
 from .volumed import Volumed
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ log = logging.getLogger(__name__)
 ORGANISATION = "local"
 BASE_TIMEOUT_S = 1800
 STOP_TIMEOUT_S = 60
+ADOPTIONS_AT_ONCE = 16  # one machine that does not answer takes ten seconds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,13 +139,17 @@ def _prepare_base(sprites: Sprites, variant: str) -> None:
 
 def _adopt(sprites: Sprites) -> None:
     """The worlds that run on are known again; one that does not answer is woken when somebody needs it."""
-    for sprite in sprites.every():
-        try:
-            adopted = sprites.adopt(sprite)
-        except errors.PilotError as error:
-            log.warning("machine does not answer", extra={"sprite": sprite.name, "error": str(error)})
-        else:
-            log.info("sprite found", extra={"sprite": sprite.name, "running": adopted})
+    with concurrent.futures.ThreadPoolExecutor(ADOPTIONS_AT_ONCE, "adopt") as pool:
+        list(pool.map(lambda sprite: _adopt_one(sprites, sprite), sprites.every()))
+
+
+def _adopt_one(sprites: Sprites, sprite: Sprite) -> None:
+    try:
+        adopted = sprites.adopt(sprite)
+    except errors.PilotError as error:
+        log.warning("machine does not answer", extra={"sprite": sprite.name, "error": str(error)})
+    else:
+        log.info("sprite found", extra={"sprite": sprite.name, "running": adopted})
 
 
 def _stop_machines(sprites: Sprites) -> None:

@@ -1,12 +1,17 @@
-"""The pilot API of one machine, as operations call it: blocking, a connection and a deadline per call."""
+"""The pilot API of one machine, as operations call it: blocking, a connection and a deadline per call.
+
+The machine is not trusted: whatever it answers, a call ends by its deadline, with a small document or an error.
+"""
 
 from __future__ import annotations
 
 import array
 import http.client
+import io
 import json
 import socket
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from .. import errors
@@ -15,6 +20,8 @@ from . import dial
 
 QUICK_S = 10.0
 WORLD_S = 60.0
+MAX_ANSWER_BYTES = 1 << 20
+MAX_ERROR = 1000
 
 
 class PilotApi:
@@ -51,7 +58,7 @@ class PilotApi:
             connection.request(method, path, payload, {"Content-Type": "application/json"} if payload else {})
             answer = connection.getresponse()
             text = answer.read()
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:  # ValueError: http.client's own parsing
             raise errors.PeerError(f"{method} {path}: {error or type(error).__name__}") from error
         finally:
             connection.close()
@@ -64,17 +71,60 @@ class _Dialled(http.client.HTTPConnection):
         self._dial_path, self._timeout_s = path, timeout_s
 
     def connect(self) -> None:
-        self.sock = dial.connect(self._dial_path, lines.PORT_API, self._timeout_s)
+        end = time.monotonic() + self._timeout_s
+        self.sock = _Bounded(dial.connect(self._dial_path, lines.PORT_API, self._timeout_s), end)
+
+
+class _Bounded:
+    """What http.client uses of a socket; all of it together ends at `end` (monotonic), and after so many bytes."""
+
+    def __init__(self, stream: socket.socket, end: float) -> None:
+        self._stream, self._end = stream, end
+
+    def _hurry(self) -> None:
+        left_s = self._end - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError("timed out")
+        self._stream.settimeout(left_s)
+
+    def sendall(self, data: bytes) -> None:
+        self._hurry()
+        self._stream.sendall(data)
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_Answer(self._stream, self._hurry))
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+class _Answer(io.RawIOBase):
+    def __init__(self, stream: socket.socket, hurry: Callable[[], None]) -> None:
+        self._stream, self._hurry = stream, hurry
+        self._left_bytes = MAX_ANSWER_BYTES
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self._hurry()
+        count = self._stream.recv_into(buffer)
+        self._left_bytes -= count
+        if self._left_bytes < 0:
+            raise ConnectionError(f"the answer is longer than {MAX_ANSWER_BYTES} bytes")
+        return count
 
 
 def _parse(what: str, status: int, text: bytes) -> dict[str, Any]:
     try:
         document = json.loads(text) if text.strip() else {}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise errors.PeerError(f"{what}: answer {status} is not JSON: {text[:80]!r}") from error
+    if not isinstance(document, dict):
+        raise errors.PeerError(f"{what}: answer {status} is not an object: {text[:80]!r}")
     if status >= 400:
-        raise errors.StateError(f"{what}: {document.get('error', status)}")
-    return dict(document)
+        raise errors.StateError(f"{what}: {str(document.get('error', status))[:MAX_ERROR]}")
+    return document
 
 
 def send_descriptor(dial_path: str, name: str, fd: int, timeout_s: float = QUICK_S) -> None:

@@ -13,6 +13,7 @@ import uvicorn
 from .api import app
 from .api.access import Access
 from .api.upgrade import Upgrade
+from .head_deadline import PatientProtocol
 
 GRACE_S = 5
 
@@ -27,7 +28,7 @@ class Server(uvicorn.Server):
             uvicorn.Config(
                 app.application(entry),
                 ws=upgrade,
-                http="h11",
+                http=PatientProtocol,
                 lifespan="off",
                 log_config=None,
                 access_log=False,

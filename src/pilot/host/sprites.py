@@ -101,6 +101,8 @@ class Sprites:
 
     def _source(self, organisation: str, source: Mapping[str, Any]) -> dict[str, Any]:
         found = self.find(organisation, source["sprite"])
+        if found.phase == "destroying":
+            raise errors.NotFound("sprite not found")
         if source.get("checkpoint"):
             self.checkpoint(found, source["checkpoint"])
         return {"sprite": found.id, "checkpoint": source.get("checkpoint")}

@@ -38,6 +38,18 @@ class Invalid(errors.PilotError):
     """The request says something that cannot be meant."""
 
 
+class TooLarge(errors.PilotError):
+    """The request is longer than any of its kind needs to be."""
+
+
+class TooSlow(errors.PilotError):
+    """The request did not come in time."""
+
+
+class NoSuchMethod(errors.PilotError):
+    """There is something at that path, but not for this method."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Access:
     database: Database
@@ -102,6 +114,9 @@ STATUSES: dict[type[errors.PilotError], int] = {
     errors.NotFound: 404,
     errors.Conflict: 409,
     Invalid: 400,
+    TooLarge: 413,
+    TooSlow: 408,
+    NoSuchMethod: 405,
     Unavailable: 503,
     errors.StateError: 409,
     errors.PeerError: 502,

@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
+from urllib.parse import quote
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -58,7 +59,7 @@ class Call:
         return self.entry.sprite(self.organisation, self.request.path_params["name"])
 
     async def body(self, kind: type[bodies._T]) -> bodies._T:
-        return bodies.parse(kind, await self.request.body())
+        return bodies.parse(kind, await bodies.read(self.request))
 
     async def describe(self, row: Sprite) -> dict[str, Any]:
         """The status is asked of the kernel, so in a thread."""
@@ -101,7 +102,11 @@ def _shown(call: Call) -> list[Sprite]:
 
 def _page_size(text: str | None) -> int:
     """Clamped, not refused: clients ask for 100."""
-    return min(max(int(text), 1), MAX_PAGE) if text and text.isdigit() else MAX_PAGE
+    return (
+        min(max(int(text), 1), MAX_PAGE)
+        if text and text.isdecimal() and text.isascii() and len(text) < 10
+        else MAX_PAGE
+    )
 
 
 async def _watch(call: Call, prefix: str) -> AsyncIterator[bytes]:
@@ -245,9 +250,7 @@ def _now() -> str:
 async def relay_call(call: Call) -> Response:
     """/v1/sprites/{name}/<rest> is the machine's /v1/<rest>, query and body as they are."""
     row = call.sprite()
-    path = call.request.scope["raw_path"].decode("ascii").split("/", 4)[4]
-    query = call.request.url.query
-    target = f"/v1/{path}" + (f"?{query}" if query else "")
+    target = _target(call.request.scope["path"], call.request.url.query)
     with contextlib.ExitStack() as stack:
         stack.enter_context(call.entry.activity.using(row.id))
         stream = await call.entry.open(row)
@@ -257,6 +260,11 @@ async def relay_call(call: Call) -> Response:
         # Perhaps its world has died; then the next call wakes it.
         await asyncio.to_thread(call.sprites.recheck, row)
     return answer
+
+
+def _target(path: str, query: str) -> str:
+    """From the decoded path, by which the call was chosen: an encoded slash must not choose another one there."""
+    return "/v1/" + quote(path.split("/", 4)[4]) + (f"?{query}" if query else "")
 
 
 async def exec_version(call: Call) -> Response:

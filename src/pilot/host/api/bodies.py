@@ -1,12 +1,20 @@
-"""Bodies of requests as values; unknown keys are ignored, wrong types are refused with their JSON path."""
+"""Bodies of requests as values; unknown keys are ignored, wrong types are refused with their JSON path.
+
+A body is never kept beyond `MAX_BYTES`, nor waited for longer than `PATIENCE_S`.
+"""
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+import asyncio
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
+from starlette.requests import Request
 
-from .access import Invalid
+from .access import Invalid, TooLarge, TooSlow
+
+MAX_BYTES = 64 << 10
+PATIENCE_S = 30.0
 
 _T = TypeVar("_T", bound="Body")
 
@@ -16,7 +24,7 @@ class Body(msgspec.Struct, frozen=True):
 
 
 class UrlSettings(Body, frozen=True):
-    auth: str = "sprite"
+    auth: Literal["sprite", "public"] = "sprite"
     private_access: str | None = None
 
 
@@ -27,13 +35,27 @@ class Source(Body, frozen=True):
     checkpoint: str | None = None
 
 
+class Config(Body, frozen=True):
+    """The size of a sprite's machine. `region` and `storage_gb` are accepted and mean nothing on one host."""
+
+    ram_mb: Annotated[int, msgspec.Meta(ge=128, le=1 << 20)] | None = None
+    cpus: Annotated[int, msgspec.Meta(ge=1, le=256)] | None = None
+    region: str | None = None
+    storage_gb: int | None = None
+
+
 class CreateSprite(Body, frozen=True):
-    name: str
-    config: dict[str, Any] | None = None
+    name: Annotated[str, msgspec.Meta(max_length=255)]
+    config: Config | None = None
     environment: dict[str, str] | None = None
     url_settings: UrlSettings | None = None
     labels: list[str] | None = None
     source: Source | None = msgspec.field(default=None, name="from")
+
+    def __post_init__(self) -> None:
+        for name, value in (self.environment or {}).items():
+            if not name or "=" in name or "\0" in name + value:
+                raise ValueError(f"environment: {name!r} cannot be the name of a variable, or its value has a NUL byte")
 
 
 class UpdateSprite(Body, frozen=True):
@@ -44,6 +66,20 @@ class UpdateSprite(Body, frozen=True):
 
 class CreateCheckpoint(Body, frozen=True):
     comment: str | None = None
+
+
+async def read(request: Request) -> bytes:
+    """The whole body. `TooLarge`, or `TooSlow` when it is not there in time."""
+    data = bytearray()
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            async for piece in request.stream():
+                data += piece
+                if len(data) > MAX_BYTES:
+                    raise TooLarge(f"body: more than {MAX_BYTES} bytes")
+    except TimeoutError as error:
+        raise TooSlow(f"body: it did not come within {PATIENCE_S:.0f} s") from error
+    return bytes(data)
 
 
 def parse(kind: type[_T], data: bytes) -> _T:
@@ -57,8 +93,13 @@ def parse(kind: type[_T], data: bytes) -> _T:
 def as_json(body: Body) -> dict[str, Any]:
     """Without what was left out."""
     fields: dict[str, Any] = msgspec.to_builtins(body)
-    return {key: value for key, value in fields.items() if value is not None}
+    return _said(fields)
+
+
+def _said(fields: dict[str, Any]) -> dict[str, Any]:
+    kept = {key: value for key, value in fields.items() if value is not None}
+    return {key: _said(value) if isinstance(value, dict) else value for key, value in kept.items()}
 
 
 def _lower(text: str) -> str:
-    return text[:1].lower() + text[1:]
+    return text if text[:2].isupper() else text[:1].lower() + text[1:]

@@ -18,7 +18,9 @@ from starlette.types import Receive, Scope, Send
 from ... import errors
 from ..dial import Stream
 
+# For the answer once the request is through, and for each piece of a request on its way.
 HEAD_TIMEOUT_S = 120.0
+MAX_INFORMATIONAL = 16
 Headers = list[tuple[bytes, bytes]]
 
 # RFC 9110 7.6.1: of one connection, not of the message; and what is pilotd's own business.
@@ -96,10 +98,14 @@ class _Connection:
             headers.append((b"transfer-encoding", b"chunked"))
         try:
             await self._send(h11.Request(method=request.method, target=target, headers=headers))
-            async for piece in request.stream():
-                if piece:
-                    await self._send(h11.Data(data=piece))
+            async with asyncio.timeout(HEAD_TIMEOUT_S) as patience:
+                async for piece in request.stream():
+                    patience.reschedule(asyncio.get_running_loop().time() + HEAD_TIMEOUT_S)
+                    if piece:
+                        await self._send(h11.Data(data=piece))
             await self._send(h11.EndOfMessage())
+        except TimeoutError as error:
+            raise errors.PeerError(f"the client sent nothing for {HEAD_TIMEOUT_S:.0f} s") from error
         except OSError:
             pass  # the machine takes no more; its answer, which may be there already, says why
 
@@ -112,6 +118,8 @@ class _Connection:
         receiving = asyncio.create_task(self._response(), name="relay-answer-head")
         sending.add_done_callback(lambda task: receiving.cancel() if _failed(task) else None)
         try:
+            # An upload takes as long as it takes; then the machine's time begins.
+            await asyncio.wait({sending, receiving}, return_when=asyncio.FIRST_COMPLETED)
             async with asyncio.timeout(timeout_s):
                 return await receiving
         except TimeoutError as error:
@@ -120,14 +128,18 @@ class _Connection:
             if _failed(sending):
                 raise errors.PeerError(f"relay: the request broke off: {sending.exception()}") from None
             raise
+        finally:
+            receiving.cancel()
+            await asyncio.gather(receiving, return_exceptions=True)
 
     async def _response(self) -> h11.Response:
-        while True:
+        for _ in range(MAX_INFORMATIONAL):
             event = await self._event()
             if isinstance(event, h11.Response):
                 return event
             if not isinstance(event, h11.InformationalResponse):
                 raise errors.PeerError(f"relay: the machine answered out of turn: {type(event).__name__}")
+        raise errors.PeerError("relay: the machine sent no answer, but one 1xx after another")
 
     async def pieces(self) -> AsyncIterator[bytes]:
         while True:

@@ -42,6 +42,7 @@ _NOT_FOR_THE_MACHINE = frozenset({"authorization", "host", "cookie"})
 class Head:
     """A request's line and headers. `target` is as sent, with its query."""
 
+    method: str
     target: str
     headers: tuple[tuple[str, str], ...]
 
@@ -53,7 +54,8 @@ def parse_head(data: bytes) -> Head:
     """`data` ends with the empty line; uvicorn has written it anew from what it parsed, so it is well formed."""
     request, *lines = data.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
     pairs = (line.partition(":") for line in lines)
-    return Head(request.split(" ")[1], tuple((key, value.strip()) for key, _, value in pairs))
+    method, target, _ = request.split(" ", 2)
+    return Head(method, target, tuple((key, value.strip()) for key, _, value in pairs))
 
 
 def plan_route(target: str) -> tuple[str, str]:
@@ -77,6 +79,14 @@ def announce(answer: bytes) -> bytes:
     line, _, rest = answer.partition(b"\r\n")
     ours = f"\r\nSprite-Version: {shapes.VERSION}\r\nX-Sprite-Capabilities: signal\r\n"
     return line + ours.encode() + rest
+
+
+def parse_status(answer: bytes) -> int:
+    """The status of the machine's answer; `PeerError` when it is no HTTP answer."""
+    match = re.match(rb"HTTP/1\.1 (101|[2-5][0-9][0-9]) ", answer)
+    if match is None:
+        raise errors.PeerError(f"upgrade: the machine's answer is no HTTP answer: {answer[:40]!r}")
+    return int(match[1])
 
 
 def refusal(status: int, text: str) -> bytes:
@@ -166,24 +176,32 @@ class Upgrade(asyncio.Protocol):
         """The machine's answer to the upgrade; what it sends afterwards comes from the stream."""
         organisation = self._entry.organisation(head.header("authorization"))
         name, target = plan_route(head.target)
+        if head.method != "GET":
+            raise access.NoSuchMethod(f"upgrade: the method is {head.method}, not GET")
         sprite = self._entry.sprite(organisation, name)
         use.enter_context(self._entry.activity.using(sprite.id))
         stream, answer = await self._ask(sprite, replay(head, target))
-        if await self._lost_world(sprite, answer):
+        try:
+            lost = await self._lost_world(sprite, answer)
+        except BaseException:
+            stream.close()
+            raise
+        if lost:
             stream.close()
             stream, answer = await self._ask(sprite, replay(head, target))
         return stream, answer
 
     async def _lost_world(self, sprite: Sprite, answer: bytes) -> bool:
         """Whether the refusal is because the world, thought to run, does not: woken, it can be asked once more."""
-        if int(answer.split(b" ", 2)[1]) not in access.WORLD_MAY_BE_AWAY:
+        if parse_status(answer) not in access.WORLD_MAY_BE_AWAY:
             return False
         return not await asyncio.to_thread(self._entry.sprites.recheck, sprite)
 
     async def _ask(self, sprite: Sprite, request: bytes) -> tuple[Stream, bytes]:
         stream = await self._entry.open(sprite)
         try:
-            await stream.send(request)
+            with contextlib.suppress(ConnectionError):  # refused half-way; the answer says why
+                await stream.send(request)
             return stream, await stream.receive_through(b"\r\n\r\n", HEAD_BYTES)
         except OSError as error:
             stream.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from ... import errors
 from ...ids import CheckpointId, SpriteName, VolumeId
 from ..fsm.operation import Run
@@ -53,6 +55,10 @@ def disk(host: Host, run: Run) -> None:
             _fork_sprite(host, source["sprite"], source.get("checkpoint"), volume)
     except errors.Conflict:
         pass  # an earlier attempt of this run made it: the id is this run's alone
+    except errors.NotFound as error:
+        if source is None:
+            raise
+        raise UserFault(f"create: {error}", code="not_found") from error  # destroyed meanwhile, and gone for good
 
 
 def _base(host: Host) -> VolumeId:
@@ -64,6 +70,8 @@ def _base(host: Host) -> VolumeId:
 
 def _fork_sprite(host: Host, source_id: str, checkpoint: str | None, volume: VolumeId) -> None:
     source = host.sprite(source_id)
+    if source.phase == "destroying":
+        raise UserFault("sprite not found", code="not_found")
     if checkpoint is None:
         _fork_present(host, source, volume)
         return
@@ -84,7 +92,8 @@ def _fork_present(host: Host, source: Sprite, volume: VolumeId) -> None:
     try:
         host.volumes.fork(source.volume, volume, name)
     finally:
-        host.volumes.delete_checkpoint(source.volume, name)
+        with contextlib.suppress(errors.NotFound):  # the source has been destroyed meanwhile
+            host.volumes.delete_checkpoint(source.volume, name)
 
 
 def settle(host: Host, run: Run, outcome: Outcome) -> None:

@@ -8,9 +8,11 @@ detach   volumed lets go of the disk; afterwards no one can write to it
 
 from __future__ import annotations
 
+import base64
 import logging
 import os
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from ... import errors
@@ -31,7 +33,17 @@ def make_machine(host: Host, run: Run) -> None:
     with host.database.transaction() as tx:
         machine = sprites.assign_machine(tx, machine_id, host.vmm.isolation.value)
         sprites.update(tx, sprite.id, machine=machine.id)
-    host.vmm.create(MachineSpec(machine.id, machine.uid_base))
+    host.vmm.create(machine_spec(machine, sprite.config))
+
+
+def machine_spec(machine: sprites.Machine, config: Mapping[str, Any]) -> MachineSpec:
+    """What `config` asks for; the rest is as `MachineSpec` has it."""
+    asked: dict[str, int] = {}
+    if config.get("ram_mb"):
+        asked["memory_bytes"] = config["ram_mb"] << 20
+    if config.get("cpus"):
+        asked["cpus"] = config["cpus"]
+    return MachineSpec(machine.id, machine.uid_base, **asked)
 
 
 def boot(host: Host, run: Run) -> dict[str, Any]:
@@ -79,7 +91,7 @@ def _identity(sprite: Sprite) -> dict[str, Any]:
         "name": sprite.name,
         "hostname": sprite.name,
         "time_ns": time.time_ns(),
-        "entropy": os.urandom(64).hex(),
+        "entropy": base64.b64encode(os.urandom(64)).decode(),
         "environment": dict(sprite.environment),
     }
 

@@ -36,19 +36,20 @@ class Database:
     @contextlib.contextmanager
     def transaction(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
         """Commit when the block ends, roll back when it raises. Not to be nested."""
-        with self._writing:
+        with self._writing, _refusals("write"):
             self._writer.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
             self._writer.execute("BEGIN IMMEDIATE")
             try:
                 yield self._writer
+                self._writer.execute("COMMIT")
             except BaseException:
-                self._writer.execute("ROLLBACK")
+                if self._writer.in_transaction:  # SQLite rolls back by itself when the disk is full
+                    self._writer.execute("ROLLBACK")
                 raise
-            self._writer.execute("COMMIT")
 
     def query(self, sql: str, arguments: Sequence[Any] = ()) -> list[Row]:
         """Rows as last committed."""
-        with self._reading:
+        with self._reading, _refusals("read"):
             return self._reader.execute(sql, arguments).fetchall()
 
     def close(self) -> None:
@@ -70,6 +71,15 @@ class Database:
                 for statement in statements:
                     tx.execute(statement)
                 tx.execute("INSERT INTO schema_version (version) VALUES (?)", (number,))
+
+
+@contextlib.contextmanager
+def _refusals(what: str) -> Iterator[None]:
+    """What the disk refuses is the host's to mend; a defect of ours stays what it is."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise errors.HostError(f"{what} state.db: {error}", hint="is there space for the state directory?") from error
 
 
 def _connect(path: str) -> sqlite3.Connection:

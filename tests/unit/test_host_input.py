@@ -1,0 +1,121 @@
+"""What pilotd makes of requests that nobody should send: refused with a reason, bounded, never a 500."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from pilot.host import head_deadline
+from pilot.host.api import bodies
+from tests.support.host import HostUnderTest
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostUnderTest]:
+    under_test = HostUnderTest(tmp_path_factory.mktemp("host"))
+    yield under_test
+    under_test.close()
+
+
+@pytest.fixture(scope="module")
+def http(host: HostUnderTest) -> Iterator[httpx.Client]:
+    headers = {"Authorization": f"Bearer {host.token}"}
+    with httpx.Client(base_url=host.url, headers=headers, timeout=60) as client:
+        assert client.post("/v1/sprites", json={"name": "web"}).status_code == 201
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("wanted", "told"),
+    [
+        ({"environment": {"A=B": "x"}}, "environment"),
+        ({"environment": {"": "x"}}, "environment"),
+        ({"environment": {"A": "x\0y"}}, "environment"),
+        ({"config": {"ram_mb": "much"}}, "$.config.ram_mb"),
+        ({"config": {"ram_mb": 1}}, "$.config.ram_mb"),
+        ({"config": {"ram_mb": 1 << 40}}, "$.config.ram_mb"),
+        ({"config": {"cpus": -1}}, "$.config.cpus"),
+        ({"config": {"cpus": 0.5}}, "$.config.cpus"),
+        ({"url_settings": {"auth": "nobody"}}, "$.url_settings.auth"),
+        ({"name": "n" * 5000}, "name"),
+    ],
+)
+def test_a_create_that_cannot_be_meant(http: httpx.Client, wanted: dict[str, Any], told: str) -> None:
+    answer = http.post("/v1/sprites", json={"name": "never", **wanted})
+    assert answer.status_code == 400
+    assert told in answer.json()["error"]
+    assert len(answer.content) < 1000
+    assert http.get("/v1/sprites/never").status_code == 404
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/v1/sprites"), ("POST", "/v1/sprites/web/checkpoint")])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_without_end(http: httpx.Client, method: str, path: str, chunked: bool) -> None:
+    document = json.dumps({"name": "big", "comment": "x" * bodies.MAX_BYTES}).encode()
+    answer = http.request(method, path, content=iter([document]) if chunked else document)
+    assert answer.status_code == 413
+    assert http.get("/v1/sprites/big").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("DELETE", "/v1/sprites/web%2Fexec/world"),
+        ("GET", "/v1/sprites/web%2Ffs/read?path=/nope"),
+        ("GET", "/v1%2Fsprites%2Fweb%2Ffs%2Fread?path=/nope"),
+        ("POST", "/v1/sprites%2Fweb/exec/..%2Fworld/kill"),
+    ],
+)
+def test_an_encoded_slash_leads_nowhere_else(host: HostUnderTest, http: httpx.Client, method: str, path: str) -> None:
+    before = len(host.machine("web").requests)
+    assert http.request(method, path).status_code in (200, 404)
+    asked = {urlsplit(target).path for _, target, _ in host.machine("web").requests[before:]}
+    assert asked <= {"/v1/fs/read", "/v1/exec/world"}
+    assert host.machine("web").world == "running"
+
+
+@pytest.mark.parametrize(
+    "query", ["max_results=²", "max_results=-1", "max_results=" + "9" * 5000, "prefix=%ff", "prefix=%00"]
+)
+def test_a_page_size_that_is_none(http: httpx.Client, query: str) -> None:
+    assert http.get(f"/v1/sprites?{query}").status_code == 200
+
+
+def test_an_upgrade_by_another_method(host: HostUnderTest) -> None:
+    request = (
+        f"POST /v1/sprites/web/exec?cmd=true HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {host.token}\r\n"
+        "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    )
+    with _connect(host) as stream:
+        stream.sendall(request.encode())
+        assert stream.recv(1000).startswith(b"HTTP/1.1 405 ")
+
+
+@pytest.mark.parametrize("start", [b"", b"GET /v1/sp", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /"])
+def test_a_head_that_does_not_come(host: HostUnderTest, monkeypatch: pytest.MonkeyPatch, start: bytes) -> None:
+    monkeypatch.setattr(head_deadline, "HEAD_S", 0.2)
+    with _connect(host) as stream:
+        stream.sendall(start)
+        while stream.recv(1000):  # ends: the connection is closed
+            continue
+
+
+def test_a_body_that_does_not_come(host: HostUnderTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "PATIENCE_S", 0.2)
+    request = (
+        f"POST /v1/sprites HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {host.token}\r\nContent-Length: 9\r\n\r\n{{"
+    )
+    with _connect(host) as stream:
+        stream.sendall(request.encode())
+        assert stream.recv(1000).startswith(b"HTTP/1.1 408 ")
+
+
+def _connect(host: HostUnderTest) -> socket.socket:
+    where = urlsplit(host.url)
+    return socket.create_connection((where.hostname, where.port), timeout=30)
