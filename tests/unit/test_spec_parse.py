@@ -107,6 +107,32 @@ WRONG: list[tuple[str, object, str, str]] = [
     ("hook timeout", _config(hooks={"poststop": [{"path": "/x", "timeout": 0}]}), "$.hooks.poststop[0].timeout", "ze"),
     ("idmap without bind", _config(mounts=[{"destination": "/x", "type": "tmpfs", "options": ["idmap"]}]),
      "$.mounts[0]", "bind"),
+    ("NUL byte", _process(args=["a\0b"]), "$.process.args[0]", "contains a NUL byte"),
+    ("half a character", _config(annotations={"k": "\ud800"}), "$.annotations.k", "not Unicode"),
+    ("more than 64 bits", _linux(resources={"pids": {"limit": 2**64}}), "$.linux.resources.pids.limit", "64 bits"),
+    ("negative uid", _process(user={"uid": -1}), "$.process.user.uid", "expected int >= 0"),
+    ("uid that means none", _process(user={"uid": 2**32 - 1}), "$.process.user.uid", "not an id"),
+    ("large group", _process(user={"additionalGids": [2**32]}), "$.process.user.additionalGids[0]", "expected int"),
+    ("wide terminal", _process(consoleSize={"height": 2**16, "width": 1}), "$.process.consoleSize.height", "65535"),
+    ("soft above hard", _process(rlimits=[{"type": "RLIMIT_CPU", "soft": 2, "hard": 1}]), "$.process.rlimits[0]", "ab"),
+    ("oom score", _process(oomScoreAdj=1001), "$.process.oomScoreAdj", "-1000..1000"),
+    ("empty name", _process(env=["=x"]), "$.process.env[0]", "empty name"),
+    ("clock", _linux(namespaces=[{"type": "time"}, {"type": "uts"}, {"type": "mount"}], timeOffsets={"realtime": {}}),
+     "$.linux.timeOffsets.realtime", "not a clock"),
+    ("device type", _linux(devices=[{"path": "/dev/x", "type": "x"}]), "$.linux.devices[0].type", "invalid device"),
+    ("relative device", _linux(devices=[{"path": "x", "type": "c"}]), "$.linux.devices[0].path", "not an absolute"),
+    ("class of service", _linux(intelRdt={"closID": "../x"}), "$.linux.intelRdt.closID", "not the name"),
+    ("network device", _linux(netDevices={"a/b": {}}), "$.linux.netDevices.a/b", "not a device name"),
+    ("device without network", _config(linux={"namespaces": [{"type": "uts"}], "netDevices": {"eth0": {}}}),
+     "$.linux.netDevices", "private NET"),
+    ("relative namespace", _linux(namespaces=[{"type": "pid", "path": "x"}]), "$.linux.namespaces[0].path", "absolute"),
+    ("half of a mapping", _config(mounts=[{"destination": "/x", "type": "bind", "uidMappings": [_ID_ROW]}]),
+     "$.mounts[0]", "come together"),
+    ("mount nowhere", _config(mounts=[{"destination": "", "type": "tmpfs"}]), "$.mounts[0].destination", "empty"),
+    ("domain name of the host", _config(hostname="", domainname="x", linux={"namespaces": []}), "$.domainname", "UTS"),
+    ("empty range", _linux(namespaces=[{"type": "user"}, {"type": "uts"}, {"type": "mount"}],
+                           uidMappings=[{**_ID_ROW, "size": 0}], gidMappings=[_ID_ROW]),
+     "$.linux.uidMappings[0]", "not a range of ids"),
 ]  # fmt: skip
 
 
@@ -121,6 +147,11 @@ def test_errors_name_the_place(config: object, path: str, problem: str) -> None:
 def test_text_that_is_not_json() -> None:
     with pytest.raises(errors.SpecError, match="not JSON"):
         parse.parse_spec("{")
+
+
+def test_text_that_is_nested_too_deeply() -> None:
+    with pytest.raises(errors.SpecError, match="nested too deeply"):
+        parse.parse_spec("[" * 20000)
 
 
 def test_a_bundle_without_config_is_not_found(tmp_path: object) -> None:

@@ -47,6 +47,7 @@ from .steps import (
 _KEEP_GROUP = -1
 _NO_LIMIT = 2**64 - 1
 _DEFAULT_UMASK = 0o022
+_CPU_DIGITS = 5  # no kernel has more than 8192
 
 
 class Filter(msgspec.Struct, frozen=True):
@@ -135,11 +136,11 @@ def parse_cpus(text: str, path: str) -> frozenset[int]:
     """A list such as 0-3,7 → numbers; used for cpus and for memory nodes."""
     result: set[int] = set()
     for part in filter(None, text.replace(" ", "").split(",")):
-        first, _, last = part.partition("-")
-        try:
-            result.update(range(int(first), int(last or first) + 1))
-        except ValueError as error:
-            raise errors.SpecError(path, f"{text!r} is not a list of numbers and ranges") from error
+        first, separator, last = part.partition("-")
+        numbers_ = (first, last) if separator else (first, first)
+        if not all(number.isascii() and number.isdigit() and len(number) <= _CPU_DIGITS for number in numbers_):
+            raise errors.SpecError(path, f"{text!r} is not a list of numbers and ranges")
+        result.update(range(int(numbers_[0]), int(numbers_[1]) + 1))
     return frozenset(result)
 
 

@@ -69,11 +69,8 @@ def check_process(process: Process, path: str) -> None:
     _require(bool(process.cwd), f"{path}.cwd", "Cwd property must not be empty")
     _require(process.cwd.startswith("/"), f"{path}.cwd", "Cwd must be an absolute path")
     for index, item in enumerate(process.env):
-        _require("\0" not in item, f"{path}.env[{index}]", "environment variable contains a NUL byte")
         _require(not item.startswith("="), f"{path}.env[{index}]", "environment variable has an empty name")
         _require("=" in item, f"{path}.env[{index}]", f"invalid environment variable {item!r}: no '='")
-    for index, item in enumerate(process.args):
-        _require("\0" not in item, f"{path}.args[{index}]", "argument contains a NUL byte")
     for name in ("uid", "gid"):
         _require(0 <= getattr(process.user, name) < 2**32 - 1, f"{path}.user.{name}", "not an id")
     _require(

@@ -6,7 +6,16 @@ the specification demands; an absent member and `null` mean the same. Values are
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
+
+# As wide as the kernel takes them; `parse` lets no number through that 64 bits cannot hold.
+UInt16 = Annotated[int, msgspec.Meta(ge=0, le=2**16 - 1)]
+UInt32 = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
+UInt64 = Annotated[int, msgspec.Meta(ge=0)]
+Int32 = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
+Int64 = Annotated[int, msgspec.Meta(le=2**63 - 1)]
 
 
 class Document(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -16,6 +25,6 @@ class Document(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
 class IdMapping(Document, frozen=True, rename={"container_id": "containerID", "host_id": "hostID"}):
     """`size` ids from `container_id` on inside are those from `host_id` on in the parent user namespace."""
 
-    container_id: int
-    host_id: int
-    size: int
+    container_id: UInt32
+    host_id: UInt32
+    size: UInt32

@@ -8,7 +8,7 @@ import msgspec
 
 from . import resources as resources_
 from . import seccomp as seccomp_
-from .document import Document, IdMapping
+from .document import Document, IdMapping, Int64, UInt32
 
 
 class NamespaceType(enum.Enum):
@@ -36,11 +36,11 @@ class Device(Document, frozen=True):
 
     path: str
     type: str
-    major: int = 0
-    minor: int = 0
-    file_mode: int | None = None
-    uid: int | None = None
-    gid: int | None = None
+    major: UInt32 = 0
+    minor: UInt32 = 0
+    file_mode: UInt32 | None = None
+    uid: UInt32 | None = None
+    gid: UInt32 | None = None
 
 
 class NetDevice(Document, frozen=True):
@@ -52,8 +52,8 @@ class NetDevice(Document, frozen=True):
 class TimeOffset(Document, frozen=True):
     """Added to a clock in the container."""
 
-    secs: int = 0
-    nanosecs: int = 0
+    secs: Int64 = 0
+    nanosecs: UInt32 = 0
 
 
 class Personality(Document, frozen=True):

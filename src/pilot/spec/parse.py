@@ -56,11 +56,13 @@ def format_spec(spec: Document) -> bytes:
 
 def _parse(text: str | bytes, kind: type[_D]) -> _D:
     try:
-        return msgspec.convert(_without_nulls(json.loads(text)), kind)
+        return msgspec.convert(_checked(json.loads(text), "$"), kind)
     except msgspec.ValidationError as error:
         raise _spec_error(str(error)) from error
     except ValueError as error:
         raise errors.SpecError("$", f"not JSON: {error}") from error
+    except RecursionError as error:
+        raise errors.SpecError("$", "nested too deeply") from error
 
 
 def _spec_error(text: str) -> errors.SpecError:
@@ -70,9 +72,24 @@ def _spec_error(text: str) -> errors.SpecError:
     return errors.SpecError(match["path"] or "$", problem[:1].lower() + problem[1:].replace("`", ""))
 
 
-def _without_nulls(value: Any) -> Any:
+def _checked(value: Any, path: str) -> Any:
+    """The value without nulls, and with nothing that the kernel could not be told."""
     if isinstance(value, dict):
-        return {name: _without_nulls(item) for name, item in value.items() if item is not None}
+        return {_checked(k, path): _checked(v, f"{path}.{k}") for k, v in value.items() if v is not None}
     if isinstance(value, list):
-        return [_without_nulls(item) for item in value]
+        return [_checked(item, f"{path}[{index}]") for index, item in enumerate(value)]
+    if isinstance(value, str):
+        _check_text(value, path)
+    elif isinstance(value, int) and not -(2**63) <= value < 2**64:
+        raise errors.SpecError(path, "not a number of 64 bits")
     return value
+
+
+def _check_text(text: str, path: str) -> None:
+    if "\0" in text:
+        raise errors.SpecError(path, "contains a NUL byte")
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise errors.SpecError(path, "not Unicode") from error

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import msgspec
 
-from .document import Document
+from .document import Document, Int32, UInt16, UInt32, UInt64
 
 
 class ConsoleSize(Document, frozen=True):
     """Rows and columns of the terminal."""
 
-    height: int
-    width: int
+    height: UInt16
+    width: UInt16
 
 
 class User(Document, frozen=True):
     """Credentials, as ids of the container's user namespace. `umask` None leaves the runtime's 0022."""
 
-    uid: int = 0
-    gid: int = 0
-    umask: int | None = None
-    additional_gids: tuple[int, ...] = ()
+    uid: UInt32 = 0
+    gid: UInt32 = 0
+    umask: UInt32 | None = None
+    additional_gids: tuple[UInt32, ...] = ()
     username: str = ""
 
 
@@ -38,20 +38,20 @@ class Rlimit(Document, frozen=True):
     """`type` is RLIMIT_NOFILE and the like; 2**64-1 is no limit."""
 
     type: str
-    soft: int = 0
-    hard: int = 0
+    soft: UInt64 = 0
+    hard: UInt64 = 0
 
 
 class Scheduler(Document, frozen=True):
     """sched_setattr(2); times in nanoseconds."""
 
     policy: str
-    nice: int = 0
-    priority: int = 0
+    nice: Int32 = 0
+    priority: UInt32 = 0
     flags: tuple[str, ...] = ()
-    runtime: int = 0
-    deadline: int = 0
-    period: int = 0
+    runtime: UInt64 = 0
+    deadline: UInt64 = 0
+    period: UInt64 = 0
 
 
 class IoPriority(Document, frozen=True, rename={"io_class": "class"}):
