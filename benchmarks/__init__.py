@@ -2,6 +2,7 @@
 
 harness   contenders in turn, summaries, ratios, JSON          bundles   what all runtimes are given
 runtime   the OCI runtime against the C floor, crun and runc   report    results → docs/reference/benchmarks.md
+volume    durable disks against ext4 on loop                  disks, diskwork   what it compares, and by what
 
 A benchmark is a module with `run(rounds) -> Sequence[Table]`, listed in `__main__`. It never judges: numbers go into
 benchmarks/results/, one file per run, with the machine that they were measured on.

@@ -13,7 +13,7 @@ import sys
 from . import harness, report
 
 # Each a module with `run(rounds) -> Sequence[Table]`.
-BENCHMARKS = ("runtime",)
+BENCHMARKS = ("runtime", "volume")
 _ROUNDS = 50
 
 
