@@ -96,6 +96,7 @@ class Disk:
             if own_fd is not None:
                 os.close(own_fd)
             self._ledger = ledger.Ledger(self._meta, self._depth, self._load_ancestor, self._delta.changes)
+            self._check_slab()
             if self._delta.era != self._ledger.era:
                 self._delta.reset(self._ledger.era)
             undo.pop_all()
@@ -109,6 +110,14 @@ class Disk:
         self._unwritten = True  # a killed predecessor may have written what it never synced
         self._punch_free_slots()
         self._drop_unpublished()
+
+    def _check_slab(self) -> None:
+        """Growing a slab that was truncated would make zeros of what is gone."""
+        needed, there = len(self._ledger.slots), self._slab.slots_written()
+        if there < needed:
+            raise errors.HostError(
+                f"open disk: {self._slab.path}: ends after slot {there} of {needed}: it was truncated"
+            )
 
     # ---- what it is
 

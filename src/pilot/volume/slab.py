@@ -5,7 +5,9 @@ wait, in reclaim, for that very loop device. O_DIRECT wants offsets, lengths and
 request, a caller's odd buffer) goes through an aligned bounce buffer, block by block. Where the filesystem has no
 O_DIRECT (tmpfs on older kernels) the file is buffered.
 
-A free slot is a hole and reads as zeros. Nothing is stable before `sync`. Slot 0 holds a header naming the format.
+A free slot is a hole and reads as zeros. Nothing is stable before `sync`. Slot 0 holds a header naming the format. The
+file always ends past its last used slot: a read beyond the end is damage (EIO), never zeros. It grows in steps, sparse,
+so that most syncs have no new size to write.
 """
 
 from __future__ import annotations
@@ -13,12 +15,14 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import threading
 
 from ..kernel import directio
 from . import layout
 
 _HEADER = b"pilot slab 1\n"
 _BLOCK = layout.BLOCK_BYTES
+_STEP_BYTES = 64 << 20
 
 
 def aligned(size: int, *, resident: bool = False) -> memoryview:
@@ -46,8 +50,10 @@ class Slab:
                 raise
             self.direct = False
             self._fd = os.open(self.path, flags & ~os.O_EXCL, 0o600)
+        self._growing = threading.Lock()
         if create:
             self._write_header()
+        self._size = os.fstat(self._fd).st_size
 
     def _write_header(self) -> None:
         block = aligned(_BLOCK)
@@ -70,6 +76,8 @@ class Slab:
     def write(self, slot: int, offset: int, data: memoryview) -> None:
         """Write `data` at byte `offset` of `slot` (it may run on into the next slots)."""
         start = slot * layout.CHUNK_BYTES + offset
+        if start + len(data) > self._size:
+            self._grow(start + len(data))
         if not self.direct or (start % _BLOCK == 0 and len(data) % _BLOCK == 0 and _address_aligned(data)):
             self._write(start, data)
             return
@@ -103,13 +111,18 @@ class Slab:
     def _read(self, start: int, into: memoryview) -> None:
         done = 0
         while done < len(into):
-            # Past the end of a sparse file: zeros.
             got = os.preadv(self._fd, [into[done:]], start + done)
-            if got == 0 or (self.direct and got % _BLOCK):
-                done += got
-                into[done:] = bytes(len(into) - done)
-                return
+            if got == 0:
+                slot = (start + done) // layout.CHUNK_BYTES
+                raise OSError(errno.EIO, f"slot {slot} lies beyond its end: it was truncated", self.path)
             done += got
+
+    def _grow(self, end: int) -> None:
+        with self._growing:
+            if end > self._size:
+                size = -(-end // _STEP_BYTES) * _STEP_BYTES
+                os.ftruncate(self._fd, size)
+                self._size = size
 
     def _write(self, start: int, data: memoryview) -> None:
         done = 0
