@@ -5,16 +5,18 @@ from __future__ import annotations
 import pytest
 
 from pilot import errors
-from pilot.plan import labels
+from pilot.plan import create, labels
 from pilot.plan.facts import HostFacts
+from pilot.plan.identity import Ending
 from pilot.spec.process import Process
+from tests.support import bundles
 
 _PROCESS = Process(args=("true",), cwd="/")
 
 
 def _describe(process: Process, *lsms: str) -> list[str]:
-    opens, writes = labels.plan_labels(process, HostFacts(lsms=frozenset(lsms)))
-    return [step.describe() for step in (*opens, *writes)]
+    planned = labels.plan_labels(process, HostFacts(lsms=frozenset(lsms)))
+    return [step.describe() for step in (*planned.holds, *planned.opens, *planned.writes)]
 
 
 def test_no_label_nothing_to_do() -> None:
@@ -25,8 +27,10 @@ def test_no_label_nothing_to_do() -> None:
 def test_labels_are_written_for_exec() -> None:
     process = Process(apparmor_profile="web", selinux_label="u:r:t:s0")
     assert _describe(process, "apparmor", "selinux") == [
-        "open /proc/self/attr/apparmor/exec as apparmor-label",
-        "open /proc/self/attr/exec as selinux-label",
+        "open /proc as proc",
+        "open proc:self/attr/apparmor/exec as apparmor-label",
+        "open proc:self/attr/exec as selinux-label",
+        "close proc",
         "write 'exec web' to apparmor-label",
         "write 'u:r:t:s0' to selinux-label",
     ]
@@ -35,3 +39,18 @@ def test_labels_are_written_for_exec() -> None:
 def test_a_label_without_its_module_is_refused() -> None:
     with pytest.raises(errors.HostError, match="apparmor is not enabled"):
         _describe(Process(apparmor_profile="web"), "selinux")
+
+
+def test_proc_is_held_before_a_mount_namespace_is_joined() -> None:
+    config = bundles.make_config("sh", apparmorProfile="web")
+    next(n for n in config["linux"]["namespaces"] if n["type"] == "mount")["path"] = "/proc/1/ns/mnt"
+    config["linux"].update({"maskedPaths": [], "readonlyPaths": []})
+    config["mounts"] = []
+    facts = HostFacts(lsms=frozenset({"apparmor"}))
+    asked = create.CreateOptions(id="web", bundle="/b", rootfs="/b/rootfs", ending=Ending(()))
+    text = create.plan_create(bundles.parse_config(config), facts, asked).describe()
+    assert (
+        text.index("open /proc as proc")
+        < text.index("join namespace")
+        < text.index("open proc:self/attr/apparmor/exec")
+    )

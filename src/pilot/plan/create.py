@@ -117,18 +117,19 @@ def plan_create(spec: Spec, facts: HostFacts, options: CreateOptions) -> Plan:
     root_openings, root_steps = _plan_root(setup, options)
     maps = IdMaps(spec.linux.uid_mappings, spec.linux.gid_mappings) if setup.owns(NamespaceType.USER) else None
     limits = identity.plan_limits(process.rlimits)
-    label_opens, label_writes = labels.plan_labels(process, facts)
+    security = labels.plan_labels(process, facts)
     # Root of a new user namespace may not raise limits; its parent may.
     own_limits = () if setup.has(NamespaceType.USER) else tuple(SetLimit(x.resource, x.soft, x.hard) for x in limits)
     steps: tuple[Step, ...] = (
         *_plan_first(process, options),
+        *security.holds,
         *_with_cgroup(entry.steps, options.cgroup_directory),
-        *label_opens,
+        *security.opens,
         *_plan_container_root(setup, maps, options),
         *root_steps,
         *_plan_names(setup),
         *identity.plan_descriptors(process, options.ending),
-        *label_writes,
+        *security.writes,
         *own_limits,
         *identity.plan_identity(process, options.ending, facts),
         Release(),

@@ -61,7 +61,7 @@ def plan_exec(process: Process, facts: HostFacts, options: ExecOptions) -> Plan:
     # In a user namespace nobody may raise limits; the caller may.
     parent_limits = limits if in_user_namespace else ()
     own_limits = () if in_user_namespace else tuple(SetLimit(x.resource, x.soft, x.hard) for x in limits)
-    label_opens, label_writes = labels.plan_labels(process, facts)
+    security = labels.plan_labels(process, facts)
     # Once in the cgroup namespace, where cgroup2 is mounted with nsdelegate, the kernel refuses to spawn into a cgroup
     # from outside of that namespace (ENOENT; cgroup_procs_write_permission).
     # The mount namespace comes last, too: label files are those of the runtime namespace's /proc.
@@ -71,13 +71,14 @@ def plan_exec(process: Process, facts: HostFacts, options: ExecOptions) -> Plan:
         *_plan_first(process, options),
         *((JoinNamespace(PIDFD, before),) if before else ()),
         Spawn(Namespace(0), options.cgroup_directory),
-        *label_opens,
+        *security.holds,
+        *security.opens,
         *((JoinNamespace(PIDFD, after),) if after else ()),
         *((*identity.plan_groups((), facts), SetUser(0, 0)) if in_user_namespace else ()),
         *(() if options.no_new_keyring else (JoinKeyring(f"_ses.{options.id}"),)),
         *_plan_terminal(options),
         *identity.plan_descriptors(process, options.ending),
-        *label_writes,
+        *security.writes,
         *own_limits,
         *identity.plan_identity(process, options.ending, facts),
         *((Barrier(BEFORE_START),) if options.before_start or parent_limits else ()),
