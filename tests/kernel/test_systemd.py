@@ -86,6 +86,13 @@ class _Systemd:
         """As start."""
         return True if self.units.pop(unit, None) is not None else "NoSuchUnit"
 
+    def change(self, unit: str, _: bool, properties: list[tuple[str, tuple[str, Any]]]) -> str | None:
+        """As start, of a unit that is there."""
+        if unit not in self.units:
+            return "NoSuchUnit"
+        self.units[unit].update((name, value) for name, (_, value) in properties)
+        return None
+
     def reset(self, unit: str) -> None:
         """Forget a failure."""
         self.failed.discard(unit)
@@ -96,6 +103,7 @@ _METHODS: dict[str, Callable[..., str | bool | None]] = {
     "StartTransientUnit": _Systemd.start,
     "StopUnit": _Systemd.stop,
     "ResetFailedUnit": _Systemd.reset,
+    "SetUnitProperties": _Systemd.change,
 }
 
 
@@ -128,6 +136,14 @@ def test_a_scope_has_a_holder_until_the_end(manager: _Systemd) -> None:
     systemd.stop(unit.name)
     assert manager.units == {}
     systemd.stop(unit.name)
+
+
+def test_properties_are_changed(manager: _Systemd) -> None:
+    systemd.start("a.scope", [Property("TasksMax", "t", 9), Property("AllowedCPUs", "ay", b"\x03")])
+    systemd.set_properties("a.scope", [Property("TasksMax", "t", 10)])
+    assert manager.units["a.scope"] == {"TasksMax": 10, "AllowedCPUs": b"\x03"}
+    systemd.set_properties("gone.scope", [Property("TasksMax", "t", 10)])
+    assert set(manager.units) == {"a.scope"}
 
 
 def test_a_failed_unit_is_cleared_away(manager: _Systemd) -> None:

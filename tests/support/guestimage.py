@@ -56,7 +56,7 @@ def _hooks() -> tuple[str, ...]:
     return (
         f'printf %s {shlex.quote(_START)} > "$1/sbin/guest-tests"; chmod 755 "$1/sbin/guest-tests"',
         f'printf %s {shlex.quote(_UNIT)} > "$1{unit}"',
-        f'ln -sf {unit} "$1{units}/multi-user.target.wants/"',
+        f'mkdir -p "$1{units}/multi-user.target.wants"; ln -sf {unit} "$1{units}/multi-user.target.wants/"',
         f'chroot "$1" sh -c "{_COMPILE}"',
     )
 

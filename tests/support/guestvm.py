@@ -40,7 +40,7 @@ ip link set lo up
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root PYTHONDONTWRITEBYTECODE=1
 export PYTHONPATH=/mnt/tree/src:/mnt/tree:/mnt/site
 export PILOT_EXPECTED_SKIPS={skips}
-python3 -m pytest --tb=short --color=no --timeout=90 -q -p tests.support.guestreport {tests}
+python3 -m pytest --tb=short --color=no --timeout=60 -q -p tests.support.guestreport {tests}
 python3 -m tests.support.guestreport $?
 # The host ends the machine.
 exec sleep 1000

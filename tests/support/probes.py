@@ -98,6 +98,13 @@ def _probe_bpf() -> str | None:
     return None
 
 
+def _probe_systemd() -> str | None:
+    with open("/proc/1/comm") as name:
+        if name.read() != "systemd\n":
+            return "systemd is not PID 1"
+    return None if os.path.exists("/run/dbus/system_bus_socket") else "no system bus"
+
+
 def _command(name: str) -> Callable[[], str | None]:
     return lambda: None if shutil.which(name) else f"no {name} on this machine"
 
@@ -129,6 +136,7 @@ PROBES: dict[str, Callable[[], str | None]] = {
     "bpf": _probe_bpf,
     "cap_sys_resource": _probe_sys_resource,
     "space": _probe_tmp_space,
+    "systemd": _probe_systemd,
     "dbus": _command("dbus-daemon"),
     "busybox": _command("busybox"),
     "runc": _command("runc"),

@@ -48,6 +48,28 @@ def test_limits() -> None:
     assert properties["CPUQuotaPeriodUSec"] == 10000
 
 
+def test_everything_that_systemd_would_set_back() -> None:
+    text = (
+        '{"memory": {"limit": 4096, "swap": 8192}, "blockIO": {"weight": 10}, "cpu": {"cpus": "0-1,9", "mems": "0"},'
+        ' "unified": {"memory.high": "2048", "pids.max": "max", "cpu.max": "max 50000", "io.weight": "default 7",'
+        ' "cpuset.cpus": "3", "memory.oom.group": "1"}}'
+    )
+    wanted = {
+        "MemorySwapMax": 4096,
+        "AllowedMemoryNodes": b"\x01",
+        "MemoryHigh": 2048,
+        "TasksMax": (1 << 64) - 1,
+        "CPUQuotaPeriodUSec": 50000,
+        "CPUQuotaPerSecUSec": (1 << 64) - 1,
+    }
+    properties = _properties(_SCOPE, text)
+    assert wanted.items() <= properties.items()
+    # `unified` comes after what says the same in other words.
+    assert (properties["IOWeight"], properties["AllowedCPUs"]) == (7, b"\x08")
+    assert _properties(_SCOPE, '{"cpu": {"cpus": "0-1,9"}}')["AllowedCPUs"] == b"\x03\x02"
+    assert _properties(_SCOPE, '{"cpu": {"idle": 1, "shares": 512}}')["CPUWeight"] == 0
+
+
 @pytest.mark.parametrize(
     ("quota", "period", "expected"),
     [

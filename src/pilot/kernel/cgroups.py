@@ -28,7 +28,8 @@ from .hierarchies import Hierarchies
 
 _DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _BATCH = 128  # processes that are looked at together: many more descriptors than that may be too many
-_DELEGATED = {1: ("cgroup.procs", "tasks"), 2: ("cgroup.procs", "cgroup.subtree_control", "cgroup.threads")}
+_DELEGATED = ["cgroup.procs", "tasks"]
+_DELEGATED_V2 = "cgroup.procs cgroup.subtree_control cgroup.threads"
 
 
 class Cgroup:
@@ -112,6 +113,20 @@ class Cgroup:
         except OSError as error:
             raise errors.HostError(f"open cgroup {directory}: {_reason(error)}") from error
 
+    def joinable(self, pid: int) -> Cgroup:
+        """The cgroup itself, or, where it takes no processes any more, the one below it that process `pid` is in.
+
+        In v2 a cgroup that has given its controllers to children takes none: a container with an init of its own, or
+        with containers in it, does that.
+        """
+        tree = self.paths.get("")
+        if tree is None or not kernfs.read_or_none(os.path.join(tree, "cgroup.subtree_control")):
+            return self
+        for directory, _, _ in os.walk(tree):
+            if str(pid) in (kernfs.read_or_none(os.path.join(directory, "cgroup.procs")) or "").split():
+                return Cgroup({**self.paths, "": directory})
+        return self
+
     def add(self, pid: int) -> None:
         """Move a process in from outside."""
         for _, directory in _by_directory(self.paths):
@@ -150,7 +165,7 @@ class Cgroup:
     def delegate(self, uid: int, gid: int) -> None:
         """Hand the cgroup to a user, who may make children and move processes, but not change these limits."""
         for controller, directory in _by_directory(self.paths):
-            files = _DELEGATED[1 if controller else 2]
+            files = _DELEGATED if controller else _delegated_v2(directory)
             for path in (directory, *(os.path.join(directory, file) for file in files)):
                 try:
                     os.chown(path, uid, gid)
@@ -306,6 +321,12 @@ def vacate(hierarchies: Hierarchies, name: str = "init") -> None:
 def _by_directory(paths: Mapping[str, str]) -> list[tuple[str, str]]:
     """(a controller, directory) for each directory once."""
     return [(controller, directory) for directory, controller in {d: c for c, d in paths.items()}.items()]
+
+
+def _delegated_v2(directory: str) -> list[str]:
+    """Files of a v2 cgroup that go to whom it is delegated to: the kernel says which, and not all exist everywhere."""
+    names = (kernfs.read_or_none("/sys/kernel/cgroup/delegate") or _DELEGATED_V2).split()
+    return [name for name in names if os.path.exists(os.path.join(directory, name))]
 
 
 def _make(root: str, directory: str, controller: str, made: list[str]) -> None:

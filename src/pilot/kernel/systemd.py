@@ -58,7 +58,7 @@ def start(unit: str, properties: Sequence[Property], timeout_s: float = _DEADLIN
     What is left of a failed unit of that name is cleared away. Conflict: one is running. HostError: no systemd, it
     refused, or it took longer than `timeout_s`.
     """
-    body: tuple[object, ...] = (unit, "replace", [(p.name, (p.signature, _plain(p.value))) for p in properties], [])
+    body: tuple[object, ...] = (unit, "replace", _plain(properties), [])
     with _manager(f"start unit {unit}", timeout_s) as manager:
         try:
             manager.run_job("StartTransientUnit", "ssa(sv)a(sa(sv))", body)
@@ -68,6 +68,16 @@ def start(unit: str, properties: Sequence[Property], timeout_s: float = _DEADLIN
             # A failed unit keeps its name until somebody has looked; a running one does not mind.
             manager.forget_failure(unit)
             manager.run_job("StartTransientUnit", "ssa(sv)a(sa(sv))", body)
+
+
+def set_properties(unit: str, properties: Sequence[Property], timeout_s: float = _DEADLINE_S) -> None:
+    """Change properties of a unit that runs, until it ends. HostError; a unit that systemd does not know has none."""
+    with _manager(f"set properties of unit {unit}", timeout_s) as manager:
+        try:
+            manager.call("SetUnitProperties", "sba(sv)", (unit, True, _plain(properties)))
+        except _Refused as refused:
+            if refused.name != _NO_SUCH_UNIT:
+                raise
 
 
 def stop(unit: str, timeout_s: float = _DEADLINE_S) -> None:
@@ -138,7 +148,7 @@ class _Manager:
         self._call(new_method_call(_MANAGER, "Subscribe"))
         # Listening begins before the call: the job may be over before its answer is read.
         with self._connection.filter(removed, queue=deque()) as signals:
-            (job,) = self._call(new_method_call(_MANAGER, method, signature, body))
+            (job,) = self.call(method, signature, body)
             while True:
                 _, ended, _, result = self._connection.recv_until_filtered(signals, timeout=self._left_s()).body
                 if ended == job:
@@ -149,9 +159,13 @@ class _Manager:
     def forget_failure(self, unit: str) -> None:
         """Reset a failed unit, so that its name is free."""
         try:
-            self._call(new_method_call(_MANAGER, "ResetFailedUnit", "s", (unit,)))
+            self.call("ResetFailedUnit", "s", (unit,))
         except _Refused:
             pass  # there is none: nothing to forget
+
+    def call(self, method: str, signature: str, body: tuple[object, ...]) -> tuple[object, ...]:
+        """Call a method; its answer."""
+        return self._call(new_method_call(_MANAGER, method, signature, body))
 
     def _call(self, message: Message) -> tuple[object, ...]:
         reply = self._connection.send_and_get_reply(message, timeout=self._left_s())
@@ -164,6 +178,6 @@ class _Manager:
         return max(0.0, self._deadline - time.monotonic())
 
 
-def _plain(value: object) -> object:
-    """jeepney takes lists for arrays."""
-    return list(value) if isinstance(value, tuple) else value
+def _plain(properties: Sequence[Property]) -> list[tuple[str, tuple[str, object]]]:
+    """As a(sv); jeepney takes lists for arrays."""
+    return [(p.name, (p.signature, list(p.value) if isinstance(p.value, tuple) else p.value)) for p in properties]

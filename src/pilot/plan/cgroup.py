@@ -17,6 +17,8 @@ import msgspec
 
 from .. import errors
 from ..spec import resources as spec_
+from ..spec.config import Spec
+from ..spec.linux import NamespaceType
 from ..spec.resources import Resources
 from . import devices, facts
 from .facts import HostFacts
@@ -81,6 +83,22 @@ def expand_slice(name: str) -> str:
     if stem == name or "/" in name or not all(parts):
         raise errors.SpecError("$.linux.cgroupsPath", f"invalid slice name {name!r}")
     return "/".join("-".join(parts[:count]) + ".slice" for count in range(1, len(parts) + 1))
+
+
+def plan_owner(spec: Spec, host: HostFacts) -> int | None:
+    """The host's uid that the container's cgroup is delegated to, as the specification wants it: in cgroup v2, where
+    the container has a cgroup namespace of its own and may write to what is mounted there. None: it stays as it is.
+    """
+    kinds = [namespace.type for namespace in spec.linux.namespaces if not namespace.path]
+    mounted = (m for m in spec.mounts if m.type in {"cgroup", "cgroup2"} and "ro" not in m.options)
+    writable = any(clean_path(mount.destination) == "sys/fs/cgroup" for mount in mounted)
+    if host.cgroup_layout is not facts.CgroupLayout.V2 or NamespaceType.CGROUP not in kinds or not writable:
+        return None
+    uid = spec.process.user.uid if spec.process else 0
+    if NamespaceType.USER not in kinds:
+        return uid or None
+    rows = (row for row in spec.linux.uid_mappings if 0 <= uid - row.container_id < row.size)
+    return next((row.host_id + uid - row.container_id for row in rows), None)
 
 
 # ---- what is written --------------------------------------------------------------------------------------------

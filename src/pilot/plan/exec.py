@@ -65,7 +65,10 @@ def plan_exec(process: Process, facts: HostFacts, options: ExecOptions) -> Plan:
     # Once in the cgroup namespace, where cgroup2 is mounted with nsdelegate, the kernel refuses to spawn into a cgroup
     # from outside of that namespace (ENOENT; cgroup_procs_write_permission).
     # The mount namespace comes last, too: label files are those of the runtime namespace's /proc.
-    after = options.joined & (Namespace.CGROUP | Namespace.MOUNT)
+    # And so does the user namespace, if we may join the others without it: from within, a cgroup that belongs to nobody
+    # there cannot be spawned into (EACCES).
+    user = Namespace.USER if facts.effective_uid == 0 else Namespace(0)
+    after = options.joined & (Namespace.CGROUP | Namespace.MOUNT | user)
     before = options.joined & ~after
     steps: tuple[Step, ...] = (
         *_plan_first(process, options),

@@ -1,7 +1,8 @@
 """What systemd is told about a container's unit, for the systemd cgroup driver.
 
 systemd writes limits of its units again whenever it reloads, so those that it has a property for are given to it as
-well as being written by us (`plan.cgroup`). Device rules and the rest are ours alone: the scope is delegated.
+well as being written by us (`plan.cgroup`): what it does not know of, it would set back to none. Device rules and the
+rest, which it has no file of its own for, are ours alone: the scope is delegated. Cpusets need systemd 244.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from collections.abc import Iterator
 
 import msgspec
 
-from ..spec.resources import Cpu, Memory, Resources
-from . import cgroup
+from ..spec.resources import BlockIO, Cpu, Memory, Resources
+from . import cgroup, identity
 from .cgroup import Unit
 
 _UNLIMITED = (1 << 64) - 1
@@ -23,7 +24,7 @@ class Property(msgspec.Struct, frozen=True):
 
     name: str
     signature: str
-    value: str | bool | int | tuple[int | str, ...]
+    value: str | bool | int | bytes | tuple[int | str, ...]
 
 
 def plan_properties(
@@ -39,20 +40,35 @@ def plan_properties(
     ]
     if placed is None:
         head += [Property("Delegate", "b", True), Property("PIDs", "au", pids)]
-    return [*head, *_limits(resources or Resources())]
+    return [*head, *plan_limits(resources or Resources())]
 
 
-def _limits(resources: Resources) -> Iterator[Property]:
-    memory, cpu = resources.memory or Memory(), resources.cpu or Cpu()
+def plan_limits(resources: Resources) -> list[Property]:
+    """The limits alone, for a unit that is there. `unified` comes last, as it does in the files."""
+    return [*_sizes(resources), *_cpu(resources.cpu or Cpu()), *_unified(resources)]
+
+
+def _sizes(resources: Resources) -> Iterator[Property]:
+    memory, block = resources.memory or Memory(), resources.block_io or BlockIO()
     for name, number in (
         ("MemoryMax", memory.limit),
         ("MemoryLow", memory.reservation),
         ("TasksMax", resources.pids.limit if resources.pids else None),
+        ("IOWeight", cgroup.io_weight(block.weight) if block.weight else None),
     ):
         if number:
             yield Property(name, "t", number if number > 0 else _UNLIMITED)
-    if cpu.shares:
-        yield Property("CPUWeight", "t", cgroup.cpu_weight(cpu.shares))
+    swap = cgroup.swap_limit(memory.swap, memory.limit)
+    if swap is not None:
+        yield Property("MemorySwapMax", "t", swap if swap >= 0 else _UNLIMITED)
+
+
+def _cpu(cpu: Cpu) -> Iterator[Property]:
+    if cpu.shares or cpu.idle:
+        yield Property("CPUWeight", "t", 0 if cpu.idle else cgroup.cpu_weight(cpu.shares or 0))
+    for name, text, path in (("AllowedCPUs", cpu.cpus, "cpus"), ("AllowedMemoryNodes", cpu.mems, "mems")):
+        if text:
+            yield Property(name, "ay", _mask(text, f"$.linux.resources.cpu.{path}"))
     if cpu.quota or cpu.period:
         period = cpu.period or 100_000
         yield Property("CPUQuotaPeriodUSec", "t", period)
@@ -64,3 +80,35 @@ def quota_per_second(quota: int | None, period: int) -> int:
     if not quota or quota < 0:
         return _UNLIMITED
     return -(quota * 1_000_000 // -(period * _STEP_US)) * _STEP_US
+
+
+def _mask(text: str, path: str) -> bytes:
+    """A list such as 0-3,7 → one bit each, the lowest first."""
+    bits = sum(1 << number for number in identity.parse_cpus(text, path))
+    return bits.to_bytes((bits.bit_length() + 7) // 8, "little")
+
+
+# Files of cgroup v2 that hold one number or `max`, and the property of each.
+_NUMBERS = {
+    "cpu.weight": "CPUWeight",
+    "io.weight": "IOWeight",
+    "memory.high": "MemoryHigh",
+    "memory.low": "MemoryLow",
+    "memory.max": "MemoryMax",
+    "memory.min": "MemoryMin",
+    "memory.swap.max": "MemorySwapMax",
+    "pids.max": "TasksMax",
+}
+_SETS = {"cpuset.cpus": "AllowedCPUs", "cpuset.mems": "AllowedMemoryNodes"}
+
+
+def _unified(resources: Resources) -> Iterator[Property]:
+    for file, text in resources.unified.items():
+        value = text.strip().removeprefix("default ")
+        if file in _NUMBERS and (value == "max" or value.isdigit()):
+            yield Property(_NUMBERS[file], "t", _UNLIMITED if value == "max" else int(value))
+        elif file in _SETS:
+            yield Property(_SETS[file], "ay", _mask(value, f"$.linux.resources.unified.{file}"))
+        elif file == "cpu.max":
+            quota, _, period = value.partition(" ")
+            yield from _cpu(Cpu(quota=int(quota) if quota.isdigit() else -1, period=int(period or 0) or None))

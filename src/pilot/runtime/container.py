@@ -183,7 +183,9 @@ class Container:
         with self._store.locked(self.id):
             if not self._is_alive():
                 raise errors.StateError("container not running")
-            self.cgroup.apply(cgroup_plan.plan_update(resources, self._facts()))
+            writes = cgroup_plan.plan_update(resources, self._facts())
+            self._tell_systemd(resources)
+            self.cgroup.apply(writes)
 
     def exec(
         self,
@@ -234,7 +236,7 @@ class Container:
 
     def _exec_cgroup(self, below: str | None) -> Cgroup:
         if below is None:
-            return self.cgroup
+            return self.cgroup.joinable(self._record.pid)
         return self.cgroup.child(cgroup_plan.clean_path(below))
 
     def _open_start_barrier(self) -> None:
@@ -248,6 +250,14 @@ class Container:
             _await_no_reader(fifo_fd, time.monotonic() + _START_TIMEOUT_S)
         finally:
             os.close(fifo_fd)
+
+    def _tell_systemd(self, resources: Resources) -> None:
+        """It would set limits back to what it knows the next time that it reloads."""
+        if self._record.unit:
+            from ..kernel import systemd  # needs jeepney, which only this driver does
+            from ..plan import systemd as systemd_plan
+
+            systemd.set_properties(self._record.unit, systemd_plan.plan_limits(resources))
 
     def _delete_cgroup(self) -> None:
         if self._record.unit:

@@ -95,6 +95,9 @@ def create(request: Request, host: Host) -> tuple[Record, Spawned]:
             cgroup = _make_cgroup(placement, host)
             undo.callback(cgroup.delete)
             record = msgspec.structs.replace(record, cgroup=cgroup.paths)
+            owner = cgroup_plan.plan_owner(request.spec, host.facts)
+            if owner is not None:
+                cgroup.delegate(owner, -1)
             undo.callback(_run_poststop, request)
             record, spawned = _launch(request, host, cgroup, record)
         undo.pop_all()
