@@ -1,6 +1,6 @@
 """Measure, store, print; or write the page of what was stored.
 
-python -m benchmarks [--rounds N] [NAME...]        python -m benchmarks report
+python -m benchmarks [--rounds N | --quick] [NAME...]        python -m benchmarks report
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ import sys
 from . import harness, report
 
 # Each a module with `run(rounds) -> Sequence[Table]`.
-BENCHMARKS = ("runtime", "volume")
+BENCHMARKS = ("runtime", "volume", "sprite", "vm")
 _ROUNDS = 50
+_QUICK = 5
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="benchmarks", description="measure pilot against its yardsticks")
     parser.add_argument("--rounds", type=int, default=_ROUNDS)
+    parser.add_argument("--quick", dest="rounds", action="store_const", const=_QUICK, help=f"{_QUICK} rounds")
     parser.add_argument("names", nargs="*", help=f"report, or some of: {', '.join(BENCHMARKS)} (default: all)")
     given = parser.parse_args()
     if given.names == ["report"]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import datetime
 import itertools
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -48,6 +49,7 @@ class Summary(msgspec.Struct, frozen=True):
     count: int
     median: float
     p90: float
+    p99: float
     least: float
     most: float
 
@@ -62,10 +64,15 @@ class Table(msgspec.Struct, frozen=True):
     note: str = ""
 
 
-def interleave(contenders: Sequence[Contender], rounds: int, warmup: int = 2) -> dict[str, list[Sample]]:
-    """Samples of each contender, by name; the first `warmup` rounds are not kept."""
+def interleave(
+    contenders: Sequence[Contender], rounds: int, warmup: int = 2, limit_s: float = math.inf
+) -> dict[str, list[Sample]]:
+    """Samples of each contender, by name; the first `warmup` rounds are not kept. After `limit_s` no round begins."""
     samples: dict[str, list[Sample]] = {contender.name: [] for contender in contenders}
+    end = time.monotonic() + limit_s
     for turn, order in zip(range(rounds + warmup), _orders(contenders), strict=False):
+        if turn > warmup and time.monotonic() > end:
+            break
         for contender in order:
             sample = contender.run()
             if turn >= warmup:
@@ -81,8 +88,8 @@ def _orders(contenders: Sequence[Contender]) -> Iterator[Sequence[Contender]]:
 
 def summarize(values: Sequence[float]) -> Summary:
     ordered = sorted(values)
-    p90 = ordered[min(len(ordered) - 1, round(len(ordered) * 0.9))]
-    return Summary(len(ordered), statistics.median(ordered), p90, ordered[0], ordered[-1])
+    p90, p99 = (ordered[min(len(ordered) - 1, round(len(ordered) * share))] for share in (0.9, 0.99))
+    return Summary(len(ordered), statistics.median(ordered), p90, p99, ordered[0], ordered[-1])
 
 
 def make_table(

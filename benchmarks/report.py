@@ -48,7 +48,7 @@ def _section(name: str, document: Mapping[str, Any]) -> str:
 
 def format_table(table: Table) -> str:
     """Markdown: a line per contender."""
-    heads = [f"median ({table.unit})", "p90", "least–most", *(f"× {name}" for name in table.ratios)]
+    heads = [f"median ({table.unit})", "p90", "p99", "least–most", *(f"× {name}" for name in table.ratios)]
     lines = [f"### {table.title}", "", "| | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
     for name, columns in table.rows.items():
         summary = columns[table.unit]
@@ -58,8 +58,9 @@ def format_table(table: Table) -> str:
     return "\n".join([*lines, table.note]).rstrip() + "\n"
 
 
-def _numbers(summary: Summary) -> tuple[str, str, str]:
-    return f"{summary.median:.2f}", f"{summary.p90:.2f}", f"{summary.least:.2f}–{summary.most:.2f}"
+def _numbers(summary: Summary) -> tuple[str, ...]:
+    values = (summary.median, summary.p90, summary.p99)
+    return *(f"{value:.2f}" for value in values), f"{summary.least:.2f}–{summary.most:.2f}"
 
 
 def _ratio(value: float | None) -> str:
