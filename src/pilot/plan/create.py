@@ -65,7 +65,6 @@ from .steps import (
     RunHook,
     SendDescriptor,
     SendTo,
-    SetCpuAffinity,
     SetDomainname,
     SetDumpable,
     SetHostname,
@@ -111,6 +110,8 @@ def plan_create(spec: Spec, facts: HostFacts, options: CreateOptions) -> Plan:
     process = spec.process
     if process is None:
         raise errors.SpecError("$.process", "process must be specified")
+    # Of processes that are executed in a container, the specification says, and not of its first.
+    process = msgspec.structs.replace(process, exec_cpu_affinity=None)
     _check_host(spec, facts)
     entry = namespaces.plan_entry(spec.linux, options.owned_by_joined_user)
     setup = Setup(spec, facts, entry, options.bundle, options.cgroup_paths, options.tmpfs_modes)
@@ -166,9 +167,6 @@ def _check_host(spec: Spec, facts: HostFacts) -> None:
 def _plan_first(process: Process, options: CreateOptions) -> tuple[Step, ...]:
     """With the caller's privileges: they are gone in a user namespace."""
     steps: list[Step] = [Umask(0o022)]
-    affinity = process.exec_cpu_affinity
-    if affinity is not None and affinity.initial:
-        steps.append(SetCpuAffinity(identity.parse_cpus(affinity.initial, "$.process.execCPUAffinity.initial")))
     if process.oom_score_adj is not None:
         steps.append(WriteFile(None, "/proc/self/oom_score_adj", str(process.oom_score_adj).encode()))
     return (*steps, *(JoinCgroup(procs_slot(n)) for n in range(options.cgroup_procs)))

@@ -48,6 +48,7 @@ _KEEP_GROUP = -1
 _NO_LIMIT = 2**64 - 1
 _DEFAULT_UMASK = 0o022
 _CPU_DIGITS = 5  # no kernel has more than 8192
+_ALL_CPUS = frozenset(range(1024))
 
 
 class Filter(msgspec.Struct, frozen=True):
@@ -154,8 +155,10 @@ def _plan_scheduling(process: Process) -> tuple[Step, ...]:
         steps.append(SetScheduler(policy, flags, scheduler.nice, scheduler.priority, *times))
     if io is not None:
         steps.append(SetIoPriority(_number(numbers.IO_CLASSES, io.io_class, "$.process.ioPriority.class"), io.priority))
-    if affinity is not None and affinity.final:
-        steps.append(SetCpuAffinity(parse_cpus(affinity.final, "$.process.execCPUAffinity.final")))
+    if affinity is not None and (affinity.final or affinity.initial):
+        # Since 6.2 the kernel keeps the initial mask across cpusets; what is not asked for ends with the joining.
+        final = parse_cpus(affinity.final, "$.process.execCPUAffinity.final") or _ALL_CPUS
+        steps.append(SetCpuAffinity(final))
     return tuple(steps)
 
 

@@ -159,6 +159,7 @@ def _launch(request: Request, host: Host, cgroup: Cgroup, record: Record) -> tup
         written[0] = msgspec.structs.replace(record, pid=process.pid, start_time=process.start_time)
         host.store.write(written[0])
 
+    _grant_real_time(cgroup, spec, host)
     with Descriptors() as descriptors:
         plan = create_plan.plan_create(spec, host.facts, _options(request, host, cgroup, descriptors))
         if request.on_plan is not None:
@@ -169,6 +170,14 @@ def _launch(request: Request, host: Host, cgroup: Cgroup, record: Record) -> tup
         with steps.named(process_):
             process = launcher.launch(plan.program, descriptors=by_slot, waiter=host.waiter, on_barrier=barriers)
     return written[0], taken(process)
+
+
+def _grant_real_time(cgroup: Cgroup, spec: Spec, host: Host) -> None:
+    """With real-time group scheduling a cgroup has no such time at first, and its processes may not ask for any."""
+    resources = spec.linux.resources
+    if resources is not None and resources.cpu is not None and resources.cpu.realtime_runtime:
+        writes = cgroup_plan.plan_update(resources, host.facts)
+        cgroup.apply([write for write in writes if write.file.startswith("cpu.rt_")])
 
 
 def _limit(cgroup: Cgroup, spec: Spec, host: Host) -> None:
