@@ -9,6 +9,8 @@ APT_BUILD := gcc libc6-dev musl-tools python3-venv python3-dev
 APT_RUN := mmdebstrap erofs-utils e2fsprogs libseccomp2 iproute2 kmod nftables zstd lz4 cpio qemu-system-x86
 APT_TEST := busybox-static runc crun attr uidmap podman buildah conmon containerd
 CFLAGS_INIT := -Os -static -Wall -Wextra -Werror -fno-strict-aliasing -D_GNU_SOURCE
+CFLAGS_FRONT := -Os -static -s -Wall -Wextra -Werror -fno-strict-aliasing -D_GNU_SOURCE -idirafter /usr/include \
+  -idirafter /usr/include/$(shell gcc -dumpmachine)
 INIT := src/pilot/kernel/bin/pilot-init
 LAUNCH_SRC := $(wildcard native/launch/*.c native/launch/*.h)
 INIT_SRC := $(wildcard native/init/*.c)
@@ -17,7 +19,7 @@ export DEBIAN_FRONTEND := noninteractive
 
 .PHONY: build images check test demo bench soak clean lock
 
-build: $(STAMPS)/package $(INIT)
+build: $(STAMPS)/package $(STAMPS)/front $(INIT)
 
 # $(call apt,packages): installs those that are missing, after saying which.
 define apt
@@ -26,15 +28,15 @@ define apt
 	  apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
 endef
 
-$(STAMPS)/apt-build:
+$(STAMPS)/apt-build: Makefile
 	$(call apt,$(APT_BUILD))
 	@mkdir -p $(STAMPS) && touch $@
 
-$(STAMPS)/apt-run: $(STAMPS)/apt-build
+$(STAMPS)/apt-run: $(STAMPS)/apt-build Makefile
 	$(call apt,$(APT_RUN))
 	@touch $@
 
-$(STAMPS)/apt-test: $(STAMPS)/apt-run
+$(STAMPS)/apt-test: $(STAMPS)/apt-run Makefile
 	$(call apt,$(APT_TEST))
 	@touch $@
 
@@ -49,9 +51,16 @@ PURELIB = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("
 # pip's own script would look through site-packages, and at PYTHON* of whoever calls.
 $(STAMPS)/package: $(STAMPS)/venv pyproject.toml setup.py bin/pilot.in $(LAUNCH_SRC)
 	@$(BIN)/pip install -q --no-deps --no-build-isolation -e .
-	@sed -e 's|@PYTHON@|$(CURDIR)/$(BIN)/python|' -e 's|@PATH@|"$(CURDIR)/src", "$(PURELIB)"|' bin/pilot.in >$(BIN)/pilot
+	@sed -e 's|@PYTHON@|$(CURDIR)/$(BIN)/python|' -e 's|@PATH@|"$(CURDIR)/src", "$(PURELIB)"|' bin/pilot.in >$(BIN)/pilot-cold
+	@chmod +x $(BIN)/pilot-cold
 	@$(BIN)/python -m compileall -q src/pilot
 	@mkdir -p $(STAMPS) && touch $@
+
+# `pilot` itself: it carries the digest of the sources that a planner must have, so any of them makes it anew.
+$(STAMPS)/front: native/front/front.c native/launch/launch.h $(STAMPS)/package $(shell find src/pilot -name '*.py')
+	@musl-gcc $(CFLAGS_FRONT) -DBUILD='"'$$($(BIN)/python -m pilot.planner.build)'"' -DCOLD='"$(CURDIR)/$(BIN)/pilot-cold"' \
+	  -DSOCKET='"/run/pilot/planner.sock"' -o $(BIN)/.pilot native/front/front.c && mv $(BIN)/.pilot $(BIN)/pilot
+	@touch $@
 
 $(INIT): $(INIT_SRC) $(INIT_HDR) | $(STAMPS)/apt-build
 	@mkdir -p $(@D)

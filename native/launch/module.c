@@ -154,6 +154,14 @@ static PyObject *launch_start(PyObject *module, PyObject *arguments)
     return result;
 }
 
+static PyObject *launch_stage(PyObject *module, PyObject *nothing)
+{
+    int fd = stage_fd();
+
+    (void)module, (void)nothing;
+    return fd < 0 ? PyErr_SetFromErrno(PyExc_OSError) : PyLong_FromLong(fd);
+}
+
 static PyObject *launch_validate(PyObject *module, PyObject *arguments)
 {
     const char *bytes, *problem;
@@ -282,6 +290,7 @@ static PyObject *launch_constants(PyObject *module, PyObject *arguments)
 }
 
 static PyMethodDef methods[] = {
+    {"stage", launch_stage, METH_NOARGS, "stage() -> fd of the stage's memfd; it stays the module's"},
     {"start", launch_start, METH_VARARGS, "start(program, descriptors, flags, exit_signal) -> (pid, pid_fd, channel_fd)"},
     {"receive", launch_receive, METH_VARARGS,
      "receive(channel, timeout_ms) -> (kind, step, instruction, error, value, descriptor), None at the end"},

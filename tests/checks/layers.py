@@ -23,8 +23,9 @@ ALLOWED: dict[str, frozenset[str]] = {
         }
     ),
     "runtime": frozenset({"spec", "plan", "kernel"}),
-    "command": frozenset({"cli", "agent", "image.cli", "volume.cli"}),
+    "command": frozenset({"cli", "agent", "image.cli", "planner.main", "volume.cli"}),
     "cli": frozenset({"runtime", "spec"}),
+    "planner": frozenset({"cli", "runtime", "spec", "kernel", "plan.code"}),
     "server": frozenset({"wire", "kernel.fds"}),
     "agent": frozenset({"wire", "server", "runtime", "spec", "kernel"}),
     "volume": frozenset({"kernel"}),

@@ -20,7 +20,7 @@ def run(context: Context, arguments: Arguments) -> int:
         arguments.positional[0],
         bundle,
         spec=spec,
-        stdio=launching.stdio(spec.process),
+        stdio=context.stdio(spec.process),
         console_socket=console_socket or None,
         pass_fds=launching.passed_descriptors(arguments),
         no_pivot=arguments.flag("no-pivot"),

@@ -45,10 +45,10 @@ def run(context: Context, arguments: Arguments) -> int:
     is_detached = arguments.flag("detach")
     launching.check_console(process, console_socket, is_detached)
     wants_terminal = process.terminal and not is_detached
-    with foreground.signals_held():
+    with context.signals_held():
         spawned = container.exec(
             launching.with_listen_fds(process),
-            launching.stdio(process),
+            context.stdio(process),
             terminal=Terminal(*foreground.window_size()) if wants_terminal else None,
             console_socket=console_socket or None,
             pass_fds=launching.passed_descriptors(arguments),
@@ -58,7 +58,7 @@ def run(context: Context, arguments: Arguments) -> int:
         )
         if arguments.text("pid-file"):
             write_pid_file(arguments.text("pid-file"), spawned.pid)
-    return 0 if is_detached else foreground.attend(runtime, spawned)
+    return 0 if is_detached else context.attend(runtime, spawned)
 
 
 def _read_process(container: Container, arguments: Arguments) -> Process:

@@ -7,7 +7,6 @@ import os
 import msgspec
 
 from .. import errors
-from ..runtime import Stdio
 from ..spec import parse
 from ..spec.config import Spec
 from ..spec.process import Process
@@ -68,11 +67,6 @@ def check_console(process: Process | None, console_socket: str, detached: bool) 
         raise errors.PilotError("cannot allocate tty if pilot will detach without setting console socket")
     if console_socket and not (detached and terminal):
         raise errors.PilotError("cannot use console socket if pilot will not detach or allocate tty")
-
-
-def stdio(process: Process | None) -> Stdio:
-    """Our own; a terminal brings its own."""
-    return Stdio() if process is not None and process.terminal else Stdio.inherited()
 
 
 def _listen_fds() -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 import time
+from typing import TextIO
 
 import msgspec
 
@@ -20,14 +21,15 @@ class Log(msgspec.Struct, frozen=True):
     path: str | None = None
     format: str = "text"
     debug: bool = False
+    stream: TextIO | None = None  # what stderr is, when it is not ours
 
     def error(self, message: str) -> None:
         self._write("error", message)
-        print(f"pilot: {message}", file=sys.stderr, flush=True)
+        print(f"pilot: {message}", file=self.stream or sys.stderr, flush=True)
 
     def warning(self, message: str) -> None:
         self._write("warning", message)
-        print(f"pilot: warning: {message}", file=sys.stderr, flush=True)
+        print(f"pilot: warning: {message}", file=self.stream or sys.stderr, flush=True)
 
     def detail(self, message: str) -> None:
         """Shown with --debug only."""
@@ -35,7 +37,7 @@ class Log(msgspec.Struct, frozen=True):
             return
         self._write("debug", message)
         if self._is_stderr():
-            print(message, file=sys.stderr, flush=True)
+            print(message, file=self.stream or sys.stderr, flush=True)
 
     def _is_stderr(self) -> bool:
         return self.path in {None, "", "/dev/stderr"}
@@ -54,4 +56,4 @@ class Log(msgspec.Struct, frozen=True):
             with open(self.path, "a", encoding="utf-8") as file:
                 file.write(line + "\n")
         except OSError as error:
-            print(f"pilot: write log {self.path}: {(error.strerror or '').lower()}", file=sys.stderr)
+            print(f"pilot: write log {self.path}: {(error.strerror or '').lower()}", file=self.stream or sys.stderr)

@@ -15,7 +15,7 @@ from .options import Arguments, Kind, Option, UsageError
 from .verb import Context, Verb
 
 # verb → module; `exec_` because `exec` would do as a file name, but reads badly in an import.
-_VERBS: dict[str, str] = {
+VERBS: dict[str, str] = {
     "create": "create", "delete": "delete", "events": "events", "exec": "exec_", "features": "features", "kill": "kill",
     "list": "list_", "pause": "pause", "ps": "ps", "resume": "resume", "run": "run", "spec": "spec", "start": "start",
     "state": "state", "update": "update",
@@ -35,7 +35,7 @@ GLOBAL_OPTIONS = (
 _HELP = Option(("help", "h"), Kind.FLAG, "show help")
 _DEFAULT_ROOT = "/run/pilot"
 # runc's: what went wrong before the process was there must not look like the process's own status.
-_FAILURE = {"exec": 255}
+FAILURE = {"exec": 255}
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -54,18 +54,19 @@ def main(words: Sequence[str] | None = None) -> int:
     if given.flag("help") or name in {"help", "h"}:
         sys.stdout.write(_help())
         return 0
-    return _run(name, rest, _context(given))
+    return _run(name, rest, make_context(given))
 
 
 def _run(name: str, words: Sequence[str], context: Context) -> int:
-    if name not in _VERBS:
+    if name not in VERBS:
         context.log.error(f"no such verb: {name} (see pilot --help)")
         return 3
-    verb = _load(name)
+    verb = load_verb(name)
     arguments = None
     try:
-        arguments = _parse(name, verb, words)
-        if arguments is None:
+        arguments = parse_verb(name, verb, words)
+        if arguments.flag("help"):
+            sys.stdout.write(_verb_help(name, verb))
             return 0
         return verb.run(context, arguments)
     except UsageError as error:
@@ -73,28 +74,26 @@ def _run(name: str, words: Sequence[str], context: Context) -> int:
         context.log.error(str(error))
         return 1
     except errors.PilotError as error:
-        context.log.error(_report(name, arguments, error))
+        context.log.error(report(name, arguments, error))
     except OSError as error:
         if error.errno == errno.EPIPE:
             return 1  # whoever read our output has gone
-        context.log.error(_report(name, arguments, error))
-    return _FAILURE.get(name, 1)
+        context.log.error(report(name, arguments, error))
+    return FAILURE.get(name, 1)
 
 
-def _report(name: str, arguments: Arguments | None, error: Exception) -> str:
+def report(name: str, arguments: Arguments | None, error: Exception) -> str:
     subject = arguments.positional[0] if arguments and arguments.positional else ""
     hint = getattr(error, "hint", None)
     return f"{name}{f' {subject}' if subject else ''}: {error}{f' ({hint})' if hint else ''}"
 
 
-def _parse(name: str, verb: Verb, words: Sequence[str]) -> Arguments | None:
+def parse_verb(name: str, verb: Verb, words: Sequence[str]) -> Arguments:
+    """Its arguments, counted unless they ask for help; UsageError."""
     arguments = options.parse_arguments(words, (*verb.OPTIONS, _HELP), interleaved=name != "exec")
-    if arguments.flag("help"):
-        sys.stdout.write(_verb_help(name, verb))
-        return None
     least, most = verb.ARGUMENTS
     count = len(arguments.positional)
-    if count < least or (most is not None and count > most):
+    if not arguments.flag("help") and (count < least or (most is not None and count > most)):
         raise UsageError(f'pilot: "{name}" requires {_wanted(least, most, count)} argument(s)')
     return arguments
 
@@ -105,12 +104,14 @@ def _wanted(least: int, most: int | None, count: int) -> str:
     return f"a minimum of {least}" if count < least else f"a maximum of {most}"
 
 
-def _load(name: str) -> Verb:
-    module: Verb = importlib.import_module(f".{_VERBS[name]}", __package__)
+def load_verb(name: str) -> Verb:
+    """The module of a verb in VERBS."""
+    module: Verb = importlib.import_module(f".{VERBS[name]}", __package__)
     return module
 
 
-def _context(given: Arguments) -> Context:
+def make_context(given: Arguments) -> Context:
+    """The global options, ready to use."""
     debug = given.flag("debug")
     path = given.text("log") or None
     log = Log(path and os.path.abspath(path), given.text("log-format", "text"), debug)
@@ -131,7 +132,7 @@ def _version() -> str:
 
 
 def _help() -> str:
-    rows = "".join(f"   {name:<10}  {_load(name).SUMMARY}\n" for name in _VERBS)
+    rows = "".join(f"   {name:<10}  {load_verb(name).SUMMARY}\n" for name in VERBS)
     return (
         "NAME:\n   pilot - Open Container Initiative runtime\n\n"
         "USAGE:\n   pilot [global options] command [command options] [arguments...]\n\n"

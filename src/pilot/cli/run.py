@@ -25,12 +25,12 @@ def run(context: Context, arguments: Arguments) -> int:
     launching.check_console(spec.process, console_socket, is_detached)
     runtime = context.runtime()
     wants_terminal = spec.process is not None and spec.process.terminal and not is_detached
-    with foreground.signals_held():
+    with context.signals_held():
         created = runtime.create(
             arguments.positional[0],
             bundle,
             spec=spec,
-            stdio=launching.stdio(spec.process),
+            stdio=context.stdio(spec.process),
             terminal=Terminal(*foreground.window_size()) if wants_terminal else None,
             console_socket=console_socket or None,
             pass_fds=launching.passed_descriptors(arguments),
@@ -42,7 +42,7 @@ def run(context: Context, arguments: Arguments) -> int:
         _start(created)
     if is_detached:
         return 0
-    status = foreground.attend(runtime, created.process)
+    status = context.attend(runtime, created.process)
     if not arguments.flag("keep"):
         created.container.delete(force=True)
     return status

@@ -7,17 +7,19 @@ run(context, arguments) -> exit status
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 import msgspec
 
-from ..runtime import Runtime
+from ..runtime import Runtime, Spawned, Stdio
+from ..spec.process import Process
 from .log import Log
 from .options import Arguments, Option
 
 
 class Context(msgspec.Struct, frozen=True):
-    """Global options, ready to use."""
+    """Global options, ready to use, and what is done with the caller's own process (`pilot.planner` has another)."""
 
     root: str
     systemd_cgroup: bool
@@ -26,6 +28,22 @@ class Context(msgspec.Struct, frozen=True):
 
     def runtime(self) -> Runtime:
         return Runtime(self.root, cgroup_driver="systemd" if self.systemd_cgroup else "cgroupfs")
+
+    def stdio(self, process: Process | None) -> Stdio:
+        """The caller's descriptors; a terminal brings its own."""
+        return Stdio() if process is not None and process.terminal else Stdio.inherited()
+
+    def signals_held(self) -> AbstractContextManager[None]:
+        """Signals wait until there is somebody to forward them to."""
+        from . import foreground  # terminals and signals: for those who start something
+
+        return foreground.signals_held()
+
+    def attend(self, runtime: Runtime, process: Spawned) -> int:
+        """Serve the process in the foreground until it ends; its exit status."""
+        from . import foreground
+
+        return foreground.attend(runtime, process)
 
 
 class Verb(Protocol):

@@ -73,9 +73,9 @@ _LAYOUTS = {
 }
 
 
-def probe_hierarchies() -> Hierarchies:
-    """The hierarchies that this process can see."""
-    found = parse_hierarchies(mounts.read_mountinfo(), _read("/proc/self/cgroup"))
+def probe_hierarchies(pid: int | None = None) -> Hierarchies:
+    """The hierarchies that this process can see, and where in them it is (or process `pid` of the same namespaces)."""
+    found = parse_hierarchies(mounts.read_mountinfo(), _read(f"/proc/{pid or 'self'}/cgroup"))
     available: set[str] = set()
     for mount in found:
         if mount.version == 2:

@@ -99,10 +99,9 @@ class _Conversation:
         self._timeout_s = timeout_s
         self._received: dict[str, int] = {}
         self._done = False
-        flags, exit_signal = waiter.clone_flags()
         bound = [descriptors.get(slot, -1) for slot in program.slots()]
         try:
-            pid, pid_fd, self._channel = _launch.start(program.encode(), bound, flags, exit_signal)
+            pid, pid_fd, self._channel = waiter.start(program.encode(), bound)
         except OSError as error:
             raise _clone_error(program, error.errno or 0) from error
         self.process = Spawned(pid, process.start_time(pid), pid_fd, self._received)

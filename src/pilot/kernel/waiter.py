@@ -15,7 +15,7 @@ import select
 import signal
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -61,6 +61,9 @@ class Waiter(Protocol):
     def clone_flags(self) -> tuple[int, int]:
         """Flags to add to clone3(2), and the exit signal."""
 
+    def start(self, program: bytes, descriptors: Sequence[int]) -> tuple[int, int, int]:
+        """Clone a process that runs an encoded Program: its pid, its pidfd, and our end of the channel."""
+
     def wait(self, process: Process, timeout_s: float | None) -> ExitStatus:
         """How `process` ended; TimeoutError when it did not within `timeout_s`. Reaps it when it is our child."""
 
@@ -73,6 +76,9 @@ class OwnChildren:
 
     def clone_flags(self) -> tuple[int, int]:
         return 0, signal.SIGCHLD
+
+    def start(self, program: bytes, descriptors: Sequence[int]) -> tuple[int, int, int]:
+        return start_here(self, program, descriptors)
 
     def wait(self, process: Process, timeout_s: float | None) -> ExitStatus:
         _poll([process.pid_fd], timeout_s)
@@ -133,6 +139,9 @@ class InitRecords:
 
     def clone_flags(self) -> tuple[int, int]:
         return CLONE_PARENT, 0  # the child inherits our own exit signal, SIGCHLD; clone3 refuses another
+
+    def start(self, program: bytes, descriptors: Sequence[int]) -> tuple[int, int, int]:
+        return start_here(self, program, descriptors)
 
     def wait(self, process: Process, timeout_s: float | None) -> ExitStatus:
         status = self.status(process, timeout_s)
@@ -222,6 +231,13 @@ class InitRecords:
             self._link.acknowledge(record.seq)
         else:
             self._records[record.pid, record.start_time] = record
+
+
+def start_here(waiter: Waiter, program: bytes, descriptors: Sequence[int]) -> tuple[int, int, int]:
+    """Clone from this process."""
+    from . import _launch  # who only waits needs no C
+
+    return _launch.start(program, descriptors, *waiter.clone_flags())
 
 
 def _poll(fds: Iterable[int], timeout_s: float | None) -> None:

@@ -45,16 +45,18 @@ class Runtime:
         waiter: Waiter | None = None,
         cgroup_driver: str = "cgroupfs",
         facts: HostFacts | None = None,
+        hierarchies: Hierarchies | None = None,
     ) -> None:
         self._store = Store(root)
         self._waiter = waiter or OwnChildren()
         self._cgroup_driver = cgroup_driver
         self._facts = facts
+        self._hierarchies = hierarchies
 
     @functools.cached_property
     def hierarchies(self) -> Hierarchies:
         """Mounted cgroup hierarchies."""
-        return hierarchies.probe_hierarchies()
+        return self._hierarchies or hierarchies.probe_hierarchies()
 
     @functools.cached_property
     def facts(self) -> HostFacts:
