@@ -11,7 +11,7 @@ import struct
 
 _FIFREEZE, _FITHAW = 0xC0045877, 0xC0045878
 _EXT4_IOC_SHUTDOWN = 0x8004587D
-_GOING_DEFAULT = 0
+_GOING_DEFAULT, _GOING_NO_LOG_FLUSH = 0, 2
 
 
 def freeze(fd: int) -> None:
@@ -33,6 +33,11 @@ def thaw(fd: int) -> bool:
 def shut_down_ext4(fd: int) -> None:
     """Write everything out, leave the filesystem clean, and fail every later access with EIO for everybody.
 
-    There is no way back but to mount it anew.
+    What cannot be written, because the disk below has failed, is left out. There is no way back but to mount it anew.
     """
-    fcntl.ioctl(fd, _EXT4_IOC_SHUTDOWN, struct.pack("I", _GOING_DEFAULT))
+    try:
+        fcntl.ioctl(fd, _EXT4_IOC_SHUTDOWN, struct.pack("I", _GOING_DEFAULT))
+    except OSError as error:
+        if error.errno not in (errno.EIO, errno.ENOSPC, errno.EROFS):
+            raise
+        fcntl.ioctl(fd, _EXT4_IOC_SHUTDOWN, struct.pack("I", _GOING_NO_LOG_FLUSH))

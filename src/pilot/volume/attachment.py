@@ -350,12 +350,16 @@ class Attachment:
     # ---- going down
 
     def close(self) -> None:
-        """Sync, fence, let go of everything; nothing of it is left when this returns. Idempotent."""
+        """Sync, fence, let go of everything; nothing of it is left when this returns. Idempotent.
+
+        HostError, afterwards, when what nobody had synced yet could not be written (the host's disk is full).
+        """
         if self._closing:
             return
+        unwritten: OSError | None = None
         try:
             if self._ext4_fd >= 0:
-                self._fence()
+                unwritten = self._fence()
             if self._loop is not None:
                 self._drop_loop()
         finally:
@@ -366,6 +370,8 @@ class Attachment:
             self._close()
             if self._watcher is not None:
                 self._watcher.join(_STOP_TIMEOUT_S)
+        if unwritten is not None:
+            raise errors.HostError(f"detach volume {self.volume}: it is, but not all was written: {unwritten.strerror}")
 
     def _stop_worker(self) -> None:
         if not self._broken:
@@ -379,12 +385,18 @@ class Attachment:
         except OSError as error:
             _log.debug("kill worker: %s", error)  # it has ended already
 
-    def _fence(self) -> None:
+    def _fence(self) -> OSError | None:
+        """Sync, and end the superblock; what the sync failed with."""
+        unwritten = None
         fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._ext4_fd)
         try:
-            directio.sync_filesystem(fd)
+            try:
+                directio.sync_filesystem(fd)
+            except OSError as error:
+                unwritten = error
             crashpoint.reach("detach: synced")
             freeze.shut_down_ext4(fd)
+            return unwritten
         finally:
             os.close(fd)
             os.close(self._ext4_fd)

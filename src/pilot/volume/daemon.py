@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import fcntl
 import logging
 import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +29,7 @@ from . import layout, messages, volumes, zygote
 
 _log = logging.getLogger(__name__)
 SOCKET = "volumed.sock"
+_LOCK_TIMEOUT_S = 3.0
 
 
 class Service:
@@ -61,6 +64,11 @@ class Service:
             answer, fds = self._answer(op, request)
         except errors.PilotError as error:
             connection.send(messages.error_answer(error))
+            return
+        except OSError as error:
+            _log.exception("%s", op)
+            failed = errors.HostError(f"{op} {request.get('volume', '')}: {error.strerror or error}")
+            connection.send(messages.error_answer(failed))
             return
         except Exception as error:  # noqa: BLE001 - the edge: whatever it was, the client must hear of it
             _log.exception("%s", op)
@@ -166,10 +174,18 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="volumed: %(name)s: %(message)s")
     os.makedirs(options.state_dir, mode=0o700, exist_ok=True)
+    try:
+        _run(options.state_dir, detach_on_exit=options.detach_on_exit)
+    except errors.PilotError as error:
+        raise SystemExit(f"volumed: {error}") from error
+
+
+def _run(state_dir: str, *, detach_on_exit: bool) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     spawner = zygote.Zygote()
-    store = volumes.Volumes(os.path.join(options.state_dir, "volumes"), spawner)
-    listener = messages.listen(os.path.join(options.state_dir, SOCKET))
+    lock_fd = _lock(state_dir)  # after the fork: a zygote that outlives us by a moment must not hold it
+    store = volumes.Volumes(os.path.join(state_dir, "volumes"), spawner)
+    listener = messages.listen(os.path.join(state_dir, SOCKET))
     threading.Thread(target=_accept, args=(listener, Service(store)), name="accept", daemon=True).start()
     stop = threading.Event()
     watcher = threading.Thread(target=store.watch, args=(stop,), name="watchdog")
@@ -177,9 +193,25 @@ def main(arguments: list[str] | None = None) -> None:
     signal.sigwait({signal.SIGTERM, signal.SIGINT})
     stop.set()
     watcher.join()
-    if options.detach_on_exit:
+    if detach_on_exit:
         store.close()
     spawner.close()
+    os.close(lock_fd)
+
+
+def _lock(state_dir: str) -> int:
+    """The lock of the state directory, for as long as the descriptor is open. StateError when it stays taken."""
+    fd = os.open(os.path.join(state_dir, "volumed.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + _LOCK_TIMEOUT_S
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return fd
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                os.close(fd)
+                raise errors.StateError(f"start volumed: {state_dir}: another volumed serves it") from None
+            time.sleep(0.01)  # a killed predecessor may still be on its way out
 
 
 if __name__ == "__main__":

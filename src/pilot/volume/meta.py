@@ -1,8 +1,11 @@
 """meta.db: what is stored of one disk's books, in SQLite.
 
-    page(number, entries)      8 KiB each, own pages only
-    root(name, pages)          "head", "checkpoint/<id>", "fork/<disk>", ...
-    fact(key, value)           "format", "size", "lineage" (JSON), "checkpoint/<id>" (JSON), ...
+    page(number, entries, sum)      8 KiB each, own pages only
+    root(name, pages, sum)          "head", "checkpoint/<id>", "fork/<disk>", ...
+    fact(key, value, sum)           "format", "size", "lineage" (JSON), "checkpoint/<id>" (JSON), ...
+
+Every row carries a checksum over its key and content, because SQLite notices only damage to its own structure, and a
+flipped bit in a page would name another chunk's slot. What does not fit its sum is a HostError that names the row.
 
 WAL with synchronous=FULL: when `commit` returns, the transaction survives a power loss; when the process is killed
 inside, it is there as a whole or not at all. Never opened by two writers: `disk.Disk` holds the lock file. Forks read
@@ -11,27 +14,34 @@ the pages of their ancestors through their own read-only connection.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import sqlite3
 import threading
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from .. import errors
 from . import layout, ledger
 
 _SCHEMA = """
-create table page(number integer primary key, entries blob not null);
-create table root(name text primary key, pages blob not null) without rowid;
-create table fact(key text primary key, value text not null) without rowid;
+create table page(number integer primary key, entries blob not null, sum integer not null);
+create table root(name text primary key, pages blob not null, sum integer not null) without rowid;
+create table fact(key text primary key, value text not null, sum integer not null) without rowid;
 """
 _FILE = "meta.db"
 
 
 class Meta:
-    """An open meta.db; usable from several threads, one at a time."""
+    """An open meta.db; usable from several threads, one at a time.
+
+    HostError when it is damaged, OSError (ENOSPC) when there is no room for it.
+    """
 
     def __init__(self, directory: str, *, read_only: bool = False) -> None:
-        path = os.path.join(directory, _FILE)
+        self._path = path = os.path.join(directory, _FILE)
         if not os.path.exists(path):
             raise errors.NotFound(f"open disk: {path}: no such file")
         # The path goes into a URI: a '?' or '#' in a state directory's name must not end it.
@@ -39,13 +49,20 @@ class Meta:
         self._db = sqlite3.connect(f"{uri}?mode={'ro' if read_only else 'rw'}", uri=True, isolation_level=None,
                                    check_same_thread=False, timeout=20)  # fmt: skip
         self._lock = threading.Lock()
-        if not read_only:
-            self._db.execute("pragma synchronous=full")
-        self._db.execute("pragma cache_size=-512")
-        found = self._one("select value from fact where key='format'")
-        if found != str(layout.FORMAT):
+        try:
+            with self._using("read"):
+                if not read_only:
+                    self._db.execute("pragma synchronous=full")
+                self._db.execute("pragma cache_size=-512")
+            self._check_format()
+        except BaseException:
             self._db.close()
-            raise errors.HostError(f"open disk: {path}: format {found}, this program knows {layout.FORMAT}")
+            raise
+
+    def _check_format(self) -> None:
+        found = self.facts().get("format")
+        if found != str(layout.FORMAT):
+            raise errors.HostError(f"open disk: {self._path}: format {found}, this program knows {layout.FORMAT}")
 
     @staticmethod
     def create(directory: str, facts: Mapping[str, str], head: bytes) -> None:
@@ -56,58 +73,54 @@ class Meta:
             db.execute("pragma synchronous=full")
             db.executescript("begin;" + _SCHEMA + "commit;")
             db.execute("begin")
-            db.executemany("insert into fact values(?,?)", {"format": str(layout.FORMAT), **facts}.items())
-            db.execute("insert into root values(?,?)", (ledger.HEAD, head))
+            db.executemany("insert into fact values(?,?,?)", _rows({"format": str(layout.FORMAT), **facts}.items()))
+            db.executemany("insert into root values(?,?,?)", _rows([(ledger.HEAD, head)]))
             db.execute("commit")
         finally:
             db.close()
 
     def facts(self) -> dict[str, str]:
         """All facts."""
-        with self._lock:
-            return dict(self._db.execute("select key, value from fact"))
+        return {str(key): str(value) for key, value in self._all("select key, value, sum from fact")}
 
     def roots(self) -> dict[str, bytes]:
         """All roots, the head among them."""
-        with self._lock:
-            return dict(self._db.execute("select name, pages from root"))
+        return {str(name): bytes(pages) for name, pages in self._all("select name, pages, sum from root")}
 
     def root(self, name: str) -> bytes:
         """One stored root; NotFound."""
-        found = self._one("select pages from root where name=?", name)
-        if not isinstance(found, bytes):
-            raise errors.NotFound(f"root {name}: not stored")
-        return found
+        for _, pages in self._all("select name, pages, sum from root where name=?", name):
+            return bytes(pages)
+        raise errors.NotFound(f"root {name}: not stored")
 
     def root_names(self) -> set[str]:
         """Names of all roots."""
-        with self._lock:
+        with self._using("read"):
             return {row[0] for row in self._db.execute("select name from root")}
 
     def page(self, number: int) -> bytes:
         """A stored page; NotFound when a root names one that is not there (damage)."""
-        found = self._one("select entries from page where number=?", number)
-        if not isinstance(found, bytes):
-            raise errors.NotFound(f"map page {number}: not stored")
-        return found
+        for _, entries in self._all("select number, entries, sum from page where number=?", number):
+            return bytes(entries)
+        raise errors.NotFound(f"map page {number}: not stored")
 
     def page_numbers(self) -> set[int]:
         """Numbers of all stored pages."""
-        with self._lock:
+        with self._using("read"):
             return {row[0] for row in self._db.execute("select number from page")}
 
     def commit(self, commit: ledger.Commit) -> None:
         """Store all of it, or nothing."""
         kept = [(key, value) for key, value in commit.facts.items() if value is not None]
         gone = [(key,) for key, value in commit.facts.items() if value is None]
-        with self._lock:
+        with self._using("write"):
             self._db.execute("begin immediate")
             try:
-                self._db.executemany("insert or replace into page values(?,?)", commit.pages.items())
-                self._db.executemany("insert or replace into root values(?,?)", commit.roots.items())
+                self._db.executemany("insert or replace into page values(?,?,?)", _rows(commit.pages.items()))
+                self._db.executemany("insert or replace into root values(?,?,?)", _rows(commit.roots.items()))
                 self._db.executemany("delete from root where name=?", [(name,) for name in commit.dropped_roots])
                 self._db.executemany("delete from page where number=?", [(n,) for n in commit.dropped_pages])
-                self._db.executemany("insert or replace into fact values(?,?)", kept)
+                self._db.executemany("insert or replace into fact values(?,?,?)", _rows(kept))
                 self._db.executemany("delete from fact where key=?", gone)
                 self._db.execute("commit")
             except BaseException:
@@ -120,7 +133,32 @@ class Meta:
         with self._lock:
             self._db.close()
 
-    def _one(self, query: str, *arguments: object) -> object:
+    def _all(self, query: str, *arguments: object) -> list[tuple[str | int, Any]]:
+        """(key, content) of each row of (key, content, sum) that a query gives."""
+        with self._using("read"):
+            rows = self._db.execute(query, arguments).fetchall()
+        for key, content, stored in rows:
+            if _sum(key, content) != stored:
+                raise errors.HostError(f"read {self._path}: {key!r} does not fit its checksum: the file is damaged")
+        return [(key, content) for key, content, _ in rows]
+
+    @contextlib.contextmanager
+    def _using(self, verb: str) -> Iterator[None]:
         with self._lock:
-            row = self._db.execute(query, arguments).fetchone()
-        return None if row is None else row[0]
+            try:
+                yield
+            except sqlite3.DatabaseError as error:
+                # Errors of Python's own module (text that is none) carry no code.
+                if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._path) from error
+                raise errors.HostError(f"{verb} {self._path}: {error}") from error
+
+
+def _rows(items: Iterable[tuple[str | int, str | bytes]]) -> list[tuple[str | int, str | bytes, int]]:
+    return [(key, content, _sum(key, content)) for key, content in items]
+
+
+def _sum(key: str | int, content: object) -> int:
+    # Damage may have changed the type of a cell too, so nothing is taken for granted.
+    data = content if isinstance(content, bytes) else str(content).encode(errors="surrogateescape")
+    return zlib.crc32(data, zlib.crc32(f"{type(content).__name__} {key}\0".encode(errors="surrogateescape")))
