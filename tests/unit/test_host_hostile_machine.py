@@ -151,3 +151,13 @@ def test_a_relayed_call_ends_with_an_error_of_ours(
     assert answer.status_code in (200, 400, 502, 503), answer.text
     assert answer.status_code == 200 or len(answer.content) < 1000
     assert http.get("/healthz").status_code == 200
+
+
+def test_a_machine_that_never_answers_is_started_anew(host: HostUnderTest, http: httpx.Client) -> None:
+    row = host.sprites.find(host.organisation.id, "web")
+    assert http.get("/v1/sprites/web/exec").status_code == 200
+    starts = host.vmm.calls.count(("start", str(row.machine)))
+    with machine(pathlib.Path(host.sprites.dial_path(row)), ANSWERS["nothing"]):
+        host.sprites.mark_lost(row)
+        assert http.get("/v1/sprites/web/exec").status_code == 200
+    assert host.vmm.calls.count(("start", str(row.machine))) == starts + 1

@@ -24,7 +24,7 @@ from ..runtime.values import Stdio
 from ..spec import parse
 from ..spec.process import Process
 from ..wire import http, schema
-from . import document, names, rootfs, world_spec
+from . import document, names, rootfs, world_limits, world_spec
 from .descriptors import Descriptors
 from .machine import WORLD_ID, Inner, Machine
 from .session import readable
@@ -176,7 +176,8 @@ class World:
         paths = self._machine.paths
         os.makedirs(paths.bundle, mode=0o700, exist_ok=True)
         devices = [device for device in _OPTIONAL_DEVICES if os.path.exists(device)]
-        config = world_spec.config(paths.rootfs, paths.init, self._settings.hostname, devices)
+        limits = world_limits.resources(world_limits.probe_size())
+        config = world_spec.config(paths.rootfs, paths.init, self._settings.hostname, devices, limits)
         with open(os.path.join(paths.bundle, "config.json"), "wb") as file:
             file.write(msgspec.json.encode(config))
         created = self._machine.runtime.create(WORLD_ID, paths.bundle, stdio=Stdio(None, None, None))

@@ -9,6 +9,7 @@ refuses under a partly hidden one. Its PID 1 is a static reaper, bound in read-o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import msgspec
 
@@ -69,7 +70,9 @@ def environment(person: Person, world: Mapping[str, str], request: Sequence[str]
     return tuple(f"{name}={value}" for name, value in merged.items())
 
 
-def config(rootfs: str, init: str, hostname: str, devices: Sequence[str]) -> dict[str, object]:
+def config(
+    rootfs: str, init: str, hostname: str, devices: Sequence[str], resources: Mapping[str, object]
+) -> dict[str, object]:
     """config.json of the world. `devices` are paths of the machine's /dev that are bound in where they exist."""
     identity = [{"containerID": 0, "hostID": 0, "size": IDS}]
     return {
@@ -84,12 +87,17 @@ def config(rootfs: str, init: str, hostname: str, devices: Sequence[str]) -> dic
             "capabilities": capabilities(),
             "rlimits": [{"type": "RLIMIT_NOFILE", "soft": 1024, "hard": 4096}],
         },
-        "mounts": [*_MOUNTS, *_bound_devices(devices), _bind(init, REAPER, "ro")],
+        "mounts": [
+            *(_bounded(mount, resources) for mount in _MOUNTS),
+            *_bound_devices(devices),
+            _bind(init, REAPER, "ro"),
+        ],
         "linux": {
             "namespaces": [{"type": kind} for kind in _NAMESPACES],
             "uidMappings": identity,
             "gidMappings": identity,
             "cgroupsPath": "/world",
+            "resources": dict(resources),
             "rootfsPropagation": "rprivate",
         },
     }
@@ -114,6 +122,14 @@ def process(
         "capabilities": sets,
         "rlimits": [{"type": "RLIMIT_NOFILE", "soft": min(files, SOFT_FILES), "hard": files}],
     }
+
+
+def _bounded(mount: dict[str, object], resources: Mapping[str, Any]) -> dict[str, object]:
+    """A tmpfs without a size gets a half of the world's memory: a full one is then an error, not the end of somebody."""
+    options = cast(list[str], mount["options"])
+    if mount["type"] != "tmpfs" or "memory" not in resources or any(option.startswith("size=") for option in options):
+        return mount
+    return mount | {"options": [*options, f"size={resources['memory']['limit'] // 2}"]}
 
 
 def _bind(source: str, destination: str, *options: str) -> dict[str, object]:

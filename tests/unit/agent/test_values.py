@@ -8,7 +8,7 @@ import struct
 import pytest
 
 from pilot import errors
-from pilot.agent import fs_watch, machine, ports_api, rootfs, signal_names, world, world_spec
+from pilot.agent import fs_watch, machine, ports_api, rootfs, signal_names, world, world_limits, world_spec
 from pilot.kernel import inotify, listening
 from pilot.kernel.inotify import Mask
 from pilot.spec import parse
@@ -38,7 +38,7 @@ def test_environment_is_defaults_then_world_then_request() -> None:
 def test_the_worlds_config_and_processes_are_valid_specs() -> None:
     import json
 
-    spec = parse.parse_spec(json.dumps(world_spec.config("/run/disk/rootfs", "/init", "walker", ["/dev/fuse"])))
+    spec = parse.parse_spec(json.dumps(world_spec.config("/run/disk/rootfs", "/init", "walker", ["/dev/fuse"], {})))
     assert spec.hostname == "walker"
     assert {space.type.value for space in spec.linux.namespaces} == {"user", "pid", "mount", "ipc", "uts", "cgroup"}
     assert "/dev/fuse" in {mount.destination for mount in spec.mounts}
@@ -114,3 +114,20 @@ def test_inotify_events_and_their_words() -> None:
     assert fs_watch.event_name(first.mask) == "create"
     assert fs_watch.event_name(second.mask) is None
     assert fs_watch.event_name(Mask.CLOSE_WRITE) == "write"
+
+
+def test_the_world_leaves_a_reserve_to_init_and_agent() -> None:
+    size = world_limits.Size(memory_bytes=2 << 30, processes=16384)
+    assert world_limits.resources(size) == {
+        "memory": {"limit": (2 << 30) - world_limits.RESERVE_BYTES},
+        "pids": {"limit": 16384 - world_limits.RESERVE_PROCESSES},
+    }
+    small = world_limits.Size(memory_bytes=128 << 20, processes=None)
+    assert world_limits.resources(small) == {"memory": {"limit": 96 << 20}}
+
+
+def test_memory_filesystems_of_the_world_are_bounded_by_its_memory() -> None:
+    config = world_spec.config("/r", "/init", "walker", [], {"memory": {"limit": 100 << 20}})
+    spec = parse.parse_spec(json.dumps(config))
+    sizes = {mount.destination: mount.options[-1] for mount in spec.mounts if mount.type == "tmpfs"}
+    assert sizes == {"/dev": "size=65536k", "/dev/shm": f"size={50 << 20}", "/run": f"size={50 << 20}"}

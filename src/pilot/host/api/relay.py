@@ -8,6 +8,7 @@ Each piece of the agent's body is passed on at once, as a chunk of its own: clie
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 import h11
@@ -17,6 +18,8 @@ from starlette.types import Receive, Scope, Send
 
 from ... import errors
 from ..dial import Stream
+
+log = logging.getLogger(__name__)
 
 # For the answer once the request is through, and for each piece of a request on its way.
 HEAD_TIMEOUT_S = 120.0
@@ -62,6 +65,9 @@ class _Answer(Response):
             await asyncio.wait({pumping, gone}, return_when=asyncio.FIRST_COMPLETED)
             if pumping.done():
                 pumping.result()
+        except errors.PeerError as error:
+            # The client sees it too: uvicorn closes a connection whose answer was not brought to its end.
+            log.warning("answer broke off", extra={"path": scope["path"], "error": str(error)})
         finally:
             # How the request's body ended matters no more once the answer is through or nobody wants it.
             await _end((pumping, gone, self._sending), self._connection)

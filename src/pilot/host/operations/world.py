@@ -1,6 +1,6 @@
 """Machine and world up and down: the steps that create, wake, stop, restart and restore have in common.
 
-boot     (drive: attach the disk) → start the machine
+boot     (drive: attach the disk) → start the machine; one that runs and does not answer is stopped first
 up       adopt → attach the disk → PUT /v1/world          nothing when the world runs already
 down     DELETE /v1/world → stop the machine
 detach   volumed lets go of the disk; afterwards no one can write to it
@@ -24,6 +24,9 @@ from ..vmm import DiskReference, Isolation, MachineSpec, MachineStatus
 from .context import Host
 
 log = logging.getLogger(__name__)
+
+# Unanswered questions, ten seconds each, before a machine that runs is started anew; a lost agent is back in one.
+PATIENCE = 3
 
 
 def make_machine(host: Host, run: Run) -> None:
@@ -51,7 +54,10 @@ def boot(host: Host, run: Run) -> dict[str, Any]:
     sprite = host.sprite(run.resource)
     assert sprite.machine is not None
     if host.vmm.status(sprite.machine) is MachineStatus.RUNNING:
-        return {"disk": None}
+        if _answers(host, sprite):
+            return {"disk": None}
+        log.warning("machine does not answer, starting it anew", extra={"sprite": sprite.id})
+        host.vmm.stop(sprite.machine)
     host.worlds.drop(sprite.id)
     disk: DiskReference | None = None
     if host.vmm.disk_before_start:
@@ -59,6 +65,18 @@ def boot(host: Host, run: Run) -> dict[str, Any]:
         disk = host.vmm.attach_disk(sprite.machine, host.volumes, sprite.volume)
     host.vmm.start(sprite.machine)
     return {"disk": disk.as_json() if disk else None}
+
+
+def _answers(host: Host, sprite: Sprite) -> bool:
+    """Whether the agent says anything at all, in time. One that never does (no memory, stopped) helps nobody."""
+    for _ in range(PATIENCE):
+        try:
+            host.api(sprite).status()
+        except errors.PeerError as error:
+            log.warning("machine does not answer", extra={"sprite": sprite.id, "error": str(error)})
+        else:
+            return True
+    return False
 
 
 def up(host: Host, run: Run) -> dict[str, Any]:
