@@ -69,6 +69,10 @@ class VolumeClient:
         """Grow a detached volume."""
         self._call("resize", volume=volume, size_bytes=size_bytes)
 
+    def take_in(self, volume: VolumeId, disk: str) -> None:
+        """A disk that an import has filled (`archive`) becomes this volume; Conflict."""
+        self._call("take_in", volume=volume, disk=disk)
+
     def attach(self, volume: VolumeId, uid_base: int, uid_count: int) -> int:
         """A descriptor of a detached ext4 mount, idmapped to uid_base..; the caller owns it."""
         return self._fd("attach", volume=volume, uid_base=uid_base, uid_count=uid_count)

@@ -43,6 +43,7 @@ class Service:
             "seal": self._seal, "resize": self._resize, "attach": self._attach, "attach_file": self._attach_file,
             "detach": self._detach, "checkpoint": self._checkpoint, "restore": self._restore,
             "checkpoints": self._checkpoints, "delete_checkpoint": self._delete_checkpoint,
+            "take_in": self._take_in,
         }  # fmt: skip
 
     def serve(self, sock: socket.socket) -> None:
@@ -108,6 +109,10 @@ class Service:
 
     def _resize(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
         self._store.resize(_volume(request), _number(request, "size_bytes"))
+        return {}, []
+
+    def _take_in(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+        self._store.take_in(_volume(request), str(request.get("disk")))
         return {}, []
 
     def _attach(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:

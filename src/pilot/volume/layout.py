@@ -8,6 +8,7 @@ What is on disk, below `<state>/volumes`:
         meta.db      SQLite: the map's pages, roots, checkpoints, remote places of slots
         lock         flock: whoever has the disk open for writing
         worker.sock  of the process that serves the attached disk
+    incoming/<disk>/   a disk that an import is filling (flock on its `lock`), until it becomes one of `disks`
 
 A *place* names a slot of a slab, or a page of a meta.db: `depth << 48 | number`, number >= 1; 0 is a hole. `depth` is
 how many forks lie between the first disk of the lineage and the one that owns the slot. A lineage is a path, so a fork
@@ -29,9 +30,11 @@ DEFAULT_SIZE_BYTES = 100 << 30
 MAX_SIZE_BYTES = 16 << 40
 MAX_DEPTH = 1 << 16
 HOLE = 0
+INCOMING = "incoming"
 
 _DEPTH_SHIFT = 48
 _NUMBER_MASK = (1 << _DEPTH_SHIFT) - 1
+_DISK_ID = re.compile(r"[0-9a-f]{16}")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 
 
@@ -65,6 +68,11 @@ def check_size(size_bytes: int) -> int:
     if not 1 << 20 <= size_bytes <= MAX_SIZE_BYTES or size_bytes % BLOCK_BYTES:
         raise errors.PilotError(f"size of {size_bytes} bytes: not a disk's", hint="1 MiB to 16 TiB, a multiple of 4096")
     return size_bytes
+
+
+def is_disk_id(text: str) -> bool:
+    """Whether this could name a disk's directory."""
+    return _DISK_ID.fullmatch(text) is not None
 
 
 def parse_volume_id(text: str) -> VolumeId:

@@ -135,12 +135,27 @@ class Volumes:
         crashpoint.reach("create: directory is made")
         disk.create(building, size, {key: value for key, value in facts.items() if key != "size"}, root)
         crashpoint.reach("create: filled")
+        self._place(building, volume, disk_id)
+
+    def _place(self, building: str, volume: VolumeId, disk_id: str) -> None:
         with self._tree:
             os.rename(building, os.path.join(self._disks, disk_id))
             _sync_directory(self._disks)
             crashpoint.reach("create: renamed")
             os.symlink(f"../disks/{disk_id}", os.path.join(self._names, volume))
             _sync_directory(self._names)
+
+    def take_in(self, volume: VolumeId, disk_id: str) -> None:
+        """A disk that was filled and synced as `<state>/volumes/incoming/<disk>` (an import) becomes a volume.
+
+        Conflict when the name is taken, NotFound when there is no such disk; it stays where it is then.
+        """
+        building = os.path.join(os.path.dirname(self._disks), layout.INCOMING, disk_id)
+        with self._one(volume), self._born(disk_id):
+            self._check_free(volume)
+            if not layout.is_disk_id(disk_id) or not os.path.isdir(building):
+                raise errors.NotFound(f"take in volume {volume}: no disk {disk_id!r} is incoming")
+            self._place(building, volume, disk_id)
 
     def delete(self, volume: VolumeId) -> None:
         """Forget a volume and its checkpoints; its forks stay. StateError while it is attached; NotFound."""
