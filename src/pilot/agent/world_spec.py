@@ -125,7 +125,7 @@ def process(
 
 
 def _bounded(mount: dict[str, object], resources: Mapping[str, Any]) -> dict[str, object]:
-    """A tmpfs without a size gets a half of the world's memory: a full one is then an error, not the end of somebody."""
+    """A tmpfs without a size gets a half of the world's memory: a full one is then an error, no one's end."""
     options = cast(list[str], mount["options"])
     if mount["type"] != "tmpfs" or "memory" not in resources or any(option.startswith("size=") for option in options):
         return mount

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import struct
 
@@ -36,8 +37,6 @@ def test_environment_is_defaults_then_world_then_request() -> None:
 
 
 def test_the_worlds_config_and_processes_are_valid_specs() -> None:
-    import json
-
     spec = parse.parse_spec(json.dumps(world_spec.config("/run/disk/rootfs", "/init", "walker", ["/dev/fuse"], {})))
     assert spec.hostname == "walker"
     assert {space.type.value for space in spec.linux.namespaces} == {"user", "pid", "mount", "ipc", "uts", "cgroup"}

@@ -1,0 +1,73 @@
+"""Keeps what machines and daemons write into their logs from filling the host's disk.
+
+    <state-dir>/volumed.log, machines/<id>/*.log     appended to by processes that are not ours to trust
+                                       *.log.old     the end of what was cut off
+
+Their writers have the files open for appending and go on in the emptied file. A line that is written in the moment of
+the cut may be lost; a machine that writes as fast as it can has the disk of a moment, never more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import logging
+import os
+import threading
+from collections.abc import Iterator
+
+log = logging.getLogger(__name__)
+
+MAX_BYTES = 4 << 20
+KEPT_BYTES = 256 << 10
+PERIOD_S = 1.0
+_PATTERNS = ("volumed.log", "machines/*/*.log")
+
+
+def cut(path: str) -> bool:
+    """Empty the log when it is too long, its end kept beside it; whether that was done."""
+    file_fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        size = os.fstat(file_fd).st_size
+        if size <= MAX_BYTES:
+            return False
+        end = os.pread(file_fd, KEPT_BYTES, size - KEPT_BYTES)
+        os.ftruncate(file_fd, 0)
+    finally:
+        os.close(file_fd)
+    with open(path + ".old", "wb") as old:
+        old.write(end)
+    return True
+
+
+def cut_all(state_dir: str) -> None:
+    """Look at every log once."""
+    for pattern in _PATTERNS:
+        for path in glob.glob(os.path.join(glob.escape(state_dir), pattern)):
+            try:
+                if cut(path):
+                    log.warning("log was too long, cut", extra={"path": path})
+            except FileNotFoundError:
+                continue  # its machine was destroyed in between
+            except OSError as error:
+                log.warning("log not cut", extra={"path": path, "error": str(error)})
+
+
+@contextlib.contextmanager
+def watching(state_dir: str) -> Iterator[None]:
+    """Cut what is too long, for as long as the block lasts; what grew while no pilotd ran is cut first."""
+    ended = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(state_dir, ended), name="log-watch", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
+
+
+def _watch(state_dir: str, ended: threading.Event) -> None:
+    while True:
+        cut_all(state_dir)
+        if ended.wait(PERIOD_S):
+            return
