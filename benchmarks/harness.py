@@ -152,11 +152,11 @@ def _output(command: Sequence[str], cwd: Path | None = None) -> str:
     return (done.stdout.splitlines() or [""])[0]
 
 
-def execute(command: list[str]) -> Sample:
-    """Run a command once, with /dev/null for stdio: its time, and the processor time of all of its processes."""
+def execute(command: list[str], environment: Mapping[str, str] = os.environ) -> Sample:
+    """Run a command once, with /dev/null for stdin and stdout: its time, and the processor time of its processes."""
     null = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in range(2)]
     begin = time.perf_counter()
-    pid = os.posix_spawn(command[0], command, os.environ, file_actions=null)
+    pid = os.posix_spawn(command[0], command, environment, file_actions=null)
     _, status, usage = os.wait4(pid, 0)
     wall = time.perf_counter() - begin
     if status:
@@ -169,11 +169,10 @@ def add(*samples: Sample) -> Sample:
     return {key: sum(sample[key] for sample in samples) for key in samples[0]}
 
 
-def peak_rss_mib(command: Sequence[str]) -> float:
+def peak_rss_mib(command: list[str], environment: Mapping[str, str] = os.environ) -> float:
     """The largest of the processes of a command. busybox starts it: the peak of a process includes its parent's."""
-    done = subprocess.run(
-        ["/bin/busybox", "time", "-v", *command], capture_output=True, text=True, timeout=60, check=False
-    )
+    timed = ["/bin/busybox", "time", "-v", *command]
+    done = subprocess.run(timed, env=environment, capture_output=True, text=True, timeout=60, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)}: {done.stderr}")
     line = next(line for line in done.stderr.splitlines() if "Maximum resident set size" in line)

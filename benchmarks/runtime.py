@@ -14,8 +14,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+
+import msgspec
 
 from pilot.runtime import Runtime, Stdio
 from pilot.spec import parse
@@ -25,21 +27,23 @@ from . import bundles, floor, harness
 from .harness import Contender, Sample, Table
 
 _STATE = Path("/run/pilot-bench")
+_PILOT = os.path.join(sys.prefix, "bin", "pilot")
 _WARM_MEMORY = Path(__file__).with_name("one_warm.py")
 
 
 def run(rounds: int) -> Sequence[Table]:
     """All tables; `rounds` of each."""
-    with _directory() as directory:
+    with _directory() as directory, _planner(directory) as socket:
         plain = bundles.make_bundle(directory / "plain", "true")
         filtered = bundles.make_bundle(directory / "filtered", "true", seccomp=True)
+        tools = _tools(plain, socket)
         return [
-            _warm("create, start, exit, delete; warm library", directory, plain, rounds),
-            _warm("the same with a seccomp profile", directory, filtered, rounds),
-            _cold_run(plain, rounds),
-            _cold_lifecycle(plain, rounds),
-            _exec(directory, rounds),
-            _memory(plain),
+            _warm("create, start, exit, delete; warm library", directory, plain, tools, rounds),
+            _warm("the same with a seccomp profile", directory, filtered, tools, rounds),
+            _cold_run(plain, tools, rounds),
+            _cold_lifecycle(plain, tools, rounds),
+            _exec(directory, tools, rounds),
+            _memory(plain, tools),
         ]
 
 
@@ -55,26 +59,65 @@ def _directory() -> Iterator[Path]:
         shutil.rmtree(_STATE)
 
 
-def commands() -> dict[str, list[str]]:
-    """How each command line begins; crun where it is installed."""
-    programs = {
-        "pilot": os.path.join(sys.prefix, "bin", "pilot"),
-        "crun": shutil.which("crun"),
-        "runc": shutil.which("runc"),
-    }
-    return {name: [path, "--root", str(_STATE / name)] for name, path in programs.items() if path}
+class Tool(msgspec.Struct, frozen=True):
+    """A command line: how it begins, and in which environment."""
+
+    name: str
+    words: list[str]
+    environment: dict[str, str] = {}
+
+    def execute(self, *words: str) -> Sample:
+        return harness.execute([*self.words, *words], {**os.environ, **self.environment})
+
+    def peak_rss_mib(self, *words: str) -> float:
+        return harness.peak_rss_mib([*self.words, *words], {**os.environ, **self.environment})
+
+
+def _tools(bundle: Path, socket: str) -> list[Tool]:
+    """Ours, with a planner and without, and those yardsticks that run this bundle on this machine."""
+    found = []
+    for name in ("crun", "runc"):
+        path = shutil.which(name)
+        tool = Tool(name, [path or name, "--root", str(_STATE / name)])
+        try:
+            tool.execute("run", "--bundle", str(bundle), f"probe-{name}")
+        except (FileNotFoundError, RuntimeError) as error:
+            print(f"left out: {error}", file=sys.stderr)
+        else:
+            found.append(tool)
+    ours = [_PILOT, "--root", str(_STATE / "pilot")]
+    return [
+        Tool("pilot", ours, {"PILOT_PLANNER": ""}),
+        Tool("pilot with planner", ours, {"PILOT_PLANNER": socket}),
+        *found,
+    ]
+
+
+@contextlib.contextmanager
+def _planner(directory: Path) -> Iterator[str]:
+    """A planner of the same build as `pilot`: the path of its socket."""
+    socket = str(directory / "planner.sock")
+    with subprocess.Popen([_PILOT, "planner", "--socket", socket], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None  # a pipe
+            digest = process.stdout.readline().split()[-1]
+            if digest.encode() not in Path(_PILOT).read_bytes():
+                raise RuntimeError(f"{_PILOT} is not of the sources as they are: make build")
+            yield socket
+        finally:
+            process.terminate()
 
 
 # ---- warm -----------------------------------------------------------------------------------------------------------
 
 
-def _warm(title: str, directory: Path, bundle: Path, rounds: int) -> Table:
+def _warm(title: str, directory: Path, bundle: Path, tools: Sequence[Tool], rounds: int) -> Table:
     with floor.started(directory, bundle, _STATE / "floor", "bench-floor") as yardstick:
         library = Library(bundle)
         contenders = [
             Contender("pilot library", library.run),
             Contender("C floor", yardstick.run),
-            *(Contender(f"{name} run", _runner(name, bundle)) for name in commands() if name != "pilot"),
+            *(Contender(f"{tool.name} run", _runner(tool, bundle)) for tool in tools if not _is_ours(tool.name)),
         ]
         samples = harness.interleave(contenders, rounds)
     return harness.make_table(title, samples, [c.name for c in contenders[1:]], "wall_ms")
@@ -108,46 +151,49 @@ class Library:
 # ---- cold -----------------------------------------------------------------------------------------------------------
 
 
-def _runner(name: str, bundle: Path) -> harness.Run:
-    command = [*commands()[name], "run", "--bundle", str(bundle), f"bench-{name}"]
-    return lambda: harness.execute(command)
+def _runner(tool: Tool, bundle: Path) -> harness.Run:
+    return lambda: tool.execute("run", "--bundle", str(bundle), "bench")
 
 
-def _cold_run(bundle: Path, rounds: int) -> Table:
-    contenders = [Contender(f"{name} run", _runner(name, bundle)) for name in commands()]
+def _cold_run(bundle: Path, tools: Sequence[Tool], rounds: int) -> Table:
+    contenders = [Contender(f"{tool.name} run", _runner(tool, bundle)) for tool in tools]
     samples = harness.interleave(contenders, rounds)
-    return harness.make_table("run, cold command line", samples, _others(contenders), "wall_ms")
+    return harness.make_table("run, cold command line", samples, _others(samples), "wall_ms")
 
 
-def _cold_lifecycle(bundle: Path, rounds: int) -> Table:
-    contenders = [Contender(f"{name} create, start, delete", _lifecycle(name, bundle)) for name in commands()]
+def _cold_lifecycle(bundle: Path, tools: Sequence[Tool], rounds: int) -> Table:
+    contenders = [Contender(tool.name, _lifecycle(tool, bundle)) for tool in tools]
     samples = harness.interleave(contenders, rounds)
-    return harness.make_table("create, start, delete: three cold commands", samples, _others(contenders), "wall_ms")
+    return harness.make_table("create, start, delete: three cold commands", samples, _others(samples), "wall_ms")
 
 
-def _lifecycle(name: str, bundle: Path) -> harness.Run:
-    base, id = commands()[name], f"bench-{name}"
-    create = [*base, "create", "--bundle", str(bundle), id]
-    # By force: nobody has waited for the process yet.
-    rest = ([*base, "start", id], [*base, "delete", "--force", id])
-    return lambda: harness.add(harness.execute(create), *(harness.execute(command) for command in rest))
+def _lifecycle(tool: Tool, bundle: Path) -> harness.Run:
+    # Deleted by force: nobody has waited for the process yet.
+    steps = (("create", "--bundle", str(bundle), "bench"), ("start", "bench"), ("delete", "--force", "bench"))
+    return lambda: harness.add(*(tool.execute(*step) for step in steps))
 
 
-def _others(contenders: Sequence[Contender]) -> list[str]:
-    return [contender.name for contender in contenders if not contender.name.startswith("pilot")]
+def _is_ours(name: str) -> bool:
+    return name.startswith("pilot")
+
+
+def _others(samples: Mapping[str, object]) -> list[str]:
+    """The yardsticks."""
+    return [name for name in samples if not _is_ours(name)]
 
 
 # ---- exec -----------------------------------------------------------------------------------------------------------
 
 
-def _exec(directory: Path, rounds: int) -> Table:
+def _exec(directory: Path, tools: Sequence[Tool], rounds: int) -> Table:
     bundle = bundles.make_bundle(directory / "asleep", "sleep", "100000")
     with contextlib.ExitStack() as stack:
         contenders = [Contender("pilot library", stack.enter_context(_warm_exec(bundle)))]
-        for name in commands():
-            contenders.append(Contender(f"{name} exec", stack.enter_context(_cold_exec(name, bundle))))
+        for number, tool in enumerate(tools):
+            run = stack.enter_context(_cold_exec(tool, f"bench-exec-{number}", bundle))
+            contenders.append(Contender(f"{tool.name} exec", run))
         samples = harness.interleave(contenders, rounds)
-    return harness.make_table("exec of `true` in a running container", samples, _others(contenders), "wall_ms")
+    return harness.make_table("exec of `true` in a running container", samples, _others(samples), "wall_ms")
 
 
 @contextlib.contextmanager
@@ -175,29 +221,25 @@ def _warm_exec(bundle: Path) -> Iterator[harness.Run]:
 
 
 @contextlib.contextmanager
-def _cold_exec(name: str, bundle: Path) -> Iterator[harness.Run]:
-    base, id = commands()[name], f"bench-exec-{name}"
-    harness.execute([*base, "run", "--detach", "--bundle", str(bundle), id])
+def _cold_exec(tool: Tool, id: str, bundle: Path) -> Iterator[harness.Run]:
+    tool.execute("run", "--detach", "--bundle", str(bundle), id)
     try:
-        yield lambda: harness.execute([*base, "exec", id, "true"])
+        yield lambda: tool.execute("exec", id, "true")
     finally:
-        harness.execute([*base, "delete", "--force", id])
+        tool.execute("delete", "--force", id)
 
 
 # ---- memory ---------------------------------------------------------------------------------------------------------
 
 
-def _memory(bundle: Path) -> Table:
+def _memory(bundle: Path, tools: Sequence[Tool]) -> Table:
     """One sample each: the peak hardly varies."""
     samples: dict[str, list[Sample]] = {"pilot library": [{"peak_rss_mib": _library_peak_mib(bundle)}]}
-    for name, base in commands().items():
-        command = [*base, "run", "--bundle", str(bundle), f"bench-{name}"]
-        samples[f"{name} run"] = [{"peak_rss_mib": harness.peak_rss_mib(command)}]
-    return harness.make_table("peak memory of the largest process", samples, _yardsticks(samples), "peak_rss_mib")
-
-
-def _yardsticks(samples: dict[str, list[Sample]]) -> list[str]:
-    return [name for name in samples if not name.startswith("pilot")]
+    for tool in tools:
+        peak = tool.peak_rss_mib("run", "--bundle", str(bundle), "bench")
+        samples[f"{tool.name} run"] = [{"peak_rss_mib": peak}]
+    note = "With a planner it is the front end; the planner is as large as the library."
+    return harness.make_table("peak memory of the largest process", samples, _others(samples), "peak_rss_mib", note)
 
 
 def _library_peak_mib(bundle: Path) -> float:

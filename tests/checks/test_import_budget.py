@@ -32,3 +32,22 @@ def test_the_command_line_stays_light(module: str) -> None:
     loaded = _imported(f"import {module}")
     assert loaded & TOO_SLOW_FOR_CLI == frozenset()
     assert loaded - STANDARD_LIBRARY <= {"pilot", "msgspec", "typing_extensions"}
+
+
+# What only some verbs need: a verb that plans nothing loads no planner, and none loads a dataclass (each takes a
+# millisecond to make, and brings `inspect`, `ast` and `tokenize` along).
+NOT_FOR_EVERY_VERB = frozenset(
+    {"pilot.plan.create", "pilot.plan.program", "pilot.kernel.probe", "pilot.kernel.launcher"}
+)
+NOT_FOR_ANY_VERB = frozenset({"dataclasses", "inspect", "subprocess", "tempfile", "argparse", "platform", "uuid"})
+MOST_MODULES = 145
+
+
+@pytest.mark.parametrize("verb", ["start", "state", "kill", "delete"])
+def test_a_verb_loads_what_it_needs(verb: str) -> None:
+    program = f"import sys; import pilot.cli.{verb}; print(*sys.modules)"
+    command = [sys.executable, "-ISE", "-c", f"import sys; sys.path += {sys.path!r}; {program}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    loaded = frozenset(done.stdout.split())
+    assert loaded & (NOT_FOR_EVERY_VERB | NOT_FOR_ANY_VERB) == frozenset()
+    assert len(loaded) <= MOST_MODULES
