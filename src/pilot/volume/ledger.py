@@ -88,6 +88,7 @@ class Ledger:
         live_pages |= stored_pages
         live.extend(bytes(max(0, len(stored) - len(live))))
         self.slots = slots.Slots(n for n in range(1, len(live)) if live[n] or (n < len(stored) and stored[n]))
+        self.slots.sweep(live)  # what only the stored head names goes with it
         self._changed_roots: dict[str, bytes] = {}
         self._dropped_roots: set[str] = set()
         self._dropped_pages: set[int] = numbers - live_pages
