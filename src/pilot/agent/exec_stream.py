@@ -138,14 +138,14 @@ def _signal(session: Session, name: str) -> None:
 
 
 async def http_body(session: Session) -> AsyncGenerator[bytes, None]:
-    """The body of POST exec: one frame per chunk, with a pause after each, so that clients see them apart."""
+    """The body of POST exec: one frame per chunk, with a pause between two, so that clients see them apart."""
     source = frames(session, Framing.HTTP, is_owner=True)
+    pause_s = 0.0
     try:
         async for frame in source:
             if isinstance(frame, bytes):
-                if frame[0] == Stream.EXIT:
-                    await asyncio.sleep(HTTP_PAUSE_S)
+                await asyncio.sleep(pause_s)
                 yield frame
-                await asyncio.sleep(HTTP_PAUSE_S)
+                pause_s = HTTP_PAUSE_S
     finally:
         await source.aclose()
