@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Iterable
 
 import hypothesis
 import hypothesis.strategies as st
@@ -50,6 +51,12 @@ class FakeImage:
 
     def page_numbers(self) -> set[int]:
         return set(self._pages)
+
+    def placed(self) -> list[int]:
+        return []
+
+    def forget_places(self, slots: Iterable[int]) -> None:
+        assert list(slots) == []
 
     def commit(self, commit: ledger.Commit) -> None:
         self._pages.update(commit.pages)

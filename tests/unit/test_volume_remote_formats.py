@@ -96,7 +96,7 @@ def test_what_would_unpack_to_more_than_it_may_is_refused() -> None:
 
 
 def test_a_snapshot_gives_back_its_image() -> None:
-    places = {slot: segment.Place(Stamp(1, slot), 56, slot, slot % 3, os.urandom(16)) for slot in range(1, 3000)}
+    places = {slot: names.Place(Stamp(1, slot), 56, slot, slot % 3, os.urandom(16)) for slot in range(1, 3000)}
     image = snapshot.Image({1: b"p" * 8192}, {"head": b"r"}, {"size": "1"}, snapshot.table(places.items()))
     data = snapshot.encode(STAMP, image, PACKER)
     found = snapshot.decode(data, STAMP, codec.digest(data), PACKER)

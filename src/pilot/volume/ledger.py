@@ -8,6 +8,8 @@ as `Commit` values; `meta` stores each in one transaction. The rules that make a
     3. a slot is given out again only after a commit that no longer names it was stored
     4. a named root (checkpoint, fork) is stored with all its pages in one commit
     5. a change that is acknowledged is noted first where the death of the process does not reach it (`delta`)
+    6. where a slot's content is in the object store is forgotten in the commit that frees the slot, so a slot that is
+       given out is never taken for one that can be had from there
 
 So a crash leaves the last stored commit, complete, plus slots that nobody names; opening marks what the roots reach,
 and everything else is free. Not thread-safe: the caller holds its lock. No file, no clock.
@@ -32,11 +34,14 @@ class Image(Protocol):
     def roots(self) -> dict[str, bytes]: ...
     def page(self, number: int) -> bytes: ...
     def page_numbers(self) -> set[int]: ...
+    def placed(self) -> Iterable[int]: ...
+    def forget_places(self, slots: Iterable[int]) -> None: ...
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Commit:
-    """What one transaction stores. `retired` is not stored: slots that may be freed once it is."""
+    """What one transaction stores. `retired` are slots that may be freed once it is stored; it forgets where in the
+    object store their content was."""
 
     pages: Mapping[int, bytes]
     roots: Mapping[str, bytes]
@@ -89,6 +94,7 @@ class Ledger:
         live.extend(bytes(max(0, len(stored) - len(live))))
         self.slots = slots.Slots(n for n in range(1, len(live)) if live[n] or (n < len(stored) and stored[n]))
         self.slots.sweep(live)  # what only the stored head names goes with it
+        self.unsent: set[int] = self._find_unsent()
         self._changed_roots: dict[str, bytes] = {}
         self._dropped_roots: set[str] = set()
         self._dropped_pages: set[int] = numbers - live_pages
@@ -111,7 +117,9 @@ class Ledger:
         own = self.own_slot(at)
         if own is not None and self.slots.is_fresh(own):
             return Target(own, None)
-        return Target(self.slots.allocate(), at)
+        slot = self.slots.allocate()
+        self.unsent.add(slot)
+        return Target(slot, at)
 
     def publish(self, chunk: int, at: int, slot: int) -> None:
         """`slot` holds chunk `chunk`, which was at `at`."""
@@ -141,6 +149,7 @@ class Ledger:
         if name in self.roots or name == HEAD:
             raise errors.Conflict(f"{name}: exists already")
         root = self.root(source) if source else self.map.cut()
+        self.map.pin()
         self.slots.pin()
         self.roots[name] = self._changed_roots[name] = root
         self._dropped_roots.discard(name)
@@ -193,6 +202,27 @@ class Ledger:
         """Grow the head."""
         self.map.resize(size_bytes)
 
+    def take_unsent(self) -> list[int]:
+        """The slots that the object store does not have, and would have to: ask right after `cut`."""
+        taken, self.unsent = self.unsent, set()
+        return sorted(slot for slot in taken if self.is_named(slot))
+
+    def is_named(self, slot: int) -> bool:
+        """Whether a root may name the slot."""
+        return self.slots.state(slot) not in (slots.SlotState.FREE, slots.SlotState.RETIRED)
+
+    def _find_unsent(self) -> set[int]:
+        """At the start: all used slots but those with a place in the store; places of free slots are forgotten."""
+        used = self.slots.used()
+        gone = []
+        for slot in self._image.placed():
+            if slot in used:
+                used.discard(slot)
+            else:
+                gone.append(slot)
+        self._image.forget_places(gone)
+        return used
+
     # ---- storing
 
     def take(self) -> Commit:
@@ -202,7 +232,7 @@ class Ledger:
         roots = dict(self._changed_roots)
         if head != self._stored_head:
             roots[HEAD] = head
-        dropped = self._dropped_pages - self.map.own_page_numbers()
+        dropped = (self._dropped_pages | self.map.take_superseded()) - self.map.own_page_numbers()
         commit = Commit(
             pages, roots, tuple(self._dropped_roots), tuple(dropped), dict(self._changed_facts),
             tuple(self.slots.take_retired()),

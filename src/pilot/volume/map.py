@@ -47,6 +47,8 @@ class ChunkMap:
         self._fresh: set[int] = set()  # indexes of pages that no other root names
         self._dirty: set[int] = set()  # indexes of pages that differ from what is stored
         self._shared: dict[int, bytes] = {}  # pages shared by a cut before they were stored
+        self._young: set[int] = set()  # numbers of pages that only this head has named
+        self._superseded: set[int] = set()  # of those, what it names no longer
 
     @property
     def root(self) -> bytes:
@@ -82,10 +84,19 @@ class ChunkMap:
             first += take
 
     def cut(self) -> bytes:
-        """Share every page with the root that is returned: from now on changes go to copies."""
+        """Make every page immutable, and return the root that names them: from now on changes go to copies."""
         self._shared = self.take_dirty()
         self._fresh.clear()
         return self.root
+
+    def pin(self) -> None:
+        """Another root names all pages."""
+        self._young.clear()
+
+    def take_superseded(self) -> set[int]:
+        """Numbers of pages that nothing names since the last call."""
+        taken, self._superseded = self._superseded, set()
+        return taken
 
     def take_dirty(self) -> dict[int, bytes]:
         """Page number → content, of all pages changed since the last call; they count as stored from now on."""
@@ -105,6 +116,7 @@ class ChunkMap:
         self._pages.clear()
         self._fresh.clear()
         self._dirty.clear()
+        self._young.clear()
 
     def resize(self, size_bytes: int) -> None:
         """Grow to that size; the new chunks are holes."""
@@ -131,8 +143,16 @@ class ChunkMap:
         if index not in self._fresh:
             page = self._page(index)[:] if self._root[index] else decode(_EMPTY_PAGE)
             self._pages[index] = page
+            self._supersede(self._root[index])
             self._root[index] = layout.place(self._depth, self._next_page)
+            self._young.add(self._next_page)
             self._next_page += 1
             self._fresh.add(index)
         self._dirty.add(index)
         return self._pages[index]
+
+    def _supersede(self, at: int) -> None:
+        number = layout.number_of(at)
+        if at and layout.depth_of(at) == self._depth and number in self._young:
+            self._young.discard(number)
+            self._superseded.add(number)

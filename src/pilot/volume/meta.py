@@ -2,7 +2,8 @@
 
     page(number, entries, sum)      8 KiB each, own pages only
     root(name, pages, sum)          "head", "checkpoint/<id>", "fork/<disk>", ...
-    fact(key, value, sum)           "format", "size", "lineage" (JSON), "checkpoint/<id>" (JSON), ...
+    fact(key, value, sum)           "format", "size", "lineage" (JSON), "checkpoint/<id>" (JSON), "local/...", ...
+    place, sent_page, cold          what the object store has (below)
 
 Every row carries a checksum over its key and content, because SQLite notices only damage to its own structure, and a
 flipped bit in a page would name another chunk's slot. What does not fit its sum is a HostError that names the row.
@@ -20,17 +21,30 @@ import os
 import sqlite3
 import threading
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from .. import errors
 from . import layout, ledger
+from .remote.names import Place, Stamp
 
 _SCHEMA = """
 create table page(number integer primary key, entries blob not null, sum integer not null);
 create table root(name text primary key, pages blob not null, sum integer not null) without rowid;
 create table fact(key text primary key, value text not null, sum integer not null) without rowid;
 """
+# Of volumes with an object store: where the content of slots is in there, which pages it has, and which slots are in
+# the store only. Rows of a slot or page go in the commit that frees it. Damage to a place is found by its own hash.
+_REMOTE_SCHEMA = """
+create table if not exists place(slot integer primary key, epoch integer not null, seq integer not null,
+                                 offset integer not null, length integer not null, number integer not null,
+                                 hash blob not null);
+create index if not exists place_in_log on place(epoch, seq, number);
+create table if not exists sent_page(number integer primary key);
+create table if not exists cold(slot integer primary key);
+"""
+_PLACE = "slot, epoch, seq, offset, length, number, hash"
+_NOT_COLD = "delete from cold where slot=?"
 _FILE = "meta.db"
 
 
@@ -53,6 +67,7 @@ class Meta:
             with self._using("read"):
                 if not read_only:
                     self._db.execute("pragma synchronous=full")
+                    self._db.executescript(_REMOTE_SCHEMA)
                 self._db.execute("pragma cache_size=-512")
             self._check_format()
         except BaseException:
@@ -71,7 +86,7 @@ class Meta:
         try:
             db.execute("pragma journal_mode=wal")
             db.execute("pragma synchronous=full")
-            db.executescript("begin;" + _SCHEMA + "commit;")
+            db.executescript("begin;" + _SCHEMA + _REMOTE_SCHEMA + "commit;")
             db.execute("begin")
             db.executemany("insert into fact values(?,?,?)", _rows({"format": str(layout.FORMAT), **facts}.items()))
             db.executemany("insert into root values(?,?,?)", _rows([(ledger.HEAD, head)]))
@@ -113,15 +128,100 @@ class Meta:
         """Store all of it, or nothing."""
         kept = [(key, value) for key, value in commit.facts.items() if value is not None]
         gone = [(key,) for key, value in commit.facts.items() if value is None]
+        pages = [(number,) for number in commit.dropped_pages]
+        with self._transaction():
+            self._db.executemany("insert or replace into page values(?,?,?)", _rows(commit.pages.items()))
+            self._db.executemany("insert or replace into root values(?,?,?)", _rows(commit.roots.items()))
+            self._db.executemany("delete from root where name=?", [(name,) for name in commit.dropped_roots])
+            self._db.executemany("delete from page where number=?", pages)
+            self._db.executemany("delete from sent_page where number=?", pages)
+            self._db.executemany("insert or replace into fact values(?,?,?)", _rows(kept))
+            self._db.executemany("delete from fact where key=?", gone)
+            self._forget_places(commit.retired)
+
+    # ---- what the object store has
+
+    def placed(self) -> Sequence[int]:
+        """Slots whose content is in the store."""
+        with self._using("read"):
+            return [row[0] for row in self._db.execute("select slot from place")]
+
+    def place(self, slot: int) -> Place | None:
+        """Where this slot's content is in the store."""
+        with self._using("read"):
+            row = self._db.execute(f"select {_PLACE} from place where slot=?", (slot,)).fetchone()
+        return None if row is None else _place(row)[1]
+
+    def places(self) -> dict[int, Place]:
+        """Where every slot is that the store has."""
+        with self._using("read"):
+            return dict(map(_place, self._db.execute(f"select {_PLACE} from place order by slot")))
+
+    def places_after(self, at: Place, count: int) -> dict[int, Place]:
+        """The cold slots in the same segment from that place on, at most `count`."""
+        query = (
+            f"select {_PLACE} from place join cold using(slot) where epoch=? and seq=? and number>=? "
+            "order by number limit ?"
+        )
+        with self._using("read"):
+            return dict(map(_place, self._db.execute(query, (*at.stamp, at.number, count))))
+
+    def unsent_pages(self) -> dict[int, bytes]:
+        """Stored pages that the store does not have."""
+        query = "select number, entries, sum from page where number not in (select number from sent_page)"
+        return {int(number): bytes(entries) for number, entries in self._all(query)}
+
+    def pages(self) -> dict[int, bytes]:
+        """All stored pages."""
+        return {int(number): bytes(entries) for number, entries in self._all("select number, entries, sum from page")}
+
+    def sent(
+        self, places: Mapping[int, Place], pages: Iterable[int], facts: Mapping[str, str], *, cold: bool = False
+    ) -> None:
+        """The store has these slots, and these pages as far as they still exist; with facts about it, as a whole.
+
+        `cold`: the content of these slots is there only.
+        """
+        rows = [(slot, *at.stamp, at.offset, at.length, at.number, at.hash) for slot, at in places.items()]
+        with self._transaction():
+            self._db.executemany("insert or replace into place values(?,?,?,?,?,?,?)", rows)
+            self._db.executemany(
+                "insert or ignore into sent_page select number from page where number=?", [(n,) for n in pages]
+            )
+            if cold:
+                self._db.executemany("insert or ignore into cold values(?)", [(slot,) for slot in places])
+            self._db.executemany("insert or replace into fact values(?,?,?)", _rows(facts.items()))
+
+    def cold(self) -> Sequence[int]:
+        """Slots whose content is in the store only."""
+        with self._using("read"):
+            try:
+                return [row[0] for row in self._db.execute("select slot from cold")]
+            except sqlite3.OperationalError:
+                return []  # made before there were stores, and opened read-only
+
+    def set_cold(self, slots: Iterable[int], *, cold: bool) -> None:
+        """These slots are in the store only; or in the slab as well (data stable first!)."""
+        statement = "insert or ignore into cold select slot from place where slot=?" if cold else _NOT_COLD
+        with self._transaction():
+            self._db.executemany(statement, [(slot,) for slot in slots])
+
+    def forget_places(self, slots: Iterable[int]) -> None:
+        """These slots hold nothing any more."""
+        with self._transaction():
+            self._forget_places(slots)
+
+    def _forget_places(self, slots: Iterable[int]) -> None:
+        gone = [(slot,) for slot in slots]
+        self._db.executemany("delete from place where slot=?", gone)
+        self._db.executemany(_NOT_COLD, gone)
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
         with self._using("write"):
             self._db.execute("begin immediate")
             try:
-                self._db.executemany("insert or replace into page values(?,?,?)", _rows(commit.pages.items()))
-                self._db.executemany("insert or replace into root values(?,?,?)", _rows(commit.roots.items()))
-                self._db.executemany("delete from root where name=?", [(name,) for name in commit.dropped_roots])
-                self._db.executemany("delete from page where number=?", [(n,) for n in commit.dropped_pages])
-                self._db.executemany("insert or replace into fact values(?,?,?)", _rows(kept))
-                self._db.executemany("delete from fact where key=?", gone)
+                yield
                 self._db.execute("commit")
             except BaseException:
                 if self._db.in_transaction:
@@ -162,3 +262,8 @@ def _sum(key: str | int, content: object) -> int:
     # Damage may have changed the type of a cell too, so nothing is taken for granted.
     data = content if isinstance(content, bytes) else str(content).encode(errors="surrogateescape")
     return zlib.crc32(data, zlib.crc32(f"{type(content).__name__} {key}\0".encode(errors="surrogateescape")))
+
+
+def _place(row: tuple[Any, ...]) -> tuple[int, Place]:
+    slot, epoch, seq, offset, length, number, digest = row
+    return slot, Place(Stamp(epoch, seq), offset, length, number, digest)

@@ -56,6 +56,10 @@ class Slots:
         """Slots that hold something, the header not counted."""
         return len(self._state) - 1 - self._state.count(SlotState.FREE)
 
+    def used(self) -> set[int]:
+        """The slots that hold something."""
+        return {n for n in range(1, len(self._state)) if self._state[n] != SlotState.FREE}
+
     def allocate(self) -> int:
         """A FREE slot, now FRESH; the next after the last one given out if possible, so that runs are contiguous."""
         slot = self._state.find(SlotState.FREE, self._hint)

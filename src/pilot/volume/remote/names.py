@@ -27,6 +27,16 @@ class Stamp(NamedTuple):
     seq: int
 
 
+class Place(NamedTuple):
+    """Where a slot's content is in the store: bytes of a segment, the `number`-th in there."""
+
+    stamp: Stamp
+    offset: int
+    length: int
+    number: int
+    hash: bytes
+
+
 def text(stamp: Stamp) -> str:
     """A stamp as in names."""
     return f"{stamp.epoch:08x}-{stamp.seq:012x}"

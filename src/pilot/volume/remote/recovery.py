@@ -15,8 +15,8 @@ from ... import errors
 from . import names, segment, snapshot, store
 from .codec import Codec, Damaged
 from .head import Head
-from .names import Stamp
-from .segment import Delta, Place
+from .names import Place, Stamp
+from .segment import Delta
 
 
 class Sink(Protocol):

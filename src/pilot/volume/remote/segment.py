@@ -20,14 +20,13 @@ import enum
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import NamedTuple
 
 import msgspec
 
 from .. import layout
 from . import codec, names
 from .codec import Codec, Damaged
-from .names import Stamp
+from .names import Place, Stamp
 
 MAGIC = b"pilotsg1"
 TARGET_BYTES = 8 << 20
@@ -50,16 +49,6 @@ class Flag(enum.IntFlag):
     NONE = 0
     COMMIT = 1
     ENCRYPTED = 2
-
-
-class Place(NamedTuple):
-    """Where a slot's content is in the store: bytes of a segment, the `number`-th in there."""
-
-    stamp: Stamp
-    offset: int
-    length: int
-    number: int
-    hash: bytes
 
 
 class Delta(msgspec.Struct, frozen=True):

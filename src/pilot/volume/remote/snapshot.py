@@ -17,8 +17,8 @@ import msgspec
 
 from . import codec, names
 from .codec import Codec, Damaged
-from .names import Stamp
-from .segment import Flag, Place
+from .names import Place, Stamp
+from .segment import Flag
 
 MAGIC = b"pilotmp1"
 _HEAD = struct.Struct("<8sIIQQ")
