@@ -174,13 +174,15 @@ def test_other_namespaces_are_cold(front: Path, bundle: Path, tmp_path: Path) ->
 def test_a_planner_that_dies_does_not_take_the_status_along(
     front: Path, planner: subprocess.Popen[str], bundle: Path, tmp_path: Path
 ) -> None:
-    _configure(bundle, "sh", "-c", "echo ready; read line; exit 4")
+    _configure(bundle, "sh", "-c", "trap 'echo attended' USR1; echo ready; until read line; do :; done; exit 4")
     command = [str(front), "--root", str(tmp_path / "root"), "run", "web"]
     with subprocess.Popen(
         command, cwd=bundle, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
+        process.send_signal(signal.SIGUSR1)  # held until it attends to the process, so the answer says that it does
+        assert process.stdout.readline() == b"attended\n"
         planner.kill()
         planner.wait(30)
         _, stderr = process.communicate(b"\n", timeout=30)
