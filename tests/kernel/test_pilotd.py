@@ -32,6 +32,7 @@ def test_stop_machines_on_exit_leaves_nothing_and_loses_nothing(tmp_path: pathli
     with pilotd.client() as client:
         client.create_sprite("stays").run("sh", "-c", "echo kept > ~/file", check=True)
         list(client.sprite("stays").create_checkpoint("c"))
+        leftovers.note()
     pilotd.stop()
     assert leftovers.observe().new_since(before) == {}
 
@@ -41,6 +42,7 @@ def test_stop_machines_on_exit_leaves_nothing_and_loses_nothing(tmp_path: pathli
         assert sprite.status == "cold"
         assert sprite.run("sh", "-c", "cat ~/file", capture_output=True).stdout == b"kept\n"
         assert [point.id for point in sprite.list_checkpoints()] == ["Current", "v1"]
+        leftovers.note()
         sprite.destroy()
     pilotd.stop()
     assert leftovers.observe().new_since(before) == {}

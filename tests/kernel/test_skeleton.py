@@ -154,6 +154,7 @@ def test_destroy_leaves_nothing(client: Any, pilotd: Pilotd) -> None:
     passing = client.create_sprite("passing")
     passing.run("sh", "-c", "sleep 1000 & echo > ~/x", check=True)
     list(passing.create_checkpoint("x"))
+    leftovers.note()
     passing.destroy()
     assert leftovers.observe().new_since(before) == {}
     assert _files(pilotd.state) - files == set()

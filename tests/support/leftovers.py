@@ -1,12 +1,18 @@
 """What the kernel holds, before and after: mounts, loops, cgroups, processes, namespaces, FUSE connections, links.
 
 Valid under tests.support.private, where whatever exists was made by the tests. A difference is a leak.
+
+FUSE connections and loop devices have no namespace: those of neighbours are seen too. Ours are the connections that a
+process of our pid namespace serves (fdinfo of /dev/fuse, Linux 6.17), or has served when somebody looked (`note`, which a test calls
+while its disks are attached), and the loop devices on them.
 """
 
 from __future__ import annotations
 
+import fcntl
 import glob
 import os
+import struct
 from dataclasses import dataclass, fields
 
 
@@ -29,14 +35,15 @@ class Holdings:
 
 
 def observe() -> Holdings:
-    """Ask the kernel now. Loop devices are those of the whole machine that are backed by a FUSE disk of ours."""
+    """Ask the kernel now."""
+    note()
     return Holdings(
         mounts=_mounts(),
         loops=_loops(),
         cgroups=frozenset(d for root in glob.glob("/sys/fs/cgroup/*") for d, _, _ in os.walk(root)),
         processes=_processes(),
         namespaces=_namespaces(),
-        fuse_connections=frozenset(glob.glob("/sys/fs/fuse/connections/*")),
+        fuse_connections=frozenset(_ours.intersection(os.listdir("/sys/fs/fuse/connections"))),
         links=frozenset(os.listdir("/sys/class/net")),
     )
 
@@ -46,17 +53,47 @@ def _mounts() -> frozenset[str]:
         return frozenset(" ".join(row.split()[3:5]) for row in rows)
 
 
+def note() -> None:
+    """Remember the FUSE connections that are ours, as long as somebody serves them."""
+    for path in glob.glob("/proc/[0-9]*/fd/*"):
+        try:
+            if os.readlink(path) == "/dev/fuse":
+                _ours.update(_connections(path.replace("/fd/", "/fdinfo/")))
+        except OSError:  # gone between the listing and the reading
+            continue
+
+
+_ours: set[str] = set()
+
+
+def _connections(path: str) -> list[str]:
+    with open(path) as rows:
+        return [row.split()[1] for row in rows if row.startswith("fuse_connection:")]
+
+
+_LOOP_GET_STATUS64 = 0x4C05
+
+
 def _loops() -> frozenset[str]:
     found = set()
     for path in glob.glob("/sys/block/loop*/loop/backing_file"):
+        name = path.split("/")[3]
         try:
-            with open(path) as backing:
-                name = backing.read().strip()
+            if str(os.minor(_backing_device(name))) in _ours:
+                found.add(name)
         except OSError:  # detached between the listing and the reading
             continue
-        if name.endswith("/disk"):
-            found.add(f"{path.split('/')[3]} {name}")
     return frozenset(found)
+
+
+def _backing_device(name: str) -> int:
+    """The device number of the filesystem that the loop's file is on: of a FUSE connection, its number."""
+    loop_fd = os.open(f"/dev/{name}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        status = fcntl.ioctl(loop_fd, _LOOP_GET_STATUS64, bytes(232))
+        return int(struct.unpack_from("Q", status)[0])
+    finally:
+        os.close(loop_fd)
 
 
 def _processes() -> frozenset[str]:
