@@ -14,7 +14,7 @@ from ..store.checkpoints import Checkpoint
 from ..store.journal import now_us
 from ..store.sprites import Sprite
 from ..vmm import Isolation
-from . import world
+from . import disks, world
 from .context import Cut, Host
 
 FREEZE_DEADLINE_MS = 1000
@@ -95,7 +95,7 @@ def swap(host: Host, run: Run) -> None:
     """The volume's live root becomes the checkpoint's. Never under a mounted filesystem."""
     sprite = host.sprite(run.resource)
     if host.vmm.isolation is Isolation.CONTAINER:
-        world.release(host, sprite)
+        disks.release(host, sprite)
     host.volumes.restore(sprite.volume, CheckpointId(run.request["checkpoint"]))
 
 

@@ -6,7 +6,7 @@ from ... import errors
 from ..fsm.operation import Run
 from ..store import sprites
 from .context import Host
-from .world import release
+from .disks import release
 
 
 def mark(host: Host, run: Run) -> None:

@@ -21,6 +21,7 @@ from ..store import sprites
 from ..store.journal import now_us
 from ..store.sprites import Sprite
 from ..vmm import DiskReference, Isolation, MachineSpec, MachineStatus
+from . import disks
 from .context import Host
 
 log = logging.getLogger(__name__)
@@ -59,12 +60,15 @@ def boot(host: Host, run: Run) -> dict[str, Any]:
         log.warning("machine does not answer, starting it anew", extra={"sprite": sprite.id})
         host.vmm.stop(sprite.machine)
     host.worlds.drop(sprite.id)
-    disk: DiskReference | None = None
     if host.vmm.disk_before_start:
-        release(host, sprite)
+        disks.release(host, sprite)
         disk = host.vmm.attach_disk(sprite.machine, host.volumes, sprite.volume)
-    host.vmm.start(sprite.machine)
-    return {"disk": disk.as_json() if disk else None}
+        host.vmm.start(sprite.machine)
+    else:
+        with disks.attaching(host, sprite) as volumes:
+            host.vmm.start(sprite.machine)
+            disk = host.vmm.attach_disk(sprite.machine, volumes, sprite.volume)
+    return {"disk": disk.as_json()}
 
 
 def _answers(host: Host, sprite: Sprite) -> bool:
@@ -87,20 +91,32 @@ def up(host: Host, run: Run) -> dict[str, Any]:
     api.adopt(_identity(sprite))
     state = api.status().get("world")
     if state != "running":
-        disk = _disk(host, sprite, run)
-        api.start_world({"disk": disk, "hostname": sprite.name, "environment": dict(sprite.environment)})
+        _start_world(host, sprite, (run.results.get("boot") or {}).get("disk"))
     host.worlds.mark(sprite.id)
     return {"was": state}
 
 
-def _disk(host: Host, sprite: Sprite, run: Run) -> dict[str, str]:
-    assert sprite.machine is not None
+def _start_world(host: Host, sprite: Sprite, booted: Mapping[str, str] | None) -> None:
+    """On the disk that the machine was booted with; else, or when that is refused, on one attached anew."""
+    api = host.api(sprite)
+    world = {"hostname": sprite.name, "environment": dict(sprite.environment)}
     if host.vmm.disk_before_start:
-        booted = (run.results.get("boot") or {}).get("disk")
-        return dict(booted or DiskReference(serial="pilot-disk").as_json())
-    # An attachment that an earlier attempt left: its mount may be in the agent's hands, half used.
+        api.start_world(world | {"disk": dict(booted or DiskReference(serial="pilot-disk").as_json())})
+        return
+    if booted:
+        try:
+            api.start_world(world | {"disk": dict(booted)})
+            return
+        except errors.StateError as error:
+            log.info("disk not taken, attaching anew", extra={"sprite": sprite.id, "error": str(error)})
+    api.start_world(world | {"disk": _attach_anew(host, sprite)})
+
+
+def _attach_anew(host: Host, sprite: Sprite) -> dict[str, str]:
+    """What an earlier attempt attached may be in the agent's hands, half used: that is ended first."""
+    assert sprite.machine is not None
     host.api(sprite).stop_world()
-    release(host, sprite)
+    disks.release(host, sprite)
     return host.vmm.attach_disk(sprite.machine, host.volumes, sprite.volume).as_json()
 
 
@@ -134,16 +150,8 @@ def machine_down(host: Host, run: Run) -> None:
         host.vmm.stop(sprite.machine)
 
 
-def release(host: Host, sprite: Sprite) -> None:
-    """No attachment of the sprite's volume is left. `StateError`: it was not attached; `NotFound`: no such volume."""
-    try:
-        host.volumes.detach(sprite.volume)
-    except (errors.StateError, errors.NotFound):
-        pass  # nothing to let go of, which is what was wanted
-
-
 def detach(host: Host, run: Run) -> None:
-    release(host, host.sprite(run.resource))
+    disks.release(host, host.sprite(run.resource))
 
 
 def publish_running(host: Host, run: Run) -> None:

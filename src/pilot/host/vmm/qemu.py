@@ -54,7 +54,7 @@ class Patience:
 
 
 class Qemu:
-    """A `Vmm`. `artefacts` and `host` are asked at each start, so a new image serves the next one."""
+    """A `Vmm`. `artefacts` and `host` are asked at each start."""
 
     isolation = Isolation.VM
     disk_before_start = True

@@ -41,7 +41,7 @@ _LOG = "console.log"
 
 
 class ContainerVmm:
-    """A `Vmm`. `guest_root()` is asked at each start, so a new image serves the next boot."""
+    """A `Vmm`. `guest_root()` is asked at each start."""
 
     isolation = Isolation.CONTAINER
     disk_before_start = False
