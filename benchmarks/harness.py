@@ -49,9 +49,9 @@ class Summary(msgspec.Struct, frozen=True):
     count: int
     median: float
     p90: float
-    p99: float
     least: float
     most: float
+    p99: float = math.nan  # results that were stored before it was asked for
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -89,7 +89,7 @@ def _orders(contenders: Sequence[Contender]) -> Iterator[Sequence[Contender]]:
 def summarize(values: Sequence[float]) -> Summary:
     ordered = sorted(values)
     p90, p99 = (ordered[min(len(ordered) - 1, round(len(ordered) * share))] for share in (0.9, 0.99))
-    return Summary(len(ordered), statistics.median(ordered), p90, p99, ordered[0], ordered[-1])
+    return Summary(len(ordered), statistics.median(ordered), p90, ordered[0], ordered[-1], p99)
 
 
 def make_table(

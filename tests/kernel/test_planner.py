@@ -165,9 +165,10 @@ def test_another_build_is_cold(pilot: Pilot, bundle: Path, tmp_path: Path) -> No
     assert pilot("run", "web").returncode == _COLD
 
 
-def test_other_namespaces_are_cold(front: Path, bundle: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("namespaces", [["--mount"], ["--pid", "--fork"], ["--uts"]])
+def test_other_namespaces_are_cold(front: Path, bundle: Path, tmp_path: Path, namespaces: list[str]) -> None:
     _configure(bundle, "true")
-    command = ["unshare", "--mount", str(front), "--root", str(tmp_path / "root"), "run", "web"]
+    command = ["unshare", *namespaces, str(front), "--root", str(tmp_path / "root"), "run", "web"]
     assert subprocess.run(command, cwd=bundle, check=False, timeout=60).returncode == _COLD
 
 

@@ -56,8 +56,8 @@ def _serve(connection: socket.socket, digest: str, own: Identity) -> None:
 
 def _answer(caller: Caller, digest: str, own: Identity) -> None:
     theirs, words = caller.receive_request()
-    identity = Identity(caller.pid)
-    if theirs != digest or identity != own:
+    identity = _identify(caller)
+    if theirs != digest or identity is None or identity != own:
         caller.refuse()
         return
     _become(caller, identity)
@@ -68,6 +68,14 @@ def _answer(caller: Caller, digest: str, own: Identity) -> None:
             caller.refuse()
             return
     caller.finish(status)
+
+
+def _identify(caller: Caller) -> Identity | None:
+    """None for who is not to be seen from here: a process of another pid namespace."""
+    try:
+        return Identity(caller.pid)
+    except OSError:
+        return None
 
 
 def _become(caller: Caller, identity: Identity) -> None:
