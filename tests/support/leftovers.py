@@ -3,7 +3,7 @@
 Valid under tests.support.private, where whatever exists was made by the tests. A difference is a leak.
 
 FUSE connections and loop devices have no namespace: those of neighbours are seen too. Ours are the connections that a
-process of our pid namespace serves (fdinfo of /dev/fuse, Linux 6.17), or has served when somebody looked (`note`, which a test calls
+process of our pid namespace serves (fdinfo, Linux 6.17), or has served when somebody looked (`note`, which a test calls
 while its disks are attached), and the loop devices on them.
 """
 
