@@ -51,3 +51,10 @@ def test_a_verb_loads_what_it_needs(verb: str) -> None:
     loaded = frozenset(done.stdout.split())
     assert loaded & (NOT_FOR_EVERY_VERB | NOT_FOR_ANY_VERB) == frozenset()
     assert len(loaded) <= MOST_MODULES
+
+
+def test_the_agent_does_without_openssl() -> None:
+    """Its process, that is: `agent.main` as far as the imports."""
+    statement = "import pilot.agent; pilot.agent._leave_out(); import pilot.agent.process"
+    program = f"{statement}; import sys; sys.exit(any(sys.modules.get(name) for name in ('ssl', '_ssl', '_hashlib')))"
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

@@ -11,7 +11,6 @@ import errno
 import fnmatch
 import os
 import posixpath
-import shutil
 import stat
 from collections.abc import Callable, Iterator
 
@@ -112,6 +111,8 @@ def open_for_writing(root: Root, path: str, mode: int | None, *, make_parents: b
 
 def delete(root: Root, path: str, *, recursive: bool) -> None:
     """A file, a link, an empty directory, or with `recursive` a tree (links in it are not followed)."""
+    import shutil  # slow: it takes in every compressor
+
     with root.parent(path) as (dir_fd, name):
         if not stat.S_ISDIR(os.stat(name, dir_fd=dir_fd, follow_symlinks=False).st_mode):
             os.unlink(name, dir_fd=dir_fd)

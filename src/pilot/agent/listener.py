@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import asyncio
-import glob
 import logging
 import os
 import socket
@@ -25,6 +24,7 @@ MAX_CONNECTIONS = 1024
 _FIRST_LINE_S = 10.0
 _MAX_FDS = 8
 PORT_NAME = "pilot.0"
+_PORTS = "/sys/class/virtio-ports"
 _log = logging.getLogger(__name__)
 
 
@@ -133,8 +133,8 @@ def _refuse(connection: socket.socket, reason: str) -> None:
 
 def find_port() -> str | None:
     """The device of the virtio port, by its name in sysfs: there is no udev to make links."""
-    for path in glob.glob("/sys/class/virtio-ports/*/name"):
-        with open(path) as file:
+    for device in os.listdir(_PORTS) if os.path.isdir(_PORTS) else ():
+        with open(f"{_PORTS}/{device}/name") as file:
             if file.read().strip() == PORT_NAME:
-                return "/dev/" + os.path.basename(os.path.dirname(path))
+                return f"/dev/{device}"
     return None

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 # For the answer once the request is through, and for each piece of a request on its way.
 HEAD_TIMEOUT_S = 120.0
 MAX_INFORMATIONAL = 16
+MAX_ERROR = 200  # h11 quotes what it was sent
 Headers = list[tuple[bytes, bytes]]
 
 # RFC 9110 7.6.1: of one connection, not of the message; and what is pilotd's own business.
@@ -165,7 +166,7 @@ class _Connection:
                     self._h11.receive_data(await self._stream.receive())
                     continue
             except (h11.RemoteProtocolError, OSError) as error:
-                raise errors.PeerError(f"relay: {error}") from error
+                raise errors.PeerError(f"relay: {str(error)[:MAX_ERROR]}") from error
             assert not isinstance(event, type)
             return event
 
