@@ -57,8 +57,10 @@ def test_adopt_is_told_what_a_container_may_not(machine: FakeMachine) -> None:
         assert (status, answer["applied"]) == (200, ["hostname"])
         assert sorted(answer["refused"]) == ["entropy", "time"]  # type: ignore[call-overload]
         assert os.uname().nodename == "walker-host"
-        assert (await call(machine, "GET", "/v1/status"))[1]["name"] == "walker"
+        named = (await call(machine, "GET", "/v1/status"))[1]
+        assert (named["name"], named["boot_id"] == "boot") == ("walker", False), "a clone keeps its template's boot id"
         assert (await call(machine, "POST", "/v1/adopt", body))[0] == 200
+        assert (await call(machine, "GET", "/v1/status"))[1]["boot_id"] == named["boot_id"]
         assert (await call(machine, "POST", "/v1/adopt", {"name": "x", "entropy": "!"}))[0] == 400
         assert (await call(machine, "POST", "/v1/adopt", {}))[0] == 400
 

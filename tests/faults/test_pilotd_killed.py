@@ -17,7 +17,7 @@ from tests.support.pilotd import Pilotd
 pytestmark = pytest.mark.requires("root", "private", "fuse", "loop", "userns", "space")
 
 CREATE = ["record", "disk", "machine", "boot", "world", "publish"]
-RESTORE = ["choose", "down", "swap", "publish", "up"]
+RESTORE = ["choose", "save", "down", "swap", "publish", "up"]
 DEADLINE_S = 60
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Callable
 from typing import Literal
 
@@ -60,7 +61,7 @@ class MachineApi:
         return response.json(
             schema.Status(
                 state=self.state,
-                boot_id=self._machine.boot_id,
+                boot_id=self._agent.boot_id,
                 isolation=self._machine.isolation,
                 world=self._world.state,
                 world_error=self._world.error,
@@ -74,7 +75,11 @@ class MachineApi:
         """POST /v1/adopt."""
         request = await call.json(schema.AdoptRequest)
         answer = await asyncio.to_thread(adoption.adopt, self._machine, request)
-        self._agent = msgspec.structs.replace(self._agent, name=request.name, environment=dict(request.environment))
+        # A clone has its template's until it gets a name, and entropy to make one of its own from.
+        boot_id = str(uuid.uuid4()) if self._agent.name is None else self._agent.boot_id
+        self._agent = msgspec.structs.replace(
+            self._agent, boot_id=boot_id, name=request.name, environment=dict(request.environment)
+        )
         document.write(self._machine.link, AGENT_STATE, self._agent)
         self._world.default_environment = self._agent.environment
         return response.json(answer)

@@ -27,7 +27,7 @@ from collections.abc import Iterator
 from .. import errors, image
 from ..kernel import cgroups, hierarchies
 from ..volume import client as volume_client
-from . import idle, log_files, serving, substrates
+from . import idle, log_files, retention, serving, substrates
 from .api.access import Access
 from .fsm.engine import Engine
 from .operations.context import Host, VolumeService
@@ -84,6 +84,7 @@ def serve(settings: Settings) -> None:
         server = serving.Server(Access(database, sprites))
         _on_signals(server)
         stack.enter_context(log_files.watching(settings.state_dir))
+        stack.enter_context(retention.watching(database))
         stack.enter_context(idle.watching(sprites, server.activity, settings.idle_s))
         url = serving.address(listener)
         print(f"pilotd ready: {url} (isolation {settings.isolation}, image {settings.variant})", flush=True)

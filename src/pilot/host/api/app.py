@@ -193,7 +193,9 @@ async def list_checkpoints(call: Call) -> Response:
     points = call.sprites.checkpoints(row)
     sources: dict[str, str | None] = {point.id: point.source for point in points}
     shown = [shapes.current(row, time.time_ns() // 1000, shapes.history(row.current_source, sources))]
-    shown += [shapes.checkpoint(point, shapes.history(point.source, sources)) for point in points]
+    automatic = call.request.query_params.get("includeAuto") == "true"
+    listed = [point for point in points if automatic or not point.is_auto]
+    shown += [shapes.checkpoint(point, shapes.history(point.source, sources)) for point in listed]
     wanted = call.request.query_params.get("history")
     if wanted is None:
         return JSONResponse(shown)

@@ -5,7 +5,7 @@
     stop        down → detach
     restart     down → detach → machine → boot → world → publish
     checkpoint  reserve → cut → publish
-    restore     choose → down → swap → publish → up
+    restore     choose → save → down → swap → publish → up → prune          (save: an automatic checkpoint)
     destroy     mark → machine → disk → forget
     base        archive → fill → seal → publish → retire
 

@@ -50,13 +50,17 @@ def take(host: Host, run: Run) -> dict[str, Any]:
     """The cut itself: the volume's next generation."""
     sprite = host.sprite(run.resource)
     name = CheckpointId(run.results["reserve"]["id"])
-    comment = run.request.get("comment") or ""
+    cut = made(host, sprite, name, run.request.get("comment") or "")
+    return {"clean": cut.clean, "frozen_ms": cut.frozen_ms, "created_us": now_us()}
+
+
+def made(host: Host, sprite: Sprite, name: CheckpointId, comment: str) -> Cut:
+    """The cut of that name: made now, or by an earlier attempt that died before it could say so."""
     try:
-        made: Cut = quiesced(host, sprite, lambda: host.volumes.checkpoint(sprite.volume, comment, name))
+        return quiesced(host, sprite, lambda: host.volumes.checkpoint(sprite.volume, comment, name))
     except errors.Conflict:
-        # An earlier attempt made it, and died before it could say so.
-        made = next(point for point in host.volumes.checkpoints(sprite.volume) if point.id == name)
-    return {"clean": made.clean, "frozen_ms": made.frozen_ms, "created_us": now_us()}
+        found: Cut = next(point for point in host.volumes.checkpoints(sprite.volume) if point.id == name)
+        return found
 
 
 def publish(host: Host, run: Run) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..fsm.operation import Operation, Run, Transition
-from . import base, create, cut, destroy, world
+from . import automatic, base, create, cut, destroy, world
 from .context import Host
 
 SPRITE = "sprite"
@@ -37,10 +37,12 @@ _STEPS: dict[tuple[str, str], tuple[tuple[str, Step], ...]] = {
     ),
     (SPRITE, "restore"): (
         ("choose", cut.choose),
+        ("save", automatic.save),
         ("down", cut.world_away),
         ("swap", cut.swap),
         ("publish", cut.publish_restored),
         ("up", cut.back_up),
+        ("prune", automatic.prune),
     ),
     (SPRITE, "destroy"): (
         ("mark", destroy.mark),

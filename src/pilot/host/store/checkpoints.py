@@ -1,4 +1,4 @@
-"""Checkpoints as rows: `v1`, `v2`, … per sprite; a number is never used twice."""
+"""Checkpoints as rows: `v1`, `v2`, … per sprite, never twice the same; automatic ones are `auto-…`, with number 0."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def delete(tx: sqlite3.Connection, sprite: str, checkpoint: str) -> None:
 
 def every(database: Database, sprite: str) -> list[Checkpoint]:
     """Newest first."""
-    rows = database.query("SELECT * FROM checkpoints WHERE sprite = ? ORDER BY number DESC", (sprite,))
+    rows = database.query("SELECT * FROM checkpoints WHERE sprite = ? ORDER BY created_us DESC, number DESC", (sprite,))
     return [_checkpoint(row) for row in rows]
 
 

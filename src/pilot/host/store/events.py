@@ -15,3 +15,8 @@ def add(tx: sqlite3.Connection, kind: str, subject: str, detail: Mapping[str, An
         "INSERT INTO events (at_us, kind, subject, detail) VALUES (?, ?, ?, ?)",
         (time.time_ns() // 1000, kind, subject, json.dumps(detail)),
     )
+
+
+def forget(tx: sqlite3.Connection, before_us: int) -> None:
+    """Drop the events from before `before_us`."""
+    tx.execute("DELETE FROM events WHERE at_us < ?", (before_us,))

@@ -95,6 +95,11 @@ class Qemu:
             self._disks[machine] = volumes.attach_file(volume)
         return DiskReference(serial=qemu_command.DISK_SERIAL)
 
+    def grow_disk(self, machine: MachineId, size_bytes: int) -> None:
+        """Tell a machine that runs that its volume has grown; `PUT /v1/world` then has the filesystem follow."""
+        with qmp.connect(self._path(machine, qemu_command.QMP_SOCKET), _QMP_S) as control:
+            control.execute("block_resize", {"node-name": qemu_command.DISK_NODE, "size": size_bytes})
+
     def start(self, machine: MachineId) -> None:
         spec = self._spec(machine)
         if self.status(machine) is MachineStatus.RUNNING:

@@ -1,0 +1,70 @@
+"""The checkpoint that pilotd makes by itself before a restore, so that a restore can be taken back.
+
+A courtesy: when it cannot be made (no space, a world that hangs), the restore goes on without. The latest few are kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from typing import Any
+
+from ... import errors
+from ...ids import CheckpointId
+from ..fsm.operation import Run
+from ..store import checkpoints, sprites
+from ..store.checkpoints import Checkpoint
+from ..store.journal import now_us
+from ..store.sprites import Sprite
+from . import cut
+from .context import Cut, Host
+
+log = logging.getLogger(__name__)
+
+KEPT = 3
+
+
+def save(host: Host, run: Run) -> dict[str, Any]:
+    """Taken and published; the run's id makes its name, so a repetition finds it made."""
+    sprite = host.sprite(run.resource)
+    name = CheckpointId(f"auto-{run.id}")
+    try:
+        made = cut.made(host, sprite, name, _comment(run))
+    except errors.PilotError as error:
+        log.warning("no automatic checkpoint", extra={"sprite": sprite.id, "error": str(error)})
+        return {"id": None}
+    with host.database.transaction() as tx:
+        checkpoints.publish(tx, _row(sprite, name, _comment(run), made))
+        sprites.update(tx, sprite.id, current_source=name)
+    return {"id": name}
+
+
+def _comment(run: Run) -> str:
+    return f"before the restore of {run.request['checkpoint']}"
+
+
+def _row(sprite: Sprite, name: CheckpointId, comment: str, made: Cut) -> Checkpoint:
+    return Checkpoint(
+        sprite=sprite.id,
+        id=name,
+        number=0,
+        source=sprite.current_source,
+        comment=comment,
+        is_auto=True,
+        clean=made.clean,
+        frozen_ms=made.frozen_ms,
+        created_us=now_us(),
+    )
+
+
+def prune(host: Host, run: Run) -> None:
+    """All but the latest; never the one that the disk has just been restored to."""
+    sprite = host.sprite(run.resource)
+    made = [point for point in checkpoints.every(host.database, sprite.id) if point.is_auto]
+    for point in made[KEPT:]:
+        if point.id == run.request["checkpoint"]:
+            continue
+        with contextlib.suppress(errors.NotFound):  # an earlier attempt did it
+            host.volumes.delete_checkpoint(sprite.volume, point.id)
+        with host.database.transaction() as tx:
+            checkpoints.delete(tx, sprite.id, point.id)
