@@ -232,7 +232,8 @@ def test_a_failed_create_leaves_nothing(
 
 
 @pytest.mark.usefixtures("nothing_left")
-def test_the_systemd_driver_without_systemd(tmp_path: Path, bundle: Path) -> None:
+def test_the_systemd_driver_without_systemd(tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent/bus")
     runtime = Runtime(str(tmp_path / "root"), cgroup_driver="systemd")
     with pytest.raises(errors.HostError, match=r"start unit pilot-web\.scope: connect to the system bus"):
         bundles.create(runtime, bundle, bundles.make_config())

@@ -3,7 +3,7 @@
     Debian + /sbin/guest-tests + guest-tests.service      cached by digest, made once, outside of private namespaces:
                                                           python -m tests.support.guestimage
 
-guest-tests mounts the disk with the serial `tests` on /mnt and runs /mnt/run; systemd starts it when the kernel's
+guest-tests mounts the disk with the serial `tests` on /opt and runs /opt/run; systemd starts it when the kernel's
 command line has `guest.tests`. Which tests they are is that disk's affair (`guestvm`); nothing here changes with them.
 """
 
@@ -28,9 +28,9 @@ _PACKAGES = (
 _START = r"""#!/bin/sh
 # The disk of the tests, found by its serial: there is no udev.
 for disk in /sys/block/*; do
-  [ "$(cat "$disk/serial" 2>/dev/null)" = tests ] && mount -t erofs -o ro "/dev/${disk##*/}" /mnt
+  [ "$(cat "$disk/serial" 2>/dev/null)" = tests ] && mount -t erofs -o ro "/dev/${disk##*/}" /opt
 done
-exec /mnt/run
+exec /opt/run
 """
 _UNIT = """[Unit]
 ConditionKernelCommandLine=guest.tests

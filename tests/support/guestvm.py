@@ -1,12 +1,13 @@
 """Runs chosen tests of this checkout inside a virtual machine: Debian's kernel, pure cgroup v2, nothing else around.
 
     host                                            machine (QEMU microvm, TCG)
-    disk `tests`: src, tests, libraries, /run  ──►  /mnt
-    disk `pilot-root` (guestimage)             ──►  /         pilot-init or systemd is PID 1, and starts /mnt/run
+    disk `tests`: src, tests, libraries, /run  ──►  /opt
+    disk `pilot-root` (guestimage)             ──►  /         pilot-init or systemd is PID 1, and starts /opt/run
     results  ◄── virtio port `tests` ──────────────  pytest -p tests.support.guestreport
     console.log  ◄── serial ───────────────────────  everything else
 
-The machine is thrown away at the last result. Under systemd the root is an overlay in memory, so it can be written.
+The machine is thrown away at the last result. Under systemd the root is an overlay in memory, so it can be written;
+/tmp is a tmpfs, since an overlay cannot be idmapped.
 """
 
 from __future__ import annotations
@@ -35,10 +36,10 @@ _TREE = ("pyproject.toml", "src/pilot", "tests")
 _CONSOLE_LINES = 60
 
 _RUN = """#!/bin/sh
-cd /mnt/tree
+cd /opt/tree
 ip link set lo up
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root PYTHONDONTWRITEBYTECODE=1
-export PYTHONPATH=/mnt/tree/src:/mnt/tree:/mnt/site
+export PYTHONPATH=/opt/tree/src:/opt/tree:/opt/site
 export PILOT_EXPECTED_SKIPS={skips}
 python3 -m pytest --tb=short --color=no --timeout=60 -q -p tests.support.guestreport {tests}
 python3 -m tests.support.guestreport $?
@@ -60,6 +61,7 @@ disk=${disk%/serial}
 /busybox mount -t tmpfs memory /memory
 /busybox mkdir /memory/upper /memory/work
 /busybox mount -t overlay -o lowerdir=/lower,upperdir=/memory/upper,workdir=/memory/work root /root
+/busybox mount -t tmpfs tmp /root/tmp
 for name in dev proc sys; do /busybox mount --move "/$name" "/root/$name"; done
 exec /busybox switch_root /root /lib/systemd/systemd
 """
@@ -99,10 +101,20 @@ class Results:
         failed = [f"{row.test}: {row.text}" for row in rows if row.outcome == "failed"]
         assert not failed, "\n\n".join(failed)
         assert any(row.outcome == "passed" for row in rows), f"no test of {module} ran: {rows}\n{self.console}"
+        # A skip that was not expected is no failure of a test, but one of the run.
+        others_failed = any(row.outcome == "failed" for row in self.rows)
+        assert self.status == 0 or others_failed, f"pytest ended with {self.status}:\n{self.console}"
 
-    def skipped(self) -> dict[str, str]:
-        """Test → why it was skipped."""
-        return {row.test: row.text for row in self.rows if row.outcome == "skipped"}
+    def describe(self, title: str) -> str:
+        """A table of all that ran, and why what was skipped was."""
+        lines = [f"## {title}", "", f"{self.seconds:.0f} s with boot, pytest's status {self.status}.", ""]
+        lines += ["| test | result | s |", "|---|---|---|"]
+        lines += [f"| {row.test} | {row.outcome}{_reason(row)} | {row.seconds} |" for row in self.rows]
+        return "\n".join(lines) + "\n\n"
+
+
+def _reason(row: Result) -> str:
+    return f" ({row.text.removeprefix('Skipped: ')})" if row.outcome == "skipped" else ""
 
 
 def run(

@@ -4,6 +4,8 @@
 
 All tests run under this: what they mount is in no other mount namespace, what they start dies with the pid namespace,
 and their cgroups are children of one directory per hierarchy that is removed at the end. The exit status is COMMAND's.
+Where cgroup v2 has the controllers, that directory gets all that those above may give, and COMMAND runs in a child of
+it, `tests`: a v2 cgroup with processes could not have children with controllers.
 
     outer (cgroups made and removed) ── fork ── pid 1 of the new pid namespace (reaps) ── fork ── COMMAND
 """
@@ -74,7 +76,10 @@ def _enter_cgroups(name: str) -> list[tuple[str, str, str, str]]:
     """Make and join a child cgroup in each hierarchy; rows of (group, mount point, type, options)."""
     made = []
     for mount_point, kind, options in _hierarchies():
-        group = os.path.join(_own_group(mount_point, kind, options), name)
+        above = _own_group(mount_point, kind, options)
+        if kind == "cgroup2":
+            above = _lowest_that_shares(mount_point, above)
+        group = os.path.join(above, name)
         os.mkdir(group)
         if "cpuset" in options.split(","):
             for item in ("cpuset.cpus", "cpuset.mems"):
@@ -85,6 +90,45 @@ def _enter_cgroups(name: str) -> list[tuple[str, str, str, str]]:
                     own.write(parent.read())
         made.append((group, mount_point, kind, options))
     return made
+
+
+def _lowest_that_shares(mount_point: str, own: str) -> str:
+    """The last cgroup on the way to our own that can give its children controllers: often the one above, as we are the
+    processes that are in the way."""
+    path = mount_point
+    for name in os.path.relpath(own, mount_point).split("/"):
+        below = os.path.normpath(os.path.join(path, name))
+        if not _share_controllers(path) or not _share_controllers(below):
+            break
+        path = below
+    return path
+
+
+def _share_controllers(group: str) -> bool:
+    """Offer all controllers of a v2 cgroup to its children; False for one that cannot, with processes in it.
+
+    A tree beside v1 hierarchies, which have all that matters, is left as it is.
+    """
+    with open(os.path.join(group, "cgroup.controllers")) as file:
+        available = file.read().split()
+    if "memory" not in available:
+        return True
+    try:
+        with open(os.path.join(group, "cgroup.subtree_control"), "w") as control:
+            control.write(" ".join(f"+{name}" for name in available))
+    except OSError:
+        return False  # the tests that want controllers say that there are none
+    return True
+
+
+def _step_down(groups: Sequence[tuple[str, str, str, str]]) -> None:
+    """Once the cgroup namespace has its root where we are: into the child `tests` of it."""
+    for group, _, kind, _ in groups:
+        if kind != "cgroup2":
+            continue
+        os.mkdir(os.path.join(group, "tests"))
+        _join([(os.path.join(group, "tests"), "", "", "")])
+        _share_controllers(group)
 
 
 def _join(groups: Sequence[tuple[str, str, str, str]]) -> None:
@@ -168,6 +212,7 @@ def run(command: Sequence[str]) -> int:
         if holder == 0:
             _join(groups)
             _check(_libc.unshare(sum(_NEW.values())), "unshare")
+            _step_down(groups)
             _check(_libc.mount(None, b"/", None, ctypes.c_ulong(_MS_REC | _MS_PRIVATE), None), "make mounts private")
             init = os.fork()
             if init == 0:

@@ -119,6 +119,15 @@ def _probe_guest_kernel() -> str | None:
     return None if built else f"no guest kernel in {_CACHE} (pilot image build)"
 
 
+def _probe_guest_tests() -> str | None:
+    found = glob.glob(f"{_CACHE}/test-*.erofs")
+    return None if found else f"no disk for tests in virtual machines in {_CACHE} (python -m tests.support.guestimage)"
+
+
+def _probe_vm_tests() -> str | None:
+    return None if os.environ.get("PILOT_VM_TESTS") else "takes long: only in make vm-tests"
+
+
 def _probe_world_tar() -> str | None:
     found = glob.glob(f"{_CACHE}/world-minimal-*.tar")
     return None if found else f"no world-minimal tar in {_CACHE} (pilot image build)"
@@ -145,6 +154,8 @@ PROBES: dict[str, Callable[[], str | None]] = {
     "qemu": _command("qemu-system-x86_64"),
     "mkfs.erofs": _command("mkfs.erofs"),
     "guest-kernel": _probe_guest_kernel,
+    "guest-tests": _probe_guest_tests,
+    "vm-tests": _probe_vm_tests,
     "node": _command("node"),
     "podman": _command("podman"),
     "buildah": _command("buildah"),
