@@ -35,12 +35,24 @@ from ...ids import MachineId, VolumeId
 from ...kernel import cgroups, hierarchies
 from ...wire import dial as ports
 from .. import dial, pilot_api
-from . import DiskReference, Isolation, MachineSpec, MachineStatus, Volumes, background, mux, qemu_command, template
+from . import (
+    DiskReference,
+    Isolation,
+    MachineSpec,
+    MachineStatus,
+    Volumes,
+    background,
+    mux,
+    qemu_command,
+    qmp,
+    template,
+)
 
 _SPEC = "machine.json"
 # Of a Unix socket's name, without its final NUL.
 _MAX_SOCKET_PATH = 107
 _NO_DISK_BYTES = 1 << 20
+_QMP_S = 10.0
 
 
 @dataclass(frozen=True)
