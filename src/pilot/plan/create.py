@@ -216,6 +216,7 @@ def _plan_root(setup: Setup, options: CreateOptions) -> tuple[tuple[Opening, ...
         *_plan_pivot(setup, options),
         *_plan_sysctls(spec),
         *_plan_covers(setup),
+        *_plan_propagation(spec),
     )
     openings += [*(opening for plan in plans for opening in plan.openings), *node_openings]
     if setup.facts.is_rootless:
@@ -251,11 +252,13 @@ def _plan_pivot(setup: Setup, options: CreateOptions) -> tuple[Step, ...]:
     if root is not None and root.readonly:
         steps.append(SetMountAttributes(ROOT, MountAttribute.RDONLY))
     steps.append(MoveRoot(ROOT) if options.no_pivot else PivotRoot(ROOT))
-    text = setup.spec.linux.rootfs_propagation
-    if text:
-        kind, recursive = plan_propagation(PROPAGATION[text])
-        steps.append(SetPropagation("/", kind, recursive))
     return tuple(steps)
+
+
+def _plan_propagation(spec: Spec) -> tuple[Step, ...]:
+    """At the very end: what is unbindable cannot be made read-only any more."""
+    text = spec.linux.rootfs_propagation
+    return (SetPropagation("/", *plan_propagation(PROPAGATION[text])),) if text else ()
 
 
 def _plan_shared_root(setup: Setup, options: CreateOptions) -> tuple[tuple[Opening, ...], tuple[Step, ...]]:
