@@ -14,6 +14,7 @@ class Checkpoint:
 
     `frozen_ms`: how long writers were held; `clean`: whether the filesystem was at rest (else it is what a power loss
     at that moment would leave, and its journal is replayed when it is mounted).
+    `durable_at`: the time of a state that contains it and is in the object store; None when none is yet.
     """
 
     id: CheckpointId
@@ -22,6 +23,7 @@ class Checkpoint:
     comment: str | None
     frozen_ms: float
     clean: bool
+    durable_at: float | None = None
 
     @staticmethod
     def parse(text: str) -> Checkpoint:
@@ -30,4 +32,6 @@ class Checkpoint:
 
     def text(self) -> str:
         """As the JSON of its fact."""
-        return json.dumps(dataclasses.asdict(self))
+        fact = dataclasses.asdict(self)
+        del fact["durable_at"]  # about this host's store, not about the checkpoint
+        return json.dumps(fact)

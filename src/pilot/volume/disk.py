@@ -14,22 +14,36 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import fcntl
 import itertools
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from .. import errors
 from ..ids import CheckpointId
 from . import crashpoint, delta, layout, ledger, map, meta, slab
 from .checkpoint import Checkpoint
 
+if TYPE_CHECKING:  # what speaks to a store is loaded only where there is one
+    from .remote import batch, cache
+
 _CHUNK = layout.CHUNK_BYTES
 _ZERO_CHUNK = bytes(_CHUNK)
 _LOCK_TIMEOUT_S = 3.0
 _CHECKPOINT, _FORK = "checkpoint/", "fork/"
+# Facts about this host's copy: they do not travel.
+LOCAL = "local/"
+_DURABLE = LOCAL + "durable/"
+LOCAL_FOREIGN, LOCAL_STORE, LOCAL_HOLDER = LOCAL + "foreign", ledger.STORE, LOCAL + "holder"
+LOCAL_CACHE = LOCAL + "cache_bytes"
+DURABILITY = "durability"
+DURABLE_AT, DURABLE_SEALED, LOCAL_SEQ = _DURABLE + "at", _DURABLE + "sealed", LOCAL + "seq"
+_HURRY_BYTES = 8 << 20
+_PATIENCE_S = 1.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -69,10 +83,23 @@ def create(directory: str, size_bytes: int, facts: Mapping[str, str], root: byte
         os.close(fd)
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Taken:
+    """A commit about to be stored, and where the log of changes, the slab and the readers were."""
+
+    commit: ledger.Commit
+    position: int
+    unwritten: bool
+    ticket: int
+
+
 class Disk:
     """See the module. `lineage` are the directories of all ancestors, the first disk first.
 
     `delta_fd` (the caller's) is the log of changes that outlives this process; None where nobody could ask for them.
+
+    With an object store (`remote.attached`) `dirty` is set when there is something to send, `hurry` when it should be
+    soon. `patience` counts the seconds that somebody waited for the store, which is not being stuck.
     """
 
     def __init__(self, directory: str, lineage: Sequence[str], delta_fd: int | None = None) -> None:
@@ -108,6 +135,14 @@ class Disk:
         self._flush_done = 0
         self._flush_asked = 0
         self._unwritten = True  # a killed predecessor may have written what it never synced
+        self.dirty, self.hurry = threading.Event(), threading.Event()
+        self.patience = 0
+        self.fenced: str | None = None
+        self.dirty_cap_bytes: int | None = None
+        self.waits_for_store = False
+        self._held: frozenset[int] = frozenset()
+        self._covered = 0
+        self._caches: dict[int, cache.Cache] = {}
         self._punch_free_slots()
         self._drop_unpublished()
 
@@ -139,7 +174,12 @@ class Disk:
         """Bytes: what the disk holds of its own (`used`), and what that takes on the host (`allocated`)."""
         with self._books:
             used = self._ledger.slots.count_used()
-        return {"used_bytes": used * _CHUNK, "allocated_bytes": self._slab.allocated_bytes()}
+            unsent = len(self._ledger.unsent) + len(self._held)
+        cold = sum(found.count for found in self._caches.values())
+        return {
+            "used_bytes": used * _CHUNK, "allocated_bytes": self._slab.allocated_bytes(),
+            "unsent_bytes": unsent * _CHUNK, "cold_bytes": cold * _CHUNK,
+        }  # fmt: skip
 
     # ---- reading
 
@@ -159,6 +199,7 @@ class Disk:
         with self._reading():
             with self._books:
                 places = places_of(pieces[0].chunk, len(pieces)) if pieces else []
+            self._warm(places)
             for first, last in _runs(places):
                 start, end = pieces[first].start, pieces[last].start + pieces[last].length
                 self._read_place(places[first], pieces[first].offset, into[start:end])
@@ -176,6 +217,7 @@ class Disk:
         pieces = split(offset, len(data))
         if not pieces:
             return
+        self._wait_for_room()
         with self._writing(pieces[0].chunk, len(pieces)):
             zero = [piece.whole and _is_zero(data[piece.start : piece.start + _CHUNK]) for piece in pieces]
             for chunk_is_zero, group in itertools.groupby(zip(pieces, zero, strict=True), key=lambda pair: pair[1]):
@@ -213,6 +255,7 @@ class Disk:
             for piece, at, target in zip(pieces, places, targets, strict=True):
                 if target.source is not None:
                     self._ledger.publish(piece.chunk, at, target.slot)
+        self._tell()
 
     def _write_run(self, piece: Piece, target: ledger.Target, data: memoryview) -> None:
         if piece.whole or not target.source:
@@ -220,7 +263,9 @@ class Disk:
             self._slab.write(target.slot, piece.offset, data)
             return
         merged = slab.aligned(_CHUNK)
-        self._read_place(target.source, 0, merged)
+        with self._reading():
+            self._warm([target.source])
+            self._read_place(target.source, 0, merged)
         merged[piece.offset : piece.offset + piece.length] = data
         self._slab.write(target.slot, 0, merged)
 
@@ -253,6 +298,7 @@ class Disk:
         with self._books:
             if self._ledger.trim(first, count):
                 self._delta.append(delta.Change(first, count, layout.HOLE))
+        self._tell()
 
     # ---- making it stable
 
@@ -262,22 +308,31 @@ class Disk:
             self._flush_asked += 1
             ticket = self._flush_asked
         with self._flushing:
-            if self._flush_done >= ticket:
-                return  # a flush that began after our call has covered us
-            with self._books:
-                covered = self._flush_asked
-            self._commit()
-            self._flush_done = covered
+            # Otherwise a flush that began after our call has covered us.
+            if self._flush_done < ticket:
+                with self._books:
+                    covered = self._flush_asked
+                self._commit()
+                self._flush_done = covered
+        self._wait_for_store(ticket)
 
     def _commit(self) -> None:
         """Store what `ledger.take` gives. Under `_flushing`."""
+        self._check_fence()
         with self._books:
-            commit = self._ledger.take()
-            position = self._delta.position
-            unwritten, self._unwritten = self._unwritten, False
-            now = next(self._tickets)
+            taken = self._take()
+        self._store(taken)
+
+    def _take(self) -> _Taken:
+        """What is to be stored now. Under `_flushing` and `_books`."""
+        unwritten, self._unwritten = self._unwritten, False
+        return _Taken(self._ledger.take(), self._delta.position, unwritten, next(self._tickets))
+
+    def _store(self, taken: _Taken) -> None:
+        """Under `_flushing`."""
+        commit = taken.commit
         try:
-            if unwritten or commit.pages:
+            if taken.unwritten or commit.pages:
                 self._slab.sync()
             crashpoint.reach("commit: data is stable")
             if commit.pages or commit.roots or commit.facts or commit.dropped_roots or commit.dropped_pages:
@@ -291,11 +346,13 @@ class Disk:
         with self._books:
             self._ledger.stored(commit)
             if self._delta.era == self._ledger.era:
-                self._delta.drop_until(position)
+                self._delta.drop_until(taken.position)
             else:
                 self._delta.reset(self._ledger.era)
+        if commit.roots or commit.facts or commit.pages:
+            self._tell()
         if commit.retired:
-            self._waiting_free.append((now, commit.retired))
+            self._waiting_free.append((taken.ticket, commit.retired))
         self._free_retired()
 
     def _free_retired(self) -> None:
@@ -304,6 +361,12 @@ class Disk:
             oldest = next(iter(self._readers), None)
             ready = [slots for ticket, slots in self._waiting_free if oldest is None or oldest > ticket]
             self._waiting_free = self._waiting_free[len(ready) :]
+            if held := tuple(slot for slots in ready for slot in slots if slot in self._held):
+                self._waiting_free.insert(0, (-1, held))
+                ready = [tuple(slot for slot in slots if slot not in self._held) for slots in ready]
+            if own := self._caches.get(self._depth):
+                for slots in ready:
+                    own.forget(slots)
         for slots in ready:
             for first, count in _contiguous(sorted(slots)):
                 self._slab.punch(first, count)
@@ -351,7 +414,7 @@ class Disk:
     def delete_checkpoint(self, checkpoint: CheckpointId) -> None:
         """Forget it and free what only it held; NotFound."""
         name = _CHECKPOINT + checkpoint
-        self._drop(name, {name: None})
+        self._drop(name, {name: None, _DURABLE + name: None})
 
     def restore(self, checkpoint: CheckpointId) -> None:
         """The head becomes the checkpoint's content, in one commit; nothing may be reading or writing."""
@@ -420,10 +483,146 @@ class Disk:
             self._ledger.sweep()
         self._commit()
 
+    # ---- the object store
+
+    def cut_batch(self, *, whole: bool) -> batch.Batch:
+        """Everything acknowledged so far, for the store; its slots stay as they are until `batch_sent` or
+        `batch_dropped`. One batch at a time. `whole`: with what a snapshot needs."""
+        from .remote import batch  # loaded already, by whoever calls
+
+        self._check_fence()
+        with self._flushing:
+            with self._stopped_writes(), self._books:
+                self._ledger.cut()
+                covers = self._flush_asked
+                slots = self._ledger.take_unsent()
+                self._held = frozenset(slots)
+                taken = self._take()  # before writers go on: what is stored is exactly this cut
+            try:
+                self._store(taken)
+                facts = {key: value for key, value in self._meta.facts().items() if not key.startswith(LOCAL)}
+                new = self._meta.unsent_pages()
+                old = {n: page for n, page in self._meta.pages().items() if n not in new} if whole else None
+                places = self._meta.places() if whole else None
+                return batch.Batch(tuple(slots), new, self._meta.roots(), facts, covers, time.time(), old, places)
+            except BaseException:
+                self._unhold(slots)
+                raise
+
+    def read_slot(self, slot: int) -> memoryview:
+        """The content of a slot of the batch."""
+        content = slab.aligned(_CHUNK)
+        self._slab.read(slot, 0, content)
+        return content
+
+    def batch_sent(self, sent: batch.Batch, answer: batch.Sent | None) -> None:
+        """The store has it. `answer` is None when it had everything before."""
+        with self._flushing:
+            with self._books:
+                places = answer.places if answer else {}
+                named = {slot: at for slot, at in places.items() if self._ledger.is_named(slot)}
+                kept = [name for name, root in sent.roots.items() if self._ledger.roots.get(name) == root]
+            known = self._meta.facts()
+            facts = {_DURABLE + name: repr(sent.cut_at) for name in kept if _DURABLE + name not in known}
+            facts[DURABLE_AT] = repr(sent.cut_at)
+            if answer:
+                facts[LOCAL_SEQ] = str(answer.seq)
+            if "sealed" in sent.facts:
+                facts[DURABLE_SEALED] = "1"
+            crashpoint.reach("upload: stored")
+            self._meta.sent(named, sent.pages, facts)
+            with self._books:
+                self._held = frozenset()
+                self._covered = max(self._covered, sent.covers)
+                self._books.notify_all()
+            self._free_retired()
+
+    def batch_dropped(self, dropped: batch.Batch) -> None:
+        """The store does not have it; what it held is unsent again."""
+        self._unhold(dropped.slots)
+
+    def _unhold(self, slots: Iterable[int]) -> None:
+        with self._books:
+            self._held = frozenset()
+            self._ledger.unsent.update(slot for slot in slots if self._ledger.is_named(slot))
+
+    def fence(self, why: str) -> None:
+        """Another host has the volume: from now on nothing is acknowledged, and nothing read."""
+        with self._books:
+            self.fenced = why
+            self._books.notify_all()
+
+    def make_caches(self, make: Callable[[str, slab.Slab, meta.Meta], cache.Cache]) -> dict[int, cache.Cache]:
+        """One for this disk, and one for each ancestor that is not all here; by depth."""
+        made = {self._depth: make(self.directory, self._slab, self._meta)}
+        cold = [(depth, found) for depth, found in enumerate(self._ancestors) if found.is_cold]
+        return made | {depth: make(found.directory, found.slab, found.meta) for depth, found in cold}
+
+    def use_caches(self, caches: Mapping[int, cache.Cache]) -> None:
+        """Slots of the disks at these depths may be in the store only."""
+        self._caches = dict(caches)
+
+    def hydrate(self, depth: int, slot: int) -> None:
+        """Have a cold slot here, if it is still named."""
+        with self._reading():
+            self._caches[depth].hydrate(slot, self._allowed(depth))
+
+    def _warm(self, places: Sequence[int]) -> None:
+        """Have the content of these places in the slabs. Within `_reading`, so that none of them is freed."""
+        self._check_fence()
+        for depth, cached in self._caches.items():
+            slots = [layout.number_of(at) for at in places if at and layout.depth_of(at) == depth]
+            if any(cached.is_cold(slot) for slot in slots):
+                cached.fetch(slots, self._allowed(depth))
+
+    def _allowed(self, depth: int) -> Callable[[Iterable[int]], Sequence[int]]:
+        """Which slots may come along: what is freed meanwhile must not be written to any more."""
+        return self._named if depth == self._depth else self._ancestors[depth].allowed
+
+    def _named(self, slots: Iterable[int]) -> Sequence[int]:
+        with self._books:
+            return [slot for slot in slots if self._ledger.is_named(slot)]
+
+    def _tell(self) -> None:
+        if not self.dirty.is_set():
+            self.dirty.set()
+        if len(self._ledger.unsent) * _CHUNK >= _HURRY_BYTES:
+            self.hurry.set()
+
+    def _check_fence(self) -> None:
+        if self.fenced is not None:
+            raise OSError(errno.EIO, self.fenced)
+
+    def _wait_for_room(self) -> None:
+        """Back-pressure: with too much that the store does not have, writers wait for it."""
+        self._check_fence()
+        if self.dirty_cap_bytes is None:
+            return
+        with self._books:
+            while (len(self._ledger.unsent) + len(self._held)) * _CHUNK > self.dirty_cap_bytes:
+                self._wait_patiently()
+
+    def _wait_for_store(self, ticket: int) -> None:
+        """Where that is asked for: until the store has what this flush covers."""
+        if not self.waits_for_store:
+            return
+        with self._books:
+            while self._covered < ticket:
+                self.hurry.set()
+                self.dirty.set()
+                self._wait_patiently()
+
+    def _wait_patiently(self) -> None:
+        if not self._books.wait(_PATIENCE_S):
+            self.patience += 1
+        self._check_fence()
+
     def close(self) -> None:
         """Flush and let go. Nobody may be in any other method."""
+        self.waits_for_store = False
         try:
-            self.flush()
+            if self.fenced is None:
+                self.flush()
         finally:
             self._stack.close()
 
@@ -510,16 +709,47 @@ class _Ancestor:
     """What a disk reads of one of its ancestors; closed by the stack."""
 
     def __init__(self, directory: str, stack: contextlib.ExitStack) -> None:
+        self.directory = directory
         self.meta = meta.Meta(directory, read_only=True)
+        self.is_cold = bool(self.meta.cold())
+        if self.is_cold:  # what is fetched will be written down
+            self.meta.close()
+            self.meta = meta.Meta(directory)
         stack.callback(self.meta.close)
-        self.slab = slab.Slab(directory, read_only=True)
+        self.slab = slab.Slab(directory, read_only=not self.is_cold)
         stack.callback(self.slab.close)
+        facts = self.meta.facts()
+        # Only what never changes again may be fetched without being asked for by name.
+        self._immutable = "sealed" in facts or LOCAL_FOREIGN in facts
+
+    def allowed(self, slots: Iterable[int]) -> Sequence[int]:
+        """Which of these slots may be fetched along with one that the disk needs."""
+        return list(slots) if self._immutable else []
+
+
+def fork_is_durable(facts: Mapping[str, str], child: str) -> bool:
+    """Whether a store has what the disk with these facts has pinned for `child`."""
+    return DURABLE_SEALED in facts or _DURABLE + _FORK + child in facts or LOCAL_FOREIGN in facts
 
 
 def parse_checkpoints(facts: Mapping[str, str]) -> list[Checkpoint]:
     """The checkpoints among the facts, the oldest first."""
-    found = [Checkpoint.parse(text) for key, text in facts.items() if key.startswith(_CHECKPOINT)]
+    found = [
+        dataclasses.replace(Checkpoint.parse(text), durable_at=_durable_at(facts, key))
+        for key, text in facts.items()
+        if key.startswith(_CHECKPOINT)
+    ]
     return sorted(found, key=lambda checkpoint: checkpoint.generation)
+
+
+def durable_fact(root: str) -> str:
+    """The fact that says since when the store has what a root names."""
+    return _DURABLE + root
+
+
+def _durable_at(facts: Mapping[str, str], name: str) -> float | None:
+    found = facts.get(_DURABLE + name)
+    return None if found is None else float(found)
 
 
 def _lock(directory: str) -> int:

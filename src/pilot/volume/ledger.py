@@ -25,6 +25,7 @@ from .. import errors
 from . import delta, layout, map, slots
 
 HEAD = "head"
+STORE = "local/store"  # the fact that names the object store of a disk that has one
 
 
 class Image(Protocol):
@@ -94,7 +95,9 @@ class Ledger:
         live.extend(bytes(max(0, len(stored) - len(live))))
         self.slots = slots.Slots(n for n in range(1, len(live)) if live[n] or (n < len(stored) and stored[n]))
         self.slots.sweep(live)  # what only the stored head names goes with it
-        self.unsent: set[int] = self._find_unsent()
+        # Without a store nobody would ever take what is unsent, so it is not collected.
+        self._has_store = STORE in self.facts
+        self.unsent: set[int] = self._find_unsent() if self._has_store else set()
         self._changed_roots: dict[str, bytes] = {}
         self._dropped_roots: set[str] = set()
         self._dropped_pages: set[int] = numbers - live_pages
@@ -118,7 +121,8 @@ class Ledger:
         if own is not None and self.slots.is_fresh(own):
             return Target(own, None)
         slot = self.slots.allocate()
-        self.unsent.add(slot)
+        if self._has_store:
+            self.unsent.add(slot)
         return Target(slot, at)
 
     def publish(self, chunk: int, at: int, slot: int) -> None:
@@ -216,12 +220,12 @@ class Ledger:
         used = self.slots.used()
         gone = []
         for slot in self._image.placed():
-            if slot in used:
-                used.discard(slot)
+            if slot < len(used) and used[slot]:
+                used[slot] = 0
             else:
                 gone.append(slot)
         self._image.forget_places(gone)
-        return used
+        return {slot for slot, is_unsent in enumerate(used) if is_unsent}
 
     # ---- storing
 

@@ -92,6 +92,11 @@ class Slab:
         """Make holes of these slots: they read as zeros and take no space."""
         directio.punch_hole(self._fd, slot * layout.CHUNK_BYTES, count * layout.CHUNK_BYTES)
 
+    def reserve(self, count: int) -> None:
+        """Reach at least to the end of `count` slots (holes, where nothing was written)."""
+        if count * layout.CHUNK_BYTES > self._size:
+            self._grow(count * layout.CHUNK_BYTES)
+
     def sync(self) -> None:
         """What was written is stable when this returns."""
         os.fdatasync(self._fd)

@@ -30,6 +30,7 @@ def _table(changes: dict[int, int]) -> bytes:
 
 
 _CUT = _table({SlotState.FRESH: SlotState.YOUNG})
+_USED = _table({state: int(state != SlotState.FREE) for state in SlotState})
 _PIN = _table({SlotState.FRESH: SlotState.OLD, SlotState.YOUNG: SlotState.OLD})
 
 
@@ -56,9 +57,11 @@ class Slots:
         """Slots that hold something, the header not counted."""
         return len(self._state) - 1 - self._state.count(SlotState.FREE)
 
-    def used(self) -> set[int]:
-        """The slots that hold something."""
-        return {n for n in range(1, len(self._state)) if self._state[n] != SlotState.FREE}
+    def used(self) -> bytearray:
+        """One byte per slot: 1 for those that hold something."""
+        found = self._state.translate(_USED)
+        found[0] = 0
+        return found
 
     def allocate(self) -> int:
         """A FREE slot, now FRESH; the next after the last one given out if possible, so that runs are contiguous."""

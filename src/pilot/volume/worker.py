@@ -16,7 +16,7 @@ import logging
 import os
 import socket
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import errors
 from ..ids import CheckpointId
@@ -24,9 +24,13 @@ from ..kernel import syscalls
 from . import disk as disks
 from . import fuse, messages
 
+if TYPE_CHECKING:
+    from .remote import link
+
 _log = logging.getLogger(__name__)
 SOCKET = "worker.sock"
 _PUBLISH_TIMEOUT_S = 10
+_DRAIN_TIMEOUT_S = 30
 _PR_SET_NAME, _PR_SET_IO_FLUSHER = 15, 57
 
 
@@ -84,6 +88,7 @@ class Worker:
         self._delta_fd = delta_fd
         self._disk = disks.Disk(directory, lineage, delta_fd)
         self._operations = Operations(self._disk)
+        self._link = _link(self._disk, lineage)
         self._server = fuse.Server(fuse_fd, self._disk)
         self._listener = messages.listen(os.path.join(directory, SOCKET))
         self._stopped = threading.Event()
@@ -92,12 +97,21 @@ class Worker:
     def run(self, ready: messages.Connection, *, resend: bool) -> None:
         """Serve until the connection ends or "stop" comes."""
         self._server.start(resend=resend)
+        if self._link is not None:
+            self._link.start(hydrate=True)
         threading.Thread(target=self._accept, name="control", daemon=True).start()
         ready.send({"ok": True, "pid": os.getpid()})
         ready.close()
         threading.Thread(target=self._watch_connection, name="connection", daemon=True).start()
         self._stopped.wait()
-        self._disk.flush()
+        self._drain()
+
+    def _drain(self) -> bool:
+        """Everything stable here, and in the store if it answers; whether it has all."""
+        drained = self._link is None or self._link.close(_DRAIN_TIMEOUT_S)
+        if self._disk.fenced is None:
+            self._disk.flush()
+        return drained
 
     def _watch_connection(self) -> None:
         self._server.join()
@@ -130,18 +144,23 @@ class Worker:
             elif op == "parcel":
                 connection.send({"ok": True, "pid": os.getpid()}, [self._fuse_fd, self._delta_fd, *self._parcel])
             elif op == "ping":
-                connection.send({"ok": True, "pid": os.getpid(), "answered": self._server.answered})
+                connection.send({"ok": True, **self._vital_signs()})
             elif op == "cut":
                 self._cut(connection, CheckpointId(request["checkpoint"]))
             elif op == "stop":
-                self._disk.flush()
-                connection.send({"ok": True})
+                connection.send({"ok": True, "drained": self._drain()})
                 self._stopped.set()
             else:
                 connection.send({"ok": True, **self._operations.call(op, **request)})
         except (errors.PilotError, OSError, KeyError, TypeError) as error:
             _log.warning("%s: %s", op, error)
             connection.send(messages.error_answer(error))
+
+    def _vital_signs(self) -> dict[str, Any]:
+        # Waiting for the store is progress to the watchdog: it would not help to kill us.
+        answered = self._server.answered + self._disk.patience
+        error = self._link.error if self._link else None
+        return {"pid": os.getpid(), "answered": answered, "fenced": self._disk.fenced, "store_error": error}
 
     def _cut(self, connection: messages.Connection, checkpoint: CheckpointId) -> None:
         cut = self._disk.cut(checkpoint)
@@ -157,6 +176,15 @@ class Worker:
         done = cut.publish(**received[0])
         connection.socket.settimeout(None)
         connection.send({"ok": True, "checkpoint": done.text()})
+
+
+def _link(disk: disks.Disk, lineage: list[str]) -> link.Link | None:
+    """The disk's tie to its store; its modules are loaded only where there is one."""
+    if disks.LOCAL_STORE not in disk.facts():
+        return None
+    from .remote import link
+
+    return link.Link(disk, lineage)
 
 
 def main(directory: str, lineage: list[str], fuse_fd: int, delta_fd: int, ready_fd: int, *, resend: bool) -> None:

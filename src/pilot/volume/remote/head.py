@@ -126,3 +126,8 @@ def with_state(
     return msgspec.structs.replace(
         head, seq=seq, size_bytes=size_bytes, checkpoints=tuple(checkpoints), sealed=sealed, written_at=now
     )
+
+
+def with_seq(head: Head, seq: int, now: float) -> Head:
+    """How far the log goes, for people and tools."""
+    return msgspec.structs.replace(head, seq=seq, written_at=now)

@@ -1,0 +1,179 @@
+"""Slots of one slab whose content is in the store only, and how they come here.
+
+    read ─► is_cold? ─► fetch: one range of a segment (the slot, and cold ones after it) ─ hash ─ slab ─ warm
+    hydrate: the same for everything that is cold, in the order of the log
+
+A slot becomes warm in memory when its content is in the slab, and in meta.db only after a sync (`persist`): a crash in
+between fetches it again, which is harmless because what is cold never changes. What cannot be had within a deadline, or
+is not what was stored, is EIO and a named chunk; never zeros.
+
+The caller sees to it that a slot it asks for is not freed meanwhile; `allowed` says which of those after it may come
+along. Evicting and persisting exclude each other.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import threading
+from collections.abc import Callable, Iterable, Sequence
+
+from ... import errors
+from .. import layout, meta, slab
+from . import names, segment, store
+from .codec import Codec, Damaged
+from .names import Place
+
+_log = logging.getLogger(__name__)
+_READ_AHEAD = 32
+_DEADLINE_S = 20.0
+Allowed = Callable[[Iterable[int]], Sequence[int]]
+
+
+class Cache:
+    """See the module. The slab and meta (writable) stay the caller's."""
+
+    def __init__(
+        self, disk: str, data: slab.Slab, books: meta.Meta, objects: store.Store, packer: Callable[[], Codec]
+    ) -> None:
+        self._disk = disk
+        self._slab = data
+        self._meta = books
+        self._objects = objects
+        self._packer = packer
+        self._bits = bytearray()
+        self._lock = threading.Condition()
+        self._coming: set[int] = set()
+        self._warmed: list[int] = []
+        self._persisting = threading.Lock()
+        self._set(books.cold(), 1)
+        if self._bits:
+            data.reserve(len(self._bits))
+
+    def is_cold(self, slot: int) -> bool:
+        """Whether the slot's content is in the store only."""
+        return slot < len(self._bits) and self._bits[slot] == 1
+
+    @property
+    def count(self) -> int:
+        """How many slots are cold."""
+        return self._bits.count(1)
+
+    def forget(self, slots: Iterable[int]) -> None:
+        """These slots were freed."""
+        with self._lock:
+            self._set([slot for slot in slots if slot < len(self._bits)], 0)
+
+    def fetch(self, slots: Iterable[int], allowed: Allowed) -> None:
+        """Have these slots in the slab when it returns; OSError (EIO)."""
+        for slot in slots:
+            while self.is_cold(slot):
+                self._fetch_one(slot, allowed)
+
+    def hydrate(self, slot: int, allowed: Allowed) -> None:
+        """As `fetch`, of a slot that may be gone meanwhile."""
+        if self.is_cold(slot) and list(allowed([slot])):
+            self._fetch_one(slot, allowed)
+
+    def cold_slots(self) -> Sequence[int]:
+        """All cold slots, in the order of the log."""
+        places = self._meta.places()
+        return sorted((slot for slot in places if self.is_cold(slot)), key=lambda slot: places[slot][:2])
+
+    def _fetch_one(self, slot: int, allowed: Allowed) -> None:
+        with self._lock:
+            while slot in self._coming:
+                self._lock.wait(_DEADLINE_S)
+            if not self.is_cold(slot):
+                return
+            self._coming.add(slot)
+        taken = {slot}
+        try:
+            at = self._meta.place(slot)
+            if at is None:
+                raise OSError(errno.EIO, f"slot {slot} of {self._disk} is cold, and has no place in the store")
+            window = self._window(slot, at, allowed, taken)
+            self._bring(window, slot)
+        finally:
+            with self._lock:
+                self._coming -= taken
+                self._lock.notify_all()
+
+    def _window(self, slot: int, at: Place, allowed: Allowed, taken: set[int]) -> dict[int, Place]:
+        """The slot, and those right behind it in the segment."""
+        behind = self._meta.places_after(at, _READ_AHEAD)
+        window, end = {slot: at}, at.offset + at.length
+        welcome = set(allowed(behind))
+        with self._lock:
+            for other, place in behind.items():
+                if place.offset == end and other in welcome and self.is_cold(other) and other not in self._coming:
+                    window[other] = place
+                    end += place.length
+                    taken.add(other)
+                    self._coming.add(other)
+        return window
+
+    def _bring(self, window: dict[int, Place], wanted: int) -> None:
+        first = window[wanted]
+        length = sum(place.length for place in window.values())
+        key = names.segment(self._disk, first.stamp)
+        try:
+            data = store.retry(lambda: self._objects.get_range(key, first.offset, length), _DEADLINE_S)
+        except errors.PilotError as error:
+            raise _io_error(f"chunk {first.number} of {key}: {error}") from error
+        packer = self._packer()
+        for slot, place in window.items():
+            start = place.offset - first.offset
+            try:
+                plain = segment.decode_chunk(memoryview(data)[start : start + place.length], place, packer)
+            except Damaged as error:
+                if slot == wanted:
+                    raise _io_error(f"{key}: {error}") from error
+                _log.error("%s: %s", key, error)
+                continue
+            self._slab.write(slot, 0, memoryview(plain))
+            with self._lock:
+                self._set([slot], 0)
+                self._warmed.append(slot)
+
+    def persist(self) -> None:
+        """Write down what has come, so that it need not come again."""
+        with self._persisting:
+            with self._lock:
+                warmed, self._warmed = self._warmed, []
+            if warmed:
+                self._slab.sync()
+                self._meta.set_cold(warmed, cold=False)
+
+    def chill(self, slots: Sequence[int]) -> None:
+        """These slots are in the store only from now on. Nobody fetches them before `chilled`: the caller punches them
+        in between, once nobody reads them any more."""
+        with self._persisting:
+            with self._lock:
+                gone = set(slots)
+                self._coming |= gone
+                self._warmed = [slot for slot in self._warmed if slot not in gone]
+                self._set(slots, 1)
+            self._meta.set_cold(slots, cold=True)
+
+    def chilled(self, slots: Sequence[int]) -> None:
+        """They are holes now."""
+        with self._lock:
+            self._coming.difference_update(slots)
+            self._lock.notify_all()
+
+    def _set(self, slots: Iterable[int], value: int) -> None:
+        for slot in slots:
+            if slot >= len(self._bits):
+                self._bits.extend(bytes(slot + 1 - len(self._bits)))
+            self._bits[slot] = value
+
+
+def _io_error(text: str) -> OSError:
+    _log.error("%s", text)
+    return OSError(errno.EIO, text)
+
+
+def slots_of(places: Iterable[int], depth: int) -> list[int]:
+    """The slots among places that the disk at `depth` owns."""
+    return [layout.number_of(at) for at in places if at and layout.depth_of(at) == depth]

@@ -1,0 +1,108 @@
+"""Ties an open disk to its object store: uploader, caches and hydration, as the disk's facts say.
+
+    local/store       URL                        durability        "remote": a flush waits for the store
+    local/holder      this copy's name in HEAD   local/seq         the last batch that the store has
+    local/cache_bytes what the slab may take     local/durable/…   what is durable, and since when
+
+Made by whoever opened the disk (a worker for attached ones, volumed to drain others), closed before the disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import threading
+from collections.abc import Sequence
+
+from ... import errors
+from .. import disk as disks
+from .. import meta, slab
+from . import cache, hold, store, uploader
+from .codec import Codec
+
+_log = logging.getLogger(__name__)
+DIRTY_CAP_BYTES = 1 << 30
+_PERSIST_SLOTS = 512
+
+
+class Link:
+    """See the module. The disk stays the caller's."""
+
+    def __init__(self, disk: disks.Disk, lineage: Sequence[str]) -> None:
+        self._disk = disk
+        self._facts = disk.facts()
+        self._id = os.path.basename(disk.directory)
+        self._lineage = lineage
+        self._objects = store.open_store(self._facts[disks.LOCAL_STORE])
+        self._local = threading.local()
+        self._stopping = threading.Event()
+        self._caches = disk.make_caches(self._cache)
+        disk.use_caches(self._caches)
+        disk.dirty_cap_bytes = int(self._facts.get("dirty_cap_bytes", DIRTY_CAP_BYTES))
+        disk.waits_for_store = self._facts.get(disks.DURABILITY) == "remote"
+        self._uploader = uploader.Uploader(disk, self._resume, self._is_ready, Codec())
+        self._hydrator = threading.Thread(target=self._hydrate, name="hydrate", daemon=True)
+
+    def start(self, *, hydrate: bool) -> None:
+        """Upload, and fetch what is cold in the background."""
+        self._disk.dirty.set()
+        self._uploader.start()
+        if hydrate and any(found.count for found in self._caches.values()):
+            self._hydrator.start()
+
+    @property
+    def error(self) -> str | None:
+        """What keeps the store from having it all, as far as that is known."""
+        return self._uploader.error
+
+    def close(self, deadline_s: float) -> bool:
+        """Drain; whether the store has everything."""
+        self._stopping.set()
+        self._disk.waits_for_store = False
+        drained = self._uploader.drain(deadline_s)
+        if self._hydrator.is_alive():
+            self._hydrator.join(deadline_s)
+        for found in self._caches.values():
+            found.persist()
+        return drained
+
+    def _cache(self, directory: str, data: slab.Slab, books: meta.Meta) -> cache.Cache:
+        return cache.Cache(os.path.basename(directory), data, books, self._objects, self._packer)
+
+    def _packer(self) -> Codec:
+        """One per thread."""
+        found: Codec | None = getattr(self._local, "packer", None)
+        if found is None:
+            found = self._local.packer = Codec()
+        return found
+
+    def _resume(self) -> hold.Hold:
+        return hold.Hold.resume(self._objects, self._id, self._facts[disks.LOCAL_HOLDER], self._seq())
+
+    def _seq(self) -> int:
+        with contextlib.closing(meta.Meta(self._disk.directory, read_only=True)) as stored:
+            return int(stored.facts().get(disks.LOCAL_SEQ, "0"))
+
+    def _is_ready(self) -> bool:
+        """A fork's map names what its ancestors hold: that must be durable before the fork can be."""
+        chain = [*json.loads(self._facts["lineage"]), self._id]
+        for directory, child in zip(self._lineage, chain[1:], strict=True):
+            with contextlib.closing(meta.Meta(directory, read_only=True)) as stored:
+                if not disks.fork_is_durable(stored.facts(), child):
+                    return False
+        return True
+
+    def _hydrate(self) -> None:
+        for depth, found in self._caches.items():
+            for number, slot in enumerate(found.cold_slots()):
+                if self._stopping.is_set():
+                    return
+                try:
+                    self._disk.hydrate(depth, slot)
+                except (OSError, errors.PilotError) as error:
+                    _log.warning("hydrate: %s", error)  # who reads it will be told; the next attach tries again
+                if number % _PERSIST_SLOTS == 0:
+                    found.persist()
+            found.persist()
