@@ -329,12 +329,21 @@ def test_a_volume_grows(volumed: Volumed, client: VolumeClient, tmp_path: Path) 
     client.create(A, SIZE)
     with volumed.mounted(A, tmp_path / "m") as root:
         (root / "file").write_text("one")
+        small = os.statvfs(root).f_blocks
+        with pytest.raises(errors.StateError, match="it is mounted"):
+            client.resize(A, 2 * SIZE)
     client.resize(A, 2 * SIZE)
     with pytest.raises(errors.StateError):
         client.resize(A, SIZE)
+    with volumed.mounted(A, tmp_path / "m") as root:
+        assert os.statvfs(root).f_blocks > 1.9 * small
+        assert (root / "file").read_text() == "one"
     fd = client.attach_file(A)
     try:
         assert os.lseek(fd, 0, os.SEEK_END) == 2 * SIZE
+        client.resize(A, 3 * SIZE)  # whoever has the file may do this at any time
+        os.ftruncate(fd, 3 * SIZE)  # as QEMU does: this kernel's idea of the size follows
+        assert os.lseek(fd, 0, os.SEEK_END) == 3 * SIZE
         os.pwrite(fd, b"end", 2 * SIZE - 3)
         assert os.pread(fd, 3, 2 * SIZE - 3) == b"end"
     finally:

@@ -18,7 +18,7 @@ from typing import Any
 
 from pilot import image
 from pilot.host import dial
-from pilot.host.vmm import MachineSpec, accelerator, qemu, qemu_command
+from pilot.host.vmm import DiskReference, MachineSpec, Volumes, accelerator, qemu, qemu_command
 from pilot.ids import MachineId, VolumeId
 
 CACHE = os.environ.get("PILOT_CACHE_DIR", "/var/cache/pilot")
@@ -88,9 +88,9 @@ class Machines:
         """What `volumed` does for a virtual machine."""
         return os.open(os.path.join(self.directory, volume), os.O_RDWR | os.O_CLOEXEC)
 
-    def start_world(self, machine: MachineId, volume: VolumeId) -> None:
-        """Start the machine with this disk and the world on it."""
-        reference = self.vmm.attach_disk(machine, self, volume)
+    def start_world(self, machine: MachineId, volume: VolumeId, volumes: Volumes | None = None) -> None:
+        """Start the machine with this disk (of `volumes`, when it is none of ours) and the world on it."""
+        reference = self.vmm.attach_disk(machine, volumes or self, volume)
         self.vmm.start(machine)
         identity = {
             "name": machine,
@@ -99,7 +99,14 @@ class Machines:
             "entropy": base64.b64encode(os.urandom(32)).decode(),
         }
         self.call(machine, "POST", "/v1/adopt", {**identity, "environment": {}})
-        body = {"disk": reference.as_json(), "hostname": machine, "environment": {}}
+        self._put_world(machine, reference)
+
+    def grow_world(self, machine: MachineId) -> None:
+        """Have the filesystem of the world that runs follow its disk."""
+        self._put_world(machine, DiskReference(serial=qemu_command.DISK_SERIAL))
+
+    def _put_world(self, machine: MachineId, disk: DiskReference) -> None:
+        body = {"disk": disk.as_json(), "hostname": machine, "environment": {}}
         self.call(machine, "PUT", "/v1/world", body)
 
     def call(self, machine: MachineId, method: str, path: str, body: Any = None) -> Any:
@@ -135,7 +142,7 @@ def write_world(rootfs: Path, content: str) -> None:
     for directory in ("bin", "etc", "proc", "sys", "dev", "run", "tmp", "root", ".sprite"):
         (rootfs / directory).mkdir(parents=True)
     shutil.copy(busybox, rootfs / "bin" / "busybox")
-    for name in ("sh", "cat", "echo", "sync", "hostname", "sleep", "dd", "df"):
+    for name in ("sh", "cat", "echo", "sync", "hostname", "sleep", "dd", "df", "wc"):
         (rootfs / "bin" / name).symlink_to("busybox")
     (rootfs / "etc" / "passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
     (rootfs / "etc" / "group").write_text("root:x:0:\n")

@@ -19,7 +19,7 @@ from typing import ParamSpec, TypeVar
 import msgspec
 
 from .. import errors
-from ..kernel import mounts
+from ..kernel import ext4, mounts
 from ..runtime.values import Stdio
 from ..spec import parse
 from ..spec.process import Process
@@ -113,9 +113,14 @@ class World:
         )
 
     async def start(self, request: schema.WorldRequest) -> None:
-        """Mount the disk and run the world; returns when it runs. Nothing happens when it runs already."""
+        """Mount the disk and run the world; returns when it runs.
+
+        When it runs already nothing happens, except that a drive that has grown has its filesystem grown too.
+        """
         async with self._lock:
             if self.state == "running":
+                if request.disk.serial is not None:
+                    await asyncio.to_thread(ext4.grow_mounted, self._machine.paths.disk)
                 return
             self.state, self.error = "starting", None
             self._settings = Settings(
@@ -307,3 +312,4 @@ def _mount_drive(serial: str, target: str) -> None:
             # Not a virtio drive.
             continue
     mounts.mount(f"/dev/{find_drive(serials, serial)}", target, "ext4", mounts.Flag.NONE, "discard")
+    ext4.grow_mounted(target)

@@ -32,7 +32,7 @@ from typing import Any
 
 from .. import errors
 from ..ids import CheckpointId, VolumeId
-from ..kernel import directio, freeze, idmap, loop, mounts
+from ..kernel import directio, ext4, freeze, idmap, loop, mounts
 from . import crashpoint, delta, fusectl, messages, watchdog, worker, zygote
 from .checkpoint import Checkpoint
 
@@ -61,6 +61,8 @@ _MKFS = (
     "nodiscard,assume_storage_prezeroed=1",
 )
 _SMALL_BYTES = 2 << 30
+# mkfs leaves out a last block group that is too small to be of use.
+_GROW_BYTES = 8 << 20
 _MKFS_SMALL = ("mkfs.ext4", "-q", "-F", "-m", "0", "-i", "32768", "-E", "nodiscard,assume_storage_prezeroed=1")
 
 
@@ -111,8 +113,16 @@ class Attachment:
         try:
             self._fuse_fd = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
             self._delta_fd = delta.create()
-            options = {"source": f"pilot-{self.volume}", "subtype": "pilot", "fd": str(self._fuse_fd)}
-            options |= {"rootmode": "40000", "user_id": "0", "group_id": "0"}
+            options: dict[str, str | None] = {"source": f"pilot-{self.volume}", "subtype": "pilot"}
+            # Others than root reach the file only through a descriptor that they were given, as a VM's process is; that
+            # must be able to ask for its size.
+            options |= {
+                "fd": str(self._fuse_fd),
+                "rootmode": "40000",
+                "user_id": "0",
+                "group_id": "0",
+                "allow_other": None,
+            }
             attributes = mounts.Attribute.NOSUID | mounts.Attribute.NODEV | mounts.Attribute.NOEXEC
             self._mount_fd = mounts.mount_detached("fuse", options, attributes)
             self._start_worker(resend=False)
@@ -162,6 +172,7 @@ class Attachment:
                 crashpoint.reach("attach: formatted")
                 # Before anybody can mount it: what has been handed out must never be formatted again.
                 self.call("set_facts", facts={"formatted": "1"})
+            self._grow(self._loop)
             self._ext4_fd = self._mount_ext4(self._loop)
         except BaseException:
             self._drop_loop()
@@ -177,6 +188,21 @@ class Attachment:
         )  # fmt: skip
         if done.returncode != 0:
             raise errors.HostError(f"format {self.volume}: {' '.join(command)}: {done.stderr.strip()}")
+
+    def _grow(self, device: _Loop) -> None:
+        """Give the filesystem all of a disk that has grown; unmounted, because not every host may do it mounted."""
+        size = ext4.read_size(device.fd)
+        if size is None or size + _GROW_BYTES > os.lseek(device.fd, 0, os.SEEK_END):
+            return
+        path = f"/proc/self/fd/{device.fd}"
+        for command, accepted in ((["e2fsck", "-fp", path], (0, 1)), (["resize2fs", path], (0,))):
+            done = subprocess.run(
+                command, pass_fds=(device.fd,), capture_output=True, text=True, timeout=300, check=False
+            )  # fmt: skip
+            if done.returncode not in accepted:
+                raise errors.HostError(
+                    f"grow {self.volume}: {' '.join(command)}: {(done.stderr or done.stdout).strip()}"
+                )
 
     def _mount_ext4(self, device: _Loop) -> int:
         source = {"source": f"/proc/self/fd/{device.fd}", "discard": None}

@@ -174,9 +174,16 @@ class Volumes:
             self._call(disk_id, "set_facts", facts={"sealed": "1"})
 
     def resize(self, volume: VolumeId, size_bytes: int) -> None:
-        """Grow a detached volume; its filesystem is grown by whoever mounts it."""
+        """Grow a volume. Its filesystem follows at the next `attach`, or in the VM that has it as a file now.
+
+        StateError while it is mounted here: the loop device and the kernel's filesystem would not notice.
+        """
         with self._one(volume):
-            self._call(self._detached(volume, "resize"), "resize", size_bytes=size_bytes)
+            disk_id = self._writable(volume, "resize")
+            attached = self._attached.get(disk_id)
+            if attached is not None and attached.is_mounted:
+                raise errors.StateError(f"resize volume {volume}: it is mounted", hint="detach it first")
+            self._call(disk_id, "resize", size_bytes=size_bytes)
 
     # ---- attach and detach
 
