@@ -17,7 +17,7 @@ INIT_SRC := $(wildcard native/init/*.c)
 INIT_HDR := $(wildcard native/init/*.h)
 export DEBIAN_FRONTEND := noninteractive
 
-.PHONY: build images check test vm-tests demo bench soak clean lock
+.PHONY: build images check test demo bench soak debian-proof clean lock
 
 build: $(STAMPS)/package $(STAMPS)/front $(INIT)
 
@@ -69,7 +69,6 @@ $(INIT): $(INIT_SRC) $(INIT_HDR) | $(STAMPS)/apt-build
 # What tests and demo boot from, built outside the private (and offline) network namespace. Kept in /var/cache/pilot.
 images: build $(STAMPS)/apt-run
 	$(BIN)/pilot image build guest guest-disk kernel world-minimal
-	@$(BIN)/python -m tests.support.guestimage
 
 check: build
 	$(BIN)/ruff check src tests benchmarks setup.py
@@ -82,11 +81,6 @@ PRIVATE := $(BIN)/python -m tests.support.private --
 test: check images $(STAMPS)/apt-test
 	$(PRIVATE) $(BIN)/pytest tests
 
-# Tests inside virtual machines, those that take long too; what they said goes to docs/reference/vm-tests.md.
-vm-tests: images $(STAMPS)/apt-test
-	@rm -f docs/reference/vm-tests.md
-	$(PRIVATE) env PILOT_VM_TESTS=1 PILOT_VM_TESTS_REPORT=docs/reference/vm-tests.md $(BIN)/pytest tests/guest/test_in_vm.py
-
 demo: images
 	$(PRIVATE) $(BIN)/python -m examples.demo $(DEMO)
 
@@ -97,6 +91,11 @@ bench: images $(STAMPS)/apt-test
 # A thousand containers in a row, then eight at a time: nothing may be left.
 soak: build $(STAMPS)/apt-test
 	$(PRIVATE) $(BIN)/python -m benchmarks.soak
+
+# A Debian on a volume takes apt-get install while the processes below it are killed a hundred times.
+debian-proof: images $(STAMPS)/apt-test
+	$(BIN)/python -m tests.faults.debian_proof fetch
+	$(PRIVATE) $(BIN)/python -m tests.faults.debian_proof run --kills 100 --report docs/reference/debian-proof.md
 
 # Pins with hashes, without addresses.
 lock:
