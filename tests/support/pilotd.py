@@ -35,6 +35,7 @@ class Pilotd:
         self.log = state.parent / f"{state.name}.log"
         self._options = ["--isolation", isolation, "--image", image, "--cache-dir", str(CACHE)]
         self.stop_machines_on_exit = False
+        self.pool = 0
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> float:
@@ -49,6 +50,7 @@ class Pilotd:
             f"127.0.0.1:{self.port}",
             *self._options,
             *(["--stop-machines-on-exit"] if self.stop_machines_on_exit else []),
+            *(["--pool", str(self.pool)] if self.pool else []),
         ]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)

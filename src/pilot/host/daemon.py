@@ -32,6 +32,7 @@ from .api.access import Access
 from .fsm.engine import Engine
 from .operations.context import Host, VolumeService
 from .operations.table import operations
+from .pool import Pool
 from .sprites import Sprites
 from .store import tokens
 from .store.database import Database
@@ -60,6 +61,7 @@ class Settings:
     disk_bytes: int = 100 << 30
     idle_s: float = 0
     stop_machines: bool = False
+    pool_size: int = 0
 
     @property
     def tag(self) -> str:
@@ -120,14 +122,18 @@ def _sprites(settings: Settings, database: Database, volumes: VolumeService) -> 
         disk_bytes=settings.disk_bytes,
     )
     engine = Engine(SqlJournal(database), operations(host))
-    sprites = Sprites(host, engine)
+    pool = Pool(host, engine, settings.pool_size)
+    sprites = Sprites(host, engine, pool)
     try:
         log.info("runs resumed", extra={"count": engine.resume()})
         _prepare_base(sprites, settings.variant)
+        pool.start()
         _adopt(sprites)
         yield sprites
     finally:
+        pool.stop()
         if settings.stop_machines:
+            pool.clear()
             _stop_machines(sprites)
         if not engine.close(STOP_TIMEOUT_S):
             log.warning("runs still under way are left to the next start")

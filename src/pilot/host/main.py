@@ -33,6 +33,7 @@ def _settings(options: argparse.Namespace) -> daemon.Settings:
         disk_bytes=options.disk_gib << 30,
         idle_s=options.idle_timeout,
         stop_machines=options.stop_machines_on_exit,
+        pool_size=options.pool,
     )
 
 
@@ -48,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--cache-dir", default="/var/cache/pilot", help="where built images are kept")
     add("--disk-gib", type=int, default=100, help="size of a sprite's disk; only what is written takes space")
     add("--idle-timeout", type=float, default=0, metavar="SECONDS", help="stop a sprite that nobody uses; 0 never does")
+    add("--pool", type=int, default=0, metavar="N", help="sprites that are made before anybody wants them")
     add("--stop-machines-on-exit", action="store_true", help="leave nothing running (for demonstrations and tests)")
     add("--log-level", choices=("debug", "info", "warning", "error"), default="info")
     return parser

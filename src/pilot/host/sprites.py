@@ -16,6 +16,7 @@ from .fsm.engine import Ended, Engine
 from .fsm.operation import Run
 from .operations.context import Host
 from .operations.table import BASE, SPRITE
+from .pool import Pool
 from .store import checkpoints, sprites
 from .store.checkpoints import Checkpoint
 from .store.sprites import Sprite
@@ -27,9 +28,10 @@ DEFAULT_URL_SETTINGS = {"auth": "sprite"}
 class Sprites:
     """`organisation` is an id throughout; `NotFound` when it has no sprite of the name."""
 
-    def __init__(self, host: Host, engine: Engine) -> None:
+    def __init__(self, host: Host, engine: Engine, pool: Pool | None = None) -> None:
         self._host = host
         self._engine = engine
+        self._pool = pool or Pool(host, engine, 0)
 
     # What is there
 
@@ -77,6 +79,9 @@ class Sprites:
         name = ids.parse_sprite_name(wanted["name"])
         self._refuse_taken(organisation, name)
         source = wanted.get("from")
+        source_id = self._source(organisation, source) if source else None
+        # A member has the usual disk and the usual size.
+        member = self._pool.claim() if source is None and not wanted.get("config") else None
         request = {
             "organisation": organisation,
             "name": name,
@@ -87,9 +92,13 @@ class Sprites:
             "url_settings": DEFAULT_URL_SETTINGS | dict(wanted.get("url_settings") or {}),
             "environment": dict(wanted.get("environment") or {}),
             "config": dict(wanted.get("config") or {}),
-            "source": self._source(organisation, source) if source else None,
+            "source": source_id,
+            **(member or {}),
         }
-        return self._engine.start(SPRITE, "create", f"sprite-{uuid.uuid4()}", request)
+        id = request.pop("id", f"sprite-{uuid.uuid4()}")
+        ended = self._engine.start(SPRITE, "create", id, request)
+        ended.add_done_callback(lambda _: self._pool.fill_soon())
+        return ended
 
     def _refuse_taken(self, organisation: str, name: SpriteName) -> None:
         # For the answer's sake only; the row's uniqueness is what decides between two at once.

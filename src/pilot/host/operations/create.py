@@ -16,17 +16,39 @@ from .context import Host
 
 
 def record(host: Host, run: Run) -> None:
-    """The row that holds the name. The request carries every id, so that a repetition means the same things."""
+    """The row that holds the name: a new one, or that of the pool's member that the request has claimed."""
+    write = sprites.take_over if "disk" in run.request else sprites.insert
+    try:
+        with host.database.transaction() as tx:
+            write(tx, _row(run, "creating"))
+    except errors.Conflict as error:
+        raise UserFault(str(error), code="conflict") from error
+
+
+def record_member(host: Host, run: Run) -> None:
+    with host.database.transaction(durable=False) as tx:
+        sprites.insert(tx, _row(run, "pooling"))
+
+
+def member_ready(host: Host, run: Run) -> None:
+    """Asked once, the agent has imported what it imports late."""
+    host.api(host.sprite(run.resource)).status()
+    with host.database.transaction(durable=False) as tx:
+        sprites.update(tx, run.resource, phase="pooled")
+
+
+def _row(run: Run, phase: str) -> Sprite:
+    """The request carries every id, so that a repetition means the same things."""
     wanted = run.request
     now = now_us()
-    sprite = Sprite(
+    return Sprite(
         id=run.resource,
         organisation=wanted["organisation"],
         name=SpriteName(wanted["name"]),
         suffix=wanted["suffix"],
         machine=None,
         volume=VolumeId(wanted["volume"]),
-        phase="creating",
+        phase=phase,
         labels=tuple(wanted["labels"]),
         url_settings=wanted["url_settings"],
         environment=wanted["environment"],
@@ -37,11 +59,6 @@ def record(host: Host, run: Run) -> None:
         last_running_us=None,
         last_warming_us=None,
     )
-    try:
-        with host.database.transaction() as tx:
-            sprites.insert(tx, sprite)
-    except errors.Conflict as error:
-        raise UserFault(str(error), code="conflict") from error
 
 
 def disk(host: Host, run: Run) -> None:
@@ -97,6 +114,6 @@ def _fork_present(host: Host, source: Sprite, volume: VolumeId) -> None:
 
 
 def settle(host: Host, run: Run, outcome: Outcome) -> None:
-    """A create that failed leaves nothing: neither name nor disk nor machine."""
-    if not outcome.done and outcome.code != "conflict":
+    """A create that failed leaves nothing: neither name nor disk nor machine, nor the member that it claimed."""
+    if not outcome.done:
         destroy.everything(host, run.resource)

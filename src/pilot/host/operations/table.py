@@ -21,6 +21,13 @@ _BOOT: tuple[tuple[str, Step], ...] = (("boot", world.boot), ("world", world.up)
 
 _STEPS: dict[tuple[str, str], tuple[tuple[str, Step], ...]] = {
     (SPRITE, "create"): (("record", create.record), ("disk", create.disk), ("machine", world.make_machine), *_BOOT),
+    (SPRITE, "pool"): (
+        ("record", create.record_member),
+        ("disk", create.disk),
+        ("machine", world.make_machine),
+        ("boot", world.boot),
+        ("ready", create.member_ready),
+    ),
     (SPRITE, "wake"): _BOOT,
     (SPRITE, "stop"): (("down", world.machine_down), ("detach", world.detach)),
     (SPRITE, "restart"): (
@@ -59,6 +66,7 @@ _STEPS: dict[tuple[str, str], tuple[tuple[str, Step], ...]] = {
     ),
 }
 _FOR_EVER = frozenset({(SPRITE, "destroy")})
+_UNDONE = frozenset({(SPRITE, "create"), (SPRITE, "pool")})
 
 
 def operations(host: Host) -> list[Operation]:
@@ -69,7 +77,7 @@ def operations(host: Host) -> list[Operation]:
 def _operation(host: Host, kind: str, action: str) -> Operation:
     attempts = None if (kind, action) in _FOR_EVER else ATTEMPTS
     steps = tuple(Transition(name, _bind(step, host), attempts) for name, step in _STEPS[kind, action])
-    if (kind, action) == (SPRITE, "create"):
+    if (kind, action) in _UNDONE:
         return Operation(kind, action, steps, lambda run, outcome: create.settle(host, run, outcome))
     return Operation(kind, action, steps)
 

@@ -51,12 +51,12 @@ def machine_spec(machine: sprites.Machine, config: Mapping[str, Any]) -> Machine
 
 
 def boot(host: Host, run: Run) -> dict[str, Any]:
-    """Started, and where its drive is; a machine that runs already is left alone."""
+    """Started, and where its disk is; a machine that runs already is left alone: the pool's, with `disk` attached."""
     sprite = host.sprite(run.resource)
     assert sprite.machine is not None
     if host.vmm.status(sprite.machine) is MachineStatus.RUNNING:
         if _answers(host, sprite):
-            return {"disk": None}
+            return {"disk": run.request.get("disk")}
         log.warning("machine does not answer, starting it anew", extra={"sprite": sprite.id})
         host.vmm.stop(sprite.machine)
     host.worlds.drop(sprite.id)

@@ -20,7 +20,10 @@ FIRST_UID_BASE = 2 * UID_COUNT  # the first multiple of 65536 above 100000, wher
 
 @dataclasses.dataclass(frozen=True)
 class Sprite:
-    """`phase`: creating, live or destroying. `current_source`: the checkpoint that the live disk goes back to."""
+    """`phase`: creating, live or destroying; pooling or pooled before it is anybody's.
+
+    `current_source`: the checkpoint that the live disk goes back to.
+    """
 
     id: str
     organisation: str
@@ -49,17 +52,32 @@ class Machine:
 
 def insert(tx: sqlite3.Connection, sprite: Sprite) -> None:
     """Idempotent by id. `Conflict` when another sprite has the name."""
-    holder = tx.execute(
-        "SELECT id FROM sprites WHERE organisation = ? AND name = ?", (sprite.organisation, sprite.name)
-    ).fetchone()
-    if holder and holder["id"] != sprite.id:
-        raise errors.Conflict("sprite already exists")
-    if holder:
+    if _has_name(tx, sprite):
         return
     row = _columns(sprite) | {"next_checkpoint": 1}
     names = ", ".join(row)
     tx.execute(f"INSERT INTO sprites ({names}) VALUES ({', '.join('?' * len(row))})", tuple(row.values()))
     events.add(tx, "sprite.recorded", f"sprite/{sprite.id}", {"name": sprite.name})
+
+
+def take_over(tx: sqlite3.Connection, sprite: Sprite) -> None:
+    """The row of a pool member becomes this sprite's, but for its machine. Idempotent; `Conflict` as in `insert`."""
+    if _has_name(tx, sprite):
+        return
+    row = {key: value for key, value in _columns(sprite).items() if key not in ("id", "machine")}
+    settings = ", ".join(f"{column} = ?" for column in row)
+    tx.execute(f"UPDATE sprites SET {settings} WHERE id = ?", (*row.values(), sprite.id))
+    events.add(tx, "sprite.recorded", f"sprite/{sprite.id}", {"name": sprite.name})
+
+
+def _has_name(tx: sqlite3.Connection, sprite: Sprite) -> bool:
+    """Whether an earlier attempt gave it the name already."""
+    holder = tx.execute(
+        "SELECT id FROM sprites WHERE organisation = ? AND name = ?", (sprite.organisation, sprite.name)
+    ).fetchone()
+    if holder and holder["id"] != sprite.id:
+        raise errors.Conflict("sprite already exists")
+    return holder is not None
 
 
 def update(tx: sqlite3.Connection, sprite: str, **changes: Any) -> None:
@@ -96,12 +114,17 @@ def by_id(database: Database, sprite: str) -> Sprite:
 
 
 def every(database: Database, organisation: str | None = None) -> list[Sprite]:
-    """All sprites (of one organisation), by name."""
+    """All sprites (of one organisation), by name; not those of the pool."""
     if organisation is None:
-        rows = database.query("SELECT * FROM sprites ORDER BY name, id")
+        rows = database.query("SELECT * FROM sprites WHERE phase NOT LIKE 'pool%' ORDER BY name, id")
     else:
         rows = database.query("SELECT * FROM sprites WHERE organisation = ? ORDER BY name", (organisation,))
     return [_sprite(row) for row in rows]
+
+
+def members(database: Database) -> list[Sprite]:
+    """Those of the pool."""
+    return [_sprite(row) for row in database.query("SELECT * FROM sprites WHERE phase LIKE 'pool%' ORDER BY id")]
 
 
 def assign_machine(tx: sqlite3.Connection, machine: MachineId, isolation: str) -> Machine:

@@ -1,0 +1,127 @@
+"""Sprites made before anybody wants one: disk forked and attached, machine started; what is left to do is a name.
+
+    pool run     record → disk → machine → boot → ready            a row of no one's, phase pooling, then pooled
+    create run   record takes the row over → disk, machine, boot find everything done → world → publish
+
+A member is a sprite of an organisation that nobody has a token of, so every step treats it as one; `every` leaves such
+rows out. Which members are ready is a memory: those of a former pilotd are destroyed, for base and agent may be older.
+"""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import logging
+import secrets
+import threading
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from .. import errors, ids
+from .fsm.engine import Ended, Engine
+from .fsm.outcome import Outcome
+from .operations.context import Host
+from .operations.table import SPRITE
+from .store import sprites, tokens
+
+log = logging.getLogger(__name__)
+
+CLEAR_TIMEOUT_S = 60
+FILL_PAUSE_S = 0.5
+ORGANISATION = ".pool"  # no slug of an organisation begins like this
+
+
+class Pool:
+    """`size` members; 0 is no pool. Safe to use from any thread."""
+
+    def __init__(self, host: Host, engine: Engine, size: int) -> None:
+        self._host = host
+        self._engine = engine
+        self._size = size
+        self._lock = threading.Lock()
+        self._ready: collections.deque[Mapping[str, Any]] = collections.deque()
+        self._making = 0
+        self._organisation = tokens.ensure_organisation(host.database, ORGANISATION).id if size else ""
+
+    def start(self) -> None:
+        """Away with what a former pilotd left, then fill. Call once, after `Engine.resume`."""
+        self._clear()
+        self.fill()
+
+    def claim(self) -> Mapping[str, Any] | None:
+        """What a create request takes over: `id`, `machine`, `volume` and the attached `disk`. The caller's alone."""
+        with self._lock:
+            return self._ready.popleft() if self._ready else None
+
+    def fill(self) -> None:
+        """Begin to make what is missing."""
+        with self._lock:
+            missing = self._size - len(self._ready) - self._making
+            self._making += max(missing, 0)
+        for _ in range(missing):
+            self._make()
+
+    def fill_soon(self) -> None:
+        """Begin a moment later: what the new sprite was wanted for goes first."""
+        if self._size:
+            timer = threading.Timer(FILL_PAUSE_S, self.fill)
+            timer.name, timer.daemon = "fill-pool", True
+            timer.start()
+
+    def stop(self) -> None:
+        """No more members are made or given away."""
+        with self._lock:
+            self._size = 0
+            self._ready.clear()
+
+    def clear(self) -> None:
+        """None are left, for a pilotd that stops its machines. After `stop`."""
+        concurrent.futures.wait(self._clear(), CLEAR_TIMEOUT_S)
+
+    def _make(self) -> None:
+        request = {
+            "organisation": self._organisation,
+            "name": f"member-{secrets.token_hex(8)}",
+            "suffix": secrets.token_hex(2),
+            "machine": ids.new_machine_id(),
+            "volume": f"sprite-{uuid.uuid4()}",
+            **{"labels": [], "url_settings": {}, "environment": {}, "config": {}},
+        }
+        id = f"sprite-{uuid.uuid4()}"
+        member = {"id": id, "machine": request["machine"], "volume": request["volume"]}
+        try:
+            ended = self._engine.start(SPRITE, "pool", id, request)
+        except errors.PilotError as error:
+            log.warning("pool member not begun", extra={"error": str(error)})
+            self._made(None)
+        else:
+            ended.add_done_callback(lambda done: self._made(_finished(done, member)))
+
+    def _made(self, member: Mapping[str, Any] | None) -> None:
+        """One that failed is not tried again at once: the next create asks for it."""
+        with self._lock:
+            self._making -= 1
+            if member is not None:
+                self._ready.append(member)
+
+    def _clear(self) -> list[Ended]:
+        """When these have ended nothing of the pool is left, but what a create has claimed."""
+        runs = self._engine.active()
+        claimed = {run.resource for run in runs if run.action == "create"}
+        making = [run for run in runs if run.action == "pool"]
+        for run in making:
+            self._engine.cancel(SPRITE, run.resource)  # which undoes it, also before there is a row
+        members = [row.id for row in sprites.members(self._host.database) if row.id not in claimed]
+        ended = [self._engine.join(SPRITE, "destroy", id, {}) for id in members]
+        return ended + [waiting for run in making if (waiting := self._engine.waiting_for(run.id))]
+
+
+def _finished(ended: Ended, member: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    if ended.exception() is not None:
+        return None  # pilotd is stopping
+    outcome: Outcome = ended.result()
+    if not outcome.done:
+        log.warning("pool member failed", extra={"error": outcome.error})
+        return None
+    return {**member, "disk": outcome.results["boot"]["disk"]}

@@ -1,0 +1,126 @@
+"""Sprites made before anybody wants one, on the real kernel: a create takes one over, and nothing of them stays."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from tests.support import leftovers
+from tests.support.pilotd import Pilotd
+
+pytestmark = pytest.mark.requires("root", "private", "fuse", "loop", "userns", "space")
+
+DEADLINE_S = 60
+
+
+@pytest.fixture
+def pilotd(tmp_path: Path) -> Iterator[Pilotd]:
+    """With a pool of one, ready."""
+    before = leftovers.observe()
+    daemon = Pilotd(tmp_path / "state")
+    daemon.stop_machines_on_exit = True
+    daemon.pool = 1
+    daemon.start()
+    try:
+        _until_pooled(daemon, 1)
+        yield daemon
+    finally:
+        if daemon.process is not None:
+            daemon.stop()
+    assert leftovers.observe().new_since(before) == {}
+    assert _rows(daemon, "SELECT id FROM sprites WHERE phase LIKE 'pool%'") == []
+
+
+def _rows(pilotd: Pilotd, sql: str) -> list[tuple[Any, ...]]:
+    database = sqlite3.connect(f"file:{pilotd.state}/state.db?mode=ro", uri=True, timeout=10)
+    try:
+        return database.execute(sql).fetchall()
+    finally:
+        database.close()
+
+
+def _pooled(pilotd: Pilotd) -> set[str]:
+    return {id for (id,) in _rows(pilotd, "SELECT id FROM sprites WHERE phase = 'pooled'")}
+
+
+def _until_pooled(pilotd: Pilotd, count: int) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while len(_pooled(pilotd)) != count:
+        assert time.monotonic() < deadline, pilotd.tail()
+        time.sleep(0.01)
+
+
+def test_a_create_takes_a_member_over_and_another_one_follows(pilotd: Pilotd) -> None:
+    (member,) = _pooled(pilotd)
+    with pilotd.client() as client:
+        assert list(client.list_all_sprites()) == []
+        sprite = client.create_sprite("taken")
+        assert sprite.id == member
+        done = sprite.run("sh", "-c", "hostname; id -un; echo kept > ~/file", capture_output=True)
+        assert done.stdout.split() == [b"taken", b"sprite"]
+        _until_pooled(pilotd, 1)
+        assert [other.name for other in client.list_all_sprites()] == ["taken"]
+        assert _rows(pilotd, "SELECT count(*) FROM machines") == [(2,)]
+
+
+def test_a_member_is_not_given_twice(pilotd: Pilotd) -> None:
+    (member,) = _pooled(pilotd)
+    with pilotd.client() as client:
+        ids = {client.create_sprite(f"taken-{number}").id for number in range(3)}
+        assert len(ids) == 3
+        assert member in ids
+        for number in range(3):
+            assert client.sprite(f"taken-{number}").run("true").returncode == 0
+
+
+def test_a_size_or_a_fork_is_made_anew(pilotd: Pilotd) -> None:
+    (member,) = _pooled(pilotd)
+    headers = {"Authorization": f"Bearer {pilotd.token()}"}
+    body = {"name": "small", "config": {"ram_mb": 512}}
+    httpx.post(f"{pilotd.url}/v1/sprites", headers=headers, json=body, timeout=DEADLINE_S).raise_for_status()
+    assert member in _pooled(pilotd)
+
+
+def test_members_of_a_pilotd_that_was_killed_go_and_sprites_stay(pilotd: Pilotd) -> None:
+    with pilotd.client() as client:
+        client.create_sprite("stays").run("sh", "-c", "echo kept > ~/file", check=True)
+    _until_pooled(pilotd, 1)
+    old = _pooled(pilotd)
+    pilotd.kill()
+    pilotd.start()
+    deadline = time.monotonic() + DEADLINE_S
+    while not (new := _pooled(pilotd)) or new & old:
+        assert time.monotonic() < deadline, pilotd.tail()
+        time.sleep(0.01)
+    with pilotd.client() as client:
+        assert client.sprite("stays").run("sh", "-c", "cat ~/file", capture_output=True).stdout == b"kept\n"
+
+
+def test_a_member_whose_machine_died_is_started_again(pilotd: Pilotd) -> None:
+    (member,) = _pooled(pilotd)
+    _kill_agents()
+    with pilotd.client() as client:
+        sprite = client.create_sprite("taken")
+        assert sprite.id == member
+        assert sprite.run("echo", "alive", capture_output=True).stdout == b"alive\n"
+
+
+def _kill_agents() -> None:
+    """PID 1 of every machine, and wait until it has gone."""
+    words = b"/usr/lib/pilot/bin/pilot-init\0--\0"
+    files = Path("/proc").glob("[0-9]*/cmdline")
+    pids = [int(file.parent.name) for file in files if file.read_bytes().startswith(words)]
+    assert pids
+    for pid in pids:
+        pid_fd = os.pidfd_open(pid)
+        signal.pidfd_send_signal(pid_fd, signal.SIGKILL)
+        assert select.select([pid_fd], [], [], DEADLINE_S)[0]
+        os.close(pid_fd)
