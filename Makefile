@@ -17,7 +17,7 @@ INIT_SRC := $(wildcard native/init/*.c)
 INIT_HDR := $(wildcard native/init/*.h)
 export DEBIAN_FRONTEND := noninteractive
 
-.PHONY: build images check test demo bench soak debian-proof clean lock
+.PHONY: build images check test vm-tests demo bench soak debian-proof clean lock
 
 build: $(STAMPS)/package $(STAMPS)/front $(INIT)
 
@@ -69,6 +69,7 @@ $(INIT): $(INIT_SRC) $(INIT_HDR) | $(STAMPS)/apt-build
 # What tests and demo boot from, built outside the private (and offline) network namespace. Kept in /var/cache/pilot.
 images: build $(STAMPS)/apt-run
 	$(BIN)/pilot image build guest guest-disk kernel world-minimal
+	@$(BIN)/python -m tests.support.guestimage
 
 check: build
 	$(BIN)/ruff check src tests benchmarks setup.py
@@ -80,6 +81,11 @@ PRIVATE := $(BIN)/python -m tests.support.private --
 
 test: check images $(STAMPS)/apt-test
 	$(PRIVATE) $(BIN)/pytest tests
+
+# Tests inside virtual machines, those that take long too; what they said goes to docs/reference/vm-tests.md.
+vm-tests: images $(STAMPS)/apt-test
+	@rm -f docs/reference/vm-tests.md
+	$(PRIVATE) env PILOT_VM_TESTS=1 PILOT_VM_TESTS_REPORT=docs/reference/vm-tests.md $(BIN)/pytest tests/guest/test_in_vm.py
 
 demo: images
 	$(PRIVATE) $(BIN)/python -m examples.demo $(DEMO)
