@@ -50,7 +50,7 @@ _APT = ("apt-get", "-q", "-y", "--no-install-recommends", "-o", "APT::Sandbox::U
 _NOT_COMPARED = (
     "proc", "dev", "sys", "run", "tmp", "var/log", "var/cache", "var/lib/apt", "var/lib/dpkg", "repo", "lost+found",
 )  # fmt: skip
-_PAUSE_S = (0.05, 0.7)
+_PAUSE_S = (0.02, 0.5)
 _HELLO = '#include <stdio.h>\nint main(void) { puts("a real package"); return 0; }\n'
 
 
@@ -111,9 +111,12 @@ def _check(process: subprocess.Popen[str], timeout_s: float = 300) -> str:
 
 def complete(root: Path) -> None:
     """Bring an interrupted installation to its end, as an administrator would."""
-    _check(_world(root, "dpkg", "--configure", "-a"))
+    # Fails when a package was hit while it was unpacked: apt installs that one again.
+    _world(root, "dpkg", "--configure", "-a").communicate(timeout=300)
     _check(_world(root, *_APT, "-f", "install"))
     _check(_world(root, *_APT, "install", *PACKAGES))
+    # A dpkg that is killed can forget that ldconfig was to be run; on a plain ext4 too, with nothing of ours below.
+    _check(_world(root, "ldconfig"))
 
 
 def content(root: Path) -> dict[str, str]:
