@@ -16,6 +16,7 @@ import dataclasses
 import fcntl
 import logging
 import os
+import select
 import signal
 import socket
 import threading
@@ -195,6 +196,7 @@ def _run(state_dir: str, *, detach_on_exit: bool) -> None:
     stop = threading.Event()
     watcher = threading.Thread(target=store.watch, args=(stop,), name="watchdog")
     watcher.start()
+    threading.Thread(target=_end_with, args=(spawner.pid, stop), name="zygote-watch", daemon=True).start()
     signal.sigwait({signal.SIGTERM, signal.SIGINT})
     stop.set()
     watcher.join()
@@ -217,6 +219,15 @@ def _lock(state_dir: str) -> int:
                 os.close(fd)
                 raise errors.StateError(f"start volumed: {state_dir}: another volumed serves it") from None
             time.sleep(0.01)  # a killed predecessor may still be on its way out
+
+
+def _end_with(pid: int, stop: threading.Event) -> None:
+    """Without its zygote volumed can start no worker: it ends as if killed, and the next one takes all over."""
+    pid_fd = os.pidfd_open(pid)
+    select.select([pid_fd], [], [])
+    if not stop.is_set():
+        _log.error("the zygote has ended: so does volumed")
+        os._exit(1)
 
 
 if __name__ == "__main__":
