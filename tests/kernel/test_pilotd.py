@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+from tests.faults import chaos
 from tests.support import leftovers
 from tests.support.pilotd import CACHE, Pilotd, free_port
 
@@ -77,3 +78,18 @@ def test_two_on_one_state_directory(tmp_path: pathlib.Path) -> None:
     pilotd.stop()
     assert done.returncode == 1
     assert done.stderr.decode().splitlines()[-1].endswith("another pilotd serves it")
+
+
+def test_a_zygote_that_dies_is_replaced_with_volumed(tmp_path: pathlib.Path) -> None:
+    pilotd = Tidy(tmp_path / "state")
+    pilotd.start()
+    with pilotd.client() as client:
+        sprite = client.create_sprite("first")
+        sprite.run("sh", "-c", "echo kept > ~/file; sync", check=True)
+        (zygote,) = chaos.processes("zygote")
+        os.kill(zygote, signal.SIGKILL)
+        client.create_sprite("second")
+        assert [message.type for message in sprite.create_checkpoint("c")][-1] == "complete"
+        assert [message.type for message in sprite.restore_checkpoint("v1")][-1] == "complete"
+        assert sprite.run("cat", "file", capture_output=True).stdout == b"kept\n"
+    pilotd.stop()
