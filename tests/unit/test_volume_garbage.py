@@ -6,8 +6,6 @@ segments. Each process stops before every request to the store; hypothesis choos
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import os
 from collections.abc import Iterator
 
@@ -18,129 +16,13 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from pilot import errors
 from pilot.volume import layout
-from pilot.volume.remote import catalogue, codec, compaction, encryption, garbage, head, names, segment, snapshot
+from pilot.volume.remote import catalogue, codec, compaction, encryption, garbage, head, names, segment
 from pilot.volume.remote.names import Stamp
+from tests.support.logwriter import KEYS, Content, Writer, stored_content
 from tests.support.objects import Killed, MemoryStore, Process
 
 GRACE_S = 100.0
 CHUNKS = 4
-KEYS = encryption.Keyring()
-Content = dict[str, dict[int, int]]
-
-
-def _content(value: int) -> bytes:
-    return value.to_bytes(8, "little") * (layout.CHUNK_BYTES // 8)
-
-
-def _page(entries: dict[int, int]) -> bytes:
-    return b"".join(entries.get(n, 0).to_bytes(8, "little") for n in range(layout.PAGE_ENTRIES))
-
-
-@dataclasses.dataclass
-class State:
-    """What a disk says of itself: root → chunk → place, and what is in the slots."""
-
-    roots: dict[str, dict[int, int]]
-    values: dict[int, int]
-    pages: dict[str, int] = dataclasses.field(default_factory=dict)
-
-
-class Writer:
-    """A holder of one disk: changes its state, and stores a batch of it when told."""
-
-    def __init__(self, objects: MemoryStore, disk: str, name: str, lineage: tuple[str, ...] = ()) -> None:
-        self.objects, self.disk, self.name, self.lineage = objects, disk, name, lineage
-        self.depth = len(lineage)
-        self.roots: dict[str, dict[int, int]] = {"head": {}}
-        self.values: dict[int, int] = {}
-        self.dirty: set[int] = set()
-        self.places: dict[int, names.Place] = {}
-        self.pages: dict[int, bytes] = {}
-        self.next_page = 1
-        self.version = ""
-        self.head = head.Head(disk=disk, volume=name, size_bytes=1 << 30, lineage=lineage)
-        self.seq = 1
-
-    def birth(self) -> None:
-        """HEAD, then the name; then it may write."""
-        self.head = head.begin(head.claim(self.head, self.name, 0.0), 1, 0.0)
-        self.version = self.objects.create(names.head(self.disk), head.encode(self.head))
-
-    def give_name(self) -> None:
-        self.objects.create(names.volume(self.name), json.dumps({"disk": self.disk}).encode())
-
-    def write(self, chunk: int, value: int) -> None:
-        slot = self._free_slot()
-        self.values[slot] = value
-        self.dirty.add(slot)
-        self.roots["head"][chunk] = layout.place(self.depth, slot)
-
-    def _free_slot(self) -> int:
-        used = {layout.number_of(at) for root in self.roots.values() for at in root.values()}
-        return next(n for n in range(1, 1000) if n not in used)
-
-    def batch(self, *, snap: bool) -> None:
-        """Store the present state; what was stored when it returns is durable."""
-        roots, pages = {}, {}
-        for name, entries in self.roots.items():
-            number, self.next_page = self.next_page, self.next_page + 1
-            pages[number] = _page(entries)
-            roots[name] = layout.place(self.depth, number).to_bytes(8, "little")
-        delta = segment.Delta(pages, dict(roots), {"generation": "1"}, full=True)
-        made = list(segment.build(Stamp(self.head.epoch, self.seq), 1, sorted(self.dirty),
-                                  lambda slot: _content(self.values[slot]), delta, codec.Codec()))  # fmt: skip
-        for one in made:
-            self.objects.create(names.segment(self.disk, one.stamp), one.data)
-            self.places.update(one.places)
-        self.pages = pages
-        self.seq = made[-1].stamp.seq + 1
-        self.dirty.clear()
-        if snap:
-            self._snapshot(made[-1].stamp, roots)
-
-    def _snapshot(self, stamp: Stamp, roots: dict[str, bytes]) -> None:
-        used = {layout.number_of(at) for root in self.roots.values() for at in root.values()}
-        kept = [(slot, at) for slot, at in self.places.items() if slot in used]
-        image = snapshot.Image(self.pages, roots, {"generation": "1"}, snapshot.table(kept))
-        data = snapshot.encode(stamp, image, codec.Codec())
-        self.objects.put(names.snapshot(self.disk, stamp), data)
-        ref = head.SnapshotRef(stamp.epoch, stamp.seq, codec.digest(data).hex(), len(data))
-        self.head = head.with_snapshot(self.head, ref, 0.0)
-        self.version = self.objects.swap(names.head(self.disk), head.encode(self.head), self.version)
-
-    def take(self) -> None:
-        """Claim the disk (again) and begin where the store's log ends."""
-        found = self.objects.get(names.head(self.disk))
-        claimed = head.claim(head.decode(found.data, self.disk), self.name, 0.0)
-        version = self.objects.swap(names.head(self.disk), head.encode(claimed), found.version)
-        remote = catalogue.load(self.objects, claimed, KEYS)
-        self.head = head.begin(claimed, remote.end.seq + 1, 0.0)
-        self.version = self.objects.swap(names.head(self.disk), head.encode(self.head), version)
-        self.seq, self.places = remote.end.seq + 1, dict(remote.books.places)
-        self.next_page = max(remote.books.pages, default=0) + 1
-        # All is said again, as a holder does that knows more than the store.
-        self.dirty = {layout.number_of(at) for root in self.roots.values() for at in root.values()
-                      if layout.depth_of(at) == self.depth}  # fmt: skip
-
-    def content(self, writers: dict[str, Writer]) -> Content:
-        chain = [*self.lineage, self.disk]
-        return {name: {chunk: writers[chain[layout.depth_of(at)]].values[layout.number_of(at)]
-                       for chunk, at in root.items()} for name, root in self.roots.items()}  # fmt: skip
-
-
-def _stored_content(objects: MemoryStore, disk: str) -> Content:
-    """What a host finds that has nothing but the store."""
-    disks = {}
-    described = catalogue.read_head(objects, disk)
-    for name in (*described.lineage, disk):
-        disks[name] = catalogue.load(objects, catalogue.read_head(objects, name), KEYS)
-    found: Content = {name: {} for name in disks[disk].books.roots}
-    for chunk in catalogue.chunks(disks[disk], disks):
-        data = catalogue.read_chunk(objects, disks[chunk.owner], chunk.slot)
-        value = int.from_bytes(data[:8], "little")
-        assert data == _content(value)
-        found[chunk.root][chunk.number] = value
-    return found
 
 
 def _ids() -> Iterator[str]:
@@ -318,7 +200,7 @@ class Machine(RuleBasedStateMachine):
         if disk in self.pending and process.error is None:
             self.durable[disk] = self.pending.pop(disk)
             return
-        found = _stored_content(self.objects, disk)
+        found = stored_content(self.objects, disk)
         assert found in [self.durable[disk], self.pending.pop(disk, None)]
         # As volumed after a death: it has the local state, claims, and says all of it again.
         writer.take()
@@ -337,7 +219,7 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def everything_durable_is_there(self) -> None:
         for disk, content in self.durable.items():
-            assert _stored_content(self.objects, disk) in [content, self.pending.get(disk)]
+            assert stored_content(self.objects, disk) in [content, self.pending.get(disk)]
 
     def teardown(self) -> None:
         for process in (*self.busy.values(), *self.tools):
@@ -358,7 +240,7 @@ class Machine(RuleBasedStateMachine):
 
 def _reachable(objects: MemoryStore, disk: str) -> Content | None:
     try:
-        return _stored_content(objects, disk)
+        return stored_content(objects, disk)
     except (errors.NotFound, codec.Damaged):
         return None
 
@@ -424,7 +306,7 @@ def test_only_what_was_condemned_for_the_grace_period_goes() -> None:
     last = garbage.collect(objects, KEYS, lambda: clock[0], GRACE_S)
     assert set(last.delete) == set(first.condemned) == set(dry.delete)
     assert before - set(objects.objects) == set(last.delete)
-    assert _stored_content(objects, A) == writer.content({A: writer})
+    assert stored_content(objects, A) == writer.content({A: writer})
 
 
 def test_a_snapshot_that_head_does_not_name_yet_stays() -> None:
@@ -467,7 +349,7 @@ def test_a_deleted_source_stays_until_its_last_fork_goes() -> None:
     fork.batch(snap=True)
     objects.delete(names.volume(source.name))
     _collect(objects, clock)
-    assert _stored_content(objects, B) == {"head": {0: 5}}
+    assert stored_content(objects, B) == {"head": {0: 5}}
     objects.delete(names.volume(fork.name))
     for _ in range(2):  # the source is unneeded only once the fork's HEAD has gone
         plan = _collect(objects, clock)
@@ -538,9 +420,9 @@ def test_a_compacted_volume_reads_the_same_and_takes_less() -> None:
     done = compaction.compact(objects, A, KEYS, "tool", lambda: clock[0], take_over=True, share=0.9)
     assert done.live_bytes < 0.9 * done.old_bytes
     expected = writer.content({A: writer})
-    assert _stored_content(objects, A) == expected
+    assert stored_content(objects, A) == expected
     _collect(objects, clock)
-    assert _stored_content(objects, A) == expected
+    assert stored_content(objects, A) == expected
     assert not {names.segment(A, stamp) for stamp in done.old} & objects.objects.keys()
     assert compaction.compact(objects, A, KEYS, "tool", lambda: clock[0], take_over=True).slots == []
 

@@ -14,6 +14,7 @@ durable only when HEAD, read after the segment was stored, still has its epoch: 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import msgspec
@@ -25,6 +26,7 @@ from .codec import Damaged
 from .names import Stamp
 
 FORMAT = 1
+_HASH = re.compile(r"[0-9a-f]{32}|")
 
 
 class SnapshotRef(msgspec.Struct, frozen=True):
@@ -89,12 +91,14 @@ def decode(data: bytes, what: str) -> Head:
     """From HEAD.json's bytes; Damaged, or HostError for a format that this program does not know."""
     try:
         head = msgspec.json.decode(data, type=Head)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise Damaged(f"{what}: {error}") from error
     if head.format != FORMAT or head.chunk_bytes != layout.CHUNK_BYTES:
         raise errors.HostError(f"{what}: format {head.format} with chunks of {head.chunk_bytes} bytes: unknown here")
     if list(head.history) != sorted(head.history) or not all(map(names.is_disk, (head.disk, *head.lineage))):
         raise Damaged(f"{what}: history {head.history} of {head.disk}")
+    if head.snapshot is not None and not _HASH.fullmatch(head.snapshot.hash):
+        raise Damaged(f"{what}: snapshot's hash {head.snapshot.hash!r}")
     return head
 
 
