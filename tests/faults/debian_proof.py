@@ -202,7 +202,7 @@ class Proof:
         process = _world(self._place, *_APT, "install", *PACKAGES)
         middle = None
         steps = 0
-        last = self._random.randrange(5, 25)
+        last = self._random.randrange(10, 40)
         while not self._ended(process):
             steps += 1
             if middle is None and steps == 3:
