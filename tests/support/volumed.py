@@ -24,8 +24,9 @@ _START_TIMEOUT_S = 20
 class Volumed:
     """A running daemon with its state below `directory`; `start` again after `kill`."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *options: str) -> None:
         self.directory = directory
+        self._options = options
         self.socket = str(directory / "volumed.sock")
         self.client = VolumeClient(self.socket)
         self.process: subprocess.Popen[bytes] | None = None
@@ -38,6 +39,7 @@ class Volumed:
             once.touch()
             environment["PILOT_CRASH_AT"] = f"{crash_at}={once}"
         command = [sys.executable, "-m", "pilot.volume.daemon", "--state-dir", str(self.directory), "--detach-on-exit"]
+        command += self._options
         self.process = subprocess.Popen(command, env=environment)
         deadline = time.monotonic() + _START_TIMEOUT_S
         pid_fd = os.pidfd_open(self.process.pid)

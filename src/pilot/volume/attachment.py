@@ -329,11 +329,16 @@ class Attachment:
         try:
             connection = messages.connect(os.path.join(self._directory, worker.SOCKET), _PING_TIMEOUT_S)
             try:
-                return int(connection.call("ping")[0]["answered"])
+                signs = connection.call("ping")[0]
             finally:
                 connection.close()
         except (OSError, errors.PeerError):
             return None  # silent, or just being replaced: the watchdog counts either as no progress
+        if signs.get("fenced"):
+            _log.error("volume %s is cut off: %s", self.volume, signs["fenced"])
+            self._broken = True
+            self.abort()
+        return int(signs["answered"])
 
     def abort(self) -> None:
         """Fail all that waits for this disk, now and later: a stuck disk must not hang the host."""

@@ -20,7 +20,11 @@ __all__ = ["Checkpoint", "Volume", "VolumeClient"]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Volume:
-    """What `stat` and `list` tell. `attached` is "mount", "file" or None; sizes in bytes."""
+    """What `stat` and `list` tell. `attached` is "mount", "file" or None; sizes in bytes.
+
+    With an object store: `url` of the volume in it; everything acknowledged before `durable_at` (seconds since 1970) is
+    in there, up to segment `remote_seq`; while attached, what is not in the store, and what is there only.
+    """
 
     volume: VolumeId
     disk: str
@@ -32,6 +36,12 @@ class Volume:
     attached: str | None
     worker_restarts: int
     checkpoints: int
+    url: str | None = None
+    durability: str | None = None
+    durable_at: float | None = None
+    remote_seq: int | None = None
+    unsent_bytes: int | None = None
+    cold_bytes: int | None = None
 
 
 class VolumeClient:
@@ -48,6 +58,11 @@ class VolumeClient:
     def fork(self, source: VolumeId, volume: VolumeId, checkpoint: CheckpointId | None = None) -> None:
         """A new volume that begins as `source` is now, or was at its checkpoint; nothing is copied."""
         self._call("fork", source=source, volume=volume, checkpoint=checkpoint)
+
+    def adopt(self, volume: VolumeId, url: str | None = None) -> None:
+        """Bring a volume here that is in the store: by its name, or by the `url` of its `stat`. Nothing is copied; who
+        held it is fenced."""
+        self._call("adopt", volume=volume, url=url)
 
     def delete(self, volume: VolumeId) -> None:
         """Delete a detached volume with its checkpoints; its forks stay as they are."""

@@ -22,11 +22,14 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import errors
 from ..ids import CheckpointId, VolumeId
 from . import layout, messages, volumes, zygote
+
+if TYPE_CHECKING:
+    from .remote import depot
 
 _log = logging.getLogger(__name__)
 SOCKET = "volumed.sock"
@@ -43,7 +46,7 @@ class Service:
             "create": self._create, "fork": self._fork, "delete": self._delete, "list": self._list, "stat": self._stat,
             "seal": self._seal, "resize": self._resize, "attach": self._attach, "attach_file": self._attach_file,
             "detach": self._detach, "checkpoint": self._checkpoint, "restore": self._restore,
-            "checkpoints": self._checkpoints, "delete_checkpoint": self._delete_checkpoint,
+            "checkpoints": self._checkpoints, "delete_checkpoint": self._delete_checkpoint, "adopt": self._adopt,
             "take_in": self._take_in,
         }  # fmt: skip
 
@@ -92,6 +95,11 @@ class Service:
 
     def _fork(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
         self._store.fork(_volume(request, "source"), _volume(request), _checkpoint(request))
+        return {}, []
+
+    def _adopt(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+        url = request.get("url")
+        self._store.adopt(_volume(request), None if url is None else str(url))
         return {}, []
 
     def _delete(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
@@ -177,29 +185,45 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="volumed", description="serves durable disks")
     parser.add_argument("--state-dir", required=True)
     parser.add_argument("--detach-on-exit", action="store_true")
+    parser.add_argument("--store", metavar="URL", help="object store: file:///directory, s3://bucket/prefix, ...")
+    parser.add_argument("--durability", choices=("local", "remote"), default="local",
+                        help="what an fsync of volumes made from now on waits for")  # fmt: skip
+    parser.add_argument("--cache-bytes", type=int, help="what a volume's chunks may take here (needs --store)")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="volumed: %(name)s: %(message)s")
     os.makedirs(options.state_dir, mode=0o700, exist_ok=True)
     try:
-        _run(options.state_dir, detach_on_exit=options.detach_on_exit)
+        _run(options.state_dir, _depot(options), detach_on_exit=options.detach_on_exit)
     except errors.PilotError as error:
         raise SystemExit(f"volumed: {error}") from error
 
 
-def _run(state_dir: str, *, detach_on_exit: bool) -> None:
+def _depot(options: argparse.Namespace) -> depot.Depot | None:
+    """The object store that was asked for; what speaks to one is loaded only then."""
+    if options.store is None:
+        return None
+    from .remote import depot
+
+    return depot.Depot(options.store, durability=options.durability, cache_bytes=options.cache_bytes)
+
+
+def _run(state_dir: str, objects: depot.Depot | None, *, detach_on_exit: bool) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     spawner = zygote.Zygote()
     lock_fd = _lock(state_dir)  # after the fork: a zygote that outlives us by a moment must not hold it
-    store = volumes.Volumes(os.path.join(state_dir, "volumes"), spawner)
+    store = volumes.Volumes(os.path.join(state_dir, "volumes"), spawner, objects)
     listener = messages.listen(os.path.join(state_dir, SOCKET))
     threading.Thread(target=_accept, args=(listener, Service(store)), name="accept", daemon=True).start()
     stop = threading.Event()
     watcher = threading.Thread(target=store.watch, args=(stop,), name="watchdog")
     watcher.start()
     threading.Thread(target=_end_with, args=(spawner.pid, stop), name="zygote-watch", daemon=True).start()
+    sender = threading.Thread(target=store.keep_durable, args=(stop,), name="keep-durable")
+    sender.start()
     signal.sigwait({signal.SIGTERM, signal.SIGINT})
     stop.set()
     watcher.join()
+    sender.join()
     if detach_on_exit:
         store.close()
     spawner.close()

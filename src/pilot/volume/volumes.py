@@ -26,15 +26,19 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import errors
 from ..ids import CheckpointId, VolumeId
 from . import attachment, crashpoint, disk, layout, meta, worker, zygote
+
+if TYPE_CHECKING:  # it loads what speaks to stores
+    from .remote import depot
 from .checkpoint import Checkpoint
 
 _log = logging.getLogger(__name__)
 _WATCH_INTERVAL_S = 2.0
+_DRAIN_TIMEOUT_S = 10.0
 _NEW, _DEAD = ".new-", ".dead-"
 # What a fork does not inherit of its source's facts.
 _OWN_FACTS = frozenset({"format", "sealed", "abandoned", "generation", "lineage", "volume"})
@@ -43,10 +47,13 @@ _OWN_FACTS = frozenset({"format", "sealed", "abandoned", "generation", "lineage"
 class Volumes:
     """See the module. `directory` is `<state>/volumes`."""
 
-    def __init__(self, directory: str, spawner: zygote.Zygote) -> None:
+    def __init__(self, directory: str, spawner: zygote.Zygote, store: depot.Depot | None = None) -> None:
         self._names = os.path.join(directory, "names")
         self._disks = os.path.join(directory, "disks")
         self._zygote = spawner
+        self._store = store
+        self._adopting = threading.Lock()
+        self._behind: set[VolumeId] = set()  # detached, and not all of it in the store
         self._tree = threading.RLock()
         self._births: set[str] = set()
         self._locks_guard = threading.Lock()
@@ -86,6 +93,20 @@ class Volumes:
             "attached": None if attached is None else "mount" if attached.is_mounted else "file",
             "worker_restarts": attached.restarts if attached else 0,
             "checkpoints": len(disk.parse_checkpoints(facts)),
+            **self._stat_store(disk_id, facts),
+        }
+
+    def _stat_store(self, disk_id: str, facts: dict[str, str]) -> dict[str, Any]:
+        if disk.LOCAL_STORE not in facts:
+            return {}
+        durable_at = facts.get(disk.DURABLE_AT)
+        attached = self._attached.get(disk_id)
+        return {
+            "url": f"{facts[disk.LOCAL_STORE].rstrip('/')}/vol/{disk_id}",
+            "durability": facts.get(disk.DURABILITY, "local"),
+            "durable_at": None if durable_at is None else float(durable_at),
+            "remote_seq": int(facts.get(disk.LOCAL_SEQ, "0")),
+            **(attached.call("store")["store"] if attached else {}),
         }
 
     def checkpoints(self, volume: VolumeId) -> Sequence[Checkpoint]:
@@ -100,7 +121,8 @@ class Volumes:
         child = secrets.token_hex(8)
         with self._one(volume), self._born(child):
             self._check_free(volume)
-            self._make(volume, size_bytes, {"lineage": "[]"}, None, child)
+            facts = self._register(volume, child, size_bytes, [])
+            self._make(volume, size_bytes, {"lineage": "[]", **facts}, None, child)
 
     def fork(self, source: VolumeId, volume: VolumeId, checkpoint: CheckpointId | None) -> None:
         """A new volume with the present content of `source`, or that of its checkpoint. Nothing is copied.
@@ -113,11 +135,61 @@ class Volumes:
             self._check_free(volume)
             disk_id = self._disk(source)
             facts = self._facts(disk_id)
+            ancestors = [*json.loads(facts["lineage"]), disk_id]
+            own = self._register(volume, child, int(facts["size"]), ancestors)
             root = self._pin_fork(disk_id, facts, child, checkpoint)
             kept = {key: value for key, value in facts.items() if key not in _OWN_FACTS and "/" not in key}
             crashpoint.reach("fork: pinned")
-            lineage = json.dumps([*json.loads(facts["lineage"]), disk_id])
-            self._make(volume, int(facts["size"]), {**kept, "lineage": lineage}, root, child)
+            self._make(volume, int(facts["size"]), {**kept, "lineage": json.dumps(ancestors), **own}, root, child)
+
+    def _register(self, volume: VolumeId, disk_id: str, size_bytes: int, lineage: Sequence[str]) -> dict[str, str]:
+        """Facts of a new disk, which the store knows from now on."""
+        if self._store is None:
+            return {}
+        self._store.register(volume, disk_id, size_bytes, lineage)
+        crashpoint.reach("create: registered")
+        return self._store.facts()
+
+    def adopt(self, volume: VolumeId, url: str | None) -> None:
+        """A volume that is in the store comes to this host, which holds it from now on: the map only; chunks follow
+        when they are read. Whoever held it is fenced. Conflict when the name is taken here; NotFound."""
+        if self._store is None:
+            raise errors.StateError(f"adopt volume {volume}: this volumed has no object store", hint="--store URL")
+        with self._adopting, self._one(volume):
+            self._check_free(volume)
+            disk_id = self._store.find(volume, url)
+            with self._born(disk_id):
+                if os.path.exists(os.path.join(self._disks, disk_id)):
+                    raise errors.Conflict(f"adopt volume {volume}: its disk {disk_id} is here already")
+                self._take_over(volume, disk_id, self._store)
+
+    def _take_over(self, volume: VolumeId, disk_id: str, store: depot.Depot) -> None:
+        from .remote import adopt  # with all that speaks to stores
+
+        found = adopt.take_over(store.objects, disk_id, self._building(disk_id), store.new_holder())
+        crashpoint.reach("adopt: taken over")
+        with contextlib.ExitStack() as births:
+            new = [ancestor for ancestor in found.lineage if not os.path.exists(os.path.join(self._disks, ancestor))]
+            for ancestor in new:
+                births.enter_context(self._born(ancestor))
+                adopt.import_ancestor(store.objects, ancestor, self._building(ancestor))
+            with self._tree:  # ancestors without forks are collected, so all come at once
+                for ancestor, child in zip(found.lineage, [*found.lineage, disk_id][1:], strict=True):
+                    if ancestor not in new:
+                        adopt.extend_ancestor(store.objects, ancestor, os.path.join(self._disks, ancestor), child)
+                for built in [*new, disk_id]:
+                    os.rename(os.path.join(self._disks, _NEW + built), os.path.join(self._disks, built))
+                _sync_directory(self._disks)
+                crashpoint.reach("adopt: renamed")
+                os.symlink(f"../disks/{disk_id}", os.path.join(self._names, volume))
+                _sync_directory(self._names)
+
+    def _building(self, disk_id: str) -> str:
+        """A new, empty directory in which a disk is built."""
+        path = os.path.join(self._disks, _NEW + disk_id)
+        shutil.rmtree(path, ignore_errors=True)  # of an adoption that failed
+        os.mkdir(path, 0o700)
+        return path
 
     def _pin_fork(self, disk_id: str, facts: dict[str, str], child: str, checkpoint: CheckpointId | None) -> bytes:
         if "sealed" in facts and checkpoint is None:
@@ -162,6 +234,8 @@ class Volumes:
         with self._one(volume), self._tree:
             if self._disk(volume) in self._attached:
                 raise errors.StateError(f"delete volume {volume}: it is attached", hint="detach it first")
+            if (store := self._store_of(self._disk(volume))) is not None:
+                store.unname(volume, self._disk(volume), self._facts(self._disk(volume)))
             os.unlink(os.path.join(self._names, volume))
             _sync_directory(self._names)
             crashpoint.reach("delete: unlinked")
@@ -222,11 +296,28 @@ class Volumes:
             return attached.open_file()
 
     def _open(self, volume: VolumeId, disk_id: str) -> attachment.Attachment:
+        self._bind(volume, disk_id)
         attached = self._attachment(volume, disk_id)
         attached.open()
         crashpoint.reach("attach: opened")
         self._attached[disk_id] = attached
         return attached
+
+    def _bind(self, volume: VolumeId, disk_id: str) -> None:
+        """A volume that was made before there was a store gets it now; StateError when another holder has it."""
+        facts = self._facts(disk_id)
+        if self._store is None or facts.get(disk.LOCAL_STORE, self._store.url) != self._store.url:
+            return  # its own store, if it has one, is that of its facts
+        if disk.LOCAL_STORE in facts:
+            self._store.check_holder(volume, disk_id, facts)
+        elif not json.loads(facts["lineage"]):
+            self._call(disk_id, "set_facts", facts=self._register(volume, disk_id, int(facts["size"]), []))
+
+    def _store_of(self, disk_id: str) -> depot.Depot | None:
+        """The store that the disk is in, and that we write."""
+        facts = self._facts(disk_id)
+        ours = self._store is not None and facts.get(disk.LOCAL_STORE) == self._store.url
+        return self._store if ours and disk.LOCAL_FOREIGN not in facts else None
 
     def _attachment(self, volume: VolumeId, disk_id: str) -> attachment.Attachment:
         path = os.path.join(self._disks, disk_id)
@@ -238,6 +329,7 @@ class Volumes:
             disk_id = self._disk(volume)
             if disk_id in self._attached:
                 self._close(disk_id)
+                self._behind.add(volume)
 
     def _close(self, disk_id: str) -> None:
         attached = self._attached.pop(disk_id)
@@ -303,6 +395,34 @@ class Volumes:
                     # Detached meanwhile, or its connection is gone: there is nothing to watch any more.
                     _log.debug("watch %s: %s", attached.volume, error)
 
+    def keep_durable(self, stop: threading.Event) -> None:
+        """Send what detached volumes have and the store has not, until told to stop."""
+        self._behind.update(VolumeId(name) for name in os.listdir(self._names))
+        while not stop.wait(_WATCH_INTERVAL_S):
+            for volume in list(self._behind):
+                with self._one(volume):
+                    self._behind.discard(volume)
+                    try:
+                        self._send_rest(volume)
+                    except (errors.PilotError, OSError) as error:
+                        _log.warning("volume %s: %s", volume, error)
+
+    def _send_rest(self, volume: VolumeId) -> None:
+        disk_id = self._disk(volume)
+        if disk_id in self._attached or not self._is_behind(disk_id):
+            return
+        with self._opened(disk_id) as opened:
+            opened.dirty.set()
+        if self._is_behind(disk_id):
+            self._behind.add(volume)
+
+    def _is_behind(self, disk_id: str) -> bool:
+        """Whether a disk has what its store has not."""
+        if self._store_of(disk_id) is None:
+            return False
+        with contextlib.closing(self._meta(disk_id)) as stored:
+            return bool(stored.unsent_pages())
+
     def close(self) -> None:
         """Detach everything."""
         for disk_id in list(self._attached):
@@ -326,12 +446,14 @@ class Volumes:
         facts = {disk_id: self._facts(disk_id) for disk_id in self._complete()}
         parents = {ancestors[-1] for f in facts.values() if (ancestors := json.loads(f["lineage"]))}
         for disk_id in facts.keys() - named:
-            if disk_id not in parents:
+            if disk_id not in parents and not self._is_needed_elsewhere(disk_id):
                 dead = os.path.join(self._disks, _DEAD + disk_id)
                 os.rename(os.path.join(self._disks, disk_id), dead)
                 crashpoint.reach("collect: renamed")
                 shutil.rmtree(dead)
                 crashpoint.reach("collect: removed")
+                if self._store is not None and disk.LOCAL_FOREIGN not in facts[disk_id]:
+                    self._store.erase(disk_id, facts[disk_id])
                 for parent in json.loads(facts[disk_id]["lineage"])[-1:]:
                     self._unpin_missing(parent)
                 return True
@@ -348,10 +470,27 @@ class Volumes:
 
     def _unpin_missing(self, disk_id: str) -> None:
         """Drop the pins of forks that do not exist (any more)."""
-        with contextlib.closing(self._meta(disk_id)) as stored:
-            pinned = {name.removeprefix("fork/") for name in stored.root_names() if name.startswith("fork/")}
-        for child in pinned - set(os.listdir(self._disks)) - self._births:
+        store = self._store_of(disk_id)
+        for child in self._pinned(disk_id) - set(os.listdir(self._disks)) - self._births:
+            try:
+                if store is not None and store.exists(child):
+                    continue  # it lives on another host
+            except errors.PilotError as error:
+                _log.warning("is fork %s of %s gone: %s", child, disk_id, error)
+                continue
             self._call(disk_id, "unfork", child=child)
+
+    def _pinned(self, disk_id: str) -> set[str]:
+        """The forks for which a disk holds something."""
+        with contextlib.closing(self._meta(disk_id)) as stored:
+            return {name.removeprefix("fork/") for name in stored.root_names() if name.startswith("fork/")}
+
+    def _is_needed_elsewhere(self, disk_id: str) -> bool:
+        """Whether forks on other hosts read it from the store."""
+        if self._store_of(disk_id) is None:
+            return False
+        self._unpin_missing(disk_id)
+        return bool(self._pinned(disk_id))
 
     # ---- by name
 
@@ -407,10 +546,14 @@ class Volumes:
 
     @contextlib.contextmanager
     def _opened(self, disk_id: str) -> Iterator[disk.Disk]:
-        """A disk that is not attached, open for one operation."""
-        opened = disk.Disk(os.path.join(self._disks, disk_id), self._lineage(self._facts(disk_id)))
+        """A disk that is not attached, open for one operation; the store has what came of it, if it answers."""
+        lineage = self._lineage(self._facts(disk_id))
+        opened = disk.Disk(os.path.join(self._disks, disk_id), lineage)
         try:
             yield opened
+            store = self._store_of(disk_id)
+            if store is not None and opened.dirty.is_set() and not store.drain(opened, lineage, _DRAIN_TIMEOUT_S):
+                _log.warning("disk %s: not all of it is in %s yet", disk_id, store.url)
         finally:
             opened.close()
 

@@ -51,6 +51,10 @@ class Operations:
     def do_facts(self) -> dict[str, Any]:
         return {"facts": self._disk.facts(), "usage": self._disk.usage()}
 
+    def do_store(self) -> dict[str, Any]:
+        usage = self._disk.usage()
+        return {"store": {"unsent_bytes": usage["unsent_bytes"], "cold_bytes": usage["cold_bytes"]}}
+
     def do_flush(self) -> None:
         self._disk.flush()
 

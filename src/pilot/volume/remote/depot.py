@@ -1,0 +1,117 @@
+"""The object store of a host, as `volumes` uses it: births, deaths and moves of volumes there.
+
+    born      HEAD of epoch 0 ─ name ─ then the local directory          a crash leaves an empty volume in the store
+    died      name ─ the local link ─ … ─ HEAD ─ the rest                what a crash leaves is for garbage collection
+    drained   an open disk is sent to the store as far as that answers
+
+The store is spoken to for the first time when it is needed. What it raises is passed on, so that nothing changes here
+that could not be done there; only a disk that is already deleted is not kept because its store is silent.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+
+from ... import errors
+from .. import disk as disks
+from . import adopt, head, hold, link, names, store
+
+_log = logging.getLogger(__name__)
+_CHECK_S = 2.0
+_RETRY_S = 10.0
+
+
+class Depot:
+    """See the module. `durability` "remote": a flush of new volumes waits for the store."""
+
+    def __init__(self, url: str, *, durability: str = "local", cache_bytes: int | None = None) -> None:
+        self.url = url
+        self._durability = durability
+        self._cache_bytes = cache_bytes
+
+    @functools.cached_property
+    def objects(self) -> store.Store:
+        """The store."""
+        return store.open_store(self.url)
+
+    def facts(self) -> dict[str, str]:
+        """Facts of a disk that is born here, or bound to this store from now on."""
+        facts = {disks.LOCAL_STORE: self.url, disks.LOCAL_HOLDER: self.new_holder(), disks.DURABILITY: self._durability}
+        return facts | self.limits()
+
+    def limits(self) -> dict[str, str]:
+        """Facts about this host alone."""
+        return {disks.LOCAL_CACHE: str(self._cache_bytes)} if self._cache_bytes is not None else {}
+
+    def new_holder(self) -> str:
+        """A name for one copy of one disk on one host."""
+        return f"{os.uname().nodename}-{secrets.token_hex(8)}"
+
+    def register(self, volume: str, disk: str, size_bytes: int, lineage: Sequence[str]) -> None:
+        """A volume is about to be born; Conflict."""
+        born = head.Head(disk=disk, volume=volume, size_bytes=size_bytes, lineage=tuple(lineage))
+        store.retry(lambda: hold.first_head(self.objects, born), _RETRY_S)
+
+    def unname(self, volume: str, disk: str, facts: Mapping[str, str]) -> None:
+        """A volume is about to die; nothing happens when it has moved to another holder, who decides."""
+        if self._is_ours(disk, facts) and store.retry(lambda: self._named(volume), _RETRY_S) == disk:
+            store.retry(lambda: self.objects.delete(names.volume(volume)), _RETRY_S)
+
+    def erase(self, disk: str, facts: Mapping[str, str]) -> None:
+        """A disk is no more; HEAD first, so that nobody attaches what is half gone."""
+        try:
+            if self._is_ours(disk, facts):
+                self.objects.delete(names.head(disk))
+                for entry in self.objects.list(f"vol/{disk}/"):
+                    self.objects.delete(entry.key)
+        except errors.PilotError as error:
+            _log.warning("delete %s from %s: %s: garbage collection will find it", disk, self.url, error)
+
+    def exists(self, disk: str) -> bool:
+        """Whether the store has the disk; PeerError."""
+        return self._head(disk) is not None
+
+    def check_holder(self, volume: str, disk: str, facts: Mapping[str, str]) -> None:
+        """StateError when another holder has the volume. A silent store is no reason not to attach it: a holder that
+        has lost finds out when it speaks to the store."""
+        try:
+            found = store.retry(lambda: self._head(disk), _CHECK_S)
+        except errors.PeerError as error:
+            _log.warning("attach volume %s: %s", volume, error)
+            return
+        if found is not None and found.holder not in ("", facts.get(disks.LOCAL_HOLDER)):
+            raise errors.StateError(
+                f"attach volume {volume}: {found.holder} holds it", hint="delete this copy, then adopt the volume again"
+            )
+
+    def find(self, volume: str, url: str | None) -> str:
+        """The disk that a volume is in the store; NotFound."""
+        if url is not None:
+            return adopt.parse_url(url, self.objects)
+        return store.retry(lambda: hold.disk_of(self.objects, volume), _RETRY_S)
+
+    def drain(self, opened: disks.Disk, lineage: Sequence[str], deadline_s: float) -> bool:
+        """Send what an open disk has to say; whether the store has it all."""
+        tied = link.Link(opened, lineage)
+        tied.start(hydrate=False)
+        return tied.close(deadline_s)
+
+    def _is_ours(self, disk: str, facts: Mapping[str, str]) -> bool:
+        found = store.retry(lambda: self._head(disk), _RETRY_S)
+        return found is not None and found.holder in ("", facts.get(disks.LOCAL_HOLDER))
+
+    def _head(self, disk: str) -> head.Head | None:
+        try:
+            return hold.read_head(self.objects, disk)[0]
+        except errors.NotFound:
+            return None
+
+    def _named(self, volume: str) -> str | None:
+        try:
+            return hold.disk_of(self.objects, volume)
+        except errors.NotFound:
+            return None

@@ -1,0 +1,201 @@
+"""Volumes whose root is an object store: the host is lost, another one has them; two hosts want the same one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.support import store as stores
+from tests.support.volumed import Volumed
+
+from pilot import errors
+from pilot.ids import CheckpointId, VolumeId
+from pilot.kernel import mounts
+from pilot.volume.client import Volume, VolumeClient
+
+pytestmark = pytest.mark.requires("root", "private", "fuse", "loop", "userns")
+
+SIZE = 4 << 30
+A, B = VolumeId("a"), VolumeId("b")
+Host = Callable[[str], Volumed]
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"file://{tmp_path}/store"
+
+
+@pytest.fixture
+def host(tmp_path: Path, url: str) -> Iterator[Host]:
+    """Volumeds by name, each with a state directory of its own and the same store."""
+    made: dict[str, Volumed] = {}
+
+    def start(name: str, *options: str) -> Volumed:
+        directory = tmp_path / name
+        directory.mkdir(exist_ok=True)
+        made[name] = Volumed(directory, "--store", url, *options)
+        made[name].start()
+        return made[name]
+
+    yield start
+    for one in made.values():
+        one.stop()
+
+
+def _destroy(lost: Volumed, volume: str) -> None:
+    """The host is gone: its processes killed, its state directory wiped."""
+    worker = lost.worker(volume)
+    lost.kill()
+    os.kill(worker, signal.SIGKILL)
+    shutil.rmtree(lost.directory)
+
+
+def _durable(client: VolumeClient, volume: VolumeId, when: Callable[[Volume], bool]) -> Volume:
+    return stores.wait_for(lambda: found if when(found := client.stat(volume)) else None)
+
+
+def _check_ext4(host: Volumed, volume: VolumeId) -> None:
+    fd = host.client.attach_file(volume)
+    try:
+        done = subprocess.run(
+            ["e2fsck", "-fn", f"/proc/self/fd/{fd}"],
+            pass_fds=(fd,),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    finally:
+        os.close(fd)
+        host.client.detach(volume)
+
+
+def test_a_detached_volume_is_adopted_with_all_it_holds(host: Host, tmp_path: Path) -> None:
+    one, two = host("one"), host("two")
+    one.client.create(A, SIZE)
+    content = os.urandom(3 << 20)
+    with one.mounted(A, tmp_path / "m") as root:
+        (root / "file").write_bytes(content)
+        one.client.checkpoint(A, checkpoint=CheckpointId("save"))
+        (root / "file").write_bytes(b"later")
+    stat = one.client.stat(A)
+    assert stat.durable_at is not None
+    assert one.client.checkpoints(A)[0].durable_at is not None
+    two.client.adopt(A)
+    with two.mounted(A, tmp_path / "m") as root:
+        assert (root / "file").read_bytes() == b"later"
+    two.client.restore(A, CheckpointId("save"))
+    with two.mounted(A, tmp_path / "m") as root:
+        assert (root / "file").read_bytes() == content
+    with pytest.raises(errors.StateError, match="holds it"):
+        one.client.attach(A, 0, 1 << 32)
+    _check_ext4(two, A)
+
+
+def test_a_lost_host_loses_about_a_second(host: Host, tmp_path: Path) -> None:
+    """An oracle of fsynced files, numbered: what comes back is a prefix of them, and no more than what was not yet
+    called durable is missing."""
+    one, two = host("one"), host("two")
+    one.client.create(A, SIZE)
+    place = tmp_path / "m"
+    place.mkdir()
+    mount_fd = one.client.attach(A, 0, 1 << 32)
+    mounts.move_mount(mount_fd, place)
+    os.close(mount_fd)
+    acknowledged: list[int] = []
+    stop = threading.Event()
+
+    def write() -> None:
+        number = 0
+        while not stop.is_set():
+            try:
+                _write_synced(place / f"{number:06}", str(number) * 500)
+            except OSError:
+                return  # the host is being destroyed
+            acknowledged.append(number)
+            number += 1
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        stores.wait_for(lambda: len(acknowledged) >= 50)
+        before = len(acknowledged)
+        seq = one.client.stat(A).remote_seq or 0
+        # Two batches later everything that was acknowledged by now is in the store.
+        _durable(one.client, A, lambda found: (found.remote_seq or 0) >= seq + 2)
+    finally:
+        _destroy(one, A)
+        stop.set()
+        mounts.umount(place, mounts.Unmount.DETACH)
+        writer.join(30)
+    two.client.adopt(A)
+    with two.mounted(A, tmp_path / "n") as root:
+        found = sorted(int(entry.name) for entry in root.iterdir() if entry.name.isdigit())
+        assert len(found) >= before
+        for number in found[:-1]:
+            assert (root / f"{number:06}").read_text() == str(number) * 500
+        assert found == list(range(len(found)))
+    _check_ext4(two, A)
+
+
+def _write_synced(path: Path, text: str) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT)
+    try:
+        os.write(fd, text.encode())
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def test_the_loser_of_two_holders_is_cut_off(host: Host, tmp_path: Path) -> None:
+    one, two = host("one"), host("two")
+    one.client.create(A, SIZE)
+    place = tmp_path / "m"
+    place.mkdir()
+    mount_fd = one.client.attach(A, 0, 1 << 32)
+    mounts.move_mount(mount_fd, place)
+    os.close(mount_fd)
+    _write_synced(place / "before", "x")
+    seq = one.client.stat(A).remote_seq or 0
+    _durable(one.client, A, lambda found: (found.remote_seq or 0) > seq and found.unsent_bytes == 0)
+    two.client.adopt(A)
+
+    def refused() -> bool:
+        try:
+            _write_synced(place / "after", "y")
+        except OSError:
+            return True
+        return False
+
+    stores.wait_for(refused)
+    mounts.umount(place, mounts.Unmount.DETACH)
+    with pytest.raises(errors.HostError, match="not all was written"):
+        one.client.detach(A)
+    assert one.client.stat(A).attached is None
+    with two.mounted(A, tmp_path / "n") as root:
+        assert (root / "before").read_text() == "x"
+        assert not (root / "after").exists()
+
+
+def test_a_fork_is_adopted_with_what_it_has_of_its_source(host: Host, tmp_path: Path) -> None:
+    one, two = host("one"), host("two")
+    one.client.create(A, SIZE)
+    content = os.urandom(2 << 20)
+    with one.mounted(A, tmp_path / "m") as root:
+        (root / "base").write_bytes(content)
+    one.client.fork(A, B)
+    with one.mounted(A, tmp_path / "m") as root:
+        (root / "base").write_bytes(b"the source went on")
+    with one.mounted(B, tmp_path / "m") as root:
+        (root / "own").write_text("fork")
+    two.client.adopt(B)
+    with two.mounted(B, tmp_path / "m") as root:
+        assert (root / "base").read_bytes() == content
+        assert (root / "own").read_text() == "fork"
