@@ -106,6 +106,7 @@ def swap(host: Host, run: Run) -> None:
 def back_up(host: Host, run: Run) -> None:
     """The world on the restored disk, where one ran before; a cold sprite stays cold."""
     if run.results["down"]["ran"]:
+        world.boot(host, run)  # the machine may have died meanwhile
         world.up(host, run)
 
 
