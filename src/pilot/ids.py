@@ -24,8 +24,10 @@ _SPRITE_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 def parse_container_id(text: str) -> ContainerId:
     """Text of a command line → container id; `PilotError` when it could not be a directory name."""
+    if not text:
+        raise errors.PilotError("container id cannot be empty")
     if not _CONTAINER_ID.fullmatch(text) or text in {".", ".."} or len(text) > 1024:
-        raise errors.PilotError(f"invalid container id {text!r}", hint="use letters, digits and any of _ + - .")
+        raise errors.PilotError(f"invalid container ID format: {text!r}", hint="use letters, digits and any of _ + - .")
     return ContainerId(text)
 
 

@@ -58,7 +58,6 @@ EVERY: tuple[Step, ...] = (
     steps.ControllingTerminal(Slot("peer")),
     steps.RunHook("/usr/bin/hook", ("hook", "create"), ("A=b",), Slot("state"), 5000),
     steps.PivotRoot(ROOT),
-    steps.MoveRoot(ROOT),
     steps.ChangeRoot(ROOT),
     steps.Unmount("/old", MNT_DETACH),
     steps.SetHostname("web"),

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -84,3 +84,36 @@ def test_ids_that_are_not_his(bundle: Path, run: Run) -> None:
     assert done.returncode == 1
     assert "newuidmap" in done.stderr
     assert run("list", "-q").stdout == ""
+
+
+@pytest.fixture
+def subordinate_ids(tmp_path: Path) -> Iterator[None]:
+    """The user may give away 65536 ids of his: files of this mount namespace alone."""
+    for name in ("passwd", "subuid", "subgid"):
+        original = Path("/etc", name)
+        text = original.read_text() if original.exists() else ""
+        lines = f"own:x:{_USER}:{_USER}::/:/bin/sh\n" if name == "passwd" else "own:200000:65536\n"
+        (tmp_path / name).write_text("".join(row for row in text.splitlines(True) if f":{_USER}:" not in row) + lines)
+        subprocess.run(["mount", "--bind", tmp_path / name, original], check=True)
+    yield
+    for name in ("passwd", "subuid", "subgid"):
+        subprocess.run(["umount", f"/etc/{name}"], check=True)
+
+
+@pytest.mark.requires("newuidmap")
+@pytest.mark.usefixtures("subordinate_ids")
+def test_several_ranges(bundle: Path, run: Run) -> None:
+    """newuidmap and newgidmap map what is his by /etc/subuid: users of the container are users of their own."""
+    _write_config(bundle, "sh", "-c", "cat /proc/self/uid_map /proc/self/gid_map; id -u; id -G; touch /tmp/made")
+    config = json.loads((bundle / "config.json").read_text())
+    own, others = {"containerID": 0, "hostID": _USER, "size": 1}, {"containerID": 1, "hostID": 200000, "size": 65536}
+    config["linux"]["uidMappings"] = config["linux"]["gidMappings"] = [own, others]
+    config["process"]["user"] = {"uid": 7, "gid": 8, "additionalGids": [9]}
+    (bundle / "rootfs/tmp").chmod(0o1777)
+    (bundle / "config.json").write_text(json.dumps(config))
+    done = run("run", "-b", str(bundle), "own")
+    assert (done.returncode, done.stderr) == (0, "")
+    maps = [line.split() for line in done.stdout.splitlines()]
+    assert maps == [["0", "1000", "1"], ["1", "200000", "65536"]] * 2 + [["7"], ["8", "9"]]
+    made = (bundle / "rootfs/tmp/made").stat()
+    assert (made.st_uid, made.st_gid) == (200006, 200007)

@@ -149,6 +149,7 @@ PROBES: dict[str, Callable[[], str | None]] = {
     "dbus": _command("dbus-daemon"),
     "busybox": _command("busybox"),
     "runc": _command("runc"),
+    "newuidmap": _command("newuidmap"),
     "cpio": _command("cpio"),
     "mmdebstrap": _command("mmdebstrap"),
     "qemu": _command("qemu-system-x86_64"),

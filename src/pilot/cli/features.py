@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from .. import __version__
 from ..spec import features
 from .options import Arguments, Option
 from .verb import Context
@@ -15,5 +16,5 @@ ARGUMENTS = (0, 0)
 
 
 def run(context: Context, arguments: Arguments) -> int:
-    print(json.dumps(features.features_document(), indent=4))
+    print(json.dumps(features.features_document({"org.pilot.version": __version__}), indent=4))
     return 0

@@ -23,7 +23,7 @@ def parse_signal(text: str) -> int:
     """A number, or a name with or without SIG, in any case; UsageError."""
     if text.isdigit():
         number = int(text)
-        if 0 < number < signal.NSIG:
+        if number < signal.NSIG:  # 0 asks whether it runs
             return number
     name = text.upper() if text.upper().startswith("SIG") else f"SIG{text.upper()}"
     if name in signal.Signals.__members__:

@@ -36,6 +36,8 @@ _HELP = Option(("help", "h"), Kind.FLAG, "show help")
 _DEFAULT_ROOT = "/run/pilot"
 # runc's: what went wrong before the process was there must not look like the process's own status.
 FAILURE = {"exec": 255}
+# What follows the container's id is the command's, or that of ps.
+_NOT_INTERLEAVED = frozenset({"exec", "ps"})
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -90,7 +92,7 @@ def report(name: str, arguments: Arguments | None, error: Exception) -> str:
 
 def parse_verb(name: str, verb: Verb, words: Sequence[str]) -> Arguments:
     """Its arguments, counted unless they ask for help; UsageError."""
-    arguments = options.parse_arguments(words, (*verb.OPTIONS, _HELP), interleaved=name != "exec")
+    arguments = options.parse_arguments(words, (*verb.OPTIONS, _HELP), interleaved=name not in _NOT_INTERLEAVED)
     least, most = verb.ARGUMENTS
     count = len(arguments.positional)
     if not arguments.flag("help") and (count < least or (most is not None and count > most)):

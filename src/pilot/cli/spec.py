@@ -25,4 +25,6 @@ def run(context: Context, arguments: Arguments) -> int:
             file.write(json.dumps(config, indent="\t") + "\n")
     except FileExistsError as error:
         raise errors.Conflict(f"file {path} exists: remove it first") from error
+    except OSError as error:
+        raise errors.HostError(f"write {path}: {(error.strerror or '').lower()}") from error
     return 0

@@ -55,7 +55,6 @@ from .steps import (
     JoinKeyring,
     MakeDirectories,
     MaskPath,
-    MoveRoot,
     Open,
     OpenTerminal,
     OpenTree,
@@ -109,7 +108,7 @@ def plan_create(spec: Spec, facts: HostFacts, options: CreateOptions) -> Plan:
     """The whole of it. SpecError for what the Spec asks and cannot have."""
     process = spec.process
     if process is None:
-        raise errors.SpecError("$.process", "process must be specified")
+        raise errors.SpecError("$.process", "process property must not be empty")
     # Of processes that are executed in a container, the specification says, and not of its first.
     process = msgspec.structs.replace(process, exec_cpu_affinity=None)
     _check_host(spec, facts)
@@ -251,7 +250,7 @@ def _plan_pivot(setup: Setup, options: CreateOptions) -> tuple[Step, ...]:
     steps: list[Step] = []
     if root is not None and root.readonly:
         steps.append(SetMountAttributes(ROOT, MountAttribute.RDONLY))
-    steps.append(MoveRoot(ROOT) if options.no_pivot else PivotRoot(ROOT))
+    steps.append(ChangeRoot(ROOT) if options.no_pivot else PivotRoot(ROOT))
     return tuple(steps)
 
 

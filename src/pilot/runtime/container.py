@@ -88,9 +88,9 @@ class Container:
             return Status.CREATING if self._store.is_busy(self.id) else Status.STOPPED
         if not self._is_alive():
             return Status.STOPPED
-        if _waits_for_start(self._store.fifo(self.id)):
-            return Status.CREATED
-        return Status.PAUSED if self.cgroup.frozen() else Status.RUNNING
+        if self.cgroup.frozen():
+            return Status.PAUSED
+        return Status.CREATED if _waits_for_start(self._store.fifo(self.id)) else Status.RUNNING
 
     def state(self) -> State:
         """The state document."""
@@ -209,7 +209,9 @@ class Container:
         if status in {Status.STOPPED, Status.CREATING}:
             raise errors.StateError(f"cannot exec in a {status.value} container")
         if status is Status.PAUSED and not ignore_paused:
-            raise errors.StateError("cannot exec in a paused container")
+            raise errors.StateError(
+                "cannot exec in a paused container", hint="use --ignore-paused to start it when it is resumed"
+            )
         state_ = State(id=self.id, status=status, pid=self._record.pid, bundle=self.bundle)
         from . import execute  # planning takes a while to load, and most commands need none
 

@@ -228,7 +228,7 @@ def _options(request: Request, host: Host, cgroup: Cgroup, descriptors: Descript
 def _required_process(spec: Spec) -> Process:
     """`process`; the specification lets it be absent until there is something to start."""
     if spec.process is None:
-        raise errors.SpecError("$.process", "process must be specified")
+        raise errors.SpecError("$.process", "process property must not be empty")
     return spec.process
 
 

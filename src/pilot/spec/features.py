@@ -15,10 +15,11 @@ SECCOMP_OPERATORS = (
     "SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_LE", "SCMP_CMP_LT", "SCMP_CMP_MASKED_EQ", "SCMP_CMP_NE",
 )  # fmt: skip
 SECCOMP_ARCHITECTURES = (
-    "SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM", "SCMP_ARCH_MIPS", "SCMP_ARCH_MIPS64", "SCMP_ARCH_MIPS64N32",
-    "SCMP_ARCH_MIPSEL", "SCMP_ARCH_MIPSEL64", "SCMP_ARCH_MIPSEL64N32", "SCMP_ARCH_PPC", "SCMP_ARCH_PPC64",
-    "SCMP_ARCH_PPC64LE", "SCMP_ARCH_RISCV64", "SCMP_ARCH_S390", "SCMP_ARCH_S390X", "SCMP_ARCH_X32", "SCMP_ARCH_X86",
-    "SCMP_ARCH_X86_64",
+    "SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM", "SCMP_ARCH_LOONGARCH64", "SCMP_ARCH_M68K", "SCMP_ARCH_MIPS",
+    "SCMP_ARCH_MIPS64", "SCMP_ARCH_MIPS64N32", "SCMP_ARCH_MIPSEL", "SCMP_ARCH_MIPSEL64", "SCMP_ARCH_MIPSEL64N32",
+    "SCMP_ARCH_PARISC", "SCMP_ARCH_PARISC64", "SCMP_ARCH_PPC", "SCMP_ARCH_PPC64", "SCMP_ARCH_PPC64LE",
+    "SCMP_ARCH_RISCV64", "SCMP_ARCH_S390", "SCMP_ARCH_S390X", "SCMP_ARCH_SH", "SCMP_ARCH_SHEB", "SCMP_ARCH_X32",
+    "SCMP_ARCH_X86", "SCMP_ARCH_X86_64",
 )  # fmt: skip
 SECCOMP_FLAGS = (
     "SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_TSYNC",
@@ -31,8 +32,8 @@ MEMORY_POLICY_MODES = (
 MEMORY_POLICY_FLAGS = ("MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES")
 
 
-def features_document() -> dict[str, object]:
-    """The document as JSON data."""
+def features_document(annotations: dict[str, str] | None = None) -> dict[str, object]:
+    """The document as JSON data; `annotations` say what it is of (versions)."""
     enabled = {"enabled": True}
     return {
         "ociVersionMin": version.OCI_VERSION_MIN,
@@ -58,5 +59,6 @@ def features_document() -> dict[str, object]:
             "mountExtensions": {"idmap": enabled},
             "netDevices": enabled,
         },
+        "annotations": annotations or {},
         "potentiallyUnsafeConfigAnnotations": [],
     }

@@ -11,7 +11,7 @@ out (openat2 RESOLVE_IN_ROOT). Paths without one are those of the namespace that
 | files     | Open Close MakeDirectories MakeSymlink MakeNode ChangeMode ChangeOwner WriteFile Write Remove |
 |           | CheckDevice CheckFilesystem |
 | mounts    | Mount Unmount OpenTree NewFilesystem SetMountAttributes AttachMount MountFilesystem BindMount |
-|           | CopyUp MaskPath ReadonlyPath SetPropagation PivotRoot MoveRoot ChangeRoot |
+|           | CopyUp MaskPath ReadonlyPath SetPropagation PivotRoot ChangeRoot |
 | process   | SetHostname SetDomainname NewSession OpenTerminal ControllingTerminal InstallDescriptors |
 |           | ChangeDirectory FindExecutable Execute Seccomp and all that a process is allowed or limited to |
 | control   | JoinNamespace Unshare JoinCgroup Spawn Barrier Release AwaitStart SendDescriptor SendTo RunHook |
@@ -54,7 +54,6 @@ from .mounts import (
     MaskPath,
     Mount,
     MountFilesystem,
-    MoveRoot,
     NewFilesystem,
     OpenTree,
     PivotRoot,
@@ -122,7 +121,6 @@ __all__ = [
     "MaskPath",
     "Mount",
     "MountFilesystem",
-    "MoveRoot",
     "NewFilesystem",
     "NewSession",
     "NoNewPrivileges",

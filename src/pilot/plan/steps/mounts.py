@@ -347,26 +347,12 @@ class PivotRoot(msgspec.Struct, frozen=True):
         code.call(Call.CHDIR, "/")
 
 
-class MoveRoot(msgspec.Struct, frozen=True):
-    """Make `root` the root directory by mount --move and chroot, for where pivot_root cannot (an initramfs).
-
-    Whoever keeps a descriptor or CAP_SYS_CHROOT outside may still reach the old root: pivot_root where possible.
-    """
-
-    root: Slot
-
-    def describe(self) -> str:
-        return f"move {self.root} to / and chroot"
-
-    def write(self, code: Code) -> None:
-        code.call(Call.FCHDIR, self.root)
-        code.call(Call.MOUNT, ".", "/", None, MountFlag.MOVE, None)
-        code.call(Call.CHROOT, ".")
-        code.call(Call.CHDIR, "/")
-
-
 class ChangeRoot(msgspec.Struct, frozen=True):
-    """chroot(2) alone: for a container that has no mount namespace of its own."""
+    """chroot(2) alone: without a mount namespace of one's own, or where pivot_root cannot (an initramfs).
+
+    Without a mount namespace it holds nobody who may chroot(2) himself. Within one the tree covers the old root, so
+    that whoever climbs out comes back to it; what is beneath stays mounted, though.
+    """
 
     root: Slot
 

@@ -1,0 +1,125 @@
+"""docs/reference/conformance.md is complete and true: a row for every property, and every test that it names exists."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from tests.support import full_config
+
+from pilot.cli.main import VERBS
+from pilot.plan import numbers
+from pilot.plan import seccomp as seccomp_plan
+from pilot.spec import features
+from pilot.spec.config import Spec
+from pilot.spec.linux import NamespaceType
+from pilot.spec.state import ContainerProcessState, State
+
+_TESTS = Path(__file__).parent.parent
+_PAGE = _TESTS.parent / "docs/reference/conformance.md"
+_ROW = re.compile(r"\| `(?P<property>[^`]+)` \|[^|]*\| (?P<proof>[^|]+) \|")
+# Of earlier versions, and not in a document of 1.3.
+_GONE = {"linux.intelRdt.enableCMT", "linux.intelRdt.enableMBM"}
+_STATES: dict[str, type[msgspec.Struct]] = {"state": State, "containerProcessState": ContainerProcessState}
+
+
+@functools.cache
+def _rows() -> dict[str, list[str]]:
+    found = [_ROW.match(line) for line in _PAGE.read_text().splitlines()]
+    return {row["property"]: re.findall(r"`([^`]+)`", row["proof"]) for row in found if row is not None}
+
+
+def _members(kind: Any, at: str = "") -> set[str]:
+    """Paths of all members of a document's type, as the specification spells them."""
+    if isinstance(kind, msgspec.inspect.StructType):
+        names = {f"{at}.{field.encode_name}".lstrip("."): field.type for field in kind.fields}
+        return set(names).union(*(_members(inner, name) for name, inner in names.items()))
+    if isinstance(kind, msgspec.inspect.UnionType):
+        return set().union(*(_members(inner, at) for inner in kind.types))
+    if isinstance(kind, msgspec.inspect.VarTupleType):
+        return _members(kind.item_type, f"{at}[]")
+    if isinstance(kind, msgspec.inspect.DictType):
+        return _members(kind.value_type, f"{at}.*")
+    return set()
+
+
+def _paths(value: Any, at: str = "", maps: frozenset[str] = frozenset()) -> set[str]:
+    """Paths of all members of a document."""
+    if isinstance(value, list):
+        return set().union(*(_paths(item, f"{at}[]", maps) for item in value))
+    if not isinstance(value, dict):
+        return set()
+    if at in maps:
+        return set().union(*(_paths(item, f"{at}.*", maps) for item in value.values()))
+    names = {f"{at}.{name}".lstrip("."): item for name, item in value.items()}
+    return set(names).union(*(_paths(item, name, maps) for name, item in names.items()))
+
+
+_CONFIG = _members(msgspec.inspect.type_info(Spec))
+_MAPS = frozenset(
+    {"linux.timeOffsets", "linux.netDevices", "linux.sysctl", "linux.resources.rdma", "linux.resources.unified"}
+    | {"annotations"}
+)
+
+
+def test_the_full_document_has_every_member_of_our_types() -> None:
+    """The document was written from the specification, the types from the code."""
+    assert _paths(full_config.full_config(), maps=_MAPS) == _CONFIG - _GONE
+
+
+def test_every_property_has_a_row() -> None:
+    idmappings = {name for name in _CONFIG if re.match(r"mounts\[\]\.[ug]idMappings\[\]", name)}
+    states = {
+        f"{label}.{field.encode_name}" for label, kind in _STATES.items() for field in msgspec.structs.fields(kind)
+    }
+    verbs = {f"operation.{verb}" for verb in VERBS}
+    leaves = _paths(features.features_document())
+    offered = {f"features.{name}" for name in leaves if not any(other.startswith(f"{name}.") for other in leaves)}
+    wanted = (_CONFIG - idmappings) | states | verbs | offered
+    assert wanted - set(_rows()) == set()
+    other = {name for name in _rows() if not name.startswith("runtime.")}
+    assert other - wanted == set()
+
+
+@functools.cache
+def _functions(path: str) -> frozenset[str]:
+    tree = ast.parse((_TESTS / path).read_text())
+    return frozenset(node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+@pytest.mark.parametrize("name", sorted(_rows()))
+def test_every_proof_is_a_test(name: str) -> None:
+    proofs = [proof.partition("::") for proof in _rows()[name]]
+    assert proofs
+    assert [f"{path}::{test}" for path, _, test in proofs if test not in _functions(path)] == []
+
+
+def test_features_are_what_is_implemented() -> None:
+    """Each list is the table that the code goes by."""
+    document: Any = features.features_document()
+    linux = document["linux"]
+    assert set(document["hooks"]) == set(full_config.full_config()["hooks"])
+    assert set(linux["namespaces"]) == {kind.value for kind in NamespaceType} == {k.value for k in numbers.NAMESPACES}
+    assert set(linux["seccomp"]["actions"]) == set(seccomp_plan.ACTIONS)
+    assert set(linux["seccomp"]["operators"]) == set(seccomp_plan.OPERATORS)
+    assert set(linux["seccomp"]["archs"]) == set(seccomp_plan.ARCHITECTURES)
+    assert set(linux["seccomp"]["knownFlags"]) == set(seccomp_plan.FLAGS)
+    assert set(linux["memoryPolicy"]["modes"]) == set(numbers.MEMORY_POLICIES)
+    assert set(linux["memoryPolicy"]["flags"]) == set(numbers.MEMORY_POLICY_FLAGS)
+
+
+@pytest.mark.requires("runc")
+def test_features_have_all_that_runcs_have() -> None:
+    text = subprocess.run(["runc", "features"], capture_output=True, text=True, check=True, timeout=60).stdout
+    theirs, ours = json.loads(text), json.loads(json.dumps(features.features_document()))
+    assert _paths({**theirs, "annotations": {}}) - _paths(ours) == set()
+    for names in (("hooks",), ("mountOptions",), ("linux", "namespaces"), ("linux", "seccomp", "actions")):
+        lists = [functools.reduce(lambda value, name: value[name], names, document) for document in (theirs, ours)]
+        assert set(lists[0]) - set(lists[1]) == set()

@@ -1,0 +1,268 @@
+"""Verbs in every way that they can be asked, beside the common ones of `test_cli.py`."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.support import bundles
+from tests.support.bundles import Config
+
+pytestmark = pytest.mark.requires("root", "private", "busybox")
+
+Done = subprocess.CompletedProcess[str]
+Run = Callable[..., Done]
+_PILOT = (sys.executable, "-m", "pilot.command")
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    return bundles.make_bundle(tmp_path / "bundle")
+
+
+@pytest.fixture
+def run(tmp_path: Path, bundle: Path) -> Iterator[Run]:
+    """Run a verb in the bundle's directory; what is left in the end is deleted."""
+
+    def run_verb(*words: str, stdin: str = "", runtime: tuple[str, ...] = _PILOT, **more: object) -> Done:
+        # Files, not pipes: a detached container keeps what it was given.
+        with (
+            tempfile.TemporaryFile("w+") as given,
+            tempfile.TemporaryFile("w+") as out,
+            tempfile.TemporaryFile("w+") as err,
+        ):
+            given.write(stdin)
+            given.seek(0)
+            command = [*runtime, "--root", str(tmp_path / f"root-{Path(runtime[0]).name}"), *words]
+            streams = {"stdin": given, "stdout": out, "stderr": err, **more}
+            status = subprocess.run(command, cwd=bundle, timeout=60, check=False, **streams).returncode  # type: ignore[call-overload]
+            out.seek(0)
+            err.seek(0)
+            return subprocess.CompletedProcess(command, status, out.read(), err.read())
+
+    yield run_verb
+    for name in run_verb("list", "-q").stdout.split():
+        run_verb("delete", "-f", name)
+
+
+def _configure(bundle: Path, config: Config) -> None:
+    (bundle / "config.json").write_text(json.dumps(config))
+
+
+@pytest.fixture
+def web(run: Run, bundle: Path) -> str:
+    """A running container."""
+    _configure(bundle, bundles.make_config("sh", "-c", "trap 'exit 9' USR1; while :; do sleep 1000 & wait; done"))
+    assert run("run", "-d", "web").stderr == ""
+    return "web"
+
+
+def _pid(run: Run) -> int:
+    return int(json.loads(run("state", "web").stdout)["pid"])
+
+
+@pytest.mark.requires("runc")
+def test_state_has_the_members_of_runc(run: Run, bundle: Path) -> None:
+    config = {**bundles.make_config(), "annotations": {"k": "v"}, "ociVersion": "1.0.2"}
+    _configure(bundle, config)
+    documents = []
+    for runtime in (_PILOT, ("runc",)):
+        assert run("create", "--pid-file", "pid", "same", runtime=runtime).stderr == ""
+        documents.append(json.loads(run("state", "same", runtime=runtime).stdout))
+        documents.append(json.loads(run("list", "-f", "json", runtime=runtime).stdout)[0])
+        run("delete", "-f", "same", runtime=runtime)
+    ours, listed, theirs, listed_by_runc = documents
+    assert list(ours) == list(theirs)
+    assert list(listed) == list(listed_by_runc)
+    assert {key: ours[key] for key in ("id", "status", "bundle", "rootfs", "annotations")} == {
+        key: theirs[key] for key in ("id", "status", "bundle", "rootfs", "annotations")
+    }
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", ours["created"])
+
+
+def test_list(run: Run, web: str, bundle: Path) -> None:
+    header, row = run("list").stdout.splitlines()
+    assert header.split() == ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]
+    assert row.split()[:4] == ["web", str(_pid(run)), "running", str(bundle)]
+    assert run("list", "--quiet").stdout == "web\n"
+    assert [item["id"] for item in json.loads(run("list", "--format", "json").stdout)] == ["web"]
+    wrong = run("list", "-f", "xml")
+    assert (wrong.returncode, wrong.stderr) == (1, "pilot: invalid format option\n")
+
+
+def test_ps(run: Run, web: str) -> None:
+    pid = _pid(run)
+    assert pid in json.loads(run("ps", "--format", "json", "web").stdout)
+    header, *rows = run("ps", "web", "-eo", "pid,args").stdout.splitlines()
+    assert header.split() == ["PID", "COMMAND"]
+    assert {int(row.split()[0]) for row in rows} == set(json.loads(run("ps", "-f", "json", "web").stdout))
+    assert "no column PID" in run("ps", "web", "-eo", "args").stderr
+
+
+def test_kill(run: Run, web: str) -> None:
+    assert run("kill", "web", "0").returncode == 0
+    assert "unknown signal 'NONE'" in run("kill", "web", "NONE").stderr
+    fd = os.pidfd_open(_pid(run))
+    assert run("kill", "web", "usr1").stderr == ""
+    _await_end(fd)
+    done = run("kill", "web", "TERM")
+    assert (done.returncode, "container not running" in done.stderr) == (1, True)
+    assert run("delete", "web").stderr == ""
+
+
+def test_kill_all(run: Run, bundle: Path) -> None:
+    _configure(bundle, bundles.make_config("sh", "-c", "sleep 1000 & sleep 1000 & wait"))
+    run("run", "-d", "web")
+    fds = [os.pidfd_open(pid) for pid in json.loads(run("ps", "-f", "json", "web").stdout)]
+    assert run("kill", "--all", "web", str(int(signal.SIGKILL))).stderr == ""
+    for fd in fds:
+        _await_end(fd)
+
+
+def _await_end(pid_fd: int) -> None:
+    import select
+
+    assert select.select([pid_fd], [], [], 20)[0]
+    os.close(pid_fd)
+
+
+def test_a_created_container_can_be_paused(run: Run, bundle: Path) -> None:
+    _configure(bundle, bundles.make_config())
+    run("create", "web")
+    assert run("pause", "web").stderr == ""
+    assert json.loads(run("state", "web").stdout)["status"] == "paused"
+    assert "cannot start" in run("start", "web").stderr
+    assert "use --ignore-paused" in run("exec", "web", "true").stderr
+    assert run("resume", "web").stderr == ""
+    assert json.loads(run("state", "web").stdout)["status"] == "created"
+    assert run("start", "web").stderr == ""
+
+
+def _file(run: Run, *names: str) -> str:
+    """Text of the first of these files that the container's cgroup has."""
+    groups = [line.split(":", 2)[2] for line in Path(f"/proc/{_pid(run)}/cgroup").read_text().splitlines()]
+    roots = [
+        line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines() if "cgroup" in line.split()[2]
+    ]
+    paths = (Path(root + group, name) for name in names for root in roots for group in set(groups))
+    return next(path for path in paths if path.exists()).read_text().strip()
+
+
+def test_update(run: Run, web: str, tmp_path: Path) -> None:
+    assert run("update", "--memory", str(96 << 20), "--cpu-share", "512", "--pids-limit=33", "web").stderr == ""
+    assert _file(run, "memory.limit_in_bytes", "memory.max") == str(96 << 20)
+    assert _file(run, "pids.max") == "33"
+    (tmp_path / "limits").write_text(json.dumps({"pids": {"limit": 34}}))
+    assert run("update", "-r", str(tmp_path / "limits"), "web").stderr == ""
+    assert _file(run, "pids.max") == "34"
+    assert run("update", "-r", "-", "web", stdin='{"pids": {"limit": -1}}').stderr == ""
+    assert _file(run, "pids.max") == "max"
+    for words, text in (
+        (("--memory", "abc"), "invalid value 'abc'"), (("-r", "/nonesuch"), "read /nonesuch: no such file"),
+    ):  # fmt: skip
+        done = run("update", *words, "web")
+        assert (done.returncode, text in done.stderr) == (1, True)
+    assert "$.pids.limit" in run("update", "-r", "-", "web", stdin='{"pids": {"limit": "x"}}').stderr
+
+
+def test_events(run: Run, web: str, bundle: Path, tmp_path: Path) -> None:
+    data = json.loads(run("events", "--stats", "web").stdout)["data"]
+    assert {"cpu", "memory", "pids", "blkio"} <= set(data)
+    assert data["pids"]["current"] == 2
+    command = [*_PILOT, "--root", str(tmp_path / f"root-{Path(_PILOT[0]).name}"), "events", "--interval", "20ms", "web"]
+    with subprocess.Popen(command, cwd=bundle, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        rows = [json.loads(process.stdout.readline()) for _ in range(3)]
+        run("delete", "-f", "web")
+        process.stdout.read()
+        assert process.wait(30) == 0
+    assert {(row["type"], row["id"]) for row in rows} == {("stats", "web")}
+    wrong = run("events", "--interval", "0s", "web")
+    assert wrong.returncode == 1
+
+
+def test_keep(run: Run, bundle: Path) -> None:
+    _configure(bundle, bundles.make_config("sh", "-c", "exit 3"))
+    assert run("run", "web").returncode == 3
+    assert run("list", "-q").stdout == ""
+    assert run("run", "--keep", "web").returncode == 3
+    assert json.loads(run("state", "web").stdout)["status"] == "stopped"
+    assert run("delete", "web").stderr == ""
+
+
+@pytest.mark.parametrize("detached", [False, True])
+@pytest.mark.parametrize("pivot", [(), ("--no-pivot",)])
+def test_run_in_every_way(run: Run, bundle: Path, tmp_path: Path, detached: bool, pivot: tuple[str, ...]) -> None:
+    _configure(bundle, bundles.make_config("sh", "-c", "ls / | head -n 1; exit 4"))
+    (bundle / "rootfs/bin/head").symlink_to("busybox")
+    words = ("run", *pivot, "--pid-file", str(tmp_path / "pid"), *(("-d",) if detached else ()), "web")
+    done = run(*words)
+    assert (done.returncode, done.stderr) == (0 if detached else 4, "")
+    assert int((tmp_path / "pid").read_text()) > 0
+    assert run("list", "-q").stdout == ("web\n" if detached else "")
+    if not detached:
+        assert done.stdout == "bin\n"
+
+
+def test_a_terminal_goes_to_the_console_socket(run: Run, bundle: Path, tmp_path: Path) -> None:
+    _configure(bundle, bundles.make_config("sh", "-c", "tty", terminal=True))
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "console"))
+        listener.listen()
+        done = run("run", "-d", "--console-socket", str(tmp_path / "console"), "web")
+        assert done.stderr == ""
+        with listener.accept()[0] as connection:
+            name, [master_fd], _, _ = socket.recv_fds(connection, 100, 1)
+    assert name == b"/dev/ptmx"
+    assert bundles.read_terminal(master_fd) == b"/dev/pts/0\r\n"
+    os.close(master_fd)
+
+
+@pytest.mark.parametrize(("listen", "preserve", "expected"), [(0, 2, "3 4"), (1, 1, "3 4"), (2, 0, "3 4")])
+def test_descriptors_are_passed(
+    bundle: Path, tmp_path: Path, listen: int, preserve: int, expected: str
+) -> None:  # fmt: skip
+    """stdio, then those of socket activation, then N more."""
+    _configure(
+        bundle, bundles.make_config("sh", "-c", "for n in 3 4 5; do [ -e /proc/self/fd/$n ] && echo $n; done; true")
+    )
+    script = 'exec 3</dev/zero 4</dev/zero 5</dev/zero; [ "$1" = 0 ] || export LISTEN_FDS=$1; shift; exec "$@"'
+    command = [*_PILOT, "--root", str(tmp_path / "root"), "run", "--preserve-fds", str(preserve), "web"]
+    done = subprocess.run(
+        ["sh", "-c", script, "sh", str(listen), *command], cwd=bundle, stdin=subprocess.DEVNULL, capture_output=True,
+        text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.stdout.split(), done.stderr) == (expected.split(), "")
+
+
+def test_a_descriptor_that_is_not_open(run: Run, bundle: Path) -> None:
+    _configure(bundle, bundles.make_config("true"))
+    done = run("run", "--preserve-fds", "40", "web")
+    assert (done.returncode, "cannot preserve file descriptor" in done.stderr) == (1, True)
+    assert run("list", "-q").stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("id", "text"), [("", "container id cannot be empty"), ("a/b", "invalid container ID format"), ("..", "invalid")]
+)
+def test_ids(run: Run, bundle: Path, id: str, text: str) -> None:
+    _configure(bundle, bundles.make_config("true"))
+    done = run("create", id)
+    assert (done.returncode, text in done.stderr) == (1, True)
+
+
+def test_spec_where_nothing_can_be_written(run: Run) -> None:
+    done = run("spec", "--bundle", "/nonesuch")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "pilot: spec: write /nonesuch/config.json: no such file or directory\n",
+    )
