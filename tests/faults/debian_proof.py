@@ -39,6 +39,7 @@ from tests.support.volumed import Volumed
 
 from pilot.ids import CheckpointId, VolumeId
 from pilot.kernel import mounts
+from pilot.volume import messages
 
 PACKAGES = ("gcc", "libc6-dev", "make")
 SIZE_BYTES = 8 << 30
@@ -50,6 +51,8 @@ _APT = ("apt-get", "-q", "-y", "--no-install-recommends", "-o", "APT::Sandbox::U
 _NOT_COMPARED = (
     "proc", "dev", "sys", "run", "tmp", "var/log", "var/cache", "var/lib/apt", "var/lib/dpkg", "repo", "lost+found",
 )  # fmt: skip
+# What a worker keeps: /dev/fuse, the log, the FUSE mount, the loop device.
+_PARCEL = 4
 _PAUSE_S = (0.02, 0.5)
 _HELLO = '#include <stdio.h>\nint main(void) { puts("a real package"); return 0; }\n'
 
@@ -176,6 +179,13 @@ class Proof:
             fill(root, self._cache)
         client.seal(BASE)
 
+    def close(self) -> None:
+        """Nothing stays mounted, whatever happened: what removes the directory must not walk into a disk."""
+        for place in (self._place, self._directory / "fork"):
+            if mounts.is_mount_point(place):
+                mounts.umount(place, mounts.Unmount.DETACH)
+        self.volumed.stop()
+
     def kills(self) -> int:
         return sum(count for name, count in self.counts.items() if name.startswith("kills_of_"))
 
@@ -247,11 +257,29 @@ class Proof:
 
     # ---- kills
 
+    def _wait_settled(self) -> None:
+        """Until the worker holds all that a next volumed needs: killing volumed before that is a kill of both."""
+        deadline = time.monotonic() + 30
+        while self._parcel_count() < _PARCEL:
+            if time.monotonic() > deadline:
+                raise RuntimeError("the worker that was started anew was given nothing to keep")
+
+    def _parcel_count(self) -> int:
+        self.volumed.worker(DISK)
+        connection = messages.connect(str(self.volumed.disk(DISK) / "worker.sock"), 20)
+        try:
+            fds = connection.call("parcel")[1]
+            messages.close_all(fds)
+            return len(fds)
+        finally:
+            connection.close()
+
     def _kill_worker(self) -> None:
         os.kill(self.volumed.worker(DISK), signal.SIGKILL)
         self.counts["kills_of_worker"] += 1
 
     def _kill_volumed(self) -> None:
+        self._wait_settled()
         self.volumed.kill()
         self.volumed.start()
         self.counts["kills_of_volumed"] += 1
@@ -354,7 +382,7 @@ def run(kills: int, seed: int, cache: Path, limit_s: float, report: str | None) 
     with tempfile.TemporaryDirectory(prefix="debian-proof-", dir="/var/tmp") as directory:
         proof = Proof(Path(directory), seed, cache)
         with contextlib.ExitStack() as stack:
-            stack.callback(proof.volumed.stop)
+            stack.callback(proof.close)
             proof.prepare()
             while proof.kills() < kills and not proof.problems and time.monotonic() - begin < limit_s:
                 proof.round()
