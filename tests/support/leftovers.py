@@ -43,7 +43,7 @@ def observe() -> Holdings:
         cgroups=frozenset(d for root in glob.glob("/sys/fs/cgroup/*") for d, _, _ in os.walk(root)),
         processes=_processes(),
         namespaces=_namespaces(),
-        fuse_connections=frozenset(_ours.intersection(os.listdir("/sys/fs/fuse/connections"))),
+        fuse_connections=frozenset(n for n in os.listdir(_FUSECTL) if _is_ours(n)),
         links=frozenset(os.listdir("/sys/class/net")),
     )
 
@@ -58,12 +58,25 @@ def note() -> None:
     for path in glob.glob("/proc/[0-9]*/fd/*"):
         try:
             if os.readlink(path) == "/dev/fuse":
-                _ours.update(_connections(path.replace("/fd/", "/fdinfo/")))
+                _ours.update(_identity(number) for number in _connections(path.replace("/fd/", "/fdinfo/")))
         except OSError:  # gone between the listing and the reading
             continue
 
 
-_ours: set[str] = set()
+# Numbers are used again by whoever comes next; the inode of a connection's directory is not.
+_FUSECTL = "/sys/fs/fuse/connections"
+_ours: set[tuple[str, int]] = set()
+
+
+def _identity(number: str) -> tuple[str, int]:
+    return number, os.stat(f"{_FUSECTL}/{number}").st_ino
+
+
+def _is_ours(number: str) -> bool:
+    try:
+        return _identity(number) in _ours
+    except OSError:  # gone between the listing and the reading
+        return False
 
 
 def _connections(path: str) -> list[str]:
@@ -79,7 +92,7 @@ def _loops() -> frozenset[str]:
     for path in glob.glob("/sys/block/loop*/loop/backing_file"):
         name = path.split("/")[3]
         try:
-            if str(os.minor(_backing_device(name))) in _ours:
+            if _is_ours(str(os.minor(_backing_device(name)))):
                 found.add(name)
         except OSError:  # detached between the listing and the reading
             continue
