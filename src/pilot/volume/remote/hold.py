@@ -79,10 +79,11 @@ class Hold:
             head, version = read_head(objects, disk)
             if head.holder not in ("", holder):
                 raise Fenced(f"volume {head.volume}: {head.holder} holds it since epoch {head.epoch}")
-            now = time.time()
-            wanted = heads.begin(heads.claim(head, holder, now), seq + 1, now)
+            # A snapshot of ours may have gone further than we were told: what it covers would not be replayed.
+            now, first = time.time(), max(seq + 1, head.replay_from)
+            wanted = heads.begin(heads.claim(head, holder, now), first, now)
             try:
-                return Hold(objects, wanted, objects.swap(names.head(disk), heads.encode(wanted), version), seq + 1)
+                return Hold(objects, wanted, objects.swap(names.head(disk), heads.encode(wanted), version), first)
             except errors.Conflict:
                 continue  # an answer of ours that was lost, or another holder: HEAD tells
         raise errors.PeerError(f"claim {disk}: HEAD changes all the time")
