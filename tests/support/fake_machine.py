@@ -186,6 +186,9 @@ class FakeRuntime:
         self.container = FakeContainer(self._rootfs)
         return FakeCreated(self.container)
 
+    def prepare(self) -> None:
+        """There is nothing to load."""
+
     def load(self, id: str) -> FakeContainer:
         if self.container is None or self.container.deleted:
             raise errors.NotFound("container does not exist")

@@ -61,6 +61,7 @@ async def serve(here: machine.Machine) -> None:
     application.restore()
     _bring_up_loopback()
     serving = _listen(here, application)
+    preparing = asyncio.create_task(_prepare(here), name="prepare")
     try:
         reboot = await stopping
         application.machine_api.state = "draining"
@@ -69,7 +70,16 @@ async def serve(here: machine.Machine) -> None:
         here.link.shutdown(reboot=reboot)
     finally:
         serving.cancel()
-        await asyncio.gather(serving, return_exceptions=True)
+        await asyncio.gather(serving, preparing, return_exceptions=True)
+
+
+async def _prepare(here: machine.Machine) -> None:
+    """A machine that waits in a pool, or to be a template, does now what its first world would wait for."""
+    try:
+        await asyncio.to_thread(here.runtime.prepare)
+    except errors.PilotError as error:
+        # Who asks for a world will be told.
+        _log.warning("prepare: %s", error)
 
 
 def _listen(here: machine.Machine, application: Application) -> asyncio.Task[None]:

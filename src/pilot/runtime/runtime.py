@@ -65,6 +65,13 @@ class Runtime:
 
         return self._facts or probe.probe_host()
 
+    def prepare(self) -> None:
+        """Load and probe now what the first `create` and `exec` would wait for: for a process that has the time."""
+        from ..kernel import _launch  # noqa: F401 - for its being loaded, like the next line's
+        from . import create, execute  # noqa: F401
+
+        _ = self.facts, self.hierarchies
+
     def create(
         self,
         id: str,
