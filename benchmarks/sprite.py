@@ -46,7 +46,7 @@ def _of_one_sprite(sprites: Sprites, others: Yardstick, rounds: int) -> Iterator
     sprite.run("true")
     try:
         yield _exec(sprites, sprite, others, rounds * 10)
-        yield _stream(sprites, sprite, others, min(rounds, 10))
+        yield _stream(sprite, others, min(rounds, 10))
         yield _checkpoints(sprites, sprite, rounds)
         yield _restore(sprite, rounds)
         yield _fork(sprites, sprite, rounds)
@@ -82,21 +82,23 @@ def _first_command(sprite: Any) -> None:
 
 def _create(sprites: Sprites, others: Yardstick, rounds: int) -> Iterator[Table]:
     command = others.runc_run(*_COMMAND)
-    contenders = [
-        Contender("sprite", _life(sprites.create)),
-        Contender("runc run", lambda: _runc_run(command)),
-    ]
-    samples = harness.interleave(contenders, rounds, limit_s=_LIMIT_S)
-    yield harness.make_table(
-        "create, and the first command's output", samples, ["runc run"], "wall_ms", "destroy_ms is not in wall_ms."
-    )
+    with standin.sprites(pool=1) as pooled:
+        contenders = [
+            Contender("sprite from the pool", _life(pooled.create, before=pooled.await_pool)),
+            Contender("sprite", _life(sprites.create)),
+            Contender("runc run", lambda: _runc_run(command)),
+        ]
+        samples = harness.interleave(contenders, rounds, limit_s=_LIMIT_S * 2)
+    title = "create, and the first command's output"
+    yield harness.make_table(title, samples, ["runc run"], "wall_ms", "destroy_ms is not in wall_ms.")
     yield harness.make_table("destroy", {"sprite": samples["sprite"]}, [], "destroy_ms")
 
 
-def _life(make: Callable[[], Any]) -> harness.Run:
-    """A sprite from its making to its end."""
+def _life(make: Callable[[], Any], before: Callable[[], object] = lambda: None) -> harness.Run:
+    """A sprite from its making to its end; `before` does not count."""
 
     def run() -> Sample:
+        before()
         times: dict[str, float] = {}
         with _timed(times, "create_ms"):
             sprite = make()
@@ -193,12 +195,10 @@ class _Sink:
         """There is nothing that it holds back."""
 
 
-def _stream(sprites: Sprites, sprite: Any, others: Yardstick, rounds: int) -> Table:
-    with _others_exec(others) as commands, _posting(sprites, sprite, _STREAM) as post:
-        contenders = [
-            Contender("sprite, sprites-py", lambda: _speed(lambda: _read_by_client(sprite))),
-            Contender("sprite, plain POST", lambda: _speed(lambda: post(_STREAM_BYTES))),
-        ]
+def _stream(sprite: Any, others: Yardstick, rounds: int) -> Table:
+    """Over a WebSocket; POST waits between its frames, which have no length, and is not for streams."""
+    with _others_exec(others) as commands:
+        contenders = [Contender("sprite, sprites-py", lambda: _speed(lambda: _read_by_client(sprite)))]
         contenders += [Contender(name, _reader([*words, *_STREAM])) for name, words in commands.items()]
         samples = harness.interleave(contenders, rounds, 1, _LIMIT_S)
     title = f"exec, {_STREAM_BYTES >> 20} MiB of output"

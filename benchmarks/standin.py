@@ -11,8 +11,10 @@ import itertools
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,6 +55,20 @@ class Sprites:
         answer.raise_for_status()
         return answer
 
+    def await_pool(self) -> None:
+        """Until the pool is full again."""
+        deadline = time.monotonic() + _TIMEOUT_S
+        while self._pooled() < self.daemon.pool:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the pool is not filled: {self.daemon.tail()}")
+            time.sleep(0.05)
+
+    def _pooled(self) -> int:
+        database = sqlite3.connect(f"file:{self.daemon.state}/state.db?mode=ro", uri=True, timeout=10)
+        with contextlib.closing(database):
+            (count,) = database.execute("SELECT count(*) FROM sprites WHERE phase = 'pooled'").fetchone()
+        return int(count)
+
     def agent(self) -> pilot_api.PilotApi:
         """The agent of the only machine that there is, asked directly."""
         (machine,) = os.listdir(self.daemon.state / "machines")
@@ -63,11 +79,12 @@ class Sprites:
 
 
 @contextlib.contextmanager
-def sprites() -> Iterator[Sprites]:
-    """pilotd with containers as machines; everything that it started ends with the block."""
+def sprites(pool: int = 0) -> Iterator[Sprites]:
+    """pilotd with containers as machines and a pool of that size; everything that it started ends with the block."""
     with tempfile.TemporaryDirectory(prefix="pilot-bench-") as directory:
         daemon = Pilotd(Path(directory) / "state")
         daemon.stop_machines_on_exit = True
+        daemon.pool = pool
         daemon.start()
         try:
             with daemon.client() as client:
