@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -47,6 +48,18 @@ int agent_prepare(const struct agent_settings *given) {
   return 0;
 }
 
+/* By the kernel's own call: the C library keeps 32 to 34 to itself and would leave them as init's caller had them. */
+static void reset_dispositions(void) {
+  struct {
+    void *handler;
+    unsigned long flags;
+    void *restorer;
+    uint64_t mask;
+  } by_default = {0};
+  for (int number = 1; number < NSIG; number++)
+    syscall(SYS_rt_sigaction, number, &by_default, NULL, sizeof by_default.mask); /* refused for KILL and STOP */
+}
+
 /* In the child. */
 static void become_agent(int agent_end, pid_t parent) {
   sigset_t none;
@@ -60,7 +73,7 @@ static void become_agent(int agent_end, pid_t parent) {
   int moved = fcntl(agent_end, F_DUPFD_CLOEXEC, LINK_TARGET + 1);
   if (moved < 0 || dup2(moved, LINK_TARGET) < 0) _exit(127);
   setrlimit(RLIMIT_NOFILE, &settings->descriptors); /* not before: the store may have used up the agent's numbers */
-  for (int signal_number = 1; signal_number < NSIG; signal_number++) signal(signal_number, SIG_DFL);
+  reset_dispositions();
   sigprocmask(SIG_SETMASK, &none, NULL);
   execve(settings->command[0], settings->command, environment);
   log_line("start the agent", settings->command[0], errno);

@@ -325,7 +325,7 @@ def test_damage_to_the_map_is_found_never_followed(tmp_path: Path) -> None:
             found += 1
             continue
         assert after == before
-    assert found > 100
+    assert found > 40, "hardly any flipped bit was found: is anything checked?"
 
 
 def _content(directory: Path) -> tuple[dict[str, str], str]:

@@ -58,7 +58,8 @@ def _shell(script: str, **process: object) -> Config:
 
 SCRIPTS = {
     "devices": "cd /dev; find . | sort | while read f; do stat -c '%n %F %t:%T %a %u:%g' $f; readlink $f; done; true",
-    "status": "grep -E '^(Uid|Gid|Groups|Umask|NoNewPrivs|Seccomp|Cap|Shd|Sig|Threads|NSpid|NStgid)' /proc/self/status",
+    # Without SigQ, which counts what neighbours queue, and SigIgn, which is what each got from its caller.
+    "status": "grep -E '^(Uid|Gid|Groups|Umask|NoNewPrivs|Seccomp|Cap|Shd|SigBlk|Threads|NSpid|NStgid)' /proc/self/status",
     "environment": "env | sort",
     "descriptors": "cd /proc/self/fd; for f in *; do echo $f; done",
     "limits": "cat /proc/self/limits",

@@ -122,18 +122,18 @@ def test_the_volume_worker_killed_under_writes(sprite: Any) -> None:
     assert (check.returncode, check.stdout) == (0, b"149\n")
 
 
-def _volumed() -> set[int]:
-    daemons = {pid for pid, words in _commands() if "pilot.volume.daemon" in words}
+def _volumed(pilotd: Pilotd) -> set[int]:
+    daemons = {pid for pid, words in _commands() if {"pilot.volume.daemon", str(pilotd.state)} <= set(words)}
     return {pid for pid in daemons if not _name(pid).startswith("volume-")}
 
 
-def test_volumed_killed_comes_back_with_its_disks(sprite: Any) -> None:
+def test_volumed_killed_comes_back_with_its_disks(pilotd: Pilotd, sprite: Any) -> None:
     sprite.run("sh", "-c", "echo before > ~/kept; sync", check=True)
-    before = _volumed()
+    before = _volumed(pilotd)
     assert len(before) == 1
     os.kill(min(before), signal.SIGKILL)
     sprite.run("sh", "-c", "echo during > ~/during; sync ~/during", check=True)
-    _until(lambda: bool(_volumed() - before), "volumed has been started again")
+    _until(lambda: bool(_volumed(pilotd) - before), "volumed has been started again")
     assert [message.type for message in sprite.create_checkpoint("after volumed")][-1] == "complete"
     point = max(point.id for point in sprite.list_checkpoints() if point.id.startswith("v"))
     sprite.run("sh", "-c", "echo after > ~/kept", check=True)

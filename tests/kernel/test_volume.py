@@ -74,6 +74,13 @@ def test_the_mount_is_idmapped_and_in_no_namespace_before_it_is_moved(client: Vo
         client.detach(A)
 
 
+def test_a_checkpoint_of_a_quiet_disk_is_clean(volumed: Volumed, client: VolumeClient, tmp_path: Path) -> None:
+    """On a busy host a freeze may miss its 80 ms; then the cut is flagged, and one of the next is clean."""
+    client.create(A, SIZE)
+    with volumed.mounted(A, tmp_path / "m"):
+        assert any(client.checkpoint(A).clean for _ in range(50))
+
+
 def test_checkpoint_restore_and_fork(volumed: Volumed, client: VolumeClient, tmp_path: Path) -> None:
     client.create(A, SIZE)
     with volumed.mounted(A, tmp_path / "m") as root:
@@ -86,7 +93,7 @@ def test_checkpoint_restore_and_fork(volumed: Volumed, client: VolumeClient, tmp
         client.fork(A, C, first.id)
         with pytest.raises(errors.StateError):
             client.restore(A, first.id)
-    assert (first.id, first.clean, first.comment) == ("v1", True, "first")
+    assert (first.id, first.comment) == ("v1", "first")
     assert [row.id for row in client.checkpoints(A)] == ["v1"]
     for volume, text in ((A, "two"), (B, "two"), (C, "one")):
         with volumed.mounted(volume, tmp_path / "m") as root:
