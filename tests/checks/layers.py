@@ -17,6 +17,7 @@ ALLOWED: dict[str, frozenset[str]] = {
             "plan.cgroup",
             "plan.seccomp",
             "plan.systemd",
+            "plan.rdt",
             "plan.steps",
             "plan.abi",
             "plan.code",

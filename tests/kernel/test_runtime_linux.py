@@ -18,7 +18,7 @@ from tests.support import bundles
 from tests.support.bundles import Config
 
 from pilot import errors
-from pilot.kernel import mounts
+from pilot.kernel import mounts, resctrl
 from pilot.runtime import Runtime, Stdio
 from pilot.spec import parse
 
@@ -125,6 +125,31 @@ def test_classes_of_cache_need_resctrl(runtime: Runtime, bundle: Path) -> None:
         pytest.skip("this kernel has resctrl")
     with pytest.raises(errors.HostError, match="intelRdt"):
         bundles.create(runtime, bundle, _linux(intelRdt={"closID": "some", "l3CacheSchema": "L3:0=f"}))
+    assert runtime.list() == []
+
+
+def test_processes_join_their_class_of_cache(
+    runtime: Runtime, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A directory stands in for resctrl: what is written where."""
+    for path in ("gold", "gold/mon_groups/web"):
+        (tmp_path / path).mkdir(parents=True)
+        (tmp_path / path / "tasks").touch()
+    monkeypatch.setattr(resctrl, "find_root", lambda: str(tmp_path))
+    config = _linux(intelRdt={"closID": "gold", "enableMonitoring": True})
+    container = bundles.create(runtime, bundle, config).container
+    tasks = [tmp_path / "gold/tasks", tmp_path / "gold/mon_groups/web/tasks"]
+    assert [int(path.read_text()) for path in tasks] == [container.pid] * 2
+    container.start()
+    spawned = container.exec(parse.parse_process('{"args": ["/bin/true"], "cwd": "/"}'), Stdio())
+    assert [int(path.read_text()) for path in tasks] == [spawned.pid] * 2
+    assert runtime.wait(spawned, 10).exit_code() == 0
+    (tmp_path / "gold/mon_groups/web/tasks").unlink()
+    container.delete(force=True)
+    assert not (tmp_path / "gold/mon_groups/web").exists()
+    config["linux"]["intelRdt"]["closID"] = "silver"
+    with pytest.raises(errors.HostError, match="there is no class of service silver"):
+        bundles.create(runtime, bundle, config)
     assert runtime.list() == []
 
 

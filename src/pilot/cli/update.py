@@ -6,6 +6,7 @@ import sys
 
 from .. import errors
 from ..spec import parse
+from ..spec.linux import IntelRdt
 from ..spec.resources import BlockIO, Cpu, Memory, Pids, Resources
 from .options import Arguments, Kind, Option
 from .verb import Context
@@ -31,12 +32,16 @@ OPTIONS = (
     *(Option((name,), Kind.NUMBER, text) for name, text in _LIMITS.items()),
     Option(("cpuset-cpus",), Kind.TEXT, "CPU(s) to use"),
     Option(("cpuset-mems",), Kind.TEXT, "memory node(s) to use"),
+    Option(("l3-cache-schema",), Kind.TEXT, "the string of Intel RDT/CAT L3 cache schema"),
+    Option(("mem-bw-schema",), Kind.TEXT, "the string of Intel RDT/MBA memory bandwidth schema"),
 )
 ARGUMENTS = (1, 1)
 
 
 def run(context: Context, arguments: Arguments) -> int:
-    context.runtime().load(arguments.positional[0]).update(_resources(arguments))
+    container = context.runtime().load(arguments.positional[0])
+    rdt = IntelRdt(l3_cache_schema=arguments.text("l3-cache-schema"), mem_bw_schema=arguments.text("mem-bw-schema"))
+    container.update(_resources(arguments), None if rdt == IntelRdt() else rdt)
     return 0
 
 

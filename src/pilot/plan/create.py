@@ -150,9 +150,7 @@ def plan_create(spec: Spec, facts: HostFacts, options: CreateOptions) -> Plan:
 
 
 def _check_host(spec: Spec, facts: HostFacts) -> None:
-    """What this host, or pilot, cannot do must not be left out in silence."""
-    if spec.linux.intel_rdt is not None:
-        raise errors.HostError("intelRdt is not supported")
+    """What this host cannot do must not be left out in silence."""
     if spec.linux.mount_label and "selinux" not in facts.lsms:
         raise errors.HostError(f"set mount label {spec.linux.mount_label}: selinux is not enabled on this host")
     missing = {numbers.NAMESPACES[n.type][1] for n in spec.linux.namespaces} - facts.namespaces

@@ -7,11 +7,13 @@ change something hold the container's lock; questions do not.
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import select
 import signal as signal_
 import time
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -24,13 +26,16 @@ from ..plan import cgroup as cgroup_plan
 from ..plan.facts import HostFacts
 from ..spec import parse, state
 from ..spec.config import Spec
-from ..spec.linux import NamespaceType
+from ..spec.linux import IntelRdt, NamespaceType
 from ..spec.process import Process
 from ..spec.resources import Resources
 from ..spec.state import State, Status
 from . import hooks, liveness
 from .store import Record, Store
 from .values import Spawned, Stdio, Terminal
+
+if TYPE_CHECKING:
+    from .rdt import CacheClass
 
 _KILL_TIMEOUT_S = 10.0
 _START_TIMEOUT_S = 60.0
@@ -158,6 +163,7 @@ class Container:
                 raise errors.StateError(f"cannot delete container {self.id} that is not stopped: {status.value}")
             self._kill_everything()
             self._delete_cgroup()
+            self._remove_cache_class()
             state_ = state.format_hook_state(self.id, Status.STOPPED, 0, self.bundle, self.spec.annotations)
             self._store.remove(self.id)
             problems = hooks.run_all_and_collect("poststop", self.spec.hooks.poststop, state_)
@@ -178,14 +184,18 @@ class Container:
                 raise errors.StateError("container not paused")
             self.cgroup.thaw()
 
-    def update(self, resources: Resources) -> None:
-        """Change limits of a container that has a process."""
+    def update(self, resources: Resources, rdt: IntelRdt | None = None) -> None:
+        """Change limits of a container that has a process; `rdt` has other schemata for the class it is in."""
         with self._store.locked(self.id):
             if not self._is_alive():
                 raise errors.StateError("container not running")
             writes = cgroup_plan.plan_update(resources, self._facts())
             self._tell_systemd(resources)
             self.cgroup.apply(writes)
+            if rdt is not None:
+                if self._cache_class is None:
+                    raise errors.StateError("the container is in no class of service (linux.intelRdt)")
+                self._cache_class.change(rdt)
 
     def exec(
         self,
@@ -222,6 +232,7 @@ class Container:
             self._exec_cgroup(cgroup),
             self.spec.linux.seccomp,
             state_,
+            None if self._cache_class is None else self._cache_class.assign,
         )
         request = execute.Request(
             process, stdio, terminal, console_socket, tuple(pass_fds), no_new_keyring, before_start
@@ -260,6 +271,22 @@ class Container:
             from ..plan import systemd as systemd_plan
 
             systemd.set_properties(self._record.unit, systemd_plan.plan_limits(resources))
+
+    @functools.cached_property
+    def _cache_class(self) -> CacheClass | None:
+        asked = self.spec.linux.intel_rdt
+        if asked is None:
+            return None
+        from . import rdt  # few processors have it
+
+        return rdt.find_class(asked, self.id)
+
+    def _remove_cache_class(self) -> None:
+        try:
+            if self._cache_class is not None:
+                self._cache_class.remove()
+        except errors.HostError:
+            return  # resctrl is not mounted any more, and its groups are gone with it
 
     def _delete_cgroup(self) -> None:
         if self._record.unit:

@@ -14,6 +14,7 @@ import os
 import pwd
 import time
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -42,6 +43,9 @@ from .execute import taken
 from .openings import opened
 from .store import Record, Store
 from .values import Spawned, Stdio, Terminal
+
+if TYPE_CHECKING:
+    from .rdt import CacheClass
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -99,7 +103,7 @@ def create(request: Request, host: Host) -> tuple[Record, Spawned]:
             if owner is not None:
                 cgroup.delegate(owner, -1)
             undo.callback(_run_poststop, request)
-            record, spawned = _launch(request, host, cgroup, record)
+            record, spawned = _launch(request, host, cgroup, record, undo)
         undo.pop_all()
     return record, spawned
 
@@ -141,7 +145,9 @@ def _make_cgroup(placement: Placement, host: Host) -> Cgroup:
     )
 
 
-def _launch(request: Request, host: Host, cgroup: Cgroup, record: Record) -> tuple[Record, Spawned]:
+def _launch(
+    request: Request, host: Host, cgroup: Cgroup, record: Record, undo: contextlib.ExitStack
+) -> tuple[Record, Spawned]:
     """Plan, open, clone, and meet the process at its barriers; at the last of them the Record gets its pid."""
     spec, linux = request.spec, request.spec.linux
     process_ = _required_process(spec)
@@ -150,7 +156,11 @@ def _launch(request: Request, host: Host, cgroup: Cgroup, record: Record) -> tup
     def state_document(pid: int, status: Status) -> bytes:
         return state.format_hook_state(request.id, status, pid, request.bundle, spec.annotations)
 
+    cache_class = _cache_class(request, undo)
+
     def complete(process: launcher.Spawned) -> None:
+        if cache_class is not None:
+            cache_class.assign(process.pid)
         if linux.seccomp is not None and LISTENER in process.descriptors:
             document = State(id=request.id, status=Status.CREATING, pid=process.pid, bundle=request.bundle)
             filters.send_listener(linux.seccomp, process.descriptors[LISTENER], process.pid, document)
@@ -170,6 +180,19 @@ def _launch(request: Request, host: Host, cgroup: Cgroup, record: Record) -> tup
         with steps.named(process_):
             process = launcher.launch(plan.program, descriptors=by_slot, waiter=host.waiter, on_barrier=barriers)
     return written[0], taken(process)
+
+
+def _cache_class(request: Request, undo: contextlib.ExitStack) -> CacheClass | None:
+    """The group of resctrl that `intelRdt` asks for, ready to be joined."""
+    asked = request.spec.linux.intel_rdt
+    if asked is None:
+        return None
+    from . import rdt  # few processors have it
+
+    found = rdt.find_class(asked, request.id)
+    undo.callback(found.remove)
+    found.prepare()
+    return found
 
 
 def _grant_real_time(cgroup: Cgroup, spec: Spec, host: Host) -> None:

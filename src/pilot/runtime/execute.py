@@ -32,6 +32,7 @@ class Target(msgspec.Struct, frozen=True):
     cgroup: Cgroup
     profile: Seccomp | None
     state: State
+    on_process: Callable[[int], None] | None = None  # called with the pid before it executes
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -82,6 +83,8 @@ def _barrier(target: Target, request: Request, plan: Plan) -> launcher.OnBarrier
     def prepare(_: str, process: launcher.Spawned) -> None:
         for limit in plan.limits:
             barriers.set_limit(process.pid, limit)
+        if target.on_process is not None:
+            target.on_process(process.pid)
         listener_fd = process.descriptors.get(LISTENER)
         if listener_fd is not None and target.profile is not None:
             filters.send_listener(target.profile, listener_fd, process.pid, target.state)
@@ -115,5 +118,5 @@ def _options(
         columns=columns,
         console_socket=request.console_socket is not None,
         no_new_keyring=request.no_new_keyring,
-        before_start=request.before_start is not None or (compiled is not None and compiled.wants_listener),
+        before_start=any((request.before_start, target.on_process, compiled is not None and compiled.wants_listener)),
     )

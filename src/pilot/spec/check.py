@@ -29,6 +29,7 @@ _SYSCTL_NAMESPACE: dict[str, NamespaceType] = {
 _SYSCTL_PREFIX: dict[str, NamespaceType] = {"fs.mqueue.": NamespaceType.IPC, "net.": NamespaceType.NETWORK}
 # The kernel's rule (dev_valid_name), at most 15 bytes.
 _NET_DEVICE = re.compile(r"(?!\.{1,2}$)[^/:\s]{1,15}")
+_FILE_NAME = re.compile(r"(?!\.{1,2}$)[^/\n]*")
 _PROPAGATIONS = frozenset(
     {"", "private", "rprivate", "slave", "rslave", "shared", "rshared", "unbindable", "runbindable"}
 )
@@ -192,7 +193,7 @@ def _check_linux(linux: Linux, own: set[NamespaceType]) -> None:
         _check_device(device, f"$.linux.devices[{index}]")
     if linux.intel_rdt is not None:
         _require(
-            linux.intel_rdt.clos_id not in {".", ".."} and "/" not in linux.intel_rdt.clos_id,
+            linux.intel_rdt.clos_id == "/" or _FILE_NAME.fullmatch(linux.intel_rdt.clos_id) is not None,
             "$.linux.intelRdt.closID",
             "not the name of a directory",
         )

@@ -54,7 +54,7 @@ def features_document(annotations: dict[str, str] | None = None) -> dict[str, ob
             },
             "apparmor": enabled,
             "selinux": enabled,
-            "intelRdt": {"enabled": False},
+            "intelRdt": {**enabled, "schemata": True, "monitoring": True},
             "memoryPolicy": {"modes": list(MEMORY_POLICY_MODES), "flags": list(MEMORY_POLICY_FLAGS)},
             "mountExtensions": {"idmap": enabled},
             "netDevices": enabled,
