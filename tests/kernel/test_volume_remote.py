@@ -199,3 +199,94 @@ def test_a_fork_is_adopted_with_what_it_has_of_its_source(host: Host, tmp_path: 
     with two.mounted(B, tmp_path / "m") as root:
         assert (root / "base").read_bytes() == content
         assert (root / "own").read_text() == "fork"
+
+
+def test_chunks_that_the_store_has_leave_a_host_with_little_room(host: Host, tmp_path: Path) -> None:
+    one = host("one", "--cache-bytes", str(4 << 20))
+    one.client.create(A, SIZE)
+    content = {f"file{n}": os.urandom(2 << 20) for n in range(8)}
+    with one.mounted(A, tmp_path / "m") as root:
+        for name, data in content.items():
+            (root / name).write_bytes(data)
+        os.sync()
+        stores.wait_for(lambda: (one.client.stat(A).cold_bytes or 0) >= 8 << 20)
+        stores.wait_for(lambda: one.client.stat(A).allocated_bytes < 12 << 20)
+        Path("/proc/sys/vm/drop_caches").write_text("3")
+        for name, data in content.items():
+            assert (root / name).read_bytes() == data
+    with one.mounted(A, tmp_path / "m") as root:
+        for name, data in content.items():
+            assert (root / name).read_bytes() == data
+    _check_ext4(one, A)
+
+
+def test_an_fsync_can_wait_for_the_store(host: Host, tmp_path: Path) -> None:
+    """Nothing that was fsynced is lost with the host, not even the last second."""
+    one, two = host("one", "--durability", "remote"), host("two")
+    one.client.create(A, SIZE)
+    place = tmp_path / "m"
+    place.mkdir()
+    mount_fd = one.client.attach(A, 0, 1 << 32)
+    mounts.move_mount(mount_fd, place)
+    os.close(mount_fd)
+    for number in range(8):
+        _write_synced(place / f"{number}", str(number) * 500)
+    _destroy(one, A)
+    mounts.umount(place, mounts.Unmount.DETACH)
+    two.client.adopt(A)
+    with two.mounted(A, tmp_path / "n") as root:
+        for number in range(8):
+            assert (root / f"{number}").read_text() == str(number) * 500
+    _check_ext4(two, A)
+
+
+def test_a_damaged_or_missing_chunk_is_an_error_and_never_zeros(host: Host, tmp_path: Path, url: str) -> None:
+    one, two = host("one"), host("two", "--cache-bytes", "1048576")
+    one.client.create(A, SIZE)
+    with one.mounted(A, tmp_path / "m") as root:
+        (root / "file").write_bytes(os.urandom(4 << 20))
+    two.client.adopt(A)
+    with two.mounted(A, tmp_path / "m") as root:
+        for entry in (tmp_path / "store").glob("vol/*/seg/*"):
+            damaged = bytearray(entry.read_bytes())
+            for at in range(len(damaged) // 2, len(damaged)):
+                damaged[at] ^= 0xFF
+            entry.write_bytes(damaged)
+        with pytest.raises(OSError, match="Input/output error"):
+            (root / "file").read_bytes()
+
+
+def test_uploads_survive_the_death_of_their_worker(host: Host, tmp_path: Path) -> None:
+    one, two = host("one"), host("two")
+    one.client.create(A, SIZE)
+    with one.mounted(A, tmp_path / "m") as root:
+        for number in range(6):
+            (root / f"{number}").write_bytes(os.urandom(1 << 20))
+            os.sync()
+            os.kill(one.worker(A), signal.SIGKILL)
+        content = {entry.name: entry.read_bytes() for entry in root.iterdir() if entry.is_file()}
+    assert len(content) == 6
+    two.client.adopt(A)
+    with two.mounted(A, tmp_path / "m") as root:
+        assert {entry.name: entry.read_bytes() for entry in root.iterdir() if entry.is_file()} == content
+    _check_ext4(two, A)
+
+
+def test_a_deleted_volume_leaves_the_store_and_a_living_fork_keeps_its_source(host: Host, tmp_path: Path) -> None:
+    one, two = host("one"), host("two")
+    one.client.create(A, SIZE)
+    content = os.urandom(1 << 20)
+    with one.mounted(A, tmp_path / "m") as root:
+        (root / "file").write_bytes(content)
+    one.client.fork(A, B)
+    with one.mounted(B, tmp_path / "m"):
+        pass
+    two.client.adopt(B)
+    one.client.delete(B)  # its copy: the volume is another host's now
+    one.client.delete(A)
+    with two.mounted(B, tmp_path / "m") as root:
+        assert (root / "file").read_bytes() == content
+    two.client.delete(B)
+    with pytest.raises(errors.NotFound):
+        two.client.adopt(B)
+    assert not list((tmp_path / "store").glob("name/*"))

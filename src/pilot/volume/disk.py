@@ -44,6 +44,8 @@ DURABILITY = "durability"
 DURABLE_AT, DURABLE_SEALED, LOCAL_SEQ = _DURABLE + "at", _DURABLE + "sealed", LOCAL + "seq"
 _HURRY_BYTES = 8 << 20
 _PATIENCE_S = 1.0
+_READERS_S = 1.0
+_EVICT_SLOTS = 4096
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -567,11 +569,52 @@ class Disk:
         with self._reading():
             self._caches[depth].hydrate(slot, self._allowed(depth))
 
+    def evict(self, keep_bytes: int) -> int:
+        """Leave to the store what it has, the oldest first, until no more than `keep_bytes` are used here; how many
+        slots became holes. Not while forks read this slab: they would not know."""
+        own = self._caches.get(self._depth)
+        if own is None:
+            return 0
+        with self._flushing:
+            slots = self._choose_victims(own, keep_bytes)
+            if not slots:
+                return 0
+            own.chill(slots)
+            try:
+                if not self._wait_for_readers():
+                    own.rewarm(slots)
+                    return 0
+                crashpoint.reach("evict: cold, not punched")
+                for first, count in _contiguous(sorted(slots)):
+                    self._slab.punch(first, count)
+            finally:
+                own.chilled(slots)
+        return len(slots)
+
+    def _choose_victims(self, own: cache.Cache, keep_bytes: int) -> list[int]:
+        with self._books:
+            if any(name.startswith(_FORK) for name in self._ledger.roots):
+                return []
+            surplus = self._ledger.slots.count_used() - own.count - keep_bytes // _CHUNK
+        if surplus <= 0:
+            return []
+        places = sorted(self._meta.places().items(), key=lambda pair: pair[1][:2])
+        warm = [slot for slot, _ in places if not own.is_cold(slot) and not own.was_read(slot)]
+        own.forget_reads()
+        return [slot for slot in self._named(warm) if slot not in self._held][: min(surplus, _EVICT_SLOTS)]
+
+    def _wait_for_readers(self) -> bool:
+        """Whether everybody who was reading is done, soon. One of them may wait for what is being evicted."""
+        with self._books:
+            ticket = next(self._tickets)
+            return self._books.wait_for(lambda: next(iter(self._readers), ticket) >= ticket, _READERS_S)
+
     def _warm(self, places: Sequence[int]) -> None:
         """Have the content of these places in the slabs. Within `_reading`, so that none of them is freed."""
         self._check_fence()
         for depth, cached in self._caches.items():
             slots = [layout.number_of(at) for at in places if at and layout.depth_of(at) == depth]
+            cached.note_reads(slots)
             if any(cached.is_cold(slot) for slot in slots):
                 cached.fetch(slots, self._allowed(depth))
 
@@ -671,6 +714,8 @@ class Disk:
         finally:
             with self._books:
                 del self._readers[ticket]
+                if self._caches:
+                    self._books.notify_all()  # `evict` may wait for us
 
     # ---- the lineage
 

@@ -310,6 +310,9 @@ class Volumes:
             return  # its own store, if it has one, is that of its facts
         if disk.LOCAL_STORE in facts:
             self._store.check_holder(volume, disk_id, facts)
+            if (limits := self._store.limits()).items() - facts.items():
+                with self._opened(disk_id) as opened:
+                    opened.set_facts(limits)
         elif not json.loads(facts["lineage"]):
             self._call(disk_id, "set_facts", facts=self._register(volume, disk_id, int(facts["size"]), []))
 

@@ -45,6 +45,7 @@ class Cache:
         self._lock = threading.Condition()
         self._coming: set[int] = set()
         self._warmed: list[int] = []
+        self._reads: bytearray | None = None
         self._persisting = threading.Lock()
         self._set(books.cold(), 1)
         if self._bits:
@@ -161,6 +162,27 @@ class Cache:
         with self._lock:
             self._coming.difference_update(slots)
             self._lock.notify_all()
+
+    def rewarm(self, slots: Sequence[int]) -> None:
+        """Take back `chill`: they are still in the slab."""
+        with self._lock:
+            self._set(slots, 0)
+            self._warmed += slots
+
+    def note_reads(self, slots: Sequence[int]) -> None:
+        """These were read just now: others are evicted before them."""
+        if self._reads is not None:
+            for slot in slots:
+                if slot < len(self._reads):
+                    self._reads[slot] = 1
+
+    def was_read(self, slot: int) -> bool:
+        """Whether it was read since the last `forget_reads`."""
+        return self._reads is not None and slot < len(self._reads) and self._reads[slot] == 1
+
+    def forget_reads(self) -> None:
+        """Begin to note what is read, anew; sized for what there is now."""
+        self._reads = bytearray(self._slab.slots_written())
 
     def _set(self, slots: Iterable[int], value: int) -> None:
         for slot in slots:

@@ -25,6 +25,7 @@ from .codec import Codec
 _log = logging.getLogger(__name__)
 DIRTY_CAP_BYTES = 1 << 30
 _PERSIST_SLOTS = 512
+_EVICT_INTERVAL_S = 1.0
 
 
 class Link:
@@ -44,13 +45,17 @@ class Link:
         disk.waits_for_store = self._facts.get(disks.DURABILITY) == "remote"
         self._uploader = uploader.Uploader(disk, self._resume, self._is_ready, Codec())
         self._hydrator = threading.Thread(target=self._hydrate, name="hydrate", daemon=True)
+        self._keep_bytes = int(self._facts[disks.LOCAL_CACHE]) if disks.LOCAL_CACHE in self._facts else None
+        self._evictor = threading.Thread(target=self._evict, name="evict", daemon=True)
 
     def start(self, *, hydrate: bool) -> None:
         """Upload, and fetch what is cold in the background."""
         self._disk.dirty.set()
         self._uploader.start()
-        if hydrate and any(found.count for found in self._caches.values()):
-            self._hydrator.start()
+        if self._keep_bytes is not None:
+            self._evictor.start()
+        elif hydrate and any(found.count for found in self._caches.values()):
+            self._hydrator.start()  # without a limit everything comes here in the end
 
     @property
     def error(self) -> str | None:
@@ -62,8 +67,9 @@ class Link:
         self._stopping.set()
         self._disk.waits_for_store = False
         drained = self._uploader.drain(deadline_s)
-        if self._hydrator.is_alive():
-            self._hydrator.join(deadline_s)
+        for thread in (self._hydrator, self._evictor):
+            if thread.is_alive():
+                thread.join(deadline_s)
         for found in self._caches.values():
             found.persist()
         return drained
@@ -93,6 +99,17 @@ class Link:
                 if not disks.fork_is_durable(stored.facts(), child):
                     return False
         return True
+
+    def _evict(self) -> None:
+        assert self._keep_bytes is not None
+        while not self._stopping.wait(_EVICT_INTERVAL_S):
+            try:
+                for found in self._caches.values():
+                    found.persist()
+                while self._disk.evict(self._keep_bytes) and not self._stopping.is_set():
+                    pass
+            except (OSError, errors.PilotError) as error:
+                _log.warning("evict: %s", error)  # the slab stays larger than it should; tried again
 
     def _hydrate(self) -> None:
         for depth, found in self._caches.items():
