@@ -59,7 +59,7 @@ def _shell(script: str, **process: object) -> Config:
 SCRIPTS = {
     "devices": "cd /dev; find . | sort | while read f; do stat -c '%n %F %t:%T %a %u:%g' $f; readlink $f; done; true",
     # Without SigQ, which counts what neighbours queue, and SigIgn, which is what each got from its caller.
-    "status": "grep -E '^(Uid|Gid|Groups|Umask|NoNewPrivs|Seccomp|Cap|Shd|SigBlk|Threads|NSpid|NStgid)' /proc/self/status",
+    "status": "grep -E '^(Uid|Gid|Groups|Umask|NoNewPrivs|Seccomp|Cap|Shd|SigBlk|Threads|NS.*id)' /proc/self/status",
     "environment": "env | sort",
     "descriptors": "cd /proc/self/fd; for f in *; do echo $f; done",
     "limits": "cat /proc/self/limits",
