@@ -7,8 +7,9 @@ long run in `make vm-tests` alone, which also writes what they said to docs/refe
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -65,12 +66,13 @@ def _parameters() -> Iterator[object]:
 
 
 @pytest.fixture(scope="module")
-def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Results:
-    """What the tests of one set said; `request.param` is the set."""
-    set_: Set = request.param
-    found = guestvm.run(
-        tmp_path_factory.mktemp(set_.name), set_.pid_one, set_.files, expected_skips=_ABSENT, timeout_s=1000
-    )
+def results(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Set], Results]:
+    """What the tests of a set said: they run when it is first asked for."""
+    return functools.cache(lambda set_: _run(set_, tmp_path_factory.mktemp(set_.name)))
+
+
+def _run(set_: Set, directory: Path) -> Results:
+    found = guestvm.run(directory, set_.pid_one, set_.files, expected_skips=_ABSENT, timeout_s=1000)
     report = os.environ.get("PILOT_VM_TESTS_REPORT")
     if report:
         head = "" if os.path.exists(report) else _HEAD
@@ -79,6 +81,6 @@ def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return found
 
 
-@pytest.mark.parametrize(("results", "file"), list(_parameters()), indirect=["results"], scope="module")
-def test_in_a_virtual_machine(results: Results, file: str) -> None:
-    results.check(file)
+@pytest.mark.parametrize(("set_", "file"), list(_parameters()))
+def test_in_a_virtual_machine(results: Callable[[Set], Results], set_: Set, file: str) -> None:
+    results(set_).check(file)

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from pilot import errors
-from pilot.kernel import cgroups, hierarchies
+from pilot.kernel import cgroups, hierarchies, kernfs
 from pilot.kernel.cgroups import Cgroup
 from pilot.plan.cgroup import Write
 from pilot.plan.facts import CgroupMount
@@ -188,6 +188,31 @@ def test_killing_an_empty_or_absent_cgroup(host: hierarchies.Hierarchies, group:
     assert not absent.exists()
     assert not absent.frozen()
     assert absent.pids() == []
+
+
+def test_a_cgroup_that_is_removed_meanwhile(group: Cgroup, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by systemd, between the opening of a file and the write into it (ENODEV)."""
+    write = kernfs.write
+
+    def remove_first(path: str, value: str) -> None:
+        file_fd = os.open(path, os.O_WRONLY)
+        os.rmdir(os.path.dirname(path))
+        try:
+            os.write(file_fd, value.encode())
+        finally:
+            os.close(file_fd)
+
+    if "" not in group.paths:
+        pytest.skip("no v2 tree")
+    v2 = Cgroup({"": group.paths[""]})
+    monkeypatch.setattr(kernfs, "write", remove_first)
+    v2.thaw()
+    assert not v2.exists()
+    monkeypatch.setattr(kernfs, "write", write)
+    os.mkdir(group.paths[""])
+    monkeypatch.setattr(kernfs, "write", remove_first)
+    assert v2._kill_at_once()
+    assert not v2.frozen()
 
 
 def test_delete_takes_children_along(host: hierarchies.Hierarchies, group: Cgroup) -> None:

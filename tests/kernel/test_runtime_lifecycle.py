@@ -105,8 +105,8 @@ def test_operations_that_do_not_fit_the_status(runtime: Runtime, bundle: Path) -
 
 
 def _runs(pid: int) -> bool:
-    """A zombie is only waiting for its parent, who may be pid 1 of this test."""
-    return liveness.is_alive(pid, process_.start_time(pid))
+    """A zombie is only waiting for its parent, who may be pid 1 of this test; the kernel's own threads come and go."""
+    return os.path.exists(f"/proc/{pid}/exe") and liveness.is_alive(pid, process_.start_time(pid))
 
 
 def _descriptors() -> list[str]:

@@ -7,6 +7,7 @@ the deadline. Both freezers hold everything below the directory too.
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import time
@@ -16,6 +17,7 @@ from .. import errors
 from . import kernfs
 
 _V1_PAUSE_S = 0.001
+_GONE = {errno.ENOENT, errno.ENODEV}  # ENODEV: removed since the file was opened
 
 
 def freeze(paths: Mapping[str, str], timeout_s: float = 10.0) -> None:
@@ -40,9 +42,9 @@ def thaw(paths: Mapping[str, str]) -> None:
             continue
         try:
             kernfs.write(os.path.join(paths[controller], file), value)
-        except FileNotFoundError:
-            pass  # removed, or a root cgroup, or a v2 tree before 5.2: nothing that could be frozen
         except OSError as error:
+            if error.errno in _GONE:
+                continue  # removed, or a root cgroup, or a v2 tree before 5.2: nothing that could be frozen
             raise errors.HostError(f"thaw: {error}") from error
 
 
@@ -53,8 +55,9 @@ def frozen(paths: Mapping[str, str]) -> bool:
             return True
         if "freezer" in paths:
             return kernfs.read(os.path.join(paths["freezer"], "freezer.self_freezing")) == "1"
-    except FileNotFoundError:
-        return False
+    except OSError as error:
+        if error.errno not in _GONE:
+            raise
     return False
 
 

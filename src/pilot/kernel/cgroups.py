@@ -221,6 +221,8 @@ class Cgroup:
         except FileNotFoundError:
             return False
         except OSError as error:
+            if error.errno == errno.ENODEV:
+                return True  # removed since it was opened: systemd does so with an empty scope
             raise errors.HostError(f"kill cgroup {self.paths['']}: {_reason(error)}") from error
         return True
 
