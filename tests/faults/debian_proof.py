@@ -11,6 +11,7 @@
         the result is that of an installation outside of any volume: the same hash of every file; its compiler compiles
         restore the checkpoint: as its fork was, e2fsck, complete the installation, the same hash again
         a fork of the result: the same hash
+        the host is emptied: another volumed, with nothing but the object store, has the disk: the same hash, e2fsck
 
 The result is one JSON object, and a page when `--report` names one; exit status 1 when anything was wrong.
 """
@@ -155,14 +156,21 @@ class Proof:
         self._directory = directory
         self._cache = cache
         self._random = random.Random(seed)
-        state = directory / "state"
-        state.mkdir()
-        self.volumed = Volumed(state)
+        self._store = f"file://{directory}/store"
+        self._hosts = 0
+        self.volumed = self._new_host()
         self._place = directory / "disk"
         self._place.mkdir()
         self.oracle: dict[str, str] = {}
         self.counts: collections.Counter[str] = collections.Counter()
         self.problems: list[str] = []
+
+    def _new_host(self) -> Volumed:
+        """A volumed with an empty state directory."""
+        self._hosts += 1
+        state = self._directory / f"host-{self._hosts}"
+        state.mkdir()
+        return Volumed(state, "--store", self._store)
 
     def prepare(self) -> None:
         """The base, and what an installation leaves where nothing of ours is in between."""
@@ -204,8 +212,23 @@ class Proof:
         self._check_filesystem(DISK)
         with self._forked(DISK) as root:
             self._compare("fork of the result", content(root), self.oracle)
-        client.delete(DISK)
+        self._empty_host()
+        self.volumed.client.delete(DISK)
         self.counts["rounds"] += 1
+
+    def _empty_host(self) -> None:
+        """What the store has is all that is left, and all that is needed."""
+        self.volumed.stop()
+        shutil.rmtree(self.volumed.directory)
+        self.volumed = self._new_host()
+        self.volumed.start()
+        for volume in (BASE, DISK):
+            self.volumed.client.adopt(volume)
+        with self.volumed.mounted(DISK, self._place) as root:
+            self._compare("on an emptied host", content(root), self.oracle)
+            self._compile()
+        self._check_filesystem(DISK)
+        self.counts["attached_from_the_store_on_an_emptied_host"] += 1
 
     def _install_under_fire(self) -> dict[str, str] | None:
         """Install; what the checkpoint that was taken meanwhile holds, None when there was no time for one."""
