@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,7 +29,9 @@ class CloudStore:
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
         with _sorted_errors("open store", url):
-            self._store: Any = stores.from_url(self.url, client_options=_CLIENT, retry_config=_RETRY)
+            # Options given here keep obstore from looking at this variable itself.
+            options: Any = {**_CLIENT, "allow_http": os.environ.get("AWS_ALLOW_HTTP", "").lower() == "true"}
+            self._store: Any = stores.from_url(self.url, client_options=options, retry_config=_RETRY)
 
     def get(self, key: str) -> Object:
         with _sorted_errors("get", key):
@@ -54,7 +57,7 @@ class CloudStore:
 
     def swap(self, key: str, data: bytes, version: str) -> str:
         with _sorted_errors("swap", key):
-            mode: Any = {"e_tag": version, "version": None}
+            mode: Any = {"e_tag": version}
             return obstore.put(self._store, key, data, mode=mode, use_multipart=False)["e_tag"] or ""
 
     def list(self, prefix: str) -> Iterator[Entry]:
