@@ -3,8 +3,11 @@
     create NAME [--size 100G]      attach NAME --at DIR [--uid-base N --uid-count N]      checkpoint NAME [--comment
     TEXT] fork SOURCE NAME [--checkpoint ID]      detach NAME      restore NAME ID      checkpoints NAME      list
     du [NAME] seal NAME      resize NAME SIZE      delete NAME      delete-checkpoint NAME ID
+    scrub [NAME …] [--store URL]      export NAME FILE [--store URL]      import NAME FILE [--vm]
+    gc --store URL [--grace 24h] [--dry-run] [--compact NAME …]      rotate-key --store URL [NAME …]
 
-Prints tables for people, or JSON with --json. Errors are `PilotError`s, for the caller to print.
+Prints tables for people, or JSON with --json. Errors are `PilotError`s, for the caller to print. `scrub` exits with 1
+when it has found damage.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import dataclasses
 import json
 import os
 import re
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -61,11 +65,13 @@ def main(arguments: Sequence[str]) -> int:
     """Run one command; its exit status. Raises `PilotError`."""
     options = parser().parse_args(arguments)
     rows = _VERBS[options.verb][0](VolumeClient(options.socket), options)
+    # An export to standard output has that for itself.
+    out = sys.stderr if getattr(options, "file", None) == "-" and options.verb == "export" else sys.stdout
     if options.json:
-        print(json.dumps(rows))
+        print(json.dumps(rows), file=out)
     elif rows:
-        print(_table(rows))
-    return 0
+        print(_table(rows), file=out)
+    return 1 if options.verb == "scrub" and any(row["what"] for row in rows) else 0
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
@@ -155,11 +161,69 @@ def _du(client: VolumeClient, options: argparse.Namespace) -> list[dict[str, Any
     ]
 
 
+# Upkeep is loaded when it is asked for: it brings what speaks to object stores.
+
+
+def parse_seconds(text: str) -> float:
+    """'24h' → seconds; `PilotError` when it is no time."""
+    match = re.fullmatch(r"(\d+)([smhd]?)", text)
+    if match is None:
+        raise errors.PilotError(f"invalid time {text!r}", hint="a number of seconds, or with s, m, h or d")
+    return int(match[1]) * {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}[match[2]]
+
+
+def _scrub(client: VolumeClient, options: argparse.Namespace) -> list[dict[str, Any]]:
+    from . import upkeep
+
+    volumes = [layout.parse_volume_id(name) for name in options.names]
+    if options.store:
+        return upkeep.scrub_store(options.store, volumes or None, os.environ)
+    return upkeep.scrub_host(client, _state_dir(options), volumes)
+
+
+def _gc(client: VolumeClient, options: argparse.Namespace) -> list[dict[str, Any]]:
+    from . import upkeep
+
+    compact = [layout.parse_volume_id(name) for name in options.compact]
+    return upkeep.collect(options.store, parse_seconds(options.grace), os.environ, dry_run=options.dry_run,
+                          compact=compact, take_over=options.take_over)  # fmt: skip
+
+
+def _rotate_key(client: VolumeClient, options: argparse.Namespace) -> list[dict[str, Any]]:
+    from . import upkeep
+
+    return upkeep.rotate_keys(options.store, [layout.parse_volume_id(name) for name in options.names], os.environ)
+
+
+def _export(client: VolumeClient, options: argparse.Namespace) -> list[dict[str, Any]]:
+    from . import upkeep
+
+    volume = layout.parse_volume_id(options.name)
+    if options.store:
+        return upkeep.export_stored(options.store, volume, options.file, os.environ)
+    return upkeep.export_host(client, _state_dir(options), volume, options.file, os.environ)
+
+
+def _import(client: VolumeClient, options: argparse.Namespace) -> list[dict[str, Any]]:
+    from . import upkeep
+
+    volume = layout.parse_volume_id(options.name)
+    return upkeep.import_host(client, _state_dir(options), volume, options.file, vm=options.vm)
+
+
+def _state_dir(options: argparse.Namespace) -> str:
+    return os.path.dirname(os.path.abspath(str(options.socket)))
+
+
 _Verb = tuple[
     Callable[[VolumeClient, argparse.Namespace], list[dict[str, Any]]], str, tuple[tuple[str, dict[str, Any]], ...]
 ]
 _NAME: tuple[str, dict[str, Any]] = ("name", {"help": "the volume"})
 _ID: tuple[str, dict[str, Any]] = ("id", {"help": "the checkpoint"})
+_STORE: tuple[str, dict[str, Any]] = ("--store", {"metavar": "URL", "help": "file:///directory, s3://bucket/prefix, …"})
+_NEEDED_STORE = (_STORE[0], {**_STORE[1], "required": True})
+_NAMES: tuple[str, dict[str, Any]] = ("names", {"nargs": "*", "metavar": "name", "help": "volumes; all when none"})
+_FILE: tuple[str, dict[str, Any]] = ("file", {"help": "the file; - is standard input or output"})
 _VERBS: dict[str, _Verb] = {
     "create": (_create, "make an empty volume", (_NAME, ("--size", {"default": "100G"}))),
     "fork": (_fork, "make a volume that begins as another is", (
@@ -179,4 +243,16 @@ _VERBS: dict[str, _Verb] = {
     "seal": (_seal, "make a read-only base of it", (_NAME,)),
     "resize": (_resize, "make it larger", (_NAME, ("size", {}))),
     "delete": (_delete, "delete a volume and its checkpoints", (_NAME,)),
+    "scrub": (_scrub, "look for damage, here or in an object store", (_NAMES, _STORE)),
+    "gc": (_gc, "delete what nothing in an object store needs", (
+        _NEEDED_STORE, ("--grace", {"default": "24h", "help": "how long it must have been unneeded"}),
+        ("--dry-run", {"action": "store_true", "help": "say what would go"}),
+        ("--compact", {"nargs": "+", "default": [], "metavar": "name", "help": "first rewrite these volumes"}),
+        ("--take-over", {"action": "store_true", "help": "nobody has them, or a fork of them, attached"}),
+    )),
+    "rotate-key": (_rotate_key, "wrap data keys by the first operator key", (_NAMES, _NEEDED_STORE)),
+    "export": (_export, "write a volume with its checkpoints to one file", (_NAME, _FILE, _STORE)),
+    "import": (_import, "make a volume of such a file", (
+        _NAME, _FILE, ("--vm", {"action": "store_true", "help": "only virtual machines may ever mount it"}),
+    )),
 }  # fmt: skip

@@ -177,6 +177,26 @@ def _entries(owner: Remote, page: bytes) -> Iterator[tuple[int, tuple[str, int]]
             yield n, (owner_of(owner, at), layout.number_of(at))
 
 
+def owner_at(chain: Sequence[Remote], at: int) -> Remote:
+    """The disk of a whole lineage that owns a place; Damaged."""
+    if layout.depth_of(at) >= len(chain):
+        raise Damaged(f"disk {chain[-1].head.disk}: a place at depth {layout.depth_of(at)} of {len(chain)}")
+    return chain[layout.depth_of(at)]
+
+
+def page_of(chain: Sequence[Remote], at: int) -> bytes:
+    """A map page of a lineage; Damaged."""
+    return _page(chain[-1], at, {one.head.disk: one for one in chain})[1]
+
+
+def disk_of(objects: store.Store, volume: str) -> str:
+    """The disk that is named so in this store; NotFound, Damaged."""
+    named = read_names(objects)
+    if volume not in named:
+        raise errors.NotFound(f"volume {volume}: not found in {objects.url}")
+    return named[volume]
+
+
 def owner_of(remote: Remote, at: int) -> str:
     """The disk of the lineage that owns a place; Damaged when it has none of that depth."""
     depth = layout.depth_of(at)

@@ -1,0 +1,195 @@
+"""`pilot volume scrub export import gc rotate-key` against a real volumed, its disks, and a store in a directory."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.volumed import Volumed
+
+from pilot import errors
+from pilot.ids import VolumeId
+from pilot.volume import cli, layout
+
+pytestmark = pytest.mark.requires("root", "private")
+WEB, COPY = VolumeId("web"), VolumeId("copy")
+
+
+@pytest.fixture
+def volumed(tmp_path: Path) -> Iterator[Volumed]:
+    daemon = Volumed(tmp_path / "state")
+    daemon.directory.mkdir()
+    daemon.start()
+    yield daemon
+    daemon.stop()
+
+
+def _run(volumed: Volumed, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, list[dict[str, Any]]]:
+    capsys.readouterr()
+    status = cli.main(["--socket", volumed.socket, "--json", *arguments])
+    return status, json.loads(capsys.readouterr().out)
+
+
+def _filled(volumed: Volumed, tmp_path: Path) -> tuple[bytes, bytes]:
+    """A volume with a checkpoint v1 and something else since; what is in the file at each."""
+    volumed.client.create(WEB, 256 << 20)
+    first, second = os.urandom(3 << 20), os.urandom(1 << 20)
+    with volumed.mounted(WEB, tmp_path / "mnt") as place:
+        (place / "file").write_bytes(first)
+        volumed.client.checkpoint(WEB, "before")
+        (place / "file").write_bytes(second)
+    return first, second
+
+
+def _read(volumed: Volumed, volume: VolumeId, place: Path) -> bytes:
+    with volumed.mounted(volume, place) as mounted:
+        return (mounted / "file").read_bytes()
+
+
+def test_an_exported_volume_comes_back_with_its_checkpoints(
+    volumed: Volumed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = _filled(volumed, tmp_path)
+    file = tmp_path / "web.pilot"
+    status, rows = _run(volumed, capsys, "export", "web", str(file))
+    assert (status, rows[0]["checkpoints"]) == (0, 1)
+    assert [row.volume for row in volumed.client.list()] == [WEB]
+    _run(volumed, capsys, "import", "copy", str(file))
+    assert _read(volumed, COPY, tmp_path / "mnt") == second
+    (point,) = volumed.client.checkpoints(COPY)
+    assert (point.id, point.comment) == ("v1", "before")
+    volumed.client.restore(COPY, point.id)
+    assert _read(volumed, COPY, tmp_path / "mnt") == first
+    assert volumed.client.checkpoint(COPY).generation > point.generation
+    assert _run(volumed, capsys, "scrub")[0] == 0
+    assert volumed.client.stat(COPY).size_bytes == 256 << 20
+
+
+def test_an_attached_fork_is_exported_as_it_was(
+    volumed: Volumed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, second = _filled(volumed, tmp_path)
+    volumed.client.fork(WEB, COPY)
+    file = tmp_path / "copy.pilot"
+    with volumed.mounted(COPY, tmp_path / "mnt") as place:
+        (place / "more").write_bytes(b"since the fork")
+        _run(volumed, capsys, "export", "copy", str(file))
+        (place / "file").write_bytes(b"changed")
+    _run(volumed, capsys, "import", "third", str(file))
+    with volumed.mounted(VolumeId("third"), tmp_path / "mnt") as place:
+        assert (place / "file").read_bytes() == second
+        assert (place / "more").read_bytes() == b"since the fork"
+
+
+def test_a_refused_import_leaves_nothing(volumed: Volumed, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _filled(volumed, tmp_path)
+    file = tmp_path / "web.pilot"
+    _run(volumed, capsys, "export", "web", str(file))
+    whole = file.read_bytes()
+    disks = sorted(os.listdir(volumed.directory / "volumes" / "disks"))
+    incoming = volumed.directory / "volumes" / layout.INCOMING
+    killed = incoming / ("d" * 16)
+    killed.mkdir(parents=True)
+    (killed / "slab").write_bytes(b"what a killed import has left")
+    for bad in (whole[: len(whole) // 2], whole[:-30] + b"\0" + whole[-29:], b"", b"something else"):
+        file.write_bytes(bad)
+        with pytest.raises(errors.PilotError, match="read archive"):
+            _run(volumed, capsys, "import", "copy", str(file))
+    file.write_bytes(whole)
+    with pytest.raises(errors.Conflict):
+        _run(volumed, capsys, "import", "web", str(file))
+    with pytest.raises(errors.HostError, match="No such file"):
+        _run(volumed, capsys, "import", "copy", str(tmp_path / "nothing"))
+    assert sorted(os.listdir(volumed.directory / "volumes" / "disks")) == disks
+    assert os.listdir(incoming) == ["lock"]
+    assert [row.volume for row in volumed.client.list()] == [WEB]
+
+
+def test_an_import_for_virtual_machines_is_never_mounted_here(
+    volumed: Volumed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _filled(volumed, tmp_path)
+    file = tmp_path / "web.pilot"
+    _run(volumed, capsys, "export", "web", str(file))
+    _run(volumed, capsys, "import", "copy", str(file), "--vm")
+    with pytest.raises(errors.StateError, match="virtual machines"):
+        volumed.client.attach(COPY, 0, 1 << 32)
+
+
+def test_an_export_that_fails_leaves_no_file(
+    volumed: Volumed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(errors.NotFound):
+        _run(volumed, capsys, "export", "nobody", str(tmp_path / "x"))
+    with pytest.raises(errors.HostError):
+        _run(volumed, capsys, "export", "nobody", str(tmp_path / "missing" / "x"))
+    assert [entry for entry in os.listdir(tmp_path) if entry != "state"] == []
+
+
+def test_scrub_finds_a_slab_that_was_truncated_or_punched_and_pages_that_are_gone(
+    volumed: Volumed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _filled(volumed, tmp_path)
+    assert _run(volumed, capsys, "scrub", "web") == (0, [{"disks": 1, "what": None}])
+    disk = volumed.disk("web")
+    slab = (disk / "slab").read_bytes()
+    with (disk / "slab").open("r+b") as file:
+        file.truncate(layout.CHUNK_BYTES * 2)
+    status, rows = _run(volumed, capsys, "scrub", "web")
+    assert status == 1
+    assert {row["root"] for row in rows} == {"head", "checkpoint/v1"}
+    assert all("lies beyond its end" in row["what"] for row in rows)
+    with (disk / "slab").open("r+b") as file:  # grown again, as a careless repair would: holes
+        file.truncate(len(slab))
+    assert "is a hole" in _run(volumed, capsys, "scrub")[1][0]["what"]
+    (disk / "slab").write_bytes(slab)
+    assert _run(volumed, capsys, "scrub")[0] == 0
+    with contextlib.closing(sqlite3.connect(disk / "meta.db")) as database:
+        database.execute("delete from page where number = (select max(number) from page)")
+        database.commit()
+    status, rows = _run(volumed, capsys, "scrub", "web")
+    assert status == 1
+    assert "map page" in rows[0]["what"]
+
+
+def test_a_stored_volume_is_scrubbed_exported_and_collected(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = tmp_path / "store"
+    url = f"file://{store}"
+    volumed = Volumed(tmp_path / "state", "--store", url)
+    volumed.directory.mkdir()
+    volumed.start()
+    try:
+        first, second = _filled(volumed, tmp_path)
+        assert _run(volumed, capsys, "scrub", "--store", url) == _run(volumed, capsys, "scrub", "web", "--store", url)
+        assert _run(volumed, capsys, "scrub", "--store", url)[0] == 0
+        file = tmp_path / "web.pilot"
+        _run(volumed, capsys, "export", "web", str(file), "--store", url)
+        _run(volumed, capsys, "import", "copy", str(file))
+        assert _read(volumed, COPY, tmp_path / "mnt") == second
+        volumed.client.restore(COPY, volumed.client.checkpoints(COPY)[0].id)
+        assert _read(volumed, COPY, tmp_path / "mnt") == first
+        assert _run(volumed, capsys, "gc", "--store", url, "--dry-run")[1][0]["deleted"] == 0
+        with pytest.raises(errors.PilotError, match="at least 60"):
+            _run(volumed, capsys, "gc", "--store", url, "--grace", "1")
+        assert _run(volumed, capsys, "gc", "--store", url, "--grace", "60")[1][0]["unreadable_disks"] == 0
+        assert _run(volumed, capsys, "scrub", "--store", url)[0] == 0
+        segment = max(store.glob("vol/*/seg/*"), key=lambda path: path.stat().st_size)
+        data = bytearray(segment.read_bytes())
+        data[-10] ^= 4
+        segment.write_bytes(bytes(data))
+        status, rows = _run(volumed, capsys, "scrub", "--store", url)
+        assert status == 1
+        assert {"segment", "chunk"} <= {row["kind"] for row in rows}
+    finally:
+        volumed.stop()
+
+
+def test_rotating_needs_a_key(volumed: Volumed, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with pytest.raises(errors.HostError, match="no operator key"):
+        _run(volumed, capsys, "rotate-key", "--store", f"file://{tmp_path}/store")
