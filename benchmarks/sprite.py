@@ -82,16 +82,23 @@ def _first_command(sprite: Any) -> None:
 
 def _create(sprites: Sprites, others: Yardstick, rounds: int) -> Iterator[Table]:
     command = others.runc_run(*_COMMAND)
-    with standin.sprites(pool=1) as pooled:
-        contenders = [
-            Contender("sprite from the pool", _life(pooled.create, before=pooled.await_pool)),
-            Contender("sprite", _life(sprites.create)),
-            Contender("runc run", lambda: _runc_run(command)),
-        ]
-        samples = harness.interleave(contenders, rounds, limit_s=_LIMIT_S * 2)
-    title = "create, and the first command's output"
-    yield harness.make_table(title, samples, ["runc run"], "wall_ms", "destroy_ms is not in wall_ms.")
+    title, note = "create, and the first command's output", "destroy_ms is not in wall_ms."
+    yield _create_from_pool(f"{title}; from the pool", command, rounds, note)
+    contenders = [Contender("sprite", _life(sprites.create)), Contender("runc run", lambda: _runc_run(command))]
+    samples = harness.interleave(contenders, rounds, limit_s=_LIMIT_S)
+    yield harness.make_table(title, samples, ["runc run"], "wall_ms", note)
     yield harness.make_table("destroy", {"sprite": samples["sprite"]}, [], "destroy_ms")
+
+
+def _create_from_pool(title: str, command: Sequence[str], rounds: int, note: str) -> Table:
+    """Nobody begins before the pool is full again: filling it takes a processor for a while."""
+    with standin.sprites(pool=1) as sprites:
+        contenders = [
+            Contender("sprite", _life(sprites.create, before=sprites.await_pool)),
+            Contender("runc run", lambda: _runc_run(command, before=sprites.await_pool)),
+        ]
+        samples = harness.interleave(contenders, rounds, limit_s=_LIMIT_S)
+    return harness.make_table(title, samples, ["runc run"], "wall_ms", note)
 
 
 def _life(make: Callable[[], Any], before: Callable[[], object] = lambda: None) -> harness.Run:
@@ -111,7 +118,8 @@ def _life(make: Callable[[], Any], before: Callable[[], object] = lambda: None) 
     return run
 
 
-def _runc_run(command: Sequence[str]) -> Sample:
+def _runc_run(command: Sequence[str], before: Callable[[], object] = lambda: None) -> Sample:
+    before()
     times: dict[str, float] = {}
     with _timed(times, "wall_ms"):
         _check(_output(command))

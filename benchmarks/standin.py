@@ -11,7 +11,6 @@ import itertools
 import json
 import os
 import shutil
-import sqlite3
 import subprocess
 import tempfile
 import time
@@ -58,16 +57,10 @@ class Sprites:
     def await_pool(self) -> None:
         """Until the pool is full again."""
         deadline = time.monotonic() + _TIMEOUT_S
-        while self._pooled() < self.daemon.pool:
+        while f"\npilotd_pool_ready {self.daemon.pool}\n" not in self.call("GET", "/metrics").text:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"the pool is not filled: {self.daemon.tail()}")
             time.sleep(0.05)
-
-    def _pooled(self) -> int:
-        database = sqlite3.connect(f"file:{self.daemon.state}/state.db?mode=ro", uri=True, timeout=10)
-        with contextlib.closing(database):
-            (count,) = database.execute("SELECT count(*) FROM sprites WHERE phase = 'pooled'").fetchone()
-        return int(count)
 
     def agent(self) -> pilot_api.PilotApi:
         """The agent of the only machine that there is, asked directly."""

@@ -54,6 +54,11 @@ class Pool:
         with self._lock:
             return self._ready.popleft() if self._ready else None
 
+    def __len__(self) -> int:
+        """Members that are ready."""
+        with self._lock:
+            return len(self._ready)
+
     def fill(self) -> None:
         """Begin to make what is missing."""
         with self._lock:

@@ -31,13 +31,17 @@ class Sprites:
     def __init__(self, host: Host, engine: Engine, pool: Pool | None = None) -> None:
         self._host = host
         self._engine = engine
-        self._pool = pool or Pool(host, engine, 0)
+        self._pool = Pool(host, engine, 0) if pool is None else pool
 
     # What is there
 
     @property
     def isolation(self) -> str:
         return self._host.vmm.isolation.value
+
+    def pooled(self) -> int:
+        """How many creates would find a sprite that is made already."""
+        return len(self._pool)
 
     def active_runs(self) -> list[Run]:
         return self._engine.active()
