@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -108,6 +109,30 @@ def test_attach_and_detach_after_a_kill(volumed: Volumed, tmp_path: Path, point:
     client.detach(A)
     assert _content(volumed, A, tmp_path / "m") == "two"
     assert volumed.loops() == []
+
+
+def test_volumed_killed_when_it_has_just_replaced_a_worker(volumed: Volumed, tmp_path: Path) -> None:
+    """The new worker already keeps all that the next volumed needs."""
+    client = volumed.client
+    volumed.start(crash_at="replace: worker is up")
+    client.create(A, SIZE)
+    place = tmp_path / "m"
+    place.mkdir()
+    mount_fd = client.attach(A, 0, 1 << 32)
+    mounts.move_mount(mount_fd, place)
+    os.close(mount_fd)
+    try:
+        (place / "file").write_text("one")
+        os.kill(volumed.worker(A), signal.SIGKILL)
+        volumed.wait_killed()
+        volumed.start()
+        assert client.stat(A).attached == "mount"
+        (place / "file").write_text("two")
+        assert client.checkpoint(A).clean
+    finally:
+        mounts.umount(place)
+    client.detach(A)
+    assert _content(volumed, A, tmp_path / "m") == "two"
 
 
 @pytest.mark.parametrize("point", ["checkpoint: frozen", "checkpoint: thawed"])

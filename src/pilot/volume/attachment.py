@@ -126,7 +126,6 @@ class Attachment:
             attributes = mounts.Attribute.NOSUID | mounts.Attribute.NODEV | mounts.Attribute.NOEXEC
             self._mount_fd = mounts.mount_detached("fuse", options, attributes)
             self._start_worker(resend=False)
-            self._keep()
             self.connection = os.minor(os.stat(self._mount_fd).st_dev)
         except BaseException:
             self._close()
@@ -261,13 +260,17 @@ class Attachment:
         return connection
 
     def _start_worker(self, *, resend: bool) -> None:
-        pid = self._zygote.worker(self._directory, self._lineage, self._fuse_fd, self._delta_fd, resend=resend)
-        self._watch_worker(pid)
+        given = (self._directory, self._lineage, self._fuse_fd, self._delta_fd, self._kept())
+        self._watch_worker(self._zygote.worker(*given, resend=resend))
 
-    def _keep(self, wait_s: float = _RESTART_TIMEOUT_S) -> None:
-        connection = self._connect(wait_s)
+    def _kept(self) -> list[int]:
+        return [self._mount_fd, *([self._loop.fd] if self._loop else [])]
+
+    def _keep(self) -> None:
+        """Have the worker keep what we hold now."""
+        connection = self._connect()
         try:
-            connection.call("keep", [self._mount_fd, *([self._loop.fd] if self._loop else [])])
+            connection.call("keep", self._kept())
         finally:
             connection.close()
 
@@ -305,11 +308,7 @@ class Attachment:
             self._broken = True
             self.abort()
             return
-        try:
-            self._keep(wait_s=0)
-        except (errors.PilotError, OSError) as error:
-            # It has ended again already, and whoever watches it waits for us to be done.
-            _log.warning("volume %s: %s", self.volume, error)
+        crashpoint.reach("replace: worker is up")
 
     def watch(self, now_s: float) -> None:
         """Look whether the disk is stuck, and do something about it."""

@@ -87,7 +87,7 @@ class Operations:
 class Worker:
     """Owns the disk, the server and the control socket."""
 
-    def __init__(self, directory: str, lineage: list[str], fuse_fd: int, delta_fd: int) -> None:
+    def __init__(self, directory: str, lineage: list[str], fuse_fd: int, delta_fd: int, kept: list[int]) -> None:
         self._fuse_fd = fuse_fd
         self._delta_fd = delta_fd
         self._disk = disks.Disk(directory, lineage, delta_fd)
@@ -96,7 +96,7 @@ class Worker:
         self._server = fuse.Server(fuse_fd, self._disk)
         self._listener = messages.listen(os.path.join(directory, SOCKET))
         self._stopped = threading.Event()
-        self._parcel: list[int] = []
+        self._parcel = kept
 
     def run(self, ready: messages.Connection, *, resend: bool) -> None:
         """Serve until the connection ends or "stop" comes."""
@@ -191,7 +191,9 @@ def _link(disk: disks.Disk, lineage: list[str]) -> link.Link | None:
     return link.Link(disk, lineage)
 
 
-def main(directory: str, lineage: list[str], fuse_fd: int, delta_fd: int, ready_fd: int, *, resend: bool) -> None:
+def main(
+    directory: str, lineage: list[str], fuse_fd: int, delta_fd: int, ready_fd: int, kept: list[int], *, resend: bool
+) -> None:
     """The life of a worker, in a process that the zygote forked."""
     syscalls.libc.prctl(_PR_SET_NAME, b"volume-worker", 0, 0, 0)
     # Keeps memory reclaim from waiting for our own disk. Without CAP_SYS_RESOURCE (EPERM) cgroup and O_DIRECT remain.
@@ -199,7 +201,7 @@ def main(directory: str, lineage: list[str], fuse_fd: int, delta_fd: int, ready_
     gc.freeze()
     ready = messages.Connection(socket.socket(fileno=ready_fd))
     try:
-        worker = Worker(directory, lineage, fuse_fd, delta_fd)
+        worker = Worker(directory, lineage, fuse_fd, delta_fd, kept)
     except (errors.PilotError, OSError) as error:
         ready.send(messages.error_answer(error))
         return

@@ -47,8 +47,11 @@ class Zygote:
         self._connection = messages.Connection(ours)
         self._lock = threading.Lock()
 
-    def worker(self, directory: str, lineage: Sequence[str], fuse_fd: int, delta_fd: int, *, resend: bool) -> int:
-        """Start a worker of the disk; its pid, once it serves. The descriptors stay the caller's."""
+    def worker(
+        self, directory: str, lineage: Sequence[str], fuse_fd: int, delta_fd: int, kept: Sequence[int], *, resend: bool
+    ) -> int:
+        """Start a worker of the disk; its pid, once it serves. `kept` is for safekeeping from the first moment on. The
+        descriptors stay the caller's."""
         ours, theirs = socket.socketpair()
         ours.settimeout(_ANSWER_TIMEOUT_S)
         ready = messages.Connection(ours)
@@ -56,7 +59,7 @@ class Zygote:
             with theirs:
                 self._call(
                     "worker",
-                    [fuse_fd, delta_fd, theirs.fileno()],
+                    [fuse_fd, delta_fd, theirs.fileno(), *kept],
                     directory=directory,
                     lineage=list(lineage),
                     resend=resend,
@@ -111,10 +114,10 @@ def _serve(connection: messages.Connection) -> None:
 
 
 def _fork_worker(own_fd: int, fds: list[int], directory: str, lineage: list[str], resend: bool) -> list[int]:
-    fuse_fd, delta_fd, ready_fd = fds
+    fuse_fd, delta_fd, ready_fd, *kept = fds
     if os.fork() == 0:
         _become_child(keep=fds)
-        _exit_after(lambda: worker.main(directory, lineage, fuse_fd, delta_fd, ready_fd, resend=resend))
+        _exit_after(lambda: worker.main(directory, lineage, fuse_fd, delta_fd, ready_fd, kept, resend=resend))
     return []
 
 
