@@ -7,8 +7,11 @@ never a shorter history.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
-from collections.abc import Iterable, Mapping
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent import futures
 from typing import Protocol, TypeVar
 
 from ... import errors
@@ -17,6 +20,8 @@ from .codec import Codec, Damaged
 from .head import Head
 from .names import Place, Stamp
 from .segment import Delta
+
+_AHEAD = 8
 
 
 class Sink(Protocol):
@@ -43,16 +48,28 @@ EMPTY = snapshot.Image({}, {}, {}, snapshot.table(()))
 def recover(objects: store.Store, head: Head, packer: Codec, sink: Sink) -> End:
     """Fill the sink; Damaged when the log before its end is not whole, PeerError when the store does not answer."""
     sink.begin(_snapshot(objects, head, packer))
-    seq = last = head.replay_from - 1
+    last = head.replay_from - 1
     places: dict[int, Place] = {}
-    while (found := _next(objects, head, seq + 1)) is not None:
-        seq += 1
+    for found in _log(objects, head):
         places.update(found.places)
         if found.is_commit:
             sink.apply(places, found.delta(packer))
-            places, last = {}, seq
+            places, last = {}, found.stamp.seq
     _check_history(head, last)
     return End(last, last - head.replay_from + 1)
+
+
+def _log(objects: store.Store, head: Head) -> Iterator[segment.Head]:
+    """The segments' heads up to the first gap; some are asked for ahead, because each costs a round trip."""
+    with futures.ThreadPoolExecutor(_AHEAD) as pool:
+        asked = collections.deque[futures.Future[segment.Head | None]]()
+        for seq in itertools.count(head.replay_from):
+            asked.append(pool.submit(_next, objects, head, seq))
+            if len(asked) == _AHEAD:
+                found = asked.popleft().result()
+                if found is None:
+                    return
+                yield found
 
 
 def _snapshot(objects: store.Store, head: Head, packer: Codec) -> snapshot.Image:

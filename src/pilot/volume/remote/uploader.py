@@ -66,6 +66,8 @@ class Uploader:
 
     def drain(self, deadline_s: float) -> bool:
         """Send what there is and end; False when that took too long (what is missing is sent by the next one)."""
+        if self._thread.ident is None:
+            return False  # never started
         self._draining.set()
         self._disk.hurry.set()
         self._disk.dirty.set()

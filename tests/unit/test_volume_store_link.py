@@ -1,0 +1,228 @@
+"""An open disk and its store, without FUSE: back-pressure, waiting flushes, fencing, cold reads."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pilot.volume import disk as disks
+from pilot.volume import layout
+from pilot.volume.remote import adopt, cache, hold, link, store
+from pilot.volume.remote.head import Head
+from tests.support.faulty_store import FaultyStore
+from tests.support.store import wait_for
+
+DISK = "0123456789abcdef"
+CHUNK = layout.CHUNK_BYTES
+SIZE = 1 << 30
+
+
+class Switch:
+    """A fault that is on or off."""
+
+    def __init__(self) -> None:
+        self.is_down = threading.Event()
+
+    def __call__(self, operation: str, key: str) -> str | None:
+        return "lost" if self.is_down.is_set() else None
+
+
+@pytest.fixture
+def switch() -> Switch:
+    return Switch()
+
+
+@pytest.fixture
+def objects(switch: Switch, monkeypatch: pytest.MonkeyPatch) -> FaultyStore:
+    made = FaultyStore(switch)
+    monkeypatch.setattr(store, "open_store", lambda url: made)
+    hold.first_head(made, Head(disk=DISK, volume="a", size_bytes=SIZE))
+    return made
+
+
+def _directory(tmp_path: Path, **facts: str) -> str:
+    path = tmp_path / DISK
+    path.mkdir()
+    known = {disks.LOCAL_STORE: "memory://store", disks.LOCAL_HOLDER: "one", "lineage": "[]", **facts}
+    disks.create(str(path), SIZE, known)
+    return str(path)
+
+
+@contextlib.contextmanager
+def _linked(directory: str) -> Iterator[tuple[disks.Disk, link.Link]]:
+    with contextlib.closing(disks.Disk(directory, [])) as disk:
+        tied = link.Link(disk, [])
+        try:
+            yield disk, tied
+        finally:
+            tied.close(30)
+
+
+def _data(number: int) -> memoryview:
+    return memoryview(number.to_bytes(4, "little") * (CHUNK // 4))
+
+
+def test_writers_wait_when_the_store_is_away_and_nothing_is_dropped(
+    tmp_path: Path, objects: FaultyStore, switch: Switch
+) -> None:
+    directory = _directory(tmp_path, dirty_cap_bytes=str(8 * CHUNK))
+    switch.is_down.set()
+    with _linked(directory) as (disk, tied):
+        tied.start(hydrate=False)
+        done = 0
+
+        def write() -> None:
+            nonlocal done
+            for number in range(1, 41):
+                disk.write(number * CHUNK, _data(number))
+                done = number
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        wait_for(lambda: disk.patience > 0)
+        assert done == 9  # the cap, and the one that went over it
+        assert tied.error is not None or done == 9
+        switch.is_down.clear()
+        writer.join(60)
+        assert done == 40
+        assert tied.close(30)
+        assert disk.usage()["unsent_bytes"] == 0
+    other = tmp_path / "other" / DISK
+    other.mkdir(parents=True)
+    adopt.take_over(objects, DISK, str(other), "two")
+    with _linked(str(other)) as (copy, _):
+        into = memoryview(bytearray(CHUNK))
+        for number in range(1, 41):
+            copy.read(number * CHUNK, into)
+            assert into == _data(number)
+        assert copy.usage()["cold_bytes"] == 0
+
+
+def test_a_flush_that_waits_for_the_store(tmp_path: Path, objects: FaultyStore, switch: Switch) -> None:
+    with _linked(_directory(tmp_path, durability="remote")) as (disk, tied):
+        tied.start(hydrate=False)
+        disk.write(0, _data(7))
+        disk.flush()
+        assert disk.usage()["unsent_bytes"] == 0
+        assert any("/seg/" in key for key in objects.objects)
+        switch.is_down.set()
+        disk.write(0, _data(8))
+        flusher = threading.Thread(target=disk.flush)
+        flusher.start()
+        wait_for(lambda: disk.patience > 0)
+        assert flusher.is_alive()
+        switch.is_down.clear()
+        flusher.join(60)
+        assert not flusher.is_alive()
+
+
+def test_one_that_lost_the_volume_acknowledges_nothing(tmp_path: Path, objects: FaultyStore) -> None:
+    with _linked(_directory(tmp_path, durability="remote")) as (disk, tied):
+        tied.start(hydrate=False)
+        disk.write(0, _data(1))
+        disk.flush()
+        hold.Hold.take(objects, DISK, "two").begin(100)
+        disk.write(0, _data(2))
+        with pytest.raises(OSError, match="two holds it") as raised:
+            disk.flush()
+        assert raised.value.errno == errno.EIO
+        with pytest.raises(OSError, match="two holds it"):
+            disk.write(0, _data(3))
+
+
+def test_what_does_not_come_is_an_error_that_names_the_chunk(
+    tmp_path: Path, objects: FaultyStore, switch: Switch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "_DEADLINE_S", 0.2)
+    with _linked(_directory(tmp_path)) as (disk, tied):
+        disk.write(5 * CHUNK, _data(5))
+        tied.start(hydrate=False)
+    other = tmp_path / "other" / DISK
+    other.mkdir(parents=True)
+    adopt.take_over(objects, DISK, str(other), "two")
+    with _linked(str(other)) as (copy, _):
+        into = memoryview(bytearray(CHUNK))
+        switch.is_down.set()
+        with pytest.raises(OSError, match=f"chunk 0 of vol/{DISK}/seg/.*timed out"):
+            copy.read(5 * CHUNK, into)
+        switch.is_down.clear()
+        copy.read(5 * CHUNK, into)  # it is not damage: later it comes
+        assert into == _data(5)
+
+
+def test_a_partial_write_to_a_cold_chunk_keeps_the_rest(tmp_path: Path, objects: FaultyStore) -> None:
+    with _linked(_directory(tmp_path)) as (disk, tied):
+        disk.write(0, _data(5))
+        tied.start(hydrate=False)
+    other = tmp_path / "other" / DISK
+    other.mkdir(parents=True)
+    adopt.take_over(objects, DISK, str(other), "two")
+    with _linked(str(other)) as (copy, _):
+        assert copy.usage()["cold_bytes"] == CHUNK
+        copy.write(100, memoryview(b"new"))
+        into = memoryview(bytearray(CHUNK))
+        copy.read(0, into)
+        assert into[:100] == _data(5)[:100]
+        assert bytes(into[100:103]) == b"new"
+        assert into[103:] == _data(5)[103:]
+
+
+def test_evicted_chunks_come_back(tmp_path: Path, objects: FaultyStore) -> None:
+    directory = _directory(tmp_path)
+    with _linked(directory) as (disk, tied):
+        for number in range(1, 41):
+            disk.write(number * CHUNK, memoryview(os.urandom(CHUNK)))
+        expected = memoryview(bytearray(40 * CHUNK))
+        disk.read(CHUNK, expected)
+        assert disk.evict(0) == 0  # the store has nothing yet
+        tied.start(hydrate=False)
+        wait_for(lambda: disk.usage()["unsent_bytes"] == 0)
+        assert disk.evict(10 * CHUNK) == 30
+        assert disk.usage()["cold_bytes"] == 30 * CHUNK
+        found = memoryview(bytearray(40 * CHUNK))
+        disk.read(CHUNK, found)
+        assert found == expected
+        disk.fork("f" * 16)
+        assert disk.evict(0) == 0  # forks read this slab
+
+
+def test_readers_and_writers_beside_eviction(tmp_path: Path, objects: FaultyStore) -> None:
+    """Chunks hold their own number, whatever is evicted, fetched and overwritten meanwhile."""
+    with _linked(_directory(tmp_path)) as (disk, tied):
+        for number in range(1, 33):
+            disk.write(number * CHUNK, _data(number))
+        tied.start(hydrate=False)
+        wait_for(lambda: disk.usage()["unsent_bytes"] == 0)
+        stop, wrong = threading.Event(), list[int]()
+
+        def read(first: int) -> None:
+            into = memoryview(bytearray(CHUNK))
+            rounds = 0
+            while not stop.is_set() or rounds < 3:
+                rounds += 1
+                for number in range(first, 33, 3):
+                    disk.read(number * CHUNK, into)
+                    if into != _data(number):
+                        wrong.append(number)
+                    disk.write(number * CHUNK + 8, into[8:16])
+
+        readers = [threading.Thread(target=read, args=(n,)) for n in (1, 2, 3)]
+        for reader in readers:
+            reader.start()
+        evicted = 0
+        for _ in range(200):
+            disk.flush()
+            evicted += disk.evict(0)
+            if evicted > 200:
+                break
+        stop.set()
+        for reader in readers:
+            reader.join(60)
+        assert wrong == []
+        assert evicted > 0
