@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from moto.server import ThreadedMotoServer
 from tests.support import store as stores
 from tests.support.volumed import Volumed
 
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.requires("root", "private", "fuse", "loop", "userns")
 
 SIZE = 4 << 30
 A, B = VolumeId("a"), VolumeId("b")
-Host = Callable[[str], Volumed]
+Host = Callable[..., Volumed]
 
 
 @pytest.fixture
@@ -290,3 +291,30 @@ def test_a_deleted_volume_leaves_the_store_and_a_living_fork_keeps_its_source(ho
     with pytest.raises(errors.NotFound):
         two.client.adopt(B)
     assert not list((tmp_path / "store").glob("name/*"))
+
+
+def test_over_s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    hosts: list[Volumed] = []
+    try:
+        address, port = server.get_host_and_port()
+        endpoint = f"http://{address}:{port}"
+        stores.use_s3(monkeypatch, endpoint, "bucket")
+        for name in ("one", "two"):
+            (tmp_path / name).mkdir()
+            hosts.append(Volumed(tmp_path / name, "--store", "s3://bucket/prefix"))
+            hosts[-1].start()
+        one, two = hosts
+        one.client.create(A, SIZE)
+        content = os.urandom(3 << 20)
+        with one.mounted(A, tmp_path / "m") as root:
+            (root / "file").write_bytes(content)
+        two.client.adopt(A, one.client.stat(A).url)
+        with two.mounted(A, tmp_path / "m") as root:
+            assert (root / "file").read_bytes() == content
+        _check_ext4(two, A)
+    finally:
+        for one in hosts:
+            one.stop()
+        server.stop()

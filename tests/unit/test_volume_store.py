@@ -12,6 +12,7 @@ from moto.server import ThreadedMotoServer
 from pilot import errors
 from pilot.volume.remote import hold, store
 from pilot.volume.remote.head import Head
+from tests.support import store as support
 
 DISK = "0123456789abcdef"
 
@@ -31,21 +32,9 @@ def s3() -> Iterator[str]:
 def objects(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> store.Store:
     if request.param == "directory":
         return store.open_store(f"file://{tmp_path}/with%20space")
-    endpoint = request.getfixturevalue("s3")
-    for key, value in {
-        "AWS_ENDPOINT_URL": endpoint, "AWS_ALLOW_HTTP": "true", "AWS_REGION": "us-east-1",
-        "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x",
-    }.items():  # fmt: skip
-        monkeypatch.setenv(key, value)
     bucket = "b" + "".join(c for c in tmp_path.name if c.isalnum()).lower()
-    _make_bucket(endpoint, bucket)
+    support.use_s3(monkeypatch, request.getfixturevalue("s3"), bucket)
     return store.open_store(f"s3://{bucket}/some/prefix")
-
-
-def _make_bucket(endpoint: str, bucket: str) -> None:
-    import urllib.request
-
-    urllib.request.urlopen(urllib.request.Request(f"{endpoint}/{bucket}", method="PUT"), timeout=10).close()
 
 
 def test_objects_are_what_was_put(objects: store.Store) -> None:
