@@ -266,3 +266,109 @@ def test_spec_where_nothing_can_be_written(run: Run) -> None:
         1,
         "pilot: spec: write /nonesuch/config.json: no such file or directory\n",
     )
+
+
+# ---- checkpoint and restore -----------------------------------------------------------------------------------------
+
+_CRIU = """#!/bin/sh
+# Stands in for criu: notes its command line, and does to processes what criu would.
+echo "$*" >> {log}
+case $1 in
+check) exit 0;;
+dump)
+    for word; do
+        [ "$previous" = --tree ] && pid=$word
+        [ "$previous" = --images-dir ] && images=$word
+        previous=$word
+    done
+    echo "$pid" > "$images/inventory"
+    case "$*" in *--leave-running*) ;; *) kill -9 "$pid";; esac;;
+restore)
+    for word; do [ "$previous" = --pidfile ] && file=$word; previous=$word; done
+    setsid sh -c 'kill -STOP $$; trap "exit 6" TERM; sleep 1000 & wait; exit 6' </dev/null >/dev/null 2>&1 &
+    until grep -q "T (stopped)" /proc/$!/status; do :; done
+    echo $! > "$file";;
+esac
+"""
+
+
+@pytest.fixture
+def criu(tmp_path: Path) -> Path:
+    program = tmp_path / "stand-in"
+    program.write_text(_CRIU.format(log=tmp_path / "criu-calls"))
+    program.chmod(0o755)
+    return program
+
+
+def test_checkpoint_and_restore_drive_criu(run: Run, web: str, tmp_path: Path, criu: Path) -> None:
+    images, log = tmp_path / "images", tmp_path / "criu-calls"
+    base = ("--criu", str(criu))
+    assert run(*base, "checkpoint", "--image-path", str(images), "--leave-running", "web").stderr == ""
+    pid = _pid(run)
+    assert (images / "inventory").read_text() == f"{pid}\n"
+    assert run(*base, "checkpoint", "--image-path", str(images), "--tcp-established", "web").stderr == ""
+    check, first, _, second = log.read_text().splitlines()
+    assert (check, "--leave-running" in first, "--tcp-established" in second) == ("check", True, True)
+    assert run("list", "-q").stdout == ""
+    done = run(*base, "restore", "-d", "--image-path", str(images), "--pid-file", str(tmp_path / "pid"), "again")
+    assert done.stderr == ""
+    state = json.loads(run("state", "again").stdout)
+    assert (state["status"], state["pid"]) == ("running", int((tmp_path / "pid").read_text()))
+    assert state["pid"] in json.loads(run("ps", "-f", "json", "again").stdout)
+    assert run("delete", "-f", "again").stderr == ""
+
+
+def test_a_restored_container_in_the_foreground(run: Run, web: str, tmp_path: Path, criu: Path) -> None:
+    images = tmp_path / "images"
+    run("--criu", str(criu), "checkpoint", "--image-path", str(images), "web")
+    root = str(tmp_path / f"root-{Path(_PILOT[0]).name}")
+    command = [*_PILOT, "--root", root, "--criu", str(criu), "restore", "--image-path", str(images),
+               "--pid-file", str(tmp_path / "pid"), "--bundle", str(tmp_path / "bundle"), "again"]  # fmt: skip
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL) as process:
+        while not (tmp_path / "pid").exists():
+            assert process.poll() is None
+        process.terminate()
+        assert process.wait(60) == 6
+    assert run("list", "-q").stdout == ""
+
+
+def test_checkpoint_says_why_not(run: Run, web: str, tmp_path: Path, criu: Path) -> None:
+    """What criu says is wrong is what the caller reads, and the container goes on."""
+    criu.write_text("#!/bin/sh\necho 'Error (criu/vdso.c:381): vdso: Unexpected bounds' >&2\nexit 1\n")
+    done = run("--criu", str(criu), "checkpoint", "--image-path", str(tmp_path / "images"), "web")
+    assert done.returncode == 1
+    assert (
+        done.stderr == "pilot: checkpoint web: criu failed: check: Error (criu/vdso.c:381): vdso: Unexpected bounds\n"
+    )
+    assert json.loads(run("state", "web").stdout)["status"] == "running"
+    done = run("--criu", "/nonesuch", "checkpoint", "--image-path", str(tmp_path / "images"), "web")
+    assert "run /nonesuch: no such file or directory (install criu, or name it with --criu)" in done.stderr
+
+
+def test_restore_that_fails_leaves_nothing(run: Run, bundle: Path, tmp_path: Path, criu: Path) -> None:
+    _configure(bundle, bundles.make_config())
+    (tmp_path / "images").mkdir()
+    criu.write_text("#!/bin/sh\n[ $1 = check ] || { echo 'Error (criu/x.c:1): no image' >&2; exit 1; }\n")
+    done = run("--criu", str(criu), "restore", "--image-path", str(tmp_path / "images"), "again")
+    assert (done.returncode, "Error (criu/x.c:1): no image" in done.stderr) == (1, True)
+    assert run("list", "-q").stdout == ""
+
+
+def test_restore_needs_a_checkpoint(run: Run, bundle: Path, tmp_path: Path) -> None:
+    _configure(bundle, bundles.make_config())
+    done = run("restore", "--image-path", str(tmp_path / "none"), "again")
+    assert (done.returncode, "no images of a checkpoint in" in done.stderr) == (1, True)
+    assert run("checkpoint", "again").stderr == "pilot: checkpoint again: container does not exist\n"
+
+
+@pytest.mark.requires("criu")
+def test_the_real_criu(run: Run, web: str, tmp_path: Path) -> None:
+    """Where it works the container comes back; where it does not, as on kernels newer than it, we are told."""
+    images = tmp_path / "images"
+    done = run("checkpoint", "--image-path", str(images), "web")
+    if done.returncode != 0:
+        assert "criu failed: " in done.stderr
+        assert json.loads(run("state", "web").stdout)["status"] == "running"
+        return
+    assert run("restore", "-d", "--image-path", str(images), "again").stderr == ""
+    assert json.loads(run("state", "again").stdout)["status"] == "running"

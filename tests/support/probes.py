@@ -150,6 +150,7 @@ PROBES: dict[str, Callable[[], str | None]] = {
     "busybox": _command("busybox"),
     "runc": _command("runc"),
     "newuidmap": _command("newuidmap"),
+    "criu": _command("criu"),
     "cpio": _command("cpio"),
     "mmdebstrap": _command("mmdebstrap"),
     "qemu": _command("qemu-system-x86_64"),

@@ -16,9 +16,9 @@ from .verb import Context, Verb
 
 # verb → module; `exec_` because `exec` would do as a file name, but reads badly in an import.
 VERBS: dict[str, str] = {
-    "create": "create", "delete": "delete", "events": "events", "exec": "exec_", "features": "features", "kill": "kill",
-    "list": "list_", "pause": "pause", "ps": "ps", "resume": "resume", "run": "run", "spec": "spec", "start": "start",
-    "state": "state", "update": "update",
+    "checkpoint": "checkpoint", "create": "create", "delete": "delete", "events": "events", "exec": "exec_",
+    "features": "features", "kill": "kill", "list": "list_", "pause": "pause", "ps": "ps", "restore": "restore",
+    "resume": "resume", "run": "run", "spec": "spec", "start": "start", "state": "state", "update": "update",
 }  # fmt: skip
 
 GLOBAL_OPTIONS = (
@@ -26,7 +26,7 @@ GLOBAL_OPTIONS = (
     Option(("log",), Kind.TEXT, "set the log file to write logs to (default is stderr)"),
     Option(("log-format",), Kind.TEXT, "set the log format ('text' (default), or 'json')"),
     Option(("root",), Kind.TEXT, "root directory for storage of container state (default: /run/pilot)"),
-    Option(("criu",), Kind.TEXT, "accepted for compatibility, and not used"),
+    Option(("criu",), Kind.TEXT, "path to the criu binary, for checkpoint and restore (default: criu)"),
     Option(("systemd-cgroup",), Kind.FLAG, 'use systemd for cgroups; cgroupsPath is then "slice:prefix:name"'),
     Option(("rootless",), Kind.TEXT, "ignore cgroup permission errors ('true', 'false', or 'auto')"),
     Option(("help", "h"), Kind.FLAG, "show help"),
@@ -118,7 +118,7 @@ def make_context(given: Arguments) -> Context:
     path = given.text("log") or None
     log = Log(path and os.path.abspath(path), given.text("log-format", "text"), debug)
     root = os.path.abspath(given.text("root") or _default_root())
-    return Context(root, given.flag("systemd-cgroup"), debug, log)
+    return Context(root, given.flag("systemd-cgroup"), debug, log, given.text("criu", "criu"))
 
 
 def _default_root() -> str:

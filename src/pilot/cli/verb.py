@@ -25,6 +25,7 @@ class Context(msgspec.Struct, frozen=True):
     systemd_cgroup: bool
     debug: bool
     log: Log
+    criu: str
 
     def runtime(self) -> Runtime:
         return Runtime(self.root, cgroup_driver="systemd" if self.systemd_cgroup else "cgroupfs")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from . import syscalls
 
+_SET_CHILD_SUBREAPER = 36
+
 
 def start_time(pid: int) -> int:
     """When the process started, in clock ticks since boot; 0 when there is no such process."""
@@ -21,3 +23,8 @@ def pidfd_getfd(pid_fd: int, number: int) -> int:
     OSError: EPERM without the right to trace it, EBADF when it has no such descriptor, ESRCH when it has ended.
     """
     return syscalls.call(syscalls.PIDFD_GETFD, pid_fd, number, 0, what=f"take descriptor {number} of a process")
+
+
+def become_subreaper() -> None:
+    """Processes below us whose parent ends become our children (PR_SET_CHILD_SUBREAPER); OSError."""
+    syscalls.checked(int(syscalls.libc.prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)), "become a subreaper")

@@ -93,7 +93,7 @@ def _prepare(words: Sequence[str], caller: Caller, stderr: TextIO) -> tuple[str,
         raise Cold
     plain = make_context(given)
     log = Log(plain.log.path, plain.log.format, False, stderr)
-    return name, verb, arguments, _Context(plain.root, False, False, log, caller)
+    return name, verb, arguments, _Context(plain.root, False, False, log, plain.criu, caller)
 
 
 def _paths(given: Arguments, arguments: Arguments) -> list[str]:

@@ -35,6 +35,7 @@ from .store import Record, Store
 from .values import Spawned, Stdio, Terminal
 
 if TYPE_CHECKING:
+    from .criu import CriuOptions
     from .rdt import CacheClass
 
 _KILL_TIMEOUT_S = 10.0
@@ -196,6 +197,16 @@ class Container:
                 if self._cache_class is None:
                     raise errors.StateError("the container is in no class of service (linux.intelRdt)")
                 self._cache_class.change(rdt)
+
+    def checkpoint(self, options: CriuOptions) -> None:
+        """Write its processes to images, by criu; they end with it unless they are to be left running. HostError."""
+        from . import criu  # for those alone who have it
+
+        with self._store.locked(self.id):
+            status = self.status()
+            if status not in {Status.RUNNING, Status.PAUSED}:
+                raise errors.StateError(f"cannot checkpoint a container that is not running: {status.value}")
+            criu.run(criu.plan_dump(self.spec, self._record.pid, self.rootfs, options), options)
 
     def exec(
         self,

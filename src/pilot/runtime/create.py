@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import signal
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ import msgspec
 from .. import errors
 from ..ids import ContainerId
 from ..kernel import cgroup_devices, inroot, launcher
+from ..kernel import process as kernel_process
 from ..kernel.cgroups import Cgroup
 from ..kernel.hierarchies import Hierarchies
 from ..kernel.waiter import Waiter
@@ -45,6 +47,7 @@ from .store import Record, Store
 from .values import Spawned, Stdio, Terminal
 
 if TYPE_CHECKING:
+    from .criu import CriuOptions
     from .rdt import CacheClass
 
 
@@ -80,6 +83,37 @@ class Host(msgspec.Struct, frozen=True):
 
 def create(request: Request, host: Host) -> tuple[Record, Spawned]:
     """Make the container. After an error nothing of it is left."""
+    with _begun(request, host) as (record, cgroup, undo):
+        return _launch(request, host, cgroup, record, undo)
+
+
+def restore(request: Request, host: Host, options: CriuOptions) -> tuple[Record, Spawned]:
+    """Make a container whose processes are those of criu's images; they run. After an error nothing of it is left."""
+    from . import criu  # for those alone who have it
+
+    with _begun(request, host) as (record, cgroup, undo):
+        rootfs = rootfs_path(request.bundle, request.spec)
+        fifo = host.store.fifo(request.id)
+        pid_file = f"{fifo}.pid"
+        criu.run(criu.plan_restore(request.spec, request.bundle, rootfs, pid_file, options), options)
+        with open(pid_file, encoding="ascii") as file:
+            pid = int(file.read())
+        spawned = Spawned(pid, kernel_process.start_time(pid), os.pidfd_open(pid))
+        undo.callback(spawned.close)
+        undo.callback(signal.pidfd_send_signal, spawned.pid_fd, signal.SIGKILL)
+        cache_class = _cache_class(request, undo)
+        _limit(cgroup, request.spec, host)
+        # It was started before it was written down: nobody waits at its barrier.
+        os.unlink(fifo)
+        restored = msgspec.structs.replace(record, pid=pid, start_time=spawned.start_time)
+        host.store.write(restored)
+        criu.resume(pid, cgroup, cache_class)
+        return restored, spawned
+
+
+@contextlib.contextmanager
+def _begun(request: Request, host: Host) -> Iterator[tuple[Record, Cgroup, contextlib.ExitStack]]:
+    """A container without a process: its directory, locked, and its cgroup. An error undoes all in reverse."""
     config = parse.format_spec(request.spec)
     placement = cgroup_plan.plan_placement(
         request.spec.linux.cgroups_path, request.id, host.cgroup_driver, host.facts.is_rootless
@@ -103,9 +137,8 @@ def create(request: Request, host: Host) -> tuple[Record, Spawned]:
             if owner is not None:
                 cgroup.delegate(owner, -1)
             undo.callback(_run_poststop, request)
-            record, spawned = _launch(request, host, cgroup, record, undo)
+            yield record, cgroup, undo
         undo.pop_all()
-    return record, spawned
 
 
 def _run_poststop(request: Request) -> None:

@@ -26,6 +26,7 @@ from .values import Spawned, Stdio, Terminal
 
 if TYPE_CHECKING:
     from ..plan.plan import Plan
+    from .criu import CriuOptions
 
 
 class Created(msgspec.Struct, frozen=True):
@@ -121,6 +122,25 @@ class Runtime:
         container = Container(self._store, record, spec, self._known_facts, self._waiter)
         if pid_file is not None:
             self._write_pid_file(container, spawned, os.fspath(pid_file))
+        return Created(container, spawned)
+
+    def restore(
+        self, id: str, bundle: str | os.PathLike[str], options: CriuOptions, *, pid_file: str | None = None
+    ) -> Created:
+        """A container whose processes are those that `Container.checkpoint` wrote; it runs.
+
+        They are children of whoever reaps for the caller (PR_SET_CHILD_SUBREAPER). Errors as of `create`.
+        """
+        from . import create  # as above
+
+        bundle = os.path.abspath(bundle)
+        spec = parse.read_spec(bundle)
+        request = create.Request(id=ids.parse_container_id(id), bundle=bundle, spec=spec, stdio=Stdio())
+        where = create.Host(self._store, self.facts, self.hierarchies, self._cgroup_driver, self._waiter)
+        record, spawned = create.restore(request, where, options)
+        container = Container(self._store, record, spec, self._known_facts, self._waiter)
+        if pid_file is not None:
+            self._write_pid_file(container, spawned, pid_file)
         return Created(container, spawned)
 
     def load(self, id: str) -> Container:
