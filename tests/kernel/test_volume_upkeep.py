@@ -193,3 +193,60 @@ def test_a_stored_volume_is_scrubbed_exported_and_collected(tmp_path: Path, caps
 def test_rotating_needs_a_key(volumed: Volumed, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     with pytest.raises(errors.HostError, match="no operator key"):
         _run(volumed, capsys, "rotate-key", "--store", f"file://{tmp_path}/store")
+
+
+@contextlib.contextmanager
+def _host(directory: Path, url: str) -> Iterator[Volumed]:
+    volumed = Volumed(directory, "--store", url)
+    directory.mkdir()
+    volumed.start()
+    try:
+        yield volumed
+    finally:
+        volumed.stop()
+
+
+def _keys(path: Path, *keys: bytes) -> None:
+    path.write_text("".join(key.hex() + "\n" for key in keys))
+    path.chmod(0o600)
+
+
+def test_an_encrypted_volume_moves_and_its_wrapping_key_rotates(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One host writes, another adopts after a rotation, with the new key alone; without a key nobody reads it."""
+    url, key_file = f"file://{tmp_path}/store", tmp_path / "keys"
+    old, new = os.urandom(32), os.urandom(32)
+    text = b"text that nobody may find " * 40000
+    _keys(key_file, old)
+    monkeypatch.setenv("PILOT_VOLUME_KEY_FILE", str(key_file))
+    with _host(tmp_path / "first", url) as first:
+        first.client.create(WEB, 256 << 20)
+        with first.mounted(WEB, tmp_path / "mnt") as place:
+            (place / "file").write_bytes(text)
+        first.client.fork(WEB, COPY)
+        with first.mounted(COPY, tmp_path / "mnt") as place:
+            (place / "more").write_bytes(b"of the fork")
+        stored = [path.read_bytes() for path in (tmp_path / "store").glob("vol/*/*/*")]
+        assert stored
+        assert not any(b"nobody may find" in data or b"of the fork" in data for data in stored)
+        _keys(key_file, new, old)
+        assert {row["state"] for row in _run(first, capsys, "rotate-key", "--store", url)[1]} == {"rotated"}
+        assert {row["state"] for row in _run(first, capsys, "rotate-key", "--store", url)[1]} == {"current"}
+        _keys(key_file, new)  # this host still has the old wrapping in its books
+        assert _read(first, WEB, tmp_path / "mnt") == text
+        assert _run(first, capsys, "scrub", "--store", url)[0] == 0
+    with _host(tmp_path / "second", url) as second:
+        _keys(key_file, os.urandom(32))
+        with pytest.raises(errors.HostError, match="needs operator key"):
+            second.client.adopt(COPY)
+        _keys(key_file, new)
+        second.client.adopt(COPY)
+        with second.mounted(COPY, tmp_path / "mnt") as place:
+            assert (place / "file").read_bytes() == text
+            assert (place / "more").read_bytes() == b"of the fork"
+        _run(second, capsys, "export", "copy", str(tmp_path / "copy.pilot"))
+        monkeypatch.delenv("PILOT_VOLUME_KEY_FILE")
+        with pytest.raises(errors.HostError, match="needs operator key"):
+            _run(second, capsys, "export", "copy", str(tmp_path / "x"), "--store", url)
+        assert _run(second, capsys, "scrub", "--store", url)[0] == 1

@@ -146,9 +146,9 @@ class Volumes:
         """Facts of a new disk, which the store knows from now on."""
         if self._store is None:
             return {}
-        self._store.register(volume, disk_id, size_bytes, lineage)
+        facts = self._store.register(volume, disk_id, size_bytes, lineage)
         crashpoint.reach("create: registered")
-        return self._store.facts()
+        return facts
 
     def adopt(self, volume: VolumeId, url: str | None) -> None:
         """A volume that is in the store comes to this host, which holds it from now on: the map only; chunks follow

@@ -16,8 +16,8 @@ from collections.abc import Mapping
 from ... import errors
 from .. import disk as disks
 from .. import ledger, map, meta, slab
-from . import hold, names, recovery
-from .codec import Codec, Damaged
+from . import hold, keys, names, recovery
+from .codec import Damaged
 from .head import Head
 from .names import Place
 from .store import Store
@@ -27,14 +27,16 @@ _FORK = "fork/"
 
 def take_over(objects: Store, disk: str, directory: str, holder: str) -> Head:
     """Claim the disk and fill an empty directory with it. Damaged; NotFound; StateError when nothing of it is there."""
+    keys.codec_of(hold.read_head(objects, disk)[0])  # nobody is fenced for a claimant who cannot read it
     held = hold.Hold.take(objects, disk, holder)
     books = recovery.Books()
-    end = recovery.recover(objects, held.head, Codec(), books)
+    end = recovery.recover(objects, held.head, keys.codec_of(held.head), books)
     if end.seq == 0 and held.head.lineage:
         raise errors.StateError(f"adopt {disk}: its fork had not come to {objects.url} when it was last seen")
     held.begin(end.seq + 1)
     now = repr(time.time())
     facts = {disks.LOCAL_STORE: objects.url, disks.LOCAL_HOLDER: holder, disks.LOCAL_SEQ: str(end.seq)}
+    facts |= keys.facts_of(held.head.key)
     facts |= {disks.durable_fact(name): now for name in books.roots if name != ledger.HEAD}
     facts |= {disks.DURABLE_AT: now} if end.seq else {}
     if "sealed" in books.facts:
@@ -47,7 +49,8 @@ def import_ancestor(objects: Store, disk: str, directory: str) -> None:
     """Fill an empty directory with what forks need of a disk."""
     head, _ = hold.read_head(objects, disk)
     books = _read(objects, head)
-    _fill(directory, head, books, {disks.LOCAL_STORE: objects.url, disks.LOCAL_FOREIGN: "1", "abandoned": "1"})
+    facts = {disks.LOCAL_STORE: objects.url, disks.LOCAL_FOREIGN: "1", "abandoned": "1"}
+    _fill(directory, head, books, facts | keys.facts_of(head.key))
 
 
 def extend_ancestor(objects: Store, disk: str, directory: str, child: str) -> None:
@@ -65,7 +68,7 @@ def extend_ancestor(objects: Store, disk: str, directory: str, child: str) -> No
 
 def _read(objects: Store, head: Head) -> recovery.Books:
     books = recovery.Books()
-    recovery.recover(objects, head, Codec(), books)
+    recovery.recover(objects, head, keys.codec_of(head), books)
     if "sealed" not in books.facts:
         books.roots = {name: root for name, root in books.roots.items() if name.startswith(_FORK)}
         books.facts = {key: value for key, value in books.facts.items() if "/" not in key}

@@ -120,9 +120,9 @@ class Cache:
         key = names.segment(self._disk, first.stamp)
         try:
             data = store.retry(lambda: self._objects.get_range(key, first.offset, length), _DEADLINE_S)
+            packer = self._packer()
         except errors.PilotError as error:
             raise _io_error(f"chunk {first.number} of {key}: {error}") from error
-        packer = self._packer()
         for slot, place in window.items():
             start = place.offset - first.offset
             try:

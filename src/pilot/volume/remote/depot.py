@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 
 from ... import errors
 from .. import disk as disks
-from . import adopt, head, hold, link, names, store
+from . import adopt, head, hold, keys, link, names, store
 
 _log = logging.getLogger(__name__)
 _CHECK_S = 2.0
@@ -51,10 +51,12 @@ class Depot:
         """A name for one copy of one disk on one host."""
         return f"{os.uname().nodename}-{secrets.token_hex(8)}"
 
-    def register(self, volume: str, disk: str, size_bytes: int, lineage: Sequence[str]) -> None:
-        """A volume is about to be born; Conflict."""
-        born = head.Head(disk=disk, volume=volume, size_bytes=size_bytes, lineage=tuple(lineage))
+    def register(self, volume: str, disk: str, size_bytes: int, lineage: Sequence[str]) -> dict[str, str]:
+        """A volume is about to be born: its facts; Conflict."""
+        key = keys.new_key(disk)
+        born = head.Head(disk=disk, volume=volume, size_bytes=size_bytes, lineage=tuple(lineage), key=key)
         store.retry(lambda: hold.first_head(self.objects, born), _RETRY_S)
+        return self.facts() | keys.facts_of(key)
 
     def unname(self, volume: str, disk: str, facts: Mapping[str, str]) -> None:
         """A volume is about to die; nothing happens when it has moved to another holder, who decides."""

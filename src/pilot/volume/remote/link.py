@@ -14,12 +14,12 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ... import errors
 from .. import disk as disks
 from .. import meta, slab
-from . import cache, hold, store, uploader
+from . import cache, hold, keys, store, uploader
 from .codec import Codec
 
 _log = logging.getLogger(__name__)
@@ -43,7 +43,8 @@ class Link:
         disk.use_caches(self._caches)
         disk.dirty_cap_bytes = int(self._facts.get("dirty_cap_bytes", DIRTY_CAP_BYTES))
         disk.waits_for_store = self._facts.get(disks.DURABILITY) == "remote"
-        self._uploader = uploader.Uploader(disk, self._resume, self._is_ready, Codec())
+        packer = keys.codec_at(self._id, self._facts, self._objects)  # the uploader's own
+        self._uploader = uploader.Uploader(disk, self._resume, self._is_ready, packer)
         self._hydrator = threading.Thread(target=self._hydrate, name="hydrate", daemon=True)
         self._keep_bytes = int(self._facts[disks.LOCAL_CACHE]) if disks.LOCAL_CACHE in self._facts else None
         self._evictor = threading.Thread(target=self._evict, name="evict", daemon=True)
@@ -75,14 +76,19 @@ class Link:
         return drained
 
     def _cache(self, directory: str, data: slab.Slab, books: meta.Meta) -> cache.Cache:
-        return cache.Cache(os.path.basename(directory), data, books, self._objects, self._packer)
+        disk, facts = os.path.basename(directory), books.facts()
 
-    def _packer(self) -> Codec:
-        """One per thread."""
-        found: Codec | None = getattr(self._local, "packer", None)
-        if found is None:
-            found = self._local.packer = Codec()
-        return found
+        def packer() -> Codec:
+            return self._packer(disk, facts)
+
+        return cache.Cache(os.path.basename(directory), data, books, self._objects, packer)
+
+    def _packer(self, disk: str, facts: Mapping[str, str]) -> Codec:
+        """One per thread and disk."""
+        known: dict[str, Codec] = self._local.__dict__.setdefault("packers", {})
+        if disk not in known:
+            known[disk] = keys.codec_at(disk, facts, self._objects)
+        return known[disk]
 
     def _resume(self) -> hold.Hold:
         return hold.Hold.resume(self._objects, self._id, self._facts[disks.LOCAL_HOLDER], self._seq())
