@@ -17,7 +17,7 @@ INIT_SRC := $(wildcard native/init/*.c)
 INIT_HDR := $(wildcard native/init/*.h)
 export DEBIAN_FRONTEND := noninteractive
 
-.PHONY: build images check test vm-tests demo bench soak debian-proof clean lock
+.PHONY: build images check test vm-tests demo bench soak debian-proof chaos clean lock
 
 build: $(STAMPS)/package $(STAMPS)/front $(INIT)
 
@@ -102,6 +102,12 @@ soak: build $(STAMPS)/apt-test
 debian-proof: images $(STAMPS)/apt-test
 	$(BIN)/python -m tests.faults.debian_proof fetch
 	$(PRIVATE) $(BIN)/python -m tests.faults.debian_proof run --kills 100 --report docs/reference/debian-proof.md
+
+# Processes killed at random under clients with an oracle, as containers and as virtual machines: docs/reference/chaos.md.
+CHAOS ?= --seconds 120 --seed 1
+chaos: images
+	$(PRIVATE) $(BIN)/python -m tests.faults.chaos $(CHAOS)
+	$(PRIVATE) $(BIN)/python -m tests.faults.chaos $(CHAOS) --isolation vm --clients 2
 
 # Pins with hashes, without addresses.
 lock:
