@@ -37,11 +37,11 @@ def host(tmp_path: Path, url: str) -> Iterator[Host]:
     """Volumeds by name, each with a state directory of its own and the same store."""
     made: dict[str, Volumed] = {}
 
-    def start(name: str, *options: str) -> Volumed:
+    def start(name: str, *options: str, crash_at: str | None = None) -> Volumed:
         directory = tmp_path / name
         directory.mkdir(exist_ok=True)
         made[name] = Volumed(directory, "--store", url, *options)
-        made[name].start()
+        made[name].start(crash_at)
         return made[name]
 
     yield start
@@ -318,3 +318,80 @@ def test_over_s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         for one in hosts:
             one.stop()
         server.stop()
+
+
+@pytest.mark.parametrize("point", ["upload: stored", "evict: cold, not punched"])
+def test_a_worker_killed_at(point: str, host: Host, tmp_path: Path) -> None:
+    one, two = host("one", "--cache-bytes", "1048576", crash_at=point), host("two")
+    one.client.create(A, SIZE)
+    content = os.urandom(4 << 20)
+    with one.mounted(A, tmp_path / "m") as root:
+        (root / "file").write_bytes(content)
+        os.sync()
+        stores.wait_for(lambda: not (one.directory / "crash-once").exists())
+        Path("/proc/sys/vm/drop_caches").write_text("3")
+        assert (root / "file").read_bytes() == content
+        assert stores.wait_for(lambda: one.client.stat(A).worker_restarts) == 1
+        (root / "after").write_text("x")
+    two.client.adopt(A)
+    with two.mounted(A, tmp_path / "m") as root:
+        assert (root / "file").read_bytes() == content
+        assert (root / "after").read_text() == "x"
+    _check_ext4(two, A)
+
+
+@pytest.mark.parametrize("point", ["adopt: taken over", "adopt: renamed"])
+def test_adopting_is_done_again_after_a_crash(point: str, host: Host, tmp_path: Path) -> None:
+    one = host("one")
+    one.client.create(A, SIZE)
+    with one.mounted(A, tmp_path / "m") as root:
+        (root / "file").write_text("x")
+    two = host("two", crash_at=point)
+    with pytest.raises(errors.PeerError):
+        two.client.adopt(A)
+    two.wait_killed()
+    two.start()
+    two.client.adopt(A)
+    with two.mounted(A, tmp_path / "m") as root:
+        assert (root / "file").read_text() == "x"
+
+
+def test_what_was_registered_and_never_made_can_be_adopted(host: Host, tmp_path: Path) -> None:
+    one = host("one", crash_at="create: registered")
+    with pytest.raises(errors.PeerError):
+        one.client.create(A, SIZE)
+    one.wait_killed()
+    one.start()
+    with pytest.raises(errors.Conflict, match="exists in file:"):
+        one.client.create(A, SIZE)
+    one.client.adopt(A)
+    with one.mounted(A, tmp_path / "m") as root:
+        (root / "file").write_text("x")
+    with pytest.raises(errors.Conflict):
+        one.client.adopt(A)
+    with pytest.raises(errors.NotFound):
+        one.client.adopt(B)
+    with pytest.raises(errors.PilotError, match="not in this host's store"):
+        one.client.adopt(B, "s3://elsewhere/vol/0123456789abcdef")
+
+
+def test_forks_of_an_adopted_volume_read_through_it(host: Host, tmp_path: Path) -> None:
+    """Base → sprite → its fork, each adopted or forked where nothing of the one before has been fetched yet."""
+    one, two, three = host("one"), host("two"), host("three")
+    one.client.create(A, SIZE)
+    with one.mounted(A, tmp_path / "m") as root:
+        (root / "base").write_text("base" * 1000)
+    one.client.seal(A)
+    one.client.fork(A, B)
+    with one.mounted(B, tmp_path / "m") as root:
+        (root / "own").write_text("own" * 1000)
+    two.client.adopt(B)
+    two.client.fork(B, VolumeId("c"))
+    for at in (two, three):
+        if at is three:
+            three.client.adopt(VolumeId("c"))
+        with at.mounted(VolumeId("c"), tmp_path / "m") as root:
+            assert (root / "base").read_text() == "base" * 1000
+            assert (root / "own").read_text() == "own" * 1000
+    two.client.delete(B)
+    _check_ext4(three, VolumeId("c"))

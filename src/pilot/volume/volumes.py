@@ -40,6 +40,7 @@ _log = logging.getLogger(__name__)
 _WATCH_INTERVAL_S = 2.0
 _DRAIN_TIMEOUT_S = 10.0
 _NEW, _DEAD = ".new-", ".dead-"
+_DELETED = "deleted"  # a file in the directory of a disk that was deleted, not half made: its store must follow
 # What a fork does not inherit of its source's facts.
 _OWN_FACTS = frozenset({"format", "sealed", "abandoned", "generation", "lineage", "volume"})
 
@@ -234,12 +235,20 @@ class Volumes:
         with self._one(volume), self._tree:
             if self._disk(volume) in self._attached:
                 raise errors.StateError(f"delete volume {volume}: it is attached", hint="detach it first")
-            if (store := self._store_of(self._disk(volume))) is not None:
-                store.unname(volume, self._disk(volume), self._facts(self._disk(volume)))
+            self._delete_from_store(volume, self._disk(volume))
             os.unlink(os.path.join(self._names, volume))
             _sync_directory(self._names)
             crashpoint.reach("delete: unlinked")
             self._collect()
+
+    def _delete_from_store(self, volume: VolumeId, disk_id: str) -> None:
+        store = self._store_of(disk_id)
+        if store is None:
+            return
+        store.unname(volume, disk_id, self._facts(disk_id))
+        path = os.path.join(self._disks, disk_id)
+        os.close(os.open(os.path.join(path, _DELETED), os.O_CREAT | os.O_CLOEXEC, 0o600))
+        _sync_directory(path)
 
     def seal(self, volume: VolumeId) -> None:
         """Make it a base: read-only for ever, its forks share it. StateError while it is attached."""
@@ -449,18 +458,19 @@ class Volumes:
         facts = {disk_id: self._facts(disk_id) for disk_id in self._complete()}
         parents = {ancestors[-1] for f in facts.values() if (ancestors := json.loads(f["lineage"]))}
         for disk_id in facts.keys() - named:
-            if disk_id not in parents and not self._is_needed_elsewhere(disk_id):
+            store, deleted = self._store_of(disk_id), self._was_deleted(disk_id)
+            if disk_id not in parents and not (deleted and self._is_needed_elsewhere(disk_id, facts[disk_id])):
                 dead = os.path.join(self._disks, _DEAD + disk_id)
                 os.rename(os.path.join(self._disks, disk_id), dead)
                 crashpoint.reach("collect: renamed")
                 shutil.rmtree(dead)
                 crashpoint.reach("collect: removed")
-                if self._store is not None and disk.LOCAL_FOREIGN not in facts[disk_id]:
-                    self._store.erase(disk_id, facts[disk_id])
+                if store is not None and deleted:
+                    store.erase(disk_id, facts[disk_id])
                 for parent in json.loads(facts[disk_id]["lineage"])[-1:]:
                     self._unpin_missing(parent)
                 return True
-            if not {"sealed", "abandoned"} & facts[disk_id].keys():
+            if deleted and not {"sealed", "abandoned"} & facts[disk_id].keys():
                 self._call(disk_id, "abandon")
                 crashpoint.reach("collect: abandoned")
                 self._call(disk_id, "set_facts", facts={"abandoned": "1"})
@@ -488,10 +498,21 @@ class Volumes:
         with contextlib.closing(self._meta(disk_id)) as stored:
             return {name.removeprefix("fork/") for name in stored.root_names() if name.startswith("fork/")}
 
-    def _is_needed_elsewhere(self, disk_id: str) -> bool:
-        """Whether forks on other hosts read it from the store."""
-        if self._store_of(disk_id) is None:
-            return False
+    def _was_deleted(self, disk_id: str) -> bool:
+        """Whether a disk without a name has lost it by `delete`. One that is in a store may also be half adopted, or
+        half born: then it goes from here alone."""
+        is_stored = self._store_of(disk_id) is not None
+        return not is_stored or os.path.exists(os.path.join(self._disks, disk_id, _DELETED))
+
+    def _is_needed_elsewhere(self, disk_id: str, facts: dict[str, str]) -> bool:
+        """Whether forks on other hosts read it from the store, where it is ours."""
+        store = self._store_of(disk_id)
+        try:
+            if store is None or not store.is_ours(disk_id, facts):
+                return False
+        except errors.PilotError as error:
+            _log.warning("is disk %s needed elsewhere: %s", disk_id, error)
+            return True
         self._unpin_missing(disk_id)
         return bool(self._pinned(disk_id))
 

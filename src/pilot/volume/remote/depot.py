@@ -60,13 +60,13 @@ class Depot:
 
     def unname(self, volume: str, disk: str, facts: Mapping[str, str]) -> None:
         """A volume is about to die; nothing happens when it has moved to another holder, who decides."""
-        if self._is_ours(disk, facts) and store.retry(lambda: self._named(volume), _RETRY_S) == disk:
+        if self.is_ours(disk, facts) and store.retry(lambda: self._named(volume), _RETRY_S) == disk:
             store.retry(lambda: self.objects.delete(names.volume(volume)), _RETRY_S)
 
     def erase(self, disk: str, facts: Mapping[str, str]) -> None:
         """A disk is no more; HEAD first, so that nobody attaches what is half gone."""
         try:
-            if self._is_ours(disk, facts):
+            if self.is_ours(disk, facts):
                 self.objects.delete(names.head(disk))
                 for entry in self.objects.list(f"vol/{disk}/"):
                     self.objects.delete(entry.key)
@@ -102,9 +102,10 @@ class Depot:
         tied.start(hydrate=False)
         return tied.close(deadline_s)
 
-    def _is_ours(self, disk: str, facts: Mapping[str, str]) -> bool:
+    def is_ours(self, disk: str, facts: Mapping[str, str]) -> bool:
+        """Whether the store has the disk, and this copy holds it; PeerError."""
         found = store.retry(lambda: self._head(disk), _RETRY_S)
-        return found is not None and found.holder in ("", facts.get(disks.LOCAL_HOLDER))
+        return found is not None and found.holder in ("", facts[disks.LOCAL_HOLDER])
 
     def _head(self, disk: str) -> head.Head | None:
         try:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from ... import errors
+from ...kernel import syscalls
 from . import batch as batches
 from . import hold, store
 from .codec import Codec
@@ -107,6 +108,7 @@ class Uploader:
             if last:
                 self._try(sender.close)
                 return
+            syscalls.libc.malloc_trim(0)  # segments are the largest things that a worker ever holds
             self._wait(sender)
 
     def _wait(self, sender: batches.Sender) -> None:
