@@ -316,7 +316,7 @@ int main(int count, char **words)
 {
     hold_signals();
     /* Descriptors from 3 on are the container's then, and only the command line knows how many. */
-    int planner = getenv("LISTEN_FDS") ? -1 : connect_planner();
+    int planner = getenv("LISTEN_FDS") || getenv("NOTIFY_SOCKET") ? -1 : connect_planner();
     if (planner < 0 || send_request(planner, count, words))
         become_cold(words);
     return converse(planner, words);

@@ -285,8 +285,8 @@ dump)
     case "$*" in *--leave-running*) ;; *) kill -9 "$pid";; esac;;
 restore)
     for word; do [ "$previous" = --pidfile ] && file=$word; previous=$word; done
-    setsid sh -c 'kill -STOP $$; trap "exit 6" TERM; sleep 1000 & wait; exit 6' </dev/null >/dev/null 2>&1 &
-    until grep -q "T (stopped)" /proc/$!/status; do :; done
+    setsid sh -c 'trap "exit 6" TERM; kill -STOP $$; sleep 1000 & wait; exit 6' </dev/null >/dev/null 2>&1 &
+    until grep -q "T (stopped)" /proc/$!/status; do sleep 0.01; done
     echo $! > "$file";;
 esac
 """
@@ -326,7 +326,8 @@ def test_a_restored_container_in_the_foreground(run: Run, web: str, tmp_path: Pa
                "--pid-file", str(tmp_path / "pid"), "--bundle", str(tmp_path / "bundle"), "again"]  # fmt: skip
     with subprocess.Popen(command, stdin=subprocess.DEVNULL) as process:
         while not (tmp_path / "pid").exists():
-            assert process.poll() is None
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(0.01)
         process.terminate()
         assert process.wait(60) == 6
     assert run("list", "-q").stdout == ""
@@ -372,3 +373,59 @@ def test_the_real_criu(run: Run, web: str, tmp_path: Path) -> None:
         return
     assert run("restore", "-d", "--image-path", str(images), "again").stderr == ""
     assert json.loads(run("state", "again").stdout)["status"] == "running"
+
+
+# ---- sd_notify ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[socket.socket]:
+    """A service manager's socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(tmp_path / "manager"))
+        listener.settimeout(30)
+        yield listener
+
+
+def _configure_notifier(bundle: Path) -> None:
+    _configure(bundle, bundles.make_config("/usr/bin/python3", "-c", _NOTIFIER))
+    config = json.loads((bundle / "config.json").read_text())
+    # The host's own interpreter, read-only, with what it is linked with.
+    for path in ("/usr", "/lib", "/lib64"):
+        config["mounts"].append({"destination": path, "type": "bind", "source": path, "options": ["rbind", "ro"]})
+    _configure(bundle, config)
+
+
+_NOTIFIER = """
+import os, socket, time
+with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+    manager.connect(os.environ["NOTIFY_SOCKET"])
+    manager.send(b"STATUS=almost")
+    manager.send(b"READY=1\\nSTATUS=there")
+time.sleep(1000)
+"""
+
+
+@pytest.mark.parametrize("words", [("run", "-d"), ("create",)])
+def test_the_service_manager_hears_that_the_container_is_ready(
+    run: Run, bundle: Path, tmp_path: Path, manager: socket.socket, words: tuple[str, ...]
+) -> None:
+    _configure_notifier(bundle)
+    environment = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "manager")}
+    assert run(*words, "web", env=environment).stderr == ""
+    if words == ("create",):
+        assert run("start", "web", env=environment).stderr == ""
+    assert manager.recv(4096).decode() == f"MAINPID={_pid(run)}\nREADY=1"
+    assert run("delete", "-f", "web").stderr == ""
+    assert list(tmp_path.glob("root-*/.notify/*")) == []
+
+
+def test_a_container_that_ends_before_it_is_ready(run: Run, bundle: Path, tmp_path: Path) -> None:
+    _configure(bundle, bundles.make_config("sh", "-c", "[ -S $NOTIFY_SOCKET ] && exit 7"))
+    environment = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "manager")}
+    assert run("run", "web", env=environment).returncode == 7
+    assert run("run", "-d", "web", env=environment).returncode == 0
+    assert json.loads(run("state", "web").stdout)["status"] == "stopped"
+    _configure(bundle, bundles.make_config("nonesuch"))
+    assert run("run", "other", env=environment).returncode == 1
+    assert [path.name for path in tmp_path.glob("root-*/.notify/*")] == ["web"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import launching
+from . import launching, notify
 from .options import Arguments
 from .verb import Context
 
@@ -16,16 +16,18 @@ def run(context: Context, arguments: Arguments) -> int:
     bundle, spec = launching.read_bundle(arguments)
     console_socket = arguments.text("console-socket")
     launching.check_console(spec.process, console_socket, detached=True)
-    context.runtime().create(
-        arguments.positional[0],
-        bundle,
-        spec=spec,
-        stdio=context.stdio(spec.process),
-        console_socket=console_socket or None,
-        pass_fds=launching.passed_descriptors(arguments),
-        no_pivot=arguments.flag("no-pivot"),
-        no_new_keyring=arguments.flag("no-new-keyring"),
-        pid_file=arguments.text("pid-file") or None,
-        on_plan=lambda plan: context.log.detail(plan.describe()),
-    )
+    id = arguments.positional[0]
+    with notify.prepared(spec, context.root, id) as asked:
+        context.runtime().create(
+            id,
+            bundle,
+            spec=asked,
+            stdio=context.stdio(spec.process),
+            console_socket=console_socket or None,
+            pass_fds=launching.passed_descriptors(arguments),
+            no_pivot=arguments.flag("no-pivot"),
+            no_new_keyring=arguments.flag("no-new-keyring"),
+            pid_file=arguments.text("pid-file") or None,
+            on_plan=lambda plan: context.log.detail(plan.describe()),
+        )
     return 0

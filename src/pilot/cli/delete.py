@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .. import errors
+from . import notify
 from .options import Arguments, Kind, Option
 from .verb import Context
 
@@ -16,6 +17,7 @@ def run(context: Context, arguments: Arguments) -> int:
     force = arguments.flag("force")
     try:
         context.runtime().load(arguments.positional[0]).delete(force)
+        notify.remove(context.root, arguments.positional[0])
     except errors.NotFound:
         if not force:
             raise

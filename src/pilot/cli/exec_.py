@@ -58,7 +58,7 @@ def run(context: Context, arguments: Arguments) -> int:
         )
         if arguments.text("pid-file"):
             write_pid_file(arguments.text("pid-file"), spawned.pid)
-    return 0 if is_detached else context.attend(runtime, spawned)
+        return 0 if is_detached else context.attend(runtime, spawned)
 
 
 def _read_process(container: Container, arguments: Arguments) -> Process:

@@ -23,6 +23,7 @@ _NOT_FORWARDED = frozenset(
     {signal.SIGCHLD, signal.SIGWINCH, signal.SIGURG, signal.SIGPIPE, signal.SIGKILL, signal.SIGSTOP, signal.SIGTSTP,
      signal.SIGTTIN, signal.SIGTTOU, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
 )  # fmt: skip
+_HELD = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT})
 _CHUNK = 1 << 16
 
 
@@ -37,9 +38,11 @@ def window_size() -> tuple[int, int]:
 
 @contextlib.contextmanager
 def signals_held() -> Iterator[None]:
-    """Signals wait until there is somebody to forward them to; they do not leave a half-made container."""
-    held = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, held)
+    """Signals wait until there is somebody to forward them to: `attend`, which is to be called in here.
+
+    They leave no half-made container, and none that nobody watches.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
     try:
         yield
     finally:
@@ -111,9 +114,11 @@ def _signals() -> Iterator[int]:
         with contextlib.suppress(OSError, ValueError):  # not every real-time signal may be taken
             before[number] = signal.signal(number, lambda *_: None)
     woken = signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
+    mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
     try:
         yield read_fd
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         signal.set_wakeup_fd(woken)
         for number, action in before.items():
             signal.signal(number, signal.SIG_DFL if action is None else action)

@@ -34,8 +34,8 @@ def run(context: Context, arguments: Arguments) -> int:
     runtime = context.runtime()
     with context.signals_held():
         created = runtime.restore(arguments.positional[0], bundle, options, pid_file=arguments.text("pid-file") or None)
-    if is_detached:
-        return 0
-    status = context.attend(runtime, created.process)
+        if is_detached:
+            return 0
+        status = context.attend(runtime, created.process)
     created.container.delete(force=True)
     return status

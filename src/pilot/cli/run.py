@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from ..runtime import Created, Terminal
-from . import foreground, launching
+from . import foreground, launching, notify
 from .options import Arguments, Kind, Option
 from .verb import Context
 
@@ -25,26 +27,33 @@ def run(context: Context, arguments: Arguments) -> int:
     launching.check_console(spec.process, console_socket, is_detached)
     runtime = context.runtime()
     wants_terminal = spec.process is not None and spec.process.terminal and not is_detached
-    with context.signals_held():
-        created = runtime.create(
-            arguments.positional[0],
-            bundle,
-            spec=spec,
-            stdio=context.stdio(spec.process),
-            terminal=Terminal(*foreground.window_size()) if wants_terminal else None,
-            console_socket=console_socket or None,
-            pass_fds=launching.passed_descriptors(arguments),
-            no_pivot=arguments.flag("no-pivot"),
-            no_new_keyring=arguments.flag("no-new-keyring"),
-            pid_file=arguments.text("pid-file") or None,
-            on_plan=lambda plan: context.log.detail(plan.describe()),
-        )
-        _start(created)
-    if is_detached:
-        return 0
-    status = context.attend(runtime, created.process)
+    id = arguments.positional[0]
+    with notify.prepared(spec, context.root, id) as asked, contextlib.ExitStack() as stack:
+        with context.signals_held():
+            created = runtime.create(
+                id,
+                bundle,
+                spec=asked,
+                stdio=context.stdio(spec.process),
+                terminal=Terminal(*foreground.window_size()) if wants_terminal else None,
+                console_socket=console_socket or None,
+                pass_fds=launching.passed_descriptors(arguments),
+                no_pivot=arguments.flag("no-pivot"),
+                no_new_keyring=arguments.flag("no-new-keyring"),
+                pid_file=arguments.text("pid-file") or None,
+                on_plan=lambda plan: context.log.detail(plan.describe()),
+            )
+            listener = stack.enter_context(notify.listening(context.root, id))
+            _start(created)
+            if not is_detached:
+                with notify.passing_on(listener, created.process.pid):
+                    status = context.attend(runtime, created.process)
+        if is_detached:
+            notify.pass_on(listener, created.process.pid)
+            return 0
     if not arguments.flag("keep"):
         created.container.delete(force=True)
+        notify.remove(context.root, id)
     return status
 
 

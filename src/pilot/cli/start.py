@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from . import notify
 from .options import Arguments, Option
 from .verb import Context
 
@@ -12,5 +13,9 @@ ARGUMENTS = (1, 1)
 
 
 def run(context: Context, arguments: Arguments) -> int:
-    context.runtime().load(arguments.positional[0]).start()
+    container = context.runtime().load(arguments.positional[0])
+    with notify.listening(context.root, container.id) as listener:
+        pid = container.pid
+        container.start()
+        notify.pass_on(listener, pid)
     return 0
