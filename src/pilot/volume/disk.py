@@ -44,7 +44,7 @@ DURABILITY = "durability"
 DURABLE_AT, DURABLE_SEALED, LOCAL_SEQ = _DURABLE + "at", _DURABLE + "sealed", LOCAL + "seq"
 _HURRY_BYTES = 8 << 20
 _PATIENCE_S = 1.0
-_READERS_S = 1.0
+_READERS_S = 0.1  # flushes wait meanwhile
 _EVICT_SLOTS = 4096
 
 
@@ -100,7 +100,7 @@ class Disk:
 
     `delta_fd` (the caller's) is the log of changes that outlives this process; None where nobody could ask for them.
 
-    With an object store (`remote.attached`) `dirty` is set when there is something to send, `hurry` when it should be
+    With an object store (`remote.link`) `dirty` is set when there is something to send, `hurry` when it should be
     soon. `patience` counts the seconds that somebody waited for the store, which is not being stuck.
     """
 
@@ -416,7 +416,7 @@ class Disk:
     def delete_checkpoint(self, checkpoint: CheckpointId) -> None:
         """Forget it and free what only it held; NotFound."""
         name = _CHECKPOINT + checkpoint
-        self._drop(name, {name: None, _DURABLE + name: None})
+        self._drop(name, {name: None})
 
     def restore(self, checkpoint: CheckpointId) -> None:
         """The head becomes the checkpoint's content, in one commit; nothing may be reading or writing."""
@@ -475,7 +475,7 @@ class Disk:
     def _drop(self, name: str, facts: Mapping[str, str | None]) -> None:
         with self._flushing:
             with self._books:
-                self._ledger.unpin(name, facts)
+                self._ledger.unpin(name, {**facts, durable_fact(name): None})
             self._commit()
             self._sweep()
 
@@ -576,10 +576,9 @@ class Disk:
         if own is None:
             return 0
         with self._flushing:
-            slots = self._choose_victims(own, keep_bytes)
+            slots = own.chill(self._choose_victims(own, keep_bytes))
             if not slots:
                 return 0
-            own.chill(slots)
             try:
                 if not self._wait_for_readers():
                     own.rewarm(slots)

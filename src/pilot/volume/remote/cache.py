@@ -146,16 +146,19 @@ class Cache:
                 self._slab.sync()
                 self._meta.set_cold(warmed, cold=False)
 
-    def chill(self, slots: Sequence[int]) -> None:
-        """These slots are in the store only from now on. Nobody fetches them before `chilled`: the caller punches them
-        in between, once nobody reads them any more."""
+    def chill(self, slots: Sequence[int]) -> Sequence[int]:
+        """These slots are in the store only from now on, but for those that are just coming; which. Nobody fetches them
+        before `chilled`: the caller punches them in between, once nobody reads them any more."""
         with self._persisting:
             with self._lock:
-                gone = set(slots)
+                # Whoever fetches one takes it out of `_coming` when done: it must not be in there for us, too.
+                gone = set(slots) - self._coming
                 self._coming |= gone
                 self._warmed = [slot for slot in self._warmed if slot not in gone]
-                self._set(slots, 1)
-            self._meta.set_cold(slots, cold=True)
+                self._set(gone, 1)
+            if gone:
+                self._meta.set_cold(gone, cold=True)
+        return sorted(gone)
 
     def chilled(self, slots: Sequence[int]) -> None:
         """They are holes now."""

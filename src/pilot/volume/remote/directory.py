@@ -16,10 +16,13 @@ import fcntl
 import hashlib
 import os
 import secrets
+import time
 from collections.abc import Iterator
 
 from ... import errors
 from .store import Entry, Object
+
+_LEFT_S = 24 * 3600.0
 
 
 class DirectoryStore:
@@ -31,6 +34,7 @@ class DirectoryStore:
         self._new = os.path.join(path, ".new")
         with _sorted_errors("open store", path):
             os.makedirs(self._new, mode=0o700, exist_ok=True)
+            self._clear_away()
 
     def get(self, key: str) -> Object:
         with _sorted_errors("get", key), open(self._at(key), "rb") as file:
@@ -77,6 +81,13 @@ class DirectoryStore:
         with _sorted_errors("delete", key), self._locked(), contextlib.suppress(FileNotFoundError):
             os.unlink(self._at(key))
             _sync(os.path.dirname(self._at(key)))
+
+    def _clear_away(self) -> None:
+        """What writers that were killed have left; a write takes minutes at most."""
+        for entry in os.scandir(self._new):
+            with contextlib.suppress(FileNotFoundError):  # another one clears away too
+                if entry.stat().st_mtime < time.time() - _LEFT_S:
+                    os.unlink(entry.path)
 
     def _at(self, key: str) -> str:
         if any(part in ("", ".", "..") or part.startswith(".") for part in key.rstrip("/").split("/")):
