@@ -6,13 +6,15 @@ import contextlib
 import errno
 import os
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from pilot.ids import CheckpointId
 from pilot.volume import disk as disks
-from pilot.volume import layout
+from pilot.volume import layout, meta
 from pilot.volume.remote import adopt, cache, hold, link, store
 from pilot.volume.remote.head import Head
 from tests.support.faulty_store import FaultyStore
@@ -192,6 +194,33 @@ def test_evicted_chunks_come_back(tmp_path: Path, objects: FaultyStore) -> None:
         assert disk.evict(0) == 0  # forks read this slab
 
 
+def test_what_is_just_coming_is_not_evicted(
+    tmp_path: Path, objects: FaultyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be punched after its fetcher had let others read it."""
+    with _linked(_directory(tmp_path)) as (disk, tied):
+        for number in range(1, 5):
+            disk.write(number * CHUNK, _data(number))
+        tied.start(hydrate=False)
+        wait_for(lambda: disk.usage()["unsent_bytes"] == 0)
+        assert disk.evict(0) == 4
+        (own,) = disk._caches.values()
+        write, written, chilled = disk._slab.write, list[int](), list[int]()
+
+        def write_and_evict(slot: int, offset: int, data: memoryview) -> None:
+            write(slot, offset, data)
+            chilled.extend(own.chill(written))  # those that the same fetch has brought already
+            written.append(slot)
+
+        monkeypatch.setattr(disk._slab, "write", write_and_evict)
+        into = memoryview(bytearray(CHUNK))
+        for number in range(1, 5):
+            disk.read(number * CHUNK, into)
+            assert into == _data(number)
+        assert len(written) == 4
+        assert chilled == []
+
+
 def test_readers_and_writers_beside_eviction(tmp_path: Path, objects: FaultyStore) -> None:
     """Chunks hold their own number, whatever is evicted, fetched and overwritten meanwhile."""
     with _linked(_directory(tmp_path)) as (disk, tied):
@@ -216,13 +245,39 @@ def test_readers_and_writers_beside_eviction(tmp_path: Path, objects: FaultyStor
         for reader in readers:
             reader.start()
         evicted = 0
-        for _ in range(200):
+        deadline = time.monotonic() + 60
+        rounds = 0
+        while evicted <= 200 and (rounds < 200 or not evicted) and time.monotonic() < deadline:
+            rounds += 1
             disk.flush()
             evicted += disk.evict(0)
-            if evicted > 200:
-                break
         stop.set()
         for reader in readers:
             reader.join(60)
         assert wrong == []
         assert evicted > 0
+
+
+def test_a_checkpoint_is_durable_only_when_its_own_content_is(
+    tmp_path: Path, objects: FaultyStore, switch: Switch
+) -> None:
+    def save() -> None:
+        disk.cut(CheckpointId("a")).publish(created_at=1.0, comment=None, frozen_ms=0.0, clean=True)
+
+    def durable_at() -> float | None:
+        with contextlib.closing(meta.Meta(directory, read_only=True)) as stored:
+            return disks.parse_checkpoints(stored.facts())[0].durable_at
+
+    directory = _directory(tmp_path)
+    with _linked(directory) as (disk, tied):
+        tied.start(hydrate=False)
+        disk.write(0, _data(1))
+        save()
+        wait_for(durable_at)
+        switch.is_down.set()
+        disk.delete_checkpoint(CheckpointId("a"))
+        disk.write(0, _data(2))
+        save()
+        assert durable_at() is None
+        switch.is_down.clear()
+        wait_for(durable_at)

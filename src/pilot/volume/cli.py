@@ -3,7 +3,7 @@
     create NAME [--size 100G]      attach NAME --at DIR [--uid-base N --uid-count N]      checkpoint NAME [--comment
     TEXT] fork SOURCE NAME [--checkpoint ID]      detach NAME      restore NAME ID      checkpoints NAME      list
     du [NAME] seal NAME      resize NAME SIZE      delete NAME      delete-checkpoint NAME ID
-    scrub [NAME …] [--store URL]      export NAME FILE [--store URL]      import NAME FILE [--vm]
+    adopt NAME [--url URL]      scrub [NAME …] [--store URL]      export NAME FILE [--store URL]      import NAME FILE [--vm]
     gc --store URL [--grace 24h] [--dry-run] [--compact NAME …]      rotate-key --store URL [NAME …]
 
 Prints tables for people, or JSON with --json. Errors are `PilotError`s, for the caller to print. `scrub` exits with 1
@@ -108,6 +108,11 @@ def _attach(client: VolumeClient, options: argparse.Namespace) -> list[dict[str,
         raise errors.HostError(f"mount {options.name} at {options.at}: {error.strerror}") from error
     finally:
         os.close(mount_fd)
+    return []
+
+
+def _adopt(client: VolumeClient, options: argparse.Namespace) -> list[dict[str, Any]]:
+    client.adopt(layout.parse_volume_id(options.name), options.url)
     return []
 
 
@@ -232,6 +237,9 @@ _VERBS: dict[str, _Verb] = {
     "attach": (_attach, "mount a volume", (
         _NAME, ("--at", {"required": True, "help": "directory to mount it at"}),
         ("--uid-base", {"type": int, "default": 0}), ("--uid-count", {"type": int, "default": _ALL_IDS}),
+    )),
+    "adopt": (_adopt, "bring a volume of the object store to this host", (
+        _NAME, ("--url", {"help": "where it is in there (its url in list); its name, if not given"}),
     )),
     "detach": (_detach, "write everything out and let go", (_NAME,)),
     "checkpoint": (_checkpoint, "save the present content", (_NAME, ("--comment", {}), ("--id", {}))),
