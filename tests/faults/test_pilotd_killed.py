@@ -24,6 +24,7 @@ DEADLINE_S = 60
 @pytest.fixture(scope="module")
 def pilotd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilotd]:
     daemon = Pilotd(tmp_path_factory.mktemp("killed") / "state")
+    daemon.stop_machines_on_exit = True
     daemon.start()
     yield daemon
     daemon.stop()

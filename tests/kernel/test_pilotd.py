@@ -61,6 +61,12 @@ def test_volumed_that_dies_is_started_again(tmp_path: pathlib.Path) -> None:
     pilotd.stop()
 
 
+def _zygote(state: pathlib.Path) -> int:
+    children = pathlib.Path(f"/proc/{_volumed(state)}/task/{_volumed(state)}/children").read_text().split()
+    (zygote,) = {int(pid) for pid in children} & chaos.processes("zygote")
+    return zygote
+
+
 def _volumed(state: pathlib.Path) -> int:
     pid = volumed.Volumed(str(state), "unused").find()
     assert pid is not None
@@ -86,8 +92,7 @@ def test_a_zygote_that_dies_is_replaced_with_volumed(tmp_path: pathlib.Path) -> 
     with pilotd.client() as client:
         sprite = client.create_sprite("first")
         sprite.run("sh", "-c", "echo kept > ~/file; sync", check=True)
-        (zygote,) = chaos.processes("zygote")
-        os.kill(zygote, signal.SIGKILL)
+        os.kill(_zygote(pilotd.state), signal.SIGKILL)
         client.create_sprite("second")
         assert [message.type for message in sprite.create_checkpoint("c")][-1] == "complete"
         assert [message.type for message in sprite.restore_checkpoint("v1")][-1] == "complete"

@@ -92,6 +92,11 @@ def test_the_answer_to_an_upgrade_says_what_we_can() -> None:
     assert answer.startswith(b"HTTP/1.1 101 Switching Protocols\r\nSprite-Version: v0")
     assert b"\r\nX-Sprite-Capabilities: signal\r\n" in answer
     assert answer.endswith(b"\r\nUpgrade: websocket\r\n\r\n")
+    assert b"Connection: close" not in answer
+
+
+def test_a_connection_whose_upgrade_was_refused_is_not_used_again() -> None:
+    assert b"\r\nConnection: close\r\n" in upgrade.announce(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
 
 
 def test_a_refusal_is_a_whole_answer() -> None:
