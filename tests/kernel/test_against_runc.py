@@ -130,6 +130,40 @@ def test_failures(bundle: Path, name: str) -> None:
     assert text in by_pilot[1]
 
 
+CHANGES: dict[str, dict[str, Any]] = {
+    "relative working directory": {"process": {"cwd": "rel"}},
+    "nothing to run": {"process": {"args": []}},
+    "no rootfs": {"root": {"path": "nonesuch"}},
+    "no source": {"mounts": [{"destination": "/x", "type": "bind", "source": "/nonesuch", "options": ["bind"]}]},
+    "namespace twice": {
+        "linux": {"namespaces": [{"type": "mount"}, {"type": "pid"}, {"type": "pid"}, {"type": "uts"}]}
+    },
+    "no such namespace": {"linux": {"namespaces": [{"type": "mount"}, {"type": "nonesuch"}]}},
+    "no such propagation": {"linux": {"rootfsPropagation": "nonesuch"}},
+    "negative uid": {"process": {"user": {"uid": -1}}},
+    "long hostname": {"hostname": "a" * 100},
+    "no such limit": {"process": {"rlimits": [{"type": "RLIMIT_NONE", "soft": 1, "hard": 1}]}},
+    "no such capability": {"process": {"capabilities": {"bounding": ["CAP_NONE"]}}},
+    "no such action": {"linux": {"seccomp": {"defaultAction": "SCMP_ACT_NONE"}}},
+    "too little memory": {"linux": {"resources": {"memory": {"limit": 1000}}}},
+    "wrong sysctl": {"linux": {"sysctl": {"kernel.shm_rmid_forced": "x"}}},
+    "no such device type": {"linux": {"devices": [{"path": "/dev/x", "type": "q"}]}},
+    "failing hook": {"hooks": {"prestart": [{"path": "/bin/false"}]}},
+    "no variable": {"process": {"env": ["A"]}},
+    "NUL byte": {"process": {"env": ["PATH=/bin", "A=\0b"]}},
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_exit_status_of_odd_configs(bundle: Path, name: str) -> None:
+    """What runc accepts is accepted, and what it refuses is refused with its exit status."""
+    config = _shell("exit 0")
+    for member, value in CHANGES[name].items():
+        config[member] = {**config.get(member, {}), **value} if isinstance(value, dict) else value
+    by_runc, by_pilot = _both(bundle, config)
+    assert by_pilot[0] == by_runc[0], by_pilot[1] + by_runc[1]
+
+
 VERBS = (
     "state no",
     "kill no",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import stat
 import struct
 
 from . import syscalls
@@ -36,17 +37,23 @@ def _open(root_fd: int, name: bytes, how: bytes, path: str) -> int:
 
 
 def read_in_root(root_fd: int, path: str, limit_bytes: int = 1 << 20) -> bytes | None:
-    """The first `limit_bytes` of a regular file; None when there is none that can be read."""
+    """The first `limit_bytes` of a regular file; None when there is none that can be read.
+
+    Nothing else is opened: to open a FIFO waits, and to open the node of a device does things to the host's device.
+    """
     try:
-        # O_NONBLOCK: a FIFO of that name must not hold us up.
-        fd = open_in_root(root_fd, path, os.O_RDONLY | os.O_NONBLOCK)
+        place_fd = open_in_root(root_fd, path, os.O_PATH)
     except OSError:
         return None
-    with os.fdopen(fd, "rb") as file:
-        try:
-            return file.read(limit_bytes)
-        except OSError:  # a directory, or a FIFO
+    try:
+        if not stat.S_ISREG(os.fstat(place_fd).st_mode):
             return None
+        with open(f"/proc/self/fd/{place_fd}", "rb") as file:
+            return file.read(limit_bytes)
+    except OSError:
+        return None
+    finally:
+        os.close(place_fd)
 
 
 def mode_in_root(root_fd: int, path: str) -> int | None:
