@@ -3,7 +3,8 @@
     create NAME [--size 100G]      attach NAME --at DIR [--uid-base N --uid-count N]      checkpoint NAME [--comment
     TEXT] fork SOURCE NAME [--checkpoint ID]      detach NAME      restore NAME ID      checkpoints NAME      list
     du [NAME] seal NAME      resize NAME SIZE      delete NAME      delete-checkpoint NAME ID
-    adopt NAME [--url URL]      scrub [NAME …] [--store URL]      export NAME FILE [--store URL]      import NAME FILE [--vm]
+    adopt NAME [--url URL]      scrub [NAME …] [--store URL]
+    export NAME FILE [--store URL]      import NAME FILE [--vm]
     gc --store URL [--grace 24h] [--dry-run] [--compact NAME …]      rotate-key --store URL [NAME …]
 
 Prints tables for people, or JSON with --json. Errors are `PilotError`s, for the caller to print. `scrub` exits with 1
