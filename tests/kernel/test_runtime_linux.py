@@ -7,6 +7,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import socket
 import struct
 from collections.abc import Iterator
@@ -111,7 +112,8 @@ def test_limits(runtime: Runtime, bundle: Path, name: str) -> None:
     try:
         container = bundles.create(runtime, bundle, _limited(**resources)).container
     except errors.HostError as error:
-        if "no cgroup controller" not in str(error) or runtime.list():
+        # Beside v1 hierarchies the v2 tree has hugetlb, but nobody has shared it out to its children.
+        if not re.search(r"no cgroup controller|hugetlb\S+: no such file", str(error)) or runtime.list():
             raise
         pytest.skip(str(error))
     found = [Path(path, file) for path in container.cgroup.paths.values() if Path(path, file).exists()]
