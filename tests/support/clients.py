@@ -61,6 +61,7 @@ class Client:
             done = subprocess.run(
                 [*self.words, *map(str, arguments)],
                 env=self.environment,
+                cwd=self.environment["HOME"],  # podman's monitor leaves a file "oom" where it was started
                 input=stdin,
                 stdin=subprocess.DEVNULL if stdin is None else None,
                 stdout=out,

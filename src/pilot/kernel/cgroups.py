@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from .. import errors
 from ..plan.cgroup import Write
+from ..plan.facts import CgroupLayout
 from . import cgroup_freezer, cgroup_oom, cgroup_stats, kernfs
 from .cgroup_oom import OomEvents
 from .cgroup_stats import Stats
@@ -52,9 +53,10 @@ class Cgroup:
         paths: dict[str, str] = {}
         made: list[str] = []
         roots = {c: mount.mount_point for mount in hierarchies.mounts for c in mount.controllers or ("",)}
+        share = hierarchies.layout is CgroupLayout.V2
         for controller, directory in hierarchies.paths(path, relative=relative).items():
             try:
-                _make(roots[controller], directory, controller, made)
+                _make(roots[controller], directory, controller, made, share=share)
             except OSError as error:
                 if skip_denied and error.errno in _DENIED:
                     continue
@@ -331,11 +333,14 @@ def _delegated_v2(directory: str) -> list[str]:
     return [name for name in names if os.path.exists(os.path.join(directory, name))]
 
 
-def _make(root: str, directory: str, controller: str, made: list[str]) -> None:
-    """Make `directory` and its parents below `root`, each fit to have processes and children; note those made."""
+def _make(root: str, directory: str, controller: str, made: list[str], *, share: bool) -> None:
+    """Make `directory` and its parents below `root`, each fit to have processes and children; note those made.
+
+    A v2 tree beside v1 hierarchies is not shared out: crun refuses a host whose v2 root does that.
+    """
     current = root
     for name in os.path.relpath(directory, root).split("/"):
-        if controller == "":
+        if controller == "" and share:
             _enable_controllers(current)
         current = os.path.join(current, name)
         try:
