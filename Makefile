@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMPS := .stamps
 APT_BUILD := gcc libc6-dev musl-tools python3-venv python3-dev
 APT_RUN := mmdebstrap erofs-utils e2fsprogs libseccomp2 iproute2 kmod nftables zstd lz4 cpio qemu-system-x86
-APT_TEST := busybox-static runc crun attr uidmap podman buildah conmon containerd
+APT_TEST := busybox-static runc crun attr uidmap podman buildah conmon containerd criu
 CFLAGS_INIT := -Os -static -Wall -Wextra -Werror -fno-strict-aliasing -D_GNU_SOURCE
 CFLAGS_FRONT := -Os -static -s -Wall -Wextra -Werror -fno-strict-aliasing -D_GNU_SOURCE -idirafter /usr/include \
   -idirafter /usr/include/$(shell gcc -dumpmachine)
