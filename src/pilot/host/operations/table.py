@@ -14,8 +14,10 @@ BASE = "base"
 
 Step = Callable[[Host, Run], Any]
 
-# Failures of one step before the run gives up; about three seconds of pauses. Tearing down never gives up.
-ATTEMPTS = 5
+# Failures of one step before the run gives up: six pauses, six seconds in all. A volumed or a machine that dies is
+# started again meanwhile, also on a busy host; five attempts, a second and a half, gave up on what was about to work.
+# Tearing down never gives up.
+ATTEMPTS = 7
 
 _BOOT: tuple[tuple[str, Step], ...] = (("boot", world.boot), ("world", world.up), ("publish", world.publish_running))
 
