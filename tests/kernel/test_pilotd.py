@@ -10,10 +10,12 @@ import sys
 
 import pytest
 from tests.faults import chaos
-from tests.support import leftovers
+from tests.support import leftovers, store
 from tests.support.pilotd import CACHE, Pilotd, free_port
 
+from pilot import errors
 from pilot.host import volumed
+from pilot.volume.client import Volume, VolumeClient
 
 pytestmark = pytest.mark.requires("root", "private", "fuse", "loop", "userns", "space")
 
@@ -97,4 +99,42 @@ def test_a_zygote_that_dies_is_replaced_with_volumed(tmp_path: pathlib.Path) -> 
         assert [message.type for message in sprite.create_checkpoint("c")][-1] == "complete"
         assert [message.type for message in sprite.restore_checkpoint("v1")][-1] == "complete"
         assert sprite.run("cat", "file", capture_output=True).stdout == b"kept\n"
+    pilotd.stop()
+
+
+def test_disks_are_in_the_store_too(tmp_path: pathlib.Path) -> None:
+    pilotd = Tidy(tmp_path / "state")
+    pilotd.store = f"file://{tmp_path}/store"
+    pilotd.start()
+    volumes = VolumeClient(str(pilotd.state / "volumed.sock"))
+    with pilotd.client() as client:
+        sprite = client.create_sprite("kept")
+        sprite.run("sh", "-c", "echo kept > ~/file; sync", check=True)
+        assert [message.type for message in sprite.create_checkpoint("c")][-1] == "complete"
+        volume = store.wait_for(lambda: _durable(volumes))
+        assert volume.url is not None
+        assert volume.url.startswith(pilotd.store)
+        objects = tmp_path / "store"
+        assert [path for path in objects.rglob(f"*{volume.volume}*") if path.is_file() or any(path.iterdir())]
+        sprite.run("sh", "-c", "echo later > ~/file; sync", check=True)
+        assert [message.type for message in sprite.restore_checkpoint("v1")][-1] == "complete"
+        assert sprite.run("cat", "file", capture_output=True).stdout == b"kept\n"
+        sprite.destroy()
+        assert client.list_all_sprites() == []
+    assert [found.volume for found in volumes.list() if not found.sealed] == []
+    pilotd.stop()
+
+
+def _durable(volumes: VolumeClient) -> Volume | None:
+    """The sprite's volume, once something of it is in the store."""
+    (found,) = (volume for volume in volumes.list() if not volume.sealed)
+    return found if volumes.stat(found.volume).durable_at is not None else None
+
+
+def test_a_volumed_with_another_store_is_refused(tmp_path: pathlib.Path) -> None:
+    pilotd = Tidy(tmp_path / "state")
+    pilotd.start()
+    assert volumed.Volumed(str(pilotd.state), "unused").ensure() == _volumed(pilotd.state)
+    with pytest.raises(errors.StateError, match="another store"):
+        volumed.Volumed(str(pilotd.state), "unused", ["--store=file:///elsewhere"]).ensure()
     pilotd.stop()

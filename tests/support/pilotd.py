@@ -36,6 +36,7 @@ class Pilotd:
         self._options = ["--isolation", isolation, "--image", image, "--cache-dir", str(CACHE)]
         self.stop_machines_on_exit = False
         self.pool = 0
+        self.store: str | None = None
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> float:
@@ -51,6 +52,7 @@ class Pilotd:
             *self._options,
             *(["--stop-machines-on-exit"] if self.stop_machines_on_exit else []),
             *(["--pool", str(self.pool)] if self.pool else []),
+            *(["--store", self.store] if self.store else []),
         ]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)

@@ -62,6 +62,15 @@ class Settings:
     idle_s: float = 0
     stop_machines: bool = False
     pool_size: int = 0
+    store: str | None = None
+    durability: str | None = None
+    cache_bytes: int | None = None
+
+    @property
+    def volumed_options(self) -> tuple[str, ...]:
+        """volumed's share of the command line; what is not said is volumed's to choose."""
+        given = {"--store": self.store, "--durability": self.durability, "--cache-bytes": self.cache_bytes}
+        return tuple(f"{option}={value}" for option, value in given.items() if value is not None)
 
     @property
     def tag(self) -> str:
@@ -97,7 +106,7 @@ def serve(settings: Settings) -> None:
 @contextlib.contextmanager
 def _volumed(settings: Settings) -> Iterator[str]:
     """volumed's socket; it answers."""
-    volumed = Volumed(settings.state_dir, settings.tag)
+    volumed = Volumed(settings.state_dir, settings.tag, settings.volumed_options)
     try:
         volumed.ensure()
         volumed.watch()

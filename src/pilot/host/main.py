@@ -23,6 +23,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _settings(options: argparse.Namespace) -> daemon.Settings:
     host, port = daemon.parse_listen(options.listen)
+    if options.store is None and (options.durability is not None or options.cache_bytes is not None):
+        raise errors.PilotError("--durability and --cache-bytes say nothing without --store")
     return daemon.Settings(
         state_dir=options.state_dir,
         host=host,
@@ -34,6 +36,9 @@ def _settings(options: argparse.Namespace) -> daemon.Settings:
         idle_s=options.idle_timeout,
         stop_machines=options.stop_machines_on_exit,
         pool_size=options.pool,
+        store=options.store,
+        durability=options.durability,
+        cache_bytes=options.cache_bytes,
     )
 
 
@@ -50,6 +55,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--disk-gib", type=int, default=100, help="size of a sprite's disk; only what is written takes space")
     add("--idle-timeout", type=float, default=0, metavar="SECONDS", help="stop a sprite that nobody uses; 0 never does")
     add("--pool", type=int, default=0, metavar="N", help="sprites that are made before anybody wants them")
+    add("--store", metavar="URL", help="object store that sprites' disks are kept in, too: file:///directory, s3://…")
+    add("--durability", choices=("local", "remote"), help="what an fsync of a disk made from now on waits for")
+    add("--cache-bytes", type=int, metavar="N", help="what a disk may take here of what the store has (needs --store)")
     add("--stop-machines-on-exit", action="store_true", help="leave nothing running (for demonstrations and tests)")
     add("--log-level", choices=("debug", "info", "warning", "error"), default="info")
     return parser

@@ -4,7 +4,8 @@
 
 volumed lives in its own cgroup, `pilot-<tag>/volumed`, beside the machines' and under no limit of theirs: a daemon that
 serves a filesystem must never wait for memory that only its writers can free. It is in a session of its own, so it
-outlives pilotd, whatever ends that.
+outlives pilotd, whatever ends that. One that was started with other options is refused: a disk would not be where the
+command line says that it is.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 
 from .. import errors
 from ..kernel import cgroups, hierarchies
@@ -35,8 +37,9 @@ _PEERCRED = struct.Struct("3i")
 class Volumed:
     """`ensure()` before anything else; `watch()` keeps it so until `release()` or `stop()`."""
 
-    def __init__(self, state_dir: str, tag: str) -> None:
+    def __init__(self, state_dir: str, tag: str, options: Sequence[str] = ()) -> None:
         self._state_dir = state_dir
+        self._options = list(options)
         self._group = f"/pilot-{tag}/volumed"
         self.socket_path = os.path.join(state_dir, "volumed.sock")
         self._released = threading.Event()
@@ -45,9 +48,26 @@ class Volumed:
         self._wake_fd = wake_fd
 
     def ensure(self) -> int:
-        """The pid of the volumed that answers, started when none does. `HostError` when it does not come up."""
+        """The pid of the volumed that answers, started when none does. `HostError`: it does not come up; `StateError`:
+        the one that runs has other options."""
         pid = self.find()
-        return pid if pid is not None else self._start()
+        if pid is None:
+            return self._start()
+        if self._differs(pid):
+            raise errors.StateError(
+                f"use volumed {pid}: it was started with another store, durability or cache size",
+                hint=f"start pilotd with the same options, or end volumed first: kill -TERM {pid}; machines run on",
+            )
+        return pid
+
+    def _differs(self, pid: int) -> bool:
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                arguments = file.read().decode(errors="surrogateescape").split("\0")[:-1]
+        except (FileNotFoundError, ProcessLookupError):
+            arguments = []
+        # None at all: it is ending, and whoever watches it starts the next one. Five come before the options.
+        return bool(arguments) and arguments[5:] != self._options
 
     def find(self) -> int | None:
         """The pid of who listens on the socket now."""
@@ -65,7 +85,7 @@ class Volumed:
         log_fd = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             process = subprocess.Popen(
-                [sys.executable, "-m", "pilot.volume.daemon", "--state-dir", self._state_dir],
+                [sys.executable, "-m", "pilot.volume.daemon", "--state-dir", self._state_dir, *self._options],
                 stdin=subprocess.DEVNULL,
                 stdout=log_fd,
                 stderr=log_fd,
