@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import select
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +26,6 @@ from pilot.spec.state import Status
 pytestmark = pytest.mark.requires("root", "private", "busybox", "cgroup2")
 
 _MIB = 1 << 20
-
-
-@pytest.fixture
-def runtime(tmp_path: Path) -> Iterator[Runtime]:
-    made = Runtime(str(tmp_path / "root"))
-    yield made
-    for container in made.list():
-        container.delete(force=True)
-
-
-@pytest.fixture
-def bundle(tmp_path: Path) -> Path:
-    return bundles.make_bundle(tmp_path / "bundle")
 
 
 def _limited(config: Config, **resources: Any) -> Config:

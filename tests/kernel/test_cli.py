@@ -22,11 +22,6 @@ Run = Callable[..., Done]
 
 
 @pytest.fixture
-def bundle(tmp_path: Path) -> Path:
-    return bundles.make_bundle(tmp_path / "bundle")
-
-
-@pytest.fixture
 def run(tmp_path: Path, bundle: Path) -> Iterator[Run]:
     """Run a verb in the bundle's directory; what is left in the end is deleted."""
 

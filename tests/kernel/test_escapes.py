@@ -38,20 +38,6 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 @pytest.fixture
-def runtime(tmp_path: Path) -> Iterator[Runtime]:
-    """A runtime; whatever the test left is removed."""
-    made = Runtime(str(tmp_path / "root"))
-    yield made
-    for container in made.list():
-        container.delete(force=True)
-
-
-@pytest.fixture
-def bundle(tmp_path: Path) -> Path:
-    return bundles.make_bundle(tmp_path / "bundle")
-
-
-@pytest.fixture
 def volume(tmp_path: Path) -> Path:
     """A directory that an attacker writes to, and that is mounted in containers."""
     path = tmp_path / "volume"

@@ -55,11 +55,6 @@ def _compile(directory: Path, digest: str) -> Path:
 
 
 @pytest.fixture
-def bundle(tmp_path: Path) -> Path:
-    return bundles.make_bundle(tmp_path / "bundle")
-
-
-@pytest.fixture
 def pilot(front: Path, tmp_path: Path, bundle: Path) -> Pilot:
     def run(*words: str, **more: Any) -> subprocess.CompletedProcess[str]:
         command = [str(front), "--root", str(tmp_path / "root"), *words]

@@ -9,7 +9,6 @@ import signal
 import socket
 import stat
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,19 +21,6 @@ from pilot.runtime import Runtime, Stdio
 from pilot.spec import parse
 
 pytestmark = pytest.mark.requires("root", "private", "busybox")
-
-
-@pytest.fixture
-def runtime(tmp_path: Path) -> Iterator[Runtime]:
-    made = Runtime(str(tmp_path / "root"))
-    yield made
-    for container in made.list():
-        container.delete(force=True)
-
-
-@pytest.fixture
-def bundle(tmp_path: Path) -> Path:
-    return bundles.make_bundle(tmp_path / "bundle")
 
 
 def _shell(script: str, **process: object) -> Config:

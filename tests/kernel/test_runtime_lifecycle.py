@@ -25,20 +25,6 @@ pytestmark = pytest.mark.requires("root", "private", "busybox")
 
 
 @pytest.fixture
-def runtime(tmp_path: Path) -> Iterator[Runtime]:
-    """A runtime; whatever the test left is removed."""
-    made = Runtime(str(tmp_path / "root"))
-    yield made
-    for container in made.list():
-        container.delete(force=True)
-
-
-@pytest.fixture
-def bundle(tmp_path: Path) -> Path:
-    return bundles.make_bundle(tmp_path / "bundle")
-
-
-@pytest.fixture
 def nothing_left(tmp_path: Path) -> Iterator[None]:
     """Mounts, cgroups, descriptors, processes and state are those of before."""
     before = _present(tmp_path)

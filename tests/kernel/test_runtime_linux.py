@@ -10,7 +10,6 @@ import os
 import re
 import socket
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +25,6 @@ from pilot.spec import parse
 pytestmark = pytest.mark.requires("root", "private", "busybox")
 
 _NOTIF_RECV, _NOTIF_SEND = 0xC0502100, 0xC0182101
-
-
-@pytest.fixture
-def runtime(tmp_path: Path) -> Iterator[Runtime]:
-    made = Runtime(str(tmp_path / "root"))
-    yield made
-    for container in made.list():
-        container.delete(force=True)
-
-
-@pytest.fixture
-def bundle(tmp_path: Path) -> Path:
-    return bundles.make_bundle(tmp_path / "bundle")
 
 
 def _linux(*args: str, **linux: Any) -> Config:

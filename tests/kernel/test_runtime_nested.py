@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -53,14 +52,6 @@ world.delete(force=True)
 print("killed", runtime.wait(created.process, 20).signal)
 print("left", runtime.list(), [path for path, _, _ in os.walk("/sys/fs/cgroup") if path.endswith("world")])
 """
-
-
-@pytest.fixture
-def runtime(tmp_path: Path) -> Iterator[Runtime]:
-    made = Runtime(str(tmp_path / "root"))
-    yield made
-    for container in made.list():
-        container.delete(force=True)
 
 
 def _machine_config() -> Config:

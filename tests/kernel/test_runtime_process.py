@@ -8,7 +8,6 @@ import os
 import signal
 import stat
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +23,6 @@ pytestmark = pytest.mark.requires("root", "private", "busybox")
 _libc = ctypes.CDLL(None, use_errno=True)
 _IOPRIO_GET, _SCHED_GETATTR, _GET_MEMPOLICY = 252, 315, 239
 _RESET_ON_FORK = 0x01
-
-
-@pytest.fixture
-def runtime(tmp_path: Path) -> Iterator[Runtime]:
-    made = Runtime(str(tmp_path / "root"))
-    yield made
-    for container in made.list():
-        container.delete(force=True)
-
-
-@pytest.fixture
-def bundle(tmp_path: Path) -> Path:
-    return bundles.make_bundle(tmp_path / "bundle")
 
 
 def _created(runtime: Runtime, bundle: Path, **process: Any) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,6 @@ from pilot.runtime import Runtime, Stdio
 from pilot.spec import parse
 
 pytestmark = pytest.mark.requires("root", "private", "busybox")
-
-
-@pytest.fixture
-def runtime(tmp_path: Path) -> Iterator[Runtime]:
-    made = Runtime(str(tmp_path / "root"))
-    yield made
-    for container in made.list():
-        container.delete(force=True)
 
 
 @pytest.fixture

@@ -39,11 +39,6 @@ def runtime(tmp_path: Path) -> Iterator[Runtime]:
         container.delete(force=True)
 
 
-@pytest.fixture
-def bundle(tmp_path: Path) -> Path:
-    return bundles.make_bundle(tmp_path / "bundle")
-
-
 def _config(cgroups_path: str = "system.slice:pilot:web") -> Config:
     config = bundles.make_config()
     config["linux"]["cgroupsPath"] = cgroups_path

@@ -25,11 +25,6 @@ _PILOT = (sys.executable, "-m", "pilot.command")
 
 
 @pytest.fixture
-def bundle(tmp_path: Path) -> Path:
-    return bundles.make_bundle(tmp_path / "bundle")
-
-
-@pytest.fixture
 def run(tmp_path: Path, bundle: Path) -> Iterator[Run]:
     """Run a verb in the bundle's directory; what is left in the end is deleted."""
 

@@ -293,6 +293,23 @@ def test_a_deleted_volume_leaves_the_store_and_a_living_fork_keeps_its_source(ho
     assert not list((tmp_path / "store").glob("name/*"))
 
 
+def test_a_fork_on_another_host_keeps_its_deleted_base(host: Host, tmp_path: Path) -> None:
+    one, two = host("one"), host("two")
+    one.client.create(A, SIZE)
+    content = os.urandom(1 << 20)
+    with one.mounted(A, tmp_path / "m") as root:
+        (root / "file").write_bytes(content)
+    one.client.seal(A)
+    one.client.fork(A, B)
+    with one.mounted(B, tmp_path / "m"):
+        pass
+    two.client.adopt(B)
+    one.client.delete(B)  # its copy: nothing here tells of a fork any more
+    one.client.delete(A)
+    with two.mounted(B, tmp_path / "m") as root:
+        assert (root / "file").read_bytes() == content
+
+
 def test_over_s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
