@@ -143,11 +143,13 @@ class Volumes:
             crashpoint.reach("fork: pinned")
             self._make(volume, int(facts["size"]), {**kept, "lineage": json.dumps(ancestors), **own}, root, child)
 
-    def _register(self, volume: VolumeId, disk_id: str, size_bytes: int, lineage: Sequence[str]) -> dict[str, str]:
+    def _register(
+        self, volume: VolumeId, disk_id: str, size_bytes: int, lineage: Sequence[str], *, forked: bool = False
+    ) -> dict[str, str]:
         """Facts of a new disk, which the store knows from now on."""
         if self._store is None:
             return {}
-        facts = self._store.register(volume, disk_id, size_bytes, lineage)
+        facts = self._store.register(volume, disk_id, size_bytes, lineage, forked=forked)
         crashpoint.reach("create: registered")
         return facts
 
@@ -323,7 +325,8 @@ class Volumes:
                 with self._opened(disk_id) as opened:
                     opened.set_facts(limits)
         elif not json.loads(facts["lineage"]):
-            self._call(disk_id, "set_facts", facts=self._register(volume, disk_id, int(facts["size"]), []))
+            own = self._register(volume, disk_id, int(facts["size"]), [], forked=True)  # perhaps, before this
+            self._call(disk_id, "set_facts", facts=own)
 
     def _store_of(self, disk_id: str) -> depot.Depot | None:
         """The store that the disk is in, and that we write."""

@@ -1,7 +1,9 @@
 """The object store of a host, as `volumes` uses it: births, deaths and moves of volumes there.
 
-    born      HEAD of epoch 0 ─ name ─ then the local directory          a crash leaves an empty volume in the store
-    died      name ─ the local link ─ … ─ HEAD ─ the rest                what a crash leaves is for garbage collection
+    born      the source's HEAD: forked ─ HEAD of epoch 0 ─ name ─ then the local directory
+              a crash leaves an empty volume in the store
+    died      name ─ the local link ─ … ─ never forked: HEAD: gone ─ HEAD deleted ─ the rest
+              what was ever forked, and what a crash leaves, is for garbage collection: it asks the HEADs of all hosts
     drained   an open disk is sent to the store as far as that answers
 
 The store is spoken to for the first time when it is needed. What it raises is passed on, so that nothing changes here
@@ -10,6 +12,7 @@ that could not be done there; only a disk that is already deleted is not kept be
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
@@ -51,10 +54,17 @@ class Depot:
         """A name for one copy of one disk on one host."""
         return f"{os.uname().nodename}-{secrets.token_hex(8)}"
 
-    def register(self, volume: str, disk: str, size_bytes: int, lineage: Sequence[str]) -> dict[str, str]:
-        """A volume is about to be born: its facts; Conflict."""
+    def register(
+        self, volume: str, disk: str, size_bytes: int, lineage: Sequence[str], *, forked: bool = False
+    ) -> dict[str, str]:
+        """A volume is about to be born: its facts; Conflict. `forked`: it is older, and may have forks already."""
+        for source in lineage[-1:]:  # those above it were marked when it was born
+            with contextlib.suppress(errors.NotFound):  # a source that is on this host alone
+                store.retry(functools.partial(hold.mark_forked, self.objects, source), _RETRY_S)
         key = keys.new_key(disk)
-        born = head.Head(disk=disk, volume=volume, size_bytes=size_bytes, lineage=tuple(lineage), key=key)
+        born = head.Head(
+            disk=disk, volume=volume, size_bytes=size_bytes, lineage=tuple(lineage), key=key, forked=forked
+        )
         store.retry(lambda: hold.first_head(self.objects, born), _RETRY_S)
         return self.facts() | keys.facts_of(key)
 
@@ -64,12 +74,14 @@ class Depot:
             store.retry(lambda: self.objects.delete(names.volume(volume)), _RETRY_S)
 
     def erase(self, disk: str, facts: Mapping[str, str]) -> None:
-        """A disk is no more; HEAD first, so that nobody attaches what is half gone."""
+        """A disk is no more. Only what nobody can reach goes at once: forks may live on hosts of which this one knows
+        nothing, so garbage collection decides about a disk that ever had one."""
         try:
-            if self.is_ours(disk, facts):
-                self.objects.delete(names.head(disk))
-                for entry in self.objects.list(f"vol/{disk}/"):
-                    self.objects.delete(entry.key)
+            found, version = store.retry(lambda: hold.read_head(self.objects, disk), _RETRY_S)
+            if found.holder in ("", facts[disks.LOCAL_HOLDER]) and not found.forked:
+                hold.erase(self.objects, found, version)
+        except errors.NotFound:
+            return
         except errors.PilotError as error:
             _log.warning("delete %s from %s: %s: garbage collection will find it", disk, self.url, error)
 

@@ -2,12 +2,16 @@
 
     {"format": 1, "disk": …, "volume": …, "lineage": [ancestors' disks], "size_bytes": …, "chunk_bytes": 65536,
      "epoch": 7, "holder": …, "history": [[5, 1], [7, 92]], "snapshot": {"epoch": 5, "seq": 64, "hash": …, "bytes": …},
-     "seq": 91, "written_at": …, "checkpoints": [{"id", "generation", "created_at", "comment"}], "sealed": …, "key": …}
+     "seq": 91, "written_at": …, "checkpoints": [{"id", "generation", "created_at", "comment"}], "sealed": …, "key": …,
+     "forked": false, "gone": false}
 
 The fence: whoever attaches a volume swaps in `epoch` + 1 first, then looks where the old log ends, then appends
 [epoch, first seq] to `history` and writes. `history` says which epoch the segment of each seq is of: a segment that an
 old holder still manages to store under its own epoch is not part of the log. A holder may say that a segment is
 durable only when HEAD, read after the segment was stored, still has its epoch: then whoever comes later sees it.
+
+`forked` is false while the disk certainly never had a fork; whoever makes one, on whatever host, swaps in true before
+the fork's HEAD exists. `gone` is swapped in before a disk is erased: for whoever would use it, it has no HEAD any more.
 
 `seq`, `checkpoints` and `written_at` are for people and tools; recovery does not need them.
 """
@@ -68,6 +72,8 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     checkpoints: tuple[SavePoint, ...] = ()
     sealed: bool = False
     key: str | None = None
+    forked: bool = True  # a HEAD that does not say cannot exclude it
+    gone: bool = False
     chunk_bytes: int = layout.CHUNK_BYTES
     format: int = FORMAT
 

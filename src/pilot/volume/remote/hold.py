@@ -57,9 +57,37 @@ def disk_of(objects: Store, volume: str) -> str:
 
 
 def read_head(objects: Store, disk: str) -> tuple[Head, str]:
-    """HEAD and its version; NotFound, Damaged."""
+    """HEAD and its version; NotFound (also when it is being erased), Damaged."""
     found: Object = objects.get(names.head(disk))
-    return heads.decode(found.data, names.head(disk)), found.version
+    head = heads.decode(found.data, names.head(disk))
+    if head.gone:
+        raise errors.NotFound(f"disk {disk}: is being erased from {objects.url}")
+    return head, found.version
+
+
+def mark_forked(objects: Store, disk: str) -> None:
+    """From now on nobody erases the disk; before a fork of it is made, by whoever makes it. NotFound."""
+    for _ in range(_TRIES):
+        head, version = read_head(objects, disk)
+        if head.forked:
+            return
+        try:
+            objects.swap(names.head(disk), heads.encode(msgspec.structs.replace(head, forked=True)), version)
+        except errors.Conflict:
+            continue  # its holder wrote it, or an answer of ours was lost
+        return
+    raise errors.PeerError(f"mark {disk} as forked: HEAD changes all the time")
+
+
+def erase(objects: Store, head: Head, version: str) -> None:
+    """Delete a disk that was never forked, as its HEAD was read; Conflict when HEAD has changed since.
+
+    HEAD goes first, so that nobody takes what is half gone, and garbage collection finds the rest after a crash.
+    """
+    objects.swap(names.head(head.disk), heads.encode(msgspec.structs.replace(head, gone=True)), version)
+    objects.delete(names.head(head.disk))
+    for entry in objects.list(f"vol/{head.disk}/"):
+        objects.delete(entry.key)
 
 
 class Hold:
