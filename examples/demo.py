@@ -28,7 +28,7 @@ def main() -> int:
             walk.walk(daemon.url, daemon.token())
         finally:
             daemon.stop()
-        left = leftovers.observe().new_since(before)
+        left = leftovers.left_since(before)
         print("left behind:", left or "nothing")
         return 1 if left else 0
 

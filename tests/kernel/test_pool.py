@@ -35,7 +35,7 @@ def pilotd(tmp_path: Path) -> Iterator[Pilotd]:
     finally:
         if daemon.process is not None:
             daemon.stop()
-    assert leftovers.observe().new_since(before) == {}
+    assert leftovers.left_since(before) == {}
     assert _rows(daemon, "SELECT id FROM sprites WHERE phase LIKE 'pool%'") == []
 
 

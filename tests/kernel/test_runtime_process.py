@@ -77,7 +77,7 @@ def test_real_time_scheduler(runtime: Runtime, bundle: Path, policy: str, number
     parent = Path("/sys/fs/cgroup/cpu/cpu.rt_runtime_us")
     if not parent.exists():
         pytest.skip("a kernel without real-time group scheduling")
-    parent.write_text("500000")  # of the tests' own cgroup, which goes with them
+    parent.write_text("200000")  # of the tests' own cgroup, which goes with them; neighbours want theirs, too
     config = bundles.make_config(scheduler={"policy": policy, "priority": 7})
     config["linux"]["resources"]["cpu"] = {"realtimeRuntime": 100000, "realtimePeriod": 1000000}
     found = _scheduling(bundles.create(runtime, bundle, config).process.pid)

@@ -157,7 +157,7 @@ def test_destroy_leaves_nothing(client: Any, pilotd: Pilotd) -> None:
     list(passing.create_checkpoint("x"))
     leftovers.note()
     passing.destroy()
-    assert leftovers.observe().new_since(before) == {}
+    assert leftovers.left_since(before) == {}
     assert _files(pilotd.state) - files == set()
 
 

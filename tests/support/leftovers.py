@@ -13,6 +13,7 @@ import fcntl
 import glob
 import os
 import struct
+import time
 from dataclasses import dataclass, fields
 
 
@@ -46,6 +47,14 @@ def observe() -> Holdings:
         fuse_connections=frozenset(n for n in os.listdir(_FUSECTL) if _is_ours(n)),
         links=frozenset(os.listdir("/sys/class/net")),
     )
+
+
+def left_since(before: Holdings, timeout_s: float = 10.0) -> dict[str, list[str]]:
+    """What is new and stays: the last of a killed process, a namespace or a loop goes a moment after its end is told."""
+    deadline = time.monotonic() + timeout_s
+    while (left := observe().new_since(before)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return left
 
 
 def _mounts() -> frozenset[str]:
