@@ -310,6 +310,20 @@ def test_a_fork_on_another_host_keeps_its_deleted_base(host: Host, tmp_path: Pat
         assert (root / "file").read_bytes() == content
 
 
+def test_a_copy_of_a_deleted_base_is_not_forked(host: Host, tmp_path: Path) -> None:
+    """Its fork would be sent to the store as if the base were there."""
+    one, two = host("one"), host("two")
+    one.client.create(A, SIZE)
+    with one.mounted(A, tmp_path / "m"):
+        pass
+    one.client.seal(A)
+    two.client.adopt(A)
+    two.client.delete(A)
+    with pytest.raises(errors.NotFound):
+        one.client.fork(A, B)
+    one.client.delete(A)
+
+
 def test_over_s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()

@@ -25,6 +25,13 @@ def _born(host: depot.Depot, disk: str, *lineage: str, forked: bool = False) -> 
     return facts
 
 
+def _forked(host: depot.Depot) -> None:
+    """B from A, by another host."""
+    other = depot.Depot(host.url)
+    other.mark_forked(A)
+    _born(other, B, A)
+
+
 def _keys(host: depot.Depot, disk: str) -> list[str]:
     return [entry.key for entry in host.objects.list(f"vol/{disk}/")]
 
@@ -38,7 +45,7 @@ def test_a_disk_that_was_never_forked_goes_at_once(host: depot.Depot) -> None:
 def test_a_disk_that_was_forked_is_left_to_garbage_collection(host: depot.Depot) -> None:
     """Also when another host made the fork, of which this one knows nothing."""
     facts = _born(host, A)
-    _born(depot.Depot(host.url), B, A)
+    _forked(host)
     before = _keys(host, A)
     host.erase(A, facts)
     assert _keys(host, A) == before
@@ -68,7 +75,7 @@ def test_a_fork_that_is_made_while_its_source_is_erased_keeps_it(
     def read_then_fork(objects: store.Store, disk: str) -> object:
         found = read(objects, disk)
         monkeypatch.setattr(hold, "read_head", read)
-        _born(depot.Depot(host.url), B, A)
+        _forked(host)
         return found
 
     monkeypatch.setattr(hold, "read_head", read_then_fork)
@@ -87,10 +94,12 @@ def test_what_is_being_erased_is_nobodys_any_more(host: depot.Depot, monkeypatch
     assert len(_keys(host, A)) == 2
     assert not host.exists(A)
     with pytest.raises(errors.NotFound):
+        host.mark_forked(A)
+    with pytest.raises(errors.NotFound):
         hold.Hold.take(host.objects, A, "another")
 
 
-def test_a_fork_does_not_need_its_source_in_the_store(host: depot.Depot) -> None:
-    """One that was made before there was a store."""
-    _born(host, B, A)
-    assert host.exists(B)
+def test_what_was_erased_is_not_forked_by_who_still_has_a_copy(host: depot.Depot) -> None:
+    host.erase(A, _born(host, A))
+    with pytest.raises(errors.NotFound):
+        depot.Depot(host.url).mark_forked(A)

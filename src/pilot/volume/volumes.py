@@ -137,6 +137,8 @@ class Volumes:
             disk_id = self._disk(source)
             facts = self._facts(disk_id)
             ancestors = [*json.loads(facts["lineage"]), disk_id]
+            if (store := self._store_of(disk_id)) is not None:
+                store.mark_forked(disk_id)  # those above it were marked when it was born
             own = self._register(volume, child, int(facts["size"]), ancestors)
             root = self._pin_fork(disk_id, facts, child, checkpoint)
             kept = {key: value for key, value in facts.items() if key not in _OWN_FACTS and "/" not in key}

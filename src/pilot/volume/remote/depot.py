@@ -12,7 +12,6 @@ that could not be done there; only a disk that is already deleted is not kept be
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import logging
 import os
@@ -58,15 +57,16 @@ class Depot:
         self, volume: str, disk: str, size_bytes: int, lineage: Sequence[str], *, forked: bool = False
     ) -> dict[str, str]:
         """A volume is about to be born: its facts; Conflict. `forked`: it is older, and may have forks already."""
-        for source in lineage[-1:]:  # those above it were marked when it was born
-            with contextlib.suppress(errors.NotFound):  # a source that is on this host alone
-                store.retry(functools.partial(hold.mark_forked, self.objects, source), _RETRY_S)
         key = keys.new_key(disk)
         born = head.Head(
             disk=disk, volume=volume, size_bytes=size_bytes, lineage=tuple(lineage), key=key, forked=forked
         )
         store.retry(lambda: hold.first_head(self.objects, born), _RETRY_S)
         return self.facts() | keys.facts_of(key)
+
+    def mark_forked(self, disk: str) -> None:
+        """A fork of the disk is about to be registered; NotFound when the disk was deleted, by whoever had it."""
+        store.retry(lambda: hold.mark_forked(self.objects, disk), _RETRY_S)
 
     def unname(self, volume: str, disk: str, facts: Mapping[str, str]) -> None:
         """A volume is about to die; nothing happens when it has moved to another holder, who decides."""
