@@ -50,7 +50,7 @@ def observe() -> Holdings:
 
 
 def left_since(before: Holdings, timeout_s: float = 10.0) -> dict[str, list[str]]:
-    """What is new and stays: the last of a killed process, a namespace or a loop goes a moment after its end is told."""
+    """What is new and stays: the last of a killed process or of a loop device goes a moment after its end."""
     deadline = time.monotonic() + timeout_s
     while (left := observe().new_since(before)) and time.monotonic() < deadline:
         time.sleep(0.05)
