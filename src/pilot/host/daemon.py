@@ -3,7 +3,7 @@
     <state-dir>/    (0700)
         lock            flock: one pilotd per state directory
         token           the first token, 0600
-        state.db        the store
+        state.db        the store; `reserve` is what it has for a destroy when the disk is full
         volumed.sock    volumed, with volumes/ and volumed.log
         machines/<id>/  see vmm
 

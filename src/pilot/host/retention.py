@@ -19,10 +19,11 @@ EVENTS_S = 30 * 86400
 
 
 def forget(database: Database, now_us: int) -> None:
-    """One round."""
+    """One round; and what a full disk had used up is kept again."""
     with database.transaction() as tx:
         journal.forget_finished(tx, now_us - RUNS_S * 1_000_000)
         events.forget(tx, now_us - EVENTS_S * 1_000_000)
+    database.refill()
 
 
 @contextlib.contextmanager

@@ -10,8 +10,7 @@ from .disks import release
 
 
 def mark(host: Host, run: Run) -> None:
-    with host.database.transaction() as tx:
-        sprites.update(tx, run.resource, phase="destroying")
+    host.database.write_surely(lambda tx: sprites.update(tx, run.resource, phase="destroying"))
     host.worlds.drop(run.resource)
 
 
@@ -24,16 +23,19 @@ def disk(host: Host, run: Run) -> None:
 
 
 def forget(host: Host, run: Run) -> None:
-    with host.database.transaction() as tx:
-        sprites.delete(tx, run.resource)
+    _forget(host, run.resource)
+    host.database.refill()
 
 
 def everything(host: Host, sprite: str) -> None:
     """All steps at once, for a create that failed. Idempotent."""
     _machine(host, sprite)
     _disk(host, sprite)
-    with host.database.transaction() as tx:
-        sprites.delete(tx, sprite)
+    _forget(host, sprite)
+
+
+def _forget(host: Host, sprite: str) -> None:
+    host.database.write_surely(lambda tx: sprites.delete(tx, sprite))
 
 
 def _machine(host: Host, sprite_id: str) -> None:

@@ -1,6 +1,7 @@
 """One writer connection behind a lock, one reader connection that writers never block (WAL).
 
     state.db, state.db-wal, state.db-shm      made with mode 0600; schema by `migrations`, in one transaction
+    reserve                                   see `reserve`: what `write_surely` has when the disk is full
 
 `transaction(durable=False)` may lose its commit when the *host* loses power (never when a process dies), in order: a
 later durable commit makes all earlier ones stable. Journal entries of single transitions use it, for repeating one is
@@ -13,14 +14,18 @@ import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ... import errors
-from . import migrations
+from . import migrations, reserve
 
 Row = sqlite3.Row
 BUSY_TIMEOUT_S = 10.0
+
+
+class DiskFull(errors.HostError):
+    """There is no space to write it down."""
 
 
 class Database:
@@ -32,6 +37,8 @@ class Database:
         self._writer.execute("PRAGMA journal_mode=WAL")
         self._migrate(path)
         self._reader, self._reading = _connect(path), threading.Lock()
+        self._reserve = reserve.Reserve(os.path.join(os.path.dirname(path), "reserve"))
+        self.refill()
 
     @contextlib.contextmanager
     def transaction(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
@@ -46,6 +53,31 @@ class Database:
                 if self._writer.in_transaction:  # SQLite rolls back by itself when the disk is full
                     self._writer.execute("ROLLBACK")
                 raise
+
+    def write_surely(self, act: Callable[[sqlite3.Connection], object], *, durable: bool = True) -> None:
+        """A transaction of what ends things, also on a full disk: then `act` is called again, on what was kept for it.
+
+        `DiskFull` when that is spent, or was not enough.
+        """
+        with self._writing:
+            try:
+                with self.transaction(durable=durable) as tx:
+                    act(tx)
+            except DiskFull:
+                self._make_room()
+                with self.transaction(durable=durable) as tx:
+                    act(tx)
+
+    def _make_room(self) -> None:
+        self._reserve.release()
+        # What the log holds goes into the database, whose pages are mostly there; then the log's own space is free.
+        with contextlib.suppress(sqlite3.OperationalError):  # the second attempt tells of it
+            self._writer.execute("PRAGMA wal_checkpoint(RESTART)")
+
+    def refill(self) -> None:
+        """Keep space for `write_surely` again, where there is room by now."""
+        with self._writing:
+            self._reserve.take()
 
     def query(self, sql: str, arguments: Sequence[Any] = ()) -> list[Row]:
         """Rows as last committed."""
@@ -79,7 +111,8 @@ def _refusals(what: str) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        raise errors.HostError(f"{what} state.db: {error}", hint="is there space for the state directory?") from error
+        kind = DiskFull if error.sqlite_errorcode == sqlite3.SQLITE_FULL else errors.HostError
+        raise kind(f"{what} state.db: {error}", hint="is there space for the state directory?") from error
 
 
 def _connect(path: str) -> sqlite3.Connection:

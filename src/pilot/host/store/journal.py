@@ -6,7 +6,7 @@ import dataclasses
 import json
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ... import errors
@@ -26,6 +26,10 @@ _FAILED = """INSERT INTO transitions (run, name, completed, attempts, error, at_
         at_us = excluded.at_us"""
 
 
+# What makes room has a claim on the space that is kept for it (`Database.write_surely`).
+_FREEING = frozenset({"destroy"})
+
+
 class SqlJournal:
     """Runs and their transitions as rows; begin and end also as events."""
 
@@ -33,7 +37,7 @@ class SqlJournal:
         self._database = database
 
     def begin(self, run: Run, names: Sequence[str]) -> None:
-        with self._database.transaction() as tx:
+        def write(tx: sqlite3.Connection) -> None:
             active = tx.execute(
                 "SELECT id FROM runs WHERE kind = ? AND action = ? AND resource = ? AND finished_us IS NULL",
                 (run.kind, run.action, run.resource),
@@ -43,6 +47,8 @@ class SqlJournal:
             key = (run.id, run.kind, run.action, run.resource)
             tx.execute(_BEGUN, (*key, json.dumps(run.request), json.dumps(list(names)), now_us()))
             events.add(tx, f"{run.action}.begun", f"{run.kind}/{run.resource}", {"run": run.id})
+
+        self._write(run, write)
 
     def active(self) -> list[Record]:
         rows = self._database.query("SELECT * FROM runs WHERE finished_us IS NULL ORDER BY id")
@@ -55,22 +61,32 @@ class SqlJournal:
         return self._record(rows[0])
 
     def completed(self, run: Run, name: str, result: Any) -> None:
-        with self._database.transaction(durable=False) as tx:
-            tx.execute(_COMPLETED, (run.id, name, json.dumps(result), now_us()))
+        row = (run.id, name, json.dumps(result), now_us())
+        self._write(run, lambda tx: tx.execute(_COMPLETED, row), durable=False)
 
     def failed(self, run: Run, name: str, attempt: int, error: str) -> None:
         with self._database.transaction(durable=False) as tx:
             tx.execute(_FAILED, (run.id, name, attempt, error, now_us()))
 
     def decided(self, run: Run, outcome: Outcome) -> None:
-        with self._database.transaction() as tx:
+        # Whatever the run did: until it has ended, a destroy of the same sprite waits behind it.
+        def write(tx: sqlite3.Connection) -> None:
             tx.execute("UPDATE runs SET outcome = ? WHERE id = ?", (_outcome_text(outcome), run.id))
             detail = {"run": run.id, "ending": outcome.ending.value, "error": outcome.error}
             events.add(tx, f"{run.action}.decided", f"{run.kind}/{run.resource}", detail)
 
+        self._database.write_surely(write)
+
     def finished(self, run: Run) -> None:
-        with self._database.transaction(durable=False) as tx:
-            tx.execute("UPDATE runs SET finished_us = ? WHERE id = ?", (now_us(), run.id))
+        update = "UPDATE runs SET finished_us = ? WHERE id = ?"
+        self._database.write_surely(lambda tx: tx.execute(update, (now_us(), run.id)), durable=False)
+
+    def _write(self, run: Run, act: Callable[[sqlite3.Connection], object], *, durable: bool = True) -> None:
+        if run.action in _FREEING:
+            self._database.write_surely(act, durable=durable)
+            return
+        with self._database.transaction(durable=durable) as tx:
+            act(tx)
 
     def _record(self, row: Row) -> Record:
         steps = self._database.query("SELECT * FROM transitions WHERE run = ?", (row["id"],))
