@@ -172,7 +172,7 @@ def add(*samples: Sample) -> Sample:
 def peak_rss_mib(command: list[str], environment: Mapping[str, str] = os.environ) -> float:
     """The largest of the processes of a command. busybox starts it: the peak of a process includes its parent's.
 
-    busybox takes the kernel's KiB for pages and multiplies them (it prints 67 MB where wait4 says 17), so that is undone.
+    busybox takes the kernel's KiB for pages and multiplies them (67 MB where wait4 says 17); that is undone.
     """
     timed = ["/bin/busybox", "time", "-v", *command]
     done = subprocess.run(timed, env=environment, capture_output=True, text=True, timeout=60, check=False)
