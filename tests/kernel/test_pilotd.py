@@ -138,3 +138,33 @@ def test_a_volumed_with_another_store_is_refused(tmp_path: pathlib.Path) -> None
     with pytest.raises(errors.StateError, match="another store"):
         volumed.Volumed(str(pilotd.state), "unused", ["--store=file:///elsewhere"]).ensure()
     pilotd.stop()
+
+
+def test_a_store_that_came_later_and_is_shared(tmp_path: pathlib.Path) -> None:
+    first, second = Tidy(tmp_path / "first"), Tidy(tmp_path / "second")
+    first.start()
+    with first.client() as client:
+        client.create_sprite("old").run("sh", "-c", "echo kept > ~/file; sync", check=True)
+    first.stop()
+    first.store = second.store = f"file://{tmp_path}/store"
+    second.start()
+    first.start()
+    volumes = VolumeClient(str(first.state / "volumed.sock"))
+    with first.client() as client:
+        assert client.sprite("old").run("cat", "file", capture_output=True).stdout == b"kept\n"
+        client.sprite("old").destroy()
+        client.create_sprite("new").run("sh", "-c", "echo new > ~/file; sync", check=True)
+        store.wait_for(lambda: _durable(volumes))
+        (base,) = (volume for volume in volumes.list() if volume.sealed)
+        assert base.url is not None
+    with second.client() as client:
+        client.create_sprite("other").run("true", check=True)
+    first.stop()
+    second.stop()
+
+    first.store = None
+    first.start()
+    with first.client() as client:
+        assert client.sprite("new").run("cat", "file", capture_output=True).stdout == b"new\n"
+        client.create_sprite("here-only").run("true", check=True)
+    first.stop()

@@ -147,6 +147,22 @@ def test_base_volumes_are_named_by_their_archive() -> None:
 
 
 @pytest.mark.parametrize(
+    ("previous", "owner", "chosen"),
+    [
+        ("", None, "base-a"),
+        ("base-b", None, "base-a"),
+        ("base-a", None, "base-a"),
+        ("base-a-owner", None, "base-a-owner"),
+        ("", "owner", "base-a-owner"),
+        ("base-a", "owner", "base-a-owner"),
+        ("base-a-owner", "owner", "base-a-owner"),
+    ],
+)
+def test_base_volume_with_and_without_a_store(previous: str, owner: str | None, chosen: str) -> None:
+    assert base.choose(VolumeId("base-a"), previous, owner) == chosen
+
+
+@pytest.mark.parametrize(
     ("text", "parsed"),
     [("127.0.0.1:8080", ("127.0.0.1", 8080)), ("[::1]:80", ("::1", 80)), (":9", ("127.0.0.1", 9))],
 )

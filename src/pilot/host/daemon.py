@@ -129,6 +129,7 @@ def _sprites(settings: Settings, database: Database, volumes: VolumeService) -> 
         variant=settings.variant,
         build_archive=lambda: str(image.ensure_world_tar(settings.cache_dir, settings.variant)),
         disk_bytes=settings.disk_bytes,
+        store_owner=tokens.ensure_organisation(database, ORGANISATION).id if settings.store else None,
     )
     engine = Engine(SqlJournal(database), operations(host))
     pool = Pool(host, engine, settings.pool_size)

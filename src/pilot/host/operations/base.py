@@ -1,6 +1,9 @@
 """The base volume of an image variant: the user's Debian, extracted once, sealed, and forked by every new sprite.
 
-volume base-<variant>-<digest>/     rootfs/   the archive's content      pilot/   the machine's own, empty
+volume base-<variant>-<digest>[-<owner>]/     rootfs/   the archive's content      pilot/   the machine's own, empty
+
+With an object store the owner is in the name, for a store has each name once and several pilotds may share it. A base
+from before there was a store is made again, in it: what a fork shares with its base must be there, too.
 """
 
 from __future__ import annotations
@@ -22,7 +25,15 @@ EXTRACT_TIMEOUT_S = 900
 def archive(host: Host, run: Run) -> dict[str, str]:
     """The tar, built when it is missing, and the volume that its digest names."""
     path = host.build_archive()
-    return {"path": path, "volume": volume_name(path), "previous": bases.find(host.database, run.resource) or ""}
+    previous = bases.find(host.database, run.resource) or ""
+    return {"path": path, "volume": choose(volume_name(path), previous, host.store_owner), "previous": previous}
+
+
+def choose(name: VolumeId, previous: str, owner: str | None) -> VolumeId:
+    """The base to have: `name`, in a store with its owner; without one any `previous` of that archive will do."""
+    if owner is not None:
+        return VolumeId(f"{name}-{owner}")
+    return VolumeId(previous) if previous.startswith(f"{name}-") else name
 
 
 def volume_name(path: str) -> VolumeId:

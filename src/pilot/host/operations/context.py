@@ -64,7 +64,10 @@ class Worlds:
 
 @dataclasses.dataclass(frozen=True)
 class Host:
-    """`build_archive()` returns the path of the tar that the base volume of `variant` is made from."""
+    """`build_archive()` returns the path of the tar that the base volume of `variant` is made from.
+
+    `store_owner`: with an object store, what tells this pilotd's base volumes apart in it from those of others.
+    """
 
     database: Database
     volumes: VolumeService
@@ -72,6 +75,7 @@ class Host:
     variant: str
     build_archive: Callable[[], str]
     disk_bytes: int = 100 << 30
+    store_owner: str | None = None
     worlds: Worlds = dataclasses.field(default_factory=Worlds)
 
     def sprite(self, sprite: str) -> Sprite:
