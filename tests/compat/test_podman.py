@@ -37,7 +37,10 @@ def nothing_left(podman: Client) -> Iterator[None]:
     """Afterwards there are no containers, and no mount, cgroup or process of them."""
     before = leftovers.observe()
     yield
-    podman.run("rm", "--all", "--force", "--time", "0")
+    remove = ("rm", "--all", "--force", "--time", "0")
+    # podman may find its own mount of /dev/shm busy for a moment after a kill, and says so; it finishes the next time.
+    if podman.call(*remove).code != 0:
+        podman.run(*remove)
     new = leftovers.observe().new_since(before)
     assert not set(new) & {"mounts", "namespaces", "links"}, new
     assert not [name for name in new.get("cgroups", []) if "libpod-" in name]
