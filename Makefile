@@ -9,7 +9,8 @@ APT_BUILD := gcc libc6-dev musl-tools python3-venv python3-dev
 APT_RUN := mmdebstrap erofs-utils e2fsprogs libseccomp2 iproute2 kmod nftables zstd lz4 cpio qemu-system-x86
 APT_TEST := busybox-static runc crun attr uidmap podman buildah conmon containerd criu
 CFLAGS_INIT := -Os -static -Wall -Wextra -Werror -fno-strict-aliasing -D_GNU_SOURCE
-CFLAGS_FRONT := -Os -static -s -Wall -Wextra -Werror -fno-strict-aliasing -D_GNU_SOURCE -idirafter /usr/include \
+# Expanded when it is used: at first there may be no gcc to ask.
+CFLAGS_FRONT = -Os -static -s -Wall -Wextra -Werror -fno-strict-aliasing -D_GNU_SOURCE -idirafter /usr/include \
   -idirafter /usr/include/$(shell gcc -dumpmachine)
 INIT := src/pilot/kernel/bin/pilot-init
 LAUNCH_SRC := $(wildcard native/launch/*.c native/launch/*.h)
