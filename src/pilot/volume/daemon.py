@@ -13,27 +13,24 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import fcntl
 import logging
 import os
 import select
 import signal
 import socket
 import threading
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .. import errors
 from ..ids import CheckpointId, VolumeId
-from . import layout, messages, volumes, zygote
+from . import layout, lockfile, messages, volumes, zygote
 
 if TYPE_CHECKING:
     from .remote import depot
 
 _log = logging.getLogger(__name__)
 SOCKET = "volumed.sock"
-_LOCK_TIMEOUT_S = 3.0
 
 
 class Service:
@@ -210,7 +207,9 @@ def _depot(options: argparse.Namespace) -> depot.Depot | None:
 def _run(state_dir: str, objects: depot.Depot | None, *, detach_on_exit: bool) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     spawner = zygote.Zygote()
-    lock_fd = _lock(state_dir)  # after the fork: a zygote that outlives us by a moment must not hold it
+    lock_fd = lockfile.take(
+        os.path.join(state_dir, "volumed.lock"), f"start volumed: {state_dir}: another volumed serves it"
+    )  # after the fork: a zygote that outlives us by a moment must not hold it
     store = volumes.Volumes(os.path.join(state_dir, "volumes"), spawner, objects)
     listener = messages.listen(os.path.join(state_dir, SOCKET))
     threading.Thread(target=_accept, args=(listener, Service(store)), name="accept", daemon=True).start()
@@ -228,21 +227,6 @@ def _run(state_dir: str, objects: depot.Depot | None, *, detach_on_exit: bool) -
         store.close()
     spawner.close()
     os.close(lock_fd)
-
-
-def _lock(state_dir: str) -> int:
-    """The lock of the state directory, for as long as the descriptor is open. StateError when it stays taken."""
-    fd = os.open(os.path.join(state_dir, "volumed.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    deadline = time.monotonic() + _LOCK_TIMEOUT_S
-    while True:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return fd
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                os.close(fd)
-                raise errors.StateError(f"start volumed: {state_dir}: another volumed serves it") from None
-            time.sleep(0.01)  # a killed predecessor may still be on its way out
 
 
 def _end_with(pid: int, stop: threading.Event) -> None:

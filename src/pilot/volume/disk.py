@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
-import fcntl
 import itertools
 import os
 import threading
@@ -25,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from .. import errors
 from ..ids import CheckpointId
-from . import crashpoint, delta, layout, ledger, map, meta, slab
+from . import crashpoint, delta, layout, ledger, lockfile, map, meta, slab
 from .checkpoint import Checkpoint
 
 if TYPE_CHECKING:  # what speaks to a store is loaded only where there is one
@@ -33,7 +32,6 @@ if TYPE_CHECKING:  # what speaks to a store is loaded only where there is one
 
 _CHUNK = layout.CHUNK_BYTES
 _ZERO_CHUNK = bytes(_CHUNK)
-_LOCK_TIMEOUT_S = 3.0
 _CHECKPOINT, _FORK = "checkpoint/", "fork/"
 # Facts about this host's copy: they do not travel.
 LOCAL = "local/"
@@ -109,7 +107,9 @@ class Disk:
         self._stack = contextlib.ExitStack()
         with contextlib.ExitStack() as undo:
             undo.push(self._stack)
-            self._lock_fd = _lock(directory)
+            self._lock_fd = lockfile.take(
+                os.path.join(directory, "lock"), f"open disk: {directory}: another process has it open"
+            )
             self._stack.callback(os.close, self._lock_fd)
             self._meta = meta.Meta(directory)
             self._stack.callback(self._meta.close)
@@ -794,21 +794,6 @@ def durable_fact(root: str) -> str:
 def _durable_at(facts: Mapping[str, str], name: str) -> float | None:
     found = facts.get(_DURABLE + name)
     return None if found is None else float(found)
-
-
-def _lock(directory: str) -> int:
-    """The lock file, locked. Waits a little: a killed predecessor may still be on its way out."""
-    fd = os.open(os.path.join(directory, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    deadline = time.monotonic() + _LOCK_TIMEOUT_S
-    while True:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return fd
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                os.close(fd)
-                raise errors.StateError(f"open disk: {directory}: another process has it open") from None
-            time.sleep(0.005)
 
 
 def _is_zero(view: memoryview) -> bool:
