@@ -9,12 +9,12 @@ the cut may be lost; a machine that writes as fast as it can has the disk of a m
 
 from __future__ import annotations
 
-import contextlib
 import glob
 import logging
 import os
-import threading
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
+
+from . import periodic
 
 log = logging.getLogger(__name__)
 
@@ -53,21 +53,6 @@ def cut_all(state_dir: str) -> None:
                 log.warning("log not cut", extra={"path": path, "error": str(error)})
 
 
-@contextlib.contextmanager
-def watching(state_dir: str) -> Iterator[None]:
+def watching(state_dir: str) -> AbstractContextManager[None]:
     """Cut what is too long, for as long as the block lasts; what grew while no pilotd ran is cut first."""
-    ended = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(state_dir, ended), name="log-watch", daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        watcher.join()
-
-
-def _watch(state_dir: str, ended: threading.Event) -> None:
-    while True:
-        cut_all(state_dir)
-        if ended.wait(PERIOD_S):
-            return
+    return periodic.every(PERIOD_S, "log-watch", lambda: cut_all(state_dir))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import threading
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 from .. import errors
+from . import periodic
 from .store import events, journal
 from .store.database import Database
 
@@ -26,24 +25,13 @@ def forget(database: Database, now_us: int) -> None:
     database.refill()
 
 
-@contextlib.contextmanager
-def watching(database: Database) -> Iterator[None]:
+def watching(database: Database) -> AbstractContextManager[None]:
     """Forget now and then, for as long as the block lasts."""
-    ended = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(database, ended), name="retention", daemon=True)
-    watcher.start()
+    return periodic.every(PERIOD_S, "retention", lambda: _forget_now(database))
+
+
+def _forget_now(database: Database) -> None:
     try:
-        yield
-    finally:
-        ended.set()
-        watcher.join()
-
-
-def _watch(database: Database, ended: threading.Event) -> None:
-    while True:
-        try:
-            forget(database, journal.now_us())
-        except errors.PilotError as error:
-            log.warning("history not forgotten", extra={"error": str(error)})
-        if ended.wait(PERIOD_S):
-            return
+        forget(database, journal.now_us())
+    except errors.PilotError as error:
+        log.warning("history not forgotten", extra={"error": str(error)})
