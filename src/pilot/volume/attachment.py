@@ -19,6 +19,7 @@ reach the slab.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import os
@@ -32,7 +33,7 @@ from typing import Any
 
 from .. import errors
 from ..ids import CheckpointId, VolumeId
-from ..kernel import directio, ext4, freeze, idmap, loop, mounts
+from ..kernel import directio, ext4, freeze, graceperiod, idmap, loop, mounts
 from . import crashpoint, delta, fusectl, messages, watchdog, worker, zygote
 from .checkpoint import Checkpoint
 
@@ -467,13 +468,14 @@ class _Frozen:
         self.frozen_ms = 0.0
 
     def __enter__(self) -> _Frozen:
-        self._fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._mount_fd)
-        try:
+        with contextlib.ExitStack() as undo:
+            self._fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._mount_fd)
+            undo.callback(os.close, self._fd)
             self._sync_until_calm()
             self._guard_fd = self._zygote.guard(self._fd, _GUARD_TIMEOUT_S)
-        except BaseException:
-            os.close(self._fd)
-            raise
+            undo.callback(os.close, self._guard_fd)
+            undo.enter_context(graceperiod.expedited())
+            self._held = undo.pop_all()
         self._failure: OSError | None = None
         self._freezer = threading.Thread(target=self._freeze, name="freeze", daemon=True)
         self._started = time.monotonic()
@@ -504,6 +506,6 @@ class _Frozen:
         else:
             _log.warning("freeze: %s; taking a crash-consistent cut", self._failure)
         self.frozen_ms = (time.monotonic() - self._started) * 1000
-        os.write(self._guard_fd, b"t")
-        os.close(self._guard_fd)
-        os.close(self._fd)
+        with contextlib.suppress(BrokenPipeError):  # the guard's deadline has passed
+            os.write(self._guard_fd, b"t")
+        self._held.close()

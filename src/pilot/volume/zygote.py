@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from .. import errors
-from ..kernel import freeze, syscalls
+from ..kernel import freeze, graceperiod, syscalls
 from . import messages, worker
 
 _log = logging.getLogger(__name__)
@@ -136,6 +136,7 @@ def _guard(filesystem_fd: int, pipe_fd: int, timeout_s: float) -> None:
     if poll.poll(timeout_s * 1000) and os.read(pipe_fd, 1) == b"t":
         return  # volumed has thawed it
     freeze.thaw(filesystem_fd)
+    graceperiod.settle()
 
 
 def _become_child(keep: list[int]) -> None:

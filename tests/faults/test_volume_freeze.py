@@ -1,0 +1,43 @@
+"""A volumed that is killed while it holds a filesystem still: writers go on, and the host's switch is put back."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from tests.support.volumed import Volumed
+
+from pilot import errors
+from pilot.ids import VolumeId
+from pilot.kernel import graceperiod
+
+pytestmark = pytest.mark.requires("root", "private", "fuse", "loop")
+
+A = VolumeId("a")
+
+
+def test_a_volumed_killed_in_a_freeze_leaves_nothing_held(tmp_path: Path) -> None:
+    volumed = Volumed(tmp_path)
+    volumed.start(crash_at="checkpoint: frozen")
+    try:
+        volumed.client.create(A, 1 << 30)
+        with volumed.mounted(A, tmp_path / "m") as root:
+            with pytest.raises(errors.PeerError):
+                volumed.client.checkpoint(A)
+            volumed.wait_killed()
+            # Would wait for ever on a frozen filesystem.
+            subprocess.run(["sh", "-c", f"echo x > {root}/file && sync {root}/file"], check=True, timeout=30)
+            _await_switch_back()
+            volumed.start()
+            assert volumed.client.checkpoint(A).id == "v1", "nothing is left of the first"
+    finally:
+        volumed.stop()
+
+
+def _await_switch_back() -> None:
+    """0, or what the administrator chose; other volumeds of this host may be in a freeze of their own just now."""
+    deadline = time.monotonic() + 10
+    while Path(graceperiod.SWITCH).read_text().strip() == "2":
+        assert time.monotonic() < deadline, "the switch of the grace periods was left turned"
