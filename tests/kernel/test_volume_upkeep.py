@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support import store as stores
 from tests.support.volumed import Volumed
 
 from pilot import errors
@@ -188,6 +189,27 @@ def test_a_stored_volume_is_scrubbed_exported_and_collected(tmp_path: Path, caps
         assert {"segment", "chunk"} <= {row["kind"] for row in rows}
     finally:
         volumed.stop()
+
+
+def test_garbage_is_collected_without_being_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = tmp_path / "store"
+    volumed = Volumed(tmp_path / "state", "--store", f"file://{store}", "--gc-every", "0.0001", "--gc-grace", "1")
+    volumed.directory.mkdir()
+    volumed.start()
+    try:
+        _filled(volumed, tmp_path)
+        stores.wait_for(lambda: volumed.client.status()["gc"]["state"] == "done")
+        (row,) = _run(volumed, capsys, "status")[1]
+        assert (row["job"], row["error"], row["kept"]) == ("gc", None, 0)
+        assert (store / "gc.json").exists()
+    finally:
+        volumed.stop()
+    quiet = Volumed(tmp_path / "state", "--store", f"file://{store}", "--gc-every", "0")
+    quiet.start()
+    try:
+        assert quiet.client.status() == {"gc": None}
+    finally:
+        quiet.stop()
 
 
 def test_rotating_needs_a_key(volumed: Volumed, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

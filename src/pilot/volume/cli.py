@@ -2,7 +2,7 @@
 
     create NAME [--size 100G]      attach NAME --at DIR [--uid-base N --uid-count N]      checkpoint NAME [--comment
     TEXT] fork SOURCE NAME [--checkpoint ID]      detach NAME      restore NAME ID      checkpoints NAME      list
-    du [NAME] seal NAME      resize NAME SIZE      delete NAME      delete-checkpoint NAME ID
+    status      du [NAME]      seal NAME      resize NAME SIZE      delete NAME      delete-checkpoint NAME ID
     adopt NAME [--url URL]      scrub [NAME …] [--store URL]
     export NAME FILE [--store URL]      import NAME FILE [--vm]
     gc --store URL [--grace 24h] [--dry-run] [--compact NAME …]      rotate-key --store URL [NAME …]
@@ -19,6 +19,7 @@ import json
 import os
 import re
 import sys
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -167,6 +168,16 @@ def _du(client: VolumeClient, options: argparse.Namespace) -> list[dict[str, Any
     ]
 
 
+def _status(client: VolumeClient, options: argparse.Namespace) -> list[dict[str, Any]]:
+    jobs = [(name, row) for name, row in client.status().items() if row is not None]
+    return [{"job": name, **{key: _moment(key, value, options) for key, value in row.items()}} for name, row in jobs]
+
+
+def _moment(key: str, value: Any, options: argparse.Namespace) -> Any:
+    is_time = value is not None and (key == "at" or key.endswith("_at"))
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(value)) if is_time and not options.json else value
+
+
 # Upkeep is loaded when it is asked for: it brings what speaks to object stores.
 
 
@@ -248,6 +259,7 @@ _VERBS: dict[str, _Verb] = {
     "restore": (_restore, "go back to a checkpoint", (_NAME, _ID)),
     "delete-checkpoint": (_delete_checkpoint, "forget a checkpoint", (_NAME, _ID)),
     "list": (_list, "list volumes", ()),
+    "status": (_status, "what volumed does on its own: garbage collection", ()),
     "du": (_du, "space that volumes take", (("name", {"nargs": "?"}),)),
     "seal": (_seal, "make a read-only base of it", (_NAME,)),
     "resize": (_resize, "make it larger", (_NAME, ("size", {}))),

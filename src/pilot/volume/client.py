@@ -76,6 +76,11 @@ class VolumeClient:
         """One volume."""
         return Volume(**self._call("stat", volume=volume)["volume"])
 
+    def status(self) -> dict[str, Any]:
+        """What volumed does on its own: `gc` (None without a store, else the fields of `collector.Outcome`)."""
+        answer = self._call("status")
+        return {"gc": answer["gc"]}
+
     def seal(self, volume: VolumeId) -> None:
         """Make it a base: read-only for ever."""
         self._call("seal", volume=volume)

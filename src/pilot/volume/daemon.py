@@ -3,6 +3,7 @@
     main thread       waits for SIGTERM or SIGINT
     accept            one thread per connection; requests of joints §6
     watch-worker      one per attached disk: starts another worker when one ends
+    gc                collects the store's garbage now and then (`collector`)
     zygote (process)  forked before the first thread
 
 On SIGTERM it leaves attached disks to their workers, as on kill -9: the next volumed takes them over. With
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import errors
 from ..ids import CheckpointId, VolumeId
-from . import layout, lockfile, messages, volumes, zygote
+from . import collector, layout, lockfile, messages, volumes, zygote
 
 if TYPE_CHECKING:
     from .remote import depot
@@ -36,15 +37,16 @@ SOCKET = "volumed.sock"
 class Service:
     """Requests → operations of `volumes`."""
 
-    def __init__(self, store: volumes.Volumes) -> None:
+    def __init__(self, store: volumes.Volumes, garbage: collector.Collector | None = None) -> None:
         self._store = store
+        self._garbage = garbage
         self._table: dict[str, Callable[[dict[str, Any]], tuple[dict[str, Any], list[int]]]] = {
             "ping": lambda request: ({}, []),
             "create": self._create, "fork": self._fork, "delete": self._delete, "list": self._list, "stat": self._stat,
             "seal": self._seal, "resize": self._resize, "attach": self._attach, "attach_file": self._attach_file,
             "detach": self._detach, "checkpoint": self._checkpoint, "restore": self._restore,
             "checkpoints": self._checkpoints, "delete_checkpoint": self._delete_checkpoint, "adopt": self._adopt,
-            "take_in": self._take_in,
+            "take_in": self._take_in, "status": self._status,
         }  # fmt: skip
 
     def serve(self, sock: socket.socket) -> None:
@@ -121,6 +123,9 @@ class Service:
         self._store.take_in(_volume(request), str(request.get("disk")))
         return {}, []
 
+    def _status(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+        return {"gc": None if self._garbage is None else dataclasses.asdict(self._garbage.outcome)}, []
+
     def _attach(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
         uid_base, uid_count = _number(request, "uid_base"), _number(request, "uid_count")
         if not (uid_base >= 0 and uid_count >= 1 and uid_base + uid_count <= 1 << 32):
@@ -186,11 +191,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--durability", choices=("local", "remote"), default="local",
                         help="what an fsync of volumes made from now on waits for")  # fmt: skip
     parser.add_argument("--cache-bytes", type=int, help="what a volume's chunks may take here (needs --store)")
+    parser.add_argument("--gc-every", type=float, default=collector.DEFAULT_EVERY_H, metavar="HOURS",
+                        help="how often to collect the store's garbage; 0: never")  # fmt: skip
+    parser.add_argument("--gc-grace", type=float, default=collector.DEFAULT_GRACE_H, metavar="HOURS",
+                        help="how long an object must have been unneeded before it is deleted")  # fmt: skip
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="volumed: %(name)s: %(message)s")
     os.makedirs(options.state_dir, mode=0o700, exist_ok=True)
     try:
-        _run(options.state_dir, _depot(options), detach_on_exit=options.detach_on_exit)
+        _run(options.state_dir, _depot(options), _collector(options), detach_on_exit=options.detach_on_exit)
     except errors.PilotError as error:
         raise SystemExit(f"volumed: {error}") from error
 
@@ -204,7 +213,19 @@ def _depot(options: argparse.Namespace) -> depot.Depot | None:
     return depot.Depot(options.store, durability=options.durability, cache_bytes=options.cache_bytes)
 
 
-def _run(state_dir: str, objects: depot.Depot | None, *, detach_on_exit: bool) -> None:
+def _collector(options: argparse.Namespace) -> collector.Collector | None:
+    if options.store is None or options.gc_every <= 0:
+        return None
+    if options.gc_grace * 3600 < collector.MIN_GRACE_S:
+        raise errors.PilotError(f"grace period of {options.gc_grace} h: at least {collector.MIN_GRACE_S:.0f} s")
+    return collector.Collector(
+        collector.Schedule(options.store, every_s=options.gc_every * 3600, grace_s=options.gc_grace * 3600)
+    )
+
+
+def _run(
+    state_dir: str, objects: depot.Depot | None, garbage: collector.Collector | None, *, detach_on_exit: bool
+) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     spawner = zygote.Zygote()
     lock_fd = lockfile.take(
@@ -212,13 +233,15 @@ def _run(state_dir: str, objects: depot.Depot | None, *, detach_on_exit: bool) -
     )  # after the fork: a zygote that outlives us by a moment must not hold it
     store = volumes.Volumes(os.path.join(state_dir, "volumes"), spawner, objects)
     listener = messages.listen(os.path.join(state_dir, SOCKET))
-    threading.Thread(target=_accept, args=(listener, Service(store)), name="accept", daemon=True).start()
+    threading.Thread(target=_accept, args=(listener, Service(store, garbage)), name="accept", daemon=True).start()
     stop = threading.Event()
     watcher = threading.Thread(target=store.watch, args=(stop,), name="watchdog")
     watcher.start()
     threading.Thread(target=_end_with, args=(spawner.pid, stop), name="zygote-watch", daemon=True).start()
     sender = threading.Thread(target=store.keep_durable, args=(stop,), name="keep-durable")
     sender.start()
+    if garbage is not None:
+        threading.Thread(target=garbage.loop, args=(stop,), name="gc", daemon=True).start()
     signal.sigwait({signal.SIGTERM, signal.SIGINT})
     stop.set()
     watcher.join()

@@ -14,7 +14,7 @@ from typing import Any
 
 from .. import errors
 from ..ids import VolumeId
-from . import archive, check, exporting, importing, meta
+from . import archive, check, collector, exporting, importing, meta
 from .client import VolumeClient
 from .remote import catalogue, compaction, encryption, garbage, head, names, scrub, store
 
@@ -59,8 +59,8 @@ def collect(
     take_over: bool,
 ) -> Rows:  # fmt: skip
     """Compact these volumes, then collect garbage."""
-    if grace_s < garbage.MIN_GRACE_S:
-        raise errors.PilotError(f"grace period of {grace_s:.0f} s: at least {garbage.MIN_GRACE_S:.0f}")
+    if grace_s < collector.MIN_GRACE_S:
+        raise errors.PilotError(f"grace period of {grace_s:.0f} s: at least {collector.MIN_GRACE_S:.0f}")
     objects, keyring = store.open_store(url), encryption.read_keys(environment)
     holder = f"compaction on {os.uname().nodename} {os.getpid()}"
     rewritten = 0

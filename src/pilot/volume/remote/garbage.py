@@ -34,15 +34,15 @@ from .head import Head
 from .names import Stamp
 
 RECORD = "gc.json"
-MIN_GRACE_S = 60.0
 DEFAULT_GRACE_S = 24 * 3600.0
 
 
 class Record(msgspec.Struct, frozen=True):
-    """gc.json: since when each key is condemned."""
+    """gc.json: since when each key is condemned; when the last run was (seconds since 1970)."""
 
     condemned: dict[str, float] = {}
     format: int = 1
+    at: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -74,10 +74,15 @@ def collect(
     plan = decide(listing, known, record, now, grace_s)
     if not dry_run:
         # First the record: a second run that decides at the same time fails here, before it deletes.
-        _write_record(objects, Record(dict(plan.condemned)), version)
+        _write_record(objects, Record(dict(plan.condemned), at=now), version)
         for key in plan.delete:
             objects.delete(key)
     return plan
+
+
+def last_run(objects: store.Store) -> float:
+    """When anybody collected last (seconds since 1970); 0 when nobody did."""
+    return _read_record(objects)[0].at
 
 
 def decide(listing: Sequence[store.Entry], known: Catalogue, record: Record, now: float, grace_s: float) -> Plan:
