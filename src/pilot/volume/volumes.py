@@ -26,6 +26,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent import futures
 from typing import TYPE_CHECKING, Any
 
 from .. import errors
@@ -311,18 +312,28 @@ class Volumes:
     def _open(self, volume: VolumeId, disk_id: str) -> attachment.Attachment:
         self._bind(volume, disk_id)
         attached = self._attachment(volume, disk_id)
-        attached.open()
+        with futures.ThreadPoolExecutor(1, "check-holder") as pool:  # the store is asked while the worker starts
+            checked = pool.submit(self._check_holder, volume, disk_id)
+            attached.open()
+            try:
+                checked.result()
+            except BaseException:
+                attached.close()
+                raise
         crashpoint.reach("attach: opened")
         self._attached[disk_id] = attached
         return attached
 
+    def _check_holder(self, volume: VolumeId, disk_id: str) -> None:
+        if (store := self._store_of(disk_id)) is not None:
+            store.check_holder(volume, disk_id, self._facts(disk_id))
+
     def _bind(self, volume: VolumeId, disk_id: str) -> None:
-        """A volume that was made before there was a store gets it now; StateError when another holder has it."""
+        """A volume that was made before there was a store gets it now."""
         facts = self._facts(disk_id)
         if self._store is None or facts.get(disk.LOCAL_STORE, self._store.url) != self._store.url:
             return  # its own store, if it has one, is that of its facts
         if disk.LOCAL_STORE in facts:
-            self._store.check_holder(volume, disk_id, facts)
             if (limits := self._store.limits()).items() - facts.items():
                 with self._opened(disk_id) as opened:
                     opened.set_facts(limits)

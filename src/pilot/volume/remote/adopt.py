@@ -1,6 +1,7 @@
 """Makes a disk's directory from what is in the store: the map only, every chunk cold.
 
-    take over    HEAD claimed ─ log replayed ─ directory filled ─ HEAD says where this epoch begins
+    take over    HEAD claimed (snapshot and log come meanwhile) ─ end of the log ─ directory filled, while HEAD says
+                 where this epoch begins
     ancestor     log replayed as of now, only what forks need is kept; never written, never uploaded ("local/foreign")
 
 Being killed in between leaves a claimed HEAD (the next claim is one more) and a directory under a temporary name.
@@ -12,6 +13,7 @@ import contextlib
 import json
 import time
 from collections.abc import Mapping
+from concurrent import futures
 
 from ... import errors
 from .. import disk as disks
@@ -27,22 +29,30 @@ _FORK = "fork/"
 
 def take_over(objects: Store, disk: str, directory: str, holder: str) -> Head:
     """Claim the disk and fill an empty directory with it. Damaged; NotFound; StateError when nothing of it is there."""
-    keys.codec_of(hold.read_head(objects, disk)[0])  # nobody is fenced for a claimant who cannot read it
-    held = hold.Hold.take(objects, disk, holder)
+    found = hold.read_head(objects, disk)
+    packer = keys.codec_of(found[0])  # nobody is fenced for a claimant who cannot read it
     books = recovery.Books()
-    end = recovery.recover(objects, held.head, keys.codec_of(held.head), books)
+    with recovery.Ahead(objects, found[0], packer) as ahead:
+        held = hold.Hold.take(objects, disk, holder, found)
+        end = recovery.recover(objects, held.head, packer, books, ahead)
     if end.seq == 0 and held.head.lineage:
         raise errors.StateError(f"adopt {disk}: its fork had not come to {objects.url} when it was last seen")
-    held.begin(end.seq + 1)
+    with futures.ThreadPoolExecutor(1, "begin") as pool:
+        begun = pool.submit(held.begin, end.seq + 1)
+        _fill(directory, held.head, books, _own_facts(objects, held.head, holder, books, end.seq))
+        begun.result()
+    return held.head
+
+
+def _own_facts(objects: Store, head: Head, holder: str, books: recovery.Books, seq: int) -> dict[str, str]:
     now = repr(time.time())
-    facts = {disks.LOCAL_STORE: objects.url, disks.LOCAL_HOLDER: holder, disks.LOCAL_SEQ: str(end.seq)}
-    facts |= keys.facts_of(held.head.key)
+    facts = {disks.LOCAL_STORE: objects.url, disks.LOCAL_HOLDER: holder, disks.LOCAL_SEQ: str(seq)}
+    facts |= keys.facts_of(head.key)
     facts |= {disks.durable_fact(name): now for name in books.roots if name != ledger.HEAD}
-    facts |= {disks.DURABLE_AT: now} if end.seq else {}
+    facts |= {disks.DURABLE_AT: now} if seq else {}
     if "sealed" in books.facts:
         facts[disks.DURABLE_SEALED] = "1"
-    _fill(directory, held.head, books, facts)
-    return held.head
+    return facts
 
 
 def import_ancestor(objects: Store, disk: str, directory: str) -> None:

@@ -117,10 +117,10 @@ class Hold:
         raise errors.PeerError(f"claim {disk}: HEAD changes all the time")
 
     @staticmethod
-    def take(objects: Store, disk: str, holder: str) -> Hold:
-        """Claim it from whoever has it; `begin` it before anything is appended."""
+    def take(objects: Store, disk: str, holder: str, found: tuple[Head, str] | None = None) -> Hold:
+        """Claim it from whoever has it; `begin` it before anything is appended. `found`: HEAD, if it was just read."""
         for _ in range(_TRIES):
-            head, version = read_head(objects, disk)
+            (head, version), found = found or read_head(objects, disk), None
             wanted = head if head.holder == holder else heads.claim(head, holder, time.time())
             try:
                 return Hold(objects, wanted, objects.swap(names.head(disk), heads.encode(wanted), version), -1)

@@ -3,15 +3,25 @@
 A batch counts when all its segments up to the one with COMMIT are there; the rest of the log is not looked at. Only the
 newest epoch may end anywhere: an older one ends where its successor began, so a segment missing before that is damage,
 never a shorter history.
+
+What does not depend on each other is asked for at the same time, because each answer is a round trip away:
+
+    HEAD read ─┬─ HEAD claimed ─┬─ the first gap asked for again ─ begin      `adopt`
+               ├─ snapshot ─────┤
+               └─ log ──────────┘
+
+`Ahead` asks before the claim. What it finds stays found: an object of the log never changes once it is whole. What it
+does not find says nothing: the holder of that moment may still store it and say that it is durable, so the end of the
+log is looked for after the claim, and only then.
 """
 
 from __future__ import annotations
 
 import collections
 import dataclasses
-import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent import futures
+from types import TracebackType
 from typing import Protocol, TypeVar
 
 from ... import errors
@@ -22,6 +32,7 @@ from .names import Place, Stamp
 from .segment import Delta
 
 _AHEAD = 8
+_TAIL = 2
 
 
 class Sink(Protocol):
@@ -45,12 +56,47 @@ class End:
 EMPTY = snapshot.Image({}, {}, {}, snapshot.table(()))
 
 
-def recover(objects: store.Store, head: Head, packer: Codec, sink: Sink) -> End:
-    """Fill the sink; Damaged when the log before its end is not whole, PeerError when the store does not answer."""
-    sink.begin(_snapshot(objects, head, packer))
+class Ahead:
+    """Recovery's first questions, on their way; a context manager. `early`: HEAD is not ours yet, so that what is not
+    found in the log is asked again. Errors come when `recover` needs the answers."""
+
+    def __init__(self, objects: store.Store, head: Head, packer: Codec, *, early: bool = True) -> None:
+        self.head = head
+        self.pool = futures.ThreadPoolExecutor(_AHEAD + 1, "recover")
+        self.image = self.pool.submit(_snapshot, objects, head, packer)
+        first, ask = head.replay_from, _peek if early else _next
+        self.log = [self.pool.submit(ask, objects, head, seq) for seq in range(first, first + _AHEAD)]
+        self.early_end = first + _AHEAD if early else first
+
+    def __enter__(self) -> Ahead:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.pool.shutdown(cancel_futures=True)
+
+    def fits(self, head: Head) -> bool:
+        """Whether recovery of this HEAD asks the same questions."""
+        return (self.head.snapshot, self.head.history) == (head.snapshot, head.history)
+
+
+def recover(objects: store.Store, head: Head, packer: Codec, sink: Sink, ahead: Ahead | None = None) -> End:
+    """Fill the sink; Damaged when the log before its end is not whole, PeerError when the store does not answer.
+
+    `ahead` (the caller's) has begun with a HEAD that was read before this one.
+    """
+    if ahead is None or not ahead.fits(head):
+        with Ahead(objects, head, packer, early=False) as asked:
+            return _replay(objects, head, packer, sink, asked)
+    return _replay(objects, head, packer, sink, ahead)
+
+
+def _replay(objects: store.Store, head: Head, packer: Codec, sink: Sink, ahead: Ahead) -> End:
+    sink.begin(ahead.image.result())
     last = head.replay_from - 1
     places: dict[int, Place] = {}
-    for found in _log(objects, head):
+    for found in _log(objects, head, ahead):
         places.update(found.places)
         if found.is_commit:
             sink.apply(places, found.delta(packer))
@@ -59,17 +105,22 @@ def recover(objects: store.Store, head: Head, packer: Codec, sink: Sink) -> End:
     return End(last, last - head.replay_from + 1)
 
 
-def _log(objects: store.Store, head: Head) -> Iterator[segment.Head]:
-    """The segments' heads up to the first gap; some are asked for ahead, because each costs a round trip."""
-    with futures.ThreadPoolExecutor(_AHEAD) as pool:
-        asked = collections.deque[futures.Future[segment.Head | None]]()
-        for seq in itertools.count(head.replay_from):
-            asked.append(pool.submit(_next, objects, head, seq))
-            if len(asked) == _AHEAD:
-                found = asked.popleft().result()
-                if found is None:
-                    return
-                yield found
+def _log(objects: store.Store, head: Head, ahead: Ahead) -> Iterator[segment.Head]:
+    """The segments' heads up to the first gap."""
+    seq, asked = head.replay_from, collections.deque(ahead.log)
+    early_end, width = ahead.early_end, _AHEAD
+    while True:
+        for number in range(seq + len(asked), seq + width):
+            asked.append(ahead.pool.submit(_next, objects, head, number))
+        found = asked.popleft().result()
+        if found is not None:
+            seq += 1
+            yield found
+        elif seq < early_end:
+            early_end, width = seq, _TAIL  # so it was before the claim
+            asked.clear()
+        else:
+            return
 
 
 def _snapshot(objects: store.Store, head: Head, packer: Codec) -> snapshot.Image:
@@ -94,6 +145,14 @@ def _next(objects: store.Store, head: Head, seq: int) -> segment.Head | None:
         if read_head(objects, head.disk, stamp._replace(seq=seq + 1)) is None:
             return None
         raise
+
+
+def _peek(objects: store.Store, head: Head, seq: int) -> segment.Head | None:
+    """As `_next`, but what goes wrong is nothing that was found: it is asked again."""
+    try:
+        return _next(objects, head, seq)
+    except errors.PilotError:
+        return None
 
 
 def read_head(objects: store.Store, disk: str, stamp: Stamp) -> segment.Head | None:
