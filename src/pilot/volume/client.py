@@ -20,7 +20,8 @@ __all__ = ["Checkpoint", "Volume", "VolumeClient"]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Volume:
-    """What `stat` and `list` tell. `attached` is "mount", "file" or None; sizes in bytes.
+    """What `stat` and `list` tell. `attached` is "mount", "file" or None; sizes in bytes; `free_bytes` is what new
+    chunks may take on the host's disk.
 
     With an object store: `url` of the volume in it; everything acknowledged before `durable_at` (seconds since 1970) is
     in there, up to segment `remote_seq`; while attached, what is not in the store, and what is there only.
@@ -42,6 +43,7 @@ class Volume:
     remote_seq: int | None = None
     unsent_bytes: int | None = None
     cold_bytes: int | None = None
+    free_bytes: int = 0
 
 
 class VolumeClient:

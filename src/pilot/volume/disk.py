@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from .. import errors
 from ..ids import CheckpointId
-from . import crashpoint, delta, layout, ledger, lockfile, map, meta, slab
+from . import crashpoint, delta, layout, ledger, lockfile, map, meta, room, slab
 from .checkpoint import Checkpoint
 
 if TYPE_CHECKING:  # what speaks to a store is loaded only where there is one
@@ -145,6 +145,8 @@ class Disk:
         self._held: frozenset[int] = frozenset()
         self._covered = 0
         self._caches: dict[int, cache.Cache] = {}
+        self._gauge = room.Gauge(directory)
+        self._relief = room.Relief(self, directory, self._gauge)
         self._punch_free_slots()
         self._drop_unpublished()
 
@@ -197,6 +199,12 @@ class Disk:
         return lambda offset, into: self._read(offset, into, frozen.places)
 
     def _read(self, offset: int, into: memoryview, places_of: Callable[[int, int], list[int]]) -> None:
+        try:
+            self._read_once(offset, into, places_of)
+        except OSError as error:  # no room to put a cold chunk into
+            self._relief.repeat(lambda: self._read_once(offset, into, places_of), error)
+
+    def _read_once(self, offset: int, into: memoryview, places_of: Callable[[int, int], list[int]]) -> None:
         pieces = split(offset, len(into))
         with self._reading():
             with self._books:
@@ -220,6 +228,13 @@ class Disk:
         if not pieces:
             return
         self._wait_for_room()
+        try:
+            self._write_all(pieces, data)
+        except OSError as error:
+            self._relief.repeat(lambda: self._write_all(pieces, data), error)
+        self._make_room()
+
+    def _write_all(self, pieces: list[Piece], data: memoryview) -> None:
         with self._writing(pieces[0].chunk, len(pieces)):
             zero = [piece.whole and _is_zero(data[piece.start : piece.start + _CHUNK]) for piece in pieces]
             for chunk_is_zero, group in itertools.groupby(zip(pieces, zero, strict=True), key=lambda pair: pair[1]):
@@ -228,7 +243,6 @@ class Disk:
                     self._trim_chunks(part[0].chunk, len(part))
                 else:
                     self._write_pieces(part, data)
-        self._make_room()
 
     def _make_room(self) -> None:
         """Flush when many changes are noted and not stored."""
@@ -240,6 +254,7 @@ class Disk:
             places = self._ledger.places(pieces[0].chunk, len(pieces))
             targets = [self._ledger.target(piece.chunk, at) for piece, at in zip(pieces, places, strict=True)]
         try:
+            self._gauge.claim(sum(target.source is not None for target in targets) * _CHUNK)
             for first, last in _slot_runs(pieces, targets):
                 end = pieces[last].start + pieces[last].length
                 self._write_run(pieces[first], targets[first], data[pieces[first].start : end])
@@ -274,6 +289,13 @@ class Disk:
     def trim(self, offset: int, length: int) -> None:
         """Make this range read as zeros; whole chunks become holes."""
         length = min(length, self.size_bytes - offset)
+        try:
+            self._trim_all(offset, length)
+        except OSError as error:  # what is left of a chunk of which a part goes may need a new slot
+            self._relief.repeat(lambda: self._trim_all(offset, length), error)
+        self._make_room()
+
+    def _trim_all(self, offset: int, length: int) -> None:
         pieces = split(offset, length) if length < 4 * _CHUNK else []
         if pieces:
             for piece in pieces:
@@ -284,7 +306,6 @@ class Disk:
             self._zero_piece(piece)
         with self._writing(first, last - first):
             self._trim_chunks(first, last - first)
-        self._make_room()
 
     def _zero_piece(self, piece: Piece) -> None:
         with self._writing(piece.chunk, 1):
@@ -565,8 +586,9 @@ class Disk:
         self._caches = dict(caches)
 
     def hydrate(self, depth: int, slot: int) -> None:
-        """Have a cold slot here, if it is still named."""
+        """Have a cold slot here, if it is still named; OSError (ENOSPC): it stays where it is."""
         with self._reading():
+            self._gauge.claim(_CHUNK)
             self._caches[depth].hydrate(slot, self._allowed(depth))
 
     def evict(self, keep_bytes: int) -> int:
@@ -589,6 +611,30 @@ class Disk:
             finally:
                 own.chilled(slots)
         return len(slots)
+
+    def evict_some(self, size: int) -> int:
+        """As `evict`, until about `size` bytes less are used here; what is being read as well, if need be."""
+        if (own := self._caches.get(self._depth)) is None:
+            return 0
+        with self._books:
+            here = (self._ledger.slots.count_used() - own.count) * _CHUNK
+        keep_bytes = max(0, here - size)
+        return self.evict(keep_bytes) or self.evict(keep_bytes)  # what was read is spared by the first
+
+    def settle(self) -> None:
+        """Store the map, and free the slots that only the older one named. Waits for no store."""
+        with self._flushing:
+            self._commit()
+
+    def await_store(self) -> bool:
+        """Wait a moment for what is on its way to the store; False when nothing is."""
+        with self._books:
+            if self.dirty_cap_bytes is None or not (self._ledger.unsent or self._held):
+                return False
+            self.hurry.set()
+            self.dirty.set()
+            self._wait_patiently()
+        return True
 
     def _choose_victims(self, own: cache.Cache, keep_bytes: int) -> list[int]:
         with self._books:
@@ -614,7 +660,8 @@ class Disk:
         for depth, cached in self._caches.items():
             slots = [layout.number_of(at) for at in places if at and layout.depth_of(at) == depth]
             cached.note_reads(slots)
-            if any(cached.is_cold(slot) for slot in slots):
+            if cold := sum(cached.is_cold(slot) for slot in slots):
+                self._gauge.claim(cold * _CHUNK)
                 cached.fetch(slots, self._allowed(depth))
 
     def _allowed(self, depth: int) -> Callable[[Iterable[int]], Sequence[int]]:

@@ -25,7 +25,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from .. import errors
-from . import layout, ledger
+from . import layout, ledger, room
 from .remote.names import Place, Stamp
 
 _SCHEMA = """
@@ -58,6 +58,8 @@ class Meta:
         self._path = path = os.path.join(directory, _FILE)
         if not os.path.exists(path):
             raise errors.NotFound(f"open disk: {path}: no such file")
+        self._directory = directory
+        room.give_way(directory)
         # The path goes into a URI: a '?' or '#' in a state directory's name must not end it.
         uri = "file:" + path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
         self._db = sqlite3.connect(f"{uri}?mode={'ro' if read_only else 'rw'}", uri=True, isolation_level=None,
@@ -218,6 +220,7 @@ class Meta:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
+        room.give_way(self._directory)
         with self._using("write"):
             self._db.execute("begin immediate")
             try:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -31,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import errors
 from ..ids import CheckpointId, VolumeId
-from . import attachment, crashpoint, disk, layout, meta, worker, zygote
+from . import attachment, crashpoint, disk, layout, meta, room, worker, zygote
 
 if TYPE_CHECKING:  # it loads what speaks to stores
     from .remote import depot
@@ -41,6 +42,7 @@ _log = logging.getLogger(__name__)
 _WATCH_INTERVAL_S = 2.0
 _DRAIN_TIMEOUT_S = 10.0
 _NEW, _DEAD = ".new-", ".dead-"
+_NEW_DISK_BYTES = 1 << 20  # meta.db with its log, and the first chunks
 _DELETED = "deleted"  # a file in the directory of a disk that was deleted, not half made: its store must follow
 # What a fork does not inherit of its source's facts.
 _OWN_FACTS = frozenset({"format", "sealed", "abandoned", "generation", "lineage", "volume"})
@@ -50,6 +52,7 @@ class Volumes:
     """See the module. `directory` is `<state>/volumes`."""
 
     def __init__(self, directory: str, spawner: zygote.Zygote, store: depot.Depot | None = None) -> None:
+        self._directory = directory
         self._names = os.path.join(directory, "names")
         self._disks = os.path.join(directory, "disks")
         self._zygote = spawner
@@ -65,6 +68,7 @@ class Volumes:
             os.makedirs(path, mode=0o700, exist_ok=True)
         self._adopt()
         self._collect()
+        self._keep_reserve()
 
     # ---- what there is
 
@@ -89,6 +93,7 @@ class Volumes:
             "disk": disk_id,
             "size_bytes": int(facts["size"]),
             "allocated_bytes": os.stat(os.path.join(path, "slab")).st_blocks * 512,
+            "free_bytes": room.free_bytes(self._directory),
             "sealed": "sealed" in facts,
             "vm": "vm" in facts,
             "formatted": "formatted" in facts,
@@ -123,6 +128,7 @@ class Volumes:
         child = secrets.token_hex(8)
         with self._one(volume), self._born(child):
             self._check_free(volume)
+            self._check_room("create", volume)
             facts = self._register(volume, child, size_bytes, [])
             self._make(volume, size_bytes, {"lineage": "[]", **facts}, None, child)
 
@@ -135,6 +141,7 @@ class Volumes:
         first, second = sorted((source, volume))  # the same order for everybody
         with self._one(first), self._one(second), self._born(child):
             self._check_free(volume)
+            self._check_room("fork", volume)
             disk_id = self._disk(source)
             facts = self._facts(disk_id)
             ancestors = [*json.loads(facts["lineage"]), disk_id]
@@ -210,10 +217,14 @@ class Volumes:
     def _make(self, volume: VolumeId, size: int, facts: dict[str, str], root: bytes | None, disk_id: str) -> None:
         building = os.path.join(self._disks, _NEW + disk_id)
         os.mkdir(building, 0o700)
-        crashpoint.reach("create: directory is made")
-        disk.create(building, size, {key: value for key, value in facts.items() if key != "size"}, root)
-        crashpoint.reach("create: filled")
-        self._place(building, volume, disk_id)
+        try:
+            crashpoint.reach("create: directory is made")
+            disk.create(building, size, {key: value for key, value in facts.items() if key != "size"}, root)
+            crashpoint.reach("create: filled")
+            self._place(building, volume, disk_id)
+        except BaseException:
+            shutil.rmtree(building, ignore_errors=True)  # what cannot be removed is collected
+            raise
 
     def _place(self, building: str, volume: VolumeId, disk_id: str) -> None:
         with self._tree:
@@ -416,12 +427,19 @@ class Volumes:
     def watch(self, stop: threading.Event) -> None:
         """Look after the attached disks until told to stop (`watchdog`)."""
         while not stop.wait(_WATCH_INTERVAL_S):
+            self._keep_reserve()
             for attached in list(self._attached.values()):
                 try:
                     attached.watch(time.monotonic())
                 except OSError as error:
                     # Detached meanwhile, or its connection is gone: there is nothing to watch any more.
                     _log.debug("watch %s: %s", attached.volume, error)
+
+    def _keep_reserve(self) -> None:
+        try:
+            room.keep_reserve(self._directory)
+        except OSError as error:
+            _log.warning("keep room for maps: %s", error)  # the disk has just become full; tried again
 
     def keep_durable(self, stop: threading.Event) -> None:
         """Send what detached volumes have and the store has not, until told to stop."""
@@ -561,6 +579,12 @@ class Volumes:
     def _check_free(self, volume: VolumeId) -> None:
         if os.path.lexists(os.path.join(self._names, volume)):
             raise errors.Conflict(f"volume {volume}: exists already")
+
+    def _check_room(self, verb: str, volume: VolumeId) -> None:
+        """A full disk keeps what room there is for the volumes that it has."""
+        if room.free_bytes(self._directory) < _NEW_DISK_BYTES:
+            why = os.strerror(errno.ENOSPC)
+            raise errors.HostError(f"{verb} volume {volume}: {why}: {self._disks}", hint="delete volumes, checkpoints")
 
     def _writable(self, volume: VolumeId, verb: str) -> str:
         disk_id = self._disk(volume)

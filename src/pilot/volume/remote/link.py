@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 
 from ... import errors
 from .. import disk as disks
-from .. import meta, slab
+from .. import meta, room, slab
 from . import cache, hold, keys, store, uploader
 from .codec import Codec
 
@@ -126,6 +126,8 @@ class Link:
                     self._disk.hydrate(depth, slot)
                 except (OSError, errors.PilotError) as error:
                     _log.warning("hydrate: %s", error)  # who reads it will be told; the next attach tries again
+                    if isinstance(error, OSError) and error.errno in room.FULL:
+                        return  # room is made for who reads, not for what nobody asked for
                 if number % _PERSIST_SLOTS == 0:
                     found.persist()
             found.persist()

@@ -1,0 +1,180 @@
+"""Room on the filesystem that a host's volumes lie on: who may take it, and what a disk does when it gets none.
+
+    │ used │ reserve (a file) │ free │        new chunks are refused once free + reserve file < the reserve's full size
+            └ given up by who is about to store a map and finds little free: checkpoints, deletes and flushes go on
+              on a full disk; volumed makes it again when there is room
+
+    write ─ refused (ENOSPC) ─ commit: frees what newer writes superseded ─ again
+                             ─ evict what the store has ─ again ─ wait for the store to have more ─ evict ─ again
+                             ─ nothing to be had, or no progress for a while ─ ENOSPC
+
+Writes in place are not refused: a journal that has its chunks goes on. They take new room only where a chunk is partly
+a hole. Must never be asked under a lock of the disk that a commit or a batch for the store waits for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+_log = logging.getLogger(__name__)
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+RESERVE = "reserve"
+_RESERVE_BYTES = 64 << 20
+_RESERVE_SHARE = 16  # of a small filesystem
+_GIVE_UP_S = 30.0
+# What a disk takes before it looks again: others do so at the same time.
+_SHARE, _AT_ONCE_BYTES = 16, 4 << 20
+
+
+def reserve_bytes(directory: str) -> int:
+    """What is kept for maps on the filesystem of `directory`."""
+    status = os.statvfs(directory)
+    return min(_RESERVE_BYTES, status.f_blocks * status.f_frsize // _RESERVE_SHARE)
+
+
+def free_bytes(volumes: str) -> int:
+    """What new chunks may take on the filesystem of a volumed's directory; not below 0."""
+    return max(0, _available(volumes) + _held(os.path.join(volumes, RESERVE)) - reserve_bytes(volumes))
+
+
+def give_way(directory: str) -> None:
+    """Have room for a commit of this disk, if need be by giving up the reserve."""
+    if _available(directory) >= reserve_bytes(directory) // 2:
+        return
+    with contextlib.suppress(FileNotFoundError):  # a disk of no volumed
+        fd = os.open(os.path.join(_volumes(directory), RESERVE), os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            if os.fstat(fd).st_size:
+                os.ftruncate(fd, 0)
+                os.fsync(fd)  # ext4 gives freed blocks out again once its journal has them
+        finally:
+            os.close(fd)
+
+
+def keep_reserve(volumes: str) -> None:
+    """Make the reserve of a volumed's directory, where there is room for it and as much again."""
+    path, size = os.path.join(volumes, RESERVE), reserve_bytes(volumes)
+    if _held(path) >= size or _available(volumes) < 2 * size:
+        return
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.posix_fallocate(fd, 0, size)
+    finally:
+        os.close(fd)
+
+
+class Gauge:
+    """What one disk may still take before it has to look again. Threads may race: it is an estimate on purpose."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+        self._left = 0
+        self._told = False
+
+    def claim(self, size: int) -> None:
+        """`size` bytes will be written to where nothing was; OSError (ENOSPC) when they must not be."""
+        self._left -= size
+        if self._left >= 0 or not size:
+            return
+        left = free_bytes(_volumes(self._directory))
+        if left < size:
+            raise OSError(errno.ENOSPC, "no room for new chunks", os.path.join(self._directory, "slab"))
+        self._told = False
+        self._left = min(left // _SHARE, _AT_ONCE_BYTES)
+
+    def tell(self) -> None:
+        """Say in the log, once until there is room again, whose disk is full."""
+        if not self._told:
+            self._told = True
+            _log.error(
+                "volume %s: no room for new chunks: %s: %d bytes are free, %d of them are kept for the map",
+                volume_of(self._directory), os.path.join(self._directory, "slab"), _available(self._directory),
+                reserve_bytes(self._directory),
+            )  # fmt: skip
+
+
+class Evictable(Protocol):
+    """The disk, as who makes room sees it."""
+
+    def settle(self) -> None:
+        """Store the map, and free what it no longer names."""
+
+    def evict_some(self, size: int) -> int:
+        """Leave about `size` bytes to the store; how many chunks."""
+
+    def await_store(self) -> bool:
+        """Wait a moment for what is on its way to the store; False when nothing is."""
+
+
+class Relief:
+    """Makes room for a disk. One thread at a time does, and acts; the others wait, and find it made."""
+
+    def __init__(self, disk: Evictable, directory: str, gauge: Gauge) -> None:
+        self._disk = disk
+        self._directory = directory
+        self._gauge = gauge
+        self._lock = threading.Lock()
+
+    def repeat(self, act: Callable[[], None], refused: OSError) -> None:
+        """`act` was refused: make room and act again, until it is done. Raises what is no lack of room at once, ENOSPC
+        when no more room can be had."""
+        if refused.errno not in FULL:
+            raise refused
+        with self._lock:
+            self._disk.settle()
+            deadline = time.monotonic() + _GIVE_UP_S
+            while (error := _attempt(act)) is not None:
+                if not self._make_room(deadline):
+                    self._gauge.tell()
+                    raise error
+
+    def _make_room(self, deadline: float) -> bool:
+        """Whether it is worth another try."""
+        if self._disk.evict_some(reserve_bytes(self._directory)):
+            return True
+        return time.monotonic() < deadline and self._disk.await_store()
+
+
+def _attempt(act: Callable[[], None]) -> OSError | None:
+    """What it was refused with."""
+    try:
+        act()
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        return error
+    return None
+
+
+def volume_of(directory: str) -> str:
+    """The volume whose disk this is, for people; the disk's own name where it has none."""
+    disk = os.path.basename(directory)
+    names = os.path.join(_volumes(directory), "names")
+    with contextlib.suppress(OSError):  # a disk of no volumed, or a name that is just going
+        for name in os.listdir(names):
+            if os.path.basename(os.readlink(os.path.join(names, name))) == disk:
+                return name
+    return disk
+
+
+def _volumes(directory: str) -> str:
+    return os.path.dirname(os.path.dirname(directory))
+
+
+def _available(directory: str) -> int:
+    status = os.statvfs(directory)
+    return status.f_bavail * status.f_frsize
+
+
+def _held(path: str) -> int:
+    try:
+        return os.stat(path).st_blocks * 512
+    except FileNotFoundError:
+        return 0
