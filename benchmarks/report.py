@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from . import harness
+from . import aims, harness
 from .harness import Summary, Table
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "benchmarks.md"
@@ -29,7 +29,9 @@ def newest() -> dict[str, Mapping[str, Any]]:
 
 def write_page() -> Path:
     """The page, from what is there."""
-    sections = [_section(name, document) for name, document in newest().items()]
+    found = newest()
+    sections = [f"## Aims of issue 4\n\n{aims.format_page(found)}"]
+    sections += [_section(name, document) for name, document in found.items()]
     PAGE.write_text("\n".join([_HEAD, *sections]), encoding="utf-8")
     return PAGE
 
@@ -48,7 +50,7 @@ def _section(name: str, document: Mapping[str, Any]) -> str:
 
 def format_table(table: Table) -> str:
     """Markdown: a line per contender."""
-    heads = [f"median ({table.unit})", "p90", "p99", "least–most", *(f"× {name}" for name in table.ratios)]
+    heads = ["n", f"median ({table.unit})", "p90", "p99", "least–most", *(f"× {name}" for name in table.ratios)]
     lines = [f"### {table.title}", "", "| | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
     for name, columns in table.rows.items():
         summary = columns[table.unit]
@@ -60,7 +62,7 @@ def format_table(table: Table) -> str:
 
 def _numbers(summary: Summary) -> tuple[str, ...]:
     values = (summary.median, summary.p90, summary.p99)
-    return *(f"{value:.2f}" for value in values), f"{summary.least:.2f}–{summary.most:.2f}"
+    return str(summary.count), *(f"{value:.2f}" for value in values), f"{summary.least:.2f}–{summary.most:.2f}"
 
 
 def _ratio(value: float | None) -> str:

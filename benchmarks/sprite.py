@@ -29,6 +29,7 @@ _WRITER = (
     "done; done"
 )
 _RESTART_S = 20.0
+_PAUSE_S = 0.1  # before a checkpoint, as in benchmarks.checkpoint
 
 
 def run(rounds: int) -> Sequence[Table]:
@@ -47,7 +48,7 @@ def _of_one_sprite(sprites: Sprites, others: Yardstick, rounds: int) -> Iterator
     try:
         yield _exec(sprites, sprite, others, rounds * 10)
         yield _stream(sprite, others, min(rounds, 10))
-        yield _checkpoints(sprites, sprite, rounds)
+        yield _checkpoints(sprites, sprite, 2 * rounds)
         yield _restore(sprite, rounds)
         yield _fork(sprites, sprite, rounds)
         yield _agent_restart(sprites, min(rounds, 20))
@@ -264,6 +265,7 @@ def _checkpoints(sprites: Sprites, sprite: Any, rounds: int) -> Table:
 
 def _checkpoint(sprites: Sprites, sprite: Any) -> Sample:
     times: dict[str, float] = {}
+    time.sleep(_PAUSE_S)
     with _timed(times, "wall_ms"):
         list(sprite.create_checkpoint("bench"))
     rows = sprites.call("GET", f"/v1/sprites/{sprite.name}/checkpoints").json()

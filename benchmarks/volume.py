@@ -1,18 +1,16 @@
 """Volumes: the same work on one of ours and on ext4 on loop, turn by turn; then what only a volume can do.
 
 `server_cpu_ms` is the processor time of the volume's worker (a loop device has a kernel thread, which nobody counts).
-The rounds of `--rounds` are for the quick things; what takes seconds is done a tenth as often, but five times.
+What takes milliseconds is done twice as often as `--rounds` says, so that a p99 means something; what takes seconds a
+tenth as often, but five times.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import itertools
 import os
-import random
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -24,7 +22,7 @@ from pilot.ids import CheckpointId, VolumeId
 from pilot.image import cache
 from pilot.kernel import mounts
 
-from . import disks, diskwork, harness
+from . import checkpoint, disks, diskwork, harness
 from .disks import Disk
 from .harness import Contender, Sample, Table
 
@@ -32,17 +30,16 @@ _PLAIN = "ext4 on loop"
 _BASE = VolumeId("base")
 _CHUNK = 64 << 10
 _FILLED_BYTES = 10 << 30
-_LIVE_BYTES_PER_S = 60e6
 
 
 def run(rounds: int) -> Sequence[Table]:
     """All tables."""
-    few = max(5, rounds // 10)
+    few, many = max(5, rounds // 10), 2 * rounds
     with tempfile.TemporaryDirectory(prefix="pilot-bench-", dir="/var/tmp") as name, disks.daemon(Path(name, "s")) as v:
         directory = Path(name)
         return [
-            *_files(v, directory, few), *_rates(v, directory, few), *_checkpoints(v, directory, rounds),
-            _life(v, directory, rounds), _memory(v),
+            *_files(v, directory, few), *_rates(v, directory, few), *checkpoint.tables(v, directory, many),
+            _life(v, directory, many), _memory(v),
         ]  # fmt: skip
 
 
@@ -84,77 +81,6 @@ def _compare(title: str, pair: Sequence[Disk], work: Callable[[Disk], Sample], r
     return harness.make_table(title, samples, [_PLAIN], column)
 
 
-# ---- checkpoints ----------------------------------------------------------------------------------------------------
-
-
-def _checkpoints(volumed: Volumed, directory: Path, rounds: int) -> Sequence[Table]:
-    """Of a disk at rest, of one whose chunks lie anywhere, and of one that is being written."""
-    with disks.volume(volumed, VolumeId("saved"), directory / "saved") as disk:
-        samples = {"clean": _save(volumed, rounds)}
-        _fragment(disk)
-        samples["fragmented"] = _save(volumed, rounds)
-        with _live_writer(disk):
-            samples["live"] = _save(volumed, rounds)
-    note = (
-        "live: a writer of 60 MB/s in pieces of 64 KiB. `crash_consistent`: the share that was cut without the freeze."
-    )
-    return [
-        harness.make_table(f"checkpoint: {what}", samples, [], column, note)
-        for what, column in (("writers held", "frozen_ms"), ("the whole call", "call_ms"))
-    ]
-
-
-def _save(volumed: Volumed, rounds: int) -> list[Sample]:
-    samples: list[Sample] = []
-    for number in range(rounds):
-        name = CheckpointId(f"c{number}")
-        begin = time.perf_counter()
-        made = volumed.client.checkpoint(VolumeId("saved"), checkpoint=name)
-        call_ms = (time.perf_counter() - begin) * 1e3
-        samples.append({"frozen_ms": made.frozen_ms, "call_ms": call_ms, "crash_consistent": float(not made.clean)})
-        volumed.client.delete_checkpoint(VolumeId("saved"), name)
-    return samples
-
-
-def _fragment(disk: Disk) -> None:
-    """1 GiB, then 4 KiB at random places of it, between checkpoints of nobody: chunks end up in any order."""
-    chance = random.Random(4)
-    with open(disk.root / "fragments", "wb+", buffering=0) as file:
-        for _ in range(1024):
-            file.write(chance.randbytes(1 << 20))
-        os.fsync(file.fileno())
-        for number in range(20_000):
-            os.pwrite(file.fileno(), chance.randbytes(4096), chance.randrange(1 << 18) * 4096)
-            if number % 2000 == 0:
-                os.fsync(file.fileno())
-    disk.sync()
-
-
-@contextlib.contextmanager
-def _live_writer(disk: Disk) -> Iterator[None]:
-    stop = threading.Event()
-    writer = threading.Thread(target=_write_live, args=(disk.root / "live", stop), name="live")
-    writer.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        writer.join()
-
-
-def _write_live(path: Path, stop: threading.Event) -> None:
-    data = os.urandom(_CHUNK)
-    with open(path, "wb", buffering=0) as file:
-        begin = time.monotonic()
-        for number in itertools.count(1):
-            os.pwrite(file.fileno(), data, number % 8192 * _CHUNK)
-            ahead = number * _CHUNK / _LIVE_BYTES_PER_S - (time.monotonic() - begin)
-            if ahead < -1:
-                begin -= ahead  # held by a freeze: not made up for, or the rate would be another
-            if stop.wait(max(0.0, ahead)):
-                return
-
-
 # ---- the life of a disk ---------------------------------------------------------------------------------------------
 
 
@@ -182,7 +108,10 @@ def _one_life(volumed: Volumed, volume: VolumeId, place: Path) -> Iterator[tuple
     yield "attach and mount", _time(lambda: _mount(volumed, volume, place))
     (place / "more").write_bytes(bytes(range(256)) * 4096)
     client.checkpoint(volume)
-    yield "fork of a mounted disk", _time(lambda: client.fork(volume, empty))
+    second = place.with_name("fork")
+    yield "fork of a mounted disk, attach and mount", _time(lambda: _fork_and_mount(volumed, volume, empty, second))
+    mounts.umount(second)
+    client.detach(empty)
     client.delete(empty)
     mounts.umount(place)
     yield "detach", _time(lambda: client.detach(volume))
@@ -201,6 +130,11 @@ def _mount(volumed: Volumed, volume: VolumeId, place: Path) -> None:
     finally:
         os.close(mount_fd)
     assert os.listdir(place)
+
+
+def _fork_and_mount(volumed: Volumed, volume: VolumeId, fork: VolumeId, place: Path) -> None:
+    volumed.client.fork(volume, fork)
+    _mount(volumed, fork, place)
 
 
 def _restore_and_mount(volumed: Volumed, volume: VolumeId, place: Path) -> None:
@@ -236,10 +170,10 @@ def _memory(volumed: Volumed) -> Table:
     volumed.client.detach(volume)
     volumed.client.delete(volume)
     note = "Rss counts pages shared with other workers in full, Pss by share; one worker ran."
-    return harness.make_table("memory of the worker of a 10 GiB disk", samples, [], "rss_mib", note)
+    return harness.make_table("memory of the worker of a 10 GiB disk", samples, [], "rss_mb", note)
 
 
 def _resident(pid: int) -> Sample:
     rows = (line.split() for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:])
     kib = {row[0].rstrip(":"): int(row[1]) for row in rows}
-    return {"rss_mib": kib["Rss"] / 1024, "pss_mib": kib["Pss"] / 1024, "anonymous_mib": kib["Anonymous"] / 1024}
+    return {f"{name.lower()}_mb": kib[name] * 1024 / 1e6 for name in ("Rss", "Pss", "Anonymous")}

@@ -1,0 +1,147 @@
+"""What issue 4 asks of volumes, and what the newest results say to it. The aims are data; nothing is measured here.
+
+    aim ─ benchmark, table, row, column, statistic ─► a number of the newest result ─ compared with the bound ─► verdict
+
+A ratio is of medians of the same rounds, ours ÷ the yardstick's: of times the smaller is the better one, of rates the
+larger. `× 0.4` of a rate is "at most 2.5 times slower".
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from .harness import Summary, Table
+
+_P99_SAMPLES = 100
+_PLAIN = "ext4 on loop"
+_HELD, _CALL = "checkpoint: writers held", "checkpoint: the whole call"
+_LIFE = "create, fork, attach, detach, restore, delete"
+_MEMORY = "memory of the worker of a 10 GiB disk"
+
+
+class Bound(enum.Enum):
+    """Which side of the number is good."""
+
+    MOST = "≤"
+    LEAST = "≥"
+
+
+class Aim(msgspec.Struct, frozen=True):
+    """`statistic`: a field of `Summary`, or "ratio" to `yardstick`. `table` may be the begin of a title."""
+
+    what: str
+    table: str
+    row: str
+    statistic: str
+    bound: float
+    column: str = ""
+    side: Bound = Bound.MOST
+    yardstick: str = ""
+    benchmark: str = "volume"
+
+
+def _ratio(what: str, table: str, bound: float, side: Bound = Bound.MOST) -> Aim:
+    return Aim(what, table, "volume", "ratio", bound, side=side, yardstick=_PLAIN)
+
+
+AIMS = (
+    _ratio("untar", "untar of ", 1.5),
+    _ratio("dpkg: write, fsync, rename", "500 × write, fsync, rename", 1.5),
+    _ratio("SQLite, FULL", "500 transactions of SQLite", 1.5),
+    _ratio("sequential write", "sequential write", 0.8, Bound.LEAST),
+    _ratio("sequential read", "sequential read", 0.8, Bound.LEAST),
+    _ratio("random read, 4 KiB", "random read", 0.4, Bound.LEAST),
+    _ratio("write and fdatasync, 4 KiB", "write and fdatasync", 0.4, Bound.LEAST),
+    Aim("checkpoint, clean: held", _HELD, "clean", "median", 8, "frozen_ms"),
+    Aim("checkpoint, 100k files: held", _HELD, "100k files", "median", 8, "frozen_ms"),
+    Aim("checkpoint, fragmented: held", _HELD, "fragmented", "median", 8, "frozen_ms"),
+    Aim("checkpoint, live: held", _HELD, "live", "p99", 100, "frozen_ms"),
+    Aim("checkpoint, live: the call", _CALL, "live", "p99", 300, "call_ms"),
+    Aim("checkpoint, 100 MB dirty: the call", _CALL, "100 MB dirty", "p99", 300, "call_ms"),
+    Aim("checkpoint of a sprite, clean: held", "checkpoint", "clean", "median", 8, "frozen_ms", benchmark="sprite"),
+    Aim("checkpoint of a sprite, live: held", "checkpoint", "under 60", "p99", 100, "frozen_ms", benchmark="sprite"),
+    Aim("checkpoint of a sprite, live: the call", "checkpoint", "under 60", "p99", 300, "wall_ms", benchmark="sprite"),
+    Aim("restore, until it is mounted", _LIFE, "restore, attach and mount", "p99", 100, "wall_ms"),
+    Aim("fork, until it is mounted", _LIFE, "fork of a mounted disk, attach and mount", "p99", 100, "wall_ms"),
+    Aim("first byte after attach elsewhere, store at 20 ms", "first byte", "20 ms", "p99", 300, benchmark="remote"),
+    Aim("worker, 10 GB mapped: resident", _MEMORY, "after mapping 10 GiB", "most", 25, "rss_mb"),
+    Aim("worker, 10 GB, attached again: resident", _MEMORY, "10 GiB, attached again", "most", 25, "rss_mb"),
+)  # fmt: skip
+
+
+class Verdict(enum.Enum):
+    """`TOO_FEW`: a p99 of less than a hundred samples, which is within its bound so far."""
+
+    MET = "met"
+    NOT_MET = "**not met**"
+    TOO_FEW = "too few samples"
+    NOT_MEASURED = "not measured"
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """`summary`: of the row and column of the aim; None where the results have no such thing."""
+
+    aim: Aim
+    verdict: Verdict = Verdict.NOT_MEASURED
+    figure: float = math.nan
+    summary: Summary | None = None
+
+
+def answer(aim: Aim, tables: Sequence[Table]) -> Answer:
+    """What these tables (of the aim's benchmark) say to it."""
+    for table in tables:
+        row = next((name for name in table.rows if name.startswith(aim.row)), None)
+        if table.title.startswith(aim.table) and row is not None:
+            return _answer(aim, table, row)
+    return Answer(aim)
+
+
+def _answer(aim: Aim, table: Table, row: str) -> Answer:
+    summary = table.rows[row].get(aim.column or table.unit)
+    if summary is None:
+        return Answer(aim)
+    figure = table.ratios[aim.yardstick][row] if aim.yardstick else float(getattr(summary, aim.statistic))
+    return Answer(aim, _judge(aim, figure, summary.count), figure, summary)
+
+
+def _judge(aim: Aim, figure: float, count: int) -> Verdict:
+    if figure > aim.bound if aim.side is Bound.MOST else figure < aim.bound:
+        return Verdict.NOT_MET
+    return Verdict.TOO_FEW if aim.statistic == "p99" and count < _P99_SAMPLES else Verdict.MET
+
+
+def format_page(newest: Mapping[str, Mapping[str, Any]]) -> str:
+    """Markdown: the table of all aims, from the newest result of each benchmark by name."""
+    tables = {name: msgspec.convert(document["tables"], list[Table]) for name, document in newest.items()}
+    asked = {aim.benchmark for aim in AIMS}
+    sources = (f"{name} {at['time']} ({at['revision']})" for name, at in newest.items() if name in asked)
+    return (
+        f"{format_table([answer(aim, tables.get(aim.benchmark, ())) for aim in AIMS])}\nFrom: {'; '.join(sources)}.\n"
+    )
+
+
+def of_benchmark(name: str, tables: Sequence[Table]) -> str:
+    """The same of one benchmark alone; empty when no aim is about it."""
+    found = [answer(aim, tables) for aim in AIMS if aim.benchmark == name]
+    return format_table(found) if found else ""
+
+
+def format_table(answers: Sequence[Answer]) -> str:
+    """Markdown: a line per aim."""
+    heads = ("aim", "statistic", "bound", "figure", "verdict", "n", "median / p99 / most")
+    return "\n".join(["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|", *map(_line, answers)]) + "\n"
+
+
+def _line(found: Answer) -> str:
+    aim, summary = found.aim, found.summary
+    statistic = f"median × {aim.yardstick}" if aim.yardstick else f"{aim.statistic} {aim.column}"
+    words = [aim.what, statistic.strip(), f"{aim.side.value} {aim.bound:g}"]
+    if summary is None:
+        return "| " + " | ".join([*words, "", found.verdict.value, "", ""]) + " |"
+    spread = " / ".join(f"{value:.2f}" for value in (summary.median, summary.p99, summary.most))
+    return "| " + " | ".join([*words, f"{found.figure:.2f}", found.verdict.value, str(summary.count), spread]) + " |"
