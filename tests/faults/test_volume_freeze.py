@@ -1,7 +1,8 @@
-"""A volumed that is killed while it holds a filesystem still: writers go on, and the host's switch is put back."""
+"""Who is killed while it holds a filesystem still: writers go on, and the host's switch is put back."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ from tests.support.volumed import Volumed
 from pilot import errors
 from pilot.ids import VolumeId
 from pilot.kernel import graceperiod
+from pilot.volume import zygote
 
 pytestmark = pytest.mark.requires("root", "private", "fuse", "loop")
 
@@ -29,11 +31,24 @@ def test_a_volumed_killed_in_a_freeze_leaves_nothing_held(tmp_path: Path) -> Non
             volumed.wait_killed()
             # Would wait for ever on a frozen filesystem.
             subprocess.run(["sh", "-c", f"echo x > {root}/file && sync {root}/file"], check=True, timeout=30)
-            _await_switch_back()
             volumed.start()
             assert volumed.client.checkpoint(A).id == "v1", "nothing is left of the first"
     finally:
         volumed.stop()
+
+
+def test_the_guard_puts_the_switch_back(tmp_path: Path) -> None:
+    """As when volumed is killed inside of FIFREEZE."""
+    spawner = zygote.Zygote()
+    root_fd = os.open(tmp_path, os.O_RDONLY)
+    guard_fd = spawner.guard(root_fd, 30)
+    Path(graceperiod.SWITCH).write_text("2")
+    os.close(guard_fd)
+    try:
+        _await_switch_back()
+    finally:
+        os.close(root_fd)
+        spawner.close()
 
 
 def _await_switch_back() -> None:

@@ -1,6 +1,7 @@
 """Holding a mounted filesystem still, and cutting it off: FIFREEZE, FITHAW, EXT4_IOC_SHUTDOWN.
 
-`fd` is any open file or directory of the filesystem (not O_PATH). Functions raise `OSError` with errno.
+`fd` is any open file or directory of the filesystem (not O_PATH). Functions raise `OSError` with errno. What waits for
+grace periods while it holds writers, has them expedited (`graceperiod`).
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ import errno
 import fcntl
 import struct
 
+from . import graceperiod
+
 _FIFREEZE, _FITHAW = 0xC0045877, 0xC0045878
 _EXT4_IOC_SHUTDOWN = 0x8004587D
 _GOING_DEFAULT, _GOING_NO_LOG_FLUSH = 0, 2
@@ -16,7 +19,8 @@ _GOING_DEFAULT, _GOING_NO_LOG_FLUSH = 0, 2
 
 def freeze(fd: int) -> None:
     """Write out everything, leave the filesystem clean, and hold all writers until `thaw`. EBUSY: frozen already."""
-    fcntl.ioctl(fd, _FIFREEZE, 0)
+    with graceperiod.expedited():
+        fcntl.ioctl(fd, _FIFREEZE, 0)
 
 
 def thaw(fd: int) -> bool:
@@ -36,7 +40,8 @@ def shut_down_ext4(fd: int) -> None:
     What cannot be written, because the disk below has failed, is left out. There is no way back but to mount it anew.
     """
     try:
-        fcntl.ioctl(fd, _EXT4_IOC_SHUTDOWN, struct.pack("I", _GOING_DEFAULT))
+        with graceperiod.expedited():  # it freezes and thaws
+            fcntl.ioctl(fd, _EXT4_IOC_SHUTDOWN, struct.pack("I", _GOING_DEFAULT))
     except OSError as error:
         if error.errno not in (errno.EIO, errno.ENOSPC, errno.EROFS):
             raise

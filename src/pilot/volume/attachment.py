@@ -33,7 +33,7 @@ from typing import Any
 
 from .. import errors
 from ..ids import CheckpointId, VolumeId
-from ..kernel import directio, ext4, freeze, graceperiod, idmap, loop, mounts
+from ..kernel import directio, ext4, freeze, idmap, loop, mounts
 from . import crashpoint, delta, fusectl, messages, watchdog, worker, zygote
 from .checkpoint import Checkpoint
 
@@ -474,7 +474,6 @@ class _Frozen:
             self._sync_until_calm()
             self._guard_fd = self._zygote.guard(self._fd, _GUARD_TIMEOUT_S)
             undo.callback(os.close, self._guard_fd)
-            undo.enter_context(graceperiod.expedited())
             self._held = undo.pop_all()
         self._failure: OSError | None = None
         self._freezer = threading.Thread(target=self._freeze, name="freeze", daemon=True)
