@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import random
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -135,3 +136,87 @@ def test_a_full_disk_says_so_and_goes_on_when_there_is_room(
         client.create(B, SIZE)
         with _file(volumed, B) as fd:
             assert abs(_fill(fd) - full) <= 2, "all that it had comes back"
+
+
+def test_ext4_on_a_full_disk_keeps_what_was_synced(small_host: Path, tmp_path: Path) -> None:
+    """Also after kill -9 of all that serves it, while it is full."""
+    with _running(small_host) as volumed:
+        client = volumed.client
+        client.create(A, SIZE)
+        place = tmp_path / "m"
+        place.mkdir()
+        mount_fd = client.attach(A, 0, 1 << 32)
+        mounts.move_mount(mount_fd, place)
+        os.close(mount_fd)
+        client.checkpoint(A, checkpoint=SAVED)
+        kept = _fill_with_files(place)
+        assert len(kept) > 40
+        worker = volumed.worker(A)
+        volumed.kill()
+        os.kill(worker, signal.SIGKILL)
+        mounts.umount(place)
+        volumed.start()
+        client.detach(A)
+        assert [row.id for row in client.checkpoints(A)] == [SAVED]
+        for _ in range(2):  # in the second round it is detached in peace
+            with contextlib.suppress(errors.HostError), volumed.mounted(A, tmp_path / "m") as root:
+                assert [name for name in kept if (root / name).read_bytes() != _block(int(name))] == []
+        client.restore(A, SAVED)
+        with _file(volumed, A) as fd:
+            check = ["e2fsck", "-fn", f"/proc/self/fd/{fd}"]
+            done = subprocess.run(check, pass_fds=[fd], capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stdout
+
+
+def _fill_with_files(root: Path) -> list[str]:
+    """Files of a MiB until one cannot be written; the names of those that were."""
+    kept: list[str] = []
+    for number in range(2 * HOST_BYTES // MIB):
+        try:
+            _write_synced(root / str(number), _block(number))
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EIO, errno.EROFS):
+                raise
+            return kept
+        kept.append(str(number))
+    raise AssertionError("it is never full")
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    with open(path, "xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    directory_fd = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory_fd)
+    finally:
+        os.close(directory_fd)
+
+
+# ---- with a store
+
+
+def test_a_volume_larger_than_its_host_s_disk(small_host: Path, tmp_path: Path) -> None:
+    """Writers wait until the store has what can be evicted; nobody sees an error, and the filesystem is whole."""
+    with _running(small_host, "--store", f"file://{tmp_path}/store") as volumed:
+        client = volumed.client
+        client.create(A, SIZE)
+        files = 40
+        with volumed.mounted(A, tmp_path / "m") as root:
+            for number in range(files):
+                _write_synced(root / str(number), b"".join(_block(number * 8 + n) for n in range(8)))
+                if number == files // 2:
+                    client.checkpoint(A)
+            Path("/proc/sys/vm/drop_caches").write_text("3")
+            for number in range(files):
+                assert (root / str(number)).read_bytes() == b"".join(_block(number * 8 + n) for n in range(8))
+            seen = client.stat(A)
+            assert seen.worker_restarts == 0
+            assert (seen.cold_bytes or 0) > HOST_BYTES
+        with volumed.mounted(A, tmp_path / "m") as root:
+            assert (root / "3").read_bytes() == b"".join(_block(24 + n) for n in range(8))
+        with _file(volumed, A) as fd:
+            check = ["e2fsck", "-fn", f"/proc/self/fd/{fd}"]
+            done = subprocess.run(check, pass_fds=[fd], capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stdout
