@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from pilot.volume import disk as disks
 from pilot.volume import layout
 from pilot.volume import map as maps
-from pilot.volume.remote import adopt, batch, codec, hold, names, recovery
+from pilot.volume.remote import adopt, batch, boot, codec, hold, link, names, recovery
+from pilot.volume.remote import store as stores
 from pilot.volume.remote.head import Head
 from tests.support.faulty_store import FaultyStore
 from tests.support.rounds import Rounds
+from tests.support.store import wait_for
 
 DISK = "0123456789abcdef"
 SIZE = 1 << 30
@@ -113,3 +118,102 @@ def test_an_early_question_that_fails_is_asked_again(sender: batch.Sender) -> No
         store.fault = lambda operation, key: None
         held = hold.Hold.take(objects, DISK, "two", found)
         assert recovery.recover(objects, held.head, PACKER, books, ahead).seq == 3
+
+
+# ---- what an attach reads
+
+
+@contextlib.contextmanager
+def _attached(directory: Path) -> Iterator[disks.Disk]:
+    with contextlib.closing(disks.Disk(str(directory), [])) as disk:
+        tied = link.Link(disk, [])
+        tied.start(hydrate=True)
+        try:
+            yield disk
+        finally:
+            assert tied.close(30)
+
+
+def _content(chunk: int) -> memoryview:
+    return memoryview(chunk.to_bytes(4, "little") * (layout.CHUNK_BYTES // 4))
+
+
+def _read(disk: disks.Disk, chunk: int) -> bytes:
+    into = memoryview(bytearray(4096))
+    disk.read(chunk * layout.CHUNK_BYTES, into)
+    return bytes(into)
+
+
+@pytest.fixture
+def objects(monkeypatch: pytest.MonkeyPatch) -> Rounds:
+    made = Rounds(FaultyStore())
+    monkeypatch.setattr(stores, "open_store", lambda url: made)
+    hold.first_head(made, Head(disk=DISK, volume="a", size_bytes=SIZE))
+    return made
+
+
+@pytest.fixture
+def here(tmp_path: Path, objects: Rounds) -> Path:
+    """A volume whose first reads were those of the chunks 5, 150 and 90."""
+    path = tmp_path / "here" / DISK
+    path.mkdir(parents=True)
+    facts = {disks.LOCAL_STORE: objects.url, disks.LOCAL_HOLDER: "one", "lineage": "[]", disks.LOCAL_CACHE: str(SIZE)}
+    disks.create(str(path), SIZE, facts)
+    with _attached(path) as disk:
+        for chunk in range(1, 201):  # chunk 0 would be zeros: a hole
+            disk.write(chunk * layout.CHUNK_BYTES, _content(chunk))
+    with _attached(path) as disk:
+        for chunk in (5, 150, 90, 5):
+            assert _read(disk, chunk) == _content(chunk)[:4096]
+    with contextlib.closing(disks.Disk(str(path), [])) as disk:
+        assert disk.facts()[boot.FACT] == "5 150 90"
+    return path
+
+
+def _adopt(objects: Rounds, there: Path) -> Path:
+    there.mkdir(parents=True)
+    adopt.take_over(objects, DISK, str(there), "two")
+    with contextlib.closing(disks.Disk(str(there), [])) as disk:
+        disk.set_facts({disks.LOCAL_CACHE: str(SIZE)})  # nothing else is fetched in the background
+    return there
+
+
+@pytest.mark.usefixtures("here")
+def test_what_an_attach_reads_comes_in_one_round_trip(tmp_path: Path, objects: Rounds) -> None:
+    there = _adopt(objects, tmp_path / "there" / DISK)
+    with contextlib.closing(disks.Disk(str(there), [])) as disk:
+        tied = link.Link(disk, [])
+        try:
+            with objects.run(lambda: tied.start(hydrate=True)):
+                objects.trip("get HEAD", "get seg", "get seg", "get seg")
+                wait_for(lambda: disk.usage()["cold_bytes"] == 197 * layout.CHUNK_BYTES)
+        finally:
+            tied.close(30)
+        assert [_read(disk, chunk) for chunk in (5, 150, 90)] == [_content(n)[:4096] for n in (5, 150, 90)]
+        assert disk.usage()["cold_bytes"] == 197 * layout.CHUNK_BYTES
+
+
+@pytest.mark.usefixtures("here")
+def test_a_list_that_is_wrong_costs_nothing_but_requests(tmp_path: Path, objects: Rounds) -> None:
+    there = _adopt(objects, tmp_path / "there" / DISK)
+    with contextlib.closing(disks.Disk(str(there), [])) as disk:
+        disk.set_facts({boot.FACT: "7 99999999999999 -3 x 0x5 199"})
+    with _attached(there) as disk:
+        wait_for(lambda: disk.usage()["cold_bytes"] == 198 * layout.CHUNK_BYTES)
+        assert _read(disk, 8) == _content(8)[:4096]
+
+
+@pytest.mark.usefixtures("here")
+def test_a_list_whose_chunks_are_not_to_be_had_fails_nothing(tmp_path: Path, objects: Rounds) -> None:
+    there = _adopt(objects, tmp_path / "there" / DISK)
+    store = objects.inner
+    assert isinstance(store, FaultyStore)
+    kept = dict(store.objects)
+    for key in kept:
+        if "/seg/" in key:
+            del store.objects[key]
+    with _attached(there) as disk:
+        with pytest.raises(OSError, match=r"chunk \d+ of vol/0123456789abcdef/seg/"):
+            _read(disk, 5)
+        store.objects.update({key: data for key, data in kept.items() if key not in store.objects})
+        assert _read(disk, 5) == _content(5)[:4096]

@@ -19,7 +19,7 @@ import itertools
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from .. import errors
@@ -147,6 +147,7 @@ class Disk:
         self._caches: dict[int, cache.Cache] = {}
         self._gauge = room.Gauge(directory)
         self._relief = room.Relief(self, directory, self._gauge)
+        self.on_read: Callable[[int, int], None] | None = None  # told of reads of the head: offset, length
         self._punch_free_slots()
         self._drop_unpublished()
 
@@ -189,6 +190,8 @@ class Disk:
 
     def read(self, offset: int, into: memoryview) -> None:
         """Fill `into` from the head."""
+        if (note := self.on_read) is not None:
+            note(offset, len(into))
         self._read(offset, into, self._ledger.places)
 
     def reader(self, name: CheckpointId) -> Callable[[int, memoryview], None]:
@@ -585,11 +588,23 @@ class Disk:
         """Slots of the disks at these depths may be in the store only."""
         self._caches = dict(caches)
 
-    def hydrate(self, depth: int, slot: int) -> None:
-        """Have a cold slot here, if it is still named; OSError (ENOSPC): it stays where it is."""
+    def hydrate(self, depth: int, slot: int, among: Container[int] | None = None) -> None:
+        """Have a cold slot here, if it is still named; OSError (ENOSPC): it stays where it is.
+
+        Of those behind it only what is `among` comes along.
+        """
+        allowed = self._allowed(depth)
         with self._reading():
             self._gauge.claim(_CHUNK)
-            self._caches[depth].hydrate(slot, self._allowed(depth))
+            self._caches[depth].hydrate(
+                slot, allowed if among is None else lambda slots: allowed(s for s in slots if s in among)
+            )
+
+    def places(self, chunks: Iterable[int]) -> list[int]:
+        """Where these chunks of the head are now; those beyond its end are left out."""
+        end = self.size_bytes // _CHUNK
+        with self._books:
+            return [at for chunk in chunks if chunk < end for at in self._ledger.places(chunk, 1)]
 
     def evict(self, keep_bytes: int) -> int:
         """Leave to the store what it has, the oldest first, until no more than `keep_bytes` are used here; how many

@@ -179,17 +179,23 @@ class Volumes:
     def _take_over(self, volume: VolumeId, disk_id: str, store: depot.Depot) -> None:
         from .remote import adopt  # with all that speaks to stores
 
-        found = adopt.take_over(store.objects, disk_id, self._building(disk_id), store.new_holder())
-        crashpoint.reach("adopt: taken over")
+        found = store.look(disk_id)
+        children = dict(zip(found[0].lineage, [*found[0].lineage, disk_id][1:], strict=True))
+        new = [ancestor for ancestor in children if not os.path.exists(os.path.join(self._disks, ancestor))]
         with contextlib.ExitStack() as births:
-            new = [ancestor for ancestor in found.lineage if not os.path.exists(os.path.join(self._disks, ancestor))]
             for ancestor in new:
                 births.enter_context(self._born(ancestor))
-                adopt.import_ancestor(store.objects, ancestor, self._building(ancestor))
+            with futures.ThreadPoolExecutor(len(new) + 1, "adopt") as pool:
+                asked = [pool.submit(adopt.import_ancestor, store.objects, a, self._building(a)) for a in new]
+                adopt.take_over(store.objects, disk_id, self._building(disk_id), store.new_holder(), found)
+                for one in asked:
+                    one.result()
+            crashpoint.reach("adopt: taken over")
             with self._tree:  # ancestors without forks are collected, so all come at once
-                for ancestor, child in zip(found.lineage, [*found.lineage, disk_id][1:], strict=True):
-                    if ancestor not in new:
-                        adopt.extend_ancestor(store.objects, ancestor, os.path.join(self._disks, ancestor), child)
+                for ancestor, child in children.items():
+                    # One that was read before the claim may have been read before the child's pin was stored.
+                    path = os.path.join(self._disks, (_NEW if ancestor in new else "") + ancestor)
+                    adopt.extend_ancestor(store.objects, ancestor, path, child)
                 for built in [*new, disk_id]:
                     os.rename(os.path.join(self._disks, _NEW + built), os.path.join(self._disks, built))
                 _sync_directory(self._disks)

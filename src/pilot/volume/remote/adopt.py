@@ -27,9 +27,10 @@ from .store import Store
 _FORK = "fork/"
 
 
-def take_over(objects: Store, disk: str, directory: str, holder: str) -> Head:
-    """Claim the disk and fill an empty directory with it. Damaged; NotFound; StateError when nothing of it is there."""
-    found = hold.read_head(objects, disk)
+def take_over(objects: Store, disk: str, directory: str, holder: str, found: tuple[Head, str] | None = None) -> Head:
+    """Claim the disk and fill an empty directory with it. Damaged; NotFound; StateError when nothing of it is there.
+    `found`: HEAD and its version, if they were just read."""
+    found = found or hold.read_head(objects, disk)
     packer = keys.codec_of(found[0])  # nobody is fenced for a claimant who cannot read it
     books = recovery.Books()
     with recovery.Ahead(objects, found[0], packer) as ahead:

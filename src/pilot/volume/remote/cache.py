@@ -72,8 +72,8 @@ class Cache:
                 self._fetch_one(slot, allowed)
 
     def hydrate(self, slot: int, allowed: Allowed) -> None:
-        """As `fetch`, of a slot that may be gone meanwhile."""
-        if self.is_cold(slot) and list(allowed([slot])):
+        """As `fetch`, of a slot that may be gone meanwhile; one that is just coming is left to who fetches it."""
+        if self.is_cold(slot) and slot not in self._coming and list(allowed([slot])):
             self._fetch_one(slot, allowed)
 
     def cold_slots(self) -> Sequence[int]:

@@ -108,6 +108,10 @@ class Depot:
             return adopt.parse_url(url, self.objects)
         return store.retry(lambda: hold.disk_of(self.objects, volume), _RETRY_S)
 
+    def look(self, disk: str) -> tuple[head.Head, str]:
+        """HEAD of a disk, and its version; NotFound."""
+        return store.retry(lambda: hold.read_head(self.objects, disk), _RETRY_S)
+
     def drain(self, opened: disks.Disk, lineage: Sequence[str], deadline_s: float) -> bool:
         """Send what an open disk has to say; whether the store has it all."""
         tied = link.Link(opened, lineage)

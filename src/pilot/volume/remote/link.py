@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from ... import errors
 from .. import disk as disks
 from .. import meta, room, slab
-from . import cache, hold, keys, store, uploader
+from . import boot, cache, hold, keys, store, uploader
 from .codec import Codec
 
 _log = logging.getLogger(__name__)
@@ -45,18 +45,21 @@ class Link:
         disk.waits_for_store = self._facts.get(disks.DURABILITY) == "remote"
         packer = keys.codec_at(self._id, self._facts, self._objects)  # the uploader's own
         self._uploader = uploader.Uploader(disk, self._resume, self._is_ready, packer)
+        self._boot = boot.BootList(disk, self._caches)
         self._hydrator = threading.Thread(target=self._hydrate, name="hydrate", daemon=True)
         self._keep_bytes = int(self._facts[disks.LOCAL_CACHE]) if disks.LOCAL_CACHE in self._facts else None
         self._evictor = threading.Thread(target=self._evict, name="evict", daemon=True)
 
     def start(self, *, hydrate: bool) -> None:
-        """Upload, and fetch what is cold in the background."""
+        """Upload; `hydrate`: somebody will read, so fetch what is cold in the background."""
+        if hydrate:
+            self._boot.start()
+            if any(found.count for found in self._caches.values()):
+                self._hydrator.start()
         self._disk.dirty.set()
         self._uploader.start()
         if self._keep_bytes is not None:
             self._evictor.start()
-        elif hydrate and any(found.count for found in self._caches.values()):
-            self._hydrator.start()  # without a limit everything comes here in the end
 
     @property
     def error(self) -> str | None:
@@ -67,6 +70,7 @@ class Link:
         """Drain; whether the store has everything."""
         self._stopping.set()
         self._disk.waits_for_store = False
+        self._boot.close()
         drained = self._uploader.drain(deadline_s)
         for thread in (self._hydrator, self._evictor):
             if thread.is_alive():
@@ -118,6 +122,10 @@ class Link:
                 _log.warning("evict: %s", error)  # the slab stays larger than it should; tried again
 
     def _hydrate(self) -> None:
+        """What an attach reads; then, without a limit, everything comes here in the end."""
+        self._boot.fetch()
+        if self._keep_bytes is not None:
+            return
         for depth, found in self._caches.items():
             for number, slot in enumerate(found.cold_slots()):
                 if self._stopping.is_set():
