@@ -4,8 +4,9 @@
     hydrate: the same for everything that is cold, in the order of the log
 
 A slot becomes warm in memory when its content is in the slab, and in meta.db only after a sync (`persist`): a crash in
-between fetches it again, which is harmless because what is cold never changes. What cannot be had within a deadline, or
-is not what was stored, is EIO and a named chunk; never zeros.
+between fetches it again, which is harmless because what is cold never changes. When a segment is gone, its chunk is
+looked for once more (`relocate`). What cannot be had within a deadline, or is not what was stored, is EIO and a named
+chunk; never zeros.
 
 The caller sees to it that a slot it asks for is not freed meanwhile; `allowed` says which of those after it may come
 along. Evicting and persisting exclude each other.
@@ -34,13 +35,16 @@ class Cache:
     """See the module. The slab and meta (writable) stay the caller's."""
 
     def __init__(
-        self, disk: str, data: slab.Slab, books: meta.Meta, objects: store.Store, packer: Callable[[], Codec]
-    ) -> None:
+        self, disk: str, data: slab.Slab, books: meta.Meta, objects: store.Store, packer: Callable[[], Codec],
+        find_again: Callable[[Cache], None] = lambda cache: None,
+    ) -> None:  # fmt: skip
         self._disk = disk
         self._slab = data
         self._meta = books
         self._objects = objects
         self._packer = packer
+        self._find_again = find_again
+        self._finding = threading.Lock()
         self._bits = bytearray()
         self._lock = threading.Condition()
         self._coming: set[int] = set()
@@ -90,15 +94,35 @@ class Cache:
             self._coming.add(slot)
         taken = {slot}
         try:
-            at = self._meta.place(slot)
-            if at is None:
-                raise OSError(errno.EIO, f"slot {slot} of {self._disk} is cold, and has no place in the store")
-            window = self._window(slot, at, allowed, taken)
-            self._bring(window, slot)
+            at = self._place(slot)
+            try:
+                self._bring(self._window(slot, at, allowed, taken), slot)
+            except errors.NotFound as error:
+                self._bring({slot: self._new_place(slot, at, error)}, slot)
+        except errors.PilotError as error:
+            raise _io_error(str(error)) from error
         finally:
             with self._lock:
                 self._coming -= taken
                 self._lock.notify_all()
+
+    def _place(self, slot: int) -> Place:
+        at = self._meta.place(slot)
+        if at is None:
+            raise errors.NotFound(f"slot {slot} of {self._disk} is cold, and has no place in the store")
+        return at
+
+    def _new_place(self, slot: int, old: Place, gone: errors.NotFound) -> Place:
+        """Where the slot is, now that its segment is gone; `gone` when that is all that is known."""
+        with self._finding:
+            if self._place(slot) == old:
+                try:
+                    store.retry(lambda: self._find_again(self), _DEADLINE_S)
+                except errors.PilotError as error:
+                    raise errors.NotFound(f"{gone}; looked for it again: {error}") from error
+        if (at := self._place(slot)) == old:
+            raise gone
+        return at
 
     def _window(self, slot: int, at: Place, allowed: Allowed, taken: set[int]) -> dict[int, Place]:
         """The slot, and those right behind it in the segment."""
@@ -121,15 +145,17 @@ class Cache:
         try:
             data = store.retry(lambda: self._objects.get_range(key, first.offset, length), _DEADLINE_S)
             packer = self._packer()
+        except errors.NotFound as error:
+            raise errors.NotFound(f"chunk {first.number} of {key}: {error}") from error
         except errors.PilotError as error:
-            raise _io_error(f"chunk {first.number} of {key}: {error}") from error
+            raise errors.PilotError(f"chunk {first.number} of {key}: {error}") from error
         for slot, place in window.items():
             start = place.offset - first.offset
             try:
                 plain = segment.decode_chunk(memoryview(data)[start : start + place.length], place, packer)
             except Damaged as error:
                 if slot == wanted:
-                    raise _io_error(f"{key}: {error}") from error
+                    raise Damaged(f"{key}: {error}") from error
                 _log.error("%s: %s", key, error)
                 continue
             self._slab.write(slot, 0, memoryview(plain))

@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from ... import errors
 from .. import disk as disks
 from .. import meta, room, slab
-from . import boot, cache, hold, keys, store, uploader
+from . import boot, cache, hold, keys, relocate, store, uploader
 from .codec import Codec
 
 _log = logging.getLogger(__name__)
@@ -85,7 +85,10 @@ class Link:
         def packer() -> Codec:
             return self._packer(disk, facts)
 
-        return cache.Cache(os.path.basename(directory), data, books, self._objects, packer)
+        def find_again(found: cache.Cache) -> None:
+            relocate.find_again(self._objects, disk, books, found.is_cold)
+
+        return cache.Cache(disk, data, books, self._objects, packer, find_again)
 
     def _packer(self, disk: str, facts: Mapping[str, str]) -> Codec:
         """One per thread and disk."""
