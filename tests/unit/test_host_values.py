@@ -11,7 +11,7 @@ import pytest
 from pilot import errors
 from pilot.host import daemon, idle
 from pilot.host.api import shapes, upgrade
-from pilot.host.operations import base, world
+from pilot.host.operations import base, cut, world
 from pilot.host.store import sprites, tokens
 from pilot.host.store.database import Database
 from pilot.host.vmm import MachineSpec
@@ -160,6 +160,22 @@ def test_base_volumes_are_named_by_their_archive() -> None:
 )
 def test_base_volume_with_and_without_a_store(previous: str, owner: str | None, chosen: str) -> None:
     assert base.choose(VolumeId("base-a"), previous, owner) == chosen
+
+
+@pytest.mark.parametrize(
+    ("answer", "frozen_ms", "clean"),
+    [
+        ({"frozen": False, "held": True, "frozen_ms": 4.5}, 4.5, True),
+        ({"frozen": False, "held": False, "frozen_ms": 0}, 0.0, False),
+        ({"frozen": False, "held": True}, 0.0, True),
+        ({"held": "yes", "frozen_ms": 10**400}, 0.0, False),
+        ({"held": True, "frozen_ms": float("nan")}, 0.0, True),
+        ({"frozen_ms": [-1]}, 0.0, False),
+        ({"held": True, "frozen_ms": -1}, 0.0, True),
+    ],
+)
+def test_what_a_guest_says_of_its_freeze(answer: dict[str, object], frozen_ms: float, clean: bool) -> None:
+    assert cut.parse_held(answer) == cut.Held(frozen_ms, clean)
 
 
 @pytest.mark.parametrize(

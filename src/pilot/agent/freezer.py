@@ -8,27 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import fcntl
 import logging
 import os
+import time
 
 from .. import errors
-from ..kernel import syscalls
+from ..kernel import directio, freeze
 from ..wire import http
 
-_FIFREEZE = 0xC0045877
-_FITHAW = 0xC0045878
 MAX_DEADLINE_MS = 10_000
 _log = logging.getLogger(__name__)
 
 
 class Freezer:
-    """Of one mount point."""
+    """Of one mount point. `held_ms`: how long the last freeze that was ended by `thaw` held writers."""
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._timer: asyncio.TimerHandle | None = None
+        self._began_s = 0.0
         self.frozen = False
+        self.held_ms = 0.0
 
     async def freeze(self, deadline_ms: int) -> None:
         """Write out what is dirty, then freeze; thaws by itself after `deadline_ms`. `Conflict` when it is frozen."""
@@ -41,7 +41,8 @@ class Freezer:
             await asyncio.to_thread(_sync_filesystem, self._path)
             # The timer runs before the freeze does: a freeze that is slow must end, too.
             self._timer = asyncio.get_running_loop().call_later(deadline_ms / 1000, self._on_deadline)
-            await asyncio.to_thread(_ioctl, self._path, _FIFREEZE)
+            self._began_s = time.monotonic()
+            await asyncio.to_thread(_freeze, self._path)
             if not self.frozen:
                 # The deadline passed before it held, so the timer had nothing to thaw.
                 await asyncio.to_thread(_thaw, self._path)
@@ -57,6 +58,7 @@ class Freezer:
         self._cancel()
         if held:
             await asyncio.to_thread(_thaw, self._path)
+            self.held_ms = (time.monotonic() - self._began_s) * 1000
         return held
 
     def _cancel(self) -> None:
@@ -78,18 +80,18 @@ def thaw_left_over(path: str) -> None:
 
 
 def _sync_filesystem(path: str) -> None:
-    """syncfs(2): what is dirty is written before, not during the freeze."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    """What is dirty is written before, not during the freeze."""
+    fd = _open(path)
     try:
-        syscalls.checked(syscalls.libc.syncfs(fd), "syncfs", path)
+        directio.sync_filesystem(fd)
     finally:
         os.close(fd)
 
 
-def _ioctl(path: str, request: int) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _freeze(path: str) -> None:
+    fd = _open(path)
     try:
-        fcntl.ioctl(fd, request, 0)
+        freeze.freeze(fd)
     except OSError as error:
         raise errors.HostError(f"freeze {path}: {error.strerror}") from error
     finally:
@@ -97,12 +99,16 @@ def _ioctl(path: str, request: int) -> None:
 
 
 def _thaw(path: str) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fd = _open(path)
     try:
-        fcntl.ioctl(fd, _FITHAW, 0)
+        freeze.thaw(fd)
     except OSError as error:
-        # EINVAL: it is not frozen; ENOTTY, EOPNOTSUPP, EPERM: it cannot have been.
-        if error.errno not in {errno.EINVAL, errno.ENOTTY, errno.EOPNOTSUPP, errno.EPERM}:
+        # It cannot have been frozen.
+        if error.errno not in {errno.ENOTTY, errno.EOPNOTSUPP, errno.EPERM}:
             raise
     finally:
         os.close(fd)
+
+
+def _open(path: str) -> int:
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

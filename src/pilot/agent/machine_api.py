@@ -108,7 +108,10 @@ class MachineApi:
     async def thaw(self, _call: Call) -> response.Response:
         """POST /v1/world/thaw."""
         self._require_vm()
-        return response.json(schema.FreezeAnswer(frozen=False, held=await self._freezer.thaw()))
+        held = await self._freezer.thaw()
+        return response.json(
+            schema.FreezeAnswer(frozen=False, held=held, frozen_ms=self._freezer.held_ms if held else 0)
+        )
 
     async def shutdown(self, call: Call) -> response.Response:
         """POST /v1/shutdown: the answer goes out first."""

@@ -45,8 +45,9 @@ class PilotApi:
     def freeze(self, deadline_ms: int) -> None:
         self._call("POST", "/v1/world/freeze", {"deadline_ms": deadline_ms})
 
-    def thaw(self) -> None:
-        self._call("POST", "/v1/world/thaw")
+    def thaw(self) -> dict[str, Any]:
+        """`held`: whether the freeze had lasted until now; `frozen_ms`: how long it held writers."""
+        return self._call("POST", "/v1/world/thaw")
 
     def shutdown(self) -> None:
         self._call("POST", "/v1/shutdown")

@@ -82,10 +82,11 @@ class FreezeRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FreezeAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether it is frozen now; on thaw, whether it had held until then."""
+    """Whether it is frozen now; on thaw, whether it had held until then, and how long writers were held."""
 
     frozen: bool
     held: bool = True
+    frozen_ms: float = 0.0
 
 
 class ShutdownRequest(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-
 from ... import errors
 from ...ids import CheckpointId, SpriteName, VolumeId
 from ..fsm.operation import Run
@@ -90,27 +88,13 @@ def _fork_sprite(host: Host, source_id: str, checkpoint: str | None, volume: Vol
     if source.phase == "destroying":
         raise UserFault("sprite not found", code="not_found")
     if checkpoint is None:
-        _fork_present(host, source, volume)
+        cut.quiesced(host, source, lambda: host.volumes.fork(source.volume, volume))  # as it is now, at rest
         return
     try:
         checkpoints.find(host.database, source.id, checkpoint)
     except errors.NotFound as error:
         raise UserFault(str(error), code="not_found") from error
     host.volumes.fork(source.volume, volume, CheckpointId(checkpoint))
-
-
-def _fork_present(host: Host, source: Sprite, volume: VolumeId) -> None:
-    """As the source is now. Through a checkpoint for the moment, as that is what syncs and freezes a mounted disk."""
-    name = CheckpointId(f"fork-{volume}")
-    try:
-        cut.quiesced(host, source, lambda: host.volumes.checkpoint(source.volume, "fork", name))
-    except errors.Conflict:
-        pass  # an earlier attempt of this run made it
-    try:
-        host.volumes.fork(source.volume, volume, name)
-    finally:
-        with contextlib.suppress(errors.NotFound):  # the source has been destroyed meanwhile
-            host.volumes.delete_checkpoint(source.volume, name)
 
 
 def settle(host: Host, run: Run, outcome: Outcome) -> None:

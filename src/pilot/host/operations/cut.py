@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from ... import errors
@@ -21,19 +22,37 @@ FREEZE_DEADLINE_MS = 1000
 _T = TypeVar("_T")
 
 
-def quiesced(host: Host, sprite: Sprite, act: Callable[[], _T]) -> _T:
-    """`act` while the disk's filesystem is frozen, where that is the guest's to do; volumed does it for `container`."""
+@dataclasses.dataclass(frozen=True)
+class Held:
+    """How a guest held its writers: `clean` when it did until the cut was made."""
+
+    frozen_ms: float
+    clean: bool
+
+
+def quiesced(host: Host, sprite: Sprite, act: Callable[[], _T]) -> tuple[_T, Held | None]:
+    """`act` while the disk's filesystem is frozen, where that is the guest's to do, and how that went; volumed does it
+    for `container`."""
     if not world.frozen_by_guest(host, sprite):
-        return act()
+        return act(), None
     api = host.api(sprite)
     try:
         api.freeze(FREEZE_DEADLINE_MS)
     except errors.StateError:
-        return act()  # no world runs, so nothing is mounted: the disk is as quiet as it gets
+        return act(), None  # no world runs, so nothing is mounted; or the freeze took too long, and was given up
     try:
-        return act()
-    finally:
+        done = act()
+    except BaseException:
         api.thaw()
+        raise
+    return done, parse_held(api.thaw())
+
+
+def parse_held(answer: Mapping[str, Any]) -> Held:
+    """A guest may answer anything."""
+    frozen_ms = answer.get("frozen_ms")
+    is_time = isinstance(frozen_ms, int | float) and 0 <= frozen_ms <= FREEZE_DEADLINE_MS
+    return Held(float(frozen_ms) if is_time else 0.0, answer.get("held") is True)  # type: ignore[arg-type]
 
 
 def reserve(host: Host, run: Run) -> dict[str, Any]:
@@ -57,7 +76,8 @@ def take(host: Host, run: Run) -> dict[str, Any]:
 def made(host: Host, sprite: Sprite, name: CheckpointId, comment: str) -> Cut:
     """The cut of that name: made now, or by an earlier attempt that died before it could say so."""
     try:
-        return quiesced(host, sprite, lambda: host.volumes.checkpoint(sprite.volume, comment, name))
+        cut, held = quiesced(host, sprite, lambda: host.volumes.checkpoint(sprite.volume, comment, name))
+        return held or cut
     except errors.Conflict:
         found: Cut = next(point for point in host.volumes.checkpoints(sprite.volume) if point.id == name)
         return found
