@@ -65,8 +65,12 @@ class Writer:
         self.roots["head"][chunk] = layout.place(self.depth, slot)
 
     def _free_slot(self) -> int:
-        used = {layout.number_of(at) for root in self.roots.values() for at in root.values()}
+        used = self.used()
         return next(n for n in range(1, 1000) if n not in used)
+
+    def used(self) -> set[int]:
+        """Slots that a root names; of ancestors, too."""
+        return {layout.number_of(at) for root in self.roots.values() for at in root.values()}
 
     def batch(self, *, snap: bool) -> None:
         """Store the present state; what was stored when it returns is durable."""
@@ -88,7 +92,7 @@ class Writer:
             self._snapshot(made[-1].stamp, roots)
 
     def _snapshot(self, stamp: Stamp, roots: dict[str, bytes]) -> None:
-        used = {layout.number_of(at) for root in self.roots.values() for at in root.values()}
+        used = self.used()
         kept = [(slot, at) for slot, at in self.places.items() if slot in used]
         image = snapshot.Image(self.pages, roots, {"generation": "1"}, snapshot.table(kept))
         data = snapshot.encode(stamp, image, self.packer)

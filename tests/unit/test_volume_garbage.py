@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from pilot import errors
 from pilot.volume import layout
-from pilot.volume.remote import catalogue, codec, compaction, encryption, garbage, head, names, segment
+from pilot.volume.remote import catalogue, codec, compaction, encryption, garbage, head, names, segment, sparse
 from pilot.volume.remote.names import Stamp
 from tests.support.logwriter import KEYS, Content, Writer, stored_content
 from tests.support.objects import Killed, MemoryStore, Process
@@ -78,6 +78,14 @@ class Machine(RuleBasedStateMachine):
             self.value += 1
             writer.write(chunk, self.value)
         self._begin(writer, snap=snap)
+
+    @rule(data=st.data(), snap=st.booleans())
+    def send_again(self, data: st.DataObject, snap: bool) -> None:
+        """As a holder that compacts its log while it writes."""
+        writer = self._idle(data)
+        if writer is not None:
+            writer.dirty |= writer.values.keys() & writer.used()
+            self._begin(writer, snap=snap)
 
     def _begin(self, writer: Writer, *, snap: bool) -> None:
         disk = writer.disk
@@ -432,7 +440,7 @@ def test_only_segments_before_the_snapshot_with_little_left_are_written_again() 
     stamps = [Stamp(1, seq) for seq in range(1, 5)]
     places = {seq: names.Place(Stamp(1, seq), 0, 29 if seq != 2 else 30, 0, b"") for seq in range(1, 5)}
     places[9] = names.Place(stamps[0], 29, 71, 1, b"")
-    todo = compaction.plan(described, places, {1, 2, 4}, dict.fromkeys(stamps, 100))
+    todo = sparse.plan(described, places, {1, 2, 4}, dict.fromkeys(stamps, 100))
     assert (todo.old, todo.slots, todo.old_bytes, todo.live_bytes) == ([stamps[0]], [1], 100, 29)
 
 

@@ -28,7 +28,7 @@ from . import crashpoint, delta, layout, ledger, lockfile, map, meta, room, slab
 from .checkpoint import Checkpoint
 
 if TYPE_CHECKING:  # what speaks to a store is loaded only where there is one
-    from .remote import batch, cache
+    from .remote import batch, cache, names
 
 _CHUNK = layout.CHUNK_BYTES
 _ZERO_CHUNK = bytes(_CHUNK)
@@ -541,6 +541,32 @@ class Disk:
         self._slab.read(slot, 0, content)
         return content
 
+    def stored_places(self) -> Mapping[int, names.Place]:
+        """Where every slot is that the store has."""
+        return self._meta.places()
+
+    def vouch(self, slot: int) -> bool:
+        """Have a slot of this disk here as the store has it, as long as it is named: fetched where it is cold, put
+        right where it is something else here; whether it was. OSError (EIO): what the store has cannot be had."""
+        with self._reading():
+            self._gauge.claim(_CHUNK)
+            return self._caches[self._depth].vouch(slot, self._named)
+
+    def send_again(self, slots: Sequence[int]) -> Sequence[int]:
+        """Have these slots in the next batch although the store has them, as far as they are named and in the slab (and
+        so they stay there until then); which."""
+        own = self._caches[self._depth]
+        with self._flushing, self._books:  # nothing is evicted, and no batch cut
+            again = [slot for slot in slots if self._ledger.is_named(slot) and not own.is_cold(slot)]
+            self._ledger.unsent.update(again)
+        self._tell()
+        return again
+
+    def is_unsent(self, slots: Sequence[int]) -> bool:
+        """Whether one of these slots is still to be sent."""
+        with self._books:
+            return not (self._held | self._ledger.unsent).isdisjoint(slots)
+
     def batch_sent(self, sent: batch.Batch, answer: batch.Sent | None) -> None:
         """The store has it. `answer` is None when it had everything before."""
         with self._flushing:
@@ -661,7 +687,9 @@ class Disk:
         places = sorted(self._meta.places().items(), key=lambda pair: pair[1][:2])
         warm = [slot for slot, _ in places if not own.is_cold(slot) and not own.was_read(slot)]
         own.forget_reads()
-        return [slot for slot in self._named(warm) if slot not in self._held][: min(surplus, _EVICT_SLOTS)]
+        with self._books:  # what is to be sent again has a place, too
+            kept = self._held | self._ledger.unsent
+        return [slot for slot in self._named(warm) if slot not in kept][: min(surplus, _EVICT_SLOTS)]
 
     def _wait_for_readers(self) -> bool:
         """Whether everybody who was reading is done, soon. One of them may wait for what is being evicted."""

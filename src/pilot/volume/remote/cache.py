@@ -80,6 +80,37 @@ class Cache:
         if self.is_cold(slot) and slot not in self._coming and list(allowed([slot])):
             self._fetch_one(slot, allowed)
 
+    def vouch(self, slot: int, allowed: Allowed) -> bool:
+        """Have a slot that the store has, and that is `allowed`, in the slab as the store has it; whether it was there
+        as something else. OSError (EIO) when the store's content cannot be had."""
+        if not list(allowed([slot])):
+            return False  # freed meanwhile
+        self.fetch([slot], allowed)
+        at = self._meta.place(slot)
+        if at is None:
+            return False  # the store does not have it (yet)
+        local = slab.aligned(layout.CHUNK_BYTES)
+        self._slab.read(slot, 0, local)
+        packer = self._packer()
+        if segment.is_chunk(local, at, packer):
+            return False
+        stored = self._load(at, packer)
+        if stored == local:
+            return False  # packed by another version of zstd
+        _log.error("slot %d of %s is damaged here: put right from the store", slot, self._disk)
+        self._slab.write(slot, 0, memoryview(stored))
+        self._slab.sync()
+        return True
+
+    def _load(self, at: Place, packer: Codec) -> bytes:
+        """What is stored at a place; OSError."""
+        key = names.segment(self._disk, at.stamp)
+        try:
+            data = store.retry(lambda: self._objects.get_range(key, at.offset, at.length), _DEADLINE_S)
+            return segment.decode_chunk(data, at, packer)
+        except errors.PilotError as error:
+            raise _io_error(f"chunk {at.number} of {key}: {error}") from error
+
     def cold_slots(self) -> Sequence[int]:
         """All cold slots, in the order of the log."""
         places = self._meta.places()

@@ -1,6 +1,6 @@
 """Segments of which little is still live are written again without the rest, so that `garbage` can take the old ones.
 
-    plan      which segments, and which slots of them are live          (a holder may do it in its own log, too)
+    plan      which segments, and which slots of them are live      (`sparse`; a live holder does it `inband`)
     compact   claim the disk (epoch + 1) ─ append the slots as a batch without map changes ─ snapshot ─ HEAD
 
 It is an ordinary writer: whoever claims the disk meanwhile fences it, and what it stored under its epoch is then no
@@ -12,49 +12,21 @@ segment that is not written again keep their places; old segments are only delet
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
 from ... import errors
-from . import catalogue, codec, head, names, recovery, segment, snapshot, store
+from . import catalogue, codec, head, names, recovery, segment, snapshot, sparse, store
 from .catalogue import Remote
 from .encryption import Keyring
 from .names import Stamp
 
-LIVE_SHARE = 0.3
 _NO_CHANGE = segment.Delta({}, {}, {})
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Rewrite:
-    """What to write again: live slots of the segments `old`. Sizes in bytes, as stored."""
-
-    old: Sequence[Stamp]
-    slots: Sequence[int]
-    old_bytes: int
-    live_bytes: int
-
-
-def plan(described: head.Head, places: Mapping[int, names.Place], live: set[int], sizes: Mapping[Stamp, int],
-         share: float = LIVE_SHARE) -> Rewrite:  # fmt: skip
-    """Segments before the snapshot (the log after it stays as it is) with something live, and less than `share`."""
-    held: dict[Stamp, list[int]] = {}
-    for slot in sorted(live & places.keys()):
-        held.setdefault(places[slot].stamp, []).append(slot)
-    live_bytes = {stamp: sum(places[slot].length for slot in slots) for stamp, slots in held.items()}
-    old = [
-        stamp
-        for stamp in sorted(held)
-        if stamp.seq < described.replay_from and stamp in sizes and live_bytes[stamp] < share * sizes[stamp]
-    ]
-    slots = [slot for stamp in old for slot in held[stamp]]
-    return Rewrite(old, slots, sum(sizes[stamp] for stamp in old), sum(live_bytes[stamp] for stamp in old))
 
 
 def compact(
     objects: store.Store, disk: str, keyring: Keyring, holder: str, clock: Callable[[], float], *,
-    take_over: bool = False, share: float = LIVE_SHARE,
-) -> Rewrite:  # fmt: skip
+    take_over: bool = False, share: float = sparse.LIVE_SHARE,
+) -> sparse.Rewrite:  # fmt: skip
     """Write again what is worth it. StateError when somebody holds the disk, Conflict when somebody claimed it
     meanwhile, Damaged (and nothing changed) when a chunk to move is damaged."""
     known = catalogue.read(objects, keyring)
@@ -63,7 +35,7 @@ def compact(
     sizes = {stamp: entry.size for entry in objects.list(f"vol/{disk}/seg/")
              if (stamp := names.parse(entry.key)) is not None}  # fmt: skip
     remote = known.disks[disk]
-    todo = plan(remote.head, remote.books.places, live[disk], sizes, share)
+    todo = sparse.plan(remote.head, remote.books.places, live[disk], sizes, share)
     if todo.slots:
         _rewrite(objects, remote, todo, keyring, holder, clock, take_over=take_over)
     return todo
@@ -79,8 +51,8 @@ def _check_readable(disk: str, known: catalogue.Catalogue, lost: Mapping[str, er
 
 
 def _rewrite(
-    objects: store.Store, remote: Remote, todo: Rewrite, keyring: Keyring, holder: str, clock: Callable[[], float], *,
-    take_over: bool,
+    objects: store.Store, remote: Remote, todo: sparse.Rewrite, keyring: Keyring, holder: str,
+    clock: Callable[[], float], *, take_over: bool,
 ) -> None:  # fmt: skip
     disk = remote.head.disk
     claimed, version = _claim(objects, disk, holder, clock(), take_over=take_over)

@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from ... import errors
 from .. import disk as disks
 from .. import meta, room, slab
-from . import boot, cache, hold, keys, relocate, store, uploader
+from . import boot, cache, hold, inband, keys, relocate, store, uploader
 from .codec import Codec
 
 _log = logging.getLogger(__name__)
@@ -49,11 +49,15 @@ class Link:
         self._hydrator = threading.Thread(target=self._hydrate, name="hydrate", daemon=True)
         self._keep_bytes = int(self._facts[disks.LOCAL_CACHE]) if disks.LOCAL_CACHE in self._facts else None
         self._evictor = threading.Thread(target=self._evict, name="evict", daemon=True)
+        compactor = inband.Compactor(disk, self._objects, self._id)
+        self._compactor = threading.Thread(target=compactor.loop, args=(self._stopping,), name="compact", daemon=True)
 
     def start(self, *, hydrate: bool) -> None:
-        """Upload; `hydrate`: somebody will read, so fetch what is cold in the background."""
+        """Upload; `hydrate`: somebody will use the disk, so fetch what is cold, and tidy the log, in the
+        background."""
         if hydrate:
             self._boot.start()
+            self._compactor.start()
             if any(found.count for found in self._caches.values()):
                 self._hydrator.start()
         self._disk.dirty.set()
@@ -72,7 +76,7 @@ class Link:
         self._disk.waits_for_store = False
         self._boot.close()
         drained = self._uploader.drain(deadline_s)
-        for thread in (self._hydrator, self._evictor):
+        for thread in (self._hydrator, self._evictor, self._compactor):
             if thread.is_alive():
                 thread.join(deadline_s)
         for found in self._caches.values():

@@ -165,6 +165,12 @@ def decode_chunk(stored: bytes | memoryview, at: Place, packer: Codec) -> bytes:
     return plain
 
 
+def is_chunk(plain: bytes | memoryview, at: Place, packer: Codec) -> bool:
+    """Whether this is certainly the chunk that is stored at a place; nothing is read. False says nothing: another
+    version of zstd may have packed it."""
+    return codec.digest(packer.pack(plain, at.stamp, at.number)) == at.hash
+
+
 def build(
     first: Stamp,
     generation: int,
