@@ -14,6 +14,7 @@ CFLAGS_FRONT = -Os -static -s -Wall -Wextra -Werror -fno-strict-aliasing -D_GNU_
   -idirafter /usr/include/$(shell gcc -dumpmachine)
 INIT := src/pilot/kernel/bin/pilot-init
 LAUNCH_SRC := $(wildcard native/launch/*.c native/launch/*.h)
+LOOKASIDE_SRC := $(wildcard native/volume/*.c native/volume/*.h)
 INIT_SRC := $(wildcard native/init/*.c)
 INIT_HDR := $(wildcard native/init/*.h)
 export DEBIAN_FRONTEND := noninteractive
@@ -50,7 +51,7 @@ $(STAMPS)/venv: requirements.lock | $(STAMPS)/apt-build
 PURELIB = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 
 # pip's own script would look through site-packages, and at PYTHON* of whoever calls.
-$(STAMPS)/package: $(STAMPS)/venv pyproject.toml setup.py bin/pilot.in $(LAUNCH_SRC)
+$(STAMPS)/package: $(STAMPS)/venv pyproject.toml setup.py bin/pilot.in $(LAUNCH_SRC) $(LOOKASIDE_SRC)
 	@$(BIN)/pip install -q --no-deps --no-build-isolation -e .
 	@sed -e 's|@PYTHON@|$(CURDIR)/$(BIN)/python|' -e 's|@PATH@|"$(CURDIR)/src", "$(PURELIB)"|' bin/pilot.in >$(BIN)/pilot-cold
 	@chmod +x $(BIN)/pilot-cold

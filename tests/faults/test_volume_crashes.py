@@ -163,7 +163,14 @@ def test_a_checkpoint_is_not_left_frozen_nor_half(volumed: Volumed, tmp_path: Pa
 
 @pytest.mark.parametrize(
     "point",
-    ["commit: data is stable", "commit: map is stored", "checkpoint: cut in the worker", "write: data is written"],
+    [
+        "commit: data is stable",
+        "commit: map is stored",
+        "flush: data is stable",
+        "flush: in the journal",
+        "checkpoint: cut in the worker",
+        "write: data is written",
+    ],
 )
 def test_a_worker_killed_inside_loses_nothing(volumed: Volumed, tmp_path: Path, point: str) -> None:
     client = volumed.client

@@ -27,6 +27,7 @@ _MAGIC = 0x31544C4450494C54
 _HEADER = struct.Struct("<QQQQ")
 _FIELD = struct.Struct("<Q")
 _RECORD = struct.Struct("<QQQ")
+RECORD_BYTES = _RECORD.size
 _SIZE = _HEADER.size + CAPACITY * _RECORD.size
 _ERA_AT, _HEAD_AT, _TAIL_AT = 8, 16, 24
 
@@ -43,6 +44,11 @@ class Change:
         """(chunk, place) of each."""
         for n in range(self.count):
             yield self.first + n, self.place + n if self.place else 0
+
+
+def parse(records: bytes) -> list[Change]:
+    """Records → changes."""
+    return [Change(*fields) for fields in _RECORD.iter_unpack(records)]
 
 
 def create() -> int:
@@ -64,6 +70,11 @@ class DeltaLog:
         magic, self.era, self._head, self._tail = _HEADER.unpack_from(self._memory)
         if magic != _MAGIC:
             raise errors.PeerError("open delta log: this is none")
+
+    @property
+    def first(self) -> int:
+        """Position of the oldest record."""
+        return self._head
 
     @property
     def position(self) -> int:
@@ -88,18 +99,24 @@ class DeltaLog:
         """All records, the oldest first; none when they belong to another era."""
         if era != self.era:
             return []
-        return [
-            Change(*_RECORD.unpack_from(self._memory, _HEADER.size + n % CAPACITY * _RECORD.size))
-            for n in range(self._head, self._tail)
-        ]
+        return parse(self.records(self._head))
+
+    def records(self, position: int) -> bytes:
+        """Those from that position on, as they are."""
+        begin, end = (_HEADER.size + n % CAPACITY * _RECORD.size for n in (position, self._tail))
+        if position == self._tail:
+            return b""
+        return self._memory[begin:end] if begin < end else self._memory[begin:_SIZE] + self._memory[_HEADER.size : end]
 
     def drop_until(self, position: int) -> None:
         """The records before `position` are stored."""
         self._head = position
         _FIELD.pack_into(self._memory, _HEAD_AT, position)
 
-    def reset(self, era: int) -> None:
-        """Forget everything; what comes belongs to `era`."""
+    def reset(self, era: int, position: int = 0) -> None:
+        """Forget everything; what comes belongs to `era`, and has at least that position."""
+        self._tail = max(self._tail, position)
+        _FIELD.pack_into(self._memory, _TAIL_AT, self._tail)
         self.drop_until(self._tail)
         self.era = era
         _FIELD.pack_into(self._memory, _ERA_AT, era)

@@ -2,8 +2,9 @@
 
     write   wait until nobody writes these chunks ─ ledger.target ─ slab.write ─ ledger.publish
     read    ledger.places ─ slab.read                      (registered, so that its slots are not given out meanwhile)
-    flush   ledger.take ─ slab.sync ─ meta.commit ─ ledger.stored ─ punch and free the slots that nobody reads
-    cut     wait until no write is under way ─ ledger.pin ─ then as flush, with writers running again
+    flush   slab.sync ─ journal.append; or, when that is full or slots are to be freed:
+    commit  ledger.take ─ slab.sync ─ meta.commit ─ ledger.stored ─ punch and free the slots that nobody reads
+    cut     wait until no write is under way ─ ledger.pin ─ then as commit, with writers running again
 
 What a crash leaves between any two of these is said in `ledger`. Locks: `_books` guards the ledger and is never held
 over I/O, except to load a page of the map; `_flushing` serialises commits. Ancestors' slabs and pages are opened
@@ -16,6 +17,7 @@ import contextlib
 import dataclasses
 import errno
 import itertools
+import logging
 import os
 import threading
 import time
@@ -24,12 +26,13 @@ from typing import TYPE_CHECKING
 
 from .. import errors
 from ..ids import CheckpointId
-from . import crashpoint, delta, layout, ledger, lockfile, map, meta, room, slab
+from . import crashpoint, delta, journal, layout, ledger, lockfile, lookaside, map, meta, room, slab
 from .checkpoint import Checkpoint
 
 if TYPE_CHECKING:  # what speaks to a store is loaded only where there is one
     from .remote import batch, cache, names
 
+_log = logging.getLogger(__name__)
 _CHUNK = layout.CHUNK_BYTES
 _ZERO_CHUNK = bytes(_CHUNK)
 _CHECKPOINT, _FORK = "checkpoint/", "fork/"
@@ -37,6 +40,7 @@ _CHECKPOINT, _FORK = "checkpoint/", "fork/"
 LOCAL = "local/"
 _DURABLE = LOCAL + "durable/"
 LOCAL_FOREIGN, LOCAL_STORE, LOCAL_HOLDER = LOCAL + "foreign", ledger.STORE, LOCAL + "holder"
+_NOTED = LOCAL + "noted"
 LOCAL_CACHE = LOCAL + "cache_bytes"
 DURABILITY = "durability"
 DURABLE_AT, DURABLE_SEALED, LOCAL_SEQ = _DURABLE + "at", _DURABLE + "sealed", LOCAL + "seq"
@@ -44,6 +48,14 @@ _HURRY_BYTES = 8 << 20
 _PATIENCE_S = 1.0
 _READERS_S = 0.1  # flushes wait meanwhile
 _EVICT_SLOTS = 4096
+_RETIRED_SLOTS = 256  # with more than that, a flush stores the map, which frees them
+_NOT_CLEAN = -1
+_PlacesOf = Callable[[int, int], list[int]]
+_Learn = Callable[[int, list[int]], None]
+
+
+def _learn_nothing(first: int, places: list[int]) -> None:
+    """Of a content that nobody else serves."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -124,10 +136,15 @@ class Disk:
             self._stack.callback(self._delta.close)
             if own_fd is not None:
                 os.close(own_fd)
-            self._ledger = ledger.Ledger(self._meta, self._depth, self._load_ancestor, self._delta.changes)
+            self._journal = journal.Journal(directory)
+            self._stack.callback(self._journal.close)
+            self._journaled = 0
+            self._noted = int(self._meta.facts().get(_NOTED, "0"))
+            self._ledger = ledger.Ledger(self._meta, self._depth, self._load_ancestor, self._changes)
             self._check_slab()
-            if self._delta.era != self._ledger.era:
-                self._delta.reset(self._ledger.era)
+            if self._delta.era != self._ledger.era or self._delta.position < self._journaled:
+                self._delta.reset(self._ledger.era, self._journaled)
+                self._journaled = self._delta.position
             undo.pop_all()
         self._busy: set[int] = set()
         self._gate = False
@@ -148,8 +165,17 @@ class Disk:
         self._gauge = room.Gauge(directory)
         self._relief = room.Relief(self, directory, self._gauge)
         self.on_read: Callable[[int, int], None] | None = None  # told of reads of the head: offset, length
+        self._lookaside: lookaside.Table = lookaside.Nobody()
         self._punch_free_slots()
         self._drop_unpublished()
+
+    def _changes(self, era: int) -> list[delta.Change]:
+        """What was acknowledged and is not in the stored map. What the journal has comes first: if the delta has the
+        same, it has everything after it too."""
+        if not self._journal.exists and self._delta.era == era:
+            self._noted = max(self._noted, self._delta.first)  # of a time when there were no journals
+        changes, self._journaled = self._journal.replay(era, self._noted)
+        return changes + self._delta.changes(era)
 
     def _check_slab(self) -> None:
         """Growing a slab that was truncated would make zeros of what is gone."""
@@ -186,13 +212,20 @@ class Disk:
             "unsent_bytes": unsent * _CHUNK, "cold_bytes": cold * _CHUNK,
         }  # fmt: skip
 
+    def use_lookaside(self, table: lookaside.Table) -> None:
+        """Who answers requests without us is told what it needs from now on; before anybody else uses the disk."""
+        for depth, ancestor in enumerate(self._ancestors):
+            table.set_slab(depth, ancestor.slab.fd)
+        table.set_slab(self._depth, self._slab.fd)
+        self._lookaside = table
+
     # ---- reading
 
     def read(self, offset: int, into: memoryview) -> None:
         """Fill `into` from the head."""
         if (note := self.on_read) is not None:
             note(offset, len(into))
-        self._read(offset, into, self._ledger.places)
+        self._read(offset, into, self._ledger.places, self._learn)
 
     def reader(self, name: CheckpointId) -> Callable[[int, memoryview], None]:
         """A function as `read`, of a checkpoint; NotFound."""
@@ -201,13 +234,19 @@ class Disk:
         frozen = map.ChunkMap(root, self._depth, self._load_page)
         return lambda offset, into: self._read(offset, into, frozen.places)
 
-    def _read(self, offset: int, into: memoryview, places_of: Callable[[int, int], list[int]]) -> None:
-        try:
-            self._read_once(offset, into, places_of)
-        except OSError as error:  # no room to put a cold chunk into
-            self._relief.repeat(lambda: self._read_once(offset, into, places_of), error)
+    def _learn(self, first: int, places: list[int]) -> None:
+        """They were read, so they are in the slabs, and stay there while our reading keeps them."""
+        with self._books:
+            if self.fenced is None and self._ledger.places(first, len(places)) == places:
+                self._lookaside.learn(first, places, False)
 
-    def _read_once(self, offset: int, into: memoryview, places_of: Callable[[int, int], list[int]]) -> None:
+    def _read(self, offset: int, into: memoryview, places_of: _PlacesOf, learn: _Learn = _learn_nothing) -> None:
+        try:
+            self._read_once(offset, into, places_of, learn)
+        except OSError as error:  # no room to put a cold chunk into
+            self._relief.repeat(lambda: self._read_once(offset, into, places_of, learn), error)
+
+    def _read_once(self, offset: int, into: memoryview, places_of: _PlacesOf, learn: _Learn) -> None:
         pieces = split(offset, len(into))
         with self._reading():
             with self._books:
@@ -216,6 +255,8 @@ class Disk:
             for first, last in _runs(places):
                 start, end = pieces[first].start, pieces[last].start + pieces[last].length
                 self._read_place(places[first], pieces[first].offset, into[start:end])
+            if pieces:
+                learn(pieces[0].chunk, places)
 
     def _read_place(self, at: int, offset: int, into: memoryview) -> None:
         if at == layout.HOLE:
@@ -271,10 +312,13 @@ class Disk:
             self._unwritten = True
             crashpoint.reach("write: data is written")
             for change in _changes(pieces, targets, self._depth):
-                self._delta.append(change)
+                self._note(change)
             for piece, at, target in zip(pieces, places, targets, strict=True):
                 if target.source is not None:
                     self._ledger.publish(piece.chunk, at, target.slot)
+            if self.fenced is None:
+                places = [layout.place(self._depth, target.slot) for target in targets]
+                self._lookaside.learn(pieces[0].chunk, places, True)
         self._tell()
 
     def _write_run(self, piece: Piece, target: ledger.Target, data: memoryview) -> None:
@@ -323,8 +367,14 @@ class Disk:
     def _trim_chunks(self, first: int, count: int) -> None:
         with self._books:
             if self._ledger.trim(first, count):
-                self._delta.append(delta.Change(first, count, layout.HOLE))
+                self._note(delta.Change(first, count, layout.HOLE))
+            self._lookaside.forget(first, count)
         self._tell()
+
+    def _note(self, change: delta.Change) -> None:
+        """A change of the map is acknowledged soon. Under `_books`."""
+        self._delta.append(change)
+        self._lookaside.set_clean(_NOT_CLEAN)
 
     # ---- making it stable
 
@@ -338,9 +388,63 @@ class Disk:
             if self._flush_done < ticket:
                 with self._books:
                     covered = self._flush_asked
-                self._commit()
+                    short = self._wants_no_commit()
+                if short:
+                    self._append_to_journal()
+                else:
+                    self._commit()
+                    self._ensure_journal()
                 self._flush_done = covered
         self._wait_for_store(ticket)
+
+    def commit(self) -> None:
+        """As `flush`, and meta.db has everything: nothing is left to the journal."""
+        with self._flushing:
+            self._commit()
+
+    def _wants_no_commit(self) -> bool:
+        """Whether the journal can take what is not stable yet. Under `_flushing` and `_books`."""
+        fits = self._journal.has_room(self._delta.position - self._journaled)
+        return fits and not self._delta.is_filling and self._ledger.slots.count_retired() <= _RETIRED_SLOTS
+
+    def _append_to_journal(self) -> None:
+        """All that was noted becomes stable. Under `_flushing`."""
+        self._check_fence()
+        with self._books:
+            unwritten = self._take_unwritten()
+            position, records = self._delta.position, self._delta.records(self._journaled)
+        try:
+            if unwritten or records:
+                self._slab.sync()
+            crashpoint.reach("flush: data is stable")
+            if records:
+                self._journal.append(self._ledger.era, self._journaled, records)
+        except BaseException:
+            with self._books:
+                self._unwritten = True
+            raise
+        crashpoint.reach("flush: in the journal")
+        with self._books:
+            self._journaled = position
+            self._tell_clean()
+
+    def _ensure_journal(self) -> None:
+        """There is one, if the filesystem has room for it. Under `_flushing`, with the map stored."""
+        try:
+            if not self._journal.exists:
+                self._journal.create()
+        except OSError as error:
+            _log.warning("journal of %s: %s", self.directory, error)  # then every flush stores the map, as this one did
+
+    def _take_unwritten(self) -> bool:
+        """Whether the slab has to be synced. Under `_books`."""
+        unwritten, self._unwritten = self._unwritten or self._lookaside.take_written(), False
+        return unwritten
+
+    def _tell_clean(self) -> None:
+        """Whether a flush would have to do more than sync the slab. Under `_books`."""
+        clean = self._delta.position == self._journaled and not self.waits_for_store and self.fenced is None
+        self._lookaside.set_clean(self._slab.fd if clean else _NOT_CLEAN)
 
     def _commit(self) -> None:
         """Store what `ledger.take` gives. Under `_flushing`."""
@@ -351,8 +455,10 @@ class Disk:
 
     def _take(self) -> _Taken:
         """What is to be stored now. Under `_flushing` and `_books`."""
-        unwritten, self._unwritten = self._unwritten, False
-        return _Taken(self._ledger.take(), self._delta.position, unwritten, next(self._tickets))
+        position = self._delta.position
+        if position != self._noted:
+            self._ledger.set_facts({_NOTED: str(position)})
+        return _Taken(self._ledger.take(), position, self._take_unwritten(), next(self._tickets))
 
     def _store(self, taken: _Taken) -> None:
         """Under `_flushing`."""
@@ -375,6 +481,10 @@ class Disk:
                 self._delta.drop_until(taken.position)
             else:
                 self._delta.reset(self._ledger.era)
+            self._journal.restart()
+            self._noted = taken.position
+            self._journaled = max(taken.position, self._delta.first)
+            self._tell_clean()
         if commit.roots or commit.facts or commit.pages:
             self._tell()
         if commit.retired:
@@ -393,6 +503,8 @@ class Disk:
             if own := self._caches.get(self._depth):
                 for slots in ready:
                     own.forget(slots)
+        if ready:
+            self._lookaside.settle()
         for slots in ready:
             for first, count in _contiguous(sorted(slots)):
                 self._slab.punch(first, count)
@@ -447,6 +559,7 @@ class Disk:
         with self._flushing:
             with self._stopped_writes(), self._books:
                 self._ledger.restore(_CHECKPOINT + checkpoint)
+                self._lookaside.clear()
             self._commit()
             self._sweep()
 
@@ -473,6 +586,7 @@ class Disk:
         with self._flushing:
             with self._stopped_writes(), self._books:
                 self._ledger.clear()
+                self._lookaside.clear()
                 for checkpoint in parse_checkpoints(self._ledger.facts):
                     name = _CHECKPOINT + checkpoint.id
                     self._ledger.unpin(name, {name: None})
@@ -495,6 +609,7 @@ class Disk:
                 self._ledger.resize(size_bytes)
                 self._ledger.set_facts({"size": str(size_bytes)})
             self._commit()
+            self._lookaside.set_size(size_bytes)
 
     def _drop(self, name: str, facts: Mapping[str, str | None]) -> None:
         with self._flushing:
@@ -602,6 +717,8 @@ class Disk:
         """Another host has the volume: from now on nothing is acknowledged, and nothing read."""
         with self._books:
             self.fenced = why
+            self._lookaside.set_clean(_NOT_CLEAN)
+            self._lookaside.clear()
             self._books.notify_all()
 
     def make_caches(self, make: Callable[[str, slab.Slab, meta.Meta], cache.Cache]) -> dict[int, cache.Cache]:
@@ -646,6 +763,7 @@ class Disk:
                 if not self._wait_for_readers():
                     own.rewarm(slots)
                     return 0
+                self._lookaside.clear()
                 crashpoint.reach("evict: cold, not punched")
                 for first, count in _contiguous(sorted(slots)):
                     self._slab.punch(first, count)
@@ -687,6 +805,7 @@ class Disk:
         places = sorted(self._meta.places().items(), key=lambda pair: pair[1][:2])
         warm = [slot for slot, _ in places if not own.is_cold(slot) and not own.was_read(slot)]
         own.forget_reads()
+        self._lookaside.clear()  # what it reads is not noted
         with self._books:  # what is to be sent again has a place, too
             kept = self._held | self._ledger.unsent
         return [slot for slot in self._named(warm) if slot not in kept][: min(surplus, _EVICT_SLOTS)]
@@ -754,7 +873,7 @@ class Disk:
         self.waits_for_store = False
         try:
             if self.fenced is None:
-                self.flush()
+                self.commit()
         finally:
             self._stack.close()
 
@@ -767,7 +886,10 @@ class Disk:
             while self._gate or not self._busy.isdisjoint(chunks):
                 self._books.wait()
             self._busy.update(chunks)
+            was_writable = self._lookaside.forget(first, count)
         try:
+            if was_writable:
+                self._lookaside.settle()
             yield
         finally:
             with self._books:
@@ -787,6 +909,7 @@ class Disk:
             while self._busy:
                 self._books.wait()
         try:
+            self._lookaside.protect()
             yield
         finally:
             with self._books:

@@ -1,4 +1,5 @@
-"""Serves one disk over a /dev/fuse descriptor, with several threads.
+"""Serves one disk over a /dev/fuse descriptor, with several threads. Each waits in C (`_lookaside`), where requests
+that need no decision are answered; the others come here.
 
     /disk                  the head, read-write
     /checkpoints/<id>      read-only
@@ -20,6 +21,7 @@ from collections.abc import Callable
 from . import disk as disks
 from . import fuseproto as proto
 from . import slab
+from ._lookaside import Lookaside
 from .fuseproto import Node, Op
 
 _log = logging.getLogger(__name__)
@@ -42,15 +44,24 @@ class Server:
     def __init__(self, fuse_fd: int, disk: disks.Disk, threads: int = 4) -> None:
         self._fd = fuse_fd
         self._disk = disk
+        self._lookaside = Lookaside(fuse_fd, disk.size_bytes)
+        disk.use_lookaside(self._lookaside)
         self._readers: dict[int, Callable[[int, memoryview], None]] = {}
-        self._threads = [threading.Thread(target=self._serve, name=f"fuse-{n}", daemon=True) for n in range(threads)]
+        self._threads = [
+            threading.Thread(target=self._serve, args=(n,), name=f"fuse-{n}", daemon=True) for n in range(threads)
+        ]
         self._table: dict[int, Callable[[int, memoryview], bytes]] = {
             Op.LOOKUP: self._lookup, Op.GETATTR: self._getattr, Op.SETATTR: self._getattr, Op.OPEN: self._open,
             Op.OPENDIR: self._opendir, Op.READDIR: self._readdir, Op.STATFS: self._statfs, Op.INIT: self._init,
             Op.FALLOCATE: self._fallocate, Op.LSEEK: self._lseek,
         }  # fmt: skip
         self.resent = 0
-        self.answered = 0
+        self._answered = 0
+
+    @property
+    def answered(self) -> int:
+        """Requests that were answered."""
+        return self._answered + self._lookaside.answered
 
     def start(self, *, resend: bool) -> None:
         """Start the threads; `resend` when another process served this connection before (OSError: kernel < 6.9)."""
@@ -67,19 +78,17 @@ class Server:
 
     # ---- the loop
 
-    def _serve(self) -> None:
+    def _serve(self, lane: int) -> None:
         # Resident: when we are killed while the kernel copies a request into a page that must be faulted in first, the
         # fault fails, and the kernel answers that request with EIO instead of keeping it for our successor (6.18).
         buffer = slab.aligned(_DATA + proto.MAX_WRITE_BYTES + _DATA, resident=True)
         request = buffer[_REQUEST:]
         while True:
             try:
-                size = os.readv(self._fd, [request])
+                size = self._lookaside.receive(request, lane)
             except OSError as error:
-                if error.errno in (errno.ENOENT, errno.EINTR, errno.EAGAIN):
-                    continue  # ENOENT: the request was taken back before we read it
                 if error.errno != errno.ENODEV:
-                    _log.error("read /dev/fuse: %s", error)
+                    _log.error("serve /dev/fuse: %s", error)
                 return
             length, op, unique, node, *_ = proto.HEADER.unpack_from(request)
             if unique & proto.RESENT:
@@ -121,7 +130,7 @@ class Server:
         return method(node, body)
 
     def _reply(self, parts: list[bytes] | list[memoryview]) -> None:
-        self.answered += 1
+        self._answered += 1
         try:
             os.writev(self._fd, parts)
         except OSError as error:

@@ -5,6 +5,7 @@ What is on disk, below `<state>/volumes`:
     names/<volume>  -> ../disks/<disk>     a symbolic link: a volume exists when its link does
     disks/<disk>/                          <disk> is 16 random hexadecimal digits, never used twice
         slab         slot n is the 64 KiB at n * 64 KiB; slot 0 is a header; a free slot is a hole
+        journal      changes of the map that meta.db does not have yet
         meta.db      SQLite: the map's pages, roots, checkpoints, remote places of slots
         lock         flock: whoever has the disk open for writing
         worker.sock  of the process that serves the attached disk

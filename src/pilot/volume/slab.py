@@ -62,6 +62,11 @@ class Slab:
         os.ftruncate(self._fd, layout.CHUNK_BYTES)
         os.fsync(self._fd)
 
+    @property
+    def fd(self) -> int:
+        """The open file; it stays the slab's."""
+        return self._fd
+
     def read(self, slot: int, offset: int, into: memoryview) -> None:
         """Fill `into` from byte `offset` of `slot` on (it may run on into the next slots)."""
         start = slot * layout.CHUNK_BYTES + offset

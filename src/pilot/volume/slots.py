@@ -97,6 +97,10 @@ class Slots:
         """A checkpoint or fork names all that the head names."""
         self._state = self._state.translate(_PIN)
 
+    def count_retired(self) -> int:
+        """Slots that a stored map would free."""
+        return len(self._retired)
+
     def take_retired(self) -> list[int]:
         """The slots retired since the last call."""
         taken, self._retired = self._retired, []

@@ -114,7 +114,7 @@ class Worker:
         """Everything stable here, and in the store if it answers; whether it has all."""
         drained = self._link is None or self._link.close(_DRAIN_TIMEOUT_S)
         if self._disk.fenced is None:
-            self._disk.flush()
+            self._disk.commit()
         return drained
 
     def _watch_connection(self) -> None:
