@@ -1,6 +1,6 @@
 """An S3 server as far as volumes need one, for measuring: every request takes `latency_s` longer, and is written down.
 
-    GET (ranges) │ PUT (If-None-Match: *, If-Match) │ DELETE │ GET ?list-type=2          objects live in memory
+    GET (ranges) │ PUT (If-None-Match: *, If-Match) │ POST ?delete │ GET ?list-type=2       objects live in memory
 
 Conditional writes are exact. moto is for what S3 means; this is for what a distance costs, which moto would hide.
 """
@@ -11,10 +11,11 @@ import contextlib
 import dataclasses
 import hashlib
 import http.server
+import re
 import threading
 import time
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from xml.sax import saxutils
 
 
@@ -38,14 +39,15 @@ class SlowStore:
     url: str = ""
     lock: threading.Lock = dataclasses.field(default_factory=threading.Lock)
 
-    def depth(self) -> int:
-        """How many of the requests came one after the other: the longest chain in which each began after the one
-        before it had ended."""
-        depth, last_end = 0, float("-inf")
-        for request in sorted(self.requests, key=lambda found: found.end):
-            if request.begin >= last_end:
-                depth, last_end = depth + 1, request.end
-        return depth
+
+def depth(requests: Sequence[Request]) -> int:
+    """How many of the requests came one after the other: the longest chain in which each began after the one before it
+    had ended."""
+    length, last_end = 0, float("-inf")
+    for request in sorted(requests, key=lambda found: found.end):
+        if request.begin >= last_end:
+            length, last_end = length + 1, request.end
+    return length
 
 
 @contextlib.contextmanager
@@ -101,11 +103,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             else:
                 self._answer(412, b"<Error><Code>PreconditionFailed</Code></Error>")
 
-    def do_DELETE(self) -> None:
+    def do_POST(self) -> None:
+        """?delete: several at once, which is how obstore deletes."""
+        body = self.rfile.read(int(self.headers.get("Content-Length", "0"))).decode()
+        bucket = urllib.parse.urlsplit(self.path).path.strip("/")
         with self._noted():
+            gone = re.findall(r"<Key>(.*?)</Key>", body)
             with self.server.store.lock:
-                self.server.store.objects.pop(self._key, None)
-            self._answer(204, b"")
+                for key in gone:
+                    self.server.store.objects.pop(f"{bucket}/{saxutils.unescape(key)}", None)
+            rows = "".join(f"<Deleted><Key>{key}</Key></Deleted>" for key in gone)
+            self._answer(200, f"<DeleteResult>{rows}</DeleteResult>".encode())
 
     @property
     def _key(self) -> str:

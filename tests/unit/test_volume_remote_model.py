@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from concurrent import futures
+from typing import Any, TypeVar
 from unittest import mock
 
 import hypothesis
@@ -24,6 +26,7 @@ from tests.support.faulty_store import FaultyStore
 
 DISK = "0123456789abcdef"
 PACKER = codec.Codec()
+T = TypeVar("T")
 FAULTS = st.sampled_from([None, None, None, "lost", "unanswered", "partial"])
 SLOTS = st.lists(st.integers(1, 6), min_size=1, max_size=4, unique=True)
 
@@ -51,6 +54,46 @@ class Holder:
         return memoryview(_content(self.pending_slots[slot]))
 
 
+class Later(futures.Future[T]):
+    """What is done when somebody wants its result, or another one's."""
+
+    def __init__(self, run: Callable[[], T], want: Callable[[], None]) -> None:
+        super().__init__()
+        self._run, self._want = run, want
+
+    def run(self) -> None:
+        try:
+            self.set_result(self._run())
+        except errors.PilotError as error:
+            self.set_exception(error)
+
+    def result(self, timeout: float | None = None) -> T:
+        self._want()
+        return super().result(timeout)
+
+
+class AnyOrder(futures.Executor):
+    """Does what it is given in reverse order if so told, and perhaps not all of it when it ends: it was killed then."""
+
+    def __init__(self, *, is_reversed: bool, finishes: bool) -> None:
+        self._reversed, self._finishes = is_reversed, finishes
+        self._pending: list[Later[Any]] = []
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> futures.Future[T]:
+        one = Later(lambda: fn(*args, **kwargs), self._do)
+        self._pending.append(one)
+        return one
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        if self._finishes:
+            self._do()
+
+    def _do(self) -> None:
+        pending, self._pending = self._pending, []
+        for one in reversed(pending) if self._reversed else pending:
+            one.run()
+
+
 class Volume(RuleBasedStateMachine):
     """One volume, hosts that take it from each other."""
 
@@ -63,6 +106,7 @@ class Volume(RuleBasedStateMachine):
         self.confirmed = 0
         self.counter = 0
         self.names = 0
+        self.is_reversed = self.finishes = False
         self.holders: list[Holder] = []
         self.small = mock.patch.object(segment, "TARGET_BYTES", 1)  # one chunk per segment: batches of many
         self.small.start()
@@ -74,7 +118,10 @@ class Volume(RuleBasedStateMachine):
     def born(self) -> None:
         hold.first_head(self.objects, Head(disk=DISK, volume="a", size_bytes=1 << 30))
         held = hold.Hold.resume(self.objects, DISK, "host-0", 0)
-        self.holders = [Holder("host-0", batch.Sender(held, PACKER), {}, {}, 0, 0)]
+        self.holders = [Holder("host-0", self._sender(held), {}, {}, 0, 0)]
+
+    def _sender(self, held: hold.Hold) -> batch.Sender:
+        return batch.Sender(held, PACKER, lambda: AnyOrder(is_reversed=self.is_reversed, finishes=self.finishes))
 
     @property
     def current(self) -> Holder:
@@ -88,9 +135,13 @@ class Volume(RuleBasedStateMachine):
             holder.slots[slot] = self.counter
             holder.unsent.add(slot)
 
-    @rule(faults=st.lists(FAULTS, max_size=5), who=st.integers(0, 3), whole=st.booleans())
-    def send(self, faults: list[str | None], who: int, whole: bool) -> None:
+    @rule(
+        faults=st.lists(FAULTS, max_size=5), who=st.integers(0, 3), whole=st.booleans(), is_reversed=st.booleans(),
+        finishes=st.booleans(),
+    )  # fmt: skip
+    def send(self, faults: list[str | None], who: int, *, whole: bool, is_reversed: bool, finishes: bool) -> None:
         """One attempt of one batch; a batch that failed is tried again unchanged."""
+        self.is_reversed, self.finishes = is_reversed, finishes
         holder = self.holders[who % len(self.holders)]
         if holder.lost:
             return
@@ -133,7 +184,7 @@ class Volume(RuleBasedStateMachine):
             holder.unsent |= set(holder.pending.slots)
             holder.pending = None
         held = self._faulty(faults, lambda: hold.Hold.resume(self.objects, DISK, holder.name, holder.seq))
-        holder.sender = batch.Sender(held, PACKER)
+        holder.sender = self._sender(held)
 
     @rule(faults=st.lists(FAULTS, max_size=4))
     def taken_by_another_host(self, faults: list[str | None]) -> None:
@@ -145,7 +196,7 @@ class Volume(RuleBasedStateMachine):
         self._faulty(faults, lambda: held.begin(end.seq + 1))
         slots, number = self._check(books)
         self.confirmed = number  # it is there for good now
-        self.holders.append(Holder(name, batch.Sender(held, PACKER), slots, dict(books.places), end.seq, number))
+        self.holders.append(Holder(name, self._sender(held), slots, dict(books.places), end.seq, number))
 
     @precondition(lambda self: len(self.holders) > 1)
     @rule(who=st.integers(0, 3))

@@ -8,7 +8,7 @@ import pytest
 
 from pilot import errors
 from pilot.volume import layout
-from pilot.volume.remote import catalogue, encryption, garbage, names, scrub
+from pilot.volume.remote import catalogue, encryption, garbage, names, scrub, segment
 from pilot.volume.remote.codec import Damaged
 from pilot.volume.remote.names import Stamp
 from pilot.volume.remote.scrub import Finding, Kind
@@ -206,3 +206,25 @@ def test_garbage_collection_leaves_nothing_to_find() -> None:
         garbage.collect(objects, KEYS, lambda: clock[0], garbage.DEFAULT_GRACE_S)
     assert _scrub(objects) == []
     assert stored_content(objects, A) == content[A]
+
+
+def test_what_a_killed_writer_leaves_is_no_damage() -> None:
+    """Segments of a batch are stored in any order, the one with COMMIT last: without that there is no batch."""
+    objects, _ = _web()
+    web = Writer(objects, "c" * 16, "log")
+    web.birth()
+    web.give_name()
+    web.write(0, 1)
+    web.batch(snap=False)
+    missing = Stamp(web.head.epoch, web.seq)
+
+    def store(behind: int, delta: segment.Delta | None) -> None:
+        made = segment.encode(missing._replace(seq=missing.seq + behind), 0, [], delta, web.packer)
+        objects.put(names.segment(web.disk, made.stamp), made.data)
+
+    store(1, None)
+    assert _scrub(objects) == []
+    store(2, segment.Delta({}, {}, {}))
+    assert _find(objects, web.disk, missing.seq + 1)
+    found = [finding.key for finding in _scrub(objects) if finding.kind is Kind.LOG]
+    assert found == [names.segment(web.disk, missing)]

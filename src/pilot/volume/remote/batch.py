@@ -1,17 +1,22 @@
 """What one cut of a disk has to say to the store, and how it is sent: `send` is the whole protocol of a batch.
 
-    disk.cut_batch ─► segments stored ─► (snapshot stored) ─► HEAD confirmed or swapped ─► disk.batch_sent
+    disk.cut_batch ─► segments stored ─► the one with COMMIT ─► (snapshot stored) ─► HEAD confirmed or swapped
+                   ─► disk.batch_sent
 
-Nothing here has a thread or a clock; `uploader` runs it. A failure anywhere leaves the batch as it was: it is sent
-again unchanged under the same stamps, or a later cut under those of a later epoch: never another content under the same
-stamps, because a half-replaced batch would be a mixture.
+The segments before the last are under way together while the next one is made: at most four of 8 MiB are in memory.
+`uploader` runs it. A failure anywhere leaves the batch as it was: it is sent again unchanged under the same stamps, or
+a later cut under those of a later epoch: never another content under the same stamps, because a half-replaced batch
+would be a mixture.
 """
 
 from __future__ import annotations
 
+import collections
 import dataclasses
+import functools
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent import futures
 from typing import Protocol, TypeVar
 
 from ...ids import CheckpointId
@@ -55,11 +60,15 @@ class Source(Protocol):
         """The 64 KiB of a slot of the batch."""
 
 
+_THREADS = functools.partial(futures.ThreadPoolExecutor, segment.IN_FLIGHT, "put")
+
+
 class Sender:
     """What the store was told in this epoch, so that the next batch tells what differs."""
 
-    def __init__(self, hold: Hold, packer: Codec) -> None:
+    def __init__(self, hold: Hold, packer: Codec, make_pool: Callable[[], futures.Executor] = _THREADS) -> None:
         self.hold = hold
+        self._make_pool = make_pool
         self._packer = packer
         self._roots: Mapping[str, bytes] | None = None
         self._facts: Mapping[str, str] | None = None
@@ -95,12 +104,19 @@ class Sender:
     def _store(self, batch: Batch, source: Source) -> tuple[int, dict[int, Place]]:
         places: dict[int, Place] = {}
         seq, generation = self.hold.next_seq, int(batch.facts.get("generation", "0"))
-        for made in segment.build(
-            self.hold.stamp, generation, batch.slots, source.read_slot, self._delta(batch), self._packer
-        ):
-            self.hold.store(made)
-            places.update(made.places)
-            seq = made.stamp.seq
+        under_way = collections.deque[futures.Future[None]]()
+        with self._make_pool() as pool:
+            for made in segment.build(
+                self.hold.stamp, generation, batch.slots, source.read_slot, self._delta(batch), self._packer
+            ):
+                while len(under_way) > (0 if made.commits else segment.IN_FLIGHT - 1):
+                    under_way.popleft().result()
+                if made.commits:
+                    self.hold.store(made)
+                else:
+                    under_way.append(pool.submit(self.hold.store, made))
+                places.update(made.places)
+                seq = made.stamp.seq
         return seq, places
 
     def close(self) -> None:

@@ -141,10 +141,22 @@ def _next(objects: store.Store, head: Head, seq: int) -> segment.Head | None:
     try:
         return read_head(objects, head.disk, stamp)
     except segment.Truncated:
-        # The last PUT of a holder that died in it: nobody was told that it is durable. Anywhere else it is damage.
-        if read_head(objects, head.disk, stamp._replace(seq=seq + 1)) is None:
+        if _is_torn_end(objects, head.disk, stamp):
             return None
         raise
+
+
+def _is_torn_end(objects: store.Store, disk: str, stamp: Stamp) -> bool:
+    """Whether half a segment is what a holder left that died in its PUT: nobody was told that it is durable. Then the
+    last of its batch does not exist, nor what would have waited for it."""
+    for ahead in range(1, segment.IN_FLIGHT + 1):
+        try:
+            found = read_head(objects, disk, stamp._replace(seq=stamp.seq + ahead))
+        except segment.Truncated:
+            continue  # as this one
+        if found is not None and (found.is_commit or ahead == segment.IN_FLIGHT):
+            return False
+    return True
 
 
 def _peek(objects: store.Store, head: Head, seq: int) -> segment.Head | None:

@@ -113,6 +113,7 @@ class _Reader:
         self._named = {disk: volume for volume, disk in named.items()}
         self._disks: dict[str, Remote] = {}
         self._bad: dict[str, dict[int, str]] = {}  # disk → slot → what is wrong
+        self._commits: set[Stamp] = set()  # of the disk that is being read
         self.objects_read = 0
         self.bytes_read = 0
 
@@ -140,6 +141,7 @@ class _Reader:
         listed = sorted(entry.key for entry in self._objects.list(f"vol/{disk}/"))
         yield from self._head(disk, volume)
         indexes: dict[Stamp, Mapping[int, Place]] = {}
+        self._commits = set()
         for key in listed:
             self.objects_read += 1
             yield from self._object(disk, volume, key, indexes)
@@ -148,7 +150,7 @@ class _Reader:
             yield from self._places(disk, volume, indexes)
 
     def _stamps(self, disk: str, volume: str, listed: Sequence[str]) -> Iterator[Finding]:
-        """What no log of this HEAD can have beside it: epochs to come, and segments behind a gap."""
+        """What no log of this HEAD can have beside it: epochs to come, and whole batches behind a gap."""
         remote = self._disks[disk]
         stamps = {stamp: key for key in listed if (stamp := names.parse(key)) is not None}
         for stamp, key in stamps.items():
@@ -157,7 +159,8 @@ class _Reader:
                               names.head(disk))  # fmt: skip
         seqs = {stamp.seq for stamp, key in stamps.items()
                 if "/seg/" in key and remote.head.stamp_of(stamp.seq) == stamp}  # fmt: skip
-        for seq in range(remote.end.seq + 1, max(seqs, default=0)):
+        ends = [stamp.seq for stamp in self._commits if remote.head.stamp_of(stamp.seq) == stamp]
+        for seq in range(remote.end.seq + 1, max(ends, default=0)):
             if seq not in seqs:
                 key = names.segment(disk, remote.head.stamp_of(seq) or Stamp(0, seq))
                 yield Finding(Kind.LOG, disk, volume, "it is gone, and there are others after it", key)
@@ -222,6 +225,8 @@ class _Reader:
         try:
             found = segment.decode_head(data, stamp, len(data))
             indexes[stamp] = found.places
+            if found.is_commit:
+                self._commits.add(stamp)
         except Damaged as error:
             if not self._is_torn_end(disk, stamp, error):
                 yield Finding(Kind.SEGMENT, disk, volume, str(error), key)

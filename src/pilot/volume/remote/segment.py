@@ -11,6 +11,10 @@ A *batch* is what one cut of the disk has to say: chunks in as many segments as 
 one, which carries COMMIT. Without that one the batch does not exist. Chunks are keyed by slot: places (`layout`) mean
 the same on every host, so the delta is the pages and roots of the map as they are stored locally, trims included.
 Recovery reads heads only.
+
+The segment with COMMIT is stored after all others of its batch; those are stored in any order, at most IN_FLIGHT at a
+time. So a killed writer may leave a gap, or half an object, among the last IN_FLIGHT segments; but with a COMMIT behind
+it a gap is damage.
 """
 
 from __future__ import annotations
@@ -30,6 +34,7 @@ from .names import Place, Stamp
 
 MAGIC = b"pilotsg1"
 TARGET_BYTES = 8 << 20
+IN_FLIGHT = 3
 MAX_ENTRIES = 1 << 14
 MAX_DELTA_BYTES = 512 << 20
 PRELUDE = struct.Struct("<8sIIQQQIIII")
@@ -87,11 +92,12 @@ class Head:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Encoded:
-    """A segment ready to be stored."""
+    """A segment ready to be stored; `commits`: the last of its batch."""
 
     stamp: Stamp
     data: bytes
     places: Mapping[int, Place]
+    commits: bool
 
 
 def encode(
@@ -113,7 +119,7 @@ def encode(
     )
     crc = zlib.crc32(packed, zlib.crc32(index_bytes, zlib.crc32(prelude)))
     head = [prelude[:_CRC_AT], crc.to_bytes(4, "little"), index_bytes, packed]
-    return Encoded(stamp, b"".join([*head, *(data for _, data in stored)]), places)
+    return Encoded(stamp, b"".join([*head, *(data for _, data in stored)]), places, delta is not None)
 
 
 def head_bytes(start: bytes) -> int:
@@ -181,7 +187,7 @@ def build(
 ) -> Iterator[Encoded]:
     """A batch as segments from `first` on: the slots' contents, and the delta with COMMIT in the last.
 
-    A generator, so that only one segment is in memory.
+    A generator, so that the caller decides how many are in memory.
     """
     stamp, chunks, size = first, list[tuple[int, bytes]](), 0
     for slot in slots:
