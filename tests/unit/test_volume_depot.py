@@ -19,8 +19,8 @@ def host(tmp_path: Path) -> depot.Depot:
     return depot.Depot(f"file://{tmp_path}/store")
 
 
-def _born(host: depot.Depot, disk: str, *lineage: str, forked: bool = False) -> dict[str, str]:
-    facts = host.register(f"volume-{disk}", disk, SIZE, lineage, forked=forked)
+def _born(host: depot.Depot, disk: str, *lineage: str, older: bool = False) -> dict[str, str]:
+    facts = (host.enlist if older else host.register)(f"volume-{disk}", disk, SIZE, lineage)
     host.objects.put(names.segment(disk, Stamp(1, 1)), b"what it holds")
     return facts
 
@@ -52,7 +52,7 @@ def test_a_disk_that_was_forked_is_left_to_garbage_collection(host: depot.Depot)
 
 
 def test_a_disk_that_may_have_been_forked_before_it_came_to_the_store_is_left(host: depot.Depot) -> None:
-    facts = _born(host, A, forked=True)
+    facts = _born(host, A, older=True)
     host.erase(A, facts)
     assert len(_keys(host, A)) == 2
 

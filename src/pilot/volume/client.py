@@ -24,7 +24,8 @@ class Volume:
     chunks may take on the host's disk.
 
     With an object store: `url` of the volume in it; everything acknowledged before `durable_at` (seconds since 1970) is
-    in there, up to segment `remote_seq`; while attached, what is not in the store, and what is there only.
+    in there, up to segment `remote_seq`; while attached, what is not in the store, and what is there only;
+    `not_durable` says why the host's store has nothing of it.
     """
 
     volume: VolumeId
@@ -43,6 +44,7 @@ class Volume:
     remote_seq: int | None = None
     unsent_bytes: int | None = None
     cold_bytes: int | None = None
+    not_durable: str | None = None
     free_bytes: int = 0
 
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import errno
+import functools
 import json
 import logging
 import os
@@ -26,7 +27,7 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,7 @@ _WATCH_INTERVAL_S = 2.0
 _DRAIN_TIMEOUT_S = 10.0
 _NEW, _DEAD = ".new-", ".dead-"
 _NEW_DISK_BYTES = 1 << 20  # meta.db with its log, and the first chunks
+_NOT_YET = "it was made before there was a store"
 _DELETED = "deleted"  # a file in the directory of a disk that was deleted, not half made: its store must follow
 # What a fork does not inherit of its source's facts.
 _OWN_FACTS = frozenset({"format", "sealed", "abandoned", "generation", "lineage", "volume"})
@@ -59,10 +61,12 @@ class Volumes:
         self._store = store
         self._adopting = threading.Lock()
         self._behind: set[VolumeId] = set()  # detached, and not all of it in the store
+        self._unpublished: dict[VolumeId, str] = {}  # why the store has nothing of these
         self._tree = threading.RLock()
         self._births: set[str] = set()
         self._locks_guard = threading.Lock()
         self._locks: dict[VolumeId, threading.RLock] = collections.defaultdict(threading.RLock)
+        self._waiting = collections.Counter[VolumeId]()
         self._attached: dict[str, attachment.Attachment] = {}
         for path in (self._names, self._disks):
             os.makedirs(path, mode=0o700, exist_ok=True)
@@ -100,18 +104,19 @@ class Volumes:
             "attached": None if attached is None else "mount" if attached.is_mounted else "file",
             "worker_restarts": attached.restarts if attached else 0,
             "checkpoints": len(disk.parse_checkpoints(facts)),
-            **self._stat_store(disk_id, facts),
+            **self._stat_store(volume, disk_id, facts),
         }
 
-    def _stat_store(self, disk_id: str, facts: dict[str, str]) -> dict[str, Any]:
+    def _stat_store(self, volume: VolumeId, disk_id: str, facts: dict[str, str]) -> dict[str, Any]:
         if disk.LOCAL_STORE not in facts:
-            return {}
+            return {"not_durable": self._unpublished.get(volume, _NOT_YET)} if self._store is not None else {}
         durable_at = facts.get(disk.DURABLE_AT)
         attached = self._attached.get(disk_id)
         return {
             "url": f"{facts[disk.LOCAL_STORE].rstrip('/')}/vol/{disk_id}",
             "durability": facts.get(disk.DURABILITY, "local"),
             "durable_at": None if durable_at is None else float(durable_at),
+            "not_durable": "nothing of it has been sent yet" if durable_at is None else None,
             "remote_seq": int(facts.get(disk.LOCAL_SEQ, "0")),
             **(attached.call("store")["store"] if attached else {}),
         }
@@ -153,13 +158,11 @@ class Volumes:
             crashpoint.reach("fork: pinned")
             self._make(volume, int(facts["size"]), {**kept, "lineage": json.dumps(ancestors), **own}, root, child)
 
-    def _register(
-        self, volume: VolumeId, disk_id: str, size_bytes: int, lineage: Sequence[str], *, forked: bool = False
-    ) -> dict[str, str]:
+    def _register(self, volume: VolumeId, disk_id: str, size_bytes: int, lineage: Sequence[str]) -> dict[str, str]:
         """Facts of a new disk, which the store knows from now on."""
         if self._store is None:
             return {}
-        facts = self._store.register(volume, disk_id, size_bytes, lineage, forked=forked)
+        facts = self._store.register(volume, disk_id, size_bytes, lineage)
         crashpoint.reach("create: registered")
         return facts
 
@@ -251,6 +254,7 @@ class Volumes:
             if not layout.is_disk_id(disk_id) or not os.path.isdir(building):
                 raise errors.NotFound(f"take in volume {volume}: no disk {disk_id!r} is incoming")
             self._place(building, volume, disk_id)
+            self._behind.add(volume)
 
     def delete(self, volume: VolumeId) -> None:
         """Forget a volume and its checkpoints; its forks stay. StateError while it is attached; NotFound."""
@@ -354,9 +358,13 @@ class Volumes:
             if (limits := self._store.limits()).items() - facts.items():
                 with self._opened(disk_id) as opened:
                     opened.set_facts(limits)
-        elif not json.loads(facts["lineage"]):
-            own = self._register(volume, disk_id, int(facts["size"]), [], forked=True)  # perhaps, before this
-            self._call(disk_id, "set_facts", facts=own)
+        else:
+            try:
+                self._store.check_free(volume, disk_id)
+                self._enlist(volume, disk_id, self._store)
+            except errors.PilotError as error:  # it is used all the same, and `list` says that it is not durable
+                _log.warning("publish volume %s: %s", volume, error)
+                self._unpublished[volume] = str(error)
 
     def _store_of(self, disk_id: str) -> depot.Depot | None:
         """The store that the disk is in, and that we write."""
@@ -452,28 +460,83 @@ class Volumes:
         self._behind.update(VolumeId(name) for name in os.listdir(self._names))
         while not stop.wait(_WATCH_INTERVAL_S):
             for volume in list(self._behind):
-                with self._one(volume):
-                    self._behind.discard(volume)
-                    try:
-                        self._send_rest(volume)
-                    except (errors.PilotError, OSError) as error:
-                        _log.warning("volume %s: %s", volume, error)
+                self._behind.discard(volume)
+                try:
+                    self._publish(volume)
+                    self._send_rest(volume, stop)
+                except (errors.PilotError, OSError) as error:
+                    _log.warning("volume %s: %s", volume, error)
+                    self._unpublished[volume] = str(error)
+                    if isinstance(error, errors.PeerError):  # later, perhaps
+                        self._behind.add(volume)
 
-    def _send_rest(self, volume: VolumeId) -> None:
+    def _publish(self, volume: VolumeId) -> None:
+        """A volume that was made before there was a store comes into it, after the ancestors that it reads. StateError
+        while one of them is attached: its worker knows of no store."""
         disk_id = self._disk(volume)
-        if disk_id in self._attached or not self._is_behind(disk_id):
+        facts = self._facts(disk_id)
+        if self._store is None or disk.LOCAL_STORE in facts:
             return
-        with self._opened(disk_id) as opened:
-            opened.dirty.set()
-        if self._is_behind(disk_id):
-            self._behind.add(volume)
+        self._store.check_free(volume, disk_id)
+        named = {self._disk(VolumeId(name)): VolumeId(name) for name in os.listdir(self._names)}
+        for one in (*json.loads(facts["lineage"]), disk_id):
+            with self._one(named.get(one, VolumeId(one))):
+                self._enlist(named.get(one), one, self._store)
+
+    def _enlist(self, volume: VolumeId | None, disk_id: str, store: depot.Depot) -> None:
+        """A disk comes into the store: HEAD there, facts here; its content is sent by whoever opens it next."""
+        facts, lineage = self._facts(disk_id), self._facts_of_lineage(disk_id)
+        what = f"volume {volume}" if volume else f"disk {disk_id}"
+        for known in (*lineage, facts):
+            if known.get(disk.LOCAL_STORE, store.url) != store.url:
+                raise errors.StateError(f"publish {what}: it is of another store, {known[disk.LOCAL_STORE]}")
+        if disk.LOCAL_STORE in facts:
+            return
+        if disk_id in self._attached:
+            raise errors.StateError(f"publish {what}: it is attached since before there was a store", hint="detach it")
+        if any(disk.LOCAL_STORE not in known for known in lineage):
+            raise errors.StateError(f"publish {what}: one that it was forked from is not published yet")
+        own = store.enlist(volume, disk_id, int(facts["size"]), json.loads(facts["lineage"]))
+        crashpoint.reach("publish: registered")
+        # By a disk that knows of no store yet: it must not send what it has not counted.
+        with contextlib.closing(disk.Disk(self._path(disk_id), self._lineage(facts))) as opened:
+            opened.set_facts(own)
+
+    def _facts_of_lineage(self, disk_id: str) -> Sequence[dict[str, str]]:
+        return [self._facts(ancestor) for ancestor in json.loads(self._facts(disk_id)["lineage"])]
+
+    def _send_rest(self, volume: VolumeId, stop: threading.Event) -> None:
+        """Send what the store has not of a volume and of its ancestors, unless somebody has them attached."""
+        named = {self._disk(VolumeId(name)): VolumeId(name) for name in os.listdir(self._names)}
+        disk_id = self._disk(volume)
+        for one in (*json.loads(self._facts(disk_id)["lineage"]), disk_id):
+            name = named.get(one, VolumeId(one))
+            with self._one(name):
+                if one in self._attached or not self._is_behind(one):
+                    continue
+                if self._is_ready(one):
+                    with self._opened(one, functools.partial(self._is_wanted, name, stop)) as opened:
+                        opened.dirty.set()
+                if self._is_behind(one):
+                    self._behind.add(volume)
+                    return
+
+    def _is_wanted(self, volume: VolumeId, stop: threading.Event) -> bool:
+        return stop.is_set() or self._waiting[volume] > 0
+
+    def _is_ready(self, disk_id: str) -> bool:
+        """Whether the store has what a disk reads of its ancestors: until then nothing of it can be sent."""
+        facts = self._facts(disk_id)
+        chain = [*json.loads(facts["lineage"]), disk_id]
+        return all(map(disk.fork_is_durable, self._facts_of_lineage(disk_id), chain[1:]))
 
     def _is_behind(self, disk_id: str) -> bool:
         """Whether a disk has what its store has not."""
         if self._store_of(disk_id) is None:
             return False
         with contextlib.closing(self._meta(disk_id)) as stored:
-            return bool(stored.unsent_pages())
+            # A fork that nobody has written to has no page of its own, and is something new all the same.
+            return disk.DURABLE_AT not in stored.facts() or bool(stored.unsent_pages())
 
     def close(self) -> None:
         """Detach everything."""
@@ -562,7 +625,10 @@ class Volumes:
     def _one(self, volume: VolumeId) -> Iterator[None]:
         with self._locks_guard:
             lock = self._locks[volume]
+            self._waiting[volume] += 1
         with lock:
+            with self._locks_guard:
+                self._waiting[volume] -= 1
             yield
 
     @contextlib.contextmanager
@@ -604,6 +670,9 @@ class Volumes:
             raise errors.StateError(f"{verb} volume {volume}: it is attached", hint="detach it first")
         return disk_id
 
+    def _path(self, disk_id: str) -> str:
+        return os.path.join(self._disks, disk_id)
+
     def _meta(self, disk_id: str) -> meta.Meta:
         return meta.Meta(os.path.join(self._disks, disk_id), read_only=True)
 
@@ -615,14 +684,16 @@ class Volumes:
         return [os.path.join(self._disks, ancestor) for ancestor in json.loads(facts["lineage"])]
 
     @contextlib.contextmanager
-    def _opened(self, disk_id: str) -> Iterator[disk.Disk]:
-        """A disk that is not attached, open for one operation; the store has what came of it, if it answers."""
+    def _opened(self, disk_id: str, wanted: Callable[[], bool] | None = None) -> Iterator[disk.Disk]:
+        """A disk that is not attached, open for one operation; the store has what came of it, if it answers. With
+        `wanted` that may take as long as it takes, until somebody wants the disk."""
         lineage = self._lineage(self._facts(disk_id))
         opened = disk.Disk(os.path.join(self._disks, disk_id), lineage)
         try:
             yield opened
             store = self._store_of(disk_id)
-            if store is not None and opened.dirty.is_set() and not store.drain(opened, lineage, _DRAIN_TIMEOUT_S):
+            store = store if opened.dirty.is_set() else None
+            if store is not None and not store.drain(opened, lineage, _DRAIN_TIMEOUT_S, wanted=wanted):
                 _log.warning("disk %s: not all of it is in %s yet", disk_id, store.url)
         finally:
             opened.close()

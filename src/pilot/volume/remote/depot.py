@@ -2,6 +2,7 @@
 
     born      the source's HEAD: forked ─ HEAD of epoch 0 ─ name ─ then the local directory
               a crash leaves an empty volume in the store
+    enlisted  as born, with `forked`; of an older disk, whose content follows
     died      name ─ the local link ─ … ─ never forked: HEAD: gone ─ HEAD deleted ─ the rest
               what was ever forked, and what a crash leaves, is for garbage collection: it asks the HEADs of all hosts
     drained   an open disk is sent to the store as far as that answers
@@ -16,7 +17,8 @@ import functools
 import logging
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 
 from ... import errors
 from .. import disk as disks
@@ -25,6 +27,7 @@ from . import adopt, head, hold, keys, link, names, store
 _log = logging.getLogger(__name__)
 _CHECK_S = 2.0
 _RETRY_S = 10.0
+_LOOK_S = 0.1
 
 
 class Depot:
@@ -53,16 +56,30 @@ class Depot:
         """A name for one copy of one disk on one host."""
         return f"{os.uname().nodename}-{secrets.token_hex(8)}"
 
-    def register(
-        self, volume: str, disk: str, size_bytes: int, lineage: Sequence[str], *, forked: bool = False
-    ) -> dict[str, str]:
-        """A volume is about to be born: its facts; Conflict. `forked`: it is older, and may have forks already."""
+    def register(self, volume: str, disk: str, size_bytes: int, lineage: Sequence[str]) -> dict[str, str]:
+        """A volume is about to be born: its facts; Conflict."""
         key = keys.new_key(disk)
-        born = head.Head(
-            disk=disk, volume=volume, size_bytes=size_bytes, lineage=tuple(lineage), key=key, forked=forked
-        )
+        born = head.Head(disk=disk, volume=volume, size_bytes=size_bytes, lineage=tuple(lineage), key=key, forked=False)
         store.retry(lambda: hold.first_head(self.objects, born), _RETRY_S)
         return self.facts() | keys.facts_of(key)
+
+    def enlist(self, volume: str | None, disk: str, size_bytes: int, lineage: Sequence[str]) -> dict[str, str]:
+        """A disk that is older than its tie to this store comes into it, under its volume's name if it has one: its
+        facts; Conflict when the name or the disk is somebody else's. May be repeated."""
+        born = head.Head(
+            disk=disk, volume=volume or "", size_bytes=size_bytes, lineage=tuple(lineage), key=keys.new_key(disk)
+        )
+        enter = hold.first_head if volume is not None else hold.first_head_of_ancestor
+        store.retry(lambda: enter(self.objects, born), _RETRY_S)
+        known = store.retry(lambda: hold.read_head(self.objects, disk), _RETRY_S)[0]
+        if known.holder:
+            raise errors.Conflict(f"disk {disk}: {known.holder} holds it in {self.url}")
+        return self.facts() | keys.facts_of(known.key)  # perhaps of an earlier try, with another key
+
+    def check_free(self, volume: str, disk: str) -> None:
+        """Conflict when another disk has the volume's name; PeerError."""
+        if store.retry(lambda: self._named(volume), _RETRY_S) not in (None, disk):
+            raise errors.Conflict(f"volume {volume}: another one has this name in {self.url}")
 
     def mark_forked(self, disk: str) -> None:
         """A fork of the disk is about to be registered; NotFound when the disk was deleted, by whoever had it."""
@@ -112,10 +129,17 @@ class Depot:
         """HEAD of a disk, and its version; NotFound."""
         return store.retry(lambda: hold.read_head(self.objects, disk), _RETRY_S)
 
-    def drain(self, opened: disks.Disk, lineage: Sequence[str], deadline_s: float) -> bool:
-        """Send what an open disk has to say; whether the store has it all."""
+    def drain(
+        self, opened: disks.Disk, lineage: Sequence[str], deadline_s: float, *, wanted: Callable[[], bool] | None = None
+    ) -> bool:
+        """Send what an open disk has to say; whether the store has it all. With `wanted` it takes as long as it takes,
+        until the store does not answer, or somebody wants the disk."""
         tied = link.Link(opened, lineage)
         tied.start(hydrate=False)
+        while wanted is not None and opened.usage()["unsent_bytes"] and tied.error is None:
+            if wanted():
+                return tied.close(0.0)
+            time.sleep(_LOOK_S)
         return tied.close(deadline_s)
 
     def is_ours(self, disk: str, facts: Mapping[str, str]) -> bool:

@@ -34,11 +34,7 @@ class Fenced(errors.StateError):
 def first_head(objects: Store, head: Head) -> None:
     """Make HEAD of a new volume, and give it its name; Conflict when the name is taken in this store."""
     key = names.head(head.disk)
-    try:
-        objects.create(key, heads.encode(head))
-    except errors.Conflict:
-        # An earlier try of ours: disk ids are random.
-        read_head(objects, head.disk)
+    first_head_of_ancestor(objects, head)
     name = names.volume(head.volume)
     try:
         objects.create(name, msgspec.json.encode({"disk": head.disk}))
@@ -46,6 +42,15 @@ def first_head(objects: Store, head: Head) -> None:
         if disk_of(objects, head.volume) != head.disk:
             objects.delete(key)
             raise errors.Conflict(f"volume {head.volume}: exists in {objects.url}", hint="adopt it") from None
+
+
+def first_head_of_ancestor(objects: Store, head: Head) -> None:
+    """Make HEAD of a disk that no volume is called after."""
+    try:
+        objects.create(names.head(head.disk), heads.encode(head))
+    except errors.Conflict:
+        # An earlier try of ours: disk ids are random.
+        read_head(objects, head.disk)
 
 
 def disk_of(objects: Store, volume: str) -> str:
