@@ -63,6 +63,11 @@ class Server:
         """Requests that were answered."""
         return self._answered + self._lookaside.answered
 
+    @property
+    def answered_alone(self) -> int:
+        """Of those, the ones that never came to Python."""
+        return self._lookaside.answered
+
     def start(self, *, resend: bool) -> None:
         """Start the threads; `resend` when another process served this connection before (OSError: kernel < 6.9)."""
         for thread in self._threads:

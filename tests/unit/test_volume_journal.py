@@ -1,0 +1,151 @@
+"""The journal of map changes: what is replayed of whole, torn, damaged and old blocks."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from pilot.ids import CheckpointId
+from pilot.volume import delta, disk, journal, layout, meta
+from pilot.volume.delta import Change
+
+ERA = 3
+PER_BLOCK = 169
+
+
+def _records(*changes: Change) -> bytes:
+    fd = delta.create()
+    log = delta.DeltaLog(fd)
+    os.close(fd)
+    for change in changes:
+        log.append(change)
+    return log.records(0)
+
+
+def _changes(first: int, count: int) -> list[Change]:
+    return [Change(n, 1, layout.place(0, n + 1)) for n in range(first, first + count)]
+
+
+def _blocks(era: int, first: int, count: int) -> bytes:
+    return journal.encode(era, first, _records(*_changes(first, count)))
+
+
+def test_what_was_written_is_replayed_in_order() -> None:
+    blob = _blocks(ERA, 5, 2) + _blocks(ERA, 0, 5)
+    assert journal.decode(blob, ERA, 0) == (_changes(0, 7), 7)
+
+
+def test_many_records_take_many_blocks() -> None:
+    blob = _blocks(ERA, 10, 2 * PER_BLOCK + 1)
+    assert len(blob) == 3 * 4096
+    assert journal.decode(blob, ERA, 10) == (_changes(10, 2 * PER_BLOCK + 1), 10 + 2 * PER_BLOCK + 1)
+
+
+def test_what_the_map_has_is_void() -> None:
+    blob = _blocks(ERA, 0, 5) + _blocks(ERA, 5, 2)
+    assert journal.decode(blob, ERA, 5) == (_changes(5, 2), 7)
+    assert journal.decode(blob, ERA, 7) == ([], 7)
+
+
+def test_what_follows_a_gap_never_was() -> None:
+    blob = _blocks(ERA, 0, 5) + _blocks(ERA, 9, 2)
+    assert journal.decode(blob, ERA, 0) == (_changes(0, 5), 5)
+
+
+@pytest.mark.parametrize("at", [0, 8, 16, 24, 28, 32, 40, 55])
+def test_a_damaged_block_ends_it(at: int) -> None:
+    blob = bytearray(_blocks(ERA, 0, 1) + _blocks(ERA, 1, 1))
+    blob[4096 + at] ^= 1
+    assert journal.decode(bytes(blob), ERA, 0) == (_changes(0, 1), 1)
+
+
+def test_a_torn_block_ends_it() -> None:
+    blob = _blocks(ERA, 0, 1) + _blocks(ERA, 1, PER_BLOCK)
+    torn = blob[: 4096 + 512] + bytes(4096 - 512)
+    assert journal.decode(torn, ERA, 0) == (_changes(0, 1), 1)
+
+
+def test_another_era_and_zeros_are_nothing() -> None:
+    assert journal.decode(_blocks(ERA - 1, 0, 5) + bytes(2 * 4096), ERA, 0) == ([], 0)
+
+
+def test_a_journal_has_room_until_it_is_full(tmp_path: Path) -> None:
+    log = journal.Journal(str(tmp_path))
+    assert not log.has_room(1)
+    log.create()
+    position = 0
+    while log.has_room(1):
+        log.append(ERA, position, _records(Change(position, 1, 0)))
+        position += 1
+    assert position == journal.BLOCKS
+    log.close()
+    again = journal.Journal(str(tmp_path))
+    assert again.replay(ERA, 0)[1] == position
+    assert not again.has_room(1)  # before the map is stored
+    again.restart()
+    assert again.has_room(16 * PER_BLOCK)
+    assert not again.has_room(16 * PER_BLOCK + 1)
+    again.close()
+
+
+def _noted(directory: Path) -> str | None:
+    """Up to which record the stored map has everything."""
+    with contextlib.closing(meta.Meta(str(directory), read_only=True)) as books:
+        return books.facts().get("local/noted")
+
+
+def test_flushes_commit_the_map_when_there_is_a_reason(tmp_path: Path) -> None:
+    """…and what they do not commit is there when the disk is opened again."""
+    disk.create(str(tmp_path), 64 << 20, {"lineage": "[]"})
+    opened = disk.Disk(str(tmp_path), [])
+    commits = []
+    for number in range(2 * journal.BLOCKS):
+        opened.write(number * layout.CHUNK_BYTES, memoryview(bytes([number + 1]) * 4096))
+        opened.flush()
+        commits.append(_noted(tmp_path))
+    assert len(set(commits)) == 2  # the first, which makes the journal, and the one that empties it
+    assert commits[-1] != str(2 * journal.BLOCKS)
+    opened._stack.close()  # as if killed
+    again = disk.Disk(str(tmp_path), [])
+    found = memoryview(bytearray(4096))
+    for number in range(2 * journal.BLOCKS):
+        again.read(number * layout.CHUNK_BYTES, found)
+        assert found == bytes([number + 1]) * 4096
+    again.close()
+    assert _noted(tmp_path) == str(2 * journal.BLOCKS)
+
+
+def test_without_a_journal_every_flush_commits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_room(log: journal.Journal) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(journal.Journal, "create", no_room)
+    disk.create(str(tmp_path), 64 << 20, {"lineage": "[]"})
+    opened = disk.Disk(str(tmp_path), [])
+    for number in range(3):
+        opened.write(number * layout.CHUNK_BYTES, memoryview(b"a" * 4096))
+        opened.flush()
+        assert _noted(tmp_path) == str(number + 1)
+    opened.close()
+
+
+def test_a_restore_voids_the_journal(tmp_path: Path) -> None:
+    disk.create(str(tmp_path), 64 << 20, {"lineage": "[]"})
+    opened = disk.Disk(str(tmp_path), [])
+    opened.write(0, memoryview(b"a" * 4096))
+    opened.flush()
+    cut = opened.cut(CheckpointId("one"))
+    cut.publish(created_at=0, comment=None, frozen_ms=0, clean=True)
+    opened.write(0, memoryview(b"b" * 4096))
+    opened.flush()
+    opened.restore(CheckpointId("one"))
+    opened._stack.close()
+    again = disk.Disk(str(tmp_path), [])
+    found = memoryview(bytearray(4096))
+    again.read(0, found)
+    assert found == b"a" * 4096
+    again.close()
