@@ -2,8 +2,8 @@
 tests.faults.powerlab [--seeds N] [--losses N]`.
 
 A seed gives a history: writes, trims, flushes, checkpoints, restores, forks, births and deaths of volumes, one after
-the other, all through `volumes.Volumes` and `disk.Disk` on a recorded ext4 (`support.recorder`). Then the power fails at
-many points of the log. At each, the filesystem is mounted as the loss left it, and must hold
+the other, all through `volumes.Volumes` and `disk.Disk` on a recorded ext4 (`support.recorder`). Then the power fails
+at many points of the log. At each, the filesystem is mounted as the loss left it, and must hold
 
     every volume that was acknowledged, none that was deleted, and of one that was just coming or going all or nothing
     of each 4 KiB of a volume what its last acknowledged flush had, or something written later

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.faults import powerlab
 
 from pilot.volume import slab, volumes
-from tests.faults import powerlab
 
 pytestmark = pytest.mark.requires("root", "private", "fuse", "loop")
 
