@@ -68,7 +68,7 @@ struct server {
     int fuse_fd;
     _Atomic int slabs[MAX_SLABS];
     _Atomic uint64_t size_bytes;
-    _Atomic bool written;
+    _Atomic uint64_t writes, synced; /* how many there were, and how many of them are stable or taken care of */
     _Atomic int clean_fd; /* the slab whose sync is all that a flush has to do; -1: a flush is Python's */
     _Atomic uint64_t answered;
 };

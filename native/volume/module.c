@@ -145,8 +145,10 @@ static PyObject *clear(PyObject *self, PyObject *nothing)
 
 static PyObject *take_written(PyObject *self, PyObject *nothing)
 {
+    uint64_t writes = atomic_load(&server_of(self)->writes);
+
     (void)nothing;
-    return PyBool_FromLong(atomic_exchange(&server_of(self)->written, false));
+    return PyBool_FromLong(atomic_exchange(&server_of(self)->synced, writes) != writes);
 }
 
 static PyObject *set_clean(PyObject *self, PyObject *argument)

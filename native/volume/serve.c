@@ -126,7 +126,7 @@ static int answer_write(struct server *server, struct request *request)
 
     if (!find_runs(server, request, KNOWN | WRITABLE) || has_zero_chunk(request) || !write_runs(request))
         return 0;
-    atomic_store(&server->written, true); /* before the answer: a sync asked for afterwards must cover it */
+    atomic_fetch_add(&server->writes, 1); /* before the answer: a sync asked for afterwards must cover it */
     return send_answer(server, parts, 2);
 }
 
@@ -134,10 +134,15 @@ static int answer_write(struct server *server, struct request *request)
 static int answer_sync(struct server *server, const struct fuse_in_header *request)
 {
     int fd = atomic_load(&server->clean_fd);
+    uint64_t writes = atomic_load(&server->writes);
 
     if (fd < 0)
         return 0;
-    struct fuse_out_header header = {sizeof header, fdatasync(fd) ? -errno : 0, request->unique};
+    int error = fdatasync(fd) ? errno : 0;
+    for (uint64_t synced = atomic_load(&server->synced); !error && synced < writes;)
+        if (atomic_compare_exchange_weak(&server->synced, &synced, writes))
+            break;
+    struct fuse_out_header header = {sizeof header, -error, request->unique};
     struct iovec part = {&header, sizeof header};
     return send_answer(server, &part, 1);
 }

@@ -233,6 +233,7 @@ def test_a_vm_s_disk_is_a_file_and_never_mounted_here(volumed: Volumed, client: 
         os.fsync(fd)
         saved = client.checkpoint(A)
         os.pwrite(fd, b"y" * 700, 12345)
+        os.fsync(fd)
         client.restore(A, saved.id)
         assert os.pread(fd, 702, 12344) == b"\0" + b"x" * 700 + b"\0"
     finally:

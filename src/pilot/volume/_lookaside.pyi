@@ -43,7 +43,7 @@ class Lookaside:
         """A flush has nothing to do but to sync this file; -1: a flush is the caller's."""
 
     def take_written(self) -> bool:
-        """Whether anything was written since the last call."""
+        """Whether anything was written since the last call that no sync here has made stable."""
 
     def receive(self, request: bytearray | memoryview, lane: int) -> int:
         """Answer requests until one comes that is the caller's: its length; it lies in `request`, whose byte

@@ -142,6 +142,8 @@ class Disk:
             self._noted = int(self._meta.facts().get(_NOTED, "0"))
             self._ledger = ledger.Ledger(self._meta, self._depth, self._load_ancestor, self._changes)
             self._check_slab()
+            # Whether somebody wrote since it was opened; a killed predecessor, too, as far as it left a trace.
+            self._touched = self._delta.era == self._ledger.era and self._delta.position > self._journaled
             if self._delta.era != self._ledger.era or self._delta.position < self._journaled:
                 self._delta.reset(self._ledger.era, self._journaled)
                 self._journaled = self._delta.position
@@ -272,14 +274,15 @@ class Disk:
         if not pieces:
             return
         self._wait_for_room()
+        era = self._ledger.era
         try:
-            self._write_all(pieces, data)
+            self._write_all(pieces, data, era)
         except OSError as error:
-            self._relief.repeat(lambda: self._write_all(pieces, data), error)
+            self._relief.repeat(lambda: self._write_all(pieces, data, era), error)
         self._make_room()
 
-    def _write_all(self, pieces: list[Piece], data: memoryview) -> None:
-        with self._writing(pieces[0].chunk, len(pieces)):
+    def _write_all(self, pieces: list[Piece], data: memoryview, era: int) -> None:
+        with self._writing(pieces[0].chunk, len(pieces), era):
             zero = [piece.whole and _is_zero(data[piece.start : piece.start + _CHUNK]) for piece in pieces]
             for chunk_is_zero, group in itertools.groupby(zip(pieces, zero, strict=True), key=lambda pair: pair[1]):
                 part = [piece for piece, _ in group]
@@ -336,26 +339,27 @@ class Disk:
     def trim(self, offset: int, length: int) -> None:
         """Make this range read as zeros; whole chunks become holes."""
         length = min(length, self.size_bytes - offset)
+        era = self._ledger.era
         try:
-            self._trim_all(offset, length)
+            self._trim_all(offset, length, era)
         except OSError as error:  # what is left of a chunk of which a part goes may need a new slot
-            self._relief.repeat(lambda: self._trim_all(offset, length), error)
+            self._relief.repeat(lambda: self._trim_all(offset, length, era), error)
         self._make_room()
 
-    def _trim_all(self, offset: int, length: int) -> None:
+    def _trim_all(self, offset: int, length: int, era: int) -> None:
         pieces = split(offset, length) if length < 4 * _CHUNK else []
         if pieces:
             for piece in pieces:
-                self._zero_piece(piece)
+                self._zero_piece(piece, era)
             return
         first, last = -(-offset // _CHUNK), (offset + length) // _CHUNK
         for piece in split(offset, first * _CHUNK - offset) + split(last * _CHUNK, offset + length - last * _CHUNK):
-            self._zero_piece(piece)
-        with self._writing(first, last - first):
+            self._zero_piece(piece, era)
+        with self._writing(first, last - first, era):
             self._trim_chunks(first, last - first)
 
-    def _zero_piece(self, piece: Piece) -> None:
-        with self._writing(piece.chunk, 1):
+    def _zero_piece(self, piece: Piece, era: int) -> None:
+        with self._writing(piece.chunk, 1, era):
             if piece.whole:
                 self._trim_chunks(piece.chunk, 1)
                 return
@@ -373,6 +377,7 @@ class Disk:
 
     def _note(self, change: delta.Change) -> None:
         """A change of the map is acknowledged soon. Under `_books`."""
+        self._touched = True
         self._delta.append(change)
         self._lookaside.set_clean(_NOT_CLEAN)
 
@@ -555,13 +560,29 @@ class Disk:
         self._drop(name, {name: None})
 
     def restore(self, checkpoint: CheckpointId) -> None:
-        """The head becomes the checkpoint's content, in one commit; nothing may be reading or writing."""
+        """The head becomes the checkpoint's content, in one commit; nothing may be reading or writing.
+
+        StateError when somebody has written since the last flush: who is done with a disk (unmounts it) flushes it, so
+        this is somebody who is not. A write that comes in the middle of it is EIO: it is meant for the old content.
+        """
         with self._flushing:
             with self._stopped_writes(), self._books:
+                self._check_quiet(checkpoint)
                 self._ledger.restore(_CHECKPOINT + checkpoint)
                 self._lookaside.clear()
             self._commit()
             self._sweep()
+
+    def _check_quiet(self, checkpoint: CheckpointId) -> None:
+        """Under `_stopped_writes` and `_books`."""
+        if not self._touched:
+            return
+        unwritten = self._unwritten = self._take_unwritten()
+        if unwritten or self._delta.position != self._journaled:
+            raise errors.StateError(
+                f"restore {checkpoint}: the disk is in use: it was written to, and not synced since",
+                hint="unmount it first",
+            )
 
     def fork(self, child: str, checkpoint: CheckpointId | None = None) -> bytes:
         """Pin the head's (or a checkpoint's) content for the disk `child`; the root that the child starts from."""
@@ -880,11 +901,16 @@ class Disk:
     # ---- who may go on
 
     @contextlib.contextmanager
-    def _writing(self, first: int, count: int) -> Iterator[None]:
+    def _writing(self, first: int, count: int, era: int) -> Iterator[None]:
+        """`era`: when it was asked for."""
         chunks = range(first, first + count)
         with self._books:
             while self._gate or not self._busy.isdisjoint(chunks):
                 self._books.wait()
+            if self._ledger.era != era:
+                raise OSError(
+                    errno.EIO, "a checkpoint was restored before this write: it was meant for the old content"
+                )
             self._busy.update(chunks)
             was_writable = self._lookaside.forget(first, count)
         try:
