@@ -135,6 +135,7 @@ def test_a_restore_is_seen_at_once(served: Served) -> None:
     served.checkpoint("one")
     served.fuse.write(0, b"b" * CHUNK)
     assert served.fuse.read(0, BLOCK) == b"b" * BLOCK
+    served.fuse.sync()
     served.disk.restore(CheckpointId("one"))
     assert served.fuse.read(0, BLOCK) == b"a" * BLOCK
 
