@@ -28,17 +28,24 @@ static struct {
 
 static int shutdown_request = -1;
 
-int link_open(uint32_t agent) {
-  int pair[2], on = 1;
-  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) return -errno;
+void link_adopt(int fd, uint32_t agent) {
+  int on = 1;
   /* Each packet then carries its sender, even an empty one: that is how it differs from the end of the stream. */
-  setsockopt(pair[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof on);
+  setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof on);
   memset(&peer, 0, sizeof peer);
-  peer.fd = pair[0];
+  peer.fd = fd;
   peer.agent = agent;
   peer.ready_seq = records_last_seq();
+}
+
+int link_open(uint32_t agent) {
+  int pair[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) return -errno;
+  link_adopt(pair[0], agent);
   return pair[1];
 }
+
+int link_is_over(void) { return peer.fd >= 0 && (peer.ended || peer.broken); }
 
 int link_fd(void) { return peer.fd; }
 
@@ -117,7 +124,10 @@ static int obey(const struct message *in, int fd) {
     if (error) close(fd);
     else owe_answer(MESSAGE_STORED, in, 0);
     break;
-  case MESSAGE_DROP: store_drop(in->name); break;
+  case MESSAGE_DROP:
+    store_drop(in->name);
+    if (in->seq) owe_answer(MESSAGE_STORED, in, 0);
+    break;
   case MESSAGE_ACK: records_acknowledge(in->seq); break;
   case MESSAGE_SHUTDOWN: shutdown_request = in->status; break;
   }

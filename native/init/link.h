@@ -11,6 +11,12 @@ int link_open(uint32_t agent);
 /* Takes in what the agent sent before it died, then forgets it. */
 void link_close(void);
 
+/* The same with a socket that the agent made; ours from now on. */
+void link_adopt(int fd, uint32_t agent);
+
+/* 1 when the other end is gone: `link_close` is due. */
+int link_is_over(void);
+
 int link_fd(void);       /* -1 when there is none */
 short link_events(void); /* for poll(2) */
 int link_paused(void);   /* sending waits for the kernel rather than for the agent: try again after LINK_PAUSE_MS */

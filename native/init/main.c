@@ -22,6 +22,7 @@
 
 #include "agent.h"
 #include "clock.h"
+#include "door.h"
 #include "end.h"
 #include "inherited.h"
 #include "keeper.h"
@@ -87,6 +88,7 @@ static void take_signals(int signals, int64_t now_ms) {
   struct signalfd_siginfo info;
   while (read(signals, &info, sizeof info) == sizeof info) {
     if (info.ssi_signo == SIGCHLD) continue; /* the loop reaps in every turn */
+    if (options.listen) continue;            /* what is stored must not end with a session or a service */
     if (stop_deadline_ms < 0) stop_deadline_ms = now_ms + options.agent_grace_ms;
     if (agent_pid()) kill(agent_pid(), (int)info.ssi_signo);
   }
@@ -116,14 +118,14 @@ static int64_t next_deadline_ms(int64_t now_ms) {
 }
 
 static void wait_for_events(int signals, int64_t deadline_ms) {
-  struct pollfd polled[] = {{.fd = signals, .events = POLLIN}, {.fd = link_fd(), .events = link_events()}};
+  struct pollfd polled[] = {{.fd = signals, .events = POLLIN}, {.fd = link_fd(), .events = link_events()}, {.fd = door_fd(), .events = POLLIN}};
   if (!polled[1].events) polled[1].fd = -1; /* else a closed peer would wake us for ever by POLLHUP */
   int64_t left = deadline_ms < 0 ? -1 : deadline_ms - clock_ms();
-  poll(polled, 2, deadline_ms < 0 ? -1 : left < 0 ? 0 : (int)left);
+  poll(polled, 3, deadline_ms < 0 ? -1 : left < 0 ? 0 : (int)left);
 }
 
 static int is_over(int64_t now_ms) {
-  if (link_shutdown_request() >= 0) return 1;
+  if (link_shutdown_request() >= 0 || door_is_deserted()) return 1;
   return stop_deadline_ms >= 0 && (!agent_pid() || now_ms >= stop_deadline_ms);
 }
 
@@ -140,6 +142,7 @@ static void loop(int signals) {
     more = reap(now_ms);
     records_expire(now_ms - options.keep_records_ms);
     link_read();
+    door_admit();
     if (is_over(now_ms)) return;
   }
 }
@@ -164,7 +167,9 @@ static int run(const struct stage0 *vm) {
   inherited_store();
   if (options.keeper && prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) return fail("become the reaper of descendants", errno);
   if (options.take_from && (error = keeper_take_from(options.take_from))) return fail("take the store of the old keeper", error);
+  if (options.listen && (error = door_open(options.listen))) return fail("listen at the stored descriptor", error);
   loop(signals);
+  if (options.listen) return 0; /* it started nobody */
   end_processes(options.grace_ms);
   int again = link_shutdown_request() == SHUTDOWN_REBOOT;
   if (vm) {

@@ -19,6 +19,7 @@ static const struct row rows[] = {
     {"--keeper", FLAG, offsetof(struct options, keeper)},
     {"--reaper", FLAG, offsetof(struct options, reaper)},
     {"--name", TEXT, offsetof(struct options, name)},
+    {"--listen", TEXT, offsetof(struct options, listen)},
     {"--take-from", PID, offsetof(struct options, take_from)},
     {"--grace-ms", NUMBER, offsetof(struct options, grace_ms)},
     {"--agent-grace-ms", NUMBER, offsetof(struct options, agent_grace_ms)},
@@ -52,7 +53,7 @@ static int take(char **words, struct options *out) {
 
 static int complain(const char *about) {
   log_line("bad command line", about, 0);
-  log_line("usage", "pilot-init [--name N] [--keeper [--take-from PID]] [--grace-ms N] -- COMMAND ARG... | pilot-init --reaper", 0);
+  log_line("usage", "pilot-init [--name N] [--keeper [--take-from PID]] [--grace-ms N] -- COMMAND ARG... | pilot-init --keeper --listen NAME | pilot-init --reaper", 0);
   return -1;
 }
 
@@ -73,7 +74,10 @@ int options_parse(int argc, char **argv, struct options *out) {
     index += words;
   }
   if (index + 1 < argc) out->command = &argv[index + 1];
-  if (!out->command != !!out->reaper) return complain(out->reaper ? "--reaper takes no COMMAND" : "COMMAND is missing");
+  int alone = out->reaper || out->listen;
+  if (out->command && alone) return complain("--reaper and --listen take no COMMAND");
+  if (!out->command && !alone) return complain("COMMAND is missing");
+  if (out->listen && (!out->keeper || out->reaper)) return complain("--listen is for a keeper");
   if (out->take_from && !out->keeper) return complain("--take-from is for a keeper");
   return 0;
 }

@@ -53,6 +53,13 @@ void store_drop(const char *name) {
   if (index < unsent_from) unsent_from = index; /* the last entry sits here now, and may be unsent */
 }
 
+int store_find(const char *name) {
+  const struct store_entry *entry = find(name);
+  return entry ? entry->fd : -1;
+}
+
+uint32_t store_count(void) { return table->count; }
+
 struct store_entry *store_unsent(uint32_t agent) {
   if (agent != unsent_agent) unsent_from = 0, unsent_agent = agent;
   for (; unsent_from < table->count; unsent_from++)

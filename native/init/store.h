@@ -34,6 +34,11 @@ int store_put(const char *name, int fd, uint32_t sent_to);
 /* Closes and forgets `name`; nothing when there is none. */
 void store_drop(const char *name);
 
+/* The descriptor of this name, which stays the store's, or -1. */
+int store_find(const char *name);
+
+uint32_t store_count(void);
+
 /* Some entry that the agent of this number has not got, or NULL. */
 struct store_entry *store_unsent(uint32_t agent);
 #endif

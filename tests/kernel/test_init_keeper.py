@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,9 @@ from pathlib import Path
 
 import pytest
 from tests.support import underinit
+
+from pilot import errors
+from pilot.kernel import initlink
 
 pytestmark = pytest.mark.requires("root", "private")
 
@@ -95,6 +99,119 @@ def test_process_that_is_no_keeper_is_left_alone(keep: Keep) -> None:
         assert state == "S"
 
 
+class Door:
+    """A keeper that listens, and visits to it."""
+
+    def __init__(self, init: Path, directory: Path) -> None:
+        self._init = init
+        self._log = open(directory / "door.log", "wb")  # noqa: SIM115 - closed below
+        self._path = str(directory / "door")
+        self.children: list[subprocess.Popen[bytes]] = []
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._listener.bind(self._path)
+        self._listener.listen(1)
+
+    def start(self, *options: str) -> subprocess.Popen[bytes]:
+        fd = self._listener.fileno()
+        given = () if "--take-from" in options else (fd,)
+        child = subprocess.Popen(
+            [self._init, "--keeper", "--listen", "door", *options],
+            env={"PILOT_FDS": f"door:{fd}"} if given else {}, pass_fds=given, stderr=self._log,
+        )  # fmt: skip
+        self.children.append(child)
+        return child
+
+    def connect(self) -> int:
+        """A socket that waits at the door; the caller owns it."""
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        sock.connect(self._path)
+        return sock.detach()
+
+    def visit(self) -> initlink.InitLink:
+        return initlink.InitLink(self.connect())
+
+    def close(self) -> None:
+        self._listener.close()
+        for child in self.children:
+            child.kill()
+            child.wait()
+        self._log.close()
+
+
+@pytest.fixture
+def door(init: Path, tmp_path: Path) -> Iterator[Door]:
+    made = Door(init, tmp_path)
+    yield made
+    made.close()
+
+
+def _memfd(content: str) -> int:
+    fd = os.memfd_create("content")
+    os.write(fd, content.encode())
+    return fd
+
+
+def _contents(link: initlink.InitLink) -> dict[str, bytes]:
+    return {name: os.pread(fd, 20, 0) for name, fd in link.inherited.items() if name != "door"}
+
+
+def test_visitors_are_handed_what_was_put_and_the_last_one_ends_it(door: Door) -> None:
+    first = door.connect()
+    child = door.start()
+    fds = [_memfd(text) for text in ("one", "two")]
+    with initlink.InitLink(first) as link:
+        link.put("a", fds[0])
+        link.put("b", fds[1])
+        with door.visit() as second:
+            assert _contents(second) == {"a": b"one", "b": b"two"}
+            with pytest.raises(errors.PeerError):
+                link.put("c", fds[0])  # one at a time: the newer has taken its place
+    os.kill(child.pid, signal.SIGTERM)
+    with door.visit() as third:
+        assert _contents(third) == {"a": b"one", "b": b"two"}
+        third.drop("a", wait=True)
+        targets = [os.readlink(entry) for entry in Path(f"/proc/{child.pid}/fd").iterdir()]
+        assert sum("memfd:content" in target for target in targets) == 1
+        third.drop("b")
+    assert child.wait(timeout=20) == 0, "with nothing to keep and nobody inside it ends"
+    for fd in fds:
+        os.close(fd)
+
+
+def test_a_door_that_nobody_waits_at_is_closed_at_once(door: Door) -> None:
+    os.close(door.connect())
+    assert door.start().wait(timeout=20) == 0
+
+
+def test_a_new_keeper_takes_the_door_too(door: Door) -> None:
+    first = door.connect()
+    old = door.start()
+    fd = _memfd("one")
+    with initlink.InitLink(first) as link:
+        link.put("a", fd)
+        new = door.start("--take-from", str(old.pid))
+        assert old.wait(timeout=20) == -signal.SIGKILL
+        with pytest.raises(errors.PeerError):
+            link.put("b", fd)
+    with door.visit() as link:
+        assert _contents(link) == {"a": b"one"}
+        link.drop("a")
+    assert new.wait(timeout=20) == 0
+    os.close(fd)
+
+
+def test_a_door_that_is_no_socket_is_refused(init: Path) -> None:
+    fd = _memfd("no socket")
+    command = [str(init), "--keeper", "--listen", "door"]
+    for name in ("door", "window"):
+        result = subprocess.run(
+            command, env={"PILOT_FDS": f"{name}:{fd}"}, pass_fds=[fd], check=False, stderr=subprocess.PIPE, timeout=30
+        )
+        assert result.returncode == 1
+        assert b"listen at the stored descriptor" in result.stderr
+    os.close(fd)
+
+
 def _wait_until(true: Callable[[], bool]) -> None:
     """For what the kernel tells nobody: that a zombie is gone."""
     deadline = time.monotonic() + 20
@@ -136,6 +253,9 @@ _TRUE = ["--", "/bin/true"]
         ["--grace-ms"],
         ["--name"],
         ["--unknown", *_TRUE],
+        ["--listen", "door"],
+        ["--keeper", "--listen", "door", *_TRUE],
+        ["--keeper", "--reaper", "--listen", "door"],
     ],
 )
 def test_bad_command_line_is_refused(init: Path, words: list[str]) -> None:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from pilot import errors
@@ -104,6 +104,38 @@ class Volumed:
                     connection.close()
             except (OSError, errors.PeerError):
                 assert time.monotonic() < deadline, f"no worker of {volume}"
+
+    def keeper(self) -> int:
+        """Pid of the keeper; waits for the successor of one that was just killed."""
+        deadline = time.monotonic() + 20
+        while True:
+            with contextlib.closing(messages.connect(self.socket, 20)) as connection:
+                pid = connection.call("ping")[0]["keeper"]
+            if pid is not None and is_alive(pid):
+                return int(pid)
+            assert time.monotonic() < deadline, "no keeper"
+
+    def zygote(self) -> int:
+        """Pid of the process that forks the workers."""
+        assert self.process is not None
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return next(int(pid) for pid in children if Path(f"/proc/{pid}/comm").read_text() == "volume-zygote\n")
+
+    def kill_together(self, volume: VolumeId, parts: Collection[str]) -> None:
+        """kill -9 of "worker", "keeper", "zygote", "volumed", at a moment as nearly the same as can be. Without its
+        zygote volumed ends as well. One that has ended is to be started again."""
+        assert self.process is not None
+        pids = [getattr(self, part)(*([volume] if part == "worker" else [])) for part in parts if part != "volumed"]
+        self.process.send_signal(signal.SIGSTOP)  # so that it replaces nobody in between
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        if "volumed" in parts:
+            self.kill()
+            return
+        self.process.send_signal(signal.SIGCONT)
+        if "zygote" in parts:
+            assert self.process.wait(timeout=30) != 0
+            os.unlink(self.socket)
 
     @contextlib.contextmanager
     def mounted(self, volume: VolumeId, place: Path, uid_base: int = 0, count: int = 1 << 32) -> Iterator[Path]:

@@ -4,10 +4,11 @@ init (`native/init`) keeps the descriptors that are put into its store, and a re
 death of the agent, and hands them to the next agent before READY. One packet is one message of `_PACKET` (the same as
 `native/init/message.h`), with at most one descriptor in SCM_RIGHTS:
 
-    agent → init    PUT(seq, name, fd)   DROP(name)   ACK(seq)   SHUTDOWN(status: 0 halt, 1 reboot)
+    agent → init    PUT(seq, name, fd)   DROP(seq or 0, name)   ACK(seq)   SHUTDOWN(status: 0 halt, 1 reboot)
     init → agent    FD(name, fd)...  EXIT(seq, pid, status, start_time)...  READY    on each start of the agent
                     EXIT(...)                              from then on, when a child of init has ended
-                    STORED(seq, name) | ERROR(seq, name, status=errno)   one for each PUT; ERROR also for a bad packet
+                    STORED(seq, name) | ERROR(seq, name, status=errno)   one for each PUT, and DROP with a seq; ERROR
+                                                                         also for a bad packet
 
 What must never happen here: a record that init sent and `read_records` did not return (those that arrive while `put`
 waits for its answer are kept for it), or a descriptor that a child inherits.
@@ -139,9 +140,18 @@ class InitLink:
             cause = OSError(answer.status, os.strerror(answer.status))
             raise errors.HostError(f"store descriptor {name}: {cause.strerror}") from cause
 
-    def drop(self, name: str, *, timeout_s: float = 10.0) -> None:
-        """Lets init close what it stores under `name`; nothing happens when there is none."""
-        self._request(Packet(Kind.DROP, name=encode_name(name)), timeout_s)
+    def drop(self, name: str, *, wait: bool = False, timeout_s: float = 10.0) -> None:
+        """Lets init close what it stores under `name`; nothing happens when there is none. With `wait` it is closed
+        when this returns; `PeerError` when init does not answer."""
+        encoded = encode_name(name)
+        deadline = time.monotonic() + timeout_s
+        with self._lock:
+            if not wait:
+                self._send(Packet(Kind.DROP, name=encoded), deadline)
+                return
+            self._last_seq += 1
+            self._send(Packet(Kind.DROP, seq=self._last_seq, name=encoded), deadline)
+            self._read_answer(self._last_seq, deadline)
 
     def acknowledge(self, seq: int, *, timeout_s: float = 10.0) -> None:
         """The record is dealt with: the next agent will not be told again."""

@@ -3,14 +3,18 @@
     worker ◄─ fuse_fd ─ FUSE ─ mount_fd (detached) ─ "disk" ─ loop device ─ ext4 ─ ext4_fd (detached) ─► idmapped clones
                                                        └─► handed out as a file (VM): no loop, no ext4 on this host
 
-Who holds what: volumed all of it; the worker `fuse_fd`, and in safekeeping `mount_fd` and the loop device's descriptor;
-the machine its idmapped clone. So any one of them may die:
+Who holds what: volumed, the worker and the keeper (`keeper`) each `fuse_fd`, `delta_fd`, `mount_fd` and the loop
+device's descriptor; the machine its idmapped clone. So any two of the three may die, and nobody above sees an error:
 
-    worker   volumed sees its socket end, starts another on the same `fuse_fd`, which has unanswered requests sent
-    again;
-             what was answered and not stored is in `delta_fd`, which both hold
-    volumed  the next one takes everything back from the worker; the loop device, mounted again, is the same superblock
+    worker   volumed sees it end, starts another on the same `fuse_fd`, which has unanswered requests sent again;
+             what was answered and not stored is in `delta_fd`
+    volumed  (and with it the zygote) the next one takes everything back from the worker, or when that is dead or
+             silent, from the keeper, and starts a worker; the loop device, mounted again, is the same superblock
+    keeper   volumed starts another, and hands it everything again
     machine  its clone goes with it; nothing here changes
+
+All three at once end the FUSE connection: what was synced is there when it is attached again. What the keeper has, a
+worker that lives has too: the worker is given a descriptor first, and loses it last.
 
 `detach` fences: after EXT4_IOC_SHUTDOWN a clone that is still mounted somewhere (a stray mount namespace) can do
 nothing; if it keeps the loop device busy past a deadline, the FUSE connection is aborted, so that nothing can ever
@@ -21,6 +25,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import logging
 import os
 import select
@@ -28,13 +33,13 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .. import errors
 from ..ids import CheckpointId, VolumeId
 from ..kernel import directio, ext4, freeze, idmap, loop, mounts
-from . import crashpoint, delta, fusectl, messages, watchdog, worker, zygote
+from . import crashpoint, delta, fusectl, keeper, messages, watchdog, worker, zygote
 from .checkpoint import Checkpoint
 
 _log = logging.getLogger(__name__)
@@ -44,6 +49,12 @@ _RESTART_TIMEOUT_S = 10.0
 _RESTART_PAUSES_S = (0.02, 0.1, 0.5, 2.0, 5.0)
 _STOP_TIMEOUT_S = 5.0
 _PING_TIMEOUT_S = 2.0
+_ADOPT_TIMEOUT_S = 5.0
+# What the worker and the keeper are given, in the order of the worker's parcel; without these a disk is lost.
+_PARTS = ("fuse", "log", "mount", "loop")
+_NEEDED = _PARTS[:3]
+# The first kernel that sends unanswered requests to another process when it asks.
+_RESENDS_SINCE = (6, 9)
 _FREEZE_DEADLINE_S = 0.08
 _GUARD_TIMEOUT_S = 2.0
 _CALM_SYNC_S = 0.02
@@ -77,8 +88,12 @@ class Attachment:
     """See the module. Its methods may come from any thread, but only one of them at a time (`volumes` sees to it),
     except `hand_out` and what the worker's watcher does."""
 
-    def __init__(self, volume: VolumeId, directory: str, lineage: Sequence[str], spawner: zygote.Zygote) -> None:
+    def __init__(
+        self, volume: VolumeId, directory: str, lineage: Sequence[str], spawner: zygote.Zygote, keep: keeper.Keeper
+    ) -> None:
         self.volume = volume
+        self._disk = os.path.basename(directory)
+        self._keeper = keep
         self.restarts = 0
         self._directory = directory
         self._lineage = lineage
@@ -100,7 +115,12 @@ class Attachment:
     @property
     def _name(self) -> str:
         """What our loop device is called."""
-        return "pilot/" + os.path.basename(self._directory)
+        return "pilot/" + self._disk
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether it is attached in vain: every request fails. Detach it, and attach it again."""
+        return self._broken
 
     @property
     def is_mounted(self) -> bool:
@@ -127,32 +147,68 @@ class Attachment:
             attributes = mounts.Attribute.NOSUID | mounts.Attribute.NODEV | mounts.Attribute.NOEXEC
             self._mount_fd = mounts.mount_detached("fuse", options, attributes)
             self._start_worker(resend=False)
+            self._keeper.keep(self._disk, self._parts())
             self.connection = os.minor(os.stat(self._mount_fd).st_dev)
         except BaseException:
             self._close()
             raise
 
     def adopt(self, *, is_new: bool) -> bool:
-        """Take everything back from a worker that outlived volumed; False when there is none. `is_new`: the last
-        volumed died before it had formatted the disk."""
-        try:
-            connection = self._connect(wait_s=0)
-        except errors.PeerError:
+        """Take everything back from the worker or the keeper that outlived volumed; False when neither has the disk,
+        or nothing can be made of it. `is_new`: the last volumed died before it had formatted the disk."""
+        kept = self._keeper.take(self._disk)
+        if not (self._adopt_from_worker(kept) or self._adopt_from_keeper(kept)):
             return False
+        self._keep()
+        try:
+            self.connection = os.minor(os.stat(self._mount_fd).st_dev)
+            if self._loop is not None and is_new:
+                self._drop_loop()
+            elif self._loop is not None:
+                self._ext4_fd = self._mount_ext4(self._loop)
+        except OSError as error:
+            _log.error("volume %s: take it back: %s", self.volume, error)
+            self.close()
+            return False
+        return True
+
+    def _adopt_from_worker(self, kept: dict[str, int]) -> bool:
+        """One that is silent is killed, when the keeper has what is needed for another."""
+        is_kept = kept.keys() >= set(_NEEDED)
+        try:
+            connection = messages.connect(
+                os.path.join(self._directory, worker.SOCKET), _ADOPT_TIMEOUT_S if is_kept else _CALL_TIMEOUT_S
+            )
+        except OSError:
+            return False  # nobody listens
         try:
             answer, fds = connection.call("parcel")
+        except errors.PeerError as error:
+            _log.error("volume %s: its worker: %s", self.volume, error)
+            if is_kept:
+                connection.kill_peer()
+            return False
         finally:
             connection.close()
-        self._fuse_fd, self._delta_fd, self._mount_fd, *rest = fds
-        self.connection = os.minor(os.stat(self._mount_fd).st_dev)
-        if rest:
-            self._loop = _Loop(self._loop_number(rest[0]), rest[0])
-            if is_new:
-                self._drop_loop()
-            else:
-                self._ext4_fd = self._mount_ext4(self._loop)
+        messages.close_all(list(kept.values()))
+        self._take(dict(zip(_PARTS, fds, strict=False)))
         self._watch_worker(answer["pid"])
         return True
+
+    def _adopt_from_keeper(self, kept: dict[str, int]) -> bool:
+        if not kept.keys() >= set(_NEEDED) or _has_ended(kept["fuse"]):
+            messages.close_all(list(kept.values()))
+            return False
+        self._take(kept)
+        self._replace()
+        if self._broken:
+            self._close()
+        return not self._broken
+
+    def _take(self, parts: Mapping[str, int]) -> None:
+        self._fuse_fd, self._delta_fd, self._mount_fd = (parts[name] for name in _NEEDED)
+        if "loop" in parts:
+            self._loop = _Loop(self._loop_number(parts["loop"]), parts["loop"])
 
     def _loop_number(self, fd: int) -> int:
         return os.minor(os.fstat(fd).st_rdev)
@@ -267,13 +323,18 @@ class Attachment:
     def _kept(self) -> list[int]:
         return [self._mount_fd, *([self._loop.fd] if self._loop else [])]
 
+    def _parts(self) -> dict[str, int]:
+        held = (self._fuse_fd, self._delta_fd, *self._kept())
+        return dict(zip(_PARTS, held, strict=False))
+
     def _keep(self) -> None:
-        """Have the worker keep what we hold now."""
+        """Have the worker and the keeper keep what we hold now."""
         connection = self._connect()
         try:
             connection.call("keep", self._kept())
         finally:
             connection.close()
+        self._keeper.keep(self._disk, self._parts())
 
     def _watch_worker(self, pid: int) -> None:
         try:
@@ -296,6 +357,12 @@ class Attachment:
     def _replace(self) -> None:
         """Start another worker; when that fails again and again, cut the disk off."""
         self.restarts += 1
+        if _has_ended(self._fuse_fd):
+            self._cut_off("its FUSE connection has ended")
+            return
+        if not can_resend(os.uname().release):
+            self._cut_off("this kernel does not send another worker the requests of one that ended; attach it again")
+            return
         _log.warning("volume %s: its worker ended, starting another", self.volume)
         for pause_s in _RESTART_PAUSES_S:
             try:
@@ -305,11 +372,14 @@ class Attachment:
                 _log.error("volume %s: start its worker: %s", self.volume, error)
                 time.sleep(pause_s)
         else:
-            _log.error("volume %s: its worker does not come up: it is cut off", self.volume)
-            self._broken = True
-            self.abort()
+            self._cut_off("its worker does not come up")
             return
         crashpoint.reach("replace: worker is up")
+
+    def _cut_off(self, why: str) -> None:
+        _log.error("volume %s is cut off: %s", self.volume, why)
+        self._broken = True
+        self.abort()
 
     def watch(self, now_s: float) -> None:
         """Look whether the disk is stuck, and do something about it."""
@@ -322,8 +392,7 @@ class Attachment:
             # A negative one means that it has just ended, and is being replaced anyway: EBADF, an OSError.
             signal.pidfd_send_signal(self._worker_fd, signal.SIGKILL)
         elif verdict is watchdog.Verdict.ABORT:
-            self._broken = True
-            self.abort()
+            self._cut_off("it stays stuck")
 
     def _answered(self) -> int | None:
         try:
@@ -335,9 +404,7 @@ class Attachment:
         except (OSError, errors.PeerError):
             return None  # silent, or just being replaced: the watchdog counts either as no progress
         if signs.get("fenced"):
-            _log.error("volume %s is cut off: %s", self.volume, signs["fenced"])
-            self._broken = True
-            self.abort()
+            self._cut_off(signs["fenced"])
         return int(signs["answered"])
 
     def abort(self) -> None:
@@ -436,6 +503,7 @@ class Attachment:
     def _drop_loop(self) -> None:
         device, self._loop = self._loop, None
         assert device is not None
+        self._keeper.drop(self._disk, ["loop"])
         try:
             self._keep()
         except (errors.PilotError, OSError) as error:
@@ -447,11 +515,25 @@ class Attachment:
 
     def _close(self) -> None:
         self._closing = True
+        self._keeper.drop(self._disk, _PARTS)
         for fd in (self._ext4_fd, self._loop.fd if self._loop else -1, self._mount_fd, self._fuse_fd, self._delta_fd):
             if fd >= 0:
                 os.close(fd)
         self._ext4_fd = self._mount_fd = self._fuse_fd = self._delta_fd = -1
         self._loop = None
+
+
+def can_resend(release: str) -> bool:
+    """Whether a kernel of this release (uname) sends a new worker the requests that its predecessor left unanswered."""
+    major, minor = (int("".join(itertools.takewhile(str.isdigit, part))) for part in release.split(".")[:2])
+    return (major, minor) >= _RESENDS_SINCE
+
+
+def _has_ended(fuse_fd: int) -> bool:
+    """Whether the FUSE connection of this descriptor is gone for good."""
+    poll = select.poll()
+    poll.register(fuse_fd, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 class _Frozen:

@@ -21,7 +21,8 @@ __all__ = ["Checkpoint", "Volume", "VolumeClient"]
 @dataclasses.dataclass(frozen=True, slots=True)
 class Volume:
     """What `stat` and `list` tell. `attached` is "mount", "file" or None; sizes in bytes; `free_bytes` is what new
-    chunks may take on the host's disk.
+    chunks may take on the host's disk. `cut_off`: attached in vain, every request fails since its worker could not be
+    replaced; detach it, and attach it again.
 
     With an object store: `url` of the volume in it; everything acknowledged before `durable_at` (seconds since 1970) is
     in there, up to segment `remote_seq`; while attached, what is not in the store, and what is there only;
@@ -38,6 +39,7 @@ class Volume:
     attached: str | None
     worker_restarts: int
     checkpoints: int
+    cut_off: bool = False
     url: str | None = None
     durability: str | None = None
     durable_at: float | None = None

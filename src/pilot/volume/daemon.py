@@ -41,7 +41,7 @@ class Service:
         self._store = store
         self._garbage = garbage
         self._table: dict[str, Callable[[dict[str, Any]], tuple[dict[str, Any], list[int]]]] = {
-            "ping": lambda request: ({}, []),
+            "ping": lambda request: ({"pid": os.getpid(), "keeper": self._store.keeper_pid}, []),
             "create": self._create, "fork": self._fork, "delete": self._delete, "list": self._list, "stat": self._stat,
             "seal": self._seal, "resize": self._resize, "attach": self._attach, "attach_file": self._attach_file,
             "detach": self._detach, "checkpoint": self._checkpoint, "restore": self._restore,

@@ -14,7 +14,9 @@ import array
 import contextlib
 import json
 import os
+import signal
 import socket
+import struct
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -84,6 +86,12 @@ class Connection:
             raise error_of(answer)
         return answer, answer_fds
 
+    def kill_peer(self) -> None:
+        """kill -9 of the process at the other end, which listens and does not answer."""
+        pid = peer_of(self.socket)
+        if pid > 0:  # 0: of another pid namespace
+            os.kill(pid, signal.SIGKILL)
+
     def close(self) -> None:
         """Close the socket."""
         self.socket.close()
@@ -125,8 +133,16 @@ def error_of(answer: dict[str, Any]) -> errors.PilotError:
     return kind(str(answer.get("error")), hint=answer.get("hint"))
 
 
+def peer_of(sock: socket.socket) -> int:
+    """The pid of who listened at the other end of this socket (SO_PEERCRED)."""
+    size = struct.calcsize("3i")
+    pid, _, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
+    return int(pid)
+
+
 @contextlib.contextmanager
-def _short_path(path: str) -> Iterator[str]:
+def short_path(path: str) -> Iterator[str]:
+    """The same path in fewer bytes than a socket's address holds, for the moment."""
     directory, name = os.path.split(os.path.abspath(path))
     dir_fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -140,7 +156,7 @@ def connect(path: str, timeout_s: float | None) -> Connection:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.settimeout(timeout_s)
-        with _short_path(path) as short:
+        with short_path(path) as short:
             sock.connect(short)
     except BaseException:
         sock.close()
@@ -148,12 +164,12 @@ def connect(path: str, timeout_s: float | None) -> Connection:
     return Connection(sock)
 
 
-def listen(path: str) -> socket.socket:
+def listen(path: str, kind: socket.SocketKind = socket.SOCK_STREAM) -> socket.socket:
     """A listening socket at `path`, in place of whatever socket was there; only root may connect."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock = socket.socket(socket.AF_UNIX, kind)
     temporary = f"{path}.{os.getpid()}"
     try:
-        with _short_path(temporary) as short:
+        with short_path(temporary) as short:
             sock.bind(short)
         os.chmod(temporary, 0o600)
         sock.listen(64)

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import errors
 from ..ids import CheckpointId, VolumeId
-from . import attachment, crashpoint, disk, layout, meta, room, worker, zygote
+from . import attachment, crashpoint, disk, keeper, layout, meta, room, worker, zygote
 
 if TYPE_CHECKING:  # it loads what speaks to stores
     from .remote import depot
@@ -70,9 +70,15 @@ class Volumes:
         self._attached: dict[str, attachment.Attachment] = {}
         for path in (self._names, self._disks):
             os.makedirs(path, mode=0o700, exist_ok=True)
+        self._keeper = keeper.Keeper(directory)
         self._adopt()
         self._collect()
         self._keep_reserve()
+
+    @property
+    def keeper_pid(self) -> int | None:
+        """Of the process that keeps the descriptors of attached disks, while there is one."""
+        return self._keeper.pid
 
     # ---- what there is
 
@@ -103,6 +109,7 @@ class Volumes:
             "formatted": "formatted" in facts,
             "attached": None if attached is None else "mount" if attached.is_mounted else "file",
             "worker_restarts": attached.restarts if attached else 0,
+            "cut_off": attached is not None and attached.is_cut_off,
             "checkpoints": len(disk.parse_checkpoints(facts)),
             **self._stat_store(volume, disk_id, facts),
         }
@@ -374,7 +381,7 @@ class Volumes:
 
     def _attachment(self, volume: VolumeId, disk_id: str) -> attachment.Attachment:
         path = os.path.join(self._disks, disk_id)
-        return attachment.Attachment(volume, path, self._lineage(self._facts(disk_id)), self._zygote)
+        return attachment.Attachment(volume, path, self._lineage(self._facts(disk_id)), self._zygote, self._keeper)
 
     def detach(self, volume: VolumeId) -> None:
         """Sync, fence and let go; nothing happens when it is not attached."""
@@ -428,7 +435,7 @@ class Volumes:
     # ---- after a restart
 
     def _adopt(self) -> None:
-        """Take back the disks whose workers outlived the last volumed."""
+        """Take back the disks whose workers, or keeper, outlived the last volumed."""
         for name in os.listdir(self._names):
             disk_id = self._disk(VolumeId(name))
             if not os.path.exists(os.path.join(self._disks, disk_id, worker.SOCKET)):
@@ -436,12 +443,16 @@ class Volumes:
             attached = self._attachment(VolumeId(name), disk_id)
             if attached.adopt(is_new="formatted" not in self._facts(disk_id)):
                 self._attached[disk_id] = attached
-                _log.info("volume %s: its worker is still there", name)
+                _log.info("volume %s: it is still attached", name)
+            else:
+                _log.warning("volume %s: it was attached, and nobody holds that any more: attach it again", name)
+        self._keeper.settle()
 
     def watch(self, stop: threading.Event) -> None:
         """Look after the attached disks until told to stop (`watchdog`)."""
         while not stop.wait(_WATCH_INTERVAL_S):
             self._keep_reserve()
+            self._keeper.ensure()
             for attached in list(self._attached.values()):
                 try:
                     attached.watch(time.monotonic())
@@ -542,6 +553,7 @@ class Volumes:
         """Detach everything."""
         for disk_id in list(self._attached):
             self._close(disk_id)
+        self._keeper.close()
 
     # ---- collecting
 
