@@ -107,7 +107,11 @@ class InitLink:
         self._events.register(self._socket, select.EPOLLIN)
         self._events.register(self._kept, select.EPOLLIN)
         self.inherited: dict[str, int] = {}
-        self._read_until_ready(time.monotonic() + timeout_s)
+        try:
+            self._read_until_ready(time.monotonic() + timeout_s)
+        except BaseException:
+            self.close()
+            raise
 
     @classmethod
     def from_environment(cls, *, timeout_s: float = 30.0) -> InitLink:

@@ -21,6 +21,8 @@ from . import messages
 
 DOOR = "door"
 _OPTIONS = ("--keeper", "--name", "volume-keeper", "--listen", DOOR)
+# When it greets us it may be the only one that has what it keeps: killed for being slow, it would take that along.
+_GREETING_TIMEOUT_S = 30.0
 _ANSWER_TIMEOUT_S = 5.0
 _END_TIMEOUT_S = 5.0
 _Child = subprocess.Popen[bytes]
@@ -35,7 +37,7 @@ class Process:
         self._child = child
         self.pid_fd = os.pidfd_open(pid)
         try:
-            self.link = initlink.InitLink(sock.detach(), timeout_s=_ANSWER_TIMEOUT_S)
+            self.link = initlink.InitLink(sock.detach(), timeout_s=_GREETING_TIMEOUT_S)
         except errors.PilotError:
             self.kill()
             os.close(self.pid_fd)
@@ -93,7 +95,7 @@ def connect(path: str, child: _Child | None = None) -> Process | None:
             try:
                 found = Process(sock, messages.peer_of(sock), child)
             except ProcessLookupError:
-                initlink.InitLink(sock.detach(), timeout_s=_ANSWER_TIMEOUT_S).close()
+                initlink.InitLink(sock.detach(), timeout_s=_GREETING_TIMEOUT_S).close()
                 continue
         if not found.wait(0):
             return found
@@ -134,7 +136,7 @@ def succeed(old: Process, path: str, binary: str) -> Process | None:
     child = _run(binary, ["--take-from", str(old.pid)], {}, [])
     new_fd = os.pidfd_open(child.pid)
     try:
-        select.select([new_fd, old.pid_fd], [], [], _END_TIMEOUT_S)  # whichever ends: it was refused, or is done
+        select.select([new_fd, old.pid_fd], [], [], _GREETING_TIMEOUT_S)  # whichever ends: it was refused, or is done
     finally:
         os.close(new_fd)
     old.close()
