@@ -64,6 +64,12 @@ def test_answers_have_the_statuses_and_shapes_of_the_contract(host: HostUnderTes
         _check(http.post("/v1/sprites", json={"name": 7}), 400, "Error")
         _check(http.post("/v1/sprites", content=b"{"), 400, "Error")
         _check(http.post("/v1/sprites", json={"name": "x", "from": {"sprite": "nobody"}}), 404, "Error")
+        for source in ({}, {"sprite": "web", "url": "file:///x/vol/0"}, {"url": "file:///no/disk"}):
+            _check(http.post("/v1/sprites", json={"name": "x", "from": source}), 400, "Error")
+        no_store = {"url": f"file:///store/vol/{'0' * 16}"}
+        _check(http.post("/v1/sprites", json={"name": "x", "from": no_store}), 400, "Error")
+        _check(http.get("/v1/sprites/x"), 404, "Error")
+        _check(http.get("/v1/sprites/web/disk"), 200, "Disk")
         listed = _check(http.get("/v1/sprites", params={"max_results": "100"}), 200, "SpriteList")
         assert (listed["running"], listed["org"]["running"]) == (1, 1)
         _check(http.get("/v1/sprites/web"), 200, "Sprite")

@@ -12,6 +12,7 @@ import shutil
 
 from pilot import errors
 from pilot.ids import CheckpointId, VolumeId
+from pilot.volume.client import Volume
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,16 +21,18 @@ class FakeCut:
     comment: str | None
     frozen_ms: float = 1.5
     clean: bool = True
+    created_at: float = 1.7e9
 
 
 class FakeVolumes:
-    """`attached` and `sealed` are for tests to look at."""
+    """`attached` and `sealed` are for tests to look at. `stored`: checkpoints of the disks of a store, by URL."""
 
     def __init__(self, root: pathlib.Path) -> None:
         self._root = root
         root.mkdir(parents=True, exist_ok=True)
         self.attached: dict[VolumeId, int] = {}
         self.sealed: set[VolumeId] = set()
+        self.stored: dict[str, list[CheckpointId]] | None = None
         self._cuts: dict[VolumeId, dict[CheckpointId, FakeCut]] = {}
 
     def _live(self, volume: VolumeId) -> pathlib.Path:
@@ -65,6 +68,20 @@ class FakeVolumes:
         if volume in self.attached:
             raise errors.StateError(f"delete volume {volume}: it is attached")
         shutil.rmtree(self._root / volume)
+
+    def stat(self, volume: VolumeId) -> Volume:
+        self._known(volume)
+        attached = "mount" if volume in self.attached else None
+        return Volume(volume, "0" * 16, 1 << 30, 0, volume in self.sealed, False, True, attached, 0, 0)
+
+    def adopt(self, volume: VolumeId, url: str | None = None) -> None:
+        if self.stored is None:
+            raise errors.StateError(f"adopt volume {volume}: no store")
+        if url not in self.stored:
+            raise errors.NotFound(f"adopt volume {volume}: {url}: not found")
+        self.create(volume, 1 << 30)
+        for name in self.stored[url]:
+            self.checkpoint(volume, "from elsewhere", name)
 
     def seal(self, volume: VolumeId) -> None:
         self._known(volume)

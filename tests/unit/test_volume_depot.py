@@ -103,3 +103,19 @@ def test_what_was_erased_is_not_forked_by_who_still_has_a_copy(host: depot.Depot
     host.erase(A, _born(host, A))
     with pytest.raises(errors.NotFound):
         depot.Depot(host.url).mark_forked(A)
+
+
+def test_a_volume_that_has_another_name_here_loses_its_name_in_the_store(host: depot.Depot) -> None:
+    """Whoever adopts a disk by its URL may call it anything."""
+    facts = _born(host, A)
+    host.unname(A, facts)
+    assert [entry.key for entry in host.objects.list("name/")] == []
+    assert _keys(host, A) != []
+
+
+def test_a_name_that_is_another_disks_by_now_stays(host: depot.Depot) -> None:
+    facts = _born(host, A)
+    host.objects.delete(names.volume(f"volume-{A}"))
+    host.objects.create(names.volume(f"volume-{A}"), b'{"disk": "%s"}' % B.encode())
+    host.unname(A, facts)
+    assert len(list(host.objects.list("name/"))) == 1

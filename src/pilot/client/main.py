@@ -70,10 +70,12 @@ def create(
     context: typer.Context,
     name: Name,
     label: Annotated[list[str] | None, typer.Option(help="a label; may be repeated")] = None,
+    url: Annotated[str | None, typer.Option("--from", help="a disk in the object store: its URL")] = None,
 ) -> None:
     """Make a sprite."""
+    origin = {"from": {"url": url}} if url else {}
     with _api(context) as api:
-        made = api.call("POST", "/v1/sprites", {"name": name, "labels": label or []})
+        made = api.call("POST", "/v1/sprites", {"name": name, "labels": label or [], **origin})
     console.print(f"{made['name']}  {made['status']}  {made['url']}")
 
 
@@ -89,6 +91,14 @@ def fork(
     with _api(context) as api:
         made = api.call("POST", "/v1/sprites", {"name": name, "from": origin})
     console.print(f"{made['name']}  {made['status']}  forked from {source}" + (f" at {at}" if at else ""))
+
+
+@app.command()
+def disk(context: typer.Context, name: Name) -> None:
+    """Where a sprite's disk is in the object store, and since when all of it is."""
+    with _api(context) as api:
+        found = api.call("GET", f"/v1/sprites/{name}/disk")
+    console.print(f"{found['url'] or 'on this host alone'}  {found['durable_at'] or ''}".rstrip(), soft_wrap=True)
 
 
 @app.command("list")

@@ -1,6 +1,7 @@
 """What the edges (the HTTP API, the idle watch) may ask of pilotd: names in, rows and running operations out.
 
-Every method is quick: it reads the store, or begins a run and returns its future. Only `status` asks the kernel.
+Every method is quick: it reads the store, or begins a run and returns its future. `status` asks the kernel, and `disk`
+volumed.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from .. import errors, ids
 from ..ids import SpriteName
 from .fsm.engine import Ended, Engine
 from .fsm.operation import Run
+from .operations import arrive
 from .operations.context import Host
 from .operations.table import BASE, SPRITE
 from .pool import Pool
@@ -58,6 +60,10 @@ class Sprites:
             return "cold"
         return "running" if sprite.id in self._host.worlds else "warm"
 
+    def disk(self, sprite: Sprite) -> Any:
+        """What volumed knows of the sprite's disk (`pilot.volume.client.Volume`)."""
+        return self._host.volumes.stat(sprite.volume)
+
     def checkpoints(self, sprite: Sprite) -> list[Checkpoint]:
         return checkpoints.every(self._host.database, sprite.id)
 
@@ -91,7 +97,7 @@ class Sprites:
             "name": name,
             "suffix": secrets.token_hex(2),
             "machine": ids.new_machine_id(),
-            "volume": f"sprite-{uuid.uuid4()}",
+            "volume": arrive.volume_of(source["url"]) if source and source.get("url") else f"sprite-{uuid.uuid4()}",
             "labels": list(wanted.get("labels") or ()),
             "url_settings": DEFAULT_URL_SETTINGS | dict(wanted.get("url_settings") or {}),
             "environment": dict(wanted.get("environment") or {}),
@@ -113,6 +119,8 @@ class Sprites:
         raise errors.Conflict("sprite already exists")
 
     def _source(self, organisation: str, source: Mapping[str, Any]) -> dict[str, Any]:
+        if source.get("url"):
+            return {"url": source["url"]}
         found = self.find(organisation, source["sprite"])
         if found.phase == "destroying":
             raise errors.NotFound("sprite not found")

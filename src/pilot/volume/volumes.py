@@ -278,7 +278,7 @@ class Volumes:
         store = self._store_of(disk_id)
         if store is None:
             return
-        store.unname(volume, disk_id, self._facts(disk_id))
+        store.unname(disk_id, self._facts(disk_id))
         path = os.path.join(self._disks, disk_id)
         os.close(os.open(os.path.join(path, _DELETED), os.O_CREAT | os.O_CLOEXEC, 0o600))
         _sync_directory(path)

@@ -169,6 +169,11 @@ async def check_sprite(call: Call) -> Response:
     return JSONResponse(report | {"elapsed": f"{(time.monotonic() - began) * 1000:.1f}ms"})
 
 
+async def get_disk(call: Call) -> Response:
+    """Our extension: where the disk is in the object store, and since when all of it is."""
+    return JSONResponse(shapes.disk(await asyncio.to_thread(call.sprites.disk, call.sprite())))
+
+
 async def get_organisation(call: Call) -> Response:
     return JSONResponse({"organization": call.organisation.slug, "resources": {}})
 
@@ -294,6 +299,7 @@ CALLS: tuple[tuple[str, str, Answer], ...] = (
     ("POST", "/sprites/{name}/restart", restart_sprite),
     ("POST", "/sprites/{name}/stop", stop_sprite),
     ("GET", "/sprites/{name}/check", check_sprite),
+    ("GET", "/sprites/{name}/disk", get_disk),
     ("POST", "/sprites/{name}/checkpoint", create_checkpoint),
     ("GET", "/sprites/{name}/checkpoints", list_checkpoints),
     ("GET", "/sprites/{name}/checkpoints/{checkpoint}", get_checkpoint),

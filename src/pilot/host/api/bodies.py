@@ -29,10 +29,15 @@ class UrlSettings(Body, frozen=True):
 
 
 class Source(Body, frozen=True):
-    """Our extension: a fork of `sprite`, as it is or as it was at `checkpoint`."""
+    """Our extension: a fork of `sprite`, as it is or as it was at `checkpoint`; or the disk at `url`, in the store."""
 
-    sprite: str
+    sprite: str | None = None
     checkpoint: str | None = None
+    url: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.sprite is None) == (self.url is None) or (self.url is not None and self.checkpoint is not None):
+            raise ValueError("from: a sprite, perhaps with a checkpoint, or a url")
 
 
 class Config(Body, frozen=True):

@@ -66,6 +66,18 @@ def page(entries: list[dict[str, Any]], org: Mapping[str, Any], token: str | Non
     }
 
 
+def disk(volume: Any) -> dict[str, Any]:
+    """Of a `pilot.volume.client.Volume`. Without an object store `url` and `durable_at` are null."""
+    durable_at = volume.durable_at
+    return {
+        "url": volume.url,
+        "durability": volume.durability,
+        "durable_at": None if durable_at is None else timestamp(round(durable_at * 1e6)),
+        "size_bytes": volume.size_bytes,
+        "allocated_bytes": volume.allocated_bytes,
+    }
+
+
 def checkpoint(row: Checkpoint, history: list[str]) -> dict[str, Any]:
     return {
         "id": row.id,

@@ -1,4 +1,4 @@
-"""Create a sprite: on a fork of the base volume, or of another sprite's disk."""
+"""Create a sprite: on a fork of the base volume, on one of another sprite's disk, or on a disk that is in the store."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..fsm.outcome import Abort, Outcome, UserFault
 from ..store import bases, checkpoints, sprites
 from ..store.journal import now_us
 from ..store.sprites import Sprite
-from . import cut, destroy
+from . import arrive, cut, destroy
 from .context import Host
 
 
@@ -66,6 +66,8 @@ def disk(host: Host, run: Run) -> None:
     try:
         if source is None:
             host.volumes.fork(_base(host), volume)
+        elif "url" in source:
+            arrive.disk(host, run, source["url"])
         else:
             _fork_sprite(host, source["sprite"], source.get("checkpoint"), volume)
     except errors.Conflict:
@@ -98,6 +100,12 @@ def _fork_sprite(host: Host, source_id: str, checkpoint: str | None, volume: Vol
 
 
 def settle(host: Host, run: Run, outcome: Outcome) -> None:
-    """A create that failed leaves nothing: neither name nor disk nor machine, nor the member that it claimed."""
-    if not outcome.done:
+    """A create that failed leaves nothing: neither name nor disk nor machine, nor the member that it claimed.
+
+    A disk that came from the store stays."""
+    if outcome.done:
+        return
+    if "url" in (run.request.get("source") or {}):
+        arrive.give_up(host, run)
+    else:
         destroy.everything(host, run.resource)

@@ -119,7 +119,7 @@ def swap(host: Host, run: Run) -> None:
     """The volume's live root becomes the checkpoint's. Never under a mounted filesystem."""
     sprite = host.sprite(run.resource)
     if host.vmm.isolation is Isolation.CONTAINER:
-        disks.release(host, sprite)
+        disks.release(host, sprite.volume)
     host.volumes.restore(sprite.volume, CheckpointId(run.request["checkpoint"]))
 
 

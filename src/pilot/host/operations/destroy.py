@@ -52,7 +52,7 @@ def _machine(host: Host, sprite_id: str) -> None:
 def _disk(host: Host, sprite_id: str) -> None:
     try:
         sprite = sprites.by_id(host.database, sprite_id)
-        release(host, sprite)
+        release(host, sprite.volume)
         host.volumes.delete(sprite.volume)
     except errors.NotFound:
         pass  # the row, or the volume, has gone already

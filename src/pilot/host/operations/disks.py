@@ -19,10 +19,10 @@ from ..store.sprites import Sprite
 from .context import Host
 
 
-def release(host: Host, sprite: Sprite) -> None:
-    """No attachment of the sprite's volume is left. `StateError`: it was not attached; `NotFound`: no such volume."""
+def release(host: Host, volume: VolumeId) -> None:
+    """No attachment of the volume is left. `StateError`: it was not attached; `NotFound`: no such volume."""
     try:
-        host.volumes.detach(sprite.volume)
+        host.volumes.detach(volume)
     except (errors.StateError, errors.NotFound):
         pass  # nothing to let go of, which is what was wanted
 
@@ -54,7 +54,7 @@ def attaching(host: Host, sprite: Sprite) -> Iterator[Early]:
     uid_base = sprites.machine(host.database, sprite.machine).uid_base
 
     def attach() -> int:
-        release(host, sprite)
+        release(host, sprite.volume)
         return host.volumes.attach(sprite.volume, uid_base, sprites.UID_COUNT)
 
     with concurrent.futures.ThreadPoolExecutor(1, f"attach-{sprite.id}") as pool:

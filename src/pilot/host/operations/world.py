@@ -61,7 +61,7 @@ def boot(host: Host, run: Run) -> dict[str, Any]:
         host.vmm.stop(sprite.machine)
     host.worlds.drop(sprite.id)
     if host.vmm.disk_before_start:
-        disks.release(host, sprite)
+        disks.release(host, sprite.volume)
         disk = host.vmm.attach_disk(sprite.machine, host.volumes, sprite.volume)
         host.vmm.start(sprite.machine)
     else:
@@ -116,7 +116,7 @@ def _attach_anew(host: Host, sprite: Sprite) -> dict[str, str]:
     """What an earlier attempt attached may be in the agent's hands, half used: that is ended first."""
     assert sprite.machine is not None
     host.api(sprite).stop_world()
-    disks.release(host, sprite)
+    disks.release(host, sprite.volume)
     return host.vmm.attach_disk(sprite.machine, host.volumes, sprite.volume).as_json()
 
 
@@ -151,7 +151,7 @@ def machine_down(host: Host, run: Run) -> None:
 
 
 def detach(host: Host, run: Run) -> None:
-    disks.release(host, host.sprite(run.resource))
+    disks.release(host, host.sprite(run.resource).volume)
 
 
 def publish_running(host: Host, run: Run) -> None:

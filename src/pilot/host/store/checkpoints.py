@@ -35,6 +35,11 @@ def reserve(tx: sqlite3.Connection, sprite: str) -> int:
     return int(row["next_checkpoint"])
 
 
+def skip(tx: sqlite3.Connection, sprite: str, number: int) -> None:
+    """The number is used up, and all before it."""
+    tx.execute("UPDATE sprites SET next_checkpoint = max(next_checkpoint, ?) WHERE id = ?", (number + 1, sprite))
+
+
 def publish(tx: sqlite3.Connection, checkpoint: Checkpoint) -> None:
     """Idempotent by (sprite, id)."""
     row = dataclasses.asdict(checkpoint)

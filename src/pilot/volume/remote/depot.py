@@ -85,17 +85,21 @@ class Depot:
         """A fork of the disk is about to be registered; NotFound when the disk was deleted, by whoever had it."""
         store.retry(lambda: hold.mark_forked(self.objects, disk), _RETRY_S)
 
-    def unname(self, volume: str, disk: str, facts: Mapping[str, str]) -> None:
-        """A volume is about to die; nothing happens when it has moved to another holder, who decides."""
-        if self.is_ours(disk, facts) and store.retry(lambda: self._named(volume), _RETRY_S) == disk:
-            store.retry(lambda: self.objects.delete(names.volume(volume)), _RETRY_S)
+    def unname(self, disk: str, facts: Mapping[str, str]) -> None:
+        """A volume is about to die: its name in the store goes, whatever it is called here. Nothing happens when it
+        has moved to another holder, who decides."""
+        found = store.retry(lambda: self._head(disk), _RETRY_S)
+        if found is None or not _holds(found, facts):
+            return
+        if store.retry(lambda: self._named(found.volume), _RETRY_S) == disk:
+            store.retry(lambda: self.objects.delete(names.volume(found.volume)), _RETRY_S)
 
     def erase(self, disk: str, facts: Mapping[str, str]) -> None:
         """A disk is no more. Only what nobody can reach goes at once: forks may live on hosts of which this one knows
         nothing, so garbage collection decides about a disk that ever had one."""
         try:
             found, version = store.retry(lambda: hold.read_head(self.objects, disk), _RETRY_S)
-            if found.holder in ("", facts[disks.LOCAL_HOLDER]) and not found.forked:
+            if _holds(found, facts) and not found.forked:
                 hold.erase(self.objects, found, version)
         except errors.NotFound:
             return
@@ -145,7 +149,7 @@ class Depot:
     def is_ours(self, disk: str, facts: Mapping[str, str]) -> bool:
         """Whether the store has the disk, and this copy holds it; PeerError."""
         found = store.retry(lambda: self._head(disk), _RETRY_S)
-        return found is not None and found.holder in ("", facts[disks.LOCAL_HOLDER])
+        return found is not None and _holds(found, facts)
 
     def _head(self, disk: str) -> head.Head | None:
         try:
@@ -158,3 +162,8 @@ class Depot:
             return hold.disk_of(self.objects, volume)
         except errors.NotFound:
             return None
+
+
+def _holds(found: head.Head, facts: Mapping[str, str]) -> bool:
+    """Whether this copy holds the disk, or nobody does."""
+    return found.holder in ("", facts[disks.LOCAL_HOLDER])
