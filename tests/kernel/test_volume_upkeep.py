@@ -159,6 +159,14 @@ def test_scrub_finds_a_slab_that_was_truncated_or_punched_and_pages_that_are_gon
     assert "map page" in rows[0]["what"]
 
 
+def _damage(store: Path, content: bytes) -> None:
+    """Flip a bit of this content in each segment that has it (random bytes are stored as they are)."""
+    for segment in store.glob("vol/*/seg/*"):
+        data = segment.read_bytes()
+        if (at := data.find(content[64:128])) >= 0:
+            segment.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+
+
 def test_a_stored_volume_is_scrubbed_exported_and_collected(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store = tmp_path / "store"
     url = f"file://{store}"
@@ -180,15 +188,102 @@ def test_a_stored_volume_is_scrubbed_exported_and_collected(tmp_path: Path, caps
             _run(volumed, capsys, "gc", "--store", url, "--grace", "1")
         assert _run(volumed, capsys, "gc", "--store", url, "--grace", "60")[1][0]["unreadable_disks"] == 0
         assert _run(volumed, capsys, "scrub", "--store", url)[0] == 0
-        segment = max(store.glob("vol/*/seg/*"), key=lambda path: path.stat().st_size)
-        data = bytearray(segment.read_bytes())
-        data[-10] ^= 4
-        segment.write_bytes(bytes(data))
+        _damage(store, first)
         status, rows = _run(volumed, capsys, "scrub", "--store", url)
         assert status == 1
         assert {"segment", "chunk"} <= {row["kind"] for row in rows}
     finally:
         volumed.stop()
+
+
+def _flip(volumed: Volumed, disk: str, content: bytes) -> int:
+    """Flip a bit of this content in the slab of a disk; the slot."""
+    path = volumed.directory / "volumes" / "disks" / disk / "slab"
+    at = path.read_bytes().index(content[:64])
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(bytes([content[0] ^ 16]))
+        os.fsync(file.fileno())
+    return at // layout.CHUNK_BYTES
+
+
+@pytest.mark.parametrize("attached", [False, True])
+def test_a_bit_that_flipped_in_the_slab_is_found_and_put_right_from_the_store(
+    attached: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a chunk that a volume, its checkpoint and a fork of it share: each is told."""
+    with _host(tmp_path / "state", f"file://{tmp_path}/store") as volumed:
+        first, second = _filled(volumed, tmp_path)
+        volumed.client.fork(WEB, COPY, volumed.client.checkpoints(WEB)[0].id)
+        disk = volumed.client.stat(WEB).disk
+        if attached:
+            os.close(volumed.client.attach(WEB, 0, 1 << 32))
+            os.close(volumed.client.attach(COPY, 0, 1 << 32))
+        slot = _flip(volumed, disk, first[1 << 20 :])
+        assert _run(volumed, capsys, "scrub")[0] == 0  # nothing is there to see it by
+        status, rows = _run(volumed, capsys, "scrub", "--content")
+        assert status == 1
+        pin = f"fork/{volumed.client.stat(COPY).disk}"
+        assert {(row["volume"], row["root"]) for row in rows} == {
+            ("web", "checkpoint/v1"), ("web", pin), ("copy", "head"),
+        }  # fmt: skip
+        assert len({row["offset"] for row in rows}) == 1
+        assert all(f"slot {slot}: is not what was stored as chunk" in row["what"] for row in rows)
+        status, rows = _run(volumed, capsys, "scrub", "--repair")
+        assert status == 0
+        assert {row["repaired"] for row in rows} <= {True}
+        assert _run(volumed, capsys, "scrub", "--content") == (0, [{"disks": 2, "what": None}])
+        assert _read(volumed, COPY, tmp_path / "mnt") == first
+        assert _read(volumed, WEB, tmp_path / "mnt") == second
+
+
+def test_a_damaged_ancestor_that_has_no_name_here_is_put_right(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = f"file://{tmp_path}/store"
+    with _host(tmp_path / "one", url) as one, _host(tmp_path / "two", url) as two:
+        first, _ = _filled(one, tmp_path)
+        base = one.client.stat(WEB).disk
+        one.client.fork(WEB, COPY, one.client.checkpoints(WEB)[0].id)
+        os.close(one.client.attach(COPY, 0, 1 << 32))
+        one.client.detach(COPY)
+        two.client.adopt(COPY)
+        assert _read(two, COPY, tmp_path / "mnt") == first
+        os.close(two.client.attach(COPY, 0, 1 << 32))  # who reads it goes on meanwhile
+        slot = _flip(two, base, first)
+        status, rows = _run(two, capsys, "scrub", "--repair")
+        assert (status, [row["repaired"] for row in rows]) == (0, [True])
+        assert f"{base}/slab: slot {slot}" in rows[0]["what"]
+        assert _run(two, capsys, "scrub", "--content")[0] == 0
+        two.client.detach(COPY)
+        assert _read(two, COPY, tmp_path / "mnt") == first
+
+
+def test_what_is_damaged_here_and_there_is_not_called_repaired(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with _host(tmp_path / "state", f"file://{tmp_path}/store") as volumed:
+        first, _ = _filled(volumed, tmp_path)
+        disk = volumed.client.stat(WEB).disk
+        _flip(volumed, disk, first)
+        _damage(tmp_path / "store", first)
+        status, rows = _run(volumed, capsys, "scrub", "web", "--repair")
+        assert status == 1
+        assert [row["repaired"] for row in rows] == [False] * len(rows)
+        assert all("does not help" in row["what"] for row in rows)
+
+
+def test_a_volume_without_a_store_has_nothing_to_be_compared_with(
+    volumed: Volumed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, _ = _filled(volumed, tmp_path)
+    disk = volumed.client.stat(WEB).disk
+    _flip(volumed, disk, first)
+    assert _run(volumed, capsys, "scrub", "--repair") == (0, [{"disks": 1, "what": None}])
+    with pytest.raises(errors.StateError, match="in no store"):
+        volumed.client.mend(disk, [1])
+    with pytest.raises(errors.NotFound):
+        volumed.client.mend("../..", [1])
 
 
 def test_garbage_is_collected_without_being_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

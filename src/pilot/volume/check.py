@@ -3,10 +3,11 @@
     meta.db   SQLite's own check; the checksum of every row; every root's pages are there
     slab      every slot that a root reaches lies within the file, and is no hole unless it is cold (in the store only)
     cold      has a place in the store
+    content   on demand (`Compare`), of slots that have a place in the store: it is what was stored
 
-The slab has no hashes: a bit that flipped inside a chunk is found by no local check (`remote.scrub` checks what is in
-the store). For a disk that is attached the roots are those of its last commit, which the worker may free while we look:
-a slot that looks wrong is only told when the roots are still the same afterwards.
+The slab has no hashes: what the store does not have is not compared with anything. For a disk that is attached the
+roots are those of its last commit, which the worker may free while we look: a slot that looks wrong is only told when
+the roots are still the same afterwards.
 """
 
 from __future__ import annotations
@@ -15,21 +16,35 @@ import contextlib
 import errno
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from .. import errors
-from . import layout, map, meta
+from . import layout, map, meta, slab
+from .remote.names import Place
 
 _TRIES = 5
-Found = tuple[str | None, int | None, str]  # root, chunk, what
+# (disk, its facts) → (slot, place, content) → what is wrong; None for a disk that has no store.
+Verify = Callable[[int, Place, memoryview], str | None]
+Compare = Callable[[str, Mapping[str, str]], Verify | None]
 
 
-def check(directory: str, lineage: Sequence[str]) -> Sequence[Found]:
+class Found(NamedTuple):
+    """One piece of damage; `disk` and `slot` say what could be put right from the store."""
+
+    root: str | None
+    chunk: int | None
+    what: str
+    disk: str | None = None
+    slot: int | None = None
+
+
+def check(directory: str, lineage: Sequence[str], compare: Compare | None = None) -> Sequence[Found]:
     """What is damaged in the disk there and in what it reaches of its ancestors; empty: nothing was found."""
     found: Sequence[Found] = []
     for _ in range(_TRIES):
         before = _roots(directory)
-        found = list(_check(directory, lineage))
+        found = list(_check(directory, lineage, compare))
         if not found or _roots(directory) == before:
             break
     return found
@@ -43,18 +58,18 @@ def _roots(directory: str) -> Mapping[str, bytes] | None:
         return None  # `_check` says why
 
 
-def _check(directory: str, lineage: Sequence[str]) -> Iterator[Found]:
+def _check(directory: str, lineage: Sequence[str], compare: Compare | None) -> Iterator[Found]:
     chain = [*lineage, directory]
     problem = _sqlite(directory)
     if problem is not None:
-        yield None, None, problem
+        yield Found(None, None, problem)
         return
     with contextlib.ExitStack() as stack:
         try:
-            sides = [_Side(path, stack) for path in chain]
+            sides = [_Side(path, stack, compare) for path in chain]
             roots = sides[-1].books.roots()
         except (errors.PilotError, OSError) as error:
-            yield None, None, str(error)
+            yield Found(None, None, str(error))
             return
         for name, root in roots.items():
             for index, at in enumerate(map.decode(root)):
@@ -78,16 +93,16 @@ def _page(sides: Sequence[_Side], root: str, index: int, at: int) -> Iterator[Fo
     try:
         entries = map.decode(_side(sides, at).books.page(layout.number_of(at)))
     except errors.PilotError as error:
-        yield root, first, f"map page {layout.number_of(at)}: {error}"
+        yield Found(root, first, f"map page {layout.number_of(at)}: {error}")
         return
     for n, place in enumerate(entries):
         if place:
             try:
                 problem = _side(sides, place).problem(layout.number_of(place))
             except errors.PilotError as error:
-                problem = str(error)
+                problem = _Problem(str(error))
             if problem is not None:
-                yield root, first + n, problem
+                yield Found(root, first + n, *problem)
 
 
 def _side(sides: Sequence[_Side], at: int) -> _Side:
@@ -96,10 +111,20 @@ def _side(sides: Sequence[_Side], at: int) -> _Side:
     return sides[layout.depth_of(at)]
 
 
+class _Problem(NamedTuple):
+    """What is wrong with a slot; `disk` and `slot` when its content is."""
+
+    what: str
+    disk: str | None = None
+    slot: int | None = None
+
+
 class _Side:
     """One disk of the lineage; closed by the stack."""
 
-    def __init__(self, directory: str, stack: contextlib.ExitStack) -> None:
+    def __init__(self, directory: str, stack: contextlib.ExitStack, compare: Compare | None) -> None:
+        self._directory = directory
+        self._disk = os.path.basename(directory)
         self._path = os.path.join(directory, "slab")
         self.books = stack.enter_context(contextlib.closing(meta.Meta(directory, read_only=True)))
         self._cold = set(self.books.cold())
@@ -107,17 +132,34 @@ class _Side:
         self._fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
         stack.callback(os.close, self._fd)
         self._end = os.fstat(self._fd).st_size
+        self._verify = compare(self._disk, self.books.facts()) if compare else None
+        self._slab = stack.enter_context(contextlib.closing(slab.Slab(directory, read_only=True)))
+        self._good: set[int] = set()  # roots share most of their slots
 
-    def problem(self, slot: int) -> str | None:
+    def problem(self, slot: int) -> _Problem | None:
         """What is wrong with a slot that a root names."""
         if slot in self._cold:
-            return (
-                None if slot in self._placed else f"slot {slot} of {self._path}: is cold, and has no place in a store"
-            )
+            lost = slot not in self._placed
+            return _Problem(f"slot {slot} of {self._path}: is cold, and has no place in a store") if lost else None
         start = slot * layout.CHUNK_BYTES
         if start + layout.CHUNK_BYTES > self._end:
-            return f"slot {slot} of {self._path}: lies beyond its end"
-        return f"slot {slot} of {self._path}: is a hole" if self._is_hole(start) else None
+            return _Problem(f"slot {slot} of {self._path}: lies beyond its end")
+        if self._is_hole(start):
+            return _Problem(f"slot {slot} of {self._path}: is a hole")
+        return self._compare(slot)
+
+    def _compare(self, slot: int) -> _Problem | None:
+        if self._verify is None or slot in self._good:
+            return None
+        for _ in range(_TRIES):  # it may be freed, evicted or stored elsewhere while we look
+            at = self.books.place(slot)
+            content = slab.aligned(layout.CHUNK_BYTES)
+            self._slab.read(slot, 0, content)
+            what = None if at is None else self._verify(slot, at, content)
+            if what is None or self.books.is_cold(slot):
+                self._good.add(slot)
+                return None
+        return _Problem(f"{self._path}: {what}", self._disk, slot)
 
     def _is_hole(self, start: int) -> bool:
         try:

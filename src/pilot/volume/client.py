@@ -7,7 +7,7 @@ One connection per call, so a client may be shared by threads and outlives a res
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .. import errors
@@ -86,6 +86,11 @@ class VolumeClient:
         """What volumed does on its own: `gc` (None without a store, else the fields of `collector.Outcome`)."""
         answer = self._call("status")
         return {"gc": answer["gc"]}
+
+    def mend(self, disk: str, slots: Sequence[int]) -> tuple[Sequence[int], Mapping[int, str]]:
+        """Have these slots of a disk in its slab as the store has them: which now are, and why the others are not."""
+        answer = self._call("mend", disk=disk, slots=list(slots))
+        return answer["mended"], {int(slot): why for slot, why in answer["failed"].items()}
 
     def seal(self, volume: VolumeId) -> None:
         """Make it a base: read-only for ever."""

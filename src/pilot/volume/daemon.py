@@ -46,7 +46,7 @@ class Service:
             "seal": self._seal, "resize": self._resize, "attach": self._attach, "attach_file": self._attach_file,
             "detach": self._detach, "checkpoint": self._checkpoint, "restore": self._restore,
             "checkpoints": self._checkpoints, "delete_checkpoint": self._delete_checkpoint, "adopt": self._adopt,
-            "take_in": self._take_in, "status": self._status,
+            "take_in": self._take_in, "status": self._status, "mend": self._mend,
         }  # fmt: skip
 
     def serve(self, sock: socket.socket) -> None:
@@ -122,6 +122,12 @@ class Service:
     def _take_in(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
         self._store.take_in(_volume(request), str(request.get("disk")))
         return {}, []
+
+    def _mend(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+        slots = request.get("slots")
+        if not isinstance(slots, list) or not all(isinstance(slot, int) and slot > 0 for slot in slots):
+            raise errors.PeerError(f"slots are {slots!r}, not numbers")
+        return self._store.mend(str(request.get("disk")), slots), []
 
     def _status(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
         return {"gc": None if self._garbage is None else dataclasses.asdict(self._garbage.outcome)}, []

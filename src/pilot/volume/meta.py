@@ -202,6 +202,11 @@ class Meta:
             except sqlite3.OperationalError:
                 return []  # made before there were stores, and opened read-only
 
+    def is_cold(self, slot: int) -> bool:
+        """Whether this slot's content is in the store only."""
+        with self._using("read"):
+            return self._db.execute("select 1 from cold where slot=?", (slot,)).fetchone() is not None
+
     def set_cold(self, slots: Iterable[int], *, cold: bool) -> None:
         """These slots are in the store only; or in the slab as well (data stable first!)."""
         statement = "insert or ignore into cold select slot from place where slot=?" if cold else _NOT_COLD

@@ -14,9 +14,9 @@ from typing import Any
 
 from .. import errors
 from ..ids import VolumeId
-from . import archive, check, collector, exporting, importing, meta
+from . import archive, check, collector, exporting, importing, layout, meta
 from .client import VolumeClient
-from .remote import catalogue, compaction, encryption, garbage, head, names, scrub, store
+from .remote import catalogue, compaction, compare, encryption, garbage, head, names, scrub, store
 
 Rows = list[dict[str, Any]]
 _RETRY_S = 30.0
@@ -33,25 +33,46 @@ def scrub_store(url: str, volumes: Sequence[VolumeId] | None, environment: Mappi
     return rows or [{"disks": report.disks, "objects": report.objects, "read_bytes": report.bytes, "what": None}]
 
 
-def scrub_host(client: VolumeClient, state_dir: str, volumes: Sequence[VolumeId]) -> Rows:
-    """The same for what this host has."""
+def scrub_host(
+    client: VolumeClient, state_dir: str, volumes: Sequence[VolumeId], *, content: bool = False, repair: bool = False
+) -> Rows:
+    """The same for what this host has; with `content` it is compared with what the store has, and with `repair` what is
+    damaged here and whole there is put right (`repaired`; if not, why)."""
     wanted = [client.stat(volume) for volume in volumes] if volumes else client.list()
     disks = os.path.join(state_dir, "volumes", "disks")
     rows: Rows = []
     for row in wanted:
-        for root, chunk, what in _check(disks, row.disk):
-            rows.append({"volume": row.volume, "disk": row.disk, "root": root, "chunk": chunk, "what": what})
+        found = _check(disks, row.disk, compare.verifier if content or repair else None)
+        mended = _mend(client, found) if repair else set()
+        for one in found:
+            offset = None if one.chunk is None else one.chunk * layout.CHUNK_BYTES
+            rows.append({
+                "volume": row.volume, "disk": row.disk, "root": one.root, "chunk": one.chunk, "offset": offset,
+                "what": one.what, **({"repaired": (one.disk, one.slot) in mended} if repair else {}),
+            })  # fmt: skip
     return rows or [{"disks": len(wanted), "what": None}]
 
 
-def _check(disks: str, disk: str) -> Sequence[check.Found]:
+def _mend(client: VolumeClient, found: Sequence[check.Found]) -> set[tuple[str | None, int | None]]:
+    """What could be put right from the store; why not, on standard error."""
+    mended: set[tuple[str | None, int | None]] = set()
+    for disk in {one.disk for one in found if one.disk is not None}:
+        slots = sorted({one.slot for one in found if one.disk == disk and one.slot is not None})
+        done, failed = client.mend(disk, slots)
+        mended |= {(disk, slot) for slot in done}
+        for slot, why in failed.items():
+            print(f"not repaired: slot {slot} of disk {disk}: {why}", file=sys.stderr)
+    return mended
+
+
+def _check(disks: str, disk: str, compare: check.Compare | None) -> Sequence[check.Found]:
     directory = os.path.join(disks, disk)
     try:
         with contextlib.closing(meta.Meta(directory, read_only=True)) as stored:
             lineage = [os.path.join(disks, ancestor) for ancestor in json.loads(stored.facts()["lineage"])]
     except (errors.PilotError, KeyError, ValueError) as error:
-        return [(None, None, str(error))]
-    return check.check(directory, lineage)
+        return [check.Found(None, None, str(error))]
+    return check.check(directory, lineage, compare)
 
 
 def collect(

@@ -489,7 +489,7 @@ class Volumes:
         if self._store is None or disk.LOCAL_STORE in facts:
             return
         self._store.check_free(volume, disk_id)
-        named = {self._disk(VolumeId(name)): VolumeId(name) for name in os.listdir(self._names)}
+        named = self._volumes_by_disk()
         for one in (*json.loads(facts["lineage"]), disk_id):
             with self._one(named.get(one, VolumeId(one))):
                 self._enlist(named.get(one), one, self._store)
@@ -518,7 +518,7 @@ class Volumes:
 
     def _send_rest(self, volume: VolumeId, stop: threading.Event) -> None:
         """Send what the store has not of a volume and of its ancestors, unless somebody has them attached."""
-        named = {self._disk(VolumeId(name)): VolumeId(name) for name in os.listdir(self._names)}
+        named = self._volumes_by_disk()
         disk_id = self._disk(volume)
         for one in (*json.loads(self._facts(disk_id)["lineage"]), disk_id):
             name = named.get(one, VolumeId(one))
@@ -631,6 +631,29 @@ class Volumes:
         self._unpin_missing(disk_id)
         return bool(self._pinned(disk_id))
 
+    # ---- damage
+
+    def mend(self, disk_id: str, slots: Sequence[int]) -> dict[str, Any]:
+        """Have slots of a disk, perhaps of one that has no name any more, as its store has them (`worker.mend`).
+        StateError for a disk without a store, or that a worker which knows of none has attached."""
+        if disk_id not in self._complete():
+            raise errors.NotFound(f"mend disk {disk_id}: not found")
+        facts = self._facts(disk_id)
+        if disk.LOCAL_STORE not in facts:
+            raise errors.StateError(f"mend disk {disk_id}: it is in no store")
+        with self._one(self._volumes_by_disk().get(disk_id, VolumeId(disk_id))):
+            if (attached := self._attached.get(disk_id)) is not None:
+                return attached.call("mend", slots=slots)
+            from .remote import link  # not in the zygote, where there is no store
+
+            lineage = self._lineage(facts)
+            with contextlib.closing(disk.Disk(self._path(disk_id), lineage)) as opened:
+                tied = link.Link(opened, lineage)
+                try:
+                    return worker.mend(opened, slots)
+                finally:
+                    tied.close(0.0)
+
     # ---- by name
 
     @contextlib.contextmanager
@@ -659,6 +682,13 @@ class Volumes:
             return os.path.basename(os.readlink(os.path.join(self._names, volume)))
         except FileNotFoundError:
             raise errors.NotFound(f"volume {volume}: not found") from None
+
+    def _volumes_by_disk(self) -> dict[str, VolumeId]:
+        found = {}
+        for name in os.listdir(self._names):
+            with contextlib.suppress(errors.NotFound):  # deleted since its name was read
+                found[self._disk(VolumeId(name))] = VolumeId(name)
+        return found
 
     def _check_free(self, volume: VolumeId) -> None:
         if os.path.lexists(os.path.join(self._names, volume)):

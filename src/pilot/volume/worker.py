@@ -16,6 +16,7 @@ import logging
 import os
 import socket
 import threading
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import errors
@@ -77,11 +78,26 @@ class Operations:
     def do_restore(self, checkpoint: str) -> None:
         self._disk.restore(CheckpointId(checkpoint))
 
+    def do_mend(self, slots: list[int]) -> dict[str, Any]:
+        return mend(self._disk, slots)
+
     def do_resize(self, size_bytes: int) -> None:
         self._disk.resize(size_bytes)
 
     def do_delete_checkpoint(self, checkpoint: str) -> None:
         self._disk.delete_checkpoint(CheckpointId(checkpoint))
+
+
+def mend(disk: disks.Disk, slots: Sequence[int]) -> dict[str, Any]:
+    """Have these slots as the store has them; of a disk that is tied to its store."""
+    mended, failed = [], {}
+    for slot in slots:
+        try:
+            disk.vouch(slot)
+            mended.append(slot)
+        except OSError as error:
+            failed[slot] = error.strerror or str(error)
+    return {"mended": mended, "failed": failed}
 
 
 class Worker:
