@@ -157,6 +157,7 @@ def _lose(store: slowstore.SlowStore, directory: Path, latency_ms: int) -> Sampl
     lost.start()
     lost.client.create(volume, disks.SIZE_BYTES)
     mount_fd = lost.client.attach(volume, 0, 1 << 32)
+    place.mkdir(exist_ok=True)
     mounts.move_mount(mount_fd, place)
     os.close(mount_fd)
     writer = threading.Thread(target=_write_files, args=(place, acknowledged, stop), name="writer")

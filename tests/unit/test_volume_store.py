@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from pilot import errors
-from pilot.volume.remote import hold, store
+from pilot.volume import disk as disks
+from pilot.volume import layout
+from pilot.volume.remote import hold, link, store
 from pilot.volume.remote.head import Head
 from tests.support import store as support
 
@@ -105,6 +108,34 @@ def test_the_loser_of_two_holders_is_fenced(objects: store.Store) -> None:
     two.confirm()
     with pytest.raises(errors.Conflict):
         hold.first_head(objects, Head(disk="f" * 16, volume="a", size_bytes=1 << 30))
+
+
+def test_a_loser_stops_acknowledging(objects: store.Store, tmp_path: Path) -> None:
+    """Also one that was idle when it lost: it learns of it soon after its first write, and says so from then on."""
+    directory = tmp_path / DISK
+    directory.mkdir()
+    hold.first_head(objects, Head(disk=DISK, volume="a", size_bytes=1 << 30))
+    facts = {disks.LOCAL_STORE: objects.url, disks.LOCAL_HOLDER: "one", "lineage": "[]"}
+    disks.create(str(directory), 1 << 30, facts)
+    with contextlib.closing(disks.Disk(str(directory), [])) as disk:
+        tied = link.Link(disk, [])
+        tied.start(hydrate=False)
+        try:
+            disk.write(0, memoryview(b"x" * layout.CHUNK_BYTES))
+            disk.flush()
+            support.wait_for(lambda: not disk.usage()["unsent_bytes"])
+            hold.Hold.take(objects, DISK, "two").begin(100)
+            disk.write(0, memoryview(b"y" * layout.CHUNK_BYTES))
+            support.wait_for(lambda: disk.fenced)
+            for refused in (
+                disk.flush,
+                lambda: disk.write(0, memoryview(b"z" * layout.CHUNK_BYTES)),
+                lambda: disk.read(0, memoryview(bytearray(4096))),
+            ):
+                with pytest.raises(OSError, match="two holds it"):
+                    refused()
+        finally:
+            assert not tied.close(30)
 
 
 def test_urls_that_are_none(tmp_path: Path) -> None:

@@ -281,3 +281,51 @@ def test_a_checkpoint_is_durable_only_when_its_own_content_is(
         assert durable_at() is None
         switch.is_down.clear()
         wait_for(durable_at)
+
+
+def test_a_loser_whose_batch_cannot_be_sent_is_fenced_all_the_same(tmp_path: Path, objects: FaultyStore) -> None:
+    """An upload may take minutes; HEAD is asked meanwhile."""
+    with _linked(_directory(tmp_path)) as (disk, tied):
+        tried: list[str] = []
+
+        def fault(operation: str, key: str) -> str | None:
+            tried.extend([key] if "/seg/" in key else [])
+            return "lost" if "/seg/" in key else None
+
+        objects.fault = fault
+        tied.start(hydrate=False)
+        disk.write(0, _data(1))
+        disk.flush()
+        wait_for(lambda: tried)
+        assert disk.fenced is None
+        hold.Hold.take(objects, DISK, "two")
+        wait_for(lambda: disk.fenced)
+        with pytest.raises(OSError, match="two holds it"):
+            disk.flush()
+
+
+def test_an_epoch_of_our_own_is_no_loss(tmp_path: Path, objects: FaultyStore) -> None:
+    """A worker that was killed leaves a request behind, or a session begins anew: the same holder, a later epoch."""
+    one = hold.Hold.resume(objects, DISK, "one", 0)
+    hold.Hold.resume(objects, DISK, "one", 0)
+    one.check_holder()
+    with pytest.raises(hold.Fenced):
+        one.confirm()
+    hold.Hold.take(objects, DISK, "two")
+    with pytest.raises(hold.Fenced):
+        one.check_holder()
+
+
+def test_silence_is_no_loss(tmp_path: Path, objects: FaultyStore, switch: Switch) -> None:
+    with _linked(_directory(tmp_path)) as (disk, tied):
+        tied.start(hydrate=False)
+        disk.write(0, _data(1))
+        disk.flush()
+        wait_for(lambda: not disk.usage()["unsent_bytes"])
+        switch.is_down.set()
+        disk.write(0, _data(2))
+        asked = objects.requests
+        wait_for(lambda: objects.requests > asked + 5)
+        disk.flush()
+        assert disk.fenced is None
+        switch.is_down.clear()

@@ -157,6 +157,12 @@ class Hold:
         head, _ = read_head(self.objects, self.head.disk)
         self._check(head)
 
+    def check_holder(self) -> None:
+        """Fenced when another holder has the volume; a later epoch of our own is no loss. For any thread."""
+        found, _ = read_head(self.objects, self.head.disk)
+        if found.holder != self.head.holder:
+            self._check(found)
+
     def change(self, edit: Callable[[Head], Head]) -> None:
         """Swap HEAD for what `edit` makes of it. Fenced."""
         for _ in range(_TRIES):

@@ -2,9 +2,10 @@
 
     wait until something is dirty ─ settle (half a second; not when 8 MiB are dirty or somebody waits) ─ cut ─ send ─ …
 
-Writers go on meanwhile; only one batch is under way, and it is tried unchanged until the store has it. Fenced: the disk
-is told, and never acknowledges anything again. Any other error that is not the store's silence is kept as `error`, and
-the whole is tried again after a pause: an operator may repair what is wrong.
+Writers go on meanwhile; only one batch is under way, and it is tried unchanged until the store has it. Fenced (when a
+batch is confirmed, or meanwhile by `heartbeat`): the disk is told, and never acknowledges anything again. Any other
+error that is not the store's silence is kept as `error`, and the whole is tried again after a pause: an operator may
+repair what is wrong.
 """
 
 from __future__ import annotations
@@ -17,13 +18,12 @@ from typing import Protocol, TypeVar
 from ... import errors
 from ...kernel import syscalls
 from . import batch as batches
-from . import hold, store
+from . import heartbeat, hold, store
 from .codec import Codec
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 _SETTLE_S = 0.5
-_CHECK_S = 15.0
 _RETRY_S = 5.0
 _ATTEMPT_S = 30.0
 
@@ -59,11 +59,15 @@ class Uploader:
         self._given_up = threading.Event()
         self.error: str | None = None
         self.drained = False
+        self._hold: hold.Hold | None = None
+        self._is_sending = False
+        self._heartbeat = heartbeat.Heartbeat(self._check_holder, self._is_active, self._lose)
         self._thread = threading.Thread(target=self._run, name="upload", daemon=True)
 
     def start(self) -> None:
-        """Start the thread."""
+        """Start the threads."""
         self._thread.start()
+        self._heartbeat.start()
 
     def drain(self, deadline_s: float) -> bool:
         """Send what there is and end; False when that took too long (what is missing is sent by the next one)."""
@@ -75,7 +79,21 @@ class Uploader:
         self._thread.join(deadline_s)
         self._given_up.set()
         self._thread.join(_ATTEMPT_S)
+        self._heartbeat.stop()
         return self.drained
+
+    def _check_holder(self) -> None:
+        if (held := self._hold) is not None:
+            held.check_holder()
+
+    def _is_active(self) -> bool:
+        return self._is_sending or self._disk.dirty.is_set()
+
+    def _lose(self, error: hold.Fenced) -> None:
+        _log.error("%s", error)
+        self.error = str(error)
+        self._disk.fence(str(error))
+        self._given_up.set()
 
     def _run(self) -> None:
         while not self._given_up.is_set():
@@ -84,9 +102,7 @@ class Uploader:
                 self.drained = True
                 return
             except hold.Fenced as error:
-                _log.error("%s", error)
-                self.error = str(error)
-                self._disk.fence(str(error))
+                self._lose(error)
                 return
             except _GivenUpError:
                 return
@@ -98,7 +114,8 @@ class Uploader:
             self._given_up.wait(_RETRY_S)
 
     def _session(self) -> None:
-        sender = batches.Sender(self._try(self._resume), self._packer)
+        self._hold = self._try(self._resume)
+        sender = batches.Sender(self._hold, self._packer)
         while not self._ready():
             if self._given_up.wait(0.1):
                 raise _GivenUpError
@@ -109,17 +126,18 @@ class Uploader:
                 self._try(sender.close)
                 return
             syscalls.libc.malloc_trim(0)  # segments are the largest things that a worker ever holds
-            self._wait(sender)
+            self._wait()
 
-    def _wait(self, sender: batches.Sender) -> None:
-        """Until there is something to send; looks now and then whether the volume is still ours."""
-        while not self._disk.dirty.wait(_CHECK_S):
-            self._try(sender.hold.confirm)
+    def _wait(self) -> None:
+        """Until there is something to send."""
+        self._is_sending = False
+        self._disk.dirty.wait()
         self._disk.hurry.wait(_SETTLE_S)
         self._disk.hurry.clear()
         self._disk.dirty.clear()
 
     def _round(self, sender: batches.Sender, *, whole: bool) -> None:
+        self._is_sending = True
         batch = self._disk.cut_batch(whole=whole)
         try:
             if not sender.is_news(batch):
