@@ -34,10 +34,11 @@ class HostError(PilotError):
 
 
 class StepError(PilotError):
-    """The kernel refused step `index` (of `total`) of a Program, with `errno`."""
+    """The kernel refused step `index` (of `total`) of a Program, with `errno`. `what`: without counting steps."""
 
     def __init__(self, index: int, total: int, description: str, errno: int, reason: str) -> None:
         super().__init__(f"{description}: {reason} (step {index + 1} of {total})")
+        self.what = f"{description}: {reason}"
         self.index = index
         self.total = total
         self.errno = errno

@@ -168,3 +168,26 @@ def test_a_store_that_came_later_and_is_shared(tmp_path: pathlib.Path) -> None:
         assert client.sprite("new").run("cat", "file", capture_output=True).stdout == b"new\n"
         client.create_sprite("here-only").run("true", check=True)
     first.stop()
+
+
+def test_commands_that_cannot_be_run_end_as_in_a_shell(tmp_path: pathlib.Path) -> None:
+    pilotd = Tidy(tmp_path / "state")
+    pilotd.start()
+    environment = os.environ | {"SPRITES_API_URL": pilotd.url, "SPRITE_TOKEN": pilotd.token(), "HOME": str(tmp_path)}
+
+    def run(*words: str) -> tuple[int, str]:
+        command = [sys.executable, "-m", "pilot.client.main", "exec", "-s", "web", *words]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        assert done.stdout == ""
+        return done.returncode, done.stderr
+
+    with pilotd.client() as client:
+        client.create_sprite("web").run("sh", "-c", "echo '#!/not/there' > ~/script; chmod +x ~/script", check=True)
+        assert run("nonesuch") == (127, 'sprite: exec: "nonesuch": executable file not found in $PATH\n')
+        assert run("/not/there") == (127, 'sprite: exec: "/not/there": stat /not/there: no such file or directory\n')
+        assert run("./script") == (127, "sprite: exec ./script: no such file or directory\n")
+        assert run("/etc/passwd") == (126, 'sprite: exec: "/etc/passwd": permission denied\n')
+        assert run("/tmp") == (126, 'sprite: exec: "/tmp": permission denied\n')
+        code, said = run("--dir", "/not/there", "true")
+        assert (code, "/not/there" in said, "step" in said) == (1, True, False)
+    pilotd.stop()

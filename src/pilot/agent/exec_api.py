@@ -82,9 +82,9 @@ class ExecApi:
         try:
             return await self._sessions.create(self._world.container(), command)
         except errors.StepError as error:
-            if error.errno in _ASKED_FOR:
-                raise http.InvalidRequest(str(error)) from error
-            raise
+            if error.errno not in _ASKED_FOR:
+                raise
+            raise _refusal(error) from error
 
     def _command(self, request: http.Request, *, tty: bool) -> Command:
         words = request.query.get("cmd", [])
@@ -103,6 +103,14 @@ class ExecApi:
             cols=request.number("cols", 80, 1, 65535),
             keep_s=_keep_s(request, tty),
         )
+
+
+def _refusal(error: errors.StepError) -> http.InvalidRequest:
+    """The caller's mistake: the command (a client's exit status 127 or 126, as of a shell), or something about it."""
+    if not error.what.startswith("exec"):
+        return http.InvalidRequest(error.what)
+    kind = http.CommandNotFound if error.errno == errno.ENOENT else http.CommandNotExecutable
+    return kind(error.what)
 
 
 def _keep_s(request: http.Request, tty: bool) -> float:

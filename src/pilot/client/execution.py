@@ -30,6 +30,7 @@ from .account import Account
 PIECE_BYTES = 32768
 OPEN_TIMEOUT_S = 60.0
 STDIN, STDOUT, STDERR, EXIT, STDIN_EOF = range(5)
+_SHELL_CODES = {"command_not_found": 127, "command_not_executable": 126}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,17 +94,32 @@ async def _run(account: Account, sprite: str, command: Command) -> int:
             finally:
                 feeding.cancel()
     except websockets.InvalidStatus as error:
-        raise _refused(error) from error
+        refusal = _refused(error)
+        if isinstance(refusal, NotRun):
+            print(f"sprite: {refusal}", file=sys.stderr)
+            return refusal.exit_code
+        raise refusal from error
     except (websockets.WebSocketException, OSError) as error:
         raise errors.PeerError(f"exec: the connection broke: {error}") from error
+
+
+class NotRun(errors.PilotError):
+    """The sprite could not run the command. `exit_code`: what a shell would have exited with."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 def _refused(error: websockets.InvalidStatus) -> errors.PilotError:
     body = error.response.body or b""
     try:
-        text = json.loads(body)["error"]
-    except (ValueError, KeyError, TypeError):
-        text = body.decode(errors="replace").strip() or f"status {error.response.status_code}"
+        document = json.loads(body)
+        text, code = str(document["error"]), document.get("code")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        text, code = body.decode(errors="replace").strip() or f"status {error.response.status_code}", None
+    if code in _SHELL_CODES:
+        return NotRun(text, _SHELL_CODES[code])
     return errors.NotFound(text) if error.response.status_code == 404 else errors.PeerError(text)
 
 

@@ -52,6 +52,14 @@ class InvalidRequest(errors.PilotError):
     """The client asked for something that makes no sense."""
 
 
+class CommandNotFound(InvalidRequest):
+    """There is no such program to run."""
+
+
+class CommandNotExecutable(InvalidRequest):
+    """It is there, and the kernel does not run it."""
+
+
 class RangeNotSatisfiable(errors.PilotError):
     """The client asked for bytes beyond the end."""
 
@@ -91,6 +99,8 @@ def parse_request(event: h11.Request) -> Request:
 
 # Most special first: the first class that fits counts.
 _STATUSES: tuple[tuple[type[BaseException], int, str], ...] = (
+    (CommandNotFound, 400, "command_not_found"),
+    (CommandNotExecutable, 400, "command_not_executable"),
     (InvalidRequest, 400, "invalid_argument"),
     (RangeNotSatisfiable, 416, "invalid_argument"),
     (TooLarge, 413, "resource_exhausted"),
