@@ -67,6 +67,8 @@ def test_a_create_takes_a_member_over_and_another_one_follows(pilotd: Pilotd) ->
         assert sprite.id == member
         done = sprite.run("sh", "-c", "hostname; id -un; echo kept > ~/file", capture_output=True)
         assert done.stdout.split() == [b"taken", b"sprite"]
+        named = sprite.run("cat", "/etc/hostname", "/etc/hosts", capture_output=True).stdout
+        assert (named.startswith(b"taken\n"), named.endswith(b"\ttaken\n"), b"member" in named) == (True, True, False)
         _until_ready(pilotd)
         assert [other.name for other in client.list_all_sprites()] == ["taken"]
         assert _rows(pilotd, "SELECT count(*) FROM machines") == [(2,)]
@@ -126,3 +128,16 @@ def _kill_agents() -> None:
         signal.pidfd_send_signal(pid_fd, signal.SIGKILL)
         assert select.select([pid_fd], [], [], DEADLINE_S)[0]
         os.close(pid_fd)
+
+
+def test_a_member_gets_its_own_environment_and_keeps_it(pilotd: Pilotd) -> None:
+    headers = {"Authorization": f"Bearer {pilotd.token()}"}
+    wanted = {"name": "taken", "environment": {"GREETING": "hello"}}
+    made = httpx.post(f"{pilotd.url}/v1/sprites", headers=headers, json=wanted, timeout=DEADLINE_S)
+    assert (made.status_code, made.json()["status"]) == (201, "running")
+    with pilotd.client() as client:
+        sprite = client.sprite("taken")
+        ask = ("sh", "-c", "echo $GREETING $(hostname)")
+        assert sprite.run(*ask, capture_output=True).stdout == b"hello taken\n"
+        assert httpx.post(f"{pilotd.url}/v1/sprites/taken/stop", headers=headers, timeout=DEADLINE_S).is_success
+        assert sprite.run(*ask, capture_output=True).stdout == b"hello taken\n"

@@ -19,7 +19,7 @@ from typing import ParamSpec, TypeVar
 import msgspec
 
 from .. import errors
-from ..kernel import ext4, mounts
+from ..kernel import ext4, mounts, uts
 from ..runtime.values import Stdio
 from ..spec import parse
 from ..spec.process import Process
@@ -115,18 +115,21 @@ class World:
     async def start(self, request: schema.WorldRequest) -> None:
         """Mount the disk and run the world; returns when it runs.
 
-        When it runs already nothing happens, except that a drive that has grown has its filesystem grown too.
+        When it runs already it gets the name and the environment of the request, and a drive that has grown has its
+        filesystem grown too.
         """
         async with self._lock:
+            wanted = Settings(
+                hostname=request.hostname or self._settings.hostname, environment=dict(request.environment)
+            )
             if self.state == "running":
                 if request.disk.serial is not None:
                     await asyncio.to_thread(ext4.grow_mounted, self._machine.paths.disk)
+                if wanted != self._settings:
+                    await _to_the_end(self._rename, wanted)
                 return
             self.state, self.error = "starting", None
-            self._settings = Settings(
-                hostname=request.hostname or self._settings.hostname, environment=dict(request.environment)
-            )
-            document.write(self._machine.link, _SETTINGS, self._settings)
+            self._settle(wanted)
             try:
                 await self._end()
                 self._set_running(await _to_the_end(self._start, request.disk))
@@ -189,6 +192,17 @@ class World:
         os.close(created.process.pid_fd)
         created.container.start()
         return created.container
+
+    def _rename(self, wanted: Settings) -> None:
+        """Of a world that runs: what begins from now on finds itself there."""
+        uts.set_hostname_of(self.container().pid, wanted.hostname)
+        with rootfs.Root.open(self._machine.paths.rootfs) as root:
+            names.write_names(root, wanted.hostname)
+        self._settle(wanted)
+
+    def _settle(self, wanted: Settings) -> None:
+        document.write(self._machine.link, _SETTINGS, wanted)
+        self._settings = wanted
 
     def _mount(self, disk: schema.DiskReference) -> None:
         """The disk that was just sent; else what a former try has mounted; else the drive."""

@@ -13,6 +13,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import quote
 
 from .. import errors
 from ..wire import dial as lines
@@ -39,6 +40,10 @@ class PilotApi:
     def start_world(self, world: Mapping[str, Any]) -> dict[str, Any]:
         return self._call("PUT", "/v1/world", world, WORLD_S)
 
+    def run(self, command: str) -> None:
+        """A command without arguments or input, in the world; its output and end are nobody's."""
+        self._call("POST", f"/v1/exec?cmd={quote(command)}", reads_json=False)
+
     def stop_world(self) -> None:
         self._call("DELETE", "/v1/world", timeout_s=WORLD_S)
 
@@ -52,7 +57,9 @@ class PilotApi:
     def shutdown(self) -> None:
         self._call("POST", "/v1/shutdown")
 
-    def _call(self, method: str, path: str, body: Any = None, timeout_s: float = QUICK_S) -> dict[str, Any]:
+    def _call(
+        self, method: str, path: str, body: Any = None, timeout_s: float = QUICK_S, *, reads_json: bool = True
+    ) -> dict[str, Any]:
         connection = _Dialled(self._path, timeout_s)
         try:
             payload = None if body is None else json.dumps(body).encode()
@@ -63,6 +70,8 @@ class PilotApi:
             raise errors.PeerError(f"{method} {path}: {error or type(error).__name__}") from error
         finally:
             connection.close()
+        if answer.status < 400 and not reads_json:
+            return {}
         return _parse(f"{method} {path}", answer.status, text)
 
 

@@ -1,7 +1,7 @@
-"""Sprites made before anybody wants one: disk forked and attached, machine started; what is left to do is a name.
+"""Sprites made before anybody wants one: disk forked and attached, machine and world running; what is left is a name.
 
-    pool run     record → disk → machine → boot → ready            a row of no one's, phase pooling, then pooled
-    create run   record takes the row over → disk, machine, boot find everything done → world → publish
+    pool run     record → disk → machine → boot → world → ready    a row of no one's, phase pooling, then pooled
+    create run   record takes the row over → disk, machine, boot find everything done → world renames it → publish
 
 A member is a sprite of an organisation that nobody has a token of, so every step treats it as one; `every` leaves such
 rows out. Which members are ready is a memory: those of a former pilotd are destroyed, for base and agent may be older.

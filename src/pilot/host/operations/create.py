@@ -29,8 +29,8 @@ def record_member(host: Host, run: Run) -> None:
 
 
 def member_ready(host: Host, run: Run) -> None:
-    """Asked once, the agent has imported what it imports late."""
-    host.api(host.sprite(run.resource)).status()
+    """Asked once, the agent has imported what it imports late, and compiled what it compiles at a first command."""
+    host.api(host.sprite(run.resource)).run("true")
     with host.database.transaction(durable=False) as tx:
         sprites.update(tx, run.resource, phase="pooled")
 
@@ -61,6 +61,8 @@ def _row(run: Run, phase: str) -> Sprite:
 
 def disk(host: Host, run: Run) -> None:
     """The sprite's own volume. A fork is metadata only."""
+    if "disk" in run.request:
+        return  # a member of the pool has its own
     volume = VolumeId(run.request["volume"])
     source = run.request.get("source")
     try:

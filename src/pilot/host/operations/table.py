@@ -28,6 +28,7 @@ _STEPS: dict[tuple[str, str], tuple[tuple[str, Step], ...]] = {
         ("disk", create.disk),
         ("machine", world.make_machine),
         ("boot", world.boot),
+        ("world", world.up),
         ("ready", create.member_ready),
     ),
     (SPRITE, "wake"): _BOOT,

@@ -89,7 +89,8 @@ def up(host: Host, run: Run) -> dict[str, Any]:
     assert sprite.machine is not None
     api = host.api(sprite)
     api.adopt(_identity(sprite))
-    state = api.status().get("world")
+    # A member of the pool, whose world runs, is told what it is called from now on.
+    state = "pooled" if "disk" in run.request else api.status().get("world")
     if state != "running":
         _start_world(host, sprite, (run.results.get("boot") or {}).get("disk"))
     host.worlds.mark(sprite.id)
