@@ -100,9 +100,11 @@ class History:
         self._do("create", self._create)
         weighted = {self._write: 60, self._trim: 4, self._flush: 30, self._checkpoint: 5, self._delete_checkpoint: 3,
                     self._restore: 3, self._fork: 3, self._create: 1, self._delete: 2, self._reopen: 2}  # fmt: skip
-        for what in self._chance.choices(list(weighted), list(weighted.values()), k=count):
-            self._do(what.__name__, what)
-        self._close()
+        try:
+            for what in self._chance.choices(list(weighted), list(weighted.values()), k=count):
+                self._do(what.__name__, what)
+        finally:
+            self._close()
 
     def _do(self, name: str, what: Callable[[], None]) -> None:
         before, began = copy.deepcopy(self._world), self._record.position
@@ -159,6 +161,7 @@ class History:
         disk, volume = self._disk()
         if volume.checkpoints:
             name = self._chance.choice(sorted(volume.checkpoints))
+            disk.flush()  # or it is refused: somebody uses it
             disk.restore(CheckpointId(name))
             volume.content = dict(volume.checkpoints[name])
             volume.settle()

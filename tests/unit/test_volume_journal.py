@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from pilot import errors
 from pilot.ids import CheckpointId
 from pilot.volume import delta, disk, journal, layout, meta
 from pilot.volume.delta import Change
 
 ERA = 3
 PER_BLOCK = 169
+FIELDS = [0, 8, 16, 24, 32, 36, 40, 48, 63]  # magic, era, begun, position, count, crc, a record
 
 
 def _records(*changes: Change) -> bytes:
@@ -51,13 +53,36 @@ def test_what_the_map_has_is_void() -> None:
     assert journal.decode(blob, ERA, 7) == ([], 7)
 
 
-def test_what_follows_a_gap_never_was() -> None:
-    blob = _blocks(ERA, 0, 5) + _blocks(ERA, 9, 2)
-    assert journal.decode(blob, ERA, 0) == (_changes(0, 5), 5)
+def test_what_follows_a_gap_of_its_own_flush_never_was() -> None:
+    blob = _blocks(ERA, 5, 3 * PER_BLOCK)
+    torn = _blocks(ERA, 0, 5) + blob[:4096] + bytes(4096) + blob[2 * 4096 :]
+    assert journal.decode(torn, ERA, 0) == (_changes(0, 5 + PER_BLOCK), 5 + PER_BLOCK)
+    assert journal.decode(_blocks(ERA, 0, 5) + blob[4096:], ERA, 0) == (_changes(0, 5), 5)
 
 
-@pytest.mark.parametrize("at", [0, 8, 16, 24, 28, 32, 40, 55])
-def test_a_damaged_block_ends_it(at: int) -> None:
+@pytest.mark.parametrize("at", FIELDS)
+def test_damage_to_a_flush_that_was_followed_by_another_is_an_error(at: int) -> None:
+    blob = bytearray(_blocks(ERA, 0, 1) + _blocks(ERA, 1, 1) + _blocks(ERA, 2, 1))
+    blob[4096 + at] ^= 1
+    with pytest.raises(errors.HostError, match="record 1 is missing, and later ones are there"):
+        journal.decode(bytes(blob), ERA, 0)
+    assert journal.decode(bytes(blob), ERA, 2) == (_changes(2, 1), 3)  # the map has it
+
+
+def test_a_damaged_journal_is_named(tmp_path: Path) -> None:
+    log = journal.Journal(str(tmp_path))
+    log.create()
+    for position in range(3):
+        log.append(ERA, position, _records(Change(position, 1, 0)))
+    with open(tmp_path / "journal", "r+b") as file:
+        file.write(bytes(4096))
+    with pytest.raises(errors.HostError, match=f"open disk: {tmp_path}/journal: record 0 is missing"):
+        log.replay(ERA, 0)
+    log.close()
+
+
+@pytest.mark.parametrize("at", FIELDS)
+def test_a_damaged_last_block_ends_it(at: int) -> None:
     blob = bytearray(_blocks(ERA, 0, 1) + _blocks(ERA, 1, 1))
     blob[4096 + at] ^= 1
     assert journal.decode(bytes(blob), ERA, 0) == (_changes(0, 1), 1)

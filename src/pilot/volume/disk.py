@@ -50,6 +50,7 @@ _READERS_S = 0.1  # flushes wait meanwhile
 _EVICT_SLOTS = 4096
 _RETIRED_SLOTS = 256  # with more than that, a flush stores the map, which frees them
 _NOT_CLEAN = -1
+_NO_TICKET = -1  # nobody reads these slots any more
 _PlacesOf = Callable[[int, int], list[int]]
 _Learn = Callable[[int, list[int]], None]
 
@@ -503,7 +504,7 @@ class Disk:
             ready = [slots for ticket, slots in self._waiting_free if oldest is None or oldest > ticket]
             self._waiting_free = self._waiting_free[len(ready) :]
             if held := tuple(slot for slots in ready for slot in slots if slot in self._held):
-                self._waiting_free.insert(0, (-1, held))
+                self._waiting_free.insert(0, (_NO_TICKET, held))
                 ready = [tuple(slot for slot in slots if slot not in self._held) for slots in ready]
             if own := self._caches.get(self._depth):
                 for slots in ready:
@@ -511,10 +512,19 @@ class Disk:
         if ready:
             self._lookaside.settle()
         for slots in ready:
+            self._free(slots)
+
+    def _free(self, slots: tuple[int, ...]) -> None:
+        try:
             for first, count in _contiguous(sorted(slots)):
                 self._slab.punch(first, count)
-            with self._books:
-                self._ledger.slots.free(slots)
+        except OSError as error:
+            # What was stored is stored: whoever stored it does not hear of this, and it is tried again next time.
+            _log.warning("punch %s: %s", self._slab.path, error)
+            self._waiting_free.insert(0, (_NO_TICKET, slots))
+            return
+        with self._books:
+            self._ledger.slots.free(slots)
 
     def _punch_free_slots(self) -> None:
         """A crash may have come between a commit and the punching: FREE must mean hole again."""
