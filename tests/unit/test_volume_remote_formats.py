@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 
 import hypothesis
@@ -162,6 +163,40 @@ def test_a_head_survives_its_encoding_and_nonsense_does_not() -> None:
         head.decode(head.encode(_head(disk="../../etc")), "x")
     with pytest.raises(errors.HostError):
         head.decode(head.encode(_head(format=9)), "x")
+
+
+@hypothesis.given(st.data())
+@hypothesis.settings(deadline=None, max_examples=300)
+def test_a_flipped_bit_of_a_head_is_found_or_changes_nothing(data: st.DataObject) -> None:
+    ref = head.SnapshotRef(1, 9, "ab" * 16, 12345)
+    whole = head.with_snapshot(head.begin(head.claim(_head(lineage=("1" * 16,)), "one", 1.5), 8, 1.5), ref, 2.5)
+    bad = bytearray(head.encode(whole))
+    bad[data.draw(st.integers(0, len(bad) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    try:
+        assert head.decode(bytes(bad), "x") == whole
+    except errors.PilotError:
+        pass  # found
+
+
+def test_a_head_without_a_sum_is_read_too() -> None:
+    whole = _head(lineage=("1" * 16,))
+    old = re.sub(rb',\n "sum": "[0-9a-f]+"', b"", head.encode(whole))
+    assert b"sum" not in old
+    assert head.decode(old, "x") == whole
+    with pytest.raises(codec.Damaged, match="x: does not fit its checksum"):
+        head.decode(head.encode(whole).replace(b'"size_bytes": ', b'"size_bytes": 1'), "x")
+
+
+@hypothesis.given(st.data())
+@hypothesis.settings(deadline=None, max_examples=200)
+def test_any_flipped_bit_of_a_snapshot_is_found(data: st.DataObject) -> None:
+    places = {slot: names.Place(Stamp(1, slot), 56, slot, slot % 3, bytes(16)) for slot in range(1, 300)}
+    image = snapshot.Image({1: b"p" * 8192}, {"head": b"r"}, {"size": "1"}, snapshot.table(places.items()))
+    stored = snapshot.encode(STAMP, image, PACKER)
+    bad = bytearray(stored)
+    bad[data.draw(st.integers(0, len(bad) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    with pytest.raises(codec.Damaged):
+        snapshot.decode(bytes(bad), STAMP, codec.digest(stored), PACKER)
 
 
 def test_names_sort_as_the_log_does() -> None:

@@ -3,7 +3,8 @@
     {"format": 1, "disk": …, "volume": …, "lineage": [ancestors' disks], "size_bytes": …, "chunk_bytes": 65536,
      "epoch": 7, "holder": …, "history": [[5, 1], [7, 92]], "snapshot": {"epoch": 5, "seq": 64, "hash": …, "bytes": …},
      "seq": 91, "written_at": …, "checkpoints": [{"id", "generation", "created_at", "comment"}], "sealed": …, "key": …,
-     "forked": false, "gone": false}
+     "forked": false, "gone": false,
+     "sum": "0a1b2c3d"}
 
 The fence: whoever attaches a volume swaps in `epoch` + 1 first, then looks where the old log ends, then appends
 [epoch, first seq] to `history` and writes. `history` says which epoch the segment of each seq is of: a segment that an
@@ -13,12 +14,15 @@ durable only when HEAD, read after the segment was stored, still has its epoch: 
 `forked` is false while the disk certainly never had a fork; whoever makes one, on whatever host, swaps in true before
 the fork's HEAD exists. `gone` is swapped in before a disk is erased: for whoever would use it, it has no HEAD any more.
 
-`seq`, `checkpoints` and `written_at` are for people and tools; recovery does not need them.
+`checkpoints` and `written_at` are for people and tools; recovery does not need them. It does not need `seq` either, but
+a log that ends before it is damaged. `sum`, the last line, is the CRC-32 of the file without it, against damage and not
+against people: who edits the file takes that line out.
 """
 
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Sequence
 
 import msgspec
@@ -31,6 +35,8 @@ from .names import Stamp
 
 FORMAT = 1
 _HASH = re.compile(r"[0-9a-f]{32}|")
+_END = b"\n}"
+_SUM = re.compile(rb',\n "sum": "([0-9a-f]{8})"\n}$')
 
 
 class SnapshotRef(msgspec.Struct, frozen=True):
@@ -90,11 +96,19 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
 
 def encode(head: Head) -> bytes:
     """HEAD.json's bytes."""
-    return msgspec.json.format(msgspec.json.encode(head), indent=1)
+    text = msgspec.json.format(msgspec.json.encode(head), indent=1)
+    return text.removesuffix(_END) + b',\n "sum": "%08x"' % zlib.crc32(text) + _END
+
+
+def _check_sum(data: bytes, what: str) -> None:
+    found = _SUM.search(data)  # a HEAD of an earlier version has none
+    if found is not None and zlib.crc32(data[: found.start()] + _END) != int(found[1], 16):
+        raise Damaged(f"{what}: does not fit its checksum")
 
 
 def decode(data: bytes, what: str) -> Head:
     """From HEAD.json's bytes; Damaged, or HostError for a format that this program does not know."""
+    _check_sum(data, what)
     try:
         head = msgspec.json.decode(data, type=Head)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

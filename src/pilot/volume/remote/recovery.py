@@ -181,7 +181,9 @@ def read_head(objects: store.Store, disk: str, stamp: Stamp) -> segment.Head | N
 
 
 def _check_history(head: Head, last: int) -> None:
-    """Every epoch but the newest must be there to its end."""
+    """Every epoch but the newest must be there to its end, and all that HEAD knows of."""
+    if last < head.seq:
+        raise Damaged(f"recover {head.disk}: the log ends at {last}, but HEAD knows of {head.seq}")
     begun = head.history[-1][1] if head.history else 1
     if last + 1 < begun:
         raise Damaged(f"recover {head.disk}: the log ends at {last}, but epoch {head.history[-1][0]} began at {begun}")
