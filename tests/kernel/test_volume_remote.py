@@ -221,6 +221,28 @@ def test_chunks_that_the_store_has_leave_a_host_with_little_room(host: Host, tmp
     _check_ext4(one, A)
 
 
+def test_what_a_fork_reads_of_its_ancestors_stays_within_the_limit_too(host: Host, tmp_path: Path) -> None:
+    one, two = host("one"), host("two", "--cache-bytes", str(4 << 20))
+    one.client.create(A, SIZE)
+    content = os.urandom(16 << 20)
+    with one.mounted(A, tmp_path / "m") as root:
+        (root / "file").write_bytes(content)
+    one.client.fork(A, B)
+    with one.mounted(B, tmp_path / "m") as root:
+        (root / "own").write_text("fork")
+    base = two.directory / "volumes" / "disks" / one.client.stat(A).disk / "slab"
+    two.client.adopt(B)
+    with two.mounted(B, tmp_path / "m") as root:
+        assert (root / "file").read_bytes() == content
+        assert (root / "own").read_text() == "fork"
+        stores.wait_for(lambda: base.stat().st_blocks * 512 <= 5 << 20)
+        Path("/proc/sys/vm/drop_caches").write_text("3")
+        assert (root / "file").read_bytes() == content
+    with two.mounted(B, tmp_path / "m") as root:
+        assert (root / "file").read_bytes() == content
+    _check_ext4(two, B)
+
+
 def test_an_fsync_can_wait_for_the_store(host: Host, tmp_path: Path) -> None:
     """Nothing that was fsynced is lost with the host, not even the last second."""
     one, two = host("one", "--durability", "remote"), host("two")

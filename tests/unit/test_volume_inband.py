@@ -105,6 +105,7 @@ def _born(objects: MortalStore, root: str, name: str, lineage: list[str], head: 
     ancestors = [os.path.basename(path) for path in lineage]
     hold.first_head(objects, Head(disk=name, volume=name[0], size_bytes=SIZE, lineage=tuple(ancestors)))
     facts = {disks.LOCAL_STORE: objects.url, disks.LOCAL_HOLDER: "one", "lineage": _json(ancestors)}
+    facts[disks.LOCAL_CACHE] = "0"  # so that a fork may evict what it has of its ancestor
     disks.create(directory, SIZE, facts, head)
     host = Host(name, objects, directory, lineage, delta.create())
     host.open()
@@ -185,6 +186,7 @@ class Machine(RuleBasedStateMachine):
             host.disk.delete_checkpoint(CheckpointId(name))
             del self.roots[who][root]
         else:
+            host.disk.flush()  # one with unsynced writes is in use, and not restored
             host.disk.restore(CheckpointId(name))
             self.roots[who]["head"] = dict(self.roots[who][root])
 
@@ -214,17 +216,36 @@ class Machine(RuleBasedStateMachine):
         """After a snapshot, because the log behind it is left alone."""
         if (host := self.hosts.get(who)) is not None:
             self.send(who, whole=True, left=None)
-            self.evict(who, keep)
+            self.evict(who, keep, alone=True)
             with self._mortal(who, left):
                 self.compacted += host.compact()
-            self.evict(who, keep)
+            self.evict(who, keep, alone=True)
 
-    @rule(who=WHO, keep=st.integers(0, 3))
-    def evict(self, who: str, keep: int) -> None:
-        if (host := self.hosts.get(who)) is not None:
-            for cached in host.disk._caches.values():
-                cached.forget_reads()  # the invariant has read everything
-            host.disk.evict(keep * CHUNK)
+    @precondition(lambda self: B in self.hosts)
+    @rule(keep=st.integers(0, 3))
+    def evict_the_ancestor(self, keep: int) -> None:
+        """By its fork, while nobody else has it open."""
+        self.hosts[A].kill()
+        self._evict(self.hosts[B], keep, 0)
+        self.hosts[A].open()
+
+    @rule(who=WHO, keep=st.integers(0, 3), alone=st.booleans())
+    def evict(self, who: str, keep: int, alone: bool) -> None:
+        """`alone`: while its fork is not attached."""
+        if (host := self.hosts.get(who)) is None:
+            return
+        fork = self.hosts.get(B) if alone and who == A else None
+        if fork is not None:
+            fork.kill()
+        self._evict(host, keep, len(host.lineage))
+        if fork is not None:
+            fork.open()
+
+    @staticmethod
+    def _evict(host: Host, keep: int, depth: int) -> None:
+        for cached in host.disk._caches.values():
+            cached.forget_reads()  # the invariant has read everything
+        host.disk.evict(keep * CHUNK, depth)
 
     @rule(who=WHO)
     def die(self, who: str) -> None:

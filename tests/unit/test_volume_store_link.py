@@ -14,13 +14,14 @@ import pytest
 
 from pilot.ids import CheckpointId
 from pilot.volume import disk as disks
-from pilot.volume import layout, meta
+from pilot.volume import layout, ledger, meta
 from pilot.volume.remote import adopt, cache, hold, link, store
 from pilot.volume.remote.head import Head
 from tests.support.faulty_store import FaultyStore
 from tests.support.store import wait_for
 
 DISK = "0123456789abcdef"
+FORK = "f" * 16
 CHUNK = layout.CHUNK_BYTES
 SIZE = 1 << 30
 
@@ -190,8 +191,77 @@ def test_evicted_chunks_come_back(tmp_path: Path, objects: FaultyStore) -> None:
         found = memoryview(bytearray(40 * CHUNK))
         disk.read(CHUNK, found)
         assert found == expected
-        disk.fork("f" * 16)
-        assert disk.evict(0) == 0  # forks read this slab
+
+
+def _forked(tmp_path: Path, objects: FaultyStore, **facts: str) -> tuple[str, str, memoryview]:
+    """A disk of 8 chunks that are in the store, a fork of it, and what both hold. `facts` are of the fork."""
+    directory = _directory(tmp_path)
+    expected = memoryview(os.urandom(8 * CHUNK))
+    with _linked(directory) as (disk, tied):
+        tied.start(hydrate=False)
+        disk.write(CHUNK, expected)
+        root = disk.fork(FORK)
+    hold.first_head(objects, Head(disk=FORK, volume="f", size_bytes=SIZE, lineage=(DISK,)))
+    child = tmp_path / FORK
+    child.mkdir()
+    known = {disks.LOCAL_STORE: "memory://store", disks.LOCAL_HOLDER: "one", "lineage": f'["{DISK}"]', **facts}
+    disks.create(str(child), SIZE, known, root)
+    return directory, str(child), expected
+
+
+def _content(disk: disks.Disk) -> memoryview:
+    found = memoryview(bytearray(8 * CHUNK))
+    disk.read(CHUNK, found)
+    return found
+
+
+def test_a_slab_is_evicted_only_while_no_fork_has_it_open(tmp_path: Path, objects: FaultyStore) -> None:
+    directory, child, expected = _forked(tmp_path, objects)
+    with _linked(directory) as (disk, _):
+        with contextlib.closing(disks.Disk(child, [directory])) as fork:
+            assert disk.evict(0) == 0
+            assert _content(fork) == expected
+        assert disk.evict(2 * CHUNK) == 6
+        with contextlib.closing(disks.Disk(child, [directory])) as fork:
+            tied = link.Link(fork, [directory])
+            assert _content(fork) == expected  # from the store
+            tied.close(0)
+            assert disk.evict(0) == 0
+            assert _content(disk) == expected
+
+
+def test_a_fork_that_has_its_ancestor_for_itself_evicts_it(tmp_path: Path, objects: FaultyStore) -> None:
+    directory, child, expected = _forked(tmp_path, objects, **{disks.LOCAL_CACHE: str(3 * CHUNK)})
+    with contextlib.closing(disks.Disk(child, [directory])) as fork:
+        tied = link.Link(fork, [directory])
+        assert _content(fork) == expected
+        with contextlib.closing(disks.Disk(child + "/../" + DISK, [])):
+            assert fork.evict(0, 0) == 0  # its owner reads it
+        before = fork.resident_bytes(0)
+        assert fork.evict(before - 5 * CHUNK, 0) == 5
+        assert fork.resident_bytes(0) == before - 5 * CHUNK
+        assert fork.evict(before - 5 * CHUNK, 0) == 0
+        assert _content(fork) == expected
+        tied.close(0)
+    with _linked(directory) as (disk, _):  # and its owner finds what it has
+        assert _content(disk) == expected
+
+
+def test_a_limit_is_filled_and_not_more(tmp_path: Path, objects: FaultyStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "_READ_AHEAD", 0)
+    with _linked(_directory(tmp_path)) as (disk, tied):
+        tied.start(hydrate=False)
+        for number in range(1, 9):
+            disk.write(number * CHUNK, _data(number))
+    other = tmp_path / "other" / DISK
+    other.mkdir(parents=True)
+    adopt.take_over(objects, DISK, str(other), "two")
+    with contextlib.closing(meta.Meta(str(other))) as stored:
+        stored.commit(ledger.Commit({}, {}, facts={disks.LOCAL_CACHE: str(3 * CHUNK)}))
+    with _linked(str(other)) as (copy, tied):
+        tied.start(hydrate=True)
+        tied._hydrator.join(60)
+        assert copy.usage()["cold_bytes"] == 5 * CHUNK
 
 
 def test_what_is_just_coming_is_not_evicted(

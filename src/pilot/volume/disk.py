@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 from .. import errors
 from ..ids import CheckpointId
-from . import crashpoint, delta, journal, layout, ledger, lockfile, lookaside, map, meta, room, slab
+from . import crashpoint, delta, journal, layout, ledger, lockfile, lookaside, map, meta, room, sharing, slab
 from .checkpoint import Checkpoint
 
 if TYPE_CHECKING:  # what speaks to a store is loaded only where there is one
@@ -88,6 +88,7 @@ def split(offset: int, length: int) -> list[Piece]:
 def create(directory: str, size_bytes: int, facts: Mapping[str, str], root: bytes | None = None) -> None:
     """Fill an empty directory with a new disk: one hole, or a fork that starts from `root`. Stable when it returns."""
     slab.Slab(directory, create=True).close()
+    sharing.Readers(directory).close()  # now, because the filesystem may be full later
     meta.Meta.create(directory, {"size": str(size_bytes), **facts}, root or map.empty_root(size_bytes))
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -124,9 +125,12 @@ class Disk:
                 os.path.join(directory, "lock"), f"open disk: {directory}: another process has it open"
             )
             self._stack.callback(os.close, self._lock_fd)
+            self._sharing = sharing.Readers(directory)
+            self._stack.callback(self._sharing.close)
             self._meta = meta.Meta(directory)
             self._stack.callback(self._meta.close)
-            self._ancestors = [_Ancestor(path, self._stack) for path in lineage]
+            is_limited = LOCAL_CACHE in self._meta.facts()
+            self._ancestors = [_Ancestor(path, self._stack, is_limited=is_limited) for path in lineage]
             self._slab = slab.Slab(directory)
             self._stack.callback(self._slab.close)
             self._books = threading.Condition()
@@ -753,10 +757,10 @@ class Disk:
             self._books.notify_all()
 
     def make_caches(self, make: Callable[[str, slab.Slab, meta.Meta], cache.Cache]) -> dict[int, cache.Cache]:
-        """One for this disk, and one for each ancestor that is not all here; by depth."""
+        """One for this disk, and one for each ancestor that is not all here, or need not stay here; by depth."""
         made = {self._depth: make(self.directory, self._slab, self._meta)}
-        cold = [(depth, found) for depth, found in enumerate(self._ancestors) if found.is_cold]
-        return made | {depth: make(found.directory, found.slab, found.meta) for depth, found in cold}
+        used = [(depth, found) for depth, found in enumerate(self._ancestors) if found.is_cached]
+        return made | {depth: make(found.directory, found.slab, found.meta) for depth, found in used}
 
     def use_caches(self, caches: Mapping[int, cache.Cache]) -> None:
         """Slots of the disks at these depths may be in the store only."""
@@ -780,35 +784,41 @@ class Disk:
         with self._books:
             return [at for chunk in chunks if chunk < end for at in self._ledger.places(chunk, 1)]
 
-    def evict(self, keep_bytes: int) -> int:
+    def evict(self, keep_bytes: int, depth: int | None = None) -> int:
         """Leave to the store what it has, the oldest first, until no more than `keep_bytes` are used here; how many
-        slots became holes. Not while forks read this slab: they would not know."""
-        own = self._caches.get(self._depth)
-        if own is None:
+        slots became holes. Of this disk, or of the ancestor at `depth`; nothing while another process has it open."""
+        depth = self._depth if depth is None else depth
+        if (found := self._caches.get(depth)) is None or self.resident_bytes(depth) <= keep_bytes:
             return 0
-        with self._flushing:
-            slots = own.chill(self._choose_victims(own, keep_bytes))
+        sharing = self._sharing if depth == self._depth else self._ancestors[depth].sharing
+        with self._flushing, sharing.alone() as is_alone:
+            slots = found.chill(self._choose_victims(found, depth, keep_bytes)) if is_alone else ()
             if not slots:
                 return 0
             try:
                 if not self._wait_for_readers():
-                    own.rewarm(slots)
+                    found.rewarm(slots)
                     return 0
                 self._lookaside.clear()
                 crashpoint.reach("evict: cold, not punched")
                 for first, count in _contiguous(sorted(slots)):
-                    self._slab.punch(first, count)
+                    self._slab_at(depth).punch(first, count)
             finally:
-                own.chilled(slots)
+                found.chilled(slots)
         return len(slots)
+
+    def resident_bytes(self, depth: int) -> int:
+        """What of the slab at this depth is here, and not only in the store."""
+        if depth != self._depth:
+            return self._ancestors[depth].slab.allocated_bytes()
+        with self._books:
+            return (self._ledger.slots.count_used() - self._caches[depth].count) * _CHUNK
 
     def evict_some(self, size: int) -> int:
         """As `evict`, until about `size` bytes less are used here; what is being read as well, if need be."""
-        if (own := self._caches.get(self._depth)) is None:
+        if self._depth not in self._caches:
             return 0
-        with self._books:
-            here = (self._ledger.slots.count_used() - own.count) * _CHUNK
-        keep_bytes = max(0, here - size)
+        keep_bytes = max(0, self.resident_bytes(self._depth) - size)
         return self.evict(keep_bytes) or self.evict(keep_bytes)  # what was read is spared by the first
 
     def settle(self) -> None:
@@ -826,20 +836,17 @@ class Disk:
             self._wait_patiently()
         return True
 
-    def _choose_victims(self, own: cache.Cache, keep_bytes: int) -> list[int]:
-        with self._books:
-            if any(name.startswith(_FORK) for name in self._ledger.roots):
-                return []
-            surplus = self._ledger.slots.count_used() - own.count - keep_bytes // _CHUNK
+    def _choose_victims(self, found: cache.Cache, depth: int, keep_bytes: int) -> Sequence[int]:
+        surplus = min(_EVICT_SLOTS, -(-(self.resident_bytes(depth) - keep_bytes) // _CHUNK))
         if surplus <= 0:
             return []
-        places = sorted(self._meta.places().items(), key=lambda pair: pair[1][:2])
-        warm = [slot for slot, _ in places if not own.is_cold(slot) and not own.was_read(slot)]
-        own.forget_reads()
+        old = found.take_unread()
         self._lookaside.clear()  # what it reads is not noted
+        if depth != self._depth:
+            return old[:surplus]
         with self._books:  # what is to be sent again has a place, too
             kept = self._held | self._ledger.unsent
-        return [slot for slot in self._named(warm) if slot not in kept][: min(surplus, _EVICT_SLOTS)]
+        return [slot for slot in self._named(old) if slot not in kept][:surplus]
 
     def _wait_for_readers(self) -> bool:
         """Whether everybody who was reading is done, soon. One of them may wait for what is being evicted."""
@@ -968,7 +975,9 @@ class Disk:
     # ---- the lineage
 
     def _slab_of(self, at: int) -> slab.Slab:
-        depth = layout.depth_of(at)
+        return self._slab_at(layout.depth_of(at))
+
+    def _slab_at(self, depth: int) -> slab.Slab:
         return self._slab if depth == self._depth else self._ancestors[depth].slab
 
     def _load_ancestor(self, at: int) -> bytes:
@@ -1001,17 +1010,19 @@ class Cut:
 class _Ancestor:
     """What a disk reads of one of its ancestors; closed by the stack."""
 
-    def __init__(self, directory: str, stack: contextlib.ExitStack) -> None:
+    def __init__(self, directory: str, stack: contextlib.ExitStack, *, is_limited: bool) -> None:
         self.directory = directory
+        self.sharing = sharing.Readers(directory)  # first: from now on nothing leaves the slab
+        stack.callback(self.sharing.close)
         self.meta = meta.Meta(directory, read_only=True)
-        self.is_cold = bool(self.meta.cold())
-        if self.is_cold:  # what is fetched will be written down
+        facts = self.meta.facts()
+        self.is_cached = bool(self.meta.cold()) or (is_limited and LOCAL_STORE in facts)
+        if self.is_cached:  # what is fetched, or evicted, will be written down
             self.meta.close()
             self.meta = meta.Meta(directory)
         stack.callback(self.meta.close)
-        self.slab = slab.Slab(directory, read_only=not self.is_cold)
+        self.slab = slab.Slab(directory, read_only=not self.is_cached)
         stack.callback(self.slab.close)
-        facts = self.meta.facts()
         # Only what never changes again may be fetched without being asked for by name.
         self._immutable = "sealed" in facts or LOCAL_FOREIGN in facts
 

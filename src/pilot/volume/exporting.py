@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from .. import errors
 from ..ids import VolumeId
-from . import archive, layout, meta, slab
+from . import archive, layout, meta, sharing, slab
 from .checkpoint import Checkpoint
 from .client import VolumeClient
 from .remote import catalogue, names, recovery, segment, store
@@ -27,7 +27,6 @@ from .remote.codec import Codec
 from .remote.encryption import Keyring
 from .remote.names import Place, Stamp
 
-_ZERO = bytes(layout.CHUNK_BYTES)
 _STORE = "local/store"
 _CACHED_SEGMENTS = 4
 Out = Callable[[bytes], object]
@@ -110,28 +109,23 @@ class _LocalDisk:
 
     def __init__(self, directory: str, stack: contextlib.ExitStack, keyring: Keyring) -> None:
         self.disk = os.path.basename(directory)
+        stack.enter_context(contextlib.closing(sharing.Readers(directory)))  # so nothing is evicted meanwhile
         self.books = stack.enter_context(contextlib.closing(meta.Meta(directory, read_only=True)))
         self._slab = stack.enter_context(contextlib.closing(slab.Slab(directory, read_only=True)))
         self._buffer = slab.aligned(layout.CHUNK_BYTES)
-        self._cold: set[int] = set()
+        self._cold = set(self.books.cold())
         self._keyring = keyring
         self._remote: tuple[store.Store, Codec] | None = None
 
     def read(self, slot: int) -> bytes:
         """The content of a pinned slot."""
-        if slot not in self._cold:
-            try:
-                self._slab.read(slot, 0, self._buffer)
-            except OSError as error:
-                raise errors.HostError(f"export: read slot {slot} of disk {self.disk}: {error.strerror}") from error
-            content = bytes(self._buffer)
-            if content != _ZERO:
-                return content
-            # Zeros may be a slot that was evicted: that is written down before it becomes a hole.
-            self._cold = set(self.books.cold())
-            if slot not in self._cold:
-                return content
-        return self._fetch(slot)
+        if slot in self._cold:
+            return self._fetch(slot)
+        try:
+            self._slab.read(slot, 0, self._buffer)
+        except OSError as error:
+            raise errors.HostError(f"export: read slot {slot} of disk {self.disk}: {error.strerror}") from error
+        return bytes(self._buffer)
 
     def _fetch(self, slot: int) -> bytes:
         at = self.books.place(slot)

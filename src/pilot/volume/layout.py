@@ -8,6 +8,7 @@ What is on disk, below `<state>/volumes`:
         journal      changes of the map that meta.db does not have yet
         meta.db      SQLite: the map's pages, roots, checkpoints, remote places of slots
         lock         flock: whoever has the disk open for writing
+        readers      whoever reads the slab (`sharing`)
         worker.sock  of the process that serves the attached disk
     incoming/<disk>/   a disk that an import is filling (flock on its `lock`), until it becomes one of `disks`
 

@@ -9,7 +9,8 @@ looked for once more (`relocate`). What cannot be had within a deadline, or is n
 chunk; never zeros.
 
 The caller sees to it that a slot it asks for is not freed meanwhile; `allowed` says which of those after it may come
-along. Evicting and persisting exclude each other.
+along. Evicting and persisting exclude each other; `sharing` sees to it that no other process has the slab
+open while something is evicted.
 """
 
 from __future__ import annotations
@@ -236,8 +237,15 @@ class Cache:
                 if slot < len(self._reads):
                     self._reads[slot] = 1
 
-    def was_read(self, slot: int) -> bool:
-        """Whether it was read since the last `forget_reads`."""
+    def take_unread(self) -> list[int]:
+        """What could be left to the store: slots that are in both and were not read since this was asked last, in the
+        order of the log."""
+        places = sorted(self._meta.places().items(), key=lambda pair: pair[1][:2])
+        found = [slot for slot, _ in places if not self.is_cold(slot) and not self._was_read(slot)]
+        self.forget_reads()
+        return found
+
+    def _was_read(self, slot: int) -> bool:
         return self._reads is not None and slot < len(self._reads) and self._reads[slot] == 1
 
     def forget_reads(self) -> None:

@@ -121,22 +121,22 @@ class Link:
         assert self._keep_bytes is not None
         while not self._stopping.wait(_EVICT_INTERVAL_S):
             try:
-                for found in self._caches.values():
+                for depth, found in self._caches.items():
                     found.persist()
-                while self._disk.evict(self._keep_bytes) and not self._stopping.is_set():
-                    pass
+                    while self._disk.evict(self._keep_bytes, depth) and not self._stopping.is_set():
+                        pass
             except (OSError, errors.PilotError) as error:
                 _log.warning("evict: %s", error)  # the slab stays larger than it should; tried again
 
     def _hydrate(self) -> None:
-        """What an attach reads; then, without a limit, everything comes here in the end."""
+        """What an attach reads; then everything, or as much of each slab as may be here."""
         self._boot.fetch()
-        if self._keep_bytes is not None:
-            return
         for depth, found in self._caches.items():
             for number, slot in enumerate(found.cold_slots()):
                 if self._stopping.is_set():
                     return
+                if self._keep_bytes is not None and self._disk.resident_bytes(depth) >= self._keep_bytes:
+                    break
                 try:
                     self._disk.hydrate(depth, slot)
                 except (OSError, errors.PilotError) as error:
