@@ -74,6 +74,15 @@ def test_the_mount_is_idmapped_and_in_no_namespace_before_it_is_moved(client: Vo
         client.detach(A)
 
 
+def test_df_calls_a_disk_by_its_device(volumed: Volumed, client: VolumeClient, tmp_path: Path) -> None:
+    client.create(A, SIZE)
+    with volumed.mounted(A, tmp_path / "m") as root:
+        (number,) = volumed.loops()
+        done = subprocess.run(["df", "--output=source", root], capture_output=True, text=True, check=True)
+        named = os.path.exists(f"/dev/loop{number}")
+        assert done.stdout.split()[1].startswith(f"/dev/loop{number}" if named else "/proc/self/fd/")
+
+
 def test_a_checkpoint_of_a_quiet_disk_is_clean(volumed: Volumed, client: VolumeClient, tmp_path: Path) -> None:
     """On a busy host a freeze may miss its 80 ms; then the cut is flagged, and one of the next is clean."""
     client.create(A, SIZE)

@@ -84,6 +84,16 @@ class _Loop:
     fd: int
 
 
+def _source(device: _Loop) -> str:
+    """What df calls the disk: the device's usual name, or our descriptor where this host has no such node."""
+    path = f"/dev/loop{device.number}"
+    try:
+        is_same = os.stat(path).st_rdev == os.fstat(device.fd).st_rdev
+    except FileNotFoundError:
+        is_same = False
+    return path if is_same else f"/proc/self/fd/{device.fd}"
+
+
 class Attachment:
     """See the module. Its methods may come from any thread, but only one of them at a time (`volumes` sees to it),
     except `hand_out` and what the worker's watcher does."""
@@ -261,8 +271,7 @@ class Attachment:
                 )
 
     def _mount_ext4(self, device: _Loop) -> int:
-        source = {"source": f"/proc/self/fd/{device.fd}", "discard": None}
-        return mounts.mount_detached("ext4", source, mounts.Attribute.NODEV)
+        return mounts.mount_detached("ext4", {"source": _source(device), "discard": None}, mounts.Attribute.NODEV)
 
     def hand_out(self, uid_base: int, uid_count: int) -> int:
         """A detached clone of the ext4 mount, idmapped to uid_base.. ; the caller owns it."""
