@@ -65,6 +65,13 @@ def test_what_is_not_in_the_store(host: HostUnderTest) -> None:
     assert host.sprites.every() == []
 
 
+def test_a_base_is_not_a_sprites_disk(host: HostUnderTest) -> None:
+    host.volumes.create(VOLUME, 1 << 30)
+    host.volumes.seal(VOLUME)
+    assert _create(host, "x").code == "invalid"
+    assert VOLUME in host.volumes.names()
+
+
 @pytest.mark.parametrize("url", ["", "vol/x", URL + "0", f"/vol/{DISK}", f"s3://b/{DISK}", URL + "\n", URL.upper()])
 def test_what_is_no_url_of_a_disk(url: str) -> None:
     with pytest.raises(errors.PilotError, match="not the URL of a disk"):

@@ -41,8 +41,7 @@ def disk(host: Host, run: Run, url: str) -> None:
         raise UserFault(f"create: {url} is the disk of another sprite", code="conflict")
     try:
         _adopt(host, volume, url)
-        if host.vmm.isolation is Isolation.CONTAINER and host.volumes.stat(volume).vm:
-            raise UserFault(f"create: {url} belongs to virtual machines, sprites here are containers")
+        _check(host, url, host.volumes.stat(volume))
         points = host.volumes.checkpoints(volume)
     except errors.NotFound as error:
         raise UserFault(
@@ -64,6 +63,14 @@ def _adopt(host: Host, volume: VolumeId, url: str) -> None:
         raise  # to be tried again; the last is told by the caller
     except errors.PilotError as error:
         raise UserFault(f"create: {error}") from error  # no store, another one, or nothing that can be read
+
+
+def _check(host: Host, url: str, found: Any) -> None:
+    """`found`: what volumed knows of the volume."""
+    if found.sealed:
+        raise UserFault(f"create: {url} is a base, which nobody writes")
+    if found.vm and host.vmm.isolation is Isolation.CONTAINER:
+        raise UserFault(f"create: {url} belongs to virtual machines, sprites here are containers")
 
 
 def _row(sprite: str, point: Any) -> Checkpoint | None:
