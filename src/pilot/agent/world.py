@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import ParamSpec, TypeVar
@@ -19,7 +20,7 @@ from typing import ParamSpec, TypeVar
 import msgspec
 
 from .. import errors
-from ..kernel import ext4, mounts, uts
+from ..kernel import ext4, mounts, visit
 from ..runtime.values import Stdio
 from ..spec import parse
 from ..spec.process import Process
@@ -195,7 +196,7 @@ class World:
 
     def _rename(self, wanted: Settings) -> None:
         """Of a world that runs: what begins from now on finds itself there."""
-        uts.set_hostname_of(self.container().pid, wanted.hostname)
+        visit.visit(self.container().pid, visit.Namespace.UTS, lambda: socket.sethostname(wanted.hostname))
         with rootfs.Root.open(self._machine.paths.rootfs) as root:
             names.write_names(root, wanted.hostname)
         self._settle(wanted)

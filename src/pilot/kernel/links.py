@@ -2,8 +2,8 @@
 
     here    read its addresses ── RTM_NEWLINK (namespace of PID, new name) ──►  there  RTM_NEWADDR each · RTM_NEWLINK up
 
-What is done *there* is done by a thread of our own that joins the namespace and ends: a network namespace belongs to a
-thread, not to the process. rtnetlink(7) is spoken with the socket module; each request waits for its acknowledgement.
+What is done *there* is done by a thread of our own that joins the namespace and ends (`visit`). rtnetlink(7) is spoken
+with the socket module; each request waits for its acknowledgement.
 """
 
 from __future__ import annotations
@@ -13,18 +13,16 @@ import fcntl
 import os
 import socket
 import struct
-import threading
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import msgspec
 
 from .. import errors
-from . import syscalls
+from . import visit
 
 _T = TypeVar("_T")
 
-_CLONE_NEWNET = 0x40000000
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP = 0x1
 _TIMEOUT_S = 10
@@ -85,31 +83,10 @@ def _index(name: str) -> int:
 
 def in_network_namespace(pid: int, what: str, function: Callable[[], _T]) -> _T:
     """Run `function` in the network namespace of `pid`, in a thread; HostError saying `what` for its OSError."""
-    results: list[_T] = []
-    problems: list[OSError] = []
-
-    def run() -> None:
-        try:
-            _join(pid)
-            results.append(function())
-        except OSError as error:
-            problems.append(error)
-
-    thread = threading.Thread(target=run, name="pilot-netns")
-    thread.start()
-    thread.join()
-    if problems:
-        raise errors.HostError(f"{what}: {(problems[0].strerror or '').lower()}") from problems[0]
-    return results[0]
-
-
-def _join(pid: int) -> None:
-    path = f"/proc/{pid}/ns/net"
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        syscalls.checked(syscalls.libc.setns(fd, _CLONE_NEWNET), "setns", path)
-    finally:
-        os.close(fd)
+        return visit.visit(pid, visit.Namespace.NETWORK, function)
+    except OSError as error:
+        raise errors.HostError(f"{what}: {(error.strerror or '').lower()}") from error
 
 
 def _indexes() -> frozenset[int]:

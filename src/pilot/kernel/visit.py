@@ -1,0 +1,55 @@
+"""A function that runs in a namespace of another process: in a thread of ours, which joins it and ends there.
+
+setns(2) of these kinds is a thread's, so the rest of our process stays where it is.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from . import syscalls
+
+_T = TypeVar("_T")
+
+
+class Namespace(enum.Enum):
+    """Kinds of namespace that a single thread may join, as /proc/<pid>/ns calls them."""
+
+    NETWORK = "net"
+    UTS = "uts"
+
+
+_FLAGS = {Namespace.NETWORK: 0x40000000, Namespace.UTS: 0x04000000}  # CLONE_NEW*
+
+
+def visit(pid: int, kind: Namespace, function: Callable[[], _T]) -> _T:
+    """What `function` returns in the namespace of `pid`. `OSError` is the function's, or says that we cannot join."""
+    results: list[_T] = []
+    problems: list[OSError] = []
+
+    def run() -> None:
+        try:
+            _join(pid, kind)
+            results.append(function())
+        except OSError as error:
+            problems.append(error)
+
+    thread = threading.Thread(target=run, name=f"pilot-{kind.value}ns")
+    thread.start()
+    thread.join()
+    if problems:
+        raise problems[0]
+    return results[0]
+
+
+def _join(pid: int, kind: Namespace) -> None:
+    path = f"/proc/{pid}/ns/{kind.value}"
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        syscalls.checked(syscalls.libc.setns(fd, _FLAGS[kind]), "setns", path)
+    finally:
+        os.close(fd)
