@@ -3,11 +3,11 @@ N]`.
 
 Writers make files, fsync them and note each one as acknowledged. Meanwhile, in turns,
 
-    worker    the worker is killed with -9: no writer may see an error
-    both      volumed and the worker are killed together: writers get errors; everything is started and mounted again
+    one or two of worker, keeper, volumed and zygote are killed with -9 at once: no writer may see an error
+    worker, keeper and volumed are killed at once: writers get errors; everything is started and mounted again
 
-After each round of `both`, and at the end, every acknowledged file is compared by hash and e2fsck looks at a fork. The
-result is one JSON object on standard output; the exit status is 1 when anything was lost.
+After each round every acknowledged file is compared by hash and e2fsck looks at a fork; at the end nothing may be left.
+The result is one JSON object on standard output; the exit status is 1 when anything was lost.
 """
 
 from __future__ import annotations
@@ -19,20 +19,26 @@ import hashlib
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-from tests.support.volumed import Volumed
+from tests.support.volumed import Volumed, is_alive
 
 from pilot.ids import VolumeId
 from pilot.kernel import mounts
 
 SIZE_BYTES = 4 << 30
+# The worker's part of the work is the largest, and so is its share of the kills.
+VICTIMS = (
+    *[("worker",)] * 4, ("keeper",), ("volumed",), ("zygote",), ("worker", "volumed"), ("worker", "zygote"),
+    ("keeper", "worker"), ("keeper", "volumed"), ("keeper", "zygote"), ("volumed", "zygote"),
+)  # fmt: skip
+ALL = ("worker", "keeper", "volumed")
 DISK, FORK = VolumeId("disk"), VolumeId("fork")
 WRITERS, FILES_PER_WRITER = 3, 300
 
@@ -82,8 +88,8 @@ class Writer(threading.Thread):
 class Lab:
     """One disk under fire."""
 
-    def __init__(self, state: Path, seed: int, share_of_both: float) -> None:
-        self.share_of_both = share_of_both
+    def __init__(self, state: Path, seed: int, share_of_all: float) -> None:
+        self._share_of_all = share_of_all
         self._last = ""
         self.volumed = Volumed(state)
         self.place = state / "mount"
@@ -96,11 +102,14 @@ class Lab:
     def run(self, kills: int) -> None:
         self.volumed.start()
         self.volumed.client.create(DISK, SIZE_BYTES)
-        while self.counts["kills_of_worker"] + self.counts["kills_of_both"] < kills:
+        while sum(count for name, count in self.counts.items() if name.startswith("kills_of_")) < kills:
             self._round(min(10, kills))
+        keeper = self.volumed.keeper_now()
         self.volumed.stop()
+        if self.volumed.loops() or (keeper is not None and is_alive(keeper)):
+            self.problems.append(f"left behind: loops {self.volumed.loops()}, keeper {keeper}")
 
-    def _round(self, worker_kills: int) -> None:
+    def _round(self, kills: int) -> None:
         self._mount()
         stop = threading.Event()
         writers = [
@@ -108,34 +117,28 @@ class Lab:
         ]
         for writer in writers:
             writer.start()
-        for _ in range(worker_kills):
+        for _ in range(kills):
             time.sleep(self.random.uniform(0.02, 0.4))
-            os.kill(self.volumed.worker(DISK), signal.SIGKILL)
-            self.counts["kills_of_worker"] += 1
+            self._kill(self.random.choice(VICTIMS))
         time.sleep(self.random.uniform(0.02, 0.4))
         self.problems += [f"{writer.name}: {writer.failure}" for writer in writers if writer.failure]
-        both = self.random.random() < self.share_of_both
-        self._last = "both" if both else "worker"
-        if both:
-            self._kill_both()
+        if self.random.random() < self._share_of_all:
+            self._kill(ALL)
         stop.set()
         for writer in writers:
             writer.join(60)
             assert not writer.is_alive(), f"{writer.name} hangs"
             self.counts["files_written"] += writer.count
         mounts.umount(self.place)
-        if both:
-            self.volumed.start()
         self.volumed.client.detach(DISK)
         self._verify()
 
-    def _kill_both(self) -> None:
-        worker = self.volumed.worker(DISK)
-        assert self.volumed.process is not None
-        os.kill(self.volumed.process.pid, signal.SIGSTOP)  # so that it starts no other worker
-        os.kill(worker, signal.SIGKILL)
-        self.volumed.kill()
-        self.counts["kills_of_both"] += 1
+    def _kill(self, victims: Sequence[str]) -> None:
+        self.volumed.kill_together(DISK, victims)
+        if not self.volumed.is_running():
+            self.volumed.start()
+        self._last = "+".join(victims)
+        self.counts[f"kills_of_{self._last}"] += 1
 
     def _mount(self) -> None:
         mount_fd = self.volumed.client.attach(DISK, 0, 1 << 32)
@@ -179,10 +182,10 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="crashlab")
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--share-of-both", type=float, default=0.5, help="of the rounds that end with both killed")
+    parser.add_argument("--share-of-all", type=float, default=0.3, help="of the rounds that end with all three killed")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="crashlab-", dir="/var/tmp") as state:
-        lab = Lab(Path(state), options.seed, options.share_of_both)
+        lab = Lab(Path(state), options.seed, options.share_of_all)
         with contextlib.ExitStack() as stack:
             stack.callback(lab.volumed.stop)
             lab.run(options.kills)

@@ -6,8 +6,9 @@
         fork the base: a Debian root filesystem and a file: repository ─ apt-get install in it, and meanwhile at random
             kill -9 of the worker        nobody may notice
             kill -9 of volumed           nobody may notice; another one takes over
+            kill -9 of both, or of the keeper and one of them    nobody may notice
             a checkpoint                 of the half-installed system; its fork is hashed
-            kill -9 of both              ends the installation; attach again, e2fsck, hash what must be there, go on
+            kill -9 of all three         ends the installation; attach again, e2fsck, hash what must be there, go on
         the result is that of an installation outside of any volume: the same hash of every file; its compiler compiles
         restore the checkpoint: as its fork was, e2fsck, complete the installation, the same hash again
         a fork of the result: the same hash
@@ -241,11 +242,11 @@ class Proof:
             if middle is None and steps == 3:
                 middle = self._save()
             elif steps >= last:
-                self._kill_both(process)
+                self._kill_all(process)
                 complete(self._place)
                 return middle
             else:
-                self._random.choice((self._kill_worker, self._kill_worker, self._kill_volumed))()
+                self._random.choice((self._kill_worker, self._kill_worker, self._kill_volumed, self._kill_two))()
         output = _check(process)
         if self.volumed.client.stat(DISK).worker_restarts == 0 and "Setting up" not in output:
             self.problems.append(f"nothing was installed: {output[-500:]}")
@@ -307,13 +308,17 @@ class Proof:
         self.volumed.start()
         self.counts["kills_of_volumed"] += 1
 
-    def _kill_both(self, process: subprocess.Popen[str]) -> None:
-        worker = self.volumed.worker(DISK)
-        assert self.volumed.process is not None
-        os.kill(self.volumed.process.pid, signal.SIGSTOP)  # so that it starts no other worker
-        os.kill(worker, signal.SIGKILL)
-        self.volumed.kill()
-        self.counts["kills_of_both"] += 1
+    def _kill_two(self) -> None:
+        self._wait_settled()
+        two = self._random.choice((("worker", "volumed"), ("worker", "keeper"), ("keeper", "volumed")))
+        self.volumed.kill_together(DISK, two)
+        if not self.volumed.is_running():
+            self.volumed.start()
+        self.counts["kills_of_two_at_once"] += 1
+
+    def _kill_all(self, process: subprocess.Popen[str]) -> None:
+        self.volumed.kill_together(DISK, ("worker", "keeper", "volumed"))
+        self.counts["kills_of_all_three"] += 1
         process.kill()
         process.communicate(timeout=60)
         mounts.umount(self._place)
@@ -324,7 +329,7 @@ class Proof:
         self.volumed.client.detach(DISK)
         self._check_filesystem(DISK)
         self._mount()
-        self._expect("after both were killed", self._of_the_base(content(self._place)))
+        self._expect("after all three were killed", self._of_the_base(content(self._place)))
 
     def _of_the_base(self, now: dict[str, str]) -> dict[str, str]:
         """What was there before, and was not of the packages' business, must be as it was."""

@@ -86,8 +86,7 @@ class Writer:
 
 def _kill(volumed: Volumed, parts: Sequence[str]) -> None:
     volumed.kill_together(A, parts)
-    assert volumed.process is not None
-    if volumed.process.poll() is not None:
+    if not volumed.is_running():
         volumed.start()
 
 

@@ -105,15 +105,24 @@ class Volumed:
             except (OSError, errors.PeerError):
                 assert time.monotonic() < deadline, f"no worker of {volume}"
 
+    def is_running(self) -> bool:
+        """Whether the daemon is."""
+        return self.process is not None and self.process.poll() is None
+
     def keeper(self) -> int:
         """Pid of the keeper; waits for the successor of one that was just killed."""
         deadline = time.monotonic() + 20
         while True:
-            with contextlib.closing(messages.connect(self.socket, 20)) as connection:
-                pid = connection.call("ping")[0]["keeper"]
+            pid = self.keeper_now()
             if pid is not None and is_alive(pid):
-                return int(pid)
+                return pid
             assert time.monotonic() < deadline, "no keeper"
+
+    def keeper_now(self) -> int | None:
+        """Pid of the keeper, if there is one."""
+        with contextlib.closing(messages.connect(self.socket, 20)) as connection:
+            pid: int | None = connection.call("ping")[0]["keeper"]
+            return pid
 
     def zygote(self) -> int:
         """Pid of the process that forks the workers."""
