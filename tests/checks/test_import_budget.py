@@ -58,3 +58,13 @@ def test_the_agent_does_without_openssl() -> None:
     statement = "import pilot.agent; pilot.agent._leave_out(); import pilot.agent.process"
     program = f"{statement}; import sys; sys.exit(any(sys.modules.get(name) for name in ('ssl', '_ssl', '_hashlib')))"
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+# What volumed has before it forks its zygote, each worker has for ever.
+NOT_FOR_WORKERS = frozenset(
+    {"argparse", "concurrent", "hashlib", "msgspec", "random", "shutil", "subprocess", "tempfile"}
+)
+
+
+def test_workers_of_volumes_stay_light() -> None:
+    assert _imported("import pilot.volume.daemon") & NOT_FOR_WORKERS == frozenset()

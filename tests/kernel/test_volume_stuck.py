@@ -27,13 +27,18 @@ def spawner() -> Iterator[zygote.Zygote]:
 
 
 @pytest.fixture
-def attached(spawner: zygote.Zygote, tmp_path: Path) -> Iterator[attachment.Attachment]:
-    store = volumes.Volumes(str(tmp_path), spawner)
+def store(spawner: zygote.Zygote, tmp_path: Path) -> Iterator[volumes.Volumes]:
+    made = volumes.Volumes(str(tmp_path), spawner)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def attached(store: volumes.Volumes) -> attachment.Attachment:
     store.create(A, 1 << 30)
     os.close(store.attach_file(A))
     (only,) = store._attached.values()
-    yield only
-    store.close()
+    return only
 
 
 def _stop_worker(directory: Path) -> None:
@@ -80,3 +85,38 @@ def test_a_disk_that_stays_stuck_is_cut_off(attached: attachment.Attachment, tmp
             read.result(timeout=30)
     with pytest.raises(OSError, match="not connected"):
         os.close(fd)  # closing tells the server, and there is none
+
+
+def _wait_until_cut_off(attached: attachment.Attachment) -> None:
+    deadline = time.monotonic() + 20
+    while not attached.is_cut_off:
+        assert time.monotonic() < deadline
+
+
+def _kill_worker(directory: Path) -> None:
+    connection = messages.connect(str((directory / "names" / A).resolve() / "worker.sock"), 10)
+    pid = int(connection.call("ping")[0]["pid"])
+    connection.close()
+    os.kill(pid, signal.SIGKILL)
+
+
+def test_a_kernel_that_does_not_send_again_costs_the_attachment_and_it_is_told(
+    store: volumes.Volumes, attached: attachment.Attachment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requests that were lost with the worker would wait for ever; so they fail, and what was synced is there after."""
+    monkeypatch.setattr(attachment, "can_resend", lambda release: False)
+    fd = attached.open_file()
+    os.pwrite(fd, b"x" * 4096, 0)
+    os.fsync(fd)
+    _kill_worker(tmp_path)
+    _wait_until_cut_off(attached)
+    with pytest.raises(OSError, match=r"not connected|abort"):
+        os.pread(fd, 4096, 0)
+    with pytest.raises(OSError, match="not connected"):
+        os.close(fd)
+    assert store.stat(A)["cut_off"]
+    store.detach(A)
+    again = store.attach_file(A)
+    assert os.pread(again, 4096, 0) == b"x" * 4096
+    os.close(again)
+    assert not store.stat(A)["cut_off"]

@@ -4,7 +4,8 @@
     accept            one thread per connection; requests of joints §6
     watch-worker      one per attached disk: starts another worker when one ends
     gc                collects the store's garbage now and then (`collector`)
-    zygote (process)  forked before the first thread
+    zygote (process)  forked before the first thread, and before what it does not need is imported: each worker would
+                      have that memory too, so this module imports nothing more at its top
 
 On SIGTERM it leaves attached disks to their workers, as on kill -9: the next volumed takes them over. With
 --detach-on-exit (tests, a host going down) it detaches everything first.
@@ -12,22 +13,25 @@ On SIGTERM it leaves attached disks to their workers, as on kill -9: the next vo
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import logging
 import os
 import select
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .. import errors
 from ..ids import CheckpointId, VolumeId
-from . import collector, layout, lockfile, messages, volumes, zygote
+from . import layout, lockfile, messages, zygote
 
 if TYPE_CHECKING:
+    import argparse
+
+    from . import collector, volumes
     from .remote import depot
 
 _log = logging.getLogger(__name__)
@@ -190,6 +194,22 @@ def _accept(listener: socket.socket, service: Service) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run volumed until a signal ends it."""
+    logging.basicConfig(level=logging.INFO, format="volumed: %(name)s: %(message)s")
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    spawner = zygote.Zygote()
+    options = _parse(arguments)
+    os.makedirs(options.state_dir, mode=0o700, exist_ok=True)
+    try:
+        _run(spawner, options)
+    except errors.PilotError as error:
+        raise SystemExit(f"volumed: {error}") from error
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    import argparse
+
+    from . import collector
+
     parser = argparse.ArgumentParser(prog="volumed", description="serves durable disks")
     parser.add_argument("--state-dir", required=True)
     parser.add_argument("--detach-on-exit", action="store_true")
@@ -201,13 +221,7 @@ def main(arguments: list[str] | None = None) -> None:
                         help="how often to collect the store's garbage; 0: never")  # fmt: skip
     parser.add_argument("--gc-grace", type=float, default=collector.DEFAULT_GRACE_H, metavar="HOURS",
                         help="how long an object must have been unneeded before it is deleted")  # fmt: skip
-    options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="volumed: %(name)s: %(message)s")
-    os.makedirs(options.state_dir, mode=0o700, exist_ok=True)
-    try:
-        _run(options.state_dir, _depot(options), _collector(options), detach_on_exit=options.detach_on_exit)
-    except errors.PilotError as error:
-        raise SystemExit(f"volumed: {error}") from error
+    return parser.parse_args(arguments)
 
 
 def _depot(options: argparse.Namespace) -> depot.Depot | None:
@@ -222,6 +236,8 @@ def _depot(options: argparse.Namespace) -> depot.Depot | None:
 def _collector(options: argparse.Namespace) -> collector.Collector | None:
     if options.store is None or options.gc_every <= 0:
         return None
+    from . import collector
+
     if options.gc_grace * 3600 < collector.MIN_GRACE_S:
         raise errors.PilotError(f"grace period of {options.gc_grace} h: at least {collector.MIN_GRACE_S:.0f} s")
     return collector.Collector(
@@ -229,11 +245,12 @@ def _collector(options: argparse.Namespace) -> collector.Collector | None:
     )
 
 
-def _run(
-    state_dir: str, objects: depot.Depot | None, garbage: collector.Collector | None, *, detach_on_exit: bool
-) -> None:
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
-    spawner = zygote.Zygote()
+def _run(spawner: zygote.Zygote, options: argparse.Namespace) -> None:
+    from . import volumes
+
+    state_dir, objects, garbage = options.state_dir, _depot(options), _collector(options)
+    # What speaks to the store takes long to load, and every worker needs it.
+    spawner.load([name for name in sys.modules if name.startswith(f"{__package__}.remote.")])
     lock_fd = lockfile.take(
         os.path.join(state_dir, "volumed.lock"), f"start volumed: {state_dir}: another volumed serves it"
     )  # after the fork: a zygote that outlives us by a moment must not hold it
@@ -252,7 +269,7 @@ def _run(
     stop.set()
     watcher.join()
     sender.join()
-    if detach_on_exit:
+    if options.detach_on_exit:
         store.close()
     spawner.close()
     os.close(lock_fd)

@@ -4,6 +4,7 @@ volumed has threads, so it must not fork; an interpreter start would cost each a
 all that its children need, has one thread, and does nothing but:
 
     volumed ── {"op": "worker", ...} + descriptors ──► zygote ── fork ──► worker
+               {"op": "load", modules}      imports them: its children have them too
                {"op": "guard", timeout_s}   + filesystem, pipe ──► fork ──► thaws at the deadline, or at the pipe's end
 
 It ends with volumed's socket; its children live on (workers) or end by their own deadline (guards). Children close
@@ -12,6 +13,8 @@ whatever they were not given.
 
 from __future__ import annotations
 
+import gc
+import importlib
 import logging
 import os
 import select
@@ -28,6 +31,7 @@ from . import messages, worker
 
 _log = logging.getLogger(__name__)
 _ANSWER_TIMEOUT_S = 20.0
+_M_ARENA_MAX = -8  # malloc.h
 
 
 class Zygote:
@@ -73,6 +77,10 @@ class Zygote:
             raise messages.error_of(received[0])
         return int(received[0]["pid"])
 
+    def load(self, modules: Sequence[str]) -> None:
+        """Have it import what its children are going to need."""
+        self._call("load", [], modules=list(modules))
+
     def guard(self, filesystem_fd: int, timeout_s: float) -> int:
         """A descriptor that, when closed without a "t", and at the latest after the timeout, thaws the filesystem."""
         read_end, write_end = os.pipe2(os.O_CLOEXEC)
@@ -97,6 +105,7 @@ class Zygote:
 
 def _serve(connection: messages.Connection) -> None:
     syscalls.libc.prctl(15, b"volume-zygote", 0, 0, 0)
+    _save_memory()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are reaped by the kernel: nobody asks how they ended
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # ends with volumed, not before it
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -111,6 +120,20 @@ def _serve(connection: messages.Connection) -> None:
             connection.send(messages.error_answer(error))
         finally:
             messages.close_all(fds)
+
+
+def _save_memory() -> None:
+    """What we have, each child has. Reading source files that were not compiled yet leaves megabytes of free heap, and
+    by default each thread of a worker would allocate from a heap of its own."""
+    gc.collect()
+    syscalls.libc.mallopt(_M_ARENA_MAX, 1)
+    syscalls.libc.malloc_trim(0)
+
+
+def _load(own_fd: int, fds: list[int], modules: list[str]) -> list[int]:
+    for name in modules:
+        importlib.import_module(name)
+    return []
 
 
 def _fork_worker(own_fd: int, fds: list[int], directory: str, lineage: list[str], resend: bool) -> list[int]:
@@ -164,6 +187,7 @@ def _exit_after(run: Callable[[], None]) -> NoReturn:
 
 
 _TABLE: dict[Any, Callable[..., list[int]]] = {
+    "load": _load,
     "worker": _fork_worker,
     "guard": _fork_guard,
 }
