@@ -13,7 +13,6 @@ import functools
 import itertools
 import os
 import shutil
-import signal
 import tempfile
 import threading
 import time
@@ -22,7 +21,7 @@ from pathlib import Path
 from unittest import mock
 
 from tests.support import slowstore
-from tests.support.volumed import Volumed
+from tests.support.volumed import ALL, Volumed
 
 from pilot.ids import VolumeId
 from pilot.kernel import mounts
@@ -163,11 +162,9 @@ def _lose(store: slowstore.SlowStore, directory: Path, latency_ms: int) -> Sampl
     writer = threading.Thread(target=_write_files, args=(place, acknowledged, stop), name="writer")
     writer.start()
     time.sleep(_RPO_S)
-    worker, known = lost.worker(volume), len(acknowledged)
+    known = len(acknowledged)
     killed_at = time.monotonic()
-    os.kill(worker, signal.SIGSTOP)  # volumed must not start another one before it is killed itself
-    lost.kill()
-    os.kill(worker, signal.SIGKILL)
+    lost.kill_together(volume, ALL)
     stop.set()
     mounts.umount(place, mounts.Unmount.DETACH)
     writer.join()

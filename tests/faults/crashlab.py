@@ -27,7 +27,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.support.volumed import Volumed, is_alive
+from tests.support.volumed import ALL, Volumed, is_alive
 
 from pilot.ids import VolumeId
 from pilot.kernel import mounts
@@ -38,7 +38,6 @@ VICTIMS = (
     *[("worker",)] * 4, ("keeper",), ("volumed",), ("zygote",), ("worker", "volumed"), ("worker", "zygote"),
     ("keeper", "worker"), ("keeper", "volumed"), ("keeper", "zygote"), ("volumed", "zygote"),
 )  # fmt: skip
-ALL = ("worker", "keeper", "volumed")
 DISK, FORK = VolumeId("disk"), VolumeId("fork")
 WRITERS, FILES_PER_WRITER = 3, 300
 

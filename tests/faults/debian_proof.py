@@ -37,7 +37,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.support.volumed import Volumed
+from tests.support.volumed import ALL, Volumed
 
 from pilot.ids import CheckpointId, VolumeId
 from pilot.kernel import mounts
@@ -317,7 +317,7 @@ class Proof:
         self.counts["kills_of_two_at_once"] += 1
 
     def _kill_all(self, process: subprocess.Popen[str]) -> None:
-        self.volumed.kill_together(DISK, ("worker", "keeper", "volumed"))
+        self.volumed.kill_together(DISK, ALL)
         self.counts["kills_of_all_three"] += 1
         process.kill()
         process.communicate(timeout=60)

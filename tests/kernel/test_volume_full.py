@@ -6,13 +6,13 @@ import contextlib
 import errno
 import os
 import random
-import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.support import store as stores
+from tests.support import volumed as support
 from tests.support.volumed import Volumed
 
 from pilot import errors
@@ -151,9 +151,7 @@ def test_ext4_on_a_full_disk_keeps_what_was_synced(small_host: Path, tmp_path: P
         client.checkpoint(A, checkpoint=SAVED)
         kept = _fill_with_files(place)
         assert len(kept) > 40
-        worker = volumed.worker(A)
-        volumed.kill()
-        os.kill(worker, signal.SIGKILL)
+        volumed.kill_together(A, support.ALL)
         mounts.umount(place)
         volumed.start()
         client.detach(A)

@@ -168,7 +168,7 @@ def test_all_three_die_and_what_was_synced_is_there(volumed: Volumed, tmp_path: 
             file.write("synced")
             file.flush()
             os.fsync(file.fileno())
-        _kill(volumed, ["keeper", "worker", "volumed"])
+        _kill(volumed, support.ALL)
         assert volumed.client.stat(A).attached is None
         command = ["dd", "if=/dev/zero", f"of={root / 'file'}", "bs=4k", "count=1", "oflag=sync"]
         done = subprocess.run(command, check=False, capture_output=True, text=True)

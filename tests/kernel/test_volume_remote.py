@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from moto.server import ThreadedMotoServer
 from tests.support import store as stores
+from tests.support import volumed as support
 from tests.support.volumed import Volumed
 
 from pilot import errors
@@ -49,11 +50,9 @@ def host(tmp_path: Path, url: str) -> Iterator[Host]:
         one.stop()
 
 
-def _destroy(lost: Volumed, volume: str) -> None:
+def _destroy(lost: Volumed, volume: VolumeId) -> None:
     """The host is gone: its processes killed, its state directory wiped."""
-    worker = lost.worker(volume)
-    lost.kill()
-    os.kill(worker, signal.SIGKILL)
+    lost.kill_together(volume, support.ALL)
     shutil.rmtree(lost.directory)
 
 

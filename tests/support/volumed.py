@@ -19,6 +19,8 @@ from pilot.volume import messages
 from pilot.volume.client import VolumeClient
 
 _START_TIMEOUT_S = 20
+# Those that hold what an attached disk lives by.
+ALL = ("worker", "keeper", "volumed")
 
 
 class Volumed:

@@ -32,9 +32,9 @@ class Process:
     """One keeper that has greeted us. Owns its link and pidfd until `close`."""
 
     def __init__(self, sock: socket.socket, pid: int, child: _Child | None = None) -> None:
-        """Takes over `sock`. PeerError when it does not greet; then it is killed."""
+        """Takes over `sock`; reaps `child`, if it is that one. PeerError when it does not greet: it is killed then."""
         self.pid = pid
-        self._child = child
+        self._child = child if child is not None and child.pid == pid else None
         self.pid_fd = os.pidfd_open(pid)
         try:
             self.link = initlink.InitLink(sock.detach(), timeout_s=_GREETING_TIMEOUT_S)
