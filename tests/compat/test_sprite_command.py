@@ -77,6 +77,20 @@ def test_a_sprite_is_made_used_saved_restored_forked_and_destroyed(sprite: Sprit
     assert "web" not in sprite("list")[1]
 
 
+def test_a_disk_tells_its_url_and_a_sprite_comes_back_by_it(host: HostUnderTest, sprite: Sprite) -> None:
+    url = "s3://bucket/prefix/vol/0123456789abcdef"
+    assert sprite("create", "lost")[0] == 0
+    assert sprite("disk", "lost") == (0, "on this host alone\n", "")
+    code, _, said = sprite("create", "back", "--from", url)
+    assert (code, "no store" in said) == (1, True)
+    host.volumes.stored = {url: []}
+    assert sprite("create", "back", "--from", url)[0] == 0
+    code, _, said = sprite("create", "twice", "--from", url)
+    assert (code, "another sprite" in said) == (1, True)
+    assert sprite("destroy", "-f", "back")[0] == 0
+    assert sprite("destroy", "-f", "lost")[0] == 0
+
+
 def test_stdin_from_a_file_larger_than_any_buffer(sprite: Sprite, tmp_path: pathlib.Path) -> None:
     big = tmp_path / "big"
     big.write_bytes(b"x" * 3_000_000)
