@@ -15,7 +15,7 @@ import pytest
 from pilot.ids import CheckpointId
 from pilot.volume import disk as disks
 from pilot.volume import layout, ledger, meta
-from pilot.volume.remote import adopt, cache, hold, link, store
+from pilot.volume.remote import adopt, batch, cache, hold, inband, link, store
 from pilot.volume.remote.head import Head
 from tests.support.faulty_store import FaultyStore
 from tests.support.store import wait_for
@@ -245,6 +245,33 @@ def test_a_fork_that_has_its_ancestor_for_itself_evicts_it(tmp_path: Path, objec
         tied.close(0)
     with _linked(directory) as (disk, _):  # and its owner finds what it has
         assert _content(disk) == expected
+
+
+def test_what_is_sparse_is_written_again_while_the_disk_is_used(
+    tmp_path: Path, objects: FaultyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inband, "_LOOK_S", 0.05)
+    monkeypatch.setattr(batch, "SNAPSHOT_SEGMENTS", 1)
+    with _linked(_directory(tmp_path)) as (disk, tied):
+        expected = memoryview(bytearray(os.urandom(10 * CHUNK)))
+        disk.write(0, expected)
+        tied.start(hydrate=True)
+        wait_for(lambda: len(disk.stored_places()) == 10)
+        (first,) = {at.stamp for at in disk.stored_places().values()}
+        for number in range(8):  # two of ten are left of the first segment
+            expected[number * CHUNK : (number + 1) * CHUNK] = _data(number + 1)
+        disk.write(0, expected[: 8 * CHUNK])
+        disk.flush()
+        wait_for(lambda: first not in {at.stamp for at in disk.stored_places().values()})
+        found = memoryview(bytearray(10 * CHUNK))
+        disk.read(0, found)
+        assert found == expected
+    other = tmp_path / "other" / DISK
+    other.mkdir(parents=True)
+    adopt.take_over(objects, DISK, str(other), "two")
+    with _linked(str(other)) as (copy, _):
+        copy.read(0, found)
+        assert found == expected
 
 
 def test_a_limit_is_filled_and_not_more(tmp_path: Path, objects: FaultyStore, monkeypatch: pytest.MonkeyPatch) -> None:

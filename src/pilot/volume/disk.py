@@ -699,7 +699,8 @@ class Disk:
         """Have a slot of this disk here as the store has it, as long as it is named: fetched where it is cold, put
         right where it is something else here; whether it was. OSError (EIO): what the store has cannot be had."""
         with self._reading():
-            self._gauge.claim(_CHUNK)
+            if self._caches[self._depth].is_cold(slot):
+                self._gauge.claim(_CHUNK)
             return self._caches[self._depth].vouch(slot, self._named)
 
     def send_again(self, slots: Sequence[int]) -> Sequence[int]:

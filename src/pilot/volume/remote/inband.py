@@ -58,7 +58,7 @@ class Compactor:
         """Look now and then until told to stop; each step waits until the store has the one before."""
         while not stop.wait(_LOOK_S):
             try:
-                for slots in self.look():
+                for slots in self.look(stop):
                     while self._disk.is_unsent(slots) and not stop.wait(_SENT_S):
                         pass
                     if stop.is_set():
@@ -66,20 +66,18 @@ class Compactor:
             except (errors.PilotError, OSError) as error:
                 _log.warning("compact %s: %s", self._id, error)  # it stays larger than it should; tried again
 
-    def look(self) -> Iterator[Sequence[int]]:
+    def look(self, stop: threading.Event | None = None) -> Iterator[Sequence[int]]:
         """Do what is worth it, in steps; the slots of each. Nothing, and no more than one request, when no snapshot was
-        made since the last look: the log after it stays as it is."""
+        made since the last look: the log after it stays as it is. Told to stop, it ends after a slot."""
         head, _ = hold.read_head(self._objects, self._id)
         if head.replay_from == self._seen:
             return
         sizes, places = self._sizes(), self._disk.stored_places()
         todo = sparse.plan(head, places, places.keys(), sizes, self._share)
         for first in range(0, len(todo.slots), STEP_SLOTS):
-            yield self._step(todo.slots[first : first + STEP_SLOTS])
+            step = todo.slots[first : first + STEP_SLOTS]
+            yield self._disk.send_again([slot for slot in step if not (stop and stop.is_set()) and self._is_good(slot)])
         self._seen = head.replay_from
-
-    def _step(self, slots: Sequence[int]) -> Sequence[int]:
-        return self._disk.send_again([slot for slot in slots if self._is_good(slot)])
 
     def _is_good(self, slot: int) -> bool:
         """What has rotted here must not become what the store has."""
