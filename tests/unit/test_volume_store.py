@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -142,6 +144,21 @@ def test_urls_that_are_none(tmp_path: Path) -> None:
     for url in ("", "file://host/x", "file:relative", "nonsense", "s4://bucket"):
         with pytest.raises(errors.PilotError):
             store.open_store(url)
+
+
+def test_what_killed_writers_left_is_cleared_away_and_nothing_else(tmp_path: Path) -> None:
+    objects = store.open_store(f"file://{tmp_path}/store")
+    objects.put("vol/a/seg/1", b"x")
+    new = tmp_path / "store" / ".new"
+    assert list(new.iterdir()) == []
+    for name, age_s in (("left", 25 * 3600), ("being-written", 3600)):
+        (new / name).write_bytes(b"half")
+        written = time.time() - age_s
+        os.utime(new / name, (written, written))
+    objects = store.open_store(f"file://{tmp_path}/store")
+    assert [entry.name for entry in new.iterdir()] == ["being-written"]
+    assert objects.get("vol/a/seg/1").data == b"x"
+    assert [entry.key for entry in objects.list("vol/")] == ["vol/a/seg/1"]
 
 
 def test_keys_do_not_leave_the_directory(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ class Depot:
 
     def __init__(self, url: str, *, durability: str = "local", cache_bytes: int | None = None) -> None:
         self.url = url
+        store.preload(url)
         self._durability = durability
         self._cache_bytes = cache_bytes
 

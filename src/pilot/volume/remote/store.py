@@ -65,6 +65,12 @@ class Store(Protocol):
         """Remove it; nothing happens when it is not there."""
 
 
+def preload(url: str) -> None:
+    """Import what the store at a URL needs, so that processes that are forked from here have it."""
+    if urllib.parse.urlsplit(url).scheme != "file":
+        from . import cloud  # noqa: F401
+
+
 def open_store(url: str) -> Store:
     """The store at a URL; PilotError when it is none. Imports what it needs only now."""
     parsed = urllib.parse.urlsplit(url)
