@@ -170,17 +170,18 @@ def here(tmp_path: Path, objects: Rounds) -> Path:
     return path
 
 
-def _adopt(objects: Rounds, there: Path) -> Path:
+def _adopt(objects: Rounds, there: Path, chunks: int) -> Path:
+    """On another host, where no more than these many chunks are fetched before somebody asks."""
     there.mkdir(parents=True)
     adopt.take_over(objects, DISK, str(there), "two")
     with contextlib.closing(disks.Disk(str(there), [])) as disk:
-        disk.set_facts({disks.LOCAL_CACHE: str(SIZE)})  # nothing else is fetched in the background
+        disk.set_facts({disks.LOCAL_CACHE: str(chunks * layout.CHUNK_BYTES)})
     return there
 
 
 @pytest.mark.usefixtures("here")
 def test_what_an_attach_reads_comes_in_one_round_trip(tmp_path: Path, objects: Rounds) -> None:
-    there = _adopt(objects, tmp_path / "there" / DISK)
+    there = _adopt(objects, tmp_path / "there" / DISK, 3)
     with contextlib.closing(disks.Disk(str(there), [])) as disk:
         tied = link.Link(disk, [])
         try:
@@ -195,7 +196,7 @@ def test_what_an_attach_reads_comes_in_one_round_trip(tmp_path: Path, objects: R
 
 @pytest.mark.usefixtures("here")
 def test_a_list_that_is_wrong_costs_nothing_but_requests(tmp_path: Path, objects: Rounds) -> None:
-    there = _adopt(objects, tmp_path / "there" / DISK)
+    there = _adopt(objects, tmp_path / "there" / DISK, 2)
     with contextlib.closing(disks.Disk(str(there), [])) as disk:
         disk.set_facts({boot.FACT: "7 99999999999999 -3 x 0x5 199"})
     with _attached(there) as disk:
@@ -205,7 +206,7 @@ def test_a_list_that_is_wrong_costs_nothing_but_requests(tmp_path: Path, objects
 
 @pytest.mark.usefixtures("here")
 def test_a_list_whose_chunks_are_not_to_be_had_fails_nothing(tmp_path: Path, objects: Rounds) -> None:
-    there = _adopt(objects, tmp_path / "there" / DISK)
+    there = _adopt(objects, tmp_path / "there" / DISK, 3)
     store = objects.inner
     assert isinstance(store, FaultyStore)
     kept = dict(store.objects)
