@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import select
+import signal
 import tempfile
 import time
 from collections.abc import Iterator
@@ -97,6 +99,27 @@ def test_what_was_written_survives_checkpoint_damage_and_restore(sprite: Any) ->
     assert _output(sprite, "cat", "/home/sprite/file") == b"kept\n"
     assert sprite.run("test", "-e", "/home/sprite/other").returncode != 0
     assert _output(sprite, "cat", "/proc/sys/kernel/random/boot_id") == boot
+
+
+def test_a_machine_that_was_killed_is_restored(pilotd: Pilotd, sprite: Any) -> None:
+    """What it had not synced is in nobody's way."""
+    _output(sprite, "sh", "-c", "echo kept > ~/again; sync")
+    list(sprite.create_checkpoint("before the kill"))
+    checkpoint = max((point.id for point in sprite.list_checkpoints() if point.id != "Current"), key=_number)
+    _output(
+        sprite,
+        "sh",
+        "-c",
+        "echo lost > ~/again; sync; dd if=/dev/urandom of=/home/sprite/more bs=1M count=20 status=none",
+    )
+    (machine,) = os.listdir(pilotd.state / "machines")
+    pid = int((pilotd.state / "machines" / machine / "qemu.pid").read_text())
+    end = os.pidfd_open(pid)
+    os.kill(pid, signal.SIGKILL)
+    assert select.select([end], [], [], 30)[0]
+    os.close(end)
+    assert list(sprite.restore_checkpoint(checkpoint))[-1].type == "complete"
+    assert _output(sprite, "cat", "/home/sprite/again") == b"kept\n"
 
 
 def test_much_comes_through_whole(sprite: Any) -> None:

@@ -14,7 +14,6 @@ from ..store import checkpoints, sprites
 from ..store.checkpoints import Checkpoint
 from ..store.journal import now_us
 from ..store.sprites import Sprite
-from ..vmm import Isolation
 from . import disks, world
 from .context import Cut, Host
 
@@ -118,7 +117,9 @@ def world_away(host: Host, run: Run) -> dict[str, bool]:
 def swap(host: Host, run: Run) -> None:
     """The volume's live root becomes the checkpoint's. Never under a mounted filesystem."""
     sprite = host.sprite(run.resource)
-    if host.vmm.isolation is Isolation.CONTAINER:
+    if world.frozen_by_guest(host, sprite):
+        disks.flush(host, sprite.volume)  # its machine keeps the drive
+    else:
         disks.release(host, sprite.volume)
     host.volumes.restore(sprite.volume, CheckpointId(run.request["checkpoint"]))
 
