@@ -19,7 +19,7 @@ INIT_SRC := $(wildcard native/init/*.c)
 INIT_HDR := $(wildcard native/init/*.h)
 export DEBIAN_FRONTEND := noninteractive
 
-.PHONY: build images check test vm-tests demo bench soak debian-proof chaos clean lock
+.PHONY: build images check test vm-tests demo bench soak debian-proof crashlab chaos clean lock
 
 build: $(STAMPS)/package $(STAMPS)/front $(INIT)
 
@@ -104,6 +104,11 @@ soak: build $(STAMPS)/apt-test
 debian-proof: images $(STAMPS)/apt-test
 	$(BIN)/python -m tests.faults.debian_proof fetch
 	$(PRIVATE) $(BIN)/python -m tests.faults.debian_proof run --kills 100 --report docs/reference/debian-proof.md
+
+# Worker, keeper, volumed and zygote of a volume killed, alone and together, under writers: docs/reference/crash-report.md.
+CRASHLAB ?= --kills 60 --seed 1
+crashlab: build
+	$(PRIVATE) $(BIN)/python -m tests.faults.crashlab $(CRASHLAB)
 
 # Processes killed at random under clients with an oracle, as containers and as virtual machines: docs/reference/chaos.md.
 CHAOS ?= --seconds 120 --seed 1

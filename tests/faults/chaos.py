@@ -174,9 +174,9 @@ class Killer:
     def __init__(self, pilotd: Pilotd, isolation: str, seed: int) -> None:
         self._pilotd = pilotd
         self._random = random.Random(seed)
-        self._kinds = ["pilotd", "volumed", "zygote", "worker", "agent", "init", "world"]
+        self._kinds = ["pilotd", "volumed", "zygote", "worker", "keeper", "agent", "init", "world"]
         if isolation == "vm":
-            self._kinds = ["pilotd", "volumed", "zygote", "worker", "qemu", "mux"]
+            self._kinds = ["pilotd", "volumed", "zygote", "worker", "keeper", "qemu", "mux"]
         self.counts: collections.Counter[str] = collections.Counter()
         self.wrong: list[str] = []
 
@@ -220,6 +220,7 @@ _KINDS: dict[str, Callable[[str, list[str]], bool]] = {
     "volumed": lambda name, words: "pilot.volume.daemon" in words and not name.startswith("volume-"),
     "zygote": lambda name, words: name == "volume-zygote",
     "worker": lambda name, words: name == "volume-worker",
+    "keeper": lambda name, words: name == "volume-keeper",
     "agent": lambda name, words: words[:2] == ["/usr/bin/python3", "-ISE"],
     "init": lambda name, words: words[0].endswith("/pilot-init") and "--reaper" not in words,
     "world": lambda name, words: words[0] == "/.sprite/init",

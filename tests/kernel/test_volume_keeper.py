@@ -218,3 +218,15 @@ def test_a_keeper_that_cannot_be_started_costs_nothing(tmp_path: Path) -> None:
     lone.drop("disk", ["fuse"])
     lone.close()
     os.close(fd)
+
+
+def test_a_disk_that_a_vm_has_as_a_file_goes_on_too(volumed: Volumed) -> None:
+    """What it wrote and never synced as well: no power was lost."""
+    volumed.client.create(A, SIZE)
+    fd = volumed.client.attach_file(A)
+    os.pwrite(fd, b"x" * 70_000, 12345)
+    _kill(volumed, ["worker", "volumed"])
+    assert os.pread(fd, 70_002, 12344) == b"\0" + b"x" * 70_000 + b"\0"
+    assert volumed.client.stat(A).attached == "file"
+    os.close(fd)
+    volumed.client.detach(A)
