@@ -38,6 +38,7 @@ class Keeper:
         self._binary = binary
         self._lock = threading.RLock()
         self._kept: dict[str, int] = {}
+        self._is_missed = False
         self._process: keeperprocess.Process | None = None
         self._use(self._find())
 
@@ -72,7 +73,8 @@ class Keeper:
         with self._lock:
             self._kept |= named
             if self._process is None:
-                self.ensure()
+                self.ensure()  # which gives it these too
+                return
             for name, fd in named.items():
                 self._tell(functools.partial(keeperprocess.Process.put, name=name, fd=fd))
 
@@ -91,8 +93,11 @@ class Keeper:
             try:
                 self._use(self._find() or keeperprocess.start(self._path, self._binary))
             except (errors.PilotError, OSError) as error:
-                _log.error("start a keeper: %s; the disks live on without one", error)
+                level = logging.DEBUG if self._is_missed else logging.ERROR  # it is tried again and again
+                _log.log(level, "start a keeper: %s; the disks live on without one", error)
+                self._is_missed = True
                 return
+            self._is_missed = False
             self._tell(self._agree)
 
     def _agree(self, process: keeperprocess.Process) -> None:
@@ -103,11 +108,14 @@ class Keeper:
             process.drop(name)
 
     def _tell(self, request: Callable[[keeperprocess.Process], None]) -> None:
-        """Carry out a request. Who does not is killed, which closes what it kept; its successor comes by `_watch`."""
+        """Carry out a request. Who does not answer is killed, which closes what it kept; its successor comes by
+        `_watch`. One that is full would only be followed by another that is."""
         if self._process is None:
             return
         try:
             request(self._process)
+        except errors.HostError as error:
+            _log.error("keeper %d: %s", self._process.pid, error)
         except (errors.PilotError, OSError) as error:
             _log.error("keeper %d: %s: it is killed", self._process.pid, error)
             self._process.kill()
