@@ -83,8 +83,7 @@ def test_a_disk_that_stays_stuck_is_cut_off(attached: attachment.Attachment, tmp
         attached.watch(watchdog.ABORT_S + 1)
         with pytest.raises(OSError, match=r"connected|abort|Input"):
             read.result(timeout=30)
-    with pytest.raises(OSError, match="not connected"):
-        os.close(fd)  # closing tells the server, and there is none
+    os.close(fd)
 
 
 def _wait_until_cut_off(attached: attachment.Attachment) -> None:
@@ -112,8 +111,7 @@ def test_a_kernel_that_does_not_send_again_costs_the_attachment_and_it_is_told(
     _wait_until_cut_off(attached)
     with pytest.raises(OSError, match=r"not connected|abort"):
         os.pread(fd, 4096, 0)
-    with pytest.raises(OSError, match="not connected"):
-        os.close(fd)
+    os.close(fd)
     assert store.stat(A)["cut_off"]
     store.detach(A)
     again = store.attach_file(A)

@@ -35,7 +35,9 @@ _ANSWER = _DATA - proto.ANSWER.size
 # Requests that the kernel does not want answered.
 _SILENT = frozenset({Op.FORGET, Op.BATCH_FORGET, Op.INTERRUPT})
 _CONSENT = frozenset({Op.RELEASE, Op.RELEASEDIR, Op.ACCESS, Op.FSYNCDIR, Op.DESTROY})
-_SYNCS = frozenset({Op.FSYNC, Op.FLUSH, Op.SYNCFS})
+# FLUSH, which each close of each copy of the file's descriptor is, is none: answered by ENOSYS once, it does not come
+# again. A disk promises nothing at a close, and who closes one (a child before its exec, say) must not wait for us.
+_SYNCS = frozenset({Op.FSYNC, Op.SYNCFS})
 
 
 class Server:
