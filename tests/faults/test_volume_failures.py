@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support import groups
+from tests.support import files, groups
 from tests.support.volumed import Volumed
 
 from pilot import errors
@@ -150,15 +150,7 @@ def _fill(path: Path, leave_bytes: int) -> None:
 def _write(path: Path, size: int, kept: dict[str, str]) -> None:
     """A file, its directory entry and all; in `kept` once fsync has confirmed both."""
     data = random.Random(path.name).randbytes(size)
-    with open(path, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    directory_fd = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory_fd)
-    finally:
-        os.close(directory_fd)
+    files.write_synced(path, data)
     kept[path.name] = hashlib.sha256(data).hexdigest()
 
 

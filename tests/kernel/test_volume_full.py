@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.support import files
 from tests.support import store as stores
 from tests.support import volumed as support
 from tests.support.volumed import Volumed
@@ -171,25 +172,13 @@ def _fill_with_files(root: Path) -> list[str]:
     kept: list[str] = []
     for number in range(2 * HOST_BYTES // MIB):
         try:
-            _write_synced(root / str(number), _block(number))
+            files.write_synced(root / str(number), _block(number))
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EIO, errno.EROFS):
                 raise
             return kept
         kept.append(str(number))
     raise AssertionError("it is never full")
-
-
-def _write_synced(path: Path, data: bytes) -> None:
-    with open(path, "xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    directory_fd = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory_fd)
-    finally:
-        os.close(directory_fd)
 
 
 # ---- with a store
@@ -200,14 +189,14 @@ def test_a_volume_larger_than_its_host_s_disk(small_host: Path, tmp_path: Path) 
     with _running(small_host, "--store", f"file://{tmp_path}/store") as volumed:
         client = volumed.client
         client.create(A, SIZE)
-        files = 40
+        count = 40
         with volumed.mounted(A, tmp_path / "m") as root:
-            for number in range(files):
-                _write_synced(root / str(number), b"".join(_block(number * 8 + n) for n in range(8)))
-                if number == files // 2:
+            for number in range(count):
+                files.write_synced(root / str(number), b"".join(_block(number * 8 + n) for n in range(8)))
+                if number == count // 2:
                     client.checkpoint(A)
             Path("/proc/sys/vm/drop_caches").write_text("3")
-            for number in range(files):
+            for number in range(count):
                 assert (root / str(number)).read_bytes() == b"".join(_block(number * 8 + n) for n in range(8))
             seen = client.stat(A)
             assert seen.worker_restarts == 0

@@ -4,6 +4,7 @@ and everything at once when it is down. Conditional writes are exact."""
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Callable, Iterator
 
 from pilot import errors
@@ -79,3 +80,13 @@ class FaultyStore:
 
     def delete(self, key: str) -> None:
         self.objects.pop(key, None)
+
+
+class Switch:
+    """A `fault` that is on or off: nothing arrives while `is_down` is set."""
+
+    def __init__(self) -> None:
+        self.is_down = threading.Event()
+
+    def __call__(self, operation: str, key: str) -> str | None:
+        return "lost" if self.is_down.is_set() else None

@@ -13,8 +13,9 @@ import pytest
 
 from pilot import errors
 from pilot.volume import layout
-from pilot.volume.remote import codec, head, names, segment, snapshot
+from pilot.volume.remote import codec, head, names, recovery, segment, snapshot
 from pilot.volume.remote.names import Stamp
+from tests.support.faulty_store import FaultyStore
 
 PACKER = codec.Codec()
 STAMP = Stamp(3, 17)
@@ -185,6 +186,18 @@ def test_a_head_without_a_sum_is_read_too() -> None:
     assert head.decode(old, "x") == whole
     with pytest.raises(codec.Damaged, match="x: does not fit its checksum"):
         head.decode(head.encode(whole).replace(b'"size_bytes": ', b'"size_bytes": 1'), "x")
+
+
+def test_a_log_that_ends_before_what_head_knows_is_damaged() -> None:
+    objects = FaultyStore()
+    first, second = (segment.encode(Stamp(1, seq), 1, [], DELTA, PACKER) for seq in (1, 2))
+    known = head.with_seq(head.begin(head.claim(_head(), "one", 1.0), 1, 1.0), 2, 1.0)
+    for made in (first, second):
+        objects.put(names.segment(known.disk, made.stamp), made.data)
+    assert recovery.recover(objects, known, PACKER, recovery.Books()).seq == 2
+    objects.delete(names.segment(known.disk, second.stamp))
+    with pytest.raises(codec.Damaged, match="the log ends at 1, but HEAD knows of 2"):
+        recovery.recover(objects, known, PACKER, recovery.Books())
 
 
 @hypothesis.given(st.data())

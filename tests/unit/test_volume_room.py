@@ -15,23 +15,13 @@ from pilot.volume import disk as disks
 from pilot.volume import layout, room
 from pilot.volume.remote import hold, link, store
 from pilot.volume.remote.head import Head
-from tests.support.faulty_store import FaultyStore
+from tests.support.faulty_store import FaultyStore, Switch
 from tests.support.store import wait_for
 
 DISK = "0123456789abcdef"
 CHUNK = layout.CHUNK_BYTES
 SIZE = 1 << 30
 ROOM = 40  # chunks
-
-
-class Switch:
-    """A fault that is on or off."""
-
-    def __init__(self) -> None:
-        self.is_down = threading.Event()
-
-    def __call__(self, operation: str, key: str) -> str | None:
-        return "lost" if self.is_down.is_set() else None
 
 
 @pytest.fixture
@@ -169,12 +159,16 @@ def test_with_a_silent_store_writers_wait_then_fail_then_go_on(
         assert _wrong(disk, range(1, ROOM + 1)) == []
 
 
-def test_what_forks_here_read_is_not_evicted_for_room(directory: str, objects: FaultyStore) -> None:
+def test_what_a_fork_that_is_open_here_reads_is_not_evicted_for_room(
+    directory: str, objects: FaultyStore, tmp_path: Path
+) -> None:
     _make(directory, **STORED)
+    child = str(tmp_path / "disks" / ("f" * 16))
+    os.mkdir(child)
     with _linked(directory) as disk:
-        disk.fork("f" * 16)
-        assert _fill(disk, range(1, 100)) == ROOM
-        disk.unfork("f" * 16)
+        disks.create(child, SIZE, {"lineage": f'["{DISK}"]'}, disk.fork("f" * 16))
+        with contextlib.closing(disks.Disk(child, [directory])):
+            assert _fill(disk, range(1, 100)) == ROOM
         assert _fill(disk, range(50, 100)) == 50
 
 

@@ -17,23 +17,13 @@ from pilot.volume import disk as disks
 from pilot.volume import layout, ledger, meta
 from pilot.volume.remote import adopt, batch, cache, hold, inband, link, store
 from pilot.volume.remote.head import Head
-from tests.support.faulty_store import FaultyStore
+from tests.support.faulty_store import FaultyStore, Switch
 from tests.support.store import wait_for
 
 DISK = "0123456789abcdef"
 FORK = "f" * 16
 CHUNK = layout.CHUNK_BYTES
 SIZE = 1 << 30
-
-
-class Switch:
-    """A fault that is on or off."""
-
-    def __init__(self) -> None:
-        self.is_down = threading.Event()
-
-    def __call__(self, operation: str, key: str) -> str | None:
-        return "lost" if self.is_down.is_set() else None
 
 
 @pytest.fixture

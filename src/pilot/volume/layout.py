@@ -10,6 +10,7 @@ What is on disk, below `<state>/volumes`:
         lock         flock: whoever has the disk open for writing
         readers      whoever reads the slab (`sharing`)
         worker.sock  of the process that serves the attached disk
+    reserve            room kept for the maps of all disks (`room`): nobody's bytes, given up when the disk is full
     incoming/<disk>/   a disk that an import is filling (flock on its `lock`), until it becomes one of `disks`
 
 A *place* names a slot of a slab, or a page of a meta.db: `depth << 48 | number`, number >= 1; 0 is a hole. `depth` is

@@ -180,6 +180,7 @@ class Volumes:
             raise errors.StateError(f"adopt volume {volume}: this volumed has no object store", hint="--store URL")
         with self._adopting, self._one(volume):
             self._check_free(volume)
+            self._check_room("adopt", volume)
             disk_id = self._store.find(volume, url)
             with self._born(disk_id):
                 if os.path.exists(os.path.join(self._disks, disk_id)):
