@@ -129,7 +129,7 @@ def test_flushes_commit_the_map_when_there_is_a_reason(tmp_path: Path) -> None:
     opened = disk.Disk(str(tmp_path), [])
     commits = []
     for number in range(2 * journal.BLOCKS):
-        opened.write(number * layout.CHUNK_BYTES, memoryview(bytes([number + 1]) * 4096))
+        opened.write(2 * number * layout.CHUNK_BYTES, memoryview(bytes([number + 1]) * 4096))
         opened.flush()
         commits.append(_noted(tmp_path))
     assert len(set(commits)) == 2  # the first, which makes the journal, and the one that empties it
@@ -138,7 +138,7 @@ def test_flushes_commit_the_map_when_there_is_a_reason(tmp_path: Path) -> None:
     again = disk.Disk(str(tmp_path), [])
     found = memoryview(bytearray(4096))
     for number in range(2 * journal.BLOCKS):
-        again.read(number * layout.CHUNK_BYTES, found)
+        again.read(2 * number * layout.CHUNK_BYTES, found)
         assert found == bytes([number + 1]) * 4096
     again.close()
     assert _noted(tmp_path) == str(2 * journal.BLOCKS)
@@ -152,7 +152,7 @@ def test_without_a_journal_every_flush_commits(tmp_path: Path, monkeypatch: pyte
     disk.create(str(tmp_path), 64 << 20, {"lineage": "[]"})
     opened = disk.Disk(str(tmp_path), [])
     for number in range(3):
-        opened.write(number * layout.CHUNK_BYTES, memoryview(b"a" * 4096))
+        opened.write(2 * number * layout.CHUNK_BYTES, memoryview(b"a" * 4096))
         opened.flush()
         assert _noted(tmp_path) == str(number + 1)
     opened.close()

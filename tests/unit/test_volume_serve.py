@@ -285,8 +285,9 @@ def test_slots_are_punched_only_when_nobody_reads_them(tmp_path: Path, monkeypat
     disk.use_lookaside(recorder)
     monkeypatch.setattr(slab.Slab, "punch", lambda data, slot, count: recorder.events.append(f"punch {count}"))
     with contextlib.closing(disk):
-        disk.write(0, memoryview(b"a" * 2 * CHUNK))
-        disk.trim(0, 2 * CHUNK)
+        disk.write(0, memoryview(b"a" * CHUNK))
+        disk.write(2 * CHUNK, memoryview(b"a" * CHUNK))
+        disk.trim(0, 4 * CHUNK)
         disk.commit()
         assert recorder.events == ["settle", "punch 2"]
 
@@ -418,3 +419,42 @@ def _compare(served: Served, node: int, writer: Writer, known: dict[int, int], a
         low, high = known[block], at_most[block]
         assert found == 0 or not low or found >= low, f"block {block} of {writer.name}: {found}, not {low} or newer"
         assert found == 0 or not high or found <= high, f"block {block} of {writer.name}: {found}, not {high} or older"
+
+
+def test_a_stream_needs_few_decisions(served: Served) -> None:
+    """…and the chunks that were reserved for it read as zeros, are not counted, and go back with the next cut."""
+    data = os.urandom(CHUNK)
+    for number in range(100):
+        served.fuse.write(number * CHUNK, data[:BLOCK])
+    assert served.alone() > 80
+    assert served.fuse.read(110 * CHUNK, BLOCK) == bytes(BLOCK)
+    assert served.disk.usage()["used_bytes"] == 100 * CHUNK
+    assert served.disk.places([110]) != [layout.HOLE]
+    node = served.checkpoint("one")
+    assert served.disk.places(range(99, 200)) == [layout.place(0, 100), *[layout.HOLE] * 100]
+    assert served.disk.usage()["used_bytes"] == 100 * CHUNK
+    served.fuse.write(110 * CHUNK, data[:BLOCK])
+    assert served.fuse.read(110 * CHUNK, BLOCK, node) == bytes(BLOCK)
+    assert served.fuse.read(99 * CHUNK, CHUNK) == data[:BLOCK] + bytes(CHUNK - BLOCK)
+
+
+def test_what_was_reserved_survives_as_zeros_or_as_written(served: Served) -> None:
+    for number in range(20):
+        served.fuse.write(number * CHUNK, b"a" * BLOCK)
+    served.fuse.write(22 * CHUNK, b"b" * BLOCK)  # into what was reserved
+    served.again(keep_log=True)
+    assert served.fuse.read(21 * CHUNK, BLOCK) == bytes(BLOCK)
+    assert served.fuse.read(22 * CHUNK, BLOCK) == b"b" * BLOCK
+    served.checkpoint("one")
+    assert served.fuse.read(22 * CHUNK, BLOCK) == b"b" * BLOCK
+
+
+def test_nothing_is_reserved_beyond_the_end_or_over_what_is_there(served: Served) -> None:
+    last = SIZE // CHUNK - 1
+    served.fuse.write(40 * CHUNK, b"z" * CHUNK)
+    for number in [*range(39), *range(last - 20, last + 1)]:
+        served.fuse.write(number * CHUNK, b"a" * BLOCK)
+    assert served.fuse.read(40 * CHUNK, CHUNK) == b"z" * CHUNK
+    served.fuse.write(39 * CHUNK, b"a" * CHUNK)
+    served.disk.commit()
+    assert served.fuse.read(39 * CHUNK, BLOCK) == b"a" * BLOCK

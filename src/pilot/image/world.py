@@ -29,7 +29,8 @@ def ensure_world_tar(cache: str = artefacts.DEFAULT, variant: Variant = "minimal
     archive = sources.machine_sources(data.release())
     recipe = _recipe(variant, sources.render(archive, signed=False))
     overlay = [(name, Path(file).read_bytes()) for name, file in data.tree(data.path(*_OVERLAY))]
-    name = digest.digest([("recipe", recipe.describe()), *overlay])
+    # Where this checkout lies is not part of what is built.
+    name = digest.digest([("recipe", recipe.describe().replace(data.path(*_OVERLAY), "overlay")), *overlay])
 
     def build(target: str) -> None:
         root = f"{target}.root"

@@ -51,6 +51,8 @@ _EVICT_SLOTS = 4096
 _RETIRED_SLOTS = 256  # with more than that, a flush stores the map, which frees them
 _NOT_CLEAN = -1
 _NO_TICKET = -1  # nobody reads these slots any more
+# Of a stream: how much is reserved ahead of it, from when on, and which part of the store's dirty limit that may take.
+_AHEAD_CHUNKS, _STREAK_CHUNKS, _AHEAD_SHARE = 64, 2, 8
 _PlacesOf = Callable[[int, int], list[int]]
 _Learn = Callable[[int, list[int]], None]
 
@@ -144,6 +146,7 @@ class Disk:
             self._journal = journal.Journal(directory)
             self._stack.callback(self._journal.close)
             self._journaled = 0
+            self._replayed: list[delta.Change] = []
             self._noted = int(self._meta.facts().get(_NOTED, "0"))
             self._ledger = ledger.Ledger(self._meta, self._depth, self._load_ancestor, self._changes)
             self._check_slab()
@@ -173,6 +176,8 @@ class Disk:
         self._relief = room.Relief(self, directory, self._gauge)
         self.on_read: Callable[[int, int], None] | None = None  # told of reads of the head: offset, length
         self._lookaside: lookaside.Table = lookaside.Nobody()
+        # What may be reserved and not written; of a predecessor that was killed, anything it had noted.
+        self._ahead = [change for change in self._replayed if change.place]
         self._punch_free_slots()
         self._drop_unpublished()
 
@@ -182,7 +187,8 @@ class Disk:
         if not self._journal.exists and self._delta.era == era:
             self._noted = max(self._noted, self._delta.first)  # of a time when there were no journals
         changes, self._journaled = self._journal.replay(era, self._noted)
-        return changes + self._delta.changes(era)
+        self._replayed = changes + self._delta.changes(era)
+        return self._replayed
 
     def _check_slab(self) -> None:
         """Growing a slab that was truncated would make zeros of what is gone."""
@@ -211,7 +217,7 @@ class Disk:
     def usage(self) -> dict[str, int]:
         """Bytes: what the disk holds of its own (`used`), and what that takes on the host (`allocated`)."""
         with self._books:
-            used = self._ledger.slots.count_used()
+            used = self._ledger.slots.count_used() - self._count_reserved()
             unsent = len(self._ledger.unsent) + len(self._held)
         cold = sum(found.count for found in self._caches.values())
         return {
@@ -225,6 +231,11 @@ class Disk:
             table.set_slab(depth, ancestor.slab.fd)
         table.set_slab(self._depth, self._slab.fd)
         self._lookaside = table
+
+    def _count_reserved(self) -> int:
+        """Slots that were reserved and not written yet. Under `_books`."""
+        runs = ((layout.number_of(reserved.place), reserved.count) for reserved in self._ahead)
+        return sum(count for first, reach in runs for _, count in self._slab.holes(first, reach))
 
     # ---- reading
 
@@ -327,7 +338,47 @@ class Disk:
             if self.fenced is None:
                 places = [layout.place(self._depth, target.slot) for target in targets]
                 self._lookaside.learn(pieces[0].chunk, places, True)
+            if targets[-1].source is not None:
+                self._reserve_ahead(pieces[-1].chunk)
         self._tell()
+
+    def _reserve_ahead(self, chunk: int) -> None:
+        """Who wrote chunk after chunk goes on: what comes next needs nobody's decision. Under `_books`."""
+        limit = self._ledger.streak(chunk, _AHEAD_CHUNKS)
+        limit = next((n for n in range(limit) if chunk + 1 + n in self._busy), limit)
+        if limit < _STREAK_CHUNKS or not self._may_reserve(limit):
+            return
+        reserved = self._ledger.reserve(chunk + 1, limit)
+        if reserved is not None:
+            self._note(reserved)
+            self._ahead.append(reserved)
+            self._lookaside.learn(reserved.first, [at for _, at in reserved.places()], True)
+
+    def _may_reserve(self, count: int) -> bool:
+        unsent = (len(self._ledger.unsent) + len(self._held) + count) * _CHUNK
+        has_time = self.dirty_cap_bytes is None or unsent <= self.dirty_cap_bytes // _AHEAD_SHARE
+        return has_time and self.fenced is None and self._gauge.affords(count * _CHUNK)
+
+    def _give_back(self) -> None:
+        """What was reserved and never written becomes holes again, so that no stored map names what is none. While
+        nobody writes."""
+        for reserved in self._ahead:
+            self._lookaside.forget(reserved.first, reserved.count)
+        self._lookaside.settle()
+        with self._books:
+            for reserved in self._ahead:
+                slot = layout.number_of(reserved.place)
+                for first, count in self._slab.holes(slot, reserved.count):
+                    self._give_back_run(reserved.first + first - slot, layout.place(self._depth, first), count)
+            self._ahead.clear()
+
+    def _give_back_run(self, chunk: int, at: int, count: int) -> None:
+        """Chunks that are still where they were reserved become holes. Under `_books`."""
+        for n, now in enumerate(self._ledger.places(chunk, count)):
+            if now == at + n:
+                self._ledger.trim(chunk + n, 1)
+                self._note(delta.Change(chunk + n, 1, layout.HOLE))
+                self._lookaside.forget(chunk + n, 1)
 
     def _write_run(self, piece: Piece, target: ledger.Target, data: memoryview) -> None:
         if piece.whole or not target.source:
@@ -459,8 +510,14 @@ class Disk:
     def _commit(self) -> None:
         """Store what `ledger.take` gives. Under `_flushing`."""
         self._check_fence()
-        with self._books:
-            taken = self._take()
+        if self._ahead:
+            with self._gated():
+                self._give_back()
+                with self._books:
+                    taken = self._take()
+        else:
+            with self._books:
+                taken = self._take()
         self._store(taken)
 
     def _take(self) -> _Taken:
@@ -548,7 +605,7 @@ class Disk:
         It exists only once `Cut.publish` has stored its fact. Flushes go on meanwhile (thawing a filesystem needs one)
         and may store its root; a root without its fact is dropped when the disk is opened.
         """
-        with self._flushing, self._stopped_writes(), self._books:
+        with self._flushing, self._cutting():
             generation = int(self._ledger.facts.get("generation", "0")) + 1
             self._ledger.pin(_CHECKPOINT + checkpoint, {"generation": str(generation)})
         crashpoint.reach("checkpoint: cut in the worker")
@@ -601,7 +658,7 @@ class Disk:
     def fork(self, child: str, checkpoint: CheckpointId | None = None) -> bytes:
         """Pin the head's (or a checkpoint's) content for the disk `child`; the root that the child starts from."""
         with self._flushing:
-            with self._stopped_writes(), self._books:
+            with self._cutting():
                 source = None if checkpoint is None else _CHECKPOINT + checkpoint
                 root = self._ledger.pin(_FORK + child, {}, source)
             self._commit()
@@ -668,7 +725,7 @@ class Disk:
 
         self._check_fence()
         with self._flushing:
-            with self._stopped_writes(), self._books:
+            with self._cutting():
                 self._ledger.cut()
                 covers = self._flush_asked
                 slots = self._ledger.take_unsent()
@@ -942,10 +999,25 @@ class Disk:
 
     @contextlib.contextmanager
     def _stopped_writes(self) -> Iterator[None]:
-        """Wait out the writes under way and let none begin: acknowledged writes are before the cut, the rest after.
+        """As `_gated`, and nothing is written in place any more: acknowledged writes are before the cut, others after.
 
         Without this a write that began before a cut could change a slot that the cut made immutable.
         """
+        with self._gated():
+            self._lookaside.protect()
+            yield
+
+    @contextlib.contextmanager
+    def _cutting(self) -> Iterator[None]:
+        """As `_stopped_writes`, with everything as a root may name it; under `_books`."""
+        with self._stopped_writes():
+            self._give_back()
+            with self._books:
+                yield
+
+    @contextlib.contextmanager
+    def _gated(self) -> Iterator[None]:
+        """Wait out the writes under way in Python and let none begin."""
         with self._books:
             while self._gate:
                 self._books.wait()
@@ -953,7 +1025,6 @@ class Disk:
             while self._busy:
                 self._books.wait()
         try:
-            self._lookaside.protect()
             yield
         finally:
             with self._books:

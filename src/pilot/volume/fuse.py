@@ -20,7 +20,7 @@ from collections.abc import Callable
 
 from . import disk as disks
 from . import fuseproto as proto
-from . import slab
+from . import layout, slab
 from ._lookaside import Lookaside
 from .fuseproto import Node, Op
 
@@ -234,7 +234,7 @@ class Server:
         return proto.directory_entries(list(self._nodes().get(node, {}).items()), offset, size)
 
     def _statfs(self, node: int, body: memoryview) -> bytes:
-        return proto.statfs_answer(self._disk.size_bytes)
+        return proto.statfs_answer(self._disk.size_bytes, layout.CHUNK_BYTES)
 
     def _init(self, node: int, body: memoryview) -> bytes:
         return proto.init_answer(*proto.parse_init(body))

@@ -169,9 +169,10 @@ def write_answer(size: int) -> bytes:
     return struct.pack("<II", size, 0)
 
 
-def statfs_answer(size_bytes: int) -> bytes:
-    """struct fuse_statfs_out: one full filesystem of that size."""
-    return struct.pack("<QQQQQIIII24x", size_bytes // 4096, 0, 0, 0, 0, 4096, 255, 4096, 0)
+def statfs_answer(size_bytes: int, block_bytes: int) -> bytes:
+    """struct fuse_statfs_out: one full filesystem of that size. A loop device takes the block size for the least that
+    is worth a discard."""
+    return struct.pack("<QQQQQIIII24x", size_bytes // block_bytes, 0, 0, 0, 0, block_bytes, 255, block_bytes, 0)
 
 
 def directory_entries(entries: list[tuple[str, Node]], offset: int, size: int) -> bytes:

@@ -18,6 +18,7 @@ and everything else is free. Not thread-safe: the caller holds its lock. No file
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
@@ -117,9 +118,8 @@ class Ledger:
 
     def target(self, chunk: int, at: int) -> Target:
         """Where to write chunk `chunk`, which is at `at` now; the caller writes, then calls `publish`."""
-        own = self.own_slot(at)
-        if own is not None and self.slots.is_fresh(own):
-            return Target(own, None)
+        if self._is_fresh(at):
+            return Target(layout.number_of(at), None)
         slot = self.slots.allocate()
         if self._has_store:
             self.unsent.add(slot)
@@ -129,6 +129,31 @@ class Ledger:
         """`slot` holds chunk `chunk`, which was at `at`."""
         self.map.put(chunk, layout.place(self._depth, slot))
         self._release(at)
+
+    def streak(self, chunk: int, limit: int) -> int:
+        """How many chunks up to this one were written since the last cut, without a gap; at most `limit`."""
+        first = max(0, chunk - limit + 1)
+        behind = reversed(self.map.places(first, chunk - first + 1))
+        return sum(1 for _ in itertools.takewhile(self._is_fresh, behind))
+
+    def reserve(self, first: int, limit: int) -> delta.Change | None:
+        """Give chunks from `first` on, as far as they are holes, the next free slots: holes, too, but to be written in
+        place. At most `limit`, and none beyond the end."""
+        limit = min(limit, layout.chunk_count(int(self.facts["size"])) - first)
+        places = self.map.places(first, limit) if limit > 0 else []
+        holes = next((n for n, at in enumerate(places) if at != layout.HOLE), len(places))
+        if not holes:
+            return None
+        slot, count = self.slots.allocate_run(holes)
+        for n in range(count):
+            self.map.put(first + n, layout.place(self._depth, slot + n))
+        if self._has_store:
+            self.unsent.update(range(slot, slot + count))
+        return delta.Change(first, count, layout.place(self._depth, slot))
+
+    def _is_fresh(self, at: int) -> bool:
+        own = self.own_slot(at)
+        return own is not None and self.slots.is_fresh(own)
 
     def abandon_slot(self, slot: int) -> None:
         """A write to a slot from `target` failed: nobody will publish it."""

@@ -89,6 +89,16 @@ class Gauge:
         self._told = False
         self._left = min(left // _SHARE, _AT_ONCE_BYTES)
 
+    def affords(self, size: int) -> bool:
+        """As `claim`, for something that can be left undone: whether it is granted."""
+        try:
+            self.claim(size)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            return False
+        return True
+
     def tell(self) -> None:
         """Say in the log, once until there is room again, whose disk is full."""
         if not self._told:

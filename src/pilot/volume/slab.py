@@ -15,6 +15,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import sys
 import threading
 
 from ..kernel import directio
@@ -92,6 +93,26 @@ class Slab:
             self._read(low, bounce)
         bounce[start - low : start - low + len(data)] = data
         self._write(low, bounce)
+
+    def holes(self, slot: int, count: int) -> list[tuple[int, int]]:
+        """(first, count) of each run among these slots that holds nothing. What a filesystem cannot tell is none."""
+        at, end = slot * layout.CHUNK_BYTES, (slot + count) * layout.CHUNK_BYTES
+        found = []
+        while at < end:
+            data = min(self._seek(at, os.SEEK_DATA), end)
+            first, last = -(-at // layout.CHUNK_BYTES), data // layout.CHUNK_BYTES
+            if last > first:
+                found.append((first, last - first))
+            at = self._seek(data, os.SEEK_HOLE) if data < end else end
+        return found
+
+    def _seek(self, at: int, whence: int) -> int:
+        try:
+            return os.lseek(self._fd, at, whence)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            return sys.maxsize  # no data from here to the end
 
     def punch(self, slot: int, count: int) -> None:
         """Make holes of these slots: they read as zeros and take no space."""

@@ -73,6 +73,15 @@ class Slots:
         self._hint = slot + 1
         return slot
 
+    def allocate_run(self, limit: int) -> tuple[int, int]:
+        """(first, count): up to `limit` consecutive slots from `allocate`; at least one."""
+        first = self.allocate()
+        count = 1
+        while count < limit and self.state(first + count) == SlotState.FREE:
+            self.allocate()
+            count += 1
+        return first, count
+
     def is_fresh(self, slot: int) -> bool:
         """Whether the slot may be overwritten in place."""
         return self._state[slot] == SlotState.FRESH
