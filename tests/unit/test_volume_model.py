@@ -318,6 +318,12 @@ class Lineages(RuleBasedStateMachine):
             assert not free
 
 
+@pytest.fixture(autouse=True)
+def _few_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages are dropped and loaded again all the time."""
+    monkeypatch.setattr(map, "_KEPT_PAGES", 1)
+
+
 TestLineages = Lineages.TestCase
 TestLineages.settings = hypothesis.settings(
     max_examples=400, stateful_step_count=40, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]

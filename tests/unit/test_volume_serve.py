@@ -458,3 +458,11 @@ def test_nothing_is_reserved_beyond_the_end_or_over_what_is_there(served: Served
     served.fuse.write(39 * CHUNK, b"a" * CHUNK)
     served.disk.commit()
     assert served.fuse.read(39 * CHUNK, BLOCK) == b"a" * BLOCK
+
+
+def test_a_stream_beyond_the_end_of_the_slab(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slab, "_STEP_BYTES", CHUNK)
+    for number in range(4, 40):  # the slab that the disk was made with is longer
+        served.fuse.write(number * CHUNK, b"a" * BLOCK)
+    assert served.disk.places([45]) != [layout.HOLE]
+    assert served.fuse.read(45 * CHUNK, CHUNK) == bytes(CHUNK)

@@ -6,7 +6,7 @@ noted here, before the acknowledgement, in a memfd that volumed holds too. A pow
 nothing was flushed.
 
     header   magic │ era │ head │ tail            head, tail: records ever dropped, ever appended
-    records  (first chunk, count, place) × CAPACITY, as a ring; place 0: these chunks are holes, else consecutive slots
+    records  (first chunk, count, place) × as many as fit, as a ring; place 0: holes, else consecutive slots
 
 Replaying records that were stored already is harmless: the last record of a chunk wins. `era` ties the log to one head:
 restoring a checkpoint stores the next era with the new head, and a log of another era is void.
@@ -22,13 +22,12 @@ from collections.abc import Iterator
 
 from .. import errors
 
-CAPACITY = 32768
+CAPACITY = 8192
 _MAGIC = 0x31544C4450494C54
 _HEADER = struct.Struct("<QQQQ")
 _FIELD = struct.Struct("<Q")
 _RECORD = struct.Struct("<QQQ")
 RECORD_BYTES = _RECORD.size
-_SIZE = _HEADER.size + CAPACITY * _RECORD.size
 _ERA_AT, _HEAD_AT, _TAIL_AT = 8, 16, 24
 
 
@@ -54,7 +53,7 @@ def parse(records: bytes) -> list[Change]:
 def create() -> int:
     """A new, empty log; the caller owns the descriptor."""
     fd = os.memfd_create("volume-delta", os.MFD_CLOEXEC)
-    os.ftruncate(fd, _SIZE)
+    os.ftruncate(fd, _HEADER.size + CAPACITY * _RECORD.size)
     os.pwrite(fd, _HEADER.pack(_MAGIC, 0, 0, 0), 0)
     return fd
 
@@ -63,7 +62,8 @@ class DeltaLog:
     """The log in a descriptor, which stays the caller's. Not thread-safe."""
 
     def __init__(self, fd: int) -> None:
-        self._memory = mmap.mmap(fd, _SIZE)
+        self._memory = mmap.mmap(fd, 0)
+        self._capacity = (len(self._memory) - _HEADER.size) // _RECORD.size
         self.era: int
         self._head: int
         self._tail: int
@@ -84,13 +84,13 @@ class DeltaLog:
     @property
     def is_filling(self) -> bool:
         """Whether a flush should make room."""
-        return self._tail - self._head > CAPACITY // 2
+        return self._tail - self._head > self._capacity // 2
 
     def append(self, change: Change) -> None:
         """Note a change. Being killed inside leaves it noted or not, never half."""
-        if self._tail - self._head >= CAPACITY:
+        if self._tail - self._head >= self._capacity:
             raise errors.HostError("note a map change: the log is full")
-        at = _HEADER.size + self._tail % CAPACITY * _RECORD.size
+        at = self._at(self._tail)
         _RECORD.pack_into(self._memory, at, change.first, change.count, change.place)
         self._tail += 1
         _FIELD.pack_into(self._memory, _TAIL_AT, self._tail)
@@ -103,10 +103,13 @@ class DeltaLog:
 
     def records(self, position: int) -> bytes:
         """Those from that position on, as they are."""
-        begin, end = (_HEADER.size + n % CAPACITY * _RECORD.size for n in (position, self._tail))
+        begin, end = self._at(position), self._at(self._tail)
         if position == self._tail:
             return b""
-        return self._memory[begin:end] if begin < end else self._memory[begin:_SIZE] + self._memory[_HEADER.size : end]
+        return self._memory[begin:end] if begin < end else self._memory[begin:] + self._memory[_HEADER.size : end]
+
+    def _at(self, position: int) -> int:
+        return _HEADER.size + position % self._capacity * _RECORD.size
 
     def drop_until(self, position: int) -> None:
         """The records before `position` are stored."""

@@ -52,7 +52,7 @@ _RETIRED_SLOTS = 256  # with more than that, a flush stores the map, which frees
 _NOT_CLEAN = -1
 _NO_TICKET = -1  # nobody reads these slots any more
 # Of a stream: how much is reserved ahead of it, from when on, and which part of the store's dirty limit that may take.
-_AHEAD_CHUNKS, _STREAK_CHUNKS, _AHEAD_SHARE = 64, 2, 8
+_AHEAD_CHUNKS, _STREAK_CHUNKS, _AHEAD_SHARE = 256, 2, 8
 _PlacesOf = Callable[[int, int], list[int]]
 _Learn = Callable[[int, list[int]], None]
 
@@ -350,6 +350,7 @@ class Disk:
             return
         reserved = self._ledger.reserve(chunk + 1, limit)
         if reserved is not None:
+            self._slab.reserve(layout.number_of(reserved.place) + reserved.count)
             self._note(reserved)
             self._ahead.append(reserved)
             self._lookaside.learn(reserved.first, [at for _, at in reserved.places()], True)
@@ -374,11 +375,11 @@ class Disk:
 
     def _give_back_run(self, chunk: int, at: int, count: int) -> None:
         """Chunks that are still where they were reserved become holes. Under `_books`."""
-        for n, now in enumerate(self._ledger.places(chunk, count)):
-            if now == at + n:
-                self._ledger.trim(chunk + n, 1)
-                self._note(delta.Change(chunk + n, 1, layout.HOLE))
-                self._lookaside.forget(chunk + n, 1)
+        there = [n for n, now in enumerate(self._ledger.places(chunk, count)) if now == at + n]
+        for first, length in _contiguous(there):
+            self._ledger.trim(chunk + first, length)
+            self._note(delta.Change(chunk + first, length, layout.HOLE))
+            self._lookaside.forget(chunk + first, length)
 
     def _write_run(self, piece: Piece, target: ledger.Target, data: memoryview) -> None:
         if piece.whole or not target.source:

@@ -272,6 +272,7 @@ class Ledger:
 
     def stored(self, commit: Commit) -> None:
         """The commit is on disk. Its `retired` slots are given to `slots.free` by the caller, once they are holes."""
+        self.map.stored()
         self._stored_head = commit.roots.get(HEAD, self._stored_head)
 
     def not_stored(self, commit: Commit) -> None:

@@ -5,8 +5,8 @@
     page:  place of chunk 0's slot | …                     8 KiB, shared by every root that names it
 
 A page that an older root may name is never changed: the first change after `cut` copies it under a new number. Pages
-are loaded when they are first needed and stay. Values and arrays only: no file, no clock, no lock; the owner
-(`ledger`) sees to it that one thread at a time is in here.
+are loaded when they are needed; those that are stored as they are may be dropped again. Values and arrays only: no
+file, no clock, no lock; the owner (`ledger`) sees to it that one thread at a time is in here.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from . import layout
 
+_KEPT_PAGES = 48  # of those that could be loaded again: 3 GiB of disk
 LoadPage = Callable[[int], bytes]
 _EMPTY_PAGE = bytes(8 * layout.PAGE_ENTRIES)
 
@@ -47,6 +48,7 @@ class ChunkMap:
         self._fresh: set[int] = set()  # indexes of pages that no other root names
         self._dirty: set[int] = set()  # indexes of pages that differ from what is stored
         self._shared: dict[int, bytes] = {}  # pages shared by a cut before they were stored
+        self._storing: Mapping[int, bytes] = {}  # pages that were taken, until they are stored
         self._young: set[int] = set()  # numbers of pages that only this head has named
         self._superseded: set[int] = set()  # of those, what it names no longer
 
@@ -85,7 +87,7 @@ class ChunkMap:
 
     def cut(self) -> bytes:
         """Make every page immutable, and return the root that names them: from now on changes go to copies."""
-        self._shared = self.take_dirty()
+        self._shared = self._collect()
         self._fresh.clear()
         return self.root
 
@@ -99,16 +101,25 @@ class ChunkMap:
         return taken
 
     def take_dirty(self) -> dict[int, bytes]:
-        """Page number → content, of all pages changed since the last call; they count as stored from now on."""
+        """Page number → content, of all pages changed since the last call. `stored` or `not_stored` must follow."""
+        self._storing = taken = self._collect()
+        return taken
+
+    def _collect(self) -> dict[int, bytes]:
         taken = self._shared
         taken.update((layout.number_of(self._root[index]), self._pages[index].tobytes()) for index in self._dirty)
         self._shared = {}
         self._dirty.clear()
         return taken
 
+    def stored(self) -> None:
+        """What was taken can be loaded."""
+        self._storing = {}
+
     def not_stored(self, pages: Mapping[int, bytes]) -> None:
         """Take back `take_dirty`: storing these pages failed. What changed since is newer."""
         self._shared = {**pages, **self._shared}
+        self._storing = {}
 
     def reset(self, root: bytes) -> None:
         """Become another root (restore): its pages are shared with whoever names them."""
@@ -130,13 +141,29 @@ class ChunkMap:
         """The head's pages of this disk, one at a time; those not needed before are not kept."""
         for index, at in enumerate(self._root):
             if at and layout.depth_of(at) == self._depth:
-                yield self._pages[index] if index in self._pages else decode(self._load(at))
+                yield self._pages[index] if index in self._pages else decode(self._content(at))
 
     def _page(self, index: int) -> array[int]:
         page = self._pages.get(index)
         if page is None:
-            page = self._pages[index] = decode(self._load(self._root[index]))
+            self._drop_some()
+            page = self._pages[index] = decode(self._content(self._root[index]))
         return page
+
+    def _content(self, at: int) -> bytes:
+        """Of the page at a place, which may be on its way to being stored."""
+        if layout.depth_of(at) == self._depth:
+            for waiting in (self._shared, self._storing):
+                if (found := waiting.get(layout.number_of(at))) is not None:
+                    return found
+        return self._load(at)
+
+    def _drop_some(self) -> None:
+        """Half of the pages that are stored as they are, when there are many: those not loaded for longest."""
+        clean = [index for index in self._pages if index not in self._dirty]
+        if len(clean) > _KEPT_PAGES:
+            for index in clean[: _KEPT_PAGES // 2]:
+                del self._pages[index]
 
     def _own_page(self, index: int) -> array[int]:
         """The page, for changing: copied under a new number when another root may name it."""
@@ -148,8 +175,9 @@ class ChunkMap:
             self._young.add(self._next_page)
             self._next_page += 1
             self._fresh.add(index)
+        page = self._page(index)
         self._dirty.add(index)
-        return self._pages[index]
+        return page
 
     def _supersede(self, at: int) -> None:
         number = layout.number_of(at)
