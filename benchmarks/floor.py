@@ -12,6 +12,7 @@ from pilot.kernel import seccomp as compiler
 from pilot.plan import seccomp as seccomp_plan
 from pilot.spec import parse
 
+from . import harness
 from .harness import Sample
 
 _SOURCE = Path(__file__).with_name("floor.c")
@@ -40,9 +41,7 @@ class Floor:
 @contextlib.contextmanager
 def started(directory: Path, bundle: Path, state: Path, name: str) -> Iterator[Floor]:
     """Compile it into `directory`, and keep it until the end."""
-    program = directory / "floor"
-    if not program.exists():
-        subprocess.run(["cc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", program, _SOURCE], check=True, timeout=120)
+    program = harness.build(_SOURCE, directory)
     state.mkdir(exist_ok=True)
     groups = _cgroups(name)
     devices = next((path for path in groups if "/devices" in path), "-")

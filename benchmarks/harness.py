@@ -152,6 +152,15 @@ def _output(command: Sequence[str], cwd: Path | None = None) -> str:
     return (done.stdout.splitlines() or [""])[0]
 
 
+def build(source: Path, directory: Path) -> Path:
+    """The program that a C file is, compiled into `directory` when it is not there yet."""
+    program = directory / source.stem
+    if not program.exists():
+        warnings = ["-Wall", "-Wextra", "-Werror"]
+        subprocess.run(["cc", "-O2", "-pthread", *warnings, "-o", program, source], check=True, timeout=120)
+    return program
+
+
 def execute(command: list[str], environment: Mapping[str, str] = os.environ) -> Sample:
     """Run a command once, with /dev/null for stdin and stdout: its time, and the processor time of its processes."""
     null = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in range(2)]

@@ -56,8 +56,8 @@ def format_table(table: Table) -> str:
         summary = columns[table.unit]
         ratios = [_ratio(ratios.get(name)) for ratios in table.ratios.values()]
         lines.append(f"| {name} | " + " | ".join([*_numbers(summary), *ratios]) + " |")
-    lines += ["", *_details(table)]
-    return "\n".join([*lines, table.note]).rstrip() + "\n"
+    paragraphs = ["\n".join(lines), "\n".join(_details(table)), table.note]
+    return "\n\n".join(filter(None, paragraphs)) + "\n"
 
 
 def _numbers(summary: Summary) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
-"""Volumes: the same work on one of ours and on ext4 on loop, turn by turn; then what only a volume can do.
+"""Volumes: the same work on ext4 on loop, on the C floor and on one of ours, turn by turn; then what only ours can do.
 
-`server_cpu_ms` is the processor time of the volume's worker (a loop device has a kernel thread, which nobody counts).
+`server_cpu_ms` is the processor time of the volume's worker, or of the floor's server (a loop device has a kernel
+thread, which nobody counts).
 What takes milliseconds is done twice as often as `--rounds` says, so that a p99 means something; what takes seconds a
 tenth as often, but five times.
 """
@@ -26,7 +27,8 @@ from . import checkpoint, disks, diskwork, harness
 from .disks import Disk
 from .harness import Contender, Sample, Table
 
-_PLAIN = "ext4 on loop"
+_YARDSTICKS = ("ext4 on loop", "C floor")
+_NOTE = "C floor: a FUSE server that passes on what it is asked for to a sparse file."
 _BASE = VolumeId("base")
 _CHUNK = 64 << 10
 _FILLED_BYTES = 10 << 30
@@ -43,7 +45,7 @@ def run(rounds: int) -> Sequence[Table]:
         ]  # fmt: skip
 
 
-# ---- the same work on both ------------------------------------------------------------------------------------------
+# ---- the same work on each ------------------------------------------------------------------------------------------
 
 
 def _files(volumed: Volumed, directory: Path, rounds: int) -> Sequence[Table]:
@@ -53,32 +55,33 @@ def _files(volumed: Volumed, directory: Path, rounds: int) -> Sequence[Table]:
         "500 × write, fsync, rename": diskwork.packages,
         "500 transactions of SQLite, synchronous=FULL": diskwork.sqlite,
     }
-    with _both(volumed, directory) as pair:
-        return [_compare(title, pair, work, rounds, "wall_ms") for title, work in works.items()]
+    with _rivals(volumed, directory) as rivals:
+        return [_compare(title, rivals, work, rounds, "wall_ms") for title, work in works.items()]
 
 
 def _rates(volumed: Volumed, directory: Path, rounds: int) -> Sequence[Table]:
-    with _both(volumed, directory) as pair:
+    with _rivals(volumed, directory) as rivals:
         return [
-            _compare(job.title, pair, functools.partial(diskwork.fio, job=job), rounds, diskwork.unit(job))
+            _compare(job.title, rivals, functools.partial(diskwork.fio, job=job), rounds, diskwork.unit(job))
             for job in diskwork.FIO
         ]
 
 
 @contextlib.contextmanager
-def _both(volumed: Volumed, directory: Path) -> Iterator[Sequence[Disk]]:
+def _rivals(volumed: Volumed, directory: Path) -> Iterator[Sequence[Disk]]:
     with (
         tempfile.TemporaryDirectory(prefix="disks-", dir=directory) as name,
         disks.plain(Path(name)) as plain,
+        disks.floor(Path(name)) as floor,
         disks.volume(volumed, VolumeId("bench"), Path(name, "volume")) as ours,
     ):
-        yield plain, ours
+        yield plain, floor, ours
 
 
-def _compare(title: str, pair: Sequence[Disk], work: Callable[[Disk], Sample], rounds: int, column: str) -> Table:
-    contenders = [Contender(disk.name, functools.partial(work, disk)) for disk in pair]
+def _compare(title: str, rivals: Sequence[Disk], work: Callable[[Disk], Sample], rounds: int, column: str) -> Table:
+    contenders = [Contender(disk.name, functools.partial(work, disk)) for disk in rivals]
     samples = harness.interleave(contenders, rounds, warmup=1)
-    return harness.make_table(title, samples, [_PLAIN], column)
+    return harness.make_table(title, samples, _YARDSTICKS, column, _NOTE)
 
 
 # ---- the life of a disk ---------------------------------------------------------------------------------------------

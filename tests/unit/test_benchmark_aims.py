@@ -14,7 +14,7 @@ def _table(values: list[float], title: str = "work, 1 MiB") -> Table:
     return harness.make_table(title, samples, ["plain"], "ms")
 
 
-def _aim(statistic: str, bound: float, side: Bound = Bound.MOST, yardstick: str = "") -> Aim:
+def _aim(statistic: str, bound: float | None, side: Bound = Bound.MOST, yardstick: str = "") -> Aim:
     return Aim("it is quick", "work", "ours", statistic, bound, side=side, yardstick=yardstick)
 
 
@@ -30,6 +30,7 @@ def _aim(statistic: str, bound: float, side: Bound = Bound.MOST, yardstick: str 
         (_aim("p99", 5), [5] * 99, Verdict.TOO_FEW),
         (_aim("p99", 5), [5] * 98 + [6] * 2, Verdict.NOT_MET),
         (_aim("p99", 5), [6] * 5, Verdict.NOT_MET),
+        (_aim("ratio", None, yardstick="plain"), [20], Verdict.SHOWN),
     ],
 )
 def test_verdicts(aim: Aim, values: list[float], verdict: Verdict) -> None:
@@ -51,6 +52,16 @@ def test_what_was_not_measured_is_not_met(tables: list[Table]) -> None:
 def test_a_column_that_is_not_there_was_not_measured() -> None:
     aim = msgspec.structs.replace(_aim("most", 3), column="missing")
     assert aims.answer(aim, [_table([2])]).verdict is Verdict.NOT_MEASURED
+
+
+def test_a_yardstick_that_did_not_take_part_was_not_measured() -> None:
+    aim = _aim("ratio", 1.5, yardstick="another")
+    assert aims.answer(aim, [_table([2])]).verdict is Verdict.NOT_MEASURED
+
+
+def test_a_line_without_a_bound_shows_its_figure_and_no_verdict() -> None:
+    found = aims.answer(_aim("ratio", None, yardstick="plain"), [_table([20])])
+    assert "| it is quick | median × plain |  | 2.00 |  | 1 |" in aims.format_table([found])
 
 
 def test_the_page_says_which_results_it_read() -> None:
