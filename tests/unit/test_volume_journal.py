@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pilot import errors
 from pilot.ids import CheckpointId
-from pilot.volume import delta, disk, journal, layout, meta
+from pilot.volume import delta, disk, journal, layout, ledger, meta
 from pilot.volume.delta import Change
 
 ERA = 3
@@ -174,3 +176,176 @@ def test_a_restore_voids_the_journal(tmp_path: Path) -> None:
     again.read(0, found)
     assert found == b"a" * 4096
     again.close()
+
+
+@contextlib.contextmanager
+def _killed(directory: Path) -> Iterator[disk.Disk]:
+    """A disk that is not closed, but killed and everything with it."""
+    opened = disk.Disk(str(directory), [])
+    try:
+        yield opened
+    finally:
+        opened._stack.close()
+
+
+def _create(directory: Path) -> None:
+    disk.create(str(directory), 64 << 20, {"lineage": "[]"})
+
+
+def _put(opened: disk.Disk, chunk: int, value: bytes) -> None:
+    opened.write(chunk * layout.CHUNK_BYTES, memoryview(value * 4096))
+
+
+def _get(opened: disk.Disk, chunk: int) -> bytes:
+    found = memoryview(bytearray(4096))
+    opened.read(chunk * layout.CHUNK_BYTES, found)
+    (value,) = {bytes([byte]) for byte in found}
+    return value
+
+
+def test_a_flush_after_a_commit_that_failed_and_yet_was_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An fsync that fails tells nothing about what is on disk."""
+    _create(tmp_path)
+    with _killed(tmp_path) as opened:
+        _put(opened, 0, b"a")
+        opened.flush()
+        _put(opened, 10, b"b")
+        store = meta.Meta.commit
+
+        def fail(books: meta.Meta, commit: ledger.Commit) -> None:
+            store(books, commit)
+            raise OSError(errno.EIO, "fsync")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(meta.Meta, "commit", fail)
+            with pytest.raises(OSError, match="fsync"):
+                opened.commit()
+        _put(opened, 20, b"c")
+        opened.flush()
+    with _killed(tmp_path) as again:
+        assert [_get(again, chunk) for chunk in (0, 10, 20)] == [b"a", b"b", b"c"]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_without_room_for_the_journal_the_map_is_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """A filesystem that copies on write may have no room for what is written again."""
+
+    def full(log: journal.Journal, era: int, position: int, records: bytes) -> None:
+        raise OSError(code, os.strerror(code))
+
+    _create(tmp_path)
+    with _killed(tmp_path) as opened:
+        _put(opened, 0, b"a")
+        opened.flush()
+        monkeypatch.setattr(journal.Journal, "append", full)
+        _put(opened, 10, b"b")
+        opened.flush()
+    with _killed(tmp_path) as again:
+        assert [_get(again, chunk) for chunk in (0, 10)] == [b"a", b"b"]
+
+
+def test_an_append_that_failed_is_made_good_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _create(tmp_path)
+    with _killed(tmp_path) as opened:
+        _put(opened, 0, b"a")
+        opened.flush()
+        append = journal.Journal.append
+
+        def fail(log: journal.Journal, era: int, position: int, records: bytes) -> None:
+            append(log, era, position, records)
+            raise OSError(errno.EIO, "the disk")
+
+        for chunk, value in ((10, b"b"), (12, b"c")):
+            _put(opened, chunk, value)
+            with monkeypatch.context() as patch:
+                patch.setattr(journal.Journal, "append", fail)
+                with pytest.raises(OSError, match="the disk"):
+                    opened.flush()
+        opened.flush()
+        _put(opened, 14, b"d")
+        opened.flush()
+    with _killed(tmp_path) as again:
+        assert [_get(again, chunk) for chunk in (0, 10, 12, 14)] == [b"a", b"b", b"c", b"d"]
+
+
+def test_a_write_beside_a_restore_waits_until_it_is_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be noted for neither of the two heads."""
+    _create(tmp_path)
+    with _killed(tmp_path) as opened:
+        opened.cut(CheckpointId("one")).publish(created_at=0, comment=None, frozen_ms=0, clean=True)
+        _put(opened, 0, b"a")
+        opened.flush()
+        writer = threading.Thread(target=_put, args=(opened, 10, b"b"))
+        store = meta.Meta.commit
+
+        def meanwhile(books: meta.Meta, commit: ledger.Commit) -> None:
+            if "era" in commit.facts:
+                writer.start()
+                writer.join(0.2)
+                assert writer.is_alive()
+            store(books, commit)
+
+        monkeypatch.setattr(meta.Meta, "commit", meanwhile)
+        opened.restore(CheckpointId("one"))
+        writer.join(10)
+        opened.flush()
+        assert _get(opened, 10) == b"b"
+    with _killed(tmp_path) as again:
+        assert [_get(again, chunk) for chunk in (0, 10)] == [b"\0", b"b"]
+
+
+def test_a_restore_that_cannot_be_stored_has_not_happened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(books: meta.Meta, commit: ledger.Commit) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    _create(tmp_path)
+    with _killed(tmp_path) as opened:
+        _put(opened, 0, b"a")
+        opened.cut(CheckpointId("one")).publish(created_at=0, comment=None, frozen_ms=0, clean=True)
+        for chunk in range(4):
+            _put(opened, chunk, b"b")
+        opened.flush()
+        with monkeypatch.context() as patch:
+            patch.setattr(meta.Meta, "commit", fail)
+            with pytest.raises(OSError, match="full"):
+                opened.restore(CheckpointId("one"))
+        assert [_get(opened, chunk) for chunk in range(3)] == [b"b"] * 3
+        _put(opened, 2, b"c")
+        opened.flush()
+    with _killed(tmp_path) as again:
+        assert [_get(again, chunk) for chunk in range(3)] == [b"b", b"b", b"c"]
+        again.restore(CheckpointId("one"))
+        assert [_get(again, chunk) for chunk in range(3)] == [b"a", b"\0", b"\0"]
+
+
+def test_a_full_log_does_not_keep_a_commit_from_emptying_it(tmp_path: Path) -> None:
+    _create(tmp_path)
+    with _killed(tmp_path) as opened:
+        for chunk in range(8):  # the next are reserved
+            _put(opened, chunk, b"a")
+        with opened._books:
+            while opened._delta.position - opened._delta.first < delta.CAPACITY:
+                opened._delta.append(Change(0, 1, opened._ledger.places(0, 1)[0]))
+        opened.flush()
+        _put(opened, 20, b"b")
+        assert _get(opened, 20) == b"b"
+
+
+def test_a_log_of_before_what_the_journal_has_is_void(tmp_path: Path) -> None:
+    """Somebody opened the disk without it, meanwhile."""
+    _create(tmp_path)
+    log = delta.create()
+    first = disk.Disk(str(tmp_path), [], log)
+    _put(first, 0, b"a")
+    first._stack.close()
+    with _killed(tmp_path) as offline:
+        for value in (b"b", b"c"):
+            offline.trim(0, layout.CHUNK_BYTES)
+            _put(offline, 0, value)
+            offline.flush()
+    again = disk.Disk(str(tmp_path), [], log)
+    assert _get(again, 0) == b"c"
+    again.close()
+    os.close(log)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from pilot import errors
 from pilot.ids import CheckpointId
 from pilot.volume import _lookaside, delta, fuse, layout, lookaside, slab
 from pilot.volume import disk as disks
@@ -466,3 +467,39 @@ def test_a_stream_beyond_the_end_of_the_slab(served: Served, monkeypatch: pytest
         served.fuse.write(number * CHUNK, b"a" * BLOCK)
     assert served.disk.places([45]) != [layout.HOLE]
     assert served.fuse.read(45 * CHUNK, CHUNK) == bytes(CHUNK)
+
+
+def _write_a_part_in_c(served: Served) -> None:
+    before = served.alone()
+    served.fuse.write(0, b"b" * BLOCK)
+    assert served.alone() == before + 1
+
+
+def test_what_c_wrote_and_python_synced_is_not_in_use(served: Served) -> None:
+    served.checkpoint("one")
+    served.fuse.write(0, b"a" * CHUNK)
+    _write_a_part_in_c(served)
+    served.fuse.sync()  # of both
+    served.disk.restore(CheckpointId("one"))
+    assert served.fuse.read(0, BLOCK) == bytes(BLOCK)
+
+
+def test_what_python_wrote_in_place_and_c_could_sync_is_not_in_use(served: Served) -> None:
+    served.checkpoint("one")
+    served.fuse.write(0, b"a" * CHUNK)
+    served.fuse.sync()
+    served.fuse.sync()
+    served.fuse.write(0, b"b" * 512)  # in place, and nothing to note
+    served.fuse.sync()
+    served.disk.restore(CheckpointId("one"))
+    assert served.fuse.read(0, BLOCK) == bytes(BLOCK)
+
+
+def test_what_c_wrote_and_nobody_synced_is_in_use(served: Served) -> None:
+    served.checkpoint("one")
+    served.fuse.write(0, b"a" * CHUNK)
+    served.fuse.sync()
+    _write_a_part_in_c(served)
+    for _ in range(2):
+        with pytest.raises(errors.StateError, match="written to, and not synced since"):
+            served.disk.restore(CheckpointId("one"))

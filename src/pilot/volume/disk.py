@@ -187,8 +187,10 @@ class Disk:
         if not self._journal.exists and self._delta.era == era:
             self._noted = max(self._noted, self._delta.first)  # of a time when there were no journals
         changes, self._journaled = self._journal.replay(era, self._noted)
-        self._replayed = changes + self._delta.changes(era)
-        return self._replayed
+        if self._delta.position >= self._journaled:  # otherwise somebody had the disk open without it, after it
+            changes += self._delta.changes(era)
+        self._replayed = changes
+        return changes
 
     def _check_slab(self) -> None:
         """Growing a slab that was truncated would make zeros of what is gone."""
@@ -329,6 +331,7 @@ class Disk:
             raise
         with self._books:
             self._unwritten = True
+            self._lookaside.set_clean(_NOT_CLEAN)  # whoever syncs for us would not tell us
             crashpoint.reach("write: data is written")
             for change in _changes(pieces, targets, self._depth):
                 self._note(change)
@@ -374,12 +377,12 @@ class Disk:
             self._ahead.clear()
 
     def _give_back_run(self, chunk: int, at: int, count: int) -> None:
-        """Chunks that are still where they were reserved become holes. Under `_books`."""
+        """Chunks that are still where they were reserved become holes. Under `_books`. That is not noted, so a full log
+        is no hindrance: until a map is stored without them, these slots are holes, which read the same."""
         there = [n for n, now in enumerate(self._ledger.places(chunk, count)) if now == at + n]
         for first, length in _contiguous(there):
-            self._ledger.trim(chunk + first, length)
-            self._note(delta.Change(chunk + first, length, layout.HOLE))
             self._lookaside.forget(chunk + first, length)
+            self._ledger.trim(chunk + first, length)
 
     def _write_run(self, piece: Piece, target: ledger.Target, data: memoryview) -> None:
         if piece.whole or not target.source:
@@ -427,9 +430,9 @@ class Disk:
 
     def _trim_chunks(self, first: int, count: int) -> None:
         with self._books:
+            self._lookaside.forget(first, count)
             if self._ledger.trim(first, count):
                 self._note(delta.Change(first, count, layout.HOLE))
-            self._lookaside.forget(first, count)
         self._tell()
 
     def _note(self, change: delta.Change) -> None:
@@ -451,9 +454,7 @@ class Disk:
                 with self._books:
                     covered = self._flush_asked
                     short = self._wants_no_commit()
-                if short:
-                    self._append_to_journal()
-                else:
+                if not (short and self._append_to_journal()):
                     self._commit()
                     self._ensure_journal()
                 self._flush_done = covered
@@ -469,8 +470,8 @@ class Disk:
         fits = self._journal.has_room(self._delta.position - self._journaled)
         return fits and not self._delta.is_filling and self._ledger.slots.count_retired() <= _RETIRED_SLOTS
 
-    def _append_to_journal(self) -> None:
-        """All that was noted becomes stable. Under `_flushing`."""
+    def _append_to_journal(self) -> bool:
+        """All that was noted becomes stable; False when there is no room for it. Under `_flushing`."""
         self._check_fence()
         with self._books:
             unwritten = self._take_unwritten()
@@ -481,14 +482,17 @@ class Disk:
             crashpoint.reach("flush: data is stable")
             if records:
                 self._journal.append(self._ledger.era, self._journaled, records)
-        except BaseException:
+        except BaseException as error:
             with self._books:
-                self._unwritten = True
+                self._unwritten = self._unwritten or unwritten
+            if room.is_full(error):
+                return False  # the map has a reserve
             raise
         crashpoint.reach("flush: in the journal")
         with self._books:
             self._journaled = position
             self._tell_clean()
+        return True
 
     def _ensure_journal(self) -> None:
         """There is one, if the filesystem has room for it. Under `_flushing`, with the map stored."""
@@ -500,25 +504,26 @@ class Disk:
 
     def _take_unwritten(self) -> bool:
         """Whether the slab has to be synced. Under `_books`."""
-        unwritten, self._unwritten = self._unwritten or self._lookaside.take_written(), False
+        unwritten = self._lookaside.take_written() or self._unwritten  # taken whatever we know ourselves
+        self._unwritten = False
         return unwritten
 
     def _tell_clean(self) -> None:
         """Whether a flush would have to do more than sync the slab. Under `_books`."""
-        clean = self._delta.position == self._journaled and not self.waits_for_store and self.fenced is None
+        is_noted = self._delta.position == self._journaled and not self._unwritten
+        clean = is_noted and not self.waits_for_store and self.fenced is None
         self._lookaside.set_clean(self._slab.fd if clean else _NOT_CLEAN)
 
     def _commit(self) -> None:
         """Store what `ledger.take` gives. Under `_flushing`."""
         self._check_fence()
-        if self._ahead:
+        with self._books:
+            taken = None if self._ahead else self._take()
+        if taken is None:
             with self._gated():
                 self._give_back()
                 with self._books:
                     taken = self._take()
-        else:
-            with self._books:
-                taken = self._take()
         self._store(taken)
 
     def _take(self) -> _Taken:
@@ -537,10 +542,12 @@ class Disk:
             crashpoint.reach("commit: data is stable")
             if commit.pages or commit.roots or commit.facts or commit.dropped_roots or commit.dropped_pages:
                 self._meta.commit(commit)
-        except BaseException:
+        except BaseException as error:
             with self._books:
-                self._unwritten = True
+                self._unwritten = self._unwritten or taken.unwritten
                 self._ledger.not_stored(commit)
+            if not room.is_full(error):  # then it may be stored, for all we know
+                self._journal.stop()
             raise
         crashpoint.reach("commit: map is stored")
         with self._books:
@@ -638,12 +645,29 @@ class Disk:
         this is somebody who is not. A write that comes in the middle of it is EIO: it is meant for the old content.
         """
         with self._flushing:
-            with self._stopped_writes(), self._books:
-                self._check_quiet(checkpoint)
-                self._ledger.restore(_CHECKPOINT + checkpoint)
-                self._lookaside.clear()
-            self._commit()
+            with self._stopped_writes():
+                with self._books:
+                    self._check_quiet(checkpoint)
+                self._replace_head(lambda: self._ledger.restore(_CHECKPOINT + checkpoint))
             self._sweep()
+
+    def _replace_head(self, replace: Callable[[], None]) -> None:
+        """The head becomes another root, or, when that cannot be stored, what it was. Under `_flushing` and
+        `_stopped_writes`: what is written meanwhile would be noted for neither."""
+        self._check_fence()
+        self._give_back()
+        with self._books:
+            old = self._take()
+        self._store(old)  # so that it can be had again
+        with self._books:
+            replace()
+            self._lookaside.clear()
+            new = self._take()
+        try:
+            self._store(new)
+        except BaseException:
+            self._lookaside.clear()
+            raise
 
     def _check_quiet(self, checkpoint: CheckpointId) -> None:
         """Under `_stopped_writes` and `_books`."""
@@ -677,14 +701,15 @@ class Disk:
     def abandon(self) -> None:
         """The volume is deleted, forks still read from it: keep what they need only."""
         with self._flushing:
-            with self._stopped_writes(), self._books:
-                self._ledger.clear()
-                self._lookaside.clear()
-                for checkpoint in parse_checkpoints(self._ledger.facts):
-                    name = _CHECKPOINT + checkpoint.id
-                    self._ledger.unpin(name, {name: None})
-            self._commit()
+            with self._stopped_writes():
+                self._replace_head(self._clear)
             self._sweep()
+
+    def _clear(self) -> None:
+        self._ledger.clear()
+        for checkpoint in parse_checkpoints(self._ledger.facts):
+            name = _CHECKPOINT + checkpoint.id
+            self._ledger.unpin(name, {name: None})
 
     def set_facts(self, facts: Mapping[str, str | None]) -> None:
         """Store facts."""

@@ -14,6 +14,9 @@ replaced) is void.
 A block is written when the data of its records is stable, and is stable when `append` returns (O_DSYNC); its place was
 written before, so that no size and no extent changes with it. Lost or damaged, it costs what was flushed since the last
 commit of a map, never more, so `Disk` stores a map whenever it has a reason to.
+
+Where there is no room for a block, or nobody knows whether the last commit of a map is stored (its fsync failed), a
+flush stores the map instead: what `noted` a block belongs to must be certain.
 """
 
 from __future__ import annotations
@@ -119,12 +122,17 @@ class Journal:
         """The map is stored: all blocks are void."""
         self._next = 0 if self.exists else BLOCKS
 
+    def stop(self) -> None:
+        """Nobody knows which map is stored: no room until one is."""
+        self._next = BLOCKS
+
     def create(self) -> None:
         """Make the file, whole or not at all. The map must be stored."""
         new = self._path + ".new"
         fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
-            os.write(fd, bytes(BLOCKS * _BLOCK))
+            if os.write(fd, bytes(BLOCKS * _BLOCK)) != BLOCKS * _BLOCK:
+                raise OSError(errno.ENOSPC, "written in part", new)
             os.fsync(fd)
         finally:
             os.close(fd)

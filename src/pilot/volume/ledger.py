@@ -27,6 +27,7 @@ from . import delta, layout, map, slots
 
 HEAD = "head"
 STORE = "local/store"  # the fact that names the object store of a disk that has one
+_ERA = "era"
 
 
 class Image(Protocol):
@@ -108,7 +109,7 @@ class Ledger:
     @property
     def era(self) -> int:
         """How often the head was replaced by another root."""
-        return int(self.facts.get("era", "0"))
+        return int(self.facts.get(_ERA, "0"))
 
     # ---- reading and writing chunks
 
@@ -200,15 +201,16 @@ class Ledger:
         return self.roots[name]
 
     def restore(self, name: str) -> None:
-        """The head becomes a named root; what only the old head named is found by `sweep`."""
+        """The head becomes a named root; what only the old head named is found by `sweep`. All must be stored before,
+        and this alone be the next commit: when that fails, the head is the stored one again."""
         self._become(self.root(name))
 
     def clear(self) -> None:
-        """The head becomes one hole (a deleted disk that forks still read from)."""
+        """The head becomes one hole (a deleted disk that forks still read from); as `restore`."""
         self._become(bytes(len(self.map.root)))
 
     def _become(self, root: bytes) -> None:
-        self.set_facts({"era": str(self.era + 1)})
+        self.set_facts({_ERA: str(self.era + 1)})
         size = len(self.map.root)
         self.map.reset(root + bytes(size - len(root)))
         self.slots.pin()
@@ -290,6 +292,9 @@ class Ledger:
                 self.facts.pop(key, None)
         for name in commit.dropped_roots:
             self.roots[name] = self._image.roots()[name]
+        if _ERA in commit.facts:
+            self.map.reset(self._stored_head)
+        self._stored_head = b""  # whatever is there now: it is to be stored again
 
     def sweep(self) -> int:
         """Retire all slots and pages that no root reaches; how many slots. Nothing may be unstored except the head."""

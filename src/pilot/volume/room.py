@@ -33,6 +33,11 @@ _GIVE_UP_S = 30.0
 _SHARE, _AT_ONCE_BYTES = 16, 4 << 20
 
 
+def is_full(error: BaseException) -> bool:
+    """Whether it says that there is no room."""
+    return isinstance(error, OSError) and error.errno in FULL
+
+
 def reserve_bytes(directory: str) -> int:
     """What is kept for maps on the filesystem of `directory`."""
     status = os.statvfs(directory)
