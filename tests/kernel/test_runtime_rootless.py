@@ -69,7 +69,8 @@ def test_a_lifecycle(bundle: Path, run: Run) -> None:
     _write_config(bundle, "sleep", "1000")
     assert run("run", "-d", "-b", str(bundle), "own").stderr == ""
     assert json.loads(run("state", "own").stdout)["status"] == "running"
-    assert run("exec", "own", "id", "-u").stdout == "0\n"
+    executed = run("exec", "own", "id", "-u")
+    assert (executed.stdout, executed.stderr, executed.returncode) == ("0\n", "", 0)
     assert run("delete", "own").returncode == 1
     assert run("delete", "-f", "own").stderr == ""
     assert run("list", "-q").stdout == ""

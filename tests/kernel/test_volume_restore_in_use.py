@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.recorder import mounted
+from tests.support.store import wait_for
 from tests.support.volumed import Volumed
 
 from pilot import errors
@@ -60,6 +61,14 @@ def _refused(client: VolumeClient) -> None:
     assert raised.value.hint
 
 
+def _is_restored(client: VolumeClient) -> bool:
+    try:
+        client.restore(A, SAVED)
+    except errors.StateError:
+        return False
+    return True
+
+
 def test_what_was_not_synced_refuses_until_it_is(client: VolumeClient, disk_fd: int) -> None:
     os.pwrite(disk_fd, NEW, 0)  # to another slot
     _refused(client)
@@ -100,16 +109,18 @@ def test_a_writer_is_never_caught_in_the_middle(client: VolumeClient, disk_fd: i
 
 
 def test_a_machine_that_was_killed_is_done(client: VolumeClient, disk_fd: int) -> None:
-    """Its descriptor is closed with it, which syncs."""
-    script = f"import os; os.pwrite({disk_fd}, b'new.' * 1024, 0); print(flush=True); os.read(0, 1)"
+    """What it had opened is closed with it; the worker hears of that a moment later."""
+    own_fd = client.attach_file(A)
+    script = f"import os; os.pwrite({own_fd}, b'new.' * 1024, 0); print(flush=True); os.read(0, 1)"
     command = [sys.executable, "-c", script]
-    with subprocess.Popen(command, pass_fds=[disk_fd], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as machine:
+    with subprocess.Popen(command, pass_fds=[own_fd], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as machine:
         assert machine.stdout is not None
+        os.close(own_fd)
         machine.stdout.readline()
         _refused(client)
         machine.kill()
         machine.wait(30)
-        client.restore(A, SAVED)
+        wait_for(lambda: _is_restored(client))
     assert os.pread(disk_fd, len(OLD), 0) == OLD
 
 

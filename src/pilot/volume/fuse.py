@@ -37,6 +37,7 @@ _SILENT = frozenset({Op.FORGET, Op.BATCH_FORGET, Op.INTERRUPT})
 _CONSENT = frozenset({Op.RELEASE, Op.RELEASEDIR, Op.ACCESS, Op.FSYNCDIR, Op.DESTROY})
 # FLUSH, which each close of each copy of the file's descriptor is, is none: answered by ENOSYS once, it does not come
 # again. A disk promises nothing at a close, and who closes one (a child before its exec, say) must not wait for us.
+# The last close of an opening is a RELEASE, for which nobody waits: then somebody is done with the disk.
 _SYNCS = frozenset({Op.FSYNC, Op.SYNCFS})
 
 
@@ -129,6 +130,8 @@ class Server:
         if op in _SYNCS:
             self._disk.flush()
             return b""
+        if op == Op.RELEASE and node == _DISK:
+            self._disk.settle()
         if op in _CONSENT:
             return b""
         method = self._table.get(op)
