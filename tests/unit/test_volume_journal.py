@@ -349,3 +349,25 @@ def test_a_log_of_before_what_the_journal_has_is_void(tmp_path: Path) -> None:
     assert _get(again, 0) == b"c"
     again.close()
     os.close(log)
+
+
+def test_what_is_noted_while_a_flush_begins_has_room_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last block is full, and one more comes."""
+    _create(tmp_path)
+    chunks = [2 * n for n in range(journal.BLOCKS + PER_BLOCK)]  # no stream
+    with _killed(tmp_path) as opened:
+        for chunk in chunks[: journal.BLOCKS]:
+            _put(opened, chunk, b"a")
+            opened.flush()
+        for chunk in chunks[journal.BLOCKS :]:
+            _put(opened, chunk, b"b")
+        check = disk.Disk._check_fence
+
+        def meanwhile(checked: disk.Disk) -> None:
+            monkeypatch.setattr(disk.Disk, "_check_fence", check)
+            _put(checked, 999, b"c")
+
+        monkeypatch.setattr(disk.Disk, "_check_fence", meanwhile)
+        opened.flush()
+    with _killed(tmp_path) as again:
+        assert [_get(again, chunk) for chunk in (*chunks, 999)] == [b"a"] * journal.BLOCKS + [b"b"] * PER_BLOCK + [b"c"]

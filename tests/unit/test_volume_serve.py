@@ -503,3 +503,104 @@ def test_what_c_wrote_and_nobody_synced_is_in_use(served: Served) -> None:
     for _ in range(2):
         with pytest.raises(errors.StateError, match="written to, and not synced since"):
             served.disk.restore(CheckpointId("one"))
+
+
+@pytest.mark.parametrize("synced", [False, True], ids=["process killed", "synced, then everything killed"])
+def test_zeros_that_became_a_hole_survive(served: Served, synced: bool) -> None:
+    served.fuse.write(0, b"a" * CHUNK)
+    served.fuse.sync()
+    served.fuse.sync()  # from now on C could
+    served.fuse.write(0, bytes(CHUNK))
+    if synced:
+        served.fuse.sync()
+    served.again(keep_log=not synced)
+    assert served.fuse.read(0, CHUNK) == bytes(CHUNK)
+
+
+class Beside:
+    """The table, and what happens, once, while somebody waits for those who are inside."""
+
+    def __init__(self, table: lookaside.Table, action: Callable[[], object]) -> None:
+        self._table = table
+        self._action: Callable[[], object] | None = action
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._table, name)
+
+    def settle(self) -> None:
+        action, self._action = self._action, None
+        if action is not None:
+            action()
+        self._table.settle()
+
+
+def _while_settling(served: Served, action: Callable[[], object]) -> None:
+    served.disk._lookaside = Beside(served.disk._lookaside, action)  # type: ignore[assignment]
+
+
+def test_a_chunk_that_is_read_while_it_is_trimmed(served: Served) -> None:
+    served.fuse.write(0, b"a" * CHUNK)
+    _while_settling(served, lambda: served.fuse.read(0, BLOCK))
+    served.fuse.punch(0, CHUNK)
+    assert served.fuse.read(0, BLOCK) == bytes(BLOCK)
+
+
+def test_a_chunk_that_is_read_while_it_is_given_back(served: Served) -> None:
+    for chunk in range(20):
+        served.fuse.write(chunk * CHUNK, b"a" * BLOCK)
+    assert served.disk.places([21]) != [layout.HOLE]
+    _while_settling(served, lambda: served.fuse.read(21 * CHUNK, BLOCK))
+    served.disk.commit()
+    for chunk in range(200, 300, 2):  # into the slots that it had
+        served.fuse.write(chunk * CHUNK, b"z" * BLOCK)
+    assert served.fuse.read(21 * CHUNK, BLOCK) == bytes(BLOCK)
+
+
+def test_nobody_writes_to_what_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether a slot is a hole is asked when nobody can write to it, or is just doing so."""
+    disks.create(str(tmp_path), SIZE, {"lineage": "[]"})
+    with contextlib.closing(disks.Disk(str(tmp_path), [])) as disk:
+        recorder = Recorder()
+        disk.use_lookaside(recorder)
+        for chunk in range(4):
+            disk.write(chunk * CHUNK, memoryview(b"a" * CHUNK))
+        reserved = [(change.first, change.count) for change in disk._ahead]
+        assert reserved
+        holes = slab.Slab.holes
+
+        def ask(data: slab.Slab, slot: int, count: int) -> list[tuple[int, int]]:
+            recorder.events.append("ask")
+            return holes(data, slot, count)
+
+        monkeypatch.setattr(slab.Slab, "holes", ask)
+        monkeypatch.setattr(recorder, "forget", lambda *chunks: recorder.events.append(f"forget {chunks}"))
+        disk.commit()
+        first = [*(f"forget {chunks}" for chunks in reserved), "settle", *["ask"] * len(reserved)]
+        assert [event for event in recorder.events if event in first][: len(first)] == first
+
+
+def test_python_writes_in_place_when_nobody_else_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disks.create(str(tmp_path), SIZE, {"lineage": "[]"})
+    with contextlib.closing(disks.Disk(str(tmp_path), [])) as disk:
+        disk.write(0, memoryview(b"a" * CHUNK))
+        recorder = Recorder()
+        disk.use_lookaside(recorder)
+        monkeypatch.setattr(recorder, "forget", lambda first, count: count)  # it was writable
+        monkeypatch.setattr(slab.Slab, "write", lambda *_: recorder.events.append("write"))
+        disk.write(BLOCK, memoryview(b"b" * BLOCK))
+        assert recorder.events == ["settle", "write"]
+
+
+def test_after_a_commit_and_after_a_flush_c_syncs(served: Served) -> None:
+    served.fuse.write(0, b"a" * CHUNK)
+    served.disk.commit()
+    before = served.alone()
+    served.fuse.sync()
+    assert served.alone() == before + 1
+    served.fuse.write(4 * CHUNK, b"a" * CHUNK)
+    served.disk.flush()  # makes the journal
+    served.fuse.write(8 * CHUNK, b"a" * CHUNK)
+    served.disk.flush()
+    before = served.alone()
+    served.fuse.sync()
+    assert served.alone() == before + 1

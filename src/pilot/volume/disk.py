@@ -453,8 +453,7 @@ class Disk:
             if self._flush_done < ticket:
                 with self._books:
                     covered = self._flush_asked
-                    short = self._wants_no_commit()
-                if not (short and self._append_to_journal()):
+                if not self._append_to_journal():
                     self._commit()
                     self._ensure_journal()
                 self._flush_done = covered
@@ -471,9 +470,11 @@ class Disk:
         return fits and not self._delta.is_filling and self._ledger.slots.count_retired() <= _RETIRED_SLOTS
 
     def _append_to_journal(self) -> bool:
-        """All that was noted becomes stable; False when there is no room for it. Under `_flushing`."""
+        """All that was noted becomes stable; False when the map is to be stored instead. Under `_flushing`."""
         self._check_fence()
         with self._books:
+            if not self._wants_no_commit():
+                return False
             unwritten = self._take_unwritten()
             position, records = self._delta.position, self._delta.records(self._journaled)
         try:
