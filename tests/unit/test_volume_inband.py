@@ -8,7 +8,7 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from unittest import mock
 
@@ -19,10 +19,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from pilot import errors
 from pilot.ids import CheckpointId
-from pilot.volume import delta, layout
+from pilot.volume import delta, fuse, layout
 from pilot.volume import disk as disks
 from pilot.volume.remote import batch, cache, codec, garbage, hold, inband, names, segment
 from pilot.volume.remote.head import Head
+from tests.support import fakefuse
 from tests.support.logwriter import KEYS, Content, chunk_of, stored_content
 from tests.support.objects import Killed, MemoryStore
 
@@ -385,3 +386,23 @@ TestInband.settings = hypothesis.settings(
     max_examples=int(os.environ.get("PILOT_GC_EXAMPLES", "60")), stateful_step_count=40, deadline=None,
     suppress_health_check=list(hypothesis.HealthCheck),
 )  # fmt: skip
+
+
+def test_what_is_read_while_it_is_chosen_to_be_evicted(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who answers without the disk forgets where it was."""
+    with fakefuse.FakeFuse() as kernel:
+        server = fuse.Server(kernel.fd, host.disk, 1)
+        server.start(resend=False)
+        before = kernel.read(0, CHUNK)
+        assert any(before)
+        chill = cache.Cache.chill
+
+        def beside(chosen: cache.Cache, slots: Sequence[int]) -> Sequence[int]:
+            assert kernel.read(0, CHUNK) == before
+            return chill(chosen, slots)
+
+        monkeypatch.setattr(cache.Cache, "chill", beside)
+        assert host.disk.evict(0)
+        assert kernel.read(0, CHUNK) == before
+        kernel.end(1)
+        assert server.join(10)

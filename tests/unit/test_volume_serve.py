@@ -17,7 +17,7 @@ import pytest
 
 from pilot import errors
 from pilot.ids import CheckpointId
-from pilot.volume import _lookaside, delta, fuse, layout, lookaside, slab
+from pilot.volume import _lookaside, delta, fuse, layout, ledger, lookaside, meta, slab
 from pilot.volume import disk as disks
 from pilot.volume import fuseproto as proto
 from tests.support.fakefuse import MAX_BYTES, FakeFuse
@@ -604,3 +604,28 @@ def test_after_a_commit_and_after_a_flush_c_syncs(served: Served) -> None:
     before = served.alone()
     served.fuse.sync()
     assert served.alone() == before + 1
+
+
+def test_what_is_read_while_a_restore_fails_is_read_anew(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    served.checkpoint("one")
+    served.fuse.write(50 * CHUNK, b"a" * BLOCK)
+    served.fuse.sync()  # makes the journal, so that the next leaves what is reserved
+    for chunk in range(5):
+        served.fuse.write(chunk * CHUNK, b"a" * BLOCK)
+    served.fuse.sync()
+
+    def fail(books: meta.Meta, commit: ledger.Commit) -> None:
+        if "era" in commit.facts:
+            assert served.fuse.read(0, BLOCK) == bytes(BLOCK)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        store(books, commit)
+
+    store = meta.Meta.commit
+    monkeypatch.setattr(meta.Meta, "commit", fail)
+    with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+        served.disk.restore(CheckpointId("one"))
+    assert served.fuse.read(0, BLOCK) == b"a" * BLOCK
+    assert served.disk.usage()["used_bytes"] == 6 * CHUNK
+    served.again(keep_log=True)
+    assert served.fuse.read(0, BLOCK) == b"a" * BLOCK
+    assert served.disk.usage()["used_bytes"] == 6 * CHUNK
