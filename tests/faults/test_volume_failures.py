@@ -196,20 +196,23 @@ def test_writers_without_memory_do_not_lock_up_their_disk(
 def test_a_filesystem_whose_freezer_falls_silent_is_thawed(
     volumed: Volumed, client: VolumeClient, tmp_path: Path
 ) -> None:
-    """The guard thaws at its deadline, although the pipe that it watches stays open."""
+    """The guard thaws at its deadline, although the socket that it watches stays open."""
     spawner = zygote.Zygote()
     client.create(A, SIZE)
     with volumed.mounted(A, tmp_path / "m") as root:
         root_fd = os.open(root, os.O_RDONLY)
-        guard_fd = spawner.guard(root_fd, 0.5)
-        freeze.freeze(root_fd)
+        guard = spawner.guard(root_fd, 0.5)
+        assert guard.receive() == guard.receive() == ({"ok": True}, []), "calm, and frozen"
         try:
             # Would wait for ever on a frozen filesystem.
             subprocess.run(["sh", "-c", f"echo x > {root}/file && sync {root}/file"], check=True, timeout=30)
             assert not freeze.thaw(root_fd), "it was thawed by the guard"
+            answer = guard.receive()
+            assert answer
+            assert answer[0]["ok"] is False, "and it says so"
         finally:
             freeze.thaw(root_fd)
-            os.close(guard_fd)
+            guard.close()
             os.close(root_fd)
     spawner.close()
 

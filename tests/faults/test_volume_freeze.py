@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
+from tests.support import volumed as support
 from tests.support.volumed import Volumed
 
 from pilot import errors
 from pilot.ids import VolumeId
 from pilot.kernel import graceperiod
-from pilot.volume import zygote
+from pilot.volume import frozen, zygote
 
 pytestmark = pytest.mark.requires("root", "private", "fuse", "loop")
 
@@ -38,17 +40,46 @@ def test_a_volumed_killed_in_a_freeze_leaves_nothing_held(tmp_path: Path) -> Non
 
 
 def test_the_guard_puts_the_switch_back(tmp_path: Path) -> None:
-    """As when volumed is killed inside of FIFREEZE."""
+    """As when another was killed inside of FIFREEZE, and then volumed is."""
+    volumed = Volumed(tmp_path)
+    volumed.start()
     spawner = zygote.Zygote()
-    root_fd = os.open(tmp_path, os.O_RDONLY)
-    guard_fd = spawner.guard(root_fd, 30)
-    Path(graceperiod.SWITCH).write_text("2")
-    os.close(guard_fd)
     try:
-        _await_switch_back()
+        volumed.client.create(A, 1 << 30)
+        with volumed.mounted(A, tmp_path / "m") as root:
+            root_fd = os.open(root, os.O_RDONLY)
+            guard = spawner.guard(root_fd, 30)
+            os.close(root_fd)
+            assert guard.receive() == guard.receive() == ({"ok": True}, []), "calm, and frozen"
+            Path(graceperiod.SWITCH).write_text("2")
+            guard.close()
+            _await_switch_back()
+            _await_end_of_children(spawner)
     finally:
-        os.close(root_fd)
         spawner.close()
+        volumed.stop()
+
+
+def test_who_is_left_thaws_when_the_guard_is_killed(tmp_path: Path) -> None:
+    volumed = Volumed(tmp_path)
+    volumed.start()
+    spawner = zygote.Zygote()
+    try:
+        volumed.client.create(A, 1 << 30)
+        with volumed.mounted(A, tmp_path / "m") as root:
+            root_fd = os.open(root, os.O_RDONLY)
+            with frozen.Frozen(root_fd, spawner) as held:
+                assert held.clean
+                for pid in support.children(spawner.pid):
+                    os.kill(pid, signal.SIGKILL)
+            os.close(root_fd)
+            _await_end_of_children(spawner)
+            assert not held.clean
+            # Would wait for ever on a frozen filesystem.
+            subprocess.run(["sh", "-c", f"echo x > {root}/file && sync {root}/file"], check=True, timeout=30)
+    finally:
+        spawner.close()
+        volumed.stop()
 
 
 def _await_switch_back() -> None:
@@ -56,3 +87,10 @@ def _await_switch_back() -> None:
     deadline = time.monotonic() + 10
     while Path(graceperiod.SWITCH).read_text().strip() == "2":
         assert time.monotonic() < deadline, "the switch of the grace periods was left turned"
+
+
+def _await_end_of_children(spawner: zygote.Zygote) -> None:
+    """They hold the mount."""
+    deadline = time.monotonic() + 10
+    while support.children(spawner.pid):
+        assert time.monotonic() < deadline, "a child of the zygote is left"

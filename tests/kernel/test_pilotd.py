@@ -63,6 +63,19 @@ def test_volumed_that_dies_is_started_again(tmp_path: pathlib.Path) -> None:
     pilotd.stop()
 
 
+def test_what_serves_disks_is_in_no_cgroup_of_its_writers(tmp_path: pathlib.Path) -> None:
+    """The zygote too, which volumed forks first, and so every worker."""
+    pilotd = Tidy(tmp_path / "state")
+    pilotd.start()
+    places = [
+        pathlib.Path(f"/proc/{pid}/cgroup").read_text() for pid in (_volumed(pilotd.state), _zygote(pilotd.state))
+    ]
+    pilotd.stop()
+    assert places[0] == places[1]
+    assert all(line.endswith("/volumed") for line in places[0].splitlines() if ":memory:" in line)
+    assert "/volumed" in places[0]
+
+
 def _zygote(state: pathlib.Path) -> int:
     children = pathlib.Path(f"/proc/{_volumed(state)}/task/{_volumed(state)}/children").read_text().split()
     # The oldest: what it has just forked has its name for a moment.

@@ -127,26 +127,31 @@ class Volumed:
             return pid
 
     def zygote(self) -> int:
-        """Pid of the process that forks the workers."""
+        """Pid of the process that forks the workers; waits for the successor of one that was just killed."""
         assert self.process is not None
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return next(int(pid) for pid in children if Path(f"/proc/{pid}/comm").read_text() == "volume-zygote\n")
+        deadline = time.monotonic() + 20
+        while True:
+            for pid in children(self.process.pid):
+                if is_alive(pid) and Path(f"/proc/{pid}/comm").read_text() == "volume-zygote\n":
+                    return pid
+            assert time.monotonic() < deadline, "no zygote"
 
     def kill_together(self, volume: VolumeId, parts: Collection[str]) -> None:
-        """kill -9 of "worker", "keeper", "zygote", "volumed", at a moment as nearly the same as can be. Without its
-        zygote volumed ends as well. One that has ended is to be started again."""
-        assert self.process is not None
+        """kill -9 of "worker", "keeper", "zygote", "volumed", at a moment as nearly the same as can be. volumed, if it
+        was one of them, is to be started again."""
         pids = [getattr(self, part)(*([volume] if part == "worker" else [])) for part in parts if part != "volumed"]
+        self.kill_all(pids, volumed="volumed" in parts)
+
+    def kill_all(self, pids: Collection[int], *, volumed: bool) -> None:
+        """The same of processes that were asked for before."""
+        assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)  # so that it replaces nobody in between
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
-        if "volumed" in parts:
+        if volumed:
             self.kill()
-            return
-        self.process.send_signal(signal.SIGCONT)
-        if "zygote" in parts:
-            assert self.process.wait(timeout=30) != 0
-            os.unlink(self.socket)
+        else:
+            self.process.send_signal(signal.SIGCONT)
 
     @contextlib.contextmanager
     def mounted(self, volume: VolumeId, place: Path, uid_base: int = 0, count: int = 1 << 32) -> Iterator[Path]:
@@ -170,3 +175,9 @@ def is_alive(pid: int) -> bool:
         return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
     except FileNotFoundError:
         return False
+
+
+def children(pid: int) -> list[int]:
+    """Those that any thread of the process has, the oldest first."""
+    lists = Path(f"/proc/{pid}/task").glob("*/children")
+    return sorted(int(child) for path in lists for child in path.read_text().split())

@@ -3,13 +3,15 @@
     pilotd ── volumed.sock (SO_PEERCRED: its pid) ── pidfd ── ended? ── start again, with growing pauses
 
 volumed lives in its own cgroup, `pilot-<tag>/volumed`, beside the machines' and under no limit of theirs: a daemon that
-serves a filesystem must never wait for memory that only its writers can free. It is in a session of its own, so it
+serves a filesystem must never wait for memory that only its writers can free. It goes there itself, before it forks
+anything (PILOT_JOIN: descriptors to write "0" to). It is in a session of its own, so it
 outlives pilotd, whatever ends that. One that was started with other options is refused: a disk would not be where the
 command line says that it is.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import select
@@ -82,18 +84,22 @@ class Volumed:
 
     def _start(self) -> int:
         log_path = os.path.join(self._state_dir, "volumed.log")
-        log_fd = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        try:
+        group = cgroups.Cgroup.create(hierarchies.probe_hierarchies(), self._group)
+        with contextlib.ExitStack() as opened:
+            log_fd = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            opened.callback(os.close, log_fd)
+            joins = group.join_descriptors()
+            for fd in joins:
+                opened.callback(os.close, fd)
             process = subprocess.Popen(
                 [sys.executable, "-m", "pilot.volume.daemon", "--state-dir", self._state_dir, *self._options],
                 stdin=subprocess.DEVNULL,
                 stdout=log_fd,
                 stderr=log_fd,
                 start_new_session=True,
+                pass_fds=joins,
+                env={**os.environ, "PILOT_JOIN": ",".join(map(str, joins))},
             )
-        finally:
-            os.close(log_fd)
-        cgroups.Cgroup.create(hierarchies.probe_hierarchies(), self._group).add(process.pid)
         deadline = time.monotonic() + READY_TIMEOUT_S
         while time.monotonic() < deadline:
             if self.find() == process.pid:

@@ -23,14 +23,12 @@ reach the slab.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import itertools
 import logging
 import os
 import select
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -38,14 +36,15 @@ from typing import Any
 
 from .. import errors
 from ..ids import CheckpointId, VolumeId
-from ..kernel import directio, ext4, freeze, idmap, loop, mounts
-from . import crashpoint, delta, fusectl, keeper, messages, watchdog, worker, zygote
+from ..kernel import idmap, loop, mounts
+from . import crashpoint, delta, frozen, fusectl, keeper, messages, watchdog, worker, zygote
 from .checkpoint import Checkpoint
 
 _log = logging.getLogger(__name__)
 _CALL_TIMEOUT_S = 60.0
 _UNBIND_TIMEOUT_S = 5.0
 _RESTART_TIMEOUT_S = 10.0
+_COME_UP_S = 10.0
 _RESTART_PAUSES_S = (0.02, 0.1, 0.5, 2.0, 5.0)
 _STOP_TIMEOUT_S = 5.0
 _PING_TIMEOUT_S = 2.0
@@ -55,43 +54,12 @@ _PARTS = ("fuse", "log", "mount", "loop")
 _NEEDED = _PARTS[:3]
 # The first kernel that sends unanswered requests to another process when it asks.
 _RESENDS_SINCE = (6, 9)
-_FREEZE_DEADLINE_S = 0.08
-_GUARD_TIMEOUT_S = 2.0
-_CALM_SYNC_S = 0.02
-_SYNC_ROUNDS = 8
-_MKFS = (
-    "mkfs.ext4",
-    "-q",
-    "-F",
-    "-m",
-    "0",
-    "-i",
-    "32768",
-    "-J",
-    "size=64",
-    "-E",
-    "nodiscard,assume_storage_prezeroed=1",
-)
-_SMALL_BYTES = 2 << 30
-# mkfs leaves out a last block group that is too small to be of use.
-_GROW_BYTES = 8 << 20
-_MKFS_SMALL = ("mkfs.ext4", "-q", "-F", "-m", "0", "-i", "32768", "-E", "nodiscard,assume_storage_prezeroed=1")
 
 
 @dataclasses.dataclass(slots=True)
 class _Loop:
     number: int
     fd: int
-
-
-def _source(device: _Loop) -> str:
-    """What df calls the disk: the device's usual name, or our descriptor where this host has no such node."""
-    path = f"/dev/loop{device.number}"
-    try:
-        is_same = os.stat(path).st_rdev == os.fstat(device.fd).st_rdev
-    except FileNotFoundError:
-        is_same = False
-    return path if is_same else f"/proc/self/fd/{device.fd}"
 
 
 class Attachment:
@@ -158,7 +126,7 @@ class Attachment:
             self._mount_fd = mounts.mount_detached("fuse", options, attributes)
             self._start_worker(resend=False)
             self._keeper.keep(self._disk, self._parts())
-            self.connection = os.minor(os.stat(self._mount_fd).st_dev)
+            self.connection = fusectl.number_of(self._mount_fd)
         except BaseException:
             self._close()
             raise
@@ -171,7 +139,7 @@ class Attachment:
             return False
         self._keep()
         try:
-            self.connection = os.minor(os.stat(self._mount_fd).st_dev)
+            self.connection = fusectl.number_of(self._mount_fd)
             if self._loop is not None and is_new:
                 self._drop_loop()
             elif self._loop is not None:
@@ -225,53 +193,23 @@ class Attachment:
 
     def mount(self, *, is_new: bool) -> None:
         """Bind a loop device and mount the ext4; `is_new` makes one first."""
-        disk_fd = self.open_file()
-        try:
-            number, fd = loop.attach(disk_fd, self._name, self._directory)
-        finally:
-            os.close(disk_fd)
-        self._loop = _Loop(number, fd)
+        bound, (fd,) = self._zygote.errand("bind", [self._mount_fd], device=self._name, directory=self._directory)
+        self._loop = _Loop(bound["number"], fd)
         try:
             self._keep()
             if is_new:
-                self._format(self._loop)
+                self._zygote.errand("format", [fd], what=self.volume)
                 crashpoint.reach("attach: formatted")
                 # Before anybody can mount it: what has been handed out must never be formatted again.
                 self.call("set_facts", facts={"formatted": "1"})
-            self._grow(self._loop)
             self._ext4_fd = self._mount_ext4(self._loop)
         except BaseException:
             self._drop_loop()
             raise
 
-    def _format(self, device: _Loop) -> None:
-        size = os.lseek(device.fd, 0, os.SEEK_END)
-        # A journal of 64 MiB does not fit a tiny disk; mkfs then chooses.
-        command = _MKFS if size >= _SMALL_BYTES else _MKFS_SMALL
-        done = subprocess.run(
-            [*command, f"/proc/self/fd/{device.fd}"], pass_fds=(device.fd,), capture_output=True, text=True,
-            timeout=300, check=False,
-        )  # fmt: skip
-        if done.returncode != 0:
-            raise errors.HostError(f"format {self.volume}: {' '.join(command)}: {done.stderr.strip()}")
-
-    def _grow(self, device: _Loop) -> None:
-        """Give the filesystem all of a disk that has grown; unmounted, because not every host may do it mounted."""
-        size = ext4.read_size(device.fd)
-        if size is None or size + _GROW_BYTES > os.lseek(device.fd, 0, os.SEEK_END):
-            return
-        path = f"/proc/self/fd/{device.fd}"
-        for command, accepted in ((["e2fsck", "-fp", path], (0, 1)), (["resize2fs", path], (0,))):
-            done = subprocess.run(
-                command, pass_fds=(device.fd,), capture_output=True, text=True, timeout=300, check=False
-            )  # fmt: skip
-            if done.returncode not in accepted:
-                raise errors.HostError(
-                    f"grow {self.volume}: {' '.join(command)}: {(done.stderr or done.stdout).strip()}"
-                )
-
     def _mount_ext4(self, device: _Loop) -> int:
-        return mounts.mount_detached("ext4", {"source": _source(device), "discard": None}, mounts.Attribute.NODEV)
+        _, (fd,) = self._zygote.errand("mount", [device.fd], what=self.volume, number=device.number)
+        return fd
 
     def hand_out(self, uid_base: int, uid_count: int) -> int:
         """A detached clone of the ext4 mount, idmapped to uid_base.. ; the caller owns it."""
@@ -290,7 +228,8 @@ class Attachment:
 
     def open_file(self) -> int:
         """The disk as a file; the caller owns it."""
-        return os.open("disk", os.O_RDWR | os.O_CLOEXEC, dir_fd=self._mount_fd)
+        _, (fd,) = self._zygote.errand("open_file", [self._mount_fd])
+        return fd
 
     # ---- the worker
 
@@ -373,17 +312,23 @@ class Attachment:
             self._cut_off("this kernel does not send another worker the requests of one that ended; attach it again")
             return
         _log.warning("volume %s: its worker ended, starting another", self.volume)
-        for pause_s in _RESTART_PAUSES_S:
-            try:
-                self._start_worker(resend=True)
-                break
-            except (errors.PilotError, OSError) as error:
-                _log.error("volume %s: start its worker: %s", self.volume, error)
-                time.sleep(pause_s)
-        else:
+        if not self._comes_up():
             self._cut_off("its worker does not come up")
             return
         crashpoint.reach("replace: worker is up")
+
+    def _comes_up(self) -> bool:
+        deadline = time.monotonic() + _COME_UP_S
+        for pause_s in _RESTART_PAUSES_S:
+            try:
+                self._start_worker(resend=True)
+                return True
+            except (errors.PilotError, OSError) as error:
+                _log.error("volume %s: start its worker: %s", self.volume, error)
+            if time.monotonic() > deadline:
+                break
+            time.sleep(pause_s)
+        return False
 
     def _cut_off(self, why: str) -> None:
         _log.error("volume %s is cut off: %s", self.volume, why)
@@ -432,10 +377,10 @@ class Attachment:
             if not self.is_mounted:
                 connection.call("cut", checkpoint=checkpoint)
                 return self._publish(connection, comment, 0.0, clean=False)
-            with _Frozen(self._ext4_fd, self._zygote) as frozen:
+            with frozen.Frozen(self._ext4_fd, self._zygote) as held:
                 connection.call("cut", checkpoint=checkpoint)
             crashpoint.reach("checkpoint: thawed")
-            return self._publish(connection, comment, frozen.frozen_ms, clean=frozen.clean)
+            return self._publish(connection, comment, held.frozen_ms, clean=held.clean)
         finally:
             connection.close()
 
@@ -443,7 +388,7 @@ class Attachment:
         """Pin the present content (at rest, when it is mounted), or a checkpoint's, for a fork; the root."""
         if checkpoint is not None or not self.is_mounted:
             return bytes.fromhex(self.call("fork", child=child, checkpoint=checkpoint)["root"])
-        with _Frozen(self._ext4_fd, self._zygote):
+        with frozen.Frozen(self._ext4_fd, self._zygote):
             return bytes.fromhex(self.call("fork", child=child, checkpoint=None)["root"])
 
     def _publish(
@@ -463,7 +408,7 @@ class Attachment:
         """
         if self._closing:
             return
-        unwritten: OSError | None = None
+        unwritten: Exception | None = None
         try:
             if self._ext4_fd >= 0:
                 unwritten = self._fence()
@@ -478,7 +423,7 @@ class Attachment:
             if self._watcher is not None:
                 self._watcher.join(_STOP_TIMEOUT_S)
         if unwritten is not None:
-            raise errors.HostError(f"detach volume {self.volume}: it is, but not all was written: {unwritten.strerror}")
+            raise errors.HostError(f"detach volume {self.volume}: it is, but not all was written: {_reason(unwritten)}")
 
     def _stop_worker(self) -> None:
         if not self._broken:
@@ -492,22 +437,17 @@ class Attachment:
         except OSError as error:
             _log.debug("kill worker: %s", error)  # it has ended already
 
-    def _fence(self) -> OSError | None:
+    def _fence(self) -> Exception | None:
         """Sync, and end the superblock; what the sync failed with."""
-        unwritten = None
-        fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._ext4_fd)
+        unwritten: Exception | None = None
         try:
-            try:
-                directio.sync_filesystem(fd)
-            except OSError as error:
-                unwritten = error
-            crashpoint.reach("detach: synced")
-            freeze.shut_down_ext4(fd)
-            return unwritten
-        finally:
-            os.close(fd)
-            os.close(self._ext4_fd)
-            self._ext4_fd = -1
+            self._zygote.errand("sync", [self._ext4_fd])
+        except (OSError, errors.PilotError) as error:  # the latter when it was killed
+            unwritten = error
+        crashpoint.reach("detach: synced")
+        ext4_fd, self._ext4_fd = self._ext4_fd, -1
+        self._zygote.errand("shut_down", [], last=[ext4_fd])
+        return unwritten
 
     def _drop_loop(self) -> None:
         device, self._loop = self._loop, None
@@ -525,11 +465,17 @@ class Attachment:
     def _close(self) -> None:
         self._closing = True
         self._keeper.drop(self._disk, _PARTS)
+        if self._ext4_fd >= 0:
+            self.abort()  # it could not be fenced, and its last close would wait for a worker that has gone
         for fd in (self._ext4_fd, self._loop.fd if self._loop else -1, self._mount_fd, self._fuse_fd, self._delta_fd):
             if fd >= 0:
                 os.close(fd)
         self._ext4_fd = self._mount_fd = self._fuse_fd = self._delta_fd = -1
         self._loop = None
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def can_resend(release: str) -> bool:
@@ -543,59 +489,3 @@ def _has_ended(fuse_fd: int) -> bool:
     poll = select.poll()
     poll.register(fuse_fd, 0)
     return any(event & select.POLLERR for _, event in poll.poll(0))
-
-
-class _Frozen:
-    """A mounted filesystem held still, for as short as possible, and never for longer than a deadline.
-
-    syncfs until it takes little time; freeze in a thread; when that is not done at the deadline, go on without it (what
-    is cut then is what a power loss would leave) and thaw as soon as it is. A guard process thaws if we die.
-    """
-
-    def __init__(self, mount_fd: int, spawner: zygote.Zygote) -> None:
-        self._mount_fd = mount_fd
-        self._zygote = spawner
-        self.clean = False
-        self.frozen_ms = 0.0
-
-    def __enter__(self) -> _Frozen:
-        with contextlib.ExitStack() as undo:
-            self._fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._mount_fd)
-            undo.callback(os.close, self._fd)
-            self._sync_until_calm()
-            self._guard_fd = self._zygote.guard(self._fd, _GUARD_TIMEOUT_S)
-            undo.callback(os.close, self._guard_fd)
-            self._held = undo.pop_all()
-        self._failure: OSError | None = None
-        self._freezer = threading.Thread(target=self._freeze, name="freeze", daemon=True)
-        self._started = time.monotonic()
-        self._freezer.start()
-        self._freezer.join(_FREEZE_DEADLINE_S)
-        self.clean = not self._freezer.is_alive() and self._failure is None
-        return self
-
-    def _freeze(self) -> None:
-        try:
-            freeze.freeze(self._fd)
-        except OSError as error:
-            self._failure = error
-        crashpoint.reach("checkpoint: frozen")
-
-    def _sync_until_calm(self) -> None:
-        for _ in range(_SYNC_ROUNDS):
-            started = time.monotonic()
-            directio.sync_filesystem(self._fd)
-            if time.monotonic() - started < _CALM_SYNC_S:
-                return
-
-    def __exit__(self, *_: object) -> None:
-        self._freezer.join()
-        if self._failure is None:
-            # Not thawed by us means that the guard was faster: the cut may have caught a running filesystem.
-            self.clean = freeze.thaw(self._fd) and self.clean
-        else:
-            _log.warning("freeze: %s; taking a crash-consistent cut", self._failure)
-        self.frozen_ms = (time.monotonic() - self._started) * 1000
-        with contextlib.suppress(BrokenPipeError):  # the guard's deadline has passed
-            os.write(self._guard_fd, b"t")
-        self._held.close()

@@ -3,9 +3,12 @@
     main thread       waits for SIGTERM or SIGINT
     accept            one thread per connection; requests of joints §6
     watch-worker      one per attached disk: starts another worker when one ends
+    watch-zygote      the same for the zygote
     gc                collects the store's garbage now and then (`collector`)
     zygote (process)  forked before the first thread, and before what it does not need is imported: each worker would
                       have that memory too, so this module imports nothing more at its top
+
+No thread of it goes to an attached disk itself (`errand`), so that kill -9 always ends it.
 
 On SIGTERM it leaves attached disks to their workers, as on kill -9: the next volumed takes them over. With
 --detach-on-exit (tests, a host going down) it detaches everything first.
@@ -16,7 +19,6 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-import select
 import signal
 import socket
 import sys
@@ -196,6 +198,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run volumed until a signal ends it."""
     logging.basicConfig(level=logging.INFO, format="volumed: %(name)s: %(message)s")
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    _join_cgroups(os.environ.pop("PILOT_JOIN", ""))
     spawner = zygote.Zygote()
     options = _parse(arguments)
     os.makedirs(options.state_dir, mode=0o700, exist_ok=True)
@@ -203,6 +206,13 @@ def main(arguments: list[str] | None = None) -> None:
         _run(spawner, options)
     except errors.PilotError as error:
         raise SystemExit(f"volumed: {error}") from error
+
+
+def _join_cgroups(descriptors: str) -> None:
+    """Go where whoever started us wants us, before there are others: what is forked from now on is there, too."""
+    for fd in [int(word) for word in descriptors.split(",") if word]:
+        os.write(fd, b"0")
+        os.close(fd)
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -260,7 +270,7 @@ def _run(spawner: zygote.Zygote, options: argparse.Namespace) -> None:
     stop = threading.Event()
     watcher = threading.Thread(target=store.watch, args=(stop,), name="watchdog")
     watcher.start()
-    threading.Thread(target=_end_with, args=(spawner.pid, stop), name="zygote-watch", daemon=True).start()
+    threading.Thread(target=spawner.watch, name="watch-zygote", daemon=True).start()
     sender = threading.Thread(target=store.keep_durable, args=(stop,), name="keep-durable")
     sender.start()
     if garbage is not None:
@@ -273,15 +283,6 @@ def _run(spawner: zygote.Zygote, options: argparse.Namespace) -> None:
         store.close()
     spawner.close()
     os.close(lock_fd)
-
-
-def _end_with(pid: int, stop: threading.Event) -> None:
-    """Without its zygote volumed can start no worker: it ends as if killed, and the next one takes all over."""
-    pid_fd = os.pidfd_open(pid)
-    select.select([pid_fd], [], [])
-    if not stop.is_set():
-        _log.error("the zygote has ended: so does volumed")
-        os._exit(1)
 
 
 if __name__ == "__main__":

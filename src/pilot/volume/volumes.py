@@ -393,8 +393,10 @@ class Volumes:
                 self._behind.add(volume)
 
     def _close(self, disk_id: str) -> None:
-        attached = self._attached.pop(disk_id)
-        attached.close()
+        try:
+            self._attached[disk_id].close()
+        finally:
+            del self._attached[disk_id]  # until then the watchdog looks after it
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(self._disks, disk_id, worker.SOCKET))
 

@@ -1,18 +1,21 @@
-"""A warm process that forks the others: workers and freeze guards.
+"""A warm process that forks the others: workers, freeze guards, and errands.
 
 volumed has threads, so it must not fork; an interpreter start would cost each attach 200 ms. The zygote has imported
 all that its children need, has one thread, and does nothing but:
 
-    volumed ── {"op": "worker", ...} + descriptors ──► zygote ── fork ──► worker
+    volumed ── {"op": "worker", ...} + socket, descriptors ──► zygote ── fork ──► worker     (`worker`)
+               {"op": "guard", deadline_s} + socket, mount  ──► zygote ── fork ──► guard      (`frozen`)
+               {"op": "errand", name, ...} + socket, ...   ──► zygote ── fork ──► errand     (`errand`)
                {"op": "load", modules}      imports them: its children have them too
-               {"op": "guard", timeout_s}   + filesystem, pipe ──► fork ──► thaws at the deadline, or at the pipe's end
+            ◄── the child's answers, on that socket
 
-It ends with volumed's socket; its children live on (workers) or end by their own deadline (guards). Children close
-whatever they were not given.
+It ends with volumed's socket; its children live on (workers) or end by themselves. Children close whatever they were
+not given. One that ends, or is silent, has a successor, which is started as a program: that takes longer, once.
 """
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import logging
@@ -26,11 +29,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from .. import errors
-from ..kernel import freeze, graceperiod, syscalls
-from . import messages, worker
+from ..kernel import syscalls
+from . import errand, frozen, messages, worker
 
 _log = logging.getLogger(__name__)
 _ANSWER_TIMEOUT_S = 20.0
+_SUCCESSOR_TIMEOUT_S = 5.0
+_SUCCESSOR_PAUSE_S = 0.5
 _M_ARENA_MAX = -8  # malloc.h
 
 
@@ -47,60 +52,169 @@ class Zygote:
             ours.close()
             _exit_after(lambda: _serve(messages.Connection(theirs)))
         theirs.close()
+        self._modules: Sequence[str] = ()
+        self._closing = threading.Event()
+        self._is_there = threading.Condition()
+        self._use(ours)
+
+    def _use(self, ours: socket.socket) -> None:
         ours.settimeout(_ANSWER_TIMEOUT_S)
         self._connection = messages.Connection(ours)
-        self._lock = threading.Lock()
+        self._has_ended = False
+
+    # ---- what it is asked for
 
     def worker(
         self, directory: str, lineage: Sequence[str], fuse_fd: int, delta_fd: int, kept: Sequence[int], *, resend: bool
     ) -> int:
         """Start a worker of the disk; its pid, once it serves. `kept` is for safekeeping from the first moment on. The
         descriptors stay the caller's."""
-        ours, theirs = socket.socketpair()
-        ours.settimeout(_ANSWER_TIMEOUT_S)
-        ready = messages.Connection(ours)
-        try:
-            with theirs:
-                self._call(
-                    "worker",
-                    [fuse_fd, delta_fd, theirs.fileno(), *kept],
-                    directory=directory,
-                    lineage=list(lineage),
-                    resend=resend,
-                )
-            received = ready.receive()
-        finally:
-            ready.close()
-        if received is None:
-            raise errors.PeerError(f"start worker of {directory}: it ended before it was ready")
-        if received[0].get("ok") is not True:
-            raise messages.error_of(received[0])
-        return int(received[0]["pid"])
+        answer = self._ask(
+            "worker", [fuse_fd, delta_fd, *kept], _ANSWER_TIMEOUT_S,
+            directory=directory, lineage=list(lineage), resend=resend,
+        )[0]  # fmt: skip
+        return int(answer["pid"])
+
+    def errand(
+        self, name: str, fds: Sequence[int], *, last: Sequence[int] = (), **arguments: object
+    ) -> tuple[dict[str, Any], list[int]]:
+        """Have `errand.<name>` done to these descriptors; its answer and what it made, which is the caller's.
+
+        The descriptors stay the caller's, too, but for `last`, which only the errand has while it works. Waits as long
+        as it takes. OSError, HostError; PeerError when it was killed.
+        """
+        return self._ask("errand", [*fds, *last], None, last, name=name, arguments=arguments)
+
+    def guard(self, mount_fd: int, timeout_s: float) -> messages.Connection:
+        """A guard, which begins to freeze the filesystem; what it says: `frozen`. The caller closes the connection."""
+        while True:
+            guard, is_sure = self._fork("guard", [mount_fd], None, deadline_s=timeout_s)
+            if is_sure:
+                return guard
+            guard.close()  # ends it, if there is one
 
     def load(self, modules: Sequence[str]) -> None:
         """Have it import what its children are going to need."""
-        self._call("load", [], modules=list(modules))
+        self._modules = modules
+        with self._is_there:
+            self._connection.call("load", modules=list(modules))
 
-    def guard(self, filesystem_fd: int, timeout_s: float) -> int:
-        """A descriptor that, when closed without a "t", and at the latest after the timeout, thaws the filesystem."""
-        read_end, write_end = os.pipe2(os.O_CLOEXEC)
+    def _ask(
+        self, op: str, fds: Sequence[int], timeout_s: float | None, last: Sequence[int] = (), **arguments: object
+    ) -> tuple[dict[str, Any], list[int]]:
+        """Fork a child, and wait for its first answer. When the zygote ends meanwhile the child may be there or not:
+        only the end of its socket says that it is not, so that another can be asked for."""
+        held = list(last)
         try:
-            self._call("guard", [filesystem_fd, read_end], timeout_s=timeout_s)
-        except BaseException:
-            os.close(write_end)
-            raise
+            while True:
+                child, is_sure = self._fork(op, fds, timeout_s, **arguments)
+                with contextlib.closing(child):
+                    if is_sure:
+                        messages.close_all(held)
+                        held = []
+                    received = child.receive()
+                    if received is not None:
+                        return _checked(*received)
+                if is_sure:
+                    raise errors.PeerError(f"{op}: it ended before it was done")
         finally:
-            os.close(read_end)
-        return write_end
+            messages.close_all(held)
 
-    def _call(self, op: str, fds: list[int], **arguments: object) -> list[int]:
-        with self._lock:
-            return self._connection.call(op, fds, **arguments)[1]
+    def _fork(
+        self, op: str, fds: Sequence[int], timeout_s: float | None, **arguments: object
+    ) -> tuple[messages.Connection, bool]:
+        """A connection to a new child, and whether it is sure that there is one."""
+        ours, theirs = socket.socketpair()
+        ours.settimeout(timeout_s)
+        child = messages.Connection(ours)
+        try:
+            with theirs:
+                return child, self._call(op, [theirs.fileno(), *fds], **arguments)
+        except BaseException:
+            child.close()
+            raise
+
+    def _call(self, op: str, fds: list[int], **arguments: object) -> bool:
+        """Whether it has done it; False when it ended meanwhile. Waits for the successor of one that has ended."""
+        with self._is_there:
+            if not self._is_there.wait_for(lambda: not self._has_ended, _SUCCESSOR_TIMEOUT_S):
+                raise errors.PeerError(f"{op}: there is no zygote")
+            try:
+                self._connection.send({"op": op, **arguments}, fds)
+                received = self._connection.receive()
+            except errors.PeerError as error:
+                _log.error("zygote %d: %s: it is killed", self.pid, error)
+                received = None
+            if received is None:
+                self._kill()
+                return False
+        _checked(*received)
+        return True
+
+    # ---- its end
+
+    def _kill(self) -> None:
+        self._has_ended = True
+        with contextlib.suppress(ProcessLookupError):  # reaped by `close`
+            os.kill(self.pid, signal.SIGKILL)
+
+    def watch(self) -> None:
+        """Start another whenever it ends, until `close`: without one nothing can be attached, mended or let go."""
+        while True:
+            pid_fd = os.pidfd_open(self.pid)
+            select.select([pid_fd], [], [])
+            os.close(pid_fd)
+            if self._closing.is_set():
+                return
+            with self._is_there:
+                self._has_ended = True
+                os.waitpid(self.pid, 0)
+            _log.error("zygote %d has ended: another is started", self.pid)
+            while not self._succeed():
+                if self._closing.wait(_SUCCESSOR_PAUSE_S):
+                    return
+
+    def _succeed(self) -> bool:
+        with self._is_there:
+            self._connection.close()
+            try:
+                self._start()
+                self._connection.call("load", modules=list(self._modules))
+            except (errors.PilotError, OSError) as error:
+                _log.error("start a zygote: %s", error)
+                return False
+            self._is_there.notify_all()
+            return True
+
+    def _start(self) -> None:
+        """A new one, as a program: we have threads now, and must not fork."""
+        import subprocess  # each worker would have it
+
+        ours, theirs = socket.socketpair()
+        with theirs:
+            fd = theirs.fileno()
+            command = [sys.executable, "-m", __name__, str(fd)]
+            process = subprocess.Popen(command, pass_fds=[fd], stdin=subprocess.DEVNULL)
+        process.returncode = 0  # reaped by `watch`
+        self.pid = process.pid
+        self._use(ours)
 
     def close(self) -> None:
         """End the zygote, and wait for it."""
+        self._closing.set()
         self._connection.close()
-        os.waitpid(self.pid, 0)
+        with contextlib.suppress(ChildProcessError):  # it had ended, and is reaped already
+            os.waitpid(self.pid, 0)
+
+
+def _checked(answer: dict[str, Any], fds: list[int]) -> tuple[dict[str, Any], list[int]]:
+    """The answer, or its error raised."""
+    if answer.get("ok") is True:
+        return answer, fds
+    messages.close_all(fds)
+    if isinstance(answer.get("errno"), int):
+        raise OSError(answer["errno"], str(answer.get("error")))
+    raise messages.error_of(answer)
 
 
 def _serve(connection: messages.Connection) -> None:
@@ -113,13 +227,12 @@ def _serve(connection: messages.Connection) -> None:
         request, fds = received
         op = request.pop("op", None)
         try:
-            answer_fds = _TABLE[op](connection.socket.fileno(), fds, **request) if op in _TABLE else []
-            connection.send({"ok": op in _TABLE}, answer_fds)
-            messages.close_all(answer_fds)
-        except (errors.PilotError, OSError, TypeError) as error:
-            connection.send(messages.error_answer(error))
-        finally:
-            messages.close_all(fds)
+            _TABLE[op](fds, **request)
+            answer: dict[str, Any] = {"ok": True}
+        except (errors.PilotError, OSError, KeyError, TypeError) as error:
+            answer = messages.error_answer(error)
+        messages.close_all(fds)  # before the answer: the last to close a filesystem must not be us
+        connection.send(answer)
 
 
 def _save_memory() -> None:
@@ -130,36 +243,32 @@ def _save_memory() -> None:
     syscalls.libc.malloc_trim(0)
 
 
-def _load(own_fd: int, fds: list[int], modules: list[str]) -> list[int]:
+def _load(fds: list[int], modules: list[str]) -> None:
     for name in modules:
         importlib.import_module(name)
-    return []
 
 
-def _fork_worker(own_fd: int, fds: list[int], directory: str, lineage: list[str], resend: bool) -> list[int]:
-    fuse_fd, delta_fd, ready_fd, *kept = fds
+def _fork_worker(fds: list[int], directory: str, lineage: list[str], resend: bool) -> None:
+    ready_fd, fuse_fd, delta_fd, *kept = fds
+    _fork(fds, lambda: worker.main(directory, lineage, fuse_fd, delta_fd, ready_fd, kept, resend=resend))
+
+
+def _fork_guard(fds: list[int], deadline_s: float) -> None:
+    _fork(fds, lambda: frozen.guard(_connection(fds[0]), fds[1], deadline_s))
+
+
+def _fork_errand(fds: list[int], name: str, arguments: dict[str, Any]) -> None:
+    _fork(fds, lambda: errand.run(_connection(fds[0]), fds[1:], name, arguments))
+
+
+def _fork(fds: list[int], run: Callable[[], None]) -> None:
     if os.fork() == 0:
         _become_child(keep=fds)
-        _exit_after(lambda: worker.main(directory, lineage, fuse_fd, delta_fd, ready_fd, kept, resend=resend))
-    return []
+        _exit_after(run)
 
 
-def _fork_guard(own_fd: int, fds: list[int], timeout_s: float) -> list[int]:
-    filesystem_fd, pipe_fd = fds
-    if os.fork() == 0:
-        _become_child(keep=fds)
-        _exit_after(lambda: _guard(filesystem_fd, pipe_fd, timeout_s))
-    return []
-
-
-def _guard(filesystem_fd: int, pipe_fd: int, timeout_s: float) -> None:
-    syscalls.libc.prctl(15, b"volume-guard", 0, 0, 0)
-    poll = select.poll()
-    poll.register(pipe_fd, select.POLLHUP)
-    if poll.poll(timeout_s * 1000) and os.read(pipe_fd, 1) == b"t":
-        return  # volumed has thawed it
-    freeze.thaw(filesystem_fd)
-    graceperiod.settle()
+def _connection(fd: int) -> messages.Connection:
+    return messages.Connection(socket.socket(fileno=fd))
 
 
 def _become_child(keep: list[int]) -> None:
@@ -186,8 +295,13 @@ def _exit_after(run: Callable[[], None]) -> NoReturn:
         os._exit(code)
 
 
-_TABLE: dict[Any, Callable[..., list[int]]] = {
+_TABLE: dict[Any, Callable[..., None]] = {
     "load": _load,
     "worker": _fork_worker,
     "guard": _fork_guard,
+    "errand": _fork_errand,
 }
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="volumed: %(name)s: %(message)s")
+    _exit_after(lambda: _serve(_connection(int(sys.argv[1]))))
