@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from tests.support import files, groups
-from tests.support.volumed import Volumed
+from tests.support.volumed import Volumed, wait_for_end_of_children
 
 from pilot import errors
 from pilot.ids import VolumeId
@@ -213,6 +213,7 @@ def test_a_filesystem_whose_freezer_falls_silent_is_thawed(
         finally:
             freeze.thaw(root_fd)
             guard.close()
+            wait_for_end_of_children(spawner.pid)
             os.close(root_fd)
     spawner.close()
 

@@ -54,7 +54,7 @@ def test_the_guard_puts_the_switch_back(tmp_path: Path) -> None:
             Path(graceperiod.SWITCH).write_text("2")
             guard.close()
             _await_switch_back()
-            _await_end_of_children(spawner)
+            support.wait_for_end_of_children(spawner.pid)
     finally:
         spawner.close()
         volumed.stop()
@@ -73,7 +73,7 @@ def test_who_is_left_thaws_when_the_guard_is_killed(tmp_path: Path) -> None:
                 for pid in support.children(spawner.pid):
                     os.kill(pid, signal.SIGKILL)
             os.close(root_fd)
-            _await_end_of_children(spawner)
+            support.wait_for_end_of_children(spawner.pid)
             assert not held.clean
             # Would wait for ever on a frozen filesystem.
             subprocess.run(["sh", "-c", f"echo x > {root}/file && sync {root}/file"], check=True, timeout=30)
@@ -87,10 +87,3 @@ def _await_switch_back() -> None:
     deadline = time.monotonic() + 10
     while Path(graceperiod.SWITCH).read_text().strip() == "2":
         assert time.monotonic() < deadline, "the switch of the grace periods was left turned"
-
-
-def _await_end_of_children(spawner: zygote.Zygote) -> None:
-    """They hold the mount."""
-    deadline = time.monotonic() + 10
-    while support.children(spawner.pid):
-        assert time.monotonic() < deadline, "a child of the zygote is left"

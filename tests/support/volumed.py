@@ -181,3 +181,10 @@ def children(pid: int) -> list[int]:
     """Those that any thread of the process has, the oldest first."""
     lists = Path(f"/proc/{pid}/task").glob("*/children")
     return sorted(int(child) for path in lists for child in path.read_text().split())
+
+
+def wait_for_end_of_children(pid: int) -> None:
+    """Of a zygote, say: while they run they hold mounts."""
+    deadline = time.monotonic() + 10
+    while children(pid):
+        assert time.monotonic() < deadline, f"a child of {pid} is left"
