@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import struct
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -186,11 +187,19 @@ def test_last_words_of_an_agent_count(start: Start) -> None:
     agent.call("orphans", list(range(20)))
     agent.call("records", 20)
     agent.call("orphans", list(range(20)))
+    _wait_until_reaped(agent)
     os.kill(machine.init_pid(), signal.SIGSTOP)
     agent.tell("acknowledge_and_die", *range(1, 31))
     agent.wait()
     os.kill(machine.init_pid(), signal.SIGCONT)
     assert [r["seq"] for r in machine.agent().call("records", 10)] == list(range(31, 41))
+
+
+def _wait_until_reaped(agent: underinit.Agent) -> None:
+    """Each has its record then, which init made when it reaped it."""
+    deadline = time.monotonic() + 20
+    while len(agent.call("init")["children"]) > 1:
+        assert time.monotonic() < deadline, "orphans are left"
 
 
 def test_children_that_die_while_there_is_no_agent_are_recorded(start: Start) -> None:

@@ -46,7 +46,7 @@ class Operations:
         os.close(fd)
 
     def drop(self, name: str) -> None:
-        self.link.drop(name)
+        self.link.drop(name, wait=True)
 
     def records(self, wanted: int) -> list[dict[str, int]]:
         """Waits for at least `wanted` records."""
@@ -143,8 +143,11 @@ class Operations:
         children = {}
         for name in os.listdir("/proc"):
             if name.isdecimal():
-                with open(f"/proc/{name}/stat") as stat:
-                    state, parent, *_ = stat.read().rpartition(")")[2].split()
+                try:
+                    with open(f"/proc/{name}/stat") as stat:
+                        state, parent, *_ = stat.read().rpartition(")")[2].split()
+                except (FileNotFoundError, ProcessLookupError):
+                    continue  # it has just been reaped
                 if parent == "1":
                     children[int(name)] = state
         return {"fds": len(os.listdir("/proc/1/fd")), "children": children}
