@@ -17,8 +17,7 @@ import enum
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-
-import msgspec
+from typing import NamedTuple
 
 from . import syscalls
 from .syscalls import AT_FDCWD
@@ -238,7 +237,7 @@ def umount(target: str | os.PathLike[str], flags: Unmount = Unmount.NONE) -> Non
 # ---- what is mounted --------------------------------------------------------------------------------------------
 
 
-class MountEntry(msgspec.Struct, frozen=True):
+class MountEntry(NamedTuple):
     """One line of /proc/PID/mountinfo (proc_pid_mountinfo(5)), unescaped.
 
     `root` is the directory of the filesystem that forms this mount, `optional` as in `shared:2`.

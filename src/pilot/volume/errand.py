@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import errors
-from ..kernel import directio, ext4, freeze, loop, syscalls
+from ..kernel import directio, ext4, freeze, loop, mounts, syscalls
 from . import messages
 
 _Answer = tuple[dict[str, Any], list[int]]
@@ -67,8 +67,6 @@ def _format(fds: list[int], what: str) -> _Answer:
 
 def _mount(fds: list[int], what: str, number: int) -> _Answer:
     """Loop device → a detached mount of the ext4 on it, which has all of a disk that has grown."""
-    from ..kernel import mounts  # with msgspec, which each worker would have
-
     _grow(fds[0], what)
     options = {"source": _source(fds[0], number), "discard": None}
     return {}, [mounts.mount_detached("ext4", options, mounts.Attribute.NODEV)]
