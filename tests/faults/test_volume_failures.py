@@ -224,7 +224,7 @@ OLD, NEW = b"old" * 30_000, b"new" * 30_000
 
 
 @pytest.mark.parametrize(
-    ("point", "expected"), [("commit: data is stable", NEW), ("commit: map is stored", OLD)], ids=["before", "after"]
+    ("point", "expected"), [("commit: map is stored", NEW), ("restore: stored", OLD)], ids=["before", "after"]
 )
 @pytest.mark.parametrize("where", ["volumed", "worker"])
 def test_an_interrupted_restore_leaves_one_content_or_the_other(

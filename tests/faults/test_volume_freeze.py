@@ -68,7 +68,7 @@ def test_who_is_left_thaws_when_the_guard_is_killed(tmp_path: Path) -> None:
         volumed.client.create(A, 1 << 30)
         with volumed.mounted(A, tmp_path / "m") as root:
             root_fd = os.open(root, os.O_RDONLY)
-            with frozen.Frozen(root_fd, spawner) as held:
+            with frozen.Frozen("checkpoint a", root_fd, spawner) as held:
                 assert held.clean
                 for pid in support.children(spawner.pid):
                     os.kill(pid, signal.SIGKILL)

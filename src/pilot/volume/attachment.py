@@ -377,7 +377,7 @@ class Attachment:
             if not self.is_mounted:
                 connection.call("cut", checkpoint=checkpoint)
                 return self._publish(connection, comment, 0.0, clean=False)
-            with frozen.Frozen(self._ext4_fd, self._zygote) as held:
+            with frozen.Frozen(f"checkpoint {self.volume}", self._ext4_fd, self._zygote) as held:
                 connection.call("cut", checkpoint=checkpoint)
             crashpoint.reach("checkpoint: thawed")
             return self._publish(connection, comment, held.frozen_ms, clean=held.clean)
@@ -388,7 +388,7 @@ class Attachment:
         """Pin the present content (at rest, when it is mounted), or a checkpoint's, for a fork; the root."""
         if checkpoint is not None or not self.is_mounted:
             return bytes.fromhex(self.call("fork", child=child, checkpoint=checkpoint)["root"])
-        with frozen.Frozen(self._ext4_fd, self._zygote):
+        with frozen.Frozen(f"fork {self.volume}", self._ext4_fd, self._zygote):
             return bytes.fromhex(self.call("fork", child=child, checkpoint=None)["root"])
 
     def _publish(

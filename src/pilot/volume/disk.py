@@ -669,6 +669,7 @@ class Disk:
         except BaseException:
             self._lookaside.clear()
             raise
+        crashpoint.reach("restore: stored")
 
     def _check_quiet(self, checkpoint: CheckpointId) -> None:
         """Under `_stopped_writes` and `_books`."""

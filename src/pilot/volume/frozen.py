@@ -39,7 +39,9 @@ _SYNC_ROUNDS = 8
 class Frozen:
     """volumed's side: in the block the filesystem is held still, or was not to be had in time (not `clean` then)."""
 
-    def __init__(self, mount_fd: int, spawner: zygote.Zygote) -> None:
+    def __init__(self, what: str, mount_fd: int, spawner: zygote.Zygote) -> None:
+        """`what` this is for, in errors."""
+        self._what = what
         self._mount_fd = mount_fd
         self._zygote = spawner
         self._is_answered = False
@@ -51,7 +53,7 @@ class Frozen:
         self._guard = self._zygote.guard(self._mount_fd, _GUARD_TIMEOUT_S)
         try:
             if refusal := self._step():
-                raise errors.HostError(f"sync before a freeze: {refusal}")
+                raise errors.HostError(f"{self._what}: sync before the freeze: {refusal}")
             self._started = time.monotonic()
             if select.select([self._guard.socket], [], [], _FREEZE_DEADLINE_S)[0]:
                 self._await_frozen()
