@@ -53,6 +53,15 @@ def _connection(worker: int) -> int:
     raise AssertionError(f"{worker} serves no FUSE connection")
 
 
+def _is_formatting() -> bool:
+    """Whether mkfs has been started: from then on each step of an attach needs the worker's answers on the disk."""
+    for comm in Path("/proc").glob("[0-9]*/comm"):
+        with contextlib.suppress(OSError):  # just ended
+            if comm.read_text() == "mkfs.ext4\n":
+                return True
+    return False
+
+
 def _wait_until(is_so: Callable[[], bool], complaint: str) -> None:
     deadline = time.monotonic() + BOUND_S
     while not is_so():
@@ -141,6 +150,7 @@ def test_attach(volumed: Volumed, tmp_path: Path, parts: Sequence[str]) -> None:
         asked = pool.submit(lambda: os.close(volumed.client.attach(A, 0, 1 << 32)))
         pids = _pids(volumed, parts)
         connection = _connection(pids[0])
+        _wait_until(_is_formatting, "nobody formats it")
         _stop(pids[0])
         _wait_until(lambda: fusectl.waiting(connection) > 0, "nothing waits for the worker")
         volumed.kill_all(pids, volumed="volumed" in parts)
