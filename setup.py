@@ -13,6 +13,7 @@ from setuptools.command.build_ext import build_ext
 
 LAUNCH = "pilot.kernel._launch"
 STAGE = "native/launch/stage.c"
+STATIC_CC = "native/static-cc"
 SOURCES = sorted(set(glob("native/launch/*.c")) - {STAGE})
 STAGE_SOURCES = [
     STAGE,
@@ -20,6 +21,8 @@ STAGE_SOURCES = [
 ]
 LIMITED = [("Py_LIMITED_API", "0x030b0000"), ("_GNU_SOURCE", "1")]
 WARNINGS = ["-Wall", "-Wextra", "-Werror", "-fno-strict-aliasing"]
+HARDENED = ["-fstack-protector-strong", "-fstack-clash-protection", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=3"]
+LINKED = ["-Wl,-z,relro,-z,now,-z,noexecstack"]
 
 
 class Build(build_ext):
@@ -33,9 +36,7 @@ class Build(build_ext):
         stage = os.path.abspath(os.path.join(self.build_temp, "pilot-launch"))
         os.makedirs(self.build_temp, exist_ok=True)
         headers = ["-idirafter", "/usr/include", "-idirafter", f"/usr/include/{platform.machine()}-linux-gnu"]
-        self.spawn(
-            ["musl-gcc", "-Os", "-static", "-s", *WARNINGS, "-D_GNU_SOURCE", *headers, "-o", stage, *STAGE_SOURCES]
-        )
+        self.spawn([STATIC_CC, "-Os", "-s", *WARNINGS, "-D_GNU_SOURCE", *headers, "-o", stage, *STAGE_SOURCES])
         extension.define_macros.append(("STAGE", f'"{stage}"'))
         super().build_extension(extension)
 
@@ -48,15 +49,17 @@ setup(
             sources=sorted(glob("native/volume/*.c")),
             depends=glob("native/volume/*.h"),
             define_macros=LIMITED,
-            extra_compile_args=["-O2", *WARNINGS],
+            extra_compile_args=["-O2", *WARNINGS, *HARDENED],
+            extra_link_args=LINKED,
             py_limited_api=True,
         ),
         Extension(
             LAUNCH,
             sources=SOURCES,
-            depends=[STAGE, *glob("native/launch/*.h")],
+            depends=[STAGE, STATIC_CC, *glob("native/launch/*.h")],
             define_macros=[*LIMITED],
-            extra_compile_args=["-O2", *WARNINGS],
+            extra_compile_args=["-O2", *WARNINGS, *HARDENED],
+            extra_link_args=LINKED,
             py_limited_api=True,
         ),
     ],

@@ -18,7 +18,8 @@ from pilot.runtime import Runtime
 
 pytestmark = pytest.mark.requires("root", "private")
 
-_SOURCE = Path(__file__).parent.parent.parent / "native" / "front" / "front.c"
+_NATIVE = Path(__file__).parent.parent.parent / "native"
+_SOURCE = _NATIVE / "front" / "front.c"
 _HEADERS = ["-idirafter", "/usr/include", "-idirafter", f"/usr/include/{os.uname().machine}-linux-gnu"]
 _COLD = 99  # what the command line that stands in for Python's exits with
 
@@ -49,7 +50,7 @@ def _compile(directory: Path, digest: str) -> Path:
     program = directory / "pilot"
     defines = {"BUILD": digest, "COLD": str(cold), "SOCKET": str(directory / "socket")}
     words = [f'-D{name}="{value}"' for name, value in defines.items()]
-    command = ["musl-gcc", "-static", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE", *_HEADERS, *words]
+    command = [os.fspath(_NATIVE / "static-cc"), "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE", *_HEADERS, *words]
     subprocess.run([*command, "-o", program, _SOURCE], check=True, timeout=60)
     return program
 
