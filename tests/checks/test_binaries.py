@@ -28,7 +28,7 @@ def _program(name: str) -> bytes:
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_programs_are_static_pie(name: str) -> None:
     found = elf.parse(_program(name))
-    assert found.position_independent
+    assert found.position_independent, "built before the flags were set? make build"
     assert not found.interpreter
     assert found.libraries == 0
     assert not found.writes_to_text
@@ -38,7 +38,7 @@ def test_programs_are_static_pie(name: str) -> None:
 def test_everything_is_hardened(name: str) -> None:
     paths = {path.name: path for path in LIBRARIES}
     found = elf.parse(paths[name].read_bytes() if name in paths else _program(name))
-    assert (found.relro, found.bind_now) == (True, True)
+    assert (found.relro, found.bind_now) == (True, True), "built before the flags were set? make build"
     assert not found.executable_stack
     assert not found.writable_code
     if name in paths and platform.machine() == "x86_64":
