@@ -15,7 +15,7 @@ from typing import NoReturn
 from . import errors
 
 # First word -> the module whose `main(arguments)` takes the rest; every other word belongs to the OCI command line.
-OWN_COMMANDS = {"agent": "agent", "image": "image.cli", "planner": "planner.main", "volume": "volume.cli"}
+OWN_COMMANDS = {"agent": "agent", "image": "image.cli", "planner": "planner.main", "volume": "volume.operator.cli"}
 
 
 def main() -> int:

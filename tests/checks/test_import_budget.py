@@ -67,4 +67,4 @@ NOT_FOR_WORKERS = frozenset(
 
 
 def test_workers_of_volumes_stay_light() -> None:
-    assert _imported("import pilot.volume.daemon") & NOT_FOR_WORKERS == frozenset()
+    assert _imported("import pilot.volume.volumed.daemon") & NOT_FOR_WORKERS == frozenset()

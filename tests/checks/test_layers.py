@@ -62,7 +62,10 @@ def test_the_check_sees_a_forbidden_import() -> None:
     assert not layers.may_import("host.api.sprites", "agent.world")
     assert not layers.may_import("host.fsm.engine", "host.store")
     assert not layers.may_import("spec.parse", "plan.program")
+    assert not layers.may_import("volume.disk.disk", "volume.remote.log.hold")
+    assert not layers.may_import("volume.serving.worker", "volume.volumed.volumes")
     assert layers.may_import("host.vmm.container", "runtime")
+    assert layers.may_import("volume.volumed.volumes", "volume.disk.disk")
 
 
 def test_every_module_imports_alone() -> None:

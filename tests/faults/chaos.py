@@ -217,7 +217,7 @@ def processes(kind: str) -> set[int]:
 
 
 _KINDS: dict[str, Callable[[str, list[str]], bool]] = {
-    "volumed": lambda name, words: "pilot.volume.daemon" in words and not name.startswith("volume-"),
+    "volumed": lambda name, words: "pilot.volume.volumed.daemon" in words and not name.startswith("volume-"),
     "zygote": lambda name, words: name == "volume-zygote",
     "worker": lambda name, words: name == "volume-worker",
     "keeper": lambda name, words: name == "volume-keeper",

@@ -31,9 +31,10 @@ from tests.support import recorder
 
 from pilot import errors
 from pilot.ids import CheckpointId, VolumeId
-from pilot.volume import check, layout
-from pilot.volume import disk as disks
-from pilot.volume import volumes as stores
+from pilot.volume import layout
+from pilot.volume.disk import disk as disks
+from pilot.volume.operator import check
+from pilot.volume.volumed import volumes as stores
 
 HOST_BYTES = 96 << 20
 SIZE_BYTES = 64 << 20

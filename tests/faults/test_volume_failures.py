@@ -21,9 +21,10 @@ from tests.support.volumed import Volumed, wait_for_end_of_children
 from pilot import errors
 from pilot.ids import VolumeId
 from pilot.kernel import directio, freeze, mounts
-from pilot.volume import disk as disks
-from pilot.volume import layout, zygote
+from pilot.volume import layout
 from pilot.volume.client import VolumeClient
+from pilot.volume.disk import disk as disks
+from pilot.volume.serving import zygote
 
 pytestmark = pytest.mark.requires("root", "private", "fuse", "loop", "userns")
 
@@ -350,7 +351,7 @@ def test_a_second_volumed_on_the_same_state_is_turned_away(volumed: Volumed, cli
     client.create(A, SIZE)
     with _file(client, A) as fd:
         os.pwrite(fd, b"first", 0)
-        command = [sys.executable, "-m", "pilot.volume.daemon", "--state-dir", str(volumed.directory)]
+        command = [sys.executable, "-m", "pilot.volume.volumed.daemon", "--state-dir", str(volumed.directory)]
         second = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         assert second.returncode == 1
         assert "another volumed" in second.stderr

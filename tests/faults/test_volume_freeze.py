@@ -15,7 +15,8 @@ from tests.support.volumed import Volumed
 from pilot import errors
 from pilot.ids import VolumeId
 from pilot.kernel import graceperiod
-from pilot.volume import frozen, zygote
+from pilot.volume.serving import zygote
+from pilot.volume.volumed import frozen
 
 pytestmark = pytest.mark.requires("root", "private", "fuse", "loop")
 

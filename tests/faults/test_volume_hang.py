@@ -21,7 +21,7 @@ from tests.support.volumed import Volumed
 from pilot import errors
 from pilot.ids import CheckpointId, VolumeId
 from pilot.kernel import mounts
-from pilot.volume import fusectl
+from pilot.volume.volumed import fusectl
 
 pytestmark = pytest.mark.requires("root", "private", "fuse", "loop")
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from tests.faults import powerlab
 
-from pilot.volume import slab, volumes
+from pilot.volume.disk import slab
+from pilot.volume.volumed import volumes
 
 pytestmark = pytest.mark.requires("root", "private", "fuse", "loop")
 

@@ -124,7 +124,7 @@ def test_the_volume_worker_killed_under_writes(sprite: Any) -> None:
 
 
 def _volumed(pilotd: Pilotd) -> set[int]:
-    daemons = {pid for pid, words in _commands() if {"pilot.volume.daemon", str(pilotd.state)} <= set(words)}
+    daemons = {pid for pid, words in _commands() if {"pilot.volume.volumed.daemon", str(pilotd.state)} <= set(words)}
     return {pid for pid in daemons if not _name(pid).startswith("volume-")}
 
 

@@ -18,8 +18,8 @@ from tests.support.volumed import Volumed
 from pilot import errors
 from pilot.ids import CheckpointId, VolumeId
 from pilot.kernel import mounts
-from pilot.volume import cli
 from pilot.volume.client import VolumeClient
+from pilot.volume.operator import cli
 
 pytestmark = pytest.mark.requires("root", "private", "fuse", "loop", "userns")
 

@@ -19,7 +19,7 @@ from tests.support.volumed import Volumed
 from pilot import errors
 from pilot.ids import CheckpointId, VolumeId
 from pilot.kernel import mounts
-from pilot.volume import room
+from pilot.volume.disk import room
 
 pytestmark = pytest.mark.requires("root", "private", "fuse", "loop", "userns")
 

@@ -19,7 +19,7 @@ from tests.support import volumed as support
 from tests.support.volumed import Volumed
 
 from pilot.ids import VolumeId
-from pilot.volume import keeper
+from pilot.volume.volumed import keeper
 
 pytestmark = pytest.mark.requires("root", "private", "fuse", "loop", "userns")
 

@@ -17,8 +17,8 @@ from tests.support.volumed import Volumed
 from pilot import errors
 from pilot.ids import CheckpointId, VolumeId
 from pilot.kernel import directio
-from pilot.volume import slab
 from pilot.volume.client import VolumeClient
+from pilot.volume.disk import slab
 
 pytestmark = pytest.mark.requires("root", "private", "fuse", "loop")
 

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from pilot.ids import VolumeId
-from pilot.volume import attachment, fusectl, messages, volumes, watchdog, zygote
+from pilot.volume import messages
+from pilot.volume.serving import zygote
+from pilot.volume.volumed import attachment, fusectl, volumes, watchdog
 
 pytestmark = pytest.mark.requires("root", "private", "fuse")
 

@@ -16,7 +16,8 @@ from tests.support.volumed import Volumed
 
 from pilot import errors
 from pilot.ids import VolumeId
-from pilot.volume import cli, layout
+from pilot.volume import layout
+from pilot.volume.operator import cli
 
 pytestmark = pytest.mark.requires("root", "private")
 WEB, COPY = VolumeId("web"), VolumeId("copy")

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 from pilot import errors
-from pilot.volume.remote.store import Entry, Object
+from pilot.volume.remote.objects.store import Entry, Object
 
 
 @dataclasses.dataclass

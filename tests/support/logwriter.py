@@ -7,9 +7,10 @@ import json
 
 import msgspec
 
-from pilot.volume import layout
-from pilot.volume.remote import catalogue, codec, encryption, head, names, segment, snapshot
-from pilot.volume.remote.names import Stamp
+from pilot.volume import layout, names
+from pilot.volume.names import Stamp
+from pilot.volume.remote.log import codec, encryption, head, segment, snapshot
+from pilot.volume.remote.tending import catalogue
 from tests.support.objects import MemoryStore
 
 KEYS = encryption.Keyring()

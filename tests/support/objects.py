@@ -8,8 +8,8 @@ import threading
 from collections.abc import Callable, Iterator
 
 from pilot import errors
-from pilot.volume.remote import codec
-from pilot.volume.remote.store import Entry, Object
+from pilot.volume.remote.log import codec
+from pilot.volume.remote.objects.store import Entry, Object
 
 _TIMEOUT_S = 60
 

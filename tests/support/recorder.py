@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pilot.kernel import loop, mounts
-from pilot.volume import fuseproto as proto
+from pilot.volume.serving import fuseproto as proto
 
 BLOCK_BYTES = 4096
 _RECORD = struct.Struct("<QI")

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from concurrent import futures
 from typing import TypeVar
 
-from pilot.volume.remote.store import Entry, Object, Store
+from pilot.volume.remote.objects.store import Entry, Object, Store
 
 T = TypeVar("T")
 _TIMEOUT_S = 30

@@ -40,7 +40,14 @@ class Volumed:
             once = self.directory / "crash-once"
             once.touch()
             environment["PILOT_CRASH_AT"] = f"{crash_at}={once}"
-        command = [sys.executable, "-m", "pilot.volume.daemon", "--state-dir", str(self.directory), "--detach-on-exit"]
+        command = [
+            sys.executable,
+            "-m",
+            "pilot.volume.volumed.daemon",
+            "--state-dir",
+            str(self.directory),
+            "--detach-on-exit",
+        ]
         command += self._options
         self.process = subprocess.Popen(command, env=environment)
         deadline = time.monotonic() + _START_TIMEOUT_S

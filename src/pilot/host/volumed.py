@@ -92,7 +92,7 @@ class Volumed:
             for fd in joins:
                 opened.callback(os.close, fd)
             process = subprocess.Popen(
-                [sys.executable, "-m", "pilot.volume.daemon", "--state-dir", self._state_dir, *self._options],
+                [sys.executable, "-m", "pilot.volume.volumed.daemon", "--state-dir", self._state_dir, *self._options],
                 stdin=subprocess.DEVNULL,
                 stdout=log_fd,
                 stderr=log_fd,

@@ -1,0 +1,30 @@
+"""What one cut of a disk has to say to its store, and what came of it: values that disk and store hand each other."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from ..names import Place
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Batch:
+    """A cut: slots and pages that the store does not have; all roots and facts. `covers`: the flush it contains."""
+
+    slots: tuple[int, ...]
+    pages: Mapping[int, bytes]
+    roots: Mapping[str, bytes]
+    facts: Mapping[str, str]
+    covers: int
+    cut_at: float  # seconds since 1970
+    old_pages: Mapping[int, bytes] | None = None  # for a snapshot: the pages that the store has
+    old_places: Mapping[int, Place] | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Sent:
+    """What came of it."""
+
+    seq: int
+    places: Mapping[int, Place]

@@ -1,0 +1,1 @@
+"""An open disk and its store: upload, cold reads, and a volume's coming and going between hosts."""

@@ -1,0 +1,144 @@
+"""How one cut of a disk is sent to the store: `send` is the whole protocol of a batch (`books.batch`).
+
+    disk.cut_batch ─► segments stored ─► the one with COMMIT ─► (snapshot stored) ─► HEAD confirmed or swapped
+                   ─► disk.batch_sent
+
+The segments before the last are under way together while the next one is made: at most four of 8 MiB are in memory.
+`uploader` runs it. A failure anywhere leaves the batch as it was: it is sent again unchanged under the same stamps, or
+a later cut under those of a later epoch: never another content under the same stamps, because a half-replaced batch
+would be a mixture.
+"""
+
+from __future__ import annotations
+
+import collections
+import functools
+import time
+from collections.abc import Callable, Mapping
+from concurrent import futures
+from typing import Protocol, TypeVar
+
+from ....ids import CheckpointId
+from ... import names
+from ...books.batch import Batch, Sent
+from ...checkpoint import Checkpoint
+from ...names import Place
+from . import codec, head, segment, snapshot
+from .codec import Codec
+from .hold import Hold
+
+SNAPSHOT_SEGMENTS = 64
+_CHECKPOINT = "checkpoint/"
+V = TypeVar("V")
+
+
+class Source(Protocol):
+    """Where the content of a batch comes from."""
+
+    def read_slot(self, slot: int) -> memoryview:
+        """The 64 KiB of a slot of the batch."""
+
+
+_THREADS = functools.partial(futures.ThreadPoolExecutor, segment.IN_FLIGHT, "put")
+
+
+class Sender:
+    """What the store was told in this epoch, so that the next batch tells what differs."""
+
+    def __init__(self, hold: Hold, packer: Codec, make_pool: Callable[[], futures.Executor] = _THREADS) -> None:
+        self.hold = hold
+        self._make_pool = make_pool
+        self._packer = packer
+        self._roots: Mapping[str, bytes] | None = None
+        self._facts: Mapping[str, str] | None = None
+
+    @property
+    def wants_snapshot(self) -> bool:
+        """Whether recovery would have to replay many segments."""
+        return self.replayed >= SNAPSHOT_SEGMENTS
+
+    @property
+    def replayed(self) -> int:
+        """How many segments recovery would have to replay."""
+        return self.hold.next_seq - self.hold.head.replay_from
+
+    def is_news(self, batch: Batch) -> bool:
+        """Whether the batch says anything that the store does not have."""
+        return bool(batch.slots or batch.pages) or (batch.roots, batch.facts) != (self._roots, self._facts)
+
+    def send(self, batch: Batch, source: Source) -> Sent:
+        """Store and confirm it. PeerError: try again; Fenced: never again."""
+        hold = self.hold
+        seq, places = self._store(batch, source)
+        if batch.old_places is not None:
+            self._snapshot(batch, seq, places)
+        elif self._facts is None or _save_points(self._facts) != _save_points(batch.facts):
+            hold.change(lambda known: _with_state(known, batch, seq))
+        else:
+            hold.confirm()
+        hold.next_seq = seq + 1
+        self._roots, self._facts = batch.roots, batch.facts
+        return Sent(seq, places)
+
+    def _store(self, batch: Batch, source: Source) -> tuple[int, dict[int, Place]]:
+        places: dict[int, Place] = {}
+        seq, generation = self.hold.next_seq, int(batch.facts.get("generation", "0"))
+        under_way = collections.deque[futures.Future[None]]()
+        with self._make_pool() as pool:
+            for made in segment.build(
+                self.hold.stamp, generation, batch.slots, source.read_slot, self._delta(batch), self._packer
+            ):
+                while len(under_way) > (0 if made.commits else segment.IN_FLIGHT - 1):
+                    under_way.popleft().result()
+                if made.commits:
+                    self.hold.store(made)
+                else:
+                    under_way.append(pool.submit(self.hold.store, made))
+                places.update(made.places)
+                seq = made.stamp.seq
+        return seq, places
+
+    def close(self) -> None:
+        """Leave a HEAD that says how far the log goes."""
+        if self.hold.head.seq != self.hold.next_seq - 1:
+            seq = self.hold.next_seq - 1
+            self.hold.change(lambda known: head.with_seq(known, seq, time.time()))
+
+    def _delta(self, batch: Batch) -> segment.Delta:
+        if self._roots is None or self._facts is None:
+            return segment.Delta(dict(batch.pages), dict(batch.roots), dict(batch.facts), full=True)
+        return segment.Delta(dict(batch.pages), _changes(self._roots, batch.roots), _changes(self._facts, batch.facts))
+
+    def _snapshot(self, batch: Batch, seq: int, places: Mapping[int, Place]) -> None:
+        assert batch.old_pages is not None
+        assert batch.old_places is not None
+        stamp = names.Stamp(self.hold.head.epoch, seq)
+        image = snapshot.Image(
+            {**batch.old_pages, **batch.pages}, dict(batch.roots), dict(batch.facts),
+            snapshot.table([*batch.old_places.items(), *places.items()]),
+        )  # fmt: skip
+        data = snapshot.encode(stamp, image, self._packer)
+        self.hold.objects.put(names.snapshot(self.hold.head.disk, stamp), data)
+        ref = head.SnapshotRef(stamp.epoch, seq, codec.digest(data).hex(), len(data))
+        self.hold.change(lambda known: head.with_snapshot(_with_state(known, batch, seq), ref, time.time()))
+
+
+def _changes(before: Mapping[str, V], after: Mapping[str, V]) -> dict[str, V | None]:
+    changed: dict[str, V | None] = {key: value for key, value in after.items() if before.get(key) != value}
+    changed.update(dict.fromkeys(before.keys() - after.keys()))
+    return changed
+
+
+def _save_points(facts: Mapping[str, str]) -> list[Checkpoint]:
+    return [Checkpoint.parse(text) for key, text in sorted(facts.items()) if key.startswith(_CHECKPOINT)]
+
+
+def _with_state(known: head.Head, batch: Batch, seq: int) -> head.Head:
+    points = [
+        head.SavePoint(CheckpointId(row.id), row.generation, row.created_at, row.comment)
+        for row in _save_points(batch.facts)
+    ]
+    return head.with_state(
+        known, seq=seq, size_bytes=int(batch.facts["size"]), checkpoints=points, sealed="sealed" in batch.facts,
+        now=time.time(),
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Object stores: the seam to one, and those that are spoken to."""

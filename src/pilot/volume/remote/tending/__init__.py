@@ -1,0 +1,1 @@
+"""Looks after what is stored of all volumes: garbage, compaction, scrubbing."""

@@ -1,0 +1,52 @@
+"""The process that holds a filesystem still: it syncs, freezes and thaws, and never for longer than its deadline.
+
+volumed's side, and what the two say to each other, is drawn in `volumed.frozen`. It is a process of its own because
+whoever freezes may wait in the kernel (`errand`) and may be killed.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+
+from ... import errors
+from ...kernel import directio, freeze, graceperiod, syscalls
+from .. import messages
+
+_CALM_SYNC_S = 0.02
+_SYNC_ROUNDS = 8
+
+
+def run(connection: messages.Connection, mount_fd: int, timeout_s: float) -> None:
+    """The life of the guard."""
+    syscalls.libc.prctl(15, b"volume-guard", 0, 0, 0)
+    fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=mount_fd)
+    try:
+        _sync_until_calm(fd)
+        connection.send({"ok": True})
+        freeze.freeze(fd)
+    except OSError as error:
+        connection.send({"ok": False, "error": str(error)})
+        return
+    try:
+        connection.send({"ok": True})
+        is_asked = _is_asked(connection, timeout_s)
+    except errors.PeerError:
+        is_asked = False
+    was_held = freeze.thaw(fd)
+    graceperiod.settle()
+    connection.send({"ok": is_asked and was_held, "error": "it did not hold until the thaw"})
+
+
+def _is_asked(connection: messages.Connection, timeout_s: float) -> bool:
+    """Whether we are told to thaw, in time."""
+    return bool(select.select([connection.socket], [], [], timeout_s)[0]) and connection.receive() is not None
+
+
+def _sync_until_calm(fd: int) -> None:
+    for _ in range(_SYNC_ROUNDS):
+        started = time.monotonic()
+        directio.sync_filesystem(fd)
+        if time.monotonic() - started < _CALM_SYNC_S:
+            return

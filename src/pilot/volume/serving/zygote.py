@@ -1,0 +1,308 @@
+"""A warm process that forks the others: workers, freeze guards, and errands.
+
+volumed has threads, so it must not fork; an interpreter start would cost each attach 200 ms. The zygote has imported
+all that its children need, has one thread, and does nothing but:
+
+    volumed ── {"op": "worker", ...} + socket, descriptors ──► zygote ── fork ──► worker     (`worker`)
+               {"op": "guard", deadline_s} + socket, mount  ──► zygote ── fork ──► guard      (`frozen`)
+               {"op": "errand", name, ...} + socket, ...   ──► zygote ── fork ──► errand     (`errand`)
+               {"op": "load", modules}      imports them: its children have them too
+            ◄── the child's answers, on that socket
+
+It ends with volumed's socket; its children live on (workers) or end by themselves. Children close whatever they were
+not given. One that ends, or is silent, has a successor, which is started as a program: that takes longer, once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import logging
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from ... import errors
+from ...kernel import syscalls
+from .. import messages
+from . import errand, guard, worker
+
+_log = logging.getLogger(__name__)
+_ANSWER_TIMEOUT_S = 20.0
+_SUCCESSOR_TIMEOUT_S = 5.0
+_SUCCESSOR_PAUSE_S = 0.5
+_M_ARENA_MAX = -8  # malloc.h
+
+
+class Zygote:
+    """volumed's end. Safe for several threads."""
+
+    def __init__(self) -> None:
+        """Fork it: call this before the first thread is started."""
+        ours, theirs = socket.socketpair()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self.pid = os.fork()
+        if self.pid == 0:
+            ours.close()
+            _exit_after(lambda: _serve(messages.Connection(theirs)))
+        theirs.close()
+        self._modules: Sequence[str] = ()
+        self._closing = threading.Event()
+        self._is_there = threading.Condition()
+        self._use(ours)
+
+    def _use(self, ours: socket.socket) -> None:
+        ours.settimeout(_ANSWER_TIMEOUT_S)
+        self._connection = messages.Connection(ours)
+        self._has_ended = False
+
+    # ---- what it is asked for
+
+    def worker(
+        self, directory: str, lineage: Sequence[str], fuse_fd: int, delta_fd: int, kept: Sequence[int], *, resend: bool
+    ) -> int:
+        """Start a worker of the disk; its pid, once it serves. `kept` is for safekeeping from the first moment on. The
+        descriptors stay the caller's."""
+        answer = self._ask(
+            "worker", [fuse_fd, delta_fd, *kept], _ANSWER_TIMEOUT_S,
+            directory=directory, lineage=list(lineage), resend=resend,
+        )[0]  # fmt: skip
+        return int(answer["pid"])
+
+    def errand(
+        self, name: str, fds: Sequence[int], *, last: Sequence[int] = (), **arguments: object
+    ) -> tuple[dict[str, Any], list[int]]:
+        """Have `errand.<name>` done to these descriptors; its answer and what it made, which is the caller's.
+
+        The descriptors stay the caller's, too, but for `last`, which only the errand has while it works. Waits as long
+        as it takes. OSError, HostError; PeerError when it was killed.
+        """
+        return self._ask("errand", [*fds, *last], None, last, name=name, arguments=arguments)
+
+    def guard(self, mount_fd: int, timeout_s: float) -> messages.Connection:
+        """A guard, which begins to freeze the filesystem; what it says: `frozen`. The caller closes the connection."""
+        while True:
+            guard, is_sure = self._fork("guard", [mount_fd], None, deadline_s=timeout_s)
+            if is_sure:
+                return guard
+            guard.close()  # ends it, if there is one
+
+    def load(self, modules: Sequence[str]) -> None:
+        """Have it import what its children are going to need."""
+        self._modules = modules
+        with self._is_there:
+            self._connection.call("load", modules=list(modules))
+
+    def _ask(
+        self, op: str, fds: Sequence[int], timeout_s: float | None, last: Sequence[int] = (), **arguments: object
+    ) -> tuple[dict[str, Any], list[int]]:
+        """Fork a child, and wait for its first answer. When the zygote ends meanwhile the child may be there or not:
+        only the end of its socket says that it is not, so that another can be asked for."""
+        held = list(last)
+        try:
+            while True:
+                child, is_sure = self._fork(op, fds, timeout_s, **arguments)
+                with contextlib.closing(child):
+                    if is_sure:
+                        messages.close_all(held)
+                        held = []
+                    received = child.receive()
+                    if received is not None:
+                        return _checked(*received)
+                if is_sure:
+                    raise errors.PeerError(f"{op}: it ended before it was done")
+        finally:
+            messages.close_all(held)
+
+    def _fork(
+        self, op: str, fds: Sequence[int], timeout_s: float | None, **arguments: object
+    ) -> tuple[messages.Connection, bool]:
+        """A connection to a new child, and whether it is sure that there is one."""
+        ours, theirs = socket.socketpair()
+        ours.settimeout(timeout_s)
+        child = messages.Connection(ours)
+        try:
+            with theirs:
+                return child, self._call(op, [theirs.fileno(), *fds], **arguments)
+        except BaseException:
+            child.close()
+            raise
+
+    def _call(self, op: str, fds: list[int], **arguments: object) -> bool:
+        """Whether it has done it; False when it ended meanwhile. Waits for the successor of one that has ended."""
+        with self._is_there:
+            if not self._is_there.wait_for(lambda: not self._has_ended, _SUCCESSOR_TIMEOUT_S):
+                raise errors.PeerError(f"{op}: there is no zygote")
+            try:
+                self._connection.send({"op": op, **arguments}, fds)
+                received = self._connection.receive()
+            except errors.PeerError as error:
+                _log.error("zygote %d: %s: it is killed", self.pid, error)
+                received = None
+            if received is None:
+                self._kill()
+                return False
+        _checked(*received)
+        return True
+
+    # ---- its end
+
+    def _kill(self) -> None:
+        self._has_ended = True
+        with contextlib.suppress(ProcessLookupError):  # reaped by `close`
+            os.kill(self.pid, signal.SIGKILL)
+
+    def watch(self) -> None:
+        """Start another whenever it ends, until `close`: without one nothing can be attached, mended or let go."""
+        while True:
+            pid_fd = os.pidfd_open(self.pid)
+            select.select([pid_fd], [], [])
+            os.close(pid_fd)
+            if self._closing.is_set():
+                return
+            with self._is_there:
+                self._has_ended = True
+                os.waitpid(self.pid, 0)
+            _log.error("zygote %d has ended: another is started", self.pid)
+            while not self._succeed():
+                if self._closing.wait(_SUCCESSOR_PAUSE_S):
+                    return
+
+    def _succeed(self) -> bool:
+        with self._is_there:
+            self._connection.close()
+            try:
+                self._start()
+                self._connection.call("load", modules=list(self._modules))
+            except (errors.PilotError, OSError) as error:
+                _log.error("start a zygote: %s", error)
+                return False
+            self._is_there.notify_all()
+            return True
+
+    def _start(self) -> None:
+        """A new one, as a program: we have threads now, and must not fork."""
+        import subprocess  # each worker would have it
+
+        ours, theirs = socket.socketpair()
+        with theirs:
+            fd = theirs.fileno()
+            command = [sys.executable, "-m", __name__, str(fd)]
+            process = subprocess.Popen(command, pass_fds=[fd], stdin=subprocess.DEVNULL)
+        process.returncode = 0  # reaped by `watch`
+        self.pid = process.pid
+        self._use(ours)
+
+    def close(self) -> None:
+        """End the zygote, and wait for it."""
+        self._closing.set()
+        self._connection.close()
+        with contextlib.suppress(ChildProcessError):  # it had ended, and is reaped already
+            os.waitpid(self.pid, 0)
+
+
+def _checked(answer: dict[str, Any], fds: list[int]) -> tuple[dict[str, Any], list[int]]:
+    """The answer, or its error raised."""
+    if answer.get("ok") is True:
+        return answer, fds
+    messages.close_all(fds)
+    if isinstance(answer.get("errno"), int):
+        raise OSError(answer["errno"], str(answer.get("error")))
+    raise messages.error_of(answer)
+
+
+def _serve(connection: messages.Connection) -> None:
+    syscalls.libc.prctl(15, b"volume-zygote", 0, 0, 0)
+    _save_memory()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are reaped by the kernel: nobody asks how they ended
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # ends with volumed, not before it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    while (received := connection.receive()) is not None:
+        request, fds = received
+        op = request.pop("op", None)
+        try:
+            _TABLE[op](fds, **request)
+            answer: dict[str, Any] = {"ok": True}
+        except (errors.PilotError, OSError, KeyError, TypeError) as error:
+            answer = messages.error_answer(error)
+        messages.close_all(fds)  # before the answer: the last to close a filesystem must not be us
+        connection.send(answer)
+
+
+def _save_memory() -> None:
+    """What we have, each child has. Reading source files that were not compiled yet leaves megabytes of free heap, and
+    by default each thread of a worker would allocate from a heap of its own."""
+    gc.collect()
+    syscalls.libc.mallopt(_M_ARENA_MAX, 1)
+    syscalls.libc.malloc_trim(0)
+
+
+def _load(fds: list[int], modules: list[str]) -> None:
+    for name in modules:
+        importlib.import_module(name)
+
+
+def _fork_worker(fds: list[int], directory: str, lineage: list[str], resend: bool) -> None:
+    ready_fd, fuse_fd, delta_fd, *kept = fds
+    _fork(fds, lambda: worker.main(directory, lineage, fuse_fd, delta_fd, ready_fd, kept, resend=resend))
+
+
+def _fork_guard(fds: list[int], deadline_s: float) -> None:
+    _fork(fds, lambda: guard.run(_connection(fds[0]), fds[1], deadline_s))
+
+
+def _fork_errand(fds: list[int], name: str, arguments: dict[str, Any]) -> None:
+    _fork(fds, lambda: errand.run(_connection(fds[0]), fds[1:], name, arguments))
+
+
+def _fork(fds: list[int], run: Callable[[], None]) -> None:
+    if os.fork() == 0:
+        _become_child(keep=fds)
+        _exit_after(run)
+
+
+def _connection(fd: int) -> messages.Connection:
+    return messages.Connection(socket.socket(fileno=fd))
+
+
+def _become_child(keep: list[int]) -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.setsid()
+    kept = {0, 1, 2, *keep}
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) not in kept:
+            try:
+                os.close(int(name))
+            except OSError:
+                pass  # the descriptor of the listing itself
+
+
+def _exit_after(run: Callable[[], None]) -> NoReturn:
+    """Run, and leave without the parent's exit handlers and buffers."""
+    code = 1
+    try:
+        run()
+        code = 0
+    except BaseException:  # noqa: BLE001 - the outermost frame of a process: tell, and exit
+        _log.exception("%s", threading.current_thread().name)
+    finally:
+        os._exit(code)
+
+
+_TABLE: dict[Any, Callable[..., None]] = {
+    "load": _load,
+    "worker": _fork_worker,
+    "guard": _fork_guard,
+    "errand": _fork_errand,
+}
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="volumed: %(name)s: %(message)s")
+    _exit_after(lambda: _serve(_connection(int(sys.argv[1]))))
