@@ -13,7 +13,7 @@ ARGUMENTS = (1, 1)
 
 
 def run(context: Context, arguments: Arguments) -> int:
-    bundle, spec = launching.read_bundle(arguments)
+    bundle, spec = launching.read_bundle(context, arguments)
     console_socket = arguments.text("console-socket")
     launching.check_console(spec.process, console_socket, detached=True)
     id = arguments.positional[0]
@@ -24,7 +24,7 @@ def run(context: Context, arguments: Arguments) -> int:
             spec=asked,
             stdio=context.stdio(spec.process),
             console_socket=console_socket or None,
-            pass_fds=launching.passed_descriptors(arguments),
+            pass_fds=launching.passed_descriptors(context, arguments),
             no_pivot=arguments.flag("no-pivot"),
             no_new_keyring=arguments.flag("no-new-keyring"),
             pid_file=arguments.text("pid-file") or None,

@@ -28,9 +28,9 @@ def run(context: Context, arguments: Arguments) -> int:
     container = context.runtime().load(arguments.positional[0])
     interval_s = parse_duration(arguments.text("interval", "5s"))
     if arguments.flag("stats"):
-        _print("stats", container, container.stats())
+        _write(context, "stats", container, container.stats())
         return 0
-    _follow(container, interval_s)
+    _follow(context, container, interval_s)
     return 0
 
 
@@ -43,7 +43,7 @@ def parse_duration(text: str) -> float:
     return seconds
 
 
-def _follow(container: Container, interval_s: float) -> None:
+def _follow(context: Context, container: Container, interval_s: float) -> None:
     with container.cgroup.oom_events() as kills:
         poll = select.poll()
         poll.register(kills.fileno(), select.POLLIN | select.POLLPRI)
@@ -52,12 +52,12 @@ def _follow(container: Container, interval_s: float) -> None:
             if poll.poll(max(0.0, due - time.monotonic()) * 1000):
                 if kills.read() is None:
                     return
-                _print("oom", container, None)
+                _write(context, "oom", container, None)
                 continue
-            _print("stats", container, container.stats())
+            _write(context, "stats", container, container.stats())
             due += interval_s
 
 
-def _print(kind: str, container: Container, data: object) -> None:
+def _write(context: Context, kind: str, container: Container, data: object) -> None:
     row = {"type": kind, "id": container.id} | ({} if data is None else {"data": data})
-    print(msgspec.json.encode(row).decode(), flush=True)
+    context.write(msgspec.json.encode(row).decode() + "\n")

@@ -47,11 +47,11 @@ def run(context: Context, arguments: Arguments) -> int:
     wants_terminal = process.terminal and not is_detached
     with context.signals_held():
         spawned = container.exec(
-            launching.with_listen_fds(process),
+            launching.with_listen_fds(context, process),
             context.stdio(process),
             terminal=Terminal(*foreground.window_size()) if wants_terminal else None,
             console_socket=console_socket or None,
-            pass_fds=launching.passed_descriptors(arguments),
+            pass_fds=launching.passed_descriptors(context, arguments),
             cgroup=_cgroup(arguments),
             no_new_keyring=arguments.flag("no-new-keyring"),
             ignore_paused=arguments.flag("ignore-paused"),

@@ -16,5 +16,5 @@ ARGUMENTS = (0, 0)
 
 
 def run(context: Context, arguments: Arguments) -> int:
-    print(json.dumps(features.features_document({"org.pilot.version": __version__}), indent=4))
+    context.write(json.dumps(features.features_document({"org.pilot.version": __version__}), indent=4) + "\n")
     return 0

@@ -11,6 +11,7 @@ from ..spec import parse
 from ..spec.config import Spec
 from ..spec.process import Process
 from .options import Arguments, Kind, Option
+from .verb import Context
 
 BUNDLE = Option(
     ("bundle", "b"), Kind.TEXT, "path to the root of the bundle directory, defaults to the current directory"
@@ -30,34 +31,26 @@ PRESERVE_FDS = Option(
 CREATE_OPTIONS = (BUNDLE, CONSOLE_SOCKET, PID_FILE, NO_PIVOT, NO_NEW_KEYRING, PRESERVE_FDS)
 
 
-def read_bundle(arguments: Arguments) -> tuple[str, Spec]:
+def read_bundle(context: Context, arguments: Arguments) -> tuple[str, Spec]:
     """The bundle's path and its Spec, with what the runtime adds to its environment."""
     bundle = os.path.abspath(arguments.text("bundle", "."))
     spec = parse.read_spec(bundle)
     if spec.process is None:
         return bundle, spec
-    return bundle, msgspec.structs.replace(spec, process=with_listen_fds(spec.process))
+    return bundle, msgspec.structs.replace(spec, process=with_listen_fds(context, spec.process))
 
 
-def with_listen_fds(process: Process) -> Process:
+def with_listen_fds(context: Context, process: Process) -> Process:
     """Socket activation is passed on: the descriptors follow stdio, and the process is to be told."""
-    count = _listen_fds()
+    count = _listen_fds(context)
     if not count:
         return process
     return msgspec.structs.replace(process, env=(*process.env, f"LISTEN_FDS={count}", "LISTEN_PID=1"))
 
 
-def passed_descriptors(arguments: Arguments) -> tuple[int, ...]:
+def passed_descriptors(context: Context, arguments: Arguments) -> tuple[int, ...]:
     """Descriptors from 3 on; PilotError when one of them is not open."""
-    numbers = tuple(range(3, 3 + _listen_fds() + arguments.number("preserve-fds")))
-    for number in numbers:
-        try:
-            os.fstat(number)
-        except OSError as error:
-            raise errors.PilotError(
-                f"cannot preserve file descriptor {number}: {(error.strerror or '').lower()}"
-            ) from error
-    return numbers
+    return context.borrowed(range(3, 3 + _listen_fds(context) + arguments.number("preserve-fds")))
 
 
 def check_console(process: Process | None, console_socket: str, detached: bool) -> None:
@@ -69,6 +62,6 @@ def check_console(process: Process | None, console_socket: str, detached: bool) 
         raise errors.PilotError("cannot use console socket if pilot will not detach or allocate tty")
 
 
-def _listen_fds() -> int:
-    text = os.environ.get("LISTEN_FDS", "")
+def _listen_fds(context: Context) -> int:
+    text = context.environment.get("LISTEN_FDS", "")
     return int(text) if text.isdigit() else 0

@@ -23,15 +23,15 @@ _HEADER = ("ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER")
 def run(context: Context, arguments: Arguments) -> int:
     containers = context.runtime().list()
     if arguments.flag("quiet"):
-        print("".join(f"{container.id}\n" for container in containers), end="")
+        context.write("".join(f"{container.id}\n" for container in containers))
         return 0
     states = [container.state() for container in containers]
     shown = arguments.text("format", "table")
     if shown == "json":
         # An empty list is null, as runc's Go prints it.
-        print(json.dumps([state_json(state) for state in states] or None, separators=(",", ":")))
+        context.write(json.dumps([state_json(state) for state in states] or None, separators=(",", ":")) + "\n")
     elif shown == "table":
-        print(format_table([_HEADER, *(_row(state) for state in states)]), end="")
+        context.write(format_table([_HEADER, *(_row(state) for state in states)]))
     else:
         raise UsageError("invalid format option")
     return 0

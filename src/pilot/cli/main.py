@@ -6,7 +6,7 @@ import errno
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from .. import errors
 from . import options
@@ -56,7 +56,7 @@ def main(words: Sequence[str] | None = None) -> int:
     if given.flag("help") or name in {"help", "h"}:
         sys.stdout.write(_help())
         return 0
-    return _run(name, rest, make_context(given))
+    return _run(name, rest, make_context(given, os.environ))
 
 
 def _run(name: str, words: Sequence[str], context: Context) -> int:
@@ -112,17 +112,17 @@ def load_verb(name: str) -> Verb:
     return module
 
 
-def make_context(given: Arguments) -> Context:
+def make_context(given: Arguments, environment: Mapping[str, str]) -> Context:
     """The global options, ready to use."""
     debug = given.flag("debug")
     path = given.text("log") or None
     log = Log(path and os.path.abspath(path), given.text("log-format", "text"), debug)
-    root = os.path.abspath(given.text("root") or _default_root())
-    return Context(root, given.flag("systemd-cgroup"), debug, log, given.text("criu", "criu"))
+    root = os.path.abspath(given.text("root") or _default_root(environment))
+    return Context(root, given.flag("systemd-cgroup"), debug, log, given.text("criu", "criu"), environment)
 
 
-def _default_root() -> str:
-    runtime_dir = os.environ.get("XDG_RUNTIME_DIR", "")
+def _default_root(environment: Mapping[str, str]) -> str:
+    runtime_dir = environment.get("XDG_RUNTIME_DIR", "")
     return os.path.join(runtime_dir, "pilot") if os.geteuid() != 0 and runtime_dir else _DEFAULT_ROOT
 
 

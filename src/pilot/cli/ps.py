@@ -18,9 +18,9 @@ def run(context: Context, arguments: Arguments) -> int:
     pids = context.runtime().load(arguments.positional[0]).processes()
     shown = arguments.text("format", "table")
     if shown == "json":
-        print(json.dumps(pids or None, separators=(",", ":")))
+        context.write(json.dumps(pids or None, separators=(",", ":")) + "\n")
     elif shown == "table":
-        print(_table(pids, arguments.positional[1:] or ("-ef",)), end="")
+        context.write(_table(pids, arguments.positional[1:] or ("-ef",)))
     else:
         raise UsageError("invalid format option")
     return 0

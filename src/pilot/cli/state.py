@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 
 from ..spec.state import state_json
 from .options import Arguments, Option
@@ -17,5 +16,5 @@ ARGUMENTS = (1, 1)
 
 def run(context: Context, arguments: Arguments) -> int:
     state = context.runtime().load(arguments.positional[0]).state()
-    sys.stdout.write(json.dumps(state_json(state), indent=2) + "\n")
+    context.write(json.dumps(state_json(state), indent=2) + "\n")
     return 0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 from .. import errors
 from ..spec import parse
 from ..spec.linux import IntelRdt
@@ -41,14 +39,14 @@ ARGUMENTS = (1, 1)
 def run(context: Context, arguments: Arguments) -> int:
     container = context.runtime().load(arguments.positional[0])
     rdt = IntelRdt(l3_cache_schema=arguments.text("l3-cache-schema"), mem_bw_schema=arguments.text("mem-bw-schema"))
-    container.update(_resources(arguments), None if rdt == IntelRdt() else rdt)
+    container.update(_resources(context, arguments), None if rdt == IntelRdt() else rdt)
     return 0
 
 
-def _resources(arguments: Arguments) -> Resources:
+def _resources(context: Context, arguments: Arguments) -> Resources:
     path = arguments.text("resources")
     if path == "-":
-        return parse.parse_resources(sys.stdin.buffer.read())
+        return parse.parse_resources(context.read_stdin())
     if path:
         try:
             with open(path, "rb") as file:

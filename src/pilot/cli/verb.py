@@ -7,11 +7,15 @@ run(context, arguments) -> exit status
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 import msgspec
 
+from .. import errors
 from ..runtime import Runtime, Spawned, Stdio
 from ..spec.process import Process
 from .log import Log
@@ -26,9 +30,37 @@ class Context(msgspec.Struct, frozen=True):
     debug: bool
     log: Log
     criu: str
+    environment: Mapping[str, str]
 
     def runtime(self) -> Runtime:
-        return Runtime(self.root, cgroup_driver="systemd" if self.systemd_cgroup else "cgroupfs")
+        return Runtime(
+            self.root,
+            cgroup_driver=self.cgroup_driver,
+            environment=self.environment,
+            on_warning=self.log.warning,
+        )
+
+    @property
+    def cgroup_driver(self) -> str:
+        return "systemd" if self.systemd_cgroup else "cgroupfs"
+
+    def write(self, text: str) -> None:
+        """To the caller's stdout, at once."""
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+    def read_stdin(self) -> bytes:
+        """All that the caller's stdin has."""
+        return sys.stdin.buffer.read()
+
+    def borrowed(self, numbers: Sequence[int]) -> tuple[int, ...]:
+        """The caller's descriptors of these numbers; PilotError when one of them is not open."""
+        for number in numbers:
+            try:
+                os.fstat(number)
+            except OSError as error:
+                raise not_open(number, error) from error
+        return tuple(numbers)
 
     def stdio(self, process: Process | None) -> Stdio:
         """The caller's descriptors; a terminal brings its own."""
@@ -45,6 +77,11 @@ class Context(msgspec.Struct, frozen=True):
         from . import foreground
 
         return foreground.attend(runtime, process)
+
+
+def not_open(number: int, error: OSError) -> errors.PilotError:
+    """What is said of a descriptor that was to be passed on."""
+    return errors.PilotError(f"cannot preserve file descriptor {number}: {(error.strerror or '').lower()}")
 
 
 class Verb(Protocol):

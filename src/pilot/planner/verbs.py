@@ -8,6 +8,7 @@ into /proc and /dev, which mean something else in another process.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import TextIO
@@ -49,7 +50,7 @@ class _Context(Context, frozen=True):
     def runtime(self) -> Runtime:
         found = hierarchies.probe_hierarchies(self.caller.pid)
         facts = msgspec.structs.replace(_FACTS, cgroup_mounts=found.mounts)
-        return Runtime(self.root, waiter=self.caller, facts=facts, hierarchies=found)
+        return Runtime(self.root, waiter=self.caller, facts=facts, hierarchies=found, on_warning=self.log.warning)
 
     def stdio(self, process: Process | None) -> Stdio:
         return Stdio(*self.caller.stdio_fds)
@@ -91,9 +92,9 @@ def _prepare(words: Sequence[str], caller: Caller, stderr: TextIO) -> tuple[str,
         raise Cold
     if any(text.startswith(("/proc/", "/dev/")) for text in _paths(given, arguments)):
         raise Cold
-    plain = make_context(given)
+    plain = make_context(given, os.environ)
     log = Log(plain.log.path, plain.log.format, False, stderr)
-    return name, verb, arguments, _Context(plain.root, False, False, log, plain.criu, caller)
+    return name, verb, arguments, _Context(plain.root, False, False, log, plain.criu, plain.environment, caller)
 
 
 def _paths(given: Arguments, arguments: Arguments) -> list[str]:
@@ -105,7 +106,7 @@ def _refuse(name: str, arguments: Arguments, context: Context) -> None:
     if any(arguments.text(option) for option in _REFUSED) or arguments.flag("tty"):
         raise Cold
     try:
-        spec = launching.read_bundle(arguments)[1] if name in _NEW else _loaded(arguments, context)
+        spec = launching.read_bundle(context, arguments)[1] if name in _NEW else _loaded(arguments, context)
     except errors.PilotError:
         return
     if any(msgspec.structs.astuple(spec.hooks)):

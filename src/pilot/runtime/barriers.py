@@ -25,11 +25,12 @@ class CreateBarriers:
     """Called by the launcher at each barrier; `on_release` is what the runtime does when the process is complete."""
 
     def __init__(
-        self, plan: Plan, hooks: Hooks, state: Callable[[int, Status], bytes], inner_pid: int | None,
-        on_release: Callable[[Spawned], None],
+        self, plan: Plan, hooks: Hooks, runner: hooks_.Runner, state: Callable[[int, Status], bytes],
+        inner_pid: int | None, on_release: Callable[[Spawned], None],
     ) -> None:  # fmt: skip
         self._plan = plan
         self._hooks = hooks
+        self._runner = runner
         self._state = state
         self._inner_pid = inner_pid
         self._on_release = on_release
@@ -54,8 +55,8 @@ class CreateBarriers:
         for name, device in self._plan.net_devices:
             links.move_link(name, process.pid, device)
         state = self._state(process.pid, Status.CREATING)
-        hooks_.run_all("prestart", self._hooks.prestart, state)
-        hooks_.run_all("createRuntime", self._hooks.create_runtime, state)
+        self._runner.run_all("prestart", self._hooks.prestart, state)
+        self._runner.run_all("createRuntime", self._hooks.create_runtime, state)
         inner_pid = self._inner_pid or process.pid
         return {
             plan_.CREATE_STATE: self._document(self._state(inner_pid, Status.CREATING)),

@@ -21,7 +21,6 @@ from .. import errors
 from ..ids import ContainerId
 from ..kernel.cgroup_stats import Stats
 from ..kernel.cgroups import Cgroup
-from ..kernel.waiter import Waiter
 from ..plan import cgroup as cgroup_plan
 from ..plan.facts import HostFacts
 from ..spec import parse, state
@@ -47,12 +46,12 @@ class Container:
     """A container that exists, or did when it was loaded: after `delete` by anybody, methods raise `NotFound`."""
 
     def __init__(
-        self, store: Store, record: Record, spec: Spec, facts: Callable[[], HostFacts], waiter: Waiter
+        self, store: Store, record: Record, spec: Spec, facts: Callable[[], HostFacts], runner: hooks.Runner
     ) -> None:
         self._store = store
         self._record = record
         self._facts = facts
-        self._waiter = waiter
+        self._runner = runner
         self.spec = spec
 
     @property
@@ -167,8 +166,7 @@ class Container:
             self._remove_cache_class()
             state_ = state.format_hook_state(self.id, Status.STOPPED, 0, self.bundle, self.spec.annotations)
             self._store.remove(self.id)
-            problems = hooks.run_all_and_collect("poststop", self.spec.hooks.poststop, state_)
-        hooks.warn(problems)
+            self._runner.run_all_and_warn("poststop", self.spec.hooks.poststop, state_)
 
     def pause(self) -> None:
         """Freeze all processes."""
@@ -248,7 +246,7 @@ class Container:
         request = execute.Request(
             process, stdio, terminal, console_socket, tuple(pass_fds), no_new_keyring, before_start
         )
-        return execute.execute(target, request, self._store.seccomp_cache, self._facts(), self._waiter)
+        return execute.execute(target, request, self._store.seccomp_cache, self._facts(), self._runner.waiter)
 
     # ---- parts ------------------------------------------------------------------------------------------------------
 
@@ -312,7 +310,7 @@ class Container:
         pid = self._record.pid
         document = state.format_hook_state(self.id, Status.RUNNING, pid, self.bundle, self.spec.annotations)
         try:
-            hooks.run_all("poststart", self.spec.hooks.poststart, document)
+            self._runner.run_all("poststart", self.spec.hooks.poststart, document)
         except errors.PilotError:
             self._kill_everything()
             raise
@@ -335,10 +333,10 @@ def rootfs_path(bundle: str, spec: Spec) -> str:
     return os.path.realpath(os.path.join(bundle, spec.root.path))
 
 
-def load_container(store: Store, id: ContainerId, facts: Callable[[], HostFacts], waiter: Waiter) -> Container:
+def load_container(store: Store, id: ContainerId, facts: Callable[[], HostFacts], runner: hooks.Runner) -> Container:
     """The container of that id; `NotFound`."""
     record = store.read(id)
-    return Container(store, record, parse.parse_spec(store.read_config(id)), facts, waiter)
+    return Container(store, record, parse.parse_spec(store.read_config(id)), facts, runner)
 
 
 def _waits_for_start(fifo: str) -> bool:

@@ -25,7 +25,6 @@ from ..kernel import cgroup_devices, inroot, launcher
 from ..kernel import process as kernel_process
 from ..kernel.cgroups import Cgroup
 from ..kernel.hierarchies import Hierarchies
-from ..kernel.waiter import Waiter
 from ..plan import cgroup as cgroup_plan
 from ..plan import create as create_plan
 from ..plan.abi import Namespace
@@ -78,7 +77,7 @@ class Host(msgspec.Struct, frozen=True):
     facts: HostFacts
     hierarchies: Hierarchies
     cgroup_driver: str
-    waiter: Waiter
+    runner: hooks.Runner
 
 
 def create(request: Request, host: Host) -> tuple[Record, Spawned]:
@@ -136,15 +135,15 @@ def _begun(request: Request, host: Host) -> Iterator[tuple[Record, Cgroup, conte
             owner = cgroup_plan.plan_owner(request.spec, host.facts)
             if owner is not None:
                 cgroup.delegate(owner, -1)
-            undo.callback(_run_poststop, request)
+            undo.callback(_run_poststop, request, host.runner)
             yield record, cgroup, undo
         undo.pop_all()
 
 
-def _run_poststop(request: Request) -> None:
+def _run_poststop(request: Request, runner: hooks.Runner) -> None:
     """The specification: what was begun and failed is stopped, and what follows on a stop follows."""
     document = state.format_hook_state(request.id, Status.STOPPED, 0, request.bundle, request.spec.annotations)
-    hooks.warn(hooks.run_all_and_collect("poststop", request.spec.hooks.poststop, document))
+    runner.run_all_and_warn("poststop", request.spec.hooks.poststop, document)
 
 
 def _require_empty(cgroup: Cgroup) -> None:
@@ -209,9 +208,11 @@ def _launch(
             request.on_plan(plan)
         by_slot = {**descriptors.enter_context(opened(plan.openings)), **descriptors.by_slot}
         inner_pid = 1 if Namespace.PID in plan.new_namespaces else None
-        barriers = descriptors.enter_context(CreateBarriers(plan, spec.hooks, state_document, inner_pid, complete))
+        barriers = descriptors.enter_context(
+            CreateBarriers(plan, spec.hooks, host.runner, state_document, inner_pid, complete)
+        )
         with steps.named(process_):
-            process = launcher.launch(plan.program, descriptors=by_slot, waiter=host.waiter, on_barrier=barriers)
+            process = launcher.launch(plan.program, descriptors=by_slot, waiter=host.runner.waiter, on_barrier=barriers)
     return written[0], taken(process)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -20,6 +20,7 @@ from ..kernel.waiter import ExitStatus, OwnChildren, Waiter
 from ..plan.facts import HostFacts
 from ..spec import check, parse
 from ..spec.config import Spec
+from . import hooks
 from .container import Container, load_container
 from .store import Store
 from .values import Spawned, Stdio, Terminal
@@ -37,7 +38,11 @@ class Created(msgspec.Struct, frozen=True):
 
 
 class Runtime:
-    """All containers below `root`. `facts` and the hierarchies are probed at first use."""
+    """All containers below `root`. `facts` and the hierarchies are probed at first use.
+
+    `environment` (default: ours) is that of hooks that bring none; `on_warning` hears of hooks whose failure changes
+    nothing.
+    """
 
     def __init__(
         self,
@@ -47,9 +52,12 @@ class Runtime:
         cgroup_driver: str = "cgroupfs",
         facts: HostFacts | None = None,
         hierarchies: Hierarchies | None = None,
+        environment: Mapping[str, str] | None = None,
+        on_warning: Callable[[str], None] = hooks.warn_by_logging,
     ) -> None:
         self._store = Store(root)
         self._waiter = waiter or OwnChildren()
+        self._runner = hooks.Runner(self._waiter, os.environ if environment is None else environment, on_warning)
         self._cgroup_driver = cgroup_driver
         self._facts = facts
         self._hierarchies = hierarchies
@@ -117,9 +125,9 @@ class Runtime:
             idmap_root=idmap_root,
             on_plan=on_plan,
         )
-        where = create.Host(self._store, self.facts, self.hierarchies, self._cgroup_driver, self._waiter)
+        where = create.Host(self._store, self.facts, self.hierarchies, self._cgroup_driver, self._runner)
         record, spawned = create.create(request, where)
-        container = Container(self._store, record, spec, self._known_facts, self._waiter)
+        container = Container(self._store, record, spec, self._known_facts, self._runner)
         if pid_file is not None:
             self._write_pid_file(container, spawned, os.fspath(pid_file))
         return Created(container, spawned)
@@ -136,16 +144,16 @@ class Runtime:
         bundle = os.path.abspath(bundle)
         spec = parse.read_spec(bundle)
         request = create.Request(id=ids.parse_container_id(id), bundle=bundle, spec=spec, stdio=Stdio())
-        where = create.Host(self._store, self.facts, self.hierarchies, self._cgroup_driver, self._waiter)
+        where = create.Host(self._store, self.facts, self.hierarchies, self._cgroup_driver, self._runner)
         record, spawned = create.restore(request, where, options)
-        container = Container(self._store, record, spec, self._known_facts, self._waiter)
+        container = Container(self._store, record, spec, self._known_facts, self._runner)
         if pid_file is not None:
             self._write_pid_file(container, spawned, pid_file)
         return Created(container, spawned)
 
     def load(self, id: str) -> Container:
         """The container of that id; `NotFound`."""
-        return load_container(self._store, ids.parse_container_id(id), self._known_facts, self._waiter)
+        return load_container(self._store, ids.parse_container_id(id), self._known_facts, self._runner)
 
     def _known_facts(self) -> HostFacts:
         return self.facts
