@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import pathlib
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -310,6 +311,46 @@ def test_a_background_process_that_holds_the_output_does_not_hold_the_exit(machi
             events = await collect(await open_exec(machine, "sh", "-c", "sleep 1000 & echo $!"))
             os.kill(int(payload(events[1:-2], 1)), signal.SIGKILL)
             assert events[-2] == b"\x03\x00"
+
+    run(test)
+
+
+def test_with_wait_the_exit_follows_the_end_of_the_output(machine: FakeMachine, tmp_path: pathlib.Path) -> None:
+    async def test() -> None:
+        async with machine.agent():
+            fifo = tmp_path / "fifo"
+            os.mkfifo(fifo)
+            socket = await open_exec(machine, "sh", "-c", f"(read x <{fifo}; sleep 0.3; echo $x) & exit 7", wait="true")
+            assert json.loads(str(await socket.receive()))["type"] == "session_info"
+            # Opens when the child reads, long after the command has ended as far as anybody can tell.
+            await asyncio.to_thread(fifo.write_text, "late\n")
+            events = await collect(socket)
+            assert payload(events[:-2], 1) == b"late\n"
+            assert events[-2] == b"\x03\x07"
+
+    run(test)
+
+
+def test_a_session_that_waits_for_its_output_can_be_ended(machine: FakeMachine) -> None:
+    async def test() -> None:
+        async with machine.agent() as app:
+            socket = await open_exec(machine, "sh", "-c", "sleep 1000 & echo $!", wait="true", detachable="true")
+            info = json.loads(str(await socket.receive()))
+            piece = await socket.receive()
+            assert isinstance(piece, bytes)
+            session = app.sessions.find(info["session_id"])
+            await session.stop()
+            assert (await collect(socket))[-1] == websocket.Closed(1000)
+            os.kill(int(piece[1:]), signal.SIGKILL)
+
+    run(test)
+
+
+def test_path_is_what_is_executed_and_argv_0_what_it_is_called(machine: FakeMachine) -> None:
+    async def test() -> None:
+        async with machine.agent():
+            events = await collect(await open_exec(machine, "a name", "-c", "echo $0", path="/bin/sh"))
+            assert payload(events, 1) == b"a name\n"
 
     run(test)
 

@@ -239,3 +239,17 @@ def test_labels_without_their_module(runtime: Runtime, bundle: Path, changes: di
 
 def test_unconfined_needs_no_module(runtime: Runtime, bundle: Path) -> None:
     assert _created(runtime, bundle, apparmorProfile="unconfined") > 0
+
+
+def test_what_is_executed_may_be_another_than_argv_0(runtime: Runtime, bundle: Path) -> None:
+    bundles.create(runtime, bundle, bundles.make_config()).container.start()
+    process = parse.parse_process(json.dumps({"args": ["a name", "1000"], "cwd": "/", "env": ["PATH=/bin"]}))
+    spawned = runtime.load("web").exec(process, Stdio(), executable="sleep")
+    try:
+        assert Path(f"/proc/{spawned.pid}/cmdline").read_bytes() == b"a name\x001000\x00"
+    finally:
+        os.kill(spawned.pid, signal.SIGKILL)
+        runtime.wait(spawned, 10)
+        spawned.close()
+    with pytest.raises(errors.StepError, match='exec: "/nowhere"'):
+        runtime.load("web").exec(process, Stdio(), executable="/nowhere")

@@ -106,13 +106,15 @@ class FakeContainer:
         *,
         terminal: Terminal | None = None,
         before_start: Callable[[Spawned], None] | None = None,
+        executable: str | None = None,
     ) -> Spawned:
         with _forking:
-            return self._exec(process, stdio, terminal, before_start)
+            return self._exec(process, executable or process.args[0], stdio, terminal, before_start)
 
     def _exec(
         self,
         process: Process,
+        executable: str,
         stdio: Stdio,
         terminal: Terminal | None,
         before_start: Callable[[Spawned], None] | None,
@@ -127,7 +129,7 @@ class FakeContainer:
         error_read, error_write = os.pipe()
         pid = os.fork()
         if pid == 0:
-            _become(process, fds, terminal is not None, (wait_read, wait_write), error_write)
+            _become(process, executable, fds, terminal is not None, (wait_read, wait_write), error_write)
         for fd in {wait_read, error_write} | ({fds[0]} if terminal is not None else set()):
             os.close(fd)  # type: ignore[arg-type]
         spawned = Spawned(pid, _start_time(pid), os.pidfd_open(pid), master_fd)
@@ -139,11 +141,18 @@ class FakeContainer:
         if problem:
             os.waitpid(pid, 0)
             spawned.close()
-            raise errors.StepError(0, 1, f"execute {process.args[0]}", 2, problem.decode())
+            raise errors.StepError(0, 1, f"execute {executable}", 2, problem.decode())
         return spawned
 
 
-def _become(process: Process, fds: tuple[int | None, ...], tty: bool, wait: tuple[int, int], error_fd: int) -> None:
+def _become(
+    process: Process,
+    executable: str,
+    fds: tuple[int | None, ...],
+    tty: bool,
+    wait: tuple[int, int],
+    error_fd: int,
+) -> None:
     """In the child: wait for the barrier, then exec."""
     try:
         os.close(wait[1])
@@ -158,7 +167,7 @@ def _become(process: Process, fds: tuple[int | None, ...], tty: bool, wait: tupl
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
         os.chdir(process.cwd if os.path.isdir(process.cwd) else "/")
         signal.pthread_sigmask(signal.SIG_SETMASK, set())
-        os.execvpe(process.args[0], list(process.args), dict(item.split("=", 1) for item in process.env))
+        os.execvpe(executable, list(process.args), dict(item.split("=", 1) for item in process.env))
     except BaseException as error:  # noqa: BLE001 - the parent raises it
         os.write(error_fd, str(error).encode())
         os._exit(127)

@@ -89,19 +89,21 @@ class ExecApi:
     def _command(self, request: http.Request, *, tty: bool) -> Command:
         words = request.query.get("cmd", [])
         path = request.first("path")
-        arguments = (path or words[0], *words[1:]) if words else (path or "bash",)
+        arguments = tuple(words) or (path or "bash",)
         if any("=" not in item for item in request.query.get("env", [])):
             raise http.InvalidRequest("env: each is NAME=value")
-        if any("\0" in word for word in (*arguments, *request.query.get("env", []), request.first("dir"))):
+        if any("\0" in word for word in (path, *arguments, *request.query.get("env", []), request.first("dir"))):
             raise http.InvalidRequest("exec: a NUL byte cannot be passed to a process")
         process = self._world.process(arguments, request.query.get("env", []), request.first("dir"), tty=tty)
         return Command(
             process=process,
+            executable=path or None,
             tty=tty,
             stdin=request.flag("stdin", default=tty),
             rows=request.number("rows", 24, 1, 65535),
             cols=request.number("cols", 80, 1, 65535),
             keep_s=_keep_s(request, tty),
+            wait=request.flag("wait"),
         )
 
 

@@ -45,7 +45,8 @@ class Inner(Protocol):
     def kill(self, signal: int, all: bool = False) -> None: ...
     def delete(self, force: bool = False) -> None: ...
     def exec(self, process: Process, stdio: Stdio, *, terminal: Terminal | None = None,
-             before_start: Callable[[Spawned], None] | None = None) -> Spawned: ...  # fmt: skip
+             before_start: Callable[[Spawned], None] | None = None,
+             executable: str | None = None) -> Spawned: ...  # fmt: skip
 
 
 class Created(Protocol):

@@ -7,6 +7,7 @@
 
 A new agent makes the same Session of those descriptors and goes on. The session is over when the process has ended
 *and* its output has: end of file, or, when a background process still holds the other end, nothing for QUIET_S.
+With `wait` only the end of file counts, as with ssh.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from .machine import Exits, Link
 from .output import Changed, Cursor, Output
 from .stdin import Stdin
 
-QUIET_S = 1.0
+QUIET_S = 0.1
 RECORD_TIMEOUT_S = 30.0
 KILL_GRACE_S = 10.0
 _PROCESS_GROUP = 1 << 2  # PIDFD_SIGNAL_PROCESS_GROUP, Linux 6.9
@@ -47,6 +48,7 @@ class SessionMeta(msgspec.Struct, frozen=True, kw_only=True):
     rows: int = 24
     cols: int = 80
     keep_s: float = 0.0
+    wait: bool = False
     pid: int | None = None
     start_time: int = 0
     exit_code: int | None = None
@@ -71,6 +73,7 @@ class Session:
         self.changed = Changed()
         self.last_activity = time.time()
         self.ended = asyncio.Event()
+        self._hurried = False  # nobody waits for the end of the output any more
         self._link = link
         self._exits = exits
         self._process = process
@@ -156,6 +159,8 @@ class Session:
                 return
             except TimeoutError:
                 continue
+        self._hurried = True
+        self.changed.notify()
         await self.ended.wait()
 
     async def close(self) -> None:
@@ -215,6 +220,8 @@ class Session:
         """Until each stream has ended, or has been quiet for QUIET_S while nobody held it up."""
         for output in self.outputs.values():
             output.drain()
+        if self.meta.wait:
+            await self._wait_for_end()
         while not all(output.ended for output in self.outputs.values()):
             change, before = self.changed.next(), self.bytes_total
             try:
@@ -224,6 +231,14 @@ class Session:
                 for output in self.outputs.values():
                     if not output.paused and before == self.bytes_total:
                         output.finish()
+
+    async def _wait_for_end(self) -> None:
+        """Until each stream has ended, or the session is being stopped."""
+        while True:
+            change = self.changed.next()
+            if self._hurried or all(output.ended for output in self.outputs.values()):
+                return
+            await asyncio.shield(change)
 
     def _release_stdin(self) -> None:
         """The pipe's write end must be gone everywhere before its reader sees the end; a pty master stays."""

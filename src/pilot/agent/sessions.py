@@ -26,14 +26,20 @@ _log = logging.getLogger(__name__)
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):
-    """A session that is wanted. `keep_s`: how long it lives without clients, 0 for ever."""
+    """A session that is wanted.
+
+    `executable`: when it is not argv[0]. `keep_s`: how long it lives without clients, 0 for ever. `wait`: it ends with
+    its output, however long another process holds that.
+    """
 
     process: Process
+    executable: str | None = None
     tty: bool
     stdin: bool
     rows: int = 24
     cols: int = 80
     keep_s: float = 0.0
+    wait: bool = False
 
 
 class Sessions:
@@ -196,6 +202,7 @@ def _spawn(machine: Machine, container: Inner, command: Command, id: str) -> Ses
             Stdio(*theirs),
             terminal=Terminal(command.rows, command.cols) if command.tty else None,
             before_start=on_created,
+            executable=command.executable,
         )
         if spawned.master_fd is not None:
             ours["pty"] = spawned.master_fd
@@ -214,13 +221,14 @@ def _spawn(machine: Machine, container: Inner, command: Command, id: str) -> Ses
 def _meta(id: str, command: Command) -> SessionMeta:
     return SessionMeta(
         id=id,
-        command=" ".join(command.process.args),
+        command=" ".join((command.executable or command.process.args[0], *command.process.args[1:])),
         workdir=command.process.cwd,
         created=time.time(),
         tty=command.tty,
         rows=command.rows,
         cols=command.cols,
         keep_s=command.keep_s,
+        wait=command.wait,
     )
 
 

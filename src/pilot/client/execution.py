@@ -43,6 +43,7 @@ class Command:
     directory: str | None = None
     environment: Sequence[str] = ()
     detachable: bool = False
+    wait: bool = False
 
 
 def url(account: Account, sprite: str, command: Command, size: os.terminal_size) -> str:
@@ -55,6 +56,7 @@ def url(account: Account, sprite: str, command: Command, size: os.terminal_size)
     query += [("env", item) for item in command.environment]
     query += [("dir", command.directory)] if command.directory else []
     query += [("detachable", "true")] if command.detachable else []
+    query += [("wait", "true")] if command.wait else []
     if command.terminal:
         query += [("tty", "true"), ("rows", str(size.lines)), ("cols", str(size.columns))]
     return f"{base}{path}?{urlencode(query)}"

@@ -158,9 +158,12 @@ def exec(
     tty: Annotated[bool, typer.Option("--tty", "-t", help="give it a terminal")] = False,
     directory: Annotated[str | None, typer.Option("--dir", help="where it runs")] = None,
     env: Annotated[list[str] | None, typer.Option("--env", "-e", help="NAME=VALUE; may be repeated")] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="also for processes that it leaves behind with its output")
+    ] = False,
 ) -> None:
     """Run a command; its exit code is ours."""
-    wanted = execution.Command(command, terminal=tty, directory=directory, environment=env or ())
+    wanted = execution.Command(command, terminal=tty, directory=directory, environment=env or (), wait=wait)
     _execute(context, sprite, wanted)
 
 

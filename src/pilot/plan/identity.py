@@ -62,6 +62,8 @@ class Filter(msgspec.Struct, frozen=True):
 class Ending(msgspec.Struct, frozen=True):
     """Beside `process`: what the caller passes on. `chown`: numbers of stdio that become the user's own.
 
+    `executable` is what is executed when that is not argv[0].
+
     `environment` is complete (HOME is set by the caller, who can read the container's passwd).
     """
 
@@ -70,6 +72,7 @@ class Ending(msgspec.Struct, frozen=True):
     terminal: bool = False
     chown: tuple[int, ...] = ()
     filter: Filter | None = None
+    executable: str | None = None
 
 
 def plan_descriptors(process: Process, ending: Ending) -> tuple[Step, ...]:
@@ -187,7 +190,7 @@ def _capability_sets(asked: Capabilities, facts: HostFacts) -> dict[str, frozens
 
 def _candidates(process: Process, ending: Ending) -> tuple[str, ...]:
     """Where the executable may be: as given when it has a slash, else in each directory of PATH."""
-    name = process.args[0]
+    name = ending.executable or process.args[0]
     if "/" in name:
         return (name,)
     variables = dict(item.partition("=")[::2] for item in ending.environment)

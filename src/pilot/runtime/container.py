@@ -218,11 +218,13 @@ class Container:
         no_new_keyring: bool = False,
         before_start: Callable[[Spawned], None] | None = None,
         ignore_paused: bool = False,
+        executable: str | None = None,
     ) -> Spawned:
         """Start another process in the container; returns when it has executed. StateError when it does not run.
 
         `cgroup` is a path below the container's cgroup, of one that exists. `before_start` is called when the process
-        (and its pty) is there and has executed nothing of its own yet; what it raises ends the process.
+        (and its pty) is there and has executed nothing of its own yet; what it raises ends the process. `executable`: a
+        program other than argv[0], which then is only the name that the process goes by.
         """
         status = self.status()
         if status in {Status.STOPPED, Status.CREATING}:
@@ -244,7 +246,7 @@ class Container:
             None if self._cache_class is None else self._cache_class.assign,
         )
         request = execute.Request(
-            process, stdio, terminal, console_socket, tuple(pass_fds), no_new_keyring, before_start
+            process, stdio, terminal, console_socket, tuple(pass_fds), no_new_keyring, before_start, executable
         )
         return execute.execute(target, request, self._store.seccomp_cache, self._facts(), self._runner.waiter)
 

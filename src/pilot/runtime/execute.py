@@ -45,6 +45,7 @@ class Request(msgspec.Struct, frozen=True):
     pass_fds: tuple[int, ...]
     no_new_keyring: bool
     before_start: Callable[[Spawned], None] | None
+    executable: str | None = None
 
     @property
     def wants_terminal(self) -> bool:
@@ -60,7 +61,7 @@ def execute(target: Target, request: Request, cache_directory: str, facts: HostF
         descriptors.by_slot[PIDFD] = pid_fd
         options = _options(target, request, compiled, descriptors)
         plan = exec_plan.plan_exec(request.process, facts, options)
-        with steps.named(request.process):
+        with steps.named(request.process, request.executable):
             spawned = launcher.launch(
                 plan.program, descriptors=descriptors.by_slot, waiter=waiter, on_barrier=_barrier(target, request, plan)
             )
@@ -111,7 +112,9 @@ def _options(
     return exec_plan.ExecOptions(
         id=target.id,
         joined=namespaces.probe_different(target.pid),
-        ending=Ending(variables, 3 + len(request.pass_fds), request.wants_terminal, chown, compiled),
+        ending=Ending(
+            variables, 3 + len(request.pass_fds), request.wants_terminal, chown, compiled, request.executable
+        ),
         cgroup_procs=procs,
         cgroup_directory=CGROUP if in_v2 else None,
         rows=rows,

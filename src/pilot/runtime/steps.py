@@ -23,7 +23,7 @@ def terminal_size(process: Process, terminal: Terminal | None) -> tuple[int, int
 
 
 @contextlib.contextmanager
-def named(process: Process) -> Iterator[None]:
+def named(process: Process, executable: str | None = None) -> Iterator[None]:
     """A refused search for the executable in the words that callers of runc look for."""
     try:
         yield
@@ -32,7 +32,7 @@ def named(process: Process) -> Iterator[None]:
     except errors.StepError as error:
         if not str(error).startswith(_FIND):
             raise
-        name = process.args[0]
+        name = executable or process.args[0]
         if "/" not in name and error.errno == errno.ENOENT:
             reason = "executable file not found in $PATH"
         else:

@@ -75,9 +75,9 @@ def replay(head: Head, target: str) -> bytes:
 
 
 def announce(answer: bytes) -> bytes:
-    """The machine's answer with what clients read from our headers; after a refusal the connection ends."""
+    """The machine's answer, which says what its exec can, and our version; after a refusal the connection ends."""
     line, _, rest = answer.partition(b"\r\n")
-    ours = f"\r\nSprite-Version: {shapes.VERSION}\r\nX-Sprite-Capabilities: signal\r\n"
+    ours = f"\r\nSprite-Version: {shapes.VERSION}\r\n"
     if parse_status(answer) != http.HTTPStatus.SWITCHING_PROTOCOLS:
         ours += "Connection: close\r\n"
     return line + ours.encode() + rest
