@@ -334,7 +334,8 @@ def test_with_wait_the_exit_follows_the_end_of_the_output(machine: FakeMachine, 
 def test_a_session_that_waits_for_its_output_can_be_ended(machine: FakeMachine) -> None:
     async def test() -> None:
         async with machine.agent() as app:
-            socket = await open_exec(machine, "sh", "-c", "sleep 1000 & echo $!", wait="true", detachable="true")
+            survivor = "setsid sh -c 'echo $$; exec sleep 1000' & sleep 1000"
+            socket = await open_exec(machine, "sh", "-c", survivor, wait="true", detachable="true")
             info = json.loads(str(await socket.receive()))
             piece = await socket.receive()
             assert isinstance(piece, bytes)

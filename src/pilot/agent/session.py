@@ -147,7 +147,9 @@ class Session:
             signals.pidfd_send_signal(self._process.pid_fd, number)
 
     async def stop(self) -> None:
-        """SIGTERM, and SIGKILL after a grace period; returns when it has ended."""
+        """SIGTERM, and SIGKILL after a grace period; returns when it has ended. Survivors' output is not waited for."""
+        self._hurried = True
+        self.changed.notify()
         for number, wait_s in ((signals.SIGTERM, KILL_GRACE_S), (signals.SIGKILL, KILL_GRACE_S)):
             try:
                 self.signal(number)
@@ -159,8 +161,6 @@ class Session:
                 return
             except TimeoutError:
                 continue
-        self._hurried = True
-        self.changed.notify()
         await self.ended.wait()
 
     async def close(self) -> None:
