@@ -18,7 +18,7 @@ from pathlib import Path
 from tests.support.virtual import CACHE
 
 from pilot import image
-from pilot.host import dial, pilot_api
+from pilot.host.machine import dial, pilot_api
 from pilot.host.vmm import MachineSpec, accelerator, background, mux, qemu, qemu_command
 from pilot.ids import MachineId
 from pilot.image import cpio

@@ -12,7 +12,7 @@ from tests.api import test_conformance
 from tests.support import contract
 
 from pilot.agent import routes
-from pilot.wire import exec_frames, http, schema
+from pilot.wire import exec_frames, faults, schema
 
 
 def all_routes() -> set[tuple[str, str, str, bool]]:
@@ -29,7 +29,7 @@ def test_every_operation_has_a_conformance_test() -> None:
 
 
 def bodies() -> dict[str, type[msgspec.Struct]]:
-    places = (schema, http, exec_frames)
+    places = (schema, faults, exec_frames)
     found = {
         name: getattr(place, name, None) for place in places for name in contract.document()["components"]["schemas"]
     }

@@ -70,7 +70,7 @@ class FakeVmm:
         return str(self._root / machine / "dial.sock")
 
     def attach_disk(self, machine: MachineId, volumes: Volumes, volume: VolumeId) -> DiskReference:
-        from pilot.host import pilot_api
+        from pilot.host.machine import pilot_api
 
         mount_fd = volumes.attach(volume, self.made[machine].uid_base, 65536)
         try:
@@ -227,7 +227,9 @@ class FakeMachine:
         request = next(event for event in protocol.events_received() if isinstance(event, Request))
         self.requests.append(("WS", request.path, {key.lower(): value for key, value in request.headers.raw_items()}))
         if self.world != "running":
-            writer.write(b'HTTP/1.1 409 Conflict\r\nContent-Length: 23\r\n\r\n{"error": "no world up"}')
+            refusal = '{"error": "no world up", "code": "world_not_running"}'
+            start = f"HTTP/1.1 503 no\r\nPilot-Fault: world_not_running\r\nContent-Length: {len(refusal)}\r\n\r\n"
+            writer.write((start + refusal).encode())
             await writer.drain()
             return
         protocol.send_response(protocol.accept(request))

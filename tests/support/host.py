@@ -11,7 +11,7 @@ from pilot.host.api.access import Access
 from pilot.host.fsm.engine import Engine
 from pilot.host.operations.context import Host
 from pilot.host.operations.table import operations
-from pilot.host.sprites import Sprites
+from pilot.host.services.sprites import Sprites
 from pilot.host.store import tokens
 from pilot.host.store.database import Database
 from pilot.host.store.journal import SqlJournal

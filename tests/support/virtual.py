@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pilot import image
-from pilot.host import dial
+from pilot.host.machine import dial
 from pilot.host.vmm import DiskReference, MachineSpec, Volumes, accelerator, qemu, qemu_command
 from pilot.ids import MachineId, VolumeId
 

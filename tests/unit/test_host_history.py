@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from pilot import errors
-from pilot.host import retention
 from pilot.host.operations import automatic
+from pilot.host.services import retention
 from pilot.host.store import journal
 from pilot.ids import CheckpointId, VolumeId
 from tests.support.host import HostUnderTest

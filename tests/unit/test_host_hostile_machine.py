@@ -13,9 +13,10 @@ import httpx
 import pytest
 
 from pilot import errors
-from pilot.host import pilot_api
 from pilot.host.api import upgrade
 from pilot.host.fsm import driver
+from pilot.host.machine import pilot_api
+from pilot.wire import faults
 from tests.support.host import HostUnderTest
 
 Say = Callable[[socket.socket], None]
@@ -111,7 +112,7 @@ def test_a_refusal_of_any_length(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "dial.sock"
     text = b'{"error": "%s"}' % (b"x" * 500_000)
     answer = _bytes(b"HTTP/1.1 500 no\r\nContent-Length: %d\r\n\r\n%s" % (len(text), text))
-    with machine(path, answer), pytest.raises(errors.StateError) as caught:
+    with machine(path, answer), pytest.raises(faults.Internal) as caught:
         pilot_api.PilotApi(str(path)).status()
     assert len(str(caught.value)) < 2000
 

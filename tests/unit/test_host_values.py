@@ -9,9 +9,10 @@ import stat
 import pytest
 
 from pilot import errors
-from pilot.host import daemon, idle
+from pilot.host import daemon
 from pilot.host.api import shapes, upgrade
 from pilot.host.operations import base, cut, world
+from pilot.host.services import idle
 from pilot.host.store import sprites, tokens
 from pilot.host.store.database import Database
 from pilot.host.vmm import MachineSpec

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 
 from .. import errors
-from ..wire import http, schema
+from ..wire import faults, schema
 from .machine import Machine
 
 _RNDADDENTROPY = 0x40085203
@@ -45,9 +45,9 @@ def _decode(text: str) -> bytes:
     try:
         seed = base64.b64decode(text, validate=True)
     except ValueError as error:
-        raise http.InvalidRequest(f"entropy: {error}") from error
+        raise faults.InvalidRequest(f"entropy: {error}") from error
     if not 0 < len(seed) <= _MAX_ENTROPY_BYTES:
-        raise http.InvalidRequest(f"entropy: {len(seed)} bytes where 1 to {_MAX_ENTROPY_BYTES} are taken")
+        raise faults.InvalidRequest(f"entropy: {len(seed)} bytes where 1 to {_MAX_ENTROPY_BYTES} are taken")
     return seed
 
 
@@ -58,7 +58,7 @@ def _only_in_vm(machine: Machine, what: str) -> None:
 
 def _set_hostname(hostname: str) -> None:
     if not 0 < len(hostname.encode()) <= 64:
-        raise http.InvalidRequest("hostname: 1 to 64 bytes are needed")
+        raise faults.InvalidRequest("hostname: 1 to 64 bytes are needed")
     socket.sethostname(hostname)
 
 

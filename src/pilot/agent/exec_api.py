@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from .. import errors
 from ..server import response
 from ..server.call import Call
-from ..wire import duration, http, schema
+from ..wire import duration, faults, http, schema
 from . import exec_stream, signal_names
 from .session import Session
 from .sessions import Command, Sessions
@@ -74,7 +74,7 @@ class ExecApi:
         asked = call.request.first("timeout") or (body.timeout if body.timeout is not None else _KILL_TIMEOUT_S)
         timeout_s = duration.parse_duration_s(asked) if isinstance(asked, str) else float(asked)
         if session.exit_code is not None:
-            raise http.Gone(f"session {session.meta.id} has ended already")
+            raise faults.Gone(f"session {session.meta.id} has ended already")
         session.signal(number)
         return response.ndjson(_kill(session, number, min(timeout_s, _MAX_KILL_TIMEOUT_S)))
 
@@ -91,9 +91,9 @@ class ExecApi:
         path = request.first("path")
         arguments = tuple(words) or (path or "bash",)
         if any("=" not in item for item in request.query.get("env", [])):
-            raise http.InvalidRequest("env: each is NAME=value")
+            raise faults.InvalidRequest("env: each is NAME=value")
         if any("\0" in word for word in (path, *arguments, *request.query.get("env", []), request.first("dir"))):
-            raise http.InvalidRequest("exec: a NUL byte cannot be passed to a process")
+            raise faults.InvalidRequest("exec: a NUL byte cannot be passed to a process")
         process = self._world.process(arguments, request.query.get("env", []), request.first("dir"), tty=tty)
         return Command(
             process=process,
@@ -107,11 +107,11 @@ class ExecApi:
         )
 
 
-def _refusal(error: errors.StepError) -> http.InvalidRequest:
+def _refusal(error: errors.StepError) -> faults.InvalidRequest:
     """The caller's mistake: the command (a client's exit status 127 or 126, as of a shell), or something about it."""
     if not error.what.startswith("exec"):
-        return http.InvalidRequest(error.what)
-    kind = http.CommandNotFound if error.errno == errno.ENOENT else http.CommandNotExecutable
+        return faults.InvalidRequest(error.what)
+    kind = faults.CommandNotFound if error.errno == errno.ENOENT else faults.CommandNotExecutable
     return kind(error.what)
 
 

@@ -14,7 +14,7 @@ import time
 
 from .. import errors
 from ..kernel import directio, freeze
-from ..wire import http
+from ..wire import faults
 
 MAX_DEADLINE_MS = 10_000
 _log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class Freezer:
     async def freeze(self, deadline_ms: int) -> None:
         """Write out what is dirty, then freeze; thaws by itself after `deadline_ms`. `Conflict` when it is frozen."""
         if not 0 < deadline_ms <= MAX_DEADLINE_MS:
-            raise http.InvalidRequest(f"freeze {self._path}: the deadline must be 1 to {MAX_DEADLINE_MS} ms")
+            raise faults.InvalidRequest(f"freeze {self._path}: the deadline must be 1 to {MAX_DEADLINE_MS} ms")
         if self.frozen:
             raise errors.Conflict(f"freeze {self._path}: it is frozen already")
         self.frozen = True
@@ -46,7 +46,7 @@ class Freezer:
             if not self.frozen:
                 # The deadline passed before it held, so the timer had nothing to thaw.
                 await asyncio.to_thread(_thaw, self._path)
-                raise http.DeadlineExceeded(f"freeze {self._path}: it took longer than {deadline_ms} ms")
+                raise faults.DeadlineExceeded(f"freeze {self._path}: it took longer than {deadline_ms} ms")
         except BaseException:
             self.frozen = False
             self._cancel()

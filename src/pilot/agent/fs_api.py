@@ -8,9 +8,9 @@ import os
 from collections.abc import AsyncIterator
 
 from .. import errors
-from ..server import response, routing
+from ..server import response
 from ..server.call import Call
-from ..wire import http, schema
+from ..wire import faults, http, schema
 from . import files, rootfs
 from .world import World
 
@@ -30,15 +30,17 @@ _NEAREST = {
 def error_answer(error: BaseException) -> response.Response:
     """Errors in the shape of the fs calls: always a `code` that clients know, and the path where there is one."""
     if not isinstance(error, OSError):
-        status, _ = routing.status_of(error)
-        code = {404: "ENOENT", 409: "EEXIST", 403: "EACCES"}.get(status, "EINVAL" if status < 500 else "EIO")
-        return response.json(http.ErrorBody(str(error), code), status)
+        fault = faults.fault_of(error)
+        code = {404: "ENOENT", 409: "EEXIST", 403: "EACCES"}.get(
+            fault.status, "EINVAL" if fault.status < 500 else "EIO"
+        )
+        return response.refusal(fault, faults.ErrorBody(str(error), code))
     name = errno.errorcode.get(error.errno or 0, "EIO")
     code = name if name in _STATUSES else _NEAREST.get(name, "EIO")
     status = 507 if error.errno in {errno.ENOSPC, errno.EDQUOT} else _STATUSES[code]
     path = error.filename if isinstance(error.filename, str) else None
     reason = os.strerror(error.errno).lower() if error.errno else str(error)
-    return response.json(http.ErrorBody(f"{path}: {reason}" if path else reason, code, path=path), status)
+    return response.json(faults.ErrorBody(f"{path}: {reason}" if path else reason, code, path=path), status)
 
 
 def _octal(text: str) -> int:
@@ -47,7 +49,7 @@ def _octal(text: str) -> int:
     except ValueError:
         mode = -1
     if not 0 <= mode <= 0o7777:
-        raise http.InvalidRequest(f"mode: {text!r} is not an octal mode")
+        raise faults.InvalidRequest(f"mode: {text!r} is not an octal mode")
     return mode
 
 
@@ -167,13 +169,13 @@ def _id(root: rootfs.Root, table: str, wanted: int | str | None) -> int:
     if isinstance(wanted, int) or wanted.isdigit():
         number = int(wanted)
         if not 0 <= number < 1 << 32:
-            raise http.InvalidRequest(f"chown: {number} is no id")
+            raise faults.InvalidRequest(f"chown: {number} is no id")
         return number
     for line in root.read_small(table).splitlines():
         fields = line.split(":")
         if fields[0] == wanted and len(fields) > 2 and fields[2].isdigit():
             return int(fields[2])
-    raise http.InvalidRequest(f"chown: there is no {wanted!r} in the world's {table}")
+    raise faults.InvalidRequest(f"chown: there is no {wanted!r} in the world's {table}")
 
 
 async def _pieces(fd: int, path: str, start: int, length: int | None) -> AsyncIterator[bytes]:

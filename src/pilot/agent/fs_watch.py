@@ -20,7 +20,7 @@ from .. import errors
 from ..kernel import inotify
 from ..kernel.inotify import Mask
 from ..server.call import Call, WebSocket
-from ..wire import http, schema, websocket
+from ..wire import faults, schema, websocket
 from . import rootfs
 from .session import readable
 from .world import World
@@ -87,7 +87,7 @@ class _Watches:
     def add(self, path: str, *, recursive: bool) -> None:
         """Watch `path`, and with `recursive` the directories below it. `OSError`, `Exhausted`."""
         if len(self._paths) >= MAX_WATCHES:
-            raise http.Exhausted(f"watch {path}: {MAX_WATCHES} watches are set already")
+            raise faults.Exhausted(f"watch {path}: {MAX_WATCHES} watches are set already")
         with self._root.opened(path, os.O_PATH) as fd:
             watch = inotify.add_watch(self.fd, fd, _MASK)
             self._paths[watch] = path
@@ -135,7 +135,7 @@ class _Watches:
     def _follow(self, path: str) -> None:
         try:
             self.add(path, recursive=True)
-        except (OSError, http.Exhausted):
+        except (OSError, faults.Exhausted):
             pass  # it has gone again, or the limit is reached; the directory itself was reported
 
     def _size(self, path: str) -> int:
@@ -159,7 +159,7 @@ def _subscribe(message: str | bytes, watches: _Watches) -> schema.WatchEvent:
     try:
         request = msgspec.json.decode(message, type=schema.WatchRequest)
         if request.type != "subscribe":
-            raise http.InvalidRequest(f"unknown message {request.type!r}")
+            raise faults.InvalidRequest(f"unknown message {request.type!r}")
         paths = [rootfs.clean(path, request.working_dir) for path in request.paths]
         for path in paths:
             watches.add(path, recursive=request.recursive)

@@ -11,10 +11,9 @@ import msgspec
 
 import pilot
 
-from .. import errors
 from ..server import response
 from ..server.call import Call
-from ..wire import schema
+from ..wire import faults, schema
 from . import adoption, document
 from .freezer import Freezer
 from .machine import Machine
@@ -122,4 +121,4 @@ class MachineApi:
 
     def _require_vm(self) -> None:
         if self._machine.isolation != "vm":
-            raise errors.HostError("freeze the world: the host owns a container's filesystem and freezes it")
+            raise faults.Unsupported("freeze the world: the host owns a container's filesystem and freezes it")

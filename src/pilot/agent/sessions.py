@@ -14,7 +14,7 @@ import msgspec
 from .. import errors
 from ..runtime.values import Spawned, Stdio, Terminal
 from ..spec.process import Process
-from ..wire import http
+from ..wire import faults
 from . import document
 from .machine import Inner, Link, Machine, put_all
 from .session import Known, Session, SessionMeta
@@ -80,7 +80,7 @@ class Sessions:
     async def create(self, container: Inner, command: Command) -> Session:
         """Start a process in the world; returns when it runs. Whatever `runtime` refuses is raised."""
         if len(self) + self._starting >= MAX_SESSIONS:
-            raise http.Exhausted(f"start a session: {MAX_SESSIONS} are running already")
+            raise faults.Exhausted(f"start a session: {MAX_SESSIONS} are running already")
         making = asyncio.create_task(self._create(container, command), name="start a session")
         try:
             return await asyncio.shield(making)

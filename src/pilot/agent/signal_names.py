@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from ..wire import http
+from ..wire import faults
 
 
 def parse_signal(text: str) -> int:
@@ -15,4 +15,4 @@ def parse_signal(text: str) -> int:
     try:
         return signal.Signals[name if name.startswith("SIG") else f"SIG{name}"].value
     except KeyError:
-        raise http.InvalidRequest(f"signal: there is none called {text!r}") from None
+        raise faults.InvalidRequest(f"signal: there is none called {text!r}") from None

@@ -24,7 +24,7 @@ from ..kernel import ext4, mounts, visit
 from ..runtime.values import Stdio
 from ..spec import parse
 from ..spec.process import Process
-from ..wire import http, schema
+from ..wire import faults, schema
 from . import document, names, rootfs, world_limits, world_spec
 from .descriptors import Descriptors
 from .machine import WORLD_ID, Inner, Machine
@@ -82,7 +82,7 @@ class World:
     def container(self) -> Inner:
         """The running world; `Unavailable` when there is none."""
         if self.state != "running" or self._container is None:
-            raise http.Unavailable(f"the world is not running: {self.error or self.state}")
+            raise faults.WorldNotRunning(f"the world is not running: {self.error or self.state}")
         return self._container
 
     def root(self) -> rootfs.Root:
@@ -208,7 +208,7 @@ class World:
     def _mount(self, disk: schema.DiskReference) -> None:
         """The disk that was just sent; else what a former try has mounted; else the drive."""
         if (disk.descriptor is None) == (disk.serial is None):
-            raise http.InvalidRequest("disk: name either a descriptor or a serial")
+            raise faults.InvalidRequest("disk: name either a descriptor or a serial")
         target = self._machine.paths.disk
         os.makedirs(target, mode=0o700, exist_ok=True)
         if disk.descriptor is not None and disk.descriptor in self._given:

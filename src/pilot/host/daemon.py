@@ -27,13 +27,14 @@ from collections.abc import Iterator
 from .. import errors, image
 from ..kernel import cgroups, hierarchies
 from ..volume import client as volume_client
-from . import idle, log_files, retention, serving, substrates
+from . import log_files, serving, substrates
 from .api.access import Access
 from .fsm.engine import Engine
 from .operations.context import Host, VolumeService
 from .operations.table import operations
-from .pool import Pool
-from .sprites import Sprites
+from .services import idle, retention
+from .services.pool import Pool
+from .services.sprites import Sprites
 from .store import tokens
 from .store.database import Database
 from .store.journal import SqlJournal

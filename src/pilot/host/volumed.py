@@ -26,7 +26,7 @@ from collections.abc import Sequence
 
 from .. import errors
 from ..kernel import cgroups, hierarchies
-from . import dial
+from .machine import dial
 
 log = logging.getLogger(__name__)
 

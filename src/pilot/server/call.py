@@ -16,7 +16,7 @@ import h11
 import msgspec
 
 from .. import errors
-from ..wire import http, websocket
+from ..wire import faults, http, websocket
 from .stream import Stream
 
 IDLE_TIMEOUT_S = 60.0
@@ -104,7 +104,7 @@ class Call:
             parts.append(part)
             size_bytes += len(part)
             if size_bytes > limit_bytes:
-                raise http.TooLarge(f"{self.request.path}: the body is larger than {limit_bytes} bytes")
+                raise faults.TooLarge(f"{self.request.path}: the body is larger than {limit_bytes} bytes")
         return b"".join(parts)
 
     async def json(self, kind: type[_T], *, default: _T | None = None) -> _T:
@@ -115,7 +115,7 @@ class Call:
         try:
             return msgspec.json.decode(body, type=kind)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise http.InvalidRequest(f"{self.request.path}: body: {error}") from error
+            raise faults.InvalidRequest(f"{self.request.path}: body: {error}") from error
 
     async def wait_gone(self) -> None:
         """Returns when the client has closed its side, which it does not do before the answer while it wants it.
@@ -144,7 +144,7 @@ class Call:
                 async with asyncio.timeout(IDLE_TIMEOUT_S):
                     data = await self._stream.read()
             except TimeoutError as error:
-                raise http.DeadlineExceeded(f"{self.request.path}: no body for {IDLE_TIMEOUT_S:g} s") from error
+                raise faults.DeadlineExceeded(f"{self.request.path}: no body for {IDLE_TIMEOUT_S:g} s") from error
             if not data:
                 raise errors.PeerError(f"{self.request.path}: the client went away in the middle of the body")
             self._protocol.receive_data(data)

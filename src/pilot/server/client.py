@@ -15,7 +15,7 @@ import h11
 import msgspec
 
 from .. import errors
-from ..wire import http, websocket
+from ..wire import faults, http, websocket
 from .call import WebSocket
 from .stream import Stream
 
@@ -93,7 +93,7 @@ class Answer:
 
 def _refusal(what: str, status: int, body: bytes) -> Refused:
     try:
-        shape = msgspec.json.decode(body, type=http.ErrorBody)
+        shape = msgspec.json.decode(body, type=faults.ErrorBody)
     except msgspec.MsgspecError:
         return Refused(what, status, "unknown", f"status {status}: {body[:200].decode(errors='replace')}")
     return Refused(what, status, shape.code, shape.error, shape.hint)

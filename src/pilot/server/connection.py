@@ -17,7 +17,7 @@ from contextlib import aclosing
 import h11
 
 from .. import errors
-from ..wire import http, websocket
+from ..wire import faults, http, websocket
 from . import response, routing
 from .call import IDLE_TIMEOUT_S, Call
 from .stream import Stream
@@ -67,7 +67,7 @@ class Connection:
         try:
             event = await self._next_request()
         except h11.RemoteProtocolError as error:
-            refusal = http.InvalidRequest(f"not an HTTP/1.1 request: {error}")
+            refusal = faults.InvalidRequest(f"not an HTTP/1.1 request: {error}")
             await self._send(self._error_answer("", refusal))
             return False
         if event is None:
@@ -92,7 +92,7 @@ class Connection:
         except TimeoutError as error:
             if not deadline.expired():
                 raise
-            raise http.DeadlineExceeded(f"{route.operation}: not done within {route.deadline_s:g} s") from error
+            raise faults.DeadlineExceeded(f"{route.operation}: not done within {route.deadline_s:g} s") from error
         if call.websocket is not None:
             await call.websocket.farewell()
         return answer

@@ -6,8 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 
-from ..wire import http
-from . import routing
+from ..wire import faults
 
 _encode = msgspec.json.Encoder().encode
 JSON = "application/json"
@@ -54,6 +53,11 @@ async def _lines(events: AsyncIterator[object]) -> AsyncIterator[bytes]:
 
 def of_error(error: BaseException) -> Response:
     """The JSON shape of an error. What is not ours is an internal error, told by its type and text."""
-    status, code = routing.status_of(error)
+    fault = faults.fault_of(error)
     text = str(error) or type(error).__name__
-    return json(http.ErrorBody(text, code, getattr(error, "hint", None)), status)
+    return refusal(fault, faults.ErrorBody(text, fault.code, getattr(error, "hint", None)))
+
+
+def refusal(fault: faults.Fault, body: faults.ErrorBody) -> Response:
+    """A fault as an answer; the header tells it also where the body's `code` speaks another language (fs calls)."""
+    return Response(fault.status, _encode(body), content_type=JSON, headers=[(faults.HEADER, fault.code)])

@@ -8,17 +8,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from .. import errors
-from ..wire import http
+from ..wire import faults
 
 if TYPE_CHECKING:
     from .call import Call
     from .response import Response
 
 Endpoint = Callable[["Call"], Awaitable["Response | None"]]
-
-
-class MethodNotAllowed(errors.PilotError):
-    """The path exists, but not with this method."""
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -63,7 +59,7 @@ class Router:
                 return Match(route, found)
         if fits:
             kinds = sorted({"WebSocket" if route.websocket else route.method for route, _ in fits})
-            raise MethodNotAllowed(f"{method} {path}: not allowed", hint=f"use {' or '.join(kinds)}")
+            raise faults.MethodNotAllowed(f"{method} {path}: not allowed", hint=f"use {' or '.join(kinds)}")
         raise errors.NotFound(f"no such call: {method} {path}")
 
 
@@ -79,8 +75,3 @@ def _match(parts: Sequence[str], segments: Sequence[str]) -> dict[str, str] | No
         elif part != segment:
             return None
     return found
-
-
-def status_of(error: BaseException) -> tuple[int, str]:
-    """`http.status_of`, and the one error that only routing knows."""
-    return (405, "unimplemented") if isinstance(error, MethodNotAllowed) else http.status_of(error)

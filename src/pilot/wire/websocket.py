@@ -17,6 +17,7 @@ import msgspec
 from wsproto import connection, events, utilities
 
 from .. import errors
+from . import faults
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
@@ -54,10 +55,10 @@ def want_upgrade(headers: Mapping[str, str]) -> bool:
 
 
 def accept_headers(headers: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Headers of the 101 answer; `PeerError` when the request is not a WebSocket handshake of version 13."""
+    """Headers of the 101 answer; `InvalidRequest` when the request is not a WebSocket handshake of version 13."""
     key = headers.get("sec-websocket-key", "")
     if not want_upgrade(headers) or headers.get("sec-websocket-version") != "13" or not key:
-        raise errors.PeerError("upgrade: not a WebSocket handshake of version 13")
+        raise faults.InvalidRequest("upgrade: not a WebSocket handshake of version 13")
     return [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", _accept_key(key))]
 
 

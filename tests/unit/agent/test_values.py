@@ -13,7 +13,7 @@ from pilot.agent import fs_watch, machine, ports_api, rootfs, signal_names, worl
 from pilot.kernel import inotify, listening
 from pilot.kernel.inotify import Mask
 from pilot.spec import parse
-from pilot.wire import http
+from pilot.wire import faults
 from pilot.wire.exec_frames import PortChange
 
 PASSWD = "root:x:0:0:root:/root:/bin/sh\nbroken:x:::\nsprite:x:1000:1001::/home/sprite:/bin/bash\n"
@@ -68,7 +68,7 @@ def test_signal_names(text: str, number: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "SIG", "0", "65", "-1", "TERMINATE", "٩"])
 def test_what_is_no_signal(text: str) -> None:
-    with pytest.raises(http.InvalidRequest):
+    with pytest.raises(faults.InvalidRequest):
         signal_names.parse_signal(text)
 
 

@@ -6,7 +6,7 @@ import h11
 import pytest
 
 from pilot import errors
-from pilot.wire import dial, duration, http
+from pilot.wire import dial, duration, faults, http
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_ranges(header: str, found: tuple[int, int] | None) -> None:
 
 @pytest.mark.parametrize("header", ["bytes=100-", "bytes=7-3", "bytes=-0"])
 def test_ranges_that_cannot_be_met(header: str) -> None:
-    with pytest.raises(http.RangeNotSatisfiable):
+    with pytest.raises(faults.RangeNotSatisfiable):
         http.parse_range(header, 100)
 
 
@@ -62,19 +62,12 @@ def test_dial_lines() -> None:
             dial.parse_connect(line)
 
 
-def test_errors_have_statuses_and_strangers_are_internal() -> None:
-    assert http.status_of(errors.NotFound("x")) == (404, "not_found")
-    assert http.status_of(http.InvalidRequest("x")) == (400, "invalid_argument")
-    assert http.status_of(errors.HostError("x")) == (412, "failed_precondition")
-    assert http.status_of(KeyError("x")) == (500, "internal")
-
-
 def test_requests_decode_paths_and_queries() -> None:
     event = h11.Request(method="GET", target="/v1/exec/a%20b?cmd=%C3%A4&cmd=-l&tty=true&rows=", headers=[("Host", "x")])
     request = http.parse_request(event)
     assert (request.path, request.query["cmd"], request.flag("tty")) == ("/v1/exec/a b", ["ä", "-l"], True)
     assert request.number("rows", 24, 1, 1000) == 24
-    with pytest.raises(http.InvalidRequest):
+    with pytest.raises(faults.InvalidRequest):
         http.parse_request(h11.Request(method="GET", target="/%ff", headers=[("Host", "x")]))
-    with pytest.raises(http.InvalidRequest):
+    with pytest.raises(faults.InvalidRequest):
         request.number("cmd", 1, 1, 2)

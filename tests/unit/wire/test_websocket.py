@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pilot import errors
+from pilot.wire import faults
 from pilot.wire import websocket as ws
 
 
@@ -65,5 +66,5 @@ def test_handshake() -> None:
     ws.check_accepted(key, accepted)
     with pytest.raises(errors.PeerError):
         ws.check_accepted(b"another key 0000", accepted)
-    with pytest.raises(errors.PeerError):
+    with pytest.raises(faults.InvalidRequest):
         ws.accept_headers({**request, "sec-websocket-version": "8"})

@@ -22,12 +22,14 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 from ... import errors
+from ...wire import faults
 from ..fsm.engine import Ended
 from ..fsm.outcome import Outcome
-from ..sprites import Sprites
+from ..services import ending
+from ..services.sprites import Sprites
 from ..store.sprites import Sprite
 from ..store.tokens import Organisation
-from . import access, bodies, metrics, relay, shapes
+from . import bodies, metrics, relay, shapes
 from .access import Access
 
 log = logging.getLogger(__name__)
@@ -77,7 +79,7 @@ class Call:
 async def create_sprite(call: Call) -> Response:
     wanted = await call.body(bodies.CreateSprite)
     started = await asyncio.to_thread(call.sprites.create, call.organisation.id, bodies.as_json(wanted))
-    await access.finish(started, CREATE_TIMEOUT_S)
+    await ending.finish(started, CREATE_TIMEOUT_S)
     row = call.sprites.find(call.organisation.id, wanted.name)
     return JSONResponse(await call.describe(row), 201)
 
@@ -146,19 +148,19 @@ async def update_sprite(call: Call) -> Response:
 
 
 async def destroy_sprite(call: Call) -> Response:
-    await access.finish(await asyncio.to_thread(call.sprites.destroy, call.sprite()), OPERATION_TIMEOUT_S)
+    await ending.finish(await asyncio.to_thread(call.sprites.destroy, call.sprite()), OPERATION_TIMEOUT_S)
     return Response(status_code=204)
 
 
 async def restart_sprite(call: Call) -> Response:
     row = call.sprite()
-    await access.finish(await asyncio.to_thread(call.sprites.restart, row), OPERATION_TIMEOUT_S)
+    await ending.finish(await asyncio.to_thread(call.sprites.restart, row), OPERATION_TIMEOUT_S)
     return JSONResponse({"sprite_name": row.name, "machine_id": row.machine, "message": "restarted"})
 
 
 async def stop_sprite(call: Call) -> Response:
     row = call.sprite()
-    await access.finish(await asyncio.to_thread(call.sprites.stop, row), OPERATION_TIMEOUT_S)
+    await ending.finish(await asyncio.to_thread(call.sprites.stop, row), OPERATION_TIMEOUT_S)
     return JSONResponse(await call.describe(call.sprites.find(call.organisation.id, row.name)))
 
 
@@ -220,9 +222,9 @@ async def get_checkpoint(call: Call) -> Response:
 async def delete_checkpoint(call: Call) -> Response:
     checkpoint = call.request.path_params["checkpoint"]
     if checkpoint == "Current":
-        raise access.Invalid("the current state cannot be deleted")
+        raise faults.InvalidRequest("the current state cannot be deleted")
     ended = await asyncio.to_thread(call.sprites.delete_checkpoint, call.sprite(), checkpoint)
-    await access.finish(ended, OPERATION_TIMEOUT_S)
+    await ending.finish(ended, OPERATION_TIMEOUT_S)
     return Response(status_code=204)
 
 
@@ -233,7 +235,7 @@ def _stream(ended: Ended, begin: str, end: Callable[[Outcome], str]) -> Response
 async def _lines(ended: Ended, begin: str, end: Callable[[Outcome], str]) -> AsyncIterator[bytes]:
     """`info`, a blank line now and then (clients have read timeouts), then `complete` or `error`."""
     yield _json_line(shapes.line("info", begin, time.time_ns() // 1000))
-    waiting = asyncio.ensure_future(access.finish(ended, OPERATION_TIMEOUT_S))
+    waiting = asyncio.ensure_future(ending.finish(ended, OPERATION_TIMEOUT_S))
     try:
         while not (await asyncio.wait({waiting}, timeout=STREAM_NOTE_S))[0]:
             yield b"\n"
@@ -263,9 +265,8 @@ async def relay_call(call: Call) -> Response:
         stream = await call.entry.open(row)
         # The answer outlives this function: from here on it is what ends the use.
         answer = await relay.relay(call.request, stream, target, stack.pop_all().close)
-    if answer.status_code in access.WORLD_MAY_BE_AWAY:
-        # Perhaps its world has died; then the next call wakes it.
-        await asyncio.to_thread(call.sprites.recheck, row)
+    if answer.fault == faults.fault_of(faults.WorldNotRunning("")).code:
+        call.sprites.mark_lost(row)  # the next call wakes it
     return answer
 
 
@@ -351,7 +352,7 @@ def _route(entry: Access, path: str, answers: dict[str, Answer]) -> Route:
 
 async def _refuse(request: Request, error: Exception) -> Response:
     assert isinstance(error, errors.PilotError)
-    status = access.status_of(error)
+    status = faults.fault_of(error).status
     document = {"error": str(error)} | ({"message": error.hint} if error.hint else {})
     return JSONResponse(document, status, headers=HEADERS)
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from starlette.requests import Request
 
-from .access import Invalid, TooLarge, TooSlow
+from ...wire.faults import InvalidRequest, TooLarge, TooSlow
 
 MAX_BYTES = 64 << 10
 PATIENCE_S = 30.0
@@ -88,11 +88,11 @@ async def read(request: Request) -> bytes:
 
 
 def parse(kind: type[_T], data: bytes) -> _T:
-    """`Invalid` when the body is not JSON or does not fit; an empty body is an empty object."""
+    """`InvalidRequest` when the body is not JSON or does not fit; an empty body is an empty object."""
     try:
         return msgspec.json.decode(data.strip() or b"{}", type=kind)
     except msgspec.DecodeError as error:
-        raise Invalid(f"body: {_lower(str(error))}") from error
+        raise InvalidRequest(f"body: {_lower(str(error))}") from error
 
 
 def as_json(body: Body) -> dict[str, Any]:

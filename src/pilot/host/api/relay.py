@@ -17,7 +17,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ... import errors
-from ..dial import Stream
+from ...wire import faults
+from ..machine.dial import Stream
 
 log = logging.getLogger(__name__)
 
@@ -32,10 +33,11 @@ _NOT_PASSED_ON = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization te trailer transfer-encoding upgrade".split()
 )
 _NOT_FOR_THE_MACHINE = _NOT_PASSED_ON | {b"authorization", b"host", b"cookie", b"expect"}
-_NOT_FOR_THE_CLIENT = _NOT_PASSED_ON | {b"server", b"date"}
+_FAULT = faults.HEADER.lower().encode()
+_NOT_FOR_THE_CLIENT = _NOT_PASSED_ON | {b"server", b"date", _FAULT}
 
 
-async def relay(request: Request, stream: Stream, target: str, ended: Callable[[], object]) -> Response:
+async def relay(request: Request, stream: Stream, target: str, ended: Callable[[], object]) -> Answer:
     """The machine's answer to `request`, asked as `target`. Owns `stream`; calls `ended` when it is through."""
     connection = _Connection(stream, ended)
     sending = asyncio.create_task(connection.send(request, target), name="relay-request-body")
@@ -44,19 +46,20 @@ async def relay(request: Request, stream: Stream, target: str, ended: Callable[[
     except BaseException:
         await _end((sending,), connection)
         raise
-    return _Answer(connection, sending, head)
+    return Answer(connection, sending, head)
 
 
 def passed_on(headers: Iterable[tuple[bytes, bytes]], left_out: frozenset[bytes]) -> Headers:
     return [(name.lower(), value) for name, value in headers if name.lower() not in left_out]
 
 
-class _Answer(Response):
+class Answer(Response):
     """Streams the machine's body. Its own `__call__`, for starlette's reads the request's body to see a disconnect."""
 
     def __init__(self, connection: _Connection, sending: asyncio.Task[None], head: h11.Response) -> None:
         super().__init__(status_code=head.status_code)
         self.raw_headers = passed_on(head.headers, _NOT_FOR_THE_CLIENT)
+        self.fault = next((value.decode() for name, value in head.headers if name == _FAULT), None)
         self._connection, self._sending = connection, sending
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -20,14 +20,16 @@ from typing import Any, cast
 from urllib.parse import unquote
 
 from ... import errors
-from ..dial import Stream
+from ...wire import faults
+from ..machine.dial import Stream
 from ..store.sprites import Sprite
-from . import access, shapes
+from . import shapes
 from .access import Access
 
 log = logging.getLogger(__name__)
 
 UPGRADE_TIMEOUT_S = 60.0
+WORLD_NOT_RUNNING = faults.fault_of(faults.WorldNotRunning("")).code
 HEAD_BYTES = 65536
 HIGH_WATER_BYTES = 1 << 20
 
@@ -89,6 +91,12 @@ def parse_status(answer: bytes) -> int:
     if match is None:
         raise errors.PeerError(f"upgrade: the machine's answer is no HTTP answer: {answer[:40]!r}")
     return int(match[1])
+
+
+def parse_fault(answer: bytes) -> str | None:
+    """The code of the agent's refusal."""
+    match = re.search(rb"\r\n%s: *([a-z_]+)\r\n" % faults.HEADER.encode(), answer, re.IGNORECASE)
+    return match and match[1].decode()
 
 
 def refusal(status: int, text: str) -> bytes:
@@ -166,7 +174,7 @@ class Upgrade(asyncio.Protocol):
             except TimeoutError:
                 self._refuse(503, "the sprite did not wake in time")
             except errors.PilotError as error:
-                self._refuse(access.status_of(error), str(error))
+                self._refuse(faults.fault_of(error).status, str(error))
             except Exception:
                 log.exception("upgrade failed", extra={"target": head.target.partition("?")[0]})
                 self._refuse(500, "internal error")
@@ -179,7 +187,7 @@ class Upgrade(asyncio.Protocol):
         organisation = self._entry.organisation(head.header("authorization"))
         name, target = plan_route(head.target)
         if head.method != "GET":
-            raise access.NoSuchMethod(f"upgrade: the method is {head.method}, not GET")
+            raise faults.MethodNotAllowed(f"upgrade: the method is {head.method}, not GET")
         sprite = self._entry.sprite(organisation, name)
         use.enter_context(self._entry.activity.using(sprite.id))
         stream, answer = await self._ask(sprite, replay(head, target))
@@ -195,7 +203,7 @@ class Upgrade(asyncio.Protocol):
 
     async def _lost_world(self, sprite: Sprite, answer: bytes) -> bool:
         """Whether the refusal is because the world, thought to run, does not: woken, it can be asked once more."""
-        if parse_status(answer) not in access.WORLD_MAY_BE_AWAY:
+        if parse_fault(answer) != WORLD_NOT_RUNNING:
             return False
         return not await asyncio.to_thread(self._entry.sprites.recheck, sprite)
 
@@ -204,7 +212,9 @@ class Upgrade(asyncio.Protocol):
         try:
             with contextlib.suppress(ConnectionError):  # refused half-way; the answer says why
                 await stream.send(request)
-            return stream, await stream.receive_through(b"\r\n\r\n", HEAD_BYTES)
+            answer = await stream.receive_through(b"\r\n\r\n", HEAD_BYTES)
+            parse_status(answer)
+            return stream, answer
         except OSError as error:
             stream.close()
             raise errors.PeerError(f"upgrade: the machine broke off: {error}") from error

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from ... import errors
 from ...ids import CheckpointId, VolumeId
 from ..fsm.outcome import UserFault
-from ..pilot_api import PilotApi
+from ..machine.pilot_api import PilotApi
 from ..store import sprites
 from ..store.database import Database
 from ..store.sprites import Sprite

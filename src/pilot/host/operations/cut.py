@@ -37,7 +37,9 @@ def quiesced(host: Host, sprite: Sprite, act: Callable[[], _T]) -> tuple[_T, Hel
     api = host.api(sprite)
     try:
         api.freeze(FREEZE_DEADLINE_MS)
-    except errors.StateError:
+    except errors.PeerError:
+        raise
+    except errors.PilotError:
         return act(), None  # no world runs, so nothing is mounted; or the freeze took too long, and was given up
     try:
         done = act()

@@ -108,7 +108,9 @@ def _start_world(host: Host, sprite: Sprite, booted: Mapping[str, str] | None) -
         try:
             api.start_world(world | {"disk": dict(booted)})
             return
-        except errors.StateError as error:
+        except errors.PeerError:
+            raise
+        except errors.PilotError as error:
             log.info("disk not taken, attaching anew", extra={"sprite": sprite.id, "error": str(error)})
     api.start_world(world | {"disk": _attach_anew(host, sprite)})
 

@@ -34,7 +34,7 @@ from ... import errors
 from ...ids import MachineId, VolumeId
 from ...kernel import cgroups, hierarchies
 from ...wire import dial as ports
-from .. import dial, pilot_api
+from ..machine import dial, pilot_api
 from . import (
     DiskReference,
     Isolation,

@@ -27,7 +27,7 @@ from .... import errors, runtime
 from ....ids import ContainerId, MachineId, VolumeId
 from ....kernel import waiter
 from ....wire import dial as lines
-from ... import dial, pilot_api
+from ...machine import dial, pilot_api
 from .. import DiskReference, Isolation, MachineSpec, MachineStatus, Volumes
 from . import spec as specs
 

@@ -11,18 +11,18 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from .. import errors, ids
-from ..ids import SpriteName
-from .fsm.engine import Ended, Engine
-from .fsm.operation import Run
-from .operations import arrive
-from .operations.context import Host
-from .operations.table import BASE, SPRITE
+from ... import errors, ids
+from ...ids import SpriteName
+from ..fsm.engine import Ended, Engine
+from ..fsm.operation import Run
+from ..operations import arrive
+from ..operations.context import Host
+from ..operations.table import BASE, SPRITE
+from ..store import checkpoints, sprites
+from ..store.checkpoints import Checkpoint
+from ..store.sprites import Sprite
+from ..vmm import MachineStatus
 from .pool import Pool
-from .store import checkpoints, sprites
-from .store.checkpoints import Checkpoint
-from .store.sprites import Sprite
-from .vmm import MachineStatus
 
 DEFAULT_URL_SETTINGS = {"auth": "sprite"}
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from contextlib import AbstractContextManager
 
-from .. import errors
-from . import periodic
-from .store import events, journal
-from .store.database import Database
+from ... import errors
+from .. import periodic
+from ..store import events, journal
+from ..store.database import Database
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from .. import errors
-from ..wire import dial as lines
+from ... import errors
+from ...wire import dial as lines
+from ...wire import faults
 from . import dial
 
 QUICK_S = 10.0
@@ -26,7 +27,7 @@ MAX_ERROR = 1000
 
 
 class PilotApi:
-    """`dial_path` is the machine's. Errors: `PeerError` (no answer, or not one of ours), `StateError` (it refused)."""
+    """`dial_path` is the machine's. `PeerError`: no answer, or not one of ours; any other error is the agent's."""
 
     def __init__(self, dial_path: str) -> None:
         self._path = dial_path
@@ -133,7 +134,8 @@ def _parse(what: str, status: int, text: bytes) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise errors.PeerError(f"{what}: answer {status} is not an object: {text[:80]!r}")
     if status >= 400:
-        raise errors.StateError(f"{what}: {str(document.get('error', status))[:MAX_ERROR]}")
+        told = f"{what}: {str(document.get('error', status))[:MAX_ERROR]}"
+        raise faults.error_of(status, str(document.get("code")), told)
     return document
 
 

@@ -12,9 +12,9 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 
-from .. import errors
+from ... import errors
+from ..store.sprites import Sprite
 from .sprites import Sprites
-from .store.sprites import Sprite
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ import os
 import socket
 from collections.abc import Iterator
 
-from .. import errors
-from ..wire import dial as lines
+from ... import errors
+from ...wire import dial as lines
 
 CONNECT_TIMEOUT_S = 5.0
 READ_BYTES = 65536

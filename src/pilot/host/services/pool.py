@@ -18,12 +18,12 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from .. import errors, ids
-from .fsm.engine import Ended, Engine
-from .fsm.outcome import Outcome
-from .operations.context import Host
-from .operations.table import SPRITE
-from .store import sprites, tokens
+from ... import errors, ids
+from ..fsm.engine import Ended, Engine
+from ..fsm.outcome import Outcome
+from ..operations.context import Host
+from ..operations.table import SPRITE
+from ..store import sprites, tokens
 
 log = logging.getLogger(__name__)
 
