@@ -13,7 +13,8 @@ import pytest
 from tests.support import store
 from tests.support.pilotd import Pilotd
 
-from pilot.host.fsm.operation import Run
+from pilot.host.fsm.documents import Document
+from pilot.host.fsm.journal import Record
 from pilot.host.fsm.outcome import Ending, Outcome
 from pilot.host.store import reserve
 from pilot.host.store.database import Database, DiskFull
@@ -55,11 +56,11 @@ def small(tmp_path: Path) -> Iterator[Path]:
 def _begin_many(journal: SqlJournal, action: str) -> None:
     """More than SQLite's log has space for."""
     for number in range(1000):
-        journal.begin(_run(action, f"{action}-{number}"), ["x" * 8000])
+        journal.begin(_run(action, f"{action}-{number}", "x" * 8000))
 
 
-def _run(action: str, name: str) -> Run:
-    return Run(RunId(name), "sprite", action, name, {})
+def _run(action: str, name: str, step: str) -> Record:
+    return Record(RunId(name), "sprite", action, name, Document(1, {}), (step,))
 
 
 def test_a_destroy_is_written_down_on_a_full_disk(small: Path) -> None:
@@ -71,10 +72,10 @@ def test_a_destroy_is_written_down_on_a_full_disk(small: Path) -> None:
         _begin_many(journal, "checkpoint")
     assert (small / "reserve").exists()
 
-    run = _run("destroy", "sprite")
-    journal.begin(run, ["mark"])
+    run = _run("destroy", "sprite", "mark")
+    journal.begin(run)
     assert not (small / "reserve").exists()
-    journal.completed(run, "mark", None)
+    journal.completed(run, "mark", Document(1, None))
     journal.decided(run, Outcome(Ending.DONE))
     journal.finished(run)
     assert journal.find(run.id).finished

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pilot import errors
 from pilot.host.fsm import driver
+from pilot.host.fsm.documents import NO_REQUEST, Document, Format, Nothing
 from pilot.host.fsm.engine import Engine
 from pilot.host.fsm.journal import Record
-from pilot.host.fsm.operation import Operation, Run, Transition
+from pilot.host.fsm.operation import Action, Operation, Run, Transition
 from pilot.host.fsm.outcome import Abort, AlreadyActive, Cancelled, Ending, Handoff, Outcome, Stopped, UserFault
 from pilot.host.store.database import Database
 from pilot.host.store.journal import SqlJournal
 from pilot.ids import RunId
 
 WAIT_S = 30
+TEXT: Format[str] = Format(str)
+A, B, C = (Action("k", name, NO_REQUEST) for name in "abc")
+MAKE = Action("thing", "make", NO_REQUEST)
+
+
+def record(*names: str, id: str = "r", action: Action[Nothing] = A, resource: str = "x") -> Record:
+    return Record(RunId(id), action.kind, action.name, resource, Document(1, {}), names)
 
 
 @pytest.fixture
@@ -63,19 +73,19 @@ class CrashingJournal(SqlJournal):
         write()
         self._fuse.burn()
 
-    def begin(self, run: Run, names: Sequence[str]) -> None:
-        self._guard(lambda: SqlJournal.begin(self, run, names))
+    def begin(self, run: Record) -> None:
+        self._guard(lambda: SqlJournal.begin(self, run))
 
-    def completed(self, run: Run, name: str, result: Any) -> None:
+    def completed(self, run: Record, name: str, result: Document) -> None:
         self._guard(lambda: SqlJournal.completed(self, run, name, result))
 
-    def failed(self, run: Run, name: str, attempt: int, error: str) -> None:
+    def failed(self, run: Record, name: str, attempt: int, error: str) -> None:
         self._guard(lambda: SqlJournal.failed(self, run, name, attempt, error))
 
-    def decided(self, run: Run, outcome: Outcome) -> None:
+    def decided(self, run: Record, outcome: Outcome) -> None:
         self._guard(lambda: SqlJournal.decided(self, run, outcome))
 
-    def finished(self, run: Run) -> None:
+    def finished(self, run: Record) -> None:
         self._guard(lambda: SqlJournal.finished(self, run))
 
 
@@ -88,18 +98,18 @@ class World:
         self._plan = plan
         self._failures: dict[str, int] = {}
 
-    def operation(self, fuse: Fuse) -> Operation:
-        steps = tuple(Transition(f"t{n}", self._act(f"t{n}", kind, fuse), 3) for n, kind in enumerate(self._plan))
+    def operation(self, fuse: Fuse) -> Operation[Nothing]:
+        steps = tuple(Transition(f"t{n}", self._act(f"t{n}", kind, fuse), 3, TEXT) for n, kind in enumerate(self._plan))
 
-        def settle(run: Run, outcome: Outcome) -> None:
+        def settle(run: Run[Nothing], outcome: Outcome) -> None:
             fuse.burn()
             self.settled.append(outcome.ending)
             fuse.burn()
 
-        return Operation("thing", "make", steps, settle)
+        return Operation(MAKE, steps, settle)
 
-    def _act(self, name: str, kind: str, fuse: Fuse) -> Callable[[Run], str]:
-        def act(run: Run) -> str:
+    def _act(self, name: str, kind: str, fuse: Fuse) -> Callable[[Run[Nothing]], str]:
+        def act(run: Run[Nothing]) -> str:
             fuse.burn()
             self.effects.append(name)
             fuse.burn()
@@ -115,15 +125,15 @@ class World:
         return act
 
 
-def _one_life(database: Database, world: World, run: Run | None, at: int) -> Outcome | None:
+def _one_life(database: Database, world: World, run: Record | None, at: int) -> Outcome | None:
     """What one process does until it is through, or until its fuse burns."""
     fuse = Fuse(at)
     journal, operation = CrashingJournal(database, fuse), world.operation(fuse)
     try:
         if run is not None:
-            journal.begin(run, operation.names())
-        for record in journal.active():
-            return driver.drive(record, operation, journal, no_pause)
+            journal.begin(run)
+        for found in journal.active():
+            return driver.drive(found, operation, journal, no_pause)
     except Crash:
         return None
     return None
@@ -138,7 +148,8 @@ def test_a_run_survives_crashes_at_any_line(
     tmp_path_factory: pytest.TempPathFactory, plan: list[str], crashes: list[int]
 ) -> None:
     database = Database(str(tmp_path_factory.mktemp("fsm") / "state.db"))
-    world, run = World(plan), Run(RunId("r1"), "thing", "make", "x", {"size": 1})
+    world = World(plan)
+    run = record(*world.operation(Fuse(0)).names(), id="r1", action=MAKE)
     wanted = next((n for n, kind in enumerate(plan) if kind in ("abort", "user")), None)
     reached = [f"t{n}" for n in range(len(plan) if wanted is None else wanted + 1)]
     ending = Ending.DONE if wanted is None else {"abort": Ending.ABORTED, "user": Ending.USER_FAULT}[plan[wanted]]
@@ -152,14 +163,15 @@ def test_a_run_survives_crashes_at_any_line(
         begun = begun or bool(database.query("SELECT id FROM runs"))
 
     assert list(dict.fromkeys(world.effects)) == reached, "every transition in order, none past the end"
-    record = SqlJournal(database).find(run.id)
-    assert record.finished
-    assert record.outcome is not None
-    assert record.outcome.ending is ending
+    found = SqlJournal(database).find(run.id)
+    assert found.finished
+    assert found.outcome is not None
+    assert found.outcome.ending is ending
     assert set(world.settled) == {ending}
     assert SqlJournal(database).active() == []
-    kept = {name: record.run.results[name] for name in record.completed}
-    assert kept == {name: f"result of {name}" for name in reached[: None if wanted is None else -1]}
+    assert found.results == {
+        name: Document(1, f"result of {name}") for name in reached[: None if wanted is None else -1]
+    }
     database.close()
 
 
@@ -167,21 +179,20 @@ def _completed(database: Database) -> set[str]:
     return {row["name"] for row in database.query("SELECT name FROM transitions WHERE completed = 1")}
 
 
-def _engine(database: Database, *operations: Operation) -> Engine:
+def _engine(database: Database, *operations: Operation[Nothing]) -> Engine:
     return Engine(SqlJournal(database), operations)
 
 
 def test_results_reach_later_transitions_also_after_a_restart(database: Database) -> None:
     seen: list[Any] = []
-    run = Run(RunId("r"), "k", "a", "x", {})
+    run = record("one", "two")
     journal = SqlJournal(database)
-    journal.begin(run, ("one", "two"))
-    journal.completed(run, "one", {"id": "v1"})
+    journal.begin(run)
+    journal.completed(run, "one", Document(1, "v1"))
     operation = Operation(
-        "k",
-        "a",
+        A,
         (
-            Transition("one", lambda run: pytest.fail("it was completed")),
+            Transition("one", lambda run: pytest.fail("it was completed"), result=TEXT),
             Transition("two", lambda run: seen.append(dict(run.results))),
         ),
     )
@@ -191,19 +202,19 @@ def test_results_reach_later_transitions_also_after_a_restart(database: Database
     if ended is not None:
         ended.result(WAIT_S)
     assert engine.close(WAIT_S)
-    assert seen == [{"one": {"id": "v1"}}]
+    assert seen == [{"one": "v1"}]
 
 
 def test_each_resumed_run_has_its_own_completed_transitions(database: Database) -> None:
     ran: list[tuple[str, str]] = []
     journal = SqlJournal(database)
     for resource, done in (("x", ["one"]), ("y", [])):
-        run = Run(RunId(f"r-{resource}"), "k", "a", resource, {})
-        journal.begin(run, ("one", "two"))
+        run = record("one", "two", id=f"r-{resource}", resource=resource)
+        journal.begin(run)
         for name in done:
-            journal.completed(run, name, None)
+            journal.completed(run, name, Document(1, None))
     steps = tuple(Transition(n, lambda run, n=n: ran.append((run.resource, n))) for n in ("one", "two"))  # type: ignore[misc]
-    engine = _engine(database, Operation("k", "a", steps))
+    engine = _engine(database, Operation(A, steps))
     engine.resume()
     for resource in ("x", "y"):
         ended = engine.waiting_for(RunId(f"r-{resource}"))
@@ -214,11 +225,11 @@ def test_each_resumed_run_has_its_own_completed_transitions(database: Database) 
 
 
 def test_a_name_that_is_no_longer_known_is_skipped(database: Database) -> None:
-    run = Run(RunId("r"), "k", "a", "x", {})
+    run = record("gone", "still")
     ran: list[str] = []
     outcome = driver.drive(
-        Record(run, ("gone", "still")),
-        Operation("k", "a", (Transition("still", lambda run: ran.append("still")),)),
+        run,
+        Operation(A, (Transition("still", lambda run: ran.append("still")),)),
         _begun(database, run),
         no_pause,
     )
@@ -226,21 +237,21 @@ def test_a_name_that_is_no_longer_known_is_skipped(database: Database) -> None:
     assert ran == ["still"]
 
 
-def _begun(database: Database, run: Run) -> SqlJournal:
+def _begun(database: Database, run: Record) -> SqlJournal:
     journal = SqlJournal(database)
-    journal.begin(run, ("gone", "still"))
+    journal.begin(run)
     return journal
 
 
 def test_retries_wait_longer_each_time_and_end_when_bounded(database: Database) -> None:
     waits: list[float] = []
 
-    def fail(run: Run) -> None:
+    def fail(run: Run[Nothing]) -> None:
         raise OSError("still not")
 
-    run = Run(RunId("r"), "k", "a", "x", {})
-    operation = Operation("k", "a", (Transition("gone", fail, attempts=9),))
-    outcome = driver.drive(Record(run, ("gone",)), operation, _begun(database, run), waits.append)
+    run = record("gone")
+    operation = Operation(A, (Transition("gone", fail, attempts=9),))
+    outcome = driver.drive(run, operation, _begun(database, run), waits.append)
     assert outcome.ending is Ending.ABORTED
     assert outcome.error == "gone: still not"
     assert [wait for wait in waits if wait] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
@@ -250,25 +261,25 @@ def test_a_completion_that_cannot_be_written_repeats_the_transition(database: Da
     class FullDisk(SqlJournal):
         broken = 2
 
-        def completed(self, run: Run, name: str, result: Any) -> None:
+        def completed(self, run: Record, name: str, result: Document) -> None:
             if self.broken:
                 self.broken -= 1
                 raise OSError("disk full")
             super().completed(run, name, result)
 
     ran: list[int] = []
-    run = Run(RunId("r"), "k", "a", "x", {})
+    run = record("one")
     journal = FullDisk(database)
-    journal.begin(run, ("one",))
-    operation = Operation("k", "a", (Transition("one", lambda run: ran.append(1)),))
-    assert driver.drive(Record(run, ("one",)), operation, journal, no_pause).done
+    journal.begin(run)
+    operation = Operation(A, (Transition("one", lambda run: ran.append(1)),))
+    assert driver.drive(run, operation, journal, no_pause).done
     assert len(ran) == 3
 
 
 def test_settle_is_insisted_on_and_cancelling_does_not_skip_it(database: Database) -> None:
     settled: list[Ending] = []
 
-    def settle(run: Run, outcome: Outcome) -> None:
+    def settle(run: Run[Nothing], outcome: Outcome) -> None:
         settled.append(outcome.ending)
         if len(settled) < 3:
             raise OSError("not yet")
@@ -276,9 +287,9 @@ def test_settle_is_insisted_on_and_cancelling_does_not_skip_it(database: Databas
     def cancelling(seconds: float) -> None:
         raise Cancelled
 
-    run = Run(RunId("r"), "k", "a", "x", {})
-    operation = Operation("k", "a", (Transition("still", lambda run: pytest.fail("cancelled before")),), settle)
-    outcome = driver.drive(Record(run, ("still",)), operation, _begun(database, run), cancelling)
+    run = record("still")
+    operation = Operation(A, (Transition("still", lambda run: pytest.fail("cancelled before")),), settle)
+    outcome = driver.drive(run, operation, _begun(database, run), cancelling)
     assert outcome.ending is Ending.CANCELLED
     assert settled == [Ending.CANCELLED] * 3
 
@@ -286,22 +297,22 @@ def test_settle_is_insisted_on_and_cancelling_does_not_skip_it(database: Databas
 def test_one_active_run_of_a_kind_and_joining_it(database: Database) -> None:
     gate, entered = threading.Event(), threading.Event()
 
-    def hold(run: Run) -> None:
+    def hold(run: Run[Nothing]) -> None:
         entered.set()
         assert gate.wait(WAIT_S)
 
-    engine = _engine(database, Operation("k", "a", (Transition("hold", hold),)))
-    first = engine.start("k", "a", "x", {})
+    engine = _engine(database, Operation(A, (Transition("hold", hold),)))
+    first = engine.start(A, "x", Nothing())
     assert entered.wait(WAIT_S)
     with pytest.raises(AlreadyActive):
-        engine.start("k", "a", "x", {})
-    joined = engine.join("k", "a", "x", {})
-    other = engine.start("k", "a", "y", {})
+        engine.start(A, "x", Nothing())
+    joined = engine.join(A, "x", Nothing())
+    other = engine.start(A, "y", Nothing())
     gate.set()
     assert first.result(WAIT_S).done
     assert joined is first
     assert other.result(WAIT_S).done
-    assert engine.start("k", "a", "x", {}).result(WAIT_S).done
+    assert engine.start(A, "x", Nothing()).result(WAIT_S).done
     assert engine.close(WAIT_S)
 
 
@@ -309,14 +320,14 @@ def test_runs_of_one_resource_follow_one_another(database: Database) -> None:
     running: list[str] = []
     order: list[str] = []
 
-    def act(run: Run) -> None:
+    def act(run: Run[Nothing]) -> None:
         assert not running
         running.append(run.action)
         order.append(run.action)
         running.remove(run.action)
 
-    engine = _engine(database, *(Operation("k", action, (Transition("t", act),)) for action in "abc"))
-    ended = [engine.start("k", action, "x", {}) for action in "abc"]
+    engine = _engine(database, *(Operation(action, (Transition("t", act),)) for action in (A, B, C)))
+    ended = [engine.start(action, "x", Nothing()) for action in (A, B, C)]
     assert all(future.result(WAIT_S).done for future in ended)
     assert order == ["a", "b", "c"]
     assert engine.close(WAIT_S)
@@ -325,12 +336,12 @@ def test_runs_of_one_resource_follow_one_another(database: Database) -> None:
 def test_cancel_ends_a_run_that_is_retrying(database: Database) -> None:
     tried = threading.Event()
 
-    def fail(run: Run) -> None:
+    def fail(run: Run[Nothing]) -> None:
         tried.set()
         raise OSError("never")
 
-    engine = _engine(database, Operation("k", "a", (Transition("t", fail),)))
-    ended = engine.start("k", "a", "x", {})
+    engine = _engine(database, Operation(A, (Transition("t", fail),)))
+    ended = engine.start(A, "x", Nothing())
     assert tried.wait(WAIT_S)
     engine.cancel("k", "x")
     assert ended.result(WAIT_S).ending is Ending.CANCELLED
@@ -340,21 +351,21 @@ def test_cancel_ends_a_run_that_is_retrying(database: Database) -> None:
 def test_close_leaves_the_run_to_the_next_process(database: Database) -> None:
     tried, works = threading.Event(), threading.Event()
 
-    def act(run: Run) -> None:
+    def act(run: Run[Nothing]) -> None:
         tried.set()
         if not works.is_set():
             raise OSError("not in this life")
 
-    operation = Operation("k", "a", (Transition("t", act),))
+    operation = Operation(A, (Transition("t", act),))
     engine = _engine(database, operation)
-    ended = engine.start("k", "a", "x", {})
+    ended = engine.start(A, "x", Nothing())
     assert tried.wait(WAIT_S)
     assert engine.close(WAIT_S)
     with pytest.raises(errors.StateError, match="stopping"):
         ended.result(WAIT_S)
     works.set()
     second = _engine(database, operation)
-    run = SqlJournal(database).active()[0].run
+    run = SqlJournal(database).active()[0]
     assert second.resume() == 1
     resumed = second.waiting_for(run.id)
     assert resumed is None or resumed.result(WAIT_S).done
@@ -365,21 +376,21 @@ def test_close_leaves_the_run_to_the_next_process(database: Database) -> None:
 def test_a_handoff_is_waited_through(database: Database) -> None:
     gate = threading.Event()
 
-    def wait(run: Run) -> str:
+    def wait(run: Run[Nothing]) -> str:
         assert gate.wait(WAIT_S)
         return "from b"
 
     engines: list[Engine] = []
 
-    def hand_off(run: Run) -> None:
-        engines[0].start("k", "b", "y", {})
+    def hand_off(run: Run[Nothing]) -> None:
+        engines[0].start(B, "y", Nothing())
         raise Handoff("b does it", engines[0].active()[-1].id)
 
     engine = _engine(
-        database, Operation("k", "a", (Transition("t", hand_off),)), Operation("k", "b", (Transition("t", wait),))
+        database, Operation(A, (Transition("t", hand_off),)), Operation(B, (Transition("t", wait, result=TEXT),))
     )
     engines.append(engine)
-    ended = engine.start("k", "a", "x", {})
+    ended = engine.start(A, "x", Nothing())
     gate.set()
     outcome = ended.result(WAIT_S)
     assert (outcome.ending, outcome.results) == (Ending.DONE, {"t": "from b"})
@@ -390,10 +401,46 @@ def test_stopped_leaves_the_record_as_it_is(database: Database) -> None:
     def stopping(seconds: float) -> None:
         raise Stopped
 
-    run = Run(RunId("r"), "k", "a", "x", {})
+    run = record("still")
     journal = _begun(database, run)
     with pytest.raises(Stopped):
-        driver.drive(
-            Record(run, ("still",)), Operation("k", "a", (Transition("still", lambda r: None),)), journal, stopping
-        )
+        driver.drive(run, Operation(A, (Transition("still", lambda r: None),)), journal, stopping)
     assert journal.find(run.id).outcome is None
+
+
+class Sized(msgspec.Struct, frozen=True):
+    size_bytes: int
+
+
+SIZED: Format[Sized] = Format(Sized, (lambda old: {"size_bytes": old["mib"] << 20},))
+
+
+def _drive_stored(database: Database, request: Document, seen: list[Any]) -> Outcome:
+    sized = Action("k", "sized", SIZED)
+
+    def act(run: Run[Sized]) -> Sized:
+        seen.append(run.request)
+        return run.find(Sized) or run.request
+
+    steps = (Transition("one", act, result=SIZED), Transition("two", act, result=SIZED))
+    stored = dataclasses.replace(record("one", "two"), action="sized", request=request)
+    SqlJournal(database).begin(stored)
+    [found] = SqlJournal(database).active()
+    return driver.drive(found, Operation(sized, steps), SqlJournal(database), no_pause)
+
+
+def test_a_request_of_an_earlier_format_is_read_as_what_it_became(database: Database) -> None:
+    seen: list[Any] = []
+    outcome = _drive_stored(database, Document(1, {"mib": 2}), seen)
+    assert seen == [Sized(2 << 20)] * 2
+    assert outcome.result(Sized) == Sized(2 << 20)
+    assert SqlJournal(database).find(RunId("r")).results["one"] == Document(2, {"size_bytes": 2 << 20})
+
+
+@pytest.mark.parametrize("request_", [Document(3, {}), Document(2, {"size_bytes": "large"}), Document(2, {})])
+def test_a_request_that_is_not_understood_is_left_alone(database: Database, request_: Document) -> None:
+    seen: list[Any] = []
+    with pytest.raises(errors.HostError, match="format"):
+        _drive_stored(database, request_, seen)
+    assert seen == []
+    assert [found.outcome for found in SqlJournal(database).active()] == [None], "it waits for who understands it"

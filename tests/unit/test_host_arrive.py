@@ -11,6 +11,7 @@ import pytest
 from pilot import errors
 from pilot.host.fsm.outcome import Outcome
 from pilot.host.operations import arrive, table
+from pilot.host.operations.results import Reserved
 from pilot.ids import CheckpointId, VolumeId
 from tests.support.host import WAIT_S, HostUnderTest
 
@@ -38,7 +39,7 @@ def test_its_checkpoints_come_with_it_and_the_next_is_a_new_one(host: HostUnderT
     assert sprite.volume == VOLUME
     found = {point.id: (point.number, point.is_auto) for point in host.sprites.checkpoints(sprite)}
     assert found == {"v1": (1, False), "v7": (7, False), "auto-run": (0, True)}
-    assert host.sprites.make_checkpoint(sprite, "").result(WAIT_S).results["reserve"]["id"] == "v8"
+    assert host.sprites.make_checkpoint(sprite, "").result(WAIT_S).result(Reserved).id == "v8"
 
 
 def test_a_create_that_fails_leaves_the_disk_to_the_next(host: HostUnderTest) -> None:

@@ -25,6 +25,7 @@ from ... import errors
 from ...wire import faults
 from ..fsm.engine import Ended
 from ..fsm.outcome import Outcome
+from ..operations.results import Reserved
 from ..services import ending
 from ..services.sprites import Sprites
 from ..store.sprites import Sprite
@@ -186,7 +187,7 @@ async def get_organisation(call: Call) -> Response:
 async def create_checkpoint(call: Call) -> Response:
     wanted = await call.body(bodies.CreateCheckpoint)
     ended = await asyncio.to_thread(call.sprites.make_checkpoint, call.sprite(), wanted.comment or "")
-    return _stream(ended, "creating checkpoint", lambda done: f"checkpoint {done.results['reserve']['id']} created")
+    return _stream(ended, "creating checkpoint", lambda done: f"checkpoint {done.result(Reserved).id} created")
 
 
 async def restore_checkpoint(call: Call) -> Response:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from . import outcome as outcomes
 from .journal import Journal, Record
@@ -18,6 +18,8 @@ from .operation import Operation, Run, Transition
 from .outcome import Ending, Outcome
 
 log = logging.getLogger(__name__)
+
+R = TypeVar("R")
 
 # Called between steps with the seconds to wait; raises Cancelled or Stopped.
 Pause = Callable[[float], None]
@@ -34,24 +36,25 @@ def pauses() -> Iterator[float]:
         pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
 
 
-def drive(record: Record, operation: Operation, journal: Journal, pause: Pause) -> Outcome:
-    """Run what is left of `record`. Raises `Stopped` when this process stops meanwhile."""
-    run = record.run
+def drive(record: Record, operation: Operation[R], journal: Journal, pause: Pause) -> Outcome:
+    """Run what is left of `record`. Raises `Stopped` when this process stops meanwhile, and `HostError`, having done
+    nothing, when a newer program wrote the record."""
+    run = record.read(operation)
     decided = record.outcome
     if decided is None:
-        decided = fresh = _decide(record, operation, journal, pause)
-        _insist(lambda: journal.decided(run, fresh), run, "decided", pause)
+        decided = fresh = _decide(record, run, operation, journal, pause)
+        _insist(lambda: journal.decided(record, fresh), record, "decided", pause)
     outcome = dataclasses.replace(decided, results=dict(run.results))
-    _insist(lambda: operation.settle(run, outcome), run, "settle", pause)
-    _insist(lambda: journal.finished(run), run, "finished", pause)
+    _insist(lambda: operation.settle(run, outcome), record, "settle", pause)
+    _insist(lambda: journal.finished(record), record, "finished", pause)
     return outcome
 
 
-def _decide(record: Record, operation: Operation, journal: Journal, pause: Pause) -> Outcome:
+def _decide(record: Record, run: Run[R], operation: Operation[R], journal: Journal, pause: Pause) -> Outcome:
     try:
         for transition in _left(record, operation):
             pause(0)
-            _attempt(record.run, transition, record.attempts.get(transition.name, 0), journal, pause)
+            _attempt(record, run, transition, journal, pause)
     except (outcomes.UserFault, outcomes.Abort, outcomes.Handoff, outcomes.Cancelled) as error:
         decided = outcomes.outcome_of(error)
         assert decided is not None
@@ -59,29 +62,29 @@ def _decide(record: Record, operation: Operation, journal: Journal, pause: Pause
     return Outcome(Ending.DONE)
 
 
-def _left(record: Record, operation: Operation) -> Iterator[Transition]:
-    known: Mapping[str, Transition] = {transition.name: transition for transition in operation.transitions}
+def _left(record: Record, operation: Operation[R]) -> Iterator[Transition[R]]:
+    known: Mapping[str, Transition[R]] = {transition.name: transition for transition in operation.transitions}
     for name in record.names:
-        if name in record.completed:
+        if name in record.results:
             continue
         if name in known:
             yield known[name]
         else:
             # The run was begun by an older program: what that step did is no longer wanted.
-            log.warning("transition unknown, skipped", extra={"run": record.run.id, "transition": name})
+            log.warning("transition unknown, skipped", extra={"run": record.id, "transition": name})
 
 
-def _attempt(run: Run, transition: Transition, failures: int, journal: Journal, pause: Pause) -> None:
-    waits = pauses()
+def _attempt(record: Record, run: Run[R], transition: Transition[R], journal: Journal, pause: Pause) -> None:
+    waits, failures = pauses(), record.attempts.get(transition.name, 0)
     while True:
         try:
             result = transition.act(run)
-            journal.completed(run, transition.name, result)
+            journal.completed(record, transition.name, transition.result.write(result))
         except (outcomes.UserFault, outcomes.Abort, outcomes.Handoff, outcomes.Cancelled, outcomes.Stopped):
             raise
         except Exception as error:
             failures += 1
-            _note(run, transition.name, failures, error, journal)
+            _note(record, transition.name, failures, error, journal)
             if transition.attempts is not None and failures >= transition.attempts:
                 raise outcomes.Abort(f"{transition.name}: {error}") from error
             pause(next(waits))
@@ -90,7 +93,7 @@ def _attempt(run: Run, transition: Transition, failures: int, journal: Journal, 
             return
 
 
-def _note(run: Run, name: str, failures: int, error: Exception, journal: Journal) -> None:
+def _note(run: Record, name: str, failures: int, error: Exception, journal: Journal) -> None:
     log.warning("transition failed", extra=_about(run, name, error) | {"attempt": failures}, exc_info=error)
     try:
         journal.failed(run, name, failures, str(error) or type(error).__name__)
@@ -98,7 +101,7 @@ def _note(run: Run, name: str, failures: int, error: Exception, journal: Journal
         log.warning("failure not journalled", extra=_about(run, name, unwritten))
 
 
-def _insist(act: Callable[[], object], run: Run, what: str, pause: Pause) -> None:
+def _insist(act: Callable[[], object], run: Record, what: str, pause: Pause) -> None:
     """Until it works: an outcome that is not written down would be forgotten, or decided differently after a crash."""
     for wait_s in pauses():
         try:
@@ -112,5 +115,5 @@ def _insist(act: Callable[[], object], run: Run, what: str, pause: Pause) -> Non
             continue  # the outcome is decided already; cancelling changes nothing any more
 
 
-def _about(run: Run, name: str, error: Exception) -> dict[str, Any]:
+def _about(run: Record, name: str, error: Exception) -> dict[str, Any]:
     return {"run": run.id, "action": run.action, "resource": run.resource, "transition": name, "error": str(error)}

@@ -12,20 +12,22 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 from ... import errors
 from ...ids import RunId
-from . import driver
+from . import documents, driver
 from .journal import Journal, Record
-from .operation import Operation, Run
+from .operation import Action, Operation
 from .outcome import AlreadyActive, Cancelled, Outcome, Stopped
 
 log = logging.getLogger(__name__)
 
 JOIN_TIMEOUT_S = 5.0
 JOIN_POLL_S = 0.001
+
+R = TypeVar("R")
 
 Lane = tuple[str, str]
 Ended = concurrent.futures.Future[Outcome]
@@ -59,9 +61,9 @@ class _Ticket:
 class Engine:
     """Starts, resumes, cancels and waits for runs. `close()` leaves what is unfinished to the next process."""
 
-    def __init__(self, journal: Journal, operations: Iterable[Operation]) -> None:
+    def __init__(self, journal: Journal, operations: Iterable[Operation[Any]]) -> None:
         self._journal = journal
-        self._operations = {(operation.kind, operation.action): operation for operation in operations}
+        self._operations = {_key(operation.action): operation for operation in operations}
         self._lock = threading.Lock()
         self._lanes: dict[Lane, collections.deque[_Ticket]] = {}
         self._threads: set[threading.Thread] = set()
@@ -75,19 +77,19 @@ class Engine:
             self._enqueue(record)
         return len(records)
 
-    def start(self, kind: str, action: str, resource: str, request: Mapping[str, Any]) -> Ended:
+    def start(self, action: Action[R], resource: str, request: R) -> Ended:
         """Begin a run; journalled when this returns. `AlreadyActive` when the same one is active."""
-        operation = self._operations[kind, action]
-        run = Run(new_run_id(), kind, action, resource, request)
-        self._journal.begin(run, operation.names())
-        return self._enqueue(Record(run, operation.names()))
+        names = self._operations[_key(action)].names()
+        record = Record(new_run_id(), action.kind, action.name, resource, action.request.write(request), names)
+        self._journal.begin(record)
+        return self._enqueue(record)
 
-    def join(self, kind: str, action: str, resource: str, request: Mapping[str, Any]) -> Ended:
+    def join(self, action: Action[R], resource: str, request: R) -> Ended:
         """Like `start`, but waits for the active run of that kind, resource and action where there is one."""
         deadline = time.monotonic() + JOIN_TIMEOUT_S
         while True:
             try:
-                return self.start(kind, action, resource, request)
+                return self.start(action, resource, request)
             except AlreadyActive as active:
                 ended = self.waiting_for(active.run)
                 if ended is not None:
@@ -109,13 +111,14 @@ class Engine:
         with self._lock:
             tickets = list(self._tickets.values())
         for ticket in tickets:
-            run = ticket.record.run
+            run = ticket.record
             if (run.kind, run.resource) == (kind, resource) and run.action != but:
                 ticket.interrupt(cancel=True)
 
-    def active(self) -> list[Run]:
+    def active(self) -> list[Record]:
+        """The runs that have not ended, as they were when this process began with them."""
         with self._lock:
-            return [ticket.record.run for ticket in self._tickets.values()]
+            return [ticket.record for ticket in self._tickets.values()]
 
     def close(self, timeout_s: float) -> bool:
         """Stop at the next pause of each run; whether all did so in time."""
@@ -131,9 +134,9 @@ class Engine:
 
     def _enqueue(self, record: Record) -> Ended:
         ticket = _Ticket(record, self._stopping)
-        lane = (record.run.kind, record.run.resource)
+        lane = (record.kind, record.resource)
         with self._lock:
-            self._tickets[record.run.id] = ticket
+            self._tickets[record.id] = ticket
             if lane in self._lanes:
                 self._lanes[lane].append(ticket)
             else:
@@ -162,27 +165,29 @@ class Engine:
             return None
 
     def _drive(self, ticket: _Ticket) -> None:
-        run = ticket.record.run
+        run = ticket.record
         try:
-            outcome = driver.drive(ticket.record, self._operation(run), self._journal, ticket.pause)
+            outcome = driver.drive(run, self._operation(run), self._journal, ticket.pause)
         except Stopped:
             self._forget(
                 run, lambda: ticket.ended.set_exception(errors.StateError(f"{run.action}: pilotd is stopping"))
             )
         except Exception as error:
-            # A defect of the driver itself. The run stays active in the journal; the lane goes on with the next one.
+            # A record of a newer program, or a defect of the driver itself. The run stays active in the journal; the
+            # lane goes on with the next one.
             log.exception("run left unfinished", extra={"run": run.id})
             reason = error
             self._forget(run, lambda: ticket.ended.set_exception(reason))
         else:
             self._end(ticket, outcome)
 
-    def _operation(self, run: Run) -> Operation:
+    def _operation(self, run: Record) -> Operation[Any]:
         # An action that this program no longer knows: nothing of it is left to do, so it ends as done.
-        return self._operations.get((run.kind, run.action)) or Operation(run.kind, run.action, ())
+        gone: Operation[Any] = Operation(Action(run.kind, run.action, documents.AS_IT_IS), ())
+        return self._operations.get((run.kind, run.action)) or gone
 
     def _end(self, ticket: _Ticket, outcome: Outcome) -> None:
-        run = ticket.record.run
+        run = ticket.record
         if outcome.successor is None:
             self._forget(run, lambda: ticket.ended.set_result(outcome))
         elif (follow := self.waiting_for(outcome.successor)) is not None:
@@ -193,9 +198,10 @@ class Engine:
 
     def _ended(self, run: RunId) -> Outcome | None:
         record = self._journal.find(run)
-        return record.outcome and dataclasses.replace(record.outcome, results=record.run.results)
+        results = record.read(self._operation(record)).results
+        return record.outcome and dataclasses.replace(record.outcome, results=results)
 
-    def _forget(self, run: Run, then: Callable[[], object]) -> None:
+    def _forget(self, run: Record, then: Callable[[], object]) -> None:
         with self._lock:
             self._tickets.pop(run.id, None)
         then()
@@ -207,6 +213,10 @@ def _copy(source: Ended, target: Ended) -> None:
         target.set_exception(error)
     else:
         target.set_result(source.result())
+
+
+def _key(action: Action[Any]) -> tuple[str, str]:
+    return action.kind, action.name
 
 
 def new_run_id() -> RunId:

@@ -1,32 +1,48 @@
-"""What the engine asks of the place where runs are written down; `host.store` has the one on SQLite."""
+"""What the engine asks of the place where runs are written down; `host.store` has the one on its database."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Protocol, TypeVar
 
 from ...ids import RunId
-from .operation import Run
+from .documents import Document
+from .operation import Operation, Run
 from .outcome import Outcome
+
+R = TypeVar("R")
 
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """A run as journalled. `names` are the transitions at the start: a newer program resumes an older run by them."""
+    """A run as journalled. `names` are the transitions at the start: a newer program resumes an older run by them.
 
-    run: Run
+    `results`: of the transitions that are completed.
+    """
+
+    id: RunId
+    kind: str
+    action: str
+    resource: str
+    request: Document
     names: tuple[str, ...]
-    completed: frozenset[str] = frozenset()
+    results: Mapping[str, Document] = dataclasses.field(default_factory=dict)
     attempts: Mapping[str, int] = dataclasses.field(default_factory=dict)
     outcome: Outcome | None = None
     finished: bool = False
+
+    def read(self, operation: Operation[R]) -> Run[R]:
+        """The run that it tells of. `HostError` when a newer program wrote it."""
+        formats = operation.formats()
+        known = {name: formats[name].read(result) for name, result in self.results.items() if name in formats}
+        return Run(self.id, self.kind, self.action, self.resource, operation.action.request.read(self.request), known)
 
 
 class Journal(Protocol):
     """Each call is one transaction. Errors of the storage are raised, never dropped: the engine retries."""
 
-    def begin(self, run: Run, names: Sequence[str]) -> None:
+    def begin(self, run: Record) -> None:
         """Stable when it returns. `AlreadyActive` when (kind, resource, action) has an active run."""
         ...
 
@@ -38,12 +54,12 @@ class Journal(Protocol):
         """`NotFound` when there is none."""
         ...
 
-    def completed(self, run: Run, name: str, result: Any) -> None: ...
+    def completed(self, run: Record, name: str, result: Document) -> None: ...
 
-    def failed(self, run: Run, name: str, attempt: int, error: str) -> None: ...
+    def failed(self, run: Record, name: str, attempt: int, error: str) -> None: ...
 
-    def decided(self, run: Run, outcome: Outcome) -> None:
+    def decided(self, run: Record, outcome: Outcome) -> None:
         """Stable when it returns. From here on no transition runs any more; only `settle` is left."""
         ...
 
-    def finished(self, run: Run) -> None: ...
+    def finished(self, run: Record) -> None: ...

@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Mapping
-from typing import Any
+from typing import TypeVar
 
 from ... import errors
 from ...ids import RunId
+from . import documents
+
+T = TypeVar("T")
 
 
 class Abort(errors.PilotError):
@@ -63,11 +66,18 @@ class Outcome:
     error: str | None = None
     code: str | None = None
     successor: RunId | None = None
-    results: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    results: Mapping[str, object] = dataclasses.field(default_factory=dict)
 
     @property
     def done(self) -> bool:
         return self.ending is Ending.DONE
+
+    def result(self, kind: type[T]) -> T:
+        """What the transition that returns a `kind` returned; of a run that is `done`, or came past it."""
+        found = documents.find(self.results.values(), kind)
+        if found is None:
+            raise LookupError(f"no transition of this run returned a {kind.__name__}")
+        return found
 
 
 def outcome_of(error: BaseException) -> Outcome | None:

@@ -21,6 +21,7 @@ from ..store.checkpoints import Checkpoint
 from ..vmm import Isolation
 from . import destroy, disks
 from .context import Host
+from .requests import Create
 
 _URL = re.compile(r".+/vol/(?P<disk>[0-9a-f]{16})/?")
 _NUMBERED = re.compile(r"v(?P<number>[1-9]\d{0,8})")
@@ -34,9 +35,9 @@ def volume_of(url: str) -> VolumeId:
     return VolumeId(f"sprite-{found['disk']}")
 
 
-def disk(host: Host, run: Run, url: str) -> None:
+def disk(host: Host, run: Run[Create], url: str) -> None:
     """The volume of the run's request is here, and this sprite's alone."""
-    volume = VolumeId(run.request["volume"])
+    volume = run.request.volume
     if any(row.volume == volume and row.id != run.resource for row in sprites.every(host.database)):
         raise UserFault(f"create: {url} is the disk of another sprite", code="conflict")
     try:
@@ -92,9 +93,9 @@ def _row(sprite: str, point: Any) -> Checkpoint | None:
     )
 
 
-def give_up(host: Host, run: Run) -> None:
+def give_up(host: Host, run: Run[Create]) -> None:
     """The create has failed: no sprite and no machine are left, and the volume is as it was before, or detached."""
     destroy.machine(host, run)
     if "disk" in run.results:  # else it may be another sprite's
-        disks.release(host, VolumeId(run.request["volume"]))
+        disks.release(host, run.request.volume)
     destroy.forget(host, run)

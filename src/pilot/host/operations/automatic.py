@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from typing import Any
 
 from ... import errors
 from ...ids import CheckpointId
@@ -18,13 +17,15 @@ from ..store.journal import now_us
 from ..store.sprites import Sprite
 from . import cut
 from .context import Cut, Host
+from .requests import OfCheckpoint
+from .results import Saved
 
 log = logging.getLogger(__name__)
 
 KEPT = 3
 
 
-def save(host: Host, run: Run) -> dict[str, Any]:
+def save(host: Host, run: Run[OfCheckpoint]) -> Saved:
     """Taken and published; the run's id makes its name, so a repetition finds it made."""
     sprite = host.sprite(run.resource)
     name = CheckpointId(f"auto-{run.id}")
@@ -32,15 +33,15 @@ def save(host: Host, run: Run) -> dict[str, Any]:
         made = cut.made(host, sprite, name, _comment(run))
     except errors.PilotError as error:
         log.warning("no automatic checkpoint", extra={"sprite": sprite.id, "error": str(error)})
-        return {"id": None}
+        return Saved(None)
     with host.database.transaction() as tx:
         checkpoints.publish(tx, _row(sprite, name, _comment(run), made))
         sprites.update(tx, sprite.id, current_source=name)
-    return {"id": name}
+    return Saved(name)
 
 
-def _comment(run: Run) -> str:
-    return f"before the restore of {run.request['checkpoint']}"
+def _comment(run: Run[OfCheckpoint]) -> str:
+    return f"before the restore of {run.request.checkpoint}"
 
 
 def _row(sprite: Sprite, name: CheckpointId, comment: str, made: Cut) -> Checkpoint:
@@ -57,12 +58,12 @@ def _row(sprite: Sprite, name: CheckpointId, comment: str, made: Cut) -> Checkpo
     )
 
 
-def prune(host: Host, run: Run) -> None:
+def prune(host: Host, run: Run[OfCheckpoint]) -> None:
     """All but the latest; never the one that the disk has just been restored to."""
     sprite = host.sprite(run.resource)
     made = [point for point in checkpoints.every(host.database, sprite.id) if point.is_auto]
     for point in made[KEPT:]:
-        if point.id == run.request["checkpoint"]:
+        if point.id == run.request.checkpoint:
             continue
         with contextlib.suppress(errors.NotFound):  # an earlier attempt did it
             host.volumes.delete_checkpoint(sprite.volume, point.id)

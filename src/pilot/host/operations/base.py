@@ -18,15 +18,16 @@ from ..fsm.operation import Run
 from ..store import bases
 from ..store.sprites import UID_COUNT
 from .context import Host
+from .results import Archived
 
 EXTRACT_TIMEOUT_S = 900
 
 
-def archive(host: Host, run: Run) -> dict[str, str]:
+def archive(host: Host, run: Run[object]) -> Archived:
     """The tar, built when it is missing, and the volume that its digest names."""
     path = host.build_archive()
     previous = bases.find(host.database, run.resource) or ""
-    return {"path": path, "volume": choose(volume_name(path), previous, host.store_owner), "previous": previous}
+    return Archived(path, choose(volume_name(path), previous, host.store_owner), previous)
 
 
 def choose(name: VolumeId, previous: str, owner: str | None) -> VolumeId:
@@ -42,11 +43,12 @@ def volume_name(path: str) -> VolumeId:
     return VolumeId(f"base-{stem}")
 
 
-def fill(host: Host, run: Run) -> None:
+def fill(host: Host, run: Run[object]) -> None:
     """From nothing each time: what an attempt that died has left is thrown away. A published base is left alone."""
-    volume = VolumeId(run.results["archive"]["volume"])
-    if _is_current(run):
+    archived = run.result(Archived)
+    if archived.is_current:
         return
+    volume = archived.volume
     for undo in (host.volumes.detach, host.volumes.delete):
         try:
             undo(volume)
@@ -55,7 +57,7 @@ def fill(host: Host, run: Run) -> None:
     host.volumes.create(volume, host.disk_bytes)
     mount_fd = host.volumes.attach(volume, 0, UID_COUNT)
     try:
-        extract(run.results["archive"]["path"], mount_fd)
+        extract(archived.path, mount_fd)
     finally:
         os.close(mount_fd)
     host.volumes.detach(volume)
@@ -81,27 +83,23 @@ def extract(path: str, mount_fd: int) -> None:
         raise errors.HostError(f"extract {path}: {done.stderr.decode(errors='replace').strip()[-400:]}")
 
 
-def _is_current(run: Run) -> bool:
-    """The volume was published by an earlier run: it is sealed, and sprites are forks of it."""
-    return bool(run.results["archive"]["volume"] == run.results["archive"]["previous"])
+def seal(host: Host, run: Run[object]) -> None:
+    archived = run.result(Archived)
+    if not archived.is_current:
+        host.volumes.seal(archived.volume)
 
 
-def seal(host: Host, run: Run) -> None:
-    if not _is_current(run):
-        host.volumes.seal(VolumeId(run.results["archive"]["volume"]))
-
-
-def publish(host: Host, run: Run) -> None:
+def publish(host: Host, run: Run[object]) -> None:
     with host.database.transaction() as tx:
-        bases.publish(tx, run.resource, VolumeId(run.results["archive"]["volume"]))
+        bases.publish(tx, run.resource, run.result(Archived).volume)
 
 
-def retire(host: Host, run: Run) -> None:
+def retire(host: Host, run: Run[object]) -> None:
     """The base of an older image goes; what its forks read of it stays with them."""
-    previous = run.results["archive"]["previous"]
-    if not previous or _is_current(run):
+    archived = run.result(Archived)
+    if not archived.previous or archived.is_current:
         return
     try:
-        host.volumes.delete(VolumeId(previous))
+        host.volumes.delete(VolumeId(archived.previous))
     except errors.NotFound:
         pass  # an earlier attempt did it

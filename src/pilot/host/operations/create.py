@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ... import errors
-from ...ids import CheckpointId, SpriteName, VolumeId
+from ...ids import CheckpointId, VolumeId
 from ..fsm.operation import Run
 from ..fsm.outcome import Abort, Outcome, UserFault
 from ..store import bases, checkpoints, sprites
@@ -11,46 +11,51 @@ from ..store.journal import now_us
 from ..store.sprites import Sprite
 from . import arrive, cut, destroy
 from .context import Host
+from .requests import Create, MakeMember, Stored
 
 
-def record(host: Host, run: Run) -> None:
+def record(host: Host, run: Run[Create]) -> None:
     """The row that holds the name: a new one, or that of the pool's member that the request has claimed."""
-    write = sprites.take_over if "disk" in run.request else sprites.insert
+    write = sprites.insert if run.request.claimed is None else sprites.take_over
     try:
         with host.database.transaction() as tx:
-            write(tx, _row(run, "creating"))
+            write(tx, _row(run.resource, run.request, "creating"))
     except errors.Conflict as error:
         raise UserFault(str(error), code="conflict") from error
 
 
-def record_member(host: Host, run: Run) -> None:
+def record_member(host: Host, run: Run[MakeMember]) -> None:
     with host.database.transaction(durable=False) as tx:
-        sprites.insert(tx, _row(run, "pooling"))
+        sprites.insert(tx, _member(run))
 
 
-def member_ready(host: Host, run: Run) -> None:
+def member_ready(host: Host, run: Run[object]) -> None:
     """Asked once, the agent has imported what it imports late, and compiled what it compiles at a first command."""
     host.api(host.sprite(run.resource)).run("true")
     with host.database.transaction(durable=False) as tx:
         sprites.update(tx, run.resource, phase="pooled")
 
 
-def _row(run: Run, phase: str) -> Sprite:
-    """The request carries every id, so that a repetition means the same things."""
+def _member(run: Run[MakeMember]) -> Sprite:
     wanted = run.request
+    nobody = Create(wanted.organisation, wanted.name, wanted.suffix, wanted.machine, wanted.volume)
+    return _row(run.resource, nobody, "pooling")
+
+
+def _row(id: str, wanted: Create, phase: str) -> Sprite:
     now = now_us()
     return Sprite(
-        id=run.resource,
-        organisation=wanted["organisation"],
-        name=SpriteName(wanted["name"]),
-        suffix=wanted["suffix"],
+        id=id,
+        organisation=wanted.organisation,
+        name=wanted.name,
+        suffix=wanted.suffix,
         machine=None,
-        volume=VolumeId(wanted["volume"]),
+        volume=wanted.volume,
         phase=phase,
-        labels=tuple(wanted["labels"]),
-        url_settings=wanted["url_settings"],
-        environment=wanted["environment"],
-        config=wanted["config"],
+        labels=wanted.labels,
+        url_settings=wanted.url_settings,
+        environment=wanted.environment,
+        config=wanted.config,
         current_source=None,
         created_us=now,
         updated_us=now,
@@ -59,19 +64,29 @@ def _row(run: Run, phase: str) -> Sprite:
     )
 
 
-def disk(host: Host, run: Run) -> None:
+def member_disk(host: Host, run: Run[MakeMember]) -> None:
+    _fork_base(host, run.request.volume)
+
+
+def _fork_base(host: Host, volume: VolumeId) -> None:
+    try:
+        host.volumes.fork(_base(host), volume)
+    except errors.Conflict:
+        pass  # an earlier attempt of this run made it: the id is this run's alone
+
+
+def disk(host: Host, run: Run[Create]) -> None:
     """The sprite's own volume. A fork is metadata only."""
-    if "disk" in run.request:
+    if run.request.claimed is not None:
         return  # a member of the pool has its own
-    volume = VolumeId(run.request["volume"])
-    source = run.request.get("source")
+    source = run.request.source
     try:
         if source is None:
-            host.volumes.fork(_base(host), volume)
-        elif "url" in source:
-            arrive.disk(host, run, source["url"])
+            _fork_base(host, run.request.volume)
+        elif isinstance(source, Stored):
+            arrive.disk(host, run, source.url)
         else:
-            _fork_sprite(host, source["sprite"], source.get("checkpoint"), volume)
+            _fork_sprite(host, source.sprite, source.checkpoint, run.request.volume)
     except errors.Conflict:
         pass  # an earlier attempt of this run made it: the id is this run's alone
     except errors.NotFound as error:
@@ -87,7 +102,7 @@ def _base(host: Host) -> VolumeId:
     return base
 
 
-def _fork_sprite(host: Host, source_id: str, checkpoint: str | None, volume: VolumeId) -> None:
+def _fork_sprite(host: Host, source_id: str, checkpoint: CheckpointId | None, volume: VolumeId) -> None:
     source = host.sprite(source_id)
     if source.phase == "destroying":
         raise UserFault("sprite not found", code="not_found")
@@ -98,16 +113,22 @@ def _fork_sprite(host: Host, source_id: str, checkpoint: str | None, volume: Vol
         checkpoints.find(host.database, source.id, checkpoint)
     except errors.NotFound as error:
         raise UserFault(str(error), code="not_found") from error
-    host.volumes.fork(source.volume, volume, CheckpointId(checkpoint))
+    host.volumes.fork(source.volume, volume, checkpoint)
 
 
-def settle(host: Host, run: Run, outcome: Outcome) -> None:
+def settle_member(host: Host, run: Run[object], outcome: Outcome) -> None:
+    """One that failed leaves nothing."""
+    if not outcome.done:
+        destroy.everything(host, run.resource)
+
+
+def settle(host: Host, run: Run[Create], outcome: Outcome) -> None:
     """A create that failed leaves nothing: neither name nor disk nor machine, nor the member that it claimed.
 
     A disk that came from the store stays."""
     if outcome.done:
         return
-    if "url" in (run.request.get("source") or {}):
+    if isinstance(run.request.source, Stored):
         arrive.give_up(host, run)
     else:
         destroy.everything(host, run.resource)

@@ -16,6 +16,8 @@ from ..store.journal import now_us
 from ..store.sprites import Sprite
 from . import disks, world
 from .context import Cut, Host
+from .requests import MakeCheckpoint, OfCheckpoint
+from .results import Down, Reserved, Taken
 
 FREEZE_DEADLINE_MS = 1000
 _T = TypeVar("_T")
@@ -56,22 +58,21 @@ def parse_held(answer: Mapping[str, Any]) -> Held:
     return Held(float(frozen_ms) if is_time else 0.0, answer.get("held") is True)  # type: ignore[arg-type]
 
 
-def reserve(host: Host, run: Run) -> dict[str, Any]:
+def reserve(host: Host, run: Run[object]) -> Reserved:
     """The id of the checkpoint to be: `v` and a number never used before."""
     try:
         with host.database.transaction() as tx:
             number = checkpoints.reserve(tx, run.resource)
     except errors.NotFound as error:
         raise UserFault(str(error), code="not_found") from error
-    return {"id": f"v{number}", "number": number}
+    return Reserved(CheckpointId(f"v{number}"), number)
 
 
-def take(host: Host, run: Run) -> dict[str, Any]:
+def take(host: Host, run: Run[MakeCheckpoint]) -> Taken:
     """The cut itself: the volume's next generation."""
     sprite = host.sprite(run.resource)
-    name = CheckpointId(run.results["reserve"]["id"])
-    cut = made(host, sprite, name, run.request.get("comment") or "")
-    return {"clean": cut.clean, "frozen_ms": cut.frozen_ms, "created_us": now_us()}
+    cut = made(host, sprite, run.result(Reserved).id, run.request.comment)
+    return Taken(cut.clean, cut.frozen_ms, now_us())
 
 
 def made(host: Host, sprite: Sprite, name: CheckpointId, comment: str) -> Cut:
@@ -84,68 +85,68 @@ def made(host: Host, sprite: Sprite, name: CheckpointId, comment: str) -> Cut:
         return found
 
 
-def publish(host: Host, run: Run) -> None:
-    reserved, taken = run.results["reserve"], run.results["take"]
+def publish(host: Host, run: Run[MakeCheckpoint]) -> None:
+    reserved, taken = run.result(Reserved), run.result(Taken)
     sprite = host.sprite(run.resource)
     point = Checkpoint(
         sprite=sprite.id,
-        id=CheckpointId(reserved["id"]),
-        number=reserved["number"],
+        id=reserved.id,
+        number=reserved.number,
         source=sprite.current_source,
-        comment=run.request.get("comment") or "",
-        is_auto=bool(run.request.get("is_auto")),
-        clean=taken["clean"],
-        frozen_ms=taken["frozen_ms"],
-        created_us=taken["created_us"],
+        comment=run.request.comment,
+        is_auto=False,
+        clean=taken.clean,
+        frozen_ms=taken.frozen_ms,
+        created_us=taken.created_us,
     )
     with host.database.transaction() as tx:
         checkpoints.publish(tx, point)
         sprites.update(tx, sprite.id, current_source=point.id)
 
 
-def choose(host: Host, run: Run) -> None:
+def choose(host: Host, run: Run[OfCheckpoint]) -> None:
     """The checkpoint of the request exists. Decided before anything is torn down."""
     try:
-        checkpoints.find(host.database, host.sprite(run.resource).id, run.request["checkpoint"])
+        checkpoints.find(host.database, host.sprite(run.resource).id, run.request.checkpoint)
     except errors.NotFound as error:
         raise UserFault(str(error), code="not_found") from error
 
 
-def world_away(host: Host, run: Run) -> dict[str, bool]:
+def world_away(host: Host, run: Run[object]) -> Down:
     """No process of the old state is left, and nothing has it mounted."""
-    return {"ran": world.world_down(host, host.sprite(run.resource))}
+    return Down(world.world_down(host, host.sprite(run.resource)))
 
 
-def swap(host: Host, run: Run) -> None:
+def swap(host: Host, run: Run[OfCheckpoint]) -> None:
     """The volume's live root becomes the checkpoint's. Never under a mounted filesystem."""
     sprite = host.sprite(run.resource)
     if world.frozen_by_guest(host, sprite):
         disks.flush(host, sprite.volume)  # its machine keeps the drive
     else:
         disks.release(host, sprite.volume)
-    host.volumes.restore(sprite.volume, CheckpointId(run.request["checkpoint"]))
+    host.volumes.restore(sprite.volume, run.request.checkpoint)
 
 
-def back_up(host: Host, run: Run) -> None:
+def back_up(host: Host, run: Run[object]) -> None:
     """The world on the restored disk, where one ran before; a cold sprite stays cold."""
-    if run.results["down"]["ran"]:
+    if run.result(Down).ran:
         world.boot(host, run)  # the machine may have died meanwhile
         world.up(host, run)
 
 
-def publish_restored(host: Host, run: Run) -> None:
+def publish_restored(host: Host, run: Run[OfCheckpoint]) -> None:
     with host.database.transaction() as tx:
-        sprites.update(tx, run.resource, current_source=run.request["checkpoint"])
+        sprites.update(tx, run.resource, current_source=run.request.checkpoint)
 
 
-def delete_volume_checkpoint(host: Host, run: Run) -> None:
+def delete_volume_checkpoint(host: Host, run: Run[OfCheckpoint]) -> None:
     sprite = host.sprite(run.resource)
     try:
-        host.volumes.delete_checkpoint(sprite.volume, CheckpointId(run.request["checkpoint"]))
+        host.volumes.delete_checkpoint(sprite.volume, run.request.checkpoint)
     except errors.NotFound:
         pass  # an earlier attempt did it
 
 
-def forget_checkpoint(host: Host, run: Run) -> None:
+def forget_checkpoint(host: Host, run: Run[OfCheckpoint]) -> None:
     with host.database.transaction() as tx:
-        checkpoints.delete(tx, run.resource, run.request["checkpoint"])
+        checkpoints.delete(tx, run.resource, run.request.checkpoint)

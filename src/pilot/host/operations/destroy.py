@@ -9,20 +9,20 @@ from .context import Host
 from .disks import release
 
 
-def mark(host: Host, run: Run) -> None:
+def mark(host: Host, run: Run[object]) -> None:
     host.database.write_surely(lambda tx: sprites.update(tx, run.resource, phase="destroying"))
     host.worlds.drop(run.resource)
 
 
-def machine(host: Host, run: Run) -> None:
+def machine(host: Host, run: Run[object]) -> None:
     _machine(host, run.resource)
 
 
-def disk(host: Host, run: Run) -> None:
+def disk(host: Host, run: Run[object]) -> None:
     _disk(host, run.resource)
 
 
-def forget(host: Host, run: Run) -> None:
+def forget(host: Host, run: Run[object]) -> None:
     _forget(host, run.resource)
     host.database.refill()
 

@@ -2,88 +2,134 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from ..fsm.operation import Operation, Run, Transition
-from . import automatic, base, create, cut, destroy, world
+from ..fsm.documents import NO_RESULT, Format
+from ..fsm.operation import Action, Operation, Run, Transition, settle_nothing
+from ..fsm.outcome import Outcome
+from . import automatic, base, create, cut, destroy, requests, results, world
 from .context import Host
 
-SPRITE = "sprite"
-BASE = "base"
-
-Step = Callable[[Host, Run], Any]
+R = TypeVar("R")
 
 # Failures of one step before the run gives up: six pauses, six seconds in all. A volumed or a machine that dies is
 # started again meanwhile, also on a busy host; five attempts, a second and a half, gave up on what was about to work.
 # Tearing down never gives up.
 ATTEMPTS = 7
 
-_BOOT: tuple[tuple[str, Step], ...] = (("boot", world.boot), ("world", world.up), ("publish", world.publish_running))
 
-_STEPS: dict[tuple[str, str], tuple[tuple[str, Step], ...]] = {
-    (SPRITE, "create"): (("record", create.record), ("disk", create.disk), ("machine", world.make_machine), *_BOOT),
-    (SPRITE, "pool"): (
-        ("record", create.record_member),
-        ("disk", create.disk),
-        ("machine", world.make_machine),
-        ("boot", world.boot),
-        ("world", world.up),
-        ("ready", create.member_ready),
-    ),
-    (SPRITE, "wake"): _BOOT,
-    (SPRITE, "stop"): (("down", world.machine_down), ("detach", world.detach)),
-    (SPRITE, "restart"): (
-        ("down", world.machine_down),
-        ("detach", world.detach),
-        ("machine", world.make_machine),
-        *_BOOT,
-    ),
-    (SPRITE, "checkpoint"): (("reserve", cut.reserve), ("take", cut.take), ("publish", cut.publish)),
-    (SPRITE, "delete_checkpoint"): (
-        ("choose", cut.choose),
-        ("delete", cut.delete_volume_checkpoint),
-        ("forget", cut.forget_checkpoint),
-    ),
-    (SPRITE, "restore"): (
-        ("choose", cut.choose),
-        ("save", automatic.save),
-        ("down", cut.world_away),
-        ("swap", cut.swap),
-        ("publish", cut.publish_restored),
-        ("up", cut.back_up),
-        ("prune", automatic.prune),
-    ),
-    (SPRITE, "destroy"): (
-        ("mark", destroy.mark),
-        ("machine", destroy.machine),
-        ("disk", destroy.disk),
-        ("forget", destroy.forget),
-    ),
-    (BASE, "prepare"): (
-        ("archive", base.archive),
-        ("fill", base.fill),
-        ("seal", base.seal),
-        ("publish", base.publish),
-        ("retire", base.retire),
-    ),
-}
-_FOR_EVER = frozenset({(SPRITE, "destroy")})
-_UNDONE = frozenset({(SPRITE, "create"), (SPRITE, "pool")})
+@dataclasses.dataclass(frozen=True)
+class Step(Generic[R]):
+    """A transition before it is bound to a host."""
+
+    name: str
+    act: Callable[[Host, Run[R]], object]
+    gives: Format[Any] = NO_RESULT
 
 
-def operations(host: Host) -> list[Operation]:
+@dataclasses.dataclass(frozen=True)
+class Row(Generic[R]):
+    """An operation before it is bound to a host."""
+
+    action: Action[R]
+    steps: tuple[Step[R], ...]
+    settle: Callable[[Host, Run[R], Outcome], None] | None = None
+    attempts: int | None = ATTEMPTS
+
+    def bind(self, host: Host) -> Operation[R]:
+        transitions = tuple(
+            Transition(step.name, _bind(step.act, host), self.attempts, step.gives) for step in self.steps
+        )
+        settle = self.settle
+        if settle is None:
+            return Operation(self.action, transitions, settle_nothing)
+        return Operation(self.action, transitions, lambda run, outcome: settle(host, run, outcome))
+
+
+def _bind(act: Callable[[Host, Run[R]], object], host: Host) -> Callable[[Run[R]], object]:
+    return lambda run: act(host, run)
+
+
+_MACHINE: Step[Any] = Step("machine", world.make_machine)
+_BOOT: Step[Any] = Step("boot", world.boot, results.BOOTED)
+_WORLD: Step[Any] = Step("world", world.up, results.UP)
+_PUBLISH: Step[Any] = Step("publish", world.publish_running)
+_DOWN: tuple[Step[Any], ...] = (Step("down", world.machine_down), Step("detach", world.detach))
+
+ROWS: tuple[Row[Any], ...] = (
+    Row(
+        requests.CREATE,
+        (Step("record", create.record), Step("disk", create.disk), _MACHINE, _BOOT, _WORLD, _PUBLISH),
+        create.settle,
+    ),
+    Row(
+        requests.POOL,
+        (
+            Step("record", create.record_member),
+            Step("disk", create.member_disk),
+            _MACHINE,
+            _BOOT,
+            _WORLD,
+            Step("ready", create.member_ready),
+        ),
+        create.settle_member,
+    ),
+    Row(requests.WAKE, (_BOOT, _WORLD, _PUBLISH)),
+    Row(requests.STOP, _DOWN),
+    Row(requests.RESTART, (*_DOWN, _MACHINE, _BOOT, _WORLD, _PUBLISH)),
+    Row(
+        requests.CHECKPOINT,
+        (
+            Step("reserve", cut.reserve, results.RESERVED),
+            Step("take", cut.take, results.TAKEN),
+            Step("publish", cut.publish),
+        ),
+    ),
+    Row(
+        requests.DELETE_CHECKPOINT,
+        (
+            Step("choose", cut.choose),
+            Step("delete", cut.delete_volume_checkpoint),
+            Step("forget", cut.forget_checkpoint),
+        ),
+    ),
+    Row(
+        requests.RESTORE,
+        (
+            Step("choose", cut.choose),
+            Step("save", automatic.save, results.SAVED),
+            Step("down", cut.world_away, results.DOWN),
+            Step("swap", cut.swap),
+            Step("publish", cut.publish_restored),
+            Step("up", cut.back_up),
+            Step("prune", automatic.prune),
+        ),
+    ),
+    Row(
+        requests.DESTROY,
+        (
+            Step("mark", destroy.mark),
+            Step("machine", destroy.machine),
+            Step("disk", destroy.disk),
+            Step("forget", destroy.forget),
+        ),
+        attempts=None,
+    ),
+    Row(
+        requests.PREPARE_BASE,
+        (
+            Step("archive", base.archive, results.ARCHIVED),
+            Step("fill", base.fill),
+            Step("seal", base.seal),
+            Step("publish", base.publish),
+            Step("retire", base.retire),
+        ),
+    ),
+)
+
+
+def operations(host: Host) -> list[Operation[Any]]:
     """Every operation, bound to `host`."""
-    return [_operation(host, kind, action) for kind, action in _STEPS]
-
-
-def _operation(host: Host, kind: str, action: str) -> Operation:
-    attempts = None if (kind, action) in _FOR_EVER else ATTEMPTS
-    steps = tuple(Transition(name, _bind(step, host), attempts) for name, step in _STEPS[kind, action])
-    if (kind, action) in _UNDONE:
-        return Operation(kind, action, steps, lambda run, outcome: create.settle(host, run, outcome))
-    return Operation(kind, action, steps)
-
-
-def _bind(step: Step, host: Host) -> Callable[[Run], Any]:
-    return lambda run: step(host, run)
+    return [row.bind(host) for row in ROWS]

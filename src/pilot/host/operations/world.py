@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ... import errors
+from ...ids import MachineId
 from ..fsm.operation import Run
 from ..store import sprites
 from ..store.journal import now_us
@@ -23,6 +24,8 @@ from ..store.sprites import Sprite
 from ..vmm import DiskReference, Isolation, MachineSpec, MachineStatus
 from . import disks
 from .context import Host
+from .requests import Create, MakeMember
+from .results import Booted, Up
 
 log = logging.getLogger(__name__)
 
@@ -30,14 +33,20 @@ log = logging.getLogger(__name__)
 PATIENCE = 3
 
 
-def make_machine(host: Host, run: Run) -> None:
+def make_machine(host: Host, run: Run[object]) -> None:
     """The machine's row with its uids, and the machine itself, not started."""
     sprite = host.sprite(run.resource)
-    machine_id = sprite.machine or run.request["machine"]
+    machine_id = sprite.machine or _wanted_machine(run)
     with host.database.transaction() as tx:
         machine = sprites.assign_machine(tx, machine_id, host.vmm.isolation.value)
         sprites.update(tx, sprite.id, machine=machine.id)
     host.vmm.create(machine_spec(machine, sprite.config))
+
+
+def _wanted_machine(run: Run[object]) -> MachineId:
+    if isinstance(run.request, Create | MakeMember):
+        return run.request.machine
+    raise errors.StateError(f"{run.action} {run.kind} {run.resource}: it has no machine yet")
 
 
 def machine_spec(machine: sprites.Machine, config: Mapping[str, Any]) -> MachineSpec:
@@ -50,13 +59,13 @@ def machine_spec(machine: sprites.Machine, config: Mapping[str, Any]) -> Machine
     return MachineSpec(machine.id, machine.uid_base, **asked)
 
 
-def boot(host: Host, run: Run) -> dict[str, Any]:
+def boot(host: Host, run: Run[object]) -> Booted:
     """Started, and where its disk is; a machine that runs already is left alone: the pool's, with `disk` attached."""
     sprite = host.sprite(run.resource)
     assert sprite.machine is not None
     if host.vmm.status(sprite.machine) is MachineStatus.RUNNING:
         if _answers(host, sprite):
-            return {"disk": run.request.get("disk")}
+            return Booted(_claimed_disk(run))
         log.warning("machine does not answer, starting it anew", extra={"sprite": sprite.id})
         host.vmm.stop(sprite.machine)
     host.worlds.drop(sprite.id)
@@ -68,7 +77,13 @@ def boot(host: Host, run: Run) -> dict[str, Any]:
         with disks.attaching(host, sprite) as volumes:
             host.vmm.start(sprite.machine)
             disk = host.vmm.attach_disk(sprite.machine, volumes, sprite.volume)
-    return {"disk": disk.as_json()}
+    return Booted(disk)
+
+
+def _claimed_disk(run: Run[object]) -> DiskReference | None:
+    """Of the member that the run's create has claimed."""
+    claimed = run.request.claimed if isinstance(run.request, Create) else None
+    return claimed.disk if claimed else None
 
 
 def _answers(host: Host, sprite: Sprite) -> bool:
@@ -83,30 +98,32 @@ def _answers(host: Host, sprite: Sprite) -> bool:
     return False
 
 
-def up(host: Host, run: Run) -> dict[str, Any]:
+def up(host: Host, run: Run[object]) -> Up:
     """The world runs when this returns."""
     sprite = host.sprite(run.resource)
     assert sprite.machine is not None
     api = host.api(sprite)
     api.adopt(_identity(sprite))
     # A member of the pool, whose world runs, is told what it is called from now on.
-    state = "pooled" if "disk" in run.request else api.status().get("world")
+    is_claimed = isinstance(run.request, Create) and run.request.claimed is not None
+    state = "pooled" if is_claimed else api.status().get("world")
     if state != "running":
-        _start_world(host, sprite, (run.results.get("boot") or {}).get("disk"))
+        booted = run.find(Booted)
+        _start_world(host, sprite, booted.disk if booted else None)
     host.worlds.mark(sprite.id)
-    return {"was": state}
+    return Up(state)
 
 
-def _start_world(host: Host, sprite: Sprite, booted: Mapping[str, str] | None) -> None:
+def _start_world(host: Host, sprite: Sprite, booted: DiskReference | None) -> None:
     """On the disk that the machine was booted with; else, or when that is refused, on one attached anew."""
     api = host.api(sprite)
     world = {"hostname": sprite.name, "environment": dict(sprite.environment)}
     if host.vmm.disk_before_start:
-        api.start_world(world | {"disk": dict(booted or DiskReference(serial="pilot-disk").as_json())})
+        api.start_world(world | {"disk": (booted or DiskReference(serial="pilot-disk")).as_json()})
         return
     if booted:
         try:
-            api.start_world(world | {"disk": dict(booted)})
+            api.start_world(world | {"disk": booted.as_json()})
             return
         except errors.PeerError:
             raise
@@ -142,7 +159,7 @@ def world_down(host: Host, sprite: Sprite) -> bool:
     return True
 
 
-def machine_down(host: Host, run: Run) -> None:
+def machine_down(host: Host, run: Run[object]) -> None:
     """World and machine stopped. An agent that does not answer is no reason to go on running."""
     sprite = host.sprite(run.resource)
     try:
@@ -153,11 +170,11 @@ def machine_down(host: Host, run: Run) -> None:
         host.vmm.stop(sprite.machine)
 
 
-def detach(host: Host, run: Run) -> None:
+def detach(host: Host, run: Run[object]) -> None:
     disks.release(host, host.sprite(run.resource).volume)
 
 
-def publish_running(host: Host, run: Run) -> None:
+def publish_running(host: Host, run: Run[object]) -> None:
     """From here on the sprite is what callers may use."""
     with host.database.transaction(durable=run.action == "create") as tx:
         sprites.update(tx, run.resource, phase="live", last_running_us=now_us())

@@ -11,18 +11,21 @@ from __future__ import annotations
 
 import collections
 import concurrent.futures
+import dataclasses
 import logging
 import secrets
 import threading
 import uuid
-from collections.abc import Mapping
-from typing import Any
 
 from ... import errors, ids
+from ...ids import MachineId, SpriteName, VolumeId
+from ..fsm.documents import Nothing
 from ..fsm.engine import Ended, Engine
 from ..fsm.outcome import Outcome
+from ..operations import requests
 from ..operations.context import Host
-from ..operations.table import SPRITE
+from ..operations.requests import SPRITE, MakeMember, Member
+from ..operations.results import Booted
 from ..store import sprites, tokens
 
 log = logging.getLogger(__name__)
@@ -30,6 +33,16 @@ log = logging.getLogger(__name__)
 CLEAR_TIMEOUT_S = 60
 FILL_PAUSE_S = 0.5
 ORGANISATION = ".pool"  # no slug of an organisation begins like this
+
+
+@dataclasses.dataclass(frozen=True)
+class Ready:
+    """A member, for a create to take over: its ids, and what the request says of it."""
+
+    id: str
+    machine: MachineId
+    volume: VolumeId
+    claimed: Member
 
 
 class Pool:
@@ -40,7 +53,7 @@ class Pool:
         self._engine = engine
         self._size = size
         self._lock = threading.Lock()
-        self._ready: collections.deque[Mapping[str, Any]] = collections.deque()
+        self._ready: collections.deque[Ready] = collections.deque()
         self._making = 0
         self._organisation = tokens.ensure_organisation(host.database, ORGANISATION).id if size else ""
 
@@ -49,8 +62,8 @@ class Pool:
         self._clear()
         self.fill()
 
-    def claim(self) -> Mapping[str, Any] | None:
-        """What a create request takes over: `id`, `machine`, `volume` and the attached `disk`. The caller's alone."""
+    def claim(self) -> Ready | None:
+        """The caller's alone."""
         with self._lock:
             return self._ready.popleft() if self._ready else None
 
@@ -85,25 +98,23 @@ class Pool:
         concurrent.futures.wait(self._clear(), CLEAR_TIMEOUT_S)
 
     def _make(self) -> None:
-        request = {
-            "organisation": self._organisation,
-            "name": f"member-{secrets.token_hex(8)}",
-            "suffix": secrets.token_hex(2),
-            "machine": ids.new_machine_id(),
-            "volume": f"sprite-{uuid.uuid4()}",
-            **{"labels": [], "url_settings": {}, "environment": {}, "config": {}},
-        }
+        member = MakeMember(
+            organisation=self._organisation,
+            name=SpriteName(f"member-{secrets.token_hex(8)}"),
+            suffix=secrets.token_hex(2),
+            machine=ids.new_machine_id(),
+            volume=VolumeId(f"sprite-{uuid.uuid4()}"),
+        )
         id = f"sprite-{uuid.uuid4()}"
-        member = {"id": id, "machine": request["machine"], "volume": request["volume"]}
         try:
-            ended = self._engine.start(SPRITE, "pool", id, request)
+            ended = self._engine.start(requests.POOL, id, member)
         except errors.PilotError as error:
             log.warning("pool member not begun", extra={"error": str(error)})
             self._made(None)
         else:
-            ended.add_done_callback(lambda done: self._made(_finished(done, member)))
+            ended.add_done_callback(lambda done: self._made(_finished(done, id, member)))
 
-    def _made(self, member: Mapping[str, Any] | None) -> None:
+    def _made(self, member: Ready | None) -> None:
         """One that failed is not tried again at once: the next create asks for it."""
         with self._lock:
             self._making -= 1
@@ -113,20 +124,20 @@ class Pool:
     def _clear(self) -> list[Ended]:
         """When these have ended nothing of the pool is left, but what a create has claimed."""
         runs = self._engine.active()
-        claimed = {run.resource for run in runs if run.action == "create"}
-        making = [run for run in runs if run.action == "pool"]
+        claimed = {run.resource for run in runs if run.action == requests.CREATE.name}
+        making = [run for run in runs if run.action == requests.POOL.name]
         for run in making:
             self._engine.cancel(SPRITE, run.resource)  # which undoes it, also before there is a row
         members = [row.id for row in sprites.members(self._host.database) if row.id not in claimed]
-        ended = [self._engine.join(SPRITE, "destroy", id, {}) for id in members]
+        ended = [self._engine.join(requests.DESTROY, id, Nothing()) for id in members]
         return ended + [waiting for run in making if (waiting := self._engine.waiting_for(run.id))]
 
 
-def _finished(ended: Ended, member: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def _finished(ended: Ended, id: str, member: MakeMember) -> Ready | None:
     if ended.exception() is not None:
         return None  # pilotd is stopping
     outcome: Outcome = ended.result()
     if not outcome.done:
         log.warning("pool member failed", extra={"error": outcome.error})
         return None
-    return {**member, "disk": outcome.results["boot"]["disk"]}
+    return Ready(id, member.machine, member.volume, Member(outcome.result(Booted).disk))

@@ -12,12 +12,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from ... import errors, ids
-from ...ids import SpriteName
+from ...ids import SpriteName, VolumeId
+from ..fsm.documents import Nothing
 from ..fsm.engine import Ended, Engine
-from ..fsm.operation import Run
-from ..operations import arrive
+from ..fsm.journal import Record
+from ..operations import arrive, requests
 from ..operations.context import Host
-from ..operations.table import BASE, SPRITE
+from ..operations.requests import SPRITE, Create, Fork, MakeCheckpoint, OfCheckpoint, Stored
 from ..store import checkpoints, sprites
 from ..store.checkpoints import Checkpoint
 from ..store.sprites import Sprite
@@ -45,7 +46,7 @@ class Sprites:
         """How many creates would find a sprite that is made already."""
         return len(self._pool)
 
-    def active_runs(self) -> list[Run]:
+    def active_runs(self) -> list[Record]:
         return self._engine.active()
 
     def find(self, organisation: str, name: str) -> Sprite:
@@ -88,25 +89,23 @@ class Sprites:
         """`wanted` is the body of POST /v1/sprites, checked by the caller. `Conflict` for a name that is taken."""
         name = ids.parse_sprite_name(wanted["name"])
         self._refuse_taken(organisation, name)
-        source = wanted.get("from")
-        source_id = self._source(organisation, source) if source else None
+        source = self._source(organisation, wanted["from"]) if wanted.get("from") else None
         # A member has the usual disk and the usual size.
         member = self._pool.claim() if source is None and not wanted.get("config") else None
-        request = {
-            "organisation": organisation,
-            "name": name,
-            "suffix": secrets.token_hex(2),
-            "machine": ids.new_machine_id(),
-            "volume": arrive.volume_of(source["url"]) if source and source.get("url") else f"sprite-{uuid.uuid4()}",
-            "labels": list(wanted.get("labels") or ()),
-            "url_settings": DEFAULT_URL_SETTINGS | dict(wanted.get("url_settings") or {}),
-            "environment": dict(wanted.get("environment") or {}),
-            "config": dict(wanted.get("config") or {}),
-            "source": source_id,
-            **(member or {}),
-        }
-        id = request.pop("id", f"sprite-{uuid.uuid4()}")
-        ended = self._engine.start(SPRITE, "create", id, request)
+        request = Create(
+            organisation=organisation,
+            name=name,
+            suffix=secrets.token_hex(2),
+            machine=member.machine if member else ids.new_machine_id(),
+            volume=member.volume if member else _new_volume(source),
+            labels=tuple(wanted.get("labels") or ()),
+            url_settings=DEFAULT_URL_SETTINGS | dict(wanted.get("url_settings") or {}),
+            environment=dict(wanted.get("environment") or {}),
+            config=dict(wanted.get("config") or {}),
+            source=source,
+            claimed=member.claimed if member else None,
+        )
+        ended = self._engine.start(requests.CREATE, member.id if member else f"sprite-{uuid.uuid4()}", request)
         ended.add_done_callback(lambda _: self._pool.fill_soon())
         return ended
 
@@ -118,15 +117,15 @@ class Sprites:
             return
         raise errors.Conflict("sprite already exists")
 
-    def _source(self, organisation: str, source: Mapping[str, Any]) -> dict[str, Any]:
+    def _source(self, organisation: str, source: Mapping[str, Any]) -> Fork | Stored:
         if source.get("url"):
-            return {"url": source["url"]}
+            return Stored(source["url"])
         found = self.find(organisation, source["sprite"])
         if found.phase == "destroying":
             raise errors.NotFound("sprite not found")
         if source.get("checkpoint"):
             self.checkpoint(found, source["checkpoint"])
-        return {"sprite": found.id, "checkpoint": source.get("checkpoint")}
+        return Fork(found.id, source.get("checkpoint"))
 
     def update(self, sprite: Sprite, changes: Mapping[str, Any]) -> Sprite:
         """Partial: `labels`, `clear_labels`, `url_settings`."""
@@ -143,33 +142,33 @@ class Sprites:
 
     def wake(self, sprite: Sprite) -> Ended:
         """Joins the wake that is under way."""
-        return self._engine.join(SPRITE, "wake", sprite.id, {})
+        return self._engine.join(requests.WAKE, sprite.id, Nothing())
 
     def stop(self, sprite: Sprite) -> Ended:
-        return self._engine.join(SPRITE, "stop", sprite.id, {})
+        return self._engine.join(requests.STOP, sprite.id, Nothing())
 
     def restart(self, sprite: Sprite) -> Ended:
-        return self._engine.join(SPRITE, "restart", sprite.id, {})
+        return self._engine.join(requests.RESTART, sprite.id, Nothing())
 
     def destroy(self, sprite: Sprite) -> Ended:
         """Ends what is under way for the sprite first; joins a destroy."""
-        self._engine.cancel(SPRITE, sprite.id, but="destroy")
-        return self._engine.join(SPRITE, "destroy", sprite.id, {})
+        self._engine.cancel(SPRITE, sprite.id, but=requests.DESTROY.name)
+        return self._engine.join(requests.DESTROY, sprite.id, Nothing())
 
     def make_checkpoint(self, sprite: Sprite, comment: str) -> Ended:
         """`Conflict` (AlreadyActive) while another one is being made."""
-        return self._engine.start(SPRITE, "checkpoint", sprite.id, {"comment": comment})
+        return self._engine.start(requests.CHECKPOINT, sprite.id, MakeCheckpoint(comment))
 
     def restore(self, sprite: Sprite, checkpoint: str) -> Ended:
-        self.checkpoint(sprite, checkpoint)
-        return self._engine.start(SPRITE, "restore", sprite.id, {"checkpoint": checkpoint})
+        wanted = OfCheckpoint(self.checkpoint(sprite, checkpoint).id)
+        return self._engine.start(requests.RESTORE, sprite.id, wanted)
 
     def delete_checkpoint(self, sprite: Sprite, checkpoint: str) -> Ended:
-        self.checkpoint(sprite, checkpoint)
-        return self._engine.start(SPRITE, "delete_checkpoint", sprite.id, {"checkpoint": checkpoint})
+        wanted = OfCheckpoint(self.checkpoint(sprite, checkpoint).id)
+        return self._engine.start(requests.DELETE_CHECKPOINT, sprite.id, wanted)
 
     def prepare_base(self) -> Ended:
-        return self._engine.join(BASE, "prepare", self._host.variant, {})
+        return self._engine.join(requests.PREPARE_BASE, self._host.variant, Nothing())
 
     def adopt(self, sprite: Sprite) -> bool:
         """Remember the world of a machine that outlived the last pilotd; whether it runs."""
@@ -192,3 +191,9 @@ class Sprites:
         if sprite.machine is None or self._host.vmm.status(sprite.machine) is not MachineStatus.RUNNING:
             return False
         return bool(self._host.api(sprite).status().get("world") == "running")
+
+
+def _new_volume(source: Fork | Stored | None) -> VolumeId:
+    if isinstance(source, Stored):
+        return arrive.volume_of(source.url)
+    return VolumeId(f"sprite-{uuid.uuid4()}")

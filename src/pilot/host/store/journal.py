@@ -6,21 +6,22 @@ import dataclasses
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 from ... import errors
 from ...ids import RunId
+from ..fsm.documents import Document
 from ..fsm.journal import Record
-from ..fsm.operation import Run
 from ..fsm.outcome import AlreadyActive, Ending, Outcome
 from . import events
 from .database import Database, Row
 
-_BEGUN = "INSERT INTO runs (id, kind, action, resource, request, names, started_us) VALUES (?, ?, ?, ?, ?, ?, ?)"
-_COMPLETED = """INSERT INTO transitions (run, name, completed, attempts, result, at_us) VALUES (?, ?, 1, 1, ?, ?)
+_BEGUN = """INSERT INTO runs (id, kind, action, resource, version, request, names, started_us)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
+_COMPLETED = """INSERT INTO transitions (run, name, completed, attempts, version, result, at_us)
+    VALUES (?, ?, 1, 1, ?, ?, ?)
     ON CONFLICT (run, name) DO UPDATE SET completed = 1, attempts = transitions.attempts + 1, error = NULL,
-        result = excluded.result, at_us = excluded.at_us"""
+        version = excluded.version, result = excluded.result, at_us = excluded.at_us"""
 _FAILED = """INSERT INTO transitions (run, name, completed, attempts, error, at_us) VALUES (?, ?, 0, ?, ?, ?)
     ON CONFLICT (run, name) DO UPDATE SET attempts = excluded.attempts, error = excluded.error,
         at_us = excluded.at_us"""
@@ -36,7 +37,7 @@ class SqlJournal:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def begin(self, run: Run, names: Sequence[str]) -> None:
+    def begin(self, run: Record) -> None:
         def write(tx: sqlite3.Connection) -> None:
             active = tx.execute(
                 "SELECT id FROM runs WHERE kind = ? AND action = ? AND resource = ? AND finished_us IS NULL",
@@ -44,8 +45,8 @@ class SqlJournal:
             ).fetchone()
             if active:
                 raise AlreadyActive(f"{run.action} {run.kind} {run.resource}: is under way", RunId(active["id"]))
-            key = (run.id, run.kind, run.action, run.resource)
-            tx.execute(_BEGUN, (*key, json.dumps(run.request), json.dumps(list(names)), now_us()))
+            key = (run.id, run.kind, run.action, run.resource, run.request.version)
+            tx.execute(_BEGUN, (*key, json.dumps(run.request.value), json.dumps(list(run.names)), now_us()))
             events.add(tx, f"{run.action}.begun", f"{run.kind}/{run.resource}", {"run": run.id})
 
         self._write(run, write)
@@ -60,15 +61,15 @@ class SqlJournal:
             raise errors.NotFound(f"find run {run}: there is none")
         return self._record(rows[0])
 
-    def completed(self, run: Run, name: str, result: Any) -> None:
-        row = (run.id, name, json.dumps(result), now_us())
+    def completed(self, run: Record, name: str, result: Document) -> None:
+        row = (run.id, name, result.version, json.dumps(result.value), now_us())
         self._write(run, lambda tx: tx.execute(_COMPLETED, row), durable=False)
 
-    def failed(self, run: Run, name: str, attempt: int, error: str) -> None:
+    def failed(self, run: Record, name: str, attempt: int, error: str) -> None:
         with self._database.transaction(durable=False) as tx:
             tx.execute(_FAILED, (run.id, name, attempt, error, now_us()))
 
-    def decided(self, run: Run, outcome: Outcome) -> None:
+    def decided(self, run: Record, outcome: Outcome) -> None:
         # Whatever the run did: until it has ended, a destroy of the same sprite waits behind it.
         def write(tx: sqlite3.Connection) -> None:
             tx.execute("UPDATE runs SET outcome = ? WHERE id = ?", (_outcome_text(outcome), run.id))
@@ -77,11 +78,11 @@ class SqlJournal:
 
         self._database.write_surely(write)
 
-    def finished(self, run: Run) -> None:
+    def finished(self, run: Record) -> None:
         update = "UPDATE runs SET finished_us = ? WHERE id = ?"
         self._database.write_surely(lambda tx: tx.execute(update, (now_us(), run.id)), durable=False)
 
-    def _write(self, run: Run, act: Callable[[sqlite3.Connection], object], *, durable: bool = True) -> None:
+    def _write(self, run: Record, act: Callable[[sqlite3.Connection], object], *, durable: bool = True) -> None:
         if run.action in _FREEING:
             self._database.write_surely(act, durable=durable)
             return
@@ -90,12 +91,15 @@ class SqlJournal:
 
     def _record(self, row: Row) -> Record:
         steps = self._database.query("SELECT * FROM transitions WHERE run = ?", (row["id"],))
-        done = {step["name"]: json.loads(step["result"]) for step in steps if step["completed"]}
-        run = Run(RunId(row["id"]), row["kind"], row["action"], row["resource"], json.loads(row["request"]), done)
+        done = [step for step in steps if step["completed"]]
         return Record(
-            run=run,
+            id=RunId(row["id"]),
+            kind=row["kind"],
+            action=row["action"],
+            resource=row["resource"],
+            request=Document(row["version"], json.loads(row["request"])),
             names=tuple(json.loads(row["names"])),
-            completed=frozenset(done),
+            results={step["name"]: Document(step["version"], json.loads(step["result"])) for step in done},
             attempts={step["name"]: step["attempts"] for step in steps},
             outcome=_parse_outcome(row["outcome"]),
             finished=row["finished_us"] is not None,

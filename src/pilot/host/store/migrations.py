@@ -36,4 +36,10 @@ _FIRST = (
     "CREATE TABLE bases (variant TEXT PRIMARY KEY, volume TEXT NOT NULL, created_us BIGINT NOT NULL)",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
+# The formats of requests and results (`fsm.documents`).
+_VERSIONS = (
+    "ALTER TABLE runs ADD COLUMN version BIGINT NOT NULL DEFAULT 1",
+    "ALTER TABLE transitions ADD COLUMN version BIGINT NOT NULL DEFAULT 1",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _VERSIONS)

@@ -68,7 +68,9 @@ def test_one_that_never_lets_go_is_told(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_dead_process_reads_nothing(tmp_path: Path) -> None:
-    program = f"import os; from pilot.volume.disk import sharing; r = sharing.Readers({str(tmp_path)!r}); print(); input()"
+    program = (
+        f"import os; from pilot.volume.disk import sharing; r = sharing.Readers({str(tmp_path)!r}); print(); input()"
+    )
     other = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert other.stdout is not None
     other.stdout.readline()

@@ -1,0 +1,99 @@
+"""What operations are asked: their requests as types, and how those of earlier builds are read.
+
+A run that a build before this one journalled is resumed by it, so a type that changes keeps a reader of what it was.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from ...ids import CheckpointId, MachineId, SpriteName, VolumeId
+from ..fsm.documents import NO_REQUEST, Format
+from ..fsm.operation import Action
+from ..vmm import DiskReference
+
+SPRITE = "sprite"
+BASE = "base"
+
+
+class Fork(msgspec.Struct, frozen=True, tag="fork"):
+    """The disk of another sprite, as it is or as it was at `checkpoint`."""
+
+    sprite: str
+    checkpoint: CheckpointId | None = None
+
+
+class Stored(msgspec.Struct, frozen=True, tag="stored"):
+    """A disk that is in the object store."""
+
+    url: str
+
+
+class Member(msgspec.Struct, frozen=True):
+    """A member of the pool that a create has claimed; `disk`: where its agent was given it."""
+
+    disk: DiskReference | None
+
+
+class Create(msgspec.Struct, frozen=True):
+    """Every id is in the request, so that a repetition means the same things. Those of a member, where one is claimed.
+
+    `source`: what the disk is made from; the base volume when it says nothing.
+    """
+
+    organisation: str
+    name: SpriteName
+    suffix: str
+    machine: MachineId
+    volume: VolumeId
+    labels: tuple[str, ...] = ()
+    url_settings: dict[str, Any] = {}
+    environment: dict[str, str] = {}
+    config: dict[str, Any] = {}
+    source: Fork | Stored | None = None
+    claimed: Member | None = None
+
+
+class MakeMember(msgspec.Struct, frozen=True):
+    """A sprite of the pool's organisation, which nobody has named yet."""
+
+    organisation: str
+    name: SpriteName
+    suffix: str
+    machine: MachineId
+    volume: VolumeId
+
+
+class MakeCheckpoint(msgspec.Struct, frozen=True):
+    comment: str = ""
+
+
+class OfCheckpoint(msgspec.Struct, frozen=True):
+    """Restore it, or delete it."""
+
+    checkpoint: CheckpointId
+
+
+def _claimed_as_field(document: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 had the member's disk beside the rest, and kept sources apart by their keys."""
+    changed = {key: value for key, value in document.items() if key != "disk"}
+    if "disk" in document:
+        changed["claimed"] = {"disk": document["disk"]}
+    source = document.get("source")
+    if source:
+        changed["source"] = source | {"type": "stored" if "url" in source else "fork"}
+    return changed
+
+
+CREATE = Action(SPRITE, "create", Format[Create](Create, (_claimed_as_field,)))
+POOL = Action(SPRITE, "pool", Format[MakeMember](MakeMember))
+WAKE = Action(SPRITE, "wake", NO_REQUEST)
+STOP = Action(SPRITE, "stop", NO_REQUEST)
+RESTART = Action(SPRITE, "restart", NO_REQUEST)
+CHECKPOINT = Action(SPRITE, "checkpoint", Format[MakeCheckpoint](MakeCheckpoint))
+DELETE_CHECKPOINT = Action(SPRITE, "delete_checkpoint", Format[OfCheckpoint](OfCheckpoint))
+RESTORE = Action(SPRITE, "restore", Format[OfCheckpoint](OfCheckpoint))
+DESTROY = Action(SPRITE, "destroy", NO_REQUEST)
+PREPARE_BASE = Action(BASE, "prepare", NO_REQUEST)

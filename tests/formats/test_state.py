@@ -1,0 +1,144 @@
+"""Stores that earlier builds have left: opened, their rows read, their runs gone on with to the end."""
+
+from __future__ import annotations
+
+import pathlib
+import sqlite3
+from collections.abc import Iterator
+
+import pytest
+
+from pilot.host.fsm.operation import Action
+from pilot.host.fsm.outcome import Ending
+from pilot.host.operations import requests
+from pilot.host.store import sprites
+from pilot.host.store.database import Database
+from pilot.host.store.journal import SqlJournal
+from pilot.host.vmm import MachineSpec
+from pilot.ids import CheckpointId, RunId, VolumeId
+from tests.support.fake_volumes import FakeVolumes
+from tests.support.host import WAIT_S, HostUnderTest
+
+SAMPLES = pathlib.Path(__file__).parent
+URL = "s3://bucket/prefix/vol/0123456789abcdef"
+
+# What had its machine down, or no machine yet, when its process died.
+DOWN = {"stopping", "restarting", "plain", "fork", "fork-live", "stored", "going"}
+
+ENDS = {
+    "claimed-early": "live",
+    "claimed-late": "live",
+    "plain": "live",
+    "fork": "live",
+    "fork-live": "live",
+    "stored": "live",
+    "asleep": "live",
+    "stopping": "live",
+    "restarting": "live",
+    "cutting": "live",
+    "publishing": "live",
+    "swapping": "live",
+    "rising": "live",
+    "forgetting": "live",
+    "source": "live",
+}
+
+
+class Revived(HostUnderTest):
+    """A pilotd of this build on a store of an earlier one, among the machines and volumes that were there then."""
+
+    def __init__(self, root: pathlib.Path, sample: pathlib.Path) -> None:
+        with sqlite3.connect(root / "state.db") as connection:
+            connection.executescript(sample.read_text())
+        connection.close()
+        super().__init__(root)
+
+    def _build(self) -> None:
+        [row] = self.database.query("SELECT volume FROM bases")
+        _with_content(self.volumes, row["volume"])
+        self.volumes.sealed.add(row["volume"])
+        self.volumes.stored = {URL: [CheckpointId("v1")]}
+        for sprite in [*sprites.every(self.database), *sprites.members(self.database)]:
+            self._recall(sprite)
+        super()._build()
+
+    def _recall(self, sprite: sprites.Sprite) -> None:
+        if sprite.name in {"fork", "fork-live", "stored"}:
+            return
+        _with_content(self.volumes, sprite.volume)
+        for row in self.database.query("SELECT id FROM checkpoints WHERE sprite = ?", (sprite.id,)):
+            self.volumes.checkpoint(sprite.volume, "", row["id"])
+        if sprite.name == "publishing":
+            self.volumes.checkpoint(sprite.volume, "late", CheckpointId("v1"))
+        if sprite.machine is None:
+            return
+        machine = sprites.machine(self.database, sprite.machine)
+        self.vmm.create(MachineSpec(machine.id, machine.uid_base))
+        if sprite.name not in DOWN and not sprite.name.startswith("member-"):
+            self.vmm.start(machine.id)
+            if sprite.name not in {"swapping", "rising"}:
+                self.vmm.attach_disk(machine.id, self.volumes, sprite.volume)
+
+
+def _with_content(volumes: FakeVolumes, volume: VolumeId) -> None:
+    volumes.create(volume, 1 << 30)
+    (volumes._live(volume) / "rootfs").mkdir()
+
+
+@pytest.fixture
+def revived(tmp_path: pathlib.Path) -> Iterator[Revived]:
+    host = Revived(tmp_path, SAMPLES / "state-1.sql")
+    yield host
+    host.close()
+
+
+def test_the_runs_of_the_build_before_go_on_to_their_ends(revived: Revived) -> None:
+    rows = revived.database.query("SELECT id, resource, action FROM runs WHERE finished_us IS NULL")
+    for row in rows:
+        if (ended := revived.engine.waiting_for(RunId(row["id"]))) is not None:
+            outcome = ended.result(WAIT_S)
+            # The fake machine runs no command, which a member is asked for; the create had failed before.
+            is_lost = row["action"] == "pool" or outcome.error == "disk: no luck"
+            assert outcome.ending is (Ending.ABORTED if is_lost else Ending.DONE), (row["action"], outcome.error)
+    assert SqlJournal(revived.database).active() == []
+    phases = {sprite.name: sprite.phase for sprite in sprites.every(revived.database)}
+    assert phases == ENDS, "destroyed is destroyed, what failed is undone, and all else is there"
+    assert {member.phase for member in sprites.members(revived.database)} == set()
+
+
+def test_what_the_requests_said_has_been_done(revived: Revived) -> None:
+    for record in revived.engine.active():
+        if (ended := revived.engine.waiting_for(record.id)) is not None:
+            ended.result(WAIT_S)
+
+    def sprite(name: str) -> sprites.Sprite:
+        return revived.sprites.find(_local(revived.database), name)
+
+    early = sprite("claimed-early")
+    assert early.labels == ("a",), "the member's row was taken over"
+    assert revived.vmm.calls.count(("start", str(early.machine))) == 1, "its machine ran on"
+    assert sprite("claimed-late").environment == {"A": "1"}
+    assert revived.machine("claimed-late").adopted["name"] == "claimed-late"
+    plain = revived.vmm.made[sprite("plain").machine]  # type: ignore[index]
+    assert (plain.memory_bytes, plain.cpus) == (256 << 20, 1)
+    assert [point.id for point in revived.sprites.checkpoints(sprite("stored"))] == ["v1"]
+    assert [point.comment for point in revived.sprites.checkpoints(sprite("cutting"))] == ["early"]
+    assert [point.comment for point in revived.sprites.checkpoints(sprite("publishing"))] == ["late"]
+    assert [point.id for point in revived.sprites.checkpoints(sprite("forgetting"))] == []
+    for name in ("swapping", "rising"):
+        assert sprite(name).current_source == "v1"
+        assert revived.sprites.status(sprite(name)) == "running"
+
+
+def test_every_operation_has_a_run_in_the_samples() -> None:
+    """Who adds an operation, or changes a format, adds a sample of the build that has it."""
+    connection = sqlite3.connect(":memory:")
+    connection.executescript((SAMPLES / "state-1.sql").read_text())
+    stored = {row[0] for row in connection.execute("SELECT DISTINCT action FROM runs WHERE finished_us IS NULL")}
+    connection.close()
+    assert stored == {row.name for row in vars(requests).values() if isinstance(row, Action)}
+
+
+def _local(database: Database) -> str:
+    [row] = database.query("SELECT id FROM organisations WHERE slug = 'local'")
+    return str(row["id"])
