@@ -316,7 +316,7 @@ def _agent_restart(sprites: Sprites, rounds: int) -> Table:
 
     def run() -> Sample:
         (pid,) = processes.find(lambda _, words: words == processes.AGENT)
-        restarts = agent.status()["agent_restarts"]
+        restarts = agent.status().agent_restarts
         end = os.pidfd_open(pid)
         times: dict[str, float] = {}
         with _timed(times, "wall_ms"):
@@ -337,7 +337,7 @@ def _await_restart(agent: Any, restarts: int) -> None:
     deadline = time.monotonic() + _RESTART_S
     while time.monotonic() < deadline:
         try:
-            if agent.status()["agent_restarts"] > restarts:
+            if agent.status().agent_restarts > restarts:
                 return
         except errors.PeerError:
             continue  # taken by the agent that was dying

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from pilot.server import client
-from pilot.wire import exec_frames, schema, websocket
+from pilot.wire import exec_frames, operations, websocket
 from tests.support import contract
 from tests.support.fake_machine import FakeMachine
 
@@ -68,8 +68,7 @@ CALLS: dict[str, tuple[Call, ...]] = {
     "proxy": (Call(status=101, first='{"port":1}'),),
 }  # fmt: skip
 ROWS = [(id, call) for id, calls in CALLS.items() for call in calls]
-_FRAMES = {"openSession": exec_frames.SessionInfo, "attachSession": exec_frames.SessionInfo,
-           "watchFiles": schema.WatchEvent, "watchPorts": schema.PortList, "proxy": schema.ProxyAnswer}  # fmt: skip
+_FRAMES = {row.id: row.answered for row in operations.OPERATIONS if row.websocket}
 
 
 @pytest.mark.parametrize(("id", "call"), ROWS, ids=[f"{id}-{call.status}" for id, call in ROWS])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import NoneType
 from typing import Any
 from unittest import mock
 
@@ -12,16 +13,43 @@ from tests.api import test_conformance
 from tests.support import contract
 
 from pilot.agent import routes
-from pilot.wire import exec_frames, faults, schema
+from pilot.wire import exec_frames, faults, operations, schema
+
+ROWS = {row.id: row for row in operations.OPERATIONS}
 
 
-def all_routes() -> set[tuple[str, str, str, bool]]:
-    parts = [mock.MagicMock() for _ in range(4)]
-    return {(row.operation, row.method, row.pattern, row.websocket) for row in routes.routes(*parts)}
+def test_the_table_is_the_document() -> None:
+    documented = {(row.id, row.method, row.path, row.websocket) for row in contract.operations().values()}
+    assert {(row.id, row.method, row.path, row.websocket) for row in ROWS.values()} == documented
 
 
-def test_routes_are_the_operations() -> None:
-    assert all_routes() == {(row.id, row.method, row.path, row.websocket) for row in contract.operations().values()}
+def test_every_row_has_its_endpoint() -> None:
+    bound = [route.operation.id for route in routes.routes(*[mock.MagicMock() for _ in range(4)])]
+    assert sorted(bound) == sorted(ROWS)
+
+
+def _schema(kind: type) -> dict[str, Any]:
+    return {"$ref": f"#/components/schemas/{kind.__name__}"}
+
+
+@pytest.mark.parametrize("id", ROWS)
+def test_bodies_are_those_of_the_table(id: str) -> None:
+    row, documented = ROWS[id], contract.operations()[id]
+    if row.asked is bytes:
+        assert set(documented.asked) == {"application/octet-stream"}
+    else:
+        assert documented.asked == ({} if row.asked is NoneType else {"application/json": _schema(row.asked)})
+    if row.websocket:
+        assert row.answered.__name__ in documented.frames
+        assert "101" in documented.responses
+        return
+    answered = contract.answered(documented, row.status)
+    if row.answered is bytes:
+        assert set(answered) == {"application/octet-stream"}
+    elif row.answered is NoneType:
+        assert answered == {}
+    else:
+        assert answered == {"application/x-ndjson" if row.lines else "application/json": _schema(row.answered)}
 
 
 def test_every_operation_has_a_conformance_test() -> None:

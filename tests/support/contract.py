@@ -21,6 +21,8 @@ class Operation(NamedTuple):
     path: str
     websocket: bool
     responses: dict[str, Any]
+    asked: dict[str, Any]
+    frames: tuple[str, ...] = ()
 
 
 @functools.cache
@@ -37,13 +39,25 @@ def operations() -> dict[str, Operation]:
             socket = row.get("x-websocket")
             found[row["operationId"]] = Operation(
                 row["operationId"], method.upper(), path, bool(socket) and socket["operationId"] == row["operationId"],
-                row["responses"],
+                row["responses"], _content(row.get("requestBody", {})), tuple((socket or {}).get("server", ())),
             )  # fmt: skip
             if socket:
                 found[socket["operationId"]] = Operation(
-                    socket["operationId"], method.upper(), path, True, row["responses"]
+                    socket["operationId"], method.upper(), path, True, row["responses"], {}, tuple(socket["server"])
                 )
     return found
+
+
+def _content(body: dict[str, Any]) -> dict[str, Any]:
+    """The schemas of a request's or an answer's body, by media type."""
+    if "$ref" in body:
+        body = document()["components"]["responses"][body["$ref"].rpartition("/")[2]]
+    return {kind: content["schema"] for kind, content in body.get("content", {}).items()}
+
+
+def answered(operation: Operation, status: int) -> dict[str, Any]:
+    """The schemas of that answer's body, by media type."""
+    return _content(operation.responses[str(status)])
 
 
 def check_answer(operation: Operation, status: int, value: Any, content_type: str) -> None:

@@ -22,8 +22,9 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
 from pilot import errors
-from pilot.host.vmm import DiskReference, Isolation, MachineSpec, MachineStatus, Volumes
+from pilot.host.vmm import Isolation, MachineSpec, MachineStatus, Volumes
 from pilot.ids import MachineId, VolumeId
+from pilot.wire.schema import DiskReference
 
 
 class FakeVmm:
@@ -195,10 +196,17 @@ class FakeMachine:
     def _answer(self, method: str, path: str, query: dict[str, list[str]], body: bytes) -> tuple[int, bytes]:
         match method, path:
             case "GET", "/v1/status":
-                return 200, json.dumps({"state": "ready", "world": self.world}).encode()
+                status = {
+                    "state": "ready",
+                    "boot_id": "b",
+                    "isolation": "container",
+                    "sessions": 0,
+                    "agent_restarts": 0,
+                }
+                return 200, json.dumps(status | {"world": self.world}).encode()
             case "POST", "/v1/adopt":
                 self.adopted = json.loads(body)
-                return 200, b"{}"
+                return 200, b'{"name": "it", "applied": [], "refused": {}}'
             case "PUT", "/v1/world":
                 if self.disk_fd is None or json.loads(body)["disk"] != {"descriptor": "disk"}:
                     return 409, b'{"error": "no such disk", "code": "failed_precondition"}'
@@ -207,7 +215,7 @@ class FakeMachine:
             case "DELETE", "/v1/world":
                 self.world = "none"
                 self._drop_disk()
-                return 200, b"{}"
+                return 200, b'{"status": "none"}'
             case "GET", "/v1/exec":
                 return 200, b'{"count": 0, "sessions": []}'
             case "PUT", "/v1/fs/write":

@@ -16,10 +16,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from pilot import image
 from pilot.host.machine import dial
-from pilot.host.vmm import DiskReference, MachineSpec, Volumes, accelerator, qemu, qemu_command
+from pilot.host.vmm import MachineSpec, Volumes, accelerator, qemu, qemu_command
 from pilot.ids import MachineId, VolumeId
+from pilot.wire.schema import DiskReference
 
 CACHE = os.environ.get("PILOT_CACHE_DIR", "/var/cache/pilot")
 MEMORY_BYTES = 384 << 20
@@ -106,7 +109,7 @@ class Machines:
         self._put_world(machine, DiskReference(serial=qemu_command.DISK_SERIAL))
 
     def _put_world(self, machine: MachineId, disk: DiskReference) -> None:
-        body = {"disk": disk.as_json(), "hostname": machine, "environment": {}}
+        body = {"disk": msgspec.to_builtins(disk), "hostname": machine, "environment": {}}
         self.call(machine, "PUT", "/v1/world", body)
 
     def call(self, machine: MachineId, method: str, path: str, body: Any = None) -> Any:

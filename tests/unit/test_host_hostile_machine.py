@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pathlib
 import socket
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -18,44 +16,11 @@ from pilot.host.fsm import driver
 from pilot.host.machine import pilot_api
 from pilot.wire import faults
 from tests.support.host import HostUnderTest
-
-Say = Callable[[socket.socket], None]
-
-
-@contextlib.contextmanager
-def machine(path: pathlib.Path, say: Say) -> Iterator[None]:
-    """Answers every connection with OK, reads what is asked, then says what the test wants said, and closes."""
-    path.unlink(missing_ok=True)
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(path))
-        listener.listen()
-        thread = threading.Thread(target=_serve, args=(listener, say), daemon=True, name="hostile-machine")
-        thread.start()
-        try:
-            yield
-        finally:
-            with contextlib.suppress(OSError):
-                listener.shutdown(socket.SHUT_RDWR)
-            thread.join(10)
-
-
-def _serve(listener: socket.socket, say: Say) -> None:
-    with contextlib.suppress(OSError):
-        while True:
-            stream, _ = listener.accept()
-            with stream, contextlib.suppress(OSError):
-                stream.recv(100)
-                stream.sendall(b"OK 10000\n")
-                stream.recv(65536)
-                say(stream)
-
-
-def _bytes(data: bytes) -> Say:
-    return lambda stream: stream.sendall(data)
+from tests.support.hostile import Say, machine, saying
 
 
 def _json(body: bytes) -> Say:
-    return _bytes(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+    return saying(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
 
 
 def _for_ever(start: bytes, piece: bytes) -> Say:
@@ -82,16 +47,16 @@ def _closed(stream: socket.socket) -> bool:
 
 
 ANSWERS = {
-    "nothing": _bytes(b""),
-    "garbage": _bytes(os.urandom(4096)),
-    "half a head": _bytes(b"HTTP/1.1 200 OK\r\nContent-"),
-    "no status": _bytes(b"HTTP/1.1 \r\n\r\n"),
-    "a length that is none": _bytes(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"),
+    "nothing": saying(b""),
+    "garbage": saying(os.urandom(4096)),
+    "half a head": saying(b"HTTP/1.1 200 OK\r\nContent-"),
+    "no status": saying(b"HTTP/1.1 \r\n\r\n"),
+    "a length that is none": saying(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"),
     "a list": _json(b"[1, 2]"),
     "a number": _json(b"7"),
     "deep": _json(b"[" * 100_000),
     "not text": _json(b"\xff\xfe\xfd"),
-    "short of its length": _bytes(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{}"),
+    "short of its length": saying(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{}"),
     "a body without end": _for_ever(b"HTTP/1.1 200 OK\r\n\r\n", b" " * 65536),
     "headers without end": _for_ever(b"HTTP/1.1 200 OK\r\n", b"a: b\r\n" * 1000),
     "100 for ever": _for_ever(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 100),
@@ -101,17 +66,17 @@ ANSWERS = {
 
 @pytest.mark.parametrize("name", ANSWERS)
 def test_a_call_ends_with_an_error_of_ours(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setattr(pilot_api, "QUICK_S", 1.0)
+    monkeypatch.setattr(pilot_api, "MAX_S", 1.0)
     path = tmp_path / "dial.sock"
     with machine(path, ANSWERS[name]), pytest.raises(errors.PeerError) as caught:
-        pilot_api.PilotApi(str(path))._call("GET", "/v1/status", timeout_s=1.0)
+        pilot_api.PilotApi(str(path)).status()
     assert len(str(caught.value)) < 1000
 
 
 def test_a_refusal_of_any_length(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "dial.sock"
     text = b'{"error": "%s"}' % (b"x" * 500_000)
-    answer = _bytes(b"HTTP/1.1 500 no\r\nContent-Length: %d\r\n\r\n%s" % (len(text), text))
+    answer = saying(b"HTTP/1.1 500 no\r\nContent-Length: %d\r\n\r\n%s" % (len(text), text))
     with machine(path, answer), pytest.raises(faults.Internal) as caught:
         pilot_api.PilotApi(str(path)).status()
     assert len(str(caught.value)) < 2000
@@ -140,7 +105,7 @@ def test_a_relayed_call_ends_with_an_error_of_ours(
     host: HostUnderTest, http: httpx.Client, monkeypatch: pytest.MonkeyPatch, name: str, upgraded: bool
 ) -> None:
     monkeypatch.setattr(upgrade, "HEAD_BYTES", 10_000)
-    monkeypatch.setattr(pilot_api, "QUICK_S", 1.0)
+    monkeypatch.setattr(pilot_api, "MAX_S", 1.0)
     headers = {"Connection": "Upgrade", "Upgrade": "websocket"} if upgraded else {}
     monkeypatch.setattr(driver, "FIRST_PAUSE_S", 0.001)
     row = host.sprites.find(host.organisation.id, "web")

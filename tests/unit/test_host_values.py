@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import pathlib
 import stat
+from pathlib import Path
 
 import pytest
 
 from pilot import errors
 from pilot.host import daemon
 from pilot.host.api import shapes, upgrade
+from pilot.host.machine import pilot_api
 from pilot.host.operations import base, cut, world
 from pilot.host.services import idle
 from pilot.host.store import sprites, tokens
@@ -19,6 +21,7 @@ from pilot.host.vmm import MachineSpec
 from pilot.host.vmm.container import spec as specs
 from pilot.ids import MachineId, SpriteName, VolumeId
 from pilot.spec import check
+from tests.support import hostile
 
 
 def _sprite(name: str = "web", phase: str = "live") -> sprites.Sprite:
@@ -167,17 +170,22 @@ def test_base_volume_with_and_without_a_store(previous: str, owner: str | None, 
 @pytest.mark.parametrize(
     ("answer", "frozen_ms", "clean"),
     [
-        ({"frozen": False, "held": True, "frozen_ms": 4.5}, 4.5, True),
-        ({"frozen": False, "held": False, "frozen_ms": 0}, 0.0, False),
-        ({"frozen": False, "held": True}, 0.0, True),
-        ({"held": "yes", "frozen_ms": 10**400}, 0.0, False),
-        ({"held": True, "frozen_ms": float("nan")}, 0.0, True),
-        ({"frozen_ms": [-1]}, 0.0, False),
-        ({"held": True, "frozen_ms": -1}, 0.0, True),
+        (b'{"frozen": false, "held": true, "frozen_ms": 4.5}', 4.5, True),
+        (b'{"frozen": false, "held": false, "frozen_ms": 0}', 0.0, False),
+        (b'{"frozen": false, "held": true}', 0.0, True),
+        (b'{"frozen": false, "held": true, "frozen_ms": 1e300}', 0.0, True),
+        (b'{"frozen": false, "held": true, "frozen_ms": -1}', 0.0, True),
+        (b'{"frozen": false, "held": "yes", "frozen_ms": 1}', 0.0, False),
+        (b'{"frozen": false, "frozen_ms": [-1]}', 0.0, False),
+        (b'{"frozen_ms": NaN}', 0.0, False),
+        (b"[]", 0.0, False),
+        (b"", 0.0, False),
     ],
 )
-def test_what_a_guest_says_of_its_freeze(answer: dict[str, object], frozen_ms: float, clean: bool) -> None:
-    assert cut.parse_held(answer) == cut.Held(frozen_ms, clean)
+def test_what_a_guest_says_of_its_freeze(tmp_path: Path, answer: bytes, frozen_ms: float, clean: bool) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(answer)
+    with hostile.machine(tmp_path / "dial.sock", hostile.saying(head + answer)):
+        assert cut.thaw(pilot_api.PilotApi(str(tmp_path / "dial.sock"))) == cut.Held(frozen_ms, clean)
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ class ExecApi:
     async def kill(self, call: Call) -> response.Response:
         """POST /v1/exec/{id}/kill: signal and timeout in the query or in the body."""
         session = self._sessions.find(call.parameters["id"])
-        body = await call.json(schema.KillRequest, default=schema.KillRequest())
+        body = await call.json(schema.KillRequest)
         number = signal_names.parse_signal(call.request.first("signal") or body.signal or "SIGTERM")
         asked = call.request.first("timeout") or (body.timeout if body.timeout is not None else _KILL_TIMEOUT_S)
         timeout_s = duration.parse_duration_s(asked) if isinstance(asked, str) else float(asked)

@@ -11,8 +11,6 @@ import msgspec
 
 import pilot
 
-from ..server import response
-from ..server.call import Call
 from ..wire import faults, schema
 from . import adoption, document
 from .freezer import Freezer
@@ -51,28 +49,25 @@ class MachineApi:
         self.state: Literal["booting", "ready", "draining"] = "ready"
         self.on_shutdown: Callable[[bool], None] = lambda _reboot: None
 
-    async def version(self, _call: Call) -> response.Response:
-        """GET /v1/version."""
-        return response.json(schema.Version(version=pilot.__version__, features=_FEATURES[self._machine.isolation]))
+    async def version(self, _: None) -> schema.Version:
+        """What this agent is."""
+        return schema.Version(version=pilot.__version__, features=_FEATURES[self._machine.isolation])
 
-    async def status(self, _call: Call) -> response.Response:
-        """GET /v1/status."""
-        return response.json(
-            schema.Status(
-                state=self.state,
-                boot_id=self._agent.boot_id,
-                isolation=self._machine.isolation,
-                world=self._world.state,
-                world_error=self._world.error,
-                sessions=len(self._sessions),
-                agent_restarts=self._agent.restarts,
-                name=self._agent.name,
-            )
+    async def status(self, _: None) -> schema.Status:
+        """State of machine, world and sessions."""
+        return schema.Status(
+            state=self.state,
+            boot_id=self._agent.boot_id,
+            isolation=self._machine.isolation,
+            world=self._world.state,
+            world_error=self._world.error,
+            sessions=len(self._sessions),
+            agent_restarts=self._agent.restarts,
+            name=self._agent.name,
         )
 
-    async def adopt(self, call: Call) -> response.Response:
-        """POST /v1/adopt."""
-        request = await call.json(schema.AdoptRequest)
+    async def adopt(self, request: schema.AdoptRequest) -> schema.AdoptAnswer:
+        """Take a name, and what goes with it; idempotent."""
         answer = await asyncio.to_thread(adoption.adopt, self._machine, request)
         # A clone has its template's until it gets a name, and entropy to make one of its own from.
         boot_id = str(uuid.uuid4()) if self._agent.name is None else self._agent.boot_id
@@ -81,43 +76,37 @@ class MachineApi:
         )
         document.write(self._machine.link, AGENT_STATE, self._agent)
         self._world.default_environment = self._agent.environment
-        return response.json(answer)
+        return answer
 
-    async def start_world(self, call: Call) -> response.Response:
-        """PUT /v1/world."""
-        request = await call.json(schema.WorldRequest)
+    async def start_world(self, request: schema.WorldRequest) -> schema.WorldAnswer:
+        """Mount the disk and run the world; one that runs is renamed."""
         await self._world.start(request)
-        return response.json(self._world.answer())
+        return self._world.answer()
 
-    async def stop_world(self, _call: Call) -> response.Response:
-        """DELETE /v1/world."""
+    async def stop_world(self, _: None) -> schema.WorldAnswer:
+        """Nothing holds the disk afterwards; idempotent."""
         if self._freezer.frozen:
             await self._freezer.thaw()
         await self._world.stop()
-        return response.json(self._world.answer())
+        return self._world.answer()
 
-    async def freeze(self, call: Call) -> response.Response:
-        """POST /v1/world/freeze."""
-        request = await call.json(schema.FreezeRequest, default=schema.FreezeRequest())
+    async def freeze(self, request: schema.FreezeRequest) -> schema.FreezeAnswer:
+        """Hold the writers of the world's filesystem; it thaws by itself at the deadline."""
         self._require_vm()
         self._world.container()
         await self._freezer.freeze(request.deadline_ms)
-        return response.json(schema.FreezeAnswer(frozen=True))
+        return schema.FreezeAnswer(frozen=True)
 
-    async def thaw(self, _call: Call) -> response.Response:
-        """POST /v1/world/thaw."""
+    async def thaw(self, _: None) -> schema.FreezeAnswer:
+        """Let writers go on."""
         self._require_vm()
         held = await self._freezer.thaw()
-        return response.json(
-            schema.FreezeAnswer(frozen=False, held=held, frozen_ms=self._freezer.held_ms if held else 0)
-        )
+        return schema.FreezeAnswer(frozen=False, held=held, frozen_ms=self._freezer.held_ms if held else 0)
 
-    async def shutdown(self, call: Call) -> response.Response:
-        """POST /v1/shutdown: the answer goes out first."""
-        request = await call.json(schema.ShutdownRequest, default=schema.ShutdownRequest())
+    async def shutdown(self, request: schema.ShutdownRequest) -> None:
+        """End the machine, once the answer is out."""
         self.state = "draining"
         asyncio.get_running_loop().call_later(0.05, self.on_shutdown, request.reboot)
-        return response.Response(202)
 
     def _require_vm(self) -> None:
         if self._machine.isolation != "vm":

@@ -1,8 +1,9 @@
-"""The pilot API as a table; `api/pilot.openapi.yaml` describes the same operations (tests/checks compares them)."""
+"""Who answers which operation of the pilot API. Every row of the table has its endpoint, and nothing else has one."""
 
 from __future__ import annotations
 
-from ..server.routing import Route
+from ..server.routing import Route, answering
+from ..wire import operations
 from . import ports_api
 from .exec_api import ExecApi
 from .fs_api import FsApi
@@ -10,35 +11,33 @@ from .fs_watch import FsWatch
 from .machine_api import MachineApi
 from .proxy_api import proxy
 
-WORLD_DEADLINE_S = 120.0
-
 
 def routes(machine: MachineApi, execution: ExecApi, fs: FsApi, watch: FsWatch) -> list[Route]:
-    """Every operation, with its deadline; those without one bound each of their own waits."""
+    """All of them."""
     return [
-        Route("GET", "/v1/version", "getVersion", machine.version),
-        Route("GET", "/v1/status", "getStatus", machine.status),
-        Route("POST", "/v1/adopt", "adopt", machine.adopt),
-        Route("PUT", "/v1/world", "startWorld", machine.start_world, WORLD_DEADLINE_S),
-        Route("DELETE", "/v1/world", "stopWorld", machine.stop_world, WORLD_DEADLINE_S),
-        Route("POST", "/v1/world/freeze", "freezeWorld", machine.freeze),
-        Route("POST", "/v1/world/thaw", "thawWorld", machine.thaw),
-        Route("POST", "/v1/shutdown", "shutdown", machine.shutdown),
-        Route("GET", "/v1/exec", "listSessions", execution.list),
-        Route("POST", "/v1/exec", "execute", execution.run),
-        Route("GET", "/v1/exec", "openSession", execution.start, None, websocket=True),
-        Route("GET", "/v1/exec/{id}", "attachSession", execution.attach, None, websocket=True),
-        Route("POST", "/v1/exec/{id}/kill", "killSession", execution.kill),
-        Route("DELETE", "/v1/exec/{id}", "deleteSession", execution.kill),
-        Route("GET", "/v1/fs/read", "readFile", fs.read),
-        Route("PUT", "/v1/fs/write", "writeFile", fs.write, None),
-        Route("GET", "/v1/fs/list", "listFiles", fs.list),
-        Route("DELETE", "/v1/fs/delete", "deleteFile", fs.delete, 300.0),
-        Route("POST", "/v1/fs/rename", "renameFile", fs.rename),
-        Route("POST", "/v1/fs/copy", "copyFile", fs.copy, 300.0),
-        Route("POST", "/v1/fs/chmod", "changeMode", fs.chmod, 300.0),
-        Route("POST", "/v1/fs/chown", "changeOwner", fs.chown, 300.0),
-        Route("GET", "/v1/fs/watch", "watchFiles", watch.watch, None, websocket=True),
-        Route("GET", "/v1/ports/watch", "watchPorts", ports_api.watch, None, websocket=True),
-        Route("GET", "/v1/proxy", "proxy", proxy, None, websocket=True),
+        answering(operations.GET_VERSION, machine.version),
+        answering(operations.GET_STATUS, machine.status),
+        answering(operations.ADOPT, machine.adopt),
+        answering(operations.START_WORLD, machine.start_world),
+        answering(operations.STOP_WORLD, machine.stop_world),
+        answering(operations.FREEZE_WORLD, machine.freeze),
+        answering(operations.THAW_WORLD, machine.thaw),
+        answering(operations.SHUTDOWN, machine.shutdown),
+        Route(operations.LIST_SESSIONS, execution.list),
+        Route(operations.EXECUTE, execution.run),
+        Route(operations.OPEN_SESSION, execution.start),
+        Route(operations.ATTACH_SESSION, execution.attach),
+        Route(operations.KILL_SESSION, execution.kill),
+        Route(operations.DELETE_SESSION, execution.kill),
+        Route(operations.READ_FILE, fs.read),
+        Route(operations.WRITE_FILE, fs.write),
+        Route(operations.LIST_FILES, fs.list),
+        Route(operations.DELETE_FILE, fs.delete),
+        Route(operations.RENAME_FILE, fs.rename),
+        Route(operations.COPY_FILE, fs.copy),
+        Route(operations.CHANGE_MODE, fs.chmod),
+        Route(operations.CHANGE_OWNER, fs.chown),
+        Route(operations.WATCH_FILES, watch.watch),
+        Route(operations.WATCH_PORTS, ports_api.watch),
+        Route(operations.PROXY, proxy),
     ]

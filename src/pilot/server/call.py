@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import TypeVar
+from types import NoneType
+from typing import TypeVar, cast
 
 import h11
 import msgspec
 
 from .. import errors
 from ..wire import faults, http, websocket
+from ..wire.operations import Answered, Asked, Operation
 from .stream import Stream
 
 IDLE_TIMEOUT_S = 60.0
@@ -107,13 +109,17 @@ class Call:
                 raise faults.TooLarge(f"{self.request.path}: the body is larger than {limit_bytes} bytes")
         return b"".join(parts)
 
-    async def json(self, kind: type[_T], *, default: _T | None = None) -> _T:
-        """The body as JSON of this shape; an empty one gives `default` if there is one."""
+    async def asked(self, operation: Operation[Asked, Answered]) -> Asked:
+        """The body that the operation's row speaks of."""
+        if operation.asked is NoneType:
+            return cast(Asked, None)
+        return await self.json(operation.asked)
+
+    async def json(self, kind: type[_T]) -> _T:
+        """The body as JSON of this shape; an empty one is an empty object."""
         body = await self.body()
-        if not body.strip() and default is not None:
-            return default
         try:
-            return msgspec.json.decode(body, type=kind)
+            return msgspec.json.decode(body.strip() or b"{}", type=kind)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise faults.InvalidRequest(f"{self.request.path}: body: {error}") from error
 

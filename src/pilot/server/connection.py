@@ -87,12 +87,13 @@ class Connection:
 
     async def _run(self, route: routing.Route, call: Call) -> response.Response | None:
         try:
-            async with asyncio.timeout(route.deadline_s) as deadline:
+            async with asyncio.timeout(route.operation.deadline_s) as deadline:
                 answer = await route.endpoint(call)
         except TimeoutError as error:
             if not deadline.expired():
                 raise
-            raise faults.DeadlineExceeded(f"{route.operation}: not done within {route.deadline_s:g} s") from error
+            row = route.operation
+            raise faults.DeadlineExceeded(f"{row.id}: not done within {row.deadline_s:g} s") from error
         if call.websocket is not None:
             await call.websocket.farewell()
         return answer

@@ -1,38 +1,42 @@
-"""The routing table as data: what is called for which method and path, and how long it may take."""
+"""The routing table: which endpoint answers which operation."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
-
-import msgspec
+from typing import Any
 
 from .. import errors
 from ..wire import faults
+from ..wire.operations import Answered, Asked, Operation
+from . import response
+from .call import Call
 
-if TYPE_CHECKING:
-    from .call import Call
-    from .response import Response
-
-Endpoint = Callable[["Call"], Awaitable["Response | None"]]
+Endpoint = Callable[[Call], Awaitable[response.Response | None]]
 
 
-class Route(msgspec.Struct, frozen=True):
-    """One operation of the API.
+@dataclasses.dataclass(frozen=True)
+class Route:
+    """An operation and who answers it, with the request in its hands."""
 
-    `pattern` is a path whose `{name}` parts match one segment; `operation` its operationId in the OpenAPI document.
-    `deadline_s` bounds the time until the answer begins (None: the endpoint bounds each of its own waits).
-    """
-
-    method: str
-    pattern: str
-    operation: str
+    operation: Operation[Any, Any]
     endpoint: Endpoint
-    deadline_s: float | None = 30.0
-    websocket: bool = False
 
 
-class Match(msgspec.Struct, frozen=True):
+def answering(operation: Operation[Asked, Answered], answer: Callable[[Asked], Awaitable[Answered]]) -> Route:
+    """A route for a function from value to value: the body is read before, and the JSON written after."""
+
+    async def endpoint(call: Call) -> response.Response:
+        answered = await answer(await call.asked(operation))
+        if answered is None:
+            return response.Response(operation.status)
+        return response.json(answered, operation.status)
+
+    return Route(operation, endpoint)
+
+
+@dataclasses.dataclass(frozen=True)
+class Match:
     """The route that a request takes, and what its `{name}` parts were."""
 
     route: Route
@@ -43,22 +47,17 @@ class Router:
     """Finds the route of a request. At most one route fits."""
 
     def __init__(self, routes: Sequence[Route]) -> None:
-        self._routes = [(route, route.pattern.split("/")) for route in routes]
-
-    @property
-    def routes(self) -> list[Route]:
-        """All routes, in the order given."""
-        return [route for route, _ in self._routes]
+        self._routes = [(route, route.operation.path.split("/")) for route in routes]
 
     def find(self, method: str, path: str, *, websocket: bool) -> Match:
         """`NotFound` when no route has this path, `MethodNotAllowed` when one has, but not so."""
         segments = path.split("/")
         fits = [(route, found) for route, parts in self._routes if (found := _match(parts, segments)) is not None]
         for route, found in fits:
-            if route.method == method and route.websocket is websocket:
+            if route.operation.method == method and route.operation.websocket is websocket:
                 return Match(route, found)
         if fits:
-            kinds = sorted({"WebSocket" if route.websocket else route.method for route, _ in fits})
+            kinds = sorted({"WebSocket" if each.operation.websocket else each.operation.method for each, _ in fits})
             raise faults.MethodNotAllowed(f"{method} {path}: not allowed", hint=f"use {' or '.join(kinds)}")
         raise errors.NotFound(f"no such call: {method} {path}")
 

@@ -53,7 +53,7 @@ class AdoptAnswer(msgspec.Struct, frozen=True, kw_only=True):
     refused: dict[str, str]
 
 
-class DiskReference(msgspec.Struct, frozen=True, kw_only=True):
+class DiskReference(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Exactly one: the name of a descriptor sent to port 10001, or the serial of a drive."""
 
     descriptor: str | None = None

@@ -1,29 +1,35 @@
 """The pilot API of one machine, as operations call it: blocking, a connection and a deadline per call.
 
-The machine is not trusted: whatever it answers, a call ends by its deadline, with a small document or an error.
+    api.call(operations.GET_STATUS, None) -> schema.Status
+
+The machine is not trusted: whatever it answers, a call ends by its deadline, with a value or an error.
 """
 
 from __future__ import annotations
 
 import array
-import http.client
-import io
 import json
 import socket
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
-from urllib.parse import quote
+from collections.abc import Sequence
+from types import NoneType
+from typing import cast
+
+import h11
+import msgspec
 
 from ... import errors
 from ...wire import dial as lines
-from ...wire import faults
+from ...wire import faults, operations, schema
+from ...wire.operations import Answered, Asked, Operation
 from . import dial
 
-QUICK_S = 10.0
-WORLD_S = 60.0
+# Beside the agent's own deadline: it has said that it was not done in time before we give up.
+GRACE_S = 2.0
+MAX_S = 600.0
 MAX_ANSWER_BYTES = 1 << 20
 MAX_ERROR = 1000
+READ_BYTES = 65536
 
 
 class PilotApi:
@@ -32,114 +38,118 @@ class PilotApi:
     def __init__(self, dial_path: str) -> None:
         self._path = dial_path
 
-    def status(self) -> dict[str, Any]:
-        return self._call("GET", "/v1/status")
-
-    def adopt(self, identity: Mapping[str, Any]) -> None:
-        self._call("POST", "/v1/adopt", identity)
-
-    def start_world(self, world: Mapping[str, Any]) -> dict[str, Any]:
-        return self._call("PUT", "/v1/world", world, WORLD_S)
-
-    def run(self, command: str) -> None:
-        """A command without arguments or input, in the world; its output and end are nobody's."""
-        self._call("POST", f"/v1/exec?cmd={quote(command)}", reads_json=False)
-
-    def stop_world(self) -> None:
-        self._call("DELETE", "/v1/world", timeout_s=WORLD_S)
-
-    def freeze(self, deadline_ms: int) -> None:
-        self._call("POST", "/v1/world/freeze", {"deadline_ms": deadline_ms})
-
-    def thaw(self) -> dict[str, Any]:
-        """`held`: whether the freeze had lasted until now; `frozen_ms`: how long it held writers."""
-        return self._call("POST", "/v1/world/thaw")
-
-    def shutdown(self) -> None:
-        self._call("POST", "/v1/shutdown")
-
-    def _call(
-        self, method: str, path: str, body: Any = None, timeout_s: float = QUICK_S, *, reads_json: bool = True
-    ) -> dict[str, Any]:
-        connection = _Dialled(self._path, timeout_s)
+    def call(
+        self,
+        operation: Operation[Asked, Answered],
+        asked: Asked,
+        *,
+        query: Sequence[tuple[str, str]] = (),
+        **parameters: str,
+    ) -> Answered:
+        """Ask, and wait for the whole answer. Not for WebSockets or answers in lines."""
+        assert not operation.websocket
+        assert not operation.lines
+        assert operation.deadline_s is not None
+        what = f"{operation.method} {operation.path}"
+        request = _request(operation, operation.target(parameters, query), _body(asked))
         try:
-            payload = None if body is None else json.dumps(body).encode()
-            connection.request(method, path, payload, {"Content-Type": "application/json"} if payload else {})
-            answer = connection.getresponse()
-            text = answer.read()
-        except (OSError, ValueError, http.client.HTTPException) as error:  # ValueError: http.client's own parsing
-            raise errors.PeerError(f"{method} {path}: {error or type(error).__name__}") from error
-        finally:
-            connection.close()
-        if answer.status < 400 and not reads_json:
-            return {}
-        return _parse(f"{method} {path}", answer.status, text)
+            answer = _exchange(self._path, min(operation.deadline_s + GRACE_S, MAX_S), *request)
+        except (OSError, h11.ProtocolError) as error:
+            raise errors.PeerError(f"{what}: {(str(error) or type(error).__name__)[:MAX_ERROR]}") from error
+        return _answered(what, operation, answer)
+
+    def status(self) -> schema.Status:
+        """What the machine says of itself: also the question whether it says anything."""
+        return self.call(operations.GET_STATUS, None)
 
 
-class _Dialled(http.client.HTTPConnection):
-    def __init__(self, path: str, timeout_s: float) -> None:
-        super().__init__("machine", timeout=timeout_s)
-        self._dial_path, self._timeout_s = path, timeout_s
-
-    def connect(self) -> None:
-        end = time.monotonic() + self._timeout_s
-        self.sock = _Bounded(dial.connect(self._dial_path, lines.PORT_API, self._timeout_s), end)
+class _Answer(msgspec.Struct, frozen=True):
+    status: int
+    body: bytes
 
 
-class _Bounded:
-    """What http.client uses of a socket; all of it together ends at `end` (monotonic), and after so many bytes."""
+class _Refusal(msgspec.Struct, frozen=True):
+    """As `faults.ErrorBody`, of whoever."""
 
-    def __init__(self, stream: socket.socket, end: float) -> None:
-        self._stream, self._end = stream, end
-
-    def _hurry(self) -> None:
-        left_s = self._end - time.monotonic()
-        if left_s <= 0:
-            raise TimeoutError("timed out")
-        self._stream.settimeout(left_s)
-
-    def sendall(self, data: bytes) -> None:
-        self._hurry()
-        self._stream.sendall(data)
-
-    def makefile(self, mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_Answer(self._stream, self._hurry))
-
-    def close(self) -> None:
-        self._stream.close()
+    error: str = "no reason given"
+    code: str = ""
+    hint: str | None = None
 
 
-class _Answer(io.RawIOBase):
-    def __init__(self, stream: socket.socket, hurry: Callable[[], None]) -> None:
-        self._stream, self._hurry = stream, hurry
-        self._left_bytes = MAX_ANSWER_BYTES
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        self._hurry()
-        count = self._stream.recv_into(buffer)
-        self._left_bytes -= count
-        if self._left_bytes < 0:
-            raise ConnectionError(f"the answer is longer than {MAX_ANSWER_BYTES} bytes")
-        return count
+def _body(asked: object) -> bytes:
+    if asked is None:
+        return b""
+    return asked if isinstance(asked, bytes) else msgspec.json.encode(asked)
 
 
-def _parse(what: str, status: int, text: bytes) -> dict[str, Any]:
+def _request(operation: Operation[Asked, Answered], target: str, body: bytes) -> tuple[h11.Request, bytes]:
+    headers = [("Host", "machine"), ("Connection", "close"), ("Content-Length", str(len(body)))]
+    if issubclass(operation.asked, msgspec.Struct):
+        headers.append(("Content-Type", "application/json"))
+    return h11.Request(method=operation.method, target=target, headers=headers), body
+
+
+def _exchange(path: str, timeout_s: float, request: h11.Request, body: bytes) -> _Answer:
+    """One request on a connection of its own, and the answer to it; all of it together within `timeout_s`."""
+    end_s = time.monotonic() + timeout_s
+    with dial.connect(path, lines.PORT_API, timeout_s) as stream:
+        protocol = h11.Connection(h11.CLIENT)
+        events = (request, h11.Data(data=body), h11.EndOfMessage())
+        stream.settimeout(_left_s(end_s))
+        stream.sendall(b"".join(protocol.send(event) or b"" for event in events))
+        return _read(stream, protocol, end_s)
+
+
+def _read(stream: socket.socket, protocol: h11.Connection, end_s: float) -> _Answer:
+    status, parts, left_bytes = 0, [], MAX_ANSWER_BYTES
+    while True:
+        match protocol.next_event():
+            case h11.NEED_DATA:
+                stream.settimeout(_left_s(end_s))
+                data = stream.recv(min(READ_BYTES, left_bytes + 1))
+                left_bytes -= len(data)
+                if left_bytes < 0:
+                    raise ConnectionError(f"the answer is longer than {MAX_ANSWER_BYTES} bytes")
+                protocol.receive_data(data)
+            case h11.Response(status_code=status):
+                pass
+            case h11.Data(data=data):
+                parts.append(bytes(data))
+            case h11.EndOfMessage():
+                return _Answer(status, b"".join(parts))
+            case h11.ConnectionClosed():
+                raise ConnectionError("the machine closed the connection")
+
+
+def _left_s(end_s: float) -> float:
+    left_s = end_s - time.monotonic()
+    if left_s <= 0:
+        raise TimeoutError("timed out")
+    return left_s
+
+
+def _answered(what: str, operation: Operation[Asked, Answered], answer: _Answer) -> Answered:
+    """The value that the row promises, or the error that was meant."""
+    if answer.status >= 400:
+        refusal = _decoded(what, answer, _Refusal)
+        hint = refusal.hint and refusal.hint[:MAX_ERROR]
+        raise faults.error_of(answer.status, refusal.code, f"{what}: {refusal.error[:MAX_ERROR]}", hint)
+    if answer.status != operation.status:
+        raise errors.PeerError(f"{what}: answer {answer.status} where {operation.status} is meant")
+    if operation.answered is NoneType:
+        return cast(Answered, None)
+    return cast(Answered, answer.body) if operation.answered is bytes else _decoded(what, answer, operation.answered)
+
+
+def _decoded(what: str, answer: _Answer, kind: type[Answered]) -> Answered:
     try:
-        document = json.loads(text) if text.strip() else {}
-    except (ValueError, RecursionError) as error:
-        raise errors.PeerError(f"{what}: answer {status} is not JSON: {text[:80]!r}") from error
-    if not isinstance(document, dict):
-        raise errors.PeerError(f"{what}: answer {status} is not an object: {text[:80]!r}")
-    if status >= 400:
-        told = f"{what}: {str(document.get('error', status))[:MAX_ERROR]}"
-        raise faults.error_of(status, str(document.get("code")), told)
-    return document
+        return msgspec.json.decode(answer.body, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        told = f"{str(error)[:MAX_ERROR]}: {answer.body[:80]!r}"
+        raise errors.PeerError(f"{what}: answer {answer.status}: {told}") from error
 
 
-def send_descriptor(dial_path: str, name: str, fd: int, timeout_s: float = QUICK_S) -> None:
+def send_descriptor(dial_path: str, name: str, fd: int, timeout_s: float = operations.QUICK_S) -> None:
     """Give the agent `fd` under `name` (port 10001, `container` only). The caller keeps and closes its own."""
     with dial.connect(dial_path, lines.PORT_DESCRIPTORS, timeout_s) as stream:
         message = json.dumps({"name": name}).encode() + b"\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ... import errors
 from ...ids import CheckpointId, VolumeId
+from ...wire import operations
 from ..fsm.operation import Run
 from ..fsm.outcome import Abort, Outcome, UserFault
 from ..store import bases, checkpoints, sprites
@@ -31,7 +32,7 @@ def record_member(host: Host, run: Run[MakeMember]) -> None:
 
 def member_ready(host: Host, run: Run[object]) -> None:
     """Asked once, the agent has imported what it imports late, and compiled what it compiles at a first command."""
-    host.api(host.sprite(run.resource)).run("true")
+    host.api(host.sprite(run.resource)).call(operations.EXECUTE, b"", query=[("cmd", "true")])
     with host.database.transaction(durable=False) as tx:
         sprites.update(tx, run.resource, phase="pooled")
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+import logging
+from collections.abc import Callable
+from typing import TypeVar
 
 from ... import errors
 from ...ids import CheckpointId
+from ...wire import operations, schema
 from ..fsm.operation import Run
 from ..fsm.outcome import UserFault
+from ..machine.pilot_api import PilotApi
 from ..store import checkpoints, sprites
 from ..store.checkpoints import Checkpoint
 from ..store.journal import now_us
@@ -18,6 +21,8 @@ from . import disks, world
 from .context import Cut, Host
 from .requests import MakeCheckpoint, OfCheckpoint
 from .results import Down, Reserved, Taken
+
+log = logging.getLogger(__name__)
 
 FREEZE_DEADLINE_MS = 1000
 _T = TypeVar("_T")
@@ -38,7 +43,7 @@ def quiesced(host: Host, sprite: Sprite, act: Callable[[], _T]) -> tuple[_T, Hel
         return act(), None
     api = host.api(sprite)
     try:
-        api.freeze(FREEZE_DEADLINE_MS)
+        api.call(operations.FREEZE_WORLD, schema.FreezeRequest(deadline_ms=FREEZE_DEADLINE_MS))
     except errors.PeerError:
         raise
     except errors.PilotError:
@@ -46,16 +51,24 @@ def quiesced(host: Host, sprite: Sprite, act: Callable[[], _T]) -> tuple[_T, Hel
     try:
         done = act()
     except BaseException:
-        api.thaw()
+        thaw(api)
         raise
-    return done, parse_held(api.thaw())
+    return done, thaw(api)
 
 
-def parse_held(answer: Mapping[str, Any]) -> Held:
-    """A guest may answer anything."""
-    frozen_ms = answer.get("frozen_ms")
-    is_time = isinstance(frozen_ms, int | float) and 0 <= frozen_ms <= FREEZE_DEADLINE_MS
-    return Held(float(frozen_ms) if is_time else 0.0, answer.get("held") is True)  # type: ignore[arg-type]
+def thaw(api: PilotApi) -> Held:
+    """Let writers go on. A guest that answers nothing of use thaws by its deadline; how long it held is not known."""
+    try:
+        return parse_held(api.call(operations.THAW_WORLD, None))
+    except errors.PeerError as error:
+        log.warning("thaw not answered", extra={"error": str(error)})
+        return Held(0.0, False)
+
+
+def parse_held(answer: schema.FreezeAnswer) -> Held:
+    """A guest may say any number."""
+    is_time = 0 <= answer.frozen_ms <= FREEZE_DEADLINE_MS
+    return Held(answer.frozen_ms if is_time else 0.0, answer.held)
 
 
 def reserve(host: Host, run: Run[object]) -> Reserved:

@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 
 from ...ids import CheckpointId, MachineId, SpriteName, VolumeId
+from ...wire.schema import DiskReference
 from ..fsm.documents import NO_REQUEST, Format
 from ..fsm.operation import Action
-from ..vmm import DiskReference
 
 SPRITE = "sprite"
 BASE = "base"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from ...ids import CheckpointId, VolumeId
+from ...wire.schema import DiskReference
 from ..fsm.documents import Format
-from ..vmm import DiskReference
 
 
 class Booted(msgspec.Struct, frozen=True):

@@ -17,11 +17,13 @@ from typing import Any
 
 from ... import errors
 from ...ids import MachineId
+from ...wire import operations, schema
+from ...wire.schema import DiskReference
 from ..fsm.operation import Run
 from ..store import sprites
 from ..store.journal import now_us
 from ..store.sprites import Sprite
-from ..vmm import DiskReference, Isolation, MachineSpec, MachineStatus
+from ..vmm import Isolation, MachineSpec, MachineStatus
 from . import disks
 from .context import Host
 from .requests import Create, MakeMember
@@ -103,10 +105,10 @@ def up(host: Host, run: Run[object]) -> Up:
     sprite = host.sprite(run.resource)
     assert sprite.machine is not None
     api = host.api(sprite)
-    api.adopt(_identity(sprite))
+    api.call(operations.ADOPT, _identity(sprite))
     # A member of the pool, whose world runs, is told what it is called from now on.
     is_claimed = isinstance(run.request, Create) and run.request.claimed is not None
-    state = "pooled" if is_claimed else api.status().get("world")
+    state = "pooled" if is_claimed else api.status().world
     if state != "running":
         booted = run.find(Booted)
         _start_world(host, sprite, booted.disk if booted else None)
@@ -117,37 +119,41 @@ def up(host: Host, run: Run[object]) -> Up:
 def _start_world(host: Host, sprite: Sprite, booted: DiskReference | None) -> None:
     """On the disk that the machine was booted with; else, or when that is refused, on one attached anew."""
     api = host.api(sprite)
-    world = {"hostname": sprite.name, "environment": dict(sprite.environment)}
+
+    def start(disk: DiskReference) -> None:
+        names = schema.WorldRequest(disk=disk, hostname=sprite.name, environment=dict(sprite.environment))
+        api.call(operations.START_WORLD, names)
+
     if host.vmm.disk_before_start:
-        api.start_world(world | {"disk": (booted or DiskReference(serial="pilot-disk")).as_json()})
+        start(booted or DiskReference(serial="pilot-disk"))
         return
     if booted:
         try:
-            api.start_world(world | {"disk": booted.as_json()})
+            start(booted)
             return
         except errors.PeerError:
             raise
         except errors.PilotError as error:
             log.info("disk not taken, attaching anew", extra={"sprite": sprite.id, "error": str(error)})
-    api.start_world(world | {"disk": _attach_anew(host, sprite)})
+    start(_attach_anew(host, sprite))
 
 
-def _attach_anew(host: Host, sprite: Sprite) -> dict[str, str]:
+def _attach_anew(host: Host, sprite: Sprite) -> DiskReference:
     """What an earlier attempt attached may be in the agent's hands, half used: that is ended first."""
     assert sprite.machine is not None
-    host.api(sprite).stop_world()
+    host.api(sprite).call(operations.STOP_WORLD, None)
     disks.release(host, sprite.volume)
-    return host.vmm.attach_disk(sprite.machine, host.volumes, sprite.volume).as_json()
+    return host.vmm.attach_disk(sprite.machine, host.volumes, sprite.volume)
 
 
-def _identity(sprite: Sprite) -> dict[str, Any]:
-    return {
-        "name": sprite.name,
-        "hostname": sprite.name,
-        "time_ns": time.time_ns(),
-        "entropy": base64.b64encode(os.urandom(64)).decode(),
-        "environment": dict(sprite.environment),
-    }
+def _identity(sprite: Sprite) -> schema.AdoptRequest:
+    return schema.AdoptRequest(
+        name=sprite.name,
+        hostname=sprite.name,
+        time_ns=time.time_ns(),
+        entropy=base64.b64encode(os.urandom(64)).decode(),
+        environment=dict(sprite.environment),
+    )
 
 
 def world_down(host: Host, sprite: Sprite) -> bool:
@@ -155,7 +161,7 @@ def world_down(host: Host, sprite: Sprite) -> bool:
     host.worlds.drop(sprite.id)
     if sprite.machine is None or host.vmm.status(sprite.machine) is not MachineStatus.RUNNING:
         return False
-    host.api(sprite).stop_world()
+    host.api(sprite).call(operations.STOP_WORLD, None)
     return True
 
 

@@ -190,7 +190,7 @@ class Sprites:
     def _world_runs(self, sprite: Sprite) -> bool:
         if sprite.machine is None or self._host.vmm.status(sprite.machine) is not MachineStatus.RUNNING:
             return False
-        return bool(self._host.api(sprite).status().get("world") == "running")
+        return self._host.api(sprite).status().world == "running"
 
 
 def _new_volume(source: Fork | Stored | None) -> VolumeId:

@@ -15,6 +15,7 @@ import enum
 from typing import Protocol
 
 from ...ids import MachineId, VolumeId
+from ...wire.schema import DiskReference
 
 
 class Isolation(enum.Enum):
@@ -38,18 +39,6 @@ class MachineSpec:
     uid_base: int
     memory_bytes: int = 2 << 30
     cpus: int = 2
-
-
-@dataclasses.dataclass(frozen=True)
-class DiskReference:
-    """Where the agent finds the disk: a descriptor of that name in init's store, or the drive with that serial."""
-
-    descriptor: str | None = None
-    serial: str | None = None
-
-    def as_json(self) -> dict[str, str]:
-        """The `disk` of PUT /v1/world."""
-        return {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
 
 
 class Volumes(Protocol):

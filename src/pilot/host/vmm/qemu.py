@@ -34,9 +34,10 @@ from ... import errors
 from ...ids import MachineId, VolumeId
 from ...kernel import cgroups, hierarchies
 from ...wire import dial as ports
+from ...wire import operations, schema
+from ...wire.schema import DiskReference
 from ..machine import dial, pilot_api
 from . import (
-    DiskReference,
     Isolation,
     MachineSpec,
     MachineStatus,
@@ -209,7 +210,7 @@ class Qemu:
     def _shut_down(self, machine: MachineId) -> None:
         """Ask the agent and wait until the machine has gone by itself; the caller kills one that has not."""
         try:
-            pilot_api.PilotApi(self.dial_path(machine)).shutdown()
+            pilot_api.PilotApi(self.dial_path(machine)).call(operations.SHUTDOWN, schema.ShutdownRequest())
         except errors.PilotError:
             # An agent that does not answer cannot be asked.
             return

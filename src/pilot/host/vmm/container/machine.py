@@ -27,8 +27,9 @@ from .... import errors, runtime
 from ....ids import ContainerId, MachineId, VolumeId
 from ....kernel import waiter
 from ....wire import dial as lines
+from ....wire.schema import DiskReference
 from ...machine import dial, pilot_api
-from .. import DiskReference, Isolation, MachineSpec, MachineStatus, Volumes
+from .. import Isolation, MachineSpec, MachineStatus, Volumes
 from . import spec as specs
 
 DISK = "disk"

@@ -1,0 +1,101 @@
+"""The pilot API as a table: what a machine can be asked, said once for all who have to do with it.
+
+    the agent     binds an endpoint to each row (agent/routes.py)
+    pilotd        `call(GET_STATUS, None) -> Status`, or the error that was meant (host/machine/pilot_api.py)
+    the relay     passes on the rows that somebody beside pilotd may have permission for (host/relay/table.py)
+    the contract  api/pilot.openapi.yaml and the conformance tests have one entry for each row (tests/checks)
+
+A new operation is a row here, an endpoint, its part of the document and a conformance test.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from types import NoneType
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote, urlencode
+
+from . import exec_frames, schema
+from .permissions import Permission
+
+Asked = TypeVar("Asked")
+Answered = TypeVar("Answered")
+
+QUICK_S = 10.0
+WORLD_S = 120.0
+# For operations whose work grows with what is in the world: a copy of a tree, a change of all owners.
+TREE_S = 300.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Operation(Generic[Asked, Answered]):
+    """One row. `id` is the operationId of the document, `path` has `{name}` for what fits one segment.
+
+    `asked`, `answered`: the struct of the JSON body, `bytes` for one that is not looked at, `NoneType` for none.
+    `lines`: the answer is NDJSON, one `answered` a line. `websocket`: `answered` is the first text frame to the client.
+    `deadline_s` bounds the time until the answer begins; None: the endpoint bounds each of its own waits.
+    """
+
+    id: str
+    method: str
+    path: str
+    asked: type[Asked]
+    answered: type[Answered]
+    permission: Permission
+    deadline_s: float | None = 30.0
+    websocket: bool = False
+    lines: bool = False
+    status: int = 200
+
+    def target(self, parameters: Mapping[str, str], query: Sequence[tuple[str, str]] = ()) -> str:
+        """The request's target; whatever is in a parameter stays in its segment."""
+        path = "/".join(quote(parameters[p[1:-1]], safe="") if p.startswith("{") else p for p in self.path.split("/"))
+        return f"{path}?{urlencode(query)}" if query else path
+
+
+_HOST, _EXEC = Permission.HOST, Permission.EXEC
+_READ, _WRITE, _PORTS = Permission.FILES_READ, Permission.FILES_WRITE, Permission.PORTS
+
+GET_VERSION = Operation("getVersion", "GET", "/v1/version", NoneType, schema.Version, _HOST, QUICK_S)
+GET_STATUS = Operation("getStatus", "GET", "/v1/status", NoneType, schema.Status, _HOST, QUICK_S)
+ADOPT = Operation("adopt", "POST", "/v1/adopt", schema.AdoptRequest, schema.AdoptAnswer, _HOST)
+START_WORLD = Operation("startWorld", "PUT", "/v1/world", schema.WorldRequest, schema.WorldAnswer, _HOST, WORLD_S)
+STOP_WORLD = Operation("stopWorld", "DELETE", "/v1/world", NoneType, schema.WorldAnswer, _HOST, WORLD_S)
+FREEZE_WORLD = Operation(
+    "freezeWorld", "POST", "/v1/world/freeze", schema.FreezeRequest, schema.FreezeAnswer, _HOST
+)  # fmt: skip
+THAW_WORLD = Operation("thawWorld", "POST", "/v1/world/thaw", NoneType, schema.FreezeAnswer, _HOST)
+SHUTDOWN = Operation("shutdown", "POST", "/v1/shutdown", schema.ShutdownRequest, NoneType, _HOST, status=202)
+
+LIST_SESSIONS = Operation("listSessions", "GET", "/v1/exec", NoneType, schema.SessionList, _EXEC)
+EXECUTE = Operation("execute", "POST", "/v1/exec", bytes, bytes, _EXEC)
+OPEN_SESSION = Operation(
+    "openSession", "GET", "/v1/exec", NoneType, exec_frames.SessionInfo, _EXEC, None, websocket=True
+)  # fmt: skip
+ATTACH_SESSION = Operation(
+    "attachSession", "GET", "/v1/exec/{id}", NoneType, exec_frames.SessionInfo, _EXEC, None, websocket=True
+)
+KILL_SESSION = Operation(
+    "killSession", "POST", "/v1/exec/{id}/kill", schema.KillRequest, schema.KillEvent, _EXEC, lines=True
+)  # fmt: skip
+DELETE_SESSION = Operation("deleteSession", "DELETE", "/v1/exec/{id}", NoneType, schema.KillEvent, _EXEC, lines=True)
+
+READ_FILE = Operation("readFile", "GET", "/v1/fs/read", NoneType, bytes, _READ)
+WRITE_FILE = Operation("writeFile", "PUT", "/v1/fs/write", bytes, schema.Written, _WRITE, None)
+LIST_FILES = Operation("listFiles", "GET", "/v1/fs/list", NoneType, schema.Listing, _READ)
+DELETE_FILE = Operation("deleteFile", "DELETE", "/v1/fs/delete", NoneType, schema.Deleted, _WRITE, TREE_S)
+RENAME_FILE = Operation("renameFile", "POST", "/v1/fs/rename", schema.MoveRequest, schema.Moved, _WRITE)
+COPY_FILE = Operation("copyFile", "POST", "/v1/fs/copy", schema.MoveRequest, schema.Copied, _WRITE, TREE_S)
+CHANGE_MODE = Operation("changeMode", "POST", "/v1/fs/chmod", schema.ModeRequest, schema.ModesChanged, _WRITE, TREE_S)
+CHANGE_OWNER = Operation(
+    "changeOwner", "POST", "/v1/fs/chown", schema.OwnerRequest, schema.OwnersChanged, _WRITE, TREE_S
+)  # fmt: skip
+WATCH_FILES = Operation(
+    "watchFiles", "GET", "/v1/fs/watch", NoneType, schema.WatchEvent, _READ, None, websocket=True
+)  # fmt: skip
+
+WATCH_PORTS = Operation("watchPorts", "GET", "/v1/ports/watch", NoneType, schema.PortList, _PORTS, None, websocket=True)
+PROXY = Operation("proxy", "GET", "/v1/proxy", NoneType, schema.ProxyAnswer, _PORTS, None, websocket=True)
+
+OPERATIONS: tuple[Operation[Any, Any], ...] = tuple(row for row in globals().values() if isinstance(row, Operation))

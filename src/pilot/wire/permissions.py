@@ -1,0 +1,24 @@
+"""What a principal may be allowed to do. Each row of each table of calls names one of these."""
+
+from __future__ import annotations
+
+import enum
+
+
+class Permission(enum.Enum):
+    """`HOST` is pilotd's own: no token carries it, and no edge passes on a call that wants it."""
+
+    HOST = "host"
+    ORGANISATION_READ = "organisation:read"
+    SPRITES_READ = "sprites:read"
+    SPRITES_WRITE = "sprites:write"
+    CHECKPOINTS_READ = "checkpoints:read"
+    CHECKPOINTS_WRITE = "checkpoints:write"
+    EXEC = "exec"
+    FILES_READ = "files:read"
+    FILES_WRITE = "files:write"
+    PORTS = "ports"
+    METRICS = "metrics:read"
+
+
+GRANTABLE = frozenset(Permission) - {Permission.HOST}
