@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 
@@ -203,4 +205,30 @@ def test_commands_that_cannot_be_run_end_as_in_a_shell(tmp_path: pathlib.Path) -
         assert run("/tmp") == (126, 'sprite: exec: "/tmp": permission denied\n')
         code, said = run("--dir", "/not/there", "true")
         assert (code, "/not/there" in said, "step" in said) == (1, True, False)
+    pilotd.stop()
+
+
+def test_a_refused_upgrade_is_no_pipe_to_the_machine(tmp_path: pathlib.Path) -> None:
+    pilotd = Tidy(tmp_path / "state")
+    pilotd.start()
+    with pilotd.client() as client:
+        sprite = client.create_sprite("web")
+        sprite.run("sh", "-c", "sleep 1000 >/dev/null 2>&1 & echo $! > ~/pid", check=True)
+        head = (
+            "GET /v1/sprites/web/exec?cmd=true&stdin=bogus HTTP/1.1\r\nHost: pilotd\r\n"
+            f"Authorization: Bearer {pilotd.token()}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        with socket.create_connection(("127.0.0.1", pilotd.port), 60) as stream:
+            stream.sendall(head.encode())
+            answer = stream.recv(12)
+            for request in ("GET /v1/status", "DELETE /v1/world", "POST /v1/shutdown"):
+                with contextlib.suppress(ConnectionError):  # closed by now, as it has to be
+                    stream.sendall(f"{request} HTTP/1.1\r\nHost: machine\r\n\r\n".encode())
+            with contextlib.suppress(ConnectionError):
+                while piece := stream.recv(65536):
+                    answer += piece
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert answer.count(b"HTTP/1.1") == 1
+        assert sprite.run("sh", "-c", "kill -0 $(cat ~/pid) && echo lives", capture_output=True).stdout == b"lives\n"
     pilotd.stop()

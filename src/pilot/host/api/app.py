@@ -13,7 +13,6 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
-from urllib.parse import quote
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -30,7 +29,7 @@ from ..services import ending
 from ..services.sprites import Sprites
 from ..store.sprites import Sprite
 from ..store.tokens import Organisation
-from . import bodies, metrics, relay, shapes
+from . import bodies, metrics, reach, relay, shapes
 from .access import Access
 
 log = logging.getLogger(__name__)
@@ -260,7 +259,7 @@ def _now() -> str:
 async def relay_call(call: Call) -> Response:
     """/v1/sprites/{name}/<rest> is the machine's /v1/<rest>, query and body as they are."""
     row = call.sprite()
-    target = _target(call.request.scope["path"], call.request.url.query)
+    target = _target(call.request)
     with contextlib.ExitStack() as stack:
         stack.enter_context(call.entry.activity.using(row.id))
         stream = await call.entry.open(row)
@@ -271,9 +270,12 @@ async def relay_call(call: Call) -> Response:
     return answer
 
 
-def _target(path: str, query: str) -> str:
-    """From the decoded path, by which the call was chosen: an encoded slash must not choose another one there."""
-    return "/v1/" + quote(path.split("/", 4)[4]) + (f"?{query}" if query else "")
+def _target(request: Request) -> str:
+    """What the machine is asked: the path of the row that the request fits, and the query as it came."""
+    method = "GET" if request.method == "HEAD" else request.method
+    found = reach.find(method, request.scope["raw_path"].decode("latin-1"), upgrade=False)
+    query = request.scope["query_string"].decode("latin-1")
+    return found.path + (f"?{query}" if query else "")
 
 
 async def exec_version(call: Call) -> Response:
@@ -289,7 +291,7 @@ async def healthz(request: Request) -> Response:
     return PlainTextResponse("ok\n")
 
 
-# (method, path below /v1) → answer. The relayed calls are spelled out so that nothing else of the machine is reachable.
+# (method, path below /v1) → answer. What may be asked of a machine stands in `reach`.
 CALLS: tuple[tuple[str, str, Answer], ...] = (
     ("GET", "/organization", get_organisation),
     ("POST", "/sprites", create_sprite),
@@ -308,18 +310,7 @@ CALLS: tuple[tuple[str, str, Answer], ...] = (
     ("DELETE", "/sprites/{name}/checkpoints/{checkpoint}", delete_checkpoint),
     ("POST", "/sprites/{name}/checkpoints/{checkpoint}/restore", restore_checkpoint),
     ("HEAD", "/sprites/{name}/exec", exec_version),
-    ("GET", "/sprites/{name}/exec", relay_call),
-    ("POST", "/sprites/{name}/exec", relay_call),
-    ("POST", "/sprites/{name}/exec/{session}/kill", relay_call),
-    ("DELETE", "/sprites/{name}/exec/{session}", relay_call),
-    ("GET", "/sprites/{name}/fs/read", relay_call),
-    ("PUT", "/sprites/{name}/fs/write", relay_call),
-    ("GET", "/sprites/{name}/fs/list", relay_call),
-    ("DELETE", "/sprites/{name}/fs/delete", relay_call),
-    ("POST", "/sprites/{name}/fs/rename", relay_call),
-    ("POST", "/sprites/{name}/fs/copy", relay_call),
-    ("POST", "/sprites/{name}/fs/chmod", relay_call),
-    ("POST", "/sprites/{name}/fs/chown", relay_call),
+    *((row.method, f"/sprites/{{name}}/{row.path}", relay_call) for row in reach.ROWS if not row.upgrade),
 )
 
 

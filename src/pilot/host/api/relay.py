@@ -34,7 +34,7 @@ _NOT_PASSED_ON = frozenset(
 )
 _NOT_FOR_THE_MACHINE = _NOT_PASSED_ON | {b"authorization", b"host", b"cookie", b"expect"}
 _FAULT = faults.HEADER.lower().encode()
-_NOT_FOR_THE_CLIENT = _NOT_PASSED_ON | {b"server", b"date", _FAULT}
+NOT_FOR_THE_CLIENT = _NOT_PASSED_ON | {b"server", b"date", _FAULT}
 
 
 async def relay(request: Request, stream: Stream, target: str, ended: Callable[[], object]) -> Answer:
@@ -58,7 +58,7 @@ class Answer(Response):
 
     def __init__(self, connection: _Connection, sending: asyncio.Task[None], head: h11.Response) -> None:
         super().__init__(status_code=head.status_code)
-        self.raw_headers = passed_on(head.headers, _NOT_FOR_THE_CLIENT)
+        self.raw_headers = passed_on(head.headers, NOT_FOR_THE_CLIENT)
         self.fault = next((value.decode() for name, value in head.headers if name == _FAULT), None)
         self._connection, self._sending = connection, sending
 

@@ -1,7 +1,11 @@
-"""WebSocket upgrades: authenticate, wake, dial, replay the request, then raw bytes both ways. Nothing is parsed after.
+"""WebSocket upgrades: authenticate, wake, dial, replay the request; after 101, and only then, raw bytes both ways.
 
     client ─ GET /v1/sprites/web/exec?cmd=… Upgrade ─► uvicorn ─► Upgrade ─ GET /v1/exec?cmd=… ─► agent
            ◄─────────────────── 101, then bytes as they come, in both directions ───────────────►
+           ◄─────────────────── any other answer: that one answer, then both connections end ◄───
+
+A connection to the machine on which no 101 came still speaks HTTP: what a client sent behind its request would be read
+there as requests of ours, to the machine's whole API. So not a byte of it is passed on before 101.
 
 Keepalives and framing are the agent's and the client's business. Each direction pauses its source when the other side
 does not take what it has been given. A request that cannot be met is answered with JSON before any upgrade.
@@ -17,13 +21,14 @@ import json
 import logging
 import re
 from typing import Any, cast
-from urllib.parse import unquote
+
+import h11
 
 from ... import errors
 from ...wire import faults
 from ..machine.dial import Stream
 from ..store.sprites import Sprite
-from . import shapes
+from . import reach, relay, shapes
 from .access import Access
 
 log = logging.getLogger(__name__)
@@ -32,12 +37,10 @@ UPGRADE_TIMEOUT_S = 60.0
 WORLD_NOT_RUNNING = faults.fault_of(faults.WorldNotRunning("")).code
 HEAD_BYTES = 65536
 HIGH_WATER_BYTES = 1 << 20
+REFUSAL_BYTES = 1 << 20  # a machine's refusal is a small document
 
-# What a sprite's path may end with when it is to be upgraded, and so what is asked of the machine after /v1/.
-# `control` is missing on purpose: 404 is the answer that every client falls back from.
-_UPGRADES = re.compile(r"exec|exec/[^/]+|proxy|fs/watch|ports/watch")
-_PATH = re.compile(r"/v1/sprites/(?P<name>[^/]+)/(?P<rest>.+)")
 _NOT_FOR_THE_MACHINE = frozenset({"authorization", "host", "cookie"})
+_NOT_OF_A_REFUSAL = relay.NOT_FOR_THE_CLIENT | {b"content-length"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,10 +66,8 @@ def parse_head(data: bytes) -> Head:
 def plan_route(target: str) -> tuple[str, str]:
     """The sprite's name and the target to ask its machine for; `NotFound` for what is no upgrade of ours."""
     path, mark, query = target.partition("?")
-    match = _PATH.fullmatch(path)
-    if match is None or not _UPGRADES.fullmatch(match["rest"]):
-        raise errors.NotFound("not found")
-    return unquote(match["name"]), f"/v1/{match['rest']}{mark}{query}"
+    found = reach.find("GET", path, upgrade=True)
+    return found.sprite, f"{found.path}{mark}{query}"
 
 
 def replay(head: Head, target: str) -> bytes:
@@ -77,11 +78,9 @@ def replay(head: Head, target: str) -> bytes:
 
 
 def announce(answer: bytes) -> bytes:
-    """The machine's answer, which says what its exec can, and our version; after a refusal the connection ends."""
+    """The machine's 101 with what clients read from our headers."""
     line, _, rest = answer.partition(b"\r\n")
     ours = f"\r\nSprite-Version: {shapes.VERSION}\r\n"
-    if parse_status(answer) != http.HTTPStatus.SWITCHING_PROTOCOLS:
-        ours += "Connection: close\r\n"
     return line + ours.encode() + rest
 
 
@@ -99,14 +98,58 @@ def parse_fault(answer: bytes) -> str | None:
     return match and match[1].decode()
 
 
-def refusal(status: int, text: str) -> bytes:
-    """A whole HTTP answer that ends the connection."""
-    body = json.dumps({"error": text}).encode()
-    head = (
-        f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\nSprite-Version: {shapes.VERSION}\r\nConnection: close\r\n\r\n"
-    )
-    return head.encode() + body
+def parse_refusal(data: bytes, *, at_end: bool) -> bytes | None:
+    """The one answer that `data` begins with, as the client is given it, or None while more of it is to come.
+
+    What follows the answer is dropped with the connection. `at_end`: the machine has said all. `PeerError`: it is none.
+    """
+    parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_BYTES)
+    parser.send(h11.Request(method="GET", target="/", headers=[("host", "machine")]))
+    try:
+        parser.receive_data(data)
+        if at_end:
+            parser.receive_data(b"")
+        return _whole_answer(parser)
+    except h11.RemoteProtocolError as error:
+        raise errors.PeerError(f"upgrade: the machine's answer is no HTTP answer: {str(error)[:200]}") from error
+
+
+def _whole_answer(parser: h11.Connection) -> bytes | None:
+    head, body = None, b""
+    while (event := parser.next_event()) is not h11.NEED_DATA:
+        if isinstance(event, h11.Response):
+            head = event
+        elif isinstance(event, h11.Data):
+            body += bytes(event.data)
+        elif isinstance(event, h11.EndOfMessage) and head is not None:
+            return refusal(head.status_code, body, relay.passed_on(head.headers, _NOT_OF_A_REFUSAL))
+        else:
+            raise errors.PeerError(f"upgrade: the machine answered out of turn: {type(event).__name__}")
+    return None
+
+
+def refusal(status: int, body: bytes, headers: relay.Headers) -> bytes:
+    """A whole HTTP answer that ends the connection; `headers` say nothing of its length."""
+    length, version = str(len(body)).encode(), shapes.VERSION.encode()
+    ours = [(b"content-length", length), (b"sprite-version", version), (b"connection", b"close")]
+    lines = b"".join(b"%s: %s\r\n" % pair for pair in (*headers, *ours))
+    return b"HTTP/1.1 %d %s\r\n%s\r\n%s" % (status, _phrase(status), lines, body)
+
+
+def _phrase(status: int) -> bytes:
+    """The machine may answer with a status that has no name."""
+    try:
+        return http.HTTPStatus(status).phrase.encode()
+    except ValueError:
+        return b"Refused"
+
+
+class _Refused(Exception):
+    """The machine's answer was not 101; `answer` is all of it, for the client."""
+
+    def __init__(self, answer: bytes) -> None:
+        super().__init__("the machine refused the upgrade")
+        self.answer = answer
 
 
 class Upgrade(asyncio.Protocol):
@@ -170,7 +213,9 @@ class Upgrade(asyncio.Protocol):
         with contextlib.ExitStack() as use:
             try:
                 async with asyncio.timeout(UPGRADE_TIMEOUT_S):
-                    stream, answer = await self._open(head, use)
+                    stream, answer = await self._switched(head, use)
+            except _Refused as refused:
+                self._end_with(refused.answer)
             except TimeoutError:
                 self._refuse(503, "the sprite did not wake in time")
             except errors.PilotError as error:
@@ -182,12 +227,32 @@ class Upgrade(asyncio.Protocol):
                 self._transport.write(announce(answer))
                 await self._relay(stream)
 
+    async def _switched(self, head: Head, use: contextlib.ExitStack) -> tuple[Stream, bytes]:
+        """A stream that speaks WebSocket from here on, and its 101. `_Refused` when the machine does not want to."""
+        stream, answer = await self._open(head, use)
+        if parse_status(answer) == http.HTTPStatus.SWITCHING_PROTOCOLS:
+            return stream, answer
+        try:
+            while (whole := parse_refusal(answer, at_end=False)) is None and len(answer) < REFUSAL_BYTES:
+                piece = await stream.receive()
+                if not piece:
+                    whole = parse_refusal(answer, at_end=True)
+                    break
+                answer += piece
+        finally:
+            stream.close()
+        if whole is None:
+            raise errors.PeerError(f"upgrade: the machine's refusal is longer than {REFUSAL_BYTES} bytes")
+        raise _Refused(whole)
+
     async def _open(self, head: Head, use: contextlib.ExitStack) -> tuple[Stream, bytes]:
         """The machine's answer to the upgrade; what it sends afterwards comes from the stream."""
         organisation = self._entry.organisation(head.header("authorization"))
         name, target = plan_route(head.target)
         if head.method != "GET":
             raise faults.MethodNotAllowed(f"upgrade: the method is {head.method}, not GET")
+        if head.header("content-length") not in (None, "0") or head.header("transfer-encoding") is not None:
+            raise faults.InvalidRequest("upgrade: a request to upgrade has no body")
         sprite = self._entry.sprite(organisation, name)
         use.enter_context(self._entry.activity.using(sprite.id))
         stream, answer = await self._ask(sprite, replay(head, target))
@@ -254,6 +319,10 @@ class Upgrade(asyncio.Protocol):
                 return
 
     def _refuse(self, status: int, text: str) -> None:
+        body = json.dumps({"error": text}).encode()
+        self._end_with(refusal(status, body, [(b"content-type", b"application/json")]))
+
+    def _end_with(self, answer: bytes) -> None:
         assert self._transport is not None
-        self._transport.write(refusal(status, text))
+        self._transport.write(answer)
         self._transport.close()
