@@ -1,4 +1,4 @@
-"""Who may import whom (DESIGN 4), as data: names below `pilot`; everything may import `errors` and `ids`."""
+"""Who may import whom, as data: names below `pilot`; everything may import `errors` and `ids`."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from . import data, debian, digest, sources, tools
 
 _HOME = "usr/lib/pilot"
 _PYTHON = "/usr/bin/python3"
-# What the agent may import (DESIGN 4); the rest of pilot never enters a machine.
+# What the agent may import; the rest of pilot never enters a machine.
 _SUBPACKAGES = ("agent", "kernel", "plan", "runtime", "server", "spec", "wire")
 _MODULES = ("__init__.py", "errors.py", "ids.py")
 _LIBRARIES = ("h11", "msgspec", "wsproto")
