@@ -39,10 +39,27 @@ int tell(struct run *run, enum message_kind kind, int value, int descriptor)
     const struct instruction *in = &run->program->instructions[run->position];
     struct message message = {kind, in->step, run->position, 0, value};
 
-    return run->channel < 0 ? -EPIPE : send_message(run->channel, &message, descriptor);
+    if (run->channel < 0)
+        return -EPIPE;
+    if (!run->is_quiet || descriptor >= 0)
+        return send_message(run->channel, &message, descriptor);
+    /* A seccomp filter that lets a program do anything at all lets it write. SIGPIPE: there is no parent any more. */
+    long result = RAW3(SYS_write, run->channel, &message, sizeof message);
+    return result < 0 ? result : 0;
 }
 
-/* Waits for the parent's one byte; its descriptors go to the slots of `receives`. Without a parent there is nothing to
+static long receive_byte(const struct run *run, struct msghdr *message)
+{
+    long result;
+
+    do
+        result = run->is_quiet ? RAW3(SYS_read, run->channel, message->msg_iov->iov_base, 1)
+                               : RAW3(SYS_recvmsg, run->channel, message, MSG_CMSG_CLOEXEC);
+    while (result == -EINTR);
+    return result;
+}
+
+/* Waits for the parent's one byte; its descriptors go to the slots of `receives` (none come once it is quiet). Without a parent there is nothing to
  * live for: the end of the file is the end of the process. */
 void await_go(struct run *run, const uint32_t *receives, unsigned count)
 {
@@ -55,14 +72,10 @@ void await_go(struct run *run, const uint32_t *receives, unsigned count)
     struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
     int descriptors[MAX_RECEIVED];
     unsigned received = 0;
-    long result;
 
-    do
-        result = RAW3(SYS_recvmsg, run->channel, &message, MSG_CMSG_CLOEXEC);
-    while (result == -EINTR);
-    if (result != 1)
+    if (receive_byte(run, &message) != 1)
         _exit(1);
-    struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+    struct cmsghdr *head = run->is_quiet ? NULL : CMSG_FIRSTHDR(&message);
     if (head && head->cmsg_type == SCM_RIGHTS) {
         received = (head->cmsg_len - CMSG_LEN(0)) / sizeof(int);
         memcpy(descriptors, CMSG_DATA(head), received * sizeof(int));

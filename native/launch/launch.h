@@ -48,7 +48,7 @@ struct run {
     const struct program *program;
     int slots[MAX_SLOTS];
     int channel;  /* to the parent; -1 after RELEASE */
-    int is_quiet; /* a seccomp filter is loaded: no system call but those that steps ask for */
+    int is_quiet; /* DONE was said. A seccomp filter may be loaded: only the plainest system calls from here on */
     int detail;   /* a hook's wait status, when that is why it failed */
     unsigned position;
 };

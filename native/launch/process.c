@@ -151,6 +151,19 @@ long do_execute(struct run *run, const unsigned long *a)
     return failure;
 }
 
+/* What was installed for the container's process is not for its hooks. */
+static long close_over_exec(void)
+{
+    long result = RAW3(SYS_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC);
+
+    if (result >= 0)
+        return 0;
+    for (int descriptor = 3; descriptor < MAX_SLOTS; descriptor++) /* a seccomp filter older than close_range(2) */
+        if ((result = RAW3(SYS_fcntl, descriptor, F_SETFD, FD_CLOEXEC)) < 0 && result != -EBADF)
+            return result;
+    return 0;
+}
+
 static void run_hook_child(const unsigned long *a, int report)
 {
     long result = RAW3(SYS_lseek, a[3], 0, SEEK_SET);
@@ -158,7 +171,7 @@ static void run_hook_child(const unsigned long *a, int report)
     if (result >= 0)
         result = RAW3(SYS_dup3, a[3], 0, 0);
     if (result >= 0)
-        result = RAW3(SYS_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC);
+        result = close_over_exec();
     if (result >= 0)
         result = RAW3(SYS_execve, a[0], a[1], a[2]);
     RAW3(SYS_write, report, &result, sizeof result);
@@ -203,15 +216,23 @@ static long finish_hook(struct run *run, int pid_fd, int report, long timeout_ms
     return -ECANCELED;
 }
 
+/* clone3, or clone where a seccomp filter knows no clone3 or cannot look into its structure. */
+static long clone_hook(int *pid_fd)
+{
+    struct clone_args clone = {.flags = CLONE_PIDFD, .pidfd = (uintptr_t)pid_fd, .exit_signal = SIGCHLD};
+    long result = RAW2(SYS_clone3, &clone, sizeof clone);
+
+    return result >= 0 ? result : RAW5(SYS_clone, CLONE_PIDFD | SIGCHLD, NULL, pid_fd, NULL, NULL);
+}
+
 long do_run_hook(struct run *run, const unsigned long *a)
 {
     int pid_fd = -1, report[2];
-    struct clone_args clone = {.flags = CLONE_PIDFD, .pidfd = (uintptr_t)&pid_fd, .exit_signal = SIGCHLD};
     long result = RAW2(SYS_pipe2, report, O_CLOEXEC);
 
     if (result < 0)
         return result;
-    result = RAW2(SYS_clone3, &clone, sizeof clone);
+    result = clone_hook(&pid_fd);
     if (result == 0)
         run_hook_child(a, report[1]);
     RAW1(SYS_close, report[1]);

@@ -34,5 +34,6 @@ int main(int count, char **arguments)
         give_up(run.channel, EPROTO);
     for (unsigned i = 0; i < program.header->slots; i++)
         run.slots[i] = block->slots[i];
+    munmap((void *)block, status.st_size); /* it was copied; /proc/PID/map_files would show it */
     begin(&run);
 }

@@ -57,13 +57,13 @@ def test_mount_is_one_call() -> None:
 def test_header_has_flags_and_cgroup() -> None:
     program = Program((steps.Close(ROOT),), Namespace.PID | Namespace.MOUNT, cgroup=Slot("cgroup"))
     header, _ = decode(program.encode())
-    assert header[3:6] == (2, Namespace.PID | Namespace.MOUNT, 1)
-    assert program.slots() == ("root", "cgroup")
+    assert header[3:6] == (2, Namespace.PID | Namespace.MOUNT, 0)
+    assert program.slots() == ("cgroup", "root")
 
 
 def test_user_namespace_is_entered_by_a_second_process() -> None:
     program = Program((steps.Close(ROOT),), Namespace.PID | Namespace.USER, cgroup=Slot("cgroup"))
-    header, [spawn, _] = decode(program.encode())
+    header, [spawn, *_] = decode(program.encode())
     assert header[3:6] == (2, 0, -1)
     assert (spawn.call, spawn.step, spawn.arguments[:2]) == (Call.SPAWN, NO_STEP, [0x30000000, 0])
 
@@ -78,6 +78,22 @@ def test_filesystem_is_configured_then_attached() -> None:
         [1, "source", "none"], [1, "mode", "755"], [0, "noswap", 0], [6, 0, 0],
     ]  # fmt: skip
     assert header[2] == len(code)
+
+
+def test_slots_are_closed_after_their_last_step() -> None:
+    """Also by an instruction that jumps to the end of the step, and also what was there only to be cloned into."""
+    mask, terminal, held = steps.MaskPath(ROOT, "proc/keys", Slot("null")), Slot("terminal"), Slot("held")
+    last = steps.Execute(("/bin/true",), (), (), holds=(held,))
+    program = Program((steps.ControllingTerminal(terminal), mask, steps.AwaitStart(held), last), cgroup=Slot("cgroup"))
+    _, code = decode(program.encode())
+    names = program.slots()
+    closed = [(code_.step, names[int(str(code_.arguments[0]))]) for code_ in code if code_.call is Call.CLOSE]
+    assert closed[:2] == [(NO_STEP, "cgroup"), (0, "terminal")]
+    assert {name for step, name in closed if step == 1} == {"root", "null", "(tree)", "(target)", "(fs)"}
+    assert "held" not in [name for _, name in closed]
+    first = next(i for i, code_ in enumerate(code) if code_.step == 1)
+    target = code[first + 1 + code[first].branches[errno.ENOENT]]
+    assert (target.call, target.step, names[int(str(target.arguments[0]))]) == (Call.CLOSE, 1, "root")
 
 
 def test_errors_lead_downwards() -> None:

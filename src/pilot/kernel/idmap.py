@@ -14,10 +14,13 @@ from typing import NoReturn
 from .. import errors
 from ..plan import program, steps
 from ..plan.abi import Namespace
+from ..plan.steps import Slot
 from . import launcher, waiter
 
 Row = tuple[int, int, int]  # first id inside, first id outside, how many
 
+_NAMESPACE = Slot("user namespace")
+_VISITOR = program.Program((steps.JoinNamespace(_NAMESPACE, Namespace.USER), steps.Barrier("read ids")))
 _HOLDER = program.Program((steps.Barrier("map ids"),), namespaces=Namespace.USER)
 
 
@@ -48,6 +51,29 @@ def user_namespace(uids: Sequence[Row], gids: Sequence[Row]) -> int:
     except _Taken:
         pass
     return taken[0]
+
+
+def read_maps(path: str) -> tuple[list[Row], list[Row]]:
+    """uid_map and gid_map of the user namespace at `path`, as they are seen from ours. `OSError`, PilotError."""
+    found: list[list[Row]] = []
+
+    def read(_: str, holder: launcher.Spawned) -> NoReturn:
+        found.extend(_read(holder.pid, file) for file in ("uid_map", "gid_map"))
+        raise _Taken
+
+    userns_fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        launcher.launch(_VISITOR, descriptors={_NAMESPACE: userns_fd}, waiter=waiter.OwnChildren(), on_barrier=read)
+    except _Taken:
+        pass
+    finally:
+        os.close(userns_fd)
+    return found[0], found[1]
+
+
+def _read(pid: int, file: str) -> list[Row]:
+    with open(f"/proc/{pid}/{file}", encoding="ascii") as rows:
+        return [(int(inside), int(outside), int(count)) for inside, outside, count in map(str.split, rows)]
 
 
 def write_maps(pid: int, uids: Sequence[Row], gids: Sequence[Row]) -> None:

@@ -7,6 +7,7 @@ A rootfs belongs to whoever wrote it: its links may point anywhere. All is resol
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import stat
 import struct
@@ -16,12 +17,16 @@ from . import syscalls
 _OPENAT2 = 437
 _RESOLVE_IN_ROOT = 0x10
 _RACES = 32
-_RESOLVE_NO_MAGICLINKS = 0x02
+_RESOLVE_NO_XDEV, _RESOLVE_NO_MAGICLINKS = 0x01, 0x02
 
 
 def open_in_root(root_fd: int, path: str, flags: int = os.O_RDONLY, mode: int = 0) -> int:
     """A descriptor of `path` below `root_fd`, the caller's to close; close-on-exec. `OSError`."""
-    how = struct.pack("<QQQ", flags | os.O_CLOEXEC, mode, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS)
+    return _open_retrying(root_fd, path, flags, mode, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS)
+
+
+def _open_retrying(root_fd: int, path: str, flags: int, mode: int, resolve: int) -> int:
+    how = struct.pack("<QQQ", flags | os.O_CLOEXEC, mode, resolve)
     name = os.fsencode(path.lstrip("/") or ".")
     for _ in range(_RACES):
         try:
@@ -54,6 +59,16 @@ def read_in_root(root_fd: int, path: str, limit_bytes: int = 1 << 20) -> bytes |
         return None
     finally:
         os.close(place_fd)
+
+
+def is_other_mount(root_fd: int, path: str) -> bool:
+    """Whether `path` leads onto another mount than the one that `root_fd` is in."""
+    resolve = _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS | _RESOLVE_NO_XDEV
+    try:
+        os.close(_open_retrying(root_fd, path, os.O_PATH, 0, resolve))
+    except OSError as error:
+        return error.errno == errno.EXDEV
+    return False
 
 
 def mode_in_root(root_fd: int, path: str) -> int | None:

@@ -27,6 +27,7 @@ import msgspec
 
 from .. import errors
 from ..plan.program import NO_STEP, Program
+from ..plan.steps import Release
 from . import _launch, process
 from .waiter import Waiter
 
@@ -117,7 +118,7 @@ class _Conversation:
                     return
             else:
                 self._note(message)
-        if not self._done:
+        if not self._done or any(isinstance(step, Release) for step in self._program.steps):
             raise self._killed()
 
     def abandon(self) -> None:
@@ -147,7 +148,12 @@ class _Conversation:
             raise self._killed() from error
 
     def _killed(self) -> errors.PeerError:
-        return errors.PeerError(f"process {self.process.pid} was killed before it executed")
+        if not self._done:
+            return errors.PeerError(f"process {self.process.pid} was killed before it executed")
+        return errors.PeerError(
+            f"process {self.process.pid} was killed under its seccomp filter before it was started",
+            hint="linux.seccomp has to allow read, write, close, capset and execve",
+        )
 
     def _note(self, message: _Message) -> None:
         if message.kind == MessageKind.SPAWNED:

@@ -17,7 +17,7 @@ from .facts import CgroupLayout, CgroupMount
 from .plan import ROOT, OpenMount
 from .program import Step
 from .setup import Setup
-from .steps import AttachMount, Close, MakeSymlink, MountFilesystem, NewFilesystem, SetMountAttributes
+from .steps import AttachMount, MakeSymlink, MountFilesystem, NewFilesystem, SetMountAttributes
 
 _Parts = tuple[tuple[OpenMount, ...], tuple[Step, ...], tuple[Step, ...]]
 
@@ -42,7 +42,7 @@ def plan_cgroup_mount(slot: Slot, path: str, options: Options, setup: Setup) -> 
         opened += more
         made += [*steps, *_links(inside, mount)]
     late: list[Step] = [SetMountAttributes(slot, MountAttribute.RDONLY)] if Flag.RDONLY in options.set_flags else []
-    return opened, tuple(made), (*late, Close(slot))
+    return opened, tuple(made), tuple(late)
 
 
 def _hierarchies(setup: Setup) -> tuple[tuple[CgroupMount, str], ...]:
@@ -59,7 +59,7 @@ def _plan_hierarchy(
     steps: list[Step] = [SetMountAttributes(slot, propagation=Propagation.SLAVE)]
     if set_:
         steps.append(SetMountAttributes(slot, set_, _atime(set_)))
-    return (OpenMount(slot, directory, recursive=False),), (*steps, AttachMount(slot, ROOT, inside), Close(slot))
+    return (OpenMount(slot, directory, recursive=False),), (*steps, AttachMount(slot, ROOT, inside))
 
 
 def _atime(set_: MountAttribute) -> MountAttribute:

@@ -13,12 +13,17 @@ One buffer, little-endian, offsets from its start:
                       · 4 × (errno u16 · skip u16)
     data     texts end in NUL; a list is count u32, then its texts; each item is aligned to 8
 
+A slot is closed at the end of the last step that names it: nobody has to remember, and a process that waits, for its
+start or for a hook, holds nothing that it does not need any more. A step that needs nothing of a slot but its being
+open (`Execute.holds`) names it.
+
 `step` is the index of the step that the instruction belongs to. native/launch checks every bound and offset, and the
 types that its own functions dereference, before it clones; it trusts the meaning.
 """
 
 from __future__ import annotations
 
+import bisect
 import enum
 import struct
 from collections.abc import Mapping, Sequence
@@ -146,8 +151,10 @@ class Code:
     """Collects instructions; steps write into it by `call`, Program takes the bytes out by `finish`."""
 
     def __init__(self) -> None:
-        self.step = 0
+        self.step = NO_STEP
         self._slots: dict[str, int] = {}
+        self._last: dict[int, int] = {}  # of each slot: the step that named it last
+        self._ends: dict[int, int] = {}  # of each step that is complete: where the next one begins
         self._rows: list[bytes] = []
         self._branches: dict[int, Mapping[int, Label]] = {}
         self._data = bytearray()
@@ -157,6 +164,11 @@ class Code:
     def slots(self) -> tuple[str, ...]:
         """Names of the slots; the index is what native/launch knows them by."""
         return tuple(self._slots)
+
+    def begin(self, step: int) -> None:
+        """What follows is of `step`; the one before is complete."""
+        self._ends[self.step] = len(self._rows)
+        self.step = step
 
     def call(
         self, call: Call, *arguments: Argument, into: Slot | None = None, unless: Mapping[int, Label] | None = None
@@ -184,26 +196,36 @@ class Code:
         index = self._slots.setdefault(slot, len(self._slots))
         if index >= MAX_SLOTS:
             raise EncodeError(f"more than {MAX_SLOTS} slots")
+        self._last[index] = self.step
         return index
 
     def finish(self, flags: int, cgroup: Slot | None) -> bytes:
         """The encoded Program. ValueError when a label was never placed or lies above its instruction."""
-        cgroup_slot = -1 if cgroup is None else self.slot(cgroup)
+        cgroup_slot = -1 if cgroup is None else self._slots[cgroup]
+        closings = self._closings()
         for index, (step, label) in self._skips.items():
-            self._rows[index] = _INSTRUCTIONS[1].pack(Call.SKIP, step, -1, 0, 0, 0, _distance(index, label))
-        if len(self._rows) > MAX_INSTRUCTIONS:
+            distance = _distance(index, label, closings)
+            self._rows[index] = _INSTRUCTIONS[1].pack(Call.SKIP, step, -1, 0, 0, 0, distance)
+        rows = [row + self._branch(index, closings) for index, row in enumerate(self._rows)]
+        for place, step, slot in reversed(closings):
+            rows.insert(place, _INSTRUCTIONS[1].pack(Call.CLOSE, step, -1, 0, 0, 0, slot) + _NO_BRANCHES)
+        if len(rows) > MAX_INSTRUCTIONS:
             raise EncodeError(f"more than {MAX_INSTRUCTIONS} instructions")
-        table = b"".join([row + self._branch(index) for index, row in enumerate(self._rows)])
+        table = b"".join(rows)
         data_offset = _HEADER.size + len(table)
         size = data_offset + len(self._data)
-        header = _HEADER.pack(MAGIC, size, len(self._rows), len(self._slots), flags, cgroup_slot, data_offset)
+        header = _HEADER.pack(MAGIC, size, len(rows), len(self._slots), flags, cgroup_slot, data_offset)
         return header + table + self._data
 
-    def _branch(self, index: int) -> bytes:
+    def _closings(self) -> list[tuple[int, int, int]]:
+        """(before which row, of which step, which slot), in order. At the end of the last step the process ends."""
+        return sorted((self._ends[step], step, slot) for slot, step in self._last.items() if step in self._ends)
+
+    def _branch(self, index: int, closings: list[tuple[int, int, int]]) -> bytes:
         unless = self._branches.get(index)
         if unless is None:
             return _NO_BRANCHES
-        words = [word for number, label in unless.items() for word in (number, _distance(index, label))]
+        words = [word for number, label in unless.items() for word in (number, _distance(index, label, closings))]
         return _BRANCHES.pack(*words, *[0] * (2 * BRANCHES - len(words)))
 
     def _argument(self, argument: Argument) -> tuple[int, int, int]:
@@ -250,8 +272,10 @@ def _text(text: str) -> bytes:
     return encoded + b"\0"
 
 
-def _distance(index: int, label: Label) -> int:
+def _distance(index: int, label: Label, closings: list[tuple[int, int, int]]) -> int:
+    """How many instructions lie between. A label at the end of a step is before what is closed there."""
+    between = bisect.bisect_left(closings, (label.position,)) - bisect.bisect_left(closings, (index + 1,))
     distance = label.position - index - 1
     if distance < 0:
         raise EncodeError("a label was not placed below its instruction")
-    return distance
+    return distance + between

@@ -1,10 +1,15 @@
 """config.json → Plan of the container's first process.
 
     join cgroup · namespaces · IDMAP · container root · root tree · mounts · nodes · HOOKS · createContainer hooks ·
-    terminal · pivot_root · names, sysctls, masked and read-only paths · identity · RELEASE · start barrier ·
+    terminal · pivot_root · names, sysctls, masked and read-only paths · identity, seccomp · RELEASE · start barrier ·
     startContainer hooks · exec
 
+The root tree is mounted over the rootfs's own path in the container's mount namespace, so that hooks see the runtime
+namespace with the complete container in its place, until pivot_root.
+
 Everything up to RELEASE can fail with a step that the caller sees; nothing is left for later that could be done before.
+While it waits to be started, the process has the privileges of the container and no more, is under its seccomp filter,
+and holds nothing of the runtime namespace but what it was given: others may be in its pid namespace by then.
 """
 
 from __future__ import annotations
@@ -33,6 +38,7 @@ from .plan import (
     MASTER,
     NULL,
     PEER,
+    PLACE,
     ROOT,
     START_STATE,
     IdMaps,
@@ -50,12 +56,14 @@ from .steps import (
     ChangeRoot,
     CheckDevice,
     CheckFilesystem,
-    Close,
+    HideMount,
     JoinCgroup,
     JoinKeyring,
     MakeDirectories,
     MaskPath,
+    MoveRoot,
     Open,
+    OpenPlace,
     OpenTerminal,
     OpenTree,
     PivotRoot,
@@ -79,13 +87,15 @@ from .steps import (
     WriteFile,
 )
 
-_OLD_ROOT = Slot("old-root")
 _NEW_ROOT = Slot("new-root")
 _SYSCTL = Slot("sysctl")
 
 
 class CreateOptions(msgspec.Struct, frozen=True):
-    """What `create` is asked beside the Spec. `cgroup_procs`: how many slots `procs_slot(n)` there are to join."""
+    """What `create` is asked beside the Spec. `cgroup_procs`: how many slots `procs_slot(n)` there are to join.
+
+    `kernel_mounts`: where the runtime namespace has a whole procfs or sysfs, for `no_pivot` alone.
+    """
 
     id: str
     bundle: str
@@ -95,6 +105,8 @@ class CreateOptions(msgspec.Struct, frozen=True):
     cgroup_directory: Slot | None = None
     cgroup_paths: tuple[tuple[CgroupMount, str], ...] = ()
     tmpfs_modes: dict[str, int] = {}
+    dev_is_mounted: bool = False
+    kernel_mounts: tuple[str, ...] = ()
     rows: int = 0
     columns: int = 0
     console_socket: bool = False
@@ -113,17 +125,20 @@ def plan_create(spec: Spec, facts: HostFacts, options: CreateOptions) -> Plan:
     process = msgspec.structs.replace(process, exec_cpu_affinity=None)
     _check_host(spec, facts)
     entry = namespaces.plan_entry(spec.linux, options.owned_by_joined_user)
-    setup = Setup(spec, facts, entry, options.bundle, options.cgroup_paths, options.tmpfs_modes)
+    setup = Setup(spec, facts, entry, options.bundle, options.cgroup_paths, options.tmpfs_modes, options.dev_is_mounted)
     root_openings, root_steps = _plan_root(setup, options)
     maps = IdMaps(spec.linux.uid_mappings, spec.linux.gid_mappings) if setup.owns(NamespaceType.USER) else None
     limits = identity.plan_limits(process.rlimits)
+    # The process that stays is the one that is cloned into the cgroup. But within a user namespace that was joined
+    # nobody may be: the first process is, then, and the second inherits it.
+    clones_first = Namespace.USER in entry.joined or not any(isinstance(step, Spawn) for step in entry.steps)
     security = labels.plan_labels(process, facts)
     # Root of a new user namespace may not raise limits; its parent may.
     own_limits = () if setup.has(NamespaceType.USER) else tuple(SetLimit(x.resource, x.soft, x.hard) for x in limits)
     steps: tuple[Step, ...] = (
         *_plan_first(process, options),
         *security.holds,
-        *_with_cgroup(entry.steps, options.cgroup_directory),
+        *_with_cgroup(entry.steps, None if clones_first else options.cgroup_directory),
         *security.opens,
         *_plan_container_root(setup, maps, options),
         *root_steps,
@@ -132,14 +147,14 @@ def plan_create(spec: Spec, facts: HostFacts, options: CreateOptions) -> Plan:
         *security.writes,
         *own_limits,
         *identity.plan_identity(process, options.ending, facts),
+        *identity.plan_filter(process, options.ending, facts),
         Release(),
         AwaitStart(FIFO),
-        *_plan_hooks(spec.hooks.start_container, START_STATE),
-        *identity.plan_exec(process, options.ending),
+        *_plan_hooks(spec.hooks.start_container, START_STATE, options.ending.environment),
+        *identity.plan_exec(process, options.ending, holds=(FIFO,)),
     )
-    spawns = any(isinstance(step, Spawn) for step in entry.steps)
     return Plan(
-        program=Program(steps, entry.cloned, None if spawns else options.cgroup_directory),
+        program=Program(steps, entry.cloned, options.cgroup_directory if clones_first else None),
         openings=(*entry.openings, *root_openings),
         idmaps=maps,
         limits=limits if setup.has(NamespaceType.USER) else (),
@@ -170,7 +185,6 @@ def _plan_first(process: Process, options: CreateOptions) -> tuple[Step, ...]:
 
 
 def _with_cgroup(steps: tuple[Step, ...], cgroup: Slot | None) -> tuple[Step, ...]:
-    """The process that stays is the one that is cloned into the cgroup."""
     return tuple(Spawn(step.namespaces, cgroup) if isinstance(step, Spawn) else step for step in steps)
 
 
@@ -179,6 +193,9 @@ def _plan_container_root(setup: Setup, maps: IdMaps | None, options: CreateOptio
     steps: list[Step] = []
     if maps is not None:
         steps.append(Barrier(IDMAP))
+    if setup.has(NamespaceType.MOUNT):
+        # Before it is root of its user namespace, who may not be allowed to reach the path.
+        steps.append(OpenPlace(PLACE, options.rootfs))
     if setup.has(NamespaceType.USER):
         steps += [*identity.plan_groups((), setup.facts), SetUser(0, 0)]
     else:
@@ -195,10 +212,10 @@ def _plan_container_root(setup: Setup, maps: IdMaps | None, options: CreateOptio
 
 def _plan_root(setup: Setup, options: CreateOptions) -> tuple[tuple[Opening, ...], tuple[Step, ...]]:
     spec = setup.spec
-    if Namespace.MOUNT not in setup.entry.new:
+    if not setup.has(NamespaceType.MOUNT):
         return _plan_shared_root(setup, options)
-    maps = IdMaps(spec.linux.uid_mappings, spec.linux.gid_mappings)
-    openings: list[OpenMount] = [OpenMount(ROOT, options.rootfs, True, maps if options.idmap_root else None)]
+    idmap = mounts.container_idmap(spec.linux) if options.idmap_root else None
+    openings: list[OpenMount] = [OpenMount(ROOT, options.rootfs, True, idmap)]
     plans = [mounts.plan_mount(index, mount, setup) for index, mount in enumerate(spec.mounts)]
     node_openings, node_steps = nodes.plan_nodes(setup)
     steps: tuple[Step, ...] = (
@@ -216,31 +233,43 @@ def _plan_root(setup: Setup, options: CreateOptions) -> tuple[tuple[Opening, ...
         *_plan_propagation(spec),
     )
     openings += [*(opening for plan in plans for opening in plan.openings), *node_openings]
-    if setup.facts.is_rootless:
-        return (), (*_plan_copies(openings), *steps)
-    return tuple(openings), steps
+    return _plan_copies(openings, setup, steps)
 
 
-def _plan_copies(openings: list[OpenMount]) -> tuple[Step, ...]:
-    """Without root's privileges only the process in its new user namespace can copy mounts."""
-    if any(opening.idmap for opening in openings):
+def _plan_copies(
+    openings: list[OpenMount], setup: Setup, steps: tuple[Step, ...]
+) -> tuple[tuple[Opening, ...], tuple[Step, ...]]:
+    """Who copies mounts: the parent, from the runtime namespace, or else the process.
+
+    Without root's privileges only the process in its new user namespace can; and in a mount namespace that is joined
+    by path all paths are those of that namespace. To idmap, only the parent can.
+    """
+    if not setup.facts.is_rootless and Namespace.MOUNT in setup.entry.new:
+        return tuple(openings), steps
+    by_parent = [opening for opening in openings if opening.idmap]
+    if by_parent and setup.facts.is_rootless:
         raise errors.HostError("idmap a mount: only root may")
-    return tuple(OpenTree(opening.slot, None, opening.path, opening.recursive) for opening in openings)
+    copies = (OpenTree(o.slot, None, o.path, o.recursive) for o in openings if not o.idmap)
+    return tuple(by_parent), (*copies, *steps)
 
 
 def _plan_tree(setup: Setup) -> tuple[Step, ...]:
-    """Cover the old root with the tree. Nobody needs permission to reach the rootfs's path for that."""
+    """Mount the tree over the rootfs."""
     inherited = mounts.root_propagation(setup)
     # pivot_root refuses where a mount or an unmount would be shared.
     parent = Propagation.PRIVATE if inherited is Propagation.UNBINDABLE else inherited
     parent = Propagation.SLAVE if parent is Propagation.SHARED else parent
     return (
         SetPropagation("/", parent),
-        Open(_OLD_ROOT, None, "/"),
         SetMountAttributes(ROOT, propagation=inherited, recursive=True),
-        SetMountAttributes(ROOT, propagation=Propagation.PRIVATE),
-        AttachMount(ROOT, _OLD_ROOT, ""),
+        # A root that is a slave stays one, of the mount that the rootfs is on; any other is nobody's.
+        *(() if _keeps_master(setup.spec) else (SetMountAttributes(ROOT, propagation=Propagation.PRIVATE),)),
+        AttachMount(ROOT, PLACE, ""),
     )
+
+
+def _keeps_master(spec: Spec) -> bool:
+    return spec.linux.rootfs_propagation in {"slave", "rslave"}
 
 
 def _plan_pivot(setup: Setup, options: CreateOptions) -> tuple[Step, ...]:
@@ -248,8 +277,10 @@ def _plan_pivot(setup: Setup, options: CreateOptions) -> tuple[Step, ...]:
     steps: list[Step] = []
     if root is not None and root.readonly:
         steps.append(SetMountAttributes(ROOT, MountAttribute.RDONLY))
-    steps.append(ChangeRoot(ROOT) if options.no_pivot else PivotRoot(ROOT))
-    return tuple(steps)
+    if not options.no_pivot:
+        return (*steps, PivotRoot(ROOT))
+    # What is beneath the new root stays mounted, and a whole procfs there would let the container mount another.
+    return (*steps, *(HideMount(path) for path in options.kernel_mounts), MoveRoot(ROOT), ChangeRoot(ROOT))
 
 
 def _plan_propagation(spec: Spec) -> tuple[Step, ...]:
@@ -259,10 +290,7 @@ def _plan_propagation(spec: Spec) -> tuple[Step, ...]:
 
 
 def _plan_shared_root(setup: Setup, options: CreateOptions) -> tuple[tuple[Opening, ...], tuple[Step, ...]]:
-    """Without a mount namespace of its own nothing may be mounted; a joined one has its root already."""
-    if Namespace.MOUNT in setup.entry.joined:
-        steps: tuple[Step, ...] = (Open(ROOT, None, "/"), *_plan_terminal(ROOT, options, console=False))
-        return (), (*_plan_runtime_hooks(setup), *steps, *_plan_sysctls(setup.spec))
+    """Without a mount namespace of its own nothing may be mounted."""
     if setup.spec.mounts:
         raise errors.SpecError("$.mounts", "mounts need a mount namespace")
     root = (Open(ROOT, None, options.rootfs), *_plan_terminal(ROOT, options, console=False))
@@ -292,8 +320,11 @@ def _plan_runtime_hooks(setup: Setup) -> tuple[Step, ...]:
     return ()
 
 
-def _plan_hooks(hooks: tuple[Hook, ...], state: Slot) -> tuple[Step, ...]:
-    return tuple(RunHook(h.path, h.args or (h.path,), h.env, state, (h.timeout or 0) * 1000) for h in hooks)
+def _plan_hooks(hooks: tuple[Hook, ...], state: Slot, environment: tuple[str, ...] = ()) -> tuple[Step, ...]:
+    """`environment` is for those that name none of their own."""
+    return tuple(
+        RunHook(h.path, h.args or (h.path,), h.env or environment, state, (h.timeout or 0) * 1000) for h in hooks
+    )
 
 
 # ---- inside the root ------------------------------------------------------------------------------------------------
@@ -331,7 +362,6 @@ def _plan_sysctls(spec: Spec) -> tuple[Step, ...]:
             WriteFile(_SYSCTL, _sysctl_path(name), value.encode(), resolve=inside)
             for name, value in spec.linux.sysctl.items()
         ),
-        Close(_SYSCTL),
     )
 
 

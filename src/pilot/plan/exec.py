@@ -62,13 +62,17 @@ def plan_exec(process: Process, facts: HostFacts, options: ExecOptions) -> Plan:
     parent_limits = limits if in_user_namespace else ()
     own_limits = () if in_user_namespace else tuple(SetLimit(x.resource, x.soft, x.hard) for x in limits)
     security = labels.plan_labels(process, facts)
+    filter_ = identity.plan_filter(process, options.ending, facts)
+    notifies = options.ending.filter is not None and options.ending.filter.wants_listener
     # Once in the cgroup namespace, where cgroup2 is mounted with nsdelegate, the kernel refuses to spawn into a cgroup
     # from outside of that namespace (ENOENT; cgroup_procs_write_permission).
-    # The mount namespace comes last, too: label files are those of the runtime namespace's /proc.
+    # Labels are written by the process that stays, through the runtime namespace's /proc: with them the mount
+    # namespace comes last, too. Without, nobody in the container's pid namespace ever sees it with another root.
     # And so does the user namespace, if we may join the others without it: from within, a cgroup that belongs to nobody
     # there cannot be spawned into (EACCES).
     user = Namespace.USER if facts.effective_uid == 0 else Namespace(0)
-    after = options.joined & (Namespace.CGROUP | Namespace.MOUNT | user)
+    mount = Namespace.MOUNT if security.opens else Namespace(0)
+    after = options.joined & (Namespace.CGROUP | mount | user)
     before = options.joined & ~after
     steps: tuple[Step, ...] = (
         *_plan_first(process, options),
@@ -84,7 +88,10 @@ def plan_exec(process: Process, facts: HostFacts, options: ExecOptions) -> Plan:
         *security.writes,
         *own_limits,
         *identity.plan_identity(process, options.ending, facts),
+        # A listener is for the parent to pass on; any other filter need not allow the barrier.
+        *(filter_ if notifies else ()),
         *((Barrier(BEFORE_START),) if options.before_start or parent_limits else ()),
+        *(() if notifies else filter_),
         *identity.plan_exec(process, options.ending),
     )
     return Plan(Program(steps), limits=parent_limits)

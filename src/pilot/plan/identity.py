@@ -1,10 +1,12 @@
 """The last part of every process, of `create` and of `exec` alike: from container root to what `process` asks for.
 
-    descriptors · working directory · bounding set · seccomp (with privileges) · groups, user, capabilities ·
-    no_new_privs · umask · executable · seccomp (without privileges) · exec
+    descriptors · working directory · bounding set · groups, user, capabilities · no_new_privs · umask · executable ·
+    seccomp · capset · exec
 
-The order is runc's: the working directory is entered with root's permissions; a filter that needs a privilege to be
-loaded is loaded while there is one, any other as late as can be, so that it need not allow what pilot itself does.
+The working directory is entered with root's permissions. The filter is the last of all, so that it need not allow what
+pilot itself does. Without no_new_privs it takes CAP_SYS_ADMIN to load one: the process keeps that capability until it
+has, over the change of user too, and gives it up by one capset(2). A container's first process meets its parent and
+waits for its start under the filter, with read(2), write(2) and close(2).
 """
 
 from __future__ import annotations
@@ -49,6 +51,7 @@ _NO_LIMIT = 2**64 - 1
 _DEFAULT_UMASK = 0o022
 _CPU_DIGITS = 5  # no kernel has more than 8192
 _ALL_CPUS = frozenset(range(1024))
+_LOADING = frozenset({capability_names.NUMBERS["CAP_SYS_ADMIN"]})  # what it takes to load a filter
 
 
 class Filter(msgspec.Struct, frozen=True):
@@ -91,23 +94,40 @@ def plan_descriptors(process: Process, ending: Ending) -> tuple[Step, ...]:
 def plan_identity(process: Process, ending: Ending, facts: HostFacts) -> tuple[Step, ...]:
     """From the working directory to the search of the executable."""
     sets = _capability_sets(process.capabilities or Capabilities(), facts)
-    early = ending.filter if ending.filter and not process.no_new_privileges else None
+    kept = _LOADING if _loads_with_privilege(process, ending) else frozenset()
     return (
         ChangeDirectory(process.cwd),
         *_plan_scheduling(process),
         DropBoundingSet(sets["bounding"]),
-        *(_plan_filter(early) if early else ()),
         KeepCapabilities(),
         *plan_groups(process.user.additional_gids, facts),
         SetUser(process.user.uid, process.user.gid),
         KeepCapabilities(False),
-        SetCapabilities(sets["effective"], sets["permitted"], sets["inheritable"]),
+        SetCapabilities(sets["effective"] | kept, sets["permitted"] | kept, sets["inheritable"]),
         SetAmbientSet(sets["ambient"]),
         *((NoNewPrivileges(),) if process.no_new_privileges else ()),
         Umask(_DEFAULT_UMASK if process.user.umask is None else process.user.umask),
         FindExecutable(_candidates(process, ending)),
-        *(_plan_filter(ending.filter) if ending.filter and not early and ending.filter.wants_listener else ()),
     )
+
+
+def plan_filter(process: Process, ending: Ending, facts: HostFacts) -> tuple[Step, ...]:
+    """The seccomp filter, and after it the capabilities without that which loading it took."""
+    profile = ending.filter
+    if profile is None:
+        return ()
+    load = Seccomp(profile.program, profile.flags, LISTENER if profile.wants_listener else None)
+    sets = _capability_sets(process.capabilities or Capabilities(), facts)
+    gives_up = _loads_with_privilege(process, ending) and not sets["effective"] >= _LOADING
+    return (
+        load,
+        *((SetCapabilities(sets["effective"], sets["permitted"], sets["inheritable"]),) if gives_up else ()),
+        *((SendDescriptor(LISTENER),) if profile.wants_listener else ()),
+    )
+
+
+def _loads_with_privilege(process: Process, ending: Ending) -> bool:
+    return ending.filter is not None and not process.no_new_privileges
 
 
 def plan_groups(groups: tuple[int, ...], facts: HostFacts) -> tuple[Step, ...]:
@@ -115,13 +135,9 @@ def plan_groups(groups: tuple[int, ...], facts: HostFacts) -> tuple[Step, ...]:
     return () if facts.is_rootless and not groups else (SetGroups(groups),)
 
 
-def plan_exec(process: Process, ending: Ending) -> tuple[Step, ...]:
-    """The filter that was left for last, and exec."""
-    last = ending.filter if ending.filter and process.no_new_privileges and not ending.filter.wants_listener else None
-    return (
-        *(_plan_filter(last) if last else ()),
-        Execute(_candidates(process, ending), process.args, ending.environment),
-    )
+def plan_exec(process: Process, ending: Ending, holds: tuple[Slot, ...] = ()) -> tuple[Step, ...]:
+    """exec; `holds` stay open until then."""
+    return (Execute(_candidates(process, ending), process.args, ending.environment, holds),)
 
 
 def plan_limits(rlimits: tuple[Rlimit, ...]) -> tuple[Limit, ...]:
@@ -171,12 +187,6 @@ def _number(table: dict[str, int], name: str, path: str) -> int:
     return table[name]
 
 
-def _plan_filter(profile: Filter) -> tuple[Step, ...]:
-    if not profile.wants_listener:
-        return (Seccomp(profile.program, profile.flags),)
-    return (Seccomp(profile.program, profile.flags, LISTENER), SendDescriptor(LISTENER))
-
-
 def _capability_sets(asked: Capabilities, facts: HostFacts) -> dict[str, frozenset[int]]:
     """Names → numbers. Like runc: what this kernel has not is left out, and nothing is ambient that could not be."""
     known = {name: n for name, n in capability_names.NUMBERS.items() if n <= facts.cap_last_cap}
@@ -195,8 +205,3 @@ def _candidates(process: Process, ending: Ending) -> tuple[str, ...]:
         return (name,)
     variables = dict(item.partition("=")[::2] for item in ending.environment)
     return tuple(posixpath.join(directory or ".", name) for directory in variables.get("PATH", "").split(":"))
-
-
-def passed_slot(number: int) -> Slot:
-    """The slot of the `number`th descriptor that is passed on (the first becomes 3)."""
-    return stdio_slot(3 + number)

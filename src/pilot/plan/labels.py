@@ -18,7 +18,7 @@ from .abi import Resolve
 from .code import Slot
 from .facts import HostFacts
 from .program import Step
-from .steps import Close, Open, Write
+from .steps import Open, Write
 
 _UNCONFINED = "unconfined"
 _PROC = Slot("proc")
@@ -46,7 +46,7 @@ def plan_labels(process: Process, facts: HostFacts) -> Labels:
     if not opens:
         return Labels()
     hold = Open(_PROC, None, "/proc", abi.O_PATH | os.O_DIRECTORY)
-    return Labels((hold,), (*opens, Close(_PROC)), tuple(writes))
+    return Labels((hold,), tuple(opens), tuple(writes))
 
 
 def _labels(process: Process) -> list[tuple[str, str, str]]:

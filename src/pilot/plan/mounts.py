@@ -15,15 +15,15 @@ import msgspec
 from .. import errors
 from ..spec import mount_options
 from ..spec.config import Mount
-from ..spec.linux import NamespaceType
+from ..spec.linux import Linux, NamespaceType
 from ..spec.mount_options import Attribute, Flag, Options
 from . import abi, attributes, cgroup_mount
 from .abi import MountAttribute, Propagation, Resolve
 from .code import Slot
-from .plan import ROOT, IdMaps, OpenMount, clean
+from .plan import ROOT, IdMap, IdMaps, OpenMount, UserNamespace, clean
 from .program import Step
 from .setup import Setup
-from .steps import AttachMount, Close, CopyUp, MakeDirectories, NewFilesystem, Open, SetMountAttributes
+from .steps import AttachMount, CopyUp, MakeDirectories, NewFilesystem, Open, SetMountAttributes
 
 # What may be mounted below /proc; anything else could fool the runtime or the container about itself.
 _ALLOWED_IN_PROC = frozenset(
@@ -55,7 +55,7 @@ def plan_mount(index: int, mount: Mount, setup: Setup) -> MountPlan:
     path = clean(mount.destination)
     _check_proc(index, path, mount)
     options = mount_options.parse_options(mount.options)
-    slot = Slot(f"mount{index}")
+    slot = mount_slot(index)
     if Flag.REMOUNT in options.set_flags:
         return _plan_remount(slot, path, options)
     if options.is_bind or mount.type == "bind":
@@ -68,6 +68,22 @@ def plan_mount(index: int, mount: Mount, setup: Setup) -> MountPlan:
     return _plan_filesystem(slot, path, mount, options, setup)
 
 
+def mount_slot(index: int) -> Slot:
+    """The slot of `mounts[index]`, from when it is made until nobody needs it."""
+    return Slot(f"mount{index}")
+
+
+def makes_mount_at(mount: Mount, path: str) -> bool:
+    """Whether there is another mount at `path` after this one."""
+    options = mount_options.parse_options(mount.options)
+    return clean(mount.destination) == path and Flag.REMOUNT not in options.set_flags
+
+
+def is_own_tmpfs(mount: Mount) -> bool:
+    """Whether it is a new tmpfs, and so nobody else's."""
+    return mount.type == "tmpfs" and not mount_options.parse_options(mount.options).is_bind
+
+
 def _plan_bind(slot: Slot, path: str, mount: Mount, options: Options, setup: Setup) -> MountPlan:
     source = posixpath.join(setup.bundle, mount.source)
     if path == "/sys" and (Flag.RDONLY | Flag.REC) in options.set_flags:
@@ -76,7 +92,7 @@ def _plan_bind(slot: Slot, path: str, mount: Mount, options: Options, setup: Set
         slot, source, Flag.REC in options.set_flags, _idmap(mount, options, setup), options.idmap_recursive
     )
     steps = [_inherited_propagation(slot, setup), *_attribute_steps(slot, options), *_propagation_steps(slot, options)]
-    return MountPlan((opening,), (*steps, *_attach_steps(slot, path, mount.type), Close(slot)))
+    return MountPlan((opening,), (*steps, *_attach_steps(slot, path, mount.type)))
 
 
 def _plan_filesystem(slot: Slot, path: str, mount: Mount, options: Options, setup: Setup) -> MountPlan:
@@ -92,12 +108,12 @@ def _plan_filesystem(slot: Slot, path: str, mount: Mount, options: Options, setu
     made: list[Step] = [NewFilesystem(slot, fstype, mount.source or fstype, parameters, first)]
     if options.copy_up:
         original = Slot(f"{slot}-original")
-        made = [MakeDirectories(ROOT, _inside(path), into=original), *made, CopyUp(original, slot), Close(original)]
+        made = [MakeDirectories(ROOT, _inside(path), into=original), *made, CopyUp(original, slot)]
     made += [*_recursive_steps(slot, options), *_propagation_steps(slot, options)]
     made += _attach_steps(slot, path, fstype)
     if is_late:
-        return MountPlan((), tuple(made), (SetMountAttributes(slot, MountAttribute.RDONLY), Close(slot)))
-    return MountPlan((), (*made, Close(slot)))
+        return MountPlan((), tuple(made), (SetMountAttributes(slot, MountAttribute.RDONLY),))
+    return MountPlan((), tuple(made))
 
 
 def _attach_steps(slot: Slot, path: str, fstype: str) -> list[Step]:
@@ -110,12 +126,11 @@ def _attach_steps(slot: Slot, path: str, fstype: str) -> list[Step]:
         MakeDirectories(ROOT, _inside(path)),
         Open(place, ROOT, _inside(path), flags, resolve=resolve),
         AttachMount(slot, place, "", in_proc=True),
-        Close(place),
     ]
 
 
 def _plan_remount(slot: Slot, path: str, options: Options) -> MountPlan:
-    return MountPlan((), (Open(slot, ROOT, _inside(path)), *_attribute_steps(slot, options), Close(slot)))
+    return MountPlan((), (Open(slot, ROOT, _inside(path)), *_attribute_steps(slot, options)))
 
 
 def _attribute_steps(slot: Slot, options: Options) -> list[Step]:
@@ -152,17 +167,25 @@ def root_propagation(setup: Setup) -> Propagation:
     return kind
 
 
-def _idmap(mount: Mount, options: Options, setup: Setup) -> IdMaps | None:
+def _idmap(mount: Mount, options: Options, setup: Setup) -> IdMap | None:
     if mount.uid_mappings:
         return IdMaps(mount.uid_mappings, mount.gid_mappings)
     if not options.idmap:
         return None
-    linux = setup.spec.linux
-    if not linux.uid_mappings:
+    found = container_idmap(setup.spec.linux)
+    if found is None:
         raise errors.SpecError(
             "$.mounts", f"idmap of {mount.destination} without mappings, nor a user namespace that has them"
         )
-    return IdMaps(linux.uid_mappings, linux.gid_mappings)
+    return found
+
+
+def container_idmap(linux: Linux) -> IdMap | None:
+    """The maps of the container's user namespace; of one that is joined, those that it has."""
+    path = next((n.path for n in linux.namespaces if n.type is NamespaceType.USER), "")
+    if path:
+        return UserNamespace(path)
+    return IdMaps(linux.uid_mappings, linux.gid_mappings) if linux.uid_mappings else None
 
 
 def _recursive(options: Options) -> Options:

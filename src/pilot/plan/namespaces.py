@@ -3,11 +3,12 @@
     none joined                      clone with all new ones
     joined, no pid or time           clone with the new ones, setns the others
     joined pid or time, offsets,     first process: setns, unshare time; then Spawn with the new ones
-    or a new user namespace as well
+    or a user namespace as well
 
 A new user namespace comes last, after those that are joined with the caller's privileges; a joined one comes before
-the namespaces that it owns. Two are left for later, by unshare: the cgroup namespace, whose root is the cgroup of that
-moment; and, with a new user namespace, the ipc one, whose queues belong to the user of that moment.
+the namespaces that it owns, and before the new ones, which it is to own. Two are left for later, by unshare: the cgroup
+namespace, whose root is the cgroup of that moment; and, in a user namespace, the ipc one, whose queues belong to the
+user of that moment.
 """
 
 from __future__ import annotations
@@ -60,10 +61,11 @@ def plan_entry(linux: Linux, owned_by_joined_user: frozenset[NamespaceType] = fr
         else:
             new |= flag(namespace.type)
     openings, joins = _plan_joins(linux, owned_by_joined_user)
-    late = new & (Namespace.CGROUP | Namespace.IPC if Namespace.USER in new else Namespace.CGROUP)
+    late = new & (Namespace.CGROUP | Namespace.IPC if Namespace.USER in new | joined else Namespace.CGROUP)
     cloned = new & ~late
     offsets = _plan_offsets(linux.time_offsets) if Namespace.TIME in new else ()
-    if offsets or (joined & _CHILDREN_ONLY) or (joined and Namespace.USER in new):
+    owns_new = Namespace.USER in joined and cloned
+    if offsets or (joined & _CHILDREN_ONLY) or (joined and Namespace.USER in new) or owns_new:
         rest = cloned & ~Namespace.TIME if offsets else cloned
         return Entry(new, joined, Namespace(0), late, openings, (*joins, *offsets, Spawn(rest)))
     return Entry(new, joined, cloned, late, openings, joins)

@@ -1,21 +1,27 @@
 """Device nodes and links below /dev: those that every container has, and those of `linux.devices`.
 
+They are made in a /dev that is the container's own: a tmpfs that config.json mounts there, else the rootfs's directory.
+Whatever else lies there (a bind, the kernel's one devtmpfs, a mount that the rootfs brought along) belongs to others,
+the host above all, and is left as it is.
+
 In a user namespace nobody may make a node, so the host's are bound. The node of a Spec's device replaces the
 default one of the same path.
 """
 
 from __future__ import annotations
 
+import os
 import stat
 
 from .. import errors
 from ..spec.linux import Device
-from .abi import Propagation
+from . import abi, mounts
+from .abi import Propagation, Resolve
 from .code import Slot
 from .plan import ROOT, OpenMount, clean
 from .program import Step
 from .setup import Setup
-from .steps import AttachMount, Close, MakeDirectories, MakeNode, MakeSymlink, Remove, SetMountAttributes
+from .steps import AttachMount, MakeDirectories, MakeNode, MakeSymlink, Open, Remove, SetMountAttributes
 
 _NUMBERS = {"null": (1, 3), "random": (1, 8), "full": (1, 7), "tty": (5, 0), "zero": (1, 5), "urandom": (1, 9)}
 _DEFAULT = tuple(Device(f"/dev/{name}", "c", *number, 0o666, 0, 0) for name, number in _NUMBERS.items())
@@ -24,55 +30,60 @@ _TYPES = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_I
 _DEV = Slot("dev")
 
 
-def wants_nodes(setup: Setup) -> bool:
-    """Not when /dev is somebody else's, bound."""
-    for mount in setup.spec.mounts:
-        if clean(mount.destination) == "/dev":
-            return not ({"bind", "rbind"} & set(mount.options) or mount.type == "bind")
-    return True
-
-
 def plan_nodes(setup: Setup) -> tuple[tuple[OpenMount, ...], tuple[Step, ...]]:
-    """Openings and steps."""
-    if not wants_nodes(setup):
+    """Openings and steps; none where /dev is not the container's own."""
+    dev = _plan_dev(setup)
+    if dev is None:
         return (), ()
-    own = {device.path for device in setup.spec.linux.devices}
+    base, opens = dev
+    own = {clean(device.path) for device in setup.spec.linux.devices}
     devices = [device for device in _DEFAULT if device.path not in own] + list(setup.spec.linux.devices)
     openings: list[OpenMount] = []
     steps: list[Step] = []
     for index, device in enumerate(devices):
+        place = _place(device, base)
         if not setup.is_confined_user or device.type == "p":
-            steps.append(_plan_node(device))
+            steps.append(_plan_node(device, *place))
             continue
         slot = Slot(f"device{index}")
         openings.append(OpenMount(slot, device.path, recursive=False))
-        steps += [
-            SetMountAttributes(slot, propagation=Propagation.PRIVATE),
-            AttachMount(slot, ROOT, _inside(device.path)),
-            Close(slot),
-        ]
-    return tuple(openings), (*steps, *_plan_links())
+        steps += [SetMountAttributes(slot, propagation=Propagation.PRIVATE), AttachMount(slot, *place)]
+    return tuple(openings), (*opens, *steps, *_plan_links(base))
 
 
-def _plan_node(device: Device) -> Step:
-    mode = _TYPES[device.type] | (0o666 if device.file_mode is None else device.file_mode & 0o7777)
-    if device.path in {"/", ""}:
+def _plan_dev(setup: Setup) -> tuple[Slot, tuple[Step, ...]] | None:
+    """The directory that nodes are made in, and how it is opened; None where there is no such of the container's own.
+
+    A mount is known by its descriptor, so that no link of the rootfs can name another.
+    """
+    there = [(n, mount) for n, mount in enumerate(setup.spec.mounts) if mounts.makes_mount_at(mount, "/dev")]
+    if there:
+        index, mount = there[-1]
+        return (mounts.mount_slot(index), ()) if mounts.is_own_tmpfs(mount) else None
+    if setup.dev_is_mounted:
+        return None
+    # A link to what was mounted elsewhere is refused, too.
+    flags, resolve = abi.O_PATH | os.O_DIRECTORY, Resolve.IN_ROOT | Resolve.NO_XDEV
+    return _DEV, (MakeDirectories(ROOT, "dev"), Open(_DEV, ROOT, "dev", flags, resolve=resolve))
+
+
+def _place(device: Device, dev: Slot) -> tuple[Slot, str]:
+    """Base and path of a node."""
+    path = clean(device.path)
+    if path in {"/", "/dev"}:
         raise errors.SpecError("$.linux.devices", f"no device can be at {device.path!r}")
-    return MakeNode(
-        ROOT, _inside(device.path), mode, device.major, device.minor, device.uid or 0, device.gid or 0, exist_ok=True
-    )
+    return (dev, path.removeprefix("/dev/")) if path.startswith("/dev/") else (ROOT, path.lstrip("/"))
 
 
-def _plan_links() -> tuple[Step, ...]:
+def _plan_node(device: Device, base: Slot, path: str) -> Step:
+    mode = _TYPES[device.type] | (0o666 if device.file_mode is None else device.file_mode & 0o7777)
+    return MakeNode(base, path, mode, device.major, device.minor, device.uid or 0, device.gid or 0, exist_ok=True)
+
+
+def _plan_links(dev: Slot) -> tuple[Step, ...]:
     """ptmx is a link to the container's own devpts, whatever the rootfs has there."""
     return (
-        *(MakeSymlink(ROOT, f"dev/{name}", target) for name, target in _LINKS.items()),
-        MakeDirectories(ROOT, "dev", into=_DEV),
-        Remove(_DEV, "ptmx"),
-        MakeSymlink(ROOT, "dev/ptmx", "pts/ptmx"),
-        Close(_DEV),
+        *(MakeSymlink(dev, name, target) for name, target in _LINKS.items()),
+        Remove(dev, "ptmx"),
+        MakeSymlink(dev, "ptmx", "pts/ptmx"),
     )
-
-
-def _inside(path: str) -> str:
-    return clean(path).lstrip("/")

@@ -28,6 +28,7 @@ RELEASE = "release"
 BEFORE_START = "before start"
 
 ROOT = Slot("rootfs")
+PLACE = Slot("rootfs-place")
 NULL = Slot("null")
 FIFO = Slot("start")
 PIDFD = Slot("container")
@@ -50,6 +51,18 @@ class IdMaps(msgspec.Struct, frozen=True):
         return f"uids {_ranges(self.uids)} gids {_ranges(self.gids)}"
 
 
+class UserNamespace(msgspec.Struct, frozen=True):
+    """A user namespace by its path, whose maps are taken."""
+
+    path: str
+
+    def describe(self) -> str:
+        return f"as {self.path}"
+
+
+IdMap = IdMaps | UserNamespace
+
+
 class OpenFile(msgspec.Struct, frozen=True):
     """open(2) of a path of the runtime namespace; `flags` of open(2)."""
 
@@ -70,7 +83,7 @@ class OpenMount(msgspec.Struct, frozen=True):
     slot: Slot
     path: str
     recursive: bool = True
-    idmap: IdMaps | None = None
+    idmap: IdMap | None = None
     idmap_recursive: bool = False
 
     def describe(self) -> str:

@@ -80,13 +80,14 @@ class Program(msgspec.Struct, frozen=True, dict=True):
     def _encoded(self) -> tuple[bytes, tuple[str, ...]]:
         code = Code()
         namespaces, cgroup = self.namespaces, self.cgroup
+        if cgroup is not None:
+            code.slot(cgroup)
         if Namespace.USER in namespaces:
             # The stage must be executed before: without a mapped uid exec takes all capabilities away.
-            code.step = NO_STEP
             write_spawn(code, namespaces, cgroup)
             namespaces, cgroup = Namespace(0), None
         for index, step in enumerate(self.steps):
-            code.step = index
+            code.begin(index)
             step.write(code)
         encoded = code.finish(namespaces, cgroup)
         return encoded, code.slots()

@@ -13,7 +13,8 @@ from .namespaces import Entry
 class Setup(msgspec.Struct, frozen=True):
     """Facts and decisions. `cgroup_paths`: directory of the container's cgroup in each mounted hierarchy.
 
-    `tmpfs_modes`: permissions of what a tmpfs will cover in the rootfs, by destination.
+    `tmpfs_modes`: permissions of what a tmpfs will cover in the rootfs, by destination. `dev_is_mounted`: the rootfs
+    came with something mounted on its /dev.
     """
 
     spec: Spec
@@ -22,6 +23,7 @@ class Setup(msgspec.Struct, frozen=True):
     bundle: str
     cgroup_paths: tuple[tuple[CgroupMount, str], ...] = ()
     tmpfs_modes: dict[str, int] = {}
+    dev_is_mounted: bool = False
 
     def owns(self, kind: NamespaceType) -> bool:
         """Whether the container has a new namespace of this kind."""

@@ -21,7 +21,7 @@ import msgspec
 
 from .. import errors
 from ..ids import ContainerId
-from ..kernel import cgroup_devices, inroot, launcher
+from ..kernel import cgroup_devices, inroot, launcher, mounts
 from ..kernel import process as kernel_process
 from ..kernel.cgroups import Cgroup
 from ..kernel.hierarchies import Hierarchies
@@ -202,6 +202,7 @@ def _launch(
         host.store.write(written[0])
 
     _grant_real_time(cgroup, spec, host)
+    namespaces.check_mappings(linux)
     with Descriptors() as descriptors:
         plan = create_plan.plan_create(spec, host.facts, _options(request, host, cgroup, descriptors))
         if request.on_plan is not None:
@@ -261,6 +262,7 @@ def _options(request: Request, host: Host, cgroup: Cgroup, descriptors: Descript
     with opened_directory(rootfs) as root_fd:
         variables = environment.complete_environment(process, root_fd)
         modes = _tmpfs_modes(request.spec, root_fd)
+        dev_is_mounted = inroot.is_other_mount(root_fd, "dev")
     compiled = filters.compile_filter(request.spec.linux.seccomp, host.store.seccomp_cache)
     rows, columns = steps.terminal_size(process, request.terminal)
     return create_plan.CreateOptions(
@@ -272,6 +274,8 @@ def _options(request: Request, host: Host, cgroup: Cgroup, descriptors: Descript
         cgroup_directory=CGROUP if in_v2 else None,
         cgroup_paths=_cgroup_paths(cgroup, host),
         tmpfs_modes=modes,
+        dev_is_mounted=dev_is_mounted,
+        kernel_mounts=_kernel_mounts(rootfs) if request.no_pivot else (),
         rows=rows,
         columns=columns,
         console_socket=request.console_socket is not None,
@@ -294,6 +298,12 @@ def _tmpfs_modes(spec: Spec, root_fd: int) -> dict[str, int]:
     paths = (clean(mount.destination) for mount in spec.mounts if mount.type == "tmpfs")
     modes = {path: inroot.mode_in_root(root_fd, path) for path in paths}
     return {path: mode for path, mode in modes.items() if mode is not None}
+
+
+def _kernel_mounts(rootfs: str) -> tuple[str, ...]:
+    """Where a procfs or sysfs is mounted as a whole, outside of the rootfs; those within others first."""
+    whole = (m for m in mounts.read_mountinfo() if m.fstype in {"proc", "sysfs"} and m.root == "/")
+    return tuple(m.mount_point for m in reversed(list(whole)) if not f"{m.mount_point}/".startswith(f"{rootfs}/"))
 
 
 def _cgroup_paths(cgroup: Cgroup, host: Host) -> tuple[tuple[CgroupMount, str], ...]:

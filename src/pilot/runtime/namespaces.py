@@ -6,9 +6,11 @@ import fcntl
 import os
 
 from .. import errors
+from ..kernel import idmap
 from ..plan import numbers
 from ..plan.abi import Namespace
 from ..spec.linux import Linux, NamespaceType
+from . import openings
 
 _NS_GET_USERNS = 0xB701
 
@@ -29,6 +31,24 @@ def probe_owned(linux: Linux) -> frozenset[NamespaceType]:
     if user is None:
         return frozenset()
     return frozenset(kind for kind, path in paths.items() if path != user and _owner(path) == _identity(user))
+
+
+def check_mappings(linux: Linux) -> None:
+    """SpecError where a user namespace is joined and the mappings that are given as well are not its own."""
+    path = next((n.path for n in linux.namespaces if n.type is NamespaceType.USER), "")
+    if not path or not (linux.uid_mappings or linux.gid_mappings):
+        return
+    given = tuple(sorted(openings.rows(rows)) for rows in (linux.uid_mappings, linux.gid_mappings))
+    try:
+        found = tuple(sorted(rows) for rows in idmap.read_maps(path))
+    except OSError as error:
+        raise errors.HostError(f"look at namespace {path}: {(error.strerror or '').lower()}") from error
+    if given != found:
+        raise errors.SpecError(
+            "$.linux.uidMappings",
+            "user namespaces enabled, but both namespace path and non-matching mapping specified -- you may only "
+            "provide one",
+        )
 
 
 def _identity(path: str) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from .. import errors
 from ..kernel import idmap, mounts
-from ..plan.plan import IdMaps, OpenFile, Opening, OpenMount
+from ..plan.plan import IdMap, OpenFile, Opening, OpenMount, UserNamespace
 from ..spec.document import IdMapping
 
 
@@ -45,8 +45,11 @@ def _open_mount(opening: OpenMount) -> int:
     return tree_fd
 
 
-def _idmap(tree_fd: int, maps: IdMaps, recursive: bool) -> None:
-    userns_fd = idmap.user_namespace(rows(maps.uids), rows(maps.gids))
+def _idmap(tree_fd: int, maps: IdMap, recursive: bool) -> None:
+    if isinstance(maps, UserNamespace):
+        userns_fd = os.open(maps.path, os.O_RDONLY | os.O_CLOEXEC)
+    else:
+        userns_fd = idmap.user_namespace(rows(maps.uids), rows(maps.gids))
     try:
         mounts.set_attributes(tree_fd, userns_fd=userns_fd, recursive=recursive)
     finally:

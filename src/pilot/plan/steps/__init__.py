@@ -11,7 +11,7 @@ out (openat2 RESOLVE_IN_ROOT). Paths without one are those of the namespace that
 | files     | Open Close MakeDirectories MakeSymlink MakeNode ChangeMode ChangeOwner WriteFile Write Remove |
 |           | CheckDevice CheckFilesystem |
 | mounts    | Mount Unmount OpenTree NewFilesystem SetMountAttributes AttachMount MountFilesystem BindMount |
-|           | CopyUp MaskPath ReadonlyPath SetPropagation PivotRoot ChangeRoot |
+|           | CopyUp MaskPath ReadonlyPath SetPropagation OpenPlace PivotRoot HideMount MoveRoot ChangeRoot |
 | process   | SetHostname SetDomainname NewSession OpenTerminal ControllingTerminal InstallDescriptors |
 |           | ChangeDirectory FindExecutable Execute Seccomp and all that a process is allowed or limited to |
 | control   | JoinNamespace Unshare JoinCgroup Spawn Barrier Release AwaitStart SendDescriptor SendTo RunHook |
@@ -51,10 +51,13 @@ from .mounts import (
     BindMount,
     ChangeRoot,
     CopyUp,
+    HideMount,
     MaskPath,
     Mount,
     MountFilesystem,
+    MoveRoot,
     NewFilesystem,
+    OpenPlace,
     OpenTree,
     PivotRoot,
     ReadonlyPath,
@@ -110,6 +113,7 @@ __all__ = [
     "DropBoundingSet",
     "Execute",
     "FindExecutable",
+    "HideMount",
     "InstallDescriptors",
     "JoinCgroup",
     "JoinKeyring",
@@ -121,10 +125,12 @@ __all__ = [
     "MaskPath",
     "Mount",
     "MountFilesystem",
+    "MoveRoot",
     "NewFilesystem",
     "NewSession",
     "NoNewPrivileges",
     "Open",
+    "OpenPlace",
     "OpenTerminal",
     "OpenTree",
     "PivotRoot",

@@ -347,6 +347,65 @@ class PivotRoot(msgspec.Struct, frozen=True):
         code.call(Call.CHDIR, "/")
 
 
+class OpenPlace(msgspec.Struct, frozen=True):
+    """Where the rootfs is to be mounted: its own path, or / for whoever is not allowed to get there."""
+
+    into: Slot
+    path: str
+
+    def describe(self) -> str:
+        return f"open {self.path}, or else /, as {self.into}"
+
+    def write(self, code: Code) -> None:
+        done, is_forbidden = Label(), Label()
+        flags = abi.O_PATH | os.O_DIRECTORY
+        write_open(code, None, self.path, flags, into=self.into, unless={errno.EACCES: is_forbidden})
+        code.skip_to(done)
+        code.place(is_forbidden)
+        write_open(code, None, "/", flags, into=self.into)
+        code.place(done)
+
+
+class HideMount(msgspec.Struct, frozen=True):
+    """Unmount what is at a path, or cover it where that is not permitted; a path that does not exist is hidden enough.
+
+    The runtime namespace never hears of it.
+    """
+
+    path: str
+
+    def describe(self) -> str:
+        return f"hide {self.path}"
+
+    def write(self, code: Code) -> None:
+        done, is_locked = Label(), Label()
+        absent = {errno.ENOENT: done}
+        code.call(Call.MOUNT, None, self.path, None, int(MountFlag.SLAVE | MountFlag.REC), None, unless=absent)
+        locked = {errno.EINVAL: is_locked, errno.EPERM: is_locked}
+        code.call(Call.UMOUNT2, self.path, abi.MNT_DETACH, unless={**absent, **locked})
+        code.skip_to(done)
+        code.place(is_locked)
+        code.call(Call.MOUNT, "tmpfs", self.path, "tmpfs", 0, None)
+        code.place(done)
+
+
+class MoveRoot(msgspec.Struct, frozen=True):
+    """mount --move of the mount of `root` onto /, which it then covers."""
+
+    root: Slot
+
+    def describe(self) -> str:
+        return f"move {self.root} to /"
+
+    def write(self, code: Code) -> None:
+        write_open(code, None, "/", abi.O_PATH, into=_TARGET)
+        done = Label()
+        flags = abi.MOVE_MOUNT_F_EMPTY_PATH | abi.MOVE_MOUNT_T_EMPTY_PATH
+        # ELOOP: it covers / already (OpenPlace).
+        code.call(Call.MOVE_MOUNT, self.root, "", _TARGET, "", flags, unless={errno.ELOOP: done})
+        code.place(done)
+
+
 class ChangeRoot(msgspec.Struct, frozen=True):
     """chroot(2) alone: without a mount namespace of one's own, or where pivot_root cannot (an initramfs).
 

@@ -408,16 +408,22 @@ class FindExecutable(msgspec.Struct, frozen=True):
 
 
 class Execute(msgspec.Struct, frozen=True):
-    """execve the first of `candidates` that can be; what a PATH search comes down to. Always the last step."""
+    """execve the first of `candidates` that can be; what a PATH search comes down to. Always the last step.
+
+    `holds` are slots that stay open until then, and are closed by the execution: somebody waits for that.
+    """
 
     candidates: tuple[str, ...]
     arguments: tuple[str, ...]
     environment: tuple[str, ...]
+    holds: tuple[Slot, ...] = ()
 
     def describe(self) -> str:
         return f"exec {' '.join(self.arguments)}"
 
     def write(self, code: Code) -> None:
+        for slot in self.holds:
+            code.slot(slot)
         code.call(Call.EXECUTE, self.candidates, self.arguments, self.environment)
 
 
