@@ -91,7 +91,8 @@ _OLD = [
     "execve", "exit", "exit_group", "fcntl", "fstat", "getcwd", "getdents64", "getegid",
     "geteuid", "getgid", "getpid", "getppid", "getuid", "ioctl", "lseek", "lstat",
     "mmap", "mprotect", "munmap", "newfstatat", "open", "openat", "pipe2", "poll",
-    "prlimit64", "read", "readlink", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "set_robust_list", "set_tid_address",
+    "prlimit64", "read", "readlink", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn",
+    "set_robust_list", "set_tid_address",
     "sigaltstack", "stat", "statx", "uname", "unlink", "vfork", "wait4", "waitid",
     "write", "writev",
 ]  # fmt: skip

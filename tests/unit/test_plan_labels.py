@@ -30,7 +30,6 @@ def test_labels_are_written_for_exec() -> None:
         "open /proc as proc",
         "open proc:self/attr/apparmor/exec as apparmor-label",
         "open proc:self/attr/exec as selinux-label",
-        "close proc",
         "write 'exec web' to apparmor-label",
         "write 'u:r:t:s0' to selinux-label",
     ]
