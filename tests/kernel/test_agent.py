@@ -25,6 +25,9 @@ from pilot.wire import exec_frames as ef
 pytestmark = pytest.mark.requires("root", "private", "busybox", "userns")
 
 
+WORLD = {"disk": {"descriptor": "disk"}, "hostname": "walker", "environment": {"FROM_WORLD": "yes"}}
+
+
 class Machine:
     """init, agent and a listening socket; the disk is a tmpfs with a busybox world."""
 
@@ -142,8 +145,7 @@ async def start_world(machine: Machine) -> None:
         machine.send_disk(disk_fd)
     finally:
         os.close(disk_fd)
-    body = {"disk": {"descriptor": "disk"}, "hostname": "walker", "environment": {"FROM_WORLD": "yes"}}
-    answer = await (await machine.call("PUT", "/v1/world", body)).json(schema.WorldAnswer)
+    answer = await (await machine.call("PUT", "/v1/world", WORLD)).json(schema.WorldAnswer)
     assert answer.status == "running"
 
 
@@ -249,5 +251,49 @@ def test_a_terminal_survives_the_agent(machine: Machine) -> None:
             event = await again.receive()
         assert text.endswith(b"got word\r\n")
         assert event == '{"type":"exit","exit_code":5}'
+
+    machine.test(test)
+
+
+def _namespaces(pid: int) -> dict[str, str]:
+    kinds = ("user", "mnt", "uts", "ipc", "cgroup", "net", "pid")
+    return {kind: os.readlink(f"/proc/{pid}/ns/{kind}") for kind in kinds}
+
+
+def _status(pid: int) -> dict[str, list[str]]:
+    rows = (line.split(":", 1) for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines())
+    return {name: value.split() for name, value in rows}
+
+
+def test_files_are_the_worlds_own_business(machine: Machine) -> None:
+    """What does the fs calls is in the world's namespaces, as its root, under its limits; and may no more than that."""
+
+    async def test() -> None:
+        await start_world(machine)
+        setting = "/proc/sys/net/ipv4/ip_forward"
+        refused = await client.request(await machine.dial(), "PUT", f"/v1/fs/write?path={setting}", body=b"1")
+        assert (refused.status, json.loads(await refused.body())["code"]) == (403, "EACCES")
+        written = await client.request(await machine.dial(), "PUT", "/v1/fs/write?path=/home/sprite/a", body=b"hi")
+        assert written.status == 200
+        agent = machine.agent_pid()
+        child = next(pid for pid in _children(agent) if b"agent.files" in _command_line(pid))
+        status = await (await machine.call("PUT", "/v1/world", WORLD)).json(schema.WorldAnswer)
+        world = next(
+            pid
+            for pid in _children(next(iter(_children(machine._process.pid))))
+            if _status(pid)["NSpid"][-1] == "1" and pid != agent
+        )
+        assert status.pid is not None
+        theirs, ours, machines = _namespaces(world), _namespaces(child), _namespaces(agent)
+        assert {kind for kind in theirs if theirs[kind] != ours[kind]} == {"pid"}
+        assert ours["user"] != machines["user"]
+        assert os.stat(f"/proc/{child}/root").st_ino == os.stat(f"/proc/{world}/root").st_ino
+        assert pathlib.Path(f"/proc/{child}/cgroup").read_text() == pathlib.Path(f"/proc/{world}/cgroup").read_text()
+        inside = {os.readlink(f"/proc/{child}/fd/{fd}").partition(":")[0] for fd in os.listdir(f"/proc/{child}/fd")}
+        assert inside <= {"/dev/null", str(machine.directory / "log"), "socket", "/"}
+        # It goes with its world, and so does the agent's hold on the disk.
+        stopped = await (await machine.call("DELETE", "/v1/world")).json(schema.WorldAnswer)
+        assert stopped.status == "none"
+        assert not os.path.exists(f"/proc/{child}")
 
     machine.test(test)

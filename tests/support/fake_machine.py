@@ -84,6 +84,12 @@ class FakeContainer:
         self.pid = self._process.pid
         self.deleted = False
 
+    def other_namespaces(self) -> int:
+        return 0
+
+    def cgroup_descriptors(self) -> list[int]:
+        return []
+
     def start(self) -> None:
         pass
 
@@ -261,6 +267,7 @@ class FakeMachine:
                 serving.cancel()
                 await asyncio.gather(serving, return_exceptions=True)
                 await app.listener.close()
+                await app.close()
                 for dialled in self._dialled:
                     await dialled.close()
 

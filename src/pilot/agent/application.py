@@ -42,6 +42,10 @@ class Application:
         self.router = Router(routes(self.machine_api, execution, FsApi(self.world), self.watch))
         self.listener = Listener(self.router, self.descriptors, answer_error)
 
+    async def close(self) -> None:
+        """Leave everything to the next agent."""
+        await self.world.leave()
+
     def restore(self) -> None:
         """Take over what a former agent left: descriptors, the world, sessions."""
         freezer.thaw_left_over(self.machine.paths.disk)

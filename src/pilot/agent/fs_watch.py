@@ -3,14 +3,17 @@
     c → s  {"type":"subscribe","paths":[…],"recursive":bool,"workingDir":…}     any number of times
     s → c  {"type":"subscribed","paths":[…]}   {"type":"event",…}   {"type":"error","message":…}
 
-A recursive watch covers directories that appear later. When events come faster than the kernel keeps them, an error
-message says so: the client must look again. Nothing is silently missed.
+A recursive watch covers directories that appear later, and what was made in them before they could be watched: a child
+sets the watch and then looks (`files.watching`); what is found is told as created, and the event that tells it a second
+time is left out. When events come faster than the kernel keeps them an error message says so: the client must look
+again; what is watched is complete again after it. Nothing is silently missed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import datetime
+import logging
 import os
 import posixpath
 
@@ -22,14 +25,12 @@ from ..kernel.inotify import Mask
 from ..server.call import Call, WebSocket
 from ..wire import faults, schema, websocket
 from . import rootfs
-from .session import readable
+from .files import messages, text
+from .files.pool import Pool, Reply
+from .readiness import readable
 from .world import World
 
 MAX_WATCHES = 8192
-_MASK = (
-    Mask.CLOSE_WRITE | Mask.MODIFY | Mask.ATTRIB | Mask.CREATE | Mask.DELETE | Mask.MOVED_FROM | Mask.MOVED_TO
-    | Mask.DELETE_SELF | Mask.MOVE_SELF | Mask.EXCL_UNLINK
-)  # fmt: skip
 _NAMES = (
     (Mask.CREATE | Mask.MOVED_TO, "create"),
     (Mask.DELETE | Mask.DELETE_SELF, "remove"),
@@ -37,7 +38,16 @@ _NAMES = (
     (Mask.ATTRIB, "chmod"),
     (Mask.MODIFY | Mask.CLOSE_WRITE, "write"),
 )
+_LOST = "events were lost: too many at once; look again"
 _encode = msgspec.json.Encoder().encode
+_log = logging.getLogger(__name__)
+
+
+class _Rows(msgspec.Struct, frozen=True):
+    watched: list[messages.Watched]
+
+
+_rows = msgspec.json.Decoder(_Rows)
 
 
 def event_name(mask: Mask) -> str | None:
@@ -53,123 +63,187 @@ class FsWatch:
 
     async def watch(self, call: Call) -> None:
         """GET (WebSocket) /v1/fs/watch."""
-        root = self._world.root()
+        pool = self._world.files()
         socket = await call.accept_websocket()
-        with _Watches(root) as watches:
-            tasks = [
-                asyncio.create_task(_read(socket, watches), name="watch reader"),
-                asyncio.create_task(_write(socket, watches), name="watch writer"),
-            ]
-            try:
-                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for task in tasks:
-                    task.cancel()
+        watches = Watches(pool)
+        tasks = [
+            asyncio.create_task(_read(socket, watches), name="watch reader"),
+            asyncio.create_task(_write(socket, watches), name="watch writer"),
+        ]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            for result in await asyncio.gather(*tasks, return_exceptions=True):
                 # A client that went away is how this ends.
-                await asyncio.gather(*tasks, return_exceptions=True)
+                if isinstance(result, Exception) and not isinstance(result, errors.PeerError):
+                    _log.error("fs/watch: %r", result)
+            watches.close()
 
 
-class _Watches:
-    """The watches of one client; owns the inotify descriptor."""
+class Watches:
+    """The watches of one client; owns the inotify descriptor, which a child makes with the first."""
 
-    def __init__(self, root: rootfs.Root) -> None:
-        self._root = root
-        self.fd = inotify.create()
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._fd = -1
+        self._lock = asyncio.Lock()  # one request to a child at a time: each must know how much room is left
         self._paths: dict[int, str] = {}
         self._recursive: set[int] = set()
+        self._roots: list[str] = []
+        self._told: set[str] = set()  # found by looking, while events that say the same may still be queued
+        self.ready = asyncio.Event()
 
-    def __enter__(self) -> _Watches:
-        return self
+    @property
+    def fd(self) -> int:
+        """Once `ready`."""
+        return self._fd
 
-    def __exit__(self, *_: object) -> None:
-        os.close(self.fd)
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
-    def add(self, path: str, *, recursive: bool) -> None:
-        """Watch `path`, and with `recursive` the directories below it. `OSError`, `Exhausted`."""
-        if len(self._paths) >= MAX_WATCHES:
-            raise faults.Exhausted(f"watch {path}: {MAX_WATCHES} watches are set already")
-        with self._root.opened(path, os.O_PATH) as fd:
-            watch = inotify.add_watch(self.fd, fd, _MASK)
-            self._paths[watch] = path
-            if not recursive:
-                return
-            self._recursive.add(watch)
+    async def subscribe(self, request: schema.WatchRequest) -> None:
+        """Watch these paths, and with `recursive` the directories below them. `OSError`, `Unavailable`."""
+        await self._set(request.paths, request.working_dir, recursive=request.recursive)
+        if request.recursive:
+            self._roots += [posixpath.join(request.working_dir or "/", path) for path in request.paths]
+
+    async def read(self) -> list[schema.WatchEvent] | None:
+        """What has happened since the last call; None when that was all. Never waits for more."""
         try:
-            with self._root.opened(path, os.O_RDONLY | os.O_DIRECTORY) as fd, os.scandir(fd) as entries:
-                names = [each.name for each in entries if each.is_dir(follow_symlinks=False)]
-        except NotADirectoryError:
-            return
-        for name in names:
-            try:
-                self.add(posixpath.join(path, name), recursive=True)
-            except FileNotFoundError:
-                continue  # deleted meanwhile
-
-    def read(self) -> list[schema.WatchEvent]:
-        """What has happened since the last call; never waits."""
-        try:
-            data = os.read(self.fd, inotify.READ_BYTES)
+            data = os.read(self._fd, inotify.READ_BYTES)
         except BlockingIOError:
-            return []
-        found = [self._event(event) for event in inotify.parse_events(data)]
-        return [event for event in found if event is not None]
+            # Nothing that is queued can repeat what was found.
+            self._told.clear()
+            return None
+        found: list[schema.WatchEvent] = []
+        for event in inotify.parse_events(data):
+            found += await self._event(event)
+        return await self._with_sizes(found)
 
-    def _event(self, event: inotify.Event) -> schema.WatchEvent | None:
+    async def _event(self, event: inotify.Event) -> list[schema.WatchEvent]:
         if event.mask & Mask.Q_OVERFLOW:
-            return schema.WatchEvent(type="error", message="events were lost: too many at once; look again")
+            return [schema.WatchEvent(type="error", message=_LOST), *await self._watch_again()]
         if event.mask & Mask.IGNORED:
             self._paths.pop(event.watch, None)
             self._recursive.discard(event.watch)
-            return None
+            return []
         base, name = self._paths.get(event.watch), event_name(event.mask)
         if base is None or name is None:
-            return None
-        path = posixpath.join(base, event.name) if event.name else base
+            return []
+        path = posixpath.join(base, text.tell(event.name)) if event.name else base
         is_dir = bool(event.mask & Mask.ISDIR)
-        if is_dir and name == "create" and event.watch in self._recursive:
-            self._follow(path)
-        return schema.WatchEvent(
-            type="event", path=path, event=name, timestamp=_now(), size=self._size(path), is_dir=is_dir
-        )
+        if name != "create":
+            if name in ("remove", "rename"):
+                self._told.discard(path)
+            return [_changed(path, name, is_dir)]
+        own = [] if path in self._told else [_changed(path, name, is_dir)]
+        self._told.discard(path)
+        if own and is_dir and event.watch in self._recursive:
+            return own + await self._follow(path)
+        return own
 
-    def _follow(self, path: str) -> None:
+    async def _follow(self, path: str) -> list[schema.WatchEvent]:
+        """A directory that has appeared: watched, and what is in it already, told as created."""
         try:
-            self.add(path, recursive=True)
-        except (OSError, faults.Exhausted):
-            pass  # it has gone again, or the limit is reached; the directory itself was reported
+            found = await self._set([path], "/", recursive=True, tell_found=True)
+        except (FileNotFoundError, NotADirectoryError):
+            return []  # it has gone again, which the directory above tells
+        except (OSError, errors.PilotError) as error:
+            return [schema.WatchEvent(type="error", message=f"{path}: not watched: {error}")]
+        self._told.update(row.path for row in found)
+        return [_changed(row.path, "create", row.is_dir) for row in found]
 
-    def _size(self, path: str) -> int:
+    async def _watch_again(self) -> list[schema.WatchEvent]:
+        """After an overflow: directories whose making was not told are watched, too."""
         try:
-            with self._root.opened(path, os.O_PATH | os.O_NOFOLLOW) as fd:
-                return os.fstat(fd).st_size
-        except OSError:
-            return 0
+            await self._set(list(dict.fromkeys(self._roots)), "/", recursive=True)
+        except (OSError, errors.PilotError) as error:
+            return [schema.WatchEvent(type="error", message=f"not everything is watched: {error}")]
+        return []
+
+    async def _set(
+        self, paths: list[str], working_dir: str, *, recursive: bool, tell_found: bool = False
+    ) -> list[messages.Watched]:
+        """Entries that were found (with `tell_found`)."""
+        async with self._lock:
+            room = MAX_WATCHES - len(self._paths)
+            request = messages.Watch(
+                paths=paths, working_dir=working_dir, recursive=recursive, room=room, tell_found=tell_found
+            )
+            with await self._pool.call(request, None if self._fd < 0 else self._fd) as reply:
+                rows = await asyncio.to_thread(_read_rows, reply)
+                if self._fd < 0:
+                    self._fd = reply.take()
+        found = []
+        for row in rows:
+            if row.watch == 0:
+                found.append(row)
+                continue
+            self._paths[row.watch] = row.path
+            if recursive:
+                self._recursive.add(row.watch)
+        self.ready.set()
+        return found
+
+    async def _with_sizes(self, events: list[schema.WatchEvent]) -> list[schema.WatchEvent]:
+        """Sizes as they are now, asked for all at once."""
+        paths = [event.path for event in events if event.path is not None and event.event != "remove"]
+        if not paths:
+            return events
+        unique = list(dict.fromkeys(paths))
+        sizes: dict[str, int] = {}
+        for start in range(0, len(unique), _SIZES_AT_ONCE):
+            some = unique[start : start + _SIZES_AT_ONCE]
+            with await self._pool.call(messages.Sizes(paths=some)) as reply:
+                sizes |= dict(zip(some, reply.answer.sizes, strict=True))
+        return [
+            event if event.path is None else msgspec.structs.replace(event, size=sizes.get(event.path, 0))
+            for event in events
+        ]
+
+
+_SIZES_AT_ONCE = 8  # paths may be 4 KiB long, and a packet 128
+
+
+def _read_rows(reply: Reply) -> list[messages.Watched]:
+    with open(reply.take(), "rb") as file:
+        file.seek(0)
+        return _rows.decode(file.read()).watched
+
+
+def _changed(path: str, name: str, is_dir: bool) -> schema.WatchEvent:
+    return schema.WatchEvent(type="event", path=path, event=name, timestamp=_now(), size=0, is_dir=is_dir)
 
 
 def _now() -> str:
     return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-async def _read(socket: WebSocket, watches: _Watches) -> None:
+async def _read(socket: WebSocket, watches: Watches) -> None:
     while not isinstance(message := await socket.receive(), websocket.Closed):
-        await socket.send(_encode(_subscribe(message, watches)).decode())
+        await socket.send(_encode(await _subscribe(message, watches)).decode())
 
 
-def _subscribe(message: str | bytes, watches: _Watches) -> schema.WatchEvent:
+async def _subscribe(message: str | bytes, watches: Watches) -> schema.WatchEvent:
     try:
         request = msgspec.json.decode(message, type=schema.WatchRequest)
         if request.type != "subscribe":
             raise faults.InvalidRequest(f"unknown message {request.type!r}")
-        paths = [rootfs.clean(path, request.working_dir) for path in request.paths]
-        for path in paths:
-            watches.add(path, recursive=request.recursive)
+        await watches.subscribe(request)
     except (msgspec.MsgspecError, errors.PilotError, OSError) as error:
         return schema.WatchEvent(type="error", message=str(error))
+    paths = [rootfs.clean(path, request.working_dir) for path in request.paths]
     return schema.WatchEvent(type="subscribed", paths=paths)
 
 
-async def _write(socket: WebSocket, watches: _Watches) -> None:
+async def _write(socket: WebSocket, watches: Watches) -> None:
+    await watches.ready.wait()
     while True:
         await readable(watches.fd)
-        for event in watches.read():
-            await socket.send(_encode(event).decode())
+        while (events := await watches.read()) is not None:
+            for event in events:
+                await socket.send(_encode(event).decode())

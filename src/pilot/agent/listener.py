@@ -18,7 +18,7 @@ from ..server.routing import Router
 from ..server.stream import SocketStream, Stream
 from ..wire import dial
 from .descriptors import MAX_MESSAGE_BYTES, Descriptors
-from .session import readable
+from .readiness import readable
 
 MAX_CONNECTIONS = 1024
 _FIRST_LINE_S = 10.0

@@ -71,6 +71,7 @@ async def serve(here: machine.Machine) -> None:
     finally:
         serving.cancel()
         await asyncio.gather(serving, preparing, return_exceptions=True)
+        await application.close()
 
 
 async def _prepare(here: machine.Machine) -> None:

@@ -1,7 +1,8 @@
 """A directory tree seen as a root: paths are resolved by the kernel as after chroot(2), so no link leads out of it.
 
 The world's root is `/proc/<pid>/root` of its PID 1, opened once: mounts of the world are seen through it. Work on the
-last component goes through a descriptor of its directory, so nothing can be swapped between looking and doing.
+last component goes through a descriptor of its directory, so nothing can be swapped between looking and doing. The
+kernel's own filesystems (/proc, /sys, ...) are EACCES: what is there are no files.
 Everything here blocks; paths are made absolute and plain (`clean`) first.
 """
 
@@ -13,13 +14,19 @@ import os
 import posixpath
 from collections.abc import Iterator
 
-from ..kernel import inroot
+from ..kernel import filesystems, inroot
 
 _SMALL_BYTES = 1 << 20
 
 
+MAX_PATH_BYTES = 64 << 10
+
+
 def clean(path: str, working_dir: str = "/") -> str:
-    """An absolute path without `.`, `..` or empty parts; EINVAL as `OSError` when it has none or a NUL."""
+    """An absolute path without `.`, `..` or empty parts; `OSError` when it has none or a NUL, or is no path's
+    length."""
+    if len(path) + len(working_dir) > MAX_PATH_BYTES:
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
     if not path or "\0" in path or "\0" in working_dir:
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
     return posixpath.normpath(posixpath.join("/", working_dir, path).replace("//", "/"))
@@ -45,8 +52,15 @@ class Root:
         self.close()
 
     def open_fd(self, path: str, flags: int, mode: int = 0) -> int:
-        """The caller owns the descriptor."""
-        return inroot.open_in_root(self._root_fd, path, flags, mode)
+        """The caller owns the descriptor. EACCES on a filesystem of the kernel's own."""
+        if not flags & (os.O_PATH | os.O_CREAT):
+            # To open may already do something: first look at where it is.
+            os.close(self.open_fd(path, os.O_PATH))
+        fd = inroot.open_in_root(self._root_fd, path, flags, mode)
+        if filesystems.is_kernel_own(fd):
+            os.close(fd)
+            raise OSError(errno.EACCES, "a filesystem of the kernel's own", path)
+        return fd
 
     @contextlib.contextmanager
     def opened(self, path: str, flags: int, mode: int = 0) -> Iterator[int]:
@@ -78,24 +92,17 @@ class Root:
                 path = posixpath.dirname(path)
         for each in reversed(missing):
             with self.parent(each) as (dir_fd, name):
-                self._make_directory(dir_fd, name, mode)
-
-    def _make_directory(self, dir_fd: int, name: str, mode: int) -> None:
-        try:
-            os.mkdir(name, mode, dir_fd=dir_fd)
-        except FileExistsError:
-            return  # somebody else made it in between
-        owner = os.fstat(dir_fd)
-        os.chown(name, owner.st_uid, owner.st_gid, dir_fd=dir_fd, follow_symlinks=False)
+                make_directory(dir_fd, name, mode)
 
     def create_file(self, path: str, mode: int) -> int:
         """Open for writing, empty; a new file belongs to the owner of its directory. The caller owns the descriptor."""
         flags = os.O_WRONLY | os.O_NONBLOCK
+        with self.parent(path):
+            pass  # it is there, and no place of the kernel's
         try:
             fd = self.open_fd(path, flags | os.O_CREAT | os.O_EXCL, mode & 0o7777)
         except FileExistsError:
-            # Also for a dangling link: then O_CREAT without O_EXCL makes its target.
-            return self.open_fd(path, flags | os.O_CREAT | os.O_TRUNC, mode & 0o7777)
+            return self._open_existing(path, flags, mode & 0o7777)
         try:
             with self.opened(posixpath.dirname(path), os.O_PATH | os.O_DIRECTORY) as dir_fd:
                 owner = os.fstat(dir_fd)
@@ -104,6 +111,13 @@ class Root:
             os.close(fd)
             raise
         return fd
+
+    def _open_existing(self, path: str, flags: int, mode: int) -> int:
+        try:
+            return self.open_fd(path, flags | os.O_TRUNC)
+        except FileNotFoundError:
+            # A dangling link: O_CREAT without O_EXCL makes its target.
+            return self.open_fd(path, flags | os.O_CREAT | os.O_TRUNC, mode)
 
     def write_file(self, path: str, content: bytes, mode: int) -> None:
         """Replace the content of a small file."""
@@ -126,3 +140,13 @@ class Root:
                 return os.read(fd, _SMALL_BYTES).decode(errors="replace")
         except OSError:
             return ""
+
+
+def make_directory(dir_fd: int, name: str, mode: int) -> None:
+    """A directory of the owner of the one that it is in; nothing when something of that name is there."""
+    try:
+        os.mkdir(name, mode, dir_fd=dir_fd)
+    except FileExistsError:
+        return  # somebody else made it in between
+    owner = os.fstat(dir_fd)
+    os.chown(name, owner.st_uid, owner.st_gid, dir_fd=dir_fd, follow_symlinks=False)

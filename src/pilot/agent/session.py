@@ -28,6 +28,7 @@ from ..wire.exec_frames import Stream
 from . import document
 from .machine import Exits, Link
 from .output import Changed, Cursor, Output
+from .readiness import readable
 from .stdin import Stdin
 
 QUIET_S = 0.1
@@ -286,19 +287,3 @@ def _known_status(exits: Exits, process: Known) -> waiter.ExitStatus:
         return exits.status(process, RECORD_TIMEOUT_S)
     except TimeoutError:
         return waiter.ExitStatus(None)
-
-
-async def readable(fd: int) -> None:
-    """Wait until `fd` is readable; the loop watches it meanwhile."""
-    loop = asyncio.get_running_loop()
-    ready: asyncio.Future[None] = loop.create_future()
-    loop.add_reader(fd, _resolve, ready)
-    try:
-        await ready
-    finally:
-        loop.remove_reader(fd)
-
-
-def _resolve(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

@@ -27,8 +27,9 @@ from ..spec.process import Process
 from ..wire import faults, schema
 from . import document, names, rootfs, world_limits, world_spec
 from .descriptors import Descriptors
+from .files.pool import Entrance, Pool
 from .machine import WORLD_ID, Inner, Machine
-from .session import readable
+from .readiness import readable
 from .sessions import Sessions
 
 SPRITE = "sprite"
@@ -57,6 +58,7 @@ class World:
         self._lock = asyncio.Lock()
         self._container: Inner | None = None
         self._root: rootfs.Root | None = None
+        self._files: Pool | None = None
         self._settings = Settings(hostname="sprite", environment={})
         self._watch: asyncio.Task[None] | None = None
         self.default_environment: dict[str, str] = {}
@@ -90,6 +92,12 @@ class World:
         self.container()
         assert self._root is not None
         return self._root
+
+    def files(self) -> Pool:
+        """Who does things to the world's files, in the world; `Unavailable` when it does not run."""
+        self.container()
+        assert self._files is not None
+        return self._files
 
     def answer(self) -> schema.WorldAnswer:
         """State and PID 1."""
@@ -139,6 +147,14 @@ class World:
                 await asyncio.shield(self._undo())
                 raise
 
+    async def leave(self) -> None:
+        """Nothing of this agent's goes on; the world does."""
+        if self._watch is not None:
+            self._watch.cancel()
+        if self._files is not None:
+            files, self._files = self._files, None
+            await files.close()
+
     async def stop(self) -> None:
         """End sessions and world, unmount. Returns when nothing holds the disk; idempotent."""
         async with self._lock:
@@ -165,6 +181,9 @@ class World:
             self._watch.cancel()
             self._watch = None
         await self._sessions.end_all()
+        if self._files is not None:
+            files, self._files = self._files, None
+            await files.close()
         if self._root is not None:
             self._root.close()
             self._root = None
@@ -245,6 +264,7 @@ class World:
     def _set_running(self, container: Inner) -> None:
         self._container = container
         self._root = rootfs.Root.open(f"/proc/{container.pid}/root")
+        self._files = Pool(_entrance(container))
         self.state, self.error = "running", None
         self._watch = asyncio.create_task(self._watch_end(container.pid), name="watch the world")
 
@@ -274,6 +294,17 @@ async def _to_the_end(work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwarg
         if not running.cancelled():
             running.exception()  # known as taken: the cancellation is what is raised
         raise
+
+
+def _entrance(container: Inner) -> Entrance:
+    """The way for a child into the namespaces of the world."""
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+    return Entrance(
+        pid_fd=os.pidfd_open(container.pid),
+        root_fd=os.open(f"/proc/{container.pid}/root", flags),
+        namespaces=container.other_namespaces(),
+        cgroup_fds=container.cgroup_descriptors,
+    )
 
 
 def _files_limit() -> int:

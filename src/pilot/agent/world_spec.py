@@ -13,6 +13,8 @@ from typing import Any, cast
 
 import msgspec
 
+from .decimals import parse_decimal
+
 REAPER = "/.sprite/init"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 IDS = 65536
@@ -49,15 +51,18 @@ def find_person(name: str, passwd: str, group: str) -> Person | None:
     """The user `name` in these texts; None when there is none, or its line makes no sense."""
     for line in passwd.splitlines():
         fields = line.split(":")
-        if len(fields) >= 7 and fields[0] == name and fields[2].isdigit() and fields[3].isdigit():
-            uid, gid, home = int(fields[2]), int(fields[3]), fields[5] or "/"
+        if len(fields) < 7 or fields[0] != name:
+            continue
+        uid, gid, home = parse_decimal(fields[2]), parse_decimal(fields[3]), fields[5] or "/"
+        if uid is not None and gid is not None and max(uid, gid) < 1 << 32:
             return Person(name=name, uid=uid, gid=gid, home=home, groups=_groups(name, group))
     return None
 
 
 def _groups(name: str, group: str) -> tuple[int, ...]:
     rows = [line.split(":") for line in group.splitlines()]
-    return tuple(int(row[2]) for row in rows if len(row) >= 4 and row[2].isdigit() and name in row[3].split(","))
+    found = (parse_decimal(row[2]) for row in rows if len(row) >= 4 and name in row[3].split(","))
+    return tuple(gid for gid in found if gid is not None and gid < 1 << 32)
 
 
 def environment(person: Person, world: Mapping[str, str], request: Sequence[str], *, tty: bool) -> tuple[str, ...]:

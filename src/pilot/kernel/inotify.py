@@ -47,7 +47,11 @@ def create() -> int:
 
 def add_watch(inotify_fd: int, fd: int, mask: Mask) -> int:
     """Watch what `fd` (O_PATH will do) refers to; the watch's number."""
-    path = f"/proc/self/fd/{fd}"
+    return add_watch_at(inotify_fd, f"/proc/self/fd/{fd}", mask)
+
+
+def add_watch_at(inotify_fd: int, path: str, mask: Mask) -> int:
+    """The same for a path, whose last link is followed."""
     return syscalls.checked(syscalls.libc.inotify_add_watch(inotify_fd, path.encode(), int(mask)), "watch", path)
 
 

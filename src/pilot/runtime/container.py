@@ -22,6 +22,7 @@ from ..ids import ContainerId
 from ..kernel.cgroup_stats import Stats
 from ..kernel.cgroups import Cgroup
 from ..plan import cgroup as cgroup_plan
+from ..plan.abi import Namespace
 from ..plan.facts import HostFacts
 from ..spec import parse, state
 from ..spec.config import Spec
@@ -118,6 +119,17 @@ class Container:
     def stats(self) -> Stats:
         """What it has used."""
         return self.cgroup.stats()
+
+    def other_namespaces(self) -> Namespace:
+        """Those in which it differs from us, for setns(2) with its pidfd; but for its pid namespace, which a process
+        cannot enter itself."""
+        from . import namespaces  # for the agent alone
+
+        return namespaces.probe_different(self._record.pid) & ~Namespace.PID
+
+    def cgroup_descriptors(self) -> list[int]:
+        """A process of one thread that writes "0" into each is under the container's limits. The caller closes them."""
+        return self.cgroup.joinable(self._record.pid).join_descriptors()
 
     # ---- lifecycle --------------------------------------------------------------------------------------------------
 

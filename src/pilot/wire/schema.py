@@ -140,8 +140,13 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
     mode: str
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """One entry of GET /v1/fs/list. `mode` is octal without a leading zero, `modTime` RFC 3339 with 6 digits."""
+class Entry(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """One entry of GET /v1/fs/list. `mode` is octal without a leading zero, `modTime` RFC 3339 with 6 digits, from
+    year 1 to 9999.
+
+    A time beyond is told as the nearest of these, and `modTimeClamped` says so. Names that are not UTF-8:
+    `agent/files/text.py`.
+    """
 
     name: str
     path: str
@@ -150,14 +155,23 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     mode: str
     mod_time: str
     is_dir: bool
+    mod_time_clamped: bool = False
 
 
-class Listing(msgspec.Struct, frozen=True, kw_only=True):
-    """GET /v1/fs/list."""
+class SkippedEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """What a listing could not look at, and why."""
+
+    path: str
+    error: str
+
+
+class Listing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """GET /v1/fs/list. `skipped`: what could not be looked at, at most 100 of these."""
 
     path: str
     entries: list[Entry]
     count: int
+    skipped: list[SkippedEntry] = []
 
 
 class Deleted(msgspec.Struct, frozen=True, kw_only=True):
