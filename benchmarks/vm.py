@@ -19,7 +19,10 @@ from tests.support.virtual import CACHE
 
 from pilot import image
 from pilot.host.machine import dial, pilot_api
-from pilot.host.vmm import MachineSpec, accelerator, background, mux, qemu, qemu_command
+from pilot.host.vmm import MachineSpec
+from pilot.host.vmm.qemu import accelerator, background, mux
+from pilot.host.vmm.qemu import command as qemu_command
+from pilot.host.vmm.qemu.machine import Qemu
 from pilot.ids import MachineId
 from pilot.image import cpio
 from pilot.wire import dial as ports
@@ -66,7 +69,7 @@ class Machines:
         self._artefacts = qemu_command.Artefacts(f"{kernel}/vmlinux", f"{kernel}/initramfs", root)
         self._directory = directory
         self.host = accelerator.detect(str(directory), self._artefacts)
-        self._vmm = qemu.Qemu(str(directory), _TAG, lambda: self._artefacts, lambda: self.host)
+        self._vmm = Qemu(str(directory), _TAG, lambda: self._artefacts, lambda: self.host)
         self._numbers = itertools.count(1)
         self._busybox = self._make_initramfs()
 

@@ -225,7 +225,7 @@ _KINDS: dict[str, Callable[[str, list[str]], bool]] = {
     "init": lambda name, words: words[0].endswith("/pilot-init") and "--reaper" not in words,
     "world": lambda name, words: words[0] == "/.sprite/init",
     "qemu": lambda name, words: name.startswith("qemu-system"),
-    "mux": lambda name, words: "pilot.host.vmm.mux" in words,
+    "mux": lambda name, words: "pilot.host.vmm.qemu.mux" in words,
 }
 
 

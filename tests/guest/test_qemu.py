@@ -10,7 +10,9 @@ import pytest
 from tests.support import virtual
 
 from pilot import errors
-from pilot.host.vmm import MachineSpec, MachineStatus, background, mux, pidfile, qemu_command, qmp
+from pilot.host.vmm import MachineSpec, MachineStatus
+from pilot.host.vmm.qemu import background, mux, pidfile, qmp
+from pilot.host.vmm.qemu import command as qemu_command
 from pilot.ids import MachineId
 from pilot.kernel.cgroups import Cgroup
 from pilot.kernel.hierarchies import probe_hierarchies
@@ -153,8 +155,7 @@ def test_its_processes_are_in_its_cgroup(machines: virtual.Machines) -> None:
 
 def test_destroy_leaves_nothing(machines: virtual.Machines) -> None:
     machine = machines.create("gone")
-    machines.vmm.attach_disk(machine, machines, machines.disk("gone.img", ""))
-    machines.vmm.start(machine)
+    machines.vmm.start(machine, machines.drive(machines.disk("gone.img", "")))
     directory = os.path.dirname(machines.vmm.dial_path(machine))
     assert virtual.processes_naming(directory)
     machines.vmm.destroy(machine)

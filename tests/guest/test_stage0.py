@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pilot.host.vmm import accelerator
+from pilot.host.vmm.qemu import accelerator
 from pilot.image import kernel
 
 pytestmark = pytest.mark.requires("root", "private", "qemu", "busybox", "mkfs.erofs", "guest-kernel")

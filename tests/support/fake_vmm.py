@@ -22,19 +22,19 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
 from pilot import errors
-from pilot.host.vmm import Isolation, MachineSpec, MachineStatus, Volumes
-from pilot.ids import MachineId, VolumeId
+from pilot.host.vmm import Disk, Isolation, MachineSpec, MachineStatus
+from pilot.ids import MachineId
 from pilot.wire.schema import DiskReference
 
 
 class FakeVmm:
     """`pilot.host.vmm.Vmm`; `machines` and `calls` are for tests to look at."""
 
-    isolation = Isolation.CONTAINER
-    disk_before_start = False
+    mounts_in_guest = False
 
-    def __init__(self, root: pathlib.Path) -> None:
+    def __init__(self, root: pathlib.Path, isolation: Isolation = Isolation.CONTAINER) -> None:
         self._root = root
+        self.isolation = isolation
         self.machines: dict[MachineId, FakeMachine] = {}
         self.made: dict[MachineId, MachineSpec] = {}
         self.calls: list[tuple[str, str]] = []
@@ -45,13 +45,14 @@ class FakeVmm:
         self.made[spec.id] = spec
         (self._root / spec.id).mkdir(parents=True, exist_ok=True)
 
-    def start(self, machine: MachineId) -> None:
+    def start(self, machine: MachineId, disk: Disk | None = None) -> DiskReference | None:
         self.calls.append(("start", machine))
         if self.fail_start:
             self.fail_start -= 1
             raise errors.HostError("start machine: no luck")
         if machine not in self.machines:
             self.machines[machine] = FakeMachine(self.dial_path(machine))
+        return self.attach(machine, disk) if disk else None
 
     def status(self, machine: MachineId) -> MachineStatus:
         if machine in self.machines:
@@ -70,10 +71,13 @@ class FakeVmm:
     def dial_path(self, machine: MachineId) -> str:
         return str(self._root / machine / "dial.sock")
 
-    def attach_disk(self, machine: MachineId, volumes: Volumes, volume: VolumeId) -> DiskReference:
+    def grow_disk(self, machine: MachineId, size_bytes: int) -> None:
+        self.calls.append((f"grow {size_bytes}", machine))
+
+    def attach(self, machine: MachineId, disk: Disk) -> DiskReference:
         from pilot.host.machine import pilot_api
 
-        mount_fd = volumes.attach(volume, self.made[machine].uid_base, 65536)
+        mount_fd = disk.mount(self.made[machine].uid_base, 65536)
         try:
             pilot_api.send_descriptor(self.dial_path(machine), "disk", mount_fd)
         finally:
@@ -218,6 +222,8 @@ class FakeMachine:
                 return 200, b'{"status": "none"}'
             case "GET", "/v1/exec":
                 return 200, b'{"count": 0, "sessions": []}'
+            case "POST", "/v1/exec":
+                return 200, b""
             case "PUT", "/v1/fs/write":
                 target = self.root + query["path"][0]
                 os.makedirs(os.path.dirname(target), exist_ok=True)

@@ -26,7 +26,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pilot.host.vmm import accelerator
+from pilot.host.vmm.qemu import accelerator
 from pilot.image import cpio, kernel
 from tests.support import guestimage
 

@@ -15,6 +15,7 @@ from pilot.host.services.sprites import Sprites
 from pilot.host.store import tokens
 from pilot.host.store.database import Database
 from pilot.host.store.journal import SqlJournal
+from pilot.host.vmm.substrates import Substrates
 from tests.support.fake_vmm import FakeMachine, FakeVmm
 from tests.support.fake_volumes import FakeVolumes
 
@@ -37,10 +38,15 @@ class HostUnderTest:
         self._serve()
 
     def _build(self) -> None:
-        self.host = Host(self.database, self.volumes, self.vmm, "minimal", lambda: str(self._archive()))
+        self.host = Host(
+            self.database, self.volumes, self._substrates(), self.vmm.isolation, "minimal", lambda: str(self._archive())
+        )
         self.engine = Engine(SqlJournal(self.database), operations(self.host))
         self.sprites = Sprites(self.host, self.engine)
         self.engine.resume()
+
+    def _substrates(self) -> Substrates:
+        return Substrates({self.vmm.isolation: lambda: self.vmm})
 
     def _archive(self) -> pathlib.Path:
         tree = self._root / "tree"

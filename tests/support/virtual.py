@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import dataclasses
 import http.client
 import json
 import os
@@ -12,7 +13,7 @@ import subprocess
 import tempfile
 import time
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,12 @@ import msgspec
 
 from pilot import image
 from pilot.host.machine import dial
-from pilot.host.vmm import MachineSpec, Volumes, accelerator, qemu, qemu_command
+from pilot.host.vmm import MachineSpec
+from pilot.host.vmm.qemu import accelerator
+from pilot.host.vmm.qemu import command as qemu_command
+from pilot.host.vmm.qemu.machine import Qemu
 from pilot.ids import MachineId, VolumeId
+from pilot.volume.client import VolumeClient
 from pilot.wire.schema import DiskReference
 
 CACHE = os.environ.get("PILOT_CACHE_DIR", "/var/cache/pilot")
@@ -49,6 +54,19 @@ def machines() -> Iterator[Machines]:
         shutil.rmtree(directory)
 
 
+@dataclasses.dataclass(frozen=True)
+class Drive:
+    """A `vmm.Disk` that is a file."""
+
+    open: Callable[[], int]
+
+    def mount(self, uid_base: int, uid_count: int) -> int:
+        raise AssertionError("a virtual machine gets a file, never a mount")
+
+    def file(self) -> int:
+        return self.open()
+
+
 class Machines:
     """A `Qemu`, the disks of its machines, and what the tests want to know of them."""
 
@@ -58,11 +76,11 @@ class Machines:
         self._made: list[MachineId] = []
         self.vmm = self.another()
 
-    def another(self) -> qemu.Qemu:
+    def another(self) -> Qemu:
         """A `Qemu` of the same state directory, as a pilotd that starts anew makes one."""
         os.makedirs(self.directory, exist_ok=True)
         host = qemu_command.Host(qemu_command.Accelerator.TCG, accelerator.read_tsc_khz())
-        return qemu.Qemu(self.directory, TAG, lambda: self._artefacts, lambda: host)
+        return Qemu(self.directory, TAG, lambda: self._artefacts, lambda: host)
 
     def create(self, name: str) -> MachineId:
         """A machine that is not started yet."""
@@ -84,17 +102,15 @@ class Machines:
             subprocess.run(["mkfs.ext4", "-q", "-m", "0", "-d", tree, path], check=True)
         return VolumeId(name)
 
-    def attach(self, volume: VolumeId, uid_base: int, uid_count: int) -> int:
-        raise AssertionError("a virtual machine gets a file, never a mount")
-
-    def attach_file(self, volume: VolumeId) -> int:
+    def drive(self, volume: VolumeId) -> Drive:
         """What `volumed` does for a virtual machine."""
-        return os.open(os.path.join(self.directory, volume), os.O_RDWR | os.O_CLOEXEC)
+        return Drive(lambda: os.open(os.path.join(self.directory, volume), os.O_RDWR | os.O_CLOEXEC))
 
-    def start_world(self, machine: MachineId, volume: VolumeId, volumes: Volumes | None = None) -> None:
-        """Start the machine with this disk (of `volumes`, when it is none of ours) and the world on it."""
-        reference = self.vmm.attach_disk(machine, volumes or self, volume)
-        self.vmm.start(machine)
+    def start_world(self, machine: MachineId, volume: VolumeId, client: VolumeClient | None = None) -> None:
+        """Start the machine with this disk (of `client`, when it is none of ours) and the world on it."""
+        drive = Drive(lambda: client.attach_file(volume)) if client else self.drive(volume)
+        reference = self.vmm.start(machine, drive)
+        assert reference is not None
         identity = {
             "name": machine,
             "hostname": machine,

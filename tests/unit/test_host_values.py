@@ -13,11 +13,12 @@ from pilot import errors
 from pilot.host import daemon
 from pilot.host.api import shapes, upgrade
 from pilot.host.machine import pilot_api
-from pilot.host.operations import base, cut, world
+from pilot.host.operations import base, cut, machines
 from pilot.host.services import idle
+from pilot.host.store import machines as rows
 from pilot.host.store import sprites, tokens
 from pilot.host.store.database import Database
-from pilot.host.vmm import MachineSpec
+from pilot.host.vmm import MachineSpec, Size
 from pilot.host.vmm.container import spec as specs
 from pilot.ids import MachineId, SpriteName, VolumeId
 from pilot.spec import check
@@ -110,10 +111,12 @@ def test_a_refusal_is_a_whole_answer_that_ends_the_connection() -> None:
 
 
 def test_a_machine_has_the_size_that_was_asked_for() -> None:
-    row = sprites.Machine(MachineId("m1"), "container", 131072)
-    assert world.machine_spec(row, {}) == MachineSpec(MachineId("m1"), 131072)
-    sized = world.machine_spec(row, {"ram_mb": 512, "cpus": 3, "region": "x"})
-    assert (sized.memory_bytes, sized.cpus) == (512 << 20, 3)
+    assert machines.size_of({}) == Size() == Size(2 << 30, 2)
+    sized = machines.size_of({"ram_mb": 512, "cpus": 3, "region": "x"})
+    assert sized == Size(512 << 20, 3)
+    assert machines.size_of(machines.config_of(sized)) == sized
+    row = rows.Machine(MachineId("m1"), "container", 131072, sized.memory_bytes, sized.cpus)
+    assert machines.spec_of(row) == MachineSpec(MachineId("m1"), 131072, 512 << 20, 3)
 
 
 def test_a_machine_hides_nothing_from_its_agent_and_owns_its_uids() -> None:
@@ -223,11 +226,11 @@ def test_tokens_are_stored_as_digests_and_compared_whole(tmp_path: pathlib.Path)
 def test_uid_ranges_are_given_out_once_and_again_when_free(tmp_path: pathlib.Path) -> None:
     database = Database(str(tmp_path / "state.db"))
     with database.transaction() as tx:
-        bases = [sprites.assign_machine(tx, MachineId(name), "container").uid_base for name in "abc"]
+        bases = [rows.assign(tx, MachineId(name), "container", 1 << 30, 1).uid_base for name in "abc"]
         assert bases == [131072, 196608, 262144]
-        assert sprites.assign_machine(tx, MachineId("b"), "container").uid_base == 196608
+        assert rows.assign(tx, MachineId("b"), "container", 1 << 30, 1).uid_base == 196608
         tx.execute("DELETE FROM machines WHERE id = 'a'")
-        assert sprites.assign_machine(tx, MachineId("d"), "container").uid_base == 131072
+        assert rows.assign(tx, MachineId("d"), "container", 1 << 30, 1).uid_base == 131072
     database.close()
 
 
@@ -236,7 +239,7 @@ def test_a_failed_transaction_leaves_nothing(tmp_path: pathlib.Path) -> None:
 
     def fail() -> None:
         with database.transaction() as tx:
-            sprites.assign_machine(tx, MachineId("a"), "container")
+            rows.assign(tx, MachineId("a"), "container", 1 << 30, 1)
             raise KeyError
 
     with pytest.raises(KeyError):

@@ -27,7 +27,7 @@ from collections.abc import Iterator
 from .. import errors, image
 from ..kernel import cgroups, hierarchies
 from ..volume import client as volume_client
-from . import log_files, serving, substrates
+from . import log_files, serving
 from .api.access import Access
 from .fsm.engine import Engine
 from .operations.context import Host, VolumeService
@@ -39,6 +39,8 @@ from .store import tokens
 from .store.database import Database
 from .store.journal import SqlJournal
 from .store.sprites import Sprite
+from .vmm import Isolation, substrates
+from .vmm.shape import Shape
 from .volumed import Volumed
 
 log = logging.getLogger(__name__)
@@ -123,17 +125,21 @@ def _volumed(settings: Settings) -> Iterator[str]:
 @contextlib.contextmanager
 def _sprites(settings: Settings, database: Database, volumes: VolumeService) -> Iterator[Sprites]:
     """Everything behind the API, running."""
+    isolation = Isolation(settings.isolation)
+    made = substrates.of_this_host(settings.state_dir, settings.tag, settings.cache_dir)
+    made.of(isolation)  # or say now that this host cannot have it
     host = Host(
         database=database,
         volumes=volumes,
-        vmm=substrates.make(settings.isolation, settings.state_dir, settings.tag, settings.cache_dir),
+        substrates=made,
+        isolation=isolation,
         variant=settings.variant,
         build_archive=lambda: str(image.ensure_world_tar(settings.cache_dir, settings.variant)),
         disk_bytes=settings.disk_bytes,
         store_owner=tokens.ensure_organisation(database, ORGANISATION).id if settings.store else None,
     )
     engine = Engine(SqlJournal(database), operations(host))
-    pool = Pool(host, engine, settings.pool_size)
+    pool = Pool(host, engine, {Shape(isolation, settings.variant): settings.pool_size})
     sprites = Sprites(host, engine, pool)
     try:
         log.info("runs resumed", extra={"count": engine.resume()})

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pilot.host.vmm import mux
+from pilot.host.vmm.qemu import mux
 from pilot.wire import mux as wire
 
 _DEADLINE_S = 30.0

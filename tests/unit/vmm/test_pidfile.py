@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from pilot.host.vmm import pidfile
+from pilot.host.vmm.qemu import pidfile
 
 _HOLDER = """
 import signal, sys
-from pilot.host.vmm import pidfile
+from pilot.host.vmm.qemu import pidfile
 print(pidfile.hold(sys.argv[1]), flush=True)
 signal.pause()
 """

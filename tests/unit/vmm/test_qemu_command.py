@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pilot.host.vmm import qemu_command as q
+from pilot.host.vmm.qemu import command as q
 
 MACHINE = q.Machine(
     directory="/d",

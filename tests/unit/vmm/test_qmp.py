@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pilot import errors
-from pilot.host.vmm import qmp
+from pilot.host.vmm.qemu import qmp
 
 Answers = Callable[[str], list[dict[str, Any]]]
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from pilot.host.vmm import qemu_command as q
-from pilot.host.vmm import template
+from pilot.host.vmm.qemu import command as q
+from pilot.host.vmm.qemu import template
 
 SHAPE = q.Machine("/d", q.Artefacts("/k", "/i", "/r"), q.Host(q.Accelerator.TCG, 1), q.Memory(1 << 28), 1)
 _HOLDER = """
 import signal, sys
-from pilot.host.vmm import pidfile
+from pilot.host.vmm.qemu import pidfile
 pidfile.hold(sys.argv[1])
 print(flush=True)
 signal.pause()

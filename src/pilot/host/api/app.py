@@ -70,7 +70,7 @@ class Call:
     def shape(self, row: Sprite) -> dict[str, Any]:
         base = self.request.base_url
         url = f"{base.scheme}://{row.name}-{row.suffix}.{base.hostname}" + (f":{base.port}" if base.port else "")
-        return shapes.sprite(row, self.organisation.slug, self.sprites.status(row), url, self.sprites.isolation)
+        return shapes.sprite(row, self.organisation.slug, self.sprites.status(row), url, self.sprites.isolation(row))
 
 
 # Sprites

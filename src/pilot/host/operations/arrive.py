@@ -18,7 +18,6 @@ from ..fsm.operation import Run
 from ..fsm.outcome import UserFault
 from ..store import checkpoints, sprites
 from ..store.checkpoints import Checkpoint
-from ..vmm import Isolation
 from . import destroy, disks
 from .context import Host
 from .requests import Create
@@ -42,7 +41,7 @@ def disk(host: Host, run: Run[Create], url: str) -> None:
         raise UserFault(f"create: {url} is the disk of another sprite", code="conflict")
     try:
         _adopt(host, volume, url)
-        _check(host, url, host.volumes.stat(volume))
+        _check(host, run.request, url, host.volumes.stat(volume))
         points = host.volumes.checkpoints(volume)
     except errors.NotFound as error:
         raise UserFault(
@@ -66,11 +65,11 @@ def _adopt(host: Host, volume: VolumeId, url: str) -> None:
         raise UserFault(f"create: {error}") from error  # no store, another one, or nothing that can be read
 
 
-def _check(host: Host, url: str, found: Any) -> None:
+def _check(host: Host, wanted: Create, url: str, found: Any) -> None:
     """`found`: what volumed knows of the volume."""
     if found.sealed:
         raise UserFault(f"create: {url} is a base, which nobody writes")
-    if found.vm and host.vmm.isolation is Isolation.CONTAINER:
+    if found.vm and not host.substrates.of(wanted.isolation or host.isolation).mounts_in_guest:
         raise UserFault(f"create: {url} belongs to virtual machines, sprites here are containers")
 
 

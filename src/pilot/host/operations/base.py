@@ -16,7 +16,7 @@ from ... import errors
 from ...ids import VolumeId
 from ..fsm.operation import Run
 from ..store import bases
-from ..store.sprites import UID_COUNT
+from ..store.machines import UID_COUNT
 from .context import Host
 from .results import Archived
 

@@ -8,13 +8,15 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from ... import errors
-from ...ids import CheckpointId, VolumeId
+from ...ids import CheckpointId, MachineId, VolumeId
 from ..fsm.outcome import UserFault
 from ..machine.pilot_api import PilotApi
-from ..store import sprites
+from ..store import machines, sprites
 from ..store.database import Database
+from ..store.machines import Machine
 from ..store.sprites import Sprite
-from ..vmm import Vmm, Volumes
+from ..vmm import Isolation, Vmm
+from ..vmm.substrates import Substrates
 
 
 class Cut(Protocol):
@@ -26,7 +28,7 @@ class Cut(Protocol):
     def clean(self) -> bool: ...
 
 
-class VolumeService(Volumes, Protocol):
+class VolumeService(Protocol):
     """`pilot.volume.client.VolumeClient`, as far as operations use it (joints §6)."""
 
     def create(self, volume: VolumeId, size_bytes: int) -> Any: ...
@@ -35,6 +37,8 @@ class VolumeService(Volumes, Protocol):
     def seal(self, volume: VolumeId) -> Any: ...
     def stat(self, volume: VolumeId) -> Any: ...
     def adopt(self, volume: VolumeId, url: str | None = None) -> Any: ...
+    def attach(self, volume: VolumeId, uid_base: int, uid_count: int) -> int: ...
+    def attach_file(self, volume: VolumeId) -> int: ...
     def detach(self, volume: VolumeId) -> Any: ...
     def restore(self, volume: VolumeId, checkpoint: CheckpointId) -> Any: ...
     def checkpoints(self, volume: VolumeId) -> Sequence[Any]: ...
@@ -66,19 +70,23 @@ class Worlds:
 
 @dataclasses.dataclass(frozen=True)
 class Host:
-    """`build_archive()` returns the path of the tar that the base volume of `variant` is made from.
+    """`isolation`: of machines that nobody wants another one for.
+
+    `build_archive()` returns the path of the tar that the base volume of `variant` is made from.
 
     `store_owner`: with an object store, what tells this pilotd's base volumes apart in it from those of others.
     """
 
     database: Database
     volumes: VolumeService
-    vmm: Vmm
+    substrates: Substrates
+    isolation: Isolation
     variant: str
     build_archive: Callable[[], str]
     disk_bytes: int = 100 << 30
     store_owner: str | None = None
     worlds: Worlds = dataclasses.field(default_factory=Worlds)
+    _isolations: dict[MachineId, Isolation] = dataclasses.field(default_factory=dict)
 
     def sprite(self, sprite: str) -> Sprite:
         """`UserFault` when it was destroyed before this run's turn came."""
@@ -87,7 +95,25 @@ class Host:
         except errors.NotFound as error:
             raise UserFault(str(error), code="not_found") from error
 
+    def machine(self, sprite: Sprite) -> Machine:
+        """`StateError` when it has none yet."""
+        if sprite.machine is None:
+            raise errors.StateError(f"reach sprite {sprite.name}: it has no machine yet")
+        return machines.find(self.database, sprite.machine)
+
+    def substrate(self, machine: MachineId) -> Vmm:
+        """What the machine is made of, as its row says, for good. `NotFound` when there is no such machine."""
+        isolation = self._isolations.get(machine)
+        if isolation is None:
+            isolation = Isolation(machines.find(self.database, machine).isolation)
+            self._isolations[machine] = isolation
+        return self.substrates.of(isolation)
+
     def api(self, sprite: Sprite) -> PilotApi:
         if sprite.machine is None:
             raise errors.StateError(f"reach sprite {sprite.name}: it has no machine yet")
-        return PilotApi(self.vmm.dial_path(sprite.machine))
+        return PilotApi(self.substrate(sprite.machine).dial_path(sprite.machine))
+
+    def forget(self, machine: MachineId) -> None:
+        """It was destroyed."""
+        self._isolations.pop(machine, None)

@@ -39,7 +39,9 @@ def member_ready(host: Host, run: Run[object]) -> None:
 
 def _member(run: Run[MakeMember]) -> Sprite:
     wanted = run.request
-    nobody = Create(wanted.organisation, wanted.name, wanted.suffix, wanted.machine, wanted.volume)
+    nobody = Create(
+        wanted.organisation, wanted.name, wanted.suffix, wanted.machine, wanted.volume, config=wanted.config
+    )
     return _row(run.resource, nobody, "pooling")
 
 

@@ -39,7 +39,7 @@ class Held:
 def quiesced(host: Host, sprite: Sprite, act: Callable[[], _T]) -> tuple[_T, Held | None]:
     """`act` while the disk's filesystem is frozen, where that is the guest's to do, and how that went; volumed does it
     for `container`."""
-    if not world.frozen_by_guest(host, sprite):
+    if not world.is_mounted_in_guest(host, sprite):
         return act(), None
     api = host.api(sprite)
     try:
@@ -133,7 +133,7 @@ def world_away(host: Host, run: Run[object]) -> Down:
 def swap(host: Host, run: Run[OfCheckpoint]) -> None:
     """The volume's live root becomes the checkpoint's. Never under a mounted filesystem."""
     sprite = host.sprite(run.resource)
-    if world.frozen_by_guest(host, sprite):
+    if world.is_mounted_in_guest(host, sprite):
         disks.flush(host, sprite.volume)  # its machine keeps the drive
     else:
         disks.release(host, sprite.volume)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ... import errors
 from ..fsm.operation import Run
 from ..store import sprites
+from . import machines
 from .context import Host
 from .disks import release
 
@@ -45,8 +46,7 @@ def _machine(host: Host, sprite_id: str) -> None:
         return  # destroyed already
     host.worlds.drop(sprite.id)
     if sprite.machine is not None:
-        host.vmm.stop(sprite.machine)
-        host.vmm.destroy(sprite.machine)
+        machines.destroy(host, sprite.machine)
 
 
 def _disk(host: Host, sprite_id: str) -> None:

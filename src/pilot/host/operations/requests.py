@@ -13,6 +13,7 @@ from ...ids import CheckpointId, MachineId, SpriteName, VolumeId
 from ...wire.schema import DiskReference
 from ..fsm.documents import NO_REQUEST, Format
 from ..fsm.operation import Action
+from ..vmm import Isolation
 
 SPRITE = "sprite"
 BASE = "base"
@@ -40,6 +41,7 @@ class Member(msgspec.Struct, frozen=True):
 class Create(msgspec.Struct, frozen=True):
     """Every id is in the request, so that a repetition means the same things. Those of a member, where one is claimed.
 
+    `isolation`: of the machine; None in a run of a build that had only one.
     `source`: what the disk is made from; the base volume when it says nothing.
     """
 
@@ -48,6 +50,7 @@ class Create(msgspec.Struct, frozen=True):
     suffix: str
     machine: MachineId
     volume: VolumeId
+    isolation: Isolation | None = None
     labels: tuple[str, ...] = ()
     url_settings: dict[str, Any] = {}
     environment: dict[str, str] = {}
@@ -64,6 +67,8 @@ class MakeMember(msgspec.Struct, frozen=True):
     suffix: str
     machine: MachineId
     volume: VolumeId
+    isolation: Isolation | None = None
+    config: dict[str, Any] = {}
 
 
 class MakeCheckpoint(msgspec.Struct, frozen=True):

@@ -1,7 +1,8 @@
-"""Machine and world up and down: the steps that create, wake, stop, restart and restore have in common.
+"""A sprite's machine and world up and down: what create, wake, stop, restart and restore have in common.
 
-boot     (drive: attach the disk) → start the machine; one that runs and does not answer is stopped first
-up       adopt → attach the disk → PUT /v1/world          nothing when the world runs already
+machine  the machine's row, of the isolation and size that the sprite wants → made
+boot     start it with the sprite's disk
+up       adopt → PUT /v1/world, when it does not run; a disk that is not taken is attached anew
 down     DELETE /v1/world → stop the machine
 detach   volumed lets go of the disk; afterwards no one can write to it
 """
@@ -12,74 +13,54 @@ import base64
 import logging
 import os
 import time
-from collections.abc import Mapping
-from typing import Any
 
 from ... import errors
 from ...ids import MachineId
 from ...wire import operations, schema
 from ...wire.schema import DiskReference
 from ..fsm.operation import Run
+from ..machine.pilot_api import PilotApi
+from ..store import machines as rows
 from ..store import sprites
 from ..store.journal import now_us
 from ..store.sprites import Sprite
-from ..vmm import Isolation, MachineSpec, MachineStatus
-from . import disks
+from ..vmm import Isolation
+from . import disks, machines
 from .context import Host
+from .disks import VolumeDisk
 from .requests import Create, MakeMember
 from .results import Booted, Up
 
 log = logging.getLogger(__name__)
 
-# Unanswered questions, ten seconds each, before a machine that runs is started anew; a lost agent is back in one.
-PATIENCE = 3
-
 
 def make_machine(host: Host, run: Run[object]) -> None:
     """The machine's row with its uids, and the machine itself, not started."""
     sprite = host.sprite(run.resource)
-    machine_id = sprite.machine or _wanted_machine(run)
+    id, isolation = _wanted_machine(host, run, sprite)
+    size = machines.size_of(sprite.config)
     with host.database.transaction() as tx:
-        machine = sprites.assign_machine(tx, machine_id, host.vmm.isolation.value)
+        machine = rows.assign(tx, id, isolation.value, size.memory_bytes, size.cpus)
         sprites.update(tx, sprite.id, machine=machine.id)
-    host.vmm.create(machine_spec(machine, sprite.config))
+    machines.make(host, machine)
 
 
-def _wanted_machine(run: Run[object]) -> MachineId:
+def _wanted_machine(host: Host, run: Run[object], sprite: Sprite) -> tuple[MachineId, Isolation]:
+    if sprite.machine is not None:
+        return sprite.machine, machines.isolation_of(host, sprite.machine) or host.isolation
     if isinstance(run.request, Create | MakeMember):
-        return run.request.machine
+        return run.request.machine, run.request.isolation or host.isolation
     raise errors.StateError(f"{run.action} {run.kind} {run.resource}: it has no machine yet")
 
 
-def machine_spec(machine: sprites.Machine, config: Mapping[str, Any]) -> MachineSpec:
-    """What `config` asks for; the rest is as `MachineSpec` has it."""
-    asked: dict[str, int] = {}
-    if config.get("ram_mb"):
-        asked["memory_bytes"] = config["ram_mb"] << 20
-    if config.get("cpus"):
-        asked["cpus"] = config["cpus"]
-    return MachineSpec(machine.id, machine.uid_base, **asked)
-
-
 def boot(host: Host, run: Run[object]) -> Booted:
-    """Started, and where its disk is; a machine that runs already is left alone: the pool's, with `disk` attached."""
+    """Started, and where its disk is; a machine that runs already is left alone: the pool's, with what it was given."""
     sprite = host.sprite(run.resource)
-    assert sprite.machine is not None
-    if host.vmm.status(sprite.machine) is MachineStatus.RUNNING:
-        if _answers(host, sprite):
-            return Booted(_claimed_disk(run))
-        log.warning("machine does not answer, starting it anew", extra={"sprite": sprite.id})
-        host.vmm.stop(sprite.machine)
+    machine = host.machine(sprite)
+    if machines.is_up(host, machine.id):
+        return Booted(_claimed_disk(run))
     host.worlds.drop(sprite.id)
-    if host.vmm.disk_before_start:
-        disks.release(host, sprite.volume)
-        disk = host.vmm.attach_disk(sprite.machine, host.volumes, sprite.volume)
-        host.vmm.start(sprite.machine)
-    else:
-        with disks.attaching(host, sprite) as volumes:
-            host.vmm.start(sprite.machine)
-            disk = host.vmm.attach_disk(sprite.machine, volumes, sprite.volume)
-    return Booted(disk)
+    return Booted(machines.start(host, machine.id, VolumeDisk(host.volumes, sprite.volume)))
 
 
 def _claimed_disk(run: Run[object]) -> DiskReference | None:
@@ -88,22 +69,9 @@ def _claimed_disk(run: Run[object]) -> DiskReference | None:
     return claimed.disk if claimed else None
 
 
-def _answers(host: Host, sprite: Sprite) -> bool:
-    """Whether the agent says anything at all, in time. One that never does (no memory, stopped) helps nobody."""
-    for _ in range(PATIENCE):
-        try:
-            host.api(sprite).status()
-        except errors.PeerError as error:
-            log.warning("machine does not answer", extra={"sprite": sprite.id, "error": str(error)})
-        else:
-            return True
-    return False
-
-
 def up(host: Host, run: Run[object]) -> Up:
     """The world runs when this returns."""
     sprite = host.sprite(run.resource)
-    assert sprite.machine is not None
     api = host.api(sprite)
     api.call(operations.ADOPT, _identity(sprite))
     # A member of the pool, whose world runs, is told what it is called from now on.
@@ -111,22 +79,18 @@ def up(host: Host, run: Run[object]) -> Up:
     state = "pooled" if is_claimed else api.status().world
     if state != "running":
         booted = run.find(Booted)
-        _start_world(host, sprite, booted.disk if booted else None)
+        _start_world(host, api, sprite, booted.disk if booted else None)
     host.worlds.mark(sprite.id)
     return Up(state)
 
 
-def _start_world(host: Host, sprite: Sprite, booted: DiskReference | None) -> None:
+def _start_world(host: Host, api: PilotApi, sprite: Sprite, booted: DiskReference | None) -> None:
     """On the disk that the machine was booted with; else, or when that is refused, on one attached anew."""
-    api = host.api(sprite)
 
     def start(disk: DiskReference) -> None:
         names = schema.WorldRequest(disk=disk, hostname=sprite.name, environment=dict(sprite.environment))
         api.call(operations.START_WORLD, names)
 
-    if host.vmm.disk_before_start:
-        start(booted or DiskReference(serial="pilot-disk"))
-        return
     if booted:
         try:
             start(booted)
@@ -135,15 +99,10 @@ def _start_world(host: Host, sprite: Sprite, booted: DiskReference | None) -> No
             raise
         except errors.PilotError as error:
             log.info("disk not taken, attaching anew", extra={"sprite": sprite.id, "error": str(error)})
-    start(_attach_anew(host, sprite))
-
-
-def _attach_anew(host: Host, sprite: Sprite) -> DiskReference:
-    """What an earlier attempt attached may be in the agent's hands, half used: that is ended first."""
-    assert sprite.machine is not None
-    host.api(sprite).call(operations.STOP_WORLD, None)
-    disks.release(host, sprite.volume)
-    return host.vmm.attach_disk(sprite.machine, host.volumes, sprite.volume)
+    # What an earlier attempt attached may be in the agent's hands, half used: that is ended first.
+    api.call(operations.STOP_WORLD, None)
+    machine = host.machine(sprite)
+    start(host.substrate(machine.id).attach(machine.id, VolumeDisk(host.volumes, sprite.volume)))
 
 
 def _identity(sprite: Sprite) -> schema.AdoptRequest:
@@ -159,7 +118,7 @@ def _identity(sprite: Sprite) -> schema.AdoptRequest:
 def world_down(host: Host, sprite: Sprite) -> bool:
     """Sessions ended, world killed and unmounted, where the machine runs; whether it did run."""
     host.worlds.drop(sprite.id)
-    if sprite.machine is None or host.vmm.status(sprite.machine) is not MachineStatus.RUNNING:
+    if sprite.machine is None or not machines.is_running(host, sprite.machine):
         return False
     host.api(sprite).call(operations.STOP_WORLD, None)
     return True
@@ -173,7 +132,7 @@ def machine_down(host: Host, run: Run[object]) -> None:
     except errors.PilotError as error:
         log.warning("world not stopped, stopping the machine", extra={"sprite": sprite.id, "error": str(error)})
     if sprite.machine is not None:
-        host.vmm.stop(sprite.machine)
+        machines.down(host, sprite.machine)
 
 
 def detach(host: Host, run: Run[object]) -> None:
@@ -186,7 +145,8 @@ def publish_running(host: Host, run: Run[object]) -> None:
         sprites.update(tx, run.resource, phase="live", last_running_us=now_us())
 
 
-def frozen_by_guest(host: Host, sprite: Sprite) -> bool:
-    """Whether the guest, which owns the superblock of a VM's disk, has to freeze it for a cut."""
-    running = sprite.machine is not None and host.vmm.status(sprite.machine) is MachineStatus.RUNNING
-    return host.vmm.isolation is Isolation.VM and running
+def is_mounted_in_guest(host: Host, sprite: Sprite) -> bool:
+    """Whether the guest may have the disk mounted: then it owns the superblock, and has to freeze it for a cut."""
+    if sprite.machine is None or not host.substrate(sprite.machine).mounts_in_guest:
+        return False
+    return machines.is_running(host, sprite.machine)

@@ -16,17 +16,19 @@ import logging
 import secrets
 import threading
 import uuid
+from collections.abc import Mapping
 
 from ... import errors, ids
 from ...ids import MachineId, SpriteName, VolumeId
 from ..fsm.documents import Nothing
 from ..fsm.engine import Ended, Engine
 from ..fsm.outcome import Outcome
-from ..operations import requests
+from ..operations import machines, requests
 from ..operations.context import Host
 from ..operations.requests import SPRITE, MakeMember, Member
 from ..operations.results import Booted
 from ..store import sprites, tokens
+from ..vmm.shape import Shape
 
 log = logging.getLogger(__name__)
 
@@ -45,44 +47,59 @@ class Ready:
     claimed: Member
 
 
-class Pool:
-    """`size` members; 0 is no pool. Safe to use from any thread."""
+@dataclasses.dataclass
+class _Shelf:
+    """The members of one shape: how many there shall be, those that are ready, and how many are being made."""
 
-    def __init__(self, host: Host, engine: Engine, size: int) -> None:
+    size: int
+    ready: collections.deque[Ready] = dataclasses.field(default_factory=collections.deque)
+    making: int = 0
+
+
+class Pool:
+    """So many members of each shape; none at all is no pool. Safe to use from any thread."""
+
+    def __init__(self, host: Host, engine: Engine, sizes: Mapping[Shape, int]) -> None:
         self._host = host
         self._engine = engine
-        self._size = size
         self._lock = threading.Lock()
-        self._ready: collections.deque[Ready] = collections.deque()
-        self._making = 0
-        self._organisation = tokens.ensure_organisation(host.database, ORGANISATION).id if size else ""
+        self._shelves = {shape: _Shelf(size) for shape, size in sizes.items() if size}
+        self._organisation = tokens.ensure_organisation(host.database, ORGANISATION).id if self._shelves else ""
 
     def start(self) -> None:
         """Away with what a former pilotd left, then fill. Call once, after `Engine.resume`."""
         self._clear()
         self.fill()
 
-    def claim(self) -> Ready | None:
-        """The caller's alone."""
+    def claim(self, shape: Shape) -> Ready | None:
+        """One of that shape; the caller's alone."""
         with self._lock:
-            return self._ready.popleft() if self._ready else None
+            shelf = self._shelves.get(shape)
+            return shelf.ready.popleft() if shelf and shelf.ready else None
 
     def __len__(self) -> int:
         """Members that are ready."""
         with self._lock:
-            return len(self._ready)
+            return sum(len(shelf.ready) for shelf in self._shelves.values())
 
     def fill(self) -> None:
         """Begin to make what is missing."""
+        for shape, missing in self._missing().items():
+            for _ in range(missing):
+                self._make(shape)
+
+    def _missing(self) -> dict[Shape, int]:
+        """How many to make of each shape; they count as being made from here on."""
+        found: dict[Shape, int] = {}
         with self._lock:
-            missing = self._size - len(self._ready) - self._making
-            self._making += max(missing, 0)
-        for _ in range(missing):
-            self._make()
+            for shape, shelf in self._shelves.items():
+                found[shape] = max(shelf.size - len(shelf.ready) - shelf.making, 0)
+                shelf.making += found[shape]
+        return found
 
     def fill_soon(self) -> None:
         """Begin a moment later: what the new sprite was wanted for goes first."""
-        if self._size:
+        if self._shelves:
             timer = threading.Timer(FILL_PAUSE_S, self.fill)
             timer.name, timer.daemon = "fill-pool", True
             timer.start()
@@ -90,36 +107,39 @@ class Pool:
     def stop(self) -> None:
         """No more members are made or given away."""
         with self._lock:
-            self._size = 0
-            self._ready.clear()
+            for shelf in self._shelves.values():
+                shelf.size = 0
+                shelf.ready.clear()
 
     def clear(self) -> None:
         """None are left, for a pilotd that stops its machines. After `stop`."""
         concurrent.futures.wait(self._clear(), CLEAR_TIMEOUT_S)
 
-    def _make(self) -> None:
+    def _make(self, shape: Shape) -> None:
         member = MakeMember(
             organisation=self._organisation,
             name=SpriteName(f"member-{secrets.token_hex(8)}"),
             suffix=secrets.token_hex(2),
             machine=ids.new_machine_id(),
             volume=VolumeId(f"sprite-{uuid.uuid4()}"),
+            isolation=shape.isolation,
+            config=machines.config_of(shape.size),
         )
         id = f"sprite-{uuid.uuid4()}"
         try:
             ended = self._engine.start(requests.POOL, id, member)
         except errors.PilotError as error:
             log.warning("pool member not begun", extra={"error": str(error)})
-            self._made(None)
+            self._made(shape, None)
         else:
-            ended.add_done_callback(lambda done: self._made(_finished(done, id, member)))
+            ended.add_done_callback(lambda done: self._made(shape, _finished(done, id, member)))
 
-    def _made(self, member: Ready | None) -> None:
+    def _made(self, shape: Shape, member: Ready | None) -> None:
         """One that failed is not tried again at once: the next create asks for it."""
         with self._lock:
-            self._making -= 1
-            if member is not None:
-                self._ready.append(member)
+            self._shelves[shape].making -= 1
+            if member is not None and self._shelves[shape].size:
+                self._shelves[shape].ready.append(member)
 
     def _clear(self) -> list[Ended]:
         """When these have ended nothing of the pool is left, but what a create has claimed."""

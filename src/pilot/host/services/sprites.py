@@ -16,13 +16,14 @@ from ...ids import SpriteName, VolumeId
 from ..fsm.documents import Nothing
 from ..fsm.engine import Ended, Engine
 from ..fsm.journal import Record
-from ..operations import arrive, requests
+from ..operations import arrive, machines, requests
 from ..operations.context import Host
 from ..operations.requests import SPRITE, Create, Fork, MakeCheckpoint, OfCheckpoint, Stored
 from ..store import checkpoints, sprites
 from ..store.checkpoints import Checkpoint
 from ..store.sprites import Sprite
-from ..vmm import MachineStatus
+from ..vmm import Isolation
+from ..vmm.shape import Shape
 from .pool import Pool
 
 DEFAULT_URL_SETTINGS = {"auth": "sprite"}
@@ -34,13 +35,15 @@ class Sprites:
     def __init__(self, host: Host, engine: Engine, pool: Pool | None = None) -> None:
         self._host = host
         self._engine = engine
-        self._pool = Pool(host, engine, 0) if pool is None else pool
+        self._pool = Pool(host, engine, {}) if pool is None else pool
 
     # What is there
 
-    @property
-    def isolation(self) -> str:
-        return self._host.vmm.isolation.value
+    def isolation(self, sprite: Sprite) -> str:
+        """What stands between it and the host; before it has a machine, what that is going to be."""
+        if sprite.machine is None:
+            return self._host.isolation.value
+        return self._host.substrate(sprite.machine).isolation.value
 
     def pooled(self) -> int:
         """How many creates would find a sprite that is made already."""
@@ -57,7 +60,7 @@ class Sprites:
 
     def status(self, sprite: Sprite) -> str:
         """`running` only when the world is known to run: a machine whose storage is not up is `warm`."""
-        if sprite.machine is None or self._host.vmm.status(sprite.machine) is not MachineStatus.RUNNING:
+        if not self._machine_runs(sprite):
             return "cold"
         return "running" if sprite.id in self._host.worlds else "warm"
 
@@ -81,7 +84,7 @@ class Sprites:
     def dial_path(self, sprite: Sprite) -> str:
         if sprite.machine is None:
             raise errors.StateError(f"reach sprite {sprite.name}: it has no machine yet")
-        return self._host.vmm.dial_path(sprite.machine)
+        return self._host.substrate(sprite.machine).dial_path(sprite.machine)
 
     # What is done
 
@@ -90,18 +93,21 @@ class Sprites:
         name = ids.parse_sprite_name(wanted["name"])
         self._refuse_taken(organisation, name)
         source = self._source(organisation, wanted["from"]) if wanted.get("from") else None
-        # A member has the usual disk and the usual size.
-        member = self._pool.claim() if source is None and not wanted.get("config") else None
+        config = dict(wanted.get("config") or {})
+        isolation = self._isolation(source)
+        shape = Shape(isolation, self._host.variant, machines.size_of(config))
+        member = self._pool.claim(shape) if source is None else None
         request = Create(
             organisation=organisation,
             name=name,
             suffix=secrets.token_hex(2),
             machine=member.machine if member else ids.new_machine_id(),
             volume=member.volume if member else _new_volume(source),
+            isolation=isolation,
             labels=tuple(wanted.get("labels") or ()),
             url_settings=DEFAULT_URL_SETTINGS | dict(wanted.get("url_settings") or {}),
             environment=dict(wanted.get("environment") or {}),
-            config=dict(wanted.get("config") or {}),
+            config=config,
             source=source,
             claimed=member.claimed if member else None,
         )
@@ -126,6 +132,12 @@ class Sprites:
         if source.get("checkpoint"):
             self.checkpoint(found, source["checkpoint"])
         return Fork(found.id, source.get("checkpoint"))
+
+    def _isolation(self, source: Fork | Stored | None) -> Isolation:
+        """That of the sprite whose disk is forked: a disk that guests have mounted is never the host's to mount."""
+        if isinstance(source, Fork):
+            return Isolation(self.isolation(sprites.by_id(self._host.database, source.sprite)))
+        return self._host.isolation
 
     def update(self, sprite: Sprite, changes: Mapping[str, Any]) -> Sprite:
         """Partial: `labels`, `clear_labels`, `url_settings`."""
@@ -187,8 +199,16 @@ class Sprites:
             self._host.worlds.drop(sprite.id)
         return runs
 
+    def _machine_runs(self, sprite: Sprite) -> bool:
+        if sprite.machine is None:
+            return False
+        try:
+            return machines.is_running(self._host, sprite.machine)
+        except errors.NotFound:
+            return False  # it was destroyed since the row was read
+
     def _world_runs(self, sprite: Sprite) -> bool:
-        if sprite.machine is None or self._host.vmm.status(sprite.machine) is not MachineStatus.RUNNING:
+        if not self._machine_runs(sprite):
             return False
         return self._host.api(sprite).status().world == "running"
 

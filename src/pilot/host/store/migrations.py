@@ -42,4 +42,10 @@ _VERSIONS = (
     "ALTER TABLE transitions ADD COLUMN version BIGINT NOT NULL DEFAULT 1",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _VERSIONS)
+# The size of a machine: it was in the configuration of its sprite, and is written again at the next start of that.
+_SIZES = (
+    f"ALTER TABLE machines ADD COLUMN memory_bytes BIGINT NOT NULL DEFAULT {2 << 30}",
+    "ALTER TABLE machines ADD COLUMN cpus BIGINT NOT NULL DEFAULT 2",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _VERSIONS, _SIZES)

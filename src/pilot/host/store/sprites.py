@@ -1,4 +1,4 @@
-"""Sprites and their machines, as rows."""
+"""Sprites as rows."""
 
 from __future__ import annotations
 
@@ -10,12 +10,9 @@ from typing import Any
 
 from ... import errors
 from ...ids import MachineId, SpriteName, VolumeId
-from . import events
+from . import events, machines
 from .database import Database, Row
 from .journal import now_us
-
-UID_COUNT = 65536
-FIRST_UID_BASE = 2 * UID_COUNT  # the first multiple of 65536 above 100000, where distributions begin
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,13 +38,6 @@ class Sprite:
     updated_us: int
     last_running_us: int | None
     last_warming_us: int | None
-
-
-@dataclasses.dataclass(frozen=True)
-class Machine:
-    id: MachineId
-    isolation: str
-    uid_base: int
 
 
 def insert(tx: sqlite3.Connection, sprite: Sprite) -> None:
@@ -95,7 +85,7 @@ def delete(tx: sqlite3.Connection, sprite: str) -> None:
         return
     tx.execute("DELETE FROM checkpoints WHERE sprite = ?", (sprite,))
     tx.execute("DELETE FROM sprites WHERE id = ?", (sprite,))
-    tx.execute("DELETE FROM machines WHERE id = ?", (row["machine"],))
+    machines.delete(tx, row["machine"])
     events.add(tx, "sprite.destroyed", f"sprite/{sprite}", {"name": row["name"]})
 
 
@@ -127,27 +117,6 @@ def members(database: Database) -> list[Sprite]:
     return [_sprite(row) for row in database.query("SELECT * FROM sprites WHERE phase LIKE 'pool%' ORDER BY id")]
 
 
-def assign_machine(tx: sqlite3.Connection, machine: MachineId, isolation: str) -> Machine:
-    """The machine's row, with the lowest range of uids that is free. Idempotent."""
-    row = tx.execute("SELECT * FROM machines WHERE id = ?", (machine,)).fetchone()
-    if row is None:
-        taken = {r["uid_base"] for r in tx.execute("SELECT uid_base FROM machines")}
-        base = next(b for b in range(FIRST_UID_BASE, 1 << 31, UID_COUNT) if b not in taken)
-        tx.execute(
-            "INSERT INTO machines (id, isolation, uid_base, created_us) VALUES (?, ?, ?, ?)",
-            (machine, isolation, base, now_us()),
-        )
-        return Machine(machine, isolation, base)
-    return _machine(row)
-
-
-def machine(database: Database, machine: MachineId) -> Machine:
-    rows = database.query("SELECT * FROM machines WHERE id = ?", (machine,))
-    if not rows:
-        raise errors.NotFound(f"find machine {machine}: there is none")
-    return _machine(rows[0])
-
-
 _DOCUMENTS = frozenset({"labels", "url_settings", "environment", "config"})
 
 
@@ -160,7 +129,3 @@ def _sprite(row: Row) -> Sprite:
     names = [field.name for field in dataclasses.fields(Sprite)]
     values = {name: json.loads(row[name]) if name in _DOCUMENTS else row[name] for name in names}
     return Sprite(**values | {"labels": tuple(values["labels"])})
-
-
-def _machine(row: Row) -> Machine:
-    return Machine(MachineId(row["id"]), row["isolation"], row["uid_base"])

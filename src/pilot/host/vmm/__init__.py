@@ -4,8 +4,8 @@ A machine is made once (`create`), then started and stopped as often as wanted; 
 idempotent and synchronous; callers on asyncio use a thread. Status is asked of the kernel, never remembered, so a
 restarted pilotd finds the machines that outlived it by calling the same methods.
 
-    container   a user-namespaced outer container made by our own runtime   disk: after start, by port 10001
-    qemu        a micro-VM                                                  disk: before start, a drive
+    container   a user-namespaced outer container made by our own runtime   disk: a mount, passed by port 10001
+    qemu        a micro-VM                                                  disk: a drive of its own
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import dataclasses
 import enum
 from typing import Protocol
 
-from ...ids import MachineId, VolumeId
+from ...ids import MachineId
 from ...wire.schema import DiskReference
 
 
@@ -32,21 +32,36 @@ class MachineStatus(enum.Enum):
 
 
 @dataclasses.dataclass(frozen=True)
+class Size:
+    """Of a machine."""
+
+    memory_bytes: int = 2 << 30
+    cpus: int = 2
+
+
+@dataclasses.dataclass(frozen=True)
 class MachineSpec:
     """What a machine is made from. `uid_base`: first of the 65536 host uids that are its own (container)."""
 
     id: MachineId
     uid_base: int
-    memory_bytes: int = 2 << 30
-    cpus: int = 2
+    memory_bytes: int = Size.memory_bytes
+    cpus: int = Size.cpus
 
 
-class Volumes(Protocol):
-    """The part of `pilot.volume.client.VolumeClient` that a substrate uses."""
+class Disk(Protocol):
+    """A volume for a machine. Each call attaches it anew: whoever had it before has let go when it returns.
 
-    def attach(self, volume: VolumeId, uid_base: int, uid_count: int) -> int: ...
+    The descriptor is the caller's to close.
+    """
 
-    def attach_file(self, volume: VolumeId) -> int: ...
+    def mount(self, uid_base: int, uid_count: int) -> int:
+        """A detached mount of it, whose owners are the host's uids from `uid_base` on."""
+        ...
+
+    def file(self) -> int:
+        """The file that a drive is."""
+        ...
 
 
 class Vmm(Protocol):
@@ -56,14 +71,26 @@ class Vmm(Protocol):
     def isolation(self) -> Isolation: ...
 
     @property
-    def disk_before_start(self) -> bool:
-        """Whether `attach_disk` is called before `start` (a drive), or after it (a mount passed to the agent)."""
+    def mounts_in_guest(self) -> bool:
+        """Whether the machine's own kernel mounts the disk. Then it alone can freeze it, and the drive stays its own
+        until it stops."""
         ...
 
     def create(self, spec: MachineSpec) -> None: ...
 
-    def start(self, machine: MachineId) -> None:
-        """Returns when dial answers CONNECT 10000."""
+    def start(self, machine: MachineId, disk: Disk | None = None) -> DiskReference | None:
+        """Returns when dial answers CONNECT 10000 and the agent has the disk: where it finds it.
+
+        One that runs already keeps what it has, as far as `attach` leaves it.
+        """
+        ...
+
+    def attach(self, machine: MachineId, disk: Disk) -> DiskReference:
+        """Give the disk to the agent of a machine that runs; anew, where it was not a part of the machine."""
+        ...
+
+    def grow_disk(self, machine: MachineId, size_bytes: int) -> None:
+        """Tell a machine that runs that its volume has grown. `StateError` where it must be stopped for that."""
         ...
 
     def status(self, machine: MachineId) -> MachineStatus: ...
@@ -75,5 +102,3 @@ class Vmm(Protocol):
     def destroy(self, machine: MachineId) -> None: ...
 
     def dial_path(self, machine: MachineId) -> str: ...
-
-    def attach_disk(self, machine: MachineId, volumes: Volumes, volume: VolumeId) -> DiskReference: ...

@@ -21,22 +21,20 @@ import signal
 import socket
 from collections.abc import Callable
 
-import msgspec
-
 from .... import errors, runtime
-from ....ids import ContainerId, MachineId, VolumeId
+from ....ids import ContainerId, MachineId
 from ....kernel import waiter
 from ....wire import dial as lines
 from ....wire.schema import DiskReference
 from ...machine import dial, pilot_api
-from .. import Isolation, MachineSpec, MachineStatus, Volumes
+from .. import Disk, Isolation, MachineSpec, MachineStatus, spec_file
+from . import attaching
 from . import spec as specs
 
 DISK = "disk"
 START_S = 30.0
 STOP_S = 10.0
 KILL_S = 10.0
-_SPEC = "machine.json"
 _DIAL = "dial.sock"
 _LOG = "console.log"
 
@@ -45,7 +43,7 @@ class ContainerVmm:
     """A `Vmm`. `guest_root()` is asked at each start."""
 
     isolation = Isolation.CONTAINER
-    disk_before_start = False
+    mounts_in_guest = False
 
     def __init__(self, state_dir: str, tag: str, guest_root: Callable[[], str], runtime_root: str) -> None:
         self._machines = os.path.join(state_dir, "machines")
@@ -58,24 +56,32 @@ class ContainerVmm:
     def create(self, spec: MachineSpec) -> None:
         directory = self._path(spec.id)
         os.makedirs(os.path.join(directory, "bundle"), mode=0o700, exist_ok=True)
-        temporary = os.path.join(directory, _SPEC + ".new")
-        with open(temporary, "wb") as file:
-            file.write(msgspec.json.encode(spec))
-        os.rename(temporary, os.path.join(directory, _SPEC))
+        spec_file.write(directory, spec)
 
-    def start(self, machine: MachineId) -> None:
-        if self.status(machine) is not MachineStatus.RUNNING:
-            spec = self._spec(machine)
-            self._remove_container(machine)
-            self._run(spec)
-        # The listener takes the connection at once; the agent answers when it serves.
-        dial.connect(self.dial_path(machine), lines.PORT_API, START_S).close()
+    def start(self, machine: MachineId, disk: Disk | None = None) -> DiskReference | None:
+        spec = spec_file.read(self._path(machine))
+        if disk is None:
+            self._start(spec)
+            return None
+        with attaching.begun(disk, spec.uid_base, specs.UID_COUNT) as mount:
+            self._start(spec)
+            return self._give(machine, mount())
+
+    def attach(self, machine: MachineId, disk: Disk) -> DiskReference:
+        return self._give(machine, disk.mount(spec_file.read(self._path(machine)).uid_base, specs.UID_COUNT))
+
+    def grow_disk(self, machine: MachineId, size_bytes: int) -> None:
+        """A volume that the host has mounted does not grow: it is detached first, and is whole when it is back."""
+        if self.status(machine) is MachineStatus.RUNNING:
+            raise errors.StateError(
+                f"grow the disk of machine {machine}: the host has it mounted", hint="stop it first"
+            )
 
     def status(self, machine: MachineId) -> MachineStatus:
         try:
             container = self._runtime.load(_container_id(machine))
         except errors.NotFound:
-            made = os.path.exists(os.path.join(self._path(machine), _SPEC))
+            made = spec_file.exists(self._path(machine))
             return MachineStatus.STOPPED if made else MachineStatus.ABSENT
         running = container.status().value in ("running", "paused")
         if not running:
@@ -106,8 +112,8 @@ class ContainerVmm:
     def dial_path(self, machine: MachineId) -> str:
         return os.path.join(self._path(machine), _DIAL)
 
-    def attach_disk(self, machine: MachineId, volumes: Volumes, volume: VolumeId) -> DiskReference:
-        mount_fd = volumes.attach(volume, self._spec(machine).uid_base, specs.UID_COUNT)
+    def _give(self, machine: MachineId, mount_fd: int) -> DiskReference:
+        """To the agent. Takes the descriptor."""
         try:
             pilot_api.send_descriptor(self.dial_path(machine), DISK, mount_fd)
         finally:
@@ -117,12 +123,12 @@ class ContainerVmm:
     def _path(self, machine: MachineId) -> str:
         return os.path.join(self._machines, machine)
 
-    def _spec(self, machine: MachineId) -> MachineSpec:
-        try:
-            with open(os.path.join(self._path(machine), _SPEC), "rb") as file:
-                return msgspec.json.decode(file.read(), type=MachineSpec)
-        except FileNotFoundError as error:
-            raise errors.NotFound(f"find machine {machine}: it was not made on this host") from error
+    def _start(self, spec: MachineSpec) -> None:
+        if self.status(spec.id) is not MachineStatus.RUNNING:
+            self._remove_container(spec.id)
+            self._run(spec)
+        # The listener takes the connection at once; the agent answers when it serves.
+        dial.connect(self.dial_path(spec.id), lines.PORT_API, START_S).close()
 
     def _run(self, spec: MachineSpec) -> None:
         directory = self._path(spec.id)

@@ -17,7 +17,7 @@ answer in time is killed and tried again: under a loaded translator a guest can 
 
 Both processes are in the cgroup `pilot-<tag>/machines/<id>`, which goes with the machine.
 
-The disk is a drive and so has to be there before the start; its descriptor is kept here between the two calls.
+The disk is a drive, and so has to be there when QEMU starts.
 """
 
 from __future__ import annotations
@@ -28,28 +28,17 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import msgspec
+from .... import errors
+from ....ids import MachineId
+from ....kernel import cgroups, hierarchies
+from ....wire import dial as ports
+from ....wire import operations, schema
+from ....wire.schema import DiskReference
+from ...machine import dial, pilot_api
+from .. import Disk, Isolation, MachineSpec, MachineStatus, spec_file
+from . import background, mux, qmp, template
+from . import command as qemu_command
 
-from ... import errors
-from ...ids import MachineId, VolumeId
-from ...kernel import cgroups, hierarchies
-from ...wire import dial as ports
-from ...wire import operations, schema
-from ...wire.schema import DiskReference
-from ..machine import dial, pilot_api
-from . import (
-    Isolation,
-    MachineSpec,
-    MachineStatus,
-    Volumes,
-    background,
-    mux,
-    qemu_command,
-    qmp,
-    template,
-)
-
-_SPEC = "machine.json"
 # Of a Unix socket's name, without its final NUL.
 _MAX_SOCKET_PATH = 107
 _NO_DISK_BYTES = 1 << 20
@@ -70,7 +59,7 @@ class Qemu:
     """A `Vmm`. `artefacts` and `host` are asked at each start."""
 
     isolation = Isolation.VM
-    disk_before_start = True
+    mounts_in_guest = True
 
     def __init__(
         self,
@@ -87,7 +76,6 @@ class Qemu:
         self._artefacts = artefacts
         self._host = host
         self._patience = patience or Patience()
-        self._disks: dict[MachineId, int] = {}
 
     def create(self, spec: MachineSpec) -> None:
         directory = self._path(spec.id)
@@ -96,16 +84,10 @@ class Qemu:
                 f"create machine {spec.id}: {directory}: too long for a socket", hint="use a shorter --state-dir"
             )
         os.makedirs(directory, mode=0o700, exist_ok=True)
-        temporary = os.path.join(directory, _SPEC + ".new")
-        with open(temporary, "wb") as file:
-            file.write(msgspec.json.encode(spec))
-        os.rename(temporary, os.path.join(directory, _SPEC))
+        spec_file.write(directory, spec)
 
-    def attach_disk(self, machine: MachineId, volumes: Volumes, volume: VolumeId) -> DiskReference:
-        """Take the volume's file for the next start. A machine that runs has its drive already."""
-        if self.status(machine) is not MachineStatus.RUNNING:
-            self._drop_disk(machine)
-            self._disks[machine] = volumes.attach_file(volume)
+    def attach(self, machine: MachineId, disk: Disk) -> DiskReference:
+        """The drive that it was started with."""
         return DiskReference(serial=qemu_command.DISK_SERIAL)
 
     def grow_disk(self, machine: MachineId, size_bytes: int) -> None:
@@ -113,23 +95,23 @@ class Qemu:
         with qmp.connect(self._path(machine, qemu_command.QMP_SOCKET), _QMP_S) as control:
             control.execute("block_resize", {"node-name": qemu_command.DISK_NODE, "size": size_bytes})
 
-    def start(self, machine: MachineId) -> None:
-        spec = self._spec(machine)
+    def start(self, machine: MachineId, disk: Disk | None = None) -> DiskReference | None:
+        spec = spec_file.read(self._path(machine))
         if self.status(machine) is MachineStatus.RUNNING:
             background.start_mux(self._path(machine))
             self._place(machine)
             self._answers(self._path(machine), self._patience.clone_s)
         else:
             shape = self._shape(self._path(machine), spec)
-            with self._disk(machine) as disk_fd:
+            with _drive(disk) as disk_fd:
                 disk_bytes = os.lseek(disk_fd, 0, os.SEEK_END)
                 of = template.ensure(self._templates, shape, disk_bytes, self._boot_template)
                 whole = qemu_command.with_disk(shape, disk_fd)
                 self._persist(f"start machine {machine}", lambda: self._clone(machine, of, whole))
-            self._drop_disk(machine)
+        return self.attach(machine, disk) if disk else None
 
     def status(self, machine: MachineId) -> MachineStatus:
-        if not os.path.exists(self._path(machine, _SPEC)):
+        if not spec_file.exists(self._path(machine)):
             return MachineStatus.ABSENT
         directory = self._path(machine)
         running = background.runs(directory) and not background.is_half_made(directory)
@@ -145,7 +127,6 @@ class Qemu:
 
     def destroy(self, machine: MachineId) -> None:
         self.stop(machine)
-        self._drop_disk(machine)
         if os.path.isdir(self._path(machine)):
             shutil.rmtree(self._path(machine))
 
@@ -156,13 +137,6 @@ class Qemu:
 
     def _path(self, machine: MachineId, *names: str) -> str:
         return os.path.join(self._machines, machine, *names)
-
-    def _spec(self, machine: MachineId) -> MachineSpec:
-        try:
-            with open(self._path(machine, _SPEC), "rb") as file:
-                return msgspec.json.decode(file.read(), type=MachineSpec)
-        except FileNotFoundError as error:
-            raise errors.NotFound(f"start machine {machine}: there is no such machine") from error
 
     def _clone(self, machine: MachineId, of: str, whole: qemu_command.Machine) -> None:
         # What a start that was interrupted has left.
@@ -216,19 +190,19 @@ class Qemu:
             return
         background.wait_ended(self._path(machine), self._patience.stop_s)
 
-    @contextlib.contextmanager
-    def _disk(self, machine: MachineId) -> Iterator[int]:
-        disk_fd = self._disks.get(machine)
-        if disk_fd is not None:
-            yield disk_fd
-        else:
-            with template.empty_disk(_NO_DISK_BYTES) as empty_fd:
-                yield empty_fd
 
-    def _drop_disk(self, machine: MachineId) -> None:
-        disk_fd = self._disks.pop(machine, None)
-        if disk_fd is not None:
-            os.close(disk_fd)
+@contextlib.contextmanager
+def _drive(disk: Disk | None) -> Iterator[int]:
+    """A descriptor of the disk's file, or of an empty one: a drive is part of every machine's shape."""
+    if disk is None:
+        with template.empty_disk(_NO_DISK_BYTES) as empty_fd:
+            yield empty_fd
+        return
+    disk_fd = disk.file()
+    try:
+        yield disk_fd
+    finally:
+        os.close(disk_fd)
 
 
 @contextlib.contextmanager

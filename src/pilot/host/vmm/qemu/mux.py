@@ -2,8 +2,9 @@
 
     client ── dial.sock ── CONNECT <port> / OK <port> ── this process ── wire.mux ── port.sock ── QEMU ── guest's agent
 
-A process per machine, so that it outlives pilotd as the machine does: `python -m pilot.host.vmm.mux DIRECTORY`. It ends
-when QEMU closes the port (the machine is gone). It holds DIRECTORY/mux.pid while it lives; a second one ends at once.
+A process per machine, so that it outlives pilotd as the machine does: `python -m pilot.host.vmm.qemu.mux DIRECTORY`.
+It ends when QEMU closes the port (the machine is gone). It holds DIRECTORY/mux.pid while it lives; a second
+one ends at once.
 Killed and started anew it says hello again, by which the guest drops the streams of the former.
 
 It must never read from a side what the other cannot take: a client is paused when the stream has no credit or the port
@@ -17,9 +18,9 @@ import os
 import sys
 from collections.abc import Callable
 
-from ... import errors
-from ...wire import dial
-from ...wire import mux as wire_mux
+from .... import errors
+from ....wire import dial
+from ....wire import mux as wire_mux
 from . import pidfile
 
 DIAL_SOCKET = "dial.sock"
@@ -273,7 +274,7 @@ async def serve(directory: str, ready: Callable[[], None]) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """`python -m pilot.host.vmm.mux DIRECTORY`: says `ready` when dial.sock is served."""
+    """`python -m pilot.host.vmm.qemu.mux DIRECTORY`: says `ready` when dial.sock is served."""
     (directory,) = arguments
     if pidfile.hold(os.path.join(directory, PID)) is None:
         return 0

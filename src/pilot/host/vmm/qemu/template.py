@@ -20,8 +20,13 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from ... import errors
-from . import background, qemu_command, qmp
+from .... import errors
+from . import background, qmp
+from . import command as qemu_command
+
+# Of what a template consists of here; QEMU has formats of its own. It is in the digest, so that none is read that was
+# made in another one.
+FORMAT = 2
 
 _KEPT = 4
 _QMP_S = 30.0
@@ -129,7 +134,7 @@ def _digest(shape: qemu_command.Machine, disk_bytes: int) -> str:
     program = shutil.which(qemu_command.PROGRAM)
     stat = None if program is None else os.stat(program)
     version = "none" if stat is None else f"{stat.st_size} {stat.st_mtime_ns}"
-    told = [version, str(disk_bytes), *qemu_command.command_line(own)]
+    told = [f"format {FORMAT}", version, str(disk_bytes), *qemu_command.command_line(own)]
     return hashlib.sha256("\0".join(told).encode()).hexdigest()[:16]
 
 

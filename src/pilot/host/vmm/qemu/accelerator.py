@@ -13,8 +13,8 @@ import selectors
 import subprocess
 import time
 
-from ... import errors
-from .qemu_command import Accelerator, Artefacts, Host
+from .... import errors
+from .command import Accelerator, Artefacts, Host
 
 _PROBE_S = 8.0
 _ALIVE = b"Run /init as init process"

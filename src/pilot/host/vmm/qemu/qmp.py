@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from ... import errors
+from .... import errors
 
 _MAX_LINE_BYTES = 1 << 20
 

@@ -11,8 +11,9 @@ import subprocess
 import sys
 from dataclasses import replace
 
-from ... import errors
-from . import mux, pidfile, qemu_command, qmp
+from .... import errors
+from . import command as qemu_command
+from . import mux, pidfile, qmp
 
 MUX_LOG = "mux.log"
 QEMU_LOG = "qemu.log"

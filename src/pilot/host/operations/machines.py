@@ -1,0 +1,108 @@
+"""Steps on machines, whatever they are for: what sprites are made of, and whatever else has a machine.
+
+make      row with its uids → made on its substrate, not started
+is_up     one that runs and answers is left alone, one that runs and does not is stopped
+start     with the disk
+down      stop
+destroy   stop → nothing of it is left on its substrate; the row is its owner's to delete
+
+Each is idempotent and knows the machine by its row, and so on which substrate it is.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from ... import errors
+from ...ids import MachineId
+from ...wire.schema import DiskReference
+from ..machine.pilot_api import PilotApi
+from ..store import machines
+from ..store.machines import Machine
+from ..vmm import Disk, Isolation, MachineSpec, MachineStatus, Size
+from .context import Host
+
+log = logging.getLogger(__name__)
+
+# Unanswered questions, ten seconds each, before a machine that runs is started anew; a lost agent is back in one.
+PATIENCE = 3
+
+
+def size_of(config: Mapping[str, Any]) -> Size:
+    """What `config` asks for; the rest is as `Size` has it."""
+    asked: dict[str, int] = {}
+    if config.get("ram_mb"):
+        asked["memory_bytes"] = config["ram_mb"] << 20
+    if config.get("cpus"):
+        asked["cpus"] = config["cpus"]
+    return Size(**asked)
+
+
+def config_of(size: Size) -> dict[str, Any]:
+    """The configuration that asks for it."""
+    asked = {"ram_mb": (size.memory_bytes >> 20, Size.memory_bytes >> 20), "cpus": (size.cpus, Size.cpus)}
+    return {key: wanted for key, (wanted, usual) in asked.items() if wanted != usual}
+
+
+def spec_of(machine: Machine) -> MachineSpec:
+    return MachineSpec(machine.id, machine.uid_base, machine.memory_bytes, machine.cpus)
+
+
+def isolation_of(host: Host, id: MachineId) -> Isolation | None:
+    """What its row says, where there is one."""
+    try:
+        return Isolation(machines.find(host.database, id).isolation)
+    except errors.NotFound:
+        return None
+
+
+def make(host: Host, machine: Machine) -> None:
+    host.substrate(machine.id).create(spec_of(machine))
+
+
+def is_running(host: Host, id: MachineId) -> bool:
+    return host.substrate(id).status(id) is MachineStatus.RUNNING
+
+
+def is_up(host: Host, id: MachineId) -> bool:
+    """Whether it runs and answers. One that runs and never answers is stopped, for it helps nobody."""
+    if not is_running(host, id):
+        return False
+    if answers(host, id):
+        return True
+    log.warning("machine does not answer, it is stopped", extra={"machine": id})
+    down(host, id)
+    return False
+
+
+def start(host: Host, id: MachineId, disk: Disk | None = None) -> DiskReference | None:
+    """It answers, and this is where its agent finds the disk."""
+    return host.substrate(id).start(id, disk)
+
+
+def answers(host: Host, id: MachineId) -> bool:
+    """Whether the agent says anything at all, in time. One that never does has no memory, or is stopped."""
+    for _ in range(PATIENCE):
+        try:
+            PilotApi(host.substrate(id).dial_path(id)).status()
+        except errors.PeerError as error:
+            log.warning("machine does not answer", extra={"machine": id, "error": str(error)})
+        else:
+            return True
+    return False
+
+
+def down(host: Host, id: MachineId) -> None:
+    host.substrate(id).stop(id)
+
+
+def destroy(host: Host, id: MachineId) -> None:
+    try:
+        substrate = host.substrate(id)
+    except errors.NotFound:
+        return  # its row has gone, which goes last
+    substrate.stop(id)
+    substrate.destroy(id)
+    host.forget(id)
