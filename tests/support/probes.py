@@ -13,6 +13,7 @@ import glob
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 
@@ -63,6 +64,15 @@ def _probe_veth() -> str | None:
     command = ["unshare", "--net", "ip", "link", "add", "name", "own", "type", "veth", "peer", "name", "other"]
     tried = subprocess.run(command, capture_output=True, text=True, check=False)
     return None if tried.returncode == 0 else f"no veth: {tried.stderr.strip()}"
+
+
+def _probe_nft() -> str | None:
+    """Through the library that pilotd uses, in a network namespace of its own."""
+    script = "from pilot.kernel import nftables; nftables.Nftables().run('add table inet probe')"
+    tried = subprocess.run(
+        ["unshare", "--net", sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    return None if tried.returncode == 0 else f"no nftables: {tried.stderr.strip().splitlines()[-1]}"
 
 
 def _probe_cgroup1() -> str | None:
@@ -140,6 +150,7 @@ PROBES: dict[str, Callable[[], str | None]] = {
     "loop": _probe_loop,
     "userns": _probe_userns,
     "veth": _probe_veth,
+    "nft": _probe_nft,
     "cgroup1": _probe_cgroup1,
     "cgroup2": _probe_cgroup2_controllers,
     "bpf": _probe_bpf,

@@ -28,14 +28,24 @@ _FLAGS = {Namespace.NETWORK: 0x40000000, Namespace.UTS: 0x04000000}  # CLONE_NEW
 
 def visit(pid: int, kind: Namespace, function: Callable[[], _T]) -> _T:
     """What `function` returns in the namespace of `pid`. `OSError` is the function's, or says that we cannot join."""
+    return visit_path(f"/proc/{pid}/ns/{kind.value}", kind, function)
+
+
+def visit_path(path: str, kind: Namespace, function: Callable[[], _T]) -> _T:
+    """The same, of the namespace that `path` refers to: below /proc, or where one is mounted."""
+    return in_thread(kind, lambda: _join(path, kind), function)
+
+
+def in_thread(kind: Namespace, enter: Callable[[], None], function: Callable[[], _T]) -> _T:
+    """What `function` returns after `enter`, in a thread that ends then. What either raises is raised here."""
     results: list[_T] = []
-    problems: list[OSError] = []
+    problems: list[Exception] = []
 
     def run() -> None:
         try:
-            _join(pid, kind)
+            enter()
             results.append(function())
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001 - raised again below, in the thread that asked
             problems.append(error)
 
     thread = threading.Thread(target=run, name=f"pilot-{kind.value}ns")
@@ -46,8 +56,7 @@ def visit(pid: int, kind: Namespace, function: Callable[[], _T]) -> _T:
     return results[0]
 
 
-def _join(pid: int, kind: Namespace) -> None:
-    path = f"/proc/{pid}/ns/{kind.value}"
+def _join(path: str, kind: Namespace) -> None:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         syscalls.checked(syscalls.libc.setns(fd, _FLAGS[kind]), "setns", path)

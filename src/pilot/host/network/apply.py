@@ -1,0 +1,215 @@
+"""Plans carried out: namespaces, links and addresses by rtnetlink, rules by libnftables. Everything may be repeated.
+
+    ensure_host        forwarding, the host's table
+    ensure_gateway     namespace ─ sysctls ─ rules (one transaction, closed) ─ uplink, which comes last: no link, no way
+    connect            the machine's namespace gets eth0; the gateway's end is made anew with it
+    connect_tap        a tap in the gateway instead, for a VM; the caller owns its descriptor
+    remove_gateway     the uplink, and the name of the namespace: what is in it goes with it
+
+A crash between two lines leaves a gateway that lets nothing through, or none; the next `ensure_gateway` finishes it.
+Everything raises `HostError`.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import socket
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from ... import errors
+from ...ids import MachineId
+from ...kernel import netns, nftables, rtnetlink
+from . import ruleset
+from .plan import (
+    GATEWAY_SYSCTLS,
+    HOST_SYSCTLS,
+    INSIDE,
+    INSIDE_INDEX,
+    MACHINE_INDEX,
+    MACHINE_LINK,
+    NAMED,
+    OUTSIDE,
+    OUTSIDE_INDEX,
+    Gateway,
+    Settings,
+)
+
+_TUNSETIFF = 0x400454CA
+_IFF_TAP, _IFF_NO_PI, _IFF_VNET_HDR = 0x0002, 0x1000, 0x4000
+
+
+def ensure_host(settings: Settings) -> None:
+    """This host forwards, and its table is in force. An interface that learns its routes goes on learning them."""
+    with _refusals("prepare the host's network"):
+        _keep_router_advertisements()
+        _write_sysctls(HOST_SYSCTLS)
+        with nftables.Nftables() as tables:
+            tables.run(ruleset.host_script(settings))
+
+
+def remove_host(settings: Settings) -> None:
+    """The host's table is gone. Forwarding stays: others may rely on it by now."""
+    table = f"inet {settings.table}"
+    with nftables.Nftables() as tables:
+        tables.run(f"add table {table}\ndelete table {table}\n")
+
+
+def ensure_gateway(gateway: Gateway) -> bool:
+    """It is there and linked to the host; whether its rules were made now, and so let nothing through."""
+    with _refusals(f"prepare the gateway of machine {gateway.machine}"):
+        netns.ensure(gateway.path)
+        host_fd = os.open(netns.CURRENT, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            renewed = netns.inside(gateway.path, lambda: _prepare(gateway, host_fd))
+        finally:
+            os.close(host_fd)
+        _number_uplink(gateway)
+        return renewed
+
+
+def connect(gateway: Gateway, machine_pid: int) -> None:
+    """The network namespace of that process gets `eth0`, up, with addresses and default routes."""
+    with _refusals(f"connect machine {gateway.machine}"):
+        namespace = f"/proc/{machine_pid}/ns/net"
+        machine_fd = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            netns.inside(gateway.path, lambda: _link_machine(gateway, machine_fd))
+        finally:
+            os.close(machine_fd)
+        netns.inside(namespace, lambda: _send(_machine_requests(gateway)))
+
+
+def connect_tap(gateway: Gateway) -> int:
+    """A descriptor of the tap `inside`, made anew, with headers for offloads."""
+    with _refusals(f"connect machine {gateway.machine}"):
+        return netns.inside(gateway.path, lambda: _make_tap(gateway))
+
+
+def remove_gateway(machine: MachineId, uplink_name: str | None) -> None:
+    """Nothing of it is left, but what a process of the machine still holds: its own end of the link goes, too."""
+    with _refusals(f"remove the gateway of machine {machine}"):
+        path = gateway_path(machine)
+        if netns.is_named(path):
+            # At once, and not when the kernel comes to it: the next one with this number may follow.
+            netns.inside(path, lambda: _send([rtnetlink.delete_link(INSIDE), rtnetlink.delete_link(OUTSIDE)]))
+        netns.remove(path)
+        if uplink_name is not None:
+            _send([rtnetlink.delete_link(uplink_name)])
+
+
+def gateway_path(machine: MachineId) -> str:
+    """Where the namespace of that machine's gateway is mounted."""
+    return f"{NAMED}/pilot-{machine}"
+
+
+# ---- inside of the gateway ------------------------------------------------------------------------------------------
+
+
+def _prepare(gateway: Gateway, host_fd: int) -> bool:
+    """Whether the rules were made now."""
+    script, version = ruleset.versioned(ruleset.gateway_script(gateway))
+    with nftables.Nftables() as tables:
+        renewed = version not in _names(tables, "chain")
+        if renewed:
+            _write_sysctls(GATEWAY_SYSCTLS)
+            tables.run(script)
+    if not _has_link(OUTSIDE):
+        _send(_uplink_requests(gateway, host_fd))
+    return renewed
+
+
+def _names(tables: nftables.Nftables, kind: str) -> set[str]:
+    """Of the chains or sets of the gateway's table; none when there is no table."""
+    try:
+        listed = json.loads(tables.query(f"list {kind}s {ruleset.TABLE if kind == 'set' else ''}"))["nftables"]
+    except nftables.Refused:
+        return set()
+    return {entry[kind]["name"] for entry in listed if kind in entry}
+
+
+def _uplink_requests(gateway: Gateway, host_fd: int) -> list[rtnetlink.Request]:
+    near, far = rtnetlink.End(OUTSIDE, OUTSIDE_INDEX), rtnetlink.End(gateway.uplink_name, 0, host_fd)
+    requests = [rtnetlink.raise_link("lo"), rtnetlink.add_veth(near, far)]
+    requests += [rtnetlink.add_address(OUTSIDE_INDEX, ends.near) for ends in gateway.uplink]
+    return requests + [rtnetlink.add_default_route(OUTSIDE_INDEX, ends.far.ip) for ends in gateway.uplink]
+
+
+def _link_machine(gateway: Gateway, machine_fd: int) -> None:
+    near, far = rtnetlink.End(INSIDE, INSIDE_INDEX), rtnetlink.End(MACHINE_LINK, MACHINE_INDEX, machine_fd)
+    requests = [rtnetlink.delete_link(INSIDE), rtnetlink.add_veth(near, far)]
+    _send(requests + [rtnetlink.add_address(INSIDE_INDEX, ends.near) for ends in gateway.inside])
+
+
+def _make_tap(gateway: Gateway) -> int:
+    if _has_link(INSIDE):
+        _send([rtnetlink.delete_link(INSIDE)])
+    tap_fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        fcntl.ioctl(tap_fd, _TUNSETIFF, struct.pack("16sH22x", INSIDE.encode(), _IFF_TAP | _IFF_NO_PI | _IFF_VNET_HDR))
+        index = socket.if_nametoindex(INSIDE)
+        _send([rtnetlink.raise_link(INSIDE), *(rtnetlink.add_address(index, ends.near) for ends in gateway.inside)])
+    except BaseException:
+        os.close(tap_fd)
+        raise
+    return tap_fd
+
+
+# ---- inside of the machine, and on the host -------------------------------------------------------------------------
+
+
+def _machine_requests(gateway: Gateway) -> list[rtnetlink.Request]:
+    requests = [rtnetlink.raise_link("lo"), rtnetlink.raise_link(MACHINE_LINK)]
+    requests += [rtnetlink.add_address(MACHINE_INDEX, ends.far) for ends in gateway.inside]
+    return requests + [rtnetlink.add_default_route(MACHINE_INDEX, ends.near.ip) for ends in gateway.inside]
+
+
+def _number_uplink(gateway: Gateway) -> None:
+    """Each time: whoever made the link may not have come so far."""
+    index = socket.if_nametoindex(gateway.uplink_name)
+    addresses = [rtnetlink.add_address(index, ends.far) for ends in gateway.uplink]
+    _send([rtnetlink.raise_link(gateway.uplink_name), *addresses])
+
+
+def _keep_router_advertisements() -> None:
+    """Where IPv6 is forwarded, 1 means that none are listened to any more; 2 means all the same."""
+    directory = "/proc/sys/net/ipv6/conf"
+    for name in os.listdir(directory) if os.path.isdir(directory) else ():
+        if _read(f"{directory}/{name}/accept_ra") == "1" and _read(f"{directory}/{name}/forwarding") == "0":
+            _write_sysctls([(f"net/ipv6/conf/{name}/accept_ra", "2")])
+
+
+def _write_sysctls(values: Sequence[tuple[str, str]]) -> None:
+    for name, value in values:
+        path = f"/proc/sys/{name}"
+        if _read(path) == value:
+            continue  # /proc/sys may be read-only where it is right already
+        with open(path, "w") as file:
+            file.write(value)
+
+
+def _read(path: str) -> str:
+    with open(path) as file:
+        return file.read().strip()
+
+
+def _has_link(name: str) -> bool:
+    return name in {found for _, found in socket.if_nameindex()}
+
+
+def _send(requests: Sequence[rtnetlink.Request]) -> None:
+    with rtnetlink.Route() as route:
+        route.send(requests)
+
+
+@contextmanager
+def _refusals(what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        hint = "load the module veth, or tun" if error.errno in {errno.EOPNOTSUPP, errno.ENODEV} else None
+        raise errors.HostError(f"{what}: {(error.strerror or str(error)).lower()}", hint=hint) from error

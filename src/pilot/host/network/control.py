@@ -1,0 +1,54 @@
+"""How pilotd asks the resolver: a line of JSON each way over `<directory>/resolver.sock`; one question a connection.
+
+    {"op": "sync", "machine": "…"}     the zone's file has changed, or has gone: answered when that is in force
+    {"op": "status", "machine": "…"}   how often was decided what
+    {"op": "settings"}                 what the resolver was started with
+
+Answers are {"ok": …} or {"error": "…"}. The directory is root's alone.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import msgspec
+
+from ... import errors
+from .. import dial
+
+TIMEOUT_S = 10.0
+MOST_BYTES = 1 << 20
+
+
+class Question(msgspec.Struct, frozen=True, omit_defaults=True):
+    op: str
+    machine: str = ""
+
+
+class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
+    ok: msgspec.Raw = msgspec.Raw(b"null")
+    error: str | None = None
+
+
+def socket_path(directory: str) -> str:
+    """Where the resolver of that directory listens."""
+    return os.path.join(directory, "resolver.sock")
+
+
+def ask(directory: str, question: Question) -> msgspec.Raw:
+    """The answer to `question`. `PeerError`: nobody answers; `HostError`: it could not be done."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
+            connection.settimeout(TIMEOUT_S)
+            with dial.short_path(socket_path(directory)) as address:
+                connection.connect(address)
+            connection.sendall(msgspec.json.encode(question) + b"\n")
+            with connection.makefile("rb") as file:
+                line = file.readline(MOST_BYTES)
+        answer = msgspec.json.decode(line, type=Answer)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise errors.PeerError(f"ask the resolver to {question.op} {question.machine}: {error}") from error
+    if answer.error is not None:
+        raise errors.HostError(f"resolver: {question.op} {question.machine}: {answer.error}")
+    return answer.ok

@@ -1,0 +1,80 @@
+"""The addresses that names have led to, of one gateway: as elements of its sets, and remembered with their names.
+
+A pin is in the kernel before its answer is sent, for a minute longer than the answer holds: programs keep addresses for
+about that long. What is remembered lets a new policy keep what it still allows, and connections with it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+
+from ....kernel import nftables
+from .. import ruleset
+from ..addresses import Address
+
+GRACE_S = 60
+MOST = 8192
+_MOST_NAMES = 16
+
+
+class Pins:
+    """Owns its connection to the gateway's nftables. Every method is quick, and raises `nftables.Refused`."""
+
+    def __init__(self, tables: nftables.Nftables, clock: Callable[[], float] = time.monotonic) -> None:
+        self._tables = tables
+        self._clock = clock
+        self._serial: int | None = None
+        self._known: dict[Address, dict[str, None]] = {}
+        self._until: dict[Address, float] = {}
+
+    def close(self) -> None:
+        """What is pinned stays so until its time is over."""
+        self._tables.close()
+
+    def enforce(self, serial: int, open_: bool, allows: Callable[[str], bool]) -> None:
+        """The policy with that serial is in force, with what is pinned for names that it `allows`."""
+        before = self._serial_in_force()
+        kept = {} if open_ or before == serial else self._kept(allows)
+        self._tables.run(ruleset.policy_script(serial, open_, ruleset.Pins(kept), before))
+        self._serial = None if open_ else serial
+        if before != serial:
+            self._known = {address: self._known[address] for address in kept}
+            self._until = {address: self._clock() + seconds for address, seconds in kept.items()}
+
+    def add(self, name: str, addresses: Sequence[Address], ttl_s: int) -> None:
+        """`name` leads to these, for that long. Nothing to do while everything is open."""
+        if self._serial is None or not addresses:
+            return
+        now, seconds = self._clock(), ttl_s + GRACE_S
+        late = {address: seconds for address in addresses if self._until.get(address, 0.0) < now + seconds}
+        if late:
+            self._tables.run(ruleset.pin_script(self._serial, late))
+        for address in addresses:
+            self._remember(address, name)
+        self._until.update((address, now + timeout) for address, timeout in late.items())
+
+    def _remember(self, address: Address, name: str) -> None:
+        names = self._known.pop(address, {})
+        names[name] = None
+        while len(names) > _MOST_NAMES:
+            del names[next(iter(names))]
+        self._known[address] = names  # at the end: the first is what was not asked for longest
+        while len(self._known) > MOST:
+            oldest = next(iter(self._known))
+            del self._known[oldest]
+            self._until.pop(oldest, None)
+
+    def _kept(self, allows: Callable[[str], bool]) -> dict[Address, int]:
+        now = self._clock()
+        return {
+            address: max(GRACE_S, int(self._until.get(address, 0.0) - now))
+            for address, names in self._known.items()
+            if any(allows(name) for name in names)
+        }
+
+    def _serial_in_force(self) -> int | None:
+        """Asked of the kernel: the gateway may have been made anew, or by another resolver."""
+        listed = json.loads(self._tables.query(f"list sets table {ruleset.TABLE}"))["nftables"]
+        return ruleset.serial_of(entry["set"]["name"] for entry in listed if "set" in entry)

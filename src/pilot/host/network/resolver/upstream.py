@@ -1,0 +1,110 @@
+"""Asks the host's own resolvers, one after the other; a truncated answer is asked for again by TCP."""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import os
+from collections.abc import Sequence
+
+import dns.asyncquery
+import dns.exception
+import dns.message
+import dns.rcode
+
+from .... import errors
+from .messages import Query
+
+TIMEOUT_S = 2.0
+ROUNDS = 2
+_PAYLOAD = 1232  # what passes everywhere without being fragmented (DNS flag day 2020)
+_RESOLV_CONF = "/etc/resolv.conf"
+
+
+class Unanswered(errors.PeerError):
+    """No resolver gave an answer."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Server:
+    address: str
+    port: int = 53
+
+
+def parse_server(text: str) -> Server:
+    """`9.9.9.9`, `9.9.9.9:5353`, `2620:fe::fe` or `[2620:fe::fe]:5353`. `PilotError` for anything else."""
+    address, port = text, "53"
+    if text.startswith("["):
+        address, _, rest = text[1:].partition("]")
+        port = rest.removeprefix(":") or "53"
+    elif text.count(":") == 1:
+        address, _, port = text.partition(":")
+    try:
+        ipaddress.ip_address(address)
+    except ValueError as error:
+        raise errors.PilotError(
+            f"resolver {text!r}: not an address", hint="as in 9.9.9.9 or [2620:fe::fe]:53"
+        ) from error
+    if not port.isdigit() or not 0 < int(port) < 65536:
+        raise errors.PilotError(f"resolver {text!r}: no such port")
+    return Server(address, int(port))
+
+
+class Upstream:
+    """`servers` as given; without any, those of /etc/resolv.conf, as it is at that moment."""
+
+    def __init__(self, servers: Sequence[Server] = (), resolv_conf: str = _RESOLV_CONF) -> None:
+        self._given = tuple(servers)
+        self._resolv_conf = resolv_conf
+        self._read: tuple[float, tuple[Server, ...]] = (0.0, ())
+
+    async def ask(self, query: Query) -> dns.message.Message:
+        """`Unanswered` when nobody has said anything of use in time."""
+        question = dns.message.make_query(
+            query.qname, query.rdtype, use_edns=0, payload=_PAYLOAD, want_dnssec=query.wants_dnssec
+        )
+        problem = "there is no resolver"
+        for server in self.servers() * ROUNDS:
+            try:
+                answer = await _exchange(question, server)
+            except (OSError, dns.exception.DNSException, EOFError) as error:
+                problem = f"{server.address}: {error}"
+                continue
+            if answer.rcode() in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
+                return answer
+            problem = f"{server.address}: {dns.rcode.to_text(answer.rcode())}"
+        raise Unanswered(f"ask for {query.name}: {problem}")
+
+    def servers(self) -> tuple[Server, ...]:
+        """Whom it asks."""
+        if self._given:
+            return self._given
+        try:
+            changed = os.stat(self._resolv_conf).st_mtime
+            if changed != self._read[0]:
+                with open(self._resolv_conf) as file:
+                    self._read = (changed, parse_resolv_conf(file.read()))
+        except OSError:
+            return ()  # a host without one has no resolver to ask
+        return self._read[1]
+
+
+def parse_resolv_conf(text: str) -> tuple[Server, ...]:
+    """The `nameserver` lines of resolv.conf(5) that are addresses."""
+    servers = []
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) >= 2 and words[0] == "nameserver":
+            try:
+                servers.append(parse_server(words[1]))
+            except errors.PilotError:
+                continue  # with a scope, or nonsense: the C library skips it, too
+    return tuple(servers)
+
+
+async def _exchange(question: dns.message.Message, server: Server) -> dns.message.Message:
+    """dnspython takes an answer only from whom was asked, to what was asked, with the same number."""
+    answer, _ = await dns.asyncquery.udp_with_fallback(
+        question, server.address, TIMEOUT_S, server.port, ignore_unexpected=True
+    )
+    return answer

@@ -1,0 +1,227 @@
+"""What pilotd's operations ask of the network: one machine at a time, everything repeatable.
+
+ensure    gateway, uplink, zone; the policy is in force     before the machine starts, and when pilotd starts
+connect   the machine's eth0 (or a tap)                     at each start of the machine
+enforce   another policy, in force when it returns
+remove    nothing is left
+
+/run/pilot-network-<tag>/    zones/<machine>.json, resolver.sock
+<state-dir>/network/         resolver.log, defaults (the operator's list), <machine>.log (decisions)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.resources
+import os
+from collections.abc import Sequence
+
+import msgspec
+
+from ... import errors
+from ...ids import MachineId
+from ...kernel import netns, nftables
+from . import apply, control, policy, ruleset, zone
+from .plan import Gateway, Settings
+from .policy import Policy, Rule
+from .supervisor import Supervisor
+from .zone import Zone
+
+
+@dataclasses.dataclass(frozen=True)
+class Member:
+    """A machine with a network. `serial` grows with each change of its policy."""
+
+    machine: MachineId
+    number: int
+    policy: Policy = dataclasses.field(default_factory=Policy)
+    serial: int = 1
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """A destination that was refused lately."""
+
+    address: str
+    protocol: str
+    port: int
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What one machine's network did: packets and bytes by counter, questions by decision, the latest of both."""
+
+    packets: dict[str, int]
+    bytes: dict[str, int]
+    questions: dict[str, int]
+    refused: tuple[Refusal, ...]
+    decisions: tuple[msgspec.Raw, ...]
+
+
+class Networks:
+    """Safe to use from any thread, for different machines at the same time."""
+
+    def __init__(self, settings: Settings, state_dir: str, upstreams: Sequence[str] = ()) -> None:
+        self.settings = settings
+        self._state_dir = os.path.join(state_dir, "network")
+        self._directory = f"/run/pilot-network-{settings.tag}"
+        options = [f"--upstream={server}" for server in upstreams]
+        options += [f"--allow={network}" for network in settings.allowed]
+        options += [f"--own={network}" for network in settings.range.networks]
+        self._supervisor = Supervisor(self._directory, options, os.path.join(self._state_dir, "resolver.log"))
+
+    def start(self) -> None:
+        """The host is prepared, the resolver answers and is watched from now on. `HostError`."""
+        os.makedirs(self._state_dir, mode=0o700, exist_ok=True)
+        apply.ensure_host(self.settings)
+        self._supervisor.ensure()
+        self._supervisor.watch()
+
+    def release(self) -> None:
+        """Everything runs on without us."""
+        self._supervisor.release()
+
+    def stop(self) -> None:
+        """Resolver and host's table are gone; after the last `remove`."""
+        self._supervisor.stop()
+        apply.remove_host(self.settings)
+
+    def ensure(self, member: Member) -> None:
+        """`HostError`, or `PeerError` when the resolver does not answer: the gateway lets nothing through then."""
+        apply.ensure_gateway(self._gateway(member))
+        self.enforce(member)
+
+    def connect(self, member: Member, machine_pid: int) -> None:
+        """The network namespace of that process is the machine's."""
+        apply.connect(self._gateway(member), machine_pid)
+
+    def connect_tap(self, member: Member) -> int:
+        """The caller owns the descriptor."""
+        return apply.connect_tap(self._gateway(member))
+
+    def enforce(self, member: Member) -> None:
+        """The policy of `member` is in force when this returns."""
+        zone.write(self._directory, self._zone(member))
+        self._sync(member.machine)
+
+    def remove(self, machine: MachineId, number: int | None) -> None:
+        """Nothing is left of it. A resolver that does not answer finds that out when it starts."""
+        zone.remove(self._directory, machine)
+        try:
+            self._sync(machine)
+        except errors.PeerError:
+            pass  # not running: the file is gone before the next one reads it
+        name = None if number is None else Gateway(machine, number, self.settings).uplink_name
+        apply.remove_gateway(machine, name)
+        for path in self._logs(machine):
+            if os.path.exists(path):
+                os.unlink(path)
+
+    def defaults(self) -> tuple[Rule, ...]:
+        """The operator's list, else ours. `HostError` for one that cannot be read."""
+        path = os.path.join(self._state_dir, policy.DEFAULTS)
+        try:
+            if os.path.exists(path):
+                with open(path) as file:
+                    return policy.parse_defaults(file.read())
+            return policy.parse_defaults(importlib.resources.files(__package__).joinpath("defaults.txt").read_text())
+        except (OSError, errors.SpecError) as error:
+            raise errors.HostError(f"read {path}: {error}") from error
+
+    def report(self, machine: MachineId, most: int = 200) -> Report:
+        """What it did, with the last `most` decisions, oldest first. `NotFound`."""
+        path = apply.gateway_path(machine)
+        if not netns.is_named(path):
+            raise errors.NotFound(f"machine {machine} has no network")
+        with netns.inside(path, nftables.Nftables) as tables:
+            counters = _counters(tables)
+            refused = _refused(tables)
+        questions = control.ask(self._directory, control.Question("status", machine))
+        return Report(
+            packets={counter.name: counter.packets for counter in counters},
+            bytes={counter.name: counter.bytes for counter in counters},
+            questions=msgspec.json.decode(questions, type=dict[str, int]),
+            refused=refused,
+            decisions=tuple(msgspec.Raw(line) for line in self._lines(machine)[-most:]),
+        )
+
+    def _gateway(self, member: Member) -> Gateway:
+        return Gateway(member.machine, member.number, self.settings)
+
+    def _zone(self, member: Member) -> Zone:
+        gateway = self._gateway(member)
+        effective = policy.effective(member.policy, self.settings.egress, self.defaults())
+        return Zone(
+            machine=member.machine,
+            gateway=gateway.path,
+            listen=tuple(str(ends.near.ip) for ends in gateway.inside),
+            serial=member.serial,
+            rules=zone.rules_of(effective),
+            queries_per_s=self.settings.limits.dns_queries_per_s,
+            log=self._logs(member.machine)[0],
+        )
+
+    def _sync(self, machine: MachineId) -> None:
+        control.ask(self._directory, control.Question("sync", machine))
+
+    def _logs(self, machine: MachineId) -> tuple[str, str]:
+        path = os.path.join(self._state_dir, f"{machine}.log")
+        return path, path + ".1"
+
+    def _lines(self, machine: MachineId) -> list[bytes]:
+        lines: list[bytes] = []
+        for path in reversed(self._logs(machine)):
+            if os.path.exists(path):
+                with open(path, "rb") as file:
+                    lines += file.read().splitlines()
+        return lines
+
+
+# ---- what nftables lists (libnftables-json(5)) ----------------------------------------------------------------------
+
+
+class _Counter(msgspec.Struct, frozen=True):
+    name: str
+    packets: int
+    bytes: int
+
+
+class _Value(msgspec.Struct, frozen=True):
+    concat: tuple[str, str, int]
+
+
+class _Inner(msgspec.Struct, frozen=True):
+    val: _Value
+
+
+class _Element(msgspec.Struct, frozen=True):
+    elem: _Inner
+
+
+class _Set(msgspec.Struct, frozen=True):
+    elem: tuple[_Element, ...] = ()
+
+
+class _Entry(msgspec.Struct, frozen=True):
+    counter: _Counter | None = None
+    set: _Set | None = None
+
+
+class _Listing(msgspec.Struct, frozen=True):
+    nftables: tuple[_Entry, ...]
+
+
+def _listed(tables: nftables.Nftables, script: str) -> tuple[_Entry, ...]:
+    return msgspec.json.decode(tables.query(script), type=_Listing).nftables
+
+
+def _counters(tables: nftables.Nftables) -> list[_Counter]:
+    entries = _listed(tables, f"list counters table {ruleset.TABLE}")
+    return [entry.counter for entry in entries if entry.counter is not None]
+
+
+def _refused(tables: nftables.Nftables) -> tuple[Refusal, ...]:
+    found = []
+    for version in (4, 6):
+        for entry in _listed(tables, f"list set {ruleset.TABLE} refused{version}"):
+            elements = entry.set.elem if entry.set is not None else ()
+            found += [Refusal(*element.elem.val.concat) for element in elements]
+    return tuple(found)
