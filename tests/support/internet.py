@@ -86,7 +86,7 @@ class Internet:
         bits = "128" if ":" in address else "32"
         command("ip", "-n", "test-internet", "addr", "replace", f"{address}/{bits}", "dev", "lo")
 
-    def socket(self, kind: socket.SocketKind, address: str, port: int) -> socket.socket:
+    def bound(self, kind: socket.SocketKind, address: str, port: int) -> socket.socket:
         """Bound there; it is closed with everything."""
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
 
@@ -102,7 +102,7 @@ class Internet:
 
     def serve_tcp(self, address: str, port: int = PORT) -> None:
         """Whoever connects is sent `address`, then what it sends."""
-        listener = self.socket(socket.SOCK_STREAM, address, port)
+        listener = self.bound(socket.SOCK_STREAM, address, port)
         listener.listen(64)
 
         def serve() -> None:
@@ -116,7 +116,7 @@ class Internet:
 
     def serve_udp(self, address: str, port: int = PORT) -> None:
         """Says back what it is sent, behind `address`."""
-        datagrams = self.socket(socket.SOCK_DGRAM, address, port)
+        datagrams = self.bound(socket.SOCK_DGRAM, address, port)
 
         def serve() -> None:
             data, peer = datagrams.recvfrom(65535)
@@ -127,14 +127,14 @@ class Internet:
 
     def serve_dns(self, address: str = DNS) -> None:
         """`records`, by UDP and TCP."""
-        datagrams = self.socket(socket.SOCK_DGRAM, address, 53)
+        datagrams = self.bound(socket.SOCK_DGRAM, address, 53)
 
         def serve() -> None:
             data, peer = datagrams.recvfrom(65535)
             datagrams.sendto(self._answer(data, 1232), peer)
 
         self._run(f"dns-{address}", datagrams, serve)
-        listener = self.socket(socket.SOCK_STREAM, address, 53)
+        listener = self.bound(socket.SOCK_STREAM, address, 53)
         listener.listen(8)
 
         def serve_stream() -> None:
@@ -175,7 +175,7 @@ class Internet:
 
         def loop() -> None:
             while True:
-                if self._stop_fd in select.select([source, self._stop_fd], [], [])[0]:
+                if self._stop_fd in select.select([source.fileno(), self._stop_fd], [], [])[0]:
                     return
                 with contextlib.suppress(OSError):  # who was served has gone
                     if serve() is False:
@@ -221,13 +221,13 @@ class Machine:
         )
         return done.stdout
 
-    def socket(self, family: socket.AddressFamily, kind: socket.SocketKind, protocol: int = 0) -> socket.socket:
+    def make_socket(self, family: socket.AddressFamily, kind: socket.SocketKind, protocol: int = 0) -> socket.socket:
         """Made there."""
         return self.inside(lambda: socket.socket(family, kind, protocol))
 
     def connect(self, address: str, port: int = PORT, timeout_s: float = WAIT_S) -> socket.socket:
         """An open connection, or its `OSError`: refused, told by ICMP, timed out."""
-        made = self.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+        made = self.make_socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
         made.settimeout(timeout_s)
         try:
             made.connect((address, port))
@@ -247,7 +247,7 @@ class Machine:
     def exchange(self, address: str, data: bytes, port: int = PORT, timeout_s: float = WAIT_S) -> bytes | None:
         """A datagram, and what comes back."""
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        with self.socket(family, socket.SOCK_DGRAM) as datagrams:
+        with self.make_socket(family, socket.SOCK_DGRAM) as datagrams:
             datagrams.settimeout(timeout_s)
             try:
                 datagrams.connect((address, port))

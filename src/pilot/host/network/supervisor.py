@@ -23,7 +23,7 @@ from collections.abc import Sequence
 import msgspec
 
 from ... import errors
-from .. import dial
+from ..machine import dial
 from . import control
 
 log = logging.getLogger(__name__)
