@@ -87,3 +87,10 @@ def test_every_module_imports_alone() -> None:
         [sys.executable, "-c", program, *names], capture_output=True, text=True, timeout=240, check=False
     )
     assert result.stdout + result.stderr == ""
+
+
+def test_one_file_of_the_host_knows_which_database_it_is() -> None:
+    """So that another one is another file."""
+    host = SOURCE / "host"
+    knowing = [str(path.relative_to(host)) for path in sorted(host.rglob("*.py")) if "sqlite3" in path.read_text()]
+    assert knowing == ["store/sqlite.py"]

@@ -17,8 +17,9 @@ from pilot.host.fsm.documents import Document
 from pilot.host.fsm.journal import Record
 from pilot.host.fsm.outcome import Ending, Outcome
 from pilot.host.store import reserve
-from pilot.host.store.database import Database, DiskFull
+from pilot.host.store.database import DiskFull
 from pilot.host.store.journal import SqlJournal
+from pilot.host.store.sqlite import SqliteDatabase
 from pilot.ids import RunId
 from pilot.kernel import mounts
 
@@ -64,7 +65,7 @@ def _run(action: str, name: str, step: str) -> Record:
 
 
 def test_a_destroy_is_written_down_on_a_full_disk(small: Path) -> None:
-    database = Database(str(small / "state.db"))
+    database = SqliteDatabase(str(small / "state.db"))
     assert (small / "reserve").stat().st_blocks * 512 >= reserve.SIZE
     journal = SqlJournal(database)
     _fill(small / "ballast")
@@ -89,7 +90,7 @@ def test_a_destroy_is_written_down_on_a_full_disk(small: Path) -> None:
 
 
 def test_a_reserve_that_is_spent_is_told(small: Path) -> None:
-    database = Database(str(small / "state.db"))
+    database = SqliteDatabase(str(small / "state.db"))
     journal = SqlJournal(database)
     (small / "reserve").unlink()
     _fill(small / "ballast")

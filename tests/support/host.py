@@ -13,8 +13,8 @@ from pilot.host.operations.context import Host
 from pilot.host.operations.table import operations
 from pilot.host.services.sprites import Sprites
 from pilot.host.store import tokens
-from pilot.host.store.database import Database
 from pilot.host.store.journal import SqlJournal
+from pilot.host.store.sqlite import SqliteDatabase
 from pilot.host.vmm.substrates import Substrates
 from tests.support.fake_vmm import FakeMachine, FakeVmm
 from tests.support.fake_volumes import FakeVolumes
@@ -29,7 +29,7 @@ class HostUnderTest:
         self._root = root
         self.volumes = FakeVolumes(root / "volumes")
         self.vmm = FakeVmm(root / "machines")
-        self.database = Database(str(root / "state.db"))
+        self.database = SqliteDatabase(str(root / "state.db"))
         self._build()
         outcome = self.sprites.prepare_base().result(WAIT_S)
         assert outcome.done, outcome.error
@@ -74,7 +74,7 @@ class HostUnderTest:
 
     def restart(self) -> None:
         self._stop()
-        self.database = Database(str(self._root / "state.db"))
+        self.database = SqliteDatabase(str(self._root / "state.db"))
         self._build()
         self._serve()
 

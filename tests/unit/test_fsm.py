@@ -22,6 +22,7 @@ from pilot.host.fsm.operation import Action, Operation, Run, Transition
 from pilot.host.fsm.outcome import Abort, AlreadyActive, Cancelled, Ending, Handoff, Outcome, Stopped, UserFault
 from pilot.host.store.database import Database
 from pilot.host.store.journal import SqlJournal
+from pilot.host.store.sqlite import SqliteDatabase
 from pilot.ids import RunId
 
 WAIT_S = 30
@@ -36,7 +37,7 @@ def record(*names: str, id: str = "r", action: Action[Nothing] = A, resource: st
 
 @pytest.fixture
 def database(tmp_path: pathlib.Path) -> Iterator[Database]:
-    made = Database(str(tmp_path / "state.db"))
+    made = SqliteDatabase(str(tmp_path / "state.db"))
     yield made
     made.close()
 
@@ -147,7 +148,7 @@ def _one_life(database: Database, world: World, run: Record | None, at: int) -> 
 def test_a_run_survives_crashes_at_any_line(
     tmp_path_factory: pytest.TempPathFactory, plan: list[str], crashes: list[int]
 ) -> None:
-    database = Database(str(tmp_path_factory.mktemp("fsm") / "state.db"))
+    database = SqliteDatabase(str(tmp_path_factory.mktemp("fsm") / "state.db"))
     world = World(plan)
     run = record(*world.operation(Fuse(0)).names(), id="r1", action=MAKE)
     wanted = next((n for n, kind in enumerate(plan) if kind in ("abort", "user")), None)

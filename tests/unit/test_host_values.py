@@ -17,7 +17,7 @@ from pilot.host.operations import base, cut, machines
 from pilot.host.services import idle
 from pilot.host.store import machines as rows
 from pilot.host.store import sprites, tokens
-from pilot.host.store.database import Database
+from pilot.host.store.sqlite import SqliteDatabase
 from pilot.host.vmm import MachineSpec, Size
 from pilot.host.vmm.container import spec as specs
 from pilot.ids import MachineId, SpriteName, VolumeId
@@ -204,7 +204,7 @@ def test_listen_addresses_that_are_none(text: str) -> None:
 
 
 def test_tokens_are_stored_as_digests_and_compared_whole(tmp_path: pathlib.Path) -> None:
-    database = Database(str(tmp_path / "state.db"))
+    database = SqliteDatabase(str(tmp_path / "state.db"))
     organisation = tokens.ensure_organisation(database, "acme")
     token = tokens.issue(database, organisation, "test")
     slug, organisation_id, name, secret = token.split("/")
@@ -224,7 +224,7 @@ def test_tokens_are_stored_as_digests_and_compared_whole(tmp_path: pathlib.Path)
 
 
 def test_uid_ranges_are_given_out_once_and_again_when_free(tmp_path: pathlib.Path) -> None:
-    database = Database(str(tmp_path / "state.db"))
+    database = SqliteDatabase(str(tmp_path / "state.db"))
     with database.transaction() as tx:
         bases = [rows.assign(tx, MachineId(name), "container", 1 << 30, 1).uid_base for name in "abc"]
         assert bases == [131072, 196608, 262144]
@@ -235,7 +235,7 @@ def test_uid_ranges_are_given_out_once_and_again_when_free(tmp_path: pathlib.Pat
 
 
 def test_a_failed_transaction_leaves_nothing(tmp_path: pathlib.Path) -> None:
-    database = Database(str(tmp_path / "state.db"))
+    database = SqliteDatabase(str(tmp_path / "state.db"))
 
     def fail() -> None:
         with database.transaction() as tx:
@@ -250,9 +250,9 @@ def test_a_failed_transaction_leaves_nothing(tmp_path: pathlib.Path) -> None:
 
 def test_a_newer_schema_is_refused(tmp_path: pathlib.Path) -> None:
     path = str(tmp_path / "state.db")
-    database = Database(path)
+    database = SqliteDatabase(path)
     with database.transaction() as tx:
         tx.execute("INSERT INTO schema_version (version) VALUES (999)")
     database.close()
     with pytest.raises(errors.HostError, match="newer than this program"):
-        Database(path)
+        SqliteDatabase(path)

@@ -39,6 +39,7 @@ from .store import tokens
 from .store.database import Database
 from .store.journal import SqlJournal
 from .store.sprites import Sprite
+from .store.sqlite import SqliteDatabase
 from .vmm import Isolation, substrates
 from .vmm.shape import Shape
 from .volumed import Volumed
@@ -90,7 +91,7 @@ def serve(settings: Settings) -> None:
         stack.enter_context(_locked(settings.state_dir))
         listener = serving.listen(settings.host, settings.port)
         stack.callback(listener.close)
-        database = Database(os.path.join(settings.state_dir, "state.db"))
+        database = SqliteDatabase(os.path.join(settings.state_dir, "state.db"))
         stack.callback(database.close)
         _ensure_token(database, settings.state_dir)
         volumes = volume_client.VolumeClient(stack.enter_context(_volumed(settings)))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sqlite3
-
 from ...ids import VolumeId
-from .database import Database
+from .database import Database, Transaction
 from .journal import now_us
 
 
@@ -14,7 +12,7 @@ def find(database: Database, variant: str) -> VolumeId | None:
     return VolumeId(rows[0]["volume"]) if rows else None
 
 
-def publish(tx: sqlite3.Connection, variant: str, volume: VolumeId) -> None:
+def publish(tx: Transaction, variant: str, volume: VolumeId) -> None:
     """From here on forks use `volume`. An older base of the variant stays as long as a fork needs it."""
     tx.execute(
         """INSERT INTO bases (variant, volume, created_us) VALUES (?, ?, ?)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import sqlite3
 
 from ... import errors
 from ...ids import CheckpointId
 from . import events
-from .database import Database, Row
+from .database import Database, Row, Transaction
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,21 +25,24 @@ class Checkpoint:
     created_us: int
 
 
-def reserve(tx: sqlite3.Connection, sprite: str) -> int:
+def reserve(tx: Transaction, sprite: str) -> int:
     """The next number of this sprite; it is used up even when no checkpoint comes of it."""
-    row = tx.execute("SELECT next_checkpoint FROM sprites WHERE id = ?", (sprite,)).fetchone()
-    if row is None:
+    rows = tx.query(
+        "UPDATE sprites SET next_checkpoint = next_checkpoint + 1 WHERE id = ? RETURNING next_checkpoint", (sprite,)
+    )
+    if not rows:
         raise errors.NotFound("sprite not found")
-    tx.execute("UPDATE sprites SET next_checkpoint = next_checkpoint + 1 WHERE id = ?", (sprite,))
-    return int(row["next_checkpoint"])
+    return int(rows[0]["next_checkpoint"]) - 1
 
 
-def skip(tx: sqlite3.Connection, sprite: str, number: int) -> None:
+def skip(tx: Transaction, sprite: str, number: int) -> None:
     """The number is used up, and all before it."""
-    tx.execute("UPDATE sprites SET next_checkpoint = max(next_checkpoint, ?) WHERE id = ?", (number + 1, sprite))
+    tx.execute(
+        "UPDATE sprites SET next_checkpoint = ? WHERE id = ? AND next_checkpoint <= ?", (number + 1, sprite, number)
+    )
 
 
-def publish(tx: sqlite3.Connection, checkpoint: Checkpoint) -> None:
+def publish(tx: Transaction, checkpoint: Checkpoint) -> None:
     """Idempotent by (sprite, id)."""
     row = dataclasses.asdict(checkpoint)
     tx.execute(
@@ -50,7 +52,7 @@ def publish(tx: sqlite3.Connection, checkpoint: Checkpoint) -> None:
     events.add(tx, "checkpoint.published", f"sprite/{checkpoint.sprite}", {"checkpoint": checkpoint.id})
 
 
-def delete(tx: sqlite3.Connection, sprite: str, checkpoint: str) -> None:
+def delete(tx: Transaction, sprite: str, checkpoint: str) -> None:
     tx.execute("DELETE FROM checkpoints WHERE sprite = ? AND id = ?", (sprite, checkpoint))
     events.add(tx, "checkpoint.deleted", f"sprite/{sprite}", {"checkpoint": checkpoint})
 

@@ -1,122 +1,69 @@
-"""One writer connection behind a lock, one reader connection that writers never block (WAL).
+"""What the rest of pilotd knows of its database: rows, transactions, and what can go wrong.
 
-    state.db, state.db-wal, state.db-shm      made with mode 0600; schema by `migrations`, in one transaction
-    reserve                                   see `reserve`: what `write_surely` has when the disk is full
-
-`transaction(durable=False)` may lose its commit when the *host* loses power (never when a process dies), in order: a
-later durable commit makes all earlier ones stable. Journal entries of single transitions use it, for repeating one is
-harmless.
+Nothing here or above says which database it is. Statements are SQL that SQLite and PostgreSQL both have, with `?` for
+arguments. Nobody may count on being alone: what another transaction may have written since a row was read is found out
+by writing (`ON CONFLICT DO NOTHING`, `RETURNING`, `Taken`), never by looking first.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sqlite3
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 
 from ... import errors
-from . import migrations, reserve
-
-Row = sqlite3.Row
-BUSY_TIMEOUT_S = 10.0
 
 
 class DiskFull(errors.HostError):
     """There is no space to write it down."""
 
 
-class Database:
-    """Owns both connections; `close()` it. Safe to use from any thread."""
+class Taken(errors.Conflict):
+    """A unique constraint is against it: somebody else has that name, or that number."""
 
-    def __init__(self, path: str) -> None:
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-        self._writer, self._writing = _connect(path), threading.RLock()
-        self._writer.execute("PRAGMA journal_mode=WAL")
-        self._migrate(path)
-        self._reader, self._reading = _connect(path), threading.Lock()
-        self._reserve = reserve.Reserve(os.path.join(os.path.dirname(path), "reserve"))
-        self.refill()
 
-    @contextlib.contextmanager
-    def transaction(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
-        """Commit when the block ends, roll back when it raises. Not to be nested."""
-        with self._writing, _refusals("write"):
-            self._writer.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
-            self._writer.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._writer
-                self._writer.execute("COMMIT")
-            except BaseException:
-                if self._writer.in_transaction:  # SQLite rolls back by itself when the disk is full
-                    self._writer.execute("ROLLBACK")
-                raise
+class Row(Protocol):
+    """Columns by name."""
 
-    def write_surely(self, act: Callable[[sqlite3.Connection], object], *, durable: bool = True) -> None:
-        """A transaction of what ends things, also on a full disk: then `act` is called again, on what was kept for it.
+    def __getitem__(self, column: str, /) -> Any: ...
 
-        `DiskFull` when that is spent, or was not enough.
+
+class Transaction(Protocol):
+    """What is written together, or not at all."""
+
+    def execute(self, sql: str, arguments: Sequence[Any] = ()) -> int:
+        """How many rows it touched. `Taken` when a unique constraint is against it."""
+        ...
+
+    def query(self, sql: str, arguments: Sequence[Any] = ()) -> list[Row]:
+        """Rows as this transaction sees them, or as it has written them (RETURNING). `Taken` as above."""
+        ...
+
+
+class Reader(Protocol):
+    def query(self, sql: str, arguments: Sequence[Any] = ()) -> list[Row]:
+        """Rows as last committed. Never waits for a writer."""
+        ...
+
+
+class Database(Reader, Protocol):
+    """Safe to use from any thread. Every call may block: none is made on an event loop."""
+
+    def transaction(self, *, durable: bool = True) -> AbstractContextManager[Transaction]:
+        """Commit when the block ends, roll back when it raises. Not to be nested.
+
+        One that is not `durable` may be lost when the host loses power, but never before an earlier one.
         """
-        with self._writing:
-            try:
-                with self.transaction(durable=durable) as tx:
-                    act(tx)
-            except DiskFull:
-                self._make_room()
-                with self.transaction(durable=durable) as tx:
-                    act(tx)
+        ...
 
-    def _make_room(self) -> None:
-        self._reserve.release()
-        # What the log holds goes into the database, whose pages are mostly there; then the log's own space is free.
-        with contextlib.suppress(sqlite3.OperationalError):  # the second attempt tells of it
-            self._writer.execute("PRAGMA wal_checkpoint(RESTART)")
+    def write_surely(self, act: Callable[[Transaction], object], *, durable: bool = True) -> None:
+        """A transaction of what ends things, also on a full disk; `act` may be called twice.
+
+        `DiskFull`: not even so."""
+        ...
 
     def refill(self) -> None:
         """Keep space for `write_surely` again, where there is room by now."""
-        with self._writing:
-            self._reserve.take()
+        ...
 
-    def query(self, sql: str, arguments: Sequence[Any] = ()) -> list[Row]:
-        """Rows as last committed."""
-        with self._reading, _refusals("read"):
-            return self._reader.execute(sql, arguments).fetchall()
-
-    def close(self) -> None:
-        with self._writing, self._reading:
-            self._reader.close()
-            self._writer.close()
-
-    def _migrate(self, path: str) -> None:
-        with self.transaction() as tx:
-            tx.execute("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL)")
-            row = tx.execute("SELECT max(version) AS version FROM schema_version").fetchone()
-            version = row["version"] or 0
-            if version > len(migrations.MIGRATIONS):
-                raise errors.HostError(
-                    f"open {path}: schema version {version} is newer than this program's {len(migrations.MIGRATIONS)}",
-                    hint="run the pilotd that wrote it, or a newer one",
-                )
-            for number, statements in enumerate(migrations.MIGRATIONS[version:], start=version + 1):
-                for statement in statements:
-                    tx.execute(statement)
-                tx.execute("INSERT INTO schema_version (version) VALUES (?)", (number,))
-
-
-@contextlib.contextmanager
-def _refusals(what: str) -> Iterator[None]:
-    """What the disk refuses is the host's to mend; a defect of ours stays what it is."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        kind = DiskFull if error.sqlite_errorcode == sqlite3.SQLITE_FULL else errors.HostError
-        raise kind(f"{what} state.db: {error}", hint="is there space for the state directory?") from error
-
-
-def _connect(path: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-    connection.row_factory = sqlite3.Row
-    connection.execute("PRAGMA foreign_keys=ON")
-    return connection
+    def close(self) -> None: ...

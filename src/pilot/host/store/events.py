@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import time
 from collections.abc import Mapping
 from typing import Any
 
+from .database import Transaction
 
-def add(tx: sqlite3.Connection, kind: str, subject: str, detail: Mapping[str, Any]) -> None:
+
+def add(tx: Transaction, kind: str, subject: str, detail: Mapping[str, Any]) -> None:
     """`subject` reads as kind/id, as in `sprite/3f…`."""
     tx.execute(
         "INSERT INTO events (at_us, kind, subject, detail) VALUES (?, ?, ?, ?)",
@@ -17,6 +18,6 @@ def add(tx: sqlite3.Connection, kind: str, subject: str, detail: Mapping[str, An
     )
 
 
-def forget(tx: sqlite3.Connection, before_us: int) -> None:
+def forget(tx: Transaction, before_us: int) -> None:
     """Drop the events from before `before_us`."""
     tx.execute("DELETE FROM events WHERE at_us < ?", (before_us,))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sqlite3
 import time
 from collections.abc import Callable
 
@@ -14,10 +13,11 @@ from ..fsm.documents import Document
 from ..fsm.journal import Record
 from ..fsm.outcome import AlreadyActive, Ending, Outcome
 from . import events
-from .database import Database, Row
+from .database import Database, Row, Transaction
 
 _BEGUN = """INSERT INTO runs (id, kind, action, resource, version, request, names, started_us)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"""
+_ACTIVE = "SELECT id FROM runs WHERE kind = ? AND action = ? AND resource = ? AND finished_us IS NULL"
 _COMPLETED = """INSERT INTO transitions (run, name, completed, attempts, version, result, at_us)
     VALUES (?, ?, 1, 1, ?, ?, ?)
     ON CONFLICT (run, name) DO UPDATE SET completed = 1, attempts = transitions.attempts + 1, error = NULL,
@@ -38,15 +38,14 @@ class SqlJournal:
         self._database = database
 
     def begin(self, run: Record) -> None:
-        def write(tx: sqlite3.Connection) -> None:
-            active = tx.execute(
-                "SELECT id FROM runs WHERE kind = ? AND action = ? AND resource = ? AND finished_us IS NULL",
-                (run.kind, run.action, run.resource),
-            ).fetchone()
-            if active:
-                raise AlreadyActive(f"{run.action} {run.kind} {run.resource}: is under way", RunId(active["id"]))
+        def write(tx: Transaction) -> None:
             key = (run.id, run.kind, run.action, run.resource, run.request.version)
-            tx.execute(_BEGUN, (*key, json.dumps(run.request.value), json.dumps(list(run.names)), now_us()))
+            row = (*key, json.dumps(run.request.value), json.dumps(list(run.names)), now_us())
+            while not tx.execute(_BEGUN, row):
+                active = tx.query(_ACTIVE, (run.kind, run.action, run.resource))
+                if active:
+                    raise AlreadyActive(f"{run.action} {run.kind} {run.resource}: is under way", RunId(active[0]["id"]))
+                # It has ended between the two statements.
             events.add(tx, f"{run.action}.begun", f"{run.kind}/{run.resource}", {"run": run.id})
 
         self._write(run, write)
@@ -71,7 +70,7 @@ class SqlJournal:
 
     def decided(self, run: Record, outcome: Outcome) -> None:
         # Whatever the run did: until it has ended, a destroy of the same sprite waits behind it.
-        def write(tx: sqlite3.Connection) -> None:
+        def write(tx: Transaction) -> None:
             tx.execute("UPDATE runs SET outcome = ? WHERE id = ?", (_outcome_text(outcome), run.id))
             detail = {"run": run.id, "ending": outcome.ending.value, "error": outcome.error}
             events.add(tx, f"{run.action}.decided", f"{run.kind}/{run.resource}", detail)
@@ -82,7 +81,7 @@ class SqlJournal:
         update = "UPDATE runs SET finished_us = ? WHERE id = ?"
         self._database.write_surely(lambda tx: tx.execute(update, (now_us(), run.id)), durable=False)
 
-    def _write(self, run: Record, act: Callable[[sqlite3.Connection], object], *, durable: bool = True) -> None:
+    def _write(self, run: Record, act: Callable[[Transaction], object], *, durable: bool = True) -> None:
         if run.action in _FREEING:
             self._database.write_surely(act, durable=durable)
             return
@@ -123,7 +122,7 @@ def now_us() -> int:
     return time.time_ns() // 1000
 
 
-def forget_finished(tx: sqlite3.Connection, before_us: int) -> None:
+def forget_finished(tx: Transaction, before_us: int) -> None:
     """Drop the runs that ended before `before_us`; their events stay."""
     ended = "SELECT id FROM runs WHERE finished_us < ?"
     tx.execute(f"DELETE FROM transitions WHERE run IN ({ended})", (before_us,))

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import sqlite3
 
 from ... import errors
 from ...ids import MachineId
-from .database import Database, Row
+from .database import Database, Row, Transaction
 from .journal import now_us
 
 UID_COUNT = 65536
+LAST_UID_BASE = 1 << 31
 FIRST_UID_BASE = 2 * UID_COUNT  # the first multiple of 65536 above 100000, where distributions begin
+
+
+_RESIZE = "UPDATE machines SET memory_bytes = ?, cpus = ? WHERE id = ? RETURNING *"
+_ASSIGN = """INSERT INTO machines (id, isolation, uid_base, memory_bytes, cpus, created_us) VALUES (?, ?, ?, ?, ?, ?)
+    ON CONFLICT DO NOTHING"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,22 +30,28 @@ class Machine:
     cpus: int
 
 
-def assign(tx: sqlite3.Connection, id: MachineId, isolation: str, memory_bytes: int, cpus: int) -> Machine:
+def assign(tx: Transaction, id: MachineId, isolation: str, memory_bytes: int, cpus: int) -> Machine:
     """The machine's row, with the lowest range of uids that is free. Idempotent; a size that is new is written."""
-    row = tx.execute("SELECT * FROM machines WHERE id = ?", (id,)).fetchone()
-    if row is None:
-        taken = {r["uid_base"] for r in tx.execute("SELECT uid_base FROM machines")}
-        base = next(b for b in range(FIRST_UID_BASE, 1 << 31, UID_COUNT) if b not in taken)
-        tx.execute(
-            "INSERT INTO machines (id, isolation, uid_base, memory_bytes, cpus, created_us) VALUES (?, ?, ?, ?, ?, ?)",
-            (id, isolation, base, memory_bytes, cpus, now_us()),
-        )
-        return Machine(id, isolation, base, memory_bytes, cpus)
-    tx.execute("UPDATE machines SET memory_bytes = ?, cpus = ? WHERE id = ?", (memory_bytes, cpus, id))
-    return dataclasses.replace(_machine(row), memory_bytes=memory_bytes, cpus=cpus)
+    while True:
+        rows = tx.query(_RESIZE, (memory_bytes, cpus, id))
+        if rows:
+            return _machine(rows[0])
+        base = _free_uids(tx)
+        if tx.execute(_ASSIGN, (id, isolation, base, memory_bytes, cpus, now_us())):
+            return Machine(id, isolation, base, memory_bytes, cpus)
+        # Somebody has taken those uids since they were looked for.
 
 
-def delete(tx: sqlite3.Connection, id: MachineId | None) -> None:
+def _free_uids(tx: Transaction) -> int:
+    taken = {row["uid_base"] for row in tx.query("SELECT uid_base FROM machines")}
+    free = (base for base in range(FIRST_UID_BASE, LAST_UID_BASE, UID_COUNT) if base not in taken)
+    try:
+        return next(free)
+    except StopIteration:
+        raise errors.HostError("make a machine: all uids are given out", hint="destroy what is not needed") from None
+
+
+def delete(tx: Transaction, id: MachineId | None) -> None:
     tx.execute("DELETE FROM machines WHERE id = ?", (id,))
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
-import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ... import errors
 from ...ids import MachineId, SpriteName, VolumeId
 from . import events, machines
-from .database import Database, Row
+from .database import Database, Row, Taken, Transaction
 from .journal import now_us
 
 
@@ -40,37 +40,40 @@ class Sprite:
     last_warming_us: int | None
 
 
-def insert(tx: sqlite3.Connection, sprite: Sprite) -> None:
+def insert(tx: Transaction, sprite: Sprite) -> None:
     """Idempotent by id. `Conflict` when another sprite has the name."""
-    if _has_name(tx, sprite):
-        return
     row = _columns(sprite) | {"next_checkpoint": 1}
-    names = ", ".join(row)
-    tx.execute(f"INSERT INTO sprites ({names}) VALUES ({', '.join('?' * len(row))})", tuple(row.values()))
-    events.add(tx, "sprite.recorded", f"sprite/{sprite.id}", {"name": sprite.name})
+    names, places = ", ".join(row), ", ".join("?" * len(row))
+    with _one_of_the_name():
+        inserted = tx.execute(
+            f"INSERT INTO sprites ({names}) VALUES ({places}) ON CONFLICT (id) DO NOTHING", tuple(row.values())
+        )
+    if inserted:
+        events.add(tx, "sprite.recorded", f"sprite/{sprite.id}", {"name": sprite.name})
 
 
-def take_over(tx: sqlite3.Connection, sprite: Sprite) -> None:
+def take_over(tx: Transaction, sprite: Sprite) -> None:
     """The row of a pool member becomes this sprite's, but for its machine. Idempotent; `Conflict` as in `insert`."""
-    if _has_name(tx, sprite):
-        return
     row = {key: value for key, value in _columns(sprite).items() if key not in ("id", "machine")}
     settings = ", ".join(f"{column} = ?" for column in row)
-    tx.execute(f"UPDATE sprites SET {settings} WHERE id = ?", (*row.values(), sprite.id))
-    events.add(tx, "sprite.recorded", f"sprite/{sprite.id}", {"name": sprite.name})
+    own = (sprite.id, sprite.organisation, sprite.name)
+    with _one_of_the_name():
+        changed = tx.execute(
+            f"UPDATE sprites SET {settings} WHERE id = ? AND NOT (organisation = ? AND name = ?)", (*row.values(), *own)
+        )
+    if changed:
+        events.add(tx, "sprite.recorded", f"sprite/{sprite.id}", {"name": sprite.name})
 
 
-def _has_name(tx: sqlite3.Connection, sprite: Sprite) -> bool:
-    """Whether an earlier attempt gave it the name already."""
-    holder = tx.execute(
-        "SELECT id FROM sprites WHERE organisation = ? AND name = ?", (sprite.organisation, sprite.name)
-    ).fetchone()
-    if holder and holder["id"] != sprite.id:
-        raise errors.Conflict("sprite already exists")
-    return holder is not None
+@contextlib.contextmanager
+def _one_of_the_name() -> Iterator[None]:
+    try:
+        yield
+    except Taken as error:
+        raise errors.Conflict("sprite already exists") from error
 
 
-def update(tx: sqlite3.Connection, sprite: str, **changes: Any) -> None:
+def update(tx: Transaction, sprite: str, **changes: Any) -> None:
     """Set columns; documents are given as values. `updated_us` follows."""
     changes = {key: json.dumps(value) if key in _DOCUMENTS else value for key, value in changes.items()}
     changes.setdefault("updated_us", now_us())
@@ -78,13 +81,13 @@ def update(tx: sqlite3.Connection, sprite: str, **changes: Any) -> None:
     tx.execute(f"UPDATE sprites SET {settings} WHERE id = ?", (*changes.values(), sprite))
 
 
-def delete(tx: sqlite3.Connection, sprite: str) -> None:
+def delete(tx: Transaction, sprite: str) -> None:
     """The row, its checkpoints' rows and its machine's. Idempotent."""
-    row = tx.execute("SELECT name, machine FROM sprites WHERE id = ?", (sprite,)).fetchone()
-    if row is None:
-        return
     tx.execute("DELETE FROM checkpoints WHERE sprite = ?", (sprite,))
-    tx.execute("DELETE FROM sprites WHERE id = ?", (sprite,))
+    rows = tx.query("DELETE FROM sprites WHERE id = ? RETURNING name, machine", (sprite,))
+    if not rows:
+        return
+    row = rows[0]
     machines.delete(tx, row["machine"])
     events.add(tx, "sprite.destroyed", f"sprite/{sprite}", {"name": row["name"]})
 

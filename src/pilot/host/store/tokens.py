@@ -25,7 +25,7 @@ def ensure_organisation(database: Database, slug: str) -> Organisation:
             "INSERT INTO organisations (id, slug, created_us) VALUES (?, ?, ?) ON CONFLICT (slug) DO NOTHING",
             (secrets.token_hex(4), slug, now_us()),
         )
-        row = tx.execute("SELECT id, slug FROM organisations WHERE slug = ?", (slug,)).fetchone()
+        [row] = tx.query("SELECT id, slug FROM organisations WHERE slug = ?", (slug,))
     return Organisation(row["id"], row["slug"])
 
 
