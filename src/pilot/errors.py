@@ -17,10 +17,10 @@ class PilotError(Exception):
 
 
 class SpecError(PilotError):
-    """The document is wrong: `path` names the place, as in `$.linux.namespaces[2].type`."""
+    """The document is wrong: `path` names the place, as in `$.linux.namespaces[2].type`; `file` where it came from."""
 
-    def __init__(self, path: str, problem: str, *, hint: str | None = None) -> None:
-        super().__init__(f"{path}: {problem}", hint=hint)
+    def __init__(self, path: str, problem: str, *, hint: str | None = None, file: str = "") -> None:
+        super().__init__(f"{file}{': ' if file else ''}{path}: {problem}", hint=hint)
         self.path = path
         self.problem = problem
 

@@ -238,7 +238,7 @@ def test_exec_below_the_cgroup(runtime: Runtime, bundle: Path) -> None:
     below = Path(container.cgroup.paths[""], "below")
     below.mkdir()
     process = parse.parse_process('{"args": ["sleep", "1000"], "cwd": "/", "env": ["PATH=/bin"]}')
-    spawned = container.exec(process, Stdio(), cgroup="/below")
+    spawned = container.exec(process, Stdio(), cgroup={"": "/below"})
     assert (below / "cgroup.procs").read_text().split() == [str(spawned.pid)]
     assert set(container.processes()) == {container.pid, spawned.pid}
     signal.pidfd_send_signal(spawned.pid_fd, signal.SIGKILL)

@@ -112,7 +112,7 @@ def test_exec(run: Run, bundle: Path, tmp_path: Path) -> None:
     assert run("exec", "-p", str(tmp_path / "process.json"), "web").stdout == "from a file\n"
     assert run("exec", "-d", "--pid-file", str(tmp_path / "pid"), "web", "sleep", "1000").returncode == 0
     assert int((tmp_path / "pid").read_text()) in json.loads(run("ps", "-f", "json", "web").stdout)
-    assert run("exec", "web").returncode == 1
+    assert run("exec", "web").returncode == 255
     assert run("exec", "web", "nonesuch").returncode == 255
 
 

@@ -10,12 +10,16 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from tests.support import bundles
 from tests.support.bundles import Config
+
+from pilot.kernel import hierarchies
+from pilot.kernel.cgroups import Cgroup
 
 pytestmark = pytest.mark.requires("root", "private", "busybox")
 
@@ -91,7 +95,7 @@ def test_list(run: Run, web: str, bundle: Path) -> None:
     assert run("list", "--quiet").stdout == "web\n"
     assert [item["id"] for item in json.loads(run("list", "--format", "json").stdout)] == ["web"]
     wrong = run("list", "-f", "xml")
-    assert (wrong.returncode, wrong.stderr) == (1, "pilot: invalid format option\n")
+    assert (wrong.returncode, wrong.stderr) == (1, "pilot: list: invalid format option (see pilot list --help)\n")
 
 
 def test_ps(run: Run, web: str) -> None:
@@ -424,3 +428,163 @@ def test_a_container_that_ends_before_it_is_ready(run: Run, bundle: Path, tmp_pa
     _configure(bundle, bundles.make_config("nonesuch"))
     assert run("run", "other", env=environment).returncode == 1
     assert [path.name for path in tmp_path.glob("root-*/.notify/*")] == ["web"]
+
+
+# ---- what callers of runc and crun ask besides -----------------------------------------------------------------------
+
+
+@pytest.mark.requires("runc")
+def test_kill_all_of_a_stopped_container(run: Run, bundle: Path) -> None:
+    _configure(bundle, {**bundles.make_config("true"), "ociVersion": "1.0.2"})
+    for runtime in (_PILOT, ("runc",)):
+        run("run", "-d", "web", runtime=runtime)
+        _await_status(run, "stopped", runtime)
+        assert [run("kill", "-a", "web", "KILL", runtime=runtime).returncode for _ in range(2)] == [0, 0]
+        assert run("kill", "web", "TERM", runtime=runtime).returncode == 1
+        assert run("delete", "web", runtime=runtime).returncode == 0
+
+
+def _await_status(run: Run, status: str, runtime: tuple[str, ...] = _PILOT) -> None:
+    deadline = time.monotonic() + 30
+    while json.loads(run("state", "web", runtime=runtime).stdout)["status"] != status:
+        assert time.monotonic() < deadline
+
+
+def test_kill_when_the_first_process_has_gone(run: Run, bundle: Path) -> None:
+    config = bundles.make_config("sh", "-c", "sleep 1000 & exit 0")
+    config["linux"]["namespaces"] = [n for n in config["linux"]["namespaces"] if n["type"] != "pid"]
+    _configure(bundle, config)
+    assert run("run", "-d", "web").stderr == ""
+    _await_status(run, "stopped")
+    (left,) = json.loads(run("ps", "-f", "json", "web").stdout)
+    pid_fd = os.pidfd_open(left)
+    assert "container not running" in run("kill", "web", "TERM").stderr
+    assert run("kill", "web", "KILL").stderr == ""
+    _await_end(pid_fd)
+
+
+def test_statistics_of_a_stopped_container(run: Run, bundle: Path) -> None:
+    _configure(bundle, bundles.make_config("true"))
+    run("run", "-d", "web")
+    _await_status(run, "stopped")
+    done = run("events", "--stats", "web")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "pilot: events web: container is not running\n")
+
+
+def test_a_frozen_cgroup_takes_no_container(run: Run, bundle: Path) -> None:
+    group = Cgroup.create(hierarchies.probe_hierarchies(), "cold")
+    config = bundles.make_config("true")
+    config["linux"]["cgroupsPath"] = "/cold/below"
+    _configure(bundle, config)
+    group.freeze()
+    try:
+        done = run("run", "web")
+        assert (done.returncode, "container's cgroup is frozen: " in done.stderr) == (1, True)
+        assert run("list", "-q").stdout == ""
+    finally:
+        group.thaw()
+        group.delete()
+
+
+def test_exec_in_a_sub_cgroup(run: Run, web: str) -> None:
+    directory = Path(_groups(run)["memory"])
+    (directory / "sub").mkdir()
+    try:
+        shown = run("exec", "--cgroup", "memory:sub", "web", "cat", "/proc/self/cgroup").stdout
+        assert [line for line in shown.splitlines() if line.endswith("/sub")] == [
+            line for line in shown.splitlines() if ":memory:" in line
+        ]
+        assert "unknown controller tea" in run("exec", "--cgroup", "tea:sub", "web", "true").stderr
+        assert "bad sub cgroup path: ../web" in run("exec", "--cgroup", "../web", "web", "true").stderr
+        missing = run("exec", "--cgroup", "memory:none", "web", "true")
+        assert (missing.returncode, "no such file or directory" in missing.stderr) == (255, True)
+    finally:
+        (directory / "sub").rmdir()
+
+
+def _groups(run: Run) -> dict[str, str]:
+    groups = hierarchies.probe_hierarchies()
+    return groups.paths_of(_pid(run))
+
+
+def test_a_container_without_a_cgroup(run: Run, bundle: Path) -> None:
+    config = bundles.make_config("sleep", "1000")
+    _configure(bundle, config)
+    refused = run("--cgroup-manager=disabled", "run", "-d", "web")
+    assert "$.linux.resources: limits and rules for devices need a cgroup" in refused.stderr
+    del config["linux"]["resources"]
+    _configure(bundle, config)
+    assert run("--cgroup-manager=disabled", "run", "-d", "web").stderr == ""
+    assert hierarchies.probe_hierarchies().paths_of(_pid(run)) == hierarchies.probe_hierarchies().paths_of(os.getpid())
+    assert json.loads(run("ps", "-f", "json", "web").stdout) == [_pid(run)]
+    assert "the container has no cgroup" in run("pause", "web").stderr
+    assert "the container has no cgroup" in run("update", "--memory", "50M", "web").stderr
+    pid_fd = os.pidfd_open(_pid(run))
+    assert run("kill", "-a", "web", "KILL").stderr == ""
+    _await_end(pid_fd)
+    assert run("delete", "web").stderr == ""
+
+
+def test_a_config_elsewhere(run: Run, bundle: Path) -> None:
+    (bundle / "elsewhere").mkdir()
+    (bundle / "elsewhere" / "other.json").write_text(json.dumps(bundles.make_config("echo", "other")))
+    assert run("run", "--config", "elsewhere/other.json", "web").stdout == "other\n"
+    (bundle / "broken.json").write_text('{"ociVersion": "1.0.2",\n "process": nothing}')
+    broken = run("run", "--config", "broken.json", "web")
+    assert broken.stderr == f"pilot: run web: {bundle}/broken.json: $: not JSON: line 2, column 13\n"
+
+
+def test_a_pidfd_is_handed_over(run: Run, bundle: Path) -> None:
+    _configure(bundle, bundles.make_config("sleep", "1000"))
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(bundle / "pidfd.sock"))
+        listener.listen()
+        assert run("create", "--pidfd-socket", "pidfd.sock", "web").stderr == ""
+        assert _received_pidfd(listener) == (b"standard", _pid(run))
+        run("start", "web")
+        assert (
+            run("exec", "-d", "--pid-file", "pid", "--pidfd-socket", "pidfd.sock", "web", "sleep", "1000").stderr == ""
+        )
+        assert _received_pidfd(listener) == (b"setns", int((bundle / "pid").read_text()))
+    assert "connect to pidfd socket none: no such file" in run("create", "--pidfd-socket", "none", "other").stderr
+
+
+def _received_pidfd(listener: socket.socket) -> tuple[bytes, int]:
+    connection, _ = listener.accept()
+    with connection:
+        name, fds, _, _ = socket.recv_fds(connection, 100, 1)
+    info = Path(f"/proc/self/fdinfo/{fds[0]}").read_text()
+    os.close(fds[0])
+    return name, int(re.findall(r"^Pid:\t(\d+)", info, re.MULTILINE)[0])
+
+
+@pytest.mark.parametrize(
+    "verb", ["list", "state web", "kill web 0", "ps web", "exec web true", "pause web", "features"]
+)
+def test_every_verb_keeps_a_log(run: Run, web: str, bundle: Path, verb: str) -> None:
+    done = run("--debug", "--log", "log", "--log-format", "json", *verb.split())
+    assert done.stderr == ""
+    rows = [json.loads(line) for line in (bundle / "log").read_text().splitlines()]
+    assert {row["level"] for row in rows} == {"debug"}
+    assert all(set(row) == {"level", "msg", "time"} for row in rows)
+    on_stderr = run("--debug", *verb.split()).stderr.splitlines() if verb != "pause web" else []
+    assert all(re.fullmatch(r'time="[^"]+" level=debug msg=".*"', line) for line in on_stderr)
+
+
+def test_logs_that_there_cannot_be(run: Run) -> None:
+    assert run("--log-format", "xml", "list").stderr == "pilot: invalid log-format: xml\n"
+    done = run("--log", "none/log", "list")
+    assert (done.returncode, done.stderr.endswith("none/log: no such file or directory\n")) == (1, True)
+    json_error = json.loads(run("--log-format", "json", "state", "none").stderr)
+    assert (json_error["level"], json_error["msg"]) == ("error", "state none: container does not exist")
+
+
+def test_wrong_values_are_told_in_one_line(run: Run, web: str) -> None:
+    for words, status in (
+        ("update --cpu-period x web", 1),
+        ("ps --format xml web", 1),
+        ("exec --user x web true", 255),
+    ):
+        done = run(*words.split())
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (status, "", 1), done.stderr
+    assert run("exec").returncode == 255

@@ -97,7 +97,14 @@ _TABLE = [
     ("{}", [], []),
     ('{"pids": {"limit": 10}}', ["pids.max=10"], ["pids.max=10"]),
     ('{"pids": {"limit": -1}}', ["pids.max=max"], ["pids.max=max"]),
-    ('{"pids": {"limit": 0}}', [], []),
+    ('{"pids": {"limit": 0}}', ["pids.max=1"], ["pids.max=1"]),
+    (
+        '{"hugepageLimits": [{"pageSize": "2mb", "limit": 5}]}',
+        ["hugetlb.2MB.limit_in_bytes=5", "hugetlb.2MB.rsvd.limit_in_bytes=5"],
+        ["hugetlb.2MB.max=5", "hugetlb.2MB.rsvd.max=5"],
+    ),
+    ('{"cpu": {"idle": 0, "shares": 2}}', ["cpu.idle=0", "cpu.shares=2"], ["cpu.idle=0", "cpu.weight=1"]),
+    ('{"cpu": {"idle": 1, "shares": 2}}', ["cpu.shares=2", "cpu.idle=1"], ["cpu.weight=1", "cpu.idle=1"]),
     ('{"cpu": {"shares": 1024}}', ["cpu.shares=1024"], ["cpu.weight=100"]),
     ('{"cpu": {"shares": 0}}', [], []),
     ('{"cpu": {"quota": 5000}}', ["cpu.cfs_quota_us=5000"], ["cpu.max=5000 100000"]),
@@ -290,3 +297,46 @@ def test_a_plan_can_be_read() -> None:
     lines = limits.describe().splitlines()
     assert lines[0] == "pids: 3 > pids.max"
     assert lines[1].startswith("unified: attach device program of ")
+
+
+# ---- updates of one of a pair ------------------------------------------------------------------------------------
+
+_NOW = cgroup.Current(quota=50000, period=200000, memory=30 << 20, swap=10 << 20)
+UPDATES = [
+    ('{"cpu": {"period": 400000}}', _NOW, ["cpu.max=50000 400000"]),
+    ('{"cpu": {"quota": 60000}}', _NOW, ["cpu.max=60000 200000"]),
+    ('{"cpu": {"quota": -1}}', _NOW, ["cpu.max=max 200000"]),
+    ('{"cpu": {"period": 400000}}', cgroup.Current(-1, 100000), ["cpu.max=max 400000"]),
+    ('{"cpu": {"quota": 1000, "period": 2000}}', _NOW, ["cpu.max=1000 2000"]),
+    ('{"memory": {"swap": 47185920}}', _NOW, ["memory.swap.max=15728640", "memory.max=31457280"]),
+    ('{"memory": {"limit": 20971520}}', _NOW, ["memory.swap.max=20971520", "memory.max=20971520"]),
+    ('{"memory": {"limit": 20971520}}', cgroup.Current(memory=30 << 20, swap=-1), ["memory.max=20971520"]),
+    ('{"memory": {"limit": 20971520}}', cgroup.Current(memory=-1, swap=5), ["memory.max=20971520"]),
+    ('{"memory": {"limit": -1}}', _NOW, ["memory.swap.max=max", "memory.max=max"]),
+]
+
+
+@pytest.mark.parametrize(("text", "current", "expected"), UPDATES)
+def test_what_an_update_leaves_out_stays(text: str, current: cgroup.Current, expected: list[str]) -> None:
+    asked = cgroup.complete(msgspec.json.decode(text, type=Resources), current)
+    assert [f"{w.file}={w.value}" for w in cgroup.plan_update(asked, _V2)] == expected
+
+
+def test_files_of_v2_are_not_written_where_the_controller_is_of_v1() -> None:
+    assert _plan('{"unified": {"hugetlb.2MB.max": "0"}}', _V2) == ["hugetlb.2MB.max=0"]
+    for file in ("memory.min", "io.weight"):
+        with pytest.raises(errors.HostError, match=f"set {file}: controller .* is cgroup v1's"):
+            _plan(f'{{"unified": {{"{file}": "1"}}}}', _HYBRID)
+    assert _plan('{"unified": {"cgroup.max.depth": "1"}}', _HYBRID) == ["cgroup.max.depth=1"]
+
+
+@pytest.mark.parametrize(("shares", "problem"), [(1, "minimum .* is 2"), (262145, "maximum .* is 262144")])
+def test_shares_that_v1_would_change_in_silence(shares: int, problem: str) -> None:
+    with pytest.raises(errors.SpecError, match=problem):
+        _plan(f'{{"cpu": {{"shares": {shares}}}}}', _V1)
+
+
+def test_a_container_without_a_cgroup_has_no_limits() -> None:
+    cgroup.require_none(Resources())
+    with pytest.raises(errors.SpecError, match=r"\$.linux.resources: limits and rules for devices need a cgroup"):
+        cgroup.require_none(msgspec.json.decode('{"devices": [{"allow": false}]}', type=Resources))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pilot.cli import events, kill, list_
+from pilot import errors
+from pilot.cli import events, exec_, kill, list_, update, verb
+from pilot.cli.log import Log
 from pilot.cli.options import Kind, Option, UsageError, describe_options, parse_arguments
 
 OPTIONS = (
@@ -86,3 +88,50 @@ def test_no_durations(text: str) -> None:
 def test_tables_are_as_wide_as_their_cells() -> None:
     rows = [("ID", "PID", "X"), ("a-very-long-name", "1", "y")]
     assert list_.format_table(rows) == "ID                 PID         X\na-very-long-name   1           y\n"
+
+
+def test_flags_are_true_or_false() -> None:
+    assert not parse_arguments(["--force=no"], OPTIONS).flag("force")
+    with pytest.raises(UsageError, match="invalid boolean value 'x' for flag -force"):
+        parse_arguments(["--force=x"], OPTIONS)
+
+
+SIZES = {"50M": 50 << 20, "1.5g": 3 << 29, "512KiB": 512 << 10, "7": 7, "7b": 7, "10 mb": 10 << 20, "-1": -1}
+
+
+@pytest.mark.parametrize("text", SIZES)
+def test_sizes(text: str) -> None:
+    assert update.parse_size(text, "memory") == SIZES[text]
+
+
+@pytest.mark.parametrize("text", ["", "x", "50MM", "-2", "1.m"])
+def test_what_is_no_size(text: str) -> None:
+    with pytest.raises(UsageError, match=f"invalid value '{text}' for memory"):
+        update.parse_size(text, "memory")
+
+
+def test_sub_cgroups_of_exec() -> None:
+    assert exec_.parse_cgroups(()) == {}
+    assert exec_.parse_cgroups(("a/b",)) == {"": "a/b"}
+    assert exec_.parse_cgroups(("cpu,cpuacct:a", "memory:b")) == {"cpu": "a", "cpuacct": "a", "memory": "b"}
+
+
+@pytest.mark.parametrize(
+    ("texts", "problem"),
+    [
+        (("a", "cpu:b"), "missing <controller>: prefix"),
+        ((":a",), "empty <controller> prefix"),
+        (("cpu:a", "cpu:b"), "controller cpu specified multiple times"),
+    ],
+)
+def test_sub_cgroups_that_are_not_clear(texts: tuple[str, ...], problem: str) -> None:
+    with pytest.raises(UsageError, match=problem):
+        exec_.parse_cgroups(texts)
+
+
+def test_an_ordinary_user_without_a_run_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    context = verb.Context(verb.DEFAULT_ROOT, "cgroupfs", False, Log(), "criu", {})
+    with pytest.raises(errors.HostError) as caught:
+        context.runtime()
+    assert caught.value.hint == "name one by --root"

@@ -17,8 +17,9 @@ def run(context: Context, arguments: Arguments) -> int:
     console_socket = arguments.text("console-socket")
     launching.check_console(spec.process, console_socket, detached=True)
     id = arguments.positional[0]
-    with notify.prepared(spec, context.root, id) as asked:
-        context.runtime().create(
+    runtime = context.runtime()
+    with notify.prepared(spec, context.root, id) as asked, launching.pidfd_sender(arguments, "standard") as send_pidfd:
+        created = runtime.create(
             id,
             bundle,
             spec=asked,
@@ -28,6 +29,8 @@ def run(context: Context, arguments: Arguments) -> int:
             no_pivot=arguments.flag("no-pivot"),
             no_new_keyring=arguments.flag("no-new-keyring"),
             pid_file=arguments.text("pid-file") or None,
-            on_plan=lambda plan: context.log.detail(plan.describe()),
+            on_plan=context.log_plan,
         )
+        with created.deleted_on_error():
+            send_pidfd(created.process.pid_fd)
     return 0

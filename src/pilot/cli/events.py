@@ -8,6 +8,7 @@ import time
 
 import msgspec
 
+from .. import errors
 from ..runtime import Container
 from ..spec.state import Status
 from .options import Arguments, Kind, Option, UsageError
@@ -26,6 +27,8 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 def run(context: Context, arguments: Arguments) -> int:
     container = context.runtime().load(arguments.positional[0])
+    if container.status() is Status.STOPPED:
+        raise errors.StateError("container is not running")
     interval_s = parse_duration(arguments.text("interval", "5s"))
     if arguments.flag("stats"):
         _write(context, "stats", container, container.stats())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import msgspec
 
-from .. import errors
 from ..runtime import Container, Terminal
 from ..runtime.runtime import write_pid_file
 from ..spec import check, parse
@@ -17,6 +16,7 @@ SUMMARY = "execute new process inside the container"
 USAGE = "<container-id> <command> [command options]  || -p process.json <container-id>"
 OPTIONS = (
     launching.CONSOLE_SOCKET,
+    launching.PIDFD_SOCKET,
     Option(("cwd",), Kind.TEXT, "current working directory in the container"),
     Option(("env", "e"), Kind.LIST, "set environment variables"),
     Option(("tty", "t"), Kind.FLAG, "allocate a pseudo-TTY"),
@@ -30,7 +30,7 @@ OPTIONS = (
     Option(("no-new-privs",), Kind.FLAG, "set the no new privileges value for the process"),
     Option(("cap", "c"), Kind.LIST, "add a capability to the bounding set for the process"),
     launching.PRESERVE_FDS,
-    Option(("cgroup",), Kind.LIST, "run the process in an (existing) sub-cgroup"),
+    Option(("cgroup",), Kind.LIST, "run the process in an (existing) sub-cgroup: [<controller>[,<controller>]:]<path>"),
     Option(("ignore-paused",), Kind.FLAG, "allow exec in a paused container"),
     launching.NO_NEW_KEYRING,
 )
@@ -45,16 +45,17 @@ def run(context: Context, arguments: Arguments) -> int:
     is_detached = arguments.flag("detach")
     launching.check_console(process, console_socket, is_detached)
     wants_terminal = process.terminal and not is_detached
-    with context.signals_held():
+    with context.signals_held(), launching.pidfd_sender(arguments, "setns") as send_pidfd:
         spawned = container.exec(
             launching.with_listen_fds(context, process),
             context.stdio(process),
             terminal=Terminal(*foreground.window_size()) if wants_terminal else None,
             console_socket=console_socket or None,
             pass_fds=launching.passed_descriptors(context, arguments),
-            cgroup=_cgroup(arguments),
+            cgroup=parse_cgroups(arguments.texts("cgroup")),
             no_new_keyring=arguments.flag("no-new-keyring"),
             ignore_paused=arguments.flag("ignore-paused"),
+            before_start=(lambda it: send_pidfd(it.pid_fd)) if arguments.text("pidfd-socket") else None,
         )
         if arguments.text("pid-file"):
             write_pid_file(arguments.text("pid-file"), spawned.pid)
@@ -64,11 +65,7 @@ def run(context: Context, arguments: Arguments) -> int:
 def _read_process(container: Container, arguments: Arguments) -> Process:
     path = arguments.text("process")
     if path:
-        try:
-            with open(path, "rb") as file:
-                return parse.parse_process(file.read())
-        except OSError as error:
-            raise errors.NotFound(f"read {path}: {(error.strerror or '').lower()}") from error
+        return parse.read_process(path)
     if len(arguments.positional) < 2:
         raise UsageError("process args cannot be empty")
     base = container.spec.process
@@ -122,7 +119,17 @@ def _capabilities(base: Capabilities | None, added: tuple[str, ...]) -> Capabili
     )
 
 
-def _cgroup(arguments: Arguments) -> str | None:
-    """`[controllers:]path`; all controllers are joined together, so the path alone counts."""
-    texts = arguments.texts("cgroup")
-    return texts[-1].rpartition(":")[2] if texts else None
+def parse_cgroups(texts: tuple[str, ...]) -> dict[str, str]:
+    """`--cgroup`, as often as it is given → path by controller: one for all (""), or controllers and a path each."""
+    paths: dict[str, str] = {}
+    for text in texts:
+        names, separator, path = text.partition(":")
+        if not separator and len(texts) > 1:
+            raise UsageError(f"invalid --cgroup argument: {text} (missing <controller>: prefix)")
+        for name in names.split(",") if separator else ("",):
+            if separator and not name:
+                raise UsageError(f"invalid --cgroup argument: {text} (empty <controller> prefix)")
+            if name in paths:
+                raise UsageError(f"invalid --cgroup argument(s): controller {name} specified multiple times")
+            paths[name] = path if separator else text
+    return paths

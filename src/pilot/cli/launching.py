@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -16,9 +18,11 @@ from .verb import Context
 BUNDLE = Option(
     ("bundle", "b"), Kind.TEXT, "path to the root of the bundle directory, defaults to the current directory"
 )
+CONFIG = Option(("config",), Kind.TEXT, "a config.json elsewhere than in the bundle (as crun has it)")
 CONSOLE_SOCKET = Option(
     ("console-socket",), Kind.TEXT, "AF_UNIX socket which receives the master end of the console's pseudoterminal"
 )
+PIDFD_SOCKET = Option(("pidfd-socket",), Kind.TEXT, "AF_UNIX socket which receives a pidfd of the process")
 PID_FILE = Option(("pid-file",), Kind.TEXT, "specify the file to write the process id to")
 DETACH = Option(("detach", "d"), Kind.FLAG, "detach from the container's process")
 NO_PIVOT = Option(("no-pivot",), Kind.FLAG, "do not use pivot_root; for a rootfs on top of a ramdisk")
@@ -28,13 +32,14 @@ PRESERVE_FDS = Option(
     Kind.NUMBER,
     "pass N additional file descriptors to the container (stdio + $LISTEN_FDS + N in total)",
 )
-CREATE_OPTIONS = (BUNDLE, CONSOLE_SOCKET, PID_FILE, NO_PIVOT, NO_NEW_KEYRING, PRESERVE_FDS)
+CREATE_OPTIONS = (BUNDLE, CONFIG, CONSOLE_SOCKET, PIDFD_SOCKET, PID_FILE, NO_PIVOT, NO_NEW_KEYRING, PRESERVE_FDS)
 
 
 def read_bundle(context: Context, arguments: Arguments) -> tuple[str, Spec]:
     """The bundle's path and its Spec, with what the runtime adds to its environment."""
     bundle = os.path.abspath(arguments.text("bundle", "."))
-    spec = parse.read_spec(bundle)
+    config = arguments.text("config", "config.json")
+    spec = parse.read_spec(bundle, config if config == "config.json" else os.path.abspath(config))
     if spec.process is None:
         return bundle, spec
     return bundle, msgspec.structs.replace(spec, process=with_listen_fds(context, spec.process))
@@ -51,6 +56,33 @@ def with_listen_fds(context: Context, process: Process) -> Process:
 def passed_descriptors(context: Context, arguments: Arguments) -> tuple[int, ...]:
     """Descriptors from 3 on; PilotError when one of them is not open."""
     return context.borrowed(range(3, 3 + _listen_fds(context) + arguments.number("preserve-fds")))
+
+
+@contextlib.contextmanager
+def pidfd_sender(arguments: Arguments, name: str) -> Iterator[Callable[[int], None]]:
+    """What hands a pidfd to `--pidfd-socket`, which is connected to at once; HostError.
+
+    As in runc the message says of whom it is: `standard` of a container's first process, `setns` of another.
+    """
+    path = arguments.text("pidfd-socket")
+    if not path:
+        yield lambda _: None
+        return
+    import socket  # few ask
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
+        try:
+            connection.connect(path)
+        except OSError as error:
+            raise errors.HostError(f"connect to pidfd socket {path}: {(error.strerror or '').lower()}") from error
+
+        def send(pid_fd: int) -> None:
+            try:
+                socket.send_fds(connection, [name.encode()], [pid_fd])
+            except OSError as error:
+                raise errors.HostError(f"send pidfd to {path}: {(error.strerror or '').lower()}") from error
+
+        yield send
 
 
 def check_console(process: Process | None, console_socket: str, detached: bool) -> None:

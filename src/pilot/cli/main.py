@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 
 from .. import errors
 from . import options
-from .log import Log
+from .log import Log, parse_format
 from .options import Arguments, Kind, Option, UsageError
-from .verb import Context, Verb
+from .verb import DEFAULT_ROOT, DRIVERS, Context, Verb
 
 # verb → module; `exec_` because `exec` would do as a file name, but reads badly in an import.
 VERBS: dict[str, str] = {
@@ -22,18 +22,21 @@ VERBS: dict[str, str] = {
 }  # fmt: skip
 
 GLOBAL_OPTIONS = (
-    Option(("debug",), Kind.FLAG, "enable debug output: the plan is printed before it is carried out"),
-    Option(("log",), Kind.TEXT, "set the log file to write logs to (default is stderr)"),
+    Option(("debug",), Kind.FLAG, "enable debug logging, of the plan's steps among others"),
+    Option(("log",), Kind.TEXT, "set the log file to write logs to, or file:PATH (default is stderr)"),
     Option(("log-format",), Kind.TEXT, "set the log format ('text' (default), or 'json')"),
+    Option(("log-level",), Kind.TEXT, "set the log level ('error', 'warning', or 'debug', which is --debug)"),
     Option(("root",), Kind.TEXT, "root directory for storage of container state (default: /run/pilot)"),
     Option(("criu",), Kind.TEXT, "path to the criu binary, for checkpoint and restore (default: criu)"),
     Option(("systemd-cgroup",), Kind.FLAG, 'use systemd for cgroups; cgroupsPath is then "slice:prefix:name"'),
+    Option(("cgroup-manager",), Kind.TEXT, "who makes cgroups: 'cgroupfs' (default), 'systemd', or 'disabled': nobody"),
     Option(("rootless",), Kind.TEXT, "ignore cgroup permission errors ('true', 'false', or 'auto')"),
     Option(("help", "h"), Kind.FLAG, "show help"),
     Option(("version", "v"), Kind.FLAG, "print the version"),
 )
 _HELP = Option(("help", "h"), Kind.FLAG, "show help")
-_DEFAULT_ROOT = "/run/pilot"
+# As crun's version has it, which is how its callers find out what they may ask.
+_PARTS = "+SYSTEMD +SELINUX +APPARMOR +CAP +SECCOMP +EBPF +CRIU"
 # runc's: what went wrong before the process was there must not look like the process's own status.
 FAILURE = {"exec": 255}
 # What follows the container's id is the command's, or that of ps.
@@ -45,24 +48,30 @@ def main(words: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if words is None else list(words)
     try:
         given = options.parse_arguments(arguments, GLOBAL_OPTIONS, interleaved=False)
-    except UsageError as error:
-        sys.stdout.write(_help())
-        Log().error(str(error))
+        if given.flag("version"):
+            print(_version())
+            return 0
+        name, *rest = given.positional or ("help",)
+        if given.flag("help") or name in {"help", "h"}:
+            return _print_help(rest[:1])
+        context = make_context(given, os.environ)
+    except errors.PilotError as error:
+        Log().error(_with_hint(error))
         return 1
-    if given.flag("version"):
-        print(_version())
-        return 0
-    name, *rest = given.positional or ("help",)
-    if given.flag("help") or name in {"help", "h"}:
-        sys.stdout.write(_help())
-        return 0
-    return _run(name, rest, make_context(given, os.environ))
+    return _run(name, rest, context)
 
 
 def _run(name: str, words: Sequence[str], context: Context) -> int:
     if name not in VERBS:
         context.log.error(f"no such verb: {name} (see pilot --help)")
         return 3
+    context.log.debug(f"{name} {' '.join(words)}: state is below {context.root}, cgroups by {context.cgroup_driver}")
+    status = _run_verb(name, words, context)
+    context.log.debug(f"{name}: exit status {status}")
+    return status
+
+
+def _run_verb(name: str, words: Sequence[str], context: Context) -> int:
     verb = load_verb(name)
     arguments = None
     try:
@@ -72,9 +81,7 @@ def _run(name: str, words: Sequence[str], context: Context) -> int:
             return 0
         return verb.run(context, arguments)
     except UsageError as error:
-        sys.stdout.write(_verb_help(name, verb))
-        context.log.error(str(error))
-        return 1
+        context.log.error(f"{name}: {error} (see pilot {name} --help)")
     except errors.PilotError as error:
         context.log.error(report(name, arguments, error))
     except OSError as error:
@@ -86,8 +93,19 @@ def _run(name: str, words: Sequence[str], context: Context) -> int:
 
 def report(name: str, arguments: Arguments | None, error: Exception) -> str:
     subject = arguments.positional[0] if arguments and arguments.positional else ""
+    return f"{name}{f' {subject}' if subject else ''}: {_with_hint(error)}"
+
+
+def _with_hint(error: Exception) -> str:
     hint = getattr(error, "hint", None)
-    return f"{name}{f' {subject}' if subject else ''}: {error}{f' ({hint})' if hint else ''}"
+    text = str(error) if not isinstance(error, OSError) else _kernel_words(error)
+    return f"{text} ({hint})" if hint else text
+
+
+def _kernel_words(error: OSError) -> str:
+    """Without Python's `[Errno 2]` and its quotes."""
+    reason = (error.strerror or "input/output error").lower()
+    return f"{os.fsdecode(error.filename)}: {reason}" if isinstance(error.filename, str | bytes) else reason
 
 
 def parse_verb(name: str, verb: Verb, words: Sequence[str]) -> Arguments:
@@ -96,7 +114,7 @@ def parse_verb(name: str, verb: Verb, words: Sequence[str]) -> Arguments:
     least, most = verb.ARGUMENTS
     count = len(arguments.positional)
     if not arguments.flag("help") and (count < least or (most is not None and count > most)):
-        raise UsageError(f'pilot: "{name}" requires {_wanted(least, most, count)} argument(s)')
+        raise UsageError(f'"{name}" requires {_wanted(least, most, count)} argument(s)')
     return arguments
 
 
@@ -113,24 +131,50 @@ def load_verb(name: str) -> Verb:
 
 
 def make_context(given: Arguments, environment: Mapping[str, str]) -> Context:
-    """The global options, ready to use."""
-    debug = given.flag("debug")
-    path = given.text("log") or None
-    log = Log(path and os.path.abspath(path), given.text("log-format", "text"), debug)
-    root = os.path.abspath(given.text("root") or _default_root(environment))
-    return Context(root, given.flag("systemd-cgroup"), debug, log, given.text("criu", "criu"), environment)
+    """The global options, ready to use; UsageError, or HostError for a log that cannot be written."""
+    log = _make_log(given)
+    log.open()
+    root = _default_root(environment) if not given.texts("root") else os.path.abspath(given.text("root"))
+    if root == "/":
+        raise UsageError("option --root argument should not be set to /")
+    return Context(root, _cgroup_driver(given), log.is_debug, log, given.text("criu", "criu"), environment)
+
+
+def _make_log(given: Arguments) -> Log:
+    level = given.text("log-level", "warning")
+    if level not in {"error", "warning", "debug"}:
+        raise UsageError(f"invalid log-level: {level}")
+    is_debug = given.flag("debug") or level == "debug"
+    path = given.text("log").removeprefix("file:")
+    lines = is_debug or bool(given.text("log-format"))
+    return Log((path and os.path.abspath(path)) or None, parse_format(given.text("log-format")), is_debug, lines)
+
+
+def _cgroup_driver(given: Arguments) -> str:
+    name = "systemd" if given.flag("systemd-cgroup") else "cgroupfs"
+    name = given.text("cgroup-manager", name)
+    if name not in DRIVERS:
+        raise UsageError(f"unknown cgroup manager {name!r}")
+    return name
 
 
 def _default_root(environment: Mapping[str, str]) -> str:
     runtime_dir = environment.get("XDG_RUNTIME_DIR", "")
-    return os.path.join(runtime_dir, "pilot") if os.geteuid() != 0 and runtime_dir else _DEFAULT_ROOT
+    return os.path.join(runtime_dir, "pilot") if os.geteuid() != 0 and runtime_dir else DEFAULT_ROOT
 
 
 def _version() -> str:
     from .. import __version__
     from ..spec import version
 
-    return f"pilot version {__version__}\nspec: {version.OCI_VERSION}"
+    return f"pilot version {__version__}\nspec: {version.OCI_VERSION}\n{_PARTS}"
+
+
+def _print_help(names: Sequence[str]) -> int:
+    """Of one verb, or of all of them."""
+    known = [name for name in names if name in VERBS]
+    sys.stdout.write(_verb_help(known[0], load_verb(known[0])) if known else _help())
+    return 0
 
 
 def _help() -> str:

@@ -1,6 +1,7 @@
 """Command line options as a table per verb: cheaper to load than argparse, and spelled as runc takes them.
 
-`--name value`, `--name=value`, one dash or two, short names, flags as `--flag` or `--flag=false`. Options may stand
+`--name value`, `--name=value`, one dash or two, short names, flags as `--flag` or `--flag=false` (as Go's ParseBool has
+it, and crun's `no`). Options may stand
 after arguments, but not in `exec`, where what follows the container's id belongs to the command.
 """
 
@@ -36,7 +37,7 @@ class Option(msgspec.Struct, frozen=True):
 
 
 class UsageError(errors.PilotError):
-    """The command line is wrong; the usage is shown."""
+    """The command line is wrong: one line says how, and where the help is."""
 
 
 class Arguments(msgspec.Struct, frozen=True):
@@ -87,7 +88,7 @@ def parse_arguments(words: Sequence[str], options: Sequence[Option], *, interlea
         if option is None:
             raise UsageError(f"flag provided but not defined: -{name}")
         if option.kind is Kind.FLAG:
-            flags.add(option.name) if value not in {"false", "0"} else flags.discard(option.name)
+            flags.add(option.name) if _boolean(option, value or "true") else flags.discard(option.name)
             continue
         if not has_value:
             if not rest:
@@ -95,6 +96,16 @@ def parse_arguments(words: Sequence[str], options: Sequence[Option], *, interlea
             value = rest.pop(0)
         texts[option.name] = (*texts.get(option.name, ()), value)
     return Arguments(tuple(positional), frozenset(flags), texts)
+
+
+_BOOLEANS = dict.fromkeys(("1", "t", "true", "yes"), True) | dict.fromkeys(("0", "f", "false", "no"), False)
+
+
+def _boolean(option: Option, text: str) -> bool:
+    try:
+        return _BOOLEANS[text.lower()]
+    except KeyError as error:
+        raise UsageError(f"invalid boolean value {text!r} for flag -{option.name}") from error
 
 
 def describe_options(options: Sequence[Option]) -> str:

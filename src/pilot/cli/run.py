@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from ..runtime import Created, Terminal
+from ..runtime import Terminal
 from . import foreground, launching, notify
 from .options import Arguments, Kind, Option
 from .verb import Context
@@ -29,6 +29,7 @@ def run(context: Context, arguments: Arguments) -> int:
     wants_terminal = spec.process is not None and spec.process.terminal and not is_detached
     id = arguments.positional[0]
     with notify.prepared(spec, context.root, id) as asked, contextlib.ExitStack() as stack:
+        send_pidfd = stack.enter_context(launching.pidfd_sender(arguments, "standard"))
         with context.signals_held():
             created = runtime.create(
                 id,
@@ -41,10 +42,12 @@ def run(context: Context, arguments: Arguments) -> int:
                 no_pivot=arguments.flag("no-pivot"),
                 no_new_keyring=arguments.flag("no-new-keyring"),
                 pid_file=arguments.text("pid-file") or None,
-                on_plan=lambda plan: context.log.detail(plan.describe()),
+                on_plan=context.log_plan,
             )
-            listener = stack.enter_context(notify.listening(context.root, id))
-            _start(created)
+            with created.deleted_on_error():
+                send_pidfd(created.process.pid_fd)
+                listener = stack.enter_context(notify.listening(context.root, id))
+                created.container.start()
             if not is_detached:
                 with notify.passing_on(listener, created.process.pid):
                     status = context.attend(runtime, created.process)
@@ -55,11 +58,3 @@ def run(context: Context, arguments: Arguments) -> int:
         created.container.delete(force=True)
         notify.remove(context.root, id)
     return status
-
-
-def _start(created: Created) -> None:
-    try:
-        created.container.start()
-    except BaseException:
-        created.container.delete(force=True)
-        raise

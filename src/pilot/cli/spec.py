@@ -18,7 +18,9 @@ ARGUMENTS = (0, 0)
 
 
 def run(context: Context, arguments: Arguments) -> int:
-    config = defaults.default_config(arguments.flag("rootless"), os.geteuid(), os.getegid())
+    config = defaults.default_config(
+        arguments.flag("rootless"), os.geteuid(), os.getegid(), cgroup_namespace=_has_pure_v2()
+    )
     path = os.path.join(arguments.text("bundle", ""), "config.json")
     try:
         with open(path, "x", encoding="utf-8") as file:
@@ -28,3 +30,8 @@ def run(context: Context, arguments: Arguments) -> int:
     except OSError as error:
         raise errors.HostError(f"write {path}: {(error.strerror or '').lower()}") from error
     return 0
+
+
+def _has_pure_v2() -> bool:
+    """As runc: with v1 a cgroup namespace is for those who ask for one."""
+    return os.path.exists("/sys/fs/cgroup/cgroup.controllers")

@@ -21,28 +21,34 @@ from ..spec.process import Process
 from .log import Log
 from .options import Arguments, Option
 
+DEFAULT_ROOT = "/run/pilot"
+DRIVERS = ("cgroupfs", "systemd", "disabled")
+
+
+class Described(Protocol):
+    """A plan, as far as a log is concerned."""
+
+    def describe(self) -> str: ...
+
 
 class Context(msgspec.Struct, frozen=True):
     """Global options, ready to use, and what is done with the caller's own process (`pilot.planner` has another)."""
 
     root: str
-    systemd_cgroup: bool
+    cgroup_driver: str  # of DRIVERS
     debug: bool
     log: Log
     criu: str
     environment: Mapping[str, str]
 
     def runtime(self) -> Runtime:
+        self.require_root()
         return Runtime(
             self.root,
             cgroup_driver=self.cgroup_driver,
             environment=self.environment,
             on_warning=self.log.warning,
         )
-
-    @property
-    def cgroup_driver(self) -> str:
-        return "systemd" if self.systemd_cgroup else "cgroupfs"
 
     def write(self, text: str) -> None:
         """To the caller's stdout, at once."""
@@ -61,6 +67,19 @@ class Context(msgspec.Struct, frozen=True):
             except OSError as error:
                 raise not_open(number, error) from error
         return tuple(numbers)
+
+    def log_plan(self, plan: Described) -> None:
+        """Its steps, as lines of a log that has everything."""
+        if self.debug:
+            for line in plan.describe().splitlines():
+                self.log.debug(f"plan: {line}")
+
+    def require_root(self) -> None:
+        """HostError for an ordinary user who has nowhere to keep the state of containers."""
+        if self.root == DEFAULT_ROOT and os.geteuid() != 0:
+            raise errors.HostError(
+                f"user {os.geteuid()} has no run directory: XDG_RUNTIME_DIR is not set", hint="name one by --root"
+            )
 
     def stdio(self, process: Process | None) -> Stdio:
         """The caller's descriptors; a terminal brings its own."""

@@ -61,6 +61,20 @@ def frozen(paths: Mapping[str, str]) -> bool:
     return False
 
 
+def find_frozen(paths: Mapping[str, str]) -> str | None:
+    """The first directory on the way up from the cgroup, itself included, that was asked to freeze; None without one.
+
+    The cgroup need not exist yet.
+    """
+    for controller, file, value in (("", "cgroup.freeze", "1"), ("freezer", "freezer.self_freezing", "1")):
+        directory = paths.get(controller, "")
+        while len(directory) > 1:
+            if kernfs.read_or_none(os.path.join(directory, file)) == value:
+                return directory
+            directory = os.path.dirname(directory)
+    return None
+
+
 def wait_event(directory: str, key: str, value: int, timeout_s: float) -> None:
     """Wait until `key` of cgroup.events is `value`; TimeoutError."""
     deadline = time.monotonic() + timeout_s

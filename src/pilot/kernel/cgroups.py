@@ -20,9 +20,9 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from .. import errors
-from ..plan.cgroup import Write
+from ..plan.cgroup import Current, Write
 from ..plan.facts import CgroupLayout
-from . import cgroup_freezer, cgroup_oom, cgroup_stats, kernfs
+from . import cgroup_freezer, cgroup_limits, cgroup_oom, cgroup_stats, kernfs
 from .cgroup_oom import OomEvents
 from .cgroup_stats import Stats
 from .hierarchies import Hierarchies
@@ -68,6 +68,19 @@ class Cgroup:
     def child(self, name: str) -> Cgroup:
         """The cgroup `name` below this one; it is not made."""
         return Cgroup({controller: os.path.join(path, name) for controller, path in self.paths.items()})
+
+    def below(self, names: Mapping[str, str]) -> Cgroup:
+        """Where one process goes that is to be deeper than the others: path below this cgroup by controller.
+
+        Controllers that are not named stay; "" names all of them. What is mounted together goes together. StateError
+        for a controller that the cgroup has not, and a path that leads out of it.
+        """
+        unknown = names.keys() - self.paths.keys() - {""}
+        if unknown:
+            raise errors.StateError(f"unknown controller {min(unknown)}: the container has {', '.join(self.paths)}")
+        deeper = {self.paths[controller]: name for controller, name in names.items() if controller}
+        everywhere = names.get("", "") if set(names) == {""} else ""
+        return Cgroup({c: _join_below(path, deeper.get(path, everywhere)) for c, path in self.paths.items()})
 
     @property
     def is_v2(self) -> bool:
@@ -163,6 +176,10 @@ class Cgroup:
                 raise
             if write.instead:
                 self._write(write.instead)
+
+    def current(self) -> Current:
+        """Limits that come in pairs, as they are now."""
+        return cgroup_limits.read_current(self.directory("cpu"), self.directory("memory"))
 
     def delegate(self, uid: int, gid: int) -> None:
         """Hand the cgroup to a user, who may make children and move processes, but not change these limits."""
@@ -280,6 +297,10 @@ class Cgroup:
         """Whether the cgroup was asked to freeze."""
         return cgroup_freezer.frozen(self.paths)
 
+    def find_frozen(self) -> str | None:
+        """The directory, this or one above it, that a freezer holds: whoever joins would be frozen at once."""
+        return cgroup_freezer.find_frozen(self.paths)
+
     def oom_events(self) -> OomEvents:
         """A descriptor that becomes readable when the kernel kills for want of memory; the caller closes it."""
         return cgroup_oom.watch(self.directory("memory"), is_v1="memory" in self.paths)
@@ -325,6 +346,12 @@ def vacate(hierarchies: Hierarchies, name: str = "init") -> None:
 def _by_directory(paths: Mapping[str, str]) -> list[tuple[str, str]]:
     """(a controller, directory) for each directory once."""
     return [(controller, directory) for directory, controller in {d: c for c, d in paths.items()}.items()]
+
+
+def _join_below(directory: str, name: str) -> str:
+    if ".." in name.split("/"):
+        raise errors.StateError(f"bad sub cgroup path: {name}")
+    return os.path.normpath(os.path.join(directory, name.lstrip("/")))
 
 
 def _delegated_v2(directory: str) -> list[str]:

@@ -57,6 +57,14 @@ def plan_placement(cgroups_path: str, container_id: str, driver: str = "cgroupfs
     return Placement(clean_path(cgroups_path), relative=not cgroups_path.startswith("/"))
 
 
+def require_none(resources: Resources | None) -> None:
+    """SpecError for whoever wants limits, or rules for devices, and no cgroup that could hold them."""
+    if resources is not None and resources != Resources():
+        raise errors.SpecError(
+            _RESOURCES, "limits and rules for devices need a cgroup", hint="this container is to have none"
+        )
+
+
 def clean_path(path: str) -> str:
     """`path` without `.`, `..` and leading slashes; `..` never leads above the root."""
     return posixpath.normpath("/" + path).lstrip("/")
@@ -145,6 +153,9 @@ def controller_versions(host: HostFacts) -> dict[str, int]:
     return versions
 
 
+_V1_NAMES = {"io": "blkio"}  # v2 name → v1 name, where they differ
+
+
 def _has_tree(host: HostFacts) -> bool:
     return host.cgroup_layout in {facts.CgroupLayout.V2, facts.CgroupLayout.HYBRID}
 
@@ -163,6 +174,37 @@ def plan_limits(resources: Resources | None, host: HostFacts) -> Limits:
     if version == 1:
         return Limits((*_v1_devices(policy), *writes))
     return Limits(writes, devices.compile_policy(policy))
+
+
+class Current(msgspec.Struct, frozen=True):
+    """Limits of a cgroup as its files have them now, where one file or one value stands for two of `linux.resources`.
+
+    -1 is no limit; None where there is no such file. `swap` is swap alone, as only cgroup v2 counts it.
+    """
+
+    quota: int | None = None
+    period: int | None = None
+    memory: int | None = None
+    swap: int | None = None
+
+
+def complete(resources: Resources, current: Current) -> Resources:
+    """What an update leaves out of a pair that belongs together, from what is in force: it is to stay as it is."""
+    cpu, memory = resources.cpu, resources.memory
+    if cpu is not None and bool(cpu.quota) != bool(cpu.period):
+        cpu = msgspec.structs.replace(cpu, quota=cpu.quota or current.quota, period=cpu.period or current.period)
+    if memory is not None and current.memory is not None and current.memory > 0:
+        memory = _complete_swap(memory, current.memory, current.swap)
+    return msgspec.structs.replace(resources, cpu=cpu, memory=memory)
+
+
+def _complete_swap(memory: spec_.Memory, limit: int, swap: int | None) -> spec_.Memory:
+    """`swap` of the document is memory and swap together: with another limit the file needs another number."""
+    if memory.swap and not memory.limit:
+        return msgspec.structs.replace(memory, limit=limit)
+    if memory.limit and memory.limit > 0 and not memory.swap and swap is not None and swap >= 0:
+        return msgspec.structs.replace(memory, swap=limit + swap)
+    return memory
 
 
 def plan_update(resources: Resources, host: HostFacts) -> tuple[Write, ...]:
@@ -186,12 +228,22 @@ def _plan_controller(kinds: _Kinds, versions: Mapping[str, int], resources: Reso
     return []
 
 
+def _require_v2(file: str, versions: Mapping[str, int]) -> None:
+    """On a hybrid host most controllers are of v1, and the v2 directory has none of their files."""
+    controller = file.partition(".")[0]
+    is_v1 = versions.get(controller) == 1 or _V1_NAMES.get(controller) in versions
+    if is_v1 and not file.endswith(".pressure"):  # pressure is told with and without the controller
+        raise errors.HostError(f"set {file}: controller {controller} of this host is cgroup v1's and has no such file")
+
+
 def _unified(resources: Resources, host: HostFacts) -> Iterator[Write]:
+    versions = controller_versions(host)
     for file, text in resources.unified.items():
         if "/" in file or file in {"", ".", ".."}:
             raise errors.SpecError(f"{_RESOURCES}.unified", f"{file!r} must be the name of a file")
         if not _has_tree(host):
             raise errors.HostError(f"set {file}: unified resources need cgroup v2")
+        _require_v2(file, versions)
         # The kernel takes one line per write.
         for line in text.split("\n"):
             yield Write("", file, line)
@@ -205,11 +257,14 @@ def _text(number: int | None) -> str | None:
 # ---- cpu --------------------------------------------------------------------------------------------------------
 
 
+_LEAST_SHARES, _MOST_SHARES = 2, 262144
+
+
 def cpu_weight(shares: int) -> int:
     """cpu.shares of v1 (2 to 262144) → cpu.weight of v2 (1 to 10000), such that both defaults, 1024 and 100, meet."""
-    if shares <= 2:
+    if shares <= _LEAST_SHARES:
         return 1
-    if shares >= 262144:
+    if shares >= _MOST_SHARES:
         return 10000
     doublings = math.log2(shares)
     # The parabola through (2, 1), (1024, 100) and (262144, 10000) in logarithms.
@@ -218,9 +273,10 @@ def cpu_weight(shares: int) -> int:
 
 def _v1_cpu(resources: Resources) -> Iterator[Write]:
     cpu = resources.cpu or spec_.Cpu()
+    shares = [Write("cpu", "cpu.shares", str(_v1_shares(cpu.shares)))] if cpu.shares else []
+    yield from _with_idle(shares, cpu.idle)
     # A shorter period, or a longer burst, may only fit once the new quota is in place.
     for file, value, again in (
-        ("cpu.shares", cpu.shares, False),
         ("cpu.cfs_period_us", cpu.period, bool(cpu.quota)),
         ("cpu.cfs_burst_us", cpu.burst, bool(cpu.quota)),
         ("cpu.cfs_quota_us", cpu.quota, False),
@@ -229,16 +285,29 @@ def _v1_cpu(resources: Resources) -> Iterator[Write]:
     ):
         if value or (value is not None and file == "cpu.cfs_burst_us"):
             yield Write("cpu", file, str(value), again=again)
-    if cpu.idle is not None:
-        yield Write("cpu", "cpu.idle", str(cpu.idle))
+
+
+def _v1_shares(shares: int) -> int:
+    """The kernel would take the nearest that it has, and say nothing."""
+    if not _LEAST_SHARES <= shares <= _MOST_SHARES:
+        bound = f"minimum allowed cpu-shares is {_LEAST_SHARES}"
+        bound = bound if shares < _LEAST_SHARES else f"maximum allowed cpu-shares is {_MOST_SHARES}"
+        raise errors.SpecError(f"{_RESOURCES}.cpu.shares", f"{shares}: the {bound}")
+    return shares
+
+
+def _with_idle(shares: list[Write], idle: int | None) -> list[Write]:
+    """A cgroup that is idle has no shares, and refuses them: it stops being idle first, and becomes it last."""
+    if idle is None:
+        return shares
+    write = Write("cpu", "cpu.idle", str(idle))
+    return [*shares, write] if idle else [write, *shares]
 
 
 def _v2_cpu(resources: Resources) -> Iterator[Write]:
     cpu = resources.cpu or spec_.Cpu()
-    if cpu.shares:
-        yield Write("cpu", "cpu.weight", str(cpu_weight(cpu.shares)))
-    if cpu.idle is not None:
-        yield Write("cpu", "cpu.idle", str(cpu.idle))
+    shares = [Write("cpu", "cpu.weight", str(cpu_weight(cpu.shares)))] if cpu.shares else []
+    yield from _with_idle(shares, cpu.idle)
     if cpu.burst is not None:
         yield Write("cpu", "cpu.max.burst", str(cpu.burst), again=bool(cpu.quota))
     if cpu.quota or cpu.period:
@@ -366,9 +435,14 @@ def _v2_io(resources: Resources) -> Iterator[Write]:
 
 
 def _pids(resources: Resources) -> Iterator[Write]:
-    limit = _text(resources.pids.limit) if resources.pids else None
+    limit = resources.pids.limit if resources.pids else None
     if limit is not None:
-        yield Write("pids", "pids.max", limit)
+        yield Write("pids", "pids.max", "max" if limit < 0 else str(least_tasks(limit)))
+
+
+def least_tasks(limit: int) -> int:
+    """As runc: 0 is a limit, too, and systemd knows none below 1, which is as strict for whoever is there already."""
+    return max(limit, 1)
 
 
 def _v1_hugetlb(resources: Resources) -> Iterator[Write]:
@@ -381,10 +455,10 @@ def _v2_hugetlb(resources: Resources) -> Iterator[Write]:
 
 def _hugetlb(resources: Resources, suffix: str) -> Iterator[Write]:
     for item in resources.hugepage_limits:
-        value = str(item.limit)
-        yield Write("hugetlb", f"hugetlb.{item.page_size}.{suffix}", value)
+        value, size = str(item.limit), item.page_size.upper()  # the kernel's files say 2MB, and callers 2mb
+        yield Write("hugetlb", f"hugetlb.{size}.{suffix}", value)
         # What is reserved counts too, since 5.7; without this a limit is noticed at the page fault only, by SIGBUS.
-        yield Write("hugetlb", f"hugetlb.{item.page_size}.rsvd.{suffix}", value, optional=True)
+        yield Write("hugetlb", f"hugetlb.{size}.rsvd.{suffix}", value, optional=True)
 
 
 def _rdma(resources: Resources) -> Iterator[Write]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from ..spec.resources import BlockIO, Cpu, Memory, Resources
+from ..spec.resources import BlockIO, Cpu, Memory, Pids, Resources
 from . import cgroup, identity
 from .cgroup import Unit
 
@@ -53,7 +53,7 @@ def _sizes(resources: Resources) -> Iterator[Property]:
     for name, number in (
         ("MemoryMax", memory.limit),
         ("MemoryLow", memory.reservation),
-        ("TasksMax", resources.pids.limit if resources.pids else None),
+        ("TasksMax", _tasks(resources.pids)),
         ("IOWeight", cgroup.io_weight(block.weight) if block.weight else None),
     ):
         if number:
@@ -61,6 +61,10 @@ def _sizes(resources: Resources) -> Iterator[Property]:
     swap = cgroup.swap_limit(memory.swap, memory.limit)
     if swap is not None:
         yield Property("MemorySwapMax", "t", swap if swap >= 0 else _UNLIMITED)
+
+
+def _tasks(pids: Pids | None) -> int | None:
+    return None if pids is None or pids.limit is None else cgroup.least_tasks(pids.limit) if pids.limit >= 0 else -1
 
 
 def _cpu(cpu: Cpu) -> Iterator[Property]:

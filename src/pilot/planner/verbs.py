@@ -88,13 +88,26 @@ def _prepare(words: Sequence[str], caller: Caller, stderr: TextIO) -> tuple[str,
         arguments = parse_verb(name, verb, rest)
     except UsageError as error:
         raise Cold from error
-    if arguments.flag("help") or given.flag("systemd-cgroup"):
+    if arguments.flag("help") or _is_special(given):
         raise Cold
     if any(text.startswith(("/proc/", "/dev/")) for text in _paths(given, arguments)):
         raise Cold
-    plain = make_context(given, os.environ)
-    log = Log(plain.log.path, plain.log.format, False, stderr)
-    return name, verb, arguments, _Context(plain.root, False, False, log, plain.criu, plain.environment, caller)
+    try:
+        plain = make_context(given, os.environ)
+    except errors.PilotError as error:
+        raise Cold from error  # a log that cannot be written, among others
+    log = Log(plain.log.path, plain.log.format, False, plain.log.lines, stderr)
+    context = _Context(plain.root, plain.cgroup_driver, False, log, plain.criu, plain.environment, caller)
+    return name, verb, arguments, context
+
+
+def _is_special(given: Arguments) -> bool:
+    """Cgroups made in another way than usual, and logs that tell more."""
+    return (
+        given.flag("systemd-cgroup")
+        or given.text("cgroup-manager", "cgroupfs") != "cgroupfs"
+        or bool(given.text("log-level"))
+    )
 
 
 def _paths(given: Arguments, arguments: Arguments) -> list[str]:

@@ -12,7 +12,7 @@ import os
 import select
 import signal as signal_
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -113,12 +113,14 @@ class Container:
         )
 
     def processes(self) -> list[int]:
-        """Pids of all processes in its cgroup."""
+        """Pids of all processes in its cgroup; of a container without one, of its first process."""
+        if not self._record.cgroup:
+            return [self.pid] if self.pid else []
         return self.cgroup.pids()
 
     def stats(self) -> Stats:
         """What it has used."""
-        return self.cgroup.stats()
+        return self._limited("statistics").stats()
 
     def other_namespaces(self) -> Namespace:
         """Those in which it differs from us, for setns(2) with its pidfd; but for its pid namespace, which a process
@@ -150,19 +152,20 @@ class Container:
     def kill(self, signal: int, all: bool = False) -> None:
         """Send a signal to the first process, or to every process of the container.
 
-        Where the container shares a pid namespace SIGKILL always goes to all: nothing else would end the rest.
+        Where the container shares a pid namespace SIGKILL always goes to all, whether or not the first is among them
+        still: nothing else would end the rest. StateError when there is nobody; with `all` that is as it should be.
         """
-        shares_pids = all or (signal == signal_.SIGKILL and not self._owns_pids())
+        everyone = all or (signal == signal_.SIGKILL and not self._owns_pids())
         with liveness.opened_process(self._record.pid, self._record.start_time) as pid_fd:
-            if pid_fd is None and not (all and self.processes()):
-                raise errors.StateError("container not running")
-            if shares_pids:
+            if pid_fd is None and not (everyone and self.processes()):
+                if not all:
+                    raise errors.StateError("container not running")
+            elif everyone and self._record.cgroup:
                 self.cgroup.kill(signal)
-                return
-            assert pid_fd is not None  # else `all` was asked, which is done
-            signal_.pidfd_send_signal(pid_fd, signal)
-            if signal == signal_.SIGKILL and self.cgroup.frozen():
-                self.cgroup.thaw()  # a frozen process of cgroup v1 dies only when it is thawed
+            elif pid_fd is not None:
+                signal_.pidfd_send_signal(pid_fd, signal)
+                if signal == signal_.SIGKILL and self.cgroup.frozen():
+                    self.cgroup.thaw()  # a frozen process of cgroup v1 dies only when it is thawed
 
     def delete(self, force: bool = False) -> None:
         """Remove everything of a stopped container, then run poststop hooks; idempotent after a crash.
@@ -186,7 +189,7 @@ class Container:
             status = self.status()
             if status not in {Status.RUNNING, Status.CREATED}:
                 raise errors.StateError(f"container not running: {status.value}")
-            self.cgroup.freeze()
+            self._limited("a freezer").freeze()
 
     def resume(self) -> None:
         """Thaw what `pause` froze."""
@@ -200,9 +203,11 @@ class Container:
         with self._store.locked(self.id):
             if not self._is_alive():
                 raise errors.StateError("container not running")
+            cgroup = self._limited("limits")
+            resources = cgroup_plan.complete(resources, cgroup.current())
             writes = cgroup_plan.plan_update(resources, self._facts())
             self._tell_systemd(resources)
-            self.cgroup.apply(writes)
+            cgroup.apply(writes)
             if rdt is not None:
                 if self._cache_class is None:
                     raise errors.StateError("the container is in no class of service (linux.intelRdt)")
@@ -226,7 +231,7 @@ class Container:
         terminal: Terminal | None = None,
         console_socket: str | None = None,
         pass_fds: Sequence[int] = (),
-        cgroup: str | None = None,
+        cgroup: Mapping[str, str] | None = None,
         no_new_keyring: bool = False,
         before_start: Callable[[Spawned], None] | None = None,
         ignore_paused: bool = False,
@@ -234,9 +239,9 @@ class Container:
     ) -> Spawned:
         """Start another process in the container; returns when it has executed. StateError when it does not run.
 
-        `cgroup` is a path below the container's cgroup, of one that exists. `before_start` is called when the process
-        (and its pty) is there and has executed nothing of its own yet; what it raises ends the process. `executable`: a
-        program other than argv[0], which then is only the name that the process goes by.
+        `cgroup` has paths below the container's cgroup, by controller (see `Cgroup.below`). `before_start` is called
+        when the process (and its pty) is there and has executed nothing of its own yet; what it raises ends it.
+        `executable`: a program other than argv[0], which then is only the name that the process goes by.
         """
         status = self.status()
         if status in {Status.STOPPED, Status.CREATING}:
@@ -267,13 +272,19 @@ class Container:
     def _is_alive(self) -> bool:
         return liveness.is_alive(self._record.pid, self._record.start_time)
 
+    def _limited(self, wanted: str) -> Cgroup:
+        """The cgroup, for what there is only with one."""
+        if not self._record.cgroup:
+            raise errors.StateError(f"the container has no cgroup, and so no {wanted.removeprefix('a ')}")
+        return self.cgroup
+
     def _owns_pids(self) -> bool:
         return any(n.type is NamespaceType.PID and not n.path for n in self.spec.linux.namespaces)
 
-    def _exec_cgroup(self, below: str | None) -> Cgroup:
-        if below is None:
+    def _exec_cgroup(self, below: Mapping[str, str] | None) -> Cgroup:
+        if not below:
             return self.cgroup.joinable(self._record.pid)
-        return self.cgroup.child(cgroup_plan.clean_path(below))
+        return self._limited("cgroup below it").below(below)
 
     def _open_start_barrier(self) -> None:
         """One byte, then wait until nobody holds the FIFO any more: exec closes it, and so does death."""

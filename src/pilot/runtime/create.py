@@ -114,20 +114,18 @@ def restore(request: Request, host: Host, options: CriuOptions) -> tuple[Record,
 def _begun(request: Request, host: Host) -> Iterator[tuple[Record, Cgroup, contextlib.ExitStack]]:
     """A container without a process: its directory, locked, and its cgroup. An error undoes all in reverse."""
     config = parse.format_spec(request.spec)
-    placement = cgroup_plan.plan_placement(
-        request.spec.linux.cgroups_path, request.id, host.cgroup_driver, host.facts.is_rootless
-    )
+    placement = _place(request, host)
     record = Record(
         id=request.id,
         bundle=request.bundle,
         created=format_time(time.time_ns()),
         owner=_user_name(),
-        unit=placement.unit.name if placement.unit else "",
-        cgroup=host.hierarchies.paths(placement.path, relative=placement.relative),
+        unit=placement.unit.name if placement and placement.unit else "",
+        cgroup=host.hierarchies.paths(placement.path, relative=placement.relative) if placement else {},
     )
     with host.store.added(record, config), contextlib.ExitStack() as undo:
         undo.callback(host.store.remove, request.id)
-        _require_empty(Cgroup(record.cgroup))
+        _require_usable(Cgroup(record.cgroup))
         with _unit(placement, request, undo):
             cgroup = _make_cgroup(placement, host)
             undo.callback(cgroup.delete)
@@ -140,23 +138,38 @@ def _begun(request: Request, host: Host) -> Iterator[tuple[Record, Cgroup, conte
         undo.pop_all()
 
 
+def _place(request: Request, host: Host) -> Placement | None:
+    """Where its cgroup is to be; None for a container without one."""
+    linux = request.spec.linux
+    if host.cgroup_driver == "disabled":
+        cgroup_plan.require_none(linux.resources)
+        return None
+    return cgroup_plan.plan_placement(linux.cgroups_path, request.id, host.cgroup_driver, host.facts.is_rootless)
+
+
 def _run_poststop(request: Request, runner: hooks.Runner) -> None:
     """The specification: what was begun and failed is stopped, and what follows on a stop follows."""
     document = state.format_hook_state(request.id, Status.STOPPED, 0, request.bundle, request.spec.annotations)
     runner.run_all_and_warn("poststop", request.spec.hooks.poststop, document)
 
 
-def _require_empty(cgroup: Cgroup) -> None:
-    """The cgroup is the container's own: others who live in it would be killed and frozen with it."""
+def _require_usable(cgroup: Cgroup) -> None:
+    """The cgroup is the container's own: others who live in it would be killed and frozen with it.
+
+    And nothing starts in one that is frozen: whoever waited for its first step would wait in vain.
+    """
     present = len(cgroup.pids())
     if present:
         raise errors.Conflict(f"container's cgroup is not empty: {present} process(es) found")
+    frozen = cgroup.find_frozen()
+    if frozen is not None:
+        raise errors.StateError(f"container's cgroup is frozen: {frozen}", hint="thaw it first")
 
 
 @contextlib.contextmanager
-def _unit(placement: Placement, request: Request, undo: contextlib.ExitStack) -> Iterator[None]:
+def _unit(placement: Placement | None, request: Request, undo: contextlib.ExitStack) -> Iterator[None]:
     """With the systemd driver, the unit whose cgroup it is; its holder keeps it until the process is in."""
-    unit = placement.unit
+    unit = placement.unit if placement else None
     if unit is None:
         yield
         return
@@ -171,7 +184,9 @@ def _unit(placement: Placement, request: Request, undo: contextlib.ExitStack) ->
         yield
 
 
-def _make_cgroup(placement: Placement, host: Host) -> Cgroup:
+def _make_cgroup(placement: Placement | None, host: Host) -> Cgroup:
+    if placement is None:
+        return Cgroup({})
     return Cgroup.create(
         host.hierarchies, placement.path, relative=placement.relative, skip_denied=host.facts.is_rootless
     )
@@ -239,7 +254,7 @@ def _grant_real_time(cgroup: Cgroup, spec: Spec, host: Host) -> None:
 
 
 def _limit(cgroup: Cgroup, spec: Spec, host: Host) -> None:
-    if host.facts.is_rootless and spec.linux.resources is None:
+    if not cgroup.paths or (host.facts.is_rootless and spec.linux.resources is None):
         return  # nothing is asked, and device rules are root's
     limits = cgroup_plan.plan_limits(spec.linux.resources, host.facts)
     cgroup.apply(limits.writes)

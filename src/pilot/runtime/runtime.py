@@ -6,9 +6,10 @@ in the store (`runtime.store`) and in the kernel.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -35,6 +36,15 @@ class Created(msgspec.Struct, frozen=True):
 
     container: Container
     process: Spawned
+
+    @contextlib.contextmanager
+    def deleted_on_error(self) -> Iterator[None]:
+        """Whatever goes wrong in here ends the container, and nothing is left of it."""
+        try:
+            yield
+        except BaseException:
+            self.container.delete(force=True)
+            raise
 
 
 class Runtime:

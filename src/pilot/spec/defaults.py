@@ -8,7 +8,9 @@ _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _CAPABILITIES = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
 
 
-def default_config(rootless: bool = False, uid: int = 0, gid: int = 0) -> dict[str, object]:
+def default_config(
+    rootless: bool = False, uid: int = 0, gid: int = 0, *, cgroup_namespace: bool = True
+) -> dict[str, object]:
     """A container that runs `sh` in `rootfs`; `rootless` maps its root to `uid` and `gid` of the caller."""
     mounts = _MOUNTS if not rootless else [_rootless_mount(mount) for mount in _MOUNTS if mount["type"] != "cgroup"]
     linux: dict[str, object] = {}
@@ -17,7 +19,7 @@ def default_config(rootless: bool = False, uid: int = 0, gid: int = 0) -> dict[s
         linux["gidMappings"] = [{"containerID": 0, "hostID": gid, "size": 1}]
     else:
         linux["resources"] = {"devices": [{"allow": False, "access": "rwm"}]}
-    kinds = ["pid", "ipc", "uts", "mount"] + (["user"] if rootless else ["network"]) + ["cgroup"]
+    kinds = ["pid", "ipc", "uts", "mount"] + (["user"] if rootless else ["network"]) + ["cgroup"] * cgroup_namespace
     linux["namespaces"] = [{"type": kind} for kind in kinds]
     linux["maskedPaths"] = list(_MASKED)
     linux["readonlyPaths"] = list(_READONLY)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
@@ -39,14 +40,53 @@ def parse_resources(text: str | bytes) -> Resources:
     return _parse(text, Resources)
 
 
-def read_spec(bundle: str | os.PathLike[str]) -> Spec:
-    """The Spec of a bundle directory; `NotFound` without config.json."""
-    path = os.path.join(bundle, "config.json")
+def read_spec(bundle: str | os.PathLike[str], config: str = "config.json") -> Spec:
+    """The Spec of a bundle directory, or of a file elsewhere (`config` as an absolute path).
+
+    `NotFound` without it, HostError when it cannot be read; a SpecError names the file.
+    """
+    path = os.path.join(bundle, config)
     try:
-        with open(path, "rb") as file:
-            return parse_spec(file.read())
+        return parse_spec(_read_file(path))
     except FileNotFoundError as error:
         raise errors.NotFound(f"JSON specification file {path} not found") from error
+    except errors.SpecError as error:
+        raise named_after(path, error) from error
+
+
+def read_process(path: str) -> Process:
+    """process.json (`exec --process`). Errors as of `read_spec`."""
+    return _read_other(path, parse_process)
+
+
+def read_resources(path: str) -> Resources:
+    """The file of `update --resources`. Errors as of `read_spec`."""
+    return _read_other(path, parse_resources)
+
+
+def _read_other(path: str, parse: Callable[[bytes], _D]) -> _D:
+    try:
+        return parse(_read_file(path))
+    except FileNotFoundError as error:
+        raise errors.NotFound(f"read {path}: no such file or directory") from error
+    except errors.SpecError as error:
+        raise named_after(path, error) from error
+
+
+def _read_file(path: str) -> bytes:
+    """FileNotFoundError, and HostError for all that else is in the way."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise errors.HostError(f"read {path}: {(error.strerror or str(error)).lower()}") from error
+
+
+def named_after(file: str, error: errors.SpecError) -> errors.SpecError:
+    """The same error, with the name of the file that the document came from."""
+    return errors.SpecError(error.path, error.problem, hint=error.hint, file=file)
 
 
 def format_spec(spec: Document) -> bytes:
@@ -59,10 +99,16 @@ def _parse(text: str | bytes, kind: type[_D]) -> _D:
         return msgspec.convert(_checked(json.loads(text), "$"), kind)
     except msgspec.ValidationError as error:
         raise _spec_error(str(error)) from error
+    except json.JSONDecodeError as error:
+        raise errors.SpecError("$", f"not JSON: line {error.lineno}, column {error.colno}") from error
     except ValueError as error:
-        raise errors.SpecError("$", f"not JSON: {error}") from error
+        raise errors.SpecError("$", f"not JSON: {_reason(error)}") from error
     except RecursionError as error:
         raise errors.SpecError("$", "nested too deeply") from error
+
+
+def _reason(error: ValueError) -> str:
+    return "not UTF-8" if isinstance(error, UnicodeError) else "a number has too many digits"
 
 
 def _spec_error(text: str) -> errors.SpecError:
