@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 import msgspec
 import pytest
 
+from pilot.agent.session import Session
 from pilot.server import client
 from pilot.server.call import WebSocket
 from pilot.wire import exec_frames as ef
@@ -273,7 +274,7 @@ def test_kill_tells_the_story(machine: FakeMachine) -> None:
             assert unknown.status == 404
             bad = await client.request(await machine.dial(), "DELETE", f"/v1/exec/{id}?signal=SIGNOPE")
             assert bad.status == 400
-            await app.sessions.find(id).ended.wait()
+            assert app.sessions.find(id).exit_code == 137
 
     run(test)
 
@@ -340,6 +341,7 @@ def test_a_session_that_waits_for_its_output_can_be_ended(machine: FakeMachine) 
             piece = await socket.receive()
             assert isinstance(piece, bytes)
             session = app.sessions.find(info["session_id"])
+            assert isinstance(session, Session)
             await session.stop()
             assert (await collect(socket))[-1] == websocket.Closed(1000)
             os.kill(int(piece[1:]), signal.SIGKILL)
@@ -381,9 +383,7 @@ def test_twenty_at_once(machine: FakeMachine) -> None:
     run(test)
 
 
-def test_ended_sessions_leave_no_descriptor(machine: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pilot.agent.sessions.KEEP_ENDED_S", 0.0)
-
+def test_ended_sessions_leave_no_descriptor(machine: FakeMachine) -> None:
     async def test() -> None:
         async with machine.agent() as app:
             await collect(await open_exec(machine, "true"))
@@ -409,7 +409,7 @@ def held() -> int:
 
 
 async def settled(app: object) -> None:
-    while app.sessions._sessions:  # type: ignore[attr-defined]  # noqa: ASYNC110
+    while app.sessions._tasks:  # type: ignore[attr-defined]  # noqa: ASYNC110
         await asyncio.sleep(0.001)
 
 

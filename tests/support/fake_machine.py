@@ -225,6 +225,7 @@ class FakeMachine:
 
     def __init__(self, directory: str, isolation: Literal["container", "vm"] = "container") -> None:
         self.directory = directory
+        self.memory_bytes: int | None = None
         self.isolation = isolation
         self.link = FakeLink()
         self.paths = machine.Paths(run=directory, init="/bin/true")
@@ -253,6 +254,7 @@ class FakeMachine:
             isolation=self.isolation,
             boot_id="boot",
             paths=self.paths,
+            memory_bytes=self.memory_bytes,
         )
         app = application.Application(here)
         app.restore()

@@ -17,6 +17,7 @@ from .fs_watch import FsWatch
 from .listener import Listener
 from .machine import Machine
 from .machine_api import AGENT_STATE, AgentState, MachineApi
+from .record_budget import RecordBudget, most_bytes
 from .routes import routes
 from .sessions import Sessions
 from .world import World
@@ -34,7 +35,7 @@ class Application:
         state = _next_state(machine)
         self.machine = dataclasses.replace(machine, boot_id=state.boot_id)
         self.descriptors = Descriptors(machine.link)
-        self.sessions = Sessions(self.machine)
+        self.sessions = Sessions(self.machine, RecordBudget(most_bytes(machine.memory_bytes)))
         self.world = World(self.machine, self.sessions, self.descriptors)
         self.machine_api = MachineApi(self.machine, self.sessions, self.world, state)
         execution = ExecApi(self.sessions, self.world)
@@ -45,6 +46,7 @@ class Application:
     async def close(self) -> None:
         """Leave everything to the next agent."""
         await self.world.leave()
+        self.sessions.close()
 
     def restore(self) -> None:
         """Take over what a former agent left: descriptors, the world, sessions."""

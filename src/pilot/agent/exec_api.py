@@ -73,7 +73,7 @@ class ExecApi:
         number = signal_names.parse_signal(call.request.first("signal") or body.signal or "SIGTERM")
         asked = call.request.first("timeout") or (body.timeout if body.timeout is not None else _KILL_TIMEOUT_S)
         timeout_s = duration.parse_duration_s(asked) if isinstance(asked, str) else float(asked)
-        if session.exit_code is not None:
+        if session.exit_code is not None or not isinstance(session, Session):
             raise faults.Gone(f"session {session.meta.id} has ended already")
         session.signal(number)
         return response.ndjson(_kill(session, number, min(timeout_s, _MAX_KILL_TIMEOUT_S)))

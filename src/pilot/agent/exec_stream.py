@@ -17,16 +17,18 @@ from ..server.call import WebSocket
 from ..wire import exec_frames, websocket
 from ..wire.exec_frames import Framing, Stream
 from . import signal_names
+from .ended import EndedSession
 from .output import Cursor
 from .session import Session
 
 KEEPALIVE_S = 10.0
 # sprites' HTTP framing has no length: a client sees frame boundaries only when each frame is a read of its own.
 HTTP_PAUSE_S = 0.005
+Shown = Session | EndedSession
 _log = logging.getLogger(__name__)
 
 
-def session_info(session: Session, *, is_owner: bool) -> exec_frames.SessionInfo:
+def session_info(session: Shown, *, is_owner: bool) -> exec_frames.SessionInfo:
     """The first frame."""
     meta = session.meta
     return exec_frames.SessionInfo(
@@ -40,7 +42,7 @@ def session_info(session: Session, *, is_owner: bool) -> exec_frames.SessionInfo
     )
 
 
-async def frames(session: Session, framing: Framing, *, is_owner: bool) -> AsyncGenerator[exec_frames.Frame, None]:
+async def frames(session: Shown, framing: Framing, *, is_owner: bool) -> AsyncGenerator[exec_frames.Frame, None]:
     """Everything that a client is told, to the close. Leaves the session when the iterator is closed."""
     output = exec_frames.ExecOutput(framing)
     cursors = session.attach()
@@ -48,6 +50,9 @@ async def frames(session: Session, framing: Framing, *, is_owner: bool) -> Async
         if framing is not Framing.HTTP:
             for frame in output.begin(session_info(session, is_owner=is_owner)):
                 yield frame
+            for stream, cursor in cursors.items():
+                for frame in output.dropped(stream, cursor.dropped):
+                    yield frame
         ended: set[Stream] = set()
         while not output.done:
             change = session.changed.next()
@@ -63,7 +68,7 @@ async def frames(session: Session, framing: Framing, *, is_owner: bool) -> Async
 
 
 def _news(
-    session: Session, output: exec_frames.ExecOutput, cursors: Mapping[Stream, Cursor], ended: set[Stream]
+    session: Shown, output: exec_frames.ExecOutput, cursors: Mapping[Stream, Cursor], ended: set[Stream]
 ) -> list[exec_frames.Frame]:
     """The next frames that are due: a piece of each stream, ends, the exit."""
     found: list[exec_frames.Frame] = []
@@ -88,7 +93,7 @@ async def _wait(change: asyncio.Future[None]) -> bool:
     return True
 
 
-async def serve_websocket(session: Session, socket: WebSocket, *, is_owner: bool) -> None:
+async def serve_websocket(session: Shown, socket: WebSocket, *, is_owner: bool) -> None:
     """Until the session has ended and all is said, or the client has gone."""
     framing = Framing.TERMINAL if session.meta.tty else Framing.STREAMS
     writer = asyncio.create_task(_write(session, socket, framing, is_owner), name="exec writer")
@@ -103,7 +108,7 @@ async def serve_websocket(session: Session, socket: WebSocket, *, is_owner: bool
                 _log.error("session %s: client: %r", session.meta.id, result)
 
 
-async def _write(session: Session, socket: WebSocket, framing: Framing, is_owner: bool) -> None:
+async def _write(session: Shown, socket: WebSocket, framing: Framing, is_owner: bool) -> None:
     source = frames(session, framing, is_owner=is_owner)
     try:
         async for frame in source:
@@ -115,7 +120,7 @@ async def _write(session: Session, socket: WebSocket, framing: Framing, is_owner
         await source.aclose()
 
 
-async def _read(session: Session, socket: WebSocket) -> None:
+async def _read(session: Shown, socket: WebSocket) -> None:
     while not isinstance(message := await socket.receive(), websocket.Closed):
         event = exec_frames.parse_client_message(message, tty=session.meta.tty)
         match event:
@@ -129,7 +134,7 @@ async def _read(session: Session, socket: WebSocket) -> None:
                 _signal(session, name)
 
 
-def _signal(session: Session, name: str) -> None:
+def _signal(session: Shown, name: str) -> None:
     try:
         session.signal(signal_names.parse_signal(name))
     except errors.PilotError as error:

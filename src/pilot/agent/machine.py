@@ -90,7 +90,7 @@ class Paths:
 
 @dataclasses.dataclass(frozen=True)
 class Machine:
-    """The machine as its agent sees it."""
+    """The machine as its agent sees it. `memory_bytes` is all that it has, None where that cannot be told."""
 
     link: Link
     runtime: WorldRuntime
@@ -98,6 +98,7 @@ class Machine:
     isolation: Literal["container", "vm"]
     boot_id: str
     paths: Paths = Paths()
+    memory_bytes: int | None = None
 
 
 def probe_isolation(uid_map: str) -> Literal["container", "vm"]:

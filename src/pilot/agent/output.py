@@ -2,9 +2,10 @@
 
     process ─► pipe or pty ─splice─► memfd ◄─pread─ Cursor, Cursor, ...
 
-What is kept: everything that a connected client has not read yet, and at least the newest KEEP_BYTES. When the slowest
-client is WINDOW_BYTES behind, recording pauses, so the process blocks on its full pipe: back-pressure, not truncation.
-All of this runs on the event loop; only `splice` and `pread` touch the bytes.
+What is kept: everything that a connected client has not read yet, and of the rest as much as the machine's budget has
+room for, the newest (`record_budget`). When the slowest client is a window behind, recording pauses, so the process
+blocks on its full pipe: back-pressure, not truncation. What was given up before a client came is told to it
+(`Cursor.dropped`). All of this runs on the event loop; only `splice` and `pread` touch the bytes.
 """
 
 from __future__ import annotations
@@ -12,12 +13,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from typing import Protocol
 
 from ..kernel import splice
+from .record_budget import RecordBudget
 
-KEEP_BYTES = 64 << 20
-WINDOW_BYTES = 8 << 20
-_TRIM_STEP_BYTES = 4 << 20
 _log = logging.getLogger(__name__)
 
 
@@ -39,12 +39,25 @@ class Changed:
         return self._future
 
 
-class Cursor:
-    """A client's place in an output."""
+class Record(Protocol):
+    """What a cursor reads from: an `Output`, or what is left of one (`ended`)."""
 
-    def __init__(self, output: Output, offset: int) -> None:
+    @property
+    def ended(self) -> bool: ...
+    @property
+    def size(self) -> int: ...
+    def read(self, offset: int, limit_bytes: int) -> bytes: ...
+    def moved(self) -> None: ...
+    def forget(self, cursor: Cursor) -> None: ...
+
+
+class Cursor:
+    """A client's place in an output. `dropped`: bytes that were gone before it came."""
+
+    def __init__(self, output: Record, offset: int) -> None:
         self._output = output
         self.offset = offset
+        self.dropped = offset
 
     @property
     def at_end(self) -> bool:
@@ -66,15 +79,22 @@ class Cursor:
 class Output:
     """Records one stream. Borrows the recorder's descriptors: the session owns them."""
 
-    def __init__(self, recorder: splice.Recorder, changed: Changed) -> None:
+    def __init__(self, recorder: splice.Recorder, changed: Changed, budget: RecordBudget) -> None:
         self._recorder = recorder
         self._changed = changed
+        self._budget = budget
         self._cursors: set[Cursor] = set()
         self._size = recorder.size
         self._start = _first_kept(recorder.memfd, self._size)
         self._watched = False
-        self.ended = False
+        self._ended = False
         self.progress = 0
+        budget.join(self)
+
+    @property
+    def ended(self) -> bool:
+        """Nothing more will come."""
+        return self._ended
 
     @property
     def size(self) -> int:
@@ -84,54 +104,91 @@ class Output:
     @property
     def paused(self) -> bool:
         """A client is too far behind: recording waits for it."""
-        return not self.ended and not self._watched
+        return not self._ended and not self._watched
+
+    @property
+    def first_kept(self) -> int:
+        """The offset of the oldest byte that is kept."""
+        return self._start
+
+    @property
+    def kept_bytes(self) -> int:
+        return self._size - self._start
+
+    @property
+    def spare_bytes(self) -> int:
+        return self._slowest() - self._start
+
+    @property
+    def share_bytes(self) -> int:
+        return self.spare_bytes
+
+    def give_up(self, wanted_bytes: int) -> None:
+        start = min(self._slowest(), self._start + wanted_bytes)
+        self._recorder.trim(self._size - start)
+        self._budget.changed(self._start - start)
+        self._start = start
 
     def start(self) -> None:
         """Record what is there and what comes, on the running loop."""
-        self._pump()
+        if not self._ended:
+            self._pump()
         self.moved()
 
     def attach(self) -> Cursor:
         """A cursor at the oldest byte that is kept."""
         cursor = Cursor(self, self._start)
+        if not self._cursors:
+            self._budget.attached(+1)
         self._cursors.add(cursor)
         return cursor
 
     def forget(self, cursor: Cursor) -> None:
-        self._cursors.discard(cursor)
+        if cursor in self._cursors:
+            self._cursors.discard(cursor)
+            if not self._cursors:
+                self._budget.attached(-1)
         self.moved()
 
     def read(self, offset: int, limit_bytes: int) -> bytes:
         return os.pread(self._recorder.memfd, min(limit_bytes, self._size - offset), offset)
 
     def moved(self) -> None:
-        """A cursor has moved: pause or go on, and give memory back."""
-        self._trim()
-        self._watch(not self.ended and self._size - self._slowest() < WINDOW_BYTES)
+        """A cursor has moved, or more has come: pause or go on, and give memory back."""
+        self._budget.settle()
+        self._watch(not self._ended and self._size - self._slowest() < self._budget.window_bytes)
 
     def drain(self) -> None:
         """Record what the pipe holds now, whether or not clients keep up."""
-        while not self.ended and self._pump():
+        while not self._ended and self._pump():
             pass
 
     def finish(self) -> None:
         """Nothing more is recorded, whoever else may hold the other end."""
-        if not self.ended:
-            self.ended = True
+        if not self._ended:
+            self._ended = True
             self._watch(False)
             self._changed.notify()
+
+    def close(self) -> None:
+        """Nothing is kept any more; the caller closes the descriptors."""
+        self.finish()
+        self._budget.leave(self)
 
     def _slowest(self) -> int:
         return min((cursor.offset for cursor in self._cursors), default=self._size)
 
     def _on_readable(self) -> None:
-        self._pump()
+        # No more than may be kept: for clients that are behind, and at once for nobody.
+        behind = self._size - self._slowest()
+        room = self._budget.window_bytes - behind if self._cursors else self._budget.limit_bytes // 4
+        self._pump(max(1, room))
         self.moved()
 
-    def _pump(self) -> int:
+    def _pump(self, most_bytes: int = splice.PUMP_BYTES) -> int:
         """Record once; how many bytes that were."""
         try:
-            moved = self._recorder.pump()
+            moved = self._recorder.pump(min(most_bytes, splice.PUMP_BYTES))
         except OSError as error:
             # The machine is out of memory: what is recorded stays readable, the process sees a closed pipe.
             _log.error("record output: %s", error)
@@ -139,8 +196,11 @@ class Output:
             return 0
         self._size += moved
         self.progress += moved
-        self.ended = self._recorder.ended
-        if moved or self.ended:
+        self._budget.changed(moved)
+        if self._recorder.ended:
+            self._watch(False)
+            self._ended = True
+        if moved or self._ended:
             self._changed.notify()
         return moved
 
@@ -153,12 +213,6 @@ class Output:
             loop.add_reader(self._recorder.fileno(), self._on_readable)
         else:
             loop.remove_reader(self._recorder.fileno())
-
-    def _trim(self) -> None:
-        start = min(self._slowest(), max(0, self._size - KEEP_BYTES))
-        if start - self._start >= _TRIM_STEP_BYTES:
-            self._recorder.trim(self._size - start)
-            self._start = start
 
 
 def _first_kept(memfd: int, size_bytes: int) -> int:

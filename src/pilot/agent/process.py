@@ -16,7 +16,7 @@ from concurrent import futures
 
 from .. import errors, runtime
 from ..kernel import cgroups, hierarchies, initlink, waiter
-from . import listener, machine
+from . import listener, machine, world_limits
 from .application import Application
 
 THREADS = 64
@@ -39,6 +39,7 @@ def run(paths: machine.Paths | None = None) -> int:
         isolation=isolation,
         boot_id=str(uuid.uuid4()),
         paths=paths,
+        memory_bytes=world_limits.probe_size().memory_bytes,
     )
     asyncio.run(serve(here))
     return 0

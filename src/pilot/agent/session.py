@@ -5,6 +5,7 @@
       session/<id>/{out,err}.pipe  {out,err}.log  in     pipes and memfds (no terminal)
       session/<id>/pty  pty.{read,write}  out.log        pty master, the pipe behind it, memfd (terminal)
 
+When it has ended only its record and meta are left, and those only until no client reads them (`ended`).
 A new agent makes the same Session of those descriptors and goes on. The session is over when the process has ended
 *and* its output has: end of file, or, when a background process still holds the other end, nothing for QUIET_S.
 With `wait` only the end of file counts, as with ssh.
@@ -29,6 +30,7 @@ from . import document
 from .machine import Exits, Link
 from .output import Changed, Cursor, Output
 from .readiness import readable
+from .record_budget import RecordBudget
 from .stdin import Stdin
 
 QUIET_S = 0.1
@@ -68,7 +70,13 @@ class Session:
     """Owns `descriptors` (by the last part of their names in the store) and `process.pid_fd`."""
 
     def __init__(
-        self, link: Link, exits: Exits, meta: SessionMeta, descriptors: Mapping[str, int], process: Known | None
+        self,
+        link: Link,
+        exits: Exits,
+        budget: RecordBudget,
+        meta: SessionMeta,
+        descriptors: Mapping[str, int],
+        process: Known | None,
     ) -> None:
         self.meta = meta
         self.changed = Changed()
@@ -80,9 +88,15 @@ class Session:
         self._process = process
         self._descriptors = dict(descriptors)
         self._clients = 0
+        self._unattended = asyncio.Event()
+        self._unattended.set()
         self._expiry: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
-        self.outputs = {stream: Output(recorder, self.changed) for stream, recorder in self._recorders().items()}
+        recorders = self._recorders()
+        self.outputs = {stream: Output(recorder, self.changed, budget) for stream, recorder in recorders.items()}
+        for stream, recorder in recorders.items():
+            if recorder.source_fd < 0:
+                self.outputs[stream].finish()
         stdin_fd = self._descriptors.get("pty" if meta.tty else "in")
         self.stdin = None if stdin_fd is None else Stdin(stdin_fd, self._release_stdin)
 
@@ -106,6 +120,7 @@ class Session:
     def attach(self) -> dict[Stream, Cursor]:
         """A client comes: cursors from the oldest kept byte on. `detach` must follow."""
         self._clients += 1
+        self._unattended.clear()
         self._arm_expiry()
         return {stream: output.attach() for stream, output in self.outputs.items()}
 
@@ -114,7 +129,23 @@ class Session:
         for cursor in cursors.values():
             cursor.close()
         self._clients -= 1
+        if self._clients == 0:
+            self._unattended.set()
         self._arm_expiry()
+
+    async def left(self) -> None:
+        """It has ended, and nobody reads it any more."""
+        await self.ended.wait()
+        while self._clients:
+            await self._unattended.wait()
+
+    def tail(self, stream: Stream, most_bytes: int) -> tuple[int, int, int]:
+        """The end of what is kept of a stream: the memfd (borrowed), the offset of the first byte, and how many."""
+        output = self.outputs.get(stream)
+        if output is None:
+            return -1, 0, 0
+        first = max(output.first_kept, output.size - most_bytes)
+        return self._descriptors["out.log" if stream is Stream.STDOUT else "err.log"], first, output.size - first
 
     async def write_stdin(self, data: bytes) -> None:
         """Input for the process; waits while too much is queued."""
@@ -171,23 +202,23 @@ class Session:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        self._finish_streams()
-        for name, fd in self._descriptors.items():
-            os.close(fd)
-            self._link.drop(f"session/{self.meta.id}/{name}")
+        self._finish()
+        for output in self.outputs.values():
+            output.close()
+        for name in list(self._descriptors):
+            self._drop(name)
         self._link.drop(f"session/{self.meta.id}/meta")
-        self._descriptors.clear()
-        if self._process is not None and self._process.pid_fd >= 0:
-            os.close(self._process.pid_fd)
-            self._process = None
 
     def _recorders(self) -> dict[Stream, splice.Recorder]:
+        """A source that is not there any more (-1) has ended under a former agent."""
         fds = self._descriptors
-        if self.meta.tty:
+        if self.meta.tty and "pty" in fds:
             recorder = splice.TerminalRecorder(fds["pty"], fds["pty.read"], fds["pty.write"], fds["out.log"])
             return {Stream.STDOUT: recorder}
         pairs = {Stream.STDOUT: ("out.pipe", "out.log"), Stream.STDERR: ("err.pipe", "err.log")}
-        return {stream: splice.Recorder(fds[pipe], fds[log]) for stream, (pipe, log) in pairs.items()}
+        if self.meta.tty:
+            del pairs[Stream.STDERR]
+        return {stream: splice.Recorder(fds.get(pipe, -1), fds[log]) for stream, (pipe, log) in pairs.items()}
 
     async def _run(self) -> None:
         try:
@@ -202,10 +233,25 @@ class Session:
             # A client must not hang on a session that nobody follows: end it, with whatever is known.
             _log.exception("session %s", self.meta.id)
             self._update(exit_code=255)
-        finally:
-            self._finish_streams()
-            self.ended.set()
-            self.changed.notify()
+        self._finish()
+
+    def _finish(self) -> None:
+        self._release()
+        self.ended.set()
+        self.changed.notify()
+
+    def _release(self) -> None:
+        """All but the records: the process has ended, and so has whatever led to it or from it."""
+        self._finish_streams()
+        for name in [name for name in self._descriptors if not name.endswith(".log")]:
+            self._drop(name)
+        if self._process is not None and self._process.pid_fd >= 0:
+            os.close(self._process.pid_fd)
+            self._process = dataclasses.replace(self._process, pid_fd=-1)
+
+    def _drop(self, name: str) -> None:
+        os.close(self._descriptors.pop(name))
+        self._link.drop(f"session/{self.meta.id}/{name}")
 
     async def _wait_for_exit(self) -> waiter.ExitStatus:
         if self._process is None:
@@ -243,9 +289,8 @@ class Session:
 
     def _release_stdin(self) -> None:
         """The pipe's write end must be gone everywhere before its reader sees the end; a pty master stays."""
-        if (fd := self._descriptors.pop("in", None)) is not None:
-            os.close(fd)
-            self._link.drop(f"session/{self.meta.id}/in")
+        if "in" in self._descriptors:
+            self._drop("in")
 
     def _finish_streams(self) -> None:
         if self.stdin is not None:

@@ -16,11 +16,12 @@ from ..runtime.values import Spawned, Stdio, Terminal
 from ..spec.process import Process
 from ..wire import faults
 from . import document
+from .ended import Ended, EndedSession
 from .machine import Inner, Link, Machine, put_all
+from .record_budget import RecordBudget
 from .session import Known, Session, SessionMeta
 
 MAX_SESSIONS = 256
-KEEP_ENDED_S = 30.0
 PIPE_BYTES = 256 << 10
 _log = logging.getLogger(__name__)
 
@@ -45,8 +46,10 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
 class Sessions:
     """Owns every session."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, budget: RecordBudget) -> None:
         self._machine = machine
+        self._budget = budget
+        self._ended = Ended(machine.link, budget)
         self._sessions: dict[str, Session] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._starting = 0
@@ -59,19 +62,24 @@ class Sessions:
         """Those that have not ended, oldest first."""
         return [session for session in self._sessions.values() if not session.ended.is_set()]
 
-    def find(self, id: str) -> Session:
+    def find(self, id: str) -> Session | EndedSession:
         """A session that runs, or has ended a moment ago; `NotFound`."""
-        try:
-            return self._sessions[id]
-        except KeyError:
-            raise errors.NotFound(f"session not found: {id}") from None
+        found = self._sessions.get(id) or self._ended.find(id)
+        if found is None:
+            raise errors.NotFound(f"session not found: {id}")
+        return found
 
     def restore(self) -> None:
         """Take over what a former agent left in init's store."""
+        self._ended.restore()
         for id, names in _by_session(self._machine.link.inherited).items():
             descriptors = {name: self._machine.link.take(f"session/{id}/{name}") for name in names}
+            if id in self._ended:
+                # The agent died before it had let go of what it had written down.
+                _discard(self._machine.link, id, descriptors)
+                continue
             try:
-                self._adopt(_restored(self._machine, descriptors))
+                self._adopt(_restored(self._machine, self._budget, descriptors))
             except (errors.PilotError, OSError, KeyError) as error:
                 # A session that was being made when the agent died: its process never ran.
                 _log.warning("session %s cannot be taken over: %s", id, error)
@@ -92,7 +100,7 @@ class Sessions:
     async def _create(self, container: Inner, command: Command) -> Session:
         self._starting += 1
         try:
-            session = await asyncio.to_thread(_spawn, self._machine, container, command, self._new_id())
+            session = await asyncio.to_thread(_spawn, self._machine, self._budget, container, command, self._new_id())
         finally:
             self._starting -= 1
         self._adopt(session)
@@ -116,6 +124,11 @@ class Sessions:
                 pass  # it has ended by itself
         for session in sessions:
             await session.close()
+        self._ended.forget_all()
+
+    def close(self) -> None:
+        """Leave all to the next agent."""
+        self._ended.close()
 
     def _adopt(self, session: Session) -> None:
         self._sessions[session.meta.id] = session
@@ -126,9 +139,11 @@ class Sessions:
 
     async def _retire(self, session: Session) -> None:
         """An ended session can be attached to for a while, so that a client that lost its connection reads the rest."""
-        await session.ended.wait()
-        await asyncio.sleep(KEEP_ENDED_S)
-        if self._sessions.pop(session.meta.id, None) is not None:
+        await session.left()
+        if session.meta.id in self._sessions:
+            # In this order, and at once: it is found in one place or the other.
+            self._ended.keep(session)
+            del self._sessions[session.meta.id]
             await session.close()
 
     def _new_id(self) -> str:
@@ -147,11 +162,11 @@ def _by_session(inherited: Mapping[str, int]) -> dict[str, list[str]]:
     return found
 
 
-def _restored(machine: Machine, descriptors: dict[str, int]) -> Session:
+def _restored(machine: Machine, budget: RecordBudget, descriptors: dict[str, int]) -> Session:
     meta = document.read(descriptors["meta"], SessionMeta)
     rest = {name: fd for name, fd in descriptors.items() if name != "meta"}
     process = None if meta.pid is None else Known(meta.pid, meta.start_time, _open_process(meta.pid, meta.start_time))
-    session = Session(machine.link, machine.exits, meta, rest, process)
+    session = Session(machine.link, machine.exits, budget, meta, rest, process)
     os.close(descriptors["meta"])
     return session
 
@@ -182,7 +197,7 @@ def _discard(link: Link, id: str, descriptors: Mapping[str, int]) -> None:
         link.drop(f"session/{id}/{name}")
 
 
-def _spawn(machine: Machine, container: Inner, command: Command, id: str) -> Session:
+def _spawn(machine: Machine, budget: RecordBudget, container: Inner, command: Command, id: str) -> Session:
     """Make the descriptors, put them into the store, start the process. Blocks; leaves nothing when it fails."""
     meta = _meta(id, command)
     ours, theirs = _descriptors(command)
@@ -215,7 +230,8 @@ def _spawn(machine: Machine, container: Inner, command: Command, id: str) -> Ses
         for fd in theirs:
             if fd is not None:
                 os.close(fd)
-    return Session(machine.link, machine.exits, meta, ours, Known(spawned.pid, spawned.start_time, spawned.pid_fd))
+    known = Known(spawned.pid, spawned.start_time, spawned.pid_fd)
+    return Session(machine.link, machine.exits, budget, meta, ours, known)
 
 
 def _meta(id: str, command: Command) -> SessionMeta:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from ..kernel import hierarchies, kernfs
+from . import record_budget
 
 RESERVE_BYTES = 96 << 20
 RESERVE_PROCESSES = 512
@@ -23,10 +24,14 @@ class Size(msgspec.Struct, frozen=True):
 
 
 def resources(size: Size) -> dict[str, object]:
-    """`linux.resources` of the world. A small machine gives a quarter of itself away."""
+    """`linux.resources` of the world. A small machine gives a quarter of itself away.
+
+    What sessions have written is kept in the machine's memory, so its bound is taken from the world's.
+    """
     limits: dict[str, object] = {}
     if size.memory_bytes is not None:
-        limits["memory"] = {"limit": _without(size.memory_bytes, RESERVE_BYTES)}
+        reserve = RESERVE_BYTES + record_budget.most_bytes(size.memory_bytes)
+        limits["memory"] = {"limit": _without(size.memory_bytes, reserve)}
     if size.processes is not None:
         limits["pids"] = {"limit": _without(size.processes, RESERVE_PROCESSES)}
     return limits

@@ -176,6 +176,8 @@ class _Session:
     def _text(self, message: dict[str, Any]) -> None:
         if message.get("type") == "exit":
             self._code = int(message["exit_code"])
+        elif message.get("type") == "output_dropped":
+            print(f"sprite: {message['bytes']} bytes of {message['stream']} are not kept any more", file=sys.stderr)
         elif message.get("type") == "session_info" and "tty" in message:
             # On attach only the server knows.
             self._terminal = bool(message["tty"])

@@ -3,6 +3,7 @@
     server → client                                        framing: STREAMS       TERMINAL            HTTP
       session_info (text)        first, on create and attach   yes               yes                 –
       output                                                   byte + payload    payload             byte + payload
+      output_dropped (text)      before the output, if so      yes               yes                 –
       keepalive (text)           any time between              yes               yes                 –
       exit (text)                after the end of ALL output   yes               yes                 –
       exit (binary 03 code)      right after it                yes               –                   yes
@@ -75,6 +76,13 @@ class Exit(msgspec.Struct, frozen=True, tag_field="type", tag="exit"):
     exit_code: int
 
 
+class OutputDropped(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="output_dropped"):
+    """Text frame: what the session wrote while nobody listened was more than is kept; so many bytes are gone."""
+
+    stream: str
+    bytes: int
+
+
 class Keepalive(msgspec.Struct, frozen=True, tag_field="type", tag="keepalive"):
     """Text frame that means nothing: @fly/sprites gives up after 45 s without a message."""
 
@@ -115,8 +123,8 @@ ClientEvent: TypeAlias = Stdin | StdinEof | Resize | Signal
 
 _encode = msgspec.json.Encoder().encode
 _client_text: msgspec.json.Decoder[Resize | Signal] = msgspec.json.Decoder(Resize | Signal)
-_server_text: msgspec.json.Decoder[SessionInfo | Exit | Keepalive] = msgspec.json.Decoder(
-    SessionInfo | Exit | Keepalive
+_server_text: msgspec.json.Decoder[SessionInfo | OutputDropped | Exit | Keepalive] = msgspec.json.Decoder(
+    SessionInfo | OutputDropped | Exit | Keepalive
 )
 
 
@@ -153,6 +161,12 @@ class ExecOutput:
         self._require(_State.NEW, "begin")
         self._state = _State.OPEN
         return [text(info)]
+
+    def dropped(self, stream: Stream, count: int) -> list[Frame]:
+        """So many bytes of `stream` are not there any more, where the framing has room to say it."""
+        if not count or self._framing is Framing.HTTP:
+            return []
+        return [text(OutputDropped(stream=stream.name.lower(), bytes=count))]
 
     def keepalive(self) -> list[Frame]:
         """A sign of life, where the framing has room for one."""
@@ -223,7 +237,7 @@ class Output(msgspec.Struct, frozen=True):
     data: bytes
 
 
-ServerEvent: TypeAlias = SessionInfo | Output | Exit | Keepalive
+ServerEvent: TypeAlias = SessionInfo | OutputDropped | Output | Exit | Keepalive
 
 
 def parse_server_message(message: str | bytes, *, tty: bool) -> ServerEvent | None:

@@ -9,7 +9,17 @@ import struct
 import pytest
 
 from pilot import errors
-from pilot.agent import fs_watch, machine, ports_api, rootfs, signal_names, world, world_limits, world_spec
+from pilot.agent import (
+    fs_watch,
+    machine,
+    ports_api,
+    record_budget,
+    rootfs,
+    signal_names,
+    world,
+    world_limits,
+    world_spec,
+)
 from pilot.kernel import inotify, listening
 from pilot.kernel.inotify import Mask
 from pilot.spec import parse
@@ -118,7 +128,7 @@ def test_inotify_events_and_their_words() -> None:
 def test_the_world_leaves_a_reserve_to_init_and_agent() -> None:
     size = world_limits.Size(memory_bytes=2 << 30, processes=16384)
     assert world_limits.resources(size) == {
-        "memory": {"limit": (2 << 30) - world_limits.RESERVE_BYTES},
+        "memory": {"limit": (2 << 30) - world_limits.RESERVE_BYTES - record_budget.MOST_BYTES},
         "pids": {"limit": 16384 - world_limits.RESERVE_PROCESSES},
     }
     small = world_limits.Size(memory_bytes=128 << 20, processes=None)
