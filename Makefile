@@ -1,4 +1,5 @@
-# Every target installs what it needs and says so. `make build` leaves .venv/bin/{pilot,pilotd,sprite}.
+# `make deps` installs Debian packages (it asks first on a terminal; YES=1 does not), `make build` leaves
+# .venv/bin/{pilot,pilotd,sprite}, `make quick` is for an editor's loop. `make test` and `make demo` do all of it by themselves.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
 PYTHON ?= /usr/bin/python3
@@ -20,28 +21,26 @@ INIT_SRC := $(wildcard native/init/*.c)
 INIT_HDR := $(wildcard native/init/*.h)
 export DEBIAN_FRONTEND := noninteractive
 
-.PHONY: build images check test vm-tests demo bench soak debian-proof crashlab chaos clean lock
+.PHONY: deps build images quick check sanitize test vm-tests demo bench soak debian-proof crashlab chaos clean lock
 
 build: $(STAMPS)/package $(STAMPS)/front $(INIT)
 
-# $(call apt,packages): installs those that are missing, after saying which.
-define apt
-	@missing=$$(for p in $(1); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
-	if [ -n "$$missing" ]; then echo "installing Debian packages:" $$missing; \
-	  apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi
-endef
+# $(call missing,packages): shell words that print those that are not installed.
+missing = for p in $(1); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done
 
+deps:
+	@missing=$$($(call missing,$(APT_BUILD) $(APT_RUN) $(APT_TEST))); \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	echo "Debian packages to install:" $$missing; \
+	command -v apt-get >/dev/null || { echo "no apt-get here: install what they are called on this system, and go on"; exit 1; }; \
+	if [ -t 0 ] && [ -z "$(YES)" ]; then read -p "install them? [Y/n] " answer; case "$$answer" in ""|[Yy]*) ;; *) exit 1;; esac; fi; \
+	apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing >/dev/null
+
+# What the build itself needs. It installs nothing.
 $(STAMPS)/apt-build: Makefile
-	$(call apt,$(APT_BUILD))
+	@missing=$$($(call missing,$(APT_BUILD))); \
+	if command -v dpkg-query >/dev/null && [ -n "$$missing" ]; then echo "missing:" $$missing "(make deps)"; exit 1; fi
 	@mkdir -p $(STAMPS) && touch $@
-
-$(STAMPS)/apt-run: $(STAMPS)/apt-build Makefile
-	$(call apt,$(APT_RUN))
-	@touch $@
-
-$(STAMPS)/apt-test: $(STAMPS)/apt-run Makefile
-	$(call apt,$(APT_TEST))
-	@touch $@
 
 $(STAMPS)/venv: requirements.lock | $(STAMPS)/apt-build
 	@echo "installing Python packages into $(VENV) (requirements.lock)"
@@ -70,7 +69,7 @@ $(INIT): $(INIT_SRC) $(INIT_HDR) $(STATIC_CC) | $(STAMPS)/apt-build
 	$(STATIC_CC) $(CFLAGS_INIT) -o $@ $(INIT_SRC)
 
 # What tests and demo boot from, built outside the private (and offline) network namespace. Kept in /var/cache/pilot.
-images: build $(STAMPS)/apt-run
+images: deps build
 	$(BIN)/pilot image build guest guest-disk kernel world-minimal
 	@$(BIN)/python -m tests.support.guestimage
 
@@ -80,29 +79,39 @@ check: build
 	$(BIN)/mypy
 	$(BIN)/pytest -q tests/checks
 
+# What needs neither root nor Debian packages beyond the build's, a few processes at a time.
+quick: build
+	@$(BIN)/ruff check -q src tests benchmarks setup.py && $(BIN)/ruff format -q --check src tests benchmarks setup.py
+	@$(BIN)/mypy
+	@$(BIN)/pytest -q -n 4 -m 'not slow' tests/checks tests/golden tests/unit
+
+# The C parts under AddressSanitizer and UndefinedBehaviorSanitizer, with the tests that feed them damaged input.
+sanitize: build
+	$(BIN)/python -m tests.support.sanitized
+
 PRIVATE := $(BIN)/python -m tests.support.private --
 
-test: check images $(STAMPS)/apt-test
+test: deps check sanitize images
 	$(PRIVATE) $(BIN)/pytest tests
 
 # Tests inside virtual machines, those that take long too; what they said goes to docs/reference/vm-tests.md.
-vm-tests: images $(STAMPS)/apt-test
+vm-tests: images
 	@rm -f docs/reference/vm-tests.md
 	$(PRIVATE) env PILOT_VM_TESTS=1 PILOT_VM_TESTS_REPORT=docs/reference/vm-tests.md $(BIN)/pytest tests/guest/test_in_vm.py
 
 demo: images
 	$(PRIVATE) $(BIN)/python -m examples.demo $(DEMO)
 
-bench: images $(STAMPS)/apt-test
+bench: images
 	$(PRIVATE) $(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks report
 
 # A thousand containers in a row, then eight at a time: nothing may be left.
-soak: build $(STAMPS)/apt-test
+soak: deps build
 	$(PRIVATE) $(BIN)/python -m benchmarks.soak
 
 # A Debian on a volume takes apt-get install while the processes below it are killed a hundred times.
-debian-proof: images $(STAMPS)/apt-test
+debian-proof: images
 	$(BIN)/python -m tests.faults.debian_proof fetch
 	$(PRIVATE) $(BIN)/python -m tests.faults.debian_proof run --kills 100 --report docs/reference/debian-proof.md
 

@@ -42,6 +42,7 @@ def test_its_checkpoints_come_with_it_and_the_next_is_a_new_one(host: HostUnderT
     assert host.sprites.make_checkpoint(sprite, "").result(WAIT_S).result(Reserved).id == "v8"
 
 
+@pytest.mark.slow
 def test_a_create_that_fails_leaves_the_disk_to_the_next(host: HostUnderTest) -> None:
     host.vmm.fail_start = table.ATTEMPTS
     assert not _create(host, "back").done

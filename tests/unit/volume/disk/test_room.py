@@ -139,6 +139,7 @@ def test_what_the_store_has_makes_room(directory: str, objects: FaultyStore) -> 
         assert disk.usage()["allocated_bytes"] <= (ROOM + 33) * CHUNK  # and what was read ahead
 
 
+@pytest.mark.slow
 def test_with_a_silent_store_writers_wait_then_fail_then_go_on(
     directory: str, objects: FaultyStore, switch: Switch, monkeypatch: pytest.MonkeyPatch
 ) -> None:

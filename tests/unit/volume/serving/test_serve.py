@@ -396,6 +396,7 @@ class Writer:
             assert found == struct.pack("<Q", self.acknowledged.get(block, 0)) * (BLOCK // 8)
 
 
+@pytest.mark.slow
 def test_many_at_once_beside_checkpoints(served: Served) -> None:
     """Nothing is lost, read old or half, and a checkpoint holds what was acknowledged when it was cut."""
     writers = [Writer(served, number) for number in range(THREADS)]

@@ -154,7 +154,9 @@ def test_a_file_of_keys(tmp_path: Path) -> None:
     assert not encryption.read_keys({})
 
 
-@pytest.mark.parametrize("line", ["xyz", OLD.hex()[:-2], OLD.hex() + "00", "é" * 64])
+@pytest.mark.parametrize(
+    "line", ["xyz", OLD.hex()[:-2], OLD.hex() + "00", "é" * 64], ids=["no hex", "short", "long", "not ascii"]
+)
 def test_a_bad_line_is_named_and_not_shown(line: str) -> None:
     with pytest.raises(errors.PilotError, match="line 2: not 64") as caught:
         encryption.parse_keys(f"\n{line}\n")
