@@ -43,6 +43,9 @@ class Contended:
     def query(self, sql: str, arguments: Sequence[Any] = ()) -> list[Row]:
         return self._database.query(sql, arguments)
 
+    def watch(self, tell: Callable[[], None]) -> Callable[[], None]:
+        return self._database.watch(tell)
+
     def refill(self) -> None:
         self._database.refill()
 
@@ -63,6 +66,9 @@ class _Contended:
         rows = self._tx.query(sql, arguments)
         self._meddle()
         return rows
+
+    def announce(self) -> None:
+        self._tx.announce()
 
     def _meddle(self) -> None:
         if self._meddling:

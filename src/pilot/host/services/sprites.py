@@ -24,6 +24,7 @@ from ..store.checkpoints import Checkpoint
 from ..store.sprites import Sprite
 from ..vmm import Isolation
 from ..vmm.shape import Shape
+from .changes import Changes
 from .pool import Pool
 
 DEFAULT_URL_SETTINGS = {"auth": "sprite"}
@@ -36,6 +37,7 @@ class Sprites:
         self._host = host
         self._engine = engine
         self._pool = Pool(host, engine, {}) if pool is None else pool
+        self.changes = Changes(host.database, self.statuses)
 
     # What is there
 
@@ -63,6 +65,17 @@ class Sprites:
         if not self._machine_runs(sprite):
             return "cold"
         return "running" if sprite.id in self._host.worlds else "warm"
+
+    def statuses(self) -> dict[str, str]:
+        """Of all of them, by id."""
+        return {sprite.id: self.status(sprite) for sprite in self.every()}
+
+    def found(self, id: str) -> Sprite | None:
+        """None when it was destroyed, for good."""
+        try:
+            return sprites.by_id(self._host.database, id)
+        except errors.NotFound:
+            return None
 
     def disk(self, sprite: Sprite) -> Any:
         """What volumed knows of the sprite's disk (`pilot.volume.client.Volume`)."""

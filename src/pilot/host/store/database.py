@@ -39,6 +39,10 @@ class Transaction(Protocol):
         """Rows as this transaction sees them, or as it has written them (RETURNING). `Taken` as above."""
         ...
 
+    def announce(self) -> None:
+        """Whoever watches is told, once this is committed."""
+        ...
+
 
 class Reader(Protocol):
     def query(self, sql: str, arguments: Sequence[Any] = ()) -> list[Row]:
@@ -60,6 +64,13 @@ class Database(Reader, Protocol):
         """A transaction of what ends things, also on a full disk; `act` may be called twice.
 
         `DiskFull`: not even so."""
+        ...
+
+    def watch(self, tell: Callable[[], None]) -> Callable[[], None]:
+        """`tell` is called after each commit that was announced, on the thread that made it: it must be quick.
+
+        What is returned ends that.
+        """
         ...
 
     def refill(self) -> None:

@@ -1,21 +1,50 @@
-"""What happened, in order: one row per event, written in the transaction of the change that it tells of."""
+"""What happened, in order: one row per event, written in the transaction of the change that it tells of.
+
+Who follows them remembers the number of the last one that it has seen, and is told of commits by `Database.watch`.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from collections.abc import Mapping
 from typing import Any
 
-from .database import Transaction
+from .database import Reader, Transaction
+
+AT_ONCE = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class Event:
+    """`subject` reads as kind/id, as in `sprite/3f…`."""
+
+    seq: int
+    at_us: int
+    kind: str
+    subject: str
+    detail: Mapping[str, Any]
 
 
 def add(tx: Transaction, kind: str, subject: str, detail: Mapping[str, Any]) -> None:
-    """`subject` reads as kind/id, as in `sprite/3f…`."""
     tx.execute(
         "INSERT INTO events (at_us, kind, subject, detail) VALUES (?, ?, ?, ?)",
         (time.time_ns() // 1000, kind, subject, json.dumps(detail)),
     )
+    tx.announce()
+
+
+def since(reader: Reader, seq: int) -> list[Event]:
+    """Those after the one with that number, oldest first; the first `AT_ONCE` of them."""
+    rows = reader.query("SELECT * FROM events WHERE seq > ? ORDER BY seq LIMIT ?", (seq, AT_ONCE))
+    return [Event(row["seq"], row["at_us"], row["kind"], row["subject"], json.loads(row["detail"])) for row in rows]
+
+
+def latest(reader: Reader) -> int:
+    """The number of the last one; 0 when there is none."""
+    [row] = reader.query("SELECT max(seq) AS seq FROM events")
+    return row["seq"] or 0
 
 
 def forget(tx: Transaction, before_us: int) -> None:

@@ -48,4 +48,14 @@ _SIZES = (
     "ALTER TABLE machines ADD COLUMN cpus BIGINT NOT NULL DEFAULT 2",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _VERSIONS, _SIZES)
+# So that numbers of events are never used again, also when all of them have been forgotten: followers go by them.
+_EVENTS = (
+    """CREATE TABLE events_numbered (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT, at_us BIGINT NOT NULL, kind TEXT NOT NULL, subject TEXT NOT NULL,
+        detail TEXT NOT NULL)""",
+    "INSERT INTO events_numbered SELECT seq, at_us, kind, subject, detail FROM events ORDER BY seq",
+    "DROP TABLE events",
+    "ALTER TABLE events_numbered RENAME TO events",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _VERSIONS, _SIZES, _EVENTS)

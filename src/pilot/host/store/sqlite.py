@@ -37,6 +37,7 @@ class SqliteDatabase:
         self._path = path
         self._writer, self._writing = _connect(path), threading.RLock()
         self._writer.execute("PRAGMA journal_mode=WAL")
+        self._watchers: dict[object, Callable[[], None]] = {}
         self._migrate(path)
         # Those that nobody reads with at the moment.
         self._readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
@@ -49,13 +50,22 @@ class SqliteDatabase:
         with self._writing, _refusals("write"):
             self._writer.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
             self._writer.execute("BEGIN IMMEDIATE")
+            tx = _SqliteTransaction(self._writer)
             try:
-                yield _SqliteTransaction(self._writer)
+                yield tx
                 self._writer.execute("COMMIT")
             except BaseException:
                 if self._writer.in_transaction:  # SQLite rolls back by itself when the disk is full
                     self._writer.execute("ROLLBACK")
                 raise
+        if tx.is_announced:
+            for tell in tuple(self._watchers.values()):
+                tell()
+
+    def watch(self, tell: Callable[[], None]) -> Callable[[], None]:
+        key = object()
+        self._watchers[key] = tell
+        return lambda: self._watchers.pop(key, None) and None
 
     def write_surely(self, act: Callable[[Transaction], object], *, durable: bool = True) -> None:
         """A transaction of what ends things, also on a full disk: then `act` is called again, on what was kept for it.
@@ -127,6 +137,10 @@ class SqliteDatabase:
 class _SqliteTransaction:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self.is_announced = False
+
+    def announce(self) -> None:
+        self.is_announced = True
 
     def execute(self, sql: str, arguments: Sequence[Any] = ()) -> int:
         with _conflicts():
