@@ -17,6 +17,7 @@ INIT := src/pilot/kernel/bin/pilot-init
 STATIC_CC := native/static-cc
 LAUNCH_SRC := $(wildcard native/launch/*.c native/launch/*.h)
 LOOKASIDE_SRC := $(wildcard native/volume/*.c native/volume/*.h)
+FRONT_SRC := $(wildcard native/front/*.c native/front/*.h)
 INIT_SRC := $(wildcard native/init/*.c)
 INIT_HDR := $(wildcard native/init/*.h)
 export DEBIAN_FRONTEND := noninteractive
@@ -59,9 +60,9 @@ $(STAMPS)/package: $(STAMPS)/venv pyproject.toml setup.py bin/pilot.in $(STATIC_
 	@mkdir -p $(STAMPS) && touch $@
 
 # `pilot` itself: it carries the digest of the sources that a planner must have, so any of them makes it anew.
-$(STAMPS)/front: native/front/front.c native/launch/launch.h $(STATIC_CC) $(STAMPS)/package $(shell find src/pilot -name '*.py')
+$(STAMPS)/front: $(FRONT_SRC) native/launch/launch.h $(STATIC_CC) $(STAMPS)/package $(shell find src/pilot -name '*.py')
 	@$(STATIC_CC) $(CFLAGS_FRONT) -DBUILD='"'$$($(BIN)/python -m pilot.planner.build)'"' -DCOLD='"$(CURDIR)/$(BIN)/pilot-cold"' \
-	  -DSOCKET='"/run/pilot/planner.sock"' -o $(BIN)/.pilot native/front/front.c && mv $(BIN)/.pilot $(BIN)/pilot
+	  -DSOCKET='"/run/pilot-planner/socket"' -o $(BIN)/.pilot $(filter %.c,$(FRONT_SRC)) && mv $(BIN)/.pilot $(BIN)/pilot
 	@touch $@
 
 $(INIT): $(INIT_SRC) $(INIT_HDR) $(STATIC_CC) | $(STAMPS)/apt-build

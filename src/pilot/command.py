@@ -5,6 +5,7 @@ Only what the first word needs is imported: an OCI caller pays for no other part
 
 from __future__ import annotations
 
+import functools
 import gc
 import importlib
 import os
@@ -41,7 +42,20 @@ def _run_oci() -> int:
 
     gc.freeze()
     gc.enable()
-    return cli.main()
+    absent = os.environ.pop("PILOT_PLANNER_ABSENT", "")
+    return cli.main(at_leisure=functools.cache(lambda: _start_planner(absent)))
+
+
+def _start_planner(socket: str) -> None:
+    """For the next command line, when native/front has found none at `socket`."""
+    if not socket:
+        return
+    from .planner import starting  # once
+
+    try:
+        starting.start(socket)
+    except errors.PilotError:
+        pass  # nobody has asked for it; `pilot planner start` says why there is none
 
 
 def run() -> NoReturn:

@@ -38,9 +38,9 @@ ALLOWED: dict[str, frozenset[str]] = {
         }
     ),
     "runtime": frozenset({"spec", "plan", "kernel"}),
-    "command": frozenset({"cli", "agent", "image.cli", "planner.main", "volume.operator.cli"}),
+    "command": frozenset({"cli", "agent", "image.cli", "planner.main", "planner.starting", "volume.operator.cli"}),
     "cli": frozenset({"runtime", "spec"}),
-    "planner": frozenset({"cli", "runtime", "spec", "kernel", "plan.code"}),
+    "planner": frozenset({"cli", "runtime", "spec", "kernel", "plan"}),
     "server": frozenset({"wire", "kernel.fds"}),
     "agent": frozenset({"wire", "server", "runtime", "spec", "kernel"}),
     "volume": frozenset({"kernel"}),

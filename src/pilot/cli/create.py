@@ -29,6 +29,7 @@ def run(context: Context, arguments: Arguments) -> int:
             no_pivot=arguments.flag("no-pivot"),
             no_new_keyring=arguments.flag("no-new-keyring"),
             pid_file=arguments.text("pid-file") or None,
+            creator=context.creator,
             on_plan=context.log_plan,
         )
         with created.deleted_on_error():

@@ -8,7 +8,7 @@ from ..runtime import Container, Terminal
 from ..runtime.runtime import write_pid_file
 from ..spec import check, parse
 from ..spec.process import Capabilities, Process, User
-from . import foreground, launching
+from . import launching
 from .options import Arguments, Kind, Option, UsageError
 from .verb import Context
 
@@ -45,11 +45,12 @@ def run(context: Context, arguments: Arguments) -> int:
     is_detached = arguments.flag("detach")
     launching.check_console(process, console_socket, is_detached)
     wants_terminal = process.terminal and not is_detached
+    context.commit()
     with context.signals_held(), launching.pidfd_sender(arguments, "setns") as send_pidfd:
         spawned = container.exec(
             launching.with_listen_fds(context, process),
             context.stdio(process),
-            terminal=Terminal(*foreground.window_size()) if wants_terminal else None,
+            terminal=Terminal(*context.window_size()) if wants_terminal else None,
             console_socket=console_socket or None,
             pass_fds=launching.passed_descriptors(context, arguments),
             cgroup=parse_cgroups(arguments.texts("cgroup")),

@@ -40,6 +40,7 @@ def read_bundle(context: Context, arguments: Arguments) -> tuple[str, Spec]:
     bundle = os.path.abspath(arguments.text("bundle", "."))
     config = arguments.text("config", "config.json")
     spec = parse.read_spec(bundle, config if config == "config.json" else os.path.abspath(config))
+    context.examine(spec)
     if spec.process is None:
         return bundle, spec
     return bundle, msgspec.structs.replace(spec, process=with_listen_fds(context, spec.process))

@@ -6,13 +6,13 @@ import errno
 import importlib
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from .. import errors
 from . import options
 from .log import Log, parse_format
 from .options import Arguments, Kind, Option, UsageError
-from .verb import DEFAULT_ROOT, DRIVERS, Context, Verb
+from .verb import DEFAULT_ROOT, DRIVERS, Context, Verb, nothing
 
 # verb → module; `exec_` because `exec` would do as a file name, but reads badly in an import.
 VERBS: dict[str, str] = {
@@ -31,6 +31,7 @@ GLOBAL_OPTIONS = (
     Option(("systemd-cgroup",), Kind.FLAG, 'use systemd for cgroups; cgroupsPath is then "slice:prefix:name"'),
     Option(("cgroup-manager",), Kind.TEXT, "who makes cgroups: 'cgroupfs' (default), 'systemd', or 'disabled': nobody"),
     Option(("rootless",), Kind.TEXT, "ignore cgroup permission errors ('true', 'false', or 'auto')"),
+    Option(("no-planner",), Kind.FLAG, "ask no planner, and start none"),
     Option(("help", "h"), Kind.FLAG, "show help"),
     Option(("version", "v"), Kind.FLAG, "print the version"),
 )
@@ -39,22 +40,24 @@ _HELP = Option(("help", "h"), Kind.FLAG, "show help")
 _PARTS = "+SYSTEMD +SELINUX +APPARMOR +CAP +SECCOMP +EBPF +CRIU"
 # runc's: what went wrong before the process was there must not look like the process's own status.
 FAILURE = {"exec": 255}
+# Those that have loaded all that a launch takes.
+LAUNCHING = frozenset({"create", "run", "exec"})
 # What follows the container's id is the command's, or that of ps.
 _NOT_INTERLEAVED = frozenset({"exec", "ps"})
 
 
-def main(words: Sequence[str] | None = None) -> int:
-    """Run a command line (default: ours); its exit status."""
+def main(words: Sequence[str] | None = None, at_leisure: Callable[[], None] = nothing) -> int:
+    """Run a command line (default: ours); its exit status. `at_leisure` is called when a launch has been done."""
     arguments = sys.argv[1:] if words is None else list(words)
     try:
         given = options.parse_arguments(arguments, GLOBAL_OPTIONS, interleaved=False)
         if given.flag("version"):
-            print(_version())
+            sys.stdout.write(version_text())
             return 0
         name, *rest = given.positional or ("help",)
         if given.flag("help") or name in {"help", "h"}:
             return _print_help(rest[:1])
-        context = make_context(given, os.environ)
+        context = make_context(given, os.environ, nothing if given.flag("no-planner") else at_leisure)
     except errors.PilotError as error:
         Log().error(_with_hint(error))
         return 1
@@ -79,7 +82,10 @@ def _run_verb(name: str, words: Sequence[str], context: Context) -> int:
         if arguments.flag("help"):
             sys.stdout.write(_verb_help(name, verb))
             return 0
-        return verb.run(context, arguments)
+        status = verb.run(context, arguments)
+        if name in LAUNCHING:
+            context.at_leisure()
+        return status
     except UsageError as error:
         context.log.error(f"{name}: {error} (see pilot {name} --help)")
     except errors.PilotError as error:
@@ -130,14 +136,15 @@ def load_verb(name: str) -> Verb:
     return module
 
 
-def make_context(given: Arguments, environment: Mapping[str, str]) -> Context:
+def make_context(given: Arguments, environment: Mapping[str, str], at_leisure: Callable[[], None] = nothing) -> Context:
     """The global options, ready to use; UsageError, or HostError for a log that cannot be written."""
     log = _make_log(given)
     log.open()
     root = _default_root(environment) if not given.texts("root") else os.path.abspath(given.text("root"))
     if root == "/":
         raise UsageError("option --root argument should not be set to /")
-    return Context(root, _cgroup_driver(given), log.is_debug, log, given.text("criu", "criu"), environment)
+    driver = _cgroup_driver(given)
+    return Context(root, driver, log.is_debug, log, given.text("criu", "criu"), environment, at_leisure)
 
 
 def _make_log(given: Arguments) -> Log:
@@ -163,11 +170,12 @@ def _default_root(environment: Mapping[str, str]) -> str:
     return os.path.join(runtime_dir, "pilot") if os.geteuid() != 0 and runtime_dir else DEFAULT_ROOT
 
 
-def _version() -> str:
+def version_text() -> str:
+    """What --version prints."""
     from .. import __version__
     from ..spec import version
 
-    return f"pilot version {__version__}\nspec: {version.OCI_VERSION}\n{_PARTS}"
+    return f"pilot version {__version__}\nspec: {version.OCI_VERSION}\n{_PARTS}\n"
 
 
 def _print_help(names: Sequence[str]) -> int:

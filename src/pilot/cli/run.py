@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 from ..runtime import Terminal
-from . import foreground, launching, notify
+from . import launching, notify
 from .options import Arguments, Kind, Option
 from .verb import Context
 
@@ -36,17 +36,19 @@ def run(context: Context, arguments: Arguments) -> int:
                 bundle,
                 spec=asked,
                 stdio=context.stdio(spec.process),
-                terminal=Terminal(*foreground.window_size()) if wants_terminal else None,
+                terminal=Terminal(*context.window_size()) if wants_terminal else None,
                 console_socket=console_socket or None,
                 pass_fds=launching.passed_descriptors(context, arguments),
                 no_pivot=arguments.flag("no-pivot"),
                 no_new_keyring=arguments.flag("no-new-keyring"),
                 pid_file=arguments.text("pid-file") or None,
+                creator=context.creator,
                 on_plan=context.log_plan,
             )
             with created.deleted_on_error():
                 send_pidfd(created.process.pid_fd)
                 listener = stack.enter_context(notify.listening(context.root, id))
+                context.commit()
                 created.container.start()
             if not is_detached:
                 with notify.passing_on(listener, created.process.pid):

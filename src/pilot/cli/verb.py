@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -17,6 +17,7 @@ import msgspec
 
 from .. import errors
 from ..runtime import Runtime, Spawned, Stdio
+from ..spec.config import Spec
 from ..spec.process import Process
 from .log import Log
 from .options import Arguments, Option
@@ -31,6 +32,10 @@ class Described(Protocol):
     def describe(self) -> str: ...
 
 
+def nothing() -> None:
+    """For a Context that has nothing to do at leisure."""
+
+
 class Context(msgspec.Struct, frozen=True):
     """Global options, ready to use, and what is done with the caller's own process (`pilot.planner` has another)."""
 
@@ -40,6 +45,8 @@ class Context(msgspec.Struct, frozen=True):
     log: Log
     criu: str
     environment: Mapping[str, str]
+    at_leisure: Callable[[], None] = nothing  # called once the work is done and only waiting is left
+    creator: str = ""  # goes into the Record of what is created: whose it is to undo
 
     def runtime(self) -> Runtime:
         self.require_root()
@@ -85,6 +92,18 @@ class Context(msgspec.Struct, frozen=True):
         """The caller's descriptors; a terminal brings its own."""
         return Stdio() if process is not None and process.terminal else Stdio.inherited()
 
+    def examine(self, spec: Spec) -> None:
+        """Called with what a container is to be made from, before anything is made."""
+
+    def commit(self) -> None:
+        """Called before the process may do what cannot be taken back."""
+
+    def window_size(self) -> tuple[int, int]:
+        """Rows and columns of the terminal that the process is to have; zeros when stdin is none."""
+        from . import foreground
+
+        return foreground.window_size()
+
     def signals_held(self) -> AbstractContextManager[None]:
         """Signals wait until there is somebody to forward them to."""
         from . import foreground  # terminals and signals: for those who start something
@@ -95,6 +114,7 @@ class Context(msgspec.Struct, frozen=True):
         """Serve the process in the foreground until it ends; its exit status."""
         from . import foreground
 
+        self.at_leisure()
         return foreground.attend(runtime, process)
 
 

@@ -1,8 +1,9 @@
-"""Who asks: whether we may plan for it, and its process as the one that clones and waits."""
+"""The other end of a connection: its request, and its process as the one that clones and waits."""
 
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import struct
@@ -10,51 +11,21 @@ from collections.abc import Sequence
 
 from .. import errors
 from ..kernel import _launch
-from ..kernel.waiter import ExitStatus, OwnChildren, Process
+from ..kernel.waiter import ExitStatus, Process
 from ..plan.code import MAX_SLOTS
 from . import messages
-from .messages import Kind, Report
+from .messages import Kind, Loss, Report, Request
 
 _ANSWER_S = 60.0
 _CREDENTIALS = struct.Struct("3i")
 _BLOCK_BYTES = 4 * (1 + MAX_SLOTS + 1)  # struct block of native/launch, which pilot fills in
 _PROGRAM = struct.Struct("<IIIIQiI")  # the header of plan/code.py: flags and the cgroup's slot are for the clone
-# Lines of /proc/PID/status that say what a process may do.
-_RIGHTS = (
-    "Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp",
-)  # fmt: skip
-
-
-class Identity:
-    """What must be the same for two processes, so that what one does by path is what the other would have done."""
-
-    def __init__(self, pid: int | str) -> None:
-        self.status = _status(pid)
-        names = sorted(os.listdir(f"/proc/{pid}/ns"))
-        root = os.stat(f"/proc/{pid}/root/")
-        self._parts = (
-            [os.readlink(f"/proc/{pid}/ns/{name}") for name in names],
-            (root.st_dev, root.st_ino),
-            [self.status.get(name) for name in _RIGHTS],
-        )
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Identity) and self._parts == other._parts
-
-    @property
-    def umask(self) -> int:
-        return int(self.status["Umask"], 8)
-
-
-def _status(pid: int | str) -> dict[str, str]:
-    with open(f"/proc/{pid}/status", encoding="utf-8", errors="surrogateescape") as file:
-        return {name: text.strip() for name, _, text in (line.partition(":") for line in file)}
 
 
 class Caller:
-    """The other end of a connection. As a `kernel.waiter.Waiter` it lets the caller's process clone.
+    """As a `kernel.waiter.Waiter` it lets the caller's process clone.
 
-    `cwd_fd` and `stdio_fds` are there after `receive_request`, and closed by `close`.
+    `cwd_fd` and `stdio_fds` are there after `receive_request`; they, and what was fetched, are closed by `close`.
     """
 
     def __init__(self, connection: socket.socket) -> None:
@@ -64,35 +35,55 @@ class Caller:
         self.pid: int = _CREDENTIALS.unpack(credentials)[0]
         self.cwd_fd = -1
         self.stdio_fds: list[int] = []
+        self._fetched: list[int] = []
 
-    def receive_request(self) -> tuple[str, list[str]]:
-        """The build's digest and the words; PeerError."""
+    def receive_request(self) -> Request:
+        """What is asked; PeerError."""
         report, fds = self._receive(Kind.REQUEST)
         if len(fds) != 4:
             _close(fds)
             raise errors.PeerError("a request comes with four descriptors")
         self.cwd_fd, *self.stdio_fds = fds
-        return messages.parse_request(report.rest)
+        return messages.parse_request(report)
+
+    def is_there(self) -> bool:
+        """Whether it still holds its end, which it gives to nobody: then its pid has been its own all the time."""
+        poll = select.poll()
+        poll.register(self._connection, select.POLLRDHUP)
+        return not poll.poll(0)
 
     def refuse(self) -> None:
         """Nothing has been done."""
         self._send(messages.format_answer(Kind.COLD))
 
-    def finish(self, status: int) -> None:
-        """Everything has."""
-        self._send(messages.format_answer(Kind.EXIT, status=status))
+    def begin(self, loss: Loss, failure: int, undo: Sequence[str] = ()) -> None:
+        """Something is to be done now. PeerError: the caller has given up waiting, and nothing may be done."""
+        packet = messages.format_answer(Kind.BEGUN, status=failure, flags=loss)
+        self._send_with_file(packet, "".join(f"{word}\0" for word in undo))
+
+    def finish(self, status: int, output: str = "") -> None:
+        """Everything has been done."""
+        self._send_with_file(messages.format_answer(Kind.EXIT, status=status), output)
+
+    def fetch(self, first: int, count: int) -> list[int]:
+        """Descriptors `first` and following of the caller, ours until `close`; OSError of one that is not open."""
+        found: list[int] = []
+        for begin in range(first, first + count, messages.MAX_DESCRIPTORS):
+            wanted = min(messages.MAX_DESCRIPTORS, first + count - begin)
+            self._send(messages.format_pass(begin, wanted))
+            report, fds = self._receive(Kind.PASSED)
+            self._fetched += fds
+            found += fds
+            if report.error:
+                raise OSError(report.error, os.strerror(report.error), report.pid)
+        return found
 
     def attend(self, process: Process) -> ExitStatus:
-        """Let the caller wait, for as long as it takes; how its process ended. PeerError when the caller has gone."""
-        self._send(messages.format_answer(Kind.WAIT), [process.pid_fd])
-        self._connection.settimeout(None)
-        report, _ = self._receive(Kind.ENDED)
-        if report.error == 0:
-            return ExitStatus(report.status)
-        return ExitStatus(None, report.status, report.error == 2)
+        """Let the caller serve it, for as long as it takes; how it ended. PeerError when the caller has gone."""
+        return self._ask_how_it_ended(Kind.WAIT, process, None)
 
     def close(self) -> None:
-        _close([fd for fd in (self.cwd_fd, *self.stdio_fds) if fd >= 0])
+        _close([fd for fd in (self.cwd_fd, *self.stdio_fds, *self._fetched) if fd >= 0])
         self._connection.close()
 
     # ---- as a Waiter ------------------------------------------------------------------------------------------------
@@ -108,9 +99,11 @@ class Caller:
             os.write(file_fd, bytes(_BLOCK_BYTES) + program)
             flags, cgroup = _PROGRAM.unpack_from(program)[4:6]
             passed = sorted({fd for fd in descriptors if fd >= 0})
-            slots = [passed.index(fd) if fd >= 0 else -1 for fd in descriptors]
+            numbers = {fd: number for number, fd in enumerate(passed)}
+            slots = [numbers.get(fd, -1) for fd in descriptors]
             packet = messages.format_answer(Kind.CLONE, flags=flags, cgroup=cgroup, slots=slots)
-            self._send(packet, [_launch.stage(), file_fd, theirs.fileno(), *passed])
+            self._send_many(packet, [_launch.stage(), file_fd, theirs.fileno(), *passed])
+            theirs.close()
             pid, pid_fd = self._receive_clone()
             return pid, pid_fd, ours.detach()
         finally:
@@ -120,12 +113,30 @@ class Caller:
 
     def wait(self, process: Process, timeout_s: float | None) -> ExitStatus:
         """The pidfd says when; the status is the caller's to know."""
-        return OwnChildren().wait(process, timeout_s)
+        poll = select.poll()
+        poll.register(process.pid_fd, select.POLLIN)
+        if not poll.poll(None if timeout_s is None else max(0.0, timeout_s) * 1000):
+            raise TimeoutError("the process has not ended")
+        try:
+            return self._ask_how_it_ended(Kind.REAP, process, _ANSWER_S)
+        except errors.PeerError:
+            return ExitStatus(None)  # the caller has gone, and its children have another parent
 
     def forget(self, pid: int) -> None:
         """It is the caller's child, which ends soon or reaps."""
 
     # ---- packets ----------------------------------------------------------------------------------------------------
+
+    def _ask_how_it_ended(self, kind: Kind, process: Process, timeout_s: float | None) -> ExitStatus:
+        self._send(messages.format_answer(kind), [process.pid_fd])
+        self._connection.settimeout(timeout_s)
+        try:
+            report, _ = self._receive(Kind.ENDED)
+        finally:
+            self._connection.settimeout(_ANSWER_S)
+        if report.error == 0:
+            return ExitStatus(report.status)
+        return ExitStatus(None) if report.error == 3 else ExitStatus(None, report.status, report.error == 2)
 
     def _receive_clone(self) -> tuple[int, int]:
         report, fds = self._receive(Kind.CLONED)
@@ -137,17 +148,35 @@ class Caller:
             raise errors.PeerError("a clone comes with one descriptor")
         return report.pid, fds[0]
 
+    def _send_with_file(self, packet: bytes, text: str) -> None:
+        if not text:
+            self._send(packet)
+            return
+        file_fd = os.memfd_create("text", os.MFD_CLOEXEC)
+        try:
+            _write_all(file_fd, text.encode("utf-8", "surrogateescape"))
+            self._send(packet, [file_fd])
+        finally:
+            os.close(file_fd)
+
+    def _send_many(self, packet: bytes, fds: Sequence[int]) -> None:
+        """What does not fit goes before."""
+        first = max(0, len(fds) - messages.MAX_DESCRIPTORS)
+        for begin in range(0, first, messages.MAX_DESCRIPTORS):
+            self._send(messages.format_answer(Kind.HOLD), fds[begin : min(first, begin + messages.MAX_DESCRIPTORS)])
+        self._send(packet, fds[first:])
+
     def _send(self, packet: bytes, fds: Sequence[int] = ()) -> None:
         try:
-            socket.send_fds(self._connection, [packet], list(fds))
+            socket.send_fds(self._connection, [packet], list(fds), socket.MSG_NOSIGNAL)
         except OSError as error:
             raise errors.PeerError(f"pilot has gone: {(error.strerror or '').lower()}") from error
 
     def _receive(self, kind: Kind) -> tuple[Report, list[int]]:
+        size = messages.MAX_REQUEST if kind is Kind.REQUEST else messages.REPORT_BYTES
+        count = messages.MAX_DESCRIPTORS if kind is Kind.PASSED else 4
         try:
-            packet, fds, _, _ = socket.recv_fds(
-                self._connection, messages.MAX_REQUEST, messages.MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
-            )
+            packet, fds, _, _ = socket.recv_fds(self._connection, size, count, socket.MSG_CMSG_CLOEXEC)
         except OSError as error:
             raise errors.PeerError(f"no word from pilot: {error}") from error
         if not packet:
@@ -160,6 +189,12 @@ class Caller:
             _close(fds)
             raise
         return report, fds
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(fd, rest) :]
 
 
 def _close(fds: Sequence[int]) -> None:

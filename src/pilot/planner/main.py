@@ -1,121 +1,106 @@
-"""`pilot planner [--socket PATH]`: plan for the command lines that ask, until SIGTERM.
+"""`pilot planner [--socket PATH] [--idle SECONDS]`: plan for the command lines that ask, until SIGTERM.
 
-One thread per request; each has a working directory and a umask of its own (unshare(CLONE_FS)), which are the
-caller's. A request that is under way when the planner ends is what a killed command leaves behind.
+`pilot planner start` puts one into a session and cgroups of its own, as the first cold command line does; `pilot
+planner undo` is what command lines are told to execute when their planner is lost.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
+import gc
 import os
 import signal
 import socket
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 
 from .. import errors
 from ..cli import options
 from ..cli.options import Kind, Option
-from ..kernel import syscalls
-from . import build, verbs
-from .caller import Caller, Identity
+from . import place
 
-SOCKET = "/run/pilot/planner.sock"
-_OPTIONS = (Option(("socket",), Kind.TEXT, f"where to listen (default: {SOCKET})"),)
-_CLONE_FS = 0x200
+_OPTIONS = (
+    Option(("socket",), Kind.TEXT, "where to listen (default: /run/pilot-planner/socket)"),
+    Option(("idle",), Kind.NUMBER, "end after so many seconds without a request (default: 0, never)"),
+    Option(("lock-fd",), Kind.NUMBER, "the lock, held already, is this descriptor"),
+    Option(("own-cgroup",), Kind.FLAG, "remove the cgroup that it is in when it ends"),
+)
+_ACTIVATED_FD = 3  # sd_listen_fds(3)
 
 
 def main(words: Sequence[str]) -> int:
-    """Serve until SIGTERM or SIGINT; the exit status."""
-    path = options.parse_arguments(words, _OPTIONS).text("socket", SOCKET)
-    digest, own = build.digest(), Identity("self")
-    with _listening(path) as listener, _stop_signal() as stop_fd:
-        print(f"pilot planner: listening on {path}, build {digest}", flush=True)
-        threading.Thread(target=_accept, args=(listener, digest, own), name="pilot-planner", daemon=True).start()
-        os.read(stop_fd, 1)
-    return 0
+    """Serve, or one of the two words; the exit status."""
+    if words[:1] == ["undo"]:
+        from . import undo  # of a command line, which is to be quick
+
+        return undo.main(words[1:])
+    if words[:1] == ["start"]:
+        from . import starting
+
+        starting.start(_socket(options.parse_arguments(words[1:], _OPTIONS[:1])))
+        return 0
+    return _serve(options.parse_arguments(words, _OPTIONS))
 
 
-def _accept(listener: socket.socket, digest: str, own: Identity) -> None:
-    while True:
-        connection, _ = listener.accept()
-        arguments = (connection, digest, own)
-        threading.Thread(target=_serve, args=arguments, name="pilot-plan", daemon=True).start()
+def _socket(given: options.Arguments) -> str:
+    return os.path.abspath(given.text("socket") or place.default_socket(os.environ))
 
 
-def _serve(connection: socket.socket, digest: str, own: Identity) -> None:
-    with contextlib.closing(Caller(connection)) as caller:
-        try:
-            _answer(caller, digest, own)
-        except (errors.PeerError, OSError) as error:
-            # Nobody is left to tell: the caller reports what it misses, and its process has seen its channel end.
-            print(f"pilot planner: {error}", file=sys.stderr)
+def _serve(given: options.Arguments) -> int:
+    if place.is_forbidden():
+        raise errors.HostError(f"{place.FORBIDDING} forbids a planner")
+    path = _socket(given)
+    with _listener(path, given.number("lock-fd", -1)) as listener, _stop_signal() as stop_fd:
+        # What belongs to whoever started us is not for hooks of others.
+        for name in ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET"):
+            os.environ.pop(name, None)
+        from . import preload, service  # the probes of this host among them: once it is known that there is work
 
+        preload.load()
+        served = service.Service(listener, given.number("idle"))
+        gc.collect()
+        gc.freeze()
+        print(f"pilot planner: listening on {path}, build {served.digest}", flush=True)
+        served.run(stop_fd)
+    if given.flag("own-cgroup"):
+        from . import starting
 
-def _answer(caller: Caller, digest: str, own: Identity) -> None:
-    theirs, words = caller.receive_request()
-    identity = _identify(caller)
-    if theirs != digest or identity is None or identity != own:
-        caller.refuse()
-        return
-    _become(caller, identity)
-    with open(os.dup(caller.stdio_fds[2]), "w", errors="backslashreplace") as stderr:
-        try:
-            status = verbs.carry_out(words, caller, stderr)
-        except verbs.Cold:
-            caller.refuse()
-            return
-    caller.finish(status)
-
-
-def _identify(caller: Caller) -> Identity | None:
-    """None for who is not to be seen from here: a process of another pid namespace."""
-    try:
-        return Identity(caller.pid)
-    except OSError:
-        return None
-
-
-def _become(caller: Caller, identity: Identity) -> None:
-    """This thread's working directory and umask are the caller's from here on."""
-    syscalls.checked(syscalls.libc.unshare(_CLONE_FS), "unshare the working directory")
-    os.fchdir(caller.cwd_fd)
-    os.umask(identity.umask)
+        starting.leave_cgroup()
+    sys.stdout.flush()
+    os._exit(0)  # threads that attend to a process in the foreground: its own pilot goes on without us
 
 
 @contextlib.contextmanager
-def _listening(path: str) -> Iterator[socket.socket]:
-    """A socket at `path` for root alone; Conflict when somebody serves there."""
-    os.makedirs(os.path.dirname(os.path.abspath(path)), mode=0o711, exist_ok=True)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    _remove_stale(path)
-    before = os.umask(0o177)
-    try:
-        listener.bind(path)
-    finally:
-        os.umask(before)
-    listener.listen(128)
-    try:
+def _listener(path: str, lock_fd: int) -> Iterator[socket.socket]:
+    """The socket that a service manager gave us, or one at `path`, for root alone, with the lock held."""
+    if os.environ.get("LISTEN_FDS") == "1" and os.environ.get("LISTEN_PID") == str(os.getpid()):
+        with socket.socket(fileno=_ACTIVATED_FD) as listener:
+            os.set_inheritable(_ACTIVATED_FD, False)
+            yield listener
+        return
+    place.make_directory(os.path.dirname(path))
+    with contextlib.nullcontext() if lock_fd >= 0 else place.locked(path), _bound(path) as listener:
         yield listener
-    finally:
+
+
+@contextlib.contextmanager
+def _bound(path: str) -> Iterator[socket.socket]:
+    """A socket at `path`: who holds the lock may take away what a dead planner has left there."""
+    with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
-        listener.close()
-
-
-def _remove_stale(path: str) -> None:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        before = os.umask(0o177)
         try:
-            probe.connect(path)
-        except FileNotFoundError:
-            return
+            listener.bind(path)
         except OSError as error:
-            if error.errno != errno.ECONNREFUSED:
-                raise errors.HostError(f"listen on {path}: {(error.strerror or '').lower()}") from error
+            raise errors.HostError(f"listen on {path}: {(error.strerror or '').lower()}") from error
+        finally:
+            os.umask(before)
+        listener.listen(256)
+        try:
+            yield listener
+        finally:
             os.unlink(path)
-            return
-    raise errors.Conflict(f"another planner listens on {path}")
 
 
 @contextlib.contextmanager

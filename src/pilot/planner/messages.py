@@ -2,11 +2,20 @@
 
 to pilot     u32 kind · i32 status · u64 flags · i32 cgroup · u32 count · i16 × MAX_SLOTS slots
              COLD   nothing has been done: be the command line
+             BEGUN  from here on something is; flags: what to do when we are lost (Loss), status: its exit status;
+                    descriptor, if any: the words, each ended by NUL, of the command line that undoes what was begun
+             HOLD   descriptors, more than one packet takes: they belong to the next packet
              CLONE  descriptors: stage, Program's file, channel, then those that `slots` count from 0 (-1: none)
-             WAIT   descriptor: pidfd of the process to wait for      EXIT  status
+             WAIT   descriptor: pidfd of the process to attend to until it ends
+             REAP   descriptor: pidfd of a process that has ended, or is about to
+             PASS   descriptors status ... status + count - 1 are wanted
+             EXIT   status; descriptor, if any: what is to be printed
 to planner   u32 kind · i32 pid · i32 error · i32 status
-             REQUEST  then the build's digest and the words, each ended by NUL; descriptors: cwd, 0, 1, 2
-             CLONED   pid, or an errno; descriptor: pidfd             ENDED  error 0 exited, 1 killed, 2 with a core
+             REQUEST  then, each ended by NUL: the build's digest, `pid` words, the environment;
+                      descriptors: cwd, 0, 1, 2
+             CLONED   pid, or an errno; descriptor: pidfd
+             ENDED    status; error 0 exited, 1 killed, 2 with a core, 3 nobody knows (answers WAIT and REAP)
+             PASSED   the descriptors, or an errno and the number (pid) that it is of
 """
 
 from __future__ import annotations
@@ -20,10 +29,11 @@ import msgspec
 from .. import errors
 from ..plan.code import MAX_SLOTS
 
-MAX_REQUEST = 1 << 17
-MAX_DESCRIPTORS = 8
+MAX_REQUEST = 1 << 18
+MAX_DESCRIPTORS = 253  # SCM_MAX_FD
 _ANSWER = struct.Struct(f"<IiQiI{MAX_SLOTS}h")
 _REPORT = struct.Struct("<Iiii")
+REPORT_BYTES = _REPORT.size
 
 
 class Kind(enum.IntEnum):
@@ -33,9 +43,21 @@ class Kind(enum.IntEnum):
     CLONE = 2
     WAIT = 3
     EXIT = 4
+    BEGUN = 5
+    REAP = 6
+    PASS = 7
+    HOLD = 8
     REQUEST = 16
     CLONED = 17
     ENDED = 18
+    PASSED = 19
+
+
+class Loss(enum.IntEnum):
+    """What pilot does when the planner is lost after BEGUN, once what was begun is undone."""
+
+    RERUN = 0  # everything again, by the Python command line
+    GIVE_UP = 1  # say so: part of it cannot be taken back
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -48,9 +70,22 @@ class Report(msgspec.Struct, frozen=True):
     rest: bytes
 
 
+class Request(msgspec.Struct, frozen=True):
+    """What follows a REQUEST."""
+
+    digest: str
+    words: tuple[str, ...]
+    environment: dict[str, str]
+
+
 def format_answer(kind: Kind, *, status: int = 0, flags: int = 0, cgroup: int = -1, slots: Sequence[int] = ()) -> bytes:
     """A packet to pilot."""
     return _ANSWER.pack(kind, status, flags, cgroup, len(slots), *slots, *[0] * (MAX_SLOTS - len(slots)))
+
+
+def format_pass(first: int, count: int) -> bytes:
+    """PASS."""
+    return _ANSWER.pack(Kind.PASS, first, 0, -1, count, *[0] * MAX_SLOTS)
 
 
 def parse_report(packet: bytes) -> Report:
@@ -62,10 +97,11 @@ def parse_report(packet: bytes) -> Report:
         raise errors.PeerError(f"pilot sent something else than a packet: {problem}") from problem
 
 
-def parse_request(rest: bytes) -> tuple[str, list[str]]:
-    """What follows a REQUEST → the build's digest, the words; PeerError."""
-    parts = rest.split(b"\0")
-    if len(parts) < 2 or parts.pop():
+def parse_request(report: Report) -> Request:
+    """What follows a REQUEST; PeerError."""
+    parts = report.rest.decode("utf-8", "surrogateescape").split("\0")
+    if parts.pop() or not 0 <= report.pid < len(parts):
         raise errors.PeerError("pilot sent a request that does not end")
-    digest, *words = (part.decode("utf-8", "surrogateescape") for part in parts)
-    return digest, words
+    digest, *rest = parts
+    words, variables = rest[: report.pid], rest[report.pid :]
+    return Request(digest, tuple(words), dict(item.partition("=")[::2] for item in variables))

@@ -1,136 +1,129 @@
 """Which command lines are taken, and how: as `cli` runs them, with the caller's process for all that is inherited.
 
-`Cold` is raised before anything has been changed. What a planner does not take: verbs that are not here, help and
-usage errors, output for --debug, terminals, hooks, user notification, passed descriptors, systemd's cgroups, and paths
-into /proc and /dev, which mean something else in another process.
+What a planner does not take: verbs that are not in the table, help and usage errors, terminals in the foreground,
+readiness for a service manager (which believes its own unit's processes alone), and paths that mean something else in
+another process.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 from typing import TextIO
 
 import msgspec
 
 from .. import errors
-from ..cli import launching, options
-from ..cli.log import Log
+from ..cli import options
 
 # Not the module: the package has a function of that name.
-from ..cli.main import FAILURE, GLOBAL_OPTIONS, load_verb, make_context, parse_verb, report
+from ..cli.main import FAILURE, GLOBAL_OPTIONS, load_verb, make_context, parse_verb, report, version_text
 from ..cli.options import Arguments, UsageError
-from ..cli.verb import Context, Verb
-from ..kernel import hierarchies, probe
-from ..runtime import Runtime, Spawned, Stdio
-from ..spec.config import Spec
-from ..spec.process import Process
+from ..cli.verb import Verb
 from .caller import Caller
+from .context import CallersContext, Cold, is_own
+from .messages import Loss, Request
 
-_NEW = frozenset({"create", "run"})
-_EXISTING = frozenset({"exec", "start", "kill", "delete"})
-# Options that stand for descriptors, terminals or files of the caller's.
-_REFUSED = ("preserve-fds", "console-socket", "process")
-_MOST_MOUNTS = 150  # a source each, and SCM_RIGHTS carries 253 descriptors
-_FACTS = probe.probe_host()
-_MODULES = {name: load_verb(name) for name in _NEW | _EXISTING}
-
-
-class Cold(Exception):
-    """This command line is for the Python command line."""
-
-
-class _Context(Context, frozen=True):
-    """Global options, and the caller."""
-
-    caller: Caller
-
-    def runtime(self) -> Runtime:
-        found = hierarchies.probe_hierarchies(self.caller.pid)
-        facts = msgspec.structs.replace(_FACTS, cgroup_mounts=found.mounts)
-        return Runtime(self.root, waiter=self.caller, facts=facts, hierarchies=found, on_warning=self.log.warning)
-
-    def stdio(self, process: Process | None) -> Stdio:
-        return Stdio(*self.caller.stdio_fds)
-
-    def signals_held(self) -> AbstractContextManager[None]:
-        return contextlib.nullcontext()  # the caller's process holds them
-
-    def attend(self, runtime: Runtime, process: Spawned) -> int:
-        try:
-            return self.caller.attend(process).exit_code()
-        finally:
-            process.close()
+# What each verb that changes something costs when we are lost half-way: the others only ask.
+CHANGES = {
+    "create": Loss.RERUN, "run": Loss.RERUN, "exec": Loss.RERUN, "start": Loss.RERUN, "delete": Loss.RERUN,
+    "pause": Loss.RERUN, "resume": Loss.RERUN, "update": Loss.RERUN,
+    "kill": Loss.GIVE_UP,  # a signal must not be sent twice
+}  # fmt: skip
+# Those that ask; of ps and events only what comes at once.
+_WANTED: dict[str, Callable[[Arguments], bool]] = {
+    "state": lambda _: True,
+    "list": lambda _: True,
+    "features": lambda _: True,
+    "ps": lambda arguments: arguments.text("format") == "json",
+    "events": lambda arguments: arguments.flag("stats"),
+}
+# Verbs that make a container, which has to go when they are not carried out to the end.
+_MAKES = frozenset({"create", "run"})
+_MODULES = {name: load_verb(name) for name in (*CHANGES, *_WANTED)}
 
 
-def carry_out(words: Sequence[str], caller: Caller, stderr: TextIO) -> int:
-    """Run a command line for the caller, whose working directory and umask we have; its exit status."""
-    name, verb, arguments, context = _prepare(words, caller, stderr)
-    _refuse(name, arguments, context)
+def carry_out(request: Request, caller: Caller, stderr: TextIO) -> tuple[int, str]:
+    """Run a command line for the caller, whose working directory and umask we have; exit status, what is to be printed.
+
+    Cold: nothing has been done.
+    """
+    given, name, rest = _parse(request)
+    if given.flag("version"):
+        return 0, version_text()
+    verb = _MODULES.get(name)
+    if verb is None or given.flag("help") or given.flag("no-planner"):
+        raise Cold
+    arguments = _parse_verb(name, verb, rest)
+    if any(map(is_own, _paths(given, arguments))):
+        raise Cold
+    context = _context(name, given, request, caller, stderr)
+    return _run(name, verb, context, arguments), context.output.getvalue()
+
+
+def _parse(request: Request) -> tuple[Arguments, str, list[str]]:
+    if request.environment.get("NOTIFY_SOCKET"):
+        raise Cold
+    try:
+        given = options.parse_arguments(request.words, GLOBAL_OPTIONS, interleaved=False)
+    except UsageError as error:
+        raise Cold from error
+    name, *rest = given.positional or ("",)
+    return given, name, rest
+
+
+def _parse_verb(name: str, verb: Verb, rest: list[str]) -> Arguments:
+    try:
+        arguments = parse_verb(name, verb, rest)
+    except UsageError as error:
+        raise Cold from error
+    if arguments.flag("help") or (name in _WANTED and not _WANTED[name](arguments)):
+        raise Cold
+    return arguments
+
+
+def _context(name: str, given: Arguments, request: Request, caller: Caller, stderr: TextIO) -> CallersContext:
+    try:
+        plain = make_context(given, request.environment)
+    except errors.PilotError as error:
+        raise Cold from error  # a log that cannot be written, among others
+    log = msgspec.structs.replace(plain.log, stream=stderr)
+    return CallersContext(
+        root=plain.root,
+        cgroup_driver=plain.cgroup_driver,
+        debug=plain.debug,
+        log=log,
+        criu=plain.criu,
+        environment=plain.environment,
+        caller=caller,
+        failure=FAILURE.get(name, 1),
+    )
+
+
+def _paths(given: Arguments, arguments: Arguments) -> list[str]:
+    relative = (given.text("log").removeprefix("file:"), given.text("root"), *(arguments.text(o) for o in _PATHS))
+    return [os.path.abspath(path) for path in relative if path]
+
+
+_PATHS = ("bundle", "config", "pid-file", "console-socket", "pidfd-socket", "process", "resources")
+
+
+def _run(name: str, verb: Verb, context: CallersContext, arguments: Arguments) -> int:
+    if name in CHANGES:
+        context.caller.begin(CHANGES[name], context.failure, _undo(name, context, arguments))
     try:
         return verb.run(context, arguments)
     except UsageError as error:
         raise Cold from error  # verbs look at their words before they do anything
     except (errors.PilotError, OSError) as error:
+        if isinstance(error, errors.PeerError) and not context.caller.is_there():
+            raise  # nobody is left to tell
         context.log.error(report(name, arguments, error))
-        return FAILURE.get(name, 1)
+        return context.failure
 
 
-def _prepare(words: Sequence[str], caller: Caller, stderr: TextIO) -> tuple[str, Verb, Arguments, Context]:
-    try:
-        given = options.parse_arguments(words, GLOBAL_OPTIONS, interleaved=False)
-        name, *rest = given.positional or ("",)
-        if name not in _NEW | _EXISTING or any(map(given.flag, ("help", "version", "debug"))):
-            raise Cold
-        verb = _MODULES[name]
-        arguments = parse_verb(name, verb, rest)
-    except UsageError as error:
-        raise Cold from error
-    if arguments.flag("help") or _is_special(given):
-        raise Cold
-    if any(text.startswith(("/proc/", "/dev/")) for text in _paths(given, arguments)):
-        raise Cold
-    try:
-        plain = make_context(given, os.environ)
-    except errors.PilotError as error:
-        raise Cold from error  # a log that cannot be written, among others
-    log = Log(plain.log.path, plain.log.format, False, plain.log.lines, stderr)
-    context = _Context(plain.root, plain.cgroup_driver, False, log, plain.criu, plain.environment, caller)
-    return name, verb, arguments, context
-
-
-def _is_special(given: Arguments) -> bool:
-    """Cgroups made in another way than usual, and logs that tell more."""
-    return (
-        given.flag("systemd-cgroup")
-        or given.text("cgroup-manager", "cgroupfs") != "cgroupfs"
-        or bool(given.text("log-level"))
-    )
-
-
-def _paths(given: Arguments, arguments: Arguments) -> list[str]:
-    return [given.text("log"), given.text("root"), arguments.text("bundle"), arguments.text("pid-file")]
-
-
-def _refuse(name: str, arguments: Arguments, context: Context) -> None:
-    """Cold where the caller's own process would do more than clone. What is wrong is left to the verb to say."""
-    if any(arguments.text(option) for option in _REFUSED) or arguments.flag("tty"):
-        raise Cold
-    try:
-        spec = launching.read_bundle(context, arguments)[1] if name in _NEW else _loaded(arguments, context)
-    except errors.PilotError:
-        return
-    if any(msgspec.structs.astuple(spec.hooks)):
-        raise Cold
-    if name in _NEW and spec.process is not None and spec.process.terminal:
-        raise Cold
-    if len(spec.mounts) > _MOST_MOUNTS:
-        raise Cold
-    if spec.linux.seccomp is not None and spec.linux.seccomp.listener_path:
-        raise Cold
-
-
-def _loaded(arguments: Arguments, context: Context) -> Spec:
-    return context.runtime().load(arguments.positional[0]).spec
+def _undo(name: str, context: CallersContext, arguments: Arguments) -> tuple[str, ...]:
+    """The command line that removes what of a container there is."""
+    if name not in _MAKES:
+        return ()
+    return ("planner", "undo", "--root", context.root, arguments.positional[0], context.creator)

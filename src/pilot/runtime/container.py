@@ -79,6 +79,11 @@ class Container:
         return self._record.owner
 
     @property
+    def creator(self) -> str:
+        """What its creator gave to know it by, when it has to be undone."""
+        return self._record.creator
+
+    @property
     def cgroup(self) -> Cgroup:
         return Cgroup(self._record.cgroup)
 

@@ -63,6 +63,7 @@ class Request(msgspec.Struct, frozen=True):
     no_pivot: bool = False
     no_new_keyring: bool = False
     idmap_root: bool = False
+    creator: str = ""
     on_plan: Callable[[Plan], None] | None = None
 
     @property
@@ -121,6 +122,7 @@ def _begun(request: Request, host: Host) -> Iterator[tuple[Record, Cgroup, conte
         created=format_time(time.time_ns()),
         owner=_user_name(),
         unit=placement.unit.name if placement and placement.unit else "",
+        creator=request.creator,
         cgroup=host.hierarchies.paths(placement.path, relative=placement.relative) if placement else {},
     )
     with host.store.added(record, config), contextlib.ExitStack() as undo:

@@ -105,6 +105,7 @@ class Runtime:
         no_new_keyring: bool = False,
         pid_file: str | os.PathLike[str] | None = None,
         idmap_root: bool = False,
+        creator: str = "",
         on_plan: Callable[[Plan], None] | None = None,
     ) -> Created:
         """Make a container; its process waits for `Container.start`.
@@ -112,8 +113,8 @@ class Runtime:
         Without `spec` config.json of the bundle is read. `pass_fds` become 3, 4, ... of the process, in order; they and
         `stdio` (None: all of it is /dev/null) stay the caller's. `idmap_root` mounts the rootfs idmapped for the
         container's user namespace, so that a rootfs owned by root is shared, unchanged, by containers of any range of
-        ids. `on_plan` sees the Plan before it is carried out. Conflict when the id is taken; SpecError, HostError,
-        StepError: nothing is left of it then.
+        ids. `creator` is kept (`Container.creator`). `on_plan` sees the Plan before it is carried out. Conflict when
+        the id is taken; SpecError, HostError, StepError: nothing is left of it then.
         """
         bundle = os.path.abspath(bundle)
         if spec is None:
@@ -133,6 +134,7 @@ class Runtime:
             no_pivot=no_pivot,
             no_new_keyring=no_new_keyring,
             idmap_root=idmap_root,
+            creator=creator,
             on_plan=on_plan,
         )
         where = create.Host(self._store, self.facts, self.hierarchies, self._cgroup_driver, self._runner)

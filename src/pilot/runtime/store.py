@@ -38,6 +38,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     owner: str
     cgroup: dict[str, str]  # directory per controller, as `kernel.cgroups` has them
     unit: str = ""  # the systemd unit that holds the cgroup
+    creator: str = ""  # what its creator gave to know it by
     pid: int = 0
     start_time: int = 0
     format: int = FORMAT
