@@ -24,6 +24,7 @@
 #include "clock.h"
 #include "door.h"
 #include "end.h"
+#include "health.h"
 #include "inherited.h"
 #include "keeper.h"
 #include "link.h"
@@ -118,10 +119,11 @@ static int64_t next_deadline_ms(int64_t now_ms) {
 }
 
 static void wait_for_events(int signals, int64_t deadline_ms) {
-  struct pollfd polled[] = {{.fd = signals, .events = POLLIN}, {.fd = link_fd(), .events = link_events()}, {.fd = door_fd(), .events = POLLIN}};
+  struct pollfd polled[] = {{.fd = signals, .events = POLLIN}, {.fd = link_fd(), .events = link_events()}, {.fd = door_fd(), .events = POLLIN},
+                            {.fd = health_fd(), .events = POLLIN}};
   if (!polled[1].events) polled[1].fd = -1; /* else a closed peer would wake us for ever by POLLHUP */
   int64_t left = deadline_ms < 0 ? -1 : deadline_ms - clock_ms();
-  poll(polled, 3, deadline_ms < 0 ? -1 : left < 0 ? 0 : (int)left);
+  poll(polled, 4, deadline_ms < 0 ? -1 : left < 0 ? 0 : (int)left);
 }
 
 static int is_over(int64_t now_ms) {
@@ -143,6 +145,7 @@ static void loop(int signals) {
     records_expire(now_ms - options.keep_records_ms);
     link_read();
     door_admit();
+    health_answer(stop_deadline_ms >= 0);
     if (is_over(now_ms)) return;
   }
 }
@@ -168,6 +171,7 @@ static int run(const struct stage0 *vm) {
   if (options.keeper && prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) return fail("become the reaper of descendants", errno);
   if (options.take_from && (error = keeper_take_from(options.take_from))) return fail("take the store of the old keeper", error);
   if (options.listen && (error = door_open(options.listen))) return fail("listen at the stored descriptor", error);
+  health_open();
   loop(signals);
   if (options.listen) return 0; /* it started nobody */
   end_processes(options.grace_ms);

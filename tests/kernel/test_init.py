@@ -6,6 +6,7 @@ import errno
 import os
 import random
 import signal
+import socket
 import struct
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,8 @@ from pathlib import Path
 import pytest
 from tests.support import underinit
 
+from pilot import errors
+from pilot.host.machine import health
 from pilot.kernel import initlink
 
 pytestmark = pytest.mark.requires("root", "private")
@@ -316,3 +319,29 @@ def test_any_bytes_at_all(start: Start) -> None:
     for name in agent.inherited:
         agent.call("drop", name)
     assert agent.call("init")["fds"] == before
+
+
+def test_init_answers_for_itself_however_busy_its_agent_is(start: Start, tmp_path: Path) -> None:
+    door = str(tmp_path / "health.sock")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(door)
+        listening.listen(1)
+        machine = start(descriptors={"health": listening.fileno()})
+        first = machine.agent()
+    said = health.ask(door)
+    assert not said.stopping
+    assert said.agent_pid == int(Path(f"/proc/{first.pid}/status").read_text().split("NSpid:")[1].split()[1])
+    os.kill(first.pid, signal.SIGSTOP)
+    # More at once than any backlog holds, from somebody who does not even read.
+    careless = [socket.socket(socket.AF_UNIX) for _ in range(100)]
+    for each in careless:
+        each.connect(door)
+        each.close()
+    assert [health.ask(door) for _ in range(20)] == [said] * 20
+    first.kill()
+    second = machine.agent()
+    assert health.ask(door).agent_pid not in {0, said.agent_pid}
+    second.tell("shutdown", False)
+    machine.wait()
+    with pytest.raises(errors.PeerError):
+        health.ask(door)

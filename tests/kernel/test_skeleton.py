@@ -18,6 +18,8 @@ from sprites.exceptions import FileNotFoundError_, NotFoundError
 from tests.support import leftovers
 from tests.support.pilotd import Pilotd
 
+from pilot.host.machine import health
+
 pytestmark = pytest.mark.requires("root", "private", "fuse", "loop", "userns", "space")
 
 
@@ -106,6 +108,15 @@ def test_the_world_sees_only_itself(sprite: Any) -> None:
     lines = shown.stdout.decode().splitlines()
     assert lines[0].split() == ["0", "0", "65536"]
     assert [line.endswith("No such file or directory") for line in lines[1:]] == [True, True]
+
+
+def test_init_of_the_machine_answers_at_a_door_of_its_own(sprite: Any, pilotd: Pilotd) -> None:
+    sprite.run("true", check=True)
+    doors = list((pilotd.state / "machines").glob("*/health.sock"))
+    assert doors
+    for door in doors:
+        said = health.ask(str(door))
+        assert (said.agent_pid > 0, said.stopping) == (True, False)
 
 
 def test_checkpoint_damage_restore_fork(client: Any, sprite: Any, pilotd: Pilotd) -> None:

@@ -13,6 +13,7 @@ import os
 import select
 import signal
 import socket
+import stat
 import time
 from typing import Any
 
@@ -170,6 +171,8 @@ def _end(code: int) -> None:
 
 
 def _text(fd: int) -> str:
+    if stat.S_ISSOCK(os.fstat(fd).st_mode):
+        return "a socket"
     return os.pread(fd, 4096, 0).decode(errors="replace")
 
 

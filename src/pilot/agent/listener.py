@@ -2,6 +2,7 @@
 
 10000   the pilot API
 10001   descriptors, on a Unix socket only (a port cannot carry them)
+10002   a sign of life: nothing is asked, no limit applies
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from ..server.mux_port import MuxPort, MuxStream
 from ..server.routing import Router
 from ..server.stream import SocketStream, Stream
 from ..wire import dial
+from .admission import Admission
 from .descriptors import MAX_MESSAGE_BYTES, Descriptors
 from .readiness import readable
 
-MAX_CONNECTIONS = 1024
+# Beyond `admission.CROWDED` most are answered 503; beyond this the backlog fills, and nobody is answered for a while.
+MAX_CONNECTIONS = 1536
 _FIRST_LINE_S = 10.0
 _MAX_FDS = 8
 PORT_NAME = "pilot.0"
@@ -36,6 +39,9 @@ class Listener:
         self._descriptors = descriptors
         self._error_answer = error_answer
         self._tasks: set[asyncio.Task[None]] = set()
+        self._streams = 0
+        self._left = asyncio.Event()
+        self._admission = Admission(lambda: self._streams)
 
     async def serve_socket(self, listening: socket.socket) -> None:
         """Accept until cancelled; borrows the socket."""
@@ -49,12 +55,16 @@ class Listener:
                 _log.error("accept: %s", error.strerror)
                 await asyncio.sleep(0.1)
                 continue
-            if len(self._tasks) >= MAX_CONNECTIONS:
-                connection.close()
-                continue
             task = asyncio.create_task(self._serve(connection), name="connection")
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(self._on_left)
+            while len(self._tasks) >= MAX_CONNECTIONS:
+                self._left.clear()
+                await self._left.wait()
+
+    def _on_left(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._left.set()
 
     def serve_port(self, port_fd: int) -> MuxPort:
         """Serve a virtio port; takes the descriptor over. The caller closes what is returned."""
@@ -70,9 +80,17 @@ class Listener:
     async def _serve_mux(self, stream: MuxStream, port: int) -> None:
         if port == dial.PORT_API:
             await self._serve_api(stream)
+        elif port == dial.PORT_HEALTH:
+            await stream.close()
 
     async def _serve_api(self, stream: Stream) -> None:
-        await Connection(stream, self._router, error_answer=self._error_answer).serve()
+        self._streams += 1
+        try:
+            await Connection(
+                stream, self._router, error_answer=self._error_answer, admission=self._admission.enter
+            ).serve()
+        finally:
+            self._streams -= 1
 
     async def _serve(self, connection: socket.socket) -> None:
         try:
@@ -81,6 +99,8 @@ class Listener:
             if port == dial.PORT_API:
                 await asyncio.get_running_loop().sock_sendall(connection, dial.ok_line(port))
                 await self._serve_api(await SocketStream.of_socket(connection.dup(), first=rest))
+            elif port == dial.PORT_HEALTH:
+                await asyncio.get_running_loop().sock_sendall(connection, dial.ok_line(port))
             elif port == dial.PORT_DESCRIPTORS and not rest:
                 await asyncio.get_running_loop().sock_sendall(connection, dial.ok_line(port))
                 await self._serve_descriptors(connection)

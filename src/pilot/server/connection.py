@@ -12,12 +12,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing, nullcontext
+from typing import Any
 
 import h11
 
 from .. import errors
 from ..wire import faults, http, websocket
+from ..wire.operations import Operation
 from . import response, routing
 from .call import IDLE_TIMEOUT_S, Call
 from .stream import Stream
@@ -25,11 +27,17 @@ from .stream import Stream
 KEEP_ALIVE_S = 300.0
 _log = logging.getLogger(__name__)
 ErrorAnswer = Callable[[str, BaseException], response.Response]
+# Entered for the length of a call; what it raises is the answer.
+Admission = Callable[[Operation[Any, Any]], AbstractContextManager[None]]
 
 
 def default_error_answer(_path: str, error: BaseException) -> response.Response:
     """The error shape of the pilot API."""
     return response.of_error(error)
+
+
+def _everybody(_operation: Operation[Any, Any]) -> AbstractContextManager[None]:
+    return nullcontext()
 
 
 class Connection:
@@ -42,11 +50,13 @@ class Connection:
         *,
         headers: Sequence[tuple[str, str]] = (),
         error_answer: ErrorAnswer = default_error_answer,
+        admission: Admission = _everybody,
     ) -> None:
         self._stream = stream
         self._router = router
         self._headers = list(headers)
         self._error_answer = error_answer
+        self._admission = admission
         self._protocol = h11.Connection(h11.SERVER, max_incomplete_event_size=http.MAX_HEAD_BYTES)
 
     async def serve(self) -> None:
@@ -88,7 +98,8 @@ class Connection:
     async def _run(self, route: routing.Route, call: Call) -> response.Response | None:
         try:
             async with asyncio.timeout(route.operation.deadline_s) as deadline:
-                answer = await route.endpoint(call)
+                with self._admission(route.operation):
+                    answer = await route.endpoint(call)
         except TimeoutError as error:
             if not deadline.expired():
                 raise

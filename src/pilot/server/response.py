@@ -12,6 +12,8 @@ _encode = msgspec.json.Encoder().encode
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
 BYTES = "application/octet-stream"
+RETRY_AFTER_S = 1
+_LATER = frozenset({429, 503})
 
 
 class Response:
@@ -60,4 +62,7 @@ def of_error(error: BaseException) -> Response:
 
 def refusal(fault: faults.Fault, body: faults.ErrorBody) -> Response:
     """A fault as an answer; the header tells it also where the body's `code` speaks another language (fs calls)."""
-    return Response(fault.status, _encode(body), content_type=JSON, headers=[(faults.HEADER, fault.code)])
+    headers = [(faults.HEADER, fault.code)]
+    if fault.status in _LATER:
+        headers.append(("Retry-After", str(RETRY_AFTER_S)))
+    return Response(fault.status, _encode(body), content_type=JSON, headers=headers)

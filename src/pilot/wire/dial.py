@@ -5,15 +5,23 @@
                              ◄────  OK <port>\\n          then bytes, both ways
                              ◄────  ERR <text>\\n         or a plain close: refused
 
+10002 is answered by `OK` and a close as soon as the agent's loop gets to it, whatever limits are reached. At a
+machine's `health.sock` (`container`), a listener of its own, no port is named: init answers one line there, and closes.
+
 This is Firecracker's vsock contract, so that one client speaks to every kind of machine.
 """
 
 from __future__ import annotations
 
+import re
+
+import msgspec
+
 from .. import errors
 
 PORT_API = 10000
 PORT_DESCRIPTORS = 10001
+PORT_HEALTH = 10002
 MAX_LINE_BYTES = 1024
 
 
@@ -39,6 +47,21 @@ def parse_connect(line: bytes) -> int:
     if word != b"CONNECT" or not number.isdigit() or len(number) > 10 or int(number) >= 1 << 32:
         raise errors.PeerError(f"dial: not a CONNECT line: {line[:80]!r}")
     return int(number)
+
+
+class Health(msgspec.Struct, frozen=True):
+    """What init says of itself. `agent_pid` 0: it is being started. `stopping`: the machine is about to end."""
+
+    agent_pid: int
+    stopping: bool
+
+
+def parse_health(line: bytes) -> Health:
+    """init's line at `health.sock`; `PeerError` when it is none."""
+    match = re.fullmatch(rb"pilot-init agent=([0-9]{1,10}) stopping=([01])\n", line)
+    if match is None:
+        raise errors.PeerError(f"health: not a line of init: {line[:80]!r}")
+    return Health(int(match[1]), match[2] == b"1")
 
 
 def parse_answer(line: bytes) -> None:

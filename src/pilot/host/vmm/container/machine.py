@@ -5,6 +5,7 @@
         bundle/         the runtime's bundle: config.json for whoever looks; the spec is given as a value
         console.log     output of init and agent, all boots
         dial.sock       bound and listening before the machine starts, and inherited by it: no path leads out of it
+        health.sock     the same, answered by init itself (wire/dial.py)
     <runtime root>/machine-<id>/    the runtime's own state; on /run, so a reboot of the host forgets what ran
 
 A machine is nobody's child for long: it outlives pilotd, and is found again through the runtime's state (pid and start
@@ -36,6 +37,7 @@ START_S = 30.0
 STOP_S = 10.0
 KILL_S = 10.0
 _DIAL = "dial.sock"
+_HEALTH = "health.sock"
 _LOG = "console.log"
 
 
@@ -112,6 +114,10 @@ class ContainerVmm:
     def dial_path(self, machine: MachineId) -> str:
         return os.path.join(self._path(machine), _DIAL)
 
+    def health_path(self, machine: MachineId) -> str:
+        """Where init says that it and the agent are there, however busy the agent is (`host.machine.health`)."""
+        return os.path.join(self._path(machine), _HEALTH)
+
     def _give(self, machine: MachineId, mount_fd: int) -> DiskReference:
         """To the agent. Takes the descriptor."""
         try:
@@ -134,9 +140,10 @@ class ContainerVmm:
         directory = self._path(spec.id)
         _, max_files = resource.getrlimit(resource.RLIMIT_NOFILE)
         document = specs.machine_container(spec, self._guest_root(), f"{self._group}/{spec.id}", max_files)
-        listener = _listen(self.dial_path(spec.id))
+        listeners = [_listen(self.dial_path(spec.id))]
         log_fd = os.open(os.path.join(directory, _LOG), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
+            listeners.append(_listen(self.health_path(spec.id)))
             created = self._runtime.create(
                 _container_id(spec.id),
                 os.path.join(directory, "bundle"),
@@ -144,12 +151,13 @@ class ContainerVmm:
                 stdio=runtime.Stdio(None, log_fd, log_fd),
                 terminal=None,
                 console_socket=None,
-                pass_fds=(listener.fileno(), log_fd),
+                pass_fds=(listeners[0].fileno(), log_fd, listeners[1].fileno()),
                 idmap_root=True,
             )
         finally:
             os.close(log_fd)
-            listener.close()
+            for listener in listeners:
+                listener.close()
         created.process.close()
         self._children[spec.id] = created.process.pid
         # Below its limits the machine makes cgroups of its own. It waits at the start barrier meanwhile.
@@ -186,14 +194,15 @@ def _listen(path: str) -> socket.socket:
     """A listening Unix socket at `path`; an older one there is replaced. The name may be longer than an address."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
+        name = os.path.basename(path)
         with dial.short_path(os.path.dirname(path)) as directory:
-            temporary = os.path.join(directory, f".{_DIAL}.new")
+            temporary = os.path.join(directory, f".{name}.new")
             if os.path.lexists(temporary):
                 os.unlink(temporary)
             listener.bind(temporary)
             os.chmod(temporary, 0o600)
             listener.listen(128)
-            os.rename(temporary, os.path.join(directory, _DIAL))
+            os.rename(temporary, os.path.join(directory, name))
     except BaseException:
         listener.close()
         raise

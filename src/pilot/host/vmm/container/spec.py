@@ -23,7 +23,7 @@ CPU_PERIOD_US = 100_000
 AGENT = ("/usr/lib/pilot/bin/pilot-init", "--", "/usr/bin/python3", "-ISE", "/usr/lib/pilot")
 
 # pass_fds become 3, 4, … in this order.
-PASSED = ("dial", "log")
+PASSED = ("dial", "log", "health")
 
 _NAMESPACES = ("user", "pid", "mount", "ipc", "uts", "network", "cgroup")
 _QUIET = ("nosuid", "noexec", "nodev")
