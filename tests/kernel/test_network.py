@@ -2,76 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
-
 import dns.rcode
 import pytest
-from tests.support import internet as nets
-from tests.support.internet import OTHER, PORT, WEB, WEB6, Internet, Machine
+from tests.support.internet import OTHER, PORT, WEB, WEB6, Internet
+from tests.support.netsprite import Sprite, internet, networks, sprite
 
-from pilot.host.network import policy
-from pilot.host.network.plan import Settings
-from pilot.host.network.service import Member, Networks
-from pilot.ids import MachineId
+from pilot.host.network.service import Networks
+
+__all__ = ["internet", "networks", "sprite"]  # fixtures
 
 pytestmark = pytest.mark.requires("root", "private", "veth", "nft")
-
-
-@pytest.fixture(scope="module")
-def internet() -> Iterator[Internet]:
-    with nets.internet() as made:
-        for address in (WEB, WEB6, OTHER):
-            made.serve_tcp(address)
-            made.serve_udp(address)
-        made.records |= {
-            ("web.test", "A"): (60, [WEB]),
-            ("web.test", "AAAA"): (60, [WEB6]),
-            ("other.test", "A"): (60, [OTHER]),
-        }
-        yield made
-
-
-@pytest.fixture(scope="module")
-def networks(internet: Internet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Networks]:
-    made = Networks(Settings("0a1b2c3d"), str(tmp_path_factory.mktemp("state")), [nets.DNS])
-    made.start()
-    yield made
-    made.stop()
-
-
-NUMBERS = itertools.count(1)
-
-
-class Sprite:
-    """A machine with its network."""
-
-    def __init__(self, networks: Networks) -> None:
-        self.networks = networks
-        number = next(NUMBERS)
-        self.member = Member(MachineId(f"m{number}"), number)
-        self.machine = Machine()
-        networks.ensure(self.member)
-        networks.connect(self.member, self.machine.pid)
-
-    def obey(self, *rules: str | tuple[str, str]) -> None:
-        """A policy: names that are allowed, or (name, action)."""
-        entries = [(rule, "allow") if isinstance(rule, str) else rule for rule in rules]
-        document = {"rules": [{"domain": domain, "action": action} for domain, action in entries]}
-        serial = self.member.serial + 1
-        self.member = Member(self.member.machine, self.member.number, policy.parse(document), serial)
-        self.networks.enforce(self.member)
-
-    def close(self) -> None:
-        self.machine.close()
-        self.networks.remove(self.member.machine, self.member.number)
-
-
-@pytest.fixture
-def sprite(networks: Networks) -> Iterator[Sprite]:
-    made = Sprite(networks)
-    yield made
-    made.close()
 
 
 def test_without_a_policy_everything_outside_is_reached_by_nat(internet: Internet, sprite: Sprite) -> None:

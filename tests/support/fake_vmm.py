@@ -22,7 +22,7 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
 from pilot import errors
-from pilot.host.vmm import Disk, Isolation, MachineSpec, MachineStatus
+from pilot.host.vmm import Disk, Isolation, Link, MachineSpec, MachineStatus
 from pilot.ids import MachineId
 from pilot.wire.schema import DiskReference
 
@@ -45,7 +45,10 @@ class FakeVmm:
         self.made[spec.id] = spec
         (self._root / spec.id).mkdir(parents=True, exist_ok=True)
 
-    def start(self, machine: MachineId, disk: Disk | None = None) -> DiskReference | None:
+    def rejoin(self, machine: MachineId, link: Link) -> None:
+        self.calls.append(("rejoin", machine))
+
+    def start(self, machine: MachineId, disk: Disk | None = None, link: Link | None = None) -> DiskReference | None:
         self.calls.append(("start", machine))
         if self.fail_start:
             self.fail_start -= 1

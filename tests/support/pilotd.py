@@ -37,6 +37,7 @@ class Pilotd:
         self.stop_machines_on_exit = False
         self.pool = 0
         self.store: str | None = None
+        self.extra: tuple[str, ...] = ()
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> float:
@@ -53,6 +54,7 @@ class Pilotd:
             *(["--stop-machines-on-exit"] if self.stop_machines_on_exit else []),
             *(["--pool", str(self.pool)] if self.pool else []),
             *(["--store", self.store] if self.store else []),
+            *self.extra,
         ]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)

@@ -1,4 +1,4 @@
-"""What a world is called, written where its programs look: /etc/hostname and one line of /etc/hosts.
+"""What a world is called, and whom it asks for names: /etc/hostname, one line of /etc/hosts, /etc/resolv.conf.
 
 The files are the user's: everything else in them stays, and a file that the user has made unwritable (a directory, an
 endless link) keeps no world from starting.
@@ -7,6 +7,8 @@ endless link) keeps no world from starting.
 from __future__ import annotations
 
 import logging
+import socket
+import struct
 
 from .rootfs import Root
 
@@ -20,6 +22,37 @@ def plan_hosts(text: str, hostname: str) -> str:
     """`text` of /etc/hosts with the line of our own address naming `hostname`; nothing else changes."""
     lines = [line for line in (text or _LOCALHOST).splitlines() if line.split()[:1] != [_OWN_ADDRESS]]
     return "\n".join([*lines, f"{_OWN_ADDRESS}\t{hostname}"]) + "\n"
+
+
+def plan_resolver(text: str, routes: str) -> str | None:
+    """What /etc/resolv.conf is to be, of what it is and of /proc/net/route; None: as it is.
+
+    Who routes for the machine also answers for it. A file that names somebody is the user's.
+    """
+    gateway = find_gateway(routes)
+    named = any(line.split()[:1] == ["nameserver"] for line in text.splitlines())
+    return None if named or gateway is None else f"nameserver {gateway}\n"
+
+
+def find_gateway(routes: str) -> str | None:
+    """Of the default route in the text of /proc/net/route; None when there is none."""
+    for line in routes.splitlines()[1:]:
+        fields = line.split()
+        if len(fields) > 2 and fields[1] == "00000000" and fields[2] != "00000000":
+            return socket.inet_ntoa(struct.pack("=I", int(fields[2], 16)))
+    return None
+
+
+def write_resolver(root: Root) -> None:
+    """/etc/resolv.conf below `root`, where the user has none; one that cannot be written is logged and left."""
+    with open("/proc/net/route") as file:
+        wanted = plan_resolver(root.read_small("/etc/resolv.conf"), file.read())
+    if wanted is None:
+        return
+    try:
+        root.write_file("/etc/resolv.conf", wanted.encode(), 0o644)
+    except OSError as error:
+        _log.warning("write /etc/resolv.conf of the world: %s", error.strerror)
 
 
 def write_names(root: Root, hostname: str) -> None:

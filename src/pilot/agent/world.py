@@ -258,7 +258,8 @@ class World:
             for name in ("/.sprite", "/etc"):
                 root.make_directories(name, 0o755)
             root.ensure_file("/.sprite/init", b"", 0o755)
-            root.ensure_file("/etc/resolv.conf", _resolv_conf(), 0o644)
+            root.ensure_file("/etc/resolv.conf", b"", 0o644)
+            names.write_resolver(root)
             names.write_names(root, self._settings.hostname)
 
     def _set_running(self, container: Inner) -> None:
@@ -317,15 +318,6 @@ def _files_limit() -> int:
 def _is_running(container: Inner) -> bool:
     status = container.status()
     return str(getattr(status, "value", status)) == "running"
-
-
-def _resolv_conf() -> bytes:
-    try:
-        with open("/etc/resolv.conf", "rb") as file:
-            return file.read(1 << 16)
-    except OSError:
-        # A machine without a network has none.
-        return b""
 
 
 def _unmount(target: str) -> None:

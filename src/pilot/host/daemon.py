@@ -7,8 +7,11 @@
         volumed.sock    volumed, with volumes/ and volumed.log
         machines/<id>/  see vmm
 
-lock → store → volumed → substrate → engine (resumes what an earlier pilotd left) → base volume → worlds adopted → HTTP.
-Machines and volumed outlive pilotd; `stop_machines` is for demonstrations and tests, which want nothing left behind.
+lock → store → volumed → resolver → substrate → networks restored → engine (resumes what an earlier pilotd left)
+    → base volume → worlds adopted → HTTP
+
+Machines, volumed and the resolver outlive pilotd; `stop_machines` is for demonstrations and tests, which want nothing
+left behind.
 """
 
 from __future__ import annotations
@@ -30,11 +33,17 @@ from ..volume import client as volume_client
 from . import log_files, serving
 from .api.access import Access
 from .fsm.engine import Engine
+from .network import plan
+from .network.addresses import DEFAULT_RANGE, parse_network, parse_range
+from .network.policy import Egress
+from .network.service import Networks
+from .operations import networks
 from .operations.context import Host, VolumeService
 from .operations.table import operations
 from .services import idle, retention
 from .services.pool import Pool
 from .services.sprites import Sprites
+from .store import networks as network_rows
 from .store import tokens
 from .store.database import Database
 from .store.journal import SqlJournal
@@ -69,6 +78,10 @@ class Settings:
     store: str | None = None
     durability: str | None = None
     cache_bytes: int | None = None
+    egress: Egress = Egress.OPEN
+    network_range: str = DEFAULT_RANGE
+    allow_private: tuple[str, ...] = ()
+    resolvers: tuple[str, ...] = ()
 
     @property
     def volumed_options(self) -> tuple[str, ...]:
@@ -95,7 +108,8 @@ def serve(settings: Settings) -> None:
         stack.callback(database.close)
         _ensure_token(database, settings.state_dir)
         volumes = volume_client.VolumeClient(stack.enter_context(_volumed(settings)))
-        sprites = stack.enter_context(_sprites(settings, database, volumes))
+        made_networks = stack.enter_context(_networks(settings, database))
+        sprites = stack.enter_context(_sprites(settings, database, volumes, made_networks))
         server = serving.Server(Access(database, sprites))
         _on_signals(server)
         stack.enter_context(log_files.watching(settings.state_dir))
@@ -124,7 +138,31 @@ def _volumed(settings: Settings) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _sprites(settings: Settings, database: Database, volumes: VolumeService) -> Iterator[Sprites]:
+def _networks(settings: Settings, database: Database) -> Iterator[Networks]:
+    """The host's side of all networks, and the resolver; machines' own are restored when there are substrates."""
+    planned = plan.Settings(
+        settings.tag,
+        parse_range(settings.network_range),
+        settings.egress,
+        tuple(map(parse_network, settings.allow_private)),
+    )
+    made = Networks(planned, settings.state_dir, settings.resolvers)
+    made.start()
+    try:
+        yield made
+    finally:
+        if settings.stop_machines:
+            for row in network_rows.every(database):
+                made.remove(row.machine, row.number)
+            made.stop()
+        else:
+            made.release()
+
+
+@contextlib.contextmanager
+def _sprites(
+    settings: Settings, database: Database, volumes: VolumeService, made_networks: Networks
+) -> Iterator[Sprites]:
     """Everything behind the API, running."""
     isolation = Isolation(settings.isolation)
     made = substrates.of_this_host(settings.state_dir, settings.tag, settings.cache_dir)
@@ -137,12 +175,14 @@ def _sprites(settings: Settings, database: Database, volumes: VolumeService) -> 
         variant=settings.variant,
         build_archive=lambda: str(image.ensure_world_tar(settings.cache_dir, settings.variant)),
         disk_bytes=settings.disk_bytes,
+        networks=made_networks,
         store_owner=tokens.ensure_organisation(database, ORGANISATION).id if settings.store else None,
     )
     engine = Engine(SqlJournal(database), operations(host))
     pool = Pool(host, engine, {Shape(isolation, settings.variant): settings.pool_size})
     sprites = Sprites(host, engine, pool)
     try:
+        networks.restore(host)
         log.info("runs resumed", extra={"count": engine.resume()})
         _prepare_base(sprites, settings.variant)
         pool.start()

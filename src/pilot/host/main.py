@@ -7,6 +7,9 @@ import sys
 
 from .. import errors
 from . import daemon, logs
+from .network.addresses import DEFAULT_RANGE, parse_network, parse_range
+from .network.policy import Egress
+from .network.resolver.servers import parse_server
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -25,6 +28,11 @@ def _settings(options: argparse.Namespace) -> daemon.Settings:
     host, port = daemon.parse_listen(options.listen)
     if options.store is None and (options.durability is not None or options.cache_bytes is not None):
         raise errors.PilotError("--durability and --cache-bytes say nothing without --store")
+    parse_range(options.network_range)
+    for text in options.allow_private:
+        parse_network(text)
+    for text in options.resolver:
+        parse_server(text)
     return daemon.Settings(
         state_dir=options.state_dir,
         host=host,
@@ -39,6 +47,10 @@ def _settings(options: argparse.Namespace) -> daemon.Settings:
         store=options.store,
         durability=options.durability,
         cache_bytes=options.cache_bytes,
+        egress=Egress(options.egress),
+        network_range=options.network_range,
+        allow_private=tuple(options.allow_private),
+        resolvers=tuple(options.resolver),
     )
 
 
@@ -58,6 +70,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--store", metavar="URL", help="object store that sprites' disks are kept in, too: file:///directory, s3://…")
     add("--durability", choices=("local", "remote"), help="what an fsync of a disk made from now on waits for")
     add("--cache-bytes", type=int, metavar="N", help="what a disk may take here of what the store has (needs --store)")
+    add("--egress", choices=("none", "policy", "open"), default="open", help="what sprites may reach at most")
+    add("--allow-private", action="append", default=[], metavar="CIDR", help="a private network that they may reach")
+    add("--network-range", default=DEFAULT_RANGE, metavar="CIDR[,CIDR6]", help="what machines are numbered from")
+    add("--resolver", action="append", default=[], metavar="ADDRESS", help="who is asked for names; resolv.conf's else")
     add("--stop-machines-on-exit", action="store_true", help="leave nothing running (for demonstrations and tests)")
     add("--log-level", choices=("debug", "info", "warning", "error"), default="info")
     return parser

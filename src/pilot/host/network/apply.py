@@ -84,6 +84,11 @@ def connect(gateway: Gateway, machine_pid: int) -> None:
         netns.inside(namespace, lambda: _send(_machine_requests(gateway)))
 
 
+def is_connected(gateway: Gateway) -> bool:
+    """Whether there is a link to the machine."""
+    return netns.inside(gateway.path, lambda: _has_link(INSIDE))
+
+
 def connect_tap(gateway: Gateway) -> int:
     """A descriptor of the tap `inside`, made anew, with headers for offloads."""
     with _refusals(f"connect machine {gateway.machine}"):

@@ -68,6 +68,11 @@ class Networks:
         options += [f"--own={network}" for network in settings.range.networks]
         self._supervisor = Supervisor(self._directory, options, os.path.join(self._state_dir, "resolver.log"))
 
+    @property
+    def capacity(self) -> int:
+        """How many machines can have a number at a time."""
+        return self.settings.range.capacity
+
     def start(self) -> None:
         """The host is prepared, the resolver answers and is watched from now on. `HostError`."""
         os.makedirs(self._state_dir, mode=0o700, exist_ok=True)
@@ -96,6 +101,10 @@ class Networks:
     def connect_tap(self, member: Member) -> int:
         """The caller owns the descriptor."""
         return apply.connect_tap(self._gateway(member))
+
+    def is_connected(self, member: Member) -> bool:
+        """Whether its gateway has a link to the machine."""
+        return apply.is_connected(self._gateway(member))
 
     def enforce(self, member: Member) -> None:
         """The policy of `member` is in force when this returns."""

@@ -11,6 +11,7 @@ from ... import errors
 from ...ids import CheckpointId, MachineId, VolumeId
 from ..fsm.outcome import UserFault
 from ..machine.pilot_api import PilotApi
+from ..network.service import Member
 from ..store import machines, sprites
 from ..store.database import Database
 from ..store.machines import Machine
@@ -48,6 +49,19 @@ class VolumeService(Protocol):
     ) -> Cut: ...
 
 
+class Networks(Protocol):
+    """The part of `network.service.Networks` that operations use."""
+
+    @property
+    def capacity(self) -> int: ...
+    def ensure(self, member: Member) -> None: ...
+    def connect(self, member: Member, machine_pid: int) -> None: ...
+    def connect_tap(self, member: Member) -> int: ...
+    def is_connected(self, member: Member) -> bool: ...
+    def enforce(self, member: Member) -> None: ...
+    def remove(self, machine: MachineId, number: int | None) -> None: ...
+
+
 class Worlds:
     """The sprites whose world is known to run. A memory: who finds it wrong drops the entry and wakes."""
 
@@ -74,6 +88,8 @@ class Host:
 
     `build_archive()` returns the path of the tar that the base volume of `variant` is made from.
 
+    `networks`: without it machines have none.
+
     `store_owner`: with an object store, what tells this pilotd's base volumes apart in it from those of others.
     """
 
@@ -85,6 +101,7 @@ class Host:
     build_archive: Callable[[], str]
     disk_bytes: int = 100 << 30
     store_owner: str | None = None
+    networks: Networks | None = None
     worlds: Worlds = dataclasses.field(default_factory=Worlds)
     _isolations: dict[MachineId, Isolation] = dataclasses.field(default_factory=dict)
 

@@ -2,7 +2,7 @@
 
 make      row with its uids → made on its substrate, not started
 is_up     one that runs and answers is left alone, one that runs and does not is stopped
-start     with the disk
+start     with the disk and its network
 down      stop
 destroy   stop → nothing of it is left on its substrate; the row is its owner's to delete
 
@@ -22,6 +22,7 @@ from ..machine.pilot_api import PilotApi
 from ..store import machines
 from ..store.machines import Machine
 from ..vmm import Disk, Isolation, MachineSpec, MachineStatus, Size
+from . import networks
 from .context import Host
 
 log = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ def is_up(host: Host, id: MachineId) -> bool:
 
 def start(host: Host, id: MachineId, disk: Disk | None = None) -> DiskReference | None:
     """It answers, and this is where its agent finds the disk."""
-    return host.substrate(id).start(id, disk)
+    return host.substrate(id).start(id, disk, networks.link(host, id))
 
 
 def answers(host: Host, id: MachineId) -> bool:
@@ -105,4 +106,5 @@ def destroy(host: Host, id: MachineId) -> None:
         return  # its row has gone, which goes last
     substrate.stop(id)
     substrate.destroy(id)
+    networks.remove(host, id)
     host.forget(id)

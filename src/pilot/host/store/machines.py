@@ -6,6 +6,7 @@ import dataclasses
 
 from ... import errors
 from ...ids import MachineId
+from . import networks
 from .database import Database, Row, Transaction
 from .journal import now_us
 
@@ -52,6 +53,8 @@ def _free_uids(tx: Transaction) -> int:
 
 
 def delete(tx: Transaction, id: MachineId | None) -> None:
+    """With its network's."""
+    networks.delete(tx, id)
     tx.execute("DELETE FROM machines WHERE id = ?", (id,))
 
 

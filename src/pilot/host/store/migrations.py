@@ -58,4 +58,10 @@ _EVENTS = (
     "ALTER TABLE events_numbered RENAME TO events",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _VERSIONS, _SIZES, _EVENTS)
+_NETWORKS = (
+    """CREATE TABLE networks (
+        machine TEXT PRIMARY KEY REFERENCES machines (id), number BIGINT NOT NULL UNIQUE, policy TEXT NOT NULL,
+        serial BIGINT NOT NULL)""",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _VERSIONS, _SIZES, _EVENTS, _NETWORKS)

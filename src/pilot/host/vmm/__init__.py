@@ -64,6 +64,18 @@ class Disk(Protocol):
         ...
 
 
+class Link(Protocol):
+    """A network for a machine. Each call links it anew: whatever was linked before is not any more."""
+
+    def join(self, pid: int) -> None:
+        """The network namespace of that process is the machine's."""
+        ...
+
+    def tap(self) -> int:
+        """The descriptor of a tap, which is the caller's to close."""
+        ...
+
+
 class Vmm(Protocol):
     """See the module. Errors: `HostError` (this host cannot), `NotFound` (no such machine), `PeerError` (no answer)."""
 
@@ -78,11 +90,16 @@ class Vmm(Protocol):
 
     def create(self, spec: MachineSpec) -> None: ...
 
-    def start(self, machine: MachineId, disk: Disk | None = None) -> DiskReference | None:
+    def start(self, machine: MachineId, disk: Disk | None = None, link: Link | None = None) -> DiskReference | None:
         """Returns when dial answers CONNECT 10000 and the agent has the disk: where it finds it.
 
-        One that runs already keeps what it has, as far as `attach` leaves it.
+        It has its network before anything runs in it. One that runs already keeps what it has, as far as `attach` and
+        `rejoin` leave it.
         """
+        ...
+
+    def rejoin(self, machine: MachineId, link: Link) -> None:
+        """Link a machine that runs, and whose network was lost, anew; nothing where that needs a new start."""
         ...
 
     def attach(self, machine: MachineId, disk: Disk) -> DiskReference:

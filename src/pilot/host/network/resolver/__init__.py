@@ -12,6 +12,7 @@ If it is not there, nothing is answered and nothing new is pinned. What is pinne
     door       sockets in one gateway, datagrams and streams
     lookup     from a query's bytes to an answer's: policy, cache, upstream, pins, log
     messages   what is in queries and answers; pure
+    servers    whom to ask, as texts; pure
     upstream   asks the host's resolvers
     pins       which addresses which names have led to, and the gateway's sets
     log        decisions, counted and written down

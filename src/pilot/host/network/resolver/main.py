@@ -18,7 +18,8 @@ from ...machine import dial
 from .. import control
 from ..addresses import parse_network
 from ..never import Never
-from .upstream import Upstream, parse_server
+from .servers import parse_server
+from .upstream import Upstream
 from .zones import Zones
 
 _QUESTION_BYTES = 4096

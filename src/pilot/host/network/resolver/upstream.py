@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import ipaddress
 import os
 from collections.abc import Sequence
 
@@ -14,6 +12,7 @@ import dns.rcode
 
 from .... import errors
 from .messages import Query
+from .servers import Server, parse_resolv_conf
 
 TIMEOUT_S = 2.0
 ROUNDS = 2
@@ -23,31 +22,6 @@ _RESOLV_CONF = "/etc/resolv.conf"
 
 class Unanswered(errors.PeerError):
     """No resolver gave an answer."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Server:
-    address: str
-    port: int = 53
-
-
-def parse_server(text: str) -> Server:
-    """`9.9.9.9`, `9.9.9.9:5353`, `2620:fe::fe` or `[2620:fe::fe]:5353`. `PilotError` for anything else."""
-    address, port = text, "53"
-    if text.startswith("["):
-        address, _, rest = text[1:].partition("]")
-        port = rest.removeprefix(":") or "53"
-    elif text.count(":") == 1:
-        address, _, port = text.partition(":")
-    try:
-        ipaddress.ip_address(address)
-    except ValueError as error:
-        raise errors.PilotError(
-            f"resolver {text!r}: not an address", hint="as in 9.9.9.9 or [2620:fe::fe]:53"
-        ) from error
-    if not port.isdigit() or not 0 < int(port) < 65536:
-        raise errors.PilotError(f"resolver {text!r}: no such port")
-    return Server(address, int(port))
 
 
 class Upstream:
@@ -87,19 +61,6 @@ class Upstream:
         except OSError:
             return ()  # a host without one has no resolver to ask
         return self._read[1]
-
-
-def parse_resolv_conf(text: str) -> tuple[Server, ...]:
-    """The `nameserver` lines of resolv.conf(5) that are addresses."""
-    servers = []
-    for line in text.splitlines():
-        words = line.split()
-        if len(words) >= 2 and words[0] == "nameserver":
-            try:
-                servers.append(parse_server(words[1]))
-            except errors.PilotError:
-                continue  # with a scope, or nonsense: the C library skips it, too
-    return tuple(servers)
 
 
 async def _exchange(question: dns.message.Message, server: Server) -> dns.message.Message:

@@ -28,7 +28,7 @@ from ....kernel import waiter
 from ....wire import dial as lines
 from ....wire.schema import DiskReference
 from ...machine import dial, pilot_api
-from .. import Disk, Isolation, MachineSpec, MachineStatus, spec_file
+from .. import Disk, Isolation, Link, MachineSpec, MachineStatus, spec_file
 from . import attaching
 from . import spec as specs
 
@@ -60,14 +60,17 @@ class ContainerVmm:
         os.makedirs(os.path.join(directory, "bundle"), mode=0o700, exist_ok=True)
         spec_file.write(directory, spec)
 
-    def start(self, machine: MachineId, disk: Disk | None = None) -> DiskReference | None:
+    def start(self, machine: MachineId, disk: Disk | None = None, link: Link | None = None) -> DiskReference | None:
         spec = spec_file.read(self._path(machine))
         if disk is None:
-            self._start(spec)
+            self._start(spec, link)
             return None
         with attaching.begun(disk, spec.uid_base, specs.UID_COUNT) as mount:
-            self._start(spec)
+            self._start(spec, link)
             return self._give(machine, mount())
+
+    def rejoin(self, machine: MachineId, link: Link) -> None:
+        link.join(self._runtime.load(_container_id(machine)).pid)
 
     def attach(self, machine: MachineId, disk: Disk) -> DiskReference:
         return self._give(machine, disk.mount(spec_file.read(self._path(machine)).uid_base, specs.UID_COUNT))
@@ -129,14 +132,14 @@ class ContainerVmm:
     def _path(self, machine: MachineId) -> str:
         return os.path.join(self._machines, machine)
 
-    def _start(self, spec: MachineSpec) -> None:
+    def _start(self, spec: MachineSpec, link: Link | None) -> None:
         if self.status(spec.id) is not MachineStatus.RUNNING:
             self._remove_container(spec.id)
-            self._run(spec)
+            self._run(spec, link)
         # The listener takes the connection at once; the agent answers when it serves.
         dial.connect(self.dial_path(spec.id), lines.PORT_API, START_S).close()
 
-    def _run(self, spec: MachineSpec) -> None:
+    def _run(self, spec: MachineSpec, link: Link | None) -> None:
         directory = self._path(spec.id)
         _, max_files = resource.getrlimit(resource.RLIMIT_NOFILE)
         document = specs.machine_container(spec, self._guest_root(), f"{self._group}/{spec.id}", max_files)
@@ -162,6 +165,8 @@ class ContainerVmm:
         self._children[spec.id] = created.process.pid
         # Below its limits the machine makes cgroups of its own. It waits at the start barrier meanwhile.
         created.container.cgroup.delegate(spec.uid_base, spec.uid_base)
+        if link is not None:
+            link.join(created.container.pid)
         created.container.start()
 
     def _end(self, container: runtime.Container, pid_fd: int) -> None:

@@ -35,7 +35,7 @@ from ....wire import dial as ports
 from ....wire import operations, schema
 from ....wire.schema import DiskReference
 from ...machine import dial, pilot_api
-from .. import Disk, Isolation, MachineSpec, MachineStatus, spec_file
+from .. import Disk, Isolation, Link, MachineSpec, MachineStatus, spec_file
 from . import background, mux, qmp, template
 from . import command as qemu_command
 
@@ -95,7 +95,7 @@ class Qemu:
         with qmp.connect(self._path(machine, qemu_command.QMP_SOCKET), _QMP_S) as control:
             control.execute("block_resize", {"node-name": qemu_command.DISK_NODE, "size": size_bytes})
 
-    def start(self, machine: MachineId, disk: Disk | None = None) -> DiskReference | None:
+    def start(self, machine: MachineId, disk: Disk | None = None, link: Link | None = None) -> DiskReference | None:
         spec = spec_file.read(self._path(machine))
         if self.status(machine) is MachineStatus.RUNNING:
             background.start_mux(self._path(machine))
@@ -109,6 +109,9 @@ class Qemu:
                 whole = qemu_command.with_disk(shape, disk_fd)
                 self._persist(f"start machine {machine}", lambda: self._clone(machine, of, whole))
         return self.attach(machine, disk) if disk else None
+
+    def rejoin(self, machine: MachineId, link: Link) -> None:
+        """A machine keeps the network card that it was started with: it has none yet."""
 
     def status(self, machine: MachineId) -> MachineStatus:
         if not spec_file.exists(self._path(machine)):

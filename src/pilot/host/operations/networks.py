@@ -1,0 +1,100 @@
+"""Networks of machines: numbered by the store, made by `network.service`. A host without the service has none.
+
+ensure    row → gateway, zone, policy in force     at each start of the machine
+link      the same, and what joins the machine to it
+enforce   the policy of the row
+remove    nothing is left; the row is its owner's to delete
+restore   those that there were, for a pilotd that starts
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import logging
+
+from ... import errors
+from ...ids import MachineId
+from ..network import policy
+from ..network.service import Member
+from ..store import networks as rows
+from ..store.networks import Network
+from ..vmm import Isolation, Link, MachineStatus
+from .context import Host, Networks
+
+log = logging.getLogger(__name__)
+
+RESTORED_AT_ONCE = 8
+
+
+class _Joined:
+    """A `vmm.Link`."""
+
+    def __init__(self, networks: Networks, member: Member) -> None:
+        self._networks = networks
+        self._member = member
+
+    def join(self, pid: int) -> None:
+        self._networks.connect(self._member, pid)
+
+    def tap(self) -> int:
+        return self._networks.connect_tap(self._member)
+
+
+def link(host: Host, id: MachineId) -> Link | None:
+    """The policy is in force already; nothing passes before the link is used."""
+    if host.networks is None or host.substrate(id).isolation is not Isolation.CONTAINER:
+        return None  # a machine that is a VM has no network yet
+    with host.database.transaction(durable=False) as tx:
+        member = _member(rows.assign(tx, id, host.networks.capacity))
+    host.networks.ensure(member)
+    return _Joined(host.networks, member)
+
+
+def enforce(host: Host, id: MachineId, wanted: policy.Policy) -> None:
+    """Written down, and in force when it returns. `StateError` for a machine without a network."""
+    networks = host.networks
+    row = rows.find(host.database, id)
+    if networks is None or row is None:
+        raise errors.StateError(f"change the network policy of machine {id}: it has no network")
+    with host.database.transaction() as tx:
+        rows.set_policy(tx, id, wanted.as_json())
+    changed = rows.find(host.database, id)
+    assert changed is not None
+    networks.enforce(_member(changed))
+
+
+def policy_of(host: Host, id: MachineId) -> policy.Policy:
+    """As it was given; one without rules where there is none."""
+    row = rows.find(host.database, id)
+    return policy.Policy() if row is None else policy.parse(row.policy)
+
+
+def remove(host: Host, id: MachineId) -> None:
+    """Nothing of it is left on this host."""
+    row = rows.find(host.database, id)
+    if host.networks is not None and row is not None:
+        host.networks.remove(id, row.number)
+
+
+def restore(host: Host) -> None:
+    """All that there were, after pilotd or the host has started; one that fails is tried again when it is needed."""
+    found = rows.every(host.database)
+    with concurrent.futures.ThreadPoolExecutor(RESTORED_AT_ONCE, "networks") as pool:
+        list(pool.map(lambda row: _restore(host, row), found))
+
+
+def _restore(host: Host, row: Network) -> None:
+    assert host.networks is not None
+    member = _member(row)
+    try:
+        if host.substrate(row.machine).status(row.machine) is not MachineStatus.RUNNING:
+            return  # its start makes it
+        host.networks.ensure(member)
+        if not host.networks.is_connected(member):
+            host.substrate(row.machine).rejoin(row.machine, _Joined(host.networks, member))
+    except errors.PilotError as error:
+        log.error("network not restored", extra={"machine": row.machine, "error": str(error)})
+
+
+def _member(row: Network) -> Member:
+    return Member(row.machine, row.number, policy.parse(row.policy), row.serial)

@@ -1,0 +1,76 @@
+"""Networks of machines as rows: the number that addresses come from, and the policy with its serial."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ... import errors
+from ...ids import MachineId
+from .database import Database, Row, Transaction
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """`policy` is the document as it was given; `serial` grows with each change of it."""
+
+    machine: MachineId
+    number: int
+    policy: Mapping[str, Any]
+    serial: int
+
+
+def assign(tx: Transaction, machine: MachineId, capacity: int) -> Network:
+    """The machine's row, with the lowest number that is free. Idempotent. `HostError` when none of them is.
+
+    Another writer may take the number between looking and inserting; then the next one is tried.
+    """
+    while True:
+        rows = tx.query("SELECT * FROM networks WHERE machine = ?", (machine,))
+        if rows:
+            return _network(rows[0])
+        number = _free(tx)
+        if number > capacity:
+            raise errors.HostError(f"number machine {machine}: all {capacity} are taken", hint="see --network-range")
+        tx.execute(
+            "INSERT INTO networks (machine, number, policy, serial) VALUES (?, ?, ?, 1) ON CONFLICT DO NOTHING",
+            (machine, number, json.dumps({"rules": []})),
+        )
+
+
+def _free(tx: Transaction) -> int:
+    """One more than a number that is taken (or 0), and not taken itself."""
+    rows = tx.query(
+        """SELECT min(candidate) AS number FROM (SELECT 1 AS candidate UNION SELECT number + 1 FROM networks) AS c
+           WHERE candidate NOT IN (SELECT number FROM networks)"""
+    )
+    return int(rows[0]["number"])
+
+
+def set_policy(tx: Transaction, machine: MachineId, policy: Mapping[str, Any]) -> None:
+    """With the next serial. `NotFound`."""
+    done = tx.execute(
+        "UPDATE networks SET policy = ?, serial = serial + 1 WHERE machine = ?", (json.dumps(policy), machine)
+    )
+    if done == 0:
+        raise errors.NotFound(f"machine {machine} has no network")
+
+
+def find(database: Database, machine: MachineId) -> Network | None:
+    rows = database.query("SELECT * FROM networks WHERE machine = ?", (machine,))
+    return _network(rows[0]) if rows else None
+
+
+def every(database: Database) -> list[Network]:
+    return [_network(row) for row in database.query("SELECT * FROM networks ORDER BY number")]
+
+
+def delete(tx: Transaction, machine: MachineId | None) -> None:
+    """The number is free from now on: only when nothing of the network is left."""
+    tx.execute("DELETE FROM networks WHERE machine = ?", (machine,))
+
+
+def _network(row: Row) -> Network:
+    return Network(MachineId(row["machine"]), row["number"], json.loads(row["policy"]), row["serial"])

@@ -1,0 +1,76 @@
+"""Machines with networks for tests, on an Internet of the test's own; import the fixtures by name."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+
+from pilot.host.network import policy
+from pilot.host.network.plan import Settings
+from pilot.host.network.service import Member, Networks
+from pilot.ids import MachineId
+
+from . import internet as nets
+from .internet import OTHER, WEB, WEB6, Internet, Machine
+
+TAG = "0a1b2c3d"
+_NUMBERS = itertools.count(1)
+
+
+class Sprite:
+    """A machine with its network."""
+
+    def __init__(self, networks: Networks) -> None:
+        self.networks = networks
+        number = next(_NUMBERS)
+        self.member = Member(MachineId(f"m{number}"), number)
+        self.machine = Machine()
+        networks.ensure(self.member)
+        networks.connect(self.member, self.machine.pid)
+
+    @property
+    def path(self) -> str:
+        """Its gateway's namespace."""
+        return f"/run/netns/pilot-{self.member.machine}"
+
+    def obey(self, *rules: str | tuple[str, str]) -> None:
+        """A policy: names that are allowed, or (name, action)."""
+        entries = [(rule, "allow") if isinstance(rule, str) else rule for rule in rules]
+        document = {"rules": [{"domain": domain, "action": action} for domain, action in entries]}
+        self.member = Member(self.member.machine, self.member.number, policy.parse(document), self.member.serial + 1)
+        self.networks.enforce(self.member)
+
+    def close(self) -> None:
+        self.machine.close()
+        self.networks.remove(self.member.machine, self.member.number)
+
+
+@pytest.fixture(scope="module")
+def internet() -> Iterator[Internet]:
+    with nets.internet() as made:
+        for address in (WEB, WEB6, OTHER, nets.PRIVATE, nets.METADATA):
+            made.serve_tcp(address)
+            made.serve_udp(address)
+        made.records |= {
+            ("web.test", "A"): (60, [WEB]),
+            ("web.test", "AAAA"): (60, [WEB6]),
+            ("other.test", "A"): (60, [OTHER]),
+        }
+        yield made
+
+
+@pytest.fixture(scope="module")
+def networks(internet: Internet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Networks]:
+    made = Networks(Settings(TAG), str(tmp_path_factory.mktemp("state")), [nets.DNS])
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def sprite(networks: Networks) -> Iterator[Sprite]:
+    made = Sprite(networks)
+    yield made
+    made.close()
