@@ -23,7 +23,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 # unique local one (RFC 4193).
 DEFAULT_RANGE = "198.18.0.0/15,fd70:696c:6f74::/64"
 _FIRST = 4
-MOST = 1 << 20  # five hexadecimal digits, in the name of a link
+MOST = (1 << 20) - 1  # five hexadecimal digits, in the name of a link
 
 
 @dataclasses.dataclass(frozen=True)

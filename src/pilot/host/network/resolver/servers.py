@@ -17,7 +17,7 @@ class Server:
 def parse_server(text: str) -> Server:
     """`9.9.9.9`, `9.9.9.9:5353`, `2620:fe::fe` or `[2620:fe::fe]:5353`. `PilotError` for anything else."""
     address, port = text, "53"
-    if text.startswith("["):
+    if text.startswith("[") and "]" in text:
         address, _, rest = text[1:].partition("]")
         port = rest.removeprefix(":") or "53"
     elif text.count(":") == 1:
