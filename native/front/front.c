@@ -236,8 +236,21 @@ static int converse(struct conversation *talk)
     return lose(talk);
 }
 
+/* A standard descriptor that the caller closed is /dev/null, before anything else gets its number. */
+static void open_standard(void)
+{
+    int descriptor;
+
+    do
+        descriptor = open("/dev/null", O_RDWR);
+    while (descriptor >= 0 && descriptor < 3);
+    if (descriptor >= 0)
+        close(descriptor);
+}
+
 int main(int count, char **words)
 {
+    open_standard();
     hold_signals();
     int planner = is_plain() ? connect_planner() : -1;
     if (planner < 0 || send_request(planner, count, words))

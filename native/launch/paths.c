@@ -35,8 +35,9 @@ long do_openat2(struct run *run, const unsigned long *a)
     return open_retrying(a[0], (const char *)a[1], (const struct open_how *)a[2], a[3]);
 }
 
-/* Makes the last component of `path`, whose parent exists. EEXIST is fine: whoever opens it next sees what it is. */
-static long make_last(int base, const char *path, mode_t mode)
+/* Makes the last component of `path`, whose parent exists: 0. A link that is there already is read into `target` (of
+ * PATH_MAX bytes): its length. Anything else is fine: whoever opens it next sees what it is. */
+static long make_last(int base, const char *path, mode_t mode, char *target)
 {
     char parent[PATH_MAX];
     const char *slash = strrchr(path, '/');
@@ -50,36 +51,83 @@ static long make_last(int base, const char *path, mode_t mode)
     if (descriptor < 0)
         return descriptor;
     result = RAW3(SYS_mkdirat, descriptor, name, mode);
+    if (result == -EEXIST) {
+        result = RAW4(SYS_readlinkat, descriptor, name, target, PATH_MAX - 1);
+        if (result == -EINVAL)
+            result = 0; /* no link */
+    }
     RAW1(SYS_close, descriptor);
-    return result == -EEXIST ? 0 : result;
+    return result;
 }
 
-/* mkdir -p: tries the whole path, then makes what is missing from the front. Returns the last directory. */
-static long make_directories(int base, const char *path, mode_t mode)
+/* In `path`, of PATH_MAX bytes: the component [start, end) is the link that leads to target[0..length). */
+static long follow_link(char *path, size_t start, size_t end, const char *target, size_t length)
 {
-    char prefix[PATH_MAX];
-    size_t length = strlen(path);
-    long descriptor = open_beneath(base, path, O_PATH | O_DIRECTORY), result;
+    char followed[PATH_MAX];
+    size_t before = target[0] == '/' ? 0 : start, after = strlen(path + end);
 
-    if (descriptor != -ENOENT)
-        return descriptor;
-    if (length >= sizeof prefix)
+    if (before + length + after >= sizeof followed)
         return -ENAMETOOLONG;
+    memcpy(followed, path, before);
+    memcpy(followed + before, target, length);
+    memcpy(followed + before + length, path + end, after + 1);
+    memcpy(path, followed, before + length + after + 1);
+    return 0;
+}
+
+static size_t name_start(const char *path, size_t end)
+{
+    while (end > 0 && path[end - 1] != '/')
+        end--;
+    return end;
+}
+
+enum { MAX_LINKS = 40, FOLLOW = 1 };
+
+/* Makes what is missing of `path` from the front. FOLLOW when there is a link to nowhere: it is followed in `path`. */
+static long make_missing(int base, char *path, mode_t mode)
+{
+    char prefix[PATH_MAX], target[PATH_MAX];
+    size_t length = strlen(path);
+
     for (size_t end = 1; end <= length; end++) {
         if (path[end - 1] == '/' || (path[end] && path[end] != '/'))
             continue; /* not the end of a component */
         memcpy(prefix, path, end);
         prefix[end] = '\0';
-        descriptor = open_beneath(base, prefix, O_PATH | O_DIRECTORY);
-        if (descriptor >= 0) {
-            RAW1(SYS_close, descriptor);
+        long result = open_beneath(base, prefix, O_PATH | O_DIRECTORY);
+        if (result >= 0) {
+            RAW1(SYS_close, result);
             continue;
         }
-        result = descriptor == -ENOENT ? make_last(base, prefix, mode) : descriptor;
+        if (result == -ENOENT)
+            result = make_last(base, prefix, mode, target);
+        if (result > 0) {
+            result = follow_link(path, name_start(path, end), end, target, result);
+            return result ? result : FOLLOW;
+        }
         if (result < 0)
             return result;
     }
-    return open_beneath(base, path, O_PATH | O_DIRECTORY);
+    return 0;
+}
+
+/* mkdir -p: tries the whole path, then makes what is missing; what a link leads to is made, too, and always inside: each
+ * step is found from the base anew. Returns the last directory. */
+static long make_directories(int base, const char *path, mode_t mode)
+{
+    char wanted[PATH_MAX];
+    size_t length = strlen(path);
+    long descriptor = open_beneath(base, path, O_PATH | O_DIRECTORY), result = FOLLOW;
+
+    if (descriptor != -ENOENT)
+        return descriptor;
+    if (length >= sizeof wanted)
+        return -ENAMETOOLONG;
+    memcpy(wanted, path, length + 1);
+    for (int links = 0; result == FOLLOW; links++)
+        result = links < MAX_LINKS ? make_missing(base, wanted, mode) : -ELOOP;
+    return result < 0 ? result : open_beneath(base, wanted, O_PATH | O_DIRECTORY);
 }
 
 long do_make_directories(struct run *run, const unsigned long *a)
@@ -88,27 +136,44 @@ long do_make_directories(struct run *run, const unsigned long *a)
     return make_directories(a[0], (const char *)a[1], a[2]);
 }
 
-static long make_file(int base, const char *path, mode_t mode)
+/* An empty file in a directory that is made, too; a link in its place is followed in `path` (FOLLOW). */
+static long make_missing_file(int base, char *path, mode_t mode)
 {
-    char parent[PATH_MAX];
-    size_t length = strlen(path);
-    const char *slash = strrchr(path, '/');
-    long directory, file;
+    char parent[PATH_MAX], target[PATH_MAX];
+    size_t start = name_start(path, strlen(path));
+    long directory, file, length = -EINVAL;
 
-    if (length >= sizeof parent)
-        return -ENAMETOOLONG;
-    memcpy(parent, path, length + 1);
-    parent[slash ? slash - path : 0] = '\0';
+    memcpy(parent, path, start);
+    parent[start ? start - 1 : 0] = '\0';
     directory = make_directories(base, parent, mode);
     if (directory < 0)
         return directory;
-    file = RAW4(SYS_openat, directory, slash ? slash + 1 : path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-                mode & 0666);
+    file = RAW4(SYS_openat, directory, path + start, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode & 0666);
+    if (file == -EEXIST)
+        length = RAW4(SYS_readlinkat, directory, path + start, target, sizeof target - 1);
     RAW1(SYS_close, directory);
-    if (file < 0)
-        return file == -EEXIST ? -ENOENT : file; /* it is a link to nowhere */
-    RAW1(SYS_close, file);
-    return open_beneath(base, path, O_PATH);
+    if (file >= 0) {
+        RAW1(SYS_close, file);
+        return 0;
+    }
+    if (length < 0)
+        return file == -EEXIST ? 0 : file; /* somebody else has just made it */
+    length = follow_link(path, start, strlen(path), target, length);
+    return length ? length : FOLLOW;
+}
+
+static long make_file(int base, const char *path, mode_t mode)
+{
+    char wanted[PATH_MAX];
+    size_t length = strlen(path);
+    long result = FOLLOW;
+
+    if (length >= sizeof wanted)
+        return -ENAMETOOLONG;
+    memcpy(wanted, path, length + 1);
+    for (int links = 0; result == FOLLOW; links++)
+        result = links < MAX_LINKS ? make_missing_file(base, wanted, mode) : -ELOOP;
+    return result < 0 ? result : open_beneath(base, wanted, O_PATH);
 }
 
 /* The place to mount `like` on: it is made when it is missing, of the same kind. */

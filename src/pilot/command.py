@@ -21,6 +21,7 @@ OWN_COMMANDS = {"agent": "agent", "image": "image.cli", "planner": "planner.main
 
 def main() -> int:
     """Entry point of `pilot`; the exit status."""
+    _open_standard()
     word = sys.argv[1] if len(sys.argv) > 1 else ""
     if word not in OWN_COMMANDS:
         return _run_oci()
@@ -34,6 +35,18 @@ def _run(word: str, command: Callable[[list[str]], int]) -> int:
         hint = f" ({error.hint})" if error.hint else ""
         print(f"pilot {word}: {error}{hint}", file=sys.stderr)
         return 1
+
+
+def _open_standard() -> None:
+    """A standard descriptor that the caller closed is /dev/null, before anything else gets its number."""
+    descriptor = 0
+    while descriptor < 3:
+        descriptor = os.open("/dev/null", os.O_RDWR)
+        os.set_inheritable(descriptor, descriptor < 3)
+    os.close(descriptor)
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:  # what Python makes of a closed one
+            setattr(sys, name, open(number, "r" if number == 0 else "w", closefd=False))  # noqa: SIM115 - it stays open
 
 
 def _run_oci() -> int:

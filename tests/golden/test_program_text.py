@@ -58,6 +58,7 @@ EVERY: tuple[Step, ...] = (
     steps.ControllingTerminal(Slot("peer")),
     steps.RunHook("/usr/bin/hook", ("hook", "create"), ("A=b",), Slot("state"), 5000),
     steps.OpenPlace(Slot("place"), "/srv/rootfs"),
+    steps.TakeMount(ROOT, TREE),
     steps.PivotRoot(ROOT),
     steps.HideMount("/proc"),
     steps.MoveRoot(ROOT),

@@ -54,8 +54,8 @@ def with_listen_fds(context: Context, process: Process) -> Process:
     return msgspec.structs.replace(process, env=(*process.env, f"LISTEN_FDS={count}", "LISTEN_PID=1"))
 
 
-def passed_descriptors(context: Context, arguments: Arguments) -> tuple[int, ...]:
-    """Descriptors from 3 on; PilotError when one of them is not open."""
+def passed_descriptors(context: Context, arguments: Arguments) -> tuple[int | None, ...]:
+    """Descriptors from 3 on; None for one that is not open, and that the process does not have open either."""
     return context.borrowed(range(3, 3 + _listen_fds(context) + arguments.number("preserve-fds")))
 
 

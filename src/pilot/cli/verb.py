@@ -7,6 +7,7 @@ run(context, arguments) -> exit status
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +16,6 @@ from typing import Protocol
 
 import msgspec
 
-from .. import errors
 from ..runtime import Runtime, Spawned, Stdio
 from ..spec.config import Spec
 from ..spec.process import Process
@@ -66,14 +66,9 @@ class Context(msgspec.Struct, frozen=True):
         """All that the caller's stdin has."""
         return sys.stdin.buffer.read()
 
-    def borrowed(self, numbers: Sequence[int]) -> tuple[int, ...]:
-        """The caller's descriptors of these numbers; PilotError when one of them is not open."""
-        for number in numbers:
-            try:
-                os.fstat(number)
-            except OSError as error:
-                raise not_open(number, error) from error
-        return tuple(numbers)
+    def borrowed(self, numbers: Sequence[int]) -> tuple[int | None, ...]:
+        """The caller's descriptors of these numbers; None for one that is not open."""
+        return tuple(number if _is_open(number) else None for number in numbers)
 
     def log_plan(self, plan: Described) -> None:
         """Its steps, as lines of a log that has everything."""
@@ -118,9 +113,14 @@ class Context(msgspec.Struct, frozen=True):
         return foreground.attend(runtime, process)
 
 
-def not_open(number: int, error: OSError) -> errors.PilotError:
-    """What is said of a descriptor that was to be passed on."""
-    return errors.PilotError(f"cannot preserve file descriptor {number}: {(error.strerror or '').lower()}")
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError as error:
+        if error.errno == errno.EBADF:
+            return False
+        raise
+    return True
 
 
 class Verb(Protocol):

@@ -31,6 +31,16 @@ _FILESYSTEM: dict[Flag, str] = {
 # Filesystems of the kernel's own, where one superblock may have many mounts: read-only is said of the mount alone.
 _WITHOUT_OWN_READONLY = frozenset({"proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2", "bpf", "debugfs"})
 
+_NOT_OF_MOUNT = Flag.BIND | Flag.REC | Flag.REMOUNT
+_ATIME_FLAGS = Flag.NOATIME | Flag.NODIRATIME | Flag.RELATIME | Flag.STRICTATIME
+_REPLACED = (
+    MountAttribute.RDONLY
+    | MountAttribute.NOSUID
+    | MountAttribute.NODEV
+    | MountAttribute.NOEXEC
+    | MountAttribute.NOSYMFOLLOW
+)
+
 _PROPAGATIONS: dict[Flag, Propagation] = {
     Flag.PRIVATE: Propagation.PRIVATE,
     Flag.SLAVE: Propagation.SLAVE,
@@ -52,6 +62,33 @@ def plan_attributes(options: Options) -> tuple[MountAttribute, MountAttribute]:
     if options.clear_flags & (Flag.NOATIME | Flag.STRICTATIME):
         clear |= MountAttribute.ATIME
     return set_, clear
+
+
+def plan_bind_attributes(options: Options, keeps_others: bool) -> tuple[MountAttribute, MountAttribute]:
+    """What to set and what to clear on a bind: flags that are named replace those of the source, as mount --bind -o.
+
+    Where none is named the source's stay. With `keeps_others` they always do, but for those that are cleared by name:
+    in a user namespace they are locked.
+    """
+    set_, clear = plan_attributes(options)
+    if not (options.set_flags & ~_NOT_OF_MOUNT or options.clear_flags):
+        return set_, clear
+    if not keeps_others:
+        clear |= _REPLACED & ~set_
+        if options.set_flags & _ATIME_FLAGS:
+            clear |= MountAttribute.ATIME | (MountAttribute.NODIRATIME & ~set_)
+    return set_, clear
+
+
+def plan_locked(options: Options) -> MountAttribute:
+    """What the source of a bind must not have in a user namespace, where nobody may take it away again."""
+    locked = MountAttribute.RDONLY | MountAttribute.NOSUID | MountAttribute.NODEV | MountAttribute.NOEXEC
+    _, clear = plan_attributes(options)
+    atime = next((value for flag, value in _ATIME.items() if flag in options.set_flags), None)
+    others = MountAttribute.NONE
+    if atime is not None:
+        others = (MountAttribute.NOATIME | MountAttribute.STRICTATIME) & ~atime
+    return (clear & locked) | others
 
 
 def plan_recursive_attributes(options: Options) -> tuple[MountAttribute, MountAttribute]:

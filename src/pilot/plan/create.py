@@ -118,14 +118,15 @@ class CreateOptions(msgspec.Struct, frozen=True):
 
 def plan_create(spec: Spec, facts: HostFacts, options: CreateOptions) -> Plan:
     """The whole of it. SpecError for what the Spec asks and cannot have."""
-    process = spec.process
-    if process is None:
-        raise errors.SpecError("$.process", "process property must not be empty")
+    process = identity.NO_PROCESS if spec.process is None else spec.process
     # Of processes that are executed in a container, the specification says, and not of its first.
     process = msgspec.structs.replace(process, exec_cpu_affinity=None)
     _check_host(spec, facts)
     entry = namespaces.plan_entry(spec.linux, options.owned_by_joined_user)
-    setup = Setup(spec, facts, entry, options.bundle, options.cgroup_paths, options.tmpfs_modes, options.dev_is_mounted)
+    setup = Setup(
+        spec, facts, entry, options.bundle, options.rootfs, options.cgroup_paths, options.tmpfs_modes,
+        options.dev_is_mounted,
+    )  # fmt: skip
     root_openings, root_steps = _plan_root(setup, options)
     maps = IdMaps(spec.linux.uid_mappings, spec.linux.gid_mappings) if setup.owns(NamespaceType.USER) else None
     limits = identity.plan_limits(process.rlimits)
@@ -193,7 +194,7 @@ def _plan_container_root(setup: Setup, maps: IdMaps | None, options: CreateOptio
     steps: list[Step] = []
     if maps is not None:
         steps.append(Barrier(IDMAP))
-    if setup.has(NamespaceType.MOUNT):
+    if setup.has(NamespaceType.MOUNT) or setup.spec.mounts:
         # Before it is root of its user namespace, who may not be allowed to reach the path.
         steps.append(OpenPlace(PLACE, options.rootfs))
     if setup.has(NamespaceType.USER):
@@ -212,7 +213,7 @@ def _plan_container_root(setup: Setup, maps: IdMaps | None, options: CreateOptio
 
 def _plan_root(setup: Setup, options: CreateOptions) -> tuple[tuple[Opening, ...], tuple[Step, ...]]:
     spec = setup.spec
-    if not setup.has(NamespaceType.MOUNT):
+    if not setup.has(NamespaceType.MOUNT) and not spec.mounts:
         return _plan_shared_root(setup, options)
     idmap = mounts.container_idmap(spec.linux) if options.idmap_root else None
     openings: list[OpenMount] = [OpenMount(ROOT, options.rootfs, True, idmap)]
@@ -244,7 +245,7 @@ def _plan_copies(
     Without root's privileges only the process in its new user namespace can; and in a mount namespace that is joined
     by path all paths are those of that namespace. To idmap, only the parent can.
     """
-    if not setup.facts.is_rootless and Namespace.MOUNT in setup.entry.new:
+    if not setup.facts.is_rootless and Namespace.MOUNT not in setup.entry.joined:
         return tuple(openings), steps
     by_parent = [opening for opening in openings if opening.idmap]
     if by_parent and setup.facts.is_rootless:
@@ -255,13 +256,17 @@ def _plan_copies(
 
 def _plan_tree(setup: Setup) -> tuple[Step, ...]:
     """Mount the tree over the rootfs."""
-    inherited = mounts.root_propagation(setup)
+    if not setup.has(NamespaceType.MOUNT):
+        # Others see it there; what is mounted in it stays among them, and goes with it.
+        private = SetMountAttributes(ROOT, propagation=Propagation.PRIVATE, recursive=True)
+        return private, AttachMount(ROOT, PLACE, ""), private
+    inherited = mounts.root_propagation(setup.spec)
     # pivot_root refuses where a mount or an unmount would be shared.
     parent = Propagation.PRIVATE if inherited is Propagation.UNBINDABLE else inherited
     parent = Propagation.SLAVE if parent is Propagation.SHARED else parent
     return (
         SetPropagation("/", parent),
-        SetMountAttributes(ROOT, propagation=inherited, recursive=True),
+        *mounts.inherited_propagation(ROOT, setup),
         # A root that is a slave stays one, of the mount that the rootfs is on; any other is nobody's.
         *(() if _keeps_master(setup.spec) else (SetMountAttributes(ROOT, propagation=Propagation.PRIVATE),)),
         AttachMount(ROOT, PLACE, ""),
@@ -277,6 +282,8 @@ def _plan_pivot(setup: Setup, options: CreateOptions) -> tuple[Step, ...]:
     steps: list[Step] = []
     if root is not None and root.readonly:
         steps.append(SetMountAttributes(ROOT, MountAttribute.RDONLY))
+    if not setup.has(NamespaceType.MOUNT):
+        return (*steps, ChangeRoot(ROOT))
     if not options.no_pivot:
         return (*steps, PivotRoot(ROOT))
     # What is beneath the new root stays mounted, and a whole procfs there would let the container mount another.
@@ -284,15 +291,15 @@ def _plan_pivot(setup: Setup, options: CreateOptions) -> tuple[Step, ...]:
 
 
 def _plan_propagation(spec: Spec) -> tuple[Step, ...]:
-    """At the very end: what is unbindable cannot be made read-only any more."""
+    """At the very end: what is unbindable cannot be made read-only any more. The others are what they are to be."""
     text = spec.linux.rootfs_propagation
-    return (SetPropagation("/", *plan_propagation(PROPAGATION[text])),) if text else ()
+    if text.removeprefix("r") not in {"shared", "unbindable"}:
+        return ()
+    return (SetPropagation("/", *plan_propagation(PROPAGATION[text])),)
 
 
 def _plan_shared_root(setup: Setup, options: CreateOptions) -> tuple[tuple[Opening, ...], tuple[Step, ...]]:
-    """Without a mount namespace of its own nothing may be mounted."""
-    if setup.spec.mounts:
-        raise errors.SpecError("$.mounts", "mounts need a mount namespace")
+    """Without a mount namespace, and without mounts, the rootfs is entered as it is."""
     root = (Open(ROOT, None, options.rootfs), *_plan_terminal(ROOT, options, console=False))
     return (), (*_plan_runtime_hooks(setup), *root, ChangeRoot(ROOT), *_plan_sysctls(setup.spec))
 

@@ -46,6 +46,8 @@ from .steps import (
     Umask,
 )
 
+# Where config.json has none: what waits in the container's namespaces, and can never be started.
+NO_PROCESS = Process(cwd="/")
 _KEEP_GROUP = -1
 _NO_LIMIT = 2**64 - 1
 _DEFAULT_UMASK = 0o022
@@ -65,7 +67,7 @@ class Filter(msgspec.Struct, frozen=True):
 class Ending(msgspec.Struct, frozen=True):
     """Beside `process`: what the caller passes on. `chown`: numbers of stdio that become the user's own.
 
-    `executable` is what is executed when that is not argv[0].
+    Of `descriptors` those that are `closed` stay so. `executable` is what is executed when that is not argv[0].
 
     `environment` is complete (HOME is set by the caller, who can read the container's passwd).
     """
@@ -76,12 +78,13 @@ class Ending(msgspec.Struct, frozen=True):
     chown: tuple[int, ...] = ()
     filter: Filter | None = None
     executable: str | None = None
+    closed: frozenset[int] = frozenset()
 
 
 def plan_descriptors(process: Process, ending: Ending) -> tuple[Step, ...]:
     """setsid, stdio and what is passed on; the terminal becomes the controlling one."""
-    slots = [PEER] * 3 if ending.terminal else [stdio_slot(n) for n in range(3)]
-    slots += [stdio_slot(n) for n in range(3, ending.descriptors)]
+    slots: list[Slot | None] = [PEER] * 3 if ending.terminal else [stdio_slot(n) for n in range(3)]
+    slots += [None if n in ending.closed else stdio_slot(n) for n in range(3, ending.descriptors)]
     owned = [PEER] if ending.terminal else [stdio_slot(n) for n in ending.chown]
     return (
         NewSession(),
@@ -107,7 +110,7 @@ def plan_identity(process: Process, ending: Ending, facts: HostFacts) -> tuple[S
         SetAmbientSet(sets["ambient"]),
         *((NoNewPrivileges(),) if process.no_new_privileges else ()),
         Umask(_DEFAULT_UMASK if process.user.umask is None else process.user.umask),
-        FindExecutable(_candidates(process, ending)),
+        *((FindExecutable(_candidates(process, ending)),) if process.args else ()),
     )
 
 
@@ -136,7 +139,9 @@ def plan_groups(groups: tuple[int, ...], facts: HostFacts) -> tuple[Step, ...]:
 
 
 def plan_exec(process: Process, ending: Ending, holds: tuple[Slot, ...] = ()) -> tuple[Step, ...]:
-    """exec; `holds` stay open until then."""
+    """exec; `holds` stay open until then. Without anything to execute the process ends."""
+    if not process.args:
+        return ()
     return (Execute(_candidates(process, ending), process.args, ending.environment, holds),)
 
 

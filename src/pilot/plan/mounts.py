@@ -14,7 +14,7 @@ import msgspec
 
 from .. import errors
 from ..spec import mount_options
-from ..spec.config import Mount
+from ..spec.config import Mount, Spec
 from ..spec.linux import Linux, NamespaceType
 from ..spec.mount_options import Attribute, Flag, Options
 from . import abi, attributes, cgroup_mount
@@ -23,7 +23,7 @@ from .code import Slot
 from .plan import ROOT, IdMap, IdMaps, OpenMount, UserNamespace, clean
 from .program import Step
 from .setup import Setup
-from .steps import AttachMount, CopyUp, MakeDirectories, NewFilesystem, Open, SetMountAttributes
+from .steps import AttachMount, CopyUp, MakeDirectories, NewFilesystem, Open, OpenTree, SetMountAttributes, TakeMount
 
 # What may be mounted below /proc; anything else could fool the runtime or the container about itself.
 _ALLOWED_IN_PROC = frozenset(
@@ -59,12 +59,12 @@ def plan_mount(index: int, mount: Mount, setup: Setup) -> MountPlan:
     if Flag.REMOUNT in options.set_flags:
         return _plan_remount(slot, path, options)
     if options.is_bind or mount.type == "bind":
-        return _plan_bind(slot, path, mount, options, setup)
+        return _plan_bind(index, path, mount, options, setup)
     if mount.type == "cgroup" or (mount.type == "cgroup2" and not setup.has(NamespaceType.CGROUP)):
         return MountPlan(*cgroup_mount.plan_cgroup_mount(slot, path, options, setup))
     if mount.type == "sysfs" and setup.has(NamespaceType.USER) and not setup.owns(NamespaceType.NETWORK):
         # Only who owns the network namespace may make a sysfs: the present one is as good.
-        return _plan_bind(slot, path, msgspec.structs.replace(mount, source="/sys"), _recursive(options), setup)
+        return _plan_bind(index, path, msgspec.structs.replace(mount, source="/sys"), _recursive(options), setup)
     return _plan_filesystem(slot, path, mount, options, setup)
 
 
@@ -84,15 +84,30 @@ def is_own_tmpfs(mount: Mount) -> bool:
     return mount.type == "tmpfs" and not mount_options.parse_options(mount.options).is_bind
 
 
-def _plan_bind(slot: Slot, path: str, mount: Mount, options: Options, setup: Setup) -> MountPlan:
-    source = posixpath.join(setup.bundle, mount.source)
+def _plan_bind(index: int, path: str, mount: Mount, options: Options, setup: Setup) -> MountPlan:
+    slot, source = mount_slot(index), posixpath.join(setup.bundle, mount.source)
     if path == "/sys" and (Flag.RDONLY | Flag.REC) in options.set_flags:
         options = _readonly_throughout(options)
-    opening = OpenMount(
-        slot, source, Flag.REC in options.set_flags, _idmap(mount, options, setup), options.idmap_recursive
-    )
-    steps = [_inherited_propagation(slot, setup), *_attribute_steps(slot, options), *_propagation_steps(slot, options)]
-    return MountPlan((opening,), (*steps, *_attach_steps(slot, path, mount.type)))
+    idmap = _idmap(mount, options, setup)
+    without = attributes.plan_locked(options) if setup.is_confined_user else MountAttribute.NONE
+    opening = OpenMount(slot, source, Flag.REC in options.set_flags, idmap, options.idmap_recursive, without)
+    steps = [*inherited_propagation(slot, setup), *_bind_attribute_steps(slot, options, setup)]
+    steps += _propagation_steps(slot, options)
+    steps += _attach_steps(slot, path, mount.type)
+    inside = _covered_source(index, source, setup)
+    if inside is None or opening.idmap:
+        return MountPlan((opening,), tuple(steps))
+    return MountPlan((), (OpenTree(slot, ROOT, inside, opening.recursive), *steps))
+
+
+def _covered_source(index: int, source: str, setup: Setup) -> str | None:
+    """Where in the root a source is that an earlier mount of the list covers: it is there only when that one is."""
+    inside = posixpath.relpath(source, setup.rootfs)
+    if inside.startswith(".."):
+        return None
+    place = clean(inside)
+    earlier = [clean(mount.destination).rstrip("/") for mount in setup.spec.mounts[:index]]
+    return _inside(place) if any(f"{place}/".startswith(f"{above}/") for above in earlier) else None
 
 
 def _plan_filesystem(slot: Slot, path: str, mount: Mount, options: Options, setup: Setup) -> MountPlan:
@@ -118,6 +133,9 @@ def _plan_filesystem(slot: Slot, path: str, mount: Mount, options: Options, setu
 
 def _attach_steps(slot: Slot, path: str, fstype: str) -> list[Step]:
     """Where /proc and /sys are must not be a link's choice: the runtime goes by them, too (CVE-2019-19921)."""
+    if path == "/":
+        # What is mounted on / is the root for all that follows.
+        return [AttachMount(slot, ROOT, ""), TakeMount(ROOT, slot)]
     if fstype not in _KERNEL and path not in _KERNEL_PATHS:
         return [AttachMount(slot, ROOT, _inside(path), in_proc=path.startswith("/proc/"))]
     place = Slot(f"{slot}-place")
@@ -139,6 +157,12 @@ def _attribute_steps(slot: Slot, options: Options) -> list[Step]:
     return top + _recursive_steps(slot, options)
 
 
+def _bind_attribute_steps(slot: Slot, options: Options, setup: Setup) -> list[Step]:
+    set_, clear = attributes.plan_bind_attributes(options, keeps_others=setup.is_confined_user)
+    top: list[Step] = [SetMountAttributes(slot, set_, clear)] if set_ or clear else []
+    return top + _recursive_steps(slot, options)
+
+
 def _recursive_steps(slot: Slot, options: Options) -> list[Step]:
     set_, clear = attributes.plan_recursive_attributes(options)
     return [SetMountAttributes(slot, set_, clear, recursive=True)] if set_ or clear else []
@@ -149,22 +173,22 @@ def _propagation_steps(slot: Slot, options: Options) -> list[Step]:
     return [SetMountAttributes(slot, propagation=kind, recursive=recursive) for kind, recursive in rows]
 
 
-def _inherited_propagation(slot: Slot, setup: Setup) -> Step:
-    """A copy made outside is a peer of its original; inside it is what the whole tree inside is."""
-    kind = root_propagation(setup)
-    return SetMountAttributes(slot, propagation=kind, recursive=True)
+def inherited_propagation(slot: Slot, setup: Setup) -> tuple[Step, ...]:
+    """A copy made outside is a peer of its original; inside it is what the whole tree inside is.
 
-
-def root_propagation(setup: Setup) -> Propagation:
-    """How mounts of the runtime namespace are seen in the container's: as slaves, if rootfsPropagation says nothing.
-
-    Never as peers across user namespaces, where the container could mount things in the runtime namespace.
+    Never a peer across user namespaces, where the container could mount things in the runtime namespace: what is shared
+    there is shared among its own.
     """
-    text = setup.spec.linux.rootfs_propagation.removeprefix("r")
-    kind = Propagation[text.upper()] if text else Propagation.SLAVE
-    if kind is Propagation.SHARED and setup.has(NamespaceType.USER):
-        return Propagation.SLAVE
-    return kind
+    kinds = [root_propagation(setup.spec)]
+    if kinds == [Propagation.SHARED] and setup.has(NamespaceType.USER):
+        kinds.insert(0, Propagation.SLAVE)
+    return tuple(SetMountAttributes(slot, propagation=kind, recursive=True) for kind in kinds)
+
+
+def root_propagation(spec: Spec) -> Propagation:
+    """How mounts of the runtime namespace are seen in the container's: as slaves, if rootfsPropagation says nothing."""
+    text = spec.linux.rootfs_propagation.removeprefix("r")
+    return Propagation[text.upper()] if text else Propagation.SLAVE
 
 
 def _idmap(mount: Mount, options: Options, setup: Setup) -> IdMap | None:

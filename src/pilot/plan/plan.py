@@ -18,7 +18,7 @@ import posixpath
 import msgspec
 
 from ..spec.document import IdMapping
-from .abi import Namespace
+from .abi import MountAttribute, Namespace
 from .code import Slot
 from .program import Program
 
@@ -77,7 +77,8 @@ class OpenFile(msgspec.Struct, frozen=True):
 class OpenMount(msgspec.Struct, frozen=True):
     """A detached copy of what is mounted at a path of the runtime namespace, idmapped or not.
 
-    The runtime makes it, as the container's user namespace may lack the permission to reach the path, and to idmap.
+    The runtime makes it, as the container's user namespace may lack the permission to reach the path, and to idmap. It
+    refuses where the source has attributes of `without`: those are locked in the container's user namespace.
     """
 
     slot: Slot
@@ -85,6 +86,7 @@ class OpenMount(msgspec.Struct, frozen=True):
     recursive: bool = True
     idmap: IdMap | None = None
     idmap_recursive: bool = False
+    without: MountAttribute = MountAttribute.NONE
 
     def describe(self) -> str:
         idmap = f", idmapped: {self.idmap.describe()}" if self.idmap else ""

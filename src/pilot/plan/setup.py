@@ -21,6 +21,7 @@ class Setup(msgspec.Struct, frozen=True):
     facts: HostFacts
     entry: Entry
     bundle: str
+    rootfs: str
     cgroup_paths: tuple[tuple[CgroupMount, str], ...] = ()
     tmpfs_modes: dict[str, int] = {}
     dev_is_mounted: bool = False

@@ -30,7 +30,7 @@ from ..spec.linux import IntelRdt, NamespaceType
 from ..spec.process import Process
 from ..spec.resources import Resources
 from ..spec.state import State, Status
-from . import hooks, liveness
+from . import hooks, liveness, shared_root
 from .store import Record, Store
 from .values import Spawned, Stdio, Terminal
 
@@ -151,6 +151,8 @@ class Container:
                 raise errors.StateError("cannot start a container that has stopped")
             if status is not Status.CREATED:
                 raise errors.StateError(f"cannot start an already {status.value} container")
+            if self.spec.process is None:
+                raise errors.SpecError("$.process", "process property must not be empty")
             self._open_start_barrier()
             self._run_poststart()
 
@@ -184,6 +186,8 @@ class Container:
             self._kill_everything()
             self._delete_cgroup()
             self._remove_cache_class()
+            if self._record.root_mount:
+                shared_root.unmount(self.rootfs, self._record.root_mount)
             state_ = state.format_hook_state(self.id, Status.STOPPED, 0, self.bundle, self.spec.annotations)
             self._store.remove(self.id)
             self._runner.run_all_and_warn("poststop", self.spec.hooks.poststop, state_)
@@ -235,7 +239,7 @@ class Container:
         *,
         terminal: Terminal | None = None,
         console_socket: str | None = None,
-        pass_fds: Sequence[int] = (),
+        pass_fds: Sequence[int | None] = (),
         cgroup: Mapping[str, str] | None = None,
         no_new_keyring: bool = False,
         before_start: Callable[[Spawned], None] | None = None,

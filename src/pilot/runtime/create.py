@@ -30,16 +30,16 @@ from ..plan import create as create_plan
 from ..plan.abi import Namespace
 from ..plan.cgroup import Placement
 from ..plan.facts import CgroupMount, HostFacts
-from ..plan.identity import Ending
-from ..plan.plan import CGROUP, LISTENER, Plan, clean
+from ..plan.identity import NO_PROCESS, Ending
+from ..plan.plan import CGROUP, LISTENER, ROOT, Plan, clean
 from ..spec import parse, state
 from ..spec.config import Spec
 from ..spec.process import Process
 from ..spec.state import State, Status
-from . import environment, filters, hooks, namespaces, steps
+from . import environment, filters, hooks, namespaces, shared_root, steps
 from .barriers import CreateBarriers
 from .container import rootfs_path
-from .descriptors import Descriptors, opened_directory
+from .descriptors import Descriptors, closed_numbers, opened_directory
 from .execute import taken
 from .openings import opened
 from .store import Record, Store
@@ -59,7 +59,7 @@ class Request(msgspec.Struct, frozen=True):
     stdio: Stdio
     terminal: Terminal | None = None
     console_socket: str | None = None
-    pass_fds: tuple[int, ...] = ()
+    pass_fds: tuple[int | None, ...] = ()
     no_pivot: bool = False
     no_new_keyring: bool = False
     idmap_root: bool = False
@@ -199,7 +199,7 @@ def _launch(
 ) -> tuple[Record, Spawned]:
     """Plan, open, clone, and meet the process at its barriers; at the last of them the Record gets its pid."""
     spec, linux = request.spec, request.spec.linux
-    process_ = _required_process(spec)
+    process_ = _process(spec)
     written = [record]
 
     def state_document(pid: int, status: Status) -> bytes:
@@ -215,7 +215,7 @@ def _launch(
             filters.send_listener(linux.seccomp, process.descriptors[LISTENER], process.pid, document)
         # As late as this, so that a limit on processes or memory does not count what set the container up.
         _limit(cgroup, spec, host)
-        written[0] = msgspec.structs.replace(record, pid=process.pid, start_time=process.start_time)
+        written[0] = msgspec.structs.replace(written[0], pid=process.pid, start_time=process.start_time)
         host.store.write(written[0])
 
     _grant_real_time(cgroup, spec, host)
@@ -225,6 +225,8 @@ def _launch(
         if request.on_plan is not None:
             request.on_plan(plan)
         by_slot = {**descriptors.enter_context(opened(plan.openings)), **descriptors.by_slot}
+        if shared_root.is_shared(spec):
+            written[0] = _note_root(by_slot[ROOT], request, host, record, undo)
         inner_pid = 1 if Namespace.PID in plan.new_namespaces else None
         barriers = descriptors.enter_context(
             CreateBarriers(plan, spec.hooks, host.runner, state_document, inner_pid, complete)
@@ -232,6 +234,16 @@ def _launch(
         with steps.named(process_):
             process = launcher.launch(plan.program, descriptors=by_slot, waiter=host.runner.waiter, on_barrier=barriers)
     return written[0], taken(process)
+
+
+def _note_root(
+    root_fd: int, request: Request, host: Host, record: Record, undo: contextlib.ExitStack
+) -> Record:  # fmt: skip
+    """Write down, before there is one, what will be mounted where others see it."""
+    noted = msgspec.structs.replace(record, root_mount=shared_root.mount_id(root_fd))
+    host.store.write(noted)
+    undo.callback(shared_root.unmount, rootfs_path(request.bundle, request.spec), noted.root_mount)
+    return noted
 
 
 def _cache_class(request: Request, undo: contextlib.ExitStack) -> CacheClass | None:
@@ -265,7 +277,7 @@ def _limit(cgroup: Cgroup, spec: Spec, host: Host) -> None:
 
 
 def _options(request: Request, host: Host, cgroup: Cgroup, descriptors: Descriptors) -> create_plan.CreateOptions:
-    process = _required_process(request.spec)
+    process = _process(request.spec)
     chown: tuple[int, ...] = ()
     if request.wants_terminal:
         descriptors.add_passed(request.pass_fds)
@@ -286,7 +298,14 @@ def _options(request: Request, host: Host, cgroup: Cgroup, descriptors: Descript
         id=request.id,
         bundle=request.bundle,
         rootfs=rootfs,
-        ending=Ending(variables, 3 + len(request.pass_fds), request.wants_terminal, chown, compiled),
+        ending=Ending(
+            variables,
+            3 + len(request.pass_fds),
+            request.wants_terminal,
+            chown,
+            compiled,
+            closed=closed_numbers(request.pass_fds),
+        ),
         cgroup_procs=procs,
         cgroup_directory=CGROUP if in_v2 else None,
         cgroup_paths=_cgroup_paths(cgroup, host),
@@ -303,11 +322,9 @@ def _options(request: Request, host: Host, cgroup: Cgroup, descriptors: Descript
     )
 
 
-def _required_process(spec: Spec) -> Process:
-    """`process`; the specification lets it be absent until there is something to start."""
-    if spec.process is None:
-        raise errors.SpecError("$.process", "process property must not be empty")
-    return spec.process
+def _process(spec: Spec) -> Process:
+    """`process`; the specification lets it be absent until the container is to be started."""
+    return NO_PROCESS if spec.process is None else spec.process
 
 
 def _tmpfs_modes(spec: Spec, root_fd: int) -> dict[str, int]:

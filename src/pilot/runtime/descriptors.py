@@ -23,7 +23,7 @@ class Descriptors(contextlib.ExitStack):
         super().__init__()
         self.by_slot: dict[str, int] = {}
 
-    def add_stdio(self, stdio: Stdio, pass_fds: Sequence[int]) -> tuple[int, ...]:
+    def add_stdio(self, stdio: Stdio, pass_fds: Sequence[int | None]) -> tuple[int, ...]:
         """Bind 0, 1, 2, ...; the numbers of stdio whose owner is to become the process's user.
 
         The null device never changes its owner: it would be the host's.
@@ -36,10 +36,11 @@ class Descriptors(contextlib.ExitStack):
         self.add_passed(pass_fds)
         return tuple(own)
 
-    def add_passed(self, pass_fds: Sequence[int]) -> None:
-        """Bind 3, 4, ... alone; a terminal is the rest."""
+    def add_passed(self, pass_fds: Sequence[int | None]) -> None:
+        """Bind 3, 4, ... alone; a terminal is the rest. None leaves a number without a descriptor."""
         for number, fd in enumerate(pass_fds, 3):
-            self.by_slot[stdio_slot(number)] = fd
+            if fd is not None:
+                self.by_slot[stdio_slot(number)] = fd
 
     def add_cgroup(self, cgroup: Cgroup) -> tuple[int, bool]:
         """Bind what the process joins its cgroup by: how many files to write to, and whether it is cloned into v2."""
@@ -76,6 +77,11 @@ class Descriptors(contextlib.ExitStack):
 def _is_null(fd: int) -> bool:
     found = os.fstat(fd)
     return stat.S_ISCHR(found.st_mode) and found.st_rdev == _NULL
+
+
+def closed_numbers(pass_fds: Sequence[int | None]) -> frozenset[int]:
+    """Which numbers from 3 on are to have no descriptor."""
+    return frozenset(number for number, fd in enumerate(pass_fds, 3) if fd is None)
 
 
 @contextlib.contextmanager

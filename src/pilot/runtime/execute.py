@@ -19,7 +19,7 @@ from ..spec.process import Process
 from ..spec.seccomp import Seccomp
 from ..spec.state import State
 from . import barriers, environment, filters, liveness, namespaces, steps
-from .descriptors import Descriptors, opened_directory
+from .descriptors import Descriptors, closed_numbers, opened_directory
 from .values import Spawned, Stdio, Terminal
 
 
@@ -42,7 +42,7 @@ class Request(msgspec.Struct, frozen=True):
     stdio: Stdio
     terminal: Terminal | None
     console_socket: str | None
-    pass_fds: tuple[int, ...]
+    pass_fds: tuple[int | None, ...]
     no_new_keyring: bool
     before_start: Callable[[Spawned], None] | None
     executable: str | None = None
@@ -113,7 +113,13 @@ def _options(
         id=target.id,
         joined=namespaces.probe_different(target.pid),
         ending=Ending(
-            variables, 3 + len(request.pass_fds), request.wants_terminal, chown, compiled, request.executable
+            variables,
+            3 + len(request.pass_fds),
+            request.wants_terminal,
+            chown,
+            compiled,
+            request.executable,
+            closed_numbers(request.pass_fds),
         ),
         cgroup_procs=procs,
         cgroup_directory=CGROUP if in_v2 else None,

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from .. import errors
 from ..kernel import idmap, mounts
+from ..plan.abi import MountAttribute
 from ..plan.plan import IdMap, OpenFile, Opening, OpenMount, UserNamespace
 from ..spec.document import IdMapping
 
@@ -33,7 +34,26 @@ def _open(opening: Opening) -> int:
     return _open_mount(opening)
 
 
+# As statfs(2) tells them. STRICTATIME it does not: that is the absence of the others.
+_STATFS = {
+    MountAttribute.RDONLY: os.ST_RDONLY,
+    MountAttribute.NOSUID: os.ST_NOSUID,
+    MountAttribute.NODEV: os.ST_NODEV,
+    MountAttribute.NOEXEC: os.ST_NOEXEC,
+    MountAttribute.NOATIME: os.ST_NOATIME,
+}
+
+
+def _check_locked(opening: OpenMount) -> None:
+    flags = os.statvfs(opening.path).f_flag if opening.without else 0
+    locked = [a.name or "" for a, flag in _STATFS.items() if a in opening.without and flags & flag]
+    if locked:
+        names = ", ".join(locked).lower()
+        raise errors.HostError(f"{opening.describe()}: cannot clear locked flags {names} in a user namespace")
+
+
 def _open_mount(opening: OpenMount) -> int:
+    _check_locked(opening)
     tree_fd = mounts.open_tree(opening.path, clone=True, recursive=opening.recursive)
     if opening.idmap is None:
         return tree_fd

@@ -100,7 +100,7 @@ class Runtime:
         stdio: Stdio | None = None,
         terminal: Terminal | None = None,
         console_socket: str | None = None,
-        pass_fds: Sequence[int] = (),
+        pass_fds: Sequence[int | None] = (),
         no_pivot: bool = False,
         no_new_keyring: bool = False,
         pid_file: str | os.PathLike[str] | None = None,
@@ -110,11 +110,11 @@ class Runtime:
     ) -> Created:
         """Make a container; its process waits for `Container.start`.
 
-        Without `spec` config.json of the bundle is read. `pass_fds` become 3, 4, ... of the process, in order; they and
-        `stdio` (None: all of it is /dev/null) stay the caller's. `idmap_root` mounts the rootfs idmapped for the
-        container's user namespace, so that a rootfs owned by root is shared, unchanged, by containers of any range of
-        ids. `creator` is kept (`Container.creator`). `on_plan` sees the Plan before it is carried out. Conflict when
-        the id is taken; SpecError, HostError, StepError: nothing is left of it then.
+        Without `spec` config.json of the bundle is read. `pass_fds` become 3, 4, ... of the process, in order (None
+        stays closed); they and `stdio` (None: all of it is /dev/null) stay the caller's. `idmap_root` mounts the
+        rootfs idmapped for the container's user namespace, so that a rootfs owned by root is shared, unchanged, by
+        containers of any range of ids. `creator` is kept (`Container.creator`). `on_plan` sees the Plan before it is
+        carried out. Conflict when the id is taken; SpecError, HostError, StepError: nothing is left of it then.
         """
         bundle = os.path.abspath(bundle)
         if spec is None:

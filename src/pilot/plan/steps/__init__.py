@@ -11,7 +11,7 @@ out (openat2 RESOLVE_IN_ROOT). Paths without one are those of the namespace that
 | files     | Open Close MakeDirectories MakeSymlink MakeNode ChangeMode ChangeOwner WriteFile Write Remove |
 |           | CheckDevice CheckFilesystem |
 | mounts    | Mount Unmount OpenTree NewFilesystem SetMountAttributes AttachMount MountFilesystem BindMount |
-|           | CopyUp MaskPath ReadonlyPath SetPropagation OpenPlace PivotRoot HideMount MoveRoot ChangeRoot |
+|           | CopyUp TakeMount MaskPath ReadonlyPath SetPropagation OpenPlace PivotRoot HideMount MoveRoot ChangeRoot |
 | process   | SetHostname SetDomainname NewSession OpenTerminal ControllingTerminal InstallDescriptors |
 |           | ChangeDirectory FindExecutable Execute Seccomp and all that a process is allowed or limited to |
 | control   | JoinNamespace Unshare JoinCgroup Spawn Barrier Release AwaitStart SendDescriptor SendTo RunHook |
@@ -63,6 +63,7 @@ from .mounts import (
     ReadonlyPath,
     SetMountAttributes,
     SetPropagation,
+    TakeMount,
     Unmount,
 )
 from .process import (
@@ -160,6 +161,7 @@ __all__ = [
     "SetUser",
     "Slot",
     "Spawn",
+    "TakeMount",
     "Umask",
     "Unmount",
     "Unshare",

@@ -339,12 +339,29 @@ class PivotRoot(msgspec.Struct, frozen=True):
         return f"pivot_root to {self.root}"
 
     def write(self, code: Code) -> None:
+        write_open(code, None, "/", abi.O_PATH | os.O_DIRECTORY, into=_TARGET)
         code.call(Call.FCHDIR, self.root)
         code.call(Call.PIVOT_ROOT, ".", ".")
-        # The old root lies on top of the new one now. It must not share its unmounting with anybody.
+        # The old root lies on top of the new one now; "." would still be the new one, as mount(2) reads it. The old one
+        # must not share its unmounting with anybody.
+        code.call(Call.FCHDIR, _TARGET)
+        code.call(Call.CLOSE, code.slot(_TARGET))
         code.call(Call.MOUNT, None, ".", None, int(MountFlag.SLAVE | MountFlag.REC), None)
         code.call(Call.UMOUNT2, ".", abi.MNT_DETACH)
         code.call(Call.CHDIR, "/")
+
+
+class TakeMount(msgspec.Struct, frozen=True):
+    """Another slot for a mount: `into` is then what `mount` is."""
+
+    into: Slot
+    mount: Slot
+
+    def describe(self) -> str:
+        return f"take {self.mount} as {self.into}"
+
+    def write(self, code: Code) -> None:
+        code.call(Call.OPEN_TREE, self.mount, "", abi.OPEN_TREE_CLOEXEC | abi.AT_EMPTY_PATH, into=self.into)
 
 
 class OpenPlace(msgspec.Struct, frozen=True):
