@@ -16,6 +16,7 @@ from typing import Protocol
 
 import msgspec
 
+from .. import errors
 from ..runtime import Runtime, Spawned, Stdio
 from ..spec.config import Spec
 from ..spec.process import Process
