@@ -284,9 +284,9 @@ def test_standard_descriptors_that_the_caller_closed(
     (bundle / "config.json").write_text(json.dumps(_shell(script if command == "run" else "sleep 1000")))
     base = [*pilot, "--root", str(tmp_path / "root")]
     words = ["run", "-b", str(bundle), "web"]
-    null = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     if command == "exec":
-        subprocess.run([*base, "run", "-d", "-b", str(bundle), "web"], check=True, timeout=60, **null)
+        detached = ["sh", "-c", '"$@" < /dev/null > /dev/null 2>&1', "sh", *base, "run", "-d", "-b", str(bundle), "web"]
+        subprocess.run(detached, check=True, timeout=60)
         words = ["exec", "web", "sh", "-c", script]
     closing = " ".join(f"{n}>&-" for n in closed)
     done = subprocess.run(["sh", "-c", f'"$@" {closing}', "sh", *base, *words], timeout=60, check=False)

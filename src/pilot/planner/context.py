@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 
 import msgspec
 
-from ..cli.verb import Context, not_open
+from ..cli.verb import Context
 from ..kernel import hierarchies, probe
 from ..runtime import Runtime, Spawned, Stdio
 from ..spec.config import Spec
@@ -59,12 +59,13 @@ class CallersContext(Context, frozen=True, kw_only=True):
             return stdin.read()
 
     def borrowed(self, numbers: Sequence[int]) -> tuple[int, ...]:
+        """Cold where one of them is not open: nothing has been done yet, and the caller's process knows which."""
         if not numbers:
             return ()
         try:
             return tuple(self.caller.fetch(numbers[0], len(numbers)))
         except OSError as error:
-            raise not_open(int(error.filename), error) from error
+            raise Cold from error
 
     def examine(self, spec: Spec) -> None:
         """Cold for paths that would be another's here."""
