@@ -24,6 +24,7 @@ from pilot.kernel import directio, freeze, mounts
 from pilot.volume import layout
 from pilot.volume.client import VolumeClient
 from pilot.volume.disk import disk as disks
+from pilot.volume.facts import Facts
 from pilot.volume.serving import zygote
 
 pytestmark = pytest.mark.requires("root", "private", "fuse", "loop", "userns")
@@ -309,7 +310,7 @@ def test_damage_to_the_map_is_found_never_followed(tmp_path: Path) -> None:
     """Every flipped bit of meta.db is an error, or changes nothing that is read."""
     directory = tmp_path / "disk"
     directory.mkdir()
-    disks.create(str(directory), 64 * MIB, {"lineage": "[]"})
+    disks.create(str(directory), Facts.parse({"size": str(64 * MIB), "lineage": "[]"}))
     with contextlib.closing(disks.Disk(str(directory), [])) as disk:
         for chunk in range(0, 1000, 7):
             disk.write(chunk * layout.CHUNK_BYTES, memoryview(bytes([chunk % 251 + 1]) * layout.CHUNK_BYTES))
@@ -333,7 +334,7 @@ def test_damage_to_the_map_is_found_never_followed(tmp_path: Path) -> None:
     assert found > 40, "hardly any flipped bit was found: is anything checked?"
 
 
-def _content(directory: Path) -> tuple[dict[str, str], str]:
+def _content(directory: Path) -> tuple[Facts, str]:
     """Facts, and a hash of all that the disk holds."""
     with contextlib.closing(disks.Disk(str(directory), [])) as disk:
         digest = hashlib.sha256()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+from ..facts import Facts
 from ..names import Place
 
 
@@ -15,7 +16,7 @@ class Batch:
     slots: tuple[int, ...]
     pages: Mapping[int, bytes]
     roots: Mapping[str, bytes]
-    facts: Mapping[str, str]
+    facts: Facts  # only those that travel
     covers: int
     cut_at: float  # seconds since 1970
     old_pages: Mapping[int, bytes] | None = None  # for a snapshot: the pages that the store has

@@ -23,18 +23,18 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from ... import errors
+from .. import facts as fact_rows
 from .. import layout
+from ..facts import Facts
 from . import delta, map, slots
 
 HEAD = "head"
-STORE = "local/store"  # the fact that names the object store of a disk that has one
-_ERA = "era"
 
 
 class Image(Protocol):
     """What is stored of one disk; `meta.Meta` keeps it in SQLite, tests in a dict."""
 
-    def facts(self) -> dict[str, str]: ...
+    def facts(self) -> Facts: ...
     def roots(self) -> dict[str, bytes]: ...
     def page(self, number: int) -> bytes: ...
     def page_numbers(self) -> set[int]: ...
@@ -82,7 +82,7 @@ class Ledger:
         self._depth = depth
         self._base = layout.place(depth, 0)
         self._load_ancestor = load_ancestor
-        self.facts = image.facts()
+        self.facts = self._stored_facts = self._taken_facts = image.facts()
         self.roots = {name: root for name, root in image.roots().items() if name != HEAD}
         head = image.roots()[HEAD]
         numbers = image.page_numbers()
@@ -99,18 +99,17 @@ class Ledger:
         self.slots = slots.Slots(n for n in range(1, len(live)) if live[n] or (n < len(stored) and stored[n]))
         self.slots.sweep(live)  # what only the stored head names goes with it
         # Without a store nobody would ever take what is unsent, so it is not collected.
-        self._has_store = STORE in self.facts
+        self._has_store = self.facts.local.store is not None
         self.unsent: set[int] = self._find_unsent() if self._has_store else set()
         self._changed_roots: dict[str, bytes] = {}
         self._dropped_roots: set[str] = set()
         self._dropped_pages: set[int] = numbers - live_pages
-        self._changed_facts: dict[str, str | None] = {}
         self._stored_head = head
 
     @property
     def era(self) -> int:
         """How often the head was replaced by another root."""
-        return int(self.facts.get(_ERA, "0"))
+        return self.facts.era
 
     # ---- reading and writing chunks
 
@@ -141,7 +140,7 @@ class Ledger:
     def reserve(self, first: int, limit: int) -> delta.Change | None:
         """Give chunks from `first` on, as far as they are holes, the next free slots: holes, too, but to be written in
         place. At most `limit`, and none beyond the end."""
-        limit = min(limit, layout.chunk_count(int(self.facts["size"])) - first)
+        limit = min(limit, layout.chunk_count(self.facts.size_bytes) - first)
         places = self.map.places(first, limit) if limit > 0 else []
         holes = next((n for n, at in enumerate(places) if at != layout.HOLE), len(places))
         if not holes:
@@ -175,7 +174,7 @@ class Ledger:
 
     # ---- roots
 
-    def pin(self, name: str, facts: Mapping[str, str | None], source: str | None = None) -> bytes:
+    def pin(self, name: str, source: str | None = None) -> bytes:
         """Give the present content, or that of another name, a name; returns its root. Conflict when it is taken."""
         if name in self.roots or name == HEAD:
             raise errors.Conflict(f"{name}: exists already")
@@ -184,16 +183,15 @@ class Ledger:
         self.slots.pin()
         self.roots[name] = self._changed_roots[name] = root
         self._dropped_roots.discard(name)
-        self.set_facts(facts)
         return root
 
-    def unpin(self, name: str, facts: Mapping[str, str | None]) -> None:
-        """Forget a named root; `sweep` finds what only it reached."""
+    def unpin(self, name: str) -> None:
+        """Forget a named root, and what is known of it; `sweep` finds what only it reached."""
         self.root(name)
         del self.roots[name]
         self._changed_roots.pop(name, None)
         self._dropped_roots.add(name)
-        self.set_facts(facts)
+        self.facts = self.facts.without_root(name)
 
     def root(self, name: str) -> bytes:
         """A named root; NotFound."""
@@ -211,19 +209,18 @@ class Ledger:
         self._become(bytes(len(self.map.root)))
 
     def _become(self, root: bytes) -> None:
-        self.set_facts({_ERA: str(self.era + 1)})
+        self.facts = dataclasses.replace(self.facts, era=self.era + 1)
         size = len(self.map.root)
         self.map.reset(root + bytes(size - len(root)))
         self.slots.pin()
 
-    def set_facts(self, facts: Mapping[str, str | None]) -> None:
-        """Change facts of the disk; None removes one."""
-        for key, value in facts.items():
-            self._changed_facts[key] = value
-            if value is None:
-                self.facts.pop(key, None)
-            else:
-                self.facts[key] = value
+    def changes(self, edit: Callable[[Facts], Facts]) -> fact_rows.Changes:
+        """The rows by which somebody else stores what he has learned of the disk; then `learn` it."""
+        return fact_rows.changes(self._stored_facts, edit(self._stored_facts))
+
+    def learn(self, edit: Callable[[Facts], Facts]) -> None:
+        """It is stored."""
+        self.facts, self._stored_facts = edit(self.facts), edit(self._stored_facts)
 
     def cut(self) -> None:
         """New generation: what was written so far is immutable, although nothing names it."""
@@ -266,17 +263,18 @@ class Ledger:
             roots[HEAD] = head
         dropped = (self._dropped_pages | self.map.take_superseded()) - self.map.own_page_numbers()
         commit = Commit(
-            pages, roots, tuple(self._dropped_roots), tuple(dropped), dict(self._changed_facts),
+            pages, roots, tuple(self._dropped_roots), tuple(dropped), fact_rows.changes(self._stored_facts, self.facts),
             tuple(self.slots.take_retired()),
         )  # fmt: skip
-        self._changed_roots, self._dropped_roots = {}, set()
-        self._dropped_pages, self._changed_facts = set(), {}
+        self._changed_roots, self._dropped_roots, self._dropped_pages = {}, set(), set()
+        self._taken_facts = self.facts
         return commit
 
     def stored(self, commit: Commit) -> None:
         """The commit is on disk. Its `retired` slots are given to `slots.free` by the caller, once they are holes."""
         self.map.stored()
         self._stored_head = commit.roots.get(HEAD, self._stored_head)
+        self._stored_facts = self._taken_facts
 
     def not_stored(self, commit: Commit) -> None:
         """The commit failed as a whole: all of it is to be stored again, except new names, which are taken back."""
@@ -285,16 +283,11 @@ class Ledger:
         self._dropped_pages |= set(commit.dropped_pages)
         for name in commit.roots:
             self.roots.pop(name, None)
-        stored = self._image.facts()
-        for key in commit.facts:
-            if key in stored:
-                self.facts[key] = stored[key]
-            else:
-                self.facts.pop(key, None)
         for name in commit.dropped_roots:
             self.roots[name] = self._image.roots()[name]
-        if _ERA in commit.facts:
+        if self.facts.era != self._stored_facts.era:
             self.map.reset(self._stored_head)
+        self.facts = self._stored_facts
         self._stored_head = b""  # whatever is there now: it is to be stored again
 
     def sweep(self) -> int:

@@ -26,9 +26,10 @@ from typing import TYPE_CHECKING
 
 from ... import errors
 from ...ids import CheckpointId
-from .. import crashpoint, layout, lockfile
+from .. import crashpoint, facts, layout, lockfile
 from ..books import batch, delta, ledger, map
 from ..checkpoint import Checkpoint
+from ..facts import Facts
 from . import journal, lookaside, meta, room, sharing, slab
 
 if TYPE_CHECKING:  # what speaks to a store is loaded only where there is one
@@ -38,15 +39,6 @@ if TYPE_CHECKING:  # what speaks to a store is loaded only where there is one
 _log = logging.getLogger(__name__)
 _CHUNK = layout.CHUNK_BYTES
 _ZERO_CHUNK = bytes(_CHUNK)
-_CHECKPOINT, _FORK = "checkpoint/", "fork/"
-# Facts about this host's copy: they do not travel.
-LOCAL = "local/"
-_DURABLE = LOCAL + "durable/"
-LOCAL_FOREIGN, LOCAL_STORE, LOCAL_HOLDER = LOCAL + "foreign", ledger.STORE, LOCAL + "holder"
-_NOTED = LOCAL + "noted"
-LOCAL_CACHE = LOCAL + "cache_bytes"
-DURABILITY = "durability"
-DURABLE_AT, DURABLE_SEALED, LOCAL_SEQ = _DURABLE + "at", _DURABLE + "sealed", LOCAL + "seq"
 _HURRY_BYTES = 8 << 20
 _PATIENCE_S = 1.0
 _READERS_S = 0.1  # flushes wait meanwhile
@@ -90,11 +82,11 @@ def split(offset: int, length: int) -> list[Piece]:
     return pieces
 
 
-def create(directory: str, size_bytes: int, facts: Mapping[str, str], root: bytes | None = None) -> None:
+def create(directory: str, facts: Facts, root: bytes | None = None) -> None:
     """Fill an empty directory with a new disk: one hole, or a fork that starts from `root`. Stable when it returns."""
     slab.Slab(directory, create=True).close()
     sharing.Readers(directory).close()  # now, because the filesystem may be full later
-    meta.Meta.create(directory, {"size": str(size_bytes), **facts}, root or map.empty_root(size_bytes))
+    meta.Meta.create(directory, facts, root or map.empty_root(facts.size_bytes))
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
@@ -134,7 +126,7 @@ class Disk:
             self._stack.callback(self._sharing.close)
             self._meta = meta.Meta(directory)
             self._stack.callback(self._meta.close)
-            is_limited = LOCAL_CACHE in self._meta.facts()
+            is_limited = self._meta.facts().local.cache_bytes is not None
             self._ancestors = [_Ancestor(path, self._stack, is_limited=is_limited) for path in lineage]
             self._slab = slab.Slab(directory)
             self._stack.callback(self._slab.close)
@@ -150,7 +142,7 @@ class Disk:
             self._stack.callback(self._journal.close)
             self._journaled = 0
             self._replayed: list[delta.Change] = []
-            self._noted = int(self._meta.facts().get(_NOTED, "0"))
+            self._noted = self._meta.facts().local.noted
             self._ledger = ledger.Ledger(self._meta, self._depth, self._load_ancestor, self._changes)
             self._check_slab()
             # Whether somebody wrote since it was opened; a killed predecessor, too, as far as it left a trace.
@@ -208,16 +200,16 @@ class Disk:
     @property
     def size_bytes(self) -> int:
         """Size of the disk."""
-        return int(self._ledger.facts["size"])
+        return self._ledger.facts.size_bytes
 
-    def facts(self) -> dict[str, str]:
+    def facts(self) -> Facts:
         """All facts, checkpoints among them."""
         with self._books:
-            return dict(self._ledger.facts)
+            return self._ledger.facts
 
-    def checkpoints(self) -> list[Checkpoint]:
+    def checkpoints(self) -> Sequence[Checkpoint]:
         """All checkpoints, the oldest first."""
-        return parse_checkpoints(self.facts())
+        return self.facts().list_checkpoints()
 
     def usage(self) -> dict[str, int]:
         """Bytes: what the disk holds of its own (`used`), and what that takes on the host (`allocated`)."""
@@ -253,7 +245,7 @@ class Disk:
     def reader(self, name: CheckpointId) -> Callable[[int, memoryview], None]:
         """A function as `read`, of a checkpoint; NotFound."""
         with self._books:
-            root = self._ledger.root(_CHECKPOINT + name)
+            root = self._ledger.root(facts.CHECKPOINT + name)
         frozen = map.ChunkMap(root, self._depth, self._load_page)
         return lambda offset, into: self._read(offset, into, frozen.places)
 
@@ -534,7 +526,7 @@ class Disk:
         """What is to be stored now. Under `_flushing` and `_books`."""
         position = self._delta.position
         if position != self._noted:
-            self._ledger.set_facts({_NOTED: str(position)})
+            self._ledger.facts = self._ledger.facts.replace_local(noted=position)
         return _Taken(self._ledger.take(), position, self._take_unwritten(), next(self._tickets))
 
     def _store(self, taken: _Taken) -> None:
@@ -618,29 +610,30 @@ class Disk:
         and may store its root; a root without its fact is dropped when the disk is opened.
         """
         with self._flushing, self._cutting():
-            generation = int(self._ledger.facts.get("generation", "0")) + 1
-            self._ledger.pin(_CHECKPOINT + checkpoint, {"generation": str(generation)})
+            generation = self._ledger.facts.generation + 1
+            self._ledger.pin(facts.CHECKPOINT + checkpoint)
+            self._ledger.facts = dataclasses.replace(self._ledger.facts, generation=generation)
         crashpoint.reach("checkpoint: cut in the worker")
         return Cut(self, checkpoint, generation)
 
     def _publish(self, checkpoint: Checkpoint) -> None:
-        name = _CHECKPOINT + checkpoint.id
+        name = facts.CHECKPOINT + checkpoint.id
         with self._flushing:
             with self._books:
                 self._ledger.root(name)  # NotFound when storing it has failed meanwhile
-                self._ledger.set_facts({name: checkpoint.text()})
+                self._ledger.facts = self._ledger.facts.with_checkpoint(checkpoint)
             self._commit()
 
     def _drop_unpublished(self) -> None:
         """Roots of checkpoints that a crash kept from being published."""
-        unpublished = [n for n in self._ledger.roots if n.startswith(_CHECKPOINT) and n not in self._ledger.facts]
-        for name in unpublished:
-            self._drop(name, {})
+        published = {facts.CHECKPOINT + checkpoint for checkpoint in self._ledger.facts.checkpoints}
+        for name in [name for name in self._ledger.roots if name.startswith(facts.CHECKPOINT)]:
+            if name not in published:
+                self._drop(name)
 
     def delete_checkpoint(self, checkpoint: CheckpointId) -> None:
         """Forget it and free what only it held; NotFound."""
-        name = _CHECKPOINT + checkpoint
-        self._drop(name, {name: None})
+        self._drop(facts.CHECKPOINT + checkpoint)
 
     def restore(self, checkpoint: CheckpointId) -> None:
         """The head becomes the checkpoint's content, in one commit; nothing may be reading or writing.
@@ -652,7 +645,7 @@ class Disk:
             with self._stopped_writes():
                 with self._books:
                     self._check_quiet(checkpoint)
-                self._replace_head(lambda: self._ledger.restore(_CHECKPOINT + checkpoint))
+                self._replace_head(lambda: self._ledger.restore(facts.CHECKPOINT + checkpoint))
             self._sweep()
 
     def _replace_head(self, replace: Callable[[], None]) -> None:
@@ -689,19 +682,19 @@ class Disk:
         """Pin the head's (or a checkpoint's) content for the disk `child`; the root that the child starts from."""
         with self._flushing:
             with self._cutting():
-                source = None if checkpoint is None else _CHECKPOINT + checkpoint
-                root = self._ledger.pin(_FORK + child, {}, source)
+                source = None if checkpoint is None else facts.CHECKPOINT + checkpoint
+                root = self._ledger.pin(facts.FORK + child, source)
             self._commit()
         return root
 
     def forks(self) -> list[str]:
         """Disks for which something is pinned."""
         with self._books:
-            return [name.removeprefix(_FORK) for name in self._ledger.roots if name.startswith(_FORK)]
+            return [name.removeprefix(facts.FORK) for name in self._ledger.roots if name.startswith(facts.FORK)]
 
     def unfork(self, child: str) -> None:
         """The disk `child` is gone; NotFound."""
-        self._drop(_FORK + child, {})
+        self._drop(facts.FORK + child)
 
     def abandon(self) -> None:
         """The volume is deleted, forks still read from it: keep what they need only."""
@@ -712,15 +705,14 @@ class Disk:
 
     def _clear(self) -> None:
         self._ledger.clear()
-        for checkpoint in parse_checkpoints(self._ledger.facts):
-            name = _CHECKPOINT + checkpoint.id
-            self._ledger.unpin(name, {name: None})
+        for checkpoint in self._ledger.facts.checkpoints:
+            self._ledger.unpin(facts.CHECKPOINT + checkpoint)
 
-    def set_facts(self, facts: Mapping[str, str | None]) -> None:
-        """Store facts."""
+    def change_facts(self, edit: Callable[[Facts], Facts]) -> None:
+        """Store other facts: what `edit` makes of them."""
         with self._flushing:
             with self._books:
-                self._ledger.set_facts(facts)
+                self._ledger.facts = edit(self._ledger.facts)
             self._commit()
 
     def resize(self, size_bytes: int) -> None:
@@ -730,14 +722,14 @@ class Disk:
         with self._flushing:
             with self._books:
                 self._ledger.resize(size_bytes)
-                self._ledger.set_facts({"size": str(size_bytes)})
+                self._ledger.facts = dataclasses.replace(self._ledger.facts, size_bytes=size_bytes)
             self._commit()
             self._lookaside.set_size(size_bytes)
 
-    def _drop(self, name: str, facts: Mapping[str, str | None]) -> None:
+    def _drop(self, name: str) -> None:
         with self._flushing:
             with self._books:
-                self._ledger.unpin(name, {**facts, durable_fact(name): None})
+                self._ledger.unpin(name)
             self._commit()
             self._sweep()
 
@@ -760,13 +752,13 @@ class Disk:
                 slots = self._ledger.take_unsent()
                 self._held = frozenset(slots)
                 taken = self._take()  # before writers go on: what is stored is exactly this cut
+                known = self._ledger.facts.travelling()
             try:
                 self._store(taken)
-                facts = {key: value for key, value in self._meta.facts().items() if not key.startswith(LOCAL)}
                 new = self._meta.unsent_pages()
                 old = {n: page for n, page in self._meta.pages().items() if n not in new} if whole else None
                 places = self._meta.places() if whole else None
-                return batch.Batch(tuple(slots), new, self._meta.roots(), facts, covers, time.time(), old, places)
+                return batch.Batch(tuple(slots), new, self._meta.roots(), known, covers, time.time(), old, places)
             except BaseException:
                 self._unhold(slots)
                 raise
@@ -811,16 +803,19 @@ class Disk:
                 places = answer.places if answer else {}
                 named = {slot: at for slot, at in places.items() if self._ledger.is_named(slot)}
                 kept = [name for name, root in sent.roots.items() if self._ledger.roots.get(name) == root]
-            known = self._meta.facts()
-            facts = {_DURABLE + name: repr(sent.cut_at) for name in kept if _DURABLE + name not in known}
-            facts[DURABLE_AT] = repr(sent.cut_at)
-            if answer:
-                facts[LOCAL_SEQ] = str(answer.seq)
-            if "sealed" in sent.facts:
-                facts[DURABLE_SEALED] = "1"
+                durable = dict.fromkeys(kept, sent.cut_at)
+
+            def learn(known: Facts) -> Facts:
+                local = known.local
+                return known.replace_local(
+                    durable_at=sent.cut_at, durable_sealed=local.durable_sealed or sent.facts.sealed,
+                    durable_roots={**durable, **local.durable_roots}, seq=answer.seq if answer else local.seq,
+                )  # fmt: skip
+
             crashpoint.reach("upload: stored")
-            self._meta.sent(named, sent.pages, facts)
+            self._meta.sent(named, sent.pages, self._ledger.changes(learn))
             with self._books:
+                self._ledger.learn(learn)
                 self._held = frozenset()
                 self._covered = max(self._covered, sent.covers)
                 self._books.notify_all()
@@ -1105,7 +1100,7 @@ class Cut:
 
     def cancel(self) -> None:
         """As if it had never been taken."""
-        self._disk._drop(_CHECKPOINT + self._checkpoint, {})
+        self._disk._drop(facts.CHECKPOINT + self._checkpoint)
 
 
 class _Ancestor:
@@ -1116,8 +1111,8 @@ class _Ancestor:
         self.sharing = sharing.Readers(directory)  # first: from now on nothing leaves the slab
         stack.callback(self.sharing.close)
         self.meta = meta.Meta(directory, read_only=True)
-        facts = self.meta.facts()
-        self.is_cached = bool(self.meta.cold()) or (is_limited and LOCAL_STORE in facts)
+        known = self.meta.facts()
+        self.is_cached = bool(self.meta.cold()) or (is_limited and known.local.store is not None)
         if self.is_cached:  # what is fetched, or evicted, will be written down
             self.meta.close()
             self.meta = meta.Meta(directory)
@@ -1125,36 +1120,11 @@ class _Ancestor:
         self.slab = slab.Slab(directory, read_only=not self.is_cached)
         stack.callback(self.slab.close)
         # Only what never changes again may be fetched without being asked for by name.
-        self._immutable = "sealed" in facts or LOCAL_FOREIGN in facts
+        self._immutable = known.sealed or known.local.foreign
 
     def allowed(self, slots: Iterable[int]) -> Sequence[int]:
         """Which of these slots may be fetched along with one that the disk needs."""
         return list(slots) if self._immutable else []
-
-
-def fork_is_durable(facts: Mapping[str, str], child: str) -> bool:
-    """Whether a store has what the disk with these facts has pinned for `child`."""
-    return DURABLE_SEALED in facts or _DURABLE + _FORK + child in facts or LOCAL_FOREIGN in facts
-
-
-def parse_checkpoints(facts: Mapping[str, str]) -> list[Checkpoint]:
-    """The checkpoints among the facts, the oldest first."""
-    found = [
-        dataclasses.replace(Checkpoint.parse(text), durable_at=_durable_at(facts, key))
-        for key, text in facts.items()
-        if key.startswith(_CHECKPOINT)
-    ]
-    return sorted(found, key=lambda checkpoint: checkpoint.generation)
-
-
-def durable_fact(root: str) -> str:
-    """The fact that says since when the store has what a root names."""
-    return _DURABLE + root
-
-
-def _durable_at(facts: Mapping[str, str], name: str) -> float | None:
-    found = facts.get(_DURABLE + name)
-    return None if found is None else float(found)
 
 
 def _is_zero(view: memoryview) -> bool:

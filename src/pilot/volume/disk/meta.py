@@ -27,6 +27,7 @@ from typing import Any
 from ... import errors
 from .. import layout
 from ..books import ledger
+from ..facts import Changes, Facts
 from ..names import Place, Stamp
 from . import room
 
@@ -79,12 +80,12 @@ class Meta:
             raise
 
     def _check_format(self) -> None:
-        found = self.facts().get("format")
-        if found != str(layout.FORMAT):
+        found = [text for _, text in self._all("select key, value, sum from fact where key='format'")]
+        if found != [str(layout.FORMAT)]:
             raise errors.HostError(f"open disk: {self._path}: format {found}, this program knows {layout.FORMAT}")
 
     @staticmethod
-    def create(directory: str, facts: Mapping[str, str], head: bytes) -> None:
+    def create(directory: str, facts: Facts, head: bytes) -> None:
         """A new meta.db with these facts and an otherwise empty disk; stable when this returns."""
         db = sqlite3.connect(os.path.join(directory, _FILE), isolation_level=None)
         try:
@@ -92,15 +93,19 @@ class Meta:
             db.execute("pragma synchronous=full")
             db.executescript("begin;" + _SCHEMA + _REMOTE_SCHEMA + "commit;")
             db.execute("begin")
-            db.executemany("insert into fact values(?,?,?)", _rows({"format": str(layout.FORMAT), **facts}.items()))
+            db.executemany("insert into fact values(?,?,?)", _rows(facts.rows().items()))
             db.executemany("insert into root values(?,?,?)", _rows([(ledger.HEAD, head)]))
             db.execute("commit")
         finally:
             db.close()
 
-    def facts(self) -> dict[str, str]:
+    def facts(self) -> Facts:
         """All facts."""
-        return {str(key): str(value) for key, value in self._all("select key, value, sum from fact")}
+        rows = {str(key): str(value) for key, value in self._all("select key, value, sum from fact")}
+        try:
+            return Facts.parse(rows)
+        except errors.HostError as error:
+            raise errors.HostError(f"read {self._path}: {error}") from error
 
     def roots(self) -> dict[str, bytes]:
         """All roots, the head among them."""
@@ -130,8 +135,6 @@ class Meta:
 
     def commit(self, commit: ledger.Commit) -> None:
         """Store all of it, or nothing."""
-        kept = [(key, value) for key, value in commit.facts.items() if value is not None]
-        gone = [(key,) for key, value in commit.facts.items() if value is None]
         pages = [(number,) for number in commit.dropped_pages]
         with self._transaction():
             self._db.executemany("insert or replace into page values(?,?,?)", _rows(commit.pages.items()))
@@ -139,9 +142,13 @@ class Meta:
             self._db.executemany("delete from root where name=?", [(name,) for name in commit.dropped_roots])
             self._db.executemany("delete from page where number=?", pages)
             self._db.executemany("delete from sent_page where number=?", pages)
-            self._db.executemany("insert or replace into fact values(?,?,?)", _rows(kept))
-            self._db.executemany("delete from fact where key=?", gone)
+            self._change_facts(commit.facts)
             self._forget_places(commit.retired)
+
+    def _change_facts(self, changes: Changes) -> None:
+        kept = [(key, text) for key, text in changes.items() if text is not None]
+        self._db.executemany("insert or replace into fact values(?,?,?)", _rows(kept))
+        self._db.executemany("delete from fact where key=?", [(key,) for key, text in changes.items() if text is None])
 
     # ---- what the object store has
 
@@ -179,10 +186,9 @@ class Meta:
         """All stored pages."""
         return {int(number): bytes(entries) for number, entries in self._all("select number, entries, sum from page")}
 
-    def sent(
-        self, places: Mapping[int, Place], pages: Iterable[int], facts: Mapping[str, str], *, cold: bool = False
-    ) -> None:
-        """The store has these slots, and these pages as far as they still exist; with facts about it, as a whole.
+    def sent(self, places: Mapping[int, Place], pages: Iterable[int], facts: Changes, *, cold: bool = False) -> None:
+        """The store has these slots, and these pages as far as they still exist; with what changes in the facts, as a
+        whole.
 
         `cold`: the content of these slots is there only.
         """
@@ -194,7 +200,7 @@ class Meta:
             )
             if cold:
                 self._db.executemany("insert or ignore into cold values(?)", [(slot,) for slot in places])
-            self._db.executemany("insert or replace into fact values(?,?,?)", _rows(facts.items()))
+            self._change_facts(facts)
 
     def cold(self) -> Sequence[int]:
         """Slots whose content is in the store only."""

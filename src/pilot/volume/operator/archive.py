@@ -19,7 +19,7 @@ import enum
 import hashlib
 import struct
 from array import array
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -28,13 +28,14 @@ import zstandard
 from ... import errors
 from .. import layout
 from ..books import map
+from ..facts import Rows
 
 MAGIC = b"pilotvx1"
 FORMAT = 1
 HEAD = "head"
 CHECKPOINT = "checkpoint/"
-# What of a disk's facts is true anywhere.
-FACTS = frozenset({"formatted", "vm", "sealed", "generation"})
+# The rows of a disk's facts that are true anywhere; those of its checkpoints are, too.
+_FACTS = frozenset({"formatted", "vm", "sealed", "generation"})
 _FRAME = struct.Struct("<II")
 _NUMBER = struct.Struct("<Q")
 _CHECK_BYTES = 16
@@ -84,7 +85,7 @@ class Source(Protocol):
     @property
     def roots(self) -> Mapping[str, bytes]: ...
     @property
-    def facts(self) -> Mapping[str, str]: ...
+    def facts(self) -> Rows: ...
     def page(self, at: int) -> bytes: ...
     def chunk(self, at: int) -> bytes: ...
 
@@ -96,6 +97,11 @@ class Sink(Protocol):
     def chunk(self, slot: int, content: bytes) -> None: ...
     def page(self, number: int, entries: bytes) -> None: ...
     def end(self, end: End) -> None: ...
+
+
+def facts_of(rows: Rows, roots: Container[str]) -> dict[str, str]:
+    """What of a disk's facts goes along with these roots."""
+    return {key: text for key, text in rows.items() if key in _FACTS or key in roots}
 
 
 def write(source: Source, header: Header, out: Callable[[bytes], object]) -> End:

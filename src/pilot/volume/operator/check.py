@@ -23,12 +23,13 @@ from ... import errors
 from .. import layout
 from ..books import map
 from ..disk import meta, slab
+from ..facts import Facts
 from ..names import Place
 
 _TRIES = 5
 # (disk, its facts) → (slot, place, content) → what is wrong; None for a disk that has no store.
 Verify = Callable[[int, Place, memoryview], str | None]
-Compare = Callable[[str, Mapping[str, str]], Verify | None]
+Compare = Callable[[str, Facts], Verify | None]
 
 
 class Found(NamedTuple):

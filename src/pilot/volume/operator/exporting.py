@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import json
+import dataclasses
 import os
 import secrets
 import time
@@ -23,6 +23,7 @@ from .. import layout, names
 from ..checkpoint import Checkpoint
 from ..client import VolumeClient
 from ..disk import meta, sharing, slab
+from ..facts import Facts, Rows
 from ..names import Place, Stamp
 from ..remote.log import recovery, segment
 from ..remote.log.codec import Codec
@@ -31,7 +32,6 @@ from ..remote.objects import opening, store
 from ..remote.tending import catalogue
 from . import archive
 
-_STORE = "local/store"
 _CACHED_SEGMENTS = 4
 Out = Callable[[bytes], object]
 
@@ -49,11 +49,11 @@ def export_local(
         source = _Local(os.path.join(directory, "disks"), stack, keyring)
         for name, fork in pinned.items():
             source.add(name, os.path.join(directory, "names", fork))
-        source.facts |= {archive.CHECKPOINT + point.id: point.text() for point in checkpoints}
-        source.facts["generation"] = str(max((point.generation for point in checkpoints), default=0))
-        if described.sealed:
-            source.facts["sealed"] = "1"
-        return archive.write(source, _header(volume, source.size_bytes), out)
+        source.known = dataclasses.replace(
+            source.known, sealed=described.sealed, checkpoints={point.id: point for point in checkpoints},
+            generation=max((point.generation for point in checkpoints), default=0),
+        )  # fmt: skip
+        return archive.write(source, _header(volume, source.known.size_bytes), out)
 
 
 def _pin(
@@ -76,8 +76,7 @@ class _Local:
 
     def __init__(self, disks: str, stack: contextlib.ExitStack, keyring: Keyring) -> None:
         self.roots: dict[str, bytes] = {}
-        self.facts: dict[str, str] = {}
-        self.size_bytes = 0
+        self.known = Facts()
         self._disks = disks
         self._stack = stack
         self._keyring = keyring
@@ -86,13 +85,16 @@ class _Local:
     def add(self, name: str, fork: str) -> None:
         """A root as a fork begins; all forks have the same lineage."""
         stored = self._stack.enter_context(contextlib.closing(meta.Meta(os.path.realpath(fork), read_only=True)))
-        facts = stored.facts()
         self.roots[name] = stored.root("head")
         if not self._chain:
-            self.size_bytes = int(facts["size"])
-            self.facts = {key: value for key, value in facts.items() if key in archive.FACTS}
-            lineage = [os.path.join(self._disks, disk) for disk in json.loads(facts["lineage"])]
+            self.known = stored.facts()
+            lineage = [os.path.join(self._disks, disk) for disk in self.known.lineage]
             self._chain = [_LocalDisk(path, self._stack, self._keyring) for path in lineage]
+
+    @property
+    def facts(self) -> Rows:
+        """See `archive.Source`."""
+        return archive.facts_of(self.known.rows(), self.roots)
 
     def page(self, at: int) -> bytes:
         """See `archive.Source`."""
@@ -136,7 +138,11 @@ class _LocalDisk:
         if at is None:
             raise errors.HostError(f"export: slot {slot} of disk {self.disk} is neither here nor in a store")
         if self._remote is None:
-            objects = opening.open_store(self.books.facts()[_STORE])
+            if (url := self.books.facts().local.store) is None:
+                raise errors.HostError(
+                    f"export: slot {slot} of disk {self.disk} is not here, and the disk is in no store"
+                )
+            objects = opening.open_store(url)
             self._remote = objects, self._keyring.codec(catalogue.read_head(objects, self.disk))
         objects, packer = self._remote
         stored = objects.get_range(names.segment(self.disk, at.stamp), at.offset, at.length)
@@ -162,9 +168,9 @@ class _Stored:
         books = self._disks[-1].books
         if archive.HEAD not in books.roots:
             raise errors.StateError(f"export volume {described.volume}: nothing of it is durable yet")
-        self.size_bytes = int(books.facts.get("size", described.size_bytes))
+        self.size_bytes = books.facts.size_bytes or described.size_bytes
         self.roots = {name: root for name, root in books.roots.items() if _travels(name, books)}
-        self.facts = {key: value for key, value in books.facts.items() if key in archive.FACTS or key in self.roots}
+        self.facts = archive.facts_of(books.rows, self.roots)
 
     def page(self, at: int) -> bytes:
         """See `archive.Source`."""
@@ -188,7 +194,7 @@ class _Stored:
 
 
 def _travels(name: str, books: recovery.Books) -> bool:
-    return name == archive.HEAD or (name.startswith(archive.CHECKPOINT) and name in books.facts)
+    return name == archive.HEAD or (name.startswith(archive.CHECKPOINT) and name in books.rows)
 
 
 def _slice(data: bytes, at: Place) -> memoryview:

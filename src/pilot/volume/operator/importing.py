@@ -9,6 +9,7 @@ stays, unlocked, and the next import removes it.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
 import os
 import secrets
@@ -18,11 +19,12 @@ from typing import IO
 
 from ... import errors
 from ...ids import VolumeId
-from .. import layout
+from .. import facts, layout
 from ..books import ledger, map
 from ..client import VolumeClient
 from ..disk import disk as disks
 from ..disk import meta, slab
+from ..facts import Facts
 from . import archive
 
 _BATCH_PAGES = 256
@@ -110,7 +112,7 @@ class _Filler:
     def begin(self, header: archive.Header) -> None:
         """Make the disk's files."""
         self._size_bytes = header.size_bytes
-        disks.create(self._directory, header.size_bytes, {"lineage": "[]"})
+        disks.create(self._directory, Facts(size_bytes=header.size_bytes))
         self._slab = slab.Slab(self._directory)
 
     def chunk(self, slot: int, content: bytes) -> None:
@@ -133,12 +135,10 @@ class _Filler:
         self._slab.close()
         empty = map.empty_root(self._size_bytes)
         roots = {name: root + empty[len(root) :] if name == archive.HEAD else root for name, root in end.roots.items()}
-        facts: dict[str, str | None] = {
-            key: value for key, value in end.facts.items() if key in archive.FACTS or key in roots
-        }
-        if self._vm:
-            facts["vm"] = "1"
-        self._commit(ledger.Commit(self._pages, roots, facts=facts))
+        empty_facts = Facts(size_bytes=self._size_bytes)
+        known = empty_facts.with_rows(archive.facts_of(end.facts, roots))
+        known = dataclasses.replace(known, vm=known.vm or self._vm)
+        self._commit(ledger.Commit(self._pages, roots, facts=facts.changes(empty_facts, known)))
 
     def _commit(self, commit: ledger.Commit) -> None:
         with contextlib.closing(meta.Meta(self._directory)) as stored:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
 import sys
 import time
@@ -74,8 +73,8 @@ def _check(disks: str, disk: str, compare: check.Compare | None) -> Sequence[che
     directory = os.path.join(disks, disk)
     try:
         with contextlib.closing(meta.Meta(directory, read_only=True)) as stored:
-            lineage = [os.path.join(disks, ancestor) for ancestor in json.loads(stored.facts()["lineage"])]
-    except (errors.PilotError, KeyError, ValueError) as error:
+            lineage = [os.path.join(disks, ancestor) for ancestor in stored.facts().lineage]
+    except errors.PilotError as error:
         return [check.Found(None, None, str(error))]
     return check.check(directory, lineage, compare)
 

@@ -51,7 +51,7 @@ class Operations:
         return result
 
     def do_facts(self) -> dict[str, Any]:
-        return {"facts": self._disk.facts(), "usage": self._disk.usage()}
+        return {"facts": self._disk.facts().rows(), "usage": self._disk.usage()}
 
     def do_store(self) -> dict[str, Any]:
         usage = self._disk.usage()
@@ -61,7 +61,7 @@ class Operations:
         self._disk.flush()
 
     def do_set_facts(self, facts: dict[str, str | None]) -> None:
-        self._disk.set_facts(facts)
+        self._disk.change_facts(lambda known: known.with_rows(facts))
 
     def do_fork(self, child: str, checkpoint: str | None) -> dict[str, Any]:
         root = self._disk.fork(child, CheckpointId(checkpoint) if checkpoint else None)
@@ -201,7 +201,7 @@ class Worker:
 
 def _link(disk: disks.Disk, lineage: list[str]) -> link.Link | None:
     """The disk's tie to its store; its modules are loaded only where there is one."""
-    if disks.LOCAL_STORE not in disk.facts():
+    if disk.facts().local.store is None:
         return None
     from ..remote.live import link
 

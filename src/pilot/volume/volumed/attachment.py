@@ -37,7 +37,7 @@ from typing import Any
 from ... import errors
 from ...ids import CheckpointId, VolumeId
 from ...kernel import idmap, loop, mounts
-from .. import crashpoint, messages
+from .. import crashpoint, facts, messages
 from ..books import delta
 from ..checkpoint import Checkpoint
 from ..serving import worker, zygote
@@ -204,7 +204,7 @@ class Attachment:
                 self._zygote.errand("format", [fd], what=self.volume)
                 crashpoint.reach("attach: formatted")
                 # Before anybody can mount it: what has been handed out must never be formatted again.
-                self.call("set_facts", facts={"formatted": "1"})
+                self.call("set_facts", facts=facts.encode(formatted=True))
             self._ext4_fd = self._mount_ext4(self._loop)
         except BaseException:
             self._drop_loop()

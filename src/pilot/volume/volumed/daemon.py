@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 from ... import errors
 from ...ids import CheckpointId, VolumeId
 from .. import layout, lockfile, messages
+from ..facts import Durability
 from ..serving import zygote
 
 if TYPE_CHECKING:
@@ -241,7 +242,7 @@ def _depot(options: argparse.Namespace) -> depot.Depot | None:
         return None
     from ..remote.live import depot
 
-    return depot.Depot(options.store, durability=options.durability, cache_bytes=options.cache_bytes)
+    return depot.Depot(options.store, durability=Durability(options.durability), cache_bytes=options.cache_bytes)
 
 
 def _collector(options: argparse.Namespace) -> collector.Collector | None:

@@ -20,7 +20,6 @@ import collections
 import contextlib
 import errno
 import functools
-import json
 import logging
 import os
 import secrets
@@ -34,6 +33,7 @@ from typing import TYPE_CHECKING, Any
 from ... import errors
 from ...ids import CheckpointId, VolumeId
 from .. import crashpoint, layout
+from .. import facts as fact_rows
 from ..disk import disk, meta, room
 from ..serving import worker, zygote
 from . import attachment, keeper
@@ -41,6 +41,7 @@ from . import attachment, keeper
 if TYPE_CHECKING:  # it loads what speaks to stores
     from ..remote.live import depot
 from ..checkpoint import Checkpoint
+from ..facts import Facts
 
 _log = logging.getLogger(__name__)
 _WATCH_INTERVAL_S = 2.0
@@ -49,8 +50,6 @@ _NEW, _DEAD = ".new-", ".dead-"
 _NEW_DISK_BYTES = 1 << 20  # meta.db with its log, and the first chunks
 _NOT_YET = "it was made before there was a store"
 _DELETED = "deleted"  # a file in the directory of a disk that was deleted, not half made: its store must follow
-# What a fork does not inherit of its source's facts.
-_OWN_FACTS = frozenset({"format", "sealed", "abandoned", "generation", "lineage", "volume"})
 
 
 class Volumes:
@@ -104,36 +103,36 @@ class Volumes:
         return {
             "volume": volume,
             "disk": disk_id,
-            "size_bytes": int(facts["size"]),
+            "size_bytes": facts.size_bytes,
             "allocated_bytes": os.stat(os.path.join(path, "slab")).st_blocks * 512,
             "free_bytes": room.free_bytes(self._directory),
-            "sealed": "sealed" in facts,
-            "vm": "vm" in facts,
-            "formatted": "formatted" in facts,
+            "sealed": facts.sealed,
+            "vm": facts.vm,
+            "formatted": facts.formatted,
             "attached": None if attached is None else "mount" if attached.is_mounted else "file",
             "worker_restarts": attached.restarts if attached else 0,
             "cut_off": attached is not None and attached.is_cut_off,
-            "checkpoints": len(disk.parse_checkpoints(facts)),
+            "checkpoints": len(facts.checkpoints),
             **self._stat_store(volume, disk_id, facts),
         }
 
-    def _stat_store(self, volume: VolumeId, disk_id: str, facts: dict[str, str]) -> dict[str, Any]:
-        if disk.LOCAL_STORE not in facts:
+    def _stat_store(self, volume: VolumeId, disk_id: str, facts: Facts) -> dict[str, Any]:
+        if facts.local.store is None:
             return {"not_durable": self._unpublished.get(volume, _NOT_YET)} if self._store is not None else {}
-        durable_at = facts.get(disk.DURABLE_AT)
+        durable_at = facts.local.durable_at
         attached = self._attached.get(disk_id)
         return {
-            "url": f"{facts[disk.LOCAL_STORE].rstrip('/')}/vol/{disk_id}",
-            "durability": facts.get(disk.DURABILITY, "local"),
-            "durable_at": None if durable_at is None else float(durable_at),
+            "url": f"{facts.local.store.rstrip('/')}/vol/{disk_id}",
+            "durability": str(facts.durability),
+            "durable_at": durable_at,
             "not_durable": "nothing of it has been sent yet" if durable_at is None else None,
-            "remote_seq": int(facts.get(disk.LOCAL_SEQ, "0")),
+            "remote_seq": facts.local.seq,
             **(attached.call("store")["store"] if attached else {}),
         }
 
     def checkpoints(self, volume: VolumeId) -> Sequence[Checkpoint]:
         """A volume's checkpoints, the oldest first."""
-        return disk.parse_checkpoints(self._facts(self._disk(volume)))
+        return self._facts(self._disk(volume)).list_checkpoints()
 
     # ---- birth and death
 
@@ -144,8 +143,8 @@ class Volumes:
         with self._one(volume), self._born(child):
             self._check_free(volume)
             self._check_room("create", volume)
-            facts = self._register(volume, child, size_bytes, [])
-            self._make(volume, size_bytes, {"lineage": "[]", **facts}, None, child)
+            facts = self._register(volume, child, Facts(size_bytes=size_bytes))
+            self._make(volume, facts, None, child)
 
     def fork(self, source: VolumeId, volume: VolumeId, checkpoint: CheckpointId | None) -> None:
         """A new volume with the present content of `source`, or that of its checkpoint. Nothing is copied.
@@ -159,22 +158,21 @@ class Volumes:
             self._check_room("fork", volume)
             disk_id = self._disk(source)
             facts = self._facts(disk_id)
-            ancestors = [*json.loads(facts["lineage"]), disk_id]
+            ancestors = [*facts.lineage, disk_id]
             if (store := self._store_of(disk_id)) is not None:
                 store.mark_forked(disk_id)  # those above it were marked when it was born
-            own = self._register(volume, child, int(facts["size"]), ancestors)
+            own = self._register(volume, child, facts.for_fork(ancestors))
             root = self._pin_fork(disk_id, facts, child, checkpoint)
-            kept = {key: value for key, value in facts.items() if key not in _OWN_FACTS and "/" not in key}
             crashpoint.reach("fork: pinned")
-            self._make(volume, int(facts["size"]), {**kept, "lineage": json.dumps(ancestors), **own}, root, child)
+            self._make(volume, own, root, child)
 
-    def _register(self, volume: VolumeId, disk_id: str, size_bytes: int, lineage: Sequence[str]) -> dict[str, str]:
-        """Facts of a new disk, which the store knows from now on."""
+    def _register(self, volume: VolumeId, disk_id: str, facts: Facts) -> Facts:
+        """Facts of a new disk, which the store, if there is one, knows from now on."""
         if self._store is None:
-            return {}
-        facts = self._store.register(volume, disk_id, size_bytes, lineage)
+            return facts
+        tie = self._store.register(volume, disk_id, facts.size_bytes, facts.lineage)
         crashpoint.reach("create: registered")
-        return facts
+        return facts.tied(tie)
 
     def adopt(self, volume: VolumeId, url: str | None) -> None:
         """A volume that is in the store comes to this host, which holds it from now on: the map only; chunks follow
@@ -224,8 +222,8 @@ class Volumes:
         os.mkdir(path, 0o700)
         return path
 
-    def _pin_fork(self, disk_id: str, facts: dict[str, str], child: str, checkpoint: CheckpointId | None) -> bytes:
-        if "sealed" in facts and checkpoint is None:
+    def _pin_fork(self, disk_id: str, facts: Facts, child: str, checkpoint: CheckpointId | None) -> bytes:
+        if facts.sealed and checkpoint is None:
             with contextlib.closing(self._meta(disk_id)) as stored:
                 return stored.root("head")
         attached = self._attached.get(disk_id)
@@ -234,12 +232,12 @@ class Volumes:
         with self._opened(disk_id) as opened:
             return opened.fork(child, checkpoint)
 
-    def _make(self, volume: VolumeId, size: int, facts: dict[str, str], root: bytes | None, disk_id: str) -> None:
+    def _make(self, volume: VolumeId, facts: Facts, root: bytes | None, disk_id: str) -> None:
         building = os.path.join(self._disks, _NEW + disk_id)
         os.mkdir(building, 0o700)
         try:
             crashpoint.reach("create: directory is made")
-            disk.create(building, size, {key: value for key, value in facts.items() if key != "size"}, root)
+            disk.create(building, facts, root)
             crashpoint.reach("create: filled")
             self._place(building, volume, disk_id)
         except BaseException:
@@ -282,7 +280,7 @@ class Volumes:
         store = self._store_of(disk_id)
         if store is None:
             return
-        store.unname(disk_id, self._facts(disk_id))
+        store.unname(disk_id, self._facts(disk_id).local.holder)
         path = os.path.join(self._disks, disk_id)
         os.close(os.open(os.path.join(path, _DELETED), os.O_CREAT | os.O_CLOEXEC, 0o600))
         _sync_directory(path)
@@ -291,7 +289,7 @@ class Volumes:
         """Make it a base: read-only for ever, its forks share it. StateError while it is attached."""
         with self._one(volume):
             disk_id = self._detached(volume, "seal")
-            self._call(disk_id, "set_facts", facts={"sealed": "1"})
+            self._call(disk_id, "set_facts", facts=fact_rows.encode(sealed=True))
 
     def resize(self, volume: VolumeId, size_bytes: int) -> None:
         """Grow a volume. Its filesystem follows at the next `attach`, or in the VM that has it as a file now.
@@ -312,14 +310,14 @@ class Volumes:
         with self._one(volume):
             disk_id = self._writable(volume, "attach")
             facts = self._facts(disk_id)
-            if "vm" in facts:
+            if facts.vm:
                 raise errors.StateError(
                     f"attach volume {volume}: it belongs to virtual machines",
                     hint="a guest may have prepared it to attack the kernel that mounts it",
                 )
             attached = self._attached.get(disk_id) or self._open(volume, disk_id)
             if not attached.is_mounted:
-                self._mount(disk_id, attached, is_new="formatted" not in facts)
+                self._mount(disk_id, attached, is_new=not facts.formatted)
             return attached.hand_out(uid_base, uid_count)
 
     def _mount(self, disk_id: str, attached: attachment.Attachment, *, is_new: bool) -> None:
@@ -338,7 +336,7 @@ class Volumes:
             if attached is not None and attached.is_mounted:
                 raise errors.StateError(f"attach volume {volume}: it is mounted", hint="detach it first")
             attached = attached or self._open(volume, disk_id)
-            attached.call("set_facts", facts={"vm": "1"})
+            attached.call("set_facts", facts=fact_rows.encode(vm=True))
             return attached.open_file()
 
     def _open(self, volume: VolumeId, disk_id: str) -> attachment.Attachment:
@@ -358,17 +356,18 @@ class Volumes:
 
     def _check_holder(self, volume: VolumeId, disk_id: str) -> None:
         if (store := self._store_of(disk_id)) is not None:
-            store.check_holder(volume, disk_id, self._facts(disk_id))
+            store.check_holder(volume, disk_id, self._facts(disk_id).local.holder)
 
     def _bind(self, volume: VolumeId, disk_id: str) -> None:
         """A volume that was made before there was a store gets it now."""
         facts = self._facts(disk_id)
-        if self._store is None or facts.get(disk.LOCAL_STORE, self._store.url) != self._store.url:
+        if self._store is None or facts.local.store not in (None, self._store.url):
             return  # its own store, if it has one, is that of its facts
-        if disk.LOCAL_STORE in facts:
-            if (limits := self._store.limits()).items() - facts.items():
+        if facts.local.store is not None:
+            limit = self._store.cache_bytes
+            if limit not in (None, facts.local.cache_bytes):
                 with self._opened(disk_id) as opened:
-                    opened.set_facts(limits)
+                    opened.change_facts(lambda known: known.replace_local(cache_bytes=limit))
         else:
             try:
                 self._store.check_free(volume, disk_id)
@@ -380,8 +379,8 @@ class Volumes:
     def _store_of(self, disk_id: str) -> depot.Depot | None:
         """The store that the disk is in, and that we write."""
         facts = self._facts(disk_id)
-        ours = self._store is not None and facts.get(disk.LOCAL_STORE) == self._store.url
-        return self._store if ours and disk.LOCAL_FOREIGN not in facts else None
+        ours = self._store is not None and facts.local.store == self._store.url
+        return self._store if ours and not facts.local.foreign else None
 
     def _attachment(self, volume: VolumeId, disk_id: str) -> attachment.Attachment:
         path = os.path.join(self._disks, disk_id)
@@ -418,7 +417,7 @@ class Volumes:
                 return cut.publish(created_at=time.time(), comment=comment, frozen_ms=0.0, clean=True)
 
     def _next_id(self, disk_id: str) -> CheckpointId:
-        taken = {checkpoint.id for checkpoint in disk.parse_checkpoints(self._facts(disk_id))}
+        taken = self._facts(disk_id).checkpoints
         number = 1
         while f"v{number}" in taken:
             number += 1
@@ -447,7 +446,7 @@ class Volumes:
             if not os.path.exists(os.path.join(self._disks, disk_id, worker.SOCKET)):
                 continue
             attached = self._attachment(VolumeId(name), disk_id)
-            if attached.adopt(is_new="formatted" not in self._facts(disk_id)):
+            if attached.adopt(is_new=not self._facts(disk_id).formatted):
                 self._attached[disk_id] = attached
                 _log.info("volume %s: it is still attached", name)
             else:
@@ -492,11 +491,11 @@ class Volumes:
         while one of them is attached: its worker knows of no store."""
         disk_id = self._disk(volume)
         facts = self._facts(disk_id)
-        if self._store is None or disk.LOCAL_STORE in facts:
+        if self._store is None or facts.local.store is not None:
             return
         self._store.check_free(volume, disk_id)
         named = self._volumes_by_disk()
-        for one in (*json.loads(facts["lineage"]), disk_id):
+        for one in (*facts.lineage, disk_id):
             with self._one(named.get(one, VolumeId(one))):
                 self._enlist(named.get(one), one, self._store)
 
@@ -505,28 +504,28 @@ class Volumes:
         facts, lineage = self._facts(disk_id), self._facts_of_lineage(disk_id)
         what = f"volume {volume}" if volume else f"disk {disk_id}"
         for known in (*lineage, facts):
-            if known.get(disk.LOCAL_STORE, store.url) != store.url:
-                raise errors.StateError(f"publish {what}: it is of another store, {known[disk.LOCAL_STORE]}")
-        if disk.LOCAL_STORE in facts:
+            if known.local.store not in (None, store.url):
+                raise errors.StateError(f"publish {what}: it is of another store, {known.local.store}")
+        if facts.local.store is not None:
             return
         if disk_id in self._attached:
             raise errors.StateError(f"publish {what}: it is attached since before there was a store", hint="detach it")
-        if any(disk.LOCAL_STORE not in known for known in lineage):
+        if any(known.local.store is None for known in lineage):
             raise errors.StateError(f"publish {what}: one that it was forked from is not published yet")
-        own = store.enlist(volume, disk_id, int(facts["size"]), json.loads(facts["lineage"]))
+        tie = store.enlist(volume, disk_id, facts.size_bytes, facts.lineage)
         crashpoint.reach("publish: registered")
         # By a disk that knows of no store yet: it must not send what it has not counted.
         with contextlib.closing(disk.Disk(self._path(disk_id), self._lineage(facts))) as opened:
-            opened.set_facts(own)
+            opened.change_facts(lambda known: known.tied(tie))
 
-    def _facts_of_lineage(self, disk_id: str) -> Sequence[dict[str, str]]:
-        return [self._facts(ancestor) for ancestor in json.loads(self._facts(disk_id)["lineage"])]
+    def _facts_of_lineage(self, disk_id: str) -> Sequence[Facts]:
+        return [self._facts(ancestor) for ancestor in self._facts(disk_id).lineage]
 
     def _send_rest(self, volume: VolumeId, stop: threading.Event) -> None:
         """Send what the store has not of a volume and of its ancestors, unless somebody has them attached."""
         named = self._volumes_by_disk()
         disk_id = self._disk(volume)
-        for one in (*json.loads(self._facts(disk_id)["lineage"]), disk_id):
+        for one in (*self._facts(disk_id).lineage, disk_id):
             name = named.get(one, VolumeId(one))
             with self._one(name):
                 if one in self._attached or not self._is_behind(one):
@@ -544,8 +543,8 @@ class Volumes:
     def _is_ready(self, disk_id: str) -> bool:
         """Whether the store has what a disk reads of its ancestors: until then nothing of it can be sent."""
         facts = self._facts(disk_id)
-        chain = [*json.loads(facts["lineage"]), disk_id]
-        return all(map(disk.fork_is_durable, self._facts_of_lineage(disk_id), chain[1:]))
+        chain = [*facts.lineage, disk_id]
+        return all(map(Facts.is_fork_durable, self._facts_of_lineage(disk_id), chain[1:]))
 
     def _is_behind(self, disk_id: str) -> bool:
         """Whether a disk has what its store has not."""
@@ -553,7 +552,7 @@ class Volumes:
             return False
         with contextlib.closing(self._meta(disk_id)) as stored:
             # A fork that nobody has written to has no page of its own, and is something new all the same.
-            return disk.DURABLE_AT not in stored.facts() or bool(stored.unsent_pages())
+            return stored.facts().local.durable_at is None or bool(stored.unsent_pages())
 
     def close(self) -> None:
         """Detach everything."""
@@ -577,7 +576,7 @@ class Volumes:
         """Remove or empty one unnamed disk; whether there was one to work on."""
         named = {self._disk(VolumeId(name)) for name in os.listdir(self._names)}
         facts = {disk_id: self._facts(disk_id) for disk_id in self._complete()}
-        parents = {ancestors[-1] for f in facts.values() if (ancestors := json.loads(f["lineage"]))}
+        parents = {ancestors[-1] for f in facts.values() if (ancestors := f.lineage)}
         for disk_id in facts.keys() - named:
             store, deleted = self._store_of(disk_id), self._was_deleted(disk_id)
             if disk_id not in parents and not (deleted and self._is_needed_elsewhere(disk_id, facts[disk_id])):
@@ -587,14 +586,14 @@ class Volumes:
                 shutil.rmtree(dead)
                 crashpoint.reach("collect: removed")
                 if store is not None and deleted:
-                    store.erase(disk_id, facts[disk_id])
-                for parent in json.loads(facts[disk_id]["lineage"])[-1:]:
+                    store.erase(disk_id, facts[disk_id].local.holder)
+                for parent in facts[disk_id].lineage[-1:]:
                     self._unpin_missing(parent)
                 return True
-            if deleted and not {"sealed", "abandoned"} & facts[disk_id].keys():
+            if deleted and not (facts[disk_id].sealed or facts[disk_id].abandoned):
                 self._call(disk_id, "abandon")
                 crashpoint.reach("collect: abandoned")
-                self._call(disk_id, "set_facts", facts={"abandoned": "1"})
+                self._call(disk_id, "set_facts", facts=fact_rows.encode(abandoned=True))
                 return True
         return False
 
@@ -625,11 +624,11 @@ class Volumes:
         is_stored = self._store_of(disk_id) is not None
         return not is_stored or os.path.exists(os.path.join(self._disks, disk_id, _DELETED))
 
-    def _is_needed_elsewhere(self, disk_id: str, facts: dict[str, str]) -> bool:
+    def _is_needed_elsewhere(self, disk_id: str, facts: Facts) -> bool:
         """Whether forks on other hosts read it from the store, where it is ours."""
         store = self._store_of(disk_id)
         try:
-            if store is None or not store.is_ours(disk_id, facts):
+            if store is None or not store.is_ours(disk_id, facts.local.holder):
                 return False
         except errors.PilotError as error:
             _log.warning("is disk %s needed elsewhere: %s", disk_id, error)
@@ -645,7 +644,7 @@ class Volumes:
         if disk_id not in self._complete():
             raise errors.NotFound(f"mend disk {disk_id}: not found")
         facts = self._facts(disk_id)
-        if disk.LOCAL_STORE not in facts:
+        if facts.local.store is None:
             raise errors.StateError(f"mend disk {disk_id}: it is in no store")
         with self._one(self._volumes_by_disk().get(disk_id, VolumeId(disk_id))):
             if (attached := self._attached.get(disk_id)) is not None:
@@ -708,7 +707,7 @@ class Volumes:
 
     def _writable(self, volume: VolumeId, verb: str) -> str:
         disk_id = self._disk(volume)
-        if "sealed" in self._facts(disk_id):
+        if self._facts(disk_id).sealed:
             raise errors.StateError(f"{verb} volume {volume}: it is sealed", hint="fork it, and use the fork")
         return disk_id
 
@@ -724,12 +723,12 @@ class Volumes:
     def _meta(self, disk_id: str) -> meta.Meta:
         return meta.Meta(os.path.join(self._disks, disk_id), read_only=True)
 
-    def _facts(self, disk_id: str) -> dict[str, str]:
+    def _facts(self, disk_id: str) -> Facts:
         with contextlib.closing(self._meta(disk_id)) as stored:
             return stored.facts()
 
-    def _lineage(self, facts: dict[str, str]) -> Sequence[str]:
-        return [os.path.join(self._disks, ancestor) for ancestor in json.loads(facts["lineage"])]
+    def _lineage(self, facts: Facts) -> Sequence[str]:
+        return [os.path.join(self._disks, ancestor) for ancestor in facts.lineage]
 
     @contextlib.contextmanager
     def _opened(self, disk_id: str, wanted: Callable[[], bool] | None = None) -> Iterator[disk.Disk]:

@@ -17,8 +17,11 @@ import pytest
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from pilot import errors
+from pilot.ids import CheckpointId
 from pilot.volume import layout
 from pilot.volume.books import delta, ledger, map, slots
+from pilot.volume.checkpoint import Checkpoint
+from pilot.volume.facts import Facts
 
 SIZE_BYTES = 3 * layout.PAGE_ENTRIES * layout.CHUNK_BYTES
 CHUNKS = st.sampled_from([0, 1, 2, 3, 1022, 1023, 1024, 1025, 2047, 3071])
@@ -33,6 +36,12 @@ def _new_log() -> delta.DeltaLog:
         os.close(fd)
 
 
+def _save(books: ledger.Ledger, name: str) -> None:
+    """A checkpoint as the disk takes one: a root, and what is known of it."""
+    books.pin(name)
+    books.facts = books.facts.with_checkpoint(Checkpoint(CheckpointId(name.partition("/")[2]), 1, 0.0, None, 0.0, True))
+
+
 class FakeImage:
     """`ledger.Image` in memory."""
 
@@ -41,8 +50,8 @@ class FakeImage:
         self._roots = {ledger.HEAD: root}
         self._pages: dict[int, bytes] = {}
 
-    def facts(self) -> dict[str, str]:
-        return dict(self._facts)
+    def facts(self) -> Facts:
+        return Facts.parse(self._facts)
 
     def roots(self) -> dict[str, bytes]:
         return dict(self._roots)
@@ -241,7 +250,7 @@ class Lineages(RuleBasedStateMachine):
     @rule(target=names, disk=disks, between=st.lists(CHUNKS, max_size=4))
     def checkpoint(self, disk: Model, between: list[int]) -> tuple[Model, str]:
         name = f"checkpoint/{self._number()}"
-        disk.books.pin(name, {name: "x"})
+        _save(disk.books, name)
         disk.named[name] = dict(disk.content)
         for chunk in between:  # writers run again before the checkpoint is stored
             disk.write(chunk, self._number())
@@ -273,7 +282,7 @@ class Lineages(RuleBasedStateMachine):
     @rule(named=consumes(names))
     def delete_checkpoint(self, named: tuple[Model, str]) -> None:
         disk, name = named
-        disk.books.unpin(name, {name: None})
+        disk.books.unpin(name)
         del disk.named[name]
         assert disk.commit()
         disk.books.sweep()
@@ -283,7 +292,7 @@ class Lineages(RuleBasedStateMachine):
     def fork(self, disk: Model, uncommitted: int) -> Model:
         disk.write(uncommitted, self._number())
         name = f"fork/{self._number()}"
-        root = disk.books.pin(name, {})
+        root = disk.books.pin(name)
         disk.named[name] = dict(disk.content)
         assert disk.commit()
         child = Model([*disk.lineage, disk], root, disk.content)
@@ -335,13 +344,13 @@ def test_sweep_frees_what_only_a_deleted_checkpoint_held() -> None:
     model = Model([], map.empty_root(SIZE_BYTES), {})
     for chunk in range(5):
         model.write(chunk, 1)
-    model.books.pin("checkpoint/a", {})
+    model.books.pin("checkpoint/a")
     model.commit()
     for chunk in range(5):
         model.write(chunk, 2)
     model.commit()
     assert model.books.slots.count_used() == 10
-    model.books.unpin("checkpoint/a", {})
+    model.books.unpin("checkpoint/a")
     model.commit()
     assert model.books.sweep() == 5
     model.commit()
@@ -367,22 +376,22 @@ def test_writes_of_one_generation_stay_in_place() -> None:
 
 def test_a_taken_name_is_a_conflict_and_an_unknown_one_is_not_found() -> None:
     books = Model([], map.empty_root(SIZE_BYTES), {}).books
-    books.pin("checkpoint/a", {})
+    books.pin("checkpoint/a")
     with pytest.raises(errors.Conflict):
-        books.pin("checkpoint/a", {})
+        books.pin("checkpoint/a")
     with pytest.raises(errors.NotFound):
         books.restore("checkpoint/b")
     with pytest.raises(errors.NotFound):
-        books.unpin("checkpoint/b", {})
+        books.unpin("checkpoint/b")
 
 
 def test_a_failed_commit_takes_back_the_new_name() -> None:
     model = Model([], map.empty_root(SIZE_BYTES), {})
-    model.books.pin("checkpoint/a", {"checkpoint/a": "x"})
+    _save(model.books, "checkpoint/a")
     model.books.not_stored(model.books.take())
     assert not model.books.roots
-    assert not model.books.facts
-    model.books.pin("checkpoint/a", {"checkpoint/a": "x"})
+    assert not model.books.facts.checkpoints
+    _save(model.books, "checkpoint/a")
     assert model.commit()
     assert model.image.roots().keys() == {"head", "checkpoint/a"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import os
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from pilot.volume import layout
 from pilot.volume.disk import disk as disks
 from pilot.volume.disk import journal as journals
 from pilot.volume.disk import meta, slab
+from pilot.volume.facts import Facts
 from pilot.volume.operator import check
 
 CHUNK = layout.CHUNK_BYTES
@@ -73,7 +75,7 @@ OPERATIONS: dict[str, Callable[[disks.Disk], None]] = {
     "restore": lambda disk: disk.restore(SAVED),
     "fork": _fork,
     "resize": lambda disk: disk.resize(2 * SIZE),
-    "facts": lambda disk: disk.set_facts({"vm": "1"}),
+    "facts": lambda disk: disk.change_facts(lambda known: dataclasses.replace(known, vm=True)),
 }
 
 
@@ -98,14 +100,14 @@ def _content(read: Callable[[int, memoryview], None]) -> list[int]:
 def _state(disk: disks.Disk) -> tuple[object, ...]:
     """What can be seen of it."""
     saved = {str(row.id): _content(disk.reader(row.id)) for row in disk.checkpoints()}
-    return _content(disk.read), saved, disk.forks(), disk.size_bytes, disk.facts().get("vm")
+    return _content(disk.read), saved, disk.forks(), disk.size_bytes, disk.facts().vm
 
 
 @contextlib.contextmanager
 def _prepared(directory: Path, *, synced: bool) -> Iterator[disks.Disk]:
     """A disk with a checkpoint of 1s, in which 2s, and then 3s, were written."""
     directory.mkdir()
-    disks.create(str(directory), SIZE, {"lineage": "[]"})
+    disks.create(str(directory), Facts.parse({"size": str(SIZE), "lineage": "[]"}))
     with contextlib.closing(disks.Disk(str(directory), [])) as disk:
         _fill(disk, 1)
         disk.cut(SAVED).publish(created_at=1.0, comment=None, frozen_ms=0.0, clean=True)

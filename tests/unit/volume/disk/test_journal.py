@@ -17,6 +17,7 @@ from pilot.volume import layout
 from pilot.volume.books import delta, ledger
 from pilot.volume.books.delta import Change
 from pilot.volume.disk import disk, journal, meta
+from pilot.volume.facts import Facts
 
 ERA = 3
 PER_BLOCK = 169
@@ -121,15 +122,15 @@ def test_a_journal_has_room_until_it_is_full(tmp_path: Path) -> None:
     again.close()
 
 
-def _noted(directory: Path) -> str | None:
+def _noted(directory: Path) -> int:
     """Up to which record the stored map has everything."""
     with contextlib.closing(meta.Meta(str(directory), read_only=True)) as books:
-        return books.facts().get("local/noted")
+        return books.facts().local.noted
 
 
 def test_flushes_commit_the_map_when_there_is_a_reason(tmp_path: Path) -> None:
     """…and what they do not commit is there when the disk is opened again."""
-    disk.create(str(tmp_path), 64 << 20, {"lineage": "[]"})
+    disk.create(str(tmp_path), Facts.parse({"size": str(64 << 20), "lineage": "[]"}))
     opened = disk.Disk(str(tmp_path), [])
     commits = []
     for number in range(2 * journal.BLOCKS):
@@ -137,7 +138,7 @@ def test_flushes_commit_the_map_when_there_is_a_reason(tmp_path: Path) -> None:
         opened.flush()
         commits.append(_noted(tmp_path))
     assert len(set(commits)) == 2  # the first, which makes the journal, and the one that empties it
-    assert commits[-1] != str(2 * journal.BLOCKS)
+    assert commits[-1] != 2 * journal.BLOCKS
     opened._stack.close()  # as if killed
     again = disk.Disk(str(tmp_path), [])
     found = memoryview(bytearray(4096))
@@ -145,7 +146,7 @@ def test_flushes_commit_the_map_when_there_is_a_reason(tmp_path: Path) -> None:
         again.read(2 * number * layout.CHUNK_BYTES, found)
         assert found == bytes([number + 1]) * 4096
     again.close()
-    assert _noted(tmp_path) == str(2 * journal.BLOCKS)
+    assert _noted(tmp_path) == 2 * journal.BLOCKS
 
 
 def test_without_a_journal_every_flush_commits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,17 +154,17 @@ def test_without_a_journal_every_flush_commits(tmp_path: Path, monkeypatch: pyte
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(journal.Journal, "create", no_room)
-    disk.create(str(tmp_path), 64 << 20, {"lineage": "[]"})
+    disk.create(str(tmp_path), Facts.parse({"size": str(64 << 20), "lineage": "[]"}))
     opened = disk.Disk(str(tmp_path), [])
     for number in range(3):
         opened.write(2 * number * layout.CHUNK_BYTES, memoryview(b"a" * 4096))
         opened.flush()
-        assert _noted(tmp_path) == str(number + 1)
+        assert _noted(tmp_path) == number + 1
     opened.close()
 
 
 def test_a_restore_voids_the_journal(tmp_path: Path) -> None:
-    disk.create(str(tmp_path), 64 << 20, {"lineage": "[]"})
+    disk.create(str(tmp_path), Facts.parse({"size": str(64 << 20), "lineage": "[]"}))
     opened = disk.Disk(str(tmp_path), [])
     opened.write(0, memoryview(b"a" * 4096))
     opened.flush()
@@ -191,7 +192,7 @@ def _killed(directory: Path) -> Iterator[disk.Disk]:
 
 
 def _create(directory: Path) -> None:
-    disk.create(str(directory), 64 << 20, {"lineage": "[]"})
+    disk.create(str(directory), Facts.parse({"size": str(64 << 20), "lineage": "[]"}))
 
 
 def _put(opened: disk.Disk, chunk: int, value: bytes) -> None:

@@ -14,6 +14,7 @@ import pytest
 from pilot.volume import layout
 from pilot.volume.disk import disk as disks
 from pilot.volume.disk import room
+from pilot.volume.facts import Facts
 from pilot.volume.remote.live import link
 from pilot.volume.remote.log import hold
 from pilot.volume.remote.log.head import Head
@@ -56,10 +57,10 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def _make(directory: str, **facts: str) -> None:
-    disks.create(directory, SIZE, {"lineage": "[]", **facts})
+    disks.create(directory, Facts.parse({"size": str(SIZE), "lineage": "[]", **facts}))
 
 
-STORED = {disks.LOCAL_STORE: "memory://store", disks.LOCAL_HOLDER: "one"}
+STORED = {"local/store": "memory://store", "local/holder": "one"}
 
 
 @contextlib.contextmanager
@@ -170,7 +171,7 @@ def test_what_a_fork_that_is_open_here_reads_is_not_evicted_for_room(
     child = str(tmp_path / "disks" / ("f" * 16))
     os.mkdir(child)
     with _linked(directory) as disk:
-        disks.create(child, SIZE, {"lineage": f'["{DISK}"]'}, disk.fork("f" * 16))
+        disks.create(child, Facts(size_bytes=SIZE, lineage=(DISK,)), disk.fork("f" * 16))
         with contextlib.closing(disks.Disk(child, [directory])):
             assert _fill(disk, range(1, 100)) == ROOM
         assert _fill(disk, range(50, 100)) == 50

@@ -21,6 +21,7 @@ from pilot.volume import _lookaside, layout
 from pilot.volume.books import delta, ledger
 from pilot.volume.disk import disk as disks
 from pilot.volume.disk import lookaside, meta, slab
+from pilot.volume.facts import Facts
 from pilot.volume.serving import fuse
 from pilot.volume.serving import fuseproto as proto
 from tests.support.fakefuse import MAX_BYTES, FakeFuse
@@ -39,7 +40,7 @@ class Served:
         self._delta_fd = delta.create()
         self._stack = contextlib.ExitStack()
         directory.mkdir()
-        disks.create(str(directory), SIZE, {"lineage": "[]"})
+        disks.create(str(directory), Facts.parse({"size": str(SIZE), "lineage": "[]"}))
         self._open()
 
     def _open(self) -> None:
@@ -283,7 +284,7 @@ class Recorder(lookaside.Nobody):
 
 
 def test_slots_are_punched_only_when_nobody_reads_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    disks.create(str(tmp_path), SIZE, {"lineage": "[]"})
+    disks.create(str(tmp_path), Facts.parse({"size": str(SIZE), "lineage": "[]"}))
     disk = disks.Disk(str(tmp_path), [])
     recorder = Recorder()
     disk.use_lookaside(recorder)
@@ -562,7 +563,7 @@ def test_a_chunk_that_is_read_while_it_is_given_back(served: Served) -> None:
 
 def test_nobody_writes_to_what_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether a slot is a hole is asked when nobody can write to it, or is just doing so."""
-    disks.create(str(tmp_path), SIZE, {"lineage": "[]"})
+    disks.create(str(tmp_path), Facts.parse({"size": str(SIZE), "lineage": "[]"}))
     with contextlib.closing(disks.Disk(str(tmp_path), [])) as disk:
         recorder = Recorder()
         disk.use_lookaside(recorder)
@@ -584,7 +585,7 @@ def test_nobody_writes_to_what_is_given_back(tmp_path: Path, monkeypatch: pytest
 
 
 def test_python_writes_in_place_when_nobody_else_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    disks.create(str(tmp_path), SIZE, {"lineage": "[]"})
+    disks.create(str(tmp_path), Facts.parse({"size": str(SIZE), "lineage": "[]"}))
     with contextlib.closing(disks.Disk(str(tmp_path), [])) as disk:
         disk.write(0, memoryview(b"a" * CHUNK))
         recorder = Recorder()

@@ -10,23 +10,21 @@ Being killed in between leaves a claimed HEAD (the next claim is one more) and a
 from __future__ import annotations
 
 import contextlib
-import json
+import dataclasses
 import time
-from collections.abc import Mapping
 from concurrent import futures
 
 from .... import errors
-from ... import names
+from ... import facts, layout, names
 from ...books import ledger, map
 from ...disk import disk as disks
 from ...disk import meta, slab
+from ...facts import Facts, Local
 from ...names import Place
 from ..log import hold, keys, recovery
 from ..log.codec import Damaged
 from ..log.head import Head
 from ..objects.store import Store
-
-_FORK = "fork/"
 
 
 def take_over(objects: Store, disk: str, directory: str, holder: str, found: tuple[Head, str] | None = None) -> Head:
@@ -47,34 +45,31 @@ def take_over(objects: Store, disk: str, directory: str, holder: str, found: tup
     return held.head
 
 
-def _own_facts(objects: Store, head: Head, holder: str, books: recovery.Books, seq: int) -> dict[str, str]:
-    now = repr(time.time())
-    facts = {disks.LOCAL_STORE: objects.url, disks.LOCAL_HOLDER: holder, disks.LOCAL_SEQ: str(seq)}
-    facts |= keys.facts_of(head.key)
-    facts |= {disks.durable_fact(name): now for name in books.roots if name != ledger.HEAD}
-    facts |= {disks.DURABLE_AT: now} if seq else {}
-    if "sealed" in books.facts:
-        facts[disks.DURABLE_SEALED] = "1"
-    return facts
+def _own_facts(objects: Store, head: Head, holder: str, books: recovery.Books, seq: int) -> Local:
+    now = time.time()
+    return Local(
+        store=objects.url, holder=holder, key=head.key, seq=seq, durable_at=now if seq else None,
+        durable_sealed=books.facts.sealed, durable_roots={name: now for name in books.roots if name != ledger.HEAD},
+    )  # fmt: skip
 
 
 def import_ancestor(objects: Store, disk: str, directory: str) -> None:
     """Fill an empty directory with what forks need of a disk."""
     head, _ = hold.read_head(objects, disk)
     books = _read(objects, head)
-    facts = {disks.LOCAL_STORE: objects.url, disks.LOCAL_FOREIGN: "1", "abandoned": "1"}
-    _fill(directory, head, books, facts | keys.facts_of(head.key))
+    books.rows["abandoned"] = "1"
+    _fill(directory, head, books, Local(store=objects.url, key=head.key, foreign=True))
 
 
 def extend_ancestor(objects: Store, disk: str, directory: str, child: str) -> None:
     """An ancestor that is here as another fork needs it: have what `child` needs as well."""
     with contextlib.closing(meta.Meta(directory, read_only=True)) as known:
-        facts, roots = known.facts(), known.root_names()
-    if disks.LOCAL_FOREIGN not in facts or "sealed" in facts or _FORK + child in roots:
+        here, roots = known.facts(), known.root_names()
+    if not here.local.foreign or here.sealed or facts.FORK + child in roots:
         return
     head, _ = hold.read_head(objects, disk)
     books = _read(objects, head)
-    if _FORK + child not in books.roots:
+    if facts.FORK + child not in books.roots:
         raise Damaged(f"adopt {child}: its ancestor {disk} does not hold what it was forked from")
     _add(directory, books)
 
@@ -82,16 +77,16 @@ def extend_ancestor(objects: Store, disk: str, directory: str, child: str) -> No
 def _read(objects: Store, head: Head) -> recovery.Books:
     books = recovery.Books()
     recovery.recover(objects, head, keys.codec_of(head), books)
-    if "sealed" not in books.facts:
-        books.roots = {name: root for name, root in books.roots.items() if name.startswith(_FORK)}
-        books.facts = {key: value for key, value in books.facts.items() if "/" not in key}
+    if "sealed" not in books.rows:
+        books.roots = {name: root for name, root in books.roots.items() if name.startswith(facts.FORK)}
+        books.rows = {key: value for key, value in books.rows.items() if "/" not in key}
     return books
 
 
-def _fill(directory: str, head: Head, books: recovery.Books, facts: Mapping[str, str]) -> None:
-    known = {"size": str(head.size_bytes), "lineage": json.dumps(head.lineage), **books.facts, **facts}
+def _fill(directory: str, head: Head, books: recovery.Books, local: Local) -> None:
+    described = Facts(size_bytes=head.size_bytes, lineage=head.lineage).with_rows(books.rows)
     root = books.roots.get(ledger.HEAD) or map.empty_root(head.size_bytes)
-    disks.create(directory, int(known["size"]), {k: v for k, v in known.items() if k not in ("size", "format")}, root)
+    disks.create(directory, dataclasses.replace(described, format=layout.FORMAT, local=local), root)
     _add(directory, books)
 
 

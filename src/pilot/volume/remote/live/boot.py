@@ -10,19 +10,19 @@ missing, chunks come when they are read. It must never decide what is read, nor 
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import threading
 from collections.abc import Mapping
 from concurrent import futures
 
 from .... import errors
-from ... import layout
+from ... import facts, layout
 from ...disk import disk as disks
 from . import cache
 
 _log = logging.getLogger(__name__)
-FACT = "boot"
-_MOST = 64
+_MOST = facts.MAX_BOOT_CHUNKS
 _THREADS = 8
 _NOTE_S = 5.0
 
@@ -60,7 +60,7 @@ class BootList:
 
     def _cold(self) -> dict[int, dict[int, None]]:
         """Cold slots of the list by depth, in its order."""
-        places = self._disk.places(parse(self._disk.facts().get(FACT, "")))
+        places = self._disk.places(self._disk.facts().boot)
         return {
             depth: dict.fromkeys(slot for slot in cache.slots_of(places, depth) if found.is_cold(slot))
             for depth, found in self._caches.items()
@@ -77,14 +77,9 @@ class BootList:
         with self._storing:
             self._disk.on_read = None
             noted, self._noted = list(self._noted)[:_MOST], {}
-            if set(noted) <= set(parse(self._disk.facts().get(FACT, ""))):
+            if set(noted) <= set(self._disk.facts().boot):
                 return
             try:
-                self._disk.set_facts({FACT: " ".join(map(str, noted))})
+                self._disk.change_facts(lambda known: dataclasses.replace(known, boot=tuple(noted)))
             except (OSError, errors.PilotError) as error:
                 _log.warning("store what an attach reads: %s", error)  # fenced, or full: the old list stays
-
-
-def parse(text: str) -> list[int]:
-    """Numbers of chunks, as the fact has them; what is none is left out."""
-    return [int(word) for word in text.split()[:_MOST] if word.isdecimal()]

@@ -18,11 +18,12 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from .... import errors
 from ... import names
 from ...disk import disk as disks
+from ...facts import Durability, Tie
 from ..log import head, hold, keys
 from ..objects import opening, store
 from . import adopt, link
@@ -36,40 +37,35 @@ _LOOK_S = 0.1
 class Depot:
     """See the module. `durability` "remote": a flush of new volumes waits for the store."""
 
-    def __init__(self, url: str, *, durability: str = "local", cache_bytes: int | None = None) -> None:
+    def __init__(self, url: str, *, durability: Durability = Durability.LOCAL, cache_bytes: int | None = None) -> None:
         self.url = url
         opening.preload(url)
         self._durability = durability
-        self._cache_bytes = cache_bytes
+        self.cache_bytes = cache_bytes
 
     @functools.cached_property
     def objects(self) -> store.Store:
         """The store."""
         return opening.open_store(self.url)
 
-    def facts(self) -> dict[str, str]:
-        """Facts of a disk that is born here, or bound to this store from now on."""
-        facts = {disks.LOCAL_STORE: self.url, disks.LOCAL_HOLDER: self.new_holder(), disks.DURABILITY: self._durability}
-        return facts | self.limits()
-
-    def limits(self) -> dict[str, str]:
-        """Facts about this host alone."""
-        return {disks.LOCAL_CACHE: str(self._cache_bytes)} if self._cache_bytes is not None else {}
+    def _tie(self, key: str | None) -> Tie:
+        """Of a disk that is born here, or bound to this store from now on."""
+        return Tie(self.url, self.new_holder(), key, self._durability, self.cache_bytes)
 
     def new_holder(self) -> str:
         """A name for one copy of one disk on one host."""
         return f"{os.uname().nodename}-{secrets.token_hex(8)}"
 
-    def register(self, volume: str, disk: str, size_bytes: int, lineage: Sequence[str]) -> dict[str, str]:
-        """A volume is about to be born: its facts; Conflict."""
+    def register(self, volume: str, disk: str, size_bytes: int, lineage: Sequence[str]) -> Tie:
+        """A volume is about to be born: its tie; Conflict."""
         key = keys.new_key(disk)
         born = head.Head(disk=disk, volume=volume, size_bytes=size_bytes, lineage=tuple(lineage), key=key, forked=False)
         store.retry(lambda: hold.first_head(self.objects, born), _RETRY_S)
-        return self.facts() | keys.facts_of(key)
+        return self._tie(key)
 
-    def enlist(self, volume: str | None, disk: str, size_bytes: int, lineage: Sequence[str]) -> dict[str, str]:
+    def enlist(self, volume: str | None, disk: str, size_bytes: int, lineage: Sequence[str]) -> Tie:
         """A disk that is older than its tie to this store comes into it, under its volume's name if it has one: its
-        facts; Conflict when the name or the disk is somebody else's. May be repeated."""
+        tie; Conflict when the name or the disk is somebody else's. May be repeated."""
         born = head.Head(
             disk=disk, volume=volume or "", size_bytes=size_bytes, lineage=tuple(lineage), key=keys.new_key(disk)
         )
@@ -78,7 +74,7 @@ class Depot:
         known = store.retry(lambda: hold.read_head(self.objects, disk), _RETRY_S)[0]
         if known.holder:
             raise errors.Conflict(f"disk {disk}: {known.holder} holds it in {self.url}")
-        return self.facts() | keys.facts_of(known.key)  # perhaps of an earlier try, with another key
+        return self._tie(known.key)  # perhaps of an earlier try, with another key
 
     def check_free(self, volume: str, disk: str) -> None:
         """Conflict when another disk has the volume's name; PeerError."""
@@ -89,21 +85,21 @@ class Depot:
         """A fork of the disk is about to be registered; NotFound when the disk was deleted, by whoever had it."""
         store.retry(lambda: hold.mark_forked(self.objects, disk), _RETRY_S)
 
-    def unname(self, disk: str, facts: Mapping[str, str]) -> None:
+    def unname(self, disk: str, holder: str | None) -> None:
         """A volume is about to die: its name in the store goes, whatever it is called here. Nothing happens when it
         has moved to another holder, who decides."""
         found = store.retry(lambda: self._head(disk), _RETRY_S)
-        if found is None or not _holds(found, facts):
+        if found is None or not _holds(found, holder):
             return
         if store.retry(lambda: self._named(found.volume), _RETRY_S) == disk:
             store.retry(lambda: self.objects.delete(names.volume(found.volume)), _RETRY_S)
 
-    def erase(self, disk: str, facts: Mapping[str, str]) -> None:
+    def erase(self, disk: str, holder: str | None) -> None:
         """A disk is no more. Only what nobody can reach goes at once: forks may live on hosts of which this one knows
         nothing, so garbage collection decides about a disk that ever had one."""
         try:
             found, version = store.retry(lambda: hold.read_head(self.objects, disk), _RETRY_S)
-            if _holds(found, facts) and not found.forked:
+            if _holds(found, holder) and not found.forked:
                 hold.erase(self.objects, found, version)
         except errors.NotFound:
             return
@@ -114,7 +110,7 @@ class Depot:
         """Whether the store has the disk; PeerError."""
         return self._head(disk) is not None
 
-    def check_holder(self, volume: str, disk: str, facts: Mapping[str, str]) -> None:
+    def check_holder(self, volume: str, disk: str, holder: str | None) -> None:
         """StateError when another holder has the volume. A silent store is no reason not to attach it: a holder that
         has lost finds out when it speaks to the store."""
         try:
@@ -122,7 +118,7 @@ class Depot:
         except errors.PeerError as error:
             _log.warning("attach volume %s: %s", volume, error)
             return
-        if found is not None and found.holder not in ("", facts.get(disks.LOCAL_HOLDER)):
+        if found is not None and found.holder not in ("", holder):
             raise errors.StateError(
                 f"attach volume {volume}: {found.holder} holds it", hint="delete this copy, then adopt the volume again"
             )
@@ -150,10 +146,10 @@ class Depot:
             time.sleep(_LOOK_S)
         return tied.close(deadline_s)
 
-    def is_ours(self, disk: str, facts: Mapping[str, str]) -> bool:
+    def is_ours(self, disk: str, holder: str | None) -> bool:
         """Whether the store has the disk, and this copy holds it; PeerError."""
         found = store.retry(lambda: self._head(disk), _RETRY_S)
-        return found is not None and _holds(found, facts)
+        return found is not None and _holds(found, holder)
 
     def _head(self, disk: str) -> head.Head | None:
         try:
@@ -168,6 +164,6 @@ class Depot:
             return None
 
 
-def _holds(found: head.Head, facts: Mapping[str, str]) -> bool:
+def _holds(found: head.Head, holder: str | None) -> bool:
     """Whether this copy holds the disk, or nobody does."""
-    return found.holder in ("", facts[disks.LOCAL_HOLDER])
+    return found.holder in ("", holder)

@@ -1,24 +1,20 @@
 """Ties an open disk to its object store: uploader, caches and hydration, as the disk's facts say.
 
-    local/store       URL                        durability        "remote": a flush waits for the store
-    local/holder      this copy's name in HEAD   local/seq         the last batch that the store has
-    local/cache_bytes what the slab may take     local/durable/…   what is durable, and since when
-
 Made by whoever opened the disk (a worker for attached ones, volumed to drain others), closed before the disk.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from .... import errors
 from ...disk import disk as disks
 from ...disk import meta, room, slab
+from ...facts import Durability
 from ..log import hold, keys
 from ..log.codec import Codec
 from ..objects import opening
@@ -38,18 +34,18 @@ class Link:
         self._facts = disk.facts()
         self._id = os.path.basename(disk.directory)
         self._lineage = lineage
-        self._objects = opening.open_store(self._facts[disks.LOCAL_STORE])
+        self._objects = opening.open_store(_tied(self._facts.local.store))
         self._local = threading.local()
         self._stopping = threading.Event()
         self._caches = disk.make_caches(self._cache)
         disk.use_caches(self._caches)
-        disk.dirty_cap_bytes = int(self._facts.get("dirty_cap_bytes", DIRTY_CAP_BYTES))
-        disk.waits_for_store = self._facts.get(disks.DURABILITY) == "remote"
-        packer = keys.codec_at(self._id, self._facts, self._objects)  # the uploader's own
+        disk.dirty_cap_bytes = self._facts.dirty_cap_bytes or DIRTY_CAP_BYTES
+        disk.waits_for_store = self._facts.durability is Durability.REMOTE
+        packer = keys.codec_at(self._id, self._facts.local.key, self._objects)  # the uploader's own
         self._uploader = uploader.Uploader(disk, self._resume, self._is_ready, packer)
         self._boot = boot.BootList(disk, self._caches)
         self._hydrator = threading.Thread(target=self._hydrate, name="hydrate", daemon=True)
-        self._keep_bytes = int(self._facts[disks.LOCAL_CACHE]) if disks.LOCAL_CACHE in self._facts else None
+        self._keep_bytes = self._facts.local.cache_bytes
         self._evictor = threading.Thread(target=self._evict, name="evict", daemon=True)
         compactor = inband.Compactor(disk, self._objects, self._id)
         self._compactor = threading.Thread(target=compactor.loop, args=(self._stopping,), name="compact", daemon=True)
@@ -86,36 +82,36 @@ class Link:
         return drained
 
     def _cache(self, directory: str, data: slab.Slab, books: meta.Meta) -> cache.Cache:
-        disk, facts = os.path.basename(directory), books.facts()
+        disk, key = os.path.basename(directory), books.facts().local.key
 
         def packer() -> Codec:
-            return self._packer(disk, facts)
+            return self._packer(disk, key)
 
         def find_again(found: cache.Cache) -> None:
             relocate.find_again(self._objects, disk, books, found.is_cold)
 
         return cache.Cache(disk, data, books, self._objects, packer, find_again)
 
-    def _packer(self, disk: str, facts: Mapping[str, str]) -> Codec:
+    def _packer(self, disk: str, key: str | None) -> Codec:
         """One per thread and disk."""
         known: dict[str, Codec] = self._local.__dict__.setdefault("packers", {})
         if disk not in known:
-            known[disk] = keys.codec_at(disk, facts, self._objects)
+            known[disk] = keys.codec_at(disk, key, self._objects)
         return known[disk]
 
     def _resume(self) -> hold.Hold:
-        return hold.Hold.resume(self._objects, self._id, self._facts[disks.LOCAL_HOLDER], self._seq())
+        return hold.Hold.resume(self._objects, self._id, _tied(self._facts.local.holder), self._seq())
 
     def _seq(self) -> int:
         with contextlib.closing(meta.Meta(self._disk.directory, read_only=True)) as stored:
-            return int(stored.facts().get(disks.LOCAL_SEQ, "0"))
+            return stored.facts().local.seq
 
     def _is_ready(self) -> bool:
         """A fork's map names what its ancestors hold: that must be durable before the fork can be."""
-        chain = [*json.loads(self._facts["lineage"]), self._id]
+        chain = [*self._facts.lineage, self._id]
         for directory, child in zip(self._lineage, chain[1:], strict=True):
             with contextlib.closing(meta.Meta(directory, read_only=True)) as stored:
-                if not disks.fork_is_durable(stored.facts(), child):
+                if not stored.facts().is_fork_durable(child):
                     return False
         return True
 
@@ -148,3 +144,10 @@ class Link:
                 if number % _PERSIST_SLOTS == 0:
                     found.persist()
             found.persist()
+
+
+def _tied(value: str | None) -> str:
+    """A fact that every disk in a store has."""
+    if value is None:
+        raise errors.StateError("tie a disk to its store: it is in none")
+    return value

@@ -14,21 +14,20 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from .... import errors
-from ...disk import disk as disks
+from ... import facts
 from ...disk import meta
 from ...names import Place
 from ..log import hold, keys, recovery, snapshot
 from ..log.segment import Delta
 from ..objects.store import Store
 
-_FORK = "fork/"
 _ROWS = 4096
 
 
 def find_again(objects: Store, disk: str, books: meta.Meta, is_cold: Callable[[int], bool]) -> None:
     """Correct the places of an ancestor's cold slots in its meta.db. NotFound when it is no longer there as its forks
     need it; PeerError, Damaged."""
-    if disks.LOCAL_FOREIGN not in books.facts():
+    if not books.facts().local.foreign:
         return
     head, _ = hold.read_head(objects, disk)
     latest = _Latest()
@@ -40,11 +39,11 @@ def find_again(objects: Store, disk: str, books: meta.Meta, is_cold: Callable[[i
 
 
 def _check_pins(disk: str, books: meta.Meta, latest: _Latest) -> None:
-    if "sealed" in latest.facts:
+    if "sealed" in latest.rows:
         return
     for name, root in books.roots().items():
-        if name.startswith(_FORK) and latest.roots.get(name) != root:
-            raise errors.NotFound(f"disk {disk}: what {name.removeprefix(_FORK)} was forked from was given up")
+        if name.startswith(facts.FORK) and latest.roots.get(name) != root:
+            raise errors.NotFound(f"disk {disk}: what {name.removeprefix(facts.FORK)} was forked from was given up")
 
 
 class _Latest:
@@ -52,21 +51,21 @@ class _Latest:
 
     def __init__(self) -> None:
         self.roots: dict[str, bytes] = {}
-        self.facts: dict[str, str] = {}
+        self.rows: dict[str, str] = {}
         self._table: Iterable[tuple[int, Place]] = ()
         self._later: dict[int, Place] = {}
 
     def begin(self, image: snapshot.Image) -> None:
         """These books, and nothing else."""
-        self.roots, self.facts, self._table, self._later = dict(image.roots), dict(image.facts), image.places, {}
+        self.roots, self.rows, self._table, self._later = dict(image.roots), dict(image.facts), image.places, {}
 
     def apply(self, places: Mapping[int, Place], delta: Delta) -> None:
         """One batch on top."""
         self._later.update(places)
         if delta.full:
-            self.roots, self.facts = {}, {}
+            self.roots, self.rows = {}, {}
         recovery.merge(self.roots, delta.roots.items())
-        recovery.merge(self.facts, delta.facts.items())
+        recovery.merge(self.rows, delta.facts.items())
 
     def places(self) -> Iterator[tuple[int, Place]]:
         """Where every slot is."""

@@ -1,21 +1,18 @@
 """The codec of a disk on this host: by its HEAD, or by the copy of HEAD's wrapped key that its facts keep.
 
-The copy ("local/key") spares a worker the store when it attaches. After a rotation it may be wrapped by a key that is
+The copy spares a worker the store when it attaches. After a rotation it may be wrapped by a key that is
 no more: then HEAD is asked. What encrypts is loaded only for disks that are encrypted.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 
 from .... import errors
 from ..objects.store import Store
 from . import hold
 from .codec import Codec
 from .head import Head
-
-LOCAL_KEY = "local/key"
 
 
 def new_key(disk: str) -> str | None:
@@ -27,11 +24,6 @@ def new_key(disk: str) -> str | None:
     return encryption.read_keys(os.environ).new_key(disk)
 
 
-def facts_of(key: str | None) -> dict[str, str]:
-    """What a disk's facts keep of it."""
-    return {} if key is None else {LOCAL_KEY: key}
-
-
 def codec_of(head: Head) -> Codec:
     """The codec that a HEAD asks for. HostError without the right operator key, Damaged."""
     if head.key is None:
@@ -41,9 +33,9 @@ def codec_of(head: Head) -> Codec:
     return encryption.read_keys(os.environ).codec(head)
 
 
-def codec_at(disk: str, facts: Mapping[str, str], objects: Store) -> Codec:
-    """The codec of a disk that is here. HostError, Damaged; PeerError when HEAD is needed and does not come."""
-    key = facts.get(LOCAL_KEY)
+def codec_at(disk: str, key: str | None, objects: Store) -> Codec:
+    """The codec of a disk that is here, whose facts keep `key`. HostError, Damaged; PeerError when HEAD is needed and
+    does not come."""
     if key is None:
         return Codec()
     kept = Head(disk=disk, volume="", size_bytes=0, key=key)

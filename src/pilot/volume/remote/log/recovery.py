@@ -26,6 +26,7 @@ from typing import Protocol, TypeVar
 
 from .... import errors
 from ... import names
+from ...facts import Facts
 from ...names import Place, Stamp
 from ..objects import store
 from . import segment, snapshot
@@ -192,17 +193,22 @@ def _check_history(head: Head, last: int) -> None:
 
 
 class Books:
-    """A `Sink` in memory: for tools that look at one volume."""
+    """A `Sink` in memory: for tools that look at one volume. `rows` are its facts as they travel."""
 
     def __init__(self) -> None:
         self.pages: dict[int, bytes] = {}
         self.roots: dict[str, bytes] = {}
-        self.facts: dict[str, str] = {}
+        self.rows: dict[str, str] = {}
         self.places: dict[int, Place] = {}
+
+    @property
+    def facts(self) -> Facts:
+        """What is known of the volume; HostError for what is no fact."""
+        return Facts.parse(self.rows)
 
     def begin(self, image: snapshot.Image) -> None:
         """These books, and nothing else."""
-        self.pages, self.roots, self.facts = dict(image.pages), dict(image.roots), dict(image.facts)
+        self.pages, self.roots, self.rows = dict(image.pages), dict(image.roots), dict(image.facts)
         self.places = dict(image.places)
 
     def apply(self, places: Mapping[int, Place], delta: Delta) -> None:
@@ -210,9 +216,9 @@ class Books:
         self.places.update(places)
         self.pages.update(delta.pages)
         if delta.full:
-            self.roots, self.facts = {}, {}
+            self.roots, self.rows = {}, {}
         merge(self.roots, delta.roots.items())
-        merge(self.facts, delta.facts.items())
+        merge(self.rows, delta.facts.items())
 
 
 V = TypeVar("V")

@@ -16,20 +16,18 @@ import functools
 import time
 from collections.abc import Callable, Mapping
 from concurrent import futures
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from ....ids import CheckpointId
-from ... import names
+from ... import facts, names
 from ...books.batch import Batch, Sent
-from ...checkpoint import Checkpoint
+from ...facts import Facts
 from ...names import Place
 from . import codec, head, segment, snapshot
 from .codec import Codec
 from .hold import Hold
 
 SNAPSHOT_SEGMENTS = 64
-_CHECKPOINT = "checkpoint/"
-V = TypeVar("V")
 
 
 class Source(Protocol):
@@ -50,7 +48,7 @@ class Sender:
         self._make_pool = make_pool
         self._packer = packer
         self._roots: Mapping[str, bytes] | None = None
-        self._facts: Mapping[str, str] | None = None
+        self._facts: Facts | None = None
 
     @property
     def wants_snapshot(self) -> bool:
@@ -72,7 +70,7 @@ class Sender:
         seq, places = self._store(batch, source)
         if batch.old_places is not None:
             self._snapshot(batch, seq, places)
-        elif self._facts is None or _save_points(self._facts) != _save_points(batch.facts):
+        elif self._facts is None or self._facts.checkpoints != batch.facts.checkpoints:
             hold.change(lambda known: _with_state(known, batch, seq))
         else:
             hold.confirm()
@@ -82,7 +80,7 @@ class Sender:
 
     def _store(self, batch: Batch, source: Source) -> tuple[int, dict[int, Place]]:
         places: dict[int, Place] = {}
-        seq, generation = self.hold.next_seq, int(batch.facts.get("generation", "0"))
+        seq, generation = self.hold.next_seq, batch.facts.generation
         under_way = collections.deque[futures.Future[None]]()
         with self._make_pool() as pool:
             for made in segment.build(
@@ -106,15 +104,17 @@ class Sender:
 
     def _delta(self, batch: Batch) -> segment.Delta:
         if self._roots is None or self._facts is None:
-            return segment.Delta(dict(batch.pages), dict(batch.roots), dict(batch.facts), full=True)
-        return segment.Delta(dict(batch.pages), _changes(self._roots, batch.roots), _changes(self._facts, batch.facts))
+            return segment.Delta(dict(batch.pages), dict(batch.roots), {**batch.facts.rows()}, full=True)
+        return segment.Delta(
+            dict(batch.pages), _changes(self._roots, batch.roots), facts.changes(self._facts, batch.facts)
+        )
 
     def _snapshot(self, batch: Batch, seq: int, places: Mapping[int, Place]) -> None:
         assert batch.old_pages is not None
         assert batch.old_places is not None
         stamp = names.Stamp(self.hold.head.epoch, seq)
         image = snapshot.Image(
-            {**batch.old_pages, **batch.pages}, dict(batch.roots), dict(batch.facts),
+            {**batch.old_pages, **batch.pages}, dict(batch.roots), batch.facts.rows(),
             snapshot.table([*batch.old_places.items(), *places.items()]),
         )  # fmt: skip
         data = snapshot.encode(stamp, image, self._packer)
@@ -123,22 +123,18 @@ class Sender:
         self.hold.change(lambda known: head.with_snapshot(_with_state(known, batch, seq), ref, time.time()))
 
 
-def _changes(before: Mapping[str, V], after: Mapping[str, V]) -> dict[str, V | None]:
-    changed: dict[str, V | None] = {key: value for key, value in after.items() if before.get(key) != value}
+def _changes(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> dict[str, bytes | None]:
+    changed: dict[str, bytes | None] = {key: value for key, value in after.items() if before.get(key) != value}
     changed.update(dict.fromkeys(before.keys() - after.keys()))
     return changed
-
-
-def _save_points(facts: Mapping[str, str]) -> list[Checkpoint]:
-    return [Checkpoint.parse(text) for key, text in sorted(facts.items()) if key.startswith(_CHECKPOINT)]
 
 
 def _with_state(known: head.Head, batch: Batch, seq: int) -> head.Head:
     points = [
         head.SavePoint(CheckpointId(row.id), row.generation, row.created_at, row.comment)
-        for row in _save_points(batch.facts)
+        for _, row in sorted(batch.facts.checkpoints.items())
     ]
     return head.with_state(
-        known, seq=seq, size_bytes=int(batch.facts["size"]), checkpoints=points, sealed="sealed" in batch.facts,
+        known, seq=seq, size_bytes=batch.facts.size_bytes, checkpoints=points, sealed=batch.facts.sealed,
         now=time.time(),
     )  # fmt: skip

@@ -86,7 +86,7 @@ def _check_chunks(objects: store.Store, remote: Remote, slots: Sequence[int]) ->
 
 def _append(objects: store.Store, remote: Remote, slots: Sequence[int], first: Stamp) -> Stamp:
     """Store the batch; its places enter the books. The stamp of its last segment."""
-    generation = int(remote.books.facts.get("generation", "0"))
+    generation = remote.books.facts.generation
     old = dict(remote.books.places)
 
     def read(slot: int) -> bytes:
@@ -112,4 +112,4 @@ def _finish(objects: store.Store, begun: head.Head, remote: Remote, last: Stamp,
 
 
 def _image(books: recovery.Books) -> snapshot.Image:
-    return snapshot.Image(books.pages, books.roots, books.facts, snapshot.table(sorted(books.places.items())))
+    return snapshot.Image(books.pages, books.roots, books.rows, snapshot.table(sorted(books.places.items())))

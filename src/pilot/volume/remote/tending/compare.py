@@ -8,11 +8,11 @@ The second look is for what another version of zstd has packed. For slots that h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from .... import errors
 from ... import names
-from ...disk import disk as disks
+from ...facts import Facts
 from ...names import Place
 from ..log import keys, segment
 from ..objects import opening, store
@@ -21,14 +21,13 @@ _DEADLINE_S = 30.0
 Verify = Callable[[int, Place, memoryview], str | None]
 
 
-def verifier(disk: str, facts: Mapping[str, str]) -> Verify | None:
+def verifier(disk: str, facts: Facts) -> Verify | None:
     """What tells of a slot, its place and its content here, what is wrong with it; None for a disk without a store.
     HostError without the disk's key."""
-    url = facts.get(disks.LOCAL_STORE)
-    if url is None:
+    if facts.local.store is None:
         return None
-    objects = opening.open_store(url)
-    packer = keys.codec_at(disk, facts, objects)
+    objects = opening.open_store(facts.local.store)
+    packer = keys.codec_at(disk, facts.local.key, objects)
 
     def verify(slot: int, at: Place, content: memoryview) -> str | None:
         if segment.is_chunk(content, at, packer):

@@ -188,7 +188,7 @@ class _Reader:
             yield Finding(
                 Kind.LOG, disk, volume, f"its log ends at segment {remote.end.seq}, but had {described.seq} once"
             )
-        lineage = remote.books.facts.get("lineage")
+        lineage = remote.books.rows.get("lineage")
         if lineage is not None and json.loads(lineage) != list(described.lineage):
             yield Finding(Kind.HEAD, disk, volume, f"it has lineage {described.lineage}, its log {lineage}", key)
 

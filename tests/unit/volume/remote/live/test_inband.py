@@ -22,6 +22,7 @@ from pilot.ids import CheckpointId
 from pilot.volume import layout, names
 from pilot.volume.books import delta
 from pilot.volume.disk import disk as disks
+from pilot.volume.facts import Facts
 from pilot.volume.remote.live import cache, inband
 from pilot.volume.remote.log import codec, hold, segment, sending
 from pilot.volume.remote.log.head import Head
@@ -72,7 +73,7 @@ class Host:
         self.disk.use_caches(self.disk.make_caches(
             lambda path, slab, meta: cache.Cache(os.path.basename(path), slab, meta, self.objects, codec.Codec)
         ))  # fmt: skip
-        seq = int(self.disk.facts().get(disks.LOCAL_SEQ, "0"))
+        seq = self.disk.facts().local.seq
         self.sender = sending.Sender(hold.Hold.resume(self.objects, self.name, "one", seq), codec.Codec())
         self.compactor = inband.Compactor(self.disk, self.objects, self.name, share=1.0)
 
@@ -109,9 +110,9 @@ def _born(objects: MortalStore, root: str, name: str, lineage: list[str], head: 
     os.mkdir(directory)
     ancestors = [os.path.basename(path) for path in lineage]
     hold.first_head(objects, Head(disk=name, volume=name[0], size_bytes=SIZE, lineage=tuple(ancestors)))
-    facts = {disks.LOCAL_STORE: objects.url, disks.LOCAL_HOLDER: "one", "lineage": _json(ancestors)}
-    facts[disks.LOCAL_CACHE] = "0"  # so that a fork may evict what it has of its ancestor
-    disks.create(directory, SIZE, facts, head)
+    facts = {"local/store": objects.url, "local/holder": "one", "lineage": _json(ancestors)}
+    facts["local/cache_bytes"] = "0"  # so that a fork may evict what it has of its ancestor
+    disks.create(directory, Facts.parse({"size": str(SIZE), **facts}), head)
     host = Host(name, objects, directory, lineage, delta.create())
     host.open()
     return host

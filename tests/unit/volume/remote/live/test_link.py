@@ -17,6 +17,7 @@ from pilot.volume import layout
 from pilot.volume.books import ledger
 from pilot.volume.disk import disk as disks
 from pilot.volume.disk import meta
+from pilot.volume.facts import Facts
 from pilot.volume.remote.live import adopt, cache, inband, link
 from pilot.volume.remote.log import hold, sending
 from pilot.volume.remote.log.head import Head
@@ -46,8 +47,8 @@ def objects(switch: Switch, monkeypatch: pytest.MonkeyPatch) -> FaultyStore:
 def _directory(tmp_path: Path, **facts: str) -> str:
     path = tmp_path / DISK
     path.mkdir()
-    known = {disks.LOCAL_STORE: "memory://store", disks.LOCAL_HOLDER: "one", "lineage": "[]", **facts}
-    disks.create(str(path), SIZE, known)
+    known = {"local/store": "memory://store", "local/holder": "one", "lineage": "[]", **facts}
+    disks.create(str(path), Facts.parse({"size": str(SIZE), **known}))
     return str(path)
 
 
@@ -198,8 +199,8 @@ def _forked(tmp_path: Path, objects: FaultyStore, **facts: str) -> tuple[str, st
     hold.first_head(objects, Head(disk=FORK, volume="f", size_bytes=SIZE, lineage=(DISK,)))
     child = tmp_path / FORK
     child.mkdir()
-    known = {disks.LOCAL_STORE: "memory://store", disks.LOCAL_HOLDER: "one", "lineage": f'["{DISK}"]', **facts}
-    disks.create(str(child), SIZE, known, root)
+    known = {"local/store": "memory://store", "local/holder": "one", "lineage": f'["{DISK}"]', **facts}
+    disks.create(str(child), Facts.parse({"size": str(SIZE), **known}), root)
     return directory, str(child), expected
 
 
@@ -225,7 +226,7 @@ def test_a_slab_is_evicted_only_while_no_fork_has_it_open(tmp_path: Path, object
 
 
 def test_a_fork_that_has_its_ancestor_for_itself_evicts_it(tmp_path: Path, objects: FaultyStore) -> None:
-    directory, child, expected = _forked(tmp_path, objects, **{disks.LOCAL_CACHE: str(3 * CHUNK)})
+    directory, child, expected = _forked(tmp_path, objects, **{"local/cache_bytes": str(3 * CHUNK)})
     with contextlib.closing(disks.Disk(child, [directory])) as fork:
         tied = link.Link(fork, [directory])
         assert _content(fork) == expected
@@ -278,7 +279,7 @@ def test_a_limit_is_filled_and_not_more(tmp_path: Path, objects: FaultyStore, mo
     other.mkdir(parents=True)
     adopt.take_over(objects, DISK, str(other), "two")
     with contextlib.closing(meta.Meta(str(other))) as stored:
-        stored.commit(ledger.Commit({}, {}, facts={disks.LOCAL_CACHE: str(3 * CHUNK)}))
+        stored.commit(ledger.Commit({}, {}, facts={"local/cache_bytes": str(3 * CHUNK)}))
     with _linked(str(other)) as (copy, tied):
         tied.start(hydrate=True)
         tied._hydrator.join(60)
@@ -357,7 +358,7 @@ def test_a_checkpoint_is_durable_only_when_its_own_content_is(
 
     def durable_at() -> float | None:
         with contextlib.closing(meta.Meta(directory, read_only=True)) as stored:
-            return disks.parse_checkpoints(stored.facts())[0].durable_at
+            return stored.facts().list_checkpoints()[0].durable_at
 
     directory = _directory(tmp_path)
     with _linked(directory) as (disk, tied):

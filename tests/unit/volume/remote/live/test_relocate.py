@@ -12,6 +12,7 @@ import pytest
 
 from pilot.volume import layout
 from pilot.volume.disk import disk as disks
+from pilot.volume.facts import Facts
 from pilot.volume.remote.live import adopt, link
 from pilot.volume.remote.log import hold
 from pilot.volume.remote.log.head import Head
@@ -39,8 +40,8 @@ def _content(chunk: int) -> bytes:
 
 
 def _facts(holder: str, lineage: list[str]) -> dict[str, str]:
-    facts = {disks.LOCAL_STORE: "memory://store", disks.LOCAL_HOLDER: holder, "lineage": json.dumps(lineage)}
-    return facts | {disks.LOCAL_CACHE: str(SIZE)}  # nothing is fetched in the background
+    facts = {"local/store": "memory://store", "local/holder": holder, "lineage": json.dumps(lineage)}
+    return facts | {"local/cache_bytes": str(SIZE)}  # nothing is fetched in the background
 
 
 @contextlib.contextmanager
@@ -59,7 +60,7 @@ def base(tmp_path: Path, objects: FaultyStore) -> Path:
     """On its host, with a pin for the fork; all of it is in the store."""
     path = tmp_path / "one" / BASE
     path.mkdir(parents=True)
-    disks.create(str(path), SIZE, _facts("one", []))
+    disks.create(str(path), Facts.parse({"size": str(SIZE), **_facts("one", [])}))
     with _linked(path, []) as disk:
         for chunk in CHUNKS:
             disk.write(chunk * layout.CHUNK_BYTES, memoryview(_content(chunk)))
@@ -75,7 +76,7 @@ def fork(tmp_path: Path, base: Path, objects: FaultyStore) -> tuple[Path, list[s
     ancestor.mkdir(parents=True)
     path.mkdir()
     adopt.import_ancestor(objects, BASE, str(ancestor))
-    disks.create(str(path), SIZE, _facts("two", [BASE]), (tmp_path / "root").read_bytes())
+    disks.create(str(path), Facts.parse({"size": str(SIZE), **_facts("two", [BASE])}), (tmp_path / "root").read_bytes())
     return path, [str(ancestor)]
 
 

@@ -12,7 +12,8 @@ from pilot.volume import layout, names
 from pilot.volume.books import map as maps
 from pilot.volume.books.batch import Batch
 from pilot.volume.disk import disk as disks
-from pilot.volume.remote.live import adopt, boot, link
+from pilot.volume.facts import Facts
+from pilot.volume.remote.live import adopt, link
 from pilot.volume.remote.log import codec, hold, recovery, sending
 from pilot.volume.remote.log.head import Head
 from pilot.volume.remote.objects import opening
@@ -34,7 +35,7 @@ class Content:
 
 
 def _batch(slot: int, *, whole: bool = False) -> Batch:
-    facts = {"size": str(SIZE), "number": str(slot), "format": str(layout.FORMAT)}
+    facts = Facts.parse({"size": str(SIZE), "number": str(slot), "format": str(layout.FORMAT)})
     empty: dict[int, bytes] | None = {} if whole else None
     return Batch((slot,), {}, {"head": maps.empty_root(SIZE)}, facts, 0, 0.0, empty, {} if whole else None)
 
@@ -74,7 +75,7 @@ def test_what_is_confirmed_while_a_claimant_looks_is_in_what_it_finds(sender: se
         sender.send(_batch(2), Content())  # and told to be durable
         held = hold.Hold.take(objects, DISK, "two", (head, version))
         end = recovery.recover(objects, held.head, PACKER, books, ahead)
-    assert (end.seq, set(books.places), books.facts["number"]) == (2, {1, 2}, "2")
+    assert (end.seq, set(books.places), books.rows["number"]) == (2, {1, 2}, "2")
     with pytest.raises(hold.Fenced):
         sender.send(_batch(3), Content())
 
@@ -90,7 +91,7 @@ def test_what_was_asked_of_an_older_head_is_not_used(sender: sending.Sender) -> 
         objects.inner.delete(names.segment(DISK, names.Stamp(sender.hold.head.epoch, 1)))  # no longer needed
         held = hold.Hold.take(objects, DISK, "two", found)
         end = recovery.recover(objects, held.head, PACKER, books, ahead)
-    assert (end.seq, books.facts["number"]) == (2, "2")
+    assert (end.seq, books.rows["number"]) == (2, "2")
 
 
 def test_a_long_log_is_read_to_its_end(sender: sending.Sender) -> None:
@@ -159,8 +160,8 @@ def here(tmp_path: Path, objects: Rounds) -> Path:
     """A volume whose first reads were those of the chunks 5, 150 and 90."""
     path = tmp_path / "here" / DISK
     path.mkdir(parents=True)
-    facts = {disks.LOCAL_STORE: objects.url, disks.LOCAL_HOLDER: "one", "lineage": "[]", disks.LOCAL_CACHE: str(SIZE)}
-    disks.create(str(path), SIZE, facts)
+    facts = {"local/store": objects.url, "local/holder": "one", "lineage": "[]", "local/cache_bytes": str(SIZE)}
+    disks.create(str(path), Facts.parse({"size": str(SIZE), **facts}))
     with _attached(path) as disk:
         for chunk in range(1, 201):  # chunk 0 would be zeros: a hole
             disk.write(chunk * layout.CHUNK_BYTES, _content(chunk))
@@ -168,7 +169,7 @@ def here(tmp_path: Path, objects: Rounds) -> Path:
         for chunk in (5, 150, 90, 5):
             assert _read(disk, chunk) == _content(chunk)[:4096]
     with contextlib.closing(disks.Disk(str(path), [])) as disk:
-        assert disk.facts()[boot.FACT] == "5 150 90"
+        assert disk.facts().boot == (5, 150, 90)
     return path
 
 
@@ -177,7 +178,7 @@ def _adopt(objects: Rounds, there: Path, chunks: int) -> Path:
     there.mkdir(parents=True)
     adopt.take_over(objects, DISK, str(there), "two")
     with contextlib.closing(disks.Disk(str(there), [])) as disk:
-        disk.set_facts({disks.LOCAL_CACHE: str(chunks * layout.CHUNK_BYTES)})
+        disk.change_facts(lambda known: known.replace_local(cache_bytes=chunks * layout.CHUNK_BYTES))
     return there
 
 
@@ -200,7 +201,7 @@ def test_what_an_attach_reads_comes_in_one_round_trip(tmp_path: Path, objects: R
 def test_a_list_that_is_wrong_costs_nothing_but_requests(tmp_path: Path, objects: Rounds) -> None:
     there = _adopt(objects, tmp_path / "there" / DISK, 2)
     with contextlib.closing(disks.Disk(str(there), [])) as disk:
-        disk.set_facts({boot.FACT: "7 99999999999999 -3 x 0x5 199"})
+        disk.change_facts(lambda known: known.with_rows({"boot": "7 99999999999999 -3 x 0x5 199"}))
     with _attached(there) as disk:
         wait_for(lambda: disk.usage()["cold_bytes"] == 198 * layout.CHUNK_BYTES)
         assert _read(disk, 8) == _content(8)[:4096]

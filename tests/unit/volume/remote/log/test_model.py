@@ -21,6 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from pilot import errors
 from pilot.volume import layout, names
 from pilot.volume.books.batch import Batch
+from pilot.volume.facts import Facts
 from pilot.volume.remote.log import codec, hold, recovery, segment, sending
 from pilot.volume.remote.log.head import Head
 from tests.support.faulty_store import FaultyStore
@@ -162,7 +163,7 @@ class Volume(RuleBasedStateMachine):
         assert holder is self.current, "confirmed by one that had lost the volume"
         holder.sent.update(sent.places)
         holder.seq = sent.seq
-        self.confirmed = int(holder.pending.facts["number"])
+        self.confirmed = int(holder.pending.facts.others["number"])
         holder.pending = None
 
     def _cut(self, holder: Holder, *, whole: bool) -> Batch:
@@ -173,7 +174,7 @@ class Volume(RuleBasedStateMachine):
         slots, holder.unsent = tuple(sorted(holder.unsent)), set()
         old = {slot: at for slot, at in holder.sent.items() if slot not in slots}
         pages = {1: repr(sorted(holder.slots.items())).encode()}
-        facts = {"size": str(1 << 30), "number": str(holder.number)}
+        facts = Facts.parse({"size": str(1 << 30), "number": str(holder.number)})
         root = repr(holder.number).encode()
         return Batch(slots, pages, {"head": root}, facts, 0, 0.0, {} if whole else None, old if whole else None)
 
@@ -219,7 +220,7 @@ class Volume(RuleBasedStateMachine):
 
     def _check(self, books: recovery.Books) -> tuple[dict[int, int], int]:
         """The recovered books are one state that was cut, whole, and none before the last that was confirmed."""
-        number = int(books.facts.get("number", "0"))
+        number = int(books.rows.get("number", "0"))
         assert number >= self.confirmed
         expected = self.history[number]
         for slot, value in expected.items():

@@ -15,6 +15,7 @@ from moto.server import ThreadedMotoServer
 from pilot import errors
 from pilot.volume import layout
 from pilot.volume.disk import disk as disks
+from pilot.volume.facts import Facts
 from pilot.volume.remote.live import link
 from pilot.volume.remote.log import hold
 from pilot.volume.remote.log.head import Head
@@ -119,8 +120,8 @@ def test_a_loser_stops_acknowledging(objects: store.Store, tmp_path: Path) -> No
     directory = tmp_path / DISK
     directory.mkdir()
     hold.first_head(objects, Head(disk=DISK, volume="a", size_bytes=1 << 30))
-    facts = {disks.LOCAL_STORE: objects.url, disks.LOCAL_HOLDER: "one", "lineage": "[]"}
-    disks.create(str(directory), 1 << 30, facts)
+    facts = {"local/store": objects.url, "local/holder": "one", "lineage": "[]"}
+    disks.create(str(directory), Facts.parse({"size": str(1 << 30), **facts}))
     with contextlib.closing(disks.Disk(str(directory), [])) as disk:
         tied = link.Link(disk, [])
         tied.start(hydrate=False)
