@@ -12,7 +12,6 @@ _VOLUME_COMMON = frozenset(
         "volume.crashpoint",
         "volume.facts",
         "volume.layout",
-        "volume.lockfile",
         "volume.messages",
         "volume.names",
     }
@@ -47,7 +46,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     # Rooms of volume, by process: books know no file, a disk knows no store, what may wait for a disk knows no volumed.
     "volume.client": frozenset({"volume.layout", "volume.messages", "volume.checkpoint"}),
     "volume.books": frozenset({"volume.layout", "volume.names", "volume.facts", "volume.checkpoint"}),
-    "volume.disk": _VOLUME_COMMON | {"volume.books", "volume.remote.live"},
+    "volume.disk": _VOLUME_COMMON | {"volume.books"},
     "volume.remote.objects": frozenset({"kernel"}),
     "volume.remote.log": _VOLUME_COMMON | {"volume.books", "volume.remote.objects"},
     "volume.remote.live": _VOLUME_COMMON

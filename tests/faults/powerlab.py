@@ -19,7 +19,6 @@ import argparse
 import contextlib
 import copy
 import dataclasses
-import os
 import random
 import sys
 import tempfile
@@ -145,7 +144,7 @@ class History:
     def _checkpoint(self) -> None:
         disk, volume = self._disk()
         self._numbers += 1
-        cut = disk.cut(CheckpointId(f"c{self._numbers}"))
+        cut = disk.roots.cut(CheckpointId(f"c{self._numbers}"))
         cut.publish(created_at=1.0, comment=None, frozen_ms=0.0, clean=True)
         volume.checkpoints[f"c{self._numbers}"] = dict(volume.content)
         volume.settle()
@@ -154,7 +153,7 @@ class History:
         disk, volume = self._disk()
         if volume.checkpoints:
             name = self._chance.choice(sorted(volume.checkpoints))
-            disk.delete_checkpoint(CheckpointId(name))
+            disk.roots.delete_checkpoint(CheckpointId(name))
             del volume.checkpoints[name]
             volume.settle()
 
@@ -163,7 +162,7 @@ class History:
         if volume.checkpoints:
             name = self._chance.choice(sorted(volume.checkpoints))
             disk.flush()  # or it is refused: somebody uses it
-            disk.restore(CheckpointId(name))
+            disk.roots.restore(CheckpointId(name))
             volume.content = dict(volume.checkpoints[name])
             volume.settle()
 
@@ -204,8 +203,8 @@ class History:
 
 def open_disk(store: stores.Volumes, name: str) -> disks.Disk:
     """A detached volume's disk; the caller closes it."""
-    disk_id = store._disk(VolumeId(name))
-    return disks.Disk(os.path.join(store._disks, disk_id), store._lineage(store._facts(disk_id)))
+    disk_id = store.shelf.disk_of(VolumeId(name))
+    return disks.Disk(store.shelf.path(disk_id), store.shelf.lineage(store.shelf.facts(disk_id)))
 
 
 def _cell(value: int) -> bytes:
@@ -232,8 +231,8 @@ def problems(place: Path, done: Step, coming: Step | None) -> Iterator[str]:
 
 
 def _volume_problems(store: stores.Volumes, name: str, candidates: list[Volume]) -> Iterator[str]:
-    path = store._disk(VolumeId(name))
-    directory, lineage = os.path.join(store._disks, path), store._lineage(store._facts(path))
+    path = store.shelf.disk_of(VolumeId(name))
+    directory, lineage = store.shelf.path(path), store.shelf.lineage(store.shelf.facts(path))
     with contextlib.closing(disks.Disk(directory, lineage)) as disk:
         found = _content(disk.read)
         saved = {str(row.id): _content(disk.reader(row.id)) for row in disk.checkpoints()}

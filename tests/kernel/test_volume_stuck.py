@@ -14,7 +14,7 @@ import pytest
 from pilot.ids import VolumeId
 from pilot.volume import messages
 from pilot.volume.serving import zygote
-from pilot.volume.volumed import attachment, fusectl, volumes, watchdog
+from pilot.volume.volumed import attachment, fusectl, supervision, volumes, watchdog
 
 pytestmark = pytest.mark.requires("root", "private", "fuse")
 
@@ -39,7 +39,7 @@ def store(spawner: zygote.Zygote, tmp_path: Path) -> Iterator[volumes.Volumes]:
 def attached(store: volumes.Volumes) -> attachment.Attachment:
     store.create(A, 1 << 30)
     os.close(store.attach_file(A))
-    (only,) = store._attached.values()
+    (only,) = store.attached._attached.values()
     return only
 
 
@@ -105,7 +105,7 @@ def test_a_kernel_that_does_not_send_again_costs_the_attachment_and_it_is_told(
     store: volumes.Volumes, attached: attachment.Attachment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Requests that were lost with the worker would wait for ever; so they fail, and what was synced is there after."""
-    monkeypatch.setattr(attachment, "can_resend", lambda release: False)
+    monkeypatch.setattr(supervision, "can_resend", lambda release: False)
     fd = attached.open_file()
     os.pwrite(fd, b"x" * 4096, 0)
     os.fsync(fd)

@@ -21,7 +21,8 @@ __all__ = ["Checkpoint", "Volume", "VolumeClient"]
 @dataclasses.dataclass(frozen=True, slots=True)
 class Volume:
     """What `stat` and `list` tell. `attached` is "mount", "file" or None; sizes in bytes; `free_bytes` is what new
-    chunks may take on the host's disk. `cut_off`: attached in vain, every request fails since its worker could not be
+    chunks may take on the host's disk. `damaged` says why it cannot be used (`pilot volume check`).
+    `cut_off`: attached in vain, every request fails since its worker could not be
     replaced; detach it, and attach it again.
 
     With an object store: `url` of the volume in it; everything acknowledged before `durable_at` (seconds since 1970) is
@@ -48,6 +49,7 @@ class Volume:
     cold_bytes: int | None = None
     not_durable: str | None = None
     free_bytes: int = 0
+    damaged: str | None = None
 
 
 class VolumeClient:

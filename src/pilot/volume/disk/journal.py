@@ -27,6 +27,7 @@ import struct
 import zlib
 
 from ... import errors
+from ...kernel import files
 from ..books import delta
 from . import slab
 
@@ -138,11 +139,7 @@ class Journal:
         finally:
             os.close(fd)
         os.rename(new, self._path)
-        directory_fd = os.open(os.path.dirname(self._path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory_fd)
-        finally:
-            os.close(directory_fd)
+        files.sync_directory(os.path.dirname(self._path))
         self._open()
         self.restart()
 

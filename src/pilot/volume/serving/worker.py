@@ -64,20 +64,20 @@ class Operations:
         self._disk.change_facts(lambda known: known.with_rows(facts))
 
     def do_fork(self, child: str, checkpoint: str | None) -> dict[str, Any]:
-        root = self._disk.fork(child, CheckpointId(checkpoint) if checkpoint else None)
+        root = self._disk.roots.fork(child, CheckpointId(checkpoint) if checkpoint else None)
         return {"root": root.hex()}
 
     def do_forks(self) -> dict[str, Any]:
-        return {"forks": self._disk.forks()}
+        return {"forks": self._disk.roots.forks()}
 
     def do_unfork(self, child: str) -> None:
-        self._disk.unfork(child)
+        self._disk.roots.unfork(child)
 
     def do_abandon(self) -> None:
-        self._disk.abandon()
+        self._disk.roots.abandon()
 
     def do_restore(self, checkpoint: str) -> None:
-        self._disk.restore(CheckpointId(checkpoint))
+        self._disk.roots.restore(CheckpointId(checkpoint))
 
     def do_mend(self, slots: list[int]) -> dict[str, Any]:
         return mend(self._disk, slots)
@@ -86,7 +86,7 @@ class Operations:
         self._disk.resize(size_bytes)
 
     def do_delete_checkpoint(self, checkpoint: str) -> None:
-        self._disk.delete_checkpoint(CheckpointId(checkpoint))
+        self._disk.roots.delete_checkpoint(CheckpointId(checkpoint))
 
 
 def mend(disk: disks.Disk, slots: Sequence[int]) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def mend(disk: disks.Disk, slots: Sequence[int]) -> dict[str, Any]:
     mended, failed = [], {}
     for slot in slots:
         try:
-            disk.vouch(slot)
+            disk.warmth.vouch(slot)
             mended.append(slot)
         except OSError as error:
             failed[slot] = error.strerror or str(error)
@@ -130,7 +130,7 @@ class Worker:
     def _drain(self) -> bool:
         """Everything stable here, and in the store if it answers; whether it has all."""
         drained = self._link is None or self._link.close(_DRAIN_TIMEOUT_S)
-        if self._disk.fenced is None:
+        if self._disk.debt.fenced is None:
             self._disk.commit()
         return drained
 
@@ -179,12 +179,12 @@ class Worker:
 
     def _vital_signs(self) -> dict[str, Any]:
         # Waiting for the store is progress to the watchdog: it would not help to kill us.
-        answered = self._server.answered + self._disk.patience
+        answered = self._server.answered + self._disk.debt.patience
         error = self._link.error if self._link else None
-        return {"pid": os.getpid(), "answered": answered, "fenced": self._disk.fenced, "store_error": error}
+        return {"pid": os.getpid(), "answered": answered, "fenced": self._disk.debt.fenced, "store_error": error}
 
     def _cut(self, connection: messages.Connection, checkpoint: CheckpointId) -> None:
-        cut = self._disk.cut(checkpoint)
+        cut = self._disk.roots.cut(checkpoint)
         try:
             connection.socket.settimeout(_PUBLISH_TIMEOUT_S)
             connection.send({"ok": True, "generation": cut.generation})

@@ -6,8 +6,8 @@
 Who holds what: volumed, the worker and the keeper (`keeper`) each `fuse_fd`, `delta_fd`, `mount_fd` and the loop
 device's descriptor; the machine its idmapped clone. So any two of the three may die, and nobody above sees an error:
 
-    worker   volumed sees it end, starts another on the same `fuse_fd`, which has unanswered requests sent again;
-             what was answered and not stored is in `delta_fd`
+    worker   volumed (`supervision`) sees it end, starts another on the same `fuse_fd`, which has unanswered requests
+             sent again; what was answered and not stored is in `delta_fd`
     volumed  (and with it the zygote) the next one takes everything back from the worker, or when that is dead or
              silent, from the keeper, and starts a worker; the loop device, mounted again, is the same superblock
     keeper   volumed starts another, and hands it everything again
@@ -24,12 +24,8 @@ reach the slab.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import logging
 import os
-import select
-import signal
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -40,23 +36,15 @@ from ...kernel import idmap, loop, mounts
 from .. import crashpoint, facts, messages
 from ..books import delta
 from ..checkpoint import Checkpoint
-from ..serving import worker, zygote
-from . import frozen, fusectl, keeper, watchdog
+from ..serving import zygote
+from . import frozen, fusectl, keeper, supervision
 
 _log = logging.getLogger(__name__)
-_CALL_TIMEOUT_S = 60.0
 _UNBIND_TIMEOUT_S = 5.0
-_RESTART_TIMEOUT_S = 10.0
-_COME_UP_S = 10.0
-_RESTART_PAUSES_S = (0.02, 0.1, 0.5, 2.0, 5.0)
-_STOP_TIMEOUT_S = 5.0
-_PING_TIMEOUT_S = 2.0
 _ADOPT_TIMEOUT_S = 5.0
 # What the worker and the keeper are given, in the order of the worker's parcel; without these a disk is lost.
 _PARTS = ("fuse", "log", "mount", "loop")
 _NEEDED = _PARTS[:3]
-# The first kernel that sends unanswered requests to another process when it asks.
-_RESENDS_SINCE = (6, 9)
 
 
 @dataclasses.dataclass(slots=True)
@@ -75,23 +63,15 @@ class Attachment:
         self.volume = volume
         self._disk = os.path.basename(directory)
         self._keeper = keep
-        self.restarts = 0
         self._directory = directory
-        self._lineage = lineage
         self._zygote = spawner
+        self._worker = supervision.Supervision(volume, directory, lineage, spawner, self._given)
         self._fuse_fd = -1
         self._delta_fd = -1
         self._mount_fd = -1
         self._loop: _Loop | None = None
         self._ext4_fd = -1
-        self._closing = False
-        self._replacing = threading.Lock()
-        self._broken = False
-        # Number of the FUSE connection in fusectl. Asked once: stat is a request, which a stuck worker does not answer.
-        self.connection = -1
-        self._worker_fd = -1
-        self._stuck = watchdog.Watch()
-        self._watcher: threading.Thread | None = None
+        self._is_closed = False
 
     @property
     def _name(self) -> str:
@@ -101,7 +81,17 @@ class Attachment:
     @property
     def is_cut_off(self) -> bool:
         """Whether it is attached in vain: every request fails. Detach it, and attach it again."""
-        return self._broken
+        return self._worker.is_cut_off
+
+    @property
+    def restarts(self) -> int:
+        """How often its worker was replaced."""
+        return self._worker.restarts
+
+    @property
+    def connection(self) -> int:
+        """Number of the FUSE connection in fusectl."""
+        return self._worker.connection
 
     @property
     def is_mounted(self) -> bool:
@@ -127,9 +117,9 @@ class Attachment:
             }
             attributes = mounts.Attribute.NOSUID | mounts.Attribute.NODEV | mounts.Attribute.NOEXEC
             self._mount_fd = mounts.mount_detached("fuse", options, attributes)
-            self._start_worker(resend=False)
+            self._worker.start(resend=False)
             self._keeper.keep(self._disk, self._parts())
-            self.connection = fusectl.number_of(self._mount_fd)
+            self._worker.connection = fusectl.number_of(self._mount_fd)
         except BaseException:
             self._close()
             raise
@@ -142,7 +132,7 @@ class Attachment:
             return False
         self._keep()
         try:
-            self.connection = fusectl.number_of(self._mount_fd)
+            self._worker.connection = fusectl.number_of(self._mount_fd)
             if self._loop is not None and is_new:
                 self._drop_loop()
             elif self._loop is not None:
@@ -158,7 +148,7 @@ class Attachment:
         is_kept = kept.keys() >= set(_NEEDED)
         try:
             connection = messages.connect(
-                os.path.join(self._directory, worker.SOCKET), _ADOPT_TIMEOUT_S if is_kept else _CALL_TIMEOUT_S
+                self._worker.socket, _ADOPT_TIMEOUT_S if is_kept else supervision.CALL_TIMEOUT_S
             )
         except OSError:
             return False  # nobody listens
@@ -173,18 +163,18 @@ class Attachment:
             connection.close()
         messages.close_all(list(kept.values()))
         self._take(dict(zip(_PARTS, fds, strict=False)))
-        self._watch_worker(answer["pid"])
+        self._worker.look_after(answer["pid"])
         return True
 
     def _adopt_from_keeper(self, kept: dict[str, int]) -> bool:
-        if not kept.keys() >= set(_NEEDED) or _has_ended(kept["fuse"]):
+        if not kept.keys() >= set(_NEEDED) or supervision.has_ended(kept["fuse"]):
             messages.close_all(list(kept.values()))
             return False
         self._take(kept)
-        self._replace()
-        if self._broken:
+        self._worker.replace()
+        if self._worker.is_cut_off:
             self._close()
-        return not self._broken
+        return not self._worker.is_cut_off
 
     def _take(self, parts: Mapping[str, int]) -> None:
         self._fuse_fd, self._delta_fd, self._mount_fd = (parts[name] for name in _NEEDED)
@@ -238,38 +228,14 @@ class Attachment:
 
     def call(self, op: str, **arguments: Any) -> dict[str, Any]:
         """Have the worker run an operation of its disk."""
-        return self._call_once(op, **arguments)[0]
+        return self._worker.call(op, **arguments)
 
-    def _call_once(self, op: str, **arguments: Any) -> tuple[dict[str, Any], list[int]]:
-        connection = self._connect()
-        try:
-            return connection.call(op, **arguments)
-        finally:
-            connection.close()
+    def watch(self, now_s: float) -> None:
+        """Look whether the disk is stuck, and do something about it."""
+        self._worker.watch(now_s)
 
-    def _connect(self, wait_s: float = _RESTART_TIMEOUT_S) -> messages.Connection:
-        """A connection to the worker; waits that long for the successor of one that has just ended."""
-        deadline = time.monotonic() + wait_s
-        while True:
-            try:
-                return self._connect_once()
-            except (OSError, errors.PeerError) as error:
-                if self._broken or time.monotonic() > deadline:
-                    raise errors.PeerError(f"reach the worker of {self.volume}: {error}") from error
-                time.sleep(0.005)
-
-    def _connect_once(self) -> messages.Connection:
-        connection = messages.connect(os.path.join(self._directory, worker.SOCKET), _CALL_TIMEOUT_S)
-        try:
-            connection.call("ping")  # a connection to a worker that is being killed looks like any other
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _start_worker(self, *, resend: bool) -> None:
-        given = (self._directory, self._lineage, self._fuse_fd, self._delta_fd, self._kept())
-        self._watch_worker(self._zygote.worker(*given, resend=resend))
+    def _given(self) -> supervision.Given:
+        return supervision.Given(self._fuse_fd, self._delta_fd, self._kept())
 
     def _kept(self) -> list[int]:
         return [self._mount_fd, *([self._loop.fd] if self._loop else [])]
@@ -280,102 +246,18 @@ class Attachment:
 
     def _keep(self) -> None:
         """Have the worker and the keeper keep what we hold now."""
-        connection = self._connect()
+        connection = self._worker.connect()
         try:
             connection.call("keep", self._kept())
         finally:
             connection.close()
         self._keeper.keep(self._disk, self._parts())
 
-    def _watch_worker(self, pid: int) -> None:
-        try:
-            self._worker_fd = os.pidfd_open(pid)
-        except ProcessLookupError:
-            self._worker_fd = -1  # gone already
-        thread = threading.Thread(target=self._replace_when_dead, name="watch-worker", daemon=True)
-        self._watcher = thread
-        thread.start()
-
-    def _replace_when_dead(self) -> None:
-        if self._worker_fd >= 0:
-            select.select([self._worker_fd], [], [])
-            os.close(self._worker_fd)
-            self._worker_fd = -1
-        with self._replacing:
-            if not (self._closing or self._broken):
-                self._replace()
-
-    def _replace(self) -> None:
-        """Start another worker; when that fails again and again, cut the disk off."""
-        self.restarts += 1
-        if _has_ended(self._fuse_fd):
-            self._cut_off("its FUSE connection has ended")
-            return
-        if not can_resend(os.uname().release):
-            self._cut_off("this kernel does not send another worker the requests of one that ended; attach it again")
-            return
-        _log.warning("volume %s: its worker ended, starting another", self.volume)
-        if not self._comes_up():
-            self._cut_off("its worker does not come up")
-            return
-        crashpoint.reach("replace: worker is up")
-
-    def _comes_up(self) -> bool:
-        deadline = time.monotonic() + _COME_UP_S
-        for pause_s in _RESTART_PAUSES_S:
-            try:
-                self._start_worker(resend=True)
-                return True
-            except (errors.PilotError, OSError) as error:
-                _log.error("volume %s: start its worker: %s", self.volume, error)
-            if time.monotonic() > deadline:
-                break
-            time.sleep(pause_s)
-        return False
-
-    def _cut_off(self, why: str) -> None:
-        _log.error("volume %s is cut off: %s", self.volume, why)
-        self._broken = True
-        self.abort()
-
-    def watch(self, now_s: float) -> None:
-        """Look whether the disk is stuck, and do something about it."""
-        if self._closing or self._broken:
-            return
-        verdict = self._stuck.observe(now_s, watchdog.Observation(fusectl.waiting(self.connection), self._answered()))
-        if verdict is not watchdog.Verdict.FINE:
-            _log.error("volume %s: no request is answered: %s", self.volume, verdict.value)
-        if verdict is watchdog.Verdict.REPLACE:
-            # A negative one means that it has just ended, and is being replaced anyway: EBADF, an OSError.
-            signal.pidfd_send_signal(self._worker_fd, signal.SIGKILL)
-        elif verdict is watchdog.Verdict.ABORT:
-            self._cut_off("it stays stuck")
-
-    def _answered(self) -> int | None:
-        try:
-            connection = messages.connect(os.path.join(self._directory, worker.SOCKET), _PING_TIMEOUT_S)
-            try:
-                signs = connection.call("ping")[0]
-            finally:
-                connection.close()
-        except (OSError, errors.PeerError):
-            return None  # silent, or just being replaced: the watchdog counts either as no progress
-        if signs.get("fenced"):
-            self._cut_off(signs["fenced"])
-        return int(signs["answered"])
-
-    def abort(self) -> None:
-        """Fail all that waits for this disk, now and later: a stuck disk must not hang the host."""
-        try:
-            fusectl.abort(self.connection)
-        except FileNotFoundError:
-            pass  # the connection is gone already, and so is all that waited for it
-
     # ---- checkpoint
 
     def checkpoint(self, checkpoint: CheckpointId, comment: str | None) -> Checkpoint:
         """Sync, freeze (mounted disks only), cut, thaw, store."""
-        connection = self._connect()
+        connection = self._worker.connect()
         try:
             if not self.is_mounted:
                 connection.call("cut", checkpoint=checkpoint)
@@ -409,7 +291,7 @@ class Attachment:
 
         HostError, afterwards, when what nobody had synced yet could not be written (the host's disk is full).
         """
-        if self._closing:
+        if self._is_closed:
             return
         unwritten: Exception | None = None
         try:
@@ -419,26 +301,11 @@ class Attachment:
                 self._drop_loop()
         finally:
             crashpoint.reach("detach: loop is free")
-            with self._replacing:  # a successor that is just coming up is stopped too
-                self._closing = True
-            self._stop_worker()
+            self._worker.stop()
             self._close()
-            if self._watcher is not None:
-                self._watcher.join(_STOP_TIMEOUT_S)
+            self._worker.join()
         if unwritten is not None:
             raise errors.HostError(f"detach volume {self.volume}: it is, but not all was written: {_reason(unwritten)}")
-
-    def _stop_worker(self) -> None:
-        if not self._broken:
-            try:
-                self.call("stop")
-                return
-            except (errors.PilotError, OSError) as error:
-                _log.warning("volume %s: stop its worker: %s; killing it", self.volume, error)
-        try:
-            signal.pidfd_send_signal(self._worker_fd, signal.SIGKILL)
-        except OSError as error:
-            _log.debug("kill worker: %s", error)  # it has ended already
 
     def _fence(self) -> Exception | None:
         """Sync, and end the superblock; what the sync failed with."""
@@ -463,13 +330,14 @@ class Attachment:
         os.close(device.fd)
         if not loop.wait_unbound(device.number, self._name, self._directory, _UNBIND_TIMEOUT_S):
             _log.warning("volume %s: loop%d is still in use: its connection is aborted", self.volume, device.number)
-            self.abort()
+            self._worker.abort()
 
     def _close(self) -> None:
-        self._closing = True
+        self._is_closed = True
+        self._worker.give_up()
         self._keeper.drop(self._disk, _PARTS)
         if self._ext4_fd >= 0:
-            self.abort()  # it could not be fenced, and its last close would wait for a worker that has gone
+            self._worker.abort()  # it could not be fenced, and its last close would wait for a worker that has gone
         for fd in (self._ext4_fd, self._loop.fd if self._loop else -1, self._mount_fd, self._fuse_fd, self._delta_fd):
             if fd >= 0:
                 os.close(fd)
@@ -479,16 +347,3 @@ class Attachment:
 
 def _reason(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
-
-
-def can_resend(release: str) -> bool:
-    """Whether a kernel of this release (uname) sends a new worker the requests that its predecessor left unanswered."""
-    major, minor = (int("".join(itertools.takewhile(str.isdigit, part))) for part in release.split(".")[:2])
-    return (major, minor) >= _RESENDS_SINCE
-
-
-def _has_ended(fuse_fd: int) -> bool:
-    """Whether the FUSE connection of this descriptor is gone for good."""
-    poll = select.poll()
-    poll.register(fuse_fd, 0)
-    return any(event & select.POLLERR for _, event in poll.poll(0))

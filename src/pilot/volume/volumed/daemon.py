@@ -28,7 +28,8 @@ from typing import TYPE_CHECKING, Any
 
 from ... import errors
 from ...ids import CheckpointId, VolumeId
-from .. import layout, lockfile, messages
+from ...kernel import files
+from .. import layout, messages
 from ..facts import Durability
 from ..serving import zygote
 
@@ -49,7 +50,7 @@ class Service:
         self._store = store
         self._garbage = garbage
         self._table: dict[str, Callable[[dict[str, Any]], tuple[dict[str, Any], list[int]]]] = {
-            "ping": lambda request: ({"pid": os.getpid(), "keeper": self._store.keeper_pid}, []),
+            "ping": lambda request: ({"pid": os.getpid(), "keeper": self._store.attached.keeper_pid}, []),
             "create": self._create, "fork": self._fork, "delete": self._delete, "list": self._list, "stat": self._stat,
             "seal": self._seal, "resize": self._resize, "attach": self._attach, "attach_file": self._attach_file,
             "detach": self._detach, "checkpoint": self._checkpoint, "restore": self._restore,
@@ -135,7 +136,7 @@ class Service:
         slots = request.get("slots")
         if not isinstance(slots, list) or not all(isinstance(slot, int) and slot > 0 for slot in slots):
             raise errors.PeerError(f"slots are {slots!r}, not numbers")
-        return self._store.mend(str(request.get("disk")), slots), []
+        return {**self._store.mend(str(request.get("disk")), slots)}, []
 
     def _status(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
         return {"gc": None if self._garbage is None else dataclasses.asdict(self._garbage.outcome)}, []
@@ -263,17 +264,17 @@ def _run(spawner: zygote.Zygote, options: argparse.Namespace) -> None:
     state_dir, objects, garbage = options.state_dir, _depot(options), _collector(options)
     # What speaks to the store takes long to load, and every worker needs it.
     spawner.load([name for name in sys.modules if name.startswith("pilot.volume.remote.")])
-    lock_fd = lockfile.take(
+    lock_fd = files.lock(
         os.path.join(state_dir, "volumed.lock"), f"start volumed: {state_dir}: another volumed serves it"
     )  # after the fork: a zygote that outlives us by a moment must not hold it
     store = volumes.Volumes(os.path.join(state_dir, "volumes"), spawner, objects)
     listener = messages.listen(os.path.join(state_dir, SOCKET))
     threading.Thread(target=_accept, args=(listener, Service(store, garbage)), name="accept", daemon=True).start()
     stop = threading.Event()
-    watcher = threading.Thread(target=store.watch, args=(stop,), name="watchdog")
+    watcher = threading.Thread(target=store.attached.watch, args=(stop,), name="watchdog")
     watcher.start()
     threading.Thread(target=spawner.watch, name="watch-zygote", daemon=True).start()
-    sender = threading.Thread(target=store.keep_durable, args=(stop,), name="keep-durable")
+    sender = threading.Thread(target=store.durable.keep_durable, args=(stop,), name="keep-durable")
     sender.start()
     if garbage is not None:
         threading.Thread(target=garbage.loop, args=(stop,), name="gc", daemon=True).start()

@@ -60,19 +60,19 @@ def full() -> Iterator[Full]:
 
 
 def _checkpoint(disk: disks.Disk) -> None:
-    disk.cut(NEXT).publish(created_at=1.0, comment=None, frozen_ms=0.0, clean=True)
+    disk.roots.cut(NEXT).publish(created_at=1.0, comment=None, frozen_ms=0.0, clean=True)
 
 
 def _fork(disk: disks.Disk) -> None:
-    disk.fork("f" * 16)
+    disk.roots.fork("f" * 16)
 
 
 OPERATIONS: dict[str, Callable[[disks.Disk], None]] = {
     "flush": disks.Disk.flush,
     "commit": disks.Disk.commit,
     "checkpoint": _checkpoint,
-    "delete": lambda disk: disk.delete_checkpoint(SAVED),
-    "restore": lambda disk: disk.restore(SAVED),
+    "delete": lambda disk: disk.roots.delete_checkpoint(SAVED),
+    "restore": lambda disk: disk.roots.restore(SAVED),
     "fork": _fork,
     "resize": lambda disk: disk.resize(2 * SIZE),
     "facts": lambda disk: disk.change_facts(lambda known: dataclasses.replace(known, vm=True)),
@@ -100,7 +100,7 @@ def _content(read: Callable[[int, memoryview], None]) -> list[int]:
 def _state(disk: disks.Disk) -> tuple[object, ...]:
     """What can be seen of it."""
     saved = {str(row.id): _content(disk.reader(row.id)) for row in disk.checkpoints()}
-    return _content(disk.read), saved, disk.forks(), disk.size_bytes, disk.facts().vm
+    return _content(disk.read), saved, disk.roots.forks(), disk.size_bytes, disk.facts().vm
 
 
 @contextlib.contextmanager
@@ -110,10 +110,10 @@ def _prepared(directory: Path, *, synced: bool) -> Iterator[disks.Disk]:
     disks.create(str(directory), Facts.parse({"size": str(SIZE), "lineage": "[]"}))
     with contextlib.closing(disks.Disk(str(directory), [])) as disk:
         _fill(disk, 1)
-        disk.cut(SAVED).publish(created_at=1.0, comment=None, frozen_ms=0.0, clean=True)
+        disk.roots.cut(SAVED).publish(created_at=1.0, comment=None, frozen_ms=0.0, clean=True)
         _fill(disk, 2)
         disk.flush()
-        with disk._books:
+        with disk.opened.lock:
             disk._ledger.cut()  # as for a batch: the 3s take new slots, and retire those of the 2s
         _fill(disk, 3)
         if synced:

@@ -16,7 +16,7 @@ from pilot.ids import CheckpointId
 from pilot.volume import layout
 from pilot.volume.books import delta, ledger
 from pilot.volume.books.delta import Change
-from pilot.volume.disk import disk, journal, meta
+from pilot.volume.disk import debt, disk, journal, meta
 from pilot.volume.facts import Facts
 
 ERA = 3
@@ -139,7 +139,7 @@ def test_flushes_commit_the_map_when_there_is_a_reason(tmp_path: Path) -> None:
         commits.append(_noted(tmp_path))
     assert len(set(commits)) == 2  # the first, which makes the journal, and the one that empties it
     assert commits[-1] != 2 * journal.BLOCKS
-    opened._stack.close()  # as if killed
+    opened.opened.close()  # as if killed
     again = disk.Disk(str(tmp_path), [])
     found = memoryview(bytearray(4096))
     for number in range(2 * journal.BLOCKS):
@@ -168,12 +168,12 @@ def test_a_restore_voids_the_journal(tmp_path: Path) -> None:
     opened = disk.Disk(str(tmp_path), [])
     opened.write(0, memoryview(b"a" * 4096))
     opened.flush()
-    cut = opened.cut(CheckpointId("one"))
+    cut = opened.roots.cut(CheckpointId("one"))
     cut.publish(created_at=0, comment=None, frozen_ms=0, clean=True)
     opened.write(0, memoryview(b"b" * 4096))
     opened.flush()
-    opened.restore(CheckpointId("one"))
-    opened._stack.close()
+    opened.roots.restore(CheckpointId("one"))
+    opened.opened.close()
     again = disk.Disk(str(tmp_path), [])
     found = memoryview(bytearray(4096))
     again.read(0, found)
@@ -188,7 +188,7 @@ def _killed(directory: Path) -> Iterator[disk.Disk]:
     try:
         yield opened
     finally:
-        opened._stack.close()
+        opened.opened.close()
 
 
 def _create(directory: Path) -> None:
@@ -277,7 +277,7 @@ def test_a_write_beside_a_restore_waits_until_it_is_stored(tmp_path: Path, monke
     """It would be noted for neither of the two heads."""
     _create(tmp_path)
     with _killed(tmp_path) as opened:
-        opened.cut(CheckpointId("one")).publish(created_at=0, comment=None, frozen_ms=0, clean=True)
+        opened.roots.cut(CheckpointId("one")).publish(created_at=0, comment=None, frozen_ms=0, clean=True)
         _put(opened, 0, b"a")
         opened.flush()
         writer = threading.Thread(target=_put, args=(opened, 10, b"b"))
@@ -291,7 +291,7 @@ def test_a_write_beside_a_restore_waits_until_it_is_stored(tmp_path: Path, monke
             store(books, commit)
 
         monkeypatch.setattr(meta.Meta, "commit", meanwhile)
-        opened.restore(CheckpointId("one"))
+        opened.roots.restore(CheckpointId("one"))
         writer.join(10)
         opened.flush()
         assert _get(opened, 10) == b"b"
@@ -306,20 +306,20 @@ def test_a_restore_that_cannot_be_stored_has_not_happened(tmp_path: Path, monkey
     _create(tmp_path)
     with _killed(tmp_path) as opened:
         _put(opened, 0, b"a")
-        opened.cut(CheckpointId("one")).publish(created_at=0, comment=None, frozen_ms=0, clean=True)
+        opened.roots.cut(CheckpointId("one")).publish(created_at=0, comment=None, frozen_ms=0, clean=True)
         for chunk in range(4):
             _put(opened, chunk, b"b")
         opened.flush()
         with monkeypatch.context() as patch:
             patch.setattr(meta.Meta, "commit", fail)
             with pytest.raises(OSError, match="full"):
-                opened.restore(CheckpointId("one"))
+                opened.roots.restore(CheckpointId("one"))
         assert [_get(opened, chunk) for chunk in range(3)] == [b"b"] * 3
         _put(opened, 2, b"c")
         opened.flush()
     with _killed(tmp_path) as again:
         assert [_get(again, chunk) for chunk in range(3)] == [b"b", b"b", b"c"]
-        again.restore(CheckpointId("one"))
+        again.roots.restore(CheckpointId("one"))
         assert [_get(again, chunk) for chunk in range(3)] == [b"a", b"\0", b"\0"]
 
 
@@ -328,9 +328,9 @@ def test_a_full_log_does_not_keep_a_commit_from_emptying_it(tmp_path: Path) -> N
     with _killed(tmp_path) as opened:
         for chunk in range(8):  # the next are reserved
             _put(opened, chunk, b"a")
-        with opened._books:
-            while opened._delta.position - opened._delta.first < delta.CAPACITY:
-                opened._delta.append(Change(0, 1, opened._ledger.places(0, 1)[0]))
+        with opened.opened.lock:
+            while opened.opened.delta.position - opened.opened.delta.first < delta.CAPACITY:
+                opened.opened.delta.append(Change(0, 1, opened._ledger.places(0, 1)[0]))
         opened.flush()
         _put(opened, 20, b"b")
         assert _get(opened, 20) == b"b"
@@ -342,7 +342,7 @@ def test_a_log_of_before_what_the_journal_has_is_void(tmp_path: Path) -> None:
     log = delta.create()
     first = disk.Disk(str(tmp_path), [], log)
     _put(first, 0, b"a")
-    first._stack.close()
+    first.opened.close()
     with _killed(tmp_path) as offline:
         for value in (b"b", b"c"):
             offline.trim(0, layout.CHUNK_BYTES)
@@ -364,13 +364,13 @@ def test_what_is_noted_while_a_flush_begins_has_room_too(tmp_path: Path, monkeyp
             opened.flush()
         for chunk in chunks[journal.BLOCKS :]:
             _put(opened, chunk, b"b")
-        check = disk.Disk._check_fence
+        check = debt.Debt.check_fence
 
-        def meanwhile(checked: disk.Disk) -> None:
-            monkeypatch.setattr(disk.Disk, "_check_fence", check)
-            _put(checked, 999, b"c")
+        def meanwhile(checked: debt.Debt) -> None:
+            monkeypatch.setattr(debt.Debt, "check_fence", check)
+            _put(opened, 999, b"c")
 
-        monkeypatch.setattr(disk.Disk, "_check_fence", meanwhile)
+        monkeypatch.setattr(debt.Debt, "check_fence", meanwhile)
         opened.flush()
     with _killed(tmp_path) as again:
         assert [_get(again, chunk) for chunk in (*chunks, 999)] == [b"a"] * journal.BLOCKS + [b"b"] * PER_BLOCK + [b"c"]

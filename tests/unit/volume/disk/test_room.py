@@ -125,7 +125,7 @@ def test_what_is_superseded_is_freed_first(directory: str) -> None:
     with contextlib.closing(disks.Disk(directory, [])) as disk:
         assert _fill(disk, range(1, 37)) == 36
         for _ in range(5):  # a cut makes all immutable: what is written over goes elsewhere
-            with disk._books:
+            with disk.opened.lock:
                 disk._ledger.cut()
             assert _fill(disk, range(1, 37)) == 36
         assert _wrong(disk, range(1, 37)) == []
@@ -149,14 +149,14 @@ def test_with_a_silent_store_writers_wait_then_fail_then_go_on(
     switch.is_down.set()
     with _linked(directory) as disk:
         assert _fill(disk, range(1, 100)) == ROOM
-        assert disk.patience > 0, "waiting is not being stuck"
+        assert disk.debt.patience > 0, "waiting is not being stuck"
         assert _wrong(disk, range(1, ROOM + 1)) == []
         monkeypatch.setattr(room, "_GIVE_UP_S", 60.0)
         done: list[int] = []
         writer = threading.Thread(target=lambda: done.append(_fill(disk, range(50, 100))))
-        before = disk.patience
+        before = disk.debt.patience
         writer.start()
-        wait_for(lambda: disk.patience > before)
+        wait_for(lambda: disk.debt.patience > before)
         switch.is_down.clear()
         writer.join(60)
         assert done == [50]
@@ -171,7 +171,7 @@ def test_what_a_fork_that_is_open_here_reads_is_not_evicted_for_room(
     child = str(tmp_path / "disks" / ("f" * 16))
     os.mkdir(child)
     with _linked(directory) as disk:
-        disks.create(child, Facts(size_bytes=SIZE, lineage=(DISK,)), disk.fork("f" * 16))
+        disks.create(child, Facts(size_bytes=SIZE, lineage=(DISK,)), disk.roots.fork("f" * 16))
         with contextlib.closing(disks.Disk(child, [directory])):
             assert _fill(disk, range(1, 100)) == ROOM
         assert _fill(disk, range(50, 100)) == 50
@@ -208,8 +208,8 @@ def test_one_that_lost_the_volume_does_not_wait_for_room(directory: str, objects
 
         writer = threading.Thread(target=write)
         writer.start()
-        wait_for(lambda: disk.patience > 0)
-        disk.fence("another has it")
+        wait_for(lambda: disk.debt.patience > 0)
+        disk.debt.fence("another has it")
         writer.join(30)
         assert raised == [errno.EIO]
         switch.is_down.clear()

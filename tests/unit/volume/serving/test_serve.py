@@ -57,7 +57,7 @@ class Served:
     def again(self, *, keep_log: bool) -> None:
         """What was not stored is left as kill -9 would leave it."""
         self._leave()
-        self.disk._stack.close()
+        self.disk.opened.close()
         if not keep_log:
             os.close(self._delta_fd)
             self._delta_fd = delta.create()
@@ -65,7 +65,7 @@ class Served:
 
     def checkpoint(self, name: str) -> int:
         """The node number of the checkpoint's file."""
-        cut = self.disk.cut(CheckpointId(name))
+        cut = self.disk.roots.cut(CheckpointId(name))
         done = cut.publish(created_at=0, comment=None, frozen_ms=0, clean=True)
         return 16 + done.generation
 
@@ -141,7 +141,7 @@ def test_a_restore_is_seen_at_once(served: Served) -> None:
     served.fuse.write(0, b"b" * CHUNK)
     assert served.fuse.read(0, BLOCK) == b"b" * BLOCK
     served.fuse.sync()
-    served.disk.restore(CheckpointId("one"))
+    served.disk.roots.restore(CheckpointId("one"))
     assert served.fuse.read(0, BLOCK) == b"a" * BLOCK
 
 
@@ -175,7 +175,7 @@ def test_a_fenced_disk_answers_nothing_more(served: Served) -> None:
     served.fuse.sync()
     served.fuse.sync()
     before = served.alone()
-    served.disk.fence("another host has it")
+    served.disk.debt.fence("another host has it")
     for action in (
         lambda: served.fuse.write(0, b"b" * BLOCK),
         lambda: served.fuse.read(0, BLOCK),
@@ -409,7 +409,7 @@ def test_many_at_once_beside_checkpoints(served: Served) -> None:
             for mine, known, at_most in zip(writers, before, after, strict=True):
                 _compare(served, node, mine, known, at_most)
             served.server.forget_checkpoint(node - 16)
-            served.disk.delete_checkpoint(CheckpointId(f"c{number}"))
+            served.disk.roots.delete_checkpoint(CheckpointId(f"c{number}"))
     assert served.alone() > 0
     served.again(keep_log=True)
     for writer in writers:
@@ -485,7 +485,7 @@ def test_what_c_wrote_and_python_synced_is_not_in_use(served: Served) -> None:
     served.fuse.write(0, b"a" * CHUNK)
     _write_a_part_in_c(served)
     served.fuse.sync()  # of both
-    served.disk.restore(CheckpointId("one"))
+    served.disk.roots.restore(CheckpointId("one"))
     assert served.fuse.read(0, BLOCK) == bytes(BLOCK)
 
 
@@ -496,7 +496,7 @@ def test_what_python_wrote_in_place_and_c_could_sync_is_not_in_use(served: Serve
     served.fuse.sync()
     served.fuse.write(0, b"b" * 512)  # in place, and nothing to note
     served.fuse.sync()
-    served.disk.restore(CheckpointId("one"))
+    served.disk.roots.restore(CheckpointId("one"))
     assert served.fuse.read(0, BLOCK) == bytes(BLOCK)
 
 
@@ -507,7 +507,7 @@ def test_what_c_wrote_and_nobody_synced_is_in_use(served: Served) -> None:
     _write_a_part_in_c(served)
     for _ in range(2):
         with pytest.raises(errors.StateError, match="written to, and not synced since"):
-            served.disk.restore(CheckpointId("one"))
+            served.disk.roots.restore(CheckpointId("one"))
 
 
 @pytest.mark.parametrize("synced", [False, True], ids=["process killed", "synced, then everything killed"])
@@ -540,7 +540,7 @@ class Beside:
 
 
 def _while_settling(served: Served, action: Callable[[], object]) -> None:
-    served.disk._lookaside = Beside(served.disk._lookaside, action)  # type: ignore[assignment]
+    served.disk.opened.lookaside = Beside(served.disk.opened.lookaside, action)  # type: ignore[assignment]
 
 
 def test_a_chunk_that_is_read_while_it_is_trimmed(served: Served) -> None:
@@ -569,7 +569,7 @@ def test_nobody_writes_to_what_is_given_back(tmp_path: Path, monkeypatch: pytest
         disk.use_lookaside(recorder)
         for chunk in range(4):
             disk.write(chunk * CHUNK, memoryview(b"a" * CHUNK))
-        reserved = [(change.first, change.count) for change in disk._ahead]
+        reserved = [(change.first, change.count) for change in disk._ahead.reserved]
         assert reserved
         holes = slab.Slab.holes
 
@@ -628,7 +628,7 @@ def test_what_is_read_while_a_restore_fails_is_read_anew(served: Served, monkeyp
     store = meta.Meta.commit
     monkeypatch.setattr(meta.Meta, "commit", fail)
     with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
-        served.disk.restore(CheckpointId("one"))
+        served.disk.roots.restore(CheckpointId("one"))
     assert served.fuse.read(0, BLOCK) == b"a" * BLOCK
     assert served.disk.usage()["used_bytes"] == 6 * CHUNK
     served.again(keep_log=True)

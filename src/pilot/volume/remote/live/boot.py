@@ -52,7 +52,7 @@ class BootList:
         """Have the chunks of the list here. Whoever reads one meanwhile waits for it; what fails is left to readers."""
         wanted = self._cold()
         with futures.ThreadPoolExecutor(_THREADS, "boot") as pool:
-            asked = [pool.submit(self._disk.hydrate, depth, slot, among) for depth, among in wanted.items()
+            asked = [pool.submit(self._disk.warmth.hydrate, depth, slot, among) for depth, among in wanted.items()
                      for slot in among]  # fmt: skip
         for one in asked:
             if isinstance(error := one.exception(), OSError | errors.PilotError):

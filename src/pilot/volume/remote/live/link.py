@@ -37,17 +37,17 @@ class Link:
         self._objects = opening.open_store(_tied(self._facts.local.store))
         self._local = threading.local()
         self._stopping = threading.Event()
-        self._caches = disk.make_caches(self._cache)
-        disk.use_caches(self._caches)
-        disk.dirty_cap_bytes = self._facts.dirty_cap_bytes or DIRTY_CAP_BYTES
-        disk.waits_for_store = self._facts.durability is Durability.REMOTE
+        self._caches = {depth: self._cache(*found) for depth, found in disk.warmth.want_caches()}
+        disk.warmth.use(self._caches)
+        disk.debt.cap_bytes = self._facts.dirty_cap_bytes or DIRTY_CAP_BYTES
+        disk.debt.waits_for_store = self._facts.durability is Durability.REMOTE
         packer = keys.codec_at(self._id, self._facts.local.key, self._objects)  # the uploader's own
-        self._uploader = uploader.Uploader(disk, self._resume, self._is_ready, packer)
+        self._uploader = uploader.Uploader(disk.outbox, self._resume, self._is_ready, packer)
         self._boot = boot.BootList(disk, self._caches)
         self._hydrator = threading.Thread(target=self._hydrate, name="hydrate", daemon=True)
         self._keep_bytes = self._facts.local.cache_bytes
         self._evictor = threading.Thread(target=self._evict, name="evict", daemon=True)
-        compactor = inband.Compactor(disk, self._objects, self._id)
+        compactor = inband.Compactor(disk.outbox, self._objects, self._id)
         self._compactor = threading.Thread(target=compactor.loop, args=(self._stopping,), name="compact", daemon=True)
 
     def start(self, *, hydrate: bool) -> None:
@@ -58,7 +58,7 @@ class Link:
             self._compactor.start()
             if any(found.count for found in self._caches.values()):
                 self._hydrator.start()
-        self._disk.dirty.set()
+        self._disk.debt.dirty.set()
         self._uploader.start()
         if self._keep_bytes is not None:
             self._evictor.start()
@@ -71,7 +71,7 @@ class Link:
     def close(self, deadline_s: float) -> bool:
         """Drain; whether the store has everything."""
         self._stopping.set()
-        self._disk.waits_for_store = False
+        self._disk.debt.waits_for_store = False
         self._boot.close()
         drained = self._uploader.drain(deadline_s)
         for thread in (self._hydrator, self._evictor, self._compactor):
@@ -121,7 +121,7 @@ class Link:
             try:
                 for depth, found in self._caches.items():
                     found.persist()
-                    while self._disk.evict(self._keep_bytes, depth) and not self._stopping.is_set():
+                    while self._disk.warmth.evict(self._keep_bytes, depth) and not self._stopping.is_set():
                         pass
             except (OSError, errors.PilotError) as error:
                 _log.warning("evict: %s", error)  # the slab stays larger than it should; tried again
@@ -133,10 +133,10 @@ class Link:
             for number, slot in enumerate(found.cold_slots()):
                 if self._stopping.is_set():
                     return
-                if self._keep_bytes is not None and self._disk.resident_bytes(depth) >= self._keep_bytes:
+                if self._keep_bytes is not None and self._disk.warmth.resident_bytes(depth) >= self._keep_bytes:
                     break
                 try:
-                    self._disk.hydrate(depth, slot)
+                    self._disk.warmth.hydrate(depth, slot)
                 except (OSError, errors.PilotError) as error:
                     _log.warning("hydrate: %s", error)  # who reads it will be told; the next attach tries again
                     if isinstance(error, OSError) and error.errno in room.FULL:

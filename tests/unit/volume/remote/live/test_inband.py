@@ -70,24 +70,25 @@ class Host:
     def open(self) -> None:
         """As a worker begins; what a killed one had acknowledged is in the log of changes."""
         self.disk = disks.Disk(self.directory, self.lineage, self.delta_fd)
-        self.disk.use_caches(self.disk.make_caches(
-            lambda path, slab, meta: cache.Cache(os.path.basename(path), slab, meta, self.objects, codec.Codec)
-        ))  # fmt: skip
+        self.disk.warmth.use({
+            depth: cache.Cache(os.path.basename(path), slab, meta, self.objects, codec.Codec)
+            for depth, (path, slab, meta) in self.disk.warmth.want_caches()
+        })  # fmt: skip
         seq = self.disk.facts().local.seq
         self.sender = sending.Sender(hold.Hold.resume(self.objects, self.name, "one", seq), codec.Codec())
-        self.compactor = inband.Compactor(self.disk, self.objects, self.name, share=1.0)
+        self.compactor = inband.Compactor(self.disk.outbox, self.objects, self.name, share=1.0)
 
     def kill(self) -> None:
         """kill -9: nothing is flushed, files are closed."""
-        self.disk._stack.close()
+        self.disk.opened.close()
 
     def write(self, chunk: int, value: int) -> None:
         self.disk.write(chunk * CHUNK, memoryview(chunk_of(value)))
 
     def send(self, *, whole: bool) -> None:
         """One batch, as the uploader does it."""
-        cut = self.disk.cut_batch(whole=whole)
-        self.disk.batch_sent(cut, self.sender.send(cut, self.disk) if self.sender.is_news(cut) else None)
+        cut = self.disk.outbox.cut_batch(whole=whole)
+        self.disk.outbox.batch_sent(cut, self.sender.send(cut, self.disk.outbox) if self.sender.is_news(cut) else None)
 
     def compact(self) -> int:
         """One look; how many slots are to be sent again."""
@@ -186,14 +187,14 @@ class Machine(RuleBasedStateMachine):
         if host is None or (root in self.roots[who]) == (what == "save"):
             return
         if what == "save":
-            host.disk.cut(CheckpointId(name)).publish(created_at=1.0, comment=None, frozen_ms=0.0, clean=True)
+            host.disk.roots.cut(CheckpointId(name)).publish(created_at=1.0, comment=None, frozen_ms=0.0, clean=True)
             self.roots[who][root] = dict(self.roots[who]["head"])
         elif what == "forget":
-            host.disk.delete_checkpoint(CheckpointId(name))
+            host.disk.roots.delete_checkpoint(CheckpointId(name))
             del self.roots[who][root]
         else:
             host.disk.flush()  # one with unsynced writes is in use, and not restored
-            host.disk.restore(CheckpointId(name))
+            host.disk.roots.restore(CheckpointId(name))
             self.roots[who]["head"] = dict(self.roots[who][root])
 
     @precondition(lambda self: A in self.hosts and B not in self.hosts)
@@ -201,7 +202,7 @@ class Machine(RuleBasedStateMachine):
     def fork(self) -> None:
         source = self.hosts[A]
         hold.mark_forked(self.objects, A)
-        root = source.disk.fork(B)
+        root = source.disk.roots.fork(B)
         self.roots[A][f"fork/{B}"] = dict(self.roots[A]["head"])
         self.send(A, whole=False, left=None)  # its pin is durable before anything of the fork is
         self.hosts[B] = _born(self.objects, self.root, B, [source.directory], root)
@@ -249,9 +250,10 @@ class Machine(RuleBasedStateMachine):
 
     @staticmethod
     def _evict(host: Host, keep: int, depth: int) -> None:
-        for cached in host.disk._caches.values():
+        for cached in host.disk.warmth._caches.values():
+            assert isinstance(cached, cache.Cache)
             cached.forget_reads()  # the invariant has read everything
-        host.disk.evict(keep * CHUNK, depth)
+        host.disk.warmth.evict(keep * CHUNK, depth)
 
     @rule(who=WHO)
     def die(self, who: str) -> None:
@@ -318,20 +320,20 @@ HELD = {chunk: chunk + 1 for chunk in range(4)}
 
 
 def test_what_is_to_be_sent_again_is_not_evicted_before(host: Host) -> None:
-    assert host.disk.evict(2 * CHUNK) == 2
+    assert host.disk.warmth.evict(2 * CHUNK) == 2
     assert host.compact() == 4  # those that are cold come back for it
-    assert host.disk.evict(0) == 0
+    assert host.disk.warmth.evict(0) == 0
     host.send(whole=False)
     assert stored_content(host.objects, A) == {"head": HELD}
-    assert host.disk.evict(0) == 4
+    assert host.disk.warmth.evict(0) == 4
     assert host.read() == HELD
 
 
 def test_old_segments_go_and_new_ones_are_not_written_again(host: Host) -> None:
-    old = {at.stamp for at in host.disk.stored_places().values()}
+    old = {at.stamp for at in host.disk.outbox.stored_places().values()}
     host.compact()
     host.send(whole=True)
-    new = {at.stamp for at in host.disk.stored_places().values()}
+    new = {at.stamp for at in host.disk.outbox.stored_places().values()}
     assert old.isdisjoint(new)
     for now in (1000.0, 1000.0 + GRACE_S):
         garbage.collect(host.objects, KEYS, lambda at=now: at, GRACE_S)  # type: ignore[misc]
@@ -369,15 +371,15 @@ def test_what_has_rotted_here_does_not_get_into_the_store(host: Host) -> None:
 
 def test_a_chunk_that_cannot_be_had_stays_and_keeps_nobody(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "_DEADLINE_S", 0.1)
-    host.disk.evict(0)
-    at = host.disk.stored_places()[3]
+    host.disk.warmth.evict(0)
+    at = host.disk.outbox.stored_places()[3]
     key = names.segment(A, at.stamp)
     data = bytearray(host.objects.objects[key][0])
     data[at.offset + at.length // 2] ^= 1
     host.objects.put(key, bytes(data))
     assert host.compact() == 3
     host.send(whole=False)
-    assert host.disk.stored_places()[3] == at
+    assert host.disk.outbox.stored_places()[3] == at
     into = memoryview(bytearray(CHUNK))
     host.disk.read(CHUNK, into)
     assert into == chunk_of(2)
@@ -407,7 +409,7 @@ def test_what_is_read_while_it_is_chosen_to_be_evicted(host: Host, monkeypatch: 
             return chill(chosen, slots)
 
         monkeypatch.setattr(cache.Cache, "chill", beside)
-        assert host.disk.evict(0)
+        assert host.disk.warmth.evict(0)
         assert kernel.read(0, CHUNK) == before
         kernel.end(1)
         assert server.join(10)

@@ -83,7 +83,7 @@ def test_writers_wait_when_the_store_is_away_and_nothing_is_dropped(
 
         writer = threading.Thread(target=write)
         writer.start()
-        wait_for(lambda: disk.patience > 0)
+        wait_for(lambda: disk.debt.patience > 0)
         assert done == 9  # the cap, and the one that went over it
         assert tied.error is not None or done == 9
         switch.is_down.clear()
@@ -113,7 +113,7 @@ def test_a_flush_that_waits_for_the_store(tmp_path: Path, objects: FaultyStore, 
         disk.write(0, _data(8))
         flusher = threading.Thread(target=disk.flush)
         flusher.start()
-        wait_for(lambda: disk.patience > 0)
+        wait_for(lambda: disk.debt.patience > 0)
         assert flusher.is_alive()
         switch.is_down.clear()
         flusher.join(60)
@@ -178,10 +178,10 @@ def test_evicted_chunks_come_back(tmp_path: Path, objects: FaultyStore) -> None:
             disk.write(number * CHUNK, memoryview(os.urandom(CHUNK)))
         expected = memoryview(bytearray(40 * CHUNK))
         disk.read(CHUNK, expected)
-        assert disk.evict(0) == 0  # the store has nothing yet
+        assert disk.warmth.evict(0) == 0  # the store has nothing yet
         tied.start(hydrate=False)
         wait_for(lambda: disk.usage()["unsent_bytes"] == 0)
-        assert disk.evict(10 * CHUNK) == 30
+        assert disk.warmth.evict(10 * CHUNK) == 30
         assert disk.usage()["cold_bytes"] == 30 * CHUNK
         found = memoryview(bytearray(40 * CHUNK))
         disk.read(CHUNK, found)
@@ -195,7 +195,7 @@ def _forked(tmp_path: Path, objects: FaultyStore, **facts: str) -> tuple[str, st
     with _linked(directory) as (disk, tied):
         tied.start(hydrate=False)
         disk.write(CHUNK, expected)
-        root = disk.fork(FORK)
+        root = disk.roots.fork(FORK)
     hold.first_head(objects, Head(disk=FORK, volume="f", size_bytes=SIZE, lineage=(DISK,)))
     child = tmp_path / FORK
     child.mkdir()
@@ -214,14 +214,14 @@ def test_a_slab_is_evicted_only_while_no_fork_has_it_open(tmp_path: Path, object
     directory, child, expected = _forked(tmp_path, objects)
     with _linked(directory) as (disk, _):
         with contextlib.closing(disks.Disk(child, [directory])) as fork:
-            assert disk.evict(0) == 0
+            assert disk.warmth.evict(0) == 0
             assert _content(fork) == expected
-        assert disk.evict(2 * CHUNK) == 6
+        assert disk.warmth.evict(2 * CHUNK) == 6
         with contextlib.closing(disks.Disk(child, [directory])) as fork:
             tied = link.Link(fork, [directory])
             assert _content(fork) == expected  # from the store
             tied.close(0)
-            assert disk.evict(0) == 0
+            assert disk.warmth.evict(0) == 0
             assert _content(disk) == expected
 
 
@@ -231,11 +231,11 @@ def test_a_fork_that_has_its_ancestor_for_itself_evicts_it(tmp_path: Path, objec
         tied = link.Link(fork, [directory])
         assert _content(fork) == expected
         with contextlib.closing(disks.Disk(child + "/../" + DISK, [])):
-            assert fork.evict(0, 0) == 0  # its owner reads it
-        before = fork.resident_bytes(0)
-        assert fork.evict(before - 5 * CHUNK, 0) == 5
-        assert fork.resident_bytes(0) == before - 5 * CHUNK
-        assert fork.evict(before - 5 * CHUNK, 0) == 0
+            assert fork.warmth.evict(0, 0) == 0  # its owner reads it
+        before = fork.warmth.resident_bytes(0)
+        assert fork.warmth.evict(before - 5 * CHUNK, 0) == 5
+        assert fork.warmth.resident_bytes(0) == before - 5 * CHUNK
+        assert fork.warmth.evict(before - 5 * CHUNK, 0) == 0
         assert _content(fork) == expected
         tied.close(0)
     with _linked(directory) as (disk, _):  # and its owner finds what it has
@@ -251,13 +251,13 @@ def test_what_is_sparse_is_written_again_while_the_disk_is_used(
         expected = memoryview(bytearray(os.urandom(10 * CHUNK)))
         disk.write(0, expected)
         tied.start(hydrate=True)
-        wait_for(lambda: len(disk.stored_places()) == 10)
-        (first,) = {at.stamp for at in disk.stored_places().values()}
+        wait_for(lambda: len(disk.outbox.stored_places()) == 10)
+        (first,) = {at.stamp for at in disk.outbox.stored_places().values()}
         for number in range(8):  # two of ten are left of the first segment
             expected[number * CHUNK : (number + 1) * CHUNK] = _data(number + 1)
         disk.write(0, expected[: 8 * CHUNK])
         disk.flush()
-        wait_for(lambda: first not in {at.stamp for at in disk.stored_places().values()})
+        wait_for(lambda: first not in {at.stamp for at in disk.outbox.stored_places().values()})
         found = memoryview(bytearray(10 * CHUNK))
         disk.read(0, found)
         assert found == expected
@@ -295,8 +295,8 @@ def test_what_is_just_coming_is_not_evicted(
             disk.write(number * CHUNK, _data(number))
         tied.start(hydrate=False)
         wait_for(lambda: disk.usage()["unsent_bytes"] == 0)
-        assert disk.evict(0) == 4
-        (own,) = disk._caches.values()
+        assert disk.warmth.evict(0) == 4
+        (own,) = disk.warmth._caches.values()
         write, written, chilled = disk._slab.write, list[int](), list[int]()
 
         def write_and_evict(slot: int, offset: int, data: memoryview) -> None:
@@ -342,7 +342,7 @@ def test_readers_and_writers_beside_eviction(tmp_path: Path, objects: FaultyStor
         while evicted <= 200 and (rounds < 200 or not evicted) and time.monotonic() < deadline:
             rounds += 1
             disk.flush()
-            evicted += disk.evict(0)
+            evicted += disk.warmth.evict(0)
         stop.set()
         for reader in readers:
             reader.join(60)
@@ -354,7 +354,7 @@ def test_a_checkpoint_is_durable_only_when_its_own_content_is(
     tmp_path: Path, objects: FaultyStore, switch: Switch
 ) -> None:
     def save() -> None:
-        disk.cut(CheckpointId("a")).publish(created_at=1.0, comment=None, frozen_ms=0.0, clean=True)
+        disk.roots.cut(CheckpointId("a")).publish(created_at=1.0, comment=None, frozen_ms=0.0, clean=True)
 
     def durable_at() -> float | None:
         with contextlib.closing(meta.Meta(directory, read_only=True)) as stored:
@@ -367,7 +367,7 @@ def test_a_checkpoint_is_durable_only_when_its_own_content_is(
         save()
         wait_for(durable_at)
         switch.is_down.set()
-        disk.delete_checkpoint(CheckpointId("a"))
+        disk.roots.delete_checkpoint(CheckpointId("a"))
         disk.write(0, _data(2))
         save()
         assert durable_at() is None
@@ -389,9 +389,9 @@ def test_a_loser_whose_batch_cannot_be_sent_is_fenced_all_the_same(tmp_path: Pat
         disk.write(0, _data(1))
         disk.flush()
         wait_for(lambda: tried)
-        assert disk.fenced is None
+        assert disk.debt.fenced is None
         hold.Hold.take(objects, DISK, "two")
-        wait_for(lambda: disk.fenced)
+        wait_for(lambda: disk.debt.fenced)
         with pytest.raises(OSError, match="two holds it"):
             disk.flush()
 
@@ -419,5 +419,5 @@ def test_silence_is_no_loss(tmp_path: Path, objects: FaultyStore, switch: Switch
         asked = objects.requests
         wait_for(lambda: objects.requests > asked + 5)
         disk.flush()
-        assert disk.fenced is None
+        assert disk.debt.fenced is None
         switch.is_down.clear()

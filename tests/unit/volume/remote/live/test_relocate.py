@@ -64,7 +64,7 @@ def base(tmp_path: Path, objects: FaultyStore) -> Path:
     with _linked(path, []) as disk:
         for chunk in CHUNKS:
             disk.write(chunk * layout.CHUNK_BYTES, memoryview(_content(chunk)))
-        root = disk.fork(FORK)
+        root = disk.roots.fork(FORK)
     (tmp_path / "root").write_bytes(root)
     return path
 
@@ -127,7 +127,7 @@ def test_what_was_given_up_is_not_read_as_something_else(
     with contextlib.closing(disks.Disk(str(base), [])) as disk:
         tied = link.Link(disk, [])
         tied.start(hydrate=False)
-        disk.unfork(FORK)
+        disk.roots.unfork(FORK)
         for chunk in CHUNKS:
             disk.write(chunk * layout.CHUNK_BYTES, memoryview(_content(1000 + chunk)))
         assert tied.close(30)

@@ -131,7 +131,7 @@ def test_a_loser_stops_acknowledging(objects: store.Store, tmp_path: Path) -> No
             support.wait_for(lambda: not disk.usage()["unsent_bytes"])
             hold.Hold.take(objects, DISK, "two").begin(100)
             disk.write(0, memoryview(b"y" * layout.CHUNK_BYTES))
-            support.wait_for(lambda: disk.fenced)
+            support.wait_for(lambda: disk.debt.fenced)
             for refused in (
                 disk.flush,
                 lambda: disk.write(0, memoryview(b"z" * layout.CHUNK_BYTES)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pilot.volume.volumed import attachment
+from pilot.volume.volumed import supervision
 
 
 @pytest.mark.parametrize(
@@ -15,4 +15,4 @@ from pilot.volume.volumed import attachment
     ],
 )  # fmt: skip
 def test_which_kernels_send_requests_again(release: str, can: bool) -> None:
-    assert attachment.can_resend(release) is can
+    assert supervision.can_resend(release) is can

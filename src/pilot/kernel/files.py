@@ -1,0 +1,75 @@
+"""Files that others, and a power loss, find as a whole or not at all.
+
+replace      temporary name ─ write ─ (fsync) ─ rename ─ (fsync of the directory)
+lock         flock on a file of its own: the kernel lets go when the holder dies
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+
+from .. import errors
+
+LOCK_TIMEOUT_S = 3.0
+
+
+def sync_directory(path: str) -> None:
+    """Names in this directory, as they are now, survive a power loss."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def replace(path: str, data: bytes, *, mode: int = 0o600, durable: bool = False) -> None:
+    """The file's content becomes `data`: a reader sees the old one or the new one. `durable`: so does whoever comes
+    after a power loss, once this has returned. OSError; nothing of it is left then."""
+    directory, name = os.path.split(path)
+    temporary = os.path.join(directory, f".{name}.{os.getpid()}.new")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    try:
+        try:
+            write_all(fd, data)
+            if durable:
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+        os.rename(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):  # whatever went wrong is told; a stale temporary harms nobody
+            os.unlink(temporary)
+        raise
+    if durable:
+        sync_directory(directory or ".")
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """All of it: write(2) may take a part (man 2 write), at the end of a full disk for one."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(fd, rest) :]
+
+
+def lock(path: str, refusal: str, timeout_s: float = LOCK_TIMEOUT_S) -> int:
+    """The locked file's descriptor: held until it is closed. StateError with `refusal` when it stays taken.
+
+    Waits a little: a killed predecessor may still be on its way out.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return fd
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                os.close(fd)
+                raise errors.StateError(refusal) from None
+            time.sleep(0.005)
+        except BaseException:
+            os.close(fd)
+            raise
