@@ -40,6 +40,7 @@ from pathlib import Path
 from tests.support.volumed import ALL, Volumed
 
 from pilot.ids import CheckpointId, VolumeId
+from pilot.kernel import fds as descriptors
 from pilot.kernel import mounts
 from pilot.volume import messages
 
@@ -293,7 +294,7 @@ class Proof:
         connection = messages.connect(str(self.volumed.disk(DISK) / "worker.sock"), 20)
         try:
             fds = connection.call("parcel")[1]
-            messages.close_all(fds)
+            descriptors.close_all(fds)
             return len(fds)
         finally:
             connection.close()

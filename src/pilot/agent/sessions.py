@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import msgspec
 
 from .. import errors
+from ..kernel import process as kernel_process
 from ..runtime.values import Spawned, Stdio, Terminal
 from ..spec.process import Process
 from ..wire import faults
@@ -177,18 +178,10 @@ def _open_process(pid: int, start_time: int) -> int:
         pid_fd = os.pidfd_open(pid)
     except ProcessLookupError:
         return -1
-    if _start_time(pid) == start_time:
+    if 0 < start_time == kernel_process.start_time(pid):
         return pid_fd
     os.close(pid_fd)
     return -1
-
-
-def _start_time(pid: int) -> int | None:
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as stat:
-            return int(stat.read().rpartition(b")")[2].split()[19])
-    except (FileNotFoundError, ProcessLookupError):
-        return None
 
 
 def _discard(link: Link, id: str, descriptors: Mapping[str, int]) -> None:

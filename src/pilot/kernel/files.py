@@ -29,8 +29,8 @@ def replace(path: str, data: bytes, *, mode: int = 0o600, durable: bool = False)
     """The file's content becomes `data`: a reader sees the old one or the new one. `durable`: so does whoever comes
     after a power loss, once this has returned. OSError; nothing of it is left then."""
     directory, name = os.path.split(path)
-    temporary = os.path.join(directory, f".{name}.{os.getpid()}.new")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    temporary = os.path.join(directory, f".{name}.{os.urandom(4).hex()}.new")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         try:
             write_all(fd, data)

@@ -23,6 +23,7 @@ import msgspec
 
 from .. import errors
 from ..ids import ContainerId
+from ..kernel import files
 
 FORMAT = 1
 _LOCK_DEADLINE_S = 60.0
@@ -85,11 +86,11 @@ class Store:
 
     def write(self, record: Record) -> None:
         """Replace state.json; the caller holds the lock."""
-        _replace(os.path.join(self.root, record.id), "state.json", msgspec.json.encode(record))
+        files.replace(os.path.join(self.root, record.id, "state.json"), msgspec.json.encode(record))
 
     def write_config(self, id: ContainerId, text: bytes) -> None:
         """Replace config.json (`update` changes it); the caller holds the lock."""
-        _replace(self.directory(id), "config.json", text)
+        files.replace(os.path.join(self.directory(id), "config.json"), text)
 
     @contextlib.contextmanager
     def added(self, record: Record, config: bytes) -> Iterator[None]:
@@ -101,8 +102,8 @@ class Store:
         lock_fd = -1
         try:
             lock_fd = _make_lock(staged)
-            _replace(staged, "config.json", config)
-            _replace(staged, "state.json", msgspec.json.encode(record))
+            files.replace(os.path.join(staged, "config.json"), config)
+            files.replace(os.path.join(staged, "state.json"), msgspec.json.encode(record))
             os.mkfifo(os.path.join(staged, "exec.fifo"), 0o622)
             os.chmod(os.path.join(staged, "exec.fifo"), 0o622)
             self._publish(staged, record.id)
@@ -224,17 +225,3 @@ def _remove(directory: str) -> None:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(os.path.join(directory, name))
         os.rmdir(directory)
-
-
-def _replace(directory: str, name: str, content: bytes) -> None:
-    path = os.path.join(directory, name)
-    temporary = f"{path}.{os.urandom(4).hex()}"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(fd, "wb") as file:
-            file.write(content)
-        os.rename(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise

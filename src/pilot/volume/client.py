@@ -12,6 +12,7 @@ from typing import Any
 
 from .. import errors
 from ..ids import CheckpointId, VolumeId
+from ..kernel import fds as descriptors
 from . import layout, messages
 from .checkpoint import Checkpoint
 
@@ -140,13 +141,13 @@ class VolumeClient:
     def _fd(self, op: str, **arguments: Any) -> int:
         answer, fds = self._exchange(op, **arguments)
         if len(fds) != 1:
-            messages.close_all(fds)
+            descriptors.close_all(fds)
             raise errors.PeerError(f"{op}: volumed answered with {len(fds)} descriptors: {answer}")
         return fds[0]
 
     def _call(self, op: str, **arguments: Any) -> dict[str, Any]:
         answer, fds = self._exchange(op, **arguments)
-        messages.close_all(fds)
+        descriptors.close_all(fds)
         return answer
 
     def _exchange(self, op: str, **arguments: Any) -> tuple[dict[str, Any], Sequence[int]]:

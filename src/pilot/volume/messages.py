@@ -10,7 +10,6 @@ opened relative to their directory, because a socket address holds only 107 byte
 
 from __future__ import annotations
 
-import array
 import contextlib
 import json
 import os
@@ -21,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from .. import errors
+from ..kernel import fds as descriptors
 
 _MAX_LINE_BYTES = 8 << 20
 _MAX_FDS = 16
@@ -42,7 +42,7 @@ class Connection:
     def send(self, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
         """Send one message; the descriptors stay the caller's. PeerError when the other side is gone."""
         line = json.dumps(message).encode() + b"\n"
-        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds).tobytes())] if fds else []
+        ancillary = descriptors.rights(fds)
         try:
             sent = self.socket.sendmsg([line], ancillary)
             if sent < len(line):  # even an empty send fails when the other side has its message and is gone
@@ -58,7 +58,7 @@ class Connection:
                 data, ancillary, _, _ = self.socket.recvmsg(
                     65536, socket.CMSG_SPACE(4 * _MAX_FDS), socket.MSG_CMSG_CLOEXEC
                 )
-                fds += _descriptors(ancillary)
+                fds += descriptors.received(ancillary)
                 if not data:
                     if self._buffer:
                         raise errors.PeerError("receive: ended in the middle of a message")
@@ -69,7 +69,7 @@ class Connection:
             line, _, self._buffer = self._buffer.partition(b"\n")
             return _parse(line), fds
         except BaseException as error:
-            close_all(fds)
+            descriptors.close_all(fds)
             if isinstance(error, OSError):
                 raise errors.PeerError(f"receive: {error.strerror or error}") from error
             raise
@@ -82,7 +82,7 @@ class Connection:
             raise errors.PeerError(f"{op}: the other side went away")
         answer, answer_fds = received
         if answer.get("ok") is not True:
-            close_all(answer_fds)
+            descriptors.close_all(answer_fds)
             raise error_of(answer)
         return answer, answer_fds
 
@@ -105,20 +105,6 @@ def _parse(line: bytes) -> dict[str, Any]:
     if not isinstance(message, dict):
         raise errors.PeerError("receive: not a JSON object")
     return message
-
-
-def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
-    found = array.array("i")
-    for level, kind, data in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            found.frombytes(data[: len(data) - len(data) % found.itemsize])
-    return list(found)
-
-
-def close_all(fds: Sequence[int]) -> None:
-    """Close descriptors that nobody wants."""
-    for fd in fds:
-        os.close(fd)
 
 
 def error_answer(error: Exception) -> dict[str, Any]:

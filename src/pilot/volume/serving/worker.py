@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from ... import errors
 from ...ids import CheckpointId
+from ...kernel import fds as descriptors
 from ...kernel import syscalls
 from .. import messages
 from ..disk import disk as disks
@@ -150,7 +151,7 @@ class Worker:
                 request, fds = received
                 if request.get("op") == "keep":
                     self._parcel, fds = fds, self._parcel
-                messages.close_all(fds)
+                descriptors.close_all(fds)
                 self._one(connection, request)
         except errors.PeerError as error:
             _log.warning("control: %s", error)

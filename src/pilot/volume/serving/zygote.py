@@ -29,6 +29,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from ... import errors
+from ...kernel import fds as descriptors
 from ...kernel import syscalls
 from .. import messages
 from . import errand, guard, worker
@@ -111,7 +112,7 @@ class Zygote:
                 child, is_sure = self._fork(op, fds, timeout_s, **arguments)
                 with contextlib.closing(child):
                     if is_sure:
-                        messages.close_all(held)
+                        descriptors.close_all(held)
                         held = []
                     received = child.receive()
                     if received is not None:
@@ -119,7 +120,7 @@ class Zygote:
                 if is_sure:
                     raise errors.PeerError(f"{op}: it ended before it was done")
         finally:
-            messages.close_all(held)
+            descriptors.close_all(held)
 
     def _fork(
         self, op: str, fds: Sequence[int], timeout_s: float | None, **arguments: object
@@ -212,7 +213,7 @@ def _checked(answer: dict[str, Any], fds: list[int]) -> tuple[dict[str, Any], li
     """The answer, or its error raised."""
     if answer.get("ok") is True:
         return answer, fds
-    messages.close_all(fds)
+    descriptors.close_all(fds)
     if isinstance(answer.get("errno"), int):
         raise OSError(answer["errno"], str(answer.get("error")))
     raise messages.error_of(answer)
@@ -232,7 +233,7 @@ def _serve(connection: messages.Connection) -> None:
             answer: dict[str, Any] = {"ok": True}
         except (errors.PilotError, OSError, KeyError, TypeError) as error:
             answer = messages.error_answer(error)
-        messages.close_all(fds)  # before the answer: the last to close a filesystem must not be us
+        descriptors.close_all(fds)  # before the answer: the last to close a filesystem must not be us
         connection.send(answer)
 
 
@@ -275,13 +276,7 @@ def _connection(fd: int) -> messages.Connection:
 def _become_child(keep: list[int]) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()
-    kept = {0, 1, 2, *keep}
-    for name in os.listdir("/proc/self/fd"):
-        if int(name) not in kept:
-            try:
-                os.close(int(name))
-            except OSError:
-                pass  # the descriptor of the listing itself
+    descriptors.close_others({0, 1, 2, *keep})
 
 
 def _exit_after(run: Callable[[], None]) -> NoReturn:

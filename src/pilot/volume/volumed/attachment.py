@@ -32,6 +32,7 @@ from typing import Any
 
 from ... import errors
 from ...ids import CheckpointId, VolumeId
+from ...kernel import fds as descriptors
 from ...kernel import idmap, loop, mounts
 from .. import crashpoint, facts, messages
 from ..books import delta
@@ -161,14 +162,14 @@ class Attachment:
             return False
         finally:
             connection.close()
-        messages.close_all(list(kept.values()))
+        descriptors.close_all(list(kept.values()))
         self._take(dict(zip(_PARTS, fds, strict=False)))
         self._worker.look_after(answer["pid"])
         return True
 
     def _adopt_from_keeper(self, kept: dict[str, int]) -> bool:
         if not kept.keys() >= set(_NEEDED) or supervision.has_ended(kept["fuse"]):
-            messages.close_all(list(kept.values()))
+            descriptors.close_all(list(kept.values()))
             return False
         self._take(kept)
         self._worker.replace()

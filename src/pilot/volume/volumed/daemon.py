@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from ... import errors
 from ...ids import CheckpointId, VolumeId
+from ...kernel import fds as descriptors
 from ...kernel import files
 from .. import layout, messages
 from ..facts import Durability
@@ -64,7 +65,7 @@ class Service:
         try:
             while (received := connection.receive()) is not None:
                 request, fds = received
-                messages.close_all(fds)
+                descriptors.close_all(fds)
                 self._one(connection, request)
         except errors.PeerError as error:
             _log.warning("client: %s", error)
@@ -90,7 +91,7 @@ class Service:
         try:
             connection.send({"ok": True, **answer}, fds)
         finally:
-            messages.close_all(fds)
+            descriptors.close_all(fds)
 
     def _answer(self, op: str, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
         if op not in self._table:

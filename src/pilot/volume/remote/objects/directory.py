@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator
 
 from .... import errors
+from ....kernel import files
 from .store import Entry, Object
 
 _LEFT_S = 24 * 3600.0
@@ -67,9 +68,9 @@ class DirectoryStore:
         return _version(data)
 
     def list(self, prefix: str) -> Iterator[Entry]:
-        for directory, names, files in os.walk(self._at(prefix)):
+        for directory, names, found in os.walk(self._at(prefix)):
             names.sort()
-            for name in sorted(files):
+            for name in sorted(found):
                 path = os.path.join(directory, name)
                 try:
                     status = os.stat(path)
@@ -80,7 +81,7 @@ class DirectoryStore:
     def delete(self, key: str) -> None:
         with _sorted_errors("delete", key), self._locked(), contextlib.suppress(FileNotFoundError):
             os.unlink(self._at(key))
-            _sync(os.path.dirname(self._at(key)))
+            files.sync_directory(os.path.dirname(self._at(key)))
 
     def _clear_away(self) -> None:
         """What writers that were killed have left; a write takes minutes at most."""
@@ -110,7 +111,7 @@ class DirectoryStore:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
             raise
-        _sync(place)
+        files.sync_directory(place)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -124,14 +125,6 @@ class DirectoryStore:
 
 def _version(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=16).hexdigest()
-
-
-def _sync(directory: str) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,40 @@
+"""Descriptors on their way: sent and received over unix sockets, and closed where they must not stay."""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import os
+import socket
+from collections.abc import Container, Iterable, Sequence
+
+Ancillary = list[tuple[int, int, bytes]]
+
+
+def rights(fds: Sequence[int]) -> Ancillary:
+    """For `sendmsg`: the other side gets copies (SCM_RIGHTS, unix(7)); ours stay ours."""
+    return [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds).tobytes())] if fds else []
+
+
+def received(ancillary: Ancillary) -> list[int]:
+    """Of `recvmsg`: the descriptors that came, which are the caller's now. A cut-off message may end in half a number,
+    which is none."""
+    found = array.array("i")
+    for level, kind, data in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            found.frombytes(data[: len(data) - len(data) % found.itemsize])
+    return list(found)
+
+
+def close_all(fds: Iterable[int]) -> None:
+    """Close descriptors that nobody wants."""
+    for fd in fds:
+        os.close(fd)
+
+
+def close_others(kept: Container[int]) -> None:
+    """In a child that was forked without exec: close everything that it was not given. Only with one thread."""
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) not in kept:
+            with contextlib.suppress(OSError):  # the descriptor of the listing itself
+                os.close(int(name))
