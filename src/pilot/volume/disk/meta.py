@@ -51,6 +51,14 @@ _NOT_COLD = "delete from cold where slot=?"
 _FILE = "meta.db"
 
 
+# What to do: `pilot volume check` says so, and every error that keeps a volume from being used.
+OTHER_BUILD = "use the build of pilot that wrote it, or a later one"
+DAMAGED = (
+    "`pilot volume check` tells what is damaged. If it is in an object store: `pilot volume delete`, then `adopt` it "
+    "again. If not: `import` an export of it"
+)
+
+
 class Meta:
     """An open meta.db; usable from several threads, one at a time.
 
@@ -82,7 +90,10 @@ class Meta:
     def _check_format(self) -> None:
         found = [text for _, text in self._all("select key, value, sum from fact where key='format'")]
         if found != [str(layout.FORMAT)]:
-            raise errors.HostError(f"open disk: {self._path}: format {found}, this program knows {layout.FORMAT}")
+            written = found[0] if found else "none"
+            raise errors.HostError(
+                f"open disk: {self._path}: is of format {written}, this program knows {layout.FORMAT}", hint=OTHER_BUILD
+            )
 
     @staticmethod
     def create(directory: str, facts: Facts, head: bytes) -> None:
@@ -105,7 +116,7 @@ class Meta:
         try:
             return Facts.parse(rows)
         except errors.HostError as error:
-            raise errors.HostError(f"read {self._path}: {error}") from error
+            raise errors.HostError(f"read {self._path}: {error}", hint=DAMAGED) from error
 
     def roots(self) -> dict[str, bytes]:
         """All roots, the head among them."""
@@ -255,7 +266,9 @@ class Meta:
             rows = self._db.execute(query, arguments).fetchall()
         for key, content, stored in rows:
             if _sum(key, content) != stored:
-                raise errors.HostError(f"read {self._path}: {key!r} does not fit its checksum: the file is damaged")
+                raise errors.HostError(
+                    f"read {self._path}: {key!r} does not fit its checksum: the file is damaged", hint=DAMAGED
+                )
         return [(key, content) for key, content, _ in rows]
 
     @contextlib.contextmanager
@@ -267,7 +280,7 @@ class Meta:
                 # Errors of Python's own module (text that is none) carry no code.
                 if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._path) from error
-                raise errors.HostError(f"{verb} {self._path}: {error}") from error
+                raise errors.HostError(f"{verb} {self._path}: {error}", hint=DAMAGED) from error
 
 
 def _rows(items: Iterable[tuple[str | int, str | bytes]]) -> list[tuple[str | int, str | bytes, int]]:

@@ -40,6 +40,7 @@ class Found(NamedTuple):
     what: str
     disk: str | None = None
     slot: int | None = None
+    todo: str | None = None
 
 
 def check(directory: str, lineage: Sequence[str], compare: Compare | None = None) -> Sequence[Found]:
@@ -65,14 +66,14 @@ def _check(directory: str, lineage: Sequence[str], compare: Compare | None) -> I
     chain = [*lineage, directory]
     problem = _sqlite(directory)
     if problem is not None:
-        yield Found(None, None, problem)
+        yield Found(None, None, problem, todo=meta.DAMAGED)
         return
     with contextlib.ExitStack() as stack:
         try:
             sides = [_Side(path, stack, compare) for path in chain]
             roots = sides[-1].books.roots()
         except (errors.PilotError, OSError) as error:
-            yield Found(None, None, str(error))
+            yield Found(None, None, str(error), todo=getattr(error, "hint", None) or meta.DAMAGED)
             return
         for name, root in roots.items():
             for index, at in enumerate(map.decode(root)):

@@ -3,12 +3,12 @@
     create NAME [--size 100G]      attach NAME --at DIR [--uid-base N --uid-count N]      checkpoint NAME [--comment
     TEXT] fork SOURCE NAME [--checkpoint ID]      detach NAME      restore NAME ID      checkpoints NAME      list
     status      du [NAME]      seal NAME      resize NAME SIZE      delete NAME      delete-checkpoint NAME ID
-    adopt NAME [--url URL]      scrub [NAME …] [--store URL | --content [--repair]]
+    adopt NAME [--url URL]      check [NAME …]      scrub [NAME …] [--store URL | --content [--repair]]
     export NAME FILE [--store URL]      import NAME FILE [--vm]
     gc --store URL [--grace 24h] [--dry-run] [--compact NAME …]      rotate-key --store URL [NAME …]
 
-Prints tables for people, or JSON with --json. Errors are `PilotError`s, for the caller to print. `scrub` exits with 1
-when it has found damage that is still there.
+Prints tables for people, or JSON with --json. Errors are `PilotError`s, for the caller to print. `check` and `scrub`
+exit with 1 when they have found damage that is still there.
 """
 
 from __future__ import annotations
@@ -73,7 +73,9 @@ def main(arguments: Sequence[str]) -> int:
         print(json.dumps(rows), file=out)
     elif rows:
         print(_table(rows), file=out)
-    return 1 if options.verb == "scrub" and any(row["what"] and not row.get("repaired") for row in rows) else 0
+    return (
+        1 if options.verb in ("scrub", "check") and any(row["what"] and not row.get("repaired") for row in rows) else 0
+    )
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
@@ -200,6 +202,12 @@ def _scrub(client: VolumeClient, options: argparse.Namespace) -> list[dict[str, 
     return upkeep.scrub_host(client, _state_dir(options), volumes, content=options.content, repair=options.repair)
 
 
+def _check(client: VolumeClient, options: argparse.Namespace) -> list[dict[str, Any]]:
+    from . import upkeep
+
+    return upkeep.check_host(client, _state_dir(options), [layout.parse_volume_id(name) for name in options.names])
+
+
 def _gc(client: VolumeClient, options: argparse.Namespace) -> list[dict[str, Any]]:
     from . import upkeep
 
@@ -266,6 +274,7 @@ _VERBS: dict[str, _Verb] = {
     "seal": (_seal, "make a read-only base of it", (_NAME,)),
     "resize": (_resize, "make it larger", (_NAME, ("size", {}))),
     "delete": (_delete, "delete a volume and its checkpoints", (_NAME,)),
+    "check": (_check, "say which volumes cannot be used, why, and what to do", (_NAMES,)),
     "scrub": (_scrub, "look for damage, here or in an object store", (
         _NAMES, _STORE,
         ("--content", {"action": "store_true", "help": "compare what is here with what the store was given"}),

@@ -14,7 +14,7 @@ from typing import Any
 from ... import errors
 from ...ids import VolumeId
 from .. import layout, names
-from ..client import VolumeClient
+from ..client import Volume, VolumeClient
 from ..disk import meta
 from ..remote.log import encryption, head
 from ..remote.objects import opening, store
@@ -57,6 +57,25 @@ def scrub_host(
     return rows or [{"disks": len(wanted), "what": None}]
 
 
+def check_host(client: VolumeClient, state_dir: str, volumes: Sequence[VolumeId]) -> Rows:
+    """One row per volume and kind of damage, with what to do about it; one with `what` None when there is none."""
+    wanted = [client.stat(volume) for volume in volumes] if volumes else client.list()
+    disks = os.path.join(state_dir, "volumes", "disks")
+    rows: Rows = [
+        {"volume": row.volume, "disk": row.disk, "what": one.what, "todo": one.todo or _todo(row)}
+        for row in wanted
+        for one in _check(disks, row.disk, None)
+    ]
+    return rows or [{"volumes": len(wanted), "what": None}]
+
+
+def _todo(row: Volume) -> str:
+    """About a chunk that is not as it was written."""
+    if row.url is None:
+        return "it is in no object store: read what can be read, restore a checkpoint, or `import` an export of it"
+    return f"`pilot volume scrub {row.volume} --repair` puts right what the store has"
+
+
 def _mend(client: VolumeClient, found: Sequence[check.Found]) -> set[tuple[str | None, int | None]]:
     """What could be put right from the store; why not, on standard error."""
     mended: set[tuple[str | None, int | None]] = set()
@@ -75,7 +94,7 @@ def _check(disks: str, disk: str, compare: check.Compare | None) -> Sequence[che
         with contextlib.closing(meta.Meta(directory, read_only=True)) as stored:
             lineage = [os.path.join(disks, ancestor) for ancestor in stored.facts().lineage]
     except errors.PilotError as error:
-        return [check.Found(None, None, str(error))]
+        return [check.Found(None, None, str(error), todo=error.hint or meta.DAMAGED)]
     return check.check(directory, lineage, compare)
 
 
