@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import types
 from pathlib import Path
 
 import pytest
 from tests.faults import powerlab
 
 from pilot.volume.disk import slab
-from pilot.volume.volumed import volumes
+from pilot.volume.volumed import shelf
 
 pytestmark = pytest.mark.requires("root", "private", "fuse", "loop")
 
@@ -20,7 +21,7 @@ def test_what_was_acknowledged_survives(tmp_path: Path, seed: int) -> None:
 
 def test_the_lab_finds_what_is_not_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slab.Slab, "sync", lambda self: None)
-    monkeypatch.setattr(volumes, "_sync_directory", lambda path: None)
+    monkeypatch.setattr(shelf, "files", types.SimpleNamespace(sync_directory=lambda path: None))
     found: list[str] = []
     for seed in range(5):
         found += powerlab.lose_power(tmp_path, seed, steps=120, losses=25)
