@@ -34,7 +34,7 @@ def parse_server(text: str) -> Server:
 
 
 def parse_resolv_conf(text: str) -> tuple[Server, ...]:
-    """The `nameserver` lines of resolv.conf(5) that are addresses."""
+    """The `nameserver` lines of resolv.conf(5) that are addresses, with a scope or without."""
     servers = []
     for line in text.splitlines():
         words = line.split()
@@ -42,5 +42,5 @@ def parse_resolv_conf(text: str) -> tuple[Server, ...]:
             try:
                 servers.append(parse_server(words[1]))
             except errors.PilotError:
-                continue  # with a scope, or nonsense: the C library skips it, too
+                continue  # the C library skips it, too
     return tuple(servers)
