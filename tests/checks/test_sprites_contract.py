@@ -70,6 +70,10 @@ def test_answers_have_the_statuses_and_shapes_of_the_contract(host: HostUnderTes
         _check(http.post("/v1/sprites", json={"name": "x", "from": no_store}), 400, "Error")
         _check(http.get("/v1/sprites/x"), 404, "Error")
         _check(http.get("/v1/sprites/web/disk"), 200, "Disk")
+        _check(http.get("/v1/sprites/web/policy/network"), 200, "NetworkPolicy")
+        _check(http.post("/v1/sprites/web/policy/network", json={"rules": [{}]}), 400, "Error")
+        _check(http.post("/v1/sprites/web/policy/network", json={"rules": []}), 409, "Error")  # it has no network
+        _check(http.get("/v1/sprites/web/network"), 409, "Error")
         listed = _check(http.get("/v1/sprites", params={"max_results": "100"}), 200, "SpriteList")
         assert (listed["running"], listed["org"]["running"]) == (1, 1)
         _check(http.get("/v1/sprites/web"), 200, "Sprite")

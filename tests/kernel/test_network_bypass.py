@@ -240,7 +240,7 @@ def test_an_address_that_is_pinned_again_has_its_time_anew(sprite: Sprite) -> No
     sprite.obey("web.test")
     now = [0.0]
     pins = Pins(netns.inside(sprite.path, nftables.Nftables), lambda: now[0])
-    pins.enforce(sprite.member.serial, False, lambda _: True)
+    pins.enforce(sprite.mark, False, lambda _: True)
     address = ipaddress.ip_address(WEB)
     pins.add("web.test", [address], 30)
     assert 85 <= _expires(sprite, WEB) <= 90
@@ -254,7 +254,7 @@ def test_an_address_that_is_pinned_again_has_its_time_anew(sprite: Sprite) -> No
 
 
 def _set(sprite: Sprite) -> str:
-    return f"pinned4_{sprite.member.serial}"
+    return f"pinned4_{sprite.mark}"
 
 
 def _expires(sprite: Sprite, address: str) -> int:

@@ -6,11 +6,12 @@ import os
 import pathlib
 from collections.abc import Iterator
 
+import httpx
 import pytest
-from sprites import Sprite
+from sprites import NetworkPolicy, PolicyRule, Sprite
 from tests.support import internet as nets
 from tests.support import leftovers
-from tests.support.internet import PORT, WEB, Internet
+from tests.support.internet import OTHER, PORT, WEB, Internet
 from tests.support.pilotd import Pilotd
 
 pytestmark = pytest.mark.requires("root", "private", "fuse", "loop", "userns", "space", "veth", "nft")
@@ -20,7 +21,8 @@ pytestmark = pytest.mark.requires("root", "private", "fuse", "loop", "userns", "
 def internet() -> Iterator[Internet]:
     with nets.internet() as made:
         made.serve_tcp(WEB)
-        made.records |= {("web.test", "A"): (60, [WEB])}
+        made.serve_tcp(OTHER)
+        made.records |= {("web.test", "A"): (60, [WEB]), ("other.test", "A"): (60, [OTHER])}
         yield made
 
 
@@ -44,3 +46,50 @@ def test_a_world_reaches_the_outside_by_name_and_nothing_is_left(tmp_path: pathl
         assert not any(name.startswith("pn") for name in os.listdir("/sys/class/net"))
     pilotd.stop()
     assert leftovers.left_since(before) == {}
+
+
+def test_a_policy_set_by_the_official_client_is_in_force_at_once(tmp_path: pathlib.Path, internet: Internet) -> None:
+    """And outlives pilotd, its resolver and the machine."""
+    before = leftovers.observe()
+    pilotd = Pilotd(tmp_path / "state")
+    pilotd.stop_machines_on_exit, pilotd.extra = True, ("--resolver", nets.DNS)
+    pilotd.start()
+    with pilotd.client() as client:
+        sprite = client.create_sprite("obeys")
+        assert sprite.get_network_policy().rules == []
+        sprite.update_network_policy(NetworkPolicy(rules=[PolicyRule(domain="web.test", action="allow")]))
+        assert fetch(sprite, "web.test") == WEB.encode() + b"\n"
+        assert fetch(sprite, "other.test") == b""
+        assert fetch(sprite, OTHER) == b""
+        _nonsense_changes_nothing(pilotd)
+        report = httpx.get(f"{pilotd.url}/v1/sprites/obeys/network", headers=_headers(pilotd)).json()
+        assert report["questions"]["deny"] >= 1
+        assert {"address": OTHER, "protocol": "tcp", "port": PORT} in report["refused"]
+        leftovers.note()
+    pilotd.kill()
+    pilotd.start()
+    with pilotd.client() as client:
+        sprite = client.get_sprite("obeys")
+        assert [(rule.domain, rule.action) for rule in sprite.get_network_policy().rules] == [("web.test", "allow")]
+        assert fetch(sprite, "web.test") == WEB.encode() + b"\n"
+        assert fetch(sprite, "other.test") == b""
+        sprite.update_network_policy(NetworkPolicy(rules=[]))
+        assert fetch(sprite, "other.test") == OTHER.encode() + b"\n"
+        leftovers.note()
+        sprite.destroy()
+    pilotd.stop()
+    assert leftovers.left_since(before) == {}
+
+
+def _headers(pilotd: Pilotd) -> dict[str, str]:
+    return {"Authorization": f"Bearer {pilotd.token()}"}
+
+
+def _nonsense_changes_nothing(pilotd: Pilotd) -> None:
+    url = f"{pilotd.url}/v1/sprites/obeys/policy/network"
+    for body, place in ((b"{", "body"), (b'{"rules": [{"domain": "a b", "action": "allow"}]}', "$.rules[0].domain")):
+        answer = httpx.post(url, content=body, headers=_headers(pilotd))
+        assert answer.status_code == 400
+        assert place in answer.json()["error"]
+    rules = httpx.get(url, headers=_headers(pilotd)).json()["rules"]
+    assert rules == [{"domain": "web.test", "action": "allow"}]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pilot.host.network import policy
+from pilot.host.network import policy, zone
 from pilot.host.network.plan import Settings
 from pilot.host.network.service import Member, Networks
 from pilot.ids import MachineId
@@ -29,6 +29,13 @@ class Sprite:
         self.machine = Machine()
         networks.ensure(self.member)
         networks.connect(self.member, self.machine.pid)
+
+    @property
+    def mark(self) -> int:
+        """What its policy is called in the kernel."""
+        found = zone.read(f"/run/pilot-network-{TAG}", self.member.machine)
+        assert found is not None
+        return found.mark
 
     @property
     def path(self) -> str:

@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
+import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -176,6 +177,23 @@ async def get_disk(call: Call) -> Response:
     return JSONResponse(shapes.disk(await asyncio.to_thread(call.sprites.disk, call.sprite())))
 
 
+async def get_network_policy(call: Call) -> Response:
+    return JSONResponse((await asyncio.to_thread(call.sprites.network_policy, call.sprite())).as_json())
+
+
+async def set_network_policy(call: Call) -> Response:
+    """In force when it is answered."""
+    wanted = bodies.parse_policy(await bodies.read(call.request, bodies.MAX_POLICY_BYTES))
+    await asyncio.to_thread(call.sprites.set_network_policy, call.sprite(), wanted)
+    return Response(status_code=204)
+
+
+async def get_network(call: Call) -> Response:
+    """Our extension: what the sprite's network has let through, and what not."""
+    report = await asyncio.to_thread(call.sprites.network_report, call.sprite())
+    return Response(msgspec.json.encode(report), media_type="application/json")
+
+
 async def get_organisation(call: Call) -> Response:
     return JSONResponse({"organization": call.organisation.slug, "resources": {}})
 
@@ -304,6 +322,9 @@ CALLS: tuple[tuple[str, str, Answer], ...] = (
     ("POST", "/sprites/{name}/stop", stop_sprite),
     ("GET", "/sprites/{name}/check", check_sprite),
     ("GET", "/sprites/{name}/disk", get_disk),
+    ("GET", "/sprites/{name}/policy/network", get_network_policy),
+    ("POST", "/sprites/{name}/policy/network", set_network_policy),
+    ("GET", "/sprites/{name}/network", get_network),
     ("POST", "/sprites/{name}/checkpoint", create_checkpoint),
     ("GET", "/sprites/{name}/checkpoints", list_checkpoints),
     ("GET", "/sprites/{name}/checkpoints/{checkpoint}", get_checkpoint),

@@ -11,9 +11,13 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from starlette.requests import Request
 
+from ... import errors
 from ...wire.faults import InvalidRequest, TooLarge, TooSlow
+from ..network import policy
 
 MAX_BYTES = 64 << 10
+# Ten thousand rules with names as long as names can be.
+MAX_POLICY_BYTES = 4 << 20
 PATIENCE_S = 30.0
 
 _T = TypeVar("_T", bound="Body")
@@ -73,15 +77,15 @@ class CreateCheckpoint(Body, frozen=True):
     comment: str | None = None
 
 
-async def read(request: Request) -> bytes:
-    """The whole body. `TooLarge`, or `TooSlow` when it is not there in time."""
+async def read(request: Request, most: int = MAX_BYTES) -> bytes:
+    """The whole body, of `most` bytes. `TooLarge`, or `TooSlow` when it is not there in time."""
     data = bytearray()
     try:
         async with asyncio.timeout(PATIENCE_S):
             async for piece in request.stream():
                 data += piece
-                if len(data) > MAX_BYTES:
-                    raise TooLarge(f"body: more than {MAX_BYTES} bytes")
+                if len(data) > most:
+                    raise TooLarge(f"body: more than {most} bytes")
     except TimeoutError as error:
         raise TooSlow(f"body: it did not come within {PATIENCE_S:.0f} s") from error
     return bytes(data)
@@ -93,6 +97,16 @@ def parse(kind: type[_T], data: bytes) -> _T:
         return msgspec.json.decode(data.strip() or b"{}", type=kind)
     except msgspec.DecodeError as error:
         raise InvalidRequest(f"body: {_lower(str(error))}") from error
+
+
+def parse_policy(data: bytes) -> policy.Policy:
+    """Network rules. `InvalidRequest` with the place of what is wrong."""
+    try:
+        return policy.parse(msgspec.json.decode(data))
+    except msgspec.DecodeError as error:
+        raise InvalidRequest(f"body: {_lower(str(error))}") from error
+    except errors.SpecError as error:
+        raise InvalidRequest(str(error), hint=error.hint) from error
 
 
 def as_json(body: Body) -> dict[str, Any]:

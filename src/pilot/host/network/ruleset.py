@@ -10,8 +10,8 @@ gateway, table inet pilot
     postrouting srcnat   the machine's address ─► the gateway's
 
 The chain `judge` and the sets that it reads are the only parts that change while a machine runs. They are numbered: a
-policy has a serial, in the names of its sets and as the mark that it puts on each connection that it has let through.
-A new policy has a new serial, so every connection is judged again by its next packet, in either direction, and the
+policy has a number (`Zone.mark`), in the names of its sets and as the mark on each connection that it has let through.
+A new policy has another, so every connection is judged again by its next packet, in either direction, and the
 change is one transaction. A connection with the present mark goes on though the address that it was made to has
 expired since. The first policy of a gateway lets nothing through; the resolver puts the sprite's in.
 """

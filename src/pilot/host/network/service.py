@@ -11,10 +11,12 @@ remove    nothing is left
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.resources
 import os
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -66,7 +68,17 @@ class Networks:
         options = [f"--upstream={server}" for server in upstreams]
         options += [f"--allow={network}" for network in settings.allowed]
         options += [f"--own={network}" for network in settings.range.networks]
+        self._lock = threading.Lock()
+        self._locks: dict[MachineId, threading.Lock] = {}
         self._supervisor = Supervisor(self._directory, options, os.path.join(self._state_dir, "resolver.log"))
+
+    @contextlib.contextmanager
+    def _changing(self, machine: MachineId) -> Iterator[None]:
+        """One at a time for each machine."""
+        with self._lock:
+            lock = self._locks.setdefault(machine, threading.Lock())
+        with lock:
+            yield
 
     @property
     def capacity(self) -> int:
@@ -108,8 +120,11 @@ class Networks:
 
     def enforce(self, member: Member) -> None:
         """The policy of `member` is in force when this returns."""
-        zone.write(self._directory, self._zone(member))
-        self._sync(member.machine)
+        with self._changing(member.machine):
+            before = zone.read(self._directory, member.machine)
+            if before is None or before.serial <= member.serial:  # else somebody has set a newer one meanwhile
+                zone.write(self._directory, self._zone(member))
+            self._sync(member.machine)
 
     def remove(self, machine: MachineId, number: int | None) -> None:
         """Nothing is left of it. A resolver that does not answer finds that out when it starts."""
@@ -120,6 +135,8 @@ class Networks:
             pass  # not running: the file is gone before the next one reads it
         name = None if number is None else Gateway(machine, number, self.settings).uplink_name
         apply.remove_gateway(machine, name)
+        with self._lock:
+            self._locks.pop(machine, None)
         for path in self._logs(machine):
             if os.path.exists(path):
                 os.unlink(path)

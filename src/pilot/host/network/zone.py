@@ -5,6 +5,7 @@ pilotd writes it and then says so (`control`). A resolver that starts reads all 
 
 from __future__ import annotations
 
+import hashlib
 import os
 
 import msgspec
@@ -17,7 +18,7 @@ _SUFFIX = ".json"
 
 
 class Zone(msgspec.Struct, frozen=True, kw_only=True):
-    """`gateway`: its namespace; `listen`: addresses there. `rules` None: open. A change of rules has a new `serial`.
+    """`gateway`: its namespace; `listen`: addresses there. `rules` None: open. A greater `serial` is newer.
 
     `log`: where decisions are written. `internal`: names below `internal.` that this machine may know.
     """
@@ -30,6 +31,12 @@ class Zone(msgspec.Struct, frozen=True, kw_only=True):
     queries_per_s: int
     log: str
     internal: dict[str, tuple[str, ...]] = {}
+
+    @property
+    def mark(self) -> int:
+        """What the policy is called in the kernel: other rules have another, also when the operator's list is why."""
+        content = msgspec.json.encode((self.serial, self.rules), order="sorted")
+        return int.from_bytes(hashlib.sha256(content).digest()[:4], "big") >> 1 or 1
 
     def effective(self) -> Effective:
         """What decides."""

@@ -2,7 +2,7 @@
 
 ensure    row → gateway, zone, policy in force     at each start of the machine
 link      the same, and what joins the machine to it
-enforce   the policy of the row
+enforce   another policy
 remove    nothing is left; the row is its owner's to delete
 restore   those that there were, for a pilotd that starts
 """
@@ -15,7 +15,7 @@ import logging
 from ... import errors
 from ...ids import MachineId
 from ..network import policy
-from ..network.service import Member
+from ..network.service import Member, Report
 from ..store import networks as rows
 from ..store.networks import Network
 from ..vmm import Isolation, Link, MachineStatus
@@ -52,15 +52,22 @@ def link(host: Host, id: MachineId) -> Link | None:
 
 def enforce(host: Host, id: MachineId, wanted: policy.Policy) -> None:
     """Written down, and in force when it returns. `StateError` for a machine without a network."""
-    networks = host.networks
-    row = rows.find(host.database, id)
-    if networks is None or row is None:
-        raise errors.StateError(f"change the network policy of machine {id}: it has no network")
+    networks = _service(host, id)
     with host.database.transaction() as tx:
-        rows.set_policy(tx, id, wanted.as_json())
-    changed = rows.find(host.database, id)
-    assert changed is not None
-    networks.enforce(_member(changed))
+        rows.assign(tx, id, networks.capacity)
+        row = rows.set_policy(tx, id, wanted.as_json())
+    networks.ensure(_member(row))
+
+
+def report(host: Host, id: MachineId) -> Report:
+    """`StateError` for a machine without a network; `NotFound` for one that has not been started since the host was."""
+    return _service(host, id).report(id)
+
+
+def _service(host: Host, id: MachineId) -> Networks:
+    if host.networks is None or host.substrate(id).isolation is not Isolation.CONTAINER:
+        raise errors.StateError(f"machine {id} has no network")
+    return host.networks
 
 
 def policy_of(host: Host, id: MachineId) -> policy.Policy:

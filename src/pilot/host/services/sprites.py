@@ -12,11 +12,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from ... import errors, ids
-from ...ids import SpriteName, VolumeId
+from ...ids import MachineId, SpriteName, VolumeId
 from ..fsm.documents import Nothing
 from ..fsm.engine import Ended, Engine
 from ..fsm.journal import Record
-from ..operations import arrive, machines, requests
+from ..network.policy import Policy
+from ..network.service import Report
+from ..operations import arrive, machines, networks, requests
 from ..operations.context import Host
 from ..operations.requests import SPRITE, Create, Fork, MakeCheckpoint, OfCheckpoint, Stored
 from ..store import checkpoints, sprites
@@ -80,6 +82,21 @@ class Sprites:
     def disk(self, sprite: Sprite) -> Any:
         """What volumed knows of the sprite's disk (`pilot.volume.client.Volume`)."""
         return self._host.volumes.stat(sprite.volume)
+
+    def network_policy(self, sprite: Sprite) -> Policy:
+        """As it was set; without rules where none was."""
+        return networks.policy_of(self._host, self._machine(sprite))
+
+    def set_network_policy(self, sprite: Sprite, wanted: Policy) -> None:
+        """In force when it returns. `StateError` for a sprite without a network."""
+        networks.enforce(self._host, self._machine(sprite), wanted)
+
+    def network_report(self, sprite: Sprite) -> Report:
+        """What was let through, and what not. `StateError` as above."""
+        return networks.report(self._host, self._machine(sprite))
+
+    def _machine(self, sprite: Sprite) -> MachineId:
+        return self._host.machine(sprite).id
 
     def checkpoints(self, sprite: Sprite) -> list[Checkpoint]:
         return checkpoints.every(self._host.database, sprite.id)

@@ -49,13 +49,13 @@ def _free(tx: Transaction) -> int:
     return int(rows[0]["number"])
 
 
-def set_policy(tx: Transaction, machine: MachineId, policy: Mapping[str, Any]) -> None:
+def set_policy(tx: Transaction, machine: MachineId, policy: Mapping[str, Any]) -> Network:
     """With the next serial. `NotFound`."""
-    done = tx.execute(
-        "UPDATE networks SET policy = ?, serial = serial + 1 WHERE machine = ?", (json.dumps(policy), machine)
-    )
-    if done == 0:
+    update = "UPDATE networks SET policy = ?, serial = serial + 1 WHERE machine = ? RETURNING *"
+    rows = tx.query(update, (json.dumps(policy), machine))
+    if not rows:
         raise errors.NotFound(f"machine {machine} has no network")
+    return _network(rows[0])
 
 
 def find(database: Database, machine: MachineId) -> Network | None:

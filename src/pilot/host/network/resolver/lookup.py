@@ -74,7 +74,7 @@ class Lookup:
     def adopt(self, zone: Zone) -> None:
         """This zone's rules are in force when it returns."""
         effective = zone.effective()
-        self._pins.enforce(zone.serial, effective.rules is None, lambda name: _allows(effective, name))
+        self._pins.enforce(zone.mark, effective.rules is None, lambda name: _allows(effective, name))
         self._adopt(zone)
 
     def _adopt(self, zone: Zone) -> None:
