@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import secrets
@@ -58,14 +59,21 @@ class CallersContext(Context, frozen=True, kw_only=True):
         with open(os.dup(self.caller.stdio_fds[0]), "rb") as stdin:
             return stdin.read()
 
-    def borrowed(self, numbers: Sequence[int]) -> tuple[int, ...]:
-        """Cold where one of them is not open: nothing has been done yet, and the caller's process knows which."""
+    def borrowed(self, numbers: Sequence[int]) -> tuple[int | None, ...]:
         if not numbers:
             return ()
         try:
             return tuple(self.caller.fetch(numbers[0], len(numbers)))
+        except OSError:  # there are holes: which?
+            return tuple(self._borrowed(number) for number in numbers)
+
+    def _borrowed(self, number: int) -> int | None:
+        try:
+            return self.caller.fetch(number, 1)[0]
         except OSError as error:
-            raise Cold from error
+            if error.errno != errno.EBADF:
+                raise
+            return None
 
     def examine(self, spec: Spec) -> None:
         """Cold for paths that would be another's here."""
