@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import pathlib
@@ -295,5 +296,32 @@ def test_files_are_the_worlds_own_business(machine: Machine) -> None:
         stopped = await (await machine.call("DELETE", "/v1/world")).json(schema.WorldAnswer)
         assert stopped.status == "none"
         assert not os.path.exists(f"/proc/{child}")
+
+    machine.test(test)
+
+
+def test_a_world_reaches_nothing_beyond_its_namespaces(machine: Machine, tmp_path: pathlib.Path) -> None:
+    """What seccomp holds, asked of the kernel by a program in the world, on every ABI; a nested container is no way
+    out."""
+    probe = tmp_path / "reach"
+    source = underinit.ROOT / "tests/support/reach.c"
+    include = ["-idirafter", "/usr/include", "-idirafter", f"/usr/include/{os.uname().machine}-linux-gnu"]
+    subprocess.run(["musl-gcc", "-O1", "-static", *include, "-o", probe, source], check=True, timeout=60)
+
+    async def test() -> None:
+        await start_world(machine)
+        target = "/v1/fs/write?path=/bin/reach&mode=0755"
+        assert (await client.request(await machine.dial(), "PUT", target, body=probe.read_bytes())).status == 200
+        nested = ["unshare", "-U", "-r", "-m", "-p", "-f", "--", "/bin/reach"]
+        for command in (["/bin/reach"], nested):
+            out, err, _ = await collect(await machine.exec(*command))
+            assert err == b""
+            said = dict(line.rsplit(": ", 1) for line in out.decode().splitlines())
+            refused = {name: int(code) for name, code in said.items() if name not in ("tcp", "personality")}
+            assert (said["tcp"], said["personality"]) == ("0", "0")
+            assert {code for name, code in refused.items() if "vsock" in name} <= {errno.EAFNOSUPPORT, errno.ENOSYS}
+            assert {code for name, code in refused.items() if "io_uring" in name} == {errno.ENOSYS}
+            assert (refused["keyctl"], refused["userfaultfd"]) == (errno.ENOSYS, errno.EPERM)
+            assert refused["vsock, with more in the register"] == errno.EAFNOSUPPORT
 
     machine.test(test)

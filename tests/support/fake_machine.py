@@ -25,6 +25,7 @@ from pilot.kernel import waiter
 from pilot.runtime.values import Spawned, Stdio, Terminal
 from pilot.server import stream
 from pilot.spec.process import Process
+from pilot.spec.seccomp import Seccomp
 from pilot.wire import dial
 
 # A process that sees only the directory it is given, and waits.
@@ -201,7 +202,7 @@ class FakeRuntime:
         self.container = FakeContainer(self._rootfs)
         return FakeCreated(self.container)
 
-    def prepare(self) -> None:
+    def prepare(self, seccomp: Seccomp | None = None) -> None:
         """There is nothing to load."""
 
     def load(self, id: str) -> FakeContainer:

@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 from ..kernel import waiter
 from ..runtime.values import Spawned, Stdio, Terminal
 from ..spec.process import Process
+from ..spec.seccomp import Seccomp
 
 WORLD_ID = "world"
 
@@ -65,7 +66,7 @@ class WorldRuntime(Protocol):
 
     def create(self, id: str, bundle: str, *, stdio: Stdio) -> Created: ...
     def load(self, id: str) -> Inner: ...
-    def prepare(self) -> None: ...
+    def prepare(self, seccomp: Seccomp | None = None) -> None: ...
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,7 +16,7 @@ from concurrent import futures
 
 from .. import errors, runtime
 from ..kernel import cgroups, hierarchies, initlink, waiter
-from . import listener, machine, world_limits
+from . import listener, machine, world_limits, world_spec
 from .application import Application
 
 THREADS = 64
@@ -78,7 +78,7 @@ async def serve(here: machine.Machine) -> None:
 async def _prepare(here: machine.Machine) -> None:
     """A machine that waits in a pool, or to be a template, does now what its first world would wait for."""
     try:
-        await asyncio.to_thread(here.runtime.prepare)
+        await asyncio.to_thread(here.runtime.prepare, world_spec.seccomp(os.uname().machine))
     except errors.PilotError as error:
         # Who asks for a world will be told.
         _log.warning("prepare: %s", error)

@@ -205,7 +205,9 @@ class World:
         os.makedirs(paths.bundle, mode=0o700, exist_ok=True)
         devices = [device for device in _OPTIONAL_DEVICES if os.path.exists(device)]
         limits = world_limits.resources(world_limits.probe_size())
-        config = world_spec.config(paths.rootfs, paths.init, self._settings.hostname, devices, limits)
+        config = world_spec.config(
+            paths.rootfs, paths.init, self._settings.hostname, devices, limits, os.uname().machine
+        )
         with open(os.path.join(paths.bundle, "config.json"), "wb") as file:
             file.write(msgspec.json.encode(config))
         created = self._machine.runtime.create(WORLD_ID, paths.bundle, stdio=Stdio(None, None, None))

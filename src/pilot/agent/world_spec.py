@@ -2,8 +2,9 @@
 
 The world has its own user (identity: 0..65535 are the machine's), pid, mount, ipc, uts and cgroup namespaces and shares
 the machine's network, so /sys is bound, not mounted. Root in it has every capability over the world and none over the
-machine; nothing is masked or read-only, because a user who runs containers inside needs a fresh /proc, which the kernel
-refuses under a partly hidden one. Its PID 1 is a static reaper, bound in read-only.
+machine (and what no namespace holds is refused by `world_seccomp`); nothing is masked or read-only, because a user
+who runs containers inside needs a fresh /proc, which the kernel refuses under a partly hidden one. Its PID 1 is a
+static reaper, bound in read-only.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import Any, cast
 
 import msgspec
 
+from ..spec.seccomp import Seccomp
+from . import world_seccomp
 from .decimals import parse_decimal
 
 REAPER = "/.sprite/init"
@@ -76,9 +79,9 @@ def environment(person: Person, world: Mapping[str, str], request: Sequence[str]
 
 
 def config(
-    rootfs: str, init: str, hostname: str, devices: Sequence[str], resources: Mapping[str, object]
+    rootfs: str, init: str, hostname: str, devices: Sequence[str], resources: Mapping[str, object], machine: str
 ) -> dict[str, object]:
-    """config.json of the world. `devices` are paths of the machine's /dev that are bound in where they exist."""
+    """config.json of the world. `devices` are paths of the machine's /dev that are bound in; `machine` is uname -m."""
     identity = [{"containerID": 0, "hostID": 0, "size": IDS}]
     return {
         "ociVersion": "1.2.0",
@@ -104,8 +107,14 @@ def config(
             "cgroupsPath": "/world",
             "resources": dict(resources),
             "rootfsPropagation": "rprivate",
+            "seccomp": world_seccomp.profile(machine),
         },
     }
+
+
+def seccomp(machine: str) -> Seccomp:
+    """The world's filter as the runtime has it, so that it can be compiled before there is a world."""
+    return msgspec.convert(world_seccomp.profile(machine), Seccomp)
 
 
 def capabilities() -> dict[str, list[str]]:

@@ -21,6 +21,7 @@ from ..kernel.waiter import ExitStatus, OwnChildren, Waiter
 from ..plan.facts import HostFacts
 from ..spec import check, parse
 from ..spec.config import Spec
+from ..spec.seccomp import Seccomp
 from . import hooks
 from .container import Container, load_container
 from .store import Store
@@ -84,12 +85,13 @@ class Runtime:
 
         return self._facts or probe.probe_host()
 
-    def prepare(self) -> None:
-        """Load and probe now what the first `create` and `exec` would wait for: for a process that has the time."""
+    def prepare(self, seccomp: Seccomp | None = None) -> None:
+        """Load, probe and compile now what the first `create` and `exec` would wait for: for who has the time."""
         from ..kernel import _launch  # noqa: F401 - for its being loaded, like the next line's
-        from . import create, execute  # noqa: F401
+        from . import create, execute, filters
 
-        _ = self.facts, self.hierarchies
+        _ = self.facts, self.hierarchies, create, execute
+        filters.compile_filter(seccomp, self._store.seccomp_cache)
 
     def create(
         self,
