@@ -24,7 +24,7 @@ export DEBIAN_FRONTEND := noninteractive
 
 .PHONY: deps build images quick check sanitize test vm-tests demo bench soak debian-proof crashlab chaos clean lock
 
-build: $(STAMPS)/package $(STAMPS)/front $(INIT)
+build: $(STAMPS)/package $(STAMPS)/bundle $(STAMPS)/front $(INIT)
 
 # $(call missing,packages): shell words that print those that are not installed.
 missing = for p in $(1); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done
@@ -54,10 +54,17 @@ PURELIB = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("
 # pip's own script would look through site-packages, and at PYTHON* of whoever calls.
 $(STAMPS)/package: $(STAMPS)/venv pyproject.toml setup.py bin/pilot.in $(STATIC_CC) $(LAUNCH_SRC) $(LOOKASIDE_SRC)
 	@$(BIN)/pip install -q --no-deps --no-build-isolation -e .
-	@sed -e 's|@PYTHON@|$(CURDIR)/$(BIN)/python|' -e 's|@PATH@|"$(CURDIR)/src", "$(PURELIB)"|' bin/pilot.in >$(BIN)/pilot-cold
+	@sed -e 's|@PYTHON@|$(CURDIR)/$(BIN)/python|' -e 's|@PATH@|"$(CURDIR)/src", "$(PURELIB)"|' -e 's|@BUNDLE@|$(CURDIR)/$(BUNDLE)|' bin/pilot.in >$(BIN)/pilot-cold
 	@chmod +x $(BIN)/pilot-cold
 	@$(BIN)/python -m compileall -q src/pilot
 	@mkdir -p $(STAMPS) && touch $@
+
+# The code of all modules of a command line, in one file.
+BUNDLE := $(VENV)/lib/pilot-cold.bundle
+$(STAMPS)/bundle: $(STAMPS)/package $(shell find src/pilot -name '*.py')
+	@$(BIN)/python -IS -c 'import sys; sys.path += sys.argv[2:]; from pilot import bundle; bundle.main(sys.argv[1])' \
+	  $(CURDIR)/$(BUNDLE) $(CURDIR)/src $(PURELIB)
+	@touch $@
 
 # `pilot` itself: it carries the digest of the sources that a planner must have, so any of them makes it anew.
 $(STAMPS)/front: $(FRONT_SRC) native/launch/launch.h $(STATIC_CC) $(STAMPS)/package $(shell find src/pilot -name '*.py')

@@ -25,6 +25,7 @@ def main() -> int:
     word = sys.argv[1] if len(sys.argv) > 1 else ""
     if word not in OWN_COMMANDS:
         return _run_oci()
+    gc.enable()
     return _run(word, importlib.import_module(f"{__package__}.{OWN_COMMANDS[word]}").main)
 
 
@@ -50,7 +51,7 @@ def _open_standard() -> None:
 
 
 def _run_oci() -> int:
-    gc.disable()  # what is imported stays; looking through it again and again takes a tenth of the time to start
+    gc.disable()  # as in bin/pilot.in
     from . import cli
 
     gc.freeze()

@@ -38,6 +38,8 @@ ALLOWED: dict[str, frozenset[str]] = {
     ),
     "runtime": frozenset({"spec", "plan", "kernel"}),
     "command": frozenset({"cli", "agent", "image.cli", "planner.main", "planner.starting", "volume.operator.cli"}),
+    "bundle": frozenset({"cli"}),
+    "bundled": frozenset(),
     "cli": frozenset({"runtime", "spec"}),
     "planner": frozenset({"cli", "runtime", "spec", "kernel", "plan"}),
     "server": frozenset({"wire", "kernel.fds"}),

@@ -1,9 +1,11 @@
 """Keeps out of a command's process what msgspec would import and no OCI document needs: a third of the time to start.
 
-    typing_extensions   msgspec does without; where it is installed it brings `inspect`, `ast` and `tokenize` along
-    uuid                one type that msgspec can decode; it brings `platform` and its patterns along
+    typing_extensions        msgspec does without; where it is installed it brings `inspect`, `ast` and `tokenize` along
+    uuid, decimal            types that msgspec can decode; they bring `platform`, `numbers` and patterns along
+    msgspec.inspect,         what msgspec tells of types, as objects and as JSON Schema; they bring `textwrap` along
+    msgspec._json_schema
 
-Both are hidden only while msgspec is imported: whoever needs them afterwards gets the real ones.
+They are hidden only while msgspec is imported: whoever needs them afterwards gets the real ones.
 """
 
 from __future__ import annotations
@@ -11,11 +13,19 @@ from __future__ import annotations
 import sys
 import types
 
+# Names of types that nothing is an instance of, by module; a module of None is not there at all.
+_HIDDEN: dict[str, tuple[str, ...] | None] = {
+    "typing_extensions": None,
+    "uuid": ("UUID",),
+    "decimal": ("Decimal",),
+    "msgspec.inspect": (),
+    "msgspec._json_schema": ("schema", "schema_components"),
+}
+
 
 def import_msgspec() -> None:
-    """Import msgspec first thing, without those two."""
-    hidden = {"typing_extensions": None, "uuid": _uuid()}
-    hidden = {name: module for name, module in hidden.items() if name not in sys.modules}
+    """Import msgspec first thing, without those."""
+    hidden = {name: _stand_in(name, names) for name, names in _HIDDEN.items() if name not in sys.modules}
     sys.modules.update(hidden)  # type: ignore[arg-type]  # None: "there is no such module" (importlib's own word)
     try:
         import msgspec  # noqa: F401
@@ -24,9 +34,12 @@ def import_msgspec() -> None:
             del sys.modules[name]
 
 
-def _uuid() -> types.ModuleType:
-    """A module with the names that msgspec looks up, of types that nothing is an instance of."""
-    module = types.ModuleType("uuid")
-    module.UUID = type("UUID", (), {})  # type: ignore[attr-defined]
-    module.SafeUUID = type("SafeUUID", (), {"unknown": None})  # type: ignore[attr-defined]
+def _stand_in(name: str, names: tuple[str, ...] | None) -> types.ModuleType | None:
+    if names is None:
+        return None
+    module = types.ModuleType(name)
+    for each in names:
+        setattr(module, each, type(each, (), {}))
+    if name == "uuid":
+        module.SafeUUID = type("SafeUUID", (), {"unknown": None})  # type: ignore[attr-defined]
     return module

@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import select
 import signal
-import threading
 import time
 from collections.abc import Iterable, Sequence
 from typing import Protocol
@@ -130,6 +129,8 @@ class InitRecords:
     MAX_RECORDS = 4096
 
     def __init__(self, link: RecordSource) -> None:
+        import threading  # a command line has one thread, and loads it for nothing
+
         self._link = link
         self._changed = threading.Condition()
         self._woken_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)  # readable when somebody else read the link
