@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support import bundles
+from tests.support import bundles, front
 
 from pilot.runtime import Runtime
 
@@ -24,3 +24,20 @@ def runtime(tmp_path: Path) -> Iterator[Runtime]:
 def bundle(tmp_path: Path) -> Path:
     """A bundle with a busybox rootfs."""
     return bundles.make_bundle(tmp_path / "bundle")
+
+
+@pytest.fixture(scope="session")
+def planner_socket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where a planner of this build listens."""
+    directory = tmp_path_factory.mktemp("planner")
+    with front.planner(directory, front.PILOT, "planner") as process:
+        front.require_built(front.digest_of(process))
+        yield str(directory / "socket")
+
+
+@pytest.fixture(params=["cold", "planner"])
+def by_front(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The test runs twice: each `front.PILOT` is the Python command line, then asks a planner."""
+    how: str = request.param
+    monkeypatch.setenv("PILOT_PLANNER", request.getfixturevalue("planner_socket") if how == "planner" else "")
+    return how

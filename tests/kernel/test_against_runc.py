@@ -8,20 +8,19 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support import bundles
+from tests.support import bundles, front
 from tests.support.bundles import Config
 
 from pilot.kernel import mounts
 
-pytestmark = pytest.mark.requires("root", "private", "busybox", "runc")
+pytestmark = [pytest.mark.requires("root", "private", "busybox", "runc"), pytest.mark.usefixtures("by_front")]
 
-_PILOT = (sys.executable, "-m", "pilot.command")
+_PILOT = (front.PILOT,)
 
 
 @pytest.fixture

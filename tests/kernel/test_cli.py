@@ -6,16 +6,15 @@ import json
 import os
 import pty
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.support import bundles
+from tests.support import bundles, front
 from tests.support.bundles import Config
 
-pytestmark = pytest.mark.requires("root", "private", "busybox")
+pytestmark = [pytest.mark.requires("root", "private", "busybox"), pytest.mark.usefixtures("by_front")]
 
 Done = subprocess.CompletedProcess[str]
 Run = Callable[..., Done]
@@ -28,7 +27,7 @@ def run(tmp_path: Path, bundle: Path) -> Iterator[Run]:
     def run_verb(*words: str, **more: object) -> Done:
         # Files, not pipes: a detached container keeps what it was given.
         with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as problems:
-            command = [sys.executable, "-m", "pilot.command", "--root", str(tmp_path / "root"), *words]
+            command = [front.PILOT, "--root", str(tmp_path / "root"), *words]
             given = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": problems, **more}
             status = subprocess.run(command, cwd=bundle, timeout=60, check=False, **given).returncode  # type: ignore[call-overload]
             output.seek(0)
@@ -76,7 +75,7 @@ def test_run_passes_output_and_status(run: Run, bundle: Path) -> None:
 def test_run_forwards_signals(run: Run, bundle: Path, tmp_path: Path) -> None:
     script = "trap 'exit 5' TERM; echo ready; while :; do sleep 1000 & wait; done"
     _configure(bundle, bundles.make_config("sh", "-c", script))
-    command = [sys.executable, "-m", "pilot.command", "--root", str(tmp_path / "root"), "run", "web"]
+    command = [front.PILOT, "--root", str(tmp_path / "root"), "run", "web"]
     with subprocess.Popen(command, cwd=bundle, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
@@ -86,7 +85,7 @@ def test_run_forwards_signals(run: Run, bundle: Path, tmp_path: Path) -> None:
 
 def test_run_on_a_terminal(bundle: Path, tmp_path: Path) -> None:
     _configure(bundle, bundles.make_config("sh", "-c", "stty size; read line; echo got $line; exit 4", terminal=True))
-    command = [sys.executable, "-m", "pilot.command", "--root", str(tmp_path / "root"), "run", "web"]
+    command = [front.PILOT, "--root", str(tmp_path / "root"), "run", "web"]
     master_fd, peer_fd = pty.openpty()
     subprocess.run(["stty", "rows", "11", "cols", "22"], stdin=peer_fd, check=True)
     with subprocess.Popen(command, cwd=bundle, stdin=peer_fd, stdout=peer_fd, stderr=peer_fd) as process:
@@ -120,7 +119,7 @@ def test_descriptors_of_socket_activation(run: Run, bundle: Path, tmp_path: Path
     _configure(bundle, bundles.make_config("sh", "-c", "echo $LISTEN_FDS $LISTEN_PID; cat <&3"))
     (tmp_path / "passed").write_text("passed\n")
     script = f'exec 3<{tmp_path}/passed; LISTEN_FDS=1 exec "$@"'
-    command = [sys.executable, "-m", "pilot.command", "--root", str(tmp_path / "root"), "run", "web"]
+    command = [front.PILOT, "--root", str(tmp_path / "root"), "run", "web"]
     done = subprocess.run(
         ["sh", "-c", script, "sh", *command], cwd=bundle, stdin=subprocess.DEVNULL, capture_output=True, text=True,
         timeout=60, check=False,

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.support import bundles
+from tests.support import bundles, front
 
 from pilot.spec import defaults
 
@@ -39,7 +38,7 @@ def run(tmp_path: Path) -> Run:
     def as_user(*words: str) -> subprocess.CompletedProcess[str]:
         # Files, not pipes: a detached container keeps what it was given.
         with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as problems:
-            command = [sys.executable, "-m", "pilot.command", "--root", str(root), *words]
+            command = [front.PILOT, "--root", str(root), *words]
             done = subprocess.run(
                 command, user=_USER, group=_USER, extra_groups=[], stdin=subprocess.DEVNULL, stdout=output,
                 stderr=problems, timeout=60, check=False,

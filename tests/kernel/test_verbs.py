@@ -8,24 +8,23 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.support import bundles
+from tests.support import bundles, front
 from tests.support.bundles import Config
 
 from pilot.kernel import hierarchies
 from pilot.kernel.cgroups import Cgroup
 
-pytestmark = pytest.mark.requires("root", "private", "busybox")
+pytestmark = [pytest.mark.requires("root", "private", "busybox"), pytest.mark.usefixtures("by_front")]
 
 Done = subprocess.CompletedProcess[str]
 Run = Callable[..., Done]
-_PILOT = (sys.executable, "-m", "pilot.command")
+_PILOT = (front.PILOT,)
 
 
 @pytest.fixture

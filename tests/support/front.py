@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _NATIVE = Path(__file__).parent.parent.parent / "native"
+PILOT = os.path.join(sys.prefix, "bin", "pilot")  # what users run
 _HEADERS = ["-idirafter", "/usr/include", "-idirafter", f"/usr/include/{os.uname().machine}-linux-gnu"]
 COLD = 99  # what `unserved` exits with
 
@@ -51,6 +52,12 @@ def planner(directory: Path, *command: str) -> Iterator[subprocess.Popen[str]]:
         finally:
             process.terminate()
             process.wait(60)
+
+
+def require_built(digest: str) -> None:
+    """RuntimeError when `PILOT` is not of the sources as they are: no planner would answer it."""
+    if digest.encode() not in Path(PILOT).read_bytes():
+        raise RuntimeError(f"{PILOT} is of other sources: make build")
 
 
 def digest_of(process: subprocess.Popen[str]) -> str:

@@ -68,8 +68,13 @@ def _run(name: str, words: Sequence[str], context: Context) -> int:
     if name not in VERBS:
         context.log.error(f"no such verb: {name} (see pilot --help)")
         return 3
+    return logged(name, words, context, lambda: _run_verb(name, words, context))
+
+
+def logged(name: str, words: Sequence[str], context: Context, run: Callable[[], int]) -> int:
+    """Run a verb between two lines of the log."""
     context.log.debug(f"{name} {' '.join(words)}: state is below {context.root}, cgroups by {context.cgroup_driver}")
-    status = _run_verb(name, words, context)
+    status = run()
     context.log.debug(f"{name}: exit status {status}")
     return status
 

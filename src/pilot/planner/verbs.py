@@ -17,7 +17,7 @@ from .. import errors
 from ..cli import options
 
 # Not the module: the package has a function of that name.
-from ..cli.main import FAILURE, GLOBAL_OPTIONS, load_verb, make_context, parse_verb, report, version_text
+from ..cli.main import FAILURE, GLOBAL_OPTIONS, load_verb, logged, make_context, parse_verb, report, version_text
 from ..cli.options import Arguments, UsageError
 from ..cli.verb import Verb
 from .caller import Caller
@@ -58,7 +58,8 @@ def carry_out(request: Request, caller: Caller, stderr: TextIO) -> tuple[int, st
     if any(map(is_own, _paths(given, arguments))):
         raise Cold
     context = _context(name, given, request, caller, stderr)
-    return _run(name, verb, context, arguments), context.output.getvalue()
+    status = logged(name, rest, context, lambda: _run(name, verb, context, arguments))
+    return status, context.output.getvalue()
 
 
 def _parse(request: Request) -> tuple[Arguments, str, list[str]]:
