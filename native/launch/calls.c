@@ -31,7 +31,7 @@ static const struct call functions[] = {
     FUNCTION(install, "Bi"),
     FUNCTION(check_cwd, ""),
     FUNCTION(find_executable, "L"),
-    FUNCTION(execute, "LLL"),
+    FUNCTION(execute, "LLLL"),
     FUNCTION(run_hook, "TLLsi"),
     FUNCTION(spawn, "ii"),
     FUNCTION(barrier, "Bi"),
@@ -82,11 +82,31 @@ static int take_branch(struct run *run, const struct instruction *in, long error
     return 0;
 }
 
+/* Nobody listens any more: whoever reads the process's stderr is told why it never was the container's program. Each
+ * line begins with the error that it is for; the last one is for all others. */
+static void complain(const struct instruction *in, long error)
+{
+    const char *const *line = (const char *const *)in->arguments[3].value;
+    size_t size = 0;
+
+    while (line[0] && line[1] && line[0][0] != error)
+        line++;
+    if (!line[0])
+        return;
+    while (line[0][1 + size])
+        size++;
+    RAW3(SYS_write, 2, line[0] + 1, size);
+}
+
 static void fail(struct run *run, const struct instruction *in, long error)
 {
     struct message message = {FAILED, in->step, run->position, error, run->detail};
 
-    if (run->channel >= 0)
+    if (run->channel < 0 && call_find(in->call)->function == do_execute)
+        complain(in, error);
+    else if (run->channel >= 0 && run->is_quiet)
+        RAW3(SYS_write, run->channel, &message, sizeof message); /* as in tell() */
+    else if (run->channel >= 0)
         send_message(run->channel, &message, -1); /* if nobody listens any more there is nobody to tell */
     _exit(call_find(in->call)->function != do_execute ? 1 : error == ENOENT ? 127 : 126);
 }

@@ -34,11 +34,14 @@ class HostError(PilotError):
 
 
 class StepError(PilotError):
-    """The kernel refused step `index` (of `total`) of a Program, with `errno`. `what`: without counting steps."""
+    """The kernel refused step `index` (of `total`) of a Program, with `errno`.
 
-    def __init__(self, index: int, total: int, description: str, errno: int, reason: str) -> None:
-        super().__init__(f"{description}: {reason} (step {index + 1} of {total})")
-        self.what = f"{description}: {reason}"
+    The text says what it was for, and not how it is counted; `step` is the step in the words of the printed plan.
+    """
+
+    def __init__(self, index: int, total: int, description: str, errno: int, reason: str, step: str = "") -> None:
+        super().__init__(f"{description}: {reason}")
+        self.step = f"step {index + 1} of {total}: {step or description}"
         self.index = index
         self.total = total
         self.errno = errno

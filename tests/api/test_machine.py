@@ -166,7 +166,7 @@ def test_a_start_that_failed_can_be_tried_again(
             status, answer = await call(empty, "PUT", "/v1/world", body)
             assert (status, answer["code"]) == (500, "internal")
         failed = (await call(empty, "GET", "/v1/status"))[1]
-        assert (failed["world"], failed["world_error"]) == ("failed", "create: no (step 1 of 1)")
+        assert (failed["world"], failed["world_error"]) == ("failed", "create: no")
         assert (await call(empty, "PUT", "/v1/world", body))[1]["status"] == "running"
         assert (await call(empty, "DELETE", "/v1/world"))[0] == 200
         assert not mounts.is_mount_point(empty.paths.disk)

@@ -21,6 +21,6 @@ def test_programs_launched_by_an_agent(tmp_path: Path) -> None:
         "exit": [3, None, []],
         "signal": [None, 9, []],
         "second stage": [4, None, [1]],
-        "refused": "cd /not/there: no such file or directory (step 1 of 1)",
+        "refused": "cd /not/there: no such file or directory",
         "left": [],
     }

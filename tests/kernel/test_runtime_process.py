@@ -253,3 +253,45 @@ def test_what_is_executed_may_be_another_than_argv_0(runtime: Runtime, bundle: P
         spawned.close()
     with pytest.raises(errors.StepError, match='exec: "/nowhere"'):
         runtime.load("web").exec(process, Stdio(), executable="/nowhere")
+
+
+def test_exec_takes_over_what_holds_for_the_container(runtime: Runtime, bundle: Path) -> None:
+    config = bundles.make_config(
+        scheduler={"policy": "SCHED_BATCH", "nice": 3}, ioPriority={"class": "IOPRIO_CLASS_IDLE"}
+    )
+    config["process"]["user"]["umask"] = 0o27
+    config["linux"]["personality"] = {"domain": "LINUX32"}
+    config["linux"]["memoryPolicy"] = {"mode": "MPOL_INTERLEAVE", "nodes": "0"}
+    container = bundles.create(runtime, bundle, config).container
+    container.start()
+    process = parse.parse_process(json.dumps({"args": ["/bin/sleep", "1000"], "cwd": "/"}))
+    spawned = container.exec(process, Stdio())
+    try:
+        of_exec, of_first = (_inherited(pid) for pid in (spawned.pid, container.pid))
+        assert of_exec == of_first
+        assert of_exec[0] == os.SCHED_BATCH
+    finally:
+        os.kill(spawned.pid, signal.SIGKILL)
+        runtime.wait(spawned, 10)
+        spawned.close()
+
+
+def _inherited(pid: int) -> tuple[object, ...]:
+    """Scheduler, nice, umask, personality, and the memory policies of its maps."""
+    maps = Path(f"/proc/{pid}/numa_maps")
+    policies = {line.split()[1] for line in maps.read_text().splitlines()} if maps.exists() else set()
+    umask = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("Umask"))
+    personality = Path(f"/proc/{pid}/personality").read_text()
+    return os.sched_getscheduler(pid), os.getpriority(os.PRIO_PROCESS, pid), umask, personality, policies
+
+
+def test_the_callers_affinity_is_not_the_containers(runtime: Runtime, bundle: Path) -> None:
+    every = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(every)})
+    try:
+        container = bundles.create(runtime, bundle, bundles.make_config()).container
+        assert os.sched_getaffinity(container.pid) == every
+        container.start()
+        assert _affinity_of_exec(runtime) == every
+    finally:
+        os.sched_setaffinity(0, every)

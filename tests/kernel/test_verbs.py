@@ -415,7 +415,7 @@ def test_the_service_manager_hears_that_the_container_is_ready(
         assert run("start", "web", env=environment).stderr == ""
     assert manager.recv(4096).decode() == f"MAINPID={_pid(run)}\nREADY=1"
     assert run("delete", "-f", "web").stderr == ""
-    assert list(tmp_path.glob("root-*/.notify/*")) == []
+    assert list(tmp_path.glob("root-*/~notify/*")) == []
 
 
 def test_a_container_that_ends_before_it_is_ready(run: Run, bundle: Path, tmp_path: Path) -> None:
@@ -426,7 +426,7 @@ def test_a_container_that_ends_before_it_is_ready(run: Run, bundle: Path, tmp_pa
     assert json.loads(run("state", "web").stdout)["status"] == "stopped"
     _configure(bundle, bundles.make_config("nonesuch"))
     assert run("run", "other", env=environment).returncode == 1
-    assert [path.name for path in tmp_path.glob("root-*/.notify/*")] == ["web"]
+    assert [path.name for path in tmp_path.glob("root-*/~notify/*")] == ["web"]
 
 
 # ---- what callers of runc and crun ask besides -----------------------------------------------------------------------
@@ -587,3 +587,111 @@ def test_wrong_values_are_told_in_one_line(run: Run, web: str) -> None:
         done = run(*words.split())
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (status, "", 1), done.stderr
     assert run("exec").returncode == 255
+
+
+UNRUNNABLE = {"badinterp": (b"#!/nowhere/sh\n", 127), "noexec": (b"\0\1not a program", 126)}
+
+
+@pytest.mark.requires("runc")
+@pytest.mark.parametrize("name", UNRUNNABLE)
+def test_what_cannot_be_executed_after_all_is_told(run: Run, bundle: Path, name: str) -> None:
+    """Found and executable, and refused by execve(2): by the process itself, in the words of runc."""
+    content, status = UNRUNNABLE[name]
+    program = bundle / "rootfs/bin" / name
+    program.write_bytes(content)
+    program.chmod(0o755)
+    _configure(bundle, {**bundles.make_config(name), "ociVersion": "1.0.2"})
+    by_runc = run("run", "web", runtime=("runc",)).stderr.rpartition(": ")[2].strip()
+    done = run("run", "web")
+    assert (done.returncode, done.stderr.startswith(f"pilot: exec {name}: {by_runc}")) == (status, True)
+    with (bundle / "stderr").open("w+") as stderr:
+        assert run("create", "web", stderr=stderr).returncode == 0
+        assert run("start", "web").returncode == 0
+        _await_status(run, "stopped")
+        assert (bundle / "stderr").read_text().startswith(f"pilot: exec {name}: {by_runc}")
+    run("delete", "web")
+    _configure(bundle, bundles.make_config("sleep", "1000"))
+    run("run", "-d", "web")
+    done = run("exec", "web", name)
+    assert (done.returncode, done.stderr.startswith(f'pilot: exec web: exec: "{name}": {by_runc}')) == (255, True)
+
+
+def test_arguments_that_are_too_long(run: Run, web: str, bundle: Path) -> None:
+    process = {"args": ["echo", "x" * (1 << 18)], "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}}
+    (bundle / "process.json").write_text(json.dumps(process))
+    done = run("exec", "-p", "process.json", "web")
+    assert (done.returncode, done.stderr) == (255, 'pilot: exec web: exec: "echo": argument list too long\n')
+
+
+@pytest.mark.parametrize("name", ["seccomp", ".seccomp", ".notify", ".new-1", "planner"])
+def test_every_id_may_be_a_containers(run: Run, bundle: Path, tmp_path: Path, name: str) -> None:
+    config = bundles.make_config()
+    config["linux"]["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW"}
+    _configure(bundle, config)
+    assert run("create", name).stderr == ""
+    (root,) = tmp_path.glob("root-*")
+    assert os.listdir(root) == run("list", "-q").stdout.split() == [name]
+    run("delete", "-f", name)
+    assert os.listdir(root) == []
+
+
+def test_several_are_deleted_by_an_expression(run: Run, bundle: Path) -> None:
+    _configure(bundle, bundles.make_config())
+    for name in ("web-1", "web-2", "other"):
+        run("create", name)
+    assert run("delete", "-f", "--regex", "^web-").stderr == ""
+    assert run("list", "-q").stdout == "other\n"
+    assert "invalid regular expression '('" in run("delete", "--regex", "(").stderr
+
+
+MISTAKES: dict[str, tuple[dict[str, object], str]] = {
+    "a mount of what is not there": (
+        {"mounts": [{"destination": "/data", "source": "/not/there", "options": ["rbind"]}]},
+        "$.mounts[0]: mount /not/there on /data: no such file or directory",
+    ),
+    "a filesystem that there is not": (
+        {"mounts": [{"destination": "/data", "source": "none", "type": "nofs"}]},
+        "$.mounts[0]: mount none on /data: no such device",
+    ),
+    "a rootfs that is not there": (
+        {"root": {"path": "nothing"}},
+        "$.root.path: rootfs {bundle}/nothing: no such file or directory",
+    ),
+    "a working directory that is a file": (
+        {"process": {**bundles.make_config("true")["process"], "cwd": "/bin/sh"}},
+        'chdir to cwd ("/bin/sh"): not a directory',
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_errors_say_what_the_document_says(run: Run, bundle: Path, name: str) -> None:
+    changes, text = MISTAKES[name]
+    _configure(bundle, {**bundles.make_config("true"), **changes})
+    assert run("run", "web").stderr == f"pilot: run web: {text.format(bundle=bundle)}\n"
+
+
+@pytest.mark.requires("runc")
+def test_capabilities_that_will_not_be_there_are_warned_of(run: Run, bundle: Path) -> None:
+    config = bundles.make_config("true")
+    sets = config["process"]["capabilities"]
+    sets["bounding"] = [*sets["bounding"], "CAP_TEA", "CAP_COFFEE"]
+    sets["ambient"] = ["CAP_KILL"]
+    _configure(bundle, {**config, "ociVersion": "1.0.2"})
+    warned = "ignoring unknown or unavailable capabilities: [CAP_COFFEE CAP_TEA]"
+    assert warned in run("run", "web", runtime=("runc",)).stderr
+    done = run("run", "web")
+    assert done.returncode == 0
+    assert done.stderr.splitlines() == [
+        f"pilot: warning: {warned}",
+        "pilot: warning: can't raise ambient capability CAP_KILL: operation not permitted",
+    ]
+
+
+def test_a_newline_of_a_terminal_in_the_foreground(run: Run, bundle: Path) -> None:
+    """As runc: whoever stands in front of the terminal makes what he likes of a newline."""
+    _configure(bundle, bundles.make_config("sh", "-c", "echo one; echo two", terminal=True))
+    assert run("run", "web").stdout == "one\ntwo\n"
+    _configure(bundle, bundles.make_config("sleep", "1000"))
+    run("run", "-d", "web")
+    assert run("exec", "-t", "web", "sh", "-c", "echo one; echo two").stdout == "one\ntwo\n"

@@ -32,7 +32,7 @@ def test_a_directory_that_is_not_locked_yet_is_left_alone(tmp_path: Path, monkey
 
 
 def test_an_abandoned_directory_is_removed_by_the_next_creator(tmp_path: Path) -> None:
-    abandoned = tmp_path / ".new-0123"
+    abandoned = tmp_path / "~new-0123"
     abandoned.mkdir()
     (abandoned / "lock").touch()
     with Store(str(tmp_path)).added(_record("next"), b"{}"):

@@ -109,10 +109,10 @@ class ExecApi:
 
 def _refusal(error: errors.StepError) -> faults.InvalidRequest:
     """The caller's mistake: the command (a client's exit status 127 or 126, as of a shell), or something about it."""
-    if not error.what.startswith("exec"):
-        return faults.InvalidRequest(error.what)
+    if not str(error).startswith("exec"):
+        return faults.InvalidRequest(str(error))
     kind = faults.CommandNotFound if error.errno == errno.ENOENT else faults.CommandNotExecutable
-    return kind(error.what)
+    return kind(str(error))
 
 
 def _keep_s(request: http.Request, tty: bool) -> float:

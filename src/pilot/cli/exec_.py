@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ..runtime import Container, Terminal
+from ..runtime import Container, Spawned, Terminal
 from ..runtime.runtime import write_pid_file
 from ..spec import check, parse
 from ..spec.process import Capabilities, Process, User
@@ -47,6 +47,11 @@ def run(context: Context, arguments: Arguments) -> int:
     wants_terminal = process.terminal and not is_detached
     context.commit()
     with context.signals_held(), launching.pidfd_sender(arguments, "setns") as send_pidfd:
+
+        def prepare(spawned: Spawned) -> None:
+            context.prepare_terminal(spawned)
+            send_pidfd(spawned.pid_fd)
+
         spawned = container.exec(
             launching.with_listen_fds(context, process),
             context.stdio(process),
@@ -56,7 +61,7 @@ def run(context: Context, arguments: Arguments) -> int:
             cgroup=parse_cgroups(arguments.texts("cgroup")),
             no_new_keyring=arguments.flag("no-new-keyring"),
             ignore_paused=arguments.flag("ignore-paused"),
-            before_start=(lambda it: send_pidfd(it.pid_fd)) if arguments.text("pidfd-socket") else None,
+            before_start=prepare if wants_terminal or arguments.text("pidfd-socket") else None,
         )
         if arguments.text("pid-file"):
             write_pid_file(arguments.text("pid-file"), spawned.pid)

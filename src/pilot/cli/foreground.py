@@ -49,6 +49,17 @@ def signals_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def prepare_terminal(process: Spawned) -> None:
+    """Before it executes: a newline is a newline, as with runc; the terminal that we stand before makes two of it.
+
+    With --console-socket the terminal is its receiver's, who does as he likes.
+    """
+    assert process.master_fd is not None  # of a process without a terminal nothing is to be prepared
+    attributes = termios.tcgetattr(process.master_fd)
+    attributes[1] &= ~termios.ONLCR
+    termios.tcsetattr(process.master_fd, termios.TCSANOW, attributes)
+
+
 def attend(runtime: Runtime, process: Spawned) -> int:
     """Serve the process until it ends; its exit status, as a shell has it."""
     with contextlib.ExitStack() as stack:
@@ -149,6 +160,9 @@ def _raw_terminal() -> Iterator[None]:
         return
     before = termios.tcgetattr(0)
     tty.setraw(0, termios.TCSANOW)  # not TCSAFLUSH: what was typed ahead is for the process
+    raw = termios.tcgetattr(0)
+    raw[1] = before[1] | termios.OPOST  # newlines of the process are ours to show (`prepare_terminal`)
+    termios.tcsetattr(0, termios.TCSANOW, raw)
     try:
         yield
     finally:

@@ -94,6 +94,8 @@ def _run_verb(name: str, words: Sequence[str], context: Context) -> int:
     except UsageError as error:
         context.log.error(f"{name}: {error} (see pilot {name} --help)")
     except errors.PilotError as error:
+        if isinstance(error, errors.StepError):
+            context.log.debug(error.step)
         context.log.error(report(name, arguments, error))
     except OSError as error:
         if error.errno == errno.EPIPE:

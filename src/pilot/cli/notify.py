@@ -1,6 +1,6 @@
 """sd_notify(3) through a runtime, as runc does it: the service manager hears that the *container* is ready.
 
-    <root>/.notify/<id>/notify.sock ◄── READY=1 ── the container, at NOTIFY_SOCKET=/run/notify/notify.sock
+    <root>/~notify/<id>/notify.sock ◄── READY=1 ── the container, at NOTIFY_SOCKET=/run/notify/notify.sock
             │
             └── MAINPID=<pid of the container>, READY=1 ──► our own NOTIFY_SOCKET
 
@@ -114,10 +114,12 @@ def remove(root: str, id: str) -> None:
         os.unlink(os.path.join(directory, _SOCKET))
     with contextlib.suppress(FileNotFoundError):
         os.rmdir(directory)
+    with contextlib.suppress(OSError):  # others are there, or it never was
+        os.rmdir(os.path.dirname(directory))
 
 
 def _directory(root: str, id: str) -> str:
-    return os.path.join(root, ".notify", ids.parse_container_id(id))
+    return os.path.join(root, "~notify", ids.parse_container_id(id))
 
 
 def _send(message: bytes) -> None:

@@ -46,6 +46,7 @@ def run(context: Context, arguments: Arguments) -> int:
                 on_plan=context.log_plan,
             )
             with created.deleted_on_error():
+                context.prepare_terminal(created.process)
                 send_pidfd(created.process.pid_fd)
                 listener = stack.enter_context(notify.listening(context.root, id))
                 context.commit()

@@ -106,6 +106,13 @@ class Context(msgspec.Struct, frozen=True):
 
         return foreground.signals_held()
 
+    def prepare_terminal(self, process: Spawned) -> None:
+        """Before it executes; nothing where no terminal is ours."""
+        if process.master_fd is not None:
+            from . import foreground
+
+            foreground.prepare_terminal(process)
+
     def attend(self, runtime: Runtime, process: Spawned) -> int:
         """Serve the process in the foreground until it ends; its exit status."""
         from . import foreground

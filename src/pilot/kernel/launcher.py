@@ -26,7 +26,7 @@ from typing import NamedTuple
 import msgspec
 
 from .. import errors
-from ..plan.program import NO_STEP, Program
+from ..plan.program import NO_STEP, About, Program
 from ..plan.steps import Release
 from . import _launch, process
 from .waiter import Waiter
@@ -205,7 +205,9 @@ def _error(program: Program, message: _Message) -> errors.PilotError:
         return _clone_error(program, message.error)
     reason = _hook_reason(message.value) if message.value else _reason(message.error)
     index, total = message.step, len(program.steps)
-    error = errors.StepError(index, total, program.steps[index].describe(), message.error, reason)
+    step = program.steps[index]
+    subject = step.subject if isinstance(step, About) else step.describe()
+    error = errors.StepError(index, total, subject, message.error, reason, step.describe())
     error.__cause__ = OSError(message.error, os.strerror(message.error))
     return error
 

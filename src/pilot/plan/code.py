@@ -122,7 +122,7 @@ class Call(enum.IntEnum):
     INSTALL = 71  # descriptors of a list of slots become 0, 1, 2, ...
     CHECK_CWD = 72  # the working directory is inside the root
     FIND_EXECUTABLE = 73  # candidates
-    EXECUTE = 74  # candidates, arguments, environment
+    EXECUTE = 74  # candidates, arguments, environment, lines for stderr
     RUN_HOOK = 75  # path, arguments, environment, stdin, timeout in ms
     SPAWN = 76  # flags, cgroup: the rest is run by a new process, this one ends
     BARRIER = 77  # first slot to receive, count

@@ -47,7 +47,7 @@ from .plan import (
     Plan,
     procs_slot,
 )
-from .program import Program, Step
+from .program import About, Program, Step
 from .setup import Setup
 from .steps import (
     AttachMount,
@@ -76,9 +76,7 @@ from .steps import (
     SetDumpable,
     SetHostname,
     SetLimit,
-    SetMemoryPolicy,
     SetMountAttributes,
-    SetPersonality,
     SetPropagation,
     SetUser,
     Spawn,
@@ -216,7 +214,9 @@ def _plan_root(setup: Setup, options: CreateOptions) -> tuple[tuple[Opening, ...
     if not setup.has(NamespaceType.MOUNT) and not spec.mounts:
         return _plan_shared_root(setup, options)
     idmap = mounts.container_idmap(spec.linux) if options.idmap_root else None
-    openings: list[OpenMount] = [OpenMount(ROOT, options.rootfs, True, idmap)]
+    openings: list[OpenMount] = [
+        OpenMount(ROOT, options.rootfs, True, idmap, subject=f"$.root.path: rootfs {options.rootfs}")
+    ]
     plans = [mounts.plan_mount(index, mount, setup) for index, mount in enumerate(spec.mounts)]
     node_openings, node_steps = nodes.plan_nodes(setup)
     steps: tuple[Step, ...] = (
@@ -250,7 +250,9 @@ def _plan_copies(
     by_parent = [opening for opening in openings if opening.idmap]
     if by_parent and setup.facts.is_rootless:
         raise errors.HostError("idmap a mount: only root may")
-    copies = (OpenTree(o.slot, None, o.path, o.recursive) for o in openings if not o.idmap)
+    copies = (
+        About(o.subject or o.describe(), OpenTree(o.slot, None, o.path, o.recursive)) for o in openings if not o.idmap
+    )
     return tuple(by_parent), (*copies, *steps)
 
 
@@ -344,16 +346,7 @@ def _plan_names(setup: Setup) -> tuple[Step, ...]:
         steps.append(SetHostname(spec.hostname))
     if spec.domainname:
         steps.append(SetDomainname(spec.domainname))
-    personality, policy = spec.linux.personality, spec.linux.memory_policy
-    if personality is not None:
-        if personality.domain not in numbers.PERSONALITIES or personality.flags:
-            raise errors.SpecError("$.linux.personality", f"unknown domain {personality.domain!r} or flags")
-        steps.append(SetPersonality(numbers.PERSONALITIES[personality.domain]))
-    if policy is not None:
-        if policy.mode not in numbers.MEMORY_POLICIES or set(policy.flags) - set(numbers.MEMORY_POLICY_FLAGS):
-            raise errors.SpecError("$.linux.memoryPolicy", f"unknown mode {policy.mode!r} or flags")
-        mode = numbers.MEMORY_POLICIES[policy.mode] | sum(numbers.MEMORY_POLICY_FLAGS[name] for name in policy.flags)
-        steps.append(SetMemoryPolicy(mode, identity.parse_cpus(policy.nodes, "$.linux.memoryPolicy.nodes")))
+    steps += identity.plan_domain(spec.linux)
     return tuple(steps)
 
 
@@ -395,4 +388,4 @@ def _plan_covers(setup: Setup) -> tuple[Step, ...]:
 
 def _plan_cwd(spec: Spec) -> tuple[Step, ...]:
     path = (spec.process.cwd if spec.process else "").strip("/")
-    return (MakeDirectories(ROOT, path),) if path else ()
+    return (About(f'chdir to cwd ("/{path}")', MakeDirectories(ROOT, path)),) if path else ()

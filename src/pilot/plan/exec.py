@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import msgspec
 
+from ..spec.linux import Linux
 from ..spec.process import Process
 from . import identity, labels
 from .abi import Namespace
@@ -52,6 +53,7 @@ class ExecOptions(msgspec.Struct, frozen=True):
     console_socket: bool = False
     no_new_keyring: bool = False
     before_start: bool = False
+    linux: Linux = Linux()
 
 
 def plan_exec(process: Process, facts: HostFacts, options: ExecOptions) -> Plan:
@@ -84,6 +86,7 @@ def plan_exec(process: Process, facts: HostFacts, options: ExecOptions) -> Plan:
         *((*identity.plan_groups((), facts), SetUser(0, 0)) if in_user_namespace else ()),
         *(() if options.no_new_keyring else (JoinKeyring(f"_ses.{options.id}"),)),
         *_plan_terminal(options),
+        *identity.plan_domain(options.linux),
         *identity.plan_descriptors(process, options.ending),
         *security.writes,
         *own_limits,

@@ -17,12 +17,13 @@ import msgspec
 
 from .. import errors
 from ..spec import capability_names
-from ..spec.process import Capabilities, Process, Rlimit
+from ..spec.linux import Linux
+from ..spec.process import Capabilities, ExecCpuAffinity, Process, Rlimit
 from . import numbers
 from .code import Slot
 from .facts import HostFacts
 from .plan import LISTENER, PEER, Limit, stdio_slot
-from .program import Step
+from .program import About, Step
 from .steps import (
     ChangeDirectory,
     ChangeOwner,
@@ -41,6 +42,8 @@ from .steps import (
     SetCpuAffinity,
     SetGroups,
     SetIoPriority,
+    SetMemoryPolicy,
+    SetPersonality,
     SetScheduler,
     SetUser,
     Umask,
@@ -54,6 +57,9 @@ _DEFAULT_UMASK = 0o022
 _CPU_DIGITS = 5  # no kernel has more than 8192
 _ALL_CPUS = frozenset(range(1024))
 _LOADING = frozenset({capability_names.NUMBERS["CAP_SYS_ADMIN"]})  # what it takes to load a filter
+
+
+_CAPABILITY_SETS = ("bounding", "effective", "permitted", "inheritable", "ambient")
 
 
 class Filter(msgspec.Struct, frozen=True):
@@ -99,7 +105,7 @@ def plan_identity(process: Process, ending: Ending, facts: HostFacts) -> tuple[S
     sets = _capability_sets(process.capabilities or Capabilities(), facts)
     kept = _LOADING if _loads_with_privilege(process, ending) else frozenset()
     return (
-        ChangeDirectory(process.cwd),
+        About(f'chdir to cwd ("{process.cwd}")', ChangeDirectory(process.cwd)),
         *_plan_scheduling(process),
         DropBoundingSet(sets["bounding"]),
         KeepCapabilities(),
@@ -169,9 +175,51 @@ def parse_cpus(text: str, path: str) -> frozenset[int]:
     return frozenset(result)
 
 
-def _plan_scheduling(process: Process) -> tuple[Step, ...]:
+def plan_domain(linux: Linux) -> tuple[Step, ...]:
+    """`personality` and `memoryPolicy`: of the container's every process, though the kernel has them for each."""
     steps: list[Step] = []
-    scheduler, io, affinity = process.scheduler, process.io_priority, process.exec_cpu_affinity
+    personality, policy = linux.personality, linux.memory_policy
+    if personality is not None:
+        if personality.domain not in numbers.PERSONALITIES or personality.flags:
+            raise errors.SpecError("$.linux.personality", f"unknown domain {personality.domain!r} or flags")
+        steps.append(SetPersonality(numbers.PERSONALITIES[personality.domain]))
+    if policy is not None:
+        if policy.mode not in numbers.MEMORY_POLICIES or set(policy.flags) - set(numbers.MEMORY_POLICY_FLAGS):
+            raise errors.SpecError("$.linux.memoryPolicy", f"unknown mode {policy.mode!r} or flags")
+        mode = numbers.MEMORY_POLICIES[policy.mode] | sum(numbers.MEMORY_POLICY_FLAGS[name] for name in policy.flags)
+        steps.append(SetMemoryPolicy(mode, parse_cpus(policy.nodes, "$.linux.memoryPolicy.nodes")))
+    return tuple(steps)
+
+
+def complete_process(process: Process, first: Process | None) -> Process:
+    """Another process of a container: what it does not say of these is as it was for the first."""
+    if first is None:
+        return process
+    umask = process.user.umask if process.user.umask is not None else first.user.umask
+    return msgspec.structs.replace(
+        process,
+        scheduler=process.scheduler or first.scheduler,
+        io_priority=process.io_priority or first.io_priority,
+        user=msgspec.structs.replace(process.user, umask=umask),
+    )
+
+
+def find_warnings(process: Process, facts: HostFacts) -> list[str]:
+    """Capabilities that are asked for and will not be there, in runc's words."""
+    asked = process.capabilities or Capabilities()
+    known = {name for name, number in capability_names.NUMBERS.items() if number <= facts.cap_last_cap}
+    unknown = {name for field in _CAPABILITY_SETS for name in getattr(asked, field)} - known
+    found = [f"ignoring unknown or unavailable capabilities: [{' '.join(sorted(unknown))}]"] if unknown else []
+    possible = set(asked.permitted) & set(asked.inheritable)
+    refused = [name for name in asked.ambient if name in known and name not in possible]
+    return found + [f"can't raise ambient capability {name}: operation not permitted" for name in refused]
+
+
+def _plan_scheduling(process: Process) -> tuple[Step, ...]:
+    scheduler, io, affinity = process.scheduler, process.io_priority, process.exec_cpu_affinity or ExecCpuAffinity()
+    # The caller's own mask is not the container's: without one of its own a process may use all that its cpuset has.
+    # Since 6.2 the kernel keeps a mask across cpusets, so that of `initial`, too, has to be ended once it has joined.
+    steps: list[Step] = [SetCpuAffinity(parse_cpus(affinity.final, "$.process.execCPUAffinity.final") or _ALL_CPUS)]
     if scheduler is not None:
         policy = _number(numbers.SCHEDULERS, scheduler.policy, "$.process.scheduler.policy")
         flags = sum(_number(numbers.SCHEDULER_FLAGS, name, "$.process.scheduler.flags") for name in scheduler.flags)
@@ -179,10 +227,6 @@ def _plan_scheduling(process: Process) -> tuple[Step, ...]:
         steps.append(SetScheduler(policy, flags, scheduler.nice, scheduler.priority, *times))
     if io is not None:
         steps.append(SetIoPriority(_number(numbers.IO_CLASSES, io.io_class, "$.process.ioPriority.class"), io.priority))
-    if affinity is not None and (affinity.final or affinity.initial):
-        # Since 6.2 the kernel keeps the initial mask across cpusets; what is not asked for ends with the joining.
-        final = parse_cpus(affinity.final, "$.process.execCPUAffinity.final") or _ALL_CPUS
-        steps.append(SetCpuAffinity(final))
     return tuple(steps)
 
 
@@ -195,10 +239,7 @@ def _number(table: dict[str, int], name: str, path: str) -> int:
 def _capability_sets(asked: Capabilities, facts: HostFacts) -> dict[str, frozenset[int]]:
     """Names → numbers. Like runc: what this kernel has not is left out, and nothing is ambient that could not be."""
     known = {name: n for name, n in capability_names.NUMBERS.items() if n <= facts.cap_last_cap}
-    sets = {
-        name: frozenset(known[c] for c in getattr(asked, name) if c in known)
-        for name in ("bounding", "effective", "permitted", "inheritable", "ambient")
-    }
+    sets = {name: frozenset(known[c] for c in getattr(asked, name) if c in known) for name in _CAPABILITY_SETS}
     sets["ambient"] &= sets["permitted"] & sets["inheritable"]
     return sets
 

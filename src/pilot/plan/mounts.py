@@ -21,7 +21,7 @@ from . import abi, attributes, cgroup_mount
 from .abi import MountAttribute, Propagation, Resolve
 from .code import Slot
 from .plan import ROOT, IdMap, IdMaps, OpenMount, UserNamespace, clean
-from .program import Step
+from .program import About, Step
 from .setup import Setup
 from .steps import AttachMount, CopyUp, MakeDirectories, NewFilesystem, Open, OpenTree, SetMountAttributes, TakeMount
 
@@ -51,7 +51,18 @@ class MountPlan(msgspec.Struct, frozen=True):
 
 
 def plan_mount(index: int, mount: Mount, setup: Setup) -> MountPlan:
-    """`mounts[index]`. SpecError for what must not be mounted."""
+    """`mounts[index]`. SpecError for what must not be mounted. Whichever step fails, the error names the entry."""
+    plan = _plan_mount(index, mount, setup)
+    subject = f"$.mounts[{index}]: mount {mount.source or mount.type} on {mount.destination}"
+    return msgspec.structs.replace(
+        plan,
+        openings=tuple(msgspec.structs.replace(opening, subject=subject) for opening in plan.openings),
+        steps=tuple(About(subject, step) for step in plan.steps),
+        late=tuple(About(subject, step) for step in plan.late),
+    )
+
+
+def _plan_mount(index: int, mount: Mount, setup: Setup) -> MountPlan:
     path = clean(mount.destination)
     _check_proc(index, path, mount)
     options = mount_options.parse_options(mount.options)

@@ -46,7 +46,7 @@ def plan_nodes(setup: Setup) -> tuple[tuple[OpenMount, ...], tuple[Step, ...]]:
             steps.append(_plan_node(device, *place))
             continue
         slot = Slot(f"device{index}")
-        openings.append(OpenMount(slot, device.path, recursive=False))
+        openings.append(OpenMount(slot, device.path, recursive=False, subject=f"$.linux.devices: bind {device.path}"))
         steps += [SetMountAttributes(slot, propagation=Propagation.PRIVATE), AttachMount(slot, *place)]
     return tuple(openings), (*opens, *steps, *_plan_links(base))
 

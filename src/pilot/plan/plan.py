@@ -87,6 +87,7 @@ class OpenMount(msgspec.Struct, frozen=True):
     idmap: IdMap | None = None
     idmap_recursive: bool = False
     without: MountAttribute = MountAttribute.NONE
+    subject: str = ""  # what it is for, in the words of config.json
 
     def describe(self) -> str:
         idmap = f", idmapped: {self.idmap.describe()}" if self.idmap else ""

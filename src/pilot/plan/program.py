@@ -34,6 +34,19 @@ class Step(Protocol):
         """Append this step's instructions."""
 
 
+class About(msgspec.Struct, frozen=True):
+    """A step, and what it is done for in the words of config.json: that is told when the kernel refuses it."""
+
+    subject: str
+    step: Step
+
+    def describe(self) -> str:
+        return self.step.describe()
+
+    def write(self, code: Code) -> None:
+        self.step.write(code)
+
+
 @runtime_checkable
 class Meeting(Step, Protocol):
     """A step at which the process waits for its parent."""

@@ -260,6 +260,7 @@ class Container:
                 "cannot exec in a paused container", hint="use --ignore-paused to start it when it is resumed"
             )
         state_ = State(id=self.id, status=status, pid=self._record.pid, bundle=self.bundle)
+        from ..plan import identity
         from . import execute  # planning takes a while to load, and most commands need none
 
         target = execute.Target(
@@ -267,10 +268,13 @@ class Container:
             self._record.pid,
             self._record.start_time,
             self._exec_cgroup(cgroup),
-            self.spec.linux.seccomp,
+            self.spec.linux,
             state_,
             None if self._cache_class is None else self._cache_class.assign,
         )
+        process = identity.complete_process(process, self.spec.process)
+        for warning in identity.find_warnings(process, self._facts()):
+            self._runner.on_warning(warning)
         request = execute.Request(
             process, stdio, terminal, console_socket, tuple(pass_fds), no_new_keyring, before_start, executable
         )

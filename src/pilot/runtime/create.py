@@ -27,6 +27,7 @@ from ..kernel.cgroups import Cgroup
 from ..kernel.hierarchies import Hierarchies
 from ..plan import cgroup as cgroup_plan
 from ..plan import create as create_plan
+from ..plan import identity
 from ..plan.abi import Namespace
 from ..plan.cgroup import Placement
 from ..plan.facts import CgroupMount, HostFacts
@@ -200,6 +201,8 @@ def _launch(
     """Plan, open, clone, and meet the process at its barriers; at the last of them the Record gets its pid."""
     spec, linux = request.spec, request.spec.linux
     process_ = _process(spec)
+    for warning in identity.find_warnings(process_, host.facts):
+        host.runner.on_warning(warning)
     written = [record]
 
     def state_document(pid: int, status: Status) -> bytes:
@@ -288,7 +291,7 @@ def _options(request: Request, host: Host, cgroup: Cgroup, descriptors: Descript
     descriptors.add_fifo(host.store.fifo(request.id))
     procs, in_v2 = descriptors.add_cgroup(cgroup)
     rootfs = rootfs_path(request.bundle, request.spec)
-    with opened_directory(rootfs) as root_fd:
+    with opened_directory(rootfs, "$.root.path: rootfs") as root_fd:
         variables = environment.complete_environment(process, root_fd)
         modes = _tmpfs_modes(request.spec, root_fd)
         dev_is_mounted = inroot.is_other_mount(root_fd, "dev")

@@ -85,12 +85,12 @@ def closed_numbers(pass_fds: Sequence[int | None]) -> frozenset[int]:
 
 
 @contextlib.contextmanager
-def opened_directory(path: str) -> Iterator[int]:
-    """A descriptor to look things up below."""
+def opened_directory(path: str, what: str = "open") -> Iterator[int]:
+    """A descriptor to look things up below; HostError with `what` the path is."""
     try:
         fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        raise errors.HostError(f"open {path}: {(error.strerror or '').lower()}") from error
+        raise errors.HostError(f"{what} {path}: {(error.strerror or '').lower()}") from error
     try:
         yield fd
     finally:

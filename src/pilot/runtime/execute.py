@@ -15,8 +15,8 @@ from ..plan import exec as exec_plan
 from ..plan.facts import HostFacts
 from ..plan.identity import Ending, Filter
 from ..plan.plan import CGROUP, LISTENER, MASTER, PIDFD, Plan
+from ..spec.linux import Linux
 from ..spec.process import Process
-from ..spec.seccomp import Seccomp
 from ..spec.state import State
 from . import barriers, environment, filters, liveness, namespaces, steps
 from .descriptors import Descriptors, closed_numbers, opened_directory
@@ -24,13 +24,13 @@ from .values import Spawned, Stdio, Terminal
 
 
 class Target(msgspec.Struct, frozen=True):
-    """The container: its first process by pid and start time, the cgroup to join, the seccomp profile to be under."""
+    """The container: its first process by pid and start time, the cgroup to join, what holds for all its processes."""
 
     id: str
     pid: int
     start_time: int
     cgroup: Cgroup
-    profile: Seccomp | None
+    linux: Linux
     state: State
     on_process: Callable[[int], None] | None = None  # called with the pid before it executes
 
@@ -52,9 +52,9 @@ class Request(msgspec.Struct, frozen=True):
         return self.process.terminal or self.terminal is not None
 
 
-def execute(target: Target, request: Request, cache_directory: str, facts: HostFacts, waiter: Waiter) -> Spawned:
+def execute(target: Target, request: Request, cache_directory: str | None, facts: HostFacts, waiter: Waiter) -> Spawned:
     """Run it; returns when it has executed. StepError names what was refused."""
-    compiled = filters.compile_filter(target.profile, cache_directory)
+    compiled = filters.compile_filter(target.linux.seccomp, cache_directory)
     with Descriptors() as descriptors, liveness.opened_process(target.pid, target.start_time) as pid_fd:
         if pid_fd is None:
             raise errors.StateError("cannot exec in a stopped container")
@@ -87,8 +87,8 @@ def _barrier(target: Target, request: Request, plan: Plan) -> launcher.OnBarrier
         if target.on_process is not None:
             target.on_process(process.pid)
         listener_fd = process.descriptors.get(LISTENER)
-        if listener_fd is not None and target.profile is not None:
-            filters.send_listener(target.profile, listener_fd, process.pid, target.state)
+        if listener_fd is not None and target.linux.seccomp is not None:
+            filters.send_listener(target.linux.seccomp, listener_fd, process.pid, target.state)
         if request.before_start is not None:
             request.before_start(as_spawned(process))
 
@@ -127,5 +127,6 @@ def _options(
         columns=columns,
         console_socket=request.console_socket is not None,
         no_new_keyring=request.no_new_keyring,
+        linux=target.linux,
         before_start=any((request.before_start, target.on_process, compiled is not None and compiled.wants_listener)),
     )

@@ -13,7 +13,7 @@ from ..spec.seccomp import Seccomp
 from ..spec.state import ContainerProcessState, State
 
 
-def compile_filter(profile: Seccomp | None, cache_directory: str) -> Filter | None:
+def compile_filter(profile: Seccomp | None, cache_directory: str | None) -> Filter | None:
     """A profile → what is loaded; None without one."""
     if profile is None:
         return None

@@ -22,10 +22,16 @@ def opened(openings: tuple[Opening, ...]) -> Iterator[dict[str, int]]:
             try:
                 fd = _open(opening)
             except OSError as error:
-                raise errors.HostError(f"{opening.describe()}: {(error.strerror or str(error)).lower()}") from error
+                what = opening.subject if isinstance(opening, OpenMount) and opening.subject else opening.describe()
+                raise errors.HostError(f"{what}: {_reason(error)}") from error
             stack.callback(os.close, fd)
             descriptors[opening.slot] = fd
         yield descriptors
+
+
+def _reason(error: OSError) -> str:
+    """In the kernel's words, without the name of the system call."""
+    return (os.strerror(error.errno) if error.errno else str(error)).lower()
 
 
 def _open(opening: Opening) -> int:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 from collections.abc import Iterator
 
 from .. import errors
 from ..plan.code import EncodeError
+from ..plan.steps.process import EXECUTE_ERRORS
 from ..spec.process import Process
 from .values import Terminal
 
 _FIND = "find executable"
+_EXECUTE = "exec "
 
 
 def terminal_size(process: Process, terminal: Terminal | None) -> tuple[int, int]:
@@ -24,15 +27,18 @@ def terminal_size(process: Process, terminal: Terminal | None) -> tuple[int, int
 
 @contextlib.contextmanager
 def named(process: Process, executable: str | None = None) -> Iterator[None]:
-    """A refused search for the executable in the words that callers of runc look for."""
+    """What was refused of the executable, its search and its execution, in the words that callers of runc look for."""
     try:
         yield
     except EncodeError as error:
         raise errors.SpecError("$", str(error)) from error
     except errors.StepError as error:
+        name = executable or process.args[0]
+        if str(error).startswith(_EXECUTE):
+            reason = EXECUTE_ERRORS.get(error.errno, os.strerror(error.errno))
+            raise errors.StepError(error.index, error.total, f'exec: "{name}"', error.errno, reason) from error
         if not str(error).startswith(_FIND):
             raise
-        name = executable or process.args[0]
         if "/" not in name and error.errno == errno.ENOENT:
             reason = "executable file not found in $PATH"
         else:

@@ -4,9 +4,12 @@
     <root>/<id>/state.json    Record: replaced by temp + rename
     <root>/<id>/exec.fifo     the start barrier: there until `start` has let the process go
     <root>/<id>/lock          flock: held for the whole of every operation that changes the container; readers need none
-    <root>/.new-<random>/     a directory on its way: complete and locked before it is renamed to its id
+    <root>/~new-<random>/     a directory on its way: complete and locked before it is renamed to its id
 
-A creator that dies leaves either `.new-…`, which the next create removes, or a directory whose Record names the cgroup
+No id has a `~`, and nothing else is kept in there: whoever lists the root sees containers. Compiled seccomp filters,
+which all roots share, are in /run/pilot.cache (of an ordinary user: $XDG_RUNTIME_DIR/pilot.cache, or nowhere).
+
+A creator that dies leaves either `~new-…`, which the next create removes, or a directory whose Record names the cgroup
 and, if there was one, the process: `delete --force` removes all of it. Status is never stored.
 """
 
@@ -27,7 +30,8 @@ from ..kernel import files
 
 FORMAT = 1
 _LOCK_DEADLINE_S = 60.0
-_STAGED = ".new-"
+_STAGED = "~new-"
+_CACHE = "pilot.cache"
 
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -142,9 +146,10 @@ class Store:
         _remove(gone)
 
     @property
-    def seccomp_cache(self) -> str:
-        """Where compiled filters are kept."""
-        return os.path.join(self.root, "seccomp")
+    def seccomp_cache(self) -> str | None:
+        """Where compiled filters are kept; None where there is no place for them."""
+        base = "/run" if os.geteuid() == 0 else os.environ.get("XDG_RUNTIME_DIR", "")
+        return os.path.join(base, _CACHE, "seccomp") if base else None
 
     def _is_container(self, name: str) -> bool:
         return os.path.exists(os.path.join(self.root, name, "state.json"))

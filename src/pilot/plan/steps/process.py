@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import struct
 
 import msgspec
@@ -329,7 +330,7 @@ class SetCpuAffinity(msgspec.Struct, frozen=True):
     cpus: frozenset[int]
 
     def describe(self) -> str:
-        return f"cpu affinity {','.join(map(str, sorted(self.cpus)))}"
+        return f"cpu affinity {_ranges(sorted(self.cpus))}"
 
     def write(self, code: Code) -> None:
         mask = _bitmap(self.cpus)
@@ -407,6 +408,22 @@ class FindExecutable(msgspec.Struct, frozen=True):
         code.call(Call.FIND_EXECUTABLE, self.candidates)
 
 
+_MOST_SHOWN = 200
+_ANY_OTHER = 127
+# errno → in words; where the kernel's are the wrong ones, better ones.
+EXECUTE_ERRORS = {
+    errno.ENOENT: "no such file or directory (or what runs it: the interpreter of a script, the loader of a program)",
+    **{
+        number: os.strerror(number)[:1].lower() + os.strerror(number)[1:]
+        for number in (
+            errno.E2BIG, errno.EACCES, errno.EINVAL, errno.EIO, errno.EISDIR, errno.ELIBBAD, errno.ELOOP,
+            errno.ENAMETOOLONG, errno.ENOEXEC, errno.ENOMEM, errno.ENOTDIR, errno.EPERM, errno.ETXTBSY,
+        )
+    },
+    _ANY_OTHER: "the kernel refused it",
+}  # fmt: skip
+
+
 class Execute(msgspec.Struct, frozen=True):
     """execve the first of `candidates` that can be; what a PATH search comes down to. Always the last step.
 
@@ -424,7 +441,20 @@ class Execute(msgspec.Struct, frozen=True):
     def write(self, code: Code) -> None:
         for slot in self.holds:
             code.slot(slot)
-        code.call(Call.EXECUTE, self.candidates, self.arguments, self.environment)
+        code.call(Call.EXECUTE, self.candidates, self.arguments, self.environment, self._complaints())
+
+    def _complaints(self) -> tuple[str, ...]:
+        """For a released process, which has its stderr alone: a line per error of execve(2), after its number."""
+        name = self.arguments[0][:_MOST_SHOWN] if self.arguments else ""
+        return tuple(f"{chr(number)}pilot: exec {name}: {reason}\n" for number, reason in EXECUTE_ERRORS.items())
+
+
+def _ranges(numbers: list[int]) -> str:
+    """0,1,2,7 → 0-2,7"""
+    present = set(numbers)
+    starts = [n for n in numbers if n - 1 not in present]
+    ends = [n for n in numbers if n + 1 not in present]
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in zip(starts, ends, strict=True))
 
 
 def _mask(numbers: frozenset[int]) -> int:
