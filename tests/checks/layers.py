@@ -62,6 +62,17 @@ ALLOWED: dict[str, frozenset[str]] = {
     "host": frozenset({"wire", "server", "volume.client", "kernel", "image"}),
     "host.vmm.container": frozenset({"wire", "server", "volume.client", "kernel", "runtime", "spec"}),
     "host.fsm": frozenset(),
+    # A request's way: relay → api/<facade> → services → operations. Who speaks to a machine knows no store.
+    "host.machine": frozenset({"wire"}),
+    "host.identity": frozenset({"wire", "host.store.tokens"}),
+    "host.relay": frozenset({"wire", "host.identity", "host.machine.dial", "host.services", "host.store.sprites"}),
+    "host.services": frozenset(
+        {"wire", "host.fsm", "host.network", "host.operations", "host.store", "host.vmm", "host.periodic", "host.machine"}
+    ),
+    "host.api": frozenset(
+        {"wire", "host.fsm", "host.identity", "host.operations.results", "host.relay", "host.services", "host.store"}
+        | {"host.network.policy"}
+    ),
     # It knows machines by name and process, and neither the store nor operations.
     "host.network": frozenset({"kernel", "host.machine.dial", "host.logs"}),
     "image": frozenset({"plan.program", "kernel"}),
@@ -69,7 +80,8 @@ ALLOWED: dict[str, frozenset[str]] = {
 }
 
 # Rows that speak for themselves alone: another room of the same package is let in by name only.
-CLOSED = frozenset({"host.fsm", "host.network", *(name for name in ALLOWED if name.startswith("volume."))})
+_OF_HOST = frozenset({"fsm", "network", "machine", "identity", "relay", "services", "api"})
+CLOSED = frozenset({f"host.{room}" for room in _OF_HOST} | {name for name in ALLOWED if name.startswith("volume.")})
 
 
 def rule_for(module: str) -> str:

@@ -13,25 +13,37 @@ import pytest
 import yaml
 from tests.support.host import HostUnderTest
 
-from pilot.host.api import app, upgrade
+from pilot.host.api.sprites import calls
+from pilot.host.relay import paths
+from pilot.host.relay.table import Row, Table
+from pilot.wire.operations import Operation
 
 DOCUMENT = yaml.safe_load((pathlib.Path(__file__).parents[2] / "api" / "sprites.openapi.yaml").read_text())
 METHODS = frozenset({"get", "put", "post", "delete", "head"})
-# GET by WebSocket only; the others are in the table of calls.
-UPGRADES = frozenset({"exec/{session}", "proxy", "fs/watch", "ports/watch"})
+ROWS = (*calls.CALLS, *calls.MACHINE)
+UPGRADES = [row for row in ROWS if row.websocket]
+
+
+def _shape(path: str) -> str:
+    """Names of parameters are not compared: a sprite's `{session}` is the pilot API's `{id}`."""
+    return re.sub(r"\{.*?\}", "{}", path)
 
 
 def test_every_call_is_in_the_contract_and_the_other_way_round() -> None:
-    served = {(method.lower(), f"/v1{path}") for method, path, _ in app.CALLS}
-    served |= {("get", f"/v1/sprites/{{name}}/{rest}") for rest in UPGRADES}
-    written = {(method, path) for path, item in DOCUMENT["paths"].items() for method in item if method in METHODS}
+    served = {(row.method.lower(), _shape(row.path)) for row in ROWS}
+    written = {
+        (method, _shape(path)) for path, item in DOCUMENT["paths"].items() for method in item if method in METHODS
+    }
     assert served == written
 
 
-@pytest.mark.parametrize("rest", [*sorted(UPGRADES), "exec"])
-def test_upgrades_are_routed(rest: str) -> None:
-    target = "/v1/sprites/web/" + re.sub(r"\{.*?\}", "7", rest) + "?a=b%20c"
-    assert upgrade.plan_route(target) == ("web", "/v1/" + target.split("/", 4)[4])
+@pytest.mark.parametrize("row", UPGRADES, ids=lambda row: row.path)
+def test_upgrades_are_routed(row: Row[calls.Answer]) -> None:
+    path = _shape(row.path).replace("{}", "7")
+    match = Table(ROWS).find("GET", paths.split(path.encode()), websocket=True)
+    assert match.row is row
+    assert isinstance(match.row.call, Operation)
+    assert match.row.call.target(match.parameters) == "/v1/" + path.split("/", 4)[4]
 
 
 @pytest.fixture(scope="module")

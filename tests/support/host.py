@@ -6,11 +6,13 @@ import pathlib
 import tarfile
 import threading
 
-from pilot.host import serving
-from pilot.host.api.access import Access
+from pilot.host import edges
 from pilot.host.fsm.engine import Engine
+from pilot.host.identity.principal import Authenticator, Principal
 from pilot.host.operations.context import Host
 from pilot.host.operations.table import operations
+from pilot.host.relay import server
+from pilot.host.relay.access import Access
 from pilot.host.services.sprites import Sprites
 from pilot.host.store import tokens
 from pilot.host.store.journal import SqlJournal
@@ -25,7 +27,8 @@ WAIT_S = 60
 class HostUnderTest:
     """`close()` it. `restart()` is what a new pilotd on the same state directory sees; machines live on."""
 
-    def __init__(self, root: pathlib.Path) -> None:
+    def __init__(self, root: pathlib.Path, authenticator: Authenticator | None = None) -> None:
+        self.authenticator = authenticator
         self._root = root
         self.volumes = FakeVolumes(root / "volumes")
         self.vmm = FakeVmm(root / "machines")
@@ -58,11 +61,16 @@ class HostUnderTest:
         return path
 
     def _serve(self) -> None:
-        self._server = serving.Server(Access(self.database, self.sprites))
-        self._listener = serving.listen("127.0.0.1", 0)
-        self.url = serving.address(self._listener)
+        access = Access(self.authenticator or Authenticator(self._principal), self.sprites)
+        self._server = server.Server(edges.route(access))
+        self._listener = server.listen("127.0.0.1", 0)
+        self.url = server.address(self._listener)
         self._thread = threading.Thread(target=self._server.serve_on, args=(self._listener,), name="pilotd-http")
         self._thread.start()
+
+    def _principal(self, token: str) -> Principal | None:
+        organisation = tokens.authenticate(self.database, token)
+        return Principal(organisation) if organisation else None
 
     def _stop(self) -> None:
         self._server.stop()

@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 from pilot import errors
-from pilot.host.api import upgrade
 from pilot.host.fsm import driver
 from pilot.host.machine import pilot_api
+from pilot.host.relay import machine_answer
 from pilot.wire import faults
 from tests.support.host import HostUnderTest
 from tests.support.hostile import Say, machine, saying
@@ -104,7 +104,7 @@ def http(host: HostUnderTest) -> Iterator[httpx.Client]:
 def test_a_relayed_call_ends_with_an_error_of_ours(
     host: HostUnderTest, http: httpx.Client, monkeypatch: pytest.MonkeyPatch, name: str, upgraded: bool
 ) -> None:
-    monkeypatch.setattr(upgrade, "HEAD_BYTES", 10_000)
+    monkeypatch.setattr(machine_answer, "MAX_HEAD_BYTES", 10_000)
     monkeypatch.setattr(pilot_api, "MAX_S", 1.0)
     headers = {"Connection": "Upgrade", "Upgrade": "websocket"} if upgraded else {}
     monkeypatch.setattr(driver, "FIRST_PAUSE_S", 0.001)

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from pilot.host import head_deadline
-from pilot.host.api import bodies
+from pilot.host.api.sprites import bodies
+from pilot.host.relay import edge
 from tests.support.host import HostUnderTest
 
 
@@ -99,7 +99,7 @@ def test_an_upgrade_by_another_method(host: HostUnderTest) -> None:
 
 @pytest.mark.parametrize("start", [b"", b"GET /v1/sp", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /"])
 def test_a_head_that_does_not_come(host: HostUnderTest, monkeypatch: pytest.MonkeyPatch, start: bytes) -> None:
-    monkeypatch.setattr(head_deadline, "HEAD_S", 0.2)
+    monkeypatch.setattr(edge, "HEAD_S", 0.2)
     with _connect(host) as stream:
         stream.sendall(start)
         while stream.recv(1000):  # ends: the connection is closed

@@ -1,4 +1,4 @@
-"""What reaches a machine through the edge: the rows of `reach`, and not a byte before the machine has said 101."""
+"""What reaches a machine through the edge: the rows of the table, and not a byte before the machine has said 101."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 import pytest
 import yaml
 
-from pilot.host.api import reach
+from pilot.host.api.sprites import calls
 from tests.support.host import HostUnderTest
 
 WAIT_S = 20.0
@@ -244,7 +244,8 @@ def test_no_spelling_of_an_operation_reaches_what_is_in_no_row(
             if not upgraded:
                 request = request.replace(b"Connection: Upgrade\r\nUpgrade: websocket\r\n", b"Connection: close\r\n")
             assert say(host, request).startswith(b"HTTP/1.1 ")
-    allowed = {(row.method, row.upgrade, row.path) for row in reach.ROWS}
+    below_sprite = "/v1/sprites/{name}/"
+    allowed = {(row.method, row.websocket, row.path.removeprefix(below_sprite)) for row in calls.MACHINE}
     for head in machine.heads:
         line = head.split(b"\r\n")[0].decode()
         method, target, _ = line.split(" ")
@@ -256,7 +257,7 @@ def test_no_spelling_of_an_operation_reaches_what_is_in_no_row(
 
 def _session_row(below: str) -> str:
     parts = below.split("/")
-    return "/".join([parts[0], "{session}", *parts[2:]]) if len(parts) > 1 else below
+    return "/".join([parts[0], "{id}", *parts[2:]]) if len(parts) > 1 else below
 
 
 def test_a_session_name_is_passed_on_as_it_is(host: HostUnderTest, dial_path: pathlib.Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pathlib
 import stat
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 
 from pilot import errors
 from pilot.host import daemon
-from pilot.host.api import shapes, upgrade
+from pilot.host.api.sprites import shapes
 from pilot.host.machine import pilot_api
 from pilot.host.operations import base, cut, machines
 from pilot.host.services import idle
@@ -57,57 +56,6 @@ def test_timestamps_have_six_digits_and_z(us: int, text: str) -> None:
 def test_history_goes_back_to_the_first_and_ends_in_a_circle() -> None:
     assert shapes.history("v3", {"v3": "v1", "v1": None}) == ["v3", "v1"]
     assert shapes.history("v2", {"v2": "v1", "v1": "v2"}) == ["v2", "v1"]
-
-
-@pytest.mark.parametrize(
-    ("target", "name", "asked"),
-    [
-        ("/v1/sprites/web/exec?cmd=ls&cmd=%2F", "web", "/v1/exec?cmd=ls&cmd=%2F"),
-        ("/v1/sprites/web/exec/12", "web", "/v1/exec/12"),
-        ("/v1/sprites/w%65b/proxy", "web", "/v1/proxy"),
-    ],
-)
-def test_upgrades_keep_their_query(target: str, name: str, asked: str) -> None:
-    assert upgrade.plan_route(target) == (name, asked)
-
-
-@pytest.mark.parametrize(
-    "target",
-    ["/v1/sprites/web/control", "/v1/sprites/web/world", "/v1/sprites/web/exec/1/kill", "/v1/sprites/web/exec/../world",
-     "/v1/sprites/web/exec/..%2Fworld", "/v1/sprites/web/exec%2F7", "/v1/sprites/web/exec/..",
-     "/v1/sprites/web/exec/%2e%2e",
-     "/v1/sprites/web/exec/7%00", "/v1/sprites/web/exec/%ff", "/v1/sprites/web%2Fexec", "/v1/sprites/web/exec/7%0d%0ax",
-     "/v1/exec", "/", "/v1/sprites//exec"],
-)  # fmt: skip
-def test_nothing_else_of_the_machine_can_be_upgraded(target: str) -> None:
-    with pytest.raises(errors.NotFound):
-        upgrade.plan_route(target)
-
-
-def test_a_replayed_request_has_no_token_and_all_else() -> None:
-    head = upgrade.parse_head(
-        b"GET /v1/sprites/web/exec?cmd=x HTTP/1.1\r\nhost: pilotd\r\nauthorization: Bearer secret\r\n"
-        b"upgrade: websocket\r\nsec-websocket-key: k:k\r\n\r\n"
-    )
-    assert head.header("Authorization") == "Bearer secret"
-    assert upgrade.replay(head, "/v1/exec?cmd=x") == (
-        b"GET /v1/exec?cmd=x HTTP/1.1\r\nhost: machine\r\nupgrade: websocket\r\nsec-websocket-key: k:k\r\n\r\n"
-    )
-
-
-def test_the_answer_to_an_upgrade_says_our_version() -> None:
-    answer = upgrade.announce(b"HTTP/1.1 101 Switching Protocols\r\nX-Sprite-Capabilities: signal\r\n\r\n")
-    assert answer.startswith(b"HTTP/1.1 101 Switching Protocols\r\nSprite-Version: v0")
-    assert answer.endswith(b"\r\nX-Sprite-Capabilities: signal\r\n\r\n")
-    assert answer.count(b"X-Sprite-Capabilities") == 1
-
-
-def test_a_refusal_is_a_whole_answer_that_ends_the_connection() -> None:
-    head, _, body = upgrade.refusal(404, b'{"error": "none"}', [(b"retry-after", b"1")]).partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 404 Not Found\r\nretry-after: 1\r\n")
-    assert f"content-length: {len(body)}".encode() in head
-    assert b"\r\nconnection: close" in head
-    assert json.loads(body) == {"error": "none"}
 
 
 def test_a_machine_has_the_size_that_was_asked_for() -> None:

@@ -20,6 +20,7 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import fcntl
+import functools
 import hashlib
 import logging
 import os
@@ -30,9 +31,9 @@ from collections.abc import Iterator
 from .. import errors, image
 from ..kernel import cgroups, hierarchies
 from ..volume import client as volume_client
-from . import log_files, serving
-from .api.access import Access
+from . import edges, log_files
 from .fsm.engine import Engine
+from .identity.principal import Authenticator, Principal
 from .network import plan
 from .network.addresses import DEFAULT_RANGE, parse_network, parse_range
 from .network.policy import Egress
@@ -40,6 +41,8 @@ from .network.service import Networks
 from .operations import networks
 from .operations.context import Host, VolumeService
 from .operations.table import operations
+from .relay import server
+from .relay.access import Access
 from .services import idle, retention
 from .services.pool import Pool
 from .services.sprites import Sprites
@@ -102,7 +105,7 @@ def serve(settings: Settings) -> None:
     os.makedirs(settings.state_dir, mode=0o700, exist_ok=True)
     with contextlib.ExitStack() as stack:
         stack.enter_context(_locked(settings.state_dir))
-        listener = serving.listen(settings.host, settings.port)
+        listener = server.listen(settings.host, settings.port)
         stack.callback(listener.close)
         database = SqliteDatabase(os.path.join(settings.state_dir, "state.db"))
         stack.callback(database.close)
@@ -110,14 +113,15 @@ def serve(settings: Settings) -> None:
         volumes = volume_client.VolumeClient(stack.enter_context(_volumed(settings)))
         made_networks = stack.enter_context(_networks(settings, database))
         sprites = stack.enter_context(_sprites(settings, database, volumes, made_networks))
-        server = serving.Server(Access(database, sprites))
-        _on_signals(server)
+        access = Access(Authenticator(functools.partial(_principal, database)), sprites)
+        relay = server.Server(edges.route(access))
+        _on_signals(relay)
         stack.enter_context(log_files.watching(settings.state_dir))
         stack.enter_context(retention.watching(database))
-        stack.enter_context(idle.watching(sprites, server.activity, settings.idle_s))
-        url = serving.address(listener)
+        stack.enter_context(idle.watching(sprites, access.activity, settings.idle_s))
+        url = server.address(listener)
         print(f"pilotd ready: {url} (isolation {settings.isolation}, image {settings.variant})", flush=True)
-        server.serve_on(listener)
+        relay.serve_on(listener)
         log.info("stopping")
 
 
@@ -197,6 +201,11 @@ def _sprites(
             log.warning("runs still under way are left to the next start")
 
 
+def _principal(database: Database, token: str) -> Principal | None:
+    organisation = tokens.authenticate(database, token)
+    return Principal(organisation) if organisation else None
+
+
 def _prepare_base(sprites: Sprites, variant: str) -> None:
     outcome = sprites.prepare_base().result(BASE_TIMEOUT_S)
     if not outcome.done:
@@ -232,9 +241,9 @@ def _remove_cgroups(tag: str) -> None:
         group.delete()
 
 
-def _on_signals(server: serving.Server) -> None:
+def _on_signals(relay: server.Server) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: server.stop())
+        signal.signal(number, lambda *_: relay.stop())
 
 
 @contextlib.contextmanager

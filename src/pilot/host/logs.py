@@ -32,4 +32,3 @@ def begin(level: str) -> None:
     stream = logging.StreamHandler(sys.stderr)
     stream.setFormatter(JsonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[stream], force=True)
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)

@@ -49,6 +49,10 @@ class TooLarge(errors.PilotError):
     """The client sent more than this call takes."""
 
 
+class HeadTooLarge(errors.PilotError):
+    """A request's line and headers are longer than anybody needs."""
+
+
 class TooSlow(errors.PilotError):
     """The request did not come in time."""
 
@@ -101,6 +105,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(RangeNotSatisfiable, "invalid_argument", 416),
     Fault(MethodNotAllowed, "unimplemented", 405),
     Fault(TooLarge, "resource_exhausted", 413),
+    Fault(HeadTooLarge, "resource_exhausted", 431),
     Fault(Exhausted, "resource_exhausted", 429),
     Fault(TooSlow, "deadline_exceeded", 408),
     Fault(DeadlineExceeded, "deadline_exceeded", 504),

@@ -18,6 +18,8 @@ class Permission(enum.Enum):
     FILES_READ = "files:read"
     FILES_WRITE = "files:write"
     PORTS = "ports"
+    NETWORK_READ = "network:read"
+    NETWORK_WRITE = "network:write"
     METRICS = "metrics:read"
 
 

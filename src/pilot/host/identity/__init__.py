@@ -1,0 +1,1 @@
+"""Who asks: from what a request carries to a principal, and what that one may do."""

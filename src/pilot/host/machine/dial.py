@@ -66,13 +66,18 @@ class Stream:
                 raise errors.PeerError("the machine closed the connection", hint="is the agent running?")
             data += piece
         before, found, self._early = data.partition(mark)
-        if not found:
+        if not found or len(before) > limit:
             raise errors.PeerError(f"the machine sent no end of its head within {limit} bytes")
         return before + found
 
     async def send(self, data: bytes) -> None:
         """Returns when the kernel has it all; OSError when the machine takes no more."""
         await self._loop.sock_sendall(self._socket, data)
+
+    def end(self) -> None:
+        """Say that nothing more comes; what the machine says is still to be read."""
+        with contextlib.suppress(OSError):  # it has closed already
+            self._socket.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
         self._socket.close()

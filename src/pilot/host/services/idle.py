@@ -43,6 +43,11 @@ class Activity:
                 if not self._open[sprite]:
                     del self._open[sprite]
 
+    def open_connections(self, sprite: str) -> int:
+        """As many as use it at the moment."""
+        with self._lock:
+            return self._open[sprite]
+
     def idle_s(self, sprite: str, now: float) -> float:
         """Seconds since somebody used it; the first question starts the count."""
         with self._lock:

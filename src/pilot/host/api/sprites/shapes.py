@@ -6,8 +6,8 @@ import datetime
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..store.checkpoints import Checkpoint
-from ..store.sprites import Sprite
+from ...store.checkpoints import Checkpoint
+from ...store.sprites import Sprite
 
 VERSION = "v0.0.1-rc48"  # what sprites-go compares to choose its way of attaching; later than rc29
 NO_LIMIT = 1_000_000

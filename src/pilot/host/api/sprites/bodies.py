@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from starlette.requests import Request
 
-from ... import errors
-from ...wire.faults import InvalidRequest, TooLarge, TooSlow
-from ..network import policy
+from .... import errors
+from ....wire.faults import InvalidRequest, TooLarge, TooSlow
+from ...network import policy
 
 MAX_BYTES = 64 << 10
 # Ten thousand rules with names as long as names can be.

@@ -1,0 +1,54 @@
+"""One permitted request of pilotd's own calls, whatever the facade, and what all answers need."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.requests import Request
+
+from ..identity.principal import Principal
+from ..relay.access import Access
+from ..services.sprites import Sprites
+from ..store.sprites import Sprite
+from ..store.tokens import Organisation
+from .sprites import bodies, shapes
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """The store, volumed and the kernel are asked in threads: no answer may hold up another."""
+
+    request: Request
+    access: Access
+    principal: Principal | None  # None for calls that want none
+    parameters: Mapping[str, str]
+
+    @property
+    def sprites(self) -> Sprites:
+        return self.access.sprites
+
+    @property
+    def organisation(self) -> Organisation:
+        assert self.principal is not None
+        return self.principal.organisation
+
+    async def sprite(self) -> Sprite:
+        """The one that the path names."""
+        assert self.principal is not None
+        return await self.access.sprite(self.principal, self.parameters["name"])
+
+    async def body(self, kind: type[bodies._T]) -> bodies._T:
+        return bodies.parse(kind, await bodies.read(self.request))
+
+    async def describe(self, row: Sprite) -> dict[str, Any]:
+        """The status is asked of the kernel."""
+        return await asyncio.to_thread(self.shape, row)
+
+    def shape(self, row: Sprite) -> dict[str, Any]:
+        """As `describe`, for who is in a thread already."""
+        base = self.request.base_url
+        url = f"{base.scheme}://{row.name}-{row.suffix}.{base.hostname}" + (f":{base.port}" if base.port else "")
+        return shapes.sprite(row, self.organisation.slug, self.sprites.status(row), url, self.sprites.isolation(row))

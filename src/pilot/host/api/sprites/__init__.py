@@ -1,0 +1,1 @@
+"""The Sprites API: what its official clients ask, and in which words they are answered."""

@@ -1,0 +1,88 @@
+"""The table of the Sprites API, and how its errors are told."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from starlette.responses import PlainTextResponse, Response
+
+from ....wire import faults
+from ....wire.permissions import Permission
+from ...identity.principal import Principal
+from ...relay import asgi
+from ...relay.access import Access
+from ...relay.edge import Exchange, Facade
+from ...relay.facade import TableFacade
+from ...relay.table import Row, relayed
+from .. import metrics
+from ..call import Call
+from . import checkpoints, network, shapes, sprites
+
+HEADERS: Sequence[tuple[bytes, bytes]] = ((b"sprite-version", shapes.VERSION.encode()),)
+Answer = Callable[[Call], Awaitable[Response]]
+
+_ORGANISATION = Permission.ORGANISATION_READ
+_READ, _WRITE = Permission.SPRITES_READ, Permission.SPRITES_WRITE
+_POINTS_READ, _POINTS_WRITE = Permission.CHECKPOINTS_READ, Permission.CHECKPOINTS_WRITE
+
+
+async def healthz(_: Call) -> Response:
+    """That we answer."""
+    return PlainTextResponse("ok\n")
+
+
+# `control` is missing on purpose: 404 is the answer that every client falls back from.
+CALLS: tuple[Row[Answer], ...] = (
+    Row("GET", "/v1/organization", _ORGANISATION, sprites.get_organisation),
+    Row("POST", "/v1/sprites", _WRITE, sprites.create_sprite),
+    Row("GET", "/v1/sprites", _READ, sprites.list_sprites),
+    Row("GET", "/v1/sprites/{name}", _READ, sprites.get_sprite),
+    Row("PUT", "/v1/sprites/{name}", _WRITE, sprites.update_sprite),
+    Row("DELETE", "/v1/sprites/{name}", _WRITE, sprites.destroy_sprite),
+    Row("POST", "/v1/sprites/{name}/upgrade", _WRITE, sprites.restart_sprite),
+    Row("POST", "/v1/sprites/{name}/restart", _WRITE, sprites.restart_sprite),
+    Row("POST", "/v1/sprites/{name}/stop", _WRITE, sprites.stop_sprite),
+    Row("GET", "/v1/sprites/{name}/check", _READ, sprites.check_sprite),
+    Row("GET", "/v1/sprites/{name}/disk", _READ, sprites.get_disk),
+    Row("GET", "/v1/sprites/{name}/policy/network", Permission.NETWORK_READ, network.get_network_policy),
+    Row("POST", "/v1/sprites/{name}/policy/network", Permission.NETWORK_WRITE, network.set_network_policy),
+    Row("GET", "/v1/sprites/{name}/network", Permission.NETWORK_READ, network.get_network),
+    Row("POST", "/v1/sprites/{name}/checkpoint", _POINTS_WRITE, checkpoints.create_checkpoint),
+    Row("GET", "/v1/sprites/{name}/checkpoints", _POINTS_READ, checkpoints.list_checkpoints),
+    Row("GET", "/v1/sprites/{name}/checkpoints/{checkpoint}", _POINTS_READ, checkpoints.get_checkpoint),
+    Row("DELETE", "/v1/sprites/{name}/checkpoints/{checkpoint}", _POINTS_WRITE, checkpoints.delete_checkpoint),
+    Row("POST", "/v1/sprites/{name}/checkpoints/{checkpoint}/restore", _POINTS_WRITE, checkpoints.restore_checkpoint),
+    Row("HEAD", "/v1/sprites/{name}/exec", Permission.EXEC, sprites.exec_version),
+)
+OPEN: tuple[Row[Answer], ...] = (
+    Row("GET", "/healthz", None, healthz),
+    Row("GET", "/metrics", Permission.METRICS, metrics.answer, loopback=True),
+)
+MACHINE = tuple(relayed("/v1/sprites/{name}"))
+
+
+class SpritesVoice:
+    """`{"error": why, "message": what to do}`, as the official clients read it."""
+
+    headers = HEADERS
+
+    def refusal(self, error: BaseException, fault: faults.Fault) -> bytes:
+        text, hint = ("internal error", None) if fault.status == 500 else (str(error), getattr(error, "hint", None))
+        return json.dumps({"error": text} | ({"message": hint} if hint else {})).encode()
+
+
+def facade(access: Access) -> Facade:
+    """The Sprites API on what `access` leads to."""
+    rows = (*CALLS, *OPEN, *MACHINE)
+    return TableFacade(rows, access, SpritesVoice(), functools.partial(_answer, access)).serve
+
+
+async def _answer(
+    access: Access, exchange: Exchange, answer: Answer, parameters: Mapping[str, str], principal: Principal | None
+) -> None:
+    request = asgi.request_of(exchange)
+    response = await answer(Call(request, access, principal, parameters))
+    response.raw_headers += HEADERS
+    await asgi.send(exchange, request, response)

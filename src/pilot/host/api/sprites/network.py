@@ -1,0 +1,29 @@
+"""Calls on a sprite's network: what may leave it, and what did."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+from starlette.responses import JSONResponse, Response
+
+from ..call import Call
+from . import bodies
+
+
+async def get_network_policy(call: Call) -> Response:
+    row = await call.sprite()
+    return JSONResponse((await asyncio.to_thread(call.sprites.network_policy, row)).as_json())
+
+
+async def set_network_policy(call: Call) -> Response:
+    """In force when it is answered."""
+    wanted = bodies.parse_policy(await bodies.read(call.request, bodies.MAX_POLICY_BYTES))
+    await asyncio.to_thread(call.sprites.set_network_policy, await call.sprite(), wanted)
+    return Response(status_code=204)
+
+
+async def get_network(call: Call) -> Response:
+    """Our extension: what the sprite's network has let through, and what not."""
+    report = await asyncio.to_thread(call.sprites.network_report, await call.sprite())
+    return Response(msgspec.json.encode(report), media_type="application/json")

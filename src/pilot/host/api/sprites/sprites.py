@@ -1,0 +1,128 @@
+"""Calls on sprites themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from ...services import ending
+from ..call import Call
+from ..streams import OPERATION_TIMEOUT_S, json_line, now
+from . import bodies, shapes
+
+CREATE_TIMEOUT_S = 110.0  # sprites-py and @fly/sprites give up after 120
+WATCH_PERIOD_S = 1.0
+HEARTBEAT_S = 15.0
+MAX_PAGE = 50
+
+
+async def create_sprite(call: Call) -> Response:
+    wanted = await call.body(bodies.CreateSprite)
+    started = await asyncio.to_thread(call.sprites.create, call.organisation.id, bodies.as_json(wanted))
+    await ending.finish(started, CREATE_TIMEOUT_S)
+    row = await asyncio.to_thread(call.sprites.find, call.organisation.id, wanted.name)
+    return JSONResponse(await call.describe(row), 201)
+
+
+async def list_sprites(call: Call) -> Response:
+    query = call.request.query_params
+    if call.request.method == "GET" and "application/x-ndjson" in call.request.headers.get("accept", ""):
+        return StreamingResponse(_watch(call, query.get("prefix", "")), media_type="application/x-ndjson")
+    entries = await asyncio.to_thread(_described, call, "")
+    org = shapes.counts(call.organisation.slug, (entry["status"] for entry in entries))
+    after = query.get("continuation_token", "")
+    chosen = [entry for entry in entries if entry["name"].startswith(query.get("prefix", "")) and entry["name"] > after]
+    size = _page_size(query.get("max_results"))
+    token = chosen[size - 1]["name"] if len(chosen) > size else None
+    return JSONResponse(shapes.page(chosen[:size], org, token))
+
+
+def _described(call: Call, prefix: str) -> list[dict[str, Any]]:
+    """Of store and kernel, so in a thread."""
+    rows = [row for row in call.sprites.every(call.organisation.id) if row.phase != "destroying"]
+    return [call.shape(row) for row in rows if row.name.startswith(prefix)]
+
+
+def _page_size(text: str | None) -> int:
+    """Clamped, not refused: clients ask for 100."""
+    return (
+        min(max(int(text), 1), MAX_PAGE)
+        if text and text.isdecimal() and text.isascii() and len(text) < 10
+        else MAX_PAGE
+    )
+
+
+async def _watch(call: Call, prefix: str) -> AsyncIterator[bytes]:
+    """The sprites as they are, then each change, with heartbeats between."""
+    known: dict[str, dict[str, Any]] = {}
+    silent_s = HEARTBEAT_S
+    while True:
+        now_there = {entry["name"]: entry for entry in await asyncio.to_thread(_described, call, prefix)}
+        org = shapes.counts(call.organisation.slug, (entry["status"] for entry in now_there.values()))
+        changed = [entry for name, entry in now_there.items() if known.get(name) != entry]
+        for entry in changed:
+            yield json_line(_watch_line(entry) | {"org": org})
+        silent_s = 0 if changed else silent_s + WATCH_PERIOD_S
+        if silent_s >= HEARTBEAT_S:
+            silent_s = 0
+            yield json_line({"type": "heartbeat", "timestamp": now(), "org": org})
+        known = now_there
+        await asyncio.sleep(WATCH_PERIOD_S)
+
+
+def _watch_line(entry: dict[str, Any]) -> dict[str, Any]:
+    kept = {key: entry[key] for key in ("name", "status", "last_running_at", "last_warming_at")}
+    return kept | {"running_version": entry["version"], "timestamp": now()}
+
+
+async def get_sprite(call: Call) -> Response:
+    return JSONResponse(await call.describe(await call.sprite()))
+
+
+async def update_sprite(call: Call) -> Response:
+    changes = await call.body(bodies.UpdateSprite)
+    row = await asyncio.to_thread(call.sprites.update, await call.sprite(), bodies.as_json(changes))
+    return JSONResponse(await call.describe(row))
+
+
+async def destroy_sprite(call: Call) -> Response:
+    await ending.finish(await asyncio.to_thread(call.sprites.destroy, await call.sprite()), OPERATION_TIMEOUT_S)
+    return Response(status_code=204)
+
+
+async def restart_sprite(call: Call) -> Response:
+    row = await call.sprite()
+    await ending.finish(await asyncio.to_thread(call.sprites.restart, row), OPERATION_TIMEOUT_S)
+    return JSONResponse({"sprite_name": row.name, "machine_id": row.machine, "message": "restarted"})
+
+
+async def stop_sprite(call: Call) -> Response:
+    row = await call.sprite()
+    await ending.finish(await asyncio.to_thread(call.sprites.stop, row), OPERATION_TIMEOUT_S)
+    return JSONResponse(await call.describe(await call.sprite()))
+
+
+async def check_sprite(call: Call) -> Response:
+    row, began = await call.sprite(), time.monotonic()
+    status = (await call.describe(row))["status"]
+    report = {"sprite_name": row.name, "sprite_id": row.id, "status": status, "reason": "", "checked_at": now()}
+    return JSONResponse(report | {"elapsed": f"{(time.monotonic() - began) * 1000:.1f}ms"})
+
+
+async def get_disk(call: Call) -> Response:
+    """Our extension: where the disk is in the object store, and since when all of it is."""
+    return JSONResponse(shapes.disk(await asyncio.to_thread(call.sprites.disk, await call.sprite())))
+
+
+async def get_organisation(call: Call) -> Response:
+    return JSONResponse({"organization": call.organisation.slug, "resources": {}})
+
+
+async def exec_version(call: Call) -> Response:
+    """sprites-go asks for the version by HEAD; no reason to wake the sprite."""
+    await call.sprite()
+    return Response(status_code=200)

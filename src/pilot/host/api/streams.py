@@ -1,0 +1,45 @@
+"""NDJSON answers that tell of a run while it goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from starlette.responses import Response, StreamingResponse
+
+from ... import errors
+from ..fsm.engine import Ended
+from ..fsm.outcome import Outcome
+from ..services import ending
+from .sprites import shapes
+
+OPERATION_TIMEOUT_S = 290.0
+STREAM_NOTE_S = 10.0
+
+
+def stream(ended: Ended, begin: str, end: Callable[[Outcome], str]) -> Response:
+    return StreamingResponse(_lines(ended, begin, end), media_type="application/x-ndjson")
+
+
+async def _lines(ended: Ended, begin: str, end: Callable[[Outcome], str]) -> AsyncIterator[bytes]:
+    """`info`, a blank line now and then (clients have read timeouts), then `complete` or `error`."""
+    yield json_line(shapes.line("info", begin, time.time_ns() // 1000))
+    waiting = asyncio.ensure_future(ending.finish(ended, OPERATION_TIMEOUT_S))
+    try:
+        while not (await asyncio.wait({waiting}, timeout=STREAM_NOTE_S))[0]:
+            yield b"\n"
+        kind, text = "complete", end(waiting.result())
+    except errors.PilotError as error:
+        kind, text = "error", str(error)
+    yield json_line(shapes.line(kind, text, time.time_ns() // 1000))
+
+
+def json_line(document: dict[str, Any]) -> bytes:
+    return json.dumps(document).encode() + b"\n"
+
+
+def now() -> str:
+    return shapes.timestamp(time.time_ns() // 1000)

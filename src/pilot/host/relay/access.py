@@ -1,0 +1,70 @@
+"""Who asks, which sprite is meant, and the way to its machine; the same for every facade.
+
+Authorization → principal → sprite → ready? → dial ──────────────────────────► stream
+                               │ no, or nobody answers: wake, once ─► dial ──►
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+
+from ... import errors
+from ...wire import dial as lines
+from ...wire import faults
+from ...wire.permissions import Permission
+from ..identity.principal import Authenticator, Principal
+from ..machine import dial
+from ..services import ending
+from ..services.idle import Activity
+from ..services.sprites import Sprites
+from ..store.sprites import Sprite
+
+WAKE_TIMEOUT_S = 60.0
+# Fewer than the agent's own limit, so that pilotd can still ask a machine whose clients hold all that they may.
+MAX_OPEN = 960
+
+
+@dataclasses.dataclass(frozen=True)
+class Access:
+    """The store is asked in threads: nothing here holds up the event loop."""
+
+    authenticator: Authenticator
+    sprites: Sprites
+    activity: Activity = dataclasses.field(default_factory=Activity)
+
+    async def principal(self, authorization: bytes | None, permission: Permission) -> Principal:
+        """Whose token the Authorization header carries, who may do that. `Unauthenticated`, `PermissionDenied`."""
+        scheme, _, token = (authorization or b"").decode("latin-1").partition(" ")
+        found = await self.authenticator.authenticate(token.strip()) if scheme.lower() == "bearer" else None
+        if found is None:
+            raise faults.Unauthenticated("authentication failed")
+        found.require(permission)
+        return found
+
+    async def sprite(self, principal: Principal, name: str) -> Sprite:
+        found = await asyncio.to_thread(self.sprites.find, principal.organisation.id, name)
+        if found.phase == "destroying":
+            raise errors.NotFound("sprite not found")
+        return found
+
+    def check_room(self, sprite: Sprite) -> None:
+        """`Exhausted` when its clients hold as many connections to the machine as they may."""
+        if self.activity.open_connections(sprite.id) >= MAX_OPEN:
+            raise faults.Exhausted(f"sprite {sprite.name}: {MAX_OPEN} connections are open already")
+
+    async def open(self, sprite: Sprite) -> dial.Stream:
+        """A stream to the pilot API of a machine whose world runs, woken when it did not."""
+        if self.sprites.is_ready(sprite):
+            try:
+                return await self._dial(sprite)
+            except errors.PeerError:
+                self.sprites.mark_lost(sprite)
+        await ending.finish(await asyncio.to_thread(self.sprites.wake, sprite), WAKE_TIMEOUT_S)
+        try:
+            return await self._dial(sprite)
+        except errors.PeerError as error:
+            raise faults.Unavailable(f"sprite {sprite.name}: its machine does not answer: {error}") from error
+
+    async def _dial(self, sprite: Sprite) -> dial.Stream:
+        return await dial.open_stream(self.sprites.dial_path(sprite), lines.PORT_API)

@@ -1,0 +1,288 @@
+"""One client's connection: its requests are served in turn, by whatever facade their Host and path lead to.
+
+    head ─► facade ─► answer ─┬─► the next head                      keep-alive, pipelined or not
+                              ├─► end                                refused, asked for, or more came than was read
+                              └─► bytes in both directions           after 101 (`Exchange.take_over`)
+
+Reading pauses while a request waits for its turn, or while nobody takes a body. A head has to come in HEAD_S, the next
+one begins within IDLE_S. A client that closes its side still gets its answer; one that is gone cancels who serves it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import logging
+from collections.abc import Awaitable, Callable
+from typing import cast
+
+from ... import errors
+from ...wire import faults
+from .answer import Answer
+from .heads import Head
+from .reader import Body, Reader, Request
+
+log = logging.getLogger(__name__)
+
+HEAD_S = 60.0
+IDLE_S = 75.0
+LINGER_S = 2.0
+HIGH_WATER_BYTES = 1 << 20
+
+
+class Exchange:
+    """One request in the hands of a facade, which begins and ends the answer, or takes the connection over."""
+
+    def __init__(self, edge: Edge, request: Request) -> None:
+        self.head: Head = request.head
+        self.body: Body = request.body
+        self.answer = Answer(request, edge.write, edge.drain)
+        self.peer = edge.peer
+        self.address = edge.address
+        self.gone = edge.gone
+        self._edge = edge
+
+    def go_on(self) -> None:
+        """100, where the client waits for it before it sends its body."""
+        if self.head.wants_continue and not self.answer.has_begun and not self.body.is_complete:
+            self._edge.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def when_ended(self, act: Callable[[], None] | None) -> None:
+        """Call `act` when the client sends no more, now if that is so already; None: nobody wants to know any more."""
+        self._edge.on_end = act
+        if act is not None and self._edge.has_ended:
+            act()
+
+    def take_over(self, protocol: asyncio.Protocol) -> asyncio.Transport:
+        """From here on the connection is `protocol`'s; what has come already is given to it first."""
+        self.answer.has_begun = True
+        return self._edge.hand_over(protocol)
+
+
+Facade = Callable[[Exchange], Awaitable[None]]
+# From a request's Host and path to who serves it; asked for every request of a connection.
+Route = Callable[[str, bytes], Facade]
+
+
+class Edge(asyncio.Protocol):
+    """See the module. `connections` is the server's set of what is open."""
+
+    def __init__(self, route: Route, connections: set[Edge]) -> None:
+        self._route = route
+        self._connections = connections
+        self._loop = asyncio.get_running_loop()
+        self._reader = Reader(self._add, self._set_pace)
+        self._waiting: collections.deque[Request] = collections.deque()
+        self._current: Request | None = None
+        self._refusal: errors.PilotError | None = None
+        self._early: bytes | None = None
+        self._news = asyncio.Event()
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self.gone = asyncio.Event()
+        self.on_end: Callable[[], None] | None = None
+        self._is_over = False  # nothing more is read
+        self.has_ended = False  # nothing more is sent by the client
+        self._is_handed_over = False
+        self._is_closing = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_head_timed = False
+        self._serving: asyncio.Task[None] | None = None
+
+    # asyncio's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self.peer = str((transport.get_extra_info("peername") or ("",))[0])
+        self.address = transport.get_extra_info("sockname") or ("", 0)
+        self._connections.add(self)
+        self._serving = self._loop.create_task(self._serve(), name="edge")
+        self._serving.add_done_callback(lambda _: self._connections.discard(self))
+        self._expect_head()
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_over:
+            return
+        if self._early is not None:
+            self._early += data
+            self._set_pace()
+            return
+        try:
+            self._early = self._reader.feed(data)
+        except errors.PilotError as error:
+            self._is_over = True
+            if not self._reader.end(error):
+                self._refusal = error
+        self._news.set()
+        self._set_pace()
+        if self._reader.is_in_head and self.is_idle:
+            self._expect_head()
+
+    def eof_received(self) -> bool:
+        """True: the other direction stays open for the answer to what came whole."""
+        self._is_over = self.has_ended = True
+        self._reader.end()
+        self._news.set()
+        if self.on_end is not None:
+            self.on_end()
+        return True
+
+    def connection_lost(self, reason: Exception | None) -> None:
+        self._forget()
+        self.gone.set()
+        self._writable.set()
+        if self._serving is not None:
+            self._serving.cancel()
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    # The facade's side, by its Exchange
+
+    def write(self, data: bytes) -> None:
+        self._transport.write(data)
+
+    async def drain(self) -> None:
+        await self._writable.wait()
+
+    def hand_over(self, protocol: asyncio.Protocol) -> asyncio.Transport:
+        self._is_handed_over = True
+        self._forget()
+        self._transport.set_protocol(protocol)
+        protocol.connection_made(self._transport)
+        if self._early:
+            protocol.data_received(self._early)
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+        if self._is_over:
+            protocol.eof_received()
+        return self._transport
+
+    # The server's side
+
+    @property
+    def is_idle(self) -> bool:
+        return self._current is None and not self._waiting
+
+    @property
+    def serving(self) -> asyncio.Task[None]:
+        """Ends with the connection."""
+        assert self._serving is not None
+        return self._serving
+
+    def end_soon(self) -> None:
+        """After the answer that is being made. Bytes after a 101 go at any time: sessions outlive the connection."""
+        self._is_closing = True
+        if self.is_idle or self._is_handed_over:
+            self._transport.close()
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+    # Requests in turn
+
+    def _add(self, request: Request) -> None:
+        self._waiting.append(request)
+
+    def _set_pace(self) -> None:
+        """Read on only while there is room: nothing waits for its turn, and what is being served takes what comes."""
+        body = self._current.body if self._current is not None else None
+        full = body is not None and body.buffered_bytes > HIGH_WATER_BYTES
+        early = self._early is not None and len(self._early) > HIGH_WATER_BYTES
+        if self._is_handed_over or self._transport.is_closing():
+            return
+        if self._waiting or full or early:
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
+
+    async def _serve(self) -> None:
+        while (request := await self._next()) is not None:
+            answer = await self._serve_one(request)
+            if self._is_handed_over:
+                return
+            self._current = None
+            if not answer.is_whole:
+                # Half of it is out: a cut connection is the only honest way left to say so.
+                self.abort()
+                return
+            if not answer.keeps_alive or self._is_closing or (self._is_over and not self._waiting):
+                break
+            self._set_pace()
+        if self._refusal is not None and not self._waiting:
+            self._write_refusal(self._refusal)
+        await self._linger()
+
+    async def _next(self) -> Request | None:
+        """The next request; None when there is none to come."""
+        while not self._waiting:
+            if self._is_over:
+                return None
+            if self._reader.is_in_head:
+                self._expect_head()
+            elif self._timer is None:
+                self._expect(IDLE_S)
+            self._news.clear()
+            await self._news.wait()
+        self._forget()
+        self._current = self._waiting.popleft()
+        self._set_pace()
+        return self._current
+
+    async def _serve_one(self, request: Request) -> Answer:
+        exchange = Exchange(self, request)
+        try:
+            await self._route(request.head.host, request.head.path)(exchange)
+        except errors.PilotError as error:
+            _tell(exchange.answer, error)
+        except Exception as error:
+            # A facade tells its clients of errors itself: what comes here is a bug of its or ours.
+            log.exception("request failed", extra={"path": request.head.path[:200].decode("latin-1")})
+            _tell(exchange.answer, error)
+        return exchange.answer
+
+    def _write_refusal(self, error: errors.PilotError) -> None:
+        """Of what cannot be read, so that no facade is known: the last on this connection."""
+        request = Request(Head("GET", b"/", (), "1.1", False), Body(lambda: None))
+        _tell(Answer(request, self.write, self.drain), error)
+
+    async def _linger(self) -> None:
+        """Let the client read the last answer: closing while it sends would reset the connection under it."""
+        self._is_over = True
+        self._forget()
+        if not self.has_ended and not self._transport.is_closing():
+            self._transport.write_eof()
+            self._transport.resume_reading()
+            try:
+                async with asyncio.timeout(LINGER_S):
+                    await self.gone.wait()
+            except TimeoutError:
+                pass  # it has had its time
+        self._transport.close()
+
+    def _expect_head(self) -> None:
+        """From its first byte on, however many others follow now and then."""
+        if not self._is_head_timed:
+            self._expect(HEAD_S)
+            self._is_head_timed = True
+
+    def _expect(self, seconds: float) -> None:
+        self._forget()
+        self._timer = self._loop.call_later(seconds, self._transport.close)
+
+    def _forget(self) -> None:
+        self._is_head_timed = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def _tell(answer: Answer, error: Exception) -> None:
+    """In plain words, as long as the answer has not begun: facades have better ones."""
+    if not answer.has_begun:
+        fault = faults.fault_of(error)
+        text = str(error) if isinstance(error, errors.PilotError) else "internal error"
+        answer.whole(fault.status, [(b"content-type", b"text/plain")], f"{text}\n".encode())

@@ -1,0 +1,166 @@
+"""A facade over a table: authenticate, permit, then pilotd's own answer or the machine's.
+
+What a facade brings of its own is its table, its way of telling errors, and headers that its clients read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Generic, Protocol, TypeVar
+
+from ... import errors
+from ...wire import faults
+from ...wire.operations import Operation
+from ..identity.principal import Principal
+from ..machine.dial import Stream
+from ..store.sprites import Sprite
+from . import heads, paths
+from .access import Access
+from .calls import MachineCall
+from .edge import Exchange
+from .machine_answer import SWITCHING_PROTOCOLS
+from .pipe import Pipe
+from .table import Match, Row, Table
+
+log = logging.getLogger(__name__)
+
+WORLD_NOT_RUNNING = faults.fault_of(faults.WorldNotRunning("")).code
+UPGRADE_S = 60.0
+GRACE_S = 5.0
+RETRY_AFTER_S = 1
+_LOOPBACK = ("127.", "::1", "::ffff:127.")
+Own = TypeVar("Own")
+
+
+class Voice(Protocol):
+    """How a facade speaks to its clients."""
+
+    headers: Sequence[tuple[bytes, bytes]]
+
+    def refusal(self, error: BaseException, fault: faults.Fault) -> bytes:
+        """The JSON that tells of it."""
+
+
+# Answers a row of pilotd's own. The principal is None where the row wants none.
+Answering = Callable[[Exchange, Own, Mapping[str, str], Principal | None], Awaitable[None]]
+
+
+class TableFacade(Generic[Own]):
+    """`serve` is the facade."""
+
+    def __init__(self, rows: Sequence[Row[Own]], access: Access, voice: Voice, answer_own: Answering[Own]) -> None:
+        self._table = Table(rows)
+        self._access = access
+        self._voice = voice
+        self._answer_own = answer_own
+
+    async def serve(self, exchange: Exchange) -> None:
+        """Answers in any case; an error after the answer has begun leaves it without its end."""
+        try:
+            await self._serve(exchange)
+        except errors.PilotError as error:
+            if exchange.answer.has_begun:
+                log.warning("answer broke off", extra={"path": _shown(exchange), "error": str(error)})
+            else:
+                self._refuse(exchange, error)
+        except Exception as error:
+            log.exception("request failed", extra={"path": _shown(exchange)})
+            if not exchange.answer.has_begun:
+                self._refuse(exchange, error)
+
+    async def _serve(self, exchange: Exchange) -> None:
+        head = exchange.head
+        match = self._table.find(head.method, paths.split(head.path), websocket=head.wants_upgrade)
+        principal = await self._permitted(exchange, match.row)
+        if not isinstance(match.row.call, Operation):
+            await self._answer_own(exchange, match.row.call, match.parameters, principal)
+            return
+        assert principal is not None
+        sprite = await self._access.sprite(principal, match.parameters["name"])
+        self._access.check_room(sprite)
+        with self._access.activity.using(sprite.id):
+            if match.row.websocket:
+                await self._upgrade(exchange, sprite, match)
+            else:
+                await self._call(exchange, sprite, match)
+
+    async def _permitted(self, exchange: Exchange, row: Row[Own]) -> Principal | None:
+        if row.permission is None or (row.loopback and exchange.peer.startswith(_LOOPBACK)):
+            return None
+        return await self._access.principal(exchange.head.first(b"authorization"), row.permission)
+
+    async def _call(self, exchange: Exchange, sprite: Sprite, match: Match[Own]) -> None:
+        operation = match.row.call
+        assert isinstance(operation, Operation)
+        call, stream = await self._ask(exchange, sprite, match, (operation.deadline_s or 0) + GRACE_S)
+        try:
+            await call.pass_on(self._voice.headers)
+        finally:
+            await call.end()
+            stream.close()
+
+    async def _upgrade(self, exchange: Exchange, sprite: Sprite, match: Match[Own]) -> None:
+        try:
+            async with asyncio.timeout(UPGRADE_S):
+                call, stream = await self._ask(exchange, sprite, match, UPGRADE_S)
+        except TimeoutError as error:
+            raise faults.Unavailable("the sprite did not wake in time") from error
+        try:
+            await call.end()
+            if call.answer.status != SWITCHING_PROTOCOLS:
+                await call.pass_refusal_on(self._voice.headers)
+                return
+            kept = heads.passed_on(call.answer.headers, heads.NOT_FOR_THE_CLIENT)
+            ours = [(b"connection", b"Upgrade"), (b"upgrade", b"websocket"), *self._voice.headers]
+            pipe = Pipe()
+            exchange.take_over(pipe).write(heads.render(heads.status_line(SWITCHING_PROTOCOLS), [*ours, *kept]))
+            await pipe.run(stream)
+        finally:
+            stream.close()
+
+    async def _ask(
+        self, exchange: Exchange, sprite: Sprite, match: Match[Own], timeout_s: float
+    ) -> tuple[MachineCall, Stream]:
+        """The call, its answer's head read. Once more when the agent says that nothing was done, as no world runs."""
+        call, stream = await self._ask_once(exchange, sprite, match, timeout_s)
+        if call.fault != WORLD_NOT_RUNNING:
+            return call, stream
+        self._access.sprites.mark_lost(sprite)
+        if not call.is_repeatable:
+            return call, stream  # the next call wakes it
+        await call.end()
+        stream.close()
+        call, stream = await self._ask_once(exchange, sprite, match, timeout_s)
+        if call.fault == WORLD_NOT_RUNNING:
+            self._access.sprites.mark_lost(sprite)
+        return call, stream
+
+    async def _ask_once(
+        self, exchange: Exchange, sprite: Sprite, match: Match[Own], timeout_s: float
+    ) -> tuple[MachineCall, Stream]:
+        operation = match.row.call
+        assert isinstance(operation, Operation)
+        query = exchange.head.query.decode("latin-1")
+        target = operation.target(match.parameters) + (f"?{query}" if query else "")
+        stream = await self._access.open(sprite)
+        call = MachineCall(exchange, stream, target)
+        try:
+            await call.begin(timeout_s)
+        except BaseException:
+            await call.end()
+            stream.close()
+            raise
+        return call, stream
+
+    def _refuse(self, exchange: Exchange, error: BaseException) -> None:
+        fault = faults.fault_of(error)
+        headers = [(b"content-type", b"application/json"), *self._voice.headers]
+        if isinstance(error, faults.Unavailable | faults.Exhausted):
+            headers.append((b"retry-after", b"%d" % RETRY_AFTER_S))
+        exchange.answer.whole(fault.status, headers, self._voice.refusal(error, fault))
+
+
+def _shown(exchange: Exchange) -> str:
+    return exchange.head.path[:200].decode("latin-1")

@@ -1,0 +1,141 @@
+"""Heads of requests and answers as values: what is refused, what is of one connection only, how they are written."""
+
+from __future__ import annotations
+
+import dataclasses
+import http
+from collections.abc import Iterable
+
+from ...wire import faults
+
+# Names are in lower case.
+Headers = tuple[tuple[bytes, bytes], ...]
+
+# Of the request line: command lines and environments travel in the query. Of all headers together.
+MAX_TARGET_BYTES = 256 << 10
+MAX_HEADERS_BYTES = 64 << 10
+MAX_HEADERS = 256
+
+# RFC 9110, 7.6.1: of one connection, not of the message; so is whatever `Connection` names.
+HOP_BY_HOP = frozenset(
+    b"connection keep-alive te trailer transfer-encoding upgrade".split()
+    + b"proxy-authenticate proxy-authorization proxy-connection".split()
+)
+# pilotd's own business; and what a client could say only to be taken for somebody else.
+NOT_FOR_THE_MACHINE = frozenset(
+    b"authorization host cookie expect content-length".split()
+    + b"forwarded x-forwarded-for x-forwarded-host x-forwarded-proto".split()
+)
+NOT_FOR_THE_CLIENT = frozenset((b"server", b"date", faults.HEADER.lower().encode()))
+
+
+@dataclasses.dataclass(frozen=True)
+class Head:
+    """A request's line and headers, as they came."""
+
+    method: str
+    target: bytes
+    headers: Headers
+    version: str = "1.1"
+    keep_alive: bool = True
+
+    def all(self, name: bytes) -> list[bytes]:
+        """The values of every header of that name."""
+        return [value for key, value in self.headers if key == name]
+
+    def first(self, name: bytes) -> bytes | None:
+        return next((value for key, value in self.headers if key == name), None)
+
+    @property
+    def path(self) -> bytes:
+        """Still encoded; of an absolute target, too."""
+        target = self.target.partition(b"?")[0]
+        if not target.startswith((b"http://", b"https://")):
+            return target
+        return b"/" + target.split(b"/", 3)[3] if target.count(b"/") > 2 else b"/"
+
+    @property
+    def query(self) -> bytes:
+        """What follows the question mark, as it came."""
+        return self.target.partition(b"?")[2]
+
+    @property
+    def host(self) -> str:
+        """Whom the client takes us for, without the port: the target's when it is absolute, else the header's."""
+        named = self.first(b"host") or b""
+        if self.target.startswith((b"http://", b"https://")):
+            named = self.target.split(b"/", 3)[2].partition(b"?")[0]
+        name = named.decode("latin-1").lower()
+        return name[: name.index("]") + 1] if "]" in name else name.partition(":")[0]
+
+    @property
+    def is_chunked(self) -> bool:
+        return self.first(b"transfer-encoding") is not None
+
+    @property
+    def has_body(self) -> bool:
+        return self.is_chunked or self.first(b"content-length") not in (None, b"0")
+
+    @property
+    def wants_upgrade(self) -> bool:
+        """A WebSocket handshake, or one that says it is."""
+        tokens = {token.strip().lower() for value in self.all(b"connection") for token in value.split(b",")}
+        return b"upgrade" in tokens and (self.first(b"upgrade") or b"").lower() == b"websocket"
+
+    @property
+    def wants_continue(self) -> bool:
+        return self.version == "1.1" and (self.first(b"expect") or b"").lower() == b"100-continue"
+
+
+def check(head: Head) -> None:
+    """`InvalidRequest` for what another server might read otherwise than we do; the parser has refused the rest."""
+    if len(head.all(b"host")) != 1 and (head.version == "1.1" or head.all(b"host")):
+        raise faults.InvalidRequest("request: exactly one Host is needed")
+    if head.is_chunked and (head.version == "1.0" or head.all(b"transfer-encoding") != [b"chunked"]):
+        raise faults.InvalidRequest("request: no transfer coding is known but chunked, of HTTP/1.1")
+    if head.first(b"expect") not in (None, b"100-continue") and not head.wants_continue:
+        raise faults.InvalidRequest("request: nothing can be expected but 100-continue")
+    if head.wants_upgrade and head.has_body:
+        raise faults.InvalidRequest("upgrade: such a request has no body")
+
+
+def check_size(head: Head) -> None:
+    """`HeadTooLarge` for more than anybody needs."""
+    size = sum(len(name) + len(value) for name, value in head.headers)
+    if len(head.target) > MAX_TARGET_BYTES or size > MAX_HEADERS_BYTES or len(head.headers) > MAX_HEADERS:
+        raise faults.HeadTooLarge(
+            f"request: more than {MAX_TARGET_BYTES} bytes of target, or {MAX_HEADERS_BYTES} or {MAX_HEADERS} headers"
+        )
+
+
+def passed_on(headers: Headers, left_out: frozenset[bytes]) -> Headers:
+    """End-to-end headers that are not `left_out`."""
+    named = {token.strip().lower() for key, value in headers if key == b"connection" for token in value.split(b",")}
+    dropped = HOP_BY_HOP | left_out | named
+    return tuple((key, value) for key, value in headers if key not in dropped)
+
+
+def for_machine(head: Head, target: str, peer: str) -> bytes:
+    """The request as a machine is asked it: another target, and nothing of what is between client and pilotd."""
+    kept = passed_on(head.headers, NOT_FOR_THE_MACHINE)
+    ours: list[tuple[bytes, bytes]] = [(b"host", b"machine"), (b"x-forwarded-for", peer.encode())]
+    if head.wants_upgrade:
+        ours += [(b"connection", b"Upgrade"), (b"upgrade", b"websocket")]
+    else:
+        ours.append((b"connection", b"close"))
+    if head.is_chunked:
+        ours.append((b"transfer-encoding", b"chunked"))
+    elif (length := head.first(b"content-length")) is not None:
+        ours.append((b"content-length", length))
+    return render(f"{head.method} {target} HTTP/1.1", (*ours, *kept))
+
+
+def status_line(status: int) -> str:
+    try:
+        return f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase}"
+    except ValueError:
+        return f"HTTP/1.1 {status} "
+
+
+def render(line: str, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    return b"".join((line.encode(), b"\r\n", *(b"%s: %s\r\n" % pair for pair in headers), b"\r\n"))

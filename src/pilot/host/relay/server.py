@@ -1,0 +1,90 @@
+"""pilotd's listener and its event loop: connections are taken until `stop`, then those that do something may finish."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import socket
+import threading
+from typing import cast
+
+from .edge import Edge, Route
+
+GRACE_S = 5.0
+# Threads for what asks the store, volumed or a machine: one that waits long must not be waited for by all.
+THREADS = 64
+
+
+class Server:
+    """`route` is asked for every request."""
+
+    def __init__(self, route: Route) -> None:
+        self._route = route
+        self._connections: set[Edge] = set()
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping: asyncio.Event | None = None
+        self._is_stopped = False
+
+    def serve_on(self, listener: socket.socket) -> None:
+        """Serve until `stop()`. Blocks, in any thread; `listener` stays the caller's."""
+        asyncio.run(self._serve(listener))
+
+    def stop(self) -> None:
+        """From any thread, or a signal's handler; also before `serve_on`."""
+        with self._lock:
+            self._is_stopped = True
+            if self._loop is not None and self._stopping is not None:
+                with contextlib.suppress(RuntimeError):  # the loop has ended already
+                    self._loop.call_soon_threadsafe(self._stopping.set)
+
+    async def _serve(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(concurrent.futures.ThreadPoolExecutor(THREADS, "pilotd-call"))
+        stopping = asyncio.Event()
+        with self._lock:
+            self._loop, self._stopping = loop, stopping
+            if self._is_stopped:
+                stopping.set()
+        accepting = await loop.create_server(
+            lambda: Edge(self._route, self._connections), sock=listener.dup(), backlog=1024
+        )
+        await stopping.wait()
+        accepting.close()
+        await self._end_connections()
+
+    async def _end_connections(self) -> None:
+        for edge in list(self._connections):
+            edge.end_soon()
+        try:
+            async with asyncio.timeout(GRACE_S):
+                while self._connections:
+                    await asyncio.wait({edge.serving for edge in self._connections})
+        except TimeoutError:
+            for edge in list(self._connections):
+                edge.abort()
+        await asyncio.sleep(0)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound, listening TCP socket; the port is the caller's to read when it asked for 0."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Inherited by what is accepted. asyncio sets it only where a socket's protocol number is not 0; without it each
+        # exit frame waits 40 ms for the acknowledgement of the output before it.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listener.bind((host, port))
+        listener.listen(1024)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def address(listener: socket.socket) -> str:
+    """The URL that clients are given."""
+    host, port = cast(tuple[str, int], listener.getsockname()[:2])
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,89 @@
+"""What may be reached through a facade, row by row; nothing else is.
+
+A row of pilotd's own calls has a function, a row that a machine answers has the operation of the pilot API that it is
+asked for: `/v1/sprites/{name}/exec/{id}/kill` is that machine's `/v1/exec/{id}/kill`. Only operations that somebody
+beside pilotd may have permission for have a row.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Generic, TypeVar
+
+from ... import errors
+from ...wire import faults, operations
+from ...wire.operations import Operation
+from ...wire.permissions import Permission
+
+Ours = TypeVar("Ours")
+
+
+@dataclasses.dataclass(frozen=True)
+class Row(Generic[Ours]):
+    """`permission` None: for everybody, without a token. `loopback`: for this host's own processes without one."""
+
+    method: str
+    path: str
+    permission: Permission | None
+    call: Ours | Operation[Any, Any]
+    websocket: bool = False
+    loopback: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Match(Generic[Ours]):
+    """The row that a request takes, and what its `{name}` parts were."""
+
+    row: Row[Ours]
+    parameters: Mapping[str, str]
+
+
+def relayed(prefix: str) -> Iterator[Row[Any]]:
+    """The rows that machines answer, below `prefix`, which replaces the pilot API's own /v1."""
+    for row in operations.OPERATIONS:
+        if row.permission is not Permission.HOST:
+            path = prefix + row.path.removeprefix("/v1")
+            yield Row(row.method, path, row.permission, row, row.websocket)
+
+
+class Table(Generic[Ours]):
+    """Finds the row of a request. At most one fits, but that a literal segment is preferred to a `{name}`."""
+
+    def __init__(self, rows: Sequence[Row[Ours]]) -> None:
+        self.rows = tuple(rows)
+        self._by_length: dict[int, list[tuple[Row[Ours], list[str]]]] = {}
+        for row in rows:
+            parts = row.path[1:].split("/")
+            self._by_length.setdefault(len(parts), []).append((row, parts))
+
+    def find(self, method: str, segments: Sequence[str], *, websocket: bool) -> Match[Ours]:
+        """`NotFound` when no row has this path, `MethodNotAllowed` when one has, but not so."""
+        candidates = self._by_length.get(len(segments), ())
+        fits = [Match(row, found) for row, parts in candidates if (found := _match(parts, segments)) is not None]
+        fits = [match for match in fits if match.row.websocket is websocket]
+        if not fits:
+            raise errors.NotFound("not found")
+        methods = {match.row.method: match for match in sorted(fits, key=lambda each: -len(each.parameters))}
+        chosen = methods.get(method) or (methods.get("GET") if method == "HEAD" else None)
+        if chosen is None or (chosen.row.method != method and isinstance(chosen.row.call, Operation)):
+            raise faults.MethodNotAllowed("method not allowed", hint=f"use {' or '.join(sorted(methods))}")
+        return chosen
+
+
+# Session names are the agent's own: nothing else is worth asking for.
+_SHAPES = {"id": re.compile(r"[0-9A-Za-z_-]{1,128}")}
+
+
+def _match(parts: Sequence[str], segments: Sequence[str]) -> dict[str, str] | None:
+    found = {}
+    for part, segment in zip(parts, segments, strict=True):
+        if part.startswith("{"):
+            shape = _SHAPES.get(part[1:-1])
+            if not segment or (shape is not None and not shape.fullmatch(segment)):
+                return None
+            found[part[1:-1]] = segment
+        elif part != segment:
+            return None
+    return found

@@ -1,0 +1,282 @@
+"""A client's connection: every request on it is parsed, what could be read in two ways ends it, order is kept."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from pilot.host.relay import edge, heads, reader, server
+from pilot.host.relay.edge import Exchange, Facade
+from tests.support import wire
+
+
+async def _echo(exchange: Exchange) -> None:
+    """Tells what it was asked, and the body with its trailers."""
+    exchange.go_on()
+    body = b""
+    while (piece := await exchange.body.piece()) is not None:
+        body += piece
+    trailers = b"".join(b"|%s=%s" % pair for pair in exchange.body.trailers)
+    told = f"{exchange.head.method} {exchange.head.target.decode()} {exchange.head.host} ".encode() + body + trailers
+    exchange.answer.whole(200, [(b"x-from", b"echo")], told)
+
+
+async def _other(exchange: Exchange) -> None:
+    exchange.answer.whole(200, [(b"x-from", b"other")], b"another facade")
+
+
+async def _streaming(exchange: Exchange) -> None:
+    exchange.answer.begin(200, [])
+    exchange.answer.flush()
+    for piece in (b"one", b"two"):
+        exchange.answer.write(piece)
+    exchange.answer.end([(b"x-end", b"yes")])
+
+
+async def _broken(exchange: Exchange) -> None:
+    exchange.answer.begin(200, [(b"content-length", b"100")])
+    exchange.answer.write(b"half of it")
+    raise RuntimeError("it broke")
+
+
+async def _failing(exchange: Exchange) -> None:
+    raise RuntimeError("before anything was said")
+
+
+async def _unread(exchange: Exchange) -> None:
+    exchange.answer.whole(413, [], b"too large")
+
+
+async def _empty(exchange: Exchange) -> None:
+    exchange.answer.begin(204, [(b"content-length", b"7")])
+    exchange.answer.write(b"nothing of this")
+    exchange.answer.end()
+
+
+_BY_PATH: dict[bytes, Facade] = {
+    b"/stream": _streaming, b"/broken": _broken, b"/failing": _failing, b"/unread": _unread, b"/empty": _empty,
+}  # fmt: skip
+
+
+def _route(host: str, path: bytes) -> Facade:
+    return _other if host == "other" else _BY_PATH.get(path, _echo)
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    serving, listener = server.Server(_route), server.listen("127.0.0.1", 0)
+    thread = threading.Thread(target=serving.serve_on, args=(listener,), name="edge-under-test")
+    thread.start()
+    yield server.address(listener)
+    serving.stop()
+    thread.join(wire.WAIT_S)
+    assert not thread.is_alive()
+    listener.close()
+
+
+def get(path: str = "/x", *headers: str, host: str = "h", method: str = "GET", body: bytes = b"") -> bytes:
+    lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", *headers]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+LAST = "Connection: close"
+
+
+def test_requests_are_answered_in_their_order_whatever_the_pieces_they_come_in(url: str) -> None:
+    requests = [get(f"/{number}", "Content-Length: 3", method="POST", body=b"abc") for number in range(20)]
+    said = b"".join(requests) + get("/end", LAST)
+    with wire.connected(url) as stream:
+        for start in range(0, len(said), 37):
+            stream.sendall(said[start : start + 37])
+        answers = wire.parse_answers(wire.read_all(stream), *["POST"] * 20, "GET")
+    assert [answer.body for answer in answers] == [f"POST /{n} h abc".encode() for n in range(20)] + [b"GET /end h "]
+
+
+def test_each_request_of_a_connection_is_routed_by_its_own_host(url: str) -> None:
+    said = wire.exchange(url, get() + get(host="other:80") + get(host="OTHER") + get("http://other/", LAST))
+    answers = wire.parse_answers(said, *["GET"] * 4)
+    assert [answer.headers["x-from"] for answer in answers] == ["echo", "other", "other", "other"]
+
+
+CHUNKED = "Transfer-Encoding: chunked"
+REFUSED = {
+    "both lengths": get("/", "Content-Length: 3", CHUNKED, method="POST", body=b"0\r\n\r\n"),
+    "both lengths, the other way": get("/", CHUNKED, "Content-Length: 3", method="POST", body=b"0\r\n\r\n"),
+    "two lengths": get("/", "Content-Length: 3", "Content-Length: 3", method="POST", body=b"abc"),
+    "a list of lengths": get("/", "Content-Length: 3, 3", method="POST", body=b"abc"),
+    "a signed length": get("/", "Content-Length: +3", method="POST", body=b"abc"),
+    "a coding nobody knows": get("/", "Transfer-Encoding: gzip", method="POST", body=b"abc"),
+    "two codings": get("/", "Transfer-Encoding: gzip, chunked", method="POST", body=b"0\r\n\r\n"),
+    "chunked twice": get("/", CHUNKED, CHUNKED, method="POST", body=b"0\r\n\r\n"),
+    "chunked by 1.0": b"POST / HTTP/1.0\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "a chunk that is none": get("/", CHUNKED, method="POST", body=b"zz\r\n"),
+    "a chunk longer than it says": get("/", CHUNKED, method="POST", body=b"3\r\nabcd\r\n0\r\n\r\n"),
+    "a chunk with a blank": get("/", CHUNKED, method="POST", body=b"3 \r\nabc\r\n0\r\n\r\n"),
+    "obs-fold": get("/", "A: b\r\n c"),
+    "NUL in a header": get("/", "A: b\0c"),
+    "NUL in the target": get("/a\0b"),
+    "a blank in a name": get("/", "A : b"),
+    "a bare CR": get("/", "A: b\rc"),
+    "bare LF": b"GET / HTTP/1.1\nHost: h\n\n",
+    "no Host": b"GET / HTTP/1.1\r\n\r\n",
+    "two Hosts": get("/", "Host: other"),
+    "no method": b"FOO / HTTP/1.1\r\nHost: h\r\n\r\n",
+    "another version": b"GET / HTTP/1.2\r\nHost: h\r\n\r\n",
+    "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    "not UTF-8": b"GET /\xc3\xa4 HTTP/1.1\r\nHost: h\r\n\r\n",
+    "an upgrade with a body": get("/", "Connection: upgrade", "Upgrade: websocket", "Content-Length: 1", body=b"x"),
+    "what cannot be expected": get("/", "Expect: money"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_read_in_one_way_ends_the_connection(url: str, name: str) -> None:
+    said = wire.exchange(url, get("/before") + REFUSED[name] + get("/smuggled"))
+    served, *refused = wire.parse_answers(said, "GET", *(["GET"] if said.count(b"HTTP/1.1 ") > 1 else []))
+    if served.status == 200:
+        assert served.body == b"GET /before h "
+        (served,) = refused or pytest.fail("it was not refused")
+    assert served.status == 400
+    assert served.headers["connection"] == "close"
+    assert b"smuggled" not in said
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        get("/" + "x" * heads.MAX_TARGET_BYTES),
+        get("/", "A: " + "x" * heads.MAX_HEADERS_BYTES),
+        get("/", *[f"A{number}: x" for number in range(heads.MAX_HEADERS)]),
+        b"GET / HTTP/1.1\r\nHost: h\r\nA: " + b"x" * (2 * reader.MAX_QUIET_BYTES),
+        get("/", CHUNKED, method="POST", body=b"1;" + b"x" * (2 * reader.MAX_QUIET_BYTES)),
+    ],
+    ids=["target", "header", "number", "no end", "chunk extension"],
+)
+def test_a_head_without_measure_is_refused(url: str, head: bytes) -> None:
+    answer, *_ = wire.parse_answers(wire.exchange(url, head), "GET")
+    assert answer.status == 431
+
+
+def test_a_body_of_any_length_passes_and_trailers_are_no_headers(url: str) -> None:
+    chunks = b"".join(b"%x;ext=1\r\n%s\r\n" % (size, b"x" * size) for size in (1, 70000, 3))
+    request = get("/", CHUNKED, LAST, method="POST", body=chunks + b"0\r\nX-Last: 1\r\nHost: other\r\n\r\n")
+    (answer,) = wire.parse_answers(wire.exchange(url, request), "POST")
+    assert answer.body == b"POST / h " + b"x" * 70004 + b"|x-last=1|host=other"
+
+
+def test_an_answer_of_unknown_length_is_chunked_piece_by_piece(url: str) -> None:
+    said = wire.exchange(url, get("/stream", LAST))
+    assert b"\r\n\r\n3\r\none\r\n3\r\ntwo\r\n0\r\nx-end: yes\r\n\r\n" in said
+    old = wire.exchange(url, b"GET /stream HTTP/1.0\r\n\r\n")
+    assert old.endswith(b"\r\n\r\nonetwo"), "for HTTP/1.0 it ends with the connection"
+
+
+def test_what_has_no_body_gets_none(url: str) -> None:
+    said = wire.exchange(url, get("/x", method="HEAD") + get("/empty") + get("/stream", LAST, method="HEAD"))
+    head, empty, stream = wire.parse_answers(said, "HEAD", "GET", "HEAD")
+    assert (head.headers["content-length"], head.body) == (str(len("HEAD /x h ")), b"")
+    assert ("content-length" in empty.headers, empty.status, empty.body) == (False, 204, b"")
+    assert (stream.status, stream.body) == (200, b"")
+
+
+def test_half_an_answer_is_not_taken_for_a_whole_one(url: str) -> None:
+    said = wire.exchange(url, get("/broken") + get("/next"))
+    assert said.endswith(b"half of it")
+    assert said.count(b"HTTP/1.1 ") == 1
+    (answer,) = wire.parse_answers(wire.exchange(url, get("/failing", LAST)), "GET")
+    assert answer.status == 500
+
+
+def test_a_body_that_nobody_read_is_not_taken_for_a_request(url: str) -> None:
+    body = get("/smuggled") * 100
+    said = wire.exchange(url, get("/unread", f"Content-Length: {10 << 20}", method="POST", body=body))
+    (answer,) = wire.parse_answers(said, "POST")
+    assert (answer.status, answer.headers["connection"]) == (413, "close")
+
+
+def test_a_client_that_waits_is_told_to_go_on_and_no_other_is(url: str) -> None:
+    with wire.connected(url) as stream:
+        stream.sendall(get("/", "Content-Length: 3", "Expect: 100-continue", LAST, method="POST"))
+        assert stream.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        stream.sendall(b"abc")
+        (answer,) = wire.parse_answers(wire.read_all(stream), "POST")
+    assert answer.body == b"POST / h abc"
+    at_once = get("/", "Content-Length: 3", "Expect: 100-continue", LAST, method="POST", body=b"abc")
+    assert wire.exchange(url, at_once).startswith(b"HTTP/1.1 200 ")
+    refused = get("/unread", "Content-Length: 3", "Expect: 100-continue", method="POST")
+    assert wire.exchange(url, refused).startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_client_that_says_no_more_still_hears_the_answer(url: str) -> None:
+    with wire.connected(url) as stream:
+        stream.sendall(get("/one") + get("/two"))
+        stream.shutdown(socket.SHUT_WR)
+        answers = wire.parse_answers(wire.read_all(stream), "GET", "GET")
+    assert [answer.body for answer in answers] == [b"GET /one h ", b"GET /two h "]
+
+
+def test_a_client_that_leaves_in_the_middle_of_its_request_leaves_nothing(url: str) -> None:
+    with wire.connected(url) as stream:
+        stream.sendall(get("/", "Content-Length: 100", method="POST", body=b"half"))
+        stream.shutdown(socket.SHUT_WR)
+        assert wire.read_all(stream).startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("start", [b"", b"GET / HT", get("/one") + b"GET /"], ids=["nothing", "half", "the second"])
+def test_a_head_that_does_not_come(url: str, monkeypatch: pytest.MonkeyPatch, start: bytes) -> None:
+    monkeypatch.setattr(edge, "HEAD_S", 0.2)
+    with wire.connected(url) as stream:
+        stream.sendall(start)
+        wire.read_all(stream)  # it ends
+
+
+def test_a_connection_that_is_not_used_is_closed(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edge, "IDLE_S", 0.2)
+    assert wire.parse_answers(wire.exchange(url, get()), "GET")[0].status == 200
+
+
+def test_an_old_client_is_kept_alive_only_when_it_asks(url: str) -> None:
+    old = b"GET /x HTTP/1.0\r\nHost: h\r\n\r\n"
+    assert wire.exchange(url, old).endswith(b"GET /x h ")
+    kept = old.replace(b"\r\n\r\n", b"\r\nConnection: keep-alive\r\n\r\n")
+    answers = wire.parse_answers(wire.exchange(url, kept + old), "GET", "GET")
+    assert answers[0].headers["connection"] == "keep-alive"
+
+
+def test_thousands_of_requests_at_once_wait_for_their_turn(url: str) -> None:
+    with wire.connected(url) as stream:
+        number = 3000
+        sending = threading.Thread(target=stream.sendall, args=(get() * number + get("/end", LAST),))
+        sending.start()
+        answers = wire.parse_answers(wire.read_all(stream), *["GET"] * (number + 1))
+        sending.join()
+    assert answers[-1].body == b"GET /end h "
+
+
+def test_a_server_that_stops_finishes_what_it_is_answering() -> None:
+    may_end, begun = threading.Event(), threading.Event()
+
+    async def slow(exchange: Exchange) -> None:
+        import asyncio
+
+        begun.set()
+        await asyncio.to_thread(may_end.wait, wire.WAIT_S)
+        exchange.answer.whole(200, [], b"done")
+
+    serving, listener = server.Server(lambda _host, _path: slow), server.listen("127.0.0.1", 0)
+    thread = threading.Thread(target=serving.serve_on, args=(listener,), name="edge-that-stops")
+    thread.start()
+    with wire.connected(server.address(listener)) as idle, wire.connected(server.address(listener)) as busy:
+        busy.sendall(get())
+        assert begun.wait(wire.WAIT_S)
+        serving.stop()
+        assert wire.read_all(idle) == b""
+        may_end.set()
+        assert wire.read_all(busy).endswith(b"done")
+    thread.join(wire.WAIT_S)
+    assert not thread.is_alive()
+    listener.close()
