@@ -67,7 +67,16 @@ ALLOWED: dict[str, frozenset[str]] = {
     "host.identity": frozenset({"wire", "host.store.tokens"}),
     "host.relay": frozenset({"wire", "host.identity", "host.machine.dial", "host.services", "host.store.sprites"}),
     "host.services": frozenset(
-        {"wire", "host.fsm", "host.network", "host.operations", "host.store", "host.vmm", "host.periodic", "host.machine"}
+        {
+            "wire",
+            "host.fsm",
+            "host.network",
+            "host.operations",
+            "host.store",
+            "host.vmm",
+            "host.periodic",
+            "host.machine",
+        }
     ),
     "host.api": frozenset(
         {"wire", "host.fsm", "host.identity", "host.operations.results", "host.relay", "host.services", "host.store"}

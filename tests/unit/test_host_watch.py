@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pilot.host.api import shapes, watch
+from pilot.host.api.sprites import shapes, watch
 from pilot.host.services import changes
 from pilot.host.store import events
 from pilot.host.store.sprites import Sprite

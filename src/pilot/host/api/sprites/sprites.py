@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from ...services import ending
 from ..call import Call
-from ..streams import OPERATION_TIMEOUT_S, json_line, now
+from ..streams import OPERATION_TIMEOUT_S, now
 from . import bodies, shapes
+from .watch import Watch
 
 CREATE_TIMEOUT_S = 110.0  # sprites-py and @fly/sprites give up after 120
-WATCH_PERIOD_S = 1.0
-HEARTBEAT_S = 15.0
 MAX_PAGE = 50
 
 
@@ -31,8 +29,10 @@ async def create_sprite(call: Call) -> Response:
 async def list_sprites(call: Call) -> Response:
     query = call.request.query_params
     if call.request.method == "GET" and "application/x-ndjson" in call.request.headers.get("accept", ""):
-        return StreamingResponse(_watch(call, query.get("prefix", "")), media_type="application/x-ndjson")
-    entries = await asyncio.to_thread(_described, call, "")
+        organisation, prefix = call.organisation, query.get("prefix", "")
+        watch = Watch(call.sprites, organisation.id, organisation.slug, prefix, call.shape)
+        return StreamingResponse(watch.lines(), media_type="application/x-ndjson")
+    entries = await asyncio.to_thread(_described, call)
     org = shapes.counts(call.organisation.slug, (entry["status"] for entry in entries))
     after = query.get("continuation_token", "")
     chosen = [entry for entry in entries if entry["name"].startswith(query.get("prefix", "")) and entry["name"] > after]
@@ -41,10 +41,10 @@ async def list_sprites(call: Call) -> Response:
     return JSONResponse(shapes.page(chosen[:size], org, token))
 
 
-def _described(call: Call, prefix: str) -> list[dict[str, Any]]:
+def _described(call: Call) -> list[dict[str, Any]]:
     """Of store and kernel, so in a thread."""
     rows = [row for row in call.sprites.every(call.organisation.id) if row.phase != "destroying"]
-    return [call.shape(row) for row in rows if row.name.startswith(prefix)]
+    return [call.shape(row) for row in rows]
 
 
 def _page_size(text: str | None) -> int:
@@ -54,29 +54,6 @@ def _page_size(text: str | None) -> int:
         if text and text.isdecimal() and text.isascii() and len(text) < 10
         else MAX_PAGE
     )
-
-
-async def _watch(call: Call, prefix: str) -> AsyncIterator[bytes]:
-    """The sprites as they are, then each change, with heartbeats between."""
-    known: dict[str, dict[str, Any]] = {}
-    silent_s = HEARTBEAT_S
-    while True:
-        now_there = {entry["name"]: entry for entry in await asyncio.to_thread(_described, call, prefix)}
-        org = shapes.counts(call.organisation.slug, (entry["status"] for entry in now_there.values()))
-        changed = [entry for name, entry in now_there.items() if known.get(name) != entry]
-        for entry in changed:
-            yield json_line(_watch_line(entry) | {"org": org})
-        silent_s = 0 if changed else silent_s + WATCH_PERIOD_S
-        if silent_s >= HEARTBEAT_S:
-            silent_s = 0
-            yield json_line({"type": "heartbeat", "timestamp": now(), "org": org})
-        known = now_there
-        await asyncio.sleep(WATCH_PERIOD_S)
-
-
-def _watch_line(entry: dict[str, Any]) -> dict[str, Any]:
-    kept = {key: entry[key] for key in ("name", "status", "last_running_at", "last_warming_at")}
-    return kept | {"running_version": entry["version"], "timestamp": now()}
 
 
 async def get_sprite(call: Call) -> Response:

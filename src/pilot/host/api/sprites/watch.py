@@ -14,8 +14,8 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from ..services.sprites import Sprites
-from ..store.sprites import Sprite
+from ...services.sprites import Sprites
+from ...store.sprites import Sprite
 from . import shapes
 
 HEARTBEAT_S = 15.0
