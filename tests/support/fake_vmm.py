@@ -74,6 +74,11 @@ class FakeVmm:
     def dial_path(self, machine: MachineId) -> str:
         return str(self._root / machine / "dial.sock")
 
+    def ask(self, machine: MachineId) -> None:
+        from pilot.host.machine import pilot_api
+
+        pilot_api.PilotApi(self.dial_path(machine)).status()
+
     def grow_disk(self, machine: MachineId, size_bytes: int) -> None:
         self.calls.append((f"grow {size_bytes}", machine))
 

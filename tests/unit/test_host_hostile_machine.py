@@ -13,6 +13,7 @@ import pytest
 from pilot import errors
 from pilot.host.fsm import driver
 from pilot.host.machine import pilot_api
+from pilot.host.operations import silence
 from pilot.host.relay import machine_answer
 from pilot.wire import faults
 from tests.support.host import HostUnderTest
@@ -119,7 +120,11 @@ def test_a_relayed_call_ends_with_an_error_of_ours(
     assert http.get("/healthz").status_code == 200
 
 
-def test_a_machine_that_never_answers_is_started_anew(host: HostUnderTest, http: httpx.Client) -> None:
+def test_a_machine_that_never_answers_is_started_anew(
+    host: HostUnderTest, http: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(silence, "LONG_S", 0.5)
+    monkeypatch.setattr(silence, "QUESTIONS", 3)
     row = host.sprites.find(host.organisation.id, "web")
     assert http.get("/v1/sprites/web/exec").status_code == 200
     starts = host.vmm.calls.count(("start", str(row.machine)))

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import time
 from collections.abc import Iterator
 
 from ... import errors
@@ -13,7 +14,12 @@ from ...wire import dial as lines
 
 CONNECT_TIMEOUT_S = 5.0
 READ_BYTES = 65536
+BACKLOG_PAUSE_S = 0.05
 MAX_ADDRESS_BYTES = 80  # of 107, so that a caller may add a name
+
+
+class Busy(errors.PeerError):
+    """The machine is there, and does not take or answer the connection now: for all that is known, it is busy."""
 
 
 def connect(path: str, port: int, timeout_s: float = CONNECT_TIMEOUT_S) -> socket.socket:
@@ -22,9 +28,9 @@ def connect(path: str, port: int, timeout_s: float = CONNECT_TIMEOUT_S) -> socke
     try:
         stream.settimeout(timeout_s)
         with short_path(path) as address:
-            stream.connect(address)
+            _connect(stream, address, timeout_s)
         stream.sendall(lines.connect_line(port))
-        lines.parse_answer(_read_line(stream))
+        _parse(_read_line(stream))
     except OSError as error:
         stream.close()
         raise _unreachable(path, error) from error
@@ -57,11 +63,14 @@ class Stream:
         except ConnectionError:
             return b""  # closed with something of ours unread: all that it had to say has been read before this
 
-    async def receive_through(self, mark: bytes, limit: int) -> bytes:
-        """All up to and with `mark`; what follows is for `receive`. `PeerError` when it does not come."""
+    async def receive_through(self, mark: bytes, limit: int, *, at_end: bytes | None = None) -> bytes:
+        """All up to and with `mark`; what follows is for `receive`. `PeerError` when it does not come, but `at_end`,
+        where that is given, when nothing at all does."""
         data = b""
         while mark not in data and len(data) <= limit:
             piece = await self.receive()
+            if not piece and not data and at_end is not None:
+                return at_end
             if not piece:
                 raise errors.PeerError("the machine closed the connection", hint="is the agent running?")
             data += piece
@@ -90,9 +99,9 @@ async def open_stream(path: str, port: int, timeout_s: float = CONNECT_TIMEOUT_S
     try:
         async with asyncio.timeout(timeout_s):
             with short_path(path) as address:
-                await asyncio.get_running_loop().sock_connect(sock, address)
+                await _connect_when_it_can(sock, address)
             await stream.send(lines.connect_line(port))
-            lines.parse_answer(await stream.receive_through(b"\n", lines.MAX_LINE_BYTES))
+            _parse(await stream.receive_through(b"\n", lines.MAX_LINE_BYTES, at_end=b""))
     except OSError as error:
         stream.close()
         raise _unreachable(path, error) from error
@@ -127,5 +136,41 @@ def _read_line(stream: socket.socket) -> bytes:
     return line
 
 
+def _connect(stream: socket.socket, address: str, timeout_s: float) -> None:
+    """A Unix socket whose backlog is full says EAGAIN, at once, to everyone who does not wait for ever (unix(7))."""
+    end_s = time.monotonic() + timeout_s
+    while True:
+        try:
+            stream.connect(address)
+        except BlockingIOError:
+            if time.monotonic() > end_s:
+                raise
+            time.sleep(BACKLOG_PAUSE_S)
+        else:
+            return
+
+
+async def _connect_when_it_can(sock: socket.socket, address: str) -> None:
+    """`_connect` on asyncio, which takes EAGAIN for a connection that is under way."""
+    while True:
+        try:
+            sock.connect(address)
+        except BlockingIOError:
+            await asyncio.sleep(BACKLOG_PAUSE_S)
+        else:
+            return
+
+
+def _parse(line: bytes) -> None:
+    """Who closes without a word has more connections than it takes; a refusal has words."""
+    if not line:
+        raise Busy("dial: the machine closed the connection", hint="is the agent running?")
+    lines.parse_answer(line)
+
+
+_BUSY = (TimeoutError, BlockingIOError, ConnectionResetError, BrokenPipeError)
+
+
 def _unreachable(path: str, error: OSError) -> errors.PeerError:
-    return errors.PeerError(f"dial {path}: {error.strerror or type(error).__name__.lower()}")
+    kind = Busy if isinstance(error, _BUSY) else errors.PeerError
+    return kind(f"dial {path}: {error.strerror or type(error).__name__.lower()}")

@@ -18,6 +18,7 @@ from ..store.machines import Machine
 from ..store.sprites import Sprite
 from ..vmm import Isolation, Vmm
 from ..vmm.substrates import Substrates
+from .silence import Silences
 
 
 class Cut(Protocol):
@@ -103,6 +104,7 @@ class Host:
     store_owner: str | None = None
     networks: Networks | None = None
     worlds: Worlds = dataclasses.field(default_factory=Worlds)
+    silences: Silences = dataclasses.field(default_factory=Silences)
     _isolations: dict[MachineId, Isolation] = dataclasses.field(default_factory=dict)
 
     def sprite(self, sprite: str) -> Sprite:
@@ -133,4 +135,5 @@ class Host:
 
     def forget(self, machine: MachineId) -> None:
         """It was destroyed."""
+        self.silences.end(machine)
         self._isolations.pop(machine, None)

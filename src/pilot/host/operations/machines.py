@@ -1,8 +1,13 @@
 """Steps on machines, whatever they are for: what sprites are made of, and whatever else has a machine.
 
 make      row with its uids → made on its substrate, not started
+<<<<<<< ours
 is_up     one that runs and answers is left alone, one that runs and does not is stopped
 start     with the disk and its network
+=======
+is_up     one that runs and answers is left alone; one that runs and has been silent for long (`silence`) is stopped
+start     with the disk
+>>>>>>> theirs
 down      stop
 destroy   stop → nothing of it is left on its substrate; the row is its owner's to delete
 
@@ -17,18 +22,16 @@ from typing import Any
 
 from ... import errors
 from ...ids import MachineId
+from ...wire import faults
 from ...wire.schema import DiskReference
 from ..machine.pilot_api import PilotApi
 from ..store import machines
 from ..store.machines import Machine
 from ..vmm import Disk, Isolation, MachineSpec, MachineStatus, Size
-from . import networks
+from . import networks, silence
 from .context import Host
 
 log = logging.getLogger(__name__)
-
-# Unanswered questions, ten seconds each, before a machine that runs is started anew; a lost agent is back in one.
-PATIENCE = 3
 
 
 def size_of(config: Mapping[str, Any]) -> Size:
@@ -68,14 +71,33 @@ def is_running(host: Host, id: MachineId) -> bool:
 
 
 def is_up(host: Host, id: MachineId) -> bool:
-    """Whether it runs and answers. One that runs and never answers is stopped, for it helps nobody."""
+    """Whether it runs and answers. `Unavailable` when it runs and does not, so that it is asked again, in a while.
+
+    One that has been silent for long is stopped: it has no memory left, or was stopped, and helps nobody.
+    """
     if not is_running(host, id):
         return False
-    if answers(host, id):
-        return True
-    log.warning("machine does not answer, it is stopped", extra={"machine": id})
-    down(host, id)
-    return False
+    try:
+        PilotApi(host.substrate(id).dial_path(id)).status()
+    except errors.PeerError as error:
+        if not host.silences.note(id, _patience_s(host, id)):
+            raise faults.Unavailable(f"machine {id} is busy: {error}", hint="try again in a while") from error
+        log.warning("machine has been silent for long, it is stopped", extra={"machine": id, "error": str(error)})
+        down(host, id)
+        return False
+    except errors.PilotError:
+        pass  # it refuses, which is an answer
+    host.silences.end(id)
+    return True
+
+
+def _patience_s(host: Host, id: MachineId) -> float:
+    """How long it may say nothing: longer where init answers, whom nothing that the agent is busy with can hold up."""
+    try:
+        host.substrate(id).ask(id)
+    except errors.PeerError:
+        return silence.LONG_S
+    return silence.AGENT_LONG_S
 
 
 def start(host: Host, id: MachineId, disk: Disk | None = None) -> DiskReference | None:
@@ -83,20 +105,9 @@ def start(host: Host, id: MachineId, disk: Disk | None = None) -> DiskReference 
     return host.substrate(id).start(id, disk, networks.link(host, id))
 
 
-def answers(host: Host, id: MachineId) -> bool:
-    """Whether the agent says anything at all, in time. One that never does has no memory, or is stopped."""
-    for _ in range(PATIENCE):
-        try:
-            PilotApi(host.substrate(id).dial_path(id)).status()
-        except errors.PeerError as error:
-            log.warning("machine does not answer", extra={"machine": id, "error": str(error)})
-        else:
-            return True
-    return False
-
-
 def down(host: Host, id: MachineId) -> None:
     host.substrate(id).stop(id)
+    host.silences.end(id)
 
 
 def destroy(host: Host, id: MachineId) -> None:

@@ -58,6 +58,9 @@ class Access:
         if self.sprites.is_ready(sprite):
             try:
                 return await self._dial(sprite)
+            except dial.Busy as error:
+                await asyncio.to_thread(self.sprites.suspect, sprite)
+                raise faults.Unavailable(f"sprite {sprite.name} is busy: {error}", hint="try again") from error
             except errors.PeerError:
                 self.sprites.mark_lost(sprite)
         await ending.finish(await asyncio.to_thread(self.sprites.wake, sprite), WAKE_TIMEOUT_S)

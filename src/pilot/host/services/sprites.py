@@ -7,6 +7,7 @@ volumed.
 from __future__ import annotations
 
 import secrets
+import time
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +17,7 @@ from ...ids import MachineId, SpriteName, VolumeId
 from ..fsm.documents import Nothing
 from ..fsm.engine import Ended, Engine
 from ..fsm.journal import Record
+from ..machine import dial
 from ..network.policy import Policy
 from ..network.service import Report
 from ..operations import arrive, machines, networks, requests
@@ -29,6 +31,7 @@ from ..vmm.shape import Shape
 from .changes import Changes
 from .pool import Pool
 
+SUSPECT_PAUSE_S = 5.0
 DEFAULT_URL_SETTINGS = {"auth": "sprite"}
 
 
@@ -39,6 +42,7 @@ class Sprites:
         self._host = host
         self._engine = engine
         self._pool = Pool(host, engine, {}) if pool is None else pool
+        self._suspected: dict[str, float] = {}
         self.changes = Changes(host.database, self.statuses)
 
     # What is there
@@ -105,11 +109,22 @@ class Sprites:
         return checkpoints.find(self._host.database, sprite.id, checkpoint)
 
     def is_ready(self, sprite: Sprite) -> bool:
-        """As far as is remembered; a dial that fails is the proof against it (`mark_lost`)."""
+        """As far as is remembered; a dial that nobody takes is the proof against it (`mark_lost`)."""
         return sprite.id in self._host.worlds
 
     def mark_lost(self, sprite: Sprite) -> None:
         self._host.worlds.drop(sprite.id)
+
+    def suspect(self, sprite: Sprite) -> None:
+        """It does not answer, and may be busy: have it asked, now and then, until it does or has been silent for long.
+
+        Only then is it started anew; meanwhile everybody may try.
+        """
+        now_s = time.monotonic()
+        if now_s - self._suspected.get(sprite.id, -SUSPECT_PAUSE_S) < SUSPECT_PAUSE_S:
+            return
+        self._suspected[sprite.id] = now_s
+        self.wake(sprite)
 
     def dial_path(self, sprite: Sprite) -> str:
         if sprite.machine is None:
@@ -223,6 +238,8 @@ class Sprites:
         """Whether the world runs, asked of the machine now; forgotten when it does not."""
         try:
             runs = self._world_runs(sprite)
+        except dial.Busy:
+            return True  # it was never heard that it does not
         except errors.PilotError:
             runs = False  # who does not answer cannot be used either
         if not runs:

@@ -102,6 +102,10 @@ class Vmm(Protocol):
         """Link a machine that runs, and whose network was lost, anew; nothing where that needs a new start."""
         ...
 
+    def ask(self, machine: MachineId) -> None:
+        """Whether it is there, asked at what its clients cannot block. `PeerError` when nobody answers."""
+        ...
+
     def attach(self, machine: MachineId, disk: Disk) -> DiskReference:
         """Give the disk to the agent of a machine that runs; anew, where it was not a part of the machine."""
         ...

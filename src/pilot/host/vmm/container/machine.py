@@ -27,7 +27,7 @@ from ....ids import ContainerId, MachineId
 from ....kernel import waiter
 from ....wire import dial as lines
 from ....wire.schema import DiskReference
-from ...machine import dial, pilot_api
+from ...machine import dial, health, pilot_api
 from .. import Disk, Isolation, Link, MachineSpec, MachineStatus, spec_file
 from . import attaching
 from . import spec as specs
@@ -116,6 +116,10 @@ class ContainerVmm:
 
     def dial_path(self, machine: MachineId) -> str:
         return os.path.join(self._path(machine), _DIAL)
+
+    def ask(self, machine: MachineId) -> None:
+        """init, at a door of its own."""
+        health.ask(self.health_path(machine))
 
     def health_path(self, machine: MachineId) -> str:
         """Where init says that it and the agent are there, however busy the agent is (`host.machine.health`)."""

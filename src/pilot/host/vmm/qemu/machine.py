@@ -90,6 +90,10 @@ class Qemu:
         """The drive that it was started with."""
         return DiskReference(serial=qemu_command.DISK_SERIAL)
 
+    def ask(self, machine: MachineId) -> None:
+        """The agent's loop, at a port without limits."""
+        dial.connect(self.dial_path(machine), ports.PORT_HEALTH, _QMP_S).close()
+
     def grow_disk(self, machine: MachineId, size_bytes: int) -> None:
         """Tell a machine that runs that its volume has grown; `PUT /v1/world` then has the filesystem follow."""
         with qmp.connect(self._path(machine, qemu_command.QMP_SOCKET), _QMP_S) as control:
