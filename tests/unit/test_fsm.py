@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import pathlib
 import threading
@@ -445,3 +446,169 @@ def test_a_request_that_is_not_understood_is_left_alone(database: Database, requ
         _drive_stored(database, request_, seen)
     assert seen == []
     assert [found.outcome for found in SqlJournal(database).active()] == [None], "it waits for who understands it"
+
+
+PARTS = Action("part", "make", NO_REQUEST)
+
+
+def test_so_many_of_a_kind_at_once_and_first_come_first_served(database: Database) -> None:
+    gate, going, order = threading.Event(), threading.Semaphore(0), []
+    at_once: list[int] = []
+    running: set[str] = set()
+    lock = threading.Lock()
+
+    def act(run: Run[Nothing]) -> None:
+        with lock:
+            running.add(run.resource)
+            order.append(run.resource)
+            at_once.append(len(running))
+        going.release()
+        assert gate.wait(WAIT_S)
+        with lock:
+            running.discard(run.resource)
+
+    operations = (Operation(A, (Transition("t", act),)), Operation(PARTS, (Transition("t", lambda run: None),)))
+    engine = Engine(SqlJournal(database), operations, {"k": 2})
+    ended = [engine.start(A, f"r{n}", Nothing()) for n in range(6)]
+    for _ in range(2):
+        assert going.acquire(timeout=WAIT_S)
+    assert engine.start(PARTS, "p", Nothing()).result(WAIT_S).done, "another kind does not wait"
+    assert sorted(order) == ["r0", "r1"]
+    gate.set()
+    assert all(future.result(WAIT_S).done for future in ended)
+    assert max(at_once) == 2
+    assert [sorted(order[:2]), set(order[2:])] == [["r0", "r1"], {"r2", "r3", "r4", "r5"}]
+    assert engine.close(WAIT_S)
+
+
+def test_one_that_pauses_lets_others_by(database: Database) -> None:
+    tried = threading.Event()
+    works = threading.Event()
+
+    def act(run: Run[Nothing]) -> None:
+        tried.set()
+        if run.resource == "stuck" and not works.is_set():
+            raise OSError("not yet")
+
+    engine = Engine(SqlJournal(database), [Operation(A, (Transition("t", act),))], {"k": 1})
+    stuck = engine.start(A, "stuck", Nothing())
+    assert tried.wait(WAIT_S)
+    assert engine.start(A, "other", Nothing()).result(WAIT_S).done
+    assert not stuck.done()
+    works.set()
+    assert stuck.result(WAIT_S).done
+    assert engine.close(WAIT_S)
+
+
+def test_what_waits_for_its_turn_is_left_to_the_next_process(database: Database) -> None:
+    entered, gate = threading.Event(), threading.Event()
+
+    def act(run: Run[Nothing]) -> None:
+        entered.set()
+        assert gate.wait(WAIT_S)
+
+    engine = Engine(SqlJournal(database), [Operation(A, (Transition("t", act), Transition("u", act)))], {"k": 1})
+    ended = [engine.start(A, f"r{n}", Nothing()) for n in range(5)]
+    assert entered.wait(WAIT_S)
+    threading.Timer(0.05, gate.set).start()
+    assert engine.close(WAIT_S)
+    assert all(future.done() for future in ended), "nobody waits for ever"
+    assert len(SqlJournal(database).active()) == 5
+
+
+class Family:
+    """A parent of two children, whose lives may end at any line."""
+
+    def __init__(self) -> None:
+        self.made: list[str] = []
+        self.told: list[str] = []
+
+    def engine(self, journal: SqlJournal, fuse: Fuse, caps: dict[str, int]) -> Engine:
+        engines: list[Engine] = []
+
+        def make(run: Run[Nothing]) -> str:
+            fuse.burn()
+            self.made.append(run.resource)
+            fuse.burn()
+            return f"made {run.resource}"
+
+        def parts(run: Run[Nothing]) -> None:
+            self.told = [engines[0].child(run, PARTS, name, Nothing()).result(str) for name in ("left", "right")]
+
+        operations = (
+            Operation(MAKE, (Transition("parts", parts),)),
+            Operation(PARTS, (Transition("make", make, result=TEXT),)),
+        )
+        engines.append(Engine(journal, operations, caps))
+        return engines[0]
+
+
+@pytest.mark.parametrize("at", [*range(1, 30), 10_000])
+def test_children_survive_a_crash_at_any_line(database: Database, at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver, "CHILD_PAUSE_S", 0.05)
+    monkeypatch.setattr(threading, "excepthook", lambda arguments: None)  # the threads that "die" here say nothing
+    family, fuse = Family(), Fuse(at)
+    first = family.engine(CrashingJournal(database, fuse), fuse, {"thing": 1, "part": 1})
+    try:
+        ended = first.start(MAKE, "x", Nothing())
+        concurrent.futures.wait([ended], 0.5)
+    except Crash:
+        pass
+    first.close(0.5)
+    made_before = list(family.made)
+
+    second = family.engine(SqlJournal(database), Fuse(0), {"thing": 1, "part": 1})
+    second.resume()
+    if not SqlJournal(database).active() and not database.query(
+        "SELECT id FROM runs WHERE action = 'make' AND parent IS NULL"
+    ):
+        second.start(MAKE, "x", Nothing())
+    while active := second.active():
+        if (waiting := second.waiting_for(active[0].id)) is not None:
+            assert waiting.result(WAIT_S).done
+    assert second.close(WAIT_S)
+    assert family.told == ["made left", "made right"]
+    rows = database.query(
+        "SELECT resource, parent, count(*) AS n FROM runs WHERE kind = 'part' GROUP BY resource, parent"
+    )
+    assert sorted((row["resource"], row["n"]) for row in rows) == [("left", 1), ("right", 1)], "none is begun twice"
+    assert len(family.made) - len(made_before) <= 2
+
+
+def test_cancelling_a_parent_cancels_its_children(database: Database) -> None:
+    tried = threading.Event()
+
+    def fail(run: Run[Nothing]) -> None:
+        tried.set()
+        raise OSError("never")
+
+    engines: list[Engine] = []
+
+    def parts(run: Run[Nothing]) -> None:
+        engines[0].child(run, PARTS, "left", Nothing())
+
+    engines.append(
+        Engine(
+            SqlJournal(database),
+            (Operation(MAKE, (Transition("parts", parts),)), Operation(PARTS, (Transition("t", fail),))),
+        )
+    )
+    ended = engines[0].start(MAKE, "x", Nothing())
+    assert tried.wait(WAIT_S)
+    engines[0].cancel("thing", "x")
+    assert ended.result(WAIT_S).ending is Ending.CANCELLED
+    for record in engines[0].active():
+        if (waiting := engines[0].waiting_for(record.id)) is not None:
+            assert waiting.result(WAIT_S).ending is Ending.CANCELLED
+    assert engines[0].close(WAIT_S)
+
+
+def test_a_child_that_would_wait_behind_its_parent_is_refused(database: Database) -> None:
+    engines: list[Engine] = []
+
+    def parts(run: Run[Nothing]) -> None:
+        engines[0].child(run, B, "x", Nothing())
+
+    engines.append(_engine(database, Operation(A, (Transition("t", parts),)), Operation(B, ())))
+    assert engines[0].start(A, "x", Nothing()).result(WAIT_S).ending is Ending.ABORTED
+    assert engines[0].close(WAIT_S)

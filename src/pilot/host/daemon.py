@@ -40,6 +40,7 @@ from .network.policy import Egress
 from .network.service import Networks
 from .operations import networks
 from .operations.context import Host, VolumeService
+from .operations.requests import SPRITE
 from .operations.table import operations
 from .relay import server
 from .relay.access import Access
@@ -61,6 +62,7 @@ log = logging.getLogger(__name__)
 ORGANISATION = "local"
 BASE_TIMEOUT_S = 1800
 STOP_TIMEOUT_S = 60
+RUNS_AT_ONCE = 64  # of sprites; each has a thread, and most of them wait for a kernel or a disk
 ADOPTIONS_AT_ONCE = 16  # one machine that does not answer takes ten seconds
 
 
@@ -182,7 +184,7 @@ def _sprites(
         networks=made_networks,
         store_owner=tokens.ensure_organisation(database, ORGANISATION).id if settings.store else None,
     )
-    engine = Engine(SqlJournal(database), operations(host))
+    engine = Engine(SqlJournal(database), operations(host), {SPRITE: RUNS_AT_ONCE})
     pool = Pool(host, engine, {Shape(isolation, settings.variant): settings.pool_size})
     sprites = Sprites(host, engine, pool)
     try:

@@ -24,6 +24,8 @@ R = TypeVar("R")
 # Called between steps with the seconds to wait; raises Cancelled or Stopped.
 Pause = Callable[[float], None]
 
+# At the longest, between two looks at a child: its end wakes its parent.
+CHILD_PAUSE_S = 30.0
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
 
@@ -82,6 +84,8 @@ def _attempt(record: Record, run: Run[R], transition: Transition[R], journal: Jo
             journal.completed(record, transition.name, transition.result.write(result))
         except (outcomes.UserFault, outcomes.Abort, outcomes.Handoff, outcomes.Cancelled, outcomes.Stopped):
             raise
+        except outcomes.Awaiting:
+            pause(CHILD_PAUSE_S)
         except Exception as error:
             failures += 1
             _note(record, transition.name, failures, error, journal)

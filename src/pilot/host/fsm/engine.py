@@ -1,6 +1,8 @@
 """Threads, queues and waiting around `driver.drive`.
 
-Each (kind, resource) with work has one thread, which takes its runs one after another and ends with the last of them.
+    start ──► lane of (kind, resource): its runs, oldest first ──► slots of the kind ──► a thread that drives the first
+
+A lane with work waits for a slot, gets a thread with it, and when others wait goes behind them after each run.
 """
 
 from __future__ import annotations
@@ -12,15 +14,16 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from ... import errors
 from ...ids import RunId
 from . import documents, driver
 from .journal import Journal, Record
-from .operation import Action, Operation
-from .outcome import AlreadyActive, Cancelled, Outcome, Stopped
+from .operation import Action, Operation, Run
+from .outcome import Abort, AlreadyActive, Awaiting, Cancelled, Outcome, Stopped
+from .slots import Slots
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +39,9 @@ Ended = concurrent.futures.Future[Outcome]
 class _Ticket:
     """An active run in this process: its record, who waits for it, and how it is interrupted."""
 
-    def __init__(self, record: Record, stopping: threading.Event) -> None:
+    def __init__(self, record: Record, slots: Slots, stopping: threading.Event) -> None:
         self.record = record
+        self._slots = slots
         self.ended: Ended = concurrent.futures.Future()
         self._wake = threading.Event()
         self._cancelled = False
@@ -48,22 +52,35 @@ class _Ticket:
         self._wake.set()
 
     def pause(self, seconds: float) -> None:
-        self._wake.wait(seconds)
+        if seconds > 0 and not self._wake.is_set():
+            self._slots.give_up()
+            try:
+                self._wake.wait(seconds)
+            finally:
+                self._slots.wait()
+        self._wake.clear()  # before the look at why it was set
         if self._stopping.is_set():
             raise Stopped
         if self._cancelled:
             # Raised once: what follows the decision is not to be hurried.
             self._cancelled = False
-            self._wake.clear()
             raise Cancelled
 
 
 class Engine:
-    """Starts, resumes, cancels and waits for runs. `close()` leaves what is unfinished to the next process."""
+    """Starts, resumes, cancels and waits for runs. `close()` leaves what is unfinished to the next process.
 
-    def __init__(self, journal: Journal, operations: Iterable[Operation[Any]]) -> None:
+    `caps`: how many runs of a kind go on at once; without one, as many as there are resources with work.
+    """
+
+    def __init__(
+        self, journal: Journal, operations: Iterable[Operation[Any]], caps: Mapping[str, int] | None = None
+    ) -> None:
         self._journal = journal
         self._operations = {_key(operation.action): operation for operation in operations}
+        kinds = {kind for kind, _ in self._operations}
+        self._slots = {kind: Slots((caps or {}).get(kind)) for kind in kinds}
+        self._unlimited = Slots(None)  # for kinds that this program no longer knows
         self._lock = threading.Lock()
         self._lanes: dict[Lane, collections.deque[_Ticket]] = {}
         self._threads: set[threading.Thread] = set()
@@ -79,10 +96,39 @@ class Engine:
 
     def start(self, action: Action[R], resource: str, request: R) -> Ended:
         """Begin a run; journalled when this returns. `AlreadyActive` when the same one is active."""
+        return self._start(action, resource, request, None)
+
+    def _start(self, action: Action[R], resource: str, request: R, parent: RunId | None) -> Ended:
         names = self._operations[_key(action)].names()
-        record = Record(new_run_id(), action.kind, action.name, resource, action.request.write(request), names)
+        document = action.request.write(request)
+        record = Record(new_run_id(), action.kind, action.name, resource, document, names, parent)
         self._journal.begin(record)
         return self._enqueue(record)
+
+    def child(self, run: Run[object], action: Action[R], resource: str, request: R) -> Outcome:
+        """For transitions: how the run that `run` wants for this has ended; begun by the first call.
+
+        Raises `Awaiting` until then, for the driver; the transition is called again when the child has ended. A child
+        has another resource than its parent, behind which it would wait.
+        """
+        if (action.kind, resource) == (run.kind, run.resource):
+            raise Abort(f"{run.action}: a child {action.name} of the same {run.kind} could never begin")
+        known = self._journal.child(run.id, action.kind, action.name, resource)
+        if known is not None and known.finished and known.outcome is not None:
+            return dataclasses.replace(known.outcome, results=known.read(self._operation(known)).results)
+        try:
+            ended = self.waiting_for(known.id) if known else self._start(action, resource, request, run.id)
+        except AlreadyActive as active:
+            ended = self.waiting_for(active.run)  # of somebody else; ours begins when that has ended
+        if ended is not None:
+            ended.add_done_callback(lambda _: self._wake(run.id))
+        raise Awaiting
+
+    def _wake(self, run: RunId) -> None:
+        with self._lock:
+            ticket = self._tickets.get(run)
+        if ticket is not None:
+            ticket.interrupt(cancel=False)
 
     def join(self, action: Action[R], resource: str, request: R) -> Ended:
         """Like `start`, but waits for the active run of that kind, resource and action where there is one."""
@@ -107,12 +153,17 @@ class Engine:
         return ticket.ended if ticket else None
 
     def cancel(self, kind: str, resource: str, *, but: str | None = None) -> None:
-        """End the active runs of this resource (but those of action `but`) at their next pause; `settle` undoes."""
+        """End the active runs of this resource (but those of action `but`), and their children, at their next pause;
+        `settle` undoes."""
         with self._lock:
-            tickets = list(self._tickets.values())
+            tickets = sorted(
+                self._tickets.values(), key=lambda ticket: ticket.record.id
+            )  # children after their parents
+        ended: set[RunId] = set()
         for ticket in tickets:
             run = ticket.record
-            if (run.kind, run.resource) == (kind, resource) and run.action != but:
+            if run.parent in ended or ((run.kind, run.resource) == (kind, resource) and run.action != but):
+                ended.add(run.id)
                 ticket.interrupt(cancel=True)
 
     def active(self) -> list[Record]:
@@ -127,33 +178,46 @@ class Engine:
             tickets, threads = list(self._tickets.values()), list(self._threads)
         for ticket in tickets:
             ticket.interrupt(cancel=False)
+        for slots in self._slots.values():
+            slots.open()
+        with self._lock:
+            threads += self._threads - set(threads)
         deadline = time.monotonic() + timeout_s
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         return not any(thread.is_alive() for thread in threads)
 
     def _enqueue(self, record: Record) -> Ended:
-        ticket = _Ticket(record, self._stopping)
+        slots = self._slots.get(record.kind, self._unlimited)
+        ticket = _Ticket(record, slots, self._stopping)
         lane = (record.kind, record.resource)
         with self._lock:
             self._tickets[record.id] = ticket
-            if lane in self._lanes:
-                self._lanes[lane].append(ticket)
-            else:
-                self._lanes[lane] = collections.deque([ticket])
-                self._spawn(lane)
+            is_new = lane not in self._lanes
+            self._lanes.setdefault(lane, collections.deque()).append(ticket)
+        if is_new:
+            slots.ask(lambda: self._spawn(lane, slots))
         return ticket.ended
 
-    def _spawn(self, lane: Lane) -> None:
-        thread = threading.Thread(target=self._drain, args=(lane,), name=f"run-{lane[0]}-{lane[1]}"[:60], daemon=True)
-        self._threads.add(thread)
+    def _spawn(self, lane: Lane, slots: Slots) -> None:
+        """With a slot, which the thread gives up."""
+        name = f"run-{lane[0]}-{lane[1]}"[:60]
+        thread = threading.Thread(target=self._drain, args=(lane, slots), name=name, daemon=True)
+        with self._lock:
+            self._threads.add(thread)
         thread.start()
 
-    def _drain(self, lane: Lane) -> None:
-        while (ticket := self._next(lane)) is not None:
-            self._drive(ticket)
-        with self._lock:
-            self._threads.discard(threading.current_thread())
+    def _drain(self, lane: Lane, slots: Slots) -> None:
+        try:
+            while (ticket := self._next(lane)) is not None:
+                self._drive(ticket)
+                if slots.waiting:
+                    slots.ask(lambda: self._spawn(lane, slots))
+                    break
+        finally:
+            with self._lock:
+                self._threads.discard(threading.current_thread())
+            slots.give_up()
 
     def _next(self, lane: Lane) -> _Ticket | None:
         with self._lock:

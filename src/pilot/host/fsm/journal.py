@@ -18,7 +18,7 @@ R = TypeVar("R")
 class Record:
     """A run as journalled. `names` are the transitions at the start: a newer program resumes an older run by them.
 
-    `results`: of the transitions that are completed.
+    `parent`: whose child it is. `results`: of the transitions that are completed.
     """
 
     id: RunId
@@ -27,6 +27,7 @@ class Record:
     resource: str
     request: Document
     names: tuple[str, ...]
+    parent: RunId | None = None
     results: Mapping[str, Document] = dataclasses.field(default_factory=dict)
     attempts: Mapping[str, int] = dataclasses.field(default_factory=dict)
     outcome: Outcome | None = None
@@ -52,6 +53,10 @@ class Journal(Protocol):
 
     def find(self, run: RunId) -> Record:
         """`NotFound` when there is none."""
+        ...
+
+    def child(self, parent: RunId, kind: str, action: str, resource: str) -> Record | None:
+        """The run that `parent` has begun for that."""
         ...
 
     def completed(self, run: Record, name: str, result: Document) -> None: ...

@@ -34,6 +34,10 @@ class Handoff(errors.PilotError):
         self.run = run
 
 
+class Awaiting(Exception):
+    """A child has to end first; then the transition is tried again, which does not count as a failure."""
+
+
 class AlreadyActive(errors.Conflict):
     """A run of the same kind, resource and action is active: `run`."""
 

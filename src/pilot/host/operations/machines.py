@@ -1,13 +1,8 @@
 """Steps on machines, whatever they are for: what sprites are made of, and whatever else has a machine.
 
 make      row with its uids → made on its substrate, not started
-<<<<<<< ours
-is_up     one that runs and answers is left alone, one that runs and does not is stopped
-start     with the disk and its network
-=======
 is_up     one that runs and answers is left alone; one that runs and has been silent for long (`silence`) is stopped
-start     with the disk
->>>>>>> theirs
+start     with the disk and its network
 down      stop
 destroy   stop → nothing of it is left on its substrate; the row is its owner's to delete
 

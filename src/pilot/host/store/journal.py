@@ -15,8 +15,8 @@ from ..fsm.outcome import AlreadyActive, Ending, Outcome
 from . import events
 from .database import Database, Row, Transaction
 
-_BEGUN = """INSERT INTO runs (id, kind, action, resource, version, request, names, started_us)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"""
+_BEGUN = """INSERT INTO runs (id, kind, action, resource, parent, version, request, names, started_us)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"""
 _ACTIVE = "SELECT id FROM runs WHERE kind = ? AND action = ? AND resource = ? AND finished_us IS NULL"
 _COMPLETED = """INSERT INTO transitions (run, name, completed, attempts, version, result, at_us)
     VALUES (?, ?, 1, 1, ?, ?, ?)
@@ -39,7 +39,7 @@ class SqlJournal:
 
     def begin(self, run: Record) -> None:
         def write(tx: Transaction) -> None:
-            key = (run.id, run.kind, run.action, run.resource, run.request.version)
+            key = (run.id, run.kind, run.action, run.resource, run.parent, run.request.version)
             row = (*key, json.dumps(run.request.value), json.dumps(list(run.names)), now_us())
             while not tx.execute(_BEGUN, row):
                 active = tx.query(_ACTIVE, (run.kind, run.action, run.resource))
@@ -59,6 +59,13 @@ class SqlJournal:
         if not rows:
             raise errors.NotFound(f"find run {run}: there is none")
         return self._record(rows[0])
+
+    def child(self, parent: RunId, kind: str, action: str, resource: str) -> Record | None:
+        rows = self._database.query(
+            "SELECT * FROM runs WHERE parent = ? AND kind = ? AND action = ? AND resource = ?",
+            (parent, kind, action, resource),
+        )
+        return self._record(rows[0]) if rows else None
 
     def completed(self, run: Record, name: str, result: Document) -> None:
         row = (run.id, name, result.version, json.dumps(result.value), now_us())
@@ -98,6 +105,7 @@ class SqlJournal:
             resource=row["resource"],
             request=Document(row["version"], json.loads(row["request"])),
             names=tuple(json.loads(row["names"])),
+            parent=row["parent"],
             results={step["name"]: Document(step["version"], json.loads(step["result"])) for step in done},
             attempts={step["name"]: step["attempts"] for step in steps},
             outcome=_parse_outcome(row["outcome"]),
@@ -124,6 +132,8 @@ def now_us() -> int:
 
 def forget_finished(tx: Transaction, before_us: int) -> None:
     """Drop the runs that ended before `before_us`; their events stay."""
-    ended = "SELECT id FROM runs WHERE finished_us < ?"
+    # A parent that goes on looks for its children.
+    active = "SELECT id FROM runs WHERE finished_us IS NULL"
+    ended = f"SELECT id FROM runs WHERE finished_us < ? AND (parent IS NULL OR parent NOT IN ({active}))"
     tx.execute(f"DELETE FROM transitions WHERE run IN ({ended})", (before_us,))
-    tx.execute("DELETE FROM runs WHERE finished_us < ?", (before_us,))
+    tx.execute(f"DELETE FROM runs WHERE id IN ({ended})", (before_us,))

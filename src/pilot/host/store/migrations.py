@@ -64,4 +64,9 @@ _NETWORKS = (
         serial BIGINT NOT NULL)""",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _VERSIONS, _SIZES, _EVENTS, _NETWORKS)
+_PARENTS = (
+    "ALTER TABLE runs ADD COLUMN parent TEXT",
+    "CREATE INDEX children ON runs (parent) WHERE parent IS NOT NULL",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _VERSIONS, _SIZES, _EVENTS, _NETWORKS, _PARENTS)
