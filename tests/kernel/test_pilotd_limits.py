@@ -61,7 +61,7 @@ def test_memory_is_limited_and_a_full_tmpfs_ends_nothing(pilotd: Pilotd, client:
 
 def test_processes_are_limited(pilotd: Pilotd, client: Any) -> None:
     crowd, calm = _create(pilotd, client, "crowd", {"ram_mb": 256}), _create(pilotd, client, "calm", {})
-    assert _limits("pids", "pids.max", "pids.max") == {"16384"}
+    assert _limits("pids", "pids.max", "pids.max") == {"4096"}
     # Bounded by memory before it is by number; either way every process of it dies within the sprite.
     crowd.run("timeout", "-s", "KILL", "3", "sh", "-c", "b() { b | b & }; b; sleep 3", capture_output=True)
     assert calm.run("echo", "calm", capture_output=True).stdout == b"calm\n"

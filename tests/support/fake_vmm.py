@@ -31,6 +31,7 @@ class FakeVmm:
     """`pilot.host.vmm.Vmm`; `machines` and `calls` are for tests to look at."""
 
     mounts_in_guest = False
+    max_processes = 4096
 
     def __init__(self, root: pathlib.Path, isolation: Isolation = Isolation.CONTAINER) -> None:
         self._root = root

@@ -31,7 +31,7 @@ from collections.abc import Iterator
 from .. import errors, image
 from ..kernel import cgroups, hierarchies
 from ..volume import client as volume_client
-from . import edges, log_files
+from . import edges, host_limits, log_files
 from .fsm.engine import Engine
 from .identity.principal import Authenticator, Principal
 from .network import plan
@@ -109,6 +109,8 @@ def serve(settings: Settings) -> None:
         stack.enter_context(_locked(settings.state_dir))
         listener = server.listen(settings.host, settings.port)
         stack.callback(listener.close)
+        for raised in host_limits.raise_limits(host_limits.plan(host_limits.memory_bytes())):
+            log.info("limit raised", extra={"sysctl": raised.describe()})
         database = SqliteDatabase(os.path.join(settings.state_dir, "state.db"))
         stack.callback(database.close)
         _ensure_token(database, settings.state_dir)

@@ -18,6 +18,7 @@ from ..store.machines import Machine
 from ..store.sprites import Sprite
 from ..vmm import Isolation, Vmm
 from ..vmm.substrates import Substrates
+from .capacity import Capacity
 from .silence import Silences
 
 
@@ -105,6 +106,7 @@ class Host:
     networks: Networks | None = None
     worlds: Worlds = dataclasses.field(default_factory=Worlds)
     silences: Silences = dataclasses.field(default_factory=Silences)
+    capacity: Capacity = dataclasses.field(default_factory=Capacity)
     _isolations: dict[MachineId, Isolation] = dataclasses.field(default_factory=dict)
 
     def sprite(self, sprite: str) -> Sprite:

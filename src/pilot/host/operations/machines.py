@@ -96,8 +96,16 @@ def _patience_s(host: Host, id: MachineId) -> float:
 
 
 def start(host: Host, id: MachineId, disk: Disk | None = None) -> DiskReference | None:
-    """It answers, and this is where its agent finds the disk."""
-    return host.substrate(id).start(id, disk, networks.link(host, id))
+    """It answers, and this is where its agent finds the disk. `UserFault` when the host has no room for it."""
+    substrate = host.substrate(id)
+    with host.capacity.admitted(id, substrate.max_processes, lambda: _running(host)):
+        return substrate.start(id, disk, networks.link(host, id))
+
+
+def _running(host: Host) -> dict[MachineId, int]:
+    """The machines that run now, with what each may take of the host's process numbers."""
+    ids = [row.id for row in machines.every(host.database)]
+    return {id: host.substrate(id).max_processes for id in ids if is_running(host, id)}
 
 
 def down(host: Host, id: MachineId) -> None:

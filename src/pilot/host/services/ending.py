@@ -9,6 +9,13 @@ from ...wire import faults
 from ..fsm.engine import Ended
 from ..fsm.outcome import Ending, Outcome
 
+# By the code of a run's `UserFault`.
+_KINDS: dict[str, type[errors.PilotError]] = {
+    "not_found": errors.NotFound,
+    "conflict": errors.Conflict,
+    "exhausted": faults.Exhausted,
+}
+
 
 async def finish(ended: Ended, timeout_s: float) -> Outcome:
     """Wait for a run. Its failure as the error that the edge answers with; the run goes on when the wait ends."""
@@ -27,6 +34,5 @@ def error_of(outcome: Outcome) -> errors.PilotError:
     """The error of a run that did not end well, by who can fix it."""
     text = outcome.error or outcome.ending.value
     if outcome.ending is Ending.USER_FAULT:
-        kinds = {"not_found": errors.NotFound, "conflict": errors.Conflict}
-        return kinds.get(outcome.code or "", faults.InvalidRequest)(text)
+        return _KINDS.get(outcome.code or "", faults.InvalidRequest)(text)
     return faults.Unavailable(text)

@@ -88,6 +88,11 @@ class Vmm(Protocol):
         until it stops."""
         ...
 
+    @property
+    def max_processes(self) -> int:
+        """How many of the host's process numbers one machine may take."""
+        ...
+
     def create(self, spec: MachineSpec) -> None: ...
 
     def start(self, machine: MachineId, disk: Disk | None = None, link: Link | None = None) -> DiskReference | None:

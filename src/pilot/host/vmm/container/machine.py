@@ -46,6 +46,7 @@ class ContainerVmm:
 
     isolation = Isolation.CONTAINER
     mounts_in_guest = False
+    max_processes = specs.PIDS_LIMIT
 
     def __init__(self, state_dir: str, tag: str, guest_root: Callable[[], str], runtime_root: str) -> None:
         self._machines = os.path.join(state_dir, "machines")

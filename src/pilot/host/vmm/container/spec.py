@@ -17,7 +17,7 @@ from ....spec.version import OCI_VERSION
 from .. import MachineSpec
 
 UID_COUNT = 65536
-PIDS_LIMIT = 16384
+PIDS_LIMIT = 4096
 MAX_FILES = 1 << 20
 CPU_PERIOD_US = 100_000
 AGENT = ("/usr/lib/pilot/bin/pilot-init", "--", "/usr/bin/python3", "-ISE", "/usr/lib/pilot")

@@ -60,6 +60,7 @@ class Qemu:
 
     isolation = Isolation.VM
     mounts_in_guest = True
+    max_processes = 64  # threads of QEMU and its mux: the guest has numbers of its own
 
     def __init__(
         self,
