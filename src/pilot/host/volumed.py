@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import select
 import signal
 import socket
 import struct
@@ -25,7 +24,7 @@ import time
 from collections.abc import Sequence
 
 from .. import errors
-from ..kernel import cgroups, hierarchies
+from ..kernel import cgroups, fds, hierarchies
 from .machine import dial
 
 log = logging.getLogger(__name__)
@@ -136,10 +135,7 @@ class Volumed:
         except ProcessLookupError:
             return
         try:
-            poller = select.poll()
-            poller.register(pid_fd, select.POLLIN)
-            poller.register(self._wake_fd, select.POLLIN)
-            ready = {fd for fd, _ in poller.poll()}
+            ready = fds.readable([pid_fd, self._wake_fd])
         finally:
             os.close(pid_fd)
         if pid_fd in ready:
@@ -163,7 +159,7 @@ class Volumed:
         try:
             for number in (signal.SIGTERM, signal.SIGKILL):
                 signal.pidfd_send_signal(pid_fd, number)
-                if select.select([pid_fd], [], [], STOP_TIMEOUT_S)[0]:
+                if fds.readable([pid_fd], STOP_TIMEOUT_S):
                     break
         finally:
             os.close(pid_fd)

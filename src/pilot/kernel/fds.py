@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import contextlib
 import os
+import select
 import socket
 from collections.abc import Container, Iterable, Sequence
 
@@ -24,6 +25,15 @@ def received(ancillary: Ancillary) -> list[int]:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
             found.frombytes(data[: len(data) - len(data) % found.itemsize])
     return list(found)
+
+
+def readable(fds: Iterable[int], timeout_s: float | None = None) -> list[int]:
+    """Those that can be read, or whose process has ended (pidfds), within that time. By poll(2): select(2) has no place
+    for a descriptor above 1023."""
+    poller = select.poll()
+    for fd in fds:
+        poller.register(fd, select.POLLIN)
+    return [fd for fd, _ in poller.poll(None if timeout_s is None else timeout_s * 1000)]
 
 
 def close_all(fds: Iterable[int]) -> None:

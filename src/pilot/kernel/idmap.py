@@ -1,4 +1,4 @@
-"""User namespaces made only to idmap a mount with: nobody lives in them, a descriptor keeps them.
+"""User namespaces that a descriptor keeps: to idmap a mount with, or for a container to join.
 
     launch(holder in a new user namespace) ── barrier: write uid_map, gid_map; open /proc/PID/ns/user ── kill the holder
 
@@ -38,6 +38,21 @@ def user_namespace(uids: Sequence[Row], gids: Sequence[Row]) -> int:
 
     HostError when it cannot be made or a map is refused (overlapping rows, ids that we may not give away).
     """
+    return _taken(_HOLDER, uids, gids)
+
+
+def owned_user_namespace(uid: int, gid: int, uids: Sequence[Row], gids: Sequence[Row]) -> int:
+    """`user_namespace`, made by a process that is `uid`: what the kernel counts per user and user namespace (inotify
+    and fanotify instances, user_namespaces of its own) is then counted as that user's, up to the first namespace
+    (user_namespaces(7), kernel/ucount.c), and not as root's, who is the same for all.
+
+    StepError (EPERM) where only root may make one.
+    """
+    made_by = (steps.SetUser(uid, gid), steps.Unshare(Namespace.USER), steps.Barrier("map ids"))
+    return _taken(program.Program(made_by), uids, gids)
+
+
+def _taken(holding: program.Program, uids: Sequence[Row], gids: Sequence[Row]) -> int:
     taken: list[int] = []
 
     def take(_: str, holder: launcher.Spawned) -> NoReturn:
@@ -47,7 +62,7 @@ def user_namespace(uids: Sequence[Row], gids: Sequence[Row]) -> int:
 
     try:
         # Always a child of our own, even under init: it must be gone when this returns.
-        launcher.launch(_HOLDER, descriptors={}, waiter=waiter.OwnChildren(), on_barrier=take)
+        launcher.launch(holding, descriptors={}, waiter=waiter.OwnChildren(), on_barrier=take)
     except _Taken:
         pass
     return taken[0]

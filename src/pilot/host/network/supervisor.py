@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import os
-import select
 import signal
 import socket
 import struct
@@ -23,6 +22,7 @@ from collections.abc import Sequence
 import msgspec
 
 from ... import errors
+from ...kernel import fds
 from ..machine import dial
 from . import control
 
@@ -137,7 +137,7 @@ class Supervisor:
         except ProcessLookupError:
             return
         try:
-            ended = pid_fd in select.select([pid_fd, self._wake_fd], [], [])[0]
+            ended = pid_fd in fds.readable([pid_fd, self._wake_fd])
         finally:
             os.close(pid_fd)
         if ended:
@@ -152,7 +152,7 @@ class Supervisor:
         try:
             for number in (signal.SIGTERM, signal.SIGKILL):
                 signal.pidfd_send_signal(pid_fd, number)
-                if select.select([pid_fd], [], [], STOP_TIMEOUT_S)[0]:
+                if fds.readable([pid_fd], STOP_TIMEOUT_S):
                     break
         except ProcessLookupError:
             pass  # it has ended by itself

@@ -14,6 +14,7 @@ time). pidfds, not pids, are waited for.
 
 from __future__ import annotations
 
+import logging
 import os
 import resource
 import select
@@ -24,13 +25,15 @@ from collections.abc import Callable
 
 from .... import errors, runtime
 from ....ids import ContainerId, MachineId
-from ....kernel import waiter
+from ....kernel import idmap, waiter
 from ....wire import dial as lines
 from ....wire.schema import DiskReference
 from ...machine import dial, health, pilot_api
 from .. import Disk, Isolation, Link, MachineSpec, MachineStatus, spec_file
 from . import attaching
 from . import spec as specs
+
+log = logging.getLogger(__name__)
 
 DISK = "disk"
 START_S = 30.0
@@ -54,6 +57,7 @@ class ContainerVmm:
         self._guest_root = guest_root
         self._waiter = waiter.OwnChildren()
         self._runtime = runtime.Runtime(runtime_root, waiter=self._waiter)
+        _raise_own_files()
         self._children: dict[MachineId, int] = {}  # machines that this process started, and so has to reap
 
     def create(self, spec: MachineSpec) -> None:
@@ -147,10 +151,14 @@ class ContainerVmm:
     def _run(self, spec: MachineSpec, link: Link | None) -> None:
         directory = self._path(spec.id)
         _, max_files = resource.getrlimit(resource.RLIMIT_NOFILE)
-        document = specs.machine_container(spec, self._guest_root(), f"{self._group}/{spec.id}", max_files)
         listeners = [_listen(self.dial_path(spec.id))]
         log_fd = os.open(os.path.join(directory, _LOG), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        userns_fd = None
         try:
+            userns_fd = _user_namespace(spec)
+            userns = "" if userns_fd is None else f"/proc/self/fd/{userns_fd}"
+            group = f"{self._group}/{spec.id}"
+            document = specs.machine_container(spec, self._guest_root(), group, max_files, userns)
             listeners.append(_listen(self.health_path(spec.id)))
             created = self._runtime.create(
                 _container_id(spec.id),
@@ -164,6 +172,8 @@ class ContainerVmm:
             )
         finally:
             os.close(log_fd)
+            if userns_fd is not None:
+                os.close(userns_fd)
             for listener in listeners:
                 listener.close()
         created.process.close()
@@ -194,6 +204,22 @@ class ContainerVmm:
             self._runtime.load(_container_id(machine)).delete(force=True)
         except errors.NotFound:
             pass  # removed already
+
+
+def _raise_own_files() -> None:
+    """Of this process, and so of the machines that it starts: as many as there may be."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, specs.MAX_FILES), hard))
+
+
+def _user_namespace(spec: MachineSpec) -> int | None:
+    """Made by the machine's own uid, so that what the kernel counts per uid is its own; None where only root may."""
+    rows = [(0, spec.uid_base, specs.UID_COUNT)]
+    try:
+        return idmap.owned_user_namespace(spec.uid_base, spec.uid_base, rows, rows)
+    except errors.StepError as error:
+        log.warning("user namespace made by root, its limits are shared", extra={"error": str(error)})
+        return None
 
 
 def _container_id(machine: MachineId) -> ContainerId:

@@ -25,7 +25,7 @@ AGENT = ("/usr/lib/pilot/bin/pilot-init", "--", "/usr/bin/python3", "-ISE", "/us
 # pass_fds become 3, 4, … in this order.
 PASSED = ("dial", "log", "health")
 
-_NAMESPACES = ("user", "pid", "mount", "ipc", "uts", "network", "cgroup")
+_NAMESPACES = ("pid", "mount", "ipc", "uts", "network", "cgroup")
 _QUIET = ("nosuid", "noexec", "nodev")
 _MOUNTS = (
     Mount("/proc", "proc", "proc", _QUIET),
@@ -40,19 +40,25 @@ _MOUNTS = (
 )
 
 
-def machine_container(machine: MachineSpec, guest_root: str, cgroups_path: str, max_files: int) -> Spec:
+def machine_container(
+    machine: MachineSpec, guest_root: str, cgroups_path: str, max_files: int, user_namespace: str = ""
+) -> Spec:
     """`guest_root` is the image's directory; the runtime mounts it idmapped (`idmap_root`).
 
+    `user_namespace`: the path of one with these mappings, made for it ("": the runtime makes it, as root).
     `max_files`: the host's own hard limit, which only CAP_SYS_RESOURCE could exceed.
     """
     return Spec(
         oci_version=OCI_VERSION,
         root=Root(guest_root, readonly=True),
-        process=_process(min(max_files, MAX_FILES)),
+        process=_process(None if user_namespace else min(max_files, MAX_FILES)),
         hostname="machine",
         mounts=_MOUNTS,
         linux=Linux(
-            namespaces=tuple(Namespace(NamespaceType(name)) for name in _NAMESPACES),
+            namespaces=(
+                Namespace(NamespaceType.USER, user_namespace),
+                *(Namespace(NamespaceType(name)) for name in _NAMESPACES),
+            ),
             uid_mappings=(IdMapping(0, machine.uid_base, UID_COUNT),),
             gid_mappings=(IdMapping(0, machine.uid_base, UID_COUNT),),
             cgroups_path=cgroups_path,
@@ -61,7 +67,9 @@ def machine_container(machine: MachineSpec, guest_root: str, cgroups_path: str, 
     )
 
 
-def _process(max_files: int) -> Process:
+def _process(max_files: int | None) -> Process:
+    """`max_files`: None leaves it as it is inherited. Who did not make the user namespace needs CAP_SYS_RESOURCE to set
+    limits of a process in it, which root need not have."""
     return Process(
         args=AGENT,
         cwd="/",
@@ -72,7 +80,7 @@ def _process(max_files: int) -> Process:
             "PILOT_FDS=" + ",".join(f"{name}:{number}" for number, name in enumerate(PASSED, start=3)),
         ),
         capabilities=Capabilities(bounding=CAPABILITIES, effective=CAPABILITIES, permitted=CAPABILITIES),
-        rlimits=(Rlimit("RLIMIT_NOFILE", soft=max_files, hard=max_files),),
+        rlimits=() if max_files is None else (Rlimit("RLIMIT_NOFILE", soft=max_files, hard=max_files),),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import shutil
 import signal
 import socket
@@ -12,6 +11,7 @@ import sys
 from dataclasses import replace
 
 from .... import errors
+from ....kernel import fds
 from . import command as qemu_command
 from . import mux, pidfile, qmp
 
@@ -72,7 +72,7 @@ def start_mux(directory: str) -> None:
     with starter:
         assert starter.stdout is not None
         # `ready`, or the end of file: it could not serve, or another one serves already.
-        select.select([starter.stdout], [], [], _MUX_SETUP_S)
+        fds.readable([starter.stdout.fileno()], _MUX_SETUP_S)
     if pidfile.find(os.path.join(directory, mux.PID)) is None:
         raise errors.HostError(f"start the mux in {directory}: it did not stay", hint=f"see {log}")
 
