@@ -114,7 +114,7 @@ def test_answers_have_the_statuses_and_shapes_of_the_contract(host: HostUnderTes
         assert http.get("/v1/sprites/").status_code == 404, "a redirect would break clients"
     _check(httpx.get(f"{host.url}/v1/sprites"), 401, "Error")
     assert httpx.get(f"{host.url}/healthz").status_code == 200
-    assert 'pilotd_sprites{status="running"} 0' in httpx.get(f"{host.url}/metrics").text
+    assert 'pilotd_sprites{status="running"} 0.0' in httpx.get(f"{host.url}/metrics").text
 
 
 def _stream(http: httpx.Client, path: str) -> Iterator[dict[str, Any]]:

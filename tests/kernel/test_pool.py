@@ -54,7 +54,7 @@ def _pooled(pilotd: Pilotd) -> set[str]:
 def _until_ready(pilotd: Pilotd) -> None:
     """The pool is full, as its metrics say: what is pooled in the database may be a moment from being given away."""
     deadline = time.monotonic() + DEADLINE_S
-    while "\npilotd_pool_ready 1\n" not in httpx.get(f"{pilotd.url}/metrics", timeout=DEADLINE_S).text:
+    while "\npilotd_pool_ready 1.0\n" not in httpx.get(f"{pilotd.url}/metrics", timeout=DEADLINE_S).text:
         assert time.monotonic() < deadline, pilotd.tail()
         time.sleep(0.01)
 

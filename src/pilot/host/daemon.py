@@ -45,6 +45,7 @@ from .operations.table import operations
 from .relay import server
 from .relay.access import Access
 from .services import idle, retention
+from .services.metrics import Metrics
 from .services.pool import Pool
 from .services.sprites import Sprites
 from .store import networks as network_rows
@@ -186,9 +187,10 @@ def _sprites(
         networks=made_networks,
         store_owner=tokens.ensure_organisation(database, ORGANISATION).id if settings.store else None,
     )
-    engine = Engine(SqlJournal(database), operations(host), {SPRITE: RUNS_AT_ONCE})
+    metrics = Metrics()
+    engine = Engine(SqlJournal(database), operations(host), {SPRITE: RUNS_AT_ONCE}, metrics.run_ended)
     pool = Pool(host, engine, {Shape(isolation, settings.variant): settings.pool_size})
-    sprites = Sprites(host, engine, pool)
+    sprites = Sprites(host, engine, pool, metrics)
     try:
         networks.restore(host)
         log.info("runs resumed", extra={"count": engine.resume()})

@@ -41,6 +41,7 @@ class _Ticket:
 
     def __init__(self, record: Record, slots: Slots, stopping: threading.Event) -> None:
         self.record = record
+        self.began_s = time.monotonic()
         self._slots = slots
         self.ended: Ended = concurrent.futures.Future()
         self._wake = threading.Event()
@@ -71,13 +72,19 @@ class Engine:
     """Starts, resumes, cancels and waits for runs. `close()` leaves what is unfinished to the next process.
 
     `caps`: how many runs of a kind go on at once; without one, as many as there are resources with work.
+    `told` hears of each run that has ended, with the seconds since it began here; on the run's thread.
     """
 
     def __init__(
-        self, journal: Journal, operations: Iterable[Operation[Any]], caps: Mapping[str, int] | None = None
+        self,
+        journal: Journal,
+        operations: Iterable[Operation[Any]],
+        caps: Mapping[str, int] | None = None,
+        told: Callable[[Record, Outcome, float], object] = lambda run, outcome, seconds: None,
     ) -> None:
         self._journal = journal
         self._operations = {_key(operation.action): operation for operation in operations}
+        self._told = told
         kinds = {kind for kind, _ in self._operations}
         self._slots = {kind: Slots((caps or {}).get(kind)) for kind in kinds}
         self._unlimited = Slots(None)  # for kinds that this program no longer knows
@@ -252,6 +259,7 @@ class Engine:
 
     def _end(self, ticket: _Ticket, outcome: Outcome) -> None:
         run = ticket.record
+        self._told(run, outcome, time.monotonic() - ticket.began_s)
         if outcome.successor is None:
             self._forget(run, lambda: ticket.ended.set_result(outcome))
         elif (follow := self.waiting_for(outcome.successor)) is not None:

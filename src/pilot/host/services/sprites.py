@@ -29,6 +29,7 @@ from ..store.sprites import Sprite
 from ..vmm import Isolation
 from ..vmm.shape import Shape
 from .changes import Changes
+from .metrics import Metrics
 from .pool import Pool
 
 SUSPECT_PAUSE_S = 5.0
@@ -38,10 +39,12 @@ DEFAULT_URL_SETTINGS = {"auth": "sprite"}
 class Sprites:
     """`organisation` is an id throughout; `NotFound` when it has no sprite of the name."""
 
-    def __init__(self, host: Host, engine: Engine, pool: Pool | None = None) -> None:
+    def __init__(self, host: Host, engine: Engine, pool: Pool | None = None, metrics: Metrics | None = None) -> None:
         self._host = host
         self._engine = engine
         self._pool = Pool(host, engine, {}) if pool is None else pool
+        self.metrics = Metrics() if metrics is None else metrics
+        self.metrics.count(self)
         self._suspected: dict[str, float] = {}
         self.changes = Changes(host.database, self.statuses)
 
