@@ -80,7 +80,7 @@ def test_a_machine_hides_nothing_from_its_agent_and_owns_its_uids() -> None:
     assert (spec.root.path, spec.root.readonly) == ("/cache/guest", True)
     assert spec.process is not None
     assert spec.process.args[0].endswith("pilot-init")
-    assert "PILOT_FDS=dial:3,log:4" in spec.process.env
+    assert "PILOT_FDS=dial:3,log:4,health:5" in spec.process.env
     assert (spec.process.rlimits[0].soft, spec.process.rlimits[0].hard) == (1024, 1024)
     assert spec.linux.resources is not None
     assert spec.linux.resources.memory is not None
