@@ -11,6 +11,7 @@ Everything is read from /proc/self, so it is right in a cgroup namespace and whe
 
 from __future__ import annotations
 
+import functools
 import os
 import posixpath
 from collections.abc import Iterable
@@ -75,12 +76,18 @@ _LAYOUTS = {
 
 def probe_hierarchies(pid: int | None = None) -> Hierarchies:
     """The hierarchies that this process can see, and where in them it is (or process `pid` of the same namespaces)."""
-    found = parse_hierarchies(mounts.read_mountinfo(), _read(f"/proc/{pid or 'self'}/cgroup"))
+    found = _parse(_read("/proc/self/mountinfo"), _read(f"/proc/{pid or 'self'}/cgroup"))
     available: set[str] = set()
     for mount in found:
         if mount.version == 2:
             available.update(_read(posixpath.join(mount.mount_point, "cgroup.controllers")).split())
     return Hierarchies(tuple(found), frozenset(available))
+
+
+@functools.lru_cache(maxsize=4)
+def _parse(mountinfo: str, own_groups: str) -> tuple[CgroupMount, ...]:
+    """A process that stays asks often, and mounts change seldom."""
+    return tuple(parse_hierarchies(mounts.parse_mountinfo(mountinfo), own_groups))
 
 
 def parse_hierarchies(entries: Iterable[mounts.MountEntry], own_groups: str) -> list[CgroupMount]:

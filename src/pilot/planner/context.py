@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 import msgspec
 
 from ..cli.verb import Context
-from ..kernel import hierarchies, probe
+from ..kernel import probe
 from ..runtime import Runtime, Spawned, Stdio
 from ..spec.config import Spec
 from ..spec.process import Process
@@ -39,14 +39,12 @@ class CallersContext(Context, frozen=True, kw_only=True):
 
     def runtime(self) -> Runtime:
         self.require_root()
-        found = hierarchies.probe_hierarchies(self.caller.pid)
-        facts = msgspec.structs.replace(_FACTS, cgroup_mounts=found.mounts)
         return Runtime(
             self.root,
             waiter=self.caller,
             cgroup_driver=self.cgroup_driver,
-            facts=facts,
-            hierarchies=found,
+            facts=_FACTS,
+            asker=self.caller.pid,
             environment=self.environment,
             on_warning=self.log.warning,
         )

@@ -25,6 +25,8 @@ _OPTIONS = (
     Option(("lock-fd",), Kind.NUMBER, "the lock, held already, is this descriptor"),
     Option(("own-cgroup",), Kind.FLAG, "remove the cgroup that it is in when it ends"),
 )
+# A request makes some ten thousand objects, few of them in circles: look for those every few requests.
+_GARBAGE = (50_000, 20, 100)
 _ACTIVATED_FD = 3  # sd_listen_fds(3)
 
 
@@ -60,6 +62,7 @@ def _serve(given: options.Arguments) -> int:
         served = service.Service(listener, given.number("idle"))
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*_GARBAGE)
         print(f"pilot planner: listening on {path}, build {served.digest}", flush=True)
         served.run(stop_fd)
     if given.flag("own-cgroup"):

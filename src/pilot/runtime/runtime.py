@@ -49,10 +49,11 @@ class Created(msgspec.Struct, frozen=True):
 
 
 class Runtime:
-    """All containers below `root`. `facts` and the hierarchies are probed at first use.
+    """All containers below `root`.
 
-    `environment` (default: ours) is that of hooks that bring none; `on_warning` hears of hooks whose failure changes
-    nothing.
+    `facts` of this host may be known already; where its cgroups are is asked again, as process `asker` (default: this
+    one) sees them, below whose own the relative ones are. `environment` (default: ours) is that of hooks that bring
+    none; `on_warning` hears of hooks whose failure changes nothing.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class Runtime:
         waiter: Waiter | None = None,
         cgroup_driver: str = "cgroupfs",
         facts: HostFacts | None = None,
-        hierarchies: Hierarchies | None = None,
+        asker: int | None = None,
         environment: Mapping[str, str] | None = None,
         on_warning: Callable[[str], None] = hooks.warn_by_logging,
     ) -> None:
@@ -71,19 +72,21 @@ class Runtime:
         self._runner = hooks.Runner(self._waiter, os.environ if environment is None else environment, on_warning)
         self._cgroup_driver = cgroup_driver
         self._facts = facts
-        self._hierarchies = hierarchies
+        self._asker = asker
 
     @functools.cached_property
     def hierarchies(self) -> Hierarchies:
         """Mounted cgroup hierarchies."""
-        return self._hierarchies or hierarchies.probe_hierarchies()
+        return hierarchies.probe_hierarchies(self._asker)
 
     @functools.cached_property
     def facts(self) -> HostFacts:
         """What plans depend on."""
         from ..kernel import probe  # asked once, if at all
 
-        return self._facts or probe.probe_host()
+        if self._facts is None:
+            return probe.probe_host()
+        return msgspec.structs.replace(self._facts, cgroup_mounts=self.hierarchies.mounts)
 
     def prepare(self, seccomp: Seccomp | None = None) -> None:
         """Load, probe and compile now what the first `create` and `exec` would wait for: for who has the time."""
