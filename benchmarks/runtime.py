@@ -1,7 +1,8 @@
-"""The OCI runtime: warm in a process that stays, and cold from the command line, against the C floor, crun and runc.
+"""The OCI runtime: warm in a process that stays, and from the command line, against the C floor, crun and runc.
 
 All state directories are on one tmpfs, the bundle is the same, and a container runs busybox's `true`. *warm* is the
-library in this process; a process per command is *cold*. `wall_ms` is what a caller waits for.
+library in this process. `pilot` is the command as it is installed, when its first call has started a planner; `pilot
+cold` has none. `wall_ms` is what a caller waits for.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ import contextlib
 import itertools
 import os
 import shutil
+import signal
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -19,6 +23,7 @@ from pathlib import Path
 
 import msgspec
 
+from pilot.planner import build
 from pilot.runtime import Runtime, Stdio
 from pilot.spec import parse
 from pilot.spec.process import Process
@@ -27,35 +32,37 @@ from . import bundles, floor, harness
 from .harness import Contender, Sample, Table
 
 _STATE = Path("/run/pilot-bench")
+_SOCKET = Path("/run/pilot-planner/socket")
 _PILOT = os.path.join(sys.prefix, "bin", "pilot")
 _WARM_MEMORY = Path(__file__).with_name("one_warm.py")
 
 
 def run(rounds: int) -> Sequence[Table]:
     """All tables; `rounds` of each."""
-    with _directory() as directory, _planner(directory) as socket:
-        plain = bundles.make_bundle(directory / "plain", "true")
-        filtered = bundles.make_bundle(directory / "filtered", "true", seccomp=True)
-        tools = _tools(plain, socket)
+    with directory() as place, installed(place):
+        plain = bundles.make_bundle(place / "plain", "true")
+        filtered = bundles.make_bundle(place / "filtered", "true", seccomp=True)
+        ours_and_theirs = tools(plain)
         return [
-            _warm("create, start, exit, delete; warm library", directory, plain, tools, rounds),
-            _warm("the same with a seccomp profile", directory, filtered, tools, rounds),
-            _cold_run(plain, tools, rounds),
-            _cold_lifecycle(plain, tools, rounds),
-            _exec(directory, tools, rounds),
-            _memory(plain, tools),
+            _warm("create, start, exit, delete; warm library", place, plain, ours_and_theirs, rounds),
+            _warm("the same with a seccomp profile", place, filtered, ours_and_theirs, rounds),
+            _command_run(plain, ours_and_theirs, rounds),
+            _lifecycles(plain, ours_and_theirs, rounds),
+            _exec(place, ours_and_theirs, rounds),
+            _memory(plain, ours_and_theirs),
         ]
 
 
 @contextlib.contextmanager
-def _directory() -> Iterator[Path]:
+def directory() -> Iterator[Path]:
+    """A place of our own, and the state directories."""
     _STATE.mkdir(parents=True, exist_ok=True)
-    directory = Path(tempfile.mkdtemp(prefix="pilot-bench-"))
-    directory.chmod(0o711)
+    place = Path(tempfile.mkdtemp(prefix="pilot-bench-"))
+    place.chmod(0o711)
     try:
-        yield directory
+        yield place
     finally:
-        shutil.rmtree(directory)
+        shutil.rmtree(place)
         shutil.rmtree(_STATE)
 
 
@@ -73,8 +80,8 @@ class Tool(msgspec.Struct, frozen=True):
         return harness.peak_rss_mib([*self.words, *words], {**os.environ, **self.environment})
 
 
-def _tools(bundle: Path, socket: str) -> list[Tool]:
-    """Ours, with a planner and without, and those yardsticks that run this bundle on this machine."""
+def tools(bundle: Path) -> list[Tool]:
+    """Ours, as it is installed and without a planner, and those yardsticks that run this bundle on this machine."""
     found = []
     for name in ("crun", "runc"):
         path = shutil.which(name)
@@ -87,25 +94,37 @@ def _tools(bundle: Path, socket: str) -> list[Tool]:
             found.append(tool)
     ours = [_PILOT, "--root", str(_STATE / "pilot")]
     return [
-        Tool("pilot", ours, {"PILOT_PLANNER": ""}),
-        Tool("pilot with planner", ours, {"PILOT_PLANNER": socket}),
+        Tool("pilot", ours),
+        Tool("pilot cold", ours, {"PILOT_PLANNER": ""}),
         *found,
     ]
 
 
 @contextlib.contextmanager
-def _planner(directory: Path) -> Iterator[str]:
-    """A planner of the same build as `pilot`: the path of its socket."""
-    socket = str(directory / "planner.sock")
-    with subprocess.Popen([_PILOT, "planner", "--socket", socket], stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None  # a pipe
-            digest = process.stdout.readline().split()[-1]
-            if digest.encode() not in Path(_PILOT).read_bytes():
-                raise RuntimeError(f"{_PILOT} is not of the sources as they are: make build")
-            yield socket
-        finally:
-            process.terminate()
+def installed(directory: Path) -> Iterator[None]:
+    """The steady state of a default install: the first command has started a planner, which listens."""
+    bundle = bundles.make_bundle(directory / "first", "true")
+    steady = Tool("pilot", [_PILOT, "--root", str(_STATE / "pilot")])
+    steady.execute("run", "--bundle", str(bundle), "first")
+    deadline = time.monotonic() + 60
+    while not _SOCKET.exists():
+        if time.monotonic() > deadline:
+            raise RuntimeError("the first command has started no planner: pilot planner start")
+        time.sleep(0.01)
+    pid = _planner_pid()
+    if build.digest().encode() not in Path(_PILOT).read_bytes():
+        raise RuntimeError(f"{_PILOT} is not of the sources as they are: make build")
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGTERM)
+
+
+def _planner_pid() -> int:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
+        connection.connect(str(_SOCKET))
+        pid: int = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+    return pid
 
 
 # ---- warm -----------------------------------------------------------------------------------------------------------
@@ -117,7 +136,7 @@ def _warm(title: str, directory: Path, bundle: Path, tools: Sequence[Tool], roun
         contenders = [
             Contender("pilot library", library.run),
             Contender("C floor", yardstick.run),
-            *(Contender(f"{tool.name} run", _runner(tool, bundle)) for tool in tools if not _is_ours(tool.name)),
+            *(Contender(f"{tool.name} run", _runner(tool, bundle)) for tool in tools if not is_ours(tool.name)),
         ]
         samples = harness.interleave(contenders, rounds)
     return harness.make_table(title, samples, [c.name for c in contenders[1:]], "wall_ms")
@@ -155,31 +174,37 @@ def _runner(tool: Tool, bundle: Path) -> harness.Run:
     return lambda: tool.execute("run", "--bundle", str(bundle), "bench")
 
 
-def _cold_run(bundle: Path, tools: Sequence[Tool], rounds: int) -> Table:
+def _command_run(bundle: Path, tools: Sequence[Tool], rounds: int) -> Table:
     contenders = [Contender(f"{tool.name} run", _runner(tool, bundle)) for tool in tools]
     samples = harness.interleave(contenders, rounds)
-    return harness.make_table("run, cold command line", samples, _others(samples), "wall_ms")
+    return harness.make_table("run, from the command line", samples, _others(samples), "wall_ms")
 
 
-def _cold_lifecycle(bundle: Path, tools: Sequence[Tool], rounds: int) -> Table:
+def _lifecycles(bundle: Path, tools: Sequence[Tool], rounds: int) -> Table:
     contenders = [Contender(tool.name, _lifecycle(tool, bundle)) for tool in tools]
     samples = harness.interleave(contenders, rounds)
-    return harness.make_table("create, start, delete: three cold commands", samples, _others(samples), "wall_ms")
+    return harness.make_table("create, start, state, delete: four commands", samples, _others(samples), "wall_ms")
 
 
 def _lifecycle(tool: Tool, bundle: Path) -> harness.Run:
     # Deleted by force: nobody has waited for the process yet.
-    steps = (("create", "--bundle", str(bundle), "bench"), ("start", "bench"), ("delete", "--force", "bench"))
+    steps = (
+        ("create", "--bundle", str(bundle), "bench"),
+        ("start", "bench"),
+        ("state", "bench"),
+        ("delete", "--force", "bench"),
+    )
     return lambda: harness.add(*(tool.execute(*step) for step in steps))
 
 
-def _is_ours(name: str) -> bool:
+def is_ours(name: str) -> bool:
+    """Whether a row is no yardstick."""
     return name.startswith("pilot")
 
 
 def _others(samples: Mapping[str, object]) -> list[str]:
     """The yardsticks."""
-    return [name for name in samples if not _is_ours(name)]
+    return [name for name in samples if not is_ours(name)]
 
 
 # ---- exec -----------------------------------------------------------------------------------------------------------
@@ -190,7 +215,7 @@ def _exec(directory: Path, tools: Sequence[Tool], rounds: int) -> Table:
     with contextlib.ExitStack() as stack:
         contenders = [Contender("pilot library", stack.enter_context(_warm_exec(bundle)))]
         for number, tool in enumerate(tools):
-            run = stack.enter_context(_cold_exec(tool, f"bench-exec-{number}", bundle))
+            run = stack.enter_context(running(tool, f"bench-exec-{number}", bundle))
             contenders.append(Contender(f"{tool.name} exec", run))
         samples = harness.interleave(contenders, rounds)
     return harness.make_table("exec of `true` in a running container", samples, _others(samples), "wall_ms")
@@ -221,7 +246,8 @@ def _warm_exec(bundle: Path) -> Iterator[harness.Run]:
 
 
 @contextlib.contextmanager
-def _cold_exec(tool: Tool, id: str, bundle: Path) -> Iterator[harness.Run]:
+def running(tool: Tool, id: str, bundle: Path) -> Iterator[harness.Run]:
+    """A container that sleeps, and how `true` is executed in it."""
     tool.execute("run", "--detach", "--bundle", str(bundle), id)
     try:
         yield lambda: tool.execute("exec", id, "true")
