@@ -66,6 +66,7 @@ def test_it_stands_still_for_seconds_under_200_calls(pilotd: Pilotd) -> None:
             )
             statuses[answer.status_code] += 1
             if answer.status_code == 503:
+                assert answer.headers["retry-after"]
                 refused.set()
 
         for agent in agents:

@@ -13,6 +13,7 @@ from pilot.host.operations.context import Host
 from pilot.host.operations.table import operations
 from pilot.host.relay import server
 from pilot.host.relay.access import Access
+from pilot.host.services.metrics import Metrics
 from pilot.host.services.sprites import Sprites
 from pilot.host.store import tokens
 from pilot.host.store.journal import SqlJournal
@@ -44,8 +45,9 @@ class HostUnderTest:
         self.host = Host(
             self.database, self.volumes, self._substrates(), self.vmm.isolation, "minimal", lambda: str(self._archive())
         )
-        self.engine = Engine(SqlJournal(self.database), operations(self.host))
-        self.sprites = Sprites(self.host, self.engine)
+        metrics = Metrics()
+        self.engine = Engine(SqlJournal(self.database), operations(self.host), told=metrics.run_ended)
+        self.sprites = Sprites(self.host, self.engine, metrics=metrics)
         self.engine.resume()
 
     def _substrates(self) -> Substrates:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from ... import errors
-from ...wire import faults
+from ...wire import faults, operations
 from ...wire.operations import Operation
 from ..identity.principal import Principal
 from ..machine.dial import Stream
@@ -30,6 +31,8 @@ WORLD_NOT_RUNNING = faults.fault_of(faults.WorldNotRunning("")).code
 UPGRADE_S = 60.0
 GRACE_S = 5.0
 RETRY_AFTER_S = 1
+# What begins one, as `pilotd_exec_seconds` counts them.
+_COMMANDS = (operations.EXECUTE, operations.OPEN_SESSION)
 _LOOPBACK = ("127.", "::1", "::ffff:127.")
 Own = TypeVar("Own")
 
@@ -123,7 +126,17 @@ class TableFacade(Generic[Own]):
     async def _ask(
         self, exchange: Exchange, sprite: Sprite, match: Match[Own], timeout_s: float
     ) -> tuple[MachineCall, Stream]:
-        """The call, its answer's head read. Once more when the agent says that nothing was done, as no world runs."""
+        """The call, its answer's head read."""
+        began_s = time.monotonic()
+        call, stream = await self._ask_until_awake(exchange, sprite, match, timeout_s)
+        if match.row.call in _COMMANDS:
+            self._access.sprites.metrics.exec_answered(time.monotonic() - began_s)
+        return call, stream
+
+    async def _ask_until_awake(
+        self, exchange: Exchange, sprite: Sprite, match: Match[Own], timeout_s: float
+    ) -> tuple[MachineCall, Stream]:
+        """Once more when the agent says that nothing was done, as no world runs."""
         call, stream = await self._ask_once(exchange, sprite, match, timeout_s)
         if call.fault != WORLD_NOT_RUNNING:
             return call, stream

@@ -1,0 +1,83 @@
+"""No request waits for what the store answers to another: calls that block are made in threads, enough of them."""
+
+from __future__ import annotations
+
+import pathlib
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from pilot.host.store import sprites, tokens
+from tests.support.host import WAIT_S, HostUnderTest
+
+
+@pytest.fixture
+def host(tmp_path: pathlib.Path) -> Iterator[HostUnderTest]:
+    under_test = HostUnderTest(tmp_path)
+    yield under_test
+    under_test.close()
+
+
+class Gate:
+    """Holds a call of the store until the test lets it go."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, module: Any, name: str, when: Any) -> None:
+        self.entered, self._open = threading.Event(), threading.Event()
+        real = getattr(module, name)
+
+        def gated(*arguments: Any, **named: Any) -> Any:
+            if when(*arguments):
+                self.entered.set()
+                assert self._open.wait(WAIT_S)
+            return real(*arguments, **named)
+
+        monkeypatch.setattr(module, name, gated)
+
+    def open(self) -> None:
+        self._open.set()
+
+
+def _get(host: HostUnderTest, path: str, token: str | None = None) -> httpx.Response:
+    headers = {"Authorization": f"Bearer {token or host.token}"}
+    return httpx.get(f"{host.url}{path}", headers=headers, timeout=WAIT_S)
+
+
+def _held(host: HostUnderTest, gate: Gate, path: str, token: str | None = None, times: int = 8) -> None:
+    """While requests for `path` are held, others are answered; then they are, too."""
+    statuses: list[int] = []
+    waiting = [
+        threading.Thread(target=lambda: statuses.append(_get(host, path, token).status_code)) for _ in range(times)
+    ]
+    for thread in waiting:
+        thread.start()
+    assert gate.entered.wait(WAIT_S)
+    try:
+        assert _get(host, "/healthz").status_code == 200
+        assert _get(host, "/v1/sprites/other").status_code == 200
+        assert _get(host, "/v1/sprites").status_code == 200
+        assert statuses == []
+    finally:
+        gate.open()
+    for thread in waiting:
+        thread.join(WAIT_S)
+    assert len(set(statuses)) == 1, statuses
+    assert len(statuses) == times
+
+
+def test_a_question_to_the_store_that_hangs_stops_no_other_request(
+    host: HostUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert host.sprites.create(host.organisation.id, {"name": "other"}).result(WAIT_S).done
+    gate = Gate(monkeypatch, sprites, "by_name", lambda database, organisation, name: name == "slow")
+    _held(host, gate, "/v1/sprites/slow")
+
+
+def test_authentication_that_hangs_stops_nobody_who_is_known(
+    host: HostUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert host.sprites.create(host.organisation.id, {"name": "other"}).result(WAIT_S).done
+    gate = Gate(monkeypatch, tokens, "authenticate", lambda database, token: token == "slow")
+    _held(host, gate, "/v1/sprites/other", token="slow")
