@@ -16,6 +16,7 @@ import pytest
 from tests.support import bundles
 from tests.support.bundles import Config
 
+from pilot import errors
 from pilot.kernel import mounts
 from pilot.runtime import Runtime, Stdio
 from pilot.spec import parse
@@ -157,9 +158,18 @@ def test_a_dev_that_is_a_link_to_a_bind_is_refused(runtime: Runtime, bundle: Pat
     (bundle / "rootfs/dev").symlink_to("/there")
     config = _without_dev(bundles.make_config("true"))
     config["mounts"].append({"destination": "/there", "type": "bind", "source": str(foreign_dev), "options": ["bind"]})
-    with pytest.raises(Exception, match="dev"):
+    with pytest.raises(errors.StepError, match="dev"):
         bundles.run_to_end(runtime, bundle, config)
     _check_foreign(foreign_dev)
+
+
+def test_a_dev_that_is_a_link_to_nowhere_is_refused(runtime: Runtime, bundle: Path, tmp_path: Path) -> None:
+    """As crun refuses it. runc makes and fills what the link names, inside the rootfs."""
+    (bundle / "rootfs/dev").rmdir()
+    (bundle / "rootfs/dev").symlink_to(tmp_path / "gone")
+    with pytest.raises(errors.StepError, match="dev"):
+        bundles.run_to_end(runtime, bundle, _without_dev(bundles.make_config("true")))
+    assert not (tmp_path / "gone").exists()
 
 
 def test_dev_of_the_rootfs_alone(runtime: Runtime, bundle: Path) -> None:

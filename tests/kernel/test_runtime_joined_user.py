@@ -86,3 +86,28 @@ def test_a_mapping_that_is_not_that_of_the_namespace_is_refused(runtime: Runtime
     config["linux"]["uidMappings"] = [{"containerID": 0, "hostID": 200000, "size": 65536}]
     with pytest.raises(errors.SpecError, match="non-matching mapping"):
         bundles.create(runtime, bundle, config)
+
+
+# ---- device nodes in a new user namespace -----------------------------------------------------------------------
+
+
+def _with_device(**device: object) -> Config:
+    config = bundles.make_config("sh", "-c", "stat -c '%F %t:%T %a %u:%g' /dev/own && dd if=/dev/own bs=1 count=2")
+    config["linux"]["devices"] = [{"path": "/dev/own", "type": "c", "major": 1, "minor": 5, **device}]
+    config["linux"]["resources"] = {"devices": [{"allow": True, "access": "rwm"}]}
+    return bundles.with_user_namespace(config)
+
+
+def test_a_device_of_the_spec_in_a_user_namespace(runtime: Runtime, bundle: Path) -> None:
+    """The host need not have it, and it has the mode and owner that are asked for."""
+    (bundle / "rootfs/bin/dd").symlink_to("busybox")
+    code, text = bundles.run_to_end(runtime, bundle, _with_device(fileMode=0o604, uid=3, gid=4))
+    assert (code, text.split("\n")[0]) == (0, "character special file 1:5 604 3:4")
+    assert text.split("\n")[1].startswith("\0\0")
+
+
+def test_the_host_sees_nothing_of_it(runtime: Runtime, bundle: Path) -> None:
+    before = Path("/proc/self/mountinfo").read_text()
+    bundles.run_to_end(runtime, bundle, _with_device())
+    assert Path("/proc/self/mountinfo").read_text() == before
+    assert not Path("/dev/own").exists()

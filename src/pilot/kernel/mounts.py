@@ -166,6 +166,18 @@ def open_tree_at(dir_fd: int, path: str | os.PathLike[str], *, clone: bool = Fal
     return syscalls.call(syscalls.OPEN_TREE, dir_fd, os.fsencode(name), flags, what="open_tree", path=name)
 
 
+def device_node(mode: int, number: int, uid: int, gid: int) -> int:
+    """A detached mount of a new device node in a tmpfs of its own; EINVAL before Linux 6.15."""
+    tmpfs_fd = mount_detached("tmpfs", {"mode": "0700", "nr_inodes": "2"}, Attribute.NOSUID | Attribute.NOEXEC)
+    try:
+        os.mknod("node", mode, number, dir_fd=tmpfs_fd)
+        os.chmod("node", mode & 0o7777, dir_fd=tmpfs_fd)
+        os.chown("node", uid, gid, dir_fd=tmpfs_fd)
+        return open_tree_at(tmpfs_fd, "node", clone=True)
+    finally:
+        os.close(tmpfs_fd)
+
+
 def move_mount(mount_fd: int, target: str | os.PathLike[str] | int) -> None:
     """Put a detached mount into the tree at `target`, a path or a descriptor of the place. `mount_fd` stays open."""
     if isinstance(target, int):

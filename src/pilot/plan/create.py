@@ -214,7 +214,7 @@ def _plan_root(setup: Setup, options: CreateOptions) -> tuple[tuple[Opening, ...
     if not setup.has(NamespaceType.MOUNT) and not spec.mounts:
         return _plan_shared_root(setup, options)
     idmap = mounts.container_idmap(spec.linux) if options.idmap_root else None
-    openings: list[OpenMount] = [
+    openings: list[Opening] = [
         OpenMount(ROOT, options.rootfs, True, idmap, subject=f"$.root.path: rootfs {options.rootfs}")
     ]
     plans = [mounts.plan_mount(index, mount, setup) for index, mount in enumerate(spec.mounts)]
@@ -238,7 +238,7 @@ def _plan_root(setup: Setup, options: CreateOptions) -> tuple[tuple[Opening, ...
 
 
 def _plan_copies(
-    openings: list[OpenMount], setup: Setup, steps: tuple[Step, ...]
+    openings: list[Opening], setup: Setup, steps: tuple[Step, ...]
 ) -> tuple[tuple[Opening, ...], tuple[Step, ...]]:
     """Who copies mounts: the parent, from the runtime namespace, or else the process.
 
@@ -247,12 +247,11 @@ def _plan_copies(
     """
     if not setup.facts.is_rootless and Namespace.MOUNT not in setup.entry.joined:
         return tuple(openings), steps
-    by_parent = [opening for opening in openings if opening.idmap]
+    plain = [opening for opening in openings if isinstance(opening, OpenMount) and not opening.idmap]
+    by_parent = [opening for opening in openings if opening not in plain]
     if by_parent and setup.facts.is_rootless:
         raise errors.HostError("idmap a mount: only root may")
-    copies = (
-        About(o.subject or o.describe(), OpenTree(o.slot, None, o.path, o.recursive)) for o in openings if not o.idmap
-    )
+    copies = (About(o.subject or o.describe(), OpenTree(o.slot, None, o.path, o.recursive)) for o in plain)
     return tuple(by_parent), (*copies, *steps)
 
 

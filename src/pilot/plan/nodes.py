@@ -4,8 +4,9 @@ They are made in a /dev that is the container's own: a tmpfs that config.json mo
 Whatever else lies there (a bind, the kernel's one devtmpfs, a mount that the rootfs brought along) belongs to others,
 the host above all, and is left as it is.
 
-In a user namespace nobody may make a node, so the host's are bound. The node of a Spec's device replaces the
-default one of the same path.
+In a user namespace nobody may make a node, so they are bound: the host's for the default ones; for those of the Spec
+nodes that the parent makes in a filesystem that nobody sees, with their mode and owner. The node of a Spec's device
+replaces the default one of the same path.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ import os
 import stat
 
 from .. import errors
+from ..spec.document import IdMapping
 from ..spec.linux import Device
 from . import abi, mounts
 from .abi import Propagation, Resolve
 from .code import Slot
-from .plan import ROOT, OpenMount, clean
+from .plan import ROOT, Opening, OpenMount, OpenNode, clean
 from .program import Step
 from .setup import Setup
 from .steps import AttachMount, MakeDirectories, MakeNode, MakeSymlink, Open, Remove, SetMountAttributes
@@ -30,7 +32,7 @@ _TYPES = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_I
 _DEV = Slot("dev")
 
 
-def plan_nodes(setup: Setup) -> tuple[tuple[OpenMount, ...], tuple[Step, ...]]:
+def plan_nodes(setup: Setup) -> tuple[tuple[Opening, ...], tuple[Step, ...]]:
     """Openings and steps; none where /dev is not the container's own."""
     dev = _plan_dev(setup)
     if dev is None:
@@ -38,7 +40,7 @@ def plan_nodes(setup: Setup) -> tuple[tuple[OpenMount, ...], tuple[Step, ...]]:
     base, opens = dev
     own = {clean(device.path) for device in setup.spec.linux.devices}
     devices = [device for device in _DEFAULT if device.path not in own] + list(setup.spec.linux.devices)
-    openings: list[OpenMount] = []
+    openings: list[Opening] = []
     steps: list[Step] = []
     for index, device in enumerate(devices):
         place = _place(device, base)
@@ -46,7 +48,7 @@ def plan_nodes(setup: Setup) -> tuple[tuple[OpenMount, ...], tuple[Step, ...]]:
             steps.append(_plan_node(device, *place))
             continue
         slot = Slot(f"device{index}")
-        openings.append(OpenMount(slot, device.path, recursive=False, subject=f"$.linux.devices: bind {device.path}"))
+        openings.append(_plan_bound(slot, device, setup))
         steps += [SetMountAttributes(slot, propagation=Propagation.PRIVATE), AttachMount(slot, *place)]
     return tuple(openings), (*opens, *steps, *_plan_links(base))
 
@@ -62,9 +64,31 @@ def _plan_dev(setup: Setup) -> tuple[Slot, tuple[Step, ...]] | None:
         return (mounts.mount_slot(index), ()) if mounts.is_own_tmpfs(mount) else None
     if setup.dev_is_mounted:
         return None
-    # A link to what was mounted elsewhere is refused, too.
-    flags, resolve = abi.O_PATH | os.O_DIRECTORY, Resolve.IN_ROOT | Resolve.NO_XDEV
+    # Where it is must not be a link's choice, as for /proc and /sys.
+    flags, resolve = abi.O_PATH | os.O_DIRECTORY, Resolve.IN_ROOT | Resolve.NO_XDEV | Resolve.NO_SYMLINKS
     return _DEV, (MakeDirectories(ROOT, "dev"), Open(_DEV, ROOT, "dev", flags, resolve=resolve))
+
+
+def _plan_bound(slot: Slot, device: Device, setup: Setup) -> Opening:
+    host = OpenMount(slot, device.path, recursive=False, subject=f"$.linux.devices: bind {device.path}")
+    linux = setup.spec.linux
+    if device in _DEFAULT or setup.facts.is_rootless or setup.facts.in_user_namespace:
+        return host
+    uid, gid = _outside(device.uid, linux.uid_mappings), _outside(device.gid, linux.gid_mappings)
+    if uid is None or gid is None:
+        return host
+    return OpenNode(slot, device.path, _mode(device), device.major, device.minor, uid, gid)
+
+
+def _outside(id: int | None, rows: tuple[IdMapping, ...]) -> int | None:
+    """What an id of the container is outside; None where it is nobody's."""
+    wanted = id or 0
+    found = (row for row in rows if row.container_id <= wanted < row.container_id + row.size)
+    return next((wanted - row.container_id + row.host_id for row in found), None)
+
+
+def _mode(device: Device) -> int:
+    return _TYPES[device.type] | (0o666 if device.file_mode is None else device.file_mode & 0o7777)
 
 
 def _place(device: Device, dev: Slot) -> tuple[Slot, str]:
@@ -76,8 +100,9 @@ def _place(device: Device, dev: Slot) -> tuple[Slot, str]:
 
 
 def _plan_node(device: Device, base: Slot, path: str) -> Step:
-    mode = _TYPES[device.type] | (0o666 if device.file_mode is None else device.file_mode & 0o7777)
-    return MakeNode(base, path, mode, device.major, device.minor, device.uid or 0, device.gid or 0, exist_ok=True)
+    return MakeNode(
+        base, path, _mode(device), device.major, device.minor, device.uid or 0, device.gid or 0, exist_ok=True
+    )
 
 
 def _plan_links(dev: Slot) -> tuple[Step, ...]:

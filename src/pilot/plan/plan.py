@@ -94,7 +94,26 @@ class OpenMount(msgspec.Struct, frozen=True):
         return f"copy mount {self.path} as {self.slot} ({'rbind' if self.recursive else 'bind'}{idmap})"
 
 
-Opening = OpenFile | OpenMount
+class OpenNode(msgspec.Struct, frozen=True):
+    """A device node, made in a filesystem that nobody sees, as a detached mount; `uid` and `gid` are the host's.
+
+    Where the kernel cannot copy a mount out of such a filesystem (before 6.15) it is the host's node at `path`.
+    """
+
+    slot: Slot
+    path: str
+    mode: int
+    major: int
+    minor: int
+    uid: int
+    gid: int
+
+    def describe(self) -> str:
+        mode = f"{self.mode & 0o7777:o}"
+        return f"make node {self.major}:{self.minor} as {self.slot} (mode {mode}, owner {self.uid}:{self.gid})"
+
+
+Opening = OpenFile | OpenMount | OpenNode
 
 
 class Limit(msgspec.Struct, frozen=True):

@@ -146,6 +146,8 @@ class Container:
         StateError when it is not `created`. Errors of poststart hooks: HostError, after the container was killed.
         """
         with self._store.locked(self.id):
+            # Who creates it held the lock until now: a container that was `creating` when it was loaded is created.
+            self._record = self._store.read(self.id)
             status = self.status()
             if status is Status.STOPPED:
                 raise errors.StateError("cannot start a container that has stopped")

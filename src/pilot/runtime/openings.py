@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 
 from .. import errors
 from ..kernel import idmap, mounts
 from ..plan.abi import MountAttribute
-from ..plan.plan import IdMap, OpenFile, Opening, OpenMount, UserNamespace
+from ..plan.plan import IdMap, OpenFile, Opening, OpenMount, OpenNode, UserNamespace
 from ..spec.document import IdMapping
 
 
@@ -37,7 +38,17 @@ def _reason(error: OSError) -> str:
 def _open(opening: Opening) -> int:
     if isinstance(opening, OpenFile):
         return os.open(opening.path, opening.flags | os.O_CLOEXEC)
-    return _open_mount(opening)
+    return _open_node(opening) if isinstance(opening, OpenNode) else _open_mount(opening)
+
+
+def _open_node(opening: OpenNode) -> int:
+    number = os.makedev(opening.major, opening.minor)
+    try:
+        return mounts.device_node(opening.mode, number, opening.uid, opening.gid)
+    except OSError as error:
+        if error.errno not in {errno.EINVAL, errno.EPERM}:
+            raise
+        return mounts.open_tree(opening.path, clone=True)
 
 
 # As statfs(2) tells them. STRICTATIME it does not: that is the absence of the others.
