@@ -100,7 +100,7 @@ sanitize: build
 PRIVATE := $(BIN)/python -m tests.support.private --
 
 test: deps check sanitize images
-	$(PRIVATE) $(BIN)/pytest tests
+	$(PRIVATE) $(BIN)/pytest tests --ignore=tests/checks
 
 # Tests inside virtual machines, those that take long too; what they said goes to docs/reference/vm-tests.md.
 vm-tests: images
