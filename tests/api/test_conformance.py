@@ -40,6 +40,12 @@ CALLS: dict[str, tuple[Call, ...]] = {
     "freezeWorld": (Call(status=412),),
     "thawWorld": (Call(status=412),),
     "shutdown": (Call(status=202),),
+    "listContainers": (Call(),),
+    "acknowledgeExit": (
+        Call(path="/v1/containers/world/exits/1", status=204),
+        Call(path="/v1/containers/No/exits/1", status=400),
+        Call(path="/v1/containers/world/exits/one", status=400),
+    ),
     "listSessions": (Call(),),
     "execute": (Call("?cmd=true"), Call("?cmd=/no/such", status=400), Call("?cmd=true&stdin=maybe", status=400)),
     "openSession": (Call("?cmd=true", status=101), Call("?cmd=true&rows=0&tty=true", status=400)),

@@ -128,7 +128,7 @@ def make_disk(directory: pathlib.Path) -> int:
     """A detached tmpfs with a world on it."""
     disk_fd = mounts.mount_detached("tmpfs", {"mode": "0755"})
     place = directory / "place"
-    place.mkdir()
+    place.mkdir(exist_ok=True)
     mounts.move_mount(disk_fd, place)
     os.close(disk_fd)
     busybox.make_rootfs(place)
@@ -323,5 +323,40 @@ def test_a_world_reaches_nothing_beyond_its_namespaces(machine: Machine, tmp_pat
             assert {code for name, code in refused.items() if "io_uring" in name} == {errno.ENOSYS}
             assert (refused["keyctl"], refused["userfaultfd"]) == (errno.ENOSYS, errno.EPERM)
             assert refused["vsock, with more in the register"] == errno.EAFNOSUPPORT
+
+    machine.test(test)
+
+
+def test_how_a_world_ended_is_known_whoever_saw_it(machine: Machine) -> None:
+    """Its PID 1 dies under an agent, and while there is none: init's record becomes the container's exit, once."""
+
+    async def ended() -> schema.ContainerRow:
+        while True:
+            rows = (await (await machine.call("GET", "/v1/containers")).json(schema.ContainerList)).containers
+            if rows and rows[0].status == "stopped":
+                return rows[0]
+            await asyncio.sleep(0.02)
+
+    async def test() -> None:
+        for unseen in (False, True):
+            await start_world(machine)
+            answer = await (await machine.call("PUT", "/v1/world", WORLD)).json(schema.WorldAnswer)
+            agent, init = machine.agent_pid(), _children(machine._process.pid)[0]
+            (world,) = (pid for pid in _children(init) if _status(pid)["NSpid"][-1] == "1")
+            if unseen:
+                os.kill(agent, signal.SIGSTOP)
+            os.kill(world, signal.SIGKILL)
+            if unseen:
+                while os.path.exists(f"/proc/{world}"):  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+                os.kill(agent, signal.SIGKILL)
+            row = await ended()
+            (last,) = row.exits
+            assert (last.exit_code, last.pid) == (137, answer.pid)
+            status = await (await machine.call("GET", "/v1/status")).json(schema.Status)
+            assert status.world == "failed"
+            acknowledged = await machine.call("DELETE", f"/v1/containers/world/exits/{last.seq}")
+            assert acknowledged.status == 204
+            assert (await machine.call("DELETE", "/v1/world")).status == 200
 
     machine.test(test)

@@ -10,6 +10,8 @@ import msgspec
 from ..server.response import Response, of_error
 from ..server.routing import Router
 from . import document, freezer
+from .containers.api import ContainersApi
+from .containers.registry import Registry
 from .descriptors import Descriptors
 from .exec_api import ExecApi
 from .fs_api import FsApi, error_answer
@@ -36,11 +38,17 @@ class Application:
         self.machine = dataclasses.replace(machine, boot_id=state.boot_id)
         self.descriptors = Descriptors(machine.link)
         self.sessions = Sessions(self.machine, RecordBudget(most_bytes(machine.memory_bytes)))
-        self.world = World(self.machine, self.sessions, self.descriptors)
+        self.registry = Registry(self.machine)
+        self.world = World(self.machine, self.registry, self.sessions, self.descriptors)
         self.machine_api = MachineApi(self.machine, self.sessions, self.world, state)
-        execution = ExecApi(self.sessions, self.world)
-        self.watch = FsWatch(self.world)
-        self.router = Router(routes(self.machine_api, execution, FsApi(self.world), self.watch))
+        modules = (
+            self.machine_api,
+            ContainersApi(self.registry),
+            ExecApi(self.sessions, self.world),
+            FsApi(self.world),
+            FsWatch(self.world),
+        )
+        self.router = Router(routes(modules))
         self.listener = Listener(self.router, self.descriptors, answer_error)
 
     async def close(self) -> None:
@@ -52,6 +60,7 @@ class Application:
         """Take over what a former agent left: descriptors, the world, sessions."""
         freezer.thaw_left_over(self.machine.paths.disk)
         self.descriptors.restore()
+        self.registry.restore()
         self.world.restore()
         self.sessions.restore()
 

@@ -177,9 +177,9 @@ class Ended:
             os.close(self._fd)
             self._fd = -1
 
-    def forget_all(self) -> None:
-        """The world has ended, and what was said in it with it."""
-        for session in list(self._sessions.values()):
+    def forget_all(self, container: str) -> None:
+        """It has ended, and what was said in it with it."""
+        for session in [each for each in self._sessions.values() if each.meta.container == container]:
             self._drop(session)
 
     def _write(self, session: Session) -> EndedSession:

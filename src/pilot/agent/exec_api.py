@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
 import errno
 import signal as signals
 import time
@@ -12,10 +11,12 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from .. import errors
 from ..server import response
 from ..server.call import Call
-from ..wire import duration, faults, http, schema
+from ..server.routing import Route
+from ..wire import duration, faults, http, operations, schema
 from . import exec_stream, signal_names
 from .session import Session
 from .sessions import Command, Sessions
+from .timestamps import timestamp
 from .world import World
 
 SIGNAL_HEADER = ("X-Sprite-Capabilities", "signal")
@@ -34,6 +35,16 @@ class ExecApi:
     def __init__(self, sessions: Sessions, world: World) -> None:
         self._sessions = sessions
         self._world = world
+
+    def routes(self) -> list[Route]:
+        return [
+            Route(operations.LIST_SESSIONS, self.list),
+            Route(operations.EXECUTE, self.run),
+            Route(operations.OPEN_SESSION, self.start),
+            Route(operations.ATTACH_SESSION, self.attach),
+            Route(operations.KILL_SESSION, self.kill),
+            Route(operations.DELETE_SESSION, self.kill),
+        ]
 
     async def start(self, call: Call) -> None:
         """GET (WebSocket) /v1/exec: with `id` it attaches, as older clients do."""
@@ -191,15 +202,9 @@ def _row(session: Session) -> schema.SessionRow:
         id=meta.id,
         command=meta.command,
         workdir=meta.workdir,
-        created=_timestamp(meta.created),
+        created=timestamp(meta.created),
         tty=meta.tty,
         bytes_per_second=session.bytes_total / max(now - meta.created, 0.001),
         is_active=now - session.last_activity < 5,
-        last_activity=_timestamp(session.last_activity),
+        last_activity=timestamp(session.last_activity),
     )
-
-
-def _timestamp(unix_s: float) -> str:
-    """RFC 3339 with six digits and Z: the one form that all clients parse."""
-    moment = datetime.datetime.fromtimestamp(unix_s, datetime.UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

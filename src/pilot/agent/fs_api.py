@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator
 from .. import errors
 from ..server import response
 from ..server.call import Call
-from ..wire import faults, http, schema
+from ..server.routing import Route
+from ..wire import faults, http, operations, schema
 from .files import messages
 from .world import World
 
@@ -62,6 +63,18 @@ class FsApi:
 
     def __init__(self, world: World) -> None:
         self._world = world
+
+    def routes(self) -> list[Route]:
+        return [
+            Route(operations.READ_FILE, self.read),
+            Route(operations.WRITE_FILE, self.write),
+            Route(operations.LIST_FILES, self.list),
+            Route(operations.DELETE_FILE, self.delete),
+            Route(operations.RENAME_FILE, self.rename),
+            Route(operations.COPY_FILE, self.copy),
+            Route(operations.CHANGE_MODE, self.chmod),
+            Route(operations.CHANGE_OWNER, self.chown),
+        ]
 
     async def read(self, call: Call) -> response.Response:
         """GET /v1/fs/read, with Range."""

@@ -23,7 +23,8 @@ from .. import errors
 from ..kernel import inotify
 from ..kernel.inotify import Mask
 from ..server.call import Call, WebSocket
-from ..wire import faults, schema, websocket
+from ..server.routing import Route
+from ..wire import faults, operations, schema, websocket
 from . import rootfs
 from .files import messages, text
 from .files.pool import Pool, Reply
@@ -60,6 +61,11 @@ class FsWatch:
 
     def __init__(self, world: World) -> None:
         self._world = world
+
+    def routes(self) -> list[Route]:
+        return [
+            Route(operations.WATCH_FILES, self.watch),
+        ]
 
     async def watch(self, call: Call) -> None:
         """GET (WebSocket) /v1/fs/watch."""

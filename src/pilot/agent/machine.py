@@ -15,8 +15,6 @@ from ..runtime.values import Spawned, Stdio, Terminal
 from ..spec.process import Process
 from ..spec.seccomp import Seccomp
 
-WORLD_ID = "world"
-
 
 class Link(Protocol):
     """The part of `kernel.initlink.InitLink` that the agent uses."""

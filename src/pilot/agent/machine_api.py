@@ -11,7 +11,8 @@ import msgspec
 
 import pilot
 
-from ..wire import faults, schema
+from ..server.routing import Route, answering
+from ..wire import faults, operations, schema
 from . import adoption, document
 from .freezer import Freezer
 from .machine import Machine
@@ -48,6 +49,18 @@ class MachineApi:
         world.default_environment = state.environment
         self.state: Literal["booting", "ready", "draining"] = "ready"
         self.on_shutdown: Callable[[bool], None] = lambda _reboot: None
+
+    def routes(self) -> list[Route]:
+        return [
+            answering(operations.GET_VERSION, self.version),
+            answering(operations.GET_STATUS, self.status),
+            answering(operations.ADOPT, self.adopt),
+            answering(operations.START_WORLD, self.start_world),
+            answering(operations.STOP_WORLD, self.stop_world),
+            answering(operations.FREEZE_WORLD, self.freeze),
+            answering(operations.THAW_WORLD, self.thaw),
+            answering(operations.SHUTDOWN, self.shutdown),
+        ]
 
     async def version(self, _: None) -> schema.Version:
         """What this agent is."""

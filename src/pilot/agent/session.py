@@ -1,9 +1,9 @@
 """One session: a process in the world, its output, its input, and the clients that come and go.
 
-    in init's store, all of it before the process runs:
-      session/<id>/meta                                  SessionMeta: what it is, its pid, at last its exit code
-      session/<id>/{out,err}.pipe  {out,err}.log  in     pipes and memfds (no terminal)
-      session/<id>/pty  pty.{read,write}  out.log        pty master, the pipe behind it, memfd (terminal)
+    in init's store, all of it before the process runs, under container/<name>/session/<id>:
+      .../meta                                  SessionMeta: what it is, its pid, at last its exit code
+      .../{out,err}.pipe  {out,err}.log  in     pipes and memfds (no terminal)
+      .../pty  pty.{read,write}  out.log        pty master, the pipe behind it, memfd (terminal)
 
 When it has ended only its record and meta are left, and those only until no client reads them (`ended`).
 A new agent makes the same Session of those descriptors and goes on. The session is over when the process has ended
@@ -27,6 +27,7 @@ from .. import errors
 from ..kernel import splice, waiter
 from ..wire.exec_frames import Stream
 from . import document
+from .containers import naming
 from .machine import Exits, Link
 from .output import Changed, Cursor, Output
 from .readiness import readable
@@ -44,6 +45,7 @@ class SessionMeta(msgspec.Struct, frozen=True, kw_only=True):
     """What must be known after the agent's death. Times are Unix seconds; `keep_s` 0 means for ever."""
 
     id: str
+    container: str = naming.WORLD
     command: str
     workdir: str
     created: float
@@ -207,7 +209,7 @@ class Session:
             output.close()
         for name in list(self._descriptors):
             self._drop(name)
-        self._link.drop(f"session/{self.meta.id}/meta")
+        self._link.drop(self._store_name("meta"))
 
     def _recorders(self) -> dict[Stream, splice.Recorder]:
         """A source that is not there any more (-1) has ended under a former agent."""
@@ -249,9 +251,12 @@ class Session:
             os.close(self._process.pid_fd)
             self._process = dataclasses.replace(self._process, pid_fd=-1)
 
+    def _store_name(self, part: str) -> str:
+        return naming.store_name(self.meta.container, "session", self.meta.id, part)
+
     def _drop(self, name: str) -> None:
         os.close(self._descriptors.pop(name))
-        self._link.drop(f"session/{self.meta.id}/{name}")
+        self._link.drop(self._store_name(name))
 
     async def _wait_for_exit(self) -> waiter.ExitStatus:
         if self._process is None:
@@ -261,7 +266,7 @@ class Session:
             return waiter.ExitStatus(None)
         if self._process.pid_fd >= 0:
             await readable(self._process.pid_fd)
-        return await asyncio.to_thread(_status, self._exits, self._process)
+        return await asyncio.to_thread(exit_status, self._exits, self._process)
 
     async def _wait_for_output(self) -> None:
         """Until each stream has ended, or has been quiet for QUIET_S while nobody held it up."""
@@ -300,7 +305,7 @@ class Session:
 
     def _update(self, **changes: object) -> None:
         self.meta = msgspec.structs.replace(self.meta, **changes)
-        document.write(self._link, f"session/{self.meta.id}/meta", self.meta)
+        document.write(self._link, self._store_name("meta"), self.meta)
 
     def _arm_expiry(self) -> None:
         """Without clients, and with a limit, time runs."""
@@ -315,7 +320,7 @@ class Session:
         self._stopping = asyncio.create_task(self.stop(), name=f"stop session {self.meta.id}")
 
 
-def _status(exits: Exits, process: Known) -> waiter.ExitStatus:
+def exit_status(exits: Exits, process: Known) -> waiter.ExitStatus:
     """How a process that has ended did so; unknown when nobody told in time. Blocks."""
     if process.pid_fd >= 0:
         return _known_status(exits, process)

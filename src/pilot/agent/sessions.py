@@ -17,6 +17,7 @@ from ..runtime.values import Spawned, Stdio, Terminal
 from ..spec.process import Process
 from ..wire import faults
 from . import document
+from .containers import naming
 from .ended import Ended, EndedSession
 from .machine import Inner, Link, Machine, put_all
 from .record_budget import RecordBudget
@@ -36,6 +37,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
 
     process: Process
     executable: str | None = None
+    container: str = naming.WORLD
     tty: bool
     stdin: bool
     rows: int = 24
@@ -73,18 +75,19 @@ class Sessions:
     def restore(self) -> None:
         """Take over what a former agent left in init's store."""
         self._ended.restore()
-        for id, names in _by_session(self._machine.link.inherited).items():
-            descriptors = {name: self._machine.link.take(f"session/{id}/{name}") for name in names}
+        for (container, id), parts in _by_session(self._machine.link.inherited).items():
+            names = {part: naming.store_name(container, "session", id, part) for part in parts}
+            descriptors = {part: self._machine.link.take(name) for part, name in names.items()}
             if id in self._ended:
                 # The agent died before it had let go of what it had written down.
-                _discard(self._machine.link, id, descriptors)
+                _discard(self._machine.link, container, id, descriptors)
                 continue
             try:
                 self._adopt(_restored(self._machine, self._budget, descriptors))
             except (errors.PilotError, OSError, KeyError) as error:
                 # A session that was being made when the agent died: its process never ran.
                 _log.warning("session %s cannot be taken over: %s", id, error)
-                _discard(self._machine.link, id, descriptors)
+                _discard(self._machine.link, container, id, descriptors)
 
     async def create(self, container: Inner, command: Command) -> Session:
         """Start a process in the world; returns when it runs. Whatever `runtime` refuses is raised."""
@@ -115,9 +118,11 @@ class Sessions:
         except errors.NotFound:
             pass  # it has ended by itself
 
-    async def end_all(self) -> None:
-        """Kill every session at once, and forget them."""
-        sessions, self._sessions = list(self._sessions.values()), {}
+    async def end_all(self, container: str = naming.WORLD) -> None:
+        """Kill every session of a container at once, and forget them."""
+        sessions = [each for each in self._sessions.values() if each.meta.container == container]
+        for session in sessions:
+            del self._sessions[session.meta.id]
         for session in sessions:
             try:
                 session.signal(signals.SIGKILL)
@@ -125,7 +130,7 @@ class Sessions:
                 pass  # it has ended by itself
         for session in sessions:
             await session.close()
-        self._ended.forget_all()
+        self._ended.forget_all(container)
 
     def close(self) -> None:
         """Leave all to the next agent."""
@@ -153,13 +158,13 @@ class Sessions:
         return str(self._last_id)
 
 
-def _by_session(inherited: Mapping[str, int]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+def _by_session(inherited: Mapping[str, int]) -> dict[tuple[str, str], list[str]]:
+    """Parts, by container and session."""
+    found: dict[tuple[str, str], list[str]] = {}
     for full_name in inherited:
-        kind, _, rest = full_name.partition("/")
-        id, _, name = rest.partition("/")
-        if kind == "session" and name:
-            found.setdefault(id, []).append(name)
+        match naming.parse_store_name(full_name):
+            case container, ("session", id, part):
+                found.setdefault((container, id), []).append(part)
     return found
 
 
@@ -184,26 +189,30 @@ def _open_process(pid: int, start_time: int) -> int:
     return -1
 
 
-def _discard(link: Link, id: str, descriptors: Mapping[str, int]) -> None:
-    for name, fd in descriptors.items():
+def _discard(link: Link, container: str, id: str, descriptors: Mapping[str, int]) -> None:
+    for part, fd in descriptors.items():
         os.close(fd)
-        link.drop(f"session/{id}/{name}")
+        link.drop(naming.store_name(container, "session", id, part))
 
 
 def _spawn(machine: Machine, budget: RecordBudget, container: Inner, command: Command, id: str) -> Session:
     """Make the descriptors, put them into the store, start the process. Blocks; leaves nothing when it fails."""
     meta = _meta(id, command)
+
+    def named(part: str) -> str:
+        return naming.store_name(command.container, "session", id, part)
+
     ours, theirs = _descriptors(command)
     try:
-        put_all(machine.link, [(f"session/{id}/{name}", fd) for name, fd in ours.items()])
-        document.write(machine.link, f"session/{id}/meta", meta)
+        put_all(machine.link, [(named(part), fd) for part, fd in ours.items()])
+        document.write(machine.link, named("meta"), meta)
 
         def on_created(spawned: Spawned) -> None:
             nonlocal meta
             if spawned.master_fd is not None:
-                machine.link.put(f"session/{id}/pty", spawned.master_fd)
+                machine.link.put(named("pty"), spawned.master_fd)
             meta = msgspec.structs.replace(meta, pid=spawned.pid, start_time=spawned.start_time)
-            document.write(machine.link, f"session/{id}/meta", meta)
+            document.write(machine.link, named("meta"), meta)
 
         spawned = container.exec(
             command.process,
@@ -215,9 +224,9 @@ def _spawn(machine: Machine, budget: RecordBudget, container: Inner, command: Co
         if spawned.master_fd is not None:
             ours["pty"] = spawned.master_fd
     except BaseException:
-        _discard(machine.link, id, ours)
-        for name in ("meta", "pty"):
-            machine.link.drop(f"session/{id}/{name}")
+        _discard(machine.link, command.container, id, ours)
+        for part in ("meta", "pty"):
+            machine.link.drop(named(part))
         raise
     finally:
         for fd in theirs:
@@ -230,6 +239,7 @@ def _spawn(machine: Machine, budget: RecordBudget, container: Inner, command: Co
 def _meta(id: str, command: Command) -> SessionMeta:
     return SessionMeta(
         id=id,
+        container=command.container,
         command=" ".join((command.executable or command.process.args[0], *command.process.args[1:])),
         workdir=command.process.cwd,
         created=time.time(),

@@ -26,15 +26,17 @@ from ..spec import parse
 from ..spec.process import Process
 from ..wire import faults, schema
 from . import document, names, rootfs, world_limits, world_spec
+from .containers import naming
+from .containers.registry import Registry
 from .descriptors import Descriptors
 from .files.pool import Entrance, Pool
-from .machine import WORLD_ID, Inner, Machine
-from .readiness import readable
+from .machine import Inner, Machine
 from .sessions import Sessions
 
 SPRITE = "sprite"
 UNMOUNT_TIMEOUT_S = 20.0
-_SETTINGS = "world/settings"
+_ENDED = "the world's first process has ended"
+_SETTINGS = naming.store_name(naming.WORLD, "settings")
 _OPTIONAL_DEVICES = ("/dev/fuse", "/dev/net/tun")
 _log = logging.getLogger(__name__)
 _P = ParamSpec("_P")
@@ -51,8 +53,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 class World:
     """At most one per machine. Mutations are serialised; `state` may be read at any time."""
 
-    def __init__(self, machine: Machine, sessions: Sessions, given: Descriptors) -> None:
+    def __init__(self, machine: Machine, registry: Registry, sessions: Sessions, given: Descriptors) -> None:
         self._machine = machine
+        self._registry = registry
         self._given = given
         self._sessions = sessions
         self._lock = asyncio.Lock()
@@ -60,7 +63,7 @@ class World:
         self._root: rootfs.Root | None = None
         self._files: Pool | None = None
         self._settings = Settings(hostname="sprite", environment={})
-        self._watch: asyncio.Task[None] | None = None
+        self._noting: asyncio.Task[None] | None = None
         self.default_environment: dict[str, str] = {}
         self.state: schema.WorldState = "none"
         self.error: str | None = None
@@ -73,13 +76,14 @@ class World:
             self._settings = document.read(fd, Settings)
             os.close(fd)
         try:
-            container = self._machine.runtime.load(WORLD_ID)
+            container = self._machine.runtime.load(naming.WORLD)
         except errors.NotFound:
             return
         if _is_running(container):
             self._set_running(container)
         else:
-            self.state, self.error = "failed", "the world's first process has ended"
+            self.state, self.error = "failed", _ENDED
+            self._noting = asyncio.create_task(self._registry.missed(naming.WORLD), name="note how the world ended")
 
     def container(self) -> Inner:
         """The running world; `Unavailable` when there is none."""
@@ -149,8 +153,7 @@ class World:
 
     async def leave(self) -> None:
         """Nothing of this agent's goes on; the world does."""
-        if self._watch is not None:
-            self._watch.cancel()
+        self._registry.leave()
         if self._files is not None:
             files, self._files = self._files, None
             await files.close()
@@ -177,10 +180,12 @@ class World:
 
     async def _end(self) -> None:
         """No session, no container."""
-        if self._watch is not None:
-            self._watch.cancel()
-            self._watch = None
-        await self._sessions.end_all()
+        self._registry.remove(naming.WORLD)
+        if self._noting is not None:
+            # The record must be taken before the container is deleted.
+            await asyncio.gather(self._noting, return_exceptions=True)
+            self._noting = None
+        await self._sessions.end_all(naming.WORLD)
         if self._files is not None:
             files, self._files = self._files, None
             await files.close()
@@ -192,7 +197,7 @@ class World:
 
     def _delete(self) -> None:
         try:
-            container = self._machine.runtime.load(WORLD_ID)
+            container = self._machine.runtime.load(naming.WORLD)
         except errors.NotFound:
             pass
         else:
@@ -210,7 +215,7 @@ class World:
         )
         with open(os.path.join(paths.bundle, "config.json"), "wb") as file:
             file.write(msgspec.json.encode(config))
-        created = self._machine.runtime.create(WORLD_ID, paths.bundle, stdio=Stdio(None, None, None))
+        created = self._machine.runtime.create(naming.WORLD, paths.bundle, stdio=Stdio(None, None, None))
         os.close(created.process.pid_fd)
         created.container.start()
         return created.container
@@ -269,22 +274,11 @@ class World:
         self._root = rootfs.Root.open(f"/proc/{container.pid}/root")
         self._files = Pool(_entrance(container))
         self.state, self.error = "running", None
-        self._watch = asyncio.create_task(self._watch_end(container.pid), name="watch the world")
+        self._registry.add(naming.WORLD, container, self._on_end)
 
-    async def _watch_end(self, pid: int) -> None:
+    def _on_end(self, exit_code: int) -> None:
         """A world whose PID 1 has gone is not running, and says so."""
-        try:
-            pid_fd = os.pidfd_open(pid)
-        except ProcessLookupError:
-            self.state, self.error = "failed", "the world's first process has ended"
-            return
-        try:
-            await readable(pid_fd)
-        finally:
-            os.close(pid_fd)
-        if self.state == "running":
-            self.state, self.error = "failed", "the world's first process has ended"
-            _log.error("%s", self.error)
+        self.state, self.error = "failed", f"{_ENDED} with code {exit_code}"
 
 
 async def _to_the_end(work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:

@@ -68,6 +68,11 @@ FREEZE_WORLD = Operation(
 THAW_WORLD = Operation("thawWorld", "POST", "/v1/world/thaw", NoneType, schema.FreezeAnswer, _HOST)
 SHUTDOWN = Operation("shutdown", "POST", "/v1/shutdown", schema.ShutdownRequest, NoneType, _HOST, status=202)
 
+LIST_CONTAINERS = Operation("listContainers", "GET", "/v1/containers", NoneType, schema.ContainerList, _HOST, QUICK_S)
+ACKNOWLEDGE_EXIT = Operation(
+    "acknowledgeExit", "DELETE", "/v1/containers/{name}/exits/{seq}", NoneType, NoneType, _HOST, QUICK_S, status=204
+)  # fmt: skip
+
 LIST_SESSIONS = Operation("listSessions", "GET", "/v1/exec", NoneType, schema.SessionList, _EXEC)
 EXECUTE = Operation("execute", "POST", "/v1/exec", bytes, bytes, _EXEC)
 OPEN_SESSION = Operation(

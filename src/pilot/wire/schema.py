@@ -140,6 +140,30 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
     mode: str
 
 
+class ContainerExit(msgspec.Struct, frozen=True, kw_only=True):
+    """How a container's first process ended: told until its `seq` is acknowledged. 128 + n for signal n."""
+
+    seq: int
+    pid: int
+    exit_code: int
+    ended: str
+
+
+class ContainerRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A container of the machine; the user's world is called `world`."""
+
+    name: str
+    status: Literal["running", "stopped"]
+    pid: int | None = None
+    exits: list[ContainerExit] = []
+
+
+class ContainerList(msgspec.Struct, frozen=True, kw_only=True):
+    """GET /v1/containers."""
+
+    containers: list[ContainerRow]
+
+
 class Entry(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """One entry of GET /v1/fs/list. `mode` is octal without a leading zero, `modTime` RFC 3339 with 6 digits, from
     year 1 to 9999.
