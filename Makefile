@@ -22,7 +22,7 @@ INIT_SRC := $(wildcard native/init/*.c)
 INIT_HDR := $(wildcard native/init/*.h)
 export DEBIAN_FRONTEND := noninteractive
 
-.PHONY: deps build images quick check sanitize test vm-tests demo bench soak debian-proof crashlab chaos clean lock
+.PHONY: deps build images quick check sanitize test vm-tests demo bench soak network-soak debian-proof crashlab chaos clean lock
 
 build: $(STAMPS)/package $(STAMPS)/bundle $(STAMPS)/front $(INIT)
 
@@ -117,6 +117,11 @@ bench: images
 # A thousand containers in a row, then eight at a time: nothing may be left.
 soak: deps build
 	$(PRIVATE) $(BIN)/python -m benchmarks.soak
+
+# A thousand machines' networks at a time: nothing may be left.
+NETWORKS ?= 1000
+network-soak: build
+	$(PRIVATE) $(BIN)/python -m tests.support.networksoak $(NETWORKS)
 
 # A Debian on a volume takes apt-get install while the processes below it are killed a hundred times.
 debian-proof: images

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import struct
+
 import dns.rcode
 import pytest
 from tests.support.internet import OTHER, PORT, WEB, WEB6, Internet
@@ -26,6 +29,18 @@ def test_ipv6_goes_out_as_well(internet: Internet, sprite: Sprite) -> None:
     assert sprite.machine.addresses("web.test", "AAAA") == [WEB6]
     assert sprite.machine.reaches(WEB6)
     assert sprite.machine.exchange(WEB6, b"hello") == f"{WEB6} hello".encode()
+
+
+def test_everybody_pings(internet: Internet, sprite: Sprite) -> None:
+    """By the socket for it, which needs no privileges over the network."""
+
+    def ping() -> bytes:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP) as echo:
+            echo.settimeout(15)
+            echo.sendto(struct.pack("!BBHHH", 8, 0, 0, 0, 1) + b"hello", (WEB, 0))
+            return echo.recv(64)[8:]
+
+    assert sprite.machine.inside(ping) == b"hello"
 
 
 def test_a_policy_lets_a_machine_reach_what_it_names_and_nothing_else(internet: Internet, sprite: Sprite) -> None:

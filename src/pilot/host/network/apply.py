@@ -32,6 +32,7 @@ from .plan import (
     INSIDE_INDEX,
     MACHINE_INDEX,
     MACHINE_LINK,
+    MACHINE_SYSCTLS,
     NAMED,
     OUTSIDE,
     OUTSIDE_INDEX,
@@ -81,7 +82,7 @@ def connect(gateway: Gateway, machine_pid: int) -> None:
             netns.inside(gateway.path, lambda: _link_machine(gateway, machine_fd))
         finally:
             os.close(machine_fd)
-        netns.inside(namespace, lambda: _send(_machine_requests(gateway)))
+        netns.inside(namespace, lambda: _settle_machine(gateway))
 
 
 def is_connected(gateway: Gateway) -> bool:
@@ -165,6 +166,11 @@ def _make_tap(gateway: Gateway) -> int:
 
 
 # ---- inside of the machine, and on the host -------------------------------------------------------------------------
+
+
+def _settle_machine(gateway: Gateway) -> None:
+    _write_sysctls(MACHINE_SYSCTLS)
+    _send(_machine_requests(gateway))
 
 
 def _machine_requests(gateway: Gateway) -> list[rtnetlink.Request]:

@@ -114,4 +114,9 @@ GATEWAY_SYSCTLS: tuple[tuple[str, str], ...] = (
     ("net/ipv6/conf/all/accept_redirects", "0"),
     ("net/ipv6/conf/default/accept_redirects", "0"),
 )
+# In the machine's: whoever is root in its world has no privileges over it, and expects to ping and to serve port 80.
+MACHINE_SYSCTLS: tuple[tuple[str, str], ...] = (
+    ("net/ipv4/ping_group_range", "0\t2147483647"),
+    ("net/ipv4/ip_unprivileged_port_start", "0"),
+)
 HOST_SYSCTLS: tuple[tuple[str, str], ...] = (("net/ipv4/ip_forward", "1"), ("net/ipv6/conf/all/forwarding", "1"))

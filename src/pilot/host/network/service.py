@@ -87,10 +87,14 @@ class Networks:
 
     def start(self) -> None:
         """The host is prepared, the resolver answers and is watched from now on. `HostError`."""
-        os.makedirs(self._state_dir, mode=0o700, exist_ok=True)
-        apply.ensure_host(self.settings)
+        self.start_host()
         self._supervisor.ensure()
         self._supervisor.watch()
+
+    def start_host(self) -> None:
+        """The host forwards, and its table is in force."""
+        os.makedirs(self._state_dir, mode=0o700, exist_ok=True)
+        apply.ensure_host(self.settings)
 
     def release(self) -> None:
         """Everything runs on without us."""
