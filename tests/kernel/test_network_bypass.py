@@ -84,9 +84,13 @@ def test_tunnelling_below_an_allowed_wildcard_is_slow_and_written_down(internet:
     query = [dns.message.make_query(f"n{number}.wild.test", "TXT").to_wire() for number in range(400)]
     with sprite.machine.make_socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
         datagrams.connect(("198.18.0.1", 53))
-        for wire in query:
-            datagrams.send(wire)
-    wait_until(lambda: _limited(sprite) > 0, "queries over the rate are dropped")
+
+        def limited() -> bool:
+            for wire in query:
+                datagrams.send(wire)
+            return _limited(sprite) > 0
+
+        wait_until(limited, "queries over the rate are dropped")
     report = sprite.networks.report(sprite.member.machine)
     assert any(b"wild.test" in bytes(line) for line in report.decisions)
 
@@ -192,15 +196,14 @@ def test_the_hosts_own_addresses_and_services_are_closed(internet: Internet, spr
 
 def test_a_port_that_the_host_passes_on_is_closed(internet: Internet, sprite: Sprite) -> None:
     """As container engines publish ports: DNAT from the host's address to another network."""
-    with nftables.Nftables() as tables:
-        tables.run(
-            "table ip published {\n chain pre {\n type nat hook prerouting priority dstnat;\n"
-            f" ip daddr 203.0.113.1 tcp dport 9999 dnat to {OTHER}:{PORT}\n }}\n}}\n"
-        )
-        try:
-            assert not sprite.machine.reaches("203.0.113.1", 9999, GONE_S)
-        finally:
-            tables.run("delete table ip published")
+    nftables.run(
+        "table ip published {\n chain pre {\n type nat hook prerouting priority dstnat;\n"
+        f" ip daddr 203.0.113.1 tcp dport 9999 dnat to {OTHER}:{PORT}\n }}\n}}\n"
+    )
+    try:
+        assert not sprite.machine.reaches("203.0.113.1", 9999, GONE_S)
+    finally:
+        nftables.run("delete table ip published")
 
 
 def test_other_machines_are_out_of_reach(networks: Networks, sprite: Sprite) -> None:
@@ -239,7 +242,7 @@ def test_an_address_that_is_pinned_again_has_its_time_anew(sprite: Sprite) -> No
     """Adding an element again changes nothing by itself."""
     sprite.obey("web.test")
     now = [0.0]
-    pins = Pins(netns.inside(sprite.path, nftables.Nftables), lambda: now[0])
+    pins = Pins(sprite.path, lambda: now[0])
     pins.enforce(sprite.mark, False, lambda _: True)
     address = ipaddress.ip_address(WEB)
     pins.add("web.test", [address], 30)
@@ -250,7 +253,6 @@ def test_an_address_that_is_pinned_again_has_its_time_anew(sprite: Sprite) -> No
     now[0] += 1
     pins.add("web.test", [address], 30)
     assert _expires(sprite, WEB) >= 340, "a shorter answer takes nothing away from the longer one"
-    pins.close()
 
 
 def _set(sprite: Sprite) -> str:
@@ -258,8 +260,7 @@ def _set(sprite: Sprite) -> str:
 
 
 def _expires(sprite: Sprite, address: str) -> int:
-    with netns.inside(sprite.path, nftables.Nftables) as tables:
-        listed = json.loads(tables.query(f"list set inet pilot {_set(sprite)}"))["nftables"]
+    listed = json.loads(nftables.query(f"list set inet pilot {_set(sprite)}", sprite.path))["nftables"]
     (elements,) = (entry["set"]["elem"] for entry in listed if "set" in entry)
     (found,) = (each["elem"]["expires"] for each in elements if each["elem"]["val"] == address)
     return int(found)
@@ -270,8 +271,7 @@ def test_a_connection_outlives_its_pin(internet: Internet, sprite: Sprite) -> No
     assert sprite.machine.addresses("web.test") == [WEB]
     with sprite.machine.connect(WEB) as connection:
         assert connection.recv(64)
-        with netns.inside(sprite.path, nftables.Nftables) as tables:
-            tables.run(f"delete element inet pilot {_set(sprite)} {{ {WEB} }}")  # as if its time were over
+        nftables.run(f"delete element inet pilot {_set(sprite)} {{ {WEB} }}", sprite.path)  # as if its time were over
         connection.sendall(b"still here")
         assert connection.recv(64) == b"still here"
         assert not sprite.machine.reaches(WEB), "and a new one does not begin"
@@ -378,12 +378,12 @@ def test_ipv6_is_no_way_around(internet: Internet, sprite: Sprite) -> None:
 def test_rules_of_the_machines_own_change_nothing(internet: Internet, sprite: Sprite) -> None:
     """Its root may flush and add whatever it likes in its own namespace."""
     sprite.obey("web.test")
-    with sprite.machine.inside(nftables.Nftables) as tables:
-        tables.run("flush ruleset")
-        tables.run(
-            "table ip mine {\n chain out {\n type nat hook output priority -100;\n"
-            f" tcp dport {PORT} dnat to {OTHER}\n }}\n}}\n"
-        )
+    nftables.run("flush ruleset", sprite.machine.namespace)
+    nftables.run(
+        "table ip mine {\n chain out {\n type nat hook output priority -100;\n"
+        f" tcp dport {PORT} dnat to {OTHER}\n }}\n}}\n",
+        sprite.machine.namespace,
+    )
     assert not sprite.machine.reaches(OTHER)
 
 
@@ -437,8 +437,7 @@ def test_an_answer_is_not_taken_for_a_question(sprite: Sprite) -> None:
 
 def test_a_gateway_without_a_resolver_is_closed(networks: Networks, internet: Internet, sprite: Sprite) -> None:
     """Rules made anew let nothing through until the resolver has put the policy in."""
-    with netns.inside(sprite.path, nftables.Nftables) as tables:
-        tables.run("delete table inet pilot")
+    nftables.run("delete table inet pilot", sprite.path)
     assert apply.ensure_gateway(networks._gateway(sprite.member)), "made anew"
     assert not sprite.machine.reaches(WEB)
     networks.enforce(sprite.member)

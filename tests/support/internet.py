@@ -210,9 +210,14 @@ class Machine:
     def close(self) -> None:
         self._process.communicate()
 
+    @property
+    def namespace(self) -> str:
+        """Where its network namespace is."""
+        return f"/proc/{self.pid}/ns/net"
+
     def inside(self, function: Callable[[], _T]) -> _T:
         """What `function` returns in its network namespace."""
-        return netns.inside(f"/proc/{self.pid}/ns/net", function)
+        return netns.inside(self.namespace, function)
 
     def ip(self, *arguments: str) -> str:
         """ip(8) there."""

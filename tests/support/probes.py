@@ -68,7 +68,7 @@ def _probe_veth() -> str | None:
 
 def _probe_nft() -> str | None:
     """Through the library that pilotd uses, in a network namespace of its own."""
-    script = "from pilot.kernel import nftables; nftables.Nftables().run('add table inet probe')"
+    script = "from pilot.kernel import nftables; nftables.run('add table inet probe')"
     tried = subprocess.run(
         ["unshare", "--net", sys.executable, "-c", script], capture_output=True, text=True, check=False
     )

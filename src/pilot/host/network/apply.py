@@ -49,15 +49,13 @@ def ensure_host(settings: Settings) -> None:
     with _refusals("prepare the host's network"):
         _keep_router_advertisements()
         _write_sysctls(HOST_SYSCTLS)
-        with nftables.Nftables() as tables:
-            tables.run(ruleset.host_script(settings))
+        nftables.run(ruleset.host_script(settings))
 
 
 def remove_host(settings: Settings) -> None:
     """The host's table is gone. Forwarding stays: others may rely on it by now."""
     table = f"inet {settings.table}"
-    with nftables.Nftables() as tables:
-        tables.run(f"add table {table}\ndelete table {table}\n")
+    nftables.run(f"add table {table}\ndelete table {table}\n")
 
 
 def ensure_gateway(gateway: Gateway) -> bool:
@@ -66,7 +64,8 @@ def ensure_gateway(gateway: Gateway) -> bool:
         netns.ensure(gateway.path)
         host_fd = os.open(netns.CURRENT, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            renewed = netns.inside(gateway.path, lambda: _prepare(gateway, host_fd))
+            renewed = _ensure_rules(gateway)
+            netns.inside(gateway.path, lambda: _ensure_uplink(gateway, host_fd))
         finally:
             os.close(host_fd)
         _number_uplink(gateway)
@@ -116,26 +115,20 @@ def gateway_path(machine: MachineId) -> str:
 # ---- inside of the gateway ------------------------------------------------------------------------------------------
 
 
-def _prepare(gateway: Gateway, host_fd: int) -> bool:
-    """Whether the rules were made now."""
+def _ensure_rules(gateway: Gateway) -> bool:
+    """Whether they were made now."""
     script, version = ruleset.versioned(ruleset.gateway_script(gateway))
-    with nftables.Nftables() as tables:
-        renewed = version not in _names(tables, "chain")
-        if renewed:
-            _write_sysctls(GATEWAY_SYSCTLS)
-            tables.run(script)
+    listed = json.loads(nftables.query("list chains", gateway.path))["nftables"]
+    if version in {entry["chain"]["name"] for entry in listed if "chain" in entry}:
+        return False
+    netns.inside(gateway.path, lambda: _write_sysctls(GATEWAY_SYSCTLS))
+    nftables.run(script, gateway.path)
+    return True
+
+
+def _ensure_uplink(gateway: Gateway, host_fd: int) -> None:
     if not _has_link(OUTSIDE):
         _send(_uplink_requests(gateway, host_fd))
-    return renewed
-
-
-def _names(tables: nftables.Nftables, kind: str) -> set[str]:
-    """Of the chains or sets of the gateway's table; none when there is no table."""
-    try:
-        listed = json.loads(tables.query(f"list {kind}s {ruleset.TABLE if kind == 'set' else ''}"))["nftables"]
-    except nftables.Refused:
-        return set()
-    return {entry[kind]["name"] for entry in listed if kind in entry}
 
 
 def _uplink_requests(gateway: Gateway, host_fd: int) -> list[rtnetlink.Request]:

@@ -161,9 +161,7 @@ class Networks:
         path = apply.gateway_path(machine)
         if not netns.is_named(path):
             raise errors.NotFound(f"machine {machine} has no network")
-        with netns.inside(path, nftables.Nftables) as tables:
-            counters = _counters(tables)
-            refused = _refused(tables)
+        counters, refused = _counters(path), _refused(path)
         questions = control.ask(self._directory, control.Question("status", machine))
         return Report(
             packets={counter.name: counter.packets for counter in counters},
@@ -239,19 +237,19 @@ class _Listing(msgspec.Struct, frozen=True):
     nftables: tuple[_Entry, ...]
 
 
-def _listed(tables: nftables.Nftables, script: str) -> tuple[_Entry, ...]:
-    return msgspec.json.decode(tables.query(script), type=_Listing).nftables
+def _listed(path: str, script: str) -> tuple[_Entry, ...]:
+    return msgspec.json.decode(nftables.query(script, path), type=_Listing).nftables
 
 
-def _counters(tables: nftables.Nftables) -> list[_Counter]:
-    entries = _listed(tables, f"list counters table {ruleset.TABLE}")
+def _counters(path: str) -> list[_Counter]:
+    entries = _listed(path, f"list counters table {ruleset.TABLE}")
     return [entry.counter for entry in entries if entry.counter is not None]
 
 
-def _refused(tables: nftables.Nftables) -> tuple[Refusal, ...]:
+def _refused(path: str) -> tuple[Refusal, ...]:
     found = []
     for version in (4, 6):
-        for entry in _listed(tables, f"list set {ruleset.TABLE} refused{version}"):
+        for entry in _listed(path, f"list set {ruleset.TABLE} refused{version}"):
             elements = entry.set.elem if entry.set is not None else ()
             found += [Refusal(*element.elem.val.concat) for element in elements]
     return tuple(found)

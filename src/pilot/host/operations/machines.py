@@ -98,8 +98,11 @@ def _patience_s(host: Host, id: MachineId) -> float:
 def start(host: Host, id: MachineId, disk: Disk | None = None) -> DiskReference | None:
     """It answers, and this is where its agent finds the disk. `UserFault` when the host has no room for it."""
     substrate = host.substrate(id)
-    with host.capacity.admitted(id, substrate.max_processes, lambda: _running(host)):
-        return substrate.start(id, disk, networks.link(host, id))
+    with (
+        host.capacity.admitted(id, substrate.max_processes, lambda: _running(host)),
+        networks.linking(host, id) as link,
+    ):
+        return substrate.start(id, disk, link)
 
 
 def _running(host: Host) -> dict[MachineId, int]:

@@ -1,7 +1,6 @@
 """Networks of machines: numbered by the store, made by `network.service`. A host without the service has none.
 
-ensure    row → gateway, zone, policy in force     at each start of the machine
-link      the same, and what joins the machine to it
+linking   row → gateway, zone, policy in force ─► what joins the machine to it     at each start of the machine
 enforce   another policy
 remove    nothing is left; the row is its owner's to delete
 restore   those that there were, for a pilotd that starts
@@ -10,7 +9,9 @@ restore   those that there were, for a pilotd that starts
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import logging
+from collections.abc import Callable, Iterator
 
 from ... import errors
 from ...ids import MachineId
@@ -27,27 +28,37 @@ RESTORED_AT_ONCE = 8
 
 
 class _Joined:
-    """A `vmm.Link`."""
+    """A `vmm.Link`: `ready()` returns when the gateway is there."""
 
-    def __init__(self, networks: Networks, member: Member) -> None:
+    def __init__(self, networks: Networks, member: Member, ready: Callable[[], None]) -> None:
         self._networks = networks
         self._member = member
+        self._ready = ready
 
     def join(self, pid: int) -> None:
+        self._ready()
         self._networks.connect(self._member, pid)
 
     def tap(self) -> int:
+        self._ready()
         return self._networks.connect_tap(self._member)
 
 
-def link(host: Host, id: MachineId) -> Link | None:
-    """The policy is in force already; nothing passes before the link is used."""
-    if host.networks is None or host.substrate(id).isolation is not Isolation.CONTAINER:
-        return None  # a machine that is a VM has no network yet
+@contextlib.contextmanager
+def linking(host: Host, id: MachineId) -> Iterator[Link | None]:
+    """A link for a machine that is started in the block; None where it has no network.
+
+    The gateway is made meanwhile, in a thread: the link waits for it, and so does the end of the block, whatever
+    happens in it. Its policy is in force before anything passes.
+    """
+    if not _has_network(host, id):
+        yield None
+        return
+    networks = _service(host, id)
     with host.database.transaction(durable=False) as tx:
-        member = _member(rows.assign(tx, id, host.networks.capacity))
-    host.networks.ensure(member)
-    return _Joined(host.networks, member)
+        member = _member(rows.assign(tx, id, networks.capacity))
+    with concurrent.futures.ThreadPoolExecutor(1, f"network-{id}") as pool:
+        yield _Joined(networks, member, pool.submit(networks.ensure, member).result)
 
 
 def enforce(host: Host, id: MachineId, wanted: policy.Policy) -> None:
@@ -64,8 +75,13 @@ def report(host: Host, id: MachineId) -> Report:
     return _service(host, id).report(id)
 
 
+def _has_network(host: Host, id: MachineId) -> bool:
+    """A machine that is a VM has none yet."""
+    return host.networks is not None and host.substrate(id).isolation is Isolation.CONTAINER
+
+
 def _service(host: Host, id: MachineId) -> Networks:
-    if host.networks is None or host.substrate(id).isolation is not Isolation.CONTAINER:
+    if host.networks is None or not _has_network(host, id):
         raise errors.StateError(f"machine {id} has no network")
     return host.networks
 
@@ -98,7 +114,7 @@ def _restore(host: Host, row: Network) -> None:
             return  # its start makes it
         host.networks.ensure(member)
         if not host.networks.is_connected(member):
-            host.substrate(row.machine).rejoin(row.machine, _Joined(host.networks, member))
+            host.substrate(row.machine).rejoin(row.machine, _Joined(host.networks, member, lambda: None))
     except errors.PilotError as error:
         log.error("network not restored", extra={"machine": row.machine, "error": str(error)})
 

@@ -109,7 +109,7 @@ class Lookup:
             return self._refuse(query, decision, stream)
         try:
             self._pins.add(query.name, found.addresses, ttl_s)
-        except errors.HostError:
+        except (errors.HostError, OSError):
             # Not pinned, so not answered: the program would find the address closed.
             self.log.add(Outcome.UNANSWERED, query.name, query.type_text, decision.rule, found.addresses)
             return messages.refuse(query, "", stream=stream, rcode=dns.rcode.SERVFAIL)

@@ -20,24 +20,20 @@ _MOST_NAMES = 16
 
 
 class Pins:
-    """Owns its connection to the gateway's nftables. Every method is quick, and raises `nftables.Refused`."""
+    """Of the gateway with that namespace. Every method is quick, and raises `nftables.Refused` or `OSError`."""
 
-    def __init__(self, tables: nftables.Nftables, clock: Callable[[], float] = time.monotonic) -> None:
-        self._tables = tables
+    def __init__(self, gateway: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._gateway = gateway
         self._clock = clock
         self._serial: int | None = None
         self._known: dict[Address, dict[str, None]] = {}
         self._until: dict[Address, float] = {}
 
-    def close(self) -> None:
-        """What is pinned stays so until its time is over."""
-        self._tables.close()
-
     def enforce(self, serial: int, open_: bool, allows: Callable[[str], bool]) -> None:
         """The policy with that serial is in force, with what is pinned for names that it `allows`."""
         before = self._serial_in_force()
         kept = {} if open_ or before == serial else self._kept(allows)
-        self._tables.run(ruleset.policy_script(serial, open_, ruleset.Pins(kept), before))
+        nftables.run(ruleset.policy_script(serial, open_, ruleset.Pins(kept), before), self._gateway)
         self._serial = None if open_ else serial
         if before != serial:
             self._known = {address: self._known[address] for address in kept}
@@ -50,7 +46,7 @@ class Pins:
         now, seconds = self._clock(), ttl_s + GRACE_S
         late = {address: seconds for address in addresses if self._until.get(address, 0.0) < now + seconds}
         if late:
-            self._tables.run(ruleset.pin_script(self._serial, late))
+            nftables.run(ruleset.pin_script(self._serial, late), self._gateway)
         for address in addresses:
             self._remember(address, name)
         self._until.update((address, now + timeout) for address, timeout in late.items())
@@ -76,5 +72,5 @@ class Pins:
 
     def _serial_in_force(self) -> int | None:
         """Asked of the kernel: the gateway may have been made anew, or by another resolver."""
-        listed = json.loads(self._tables.query(f"list sets table {ruleset.TABLE}"))["nftables"]
+        listed = json.loads(nftables.query(f"list sets table {ruleset.TABLE}", self._gateway))["nftables"]
         return ruleset.serial_of(entry["set"]["name"] for entry in listed if "set" in entry)

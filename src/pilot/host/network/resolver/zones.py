@@ -9,7 +9,6 @@ import logging
 
 from .... import errors
 from ....ids import MachineId
-from ....kernel import netns, nftables
 from .. import zone as zones
 from ..never import Never
 from ..zone import Zone
@@ -26,12 +25,10 @@ _log = logging.getLogger(__name__)
 class _Open:
     door: Door
     lookup: Lookup
-    pins: Pins
     log: Log
 
     def close(self) -> None:
         self.door.close()
-        self.pins.close()
         self.log.close()
 
 
@@ -87,17 +84,15 @@ class Zones:
             self._open[machine] = await self._begin(zone)
 
     async def _begin(self, zone: Zone) -> _Open:
-        pins = Pins(netns.inside(zone.gateway, nftables.Nftables))
         log = Log(zone.log)
         try:
-            lookup = Lookup(zone, pins, log, self._upstream, self._never)
+            lookup = Lookup(zone, Pins(zone.gateway), log, self._upstream, self._never)
             lookup.adopt(zone)
             door = await Door.open(zone.gateway, zone.listen, lambda wire, stream: lookup.answer(wire, stream=stream))
         except BaseException:
-            pins.close()
             log.close()
             raise
-        return _Open(door, lookup, pins, log)
+        return _Open(door, lookup, log)
 
     def _close(self, machine: MachineId) -> None:
         served = self._open.pop(machine, None)
