@@ -238,11 +238,12 @@ def test_a_pin_is_there_before_the_answer(internet: Internet, sprite: Sprite) ->
         sprite.machine.connect(address).close()
 
 
-def test_an_address_that_is_pinned_again_has_its_time_anew(sprite: Sprite) -> None:
-    """Adding an element again changes nothing by itself."""
+@pytest.mark.parametrize("updates", [pytest.param(True, marks=pytest.mark.requires("nft-updates")), False])
+def test_an_address_that_is_pinned_again_has_its_time_anew(sprite: Sprite, updates: bool) -> None:
+    """Adding an element again changes nothing by itself, on kernels before 6.12 not even with another time."""
     sprite.obey("web.test")
     now = [0.0]
-    pins = Pins(sprite.path, lambda: now[0])
+    pins = Pins(sprite.path, updates, lambda: now[0])
     pins.enforce(sprite.mark, False, lambda _: True)
     address = ipaddress.ip_address(WEB)
     pins.add("web.test", [address], 30)

@@ -75,6 +75,13 @@ def _probe_nft() -> str | None:
     return None if tried.returncode == 0 else f"no nftables: {tried.stderr.strip().splitlines()[-1]}"
 
 
+def _probe_nft_updates() -> str | None:
+    from pilot.host.network.resolver import pins
+
+    with tempfile.TemporaryDirectory() as directory:
+        return None if pins.probe_updates(directory) else "an element's time cannot be changed (before Linux 6.12)"
+
+
 def _probe_cgroup1() -> str | None:
     with open("/proc/self/mounts") as mounts:
         found = any(line.split()[2] == "cgroup" for line in mounts)
@@ -151,6 +158,7 @@ PROBES: dict[str, Callable[[], str | None]] = {
     "userns": _probe_userns,
     "veth": _probe_veth,
     "nft": _probe_nft,
+    "nft-updates": _probe_nft_updates,
     "cgroup1": _probe_cgroup1,
     "cgroup2": _probe_cgroup2_controllers,
     "bpf": _probe_bpf,

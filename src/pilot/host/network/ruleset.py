@@ -192,7 +192,9 @@ def policy_script(serial: int, open_: bool, pins: Pins, before: int | None) -> s
         lines.append(f"add rule {TABLE} judge accept")
     else:
         lines += _pinned_policy(serial)
-        lines += [pin_script(serial, pins.addresses)] if pins.addresses else []
+        lines += (
+            [pin_script(serial, pins.addresses, updates=True)] if pins.addresses else []
+        )  # a new set: none is there
     if before is not None and (before != serial or open_):
         lines += [f"delete set {TABLE} {set_name(before, version)}" for version in _FAMILY]
     return "\n".join(lines) + "\n"
@@ -211,11 +213,12 @@ def _pinned_policy(serial: int) -> list[str]:
     return lines
 
 
-def pin_script(serial: int, addresses: Mapping[Address, int]) -> str:
-    """Each for that many seconds from now, however long it had before.
+def pin_script(serial: int, addresses: Mapping[Address, int], *, updates: bool) -> str:
+    """Each for that many seconds from now, however long it had before. One transaction, no gap.
 
-    Adding what is there with the same timeout would change nothing (kernels before 6.12: with any timeout), so it is
-    deleted first; and added before that, because what is not there cannot be deleted. One transaction, no gap.
+    `updates`: this kernel takes a new time for an element that is there (6.12 and later). Others change nothing then, so
+    it is deleted first; and added before that, because what is not there cannot be deleted. A deletion makes the next
+    transaction wait for a grace period of RCU, which is ten times as long as all the rest.
     """
     lines = []
     for version in _FAMILY:
@@ -223,8 +226,9 @@ def pin_script(serial: int, addresses: Mapping[Address, int]) -> str:
         if found:
             name = f"{TABLE} {set_name(serial, version)}"
             bare = ", ".join(found)
-            lines += [f"add element {name} {{ {bare} }}", f"delete element {name} {{ {bare} }}"]
-            timed = ", ".join(f"{address} timeout {seconds}s" for address, seconds in found.items())
+            if not updates:
+                lines += [f"add element {name} {{ {bare} }}", f"delete element {name} {{ {bare} }}"]
+            timed = ", ".join(f"{address} timeout {seconds}s expires {seconds}s" for address, seconds in found.items())
             lines.append(f"add element {name} {{ {timed} }}")
     return "\n".join(lines)
 

@@ -7,10 +7,11 @@ about that long. What is remembered lets a new policy keep what it still allows,
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Sequence
 
-from ....kernel import nftables
+from ....kernel import netns, nftables
 from .. import ruleset
 from ..addresses import Address
 
@@ -22,8 +23,9 @@ _MOST_NAMES = 16
 class Pins:
     """Of the gateway with that namespace. Every method is quick, and raises `nftables.Refused` or `OSError`."""
 
-    def __init__(self, gateway: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, gateway: str, updates: bool, clock: Callable[[], float] = time.monotonic) -> None:
         self._gateway = gateway
+        self._updates = updates
         self._clock = clock
         self._serial: int | None = None
         self._known: dict[Address, dict[str, None]] = {}
@@ -46,7 +48,7 @@ class Pins:
         now, seconds = self._clock(), ttl_s + GRACE_S
         late = {address: seconds for address in addresses if self._until.get(address, 0.0) < now + seconds}
         if late:
-            nftables.run(ruleset.pin_script(self._serial, late), self._gateway)
+            nftables.run(ruleset.pin_script(self._serial, late, updates=self._updates), self._gateway)
         for address in addresses:
             self._remember(address, name)
         self._until.update((address, now + timeout) for address, timeout in late.items())
@@ -74,3 +76,18 @@ class Pins:
         """Asked of the kernel: the gateway may have been made anew, or by another resolver."""
         listed = json.loads(nftables.query(f"list sets table {ruleset.TABLE}", self._gateway))["nftables"]
         return ruleset.serial_of(entry["set"]["name"] for entry in listed if "set" in entry)
+
+
+def probe_updates(directory: str) -> bool:
+    """Whether this kernel takes a new time for an element that is there; tried in a namespace of its own."""
+    path = os.path.join(directory, f"probe-{os.getpid()}")
+    netns.ensure(path)
+    try:
+        nftables.run("add table inet t\nadd set inet t s { type ipv4_addr; flags timeout; }", path)
+        for seconds in (100, 1000):
+            nftables.run(f"add element inet t s {{ 192.0.2.1 timeout {seconds}s expires {seconds}s }}", path)
+        listed = json.loads(nftables.query("list set inet t s", path))["nftables"]
+        (elements,) = (entry["set"]["elem"] for entry in listed if "set" in entry)
+        return bool(elements[0]["elem"]["expires"] > 100)
+    finally:
+        netns.remove(path)

@@ -15,7 +15,7 @@ from ..zone import Zone
 from .door import Door, identity
 from .log import Log
 from .lookup import Lookup
-from .pins import Pins
+from .pins import Pins, probe_updates
 from .upstream import Upstream
 
 _log = logging.getLogger(__name__)
@@ -39,6 +39,7 @@ class Zones:
         self._directory = directory
         self._upstream = upstream
         self._never = never
+        self._updates = probe_updates(directory)
         self._open: dict[MachineId, _Open] = {}
         self._locks: collections.defaultdict[MachineId, asyncio.Lock] = collections.defaultdict(asyncio.Lock)
 
@@ -86,7 +87,7 @@ class Zones:
     async def _begin(self, zone: Zone) -> _Open:
         log = Log(zone.log)
         try:
-            lookup = Lookup(zone, Pins(zone.gateway), log, self._upstream, self._never)
+            lookup = Lookup(zone, Pins(zone.gateway, self._updates), log, self._upstream, self._never)
             lookup.adopt(zone)
             door = await Door.open(zone.gateway, zone.listen, lambda wire, stream: lookup.answer(wire, stream=stream))
         except BaseException:
