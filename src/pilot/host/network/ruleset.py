@@ -216,9 +216,9 @@ def _pinned_policy(serial: int) -> list[str]:
 def pin_script(serial: int, addresses: Mapping[Address, int], *, updates: bool) -> str:
     """Each for that many seconds from now, however long it had before. One transaction, no gap.
 
-    `updates`: this kernel takes a new time for an element that is there (6.12 and later). Others change nothing then, so
-    it is deleted first; and added before that, because what is not there cannot be deleted. A deletion makes the next
-    transaction wait for a grace period of RCU, which is ten times as long as all the rest.
+    `updates`: this kernel takes a new time for an element that is there (6.12 and later). Others change nothing then,
+    so it is deleted first; and added before that, because what is not there cannot be deleted. A deletion makes the
+    next transaction wait for a grace period of RCU, which is ten times as long as all the rest.
     """
     lines = []
     for version in _FAMILY:
