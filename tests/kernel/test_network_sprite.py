@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pathlib
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import httpx
@@ -79,6 +81,38 @@ def test_a_policy_set_by_the_official_client_is_in_force_at_once(tmp_path: pathl
         sprite.destroy()
     pilotd.stop()
     assert leftovers.left_since(before) == {}
+
+
+def test_the_sprite_command_sets_rules_and_shows_what_became_of_them(
+    tmp_path: pathlib.Path, internet: Internet
+) -> None:
+    pilotd = Pilotd(tmp_path / "state")
+    pilotd.stop_machines_on_exit, pilotd.extra = True, ("--resolver", nets.DNS)
+    pilotd.start()
+    environment = {**os.environ, "HOME": str(tmp_path), "SPRITES_API_URL": pilotd.url, "SPRITE_TOKEN": pilotd.token()}
+
+    def said(*words: str) -> str:
+        command = [sys.executable, "-m", "pilot.client.main", "network", *words]
+        return subprocess.run(
+            command, env=environment | {"COLUMNS": "200"}, check=True, capture_output=True
+        ).stdout.decode()
+
+    with pilotd.client() as client:
+        sprite = client.create_sprite("told")
+        shown = said("policy", "told", "--allow", "web.test", "--deny", "*.web.test", "--defaults")
+        assert [line.split() for line in shown.splitlines()[1:]] == [
+            ["allow", "web.test"],
+            ["deny", "*.web.test"],
+            ["include", "defaults"],
+        ]
+        assert fetch(sprite, "web.test") == WEB.encode() + b"\n"
+        assert fetch(sprite, "x.web.test") == b""
+        lines = said("log", "told")
+        assert f"allow  A  web.test  {WEB}  (rule web.test)" in lines
+        assert "deny  A  x.web.test  (rule *.web.test)" in lines
+        assert said("policy", "told", "--clear").split() == ["ACTION", "DOMAIN"]
+        sprite.destroy()
+    pilotd.stop()
 
 
 def _headers(pilotd: Pilotd) -> dict[str, str]:

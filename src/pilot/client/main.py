@@ -14,13 +14,15 @@ from rich.table import Table
 
 from .. import errors
 from . import account as accounts
-from . import execution
+from . import execution, network
 from .api import Api
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Durable, disposable Linux computers.")
 checkpoint = typer.Typer(no_args_is_help=True, help="Save points of a sprite's disk.")
 url_app = typer.Typer(no_args_is_help=True, help="A sprite's address.")
+network_app = typer.Typer(no_args_is_help=True, help="What a sprite may reach, and what it tried to.")
 app.add_typer(checkpoint, name="checkpoint")
+app.add_typer(network_app, name="network")
 app.add_typer(url_app, name="url")
 
 Name = Annotated[str, typer.Argument(help="the sprite's name")]
@@ -99,6 +101,33 @@ def disk(context: typer.Context, name: Name) -> None:
     with _api(context) as api:
         found = api.call("GET", f"/v1/sprites/{name}/disk")
     console.print(f"{found['url'] or 'on this host alone'}  {found['durable_at'] or ''}".rstrip(), soft_wrap=True)
+
+
+@network_app.command("log")
+def network_log(context: typer.Context, name: Name) -> None:
+    """What a sprite asked for and tried to reach, and what became of it."""
+    with _api(context) as api:
+        report = api.call("GET", f"/v1/sprites/{name}/network")
+    for line in network.log_lines(report):
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+
+@network_app.command("policy")
+def network_policy(
+    context: typer.Context,
+    name: Name,
+    allow: Annotated[list[str] | None, typer.Option(help="a name, *.name or *; may be repeated")] = None,
+    deny: Annotated[list[str] | None, typer.Option(help="likewise")] = None,
+    defaults: Annotated[bool, typer.Option("--defaults", help="the operator's list, too")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="no rules: no restriction")] = False,
+) -> None:
+    """The rules of what a sprite may reach; with options, these take their place."""
+    path = f"/v1/sprites/{name}/policy/network"
+    with _api(context) as api:
+        if allow or deny or defaults or clear:
+            api.call("POST", path, network.rules(allow or (), deny or (), defaults))
+        rows = network.rule_rows(api.call("GET", path))
+    _print_table(("ACTION", "DOMAIN"), rows)
 
 
 @app.command("list")
