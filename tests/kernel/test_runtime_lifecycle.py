@@ -221,7 +221,7 @@ FAILURES = [
     ("a mount that the kernel refuses", {"mounts": [{"destination": "/x", "type": "nonesuch", "source": "x"}]},
      errors.StepError),
     ("a source that is not there", {"mounts": [{"destination": "/x", "type": "bind", "source": "/nonesuch",
-                                                "options": ["bind"]}]}, errors.HostError),
+                                                "options": ["bind"]}]}, errors.StepError),
     ("a hook that fails", {"hooks": {"createRuntime": [{"path": "/bin/false"}]}}, errors.HostError),
     ("a hook inside that fails", {"hooks": {"createContainer": [{"path": "/bin/false"}]}}, errors.StepError),
     ("a limit that cannot be", {"linux": {"resources": {"cpu": {"cpus": "4000"}}}}, errors.HostError),

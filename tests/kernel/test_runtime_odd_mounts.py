@@ -121,6 +121,34 @@ def test_mounts_without_a_mount_namespace(runtime: Runtime, bundle: Path) -> Non
     assert Path("/proc/self/mountinfo").read_text() == before
 
 
+@pytest.mark.requires("runc")
+def test_mountinfo_has_the_mounts_in_the_order_of_the_list(bundle: Path) -> None:
+    config = bundles.make_config("cat", "/proc/self/mountinfo")
+    for name in ("first", "second", "third"):
+        (bundle / "rootfs" / name).mkdir()
+        tmpfs = {"destination": f"/{name}", "type": "tmpfs", "source": "tmpfs"}
+        config["mounts"].append(tmpfs if name == "second" else _bind(f"/{name}", "/usr", "bind"))
+    wanted = [m["destination"] for m in config["mounts"] if not m["destination"].startswith("/sys/fs/cgroup")]
+    for runtime in (("runc",), _PILOT):
+        code, text = _run(runtime, bundle, config)
+        assert code == 0
+        found = [m.mount_point for m in mounts.parse_mountinfo(text)]
+        assert [path for path in found if path in wanted] == wanted
+
+
+def test_a_source_that_is_a_descriptor_of_the_caller(runtime: Runtime, bundle: Path) -> None:
+    """Not the process's own of that number."""
+    (bundle / "source").mkdir()
+    (bundle / "source/file").write_text("found\n")
+    source_fd = os.open(bundle / "source", os.O_PATH)
+    config = _shell("cat /data/file")
+    config["mounts"].append(_bind("/data", f"/proc/self/fd/{source_fd}", "bind"))
+    try:
+        assert bundles.run_to_end(runtime, bundle, config) == (0, "found\n")
+    finally:
+        os.close(source_fd)
+
+
 # ---- flags ------------------------------------------------------------------------------------------------------
 
 

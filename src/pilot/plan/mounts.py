@@ -1,8 +1,9 @@
 """`mounts` of config.json → openings and steps, one function per kind of mount.
 
-A bind mount is copied by the runtime before the clone (`OpenMount`) and attached inside; a new filesystem is made
-inside, so that it belongs to the container's namespaces. All targets are found beneath the new root. A mount that is to
-be read-only and may be written to by later mounts (their mount points) is made read-only at the end.
+A bind mount is copied by the process, or by the runtime before the clone (`OpenMount`) where the process might not
+reach the source, and attached inside; a new filesystem is made inside, so that it belongs to the container's
+namespaces. All targets are found beneath the new root. A mount that is to be read-only and may be written to by later
+mounts (their mount points) is made read-only at the end.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ..spec.config import Mount, Spec
 from ..spec.linux import Linux, NamespaceType
 from ..spec.mount_options import Attribute, Flag, Options
 from . import abi, attributes, cgroup_mount
-from .abi import MountAttribute, Propagation, Resolve
+from .abi import MountAttribute, Namespace, Propagation, Resolve
 from .code import Slot
 from .plan import ROOT, IdMap, IdMaps, OpenMount, UserNamespace, clean
 from .program import About, Step
@@ -38,6 +39,8 @@ _UNLABELLED = frozenset({"proc", "sysfs", "mqueue", "cgroup", "cgroup2"})
 # What the kernel tells of itself, and where it is looked for.
 _KERNEL = frozenset({"proc", "sysfs"})
 _KERNEL_PATHS = frozenset({"/proc", "/sys"})
+# Where a path means another thing to each process.
+_OF_THE_PROCESS = ("/proc/", "/dev/fd/", "/dev/std")
 # New mounts of these are made read-only after everything that is mounted in them.
 _READONLY_LATE = frozenset({"tmpfs"})
 
@@ -106,9 +109,25 @@ def _plan_bind(index: int, path: str, mount: Mount, options: Options, setup: Set
     steps += _propagation_steps(slot, options)
     steps += _attach_steps(slot, path, mount.type)
     inside = _covered_source(index, source, setup)
-    if inside is None or opening.idmap:
+    if opening.idmap:
         return MountPlan((opening,), tuple(steps))
-    return MountPlan((), (OpenTree(slot, ROOT, inside, opening.recursive), *steps))
+    if inside is not None:
+        return MountPlan((), (OpenTree(slot, ROOT, inside, opening.recursive), *steps))
+    if _is_same_inside(source, setup):
+        return MountPlan((), (OpenTree(slot, None, source, opening.recursive), *steps))
+    return MountPlan((opening,), tuple(steps))
+
+
+def _is_same_inside(source: str, setup: Setup) -> bool:
+    """Whether the process finds, and may reach, what its parent does.
+
+    It copies then, so that mountinfo, which since Linux 6.8 is in the order in which mounts were made, has them in the
+    order of the list.
+    """
+    own = Namespace.MOUNT in setup.entry.new and not setup.is_confined_user
+    # Inside nothing is the peer of what is outside any more.
+    own = own and root_propagation(setup.spec) is not Propagation.SHARED
+    return own and not posixpath.normpath(source).startswith(_OF_THE_PROCESS)
 
 
 def _covered_source(index: int, source: str, setup: Setup) -> str | None:
