@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pathlib
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -11,8 +12,11 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from pilot import errors
+from pilot.host import main
 from pilot.host.api.sprites import bodies
-from pilot.host.relay import edge
+from pilot.host.relay import edge, server
+from pilot.host.store.sqlite import SqliteDatabase
 from tests.support.host import HostUnderTest
 
 
@@ -42,6 +46,8 @@ def http(host: HostUnderTest) -> Iterator[httpx.Client]:
         ({"config": {"ram_mb": 1 << 40}}, "$.config.ram_mb"),
         ({"config": {"cpus": -1}}, "$.config.cpus"),
         ({"config": {"cpus": 0.5}}, "$.config.cpus"),
+        ({"config": {"storage_gb": -1}}, "$.config.storage_gb"),
+        ({"config": {"storage_gb": 10**30}}, "$.config.storage_gb"),
         ({"url_settings": {"auth": "nobody"}}, "$.url_settings.auth"),
         ({"name": "n" * 5000}, "name"),
     ],
@@ -114,6 +120,44 @@ def test_a_body_that_does_not_come(host: HostUnderTest, monkeypatch: pytest.Monk
     with _connect(host) as stream:
         stream.sendall(request.encode())
         assert stream.recv(1000).startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_method_that_is_none_names_those_that_are(http: httpx.Client) -> None:
+    answer = http.patch("/v1/sprites/web")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "DELETE, GET, PUT")
+    assert httpx.get(f"{http.base_url}/v1/sprites").headers["www-authenticate"] == "Bearer"
+
+
+def test_an_address_that_is_taken_is_told_in_one_line() -> None:
+    with server.listen("127.0.0.1", 0) as listener:
+        port = int(listener.getsockname()[1])
+        with pytest.raises(errors.HostError, match=f"listen on 127.0.0.1 port {port}: address already in use") as told:
+            server.listen("127.0.0.1", port)
+        assert "--listen" in str(told.value.hint)
+    for nowhere in ("192.0.2.1", "no such host"):
+        with pytest.raises(errors.HostError, match="listen on"):
+            server.listen(nowhere, 0)
+
+
+@pytest.mark.parametrize("content", [b"garbage" * 1000, b"SQLite format 3\0" + b"\xff" * 4096])
+def test_a_garbled_store_is_told_in_one_line(tmp_path: pathlib.Path, content: bytes) -> None:
+    (tmp_path / "state.db").write_bytes(content)
+    with pytest.raises(errors.HostError, match=r"state\.db") as told:
+        SqliteDatabase(str(tmp_path / "state.db"))
+    assert "\n" not in str(told.value)
+    assert told.value.hint
+    assert (tmp_path / "state.db").read_bytes() == content, "it is left as it was"
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["--disk-gib=0", "--disk-gib=-5", "--disk-gib=99999999", "--pool=-1", "--idle-timeout=-1"],
+)
+def test_sizes_that_cannot_be_meant(capsys: pytest.CaptureFixture[str], option: str) -> None:
+    assert main.main(["serve", "--state-dir", "/nowhere", option]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("pilotd: " + option.partition("=")[0])
+    assert told.count("\n") == 1
 
 
 def _connect(host: HostUnderTest) -> socket.socket:

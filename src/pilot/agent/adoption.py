@@ -57,8 +57,8 @@ def _only_in_vm(machine: Machine, what: str) -> None:
 
 
 def _set_hostname(hostname: str) -> None:
-    if not 0 < len(hostname.encode()) <= 64:
-        raise faults.InvalidRequest("hostname: 1 to 64 bytes are needed")
+    if not 0 < len(hostname.encode()) <= 64 or "\0" in hostname:
+        raise faults.InvalidRequest("hostname: 1 to 64 bytes are needed, none of them NUL")
     socket.sethostname(hostname)
 
 

@@ -26,6 +26,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _settings(options: argparse.Namespace) -> daemon.Settings:
     host, port = daemon.parse_listen(options.listen)
+    for name, most in (("disk_gib", 1 << 20), ("pool", 10_000), ("cache_bytes", 1 << 50), ("idle_timeout", 1e9)):
+        _check_size(f"--{name.replace('_', '-')}", getattr(options, name), 1 if name == "disk_gib" else 0, most)
     if options.store is None and (options.durability is not None or options.cache_bytes is not None):
         raise errors.PilotError("--durability and --cache-bytes say nothing without --store")
     parse_range(options.network_range)
@@ -52,6 +54,11 @@ def _settings(options: argparse.Namespace) -> daemon.Settings:
         allow_private=tuple(options.allow_private),
         resolvers=tuple(options.resolver),
     )
+
+
+def _check_size(option: str, value: float | None, least: float, most: float) -> None:
+    if value is not None and not least <= value <= most:
+        raise errors.PilotError(f"{option} {value:g}: from {least:g} to {most:g} can be meant")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -57,12 +57,13 @@ def of_error(error: BaseException) -> Response:
     """The JSON shape of an error. What is not ours is an internal error, told by its type and text."""
     fault = faults.fault_of(error)
     text = str(error) or type(error).__name__
-    return refusal(fault, faults.ErrorBody(text, fault.code, getattr(error, "hint", None)))
+    allow = [("Allow", ", ".join(error.allowed))] if isinstance(error, faults.MethodNotAllowed) else []
+    return refusal(fault, faults.ErrorBody(text, fault.code, getattr(error, "hint", None)), allow)
 
 
-def refusal(fault: faults.Fault, body: faults.ErrorBody) -> Response:
+def refusal(fault: faults.Fault, body: faults.ErrorBody, more: Sequence[tuple[str, str]] = ()) -> Response:
     """A fault as an answer; the header tells it also where the body's `code` speaks another language (fs calls)."""
-    headers = [(faults.HEADER, fault.code)]
+    headers = [(faults.HEADER, fault.code), *more]
     if fault.status in _LATER:
         headers.append(("Retry-After", str(RETRY_AFTER_S)))
     return Response(fault.status, _encode(body), content_type=JSON, headers=headers)

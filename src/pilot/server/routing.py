@@ -58,7 +58,9 @@ class Router:
                 return Match(route, found)
         if fits:
             kinds = sorted({"WebSocket" if each.operation.websocket else each.operation.method for each, _ in fits})
-            raise faults.MethodNotAllowed(f"{method} {path}: not allowed", hint=f"use {' or '.join(kinds)}")
+            allowed = sorted({each.operation.method for each, _ in fits})
+            hint = f"use {' or '.join(kinds)}"
+            raise faults.MethodNotAllowed(f"{method} {path}: not allowed", allowed=allowed, hint=hint)
         raise errors.NotFound(f"no such call: {method} {path}")
 
 

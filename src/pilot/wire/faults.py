@@ -10,6 +10,8 @@ woken, and asked once more.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from .. import errors
@@ -42,7 +44,11 @@ class RangeNotSatisfiable(errors.PilotError):
 
 
 class MethodNotAllowed(errors.PilotError):
-    """The path exists, but not with this method."""
+    """The path exists, but not with this method; `allowed` are those that it has."""
+
+    def __init__(self, message: str, *, allowed: Sequence[str] = (), hint: str | None = None) -> None:
+        super().__init__(message, hint=hint or (f"use {' or '.join(allowed)}" if allowed else None))
+        self.allowed = tuple(allowed)
 
 
 class TooLarge(errors.PilotError):

@@ -33,7 +33,6 @@ GRACE_S = 5.0
 RETRY_AFTER_S = 1
 # What begins one, as `pilotd_exec_seconds` counts them.
 _COMMANDS = (operations.EXECUTE, operations.OPEN_SESSION)
-_LOOPBACK = ("127.", "::1", "::ffff:127.")
 Own = TypeVar("Own")
 
 
@@ -90,7 +89,7 @@ class TableFacade(Generic[Own]):
                 await self._call(exchange, sprite, match)
 
     async def _permitted(self, exchange: Exchange, row: Row[Own]) -> Principal | None:
-        if row.permission is None or (row.loopback and exchange.peer.startswith(_LOOPBACK)):
+        if row.permission is None or (row.loopback and is_loopback(exchange.peer)):
             return None
         return await self._access.principal(exchange.head.first(b"authorization"), row.permission)
 
@@ -172,7 +171,16 @@ class TableFacade(Generic[Own]):
         headers = [(b"content-type", b"application/json"), *self._voice.headers]
         if isinstance(error, faults.Unavailable | faults.Exhausted):
             headers.append((b"retry-after", b"%d" % RETRY_AFTER_S))
+        if isinstance(error, faults.MethodNotAllowed):
+            headers.append((b"allow", ", ".join(error.allowed).encode()))  # RFC 9110, 15.5.6
+        if isinstance(error, faults.Unauthenticated):
+            headers.append((b"www-authenticate", b"Bearer"))
         exchange.answer.whole(fault.status, headers, self._voice.refusal(error, fault))
+
+
+def is_loopback(peer: str) -> bool:
+    """Whether that address is of this host's own processes."""
+    return peer == "::1" or peer.removeprefix("::ffff:").startswith("127.")
 
 
 def _shown(exchange: Exchange) -> str:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import errno
 import socket
 import threading
 from typing import cast
 
+from ... import errors
 from .edge import Edge, Route
 
 GRACE_S = 5.0
+_NOT_OURS = frozenset({errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES})
 # Threads for what asks the store, volumed or a machine: one that waits long must not be waited for by all.
 THREADS = 64
 
@@ -68,7 +71,7 @@ class Server:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A bound, listening TCP socket; the port is the caller's to read when it asked for 0."""
+    """A bound, listening TCP socket; the port is the caller's to read when it asked for 0. `HostError` else."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
@@ -78,9 +81,12 @@ def listen(host: str, port: int) -> socket.socket:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listener.bind((host, port))
         listener.listen(1024)
-    except BaseException:
+    except OSError as error:  # gaierror is one, too
         listener.close()
-        raise
+        hint = "choose another address: --listen HOST:PORT" if error.errno in _NOT_OURS else None
+        raise errors.HostError(
+            f"listen on {host} port {port}: {(error.strerror or str(error)).lower()}", hint=hint
+        ) from error
     return listener
 
 

@@ -68,7 +68,7 @@ class Table(Generic[Ours]):
         methods = {match.row.method: match for match in sorted(fits, key=lambda each: -len(each.parameters))}
         chosen = methods.get(method) or (methods.get("GET") if method == "HEAD" else None)
         if chosen is None or (chosen.row.method != method and isinstance(chosen.row.call, Operation)):
-            raise faults.MethodNotAllowed("method not allowed", hint=f"use {' or '.join(sorted(methods))}")
+            raise faults.MethodNotAllowed("method not allowed", allowed=sorted(methods))
         return chosen
 
 

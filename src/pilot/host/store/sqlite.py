@@ -26,6 +26,7 @@ from .database import DiskFull, Row, Taken, Transaction
 
 BUSY_TIMEOUT_S = 10.0
 READERS_KEPT = 8
+_DAMAGED = "put a copy of it back; without one, move it away: pilotd begins anew and knows no sprite, their disks stay"
 _UNIQUE = frozenset({sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY})
 
 
@@ -36,7 +37,11 @@ class SqliteDatabase:
         os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
         self._path = path
         self._writer, self._writing = _connect(path), threading.RLock()
-        self._writer.execute("PRAGMA journal_mode=WAL")
+        try:
+            self._writer.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.DatabaseError as error:
+            self._writer.close()
+            raise errors.HostError(f"open {path}: {error}", hint=_DAMAGED) from error
         self._watchers: dict[object, Callable[[], None]] = {}
         self._migrate(path)
         # Those that nobody reads with at the moment.

@@ -13,6 +13,7 @@ import pytest
 
 from pilot.host.api.sprites import calls
 from pilot.host.identity.principal import CACHE_S, Authenticator, Only, Principal
+from pilot.host.relay import facade
 from pilot.host.relay.table import Row
 from pilot.host.store.tokens import Organisation
 from pilot.wire import faults
@@ -74,6 +75,9 @@ def test_metrics_want_a_token_or_a_process_of_this_host(host: HostUnderTest) -> 
     assert httpx.get(f"{host.url}/metrics").status_code == 200, "this host's own"
     row = next(row for row in calls.OPEN if row.loopback)
     assert row.permission is Permission.METRICS
+    ours, others = ("127.0.0.1", "::1", "::ffff:127.8.9.1"), ("10.0.0.1", "1270.0.0.1", "::", "::ffff:10.0.0.1", "")
+    assert all(facade.is_loopback(peer) for peer in ours)
+    assert not any(facade.is_loopback(peer) for peer in others)
 
 
 def test_no_caveat_adds_anything_and_pilotds_own_is_nobodys() -> None:

@@ -50,7 +50,7 @@ class Config(Body, frozen=True):
     ram_mb: Annotated[int, msgspec.Meta(ge=128, le=1 << 20)] | None = None
     cpus: Annotated[int, msgspec.Meta(ge=1, le=256)] | None = None
     region: str | None = None
-    storage_gb: int | None = None
+    storage_gb: Annotated[int, msgspec.Meta(ge=1, le=1 << 20)] | None = None
 
 
 class CreateSprite(Body, frozen=True):
