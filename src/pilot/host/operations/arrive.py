@@ -10,16 +10,16 @@ the same URL takes it.
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from ... import errors
 from ...ids import VolumeId
+from ...volume.client import Volume
 from ..fsm.operation import Run
 from ..fsm.outcome import UserFault
 from ..store import checkpoints, sprites
 from ..store.checkpoints import Checkpoint
 from . import destroy, disks
-from .context import Host
+from .context import Host, Point
 from .requests import Create
 
 _URL = re.compile(r".+/vol/(?P<disk>[0-9a-f]{16})/?")
@@ -65,15 +65,14 @@ def _adopt(host: Host, volume: VolumeId, url: str) -> None:
         raise UserFault(f"create: {error}") from error  # no store, another one, or nothing that can be read
 
 
-def _check(host: Host, wanted: Create, url: str, found: Any) -> None:
-    """`found`: what volumed knows of the volume."""
+def _check(host: Host, wanted: Create, url: str, found: Volume) -> None:
     if found.sealed:
         raise UserFault(f"create: {url} is a base, which nobody writes")
     if found.vm and not host.substrates.of(wanted.isolation or host.isolation).mounts_in_guest:
         raise UserFault(f"create: {url} belongs to virtual machines, sprites here are containers")
 
 
-def _row(sprite: str, point: Any) -> Checkpoint | None:
+def _row(sprite: str, point: Point) -> Checkpoint | None:
     """None for a checkpoint that no sprite made."""
     numbered = _NUMBERED.fullmatch(point.id)
     is_auto = point.id.startswith("auto-")

@@ -94,8 +94,7 @@ def made(host: Host, sprite: Sprite, name: CheckpointId, comment: str) -> Cut:
         cut, held = quiesced(host, sprite, lambda: host.volumes.checkpoint(sprite.volume, comment, name))
         return held or cut
     except errors.Conflict:
-        found: Cut = next(point for point in host.volumes.checkpoints(sprite.volume) if point.id == name)
-        return found
+        return next(point for point in host.volumes.checkpoints(sprite.volume) if point.id == name)
 
 
 def publish(host: Host, run: Run[MakeCheckpoint]) -> None:
