@@ -20,7 +20,7 @@ from . import heads
 from .edge import Exchange
 from .machine_answer import SWITCHING_PROTOCOLS, MachineAnswer
 
-# For the next piece of a request on its way, and for an answer whose operation has no deadline of its own.
+# For the next piece of a request on its way; facades also use it for answers of operations without a deadline.
 PATIENCE_S = 120.0
 MAX_REFUSAL_BYTES = 1 << 20
 FAULT = faults.HEADER.lower().encode()
@@ -48,7 +48,7 @@ class MachineCall:
         """Whether the same can be asked once more: no byte of a body was taken."""
         return not self._exchange.head.has_body
 
-    async def begin(self, timeout_s: float | None) -> None:
+    async def begin(self, timeout_s: float) -> None:
         """Ask, and read the answer's head. `timeout_s` begins when the request is through: uploads take their time."""
         head = heads.for_machine(self._exchange.head, self._target, self._exchange.peer)
         with contextlib.suppress(OSError):  # it takes no more; its answer, which may be there already, says why
@@ -59,7 +59,7 @@ class MachineCall:
                 await self._send_body_until(receiving)
             else:
                 self._exchange.when_ended(self._stream.end)
-            async with asyncio.timeout(timeout_s or PATIENCE_S):
+            async with asyncio.timeout(timeout_s):
                 await receiving
         except TimeoutError as error:
             raise errors.PeerError("relay: the machine did not answer in time") from error

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from ... import errors
 from ...wire import faults, operations
@@ -19,7 +19,7 @@ from ..machine.dial import Stream
 from ..store.sprites import Sprite
 from . import heads, paths
 from .access import Access
-from .calls import MachineCall
+from .calls import PATIENCE_S, MachineCall
 from .edge import Exchange
 from .machine_answer import SWITCHING_PROTOCOLS
 from .pipe import Pipe
@@ -96,7 +96,7 @@ class TableFacade(Generic[Own]):
     async def _call(self, exchange: Exchange, sprite: Sprite, match: Match[Own]) -> None:
         operation = match.row.call
         assert isinstance(operation, Operation)
-        call, stream = await self._ask(exchange, sprite, match, (operation.deadline_s or 0) + GRACE_S)
+        call, stream = await self._ask(exchange, sprite, match, _patience_s(operation))
         try:
             await call.pass_on(self._voice.headers)
         finally:
@@ -176,6 +176,11 @@ class TableFacade(Generic[Own]):
         if isinstance(error, faults.Unauthenticated):
             headers.append((b"www-authenticate", b"Bearer"))
         exchange.answer.whole(fault.status, headers, self._voice.refusal(error, fault))
+
+
+def _patience_s(operation: Operation[Any, Any]) -> float:
+    """For the beginning of its answer once the request is through: beyond the agent's own deadline, if it has one."""
+    return PATIENCE_S if operation.deadline_s is None else operation.deadline_s + GRACE_S
 
 
 def is_loopback(peer: str) -> bool:

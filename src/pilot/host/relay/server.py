@@ -25,7 +25,7 @@ class Server:
     def __init__(self, route: Route) -> None:
         self._route = route
         self._connections: set[Edge] = set()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler may interrupt who holds it
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
         self._is_stopped = False

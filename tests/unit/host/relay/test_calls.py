@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import pathlib
+import select
 import socket
 import threading
 from collections.abc import Iterator
 
 import pytest
 
-from pilot.host.relay import access, machine_answer
+from pilot.host.relay import access, facade, machine_answer
 from tests.support import wire
 from tests.support.host import HostUnderTest
 from tests.support.hostile import Say, machine, saying
@@ -196,6 +197,27 @@ def test_what_is_no_answer_is_told_as_that(host: HostUnderTest, dial: pathlib.Pa
         (answer,) = wire.parse_answers(wire.exchange(host.url, ask(host)), "GET")
     assert answer.status == 502
     assert len(json.loads(answer.body)["error"]) < 1000
+
+
+def test_an_upload_is_waited_for_longer_than_a_call_with_a_deadline(
+    host: HostUnderTest, dial: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(facade, "GRACE_S", -30.0 + 0.01)
+    may_answer = threading.Event()
+
+    def say(stream: socket.socket) -> None:
+        assert may_answer.wait(wire.WAIT_S)
+        stream.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+    with machine(dial, say):
+        late = wire.parse_answers(wire.exchange(host.url, ask(host)), "GET")
+        with wire.connected(host.url) as client:
+            client.sendall(ask(host, "fs/write?path=/a", "Content-Length: 3", method="PUT") + b"abc")
+            readable, _, _ = select.select([client], [], [], 0.3)
+            may_answer.set()
+            (answer,) = wire.parse_answers(wire.read_all(client), "PUT")
+    assert late[0].status == 502, "the agent's own deadline, and a little, has passed"
+    assert (readable, answer.status) == ([], 200)
 
 
 NO_WORLD = b"HTTP/1.1 503 no\r\nPilot-Fault: world_not_running\r\nContent-Length: 2\r\n\r\n{}"
