@@ -16,8 +16,8 @@ SessionId = NewType("SessionId", str)
 RunId = NewType("RunId", str)
 SpriteName = NewType("SpriteName", str)
 
-# runc's rule; the id becomes a directory name and a cgroup name.
-_CONTAINER_ID = re.compile(r"[A-Za-z0-9_+.-]+")
+# What no id has, as in runc: the id becomes a directory name and a cgroup name.
+_NOT_IN_A_CONTAINER_ID = re.compile(r"[^A-Za-z0-9_+.-]")
 # A DNS label: the name becomes a host name, and sprites-go does not percent-encode it in paths.
 _SPRITE_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
@@ -26,8 +26,11 @@ def parse_container_id(text: str) -> ContainerId:
     """Text of a command line → container id; `PilotError` when it could not be a directory name."""
     if not text:
         raise errors.PilotError("container id cannot be empty")
-    if not _CONTAINER_ID.fullmatch(text) or text in {".", ".."} or len(text) > 1024:
-        raise errors.PilotError(f"invalid container ID format: {text!r}", hint="use letters, digits and any of _ + - .")
+    wrong = _NOT_IN_A_CONTAINER_ID.search(text)
+    if wrong is not None or text in {".", ".."} or len(text) > 1024:
+        why = f": invalid character {wrong[0]!r}" if wrong else ""
+        hint = "use letters, digits and any of _ + - ."
+        raise errors.PilotError(f"invalid container ID format: {text!r}{why}", hint=hint)
     return ContainerId(text)
 
 

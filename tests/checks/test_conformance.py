@@ -101,6 +101,36 @@ def test_every_proof_is_a_test(name: str) -> None:
     assert [f"{path}::{test}" for path, _, test in proofs if test not in _functions(path)] == []
 
 
+def _asks_for_another_runtime(node: ast.AST) -> bool:
+    """Whether there is a `requires(...)` with runc or crun below the node."""
+    calls = [n for n in ast.walk(node) if isinstance(n, ast.Call) and getattr(n.func, "attr", "") == "requires"]
+    names = {argument.value for call in calls for argument in call.args if isinstance(argument, ast.Constant)}
+    return bool(names & {"runc", "crun"})
+
+
+@functools.cache
+def _comparisons(path: str) -> frozenset[str]:
+    """Tests of a file that run another runtime, by their own marks or the file's."""
+    tree = ast.parse((_TESTS / path).read_text())
+    assigned = [node for node in tree.body if isinstance(node, ast.Assign)]
+    marks = [node for node in assigned if getattr(node.targets[0], "id", "") == "pytestmark"]
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    if any(map(_asks_for_another_runtime, marks)):
+        return frozenset(node.name for node in functions)
+    return frozenset(node.name for node in functions if any(map(_asks_for_another_runtime, node.decorator_list)))
+
+
+def test_what_is_called_compared_is_compared() -> None:
+    """And nothing that is compared goes without saying so: all other rows are unconfirmed."""
+    rows = {row["property"]: row for row in map(_ROW.match, _PAGE.read_text().splitlines()) if row is not None}
+    compared = {
+        name
+        for name, row in rows.items()
+        if any(test in _comparisons(path) for path, test in re.findall(r"`([^`]+)::([^`]+)`", row["proof"]))
+    }
+    assert {name for name, row in rows.items() if row.string.endswith("compared |")} == compared
+
+
 def test_features_are_what_is_implemented() -> None:
     """Each list is the table that the code goes by."""
     document: Any = features.features_document()

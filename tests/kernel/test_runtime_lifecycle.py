@@ -244,7 +244,7 @@ FAILURES = [
     ("a class of cache without resctrl", {"linux": {"intelRdt": {"closID": "gold"}}}, errors.HostError),
     ("a scheduler that there is not", {"process": {"scheduler": {"policy": "SCHED_NONE"}}}, errors.SpecError),
     ("a deadline that cannot be", {"process": {"scheduler": {"policy": "SCHED_DEADLINE", "runtime": 9, "deadline": 5}}},
-     errors.StepError),
+     errors.SpecError),
     ("a mount over proc", {"mounts": [{"destination": "/proc/self", "type": "tmpfs"}]}, errors.SpecError),
     ("a hook that is not there", {"hooks": {"prestart": [{"path": "/nonesuch"}]}}, errors.HostError),
     ("an idmap that is empty", {"linux": {"uidMappings": [], "gidMappings": []},

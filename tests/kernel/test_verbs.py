@@ -695,3 +695,46 @@ def test_a_newline_of_a_terminal_in_the_foreground(run: Run, bundle: Path) -> No
     _configure(bundle, bundles.make_config("sleep", "1000"))
     run("run", "-d", "web")
     assert run("exec", "-t", "web", "sh", "-c", "echo one; echo two").stdout == "one\ntwo\n"
+
+
+def test_a_poststart_hook_that_fails_ends_the_container(run: Run, bundle: Path) -> None:
+    """The specification: an error, the container is stopped, and the lifecycle goes on with its destruction."""
+    hooks = {"poststart": [{"path": "/bin/false"}], "poststop": [{"path": "/bin/touch", "args": ["touch", "gone"]}]}
+    _configure(bundle, {**bundles.make_config(), "hooks": hooks})
+    run("create", "web")
+    done = run("start", "web")
+    assert (done.returncode, "error running poststart hook #0: exit status 1" in done.stderr) == (1, True)
+    assert (run("list", "-q").stdout, (bundle / "gone").exists()) == ("", True)
+    assert run("run", "web").returncode == 1
+    assert run("list", "-q").stdout == ""
+
+
+DEADLINES = {
+    "requires `runtime`": {"deadline": 20000000, "period": 20000000},
+    "requires `deadline`": {"runtime": 10000000},
+    "runtime must be greater than 0": {"runtime": 0, "deadline": 20000000},
+    "runtime (3000000) must be <= deadline (2000000)": {"runtime": 3000000, "deadline": 2000000, "period": 4000000},
+    "deadline (5000000) must be <= period (4000000)": {"runtime": 3000000, "deadline": 5000000, "period": 4000000},
+    "runtime (1) must be between 1024 and 9223372036854775807": {"runtime": 1, "deadline": 2000, "period": 2000},
+}
+
+
+@pytest.mark.parametrize("problem", DEADLINES)
+def test_deadlines_that_there_cannot_be(run: Run, bundle: Path, problem: str) -> None:
+    _configure(bundle, bundles.make_config("true", scheduler={"policy": "SCHED_DEADLINE", **DEADLINES[problem]}))
+    told = f"pilot: run web: $.process.scheduler: sched_setattr: `SCHED_DEADLINE` {problem}\n"
+    assert run("run", "web").stderr == told
+
+
+def test_ids_that_there_cannot_be(run: Run, bundle: Path) -> None:
+    _configure(bundle, bundles.make_config("true"))
+    assert "invalid container ID format: 'a/b': invalid character '/'" in run("create", "a/b").stderr
+    assert "invalid container ID format: '..'" in run("create", "..").stderr
+
+
+def test_exec_adds_capabilities_that_there_are(run: Run, web: str) -> None:
+    shown = run("exec", "--cap", "CAP_SYS_TIME", "web", "cat", "/proc/self/status")
+    effective = next(line for line in shown.stdout.splitlines() if line.startswith("CapEff"))
+    assert (int(effective.split()[1], 16) >> 25 & 1, shown.stderr) == (1, "")
+    done = run("exec", "--cap", "CAP_TEA", "web", "true")
+    assert (done.returncode, "unknown capability 'CAP_TEA'" in done.stderr) == (255, True)

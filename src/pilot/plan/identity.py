@@ -223,11 +223,33 @@ def _plan_scheduling(process: Process) -> tuple[Step, ...]:
     if scheduler is not None:
         policy = _number(numbers.SCHEDULERS, scheduler.policy, "$.process.scheduler.policy")
         flags = sum(_number(numbers.SCHEDULER_FLAGS, name, "$.process.scheduler.flags") for name in scheduler.flags)
-        times = (scheduler.runtime, scheduler.deadline, scheduler.period)
+        if scheduler.policy == "SCHED_DEADLINE":
+            _check_deadline(scheduler.runtime, scheduler.deadline, scheduler.period or 0)
+        times = (scheduler.runtime or 0, scheduler.deadline or 0, scheduler.period or 0)
         steps.append(SetScheduler(policy, flags, scheduler.nice, scheduler.priority, *times))
     if io is not None:
         steps.append(SetIoPriority(_number(numbers.IO_CLASSES, io.io_class, "$.process.ioPriority.class"), io.priority))
     return tuple(steps)
+
+
+_LEAST_NS, _MOST_NS = 1024, 2**63 - 1  # sched(7)
+
+
+def _check_deadline(runtime: int | None, deadline: int | None, period: int) -> None:
+    """What the kernel refuses with EINVAL, whichever of the three is wrong; in crun's words."""
+    problem = ""
+    if runtime is None or deadline is None:
+        problem = f"requires `{'runtime' if runtime is None else 'deadline'}`"
+    elif not runtime or not deadline:
+        problem = f"{'deadline' if runtime else 'runtime'} must be greater than 0"
+    elif runtime > deadline:
+        problem = f"runtime ({runtime}) must be <= deadline ({deadline})"
+    elif period and deadline > period:
+        problem = f"deadline ({deadline}) must be <= period ({period})"
+    elif not _LEAST_NS <= runtime <= _MOST_NS:
+        problem = f"runtime ({runtime}) must be between {_LEAST_NS} and {_MOST_NS}"
+    if problem:
+        raise errors.SpecError("$.process.scheduler", f"sched_setattr: `SCHED_DEADLINE` {problem}")
 
 
 def _number(table: dict[str, int], name: str, path: str) -> int:

@@ -43,6 +43,10 @@ _START_TIMEOUT_S = 60.0
 _UNREAPED = "the kernel keeps it until every process that was started by exec has been waited for"
 
 
+class _PoststartError(errors.HostError):
+    """A poststart hook failed."""
+
+
 class Container:
     """A container that exists, or did when it was loaded: after `delete` by anybody, methods raise `NotFound`."""
 
@@ -143,8 +147,16 @@ class Container:
     def start(self) -> None:
         """Let the process of a created container go; returns when it has executed (or ended before).
 
-        StateError when it is not `created`. Errors of poststart hooks: HostError, after the container was killed.
+        StateError when it is not `created`. Errors of poststart hooks: HostError, and the container is stopped and
+        deleted, as the specification's lifecycle has it.
         """
+        try:
+            self._start()
+        except _PoststartError as error:
+            self.delete(force=True)
+            raise errors.HostError(str(error)) from error
+
+    def _start(self) -> None:
         with self._store.locked(self.id):
             # Who creates it held the lock until now: a container that was `creating` when it was loaded is created.
             self._record = self._store.read(self.id)
@@ -351,9 +363,8 @@ class Container:
         document = state.format_hook_state(self.id, Status.RUNNING, pid, self.bundle, self.spec.annotations)
         try:
             self._runner.run_all("poststart", self.spec.hooks.poststart, document)
-        except errors.PilotError:
-            self._kill_everything()
-            raise
+        except errors.PilotError as error:
+            raise _PoststartError(str(error)) from error
 
     def _kill_everything(self) -> None:
         with liveness.opened_process(self._record.pid, self._record.start_time) as pid_fd:

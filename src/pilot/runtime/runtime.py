@@ -44,7 +44,8 @@ class Created(msgspec.Struct, frozen=True):
         try:
             yield
         except BaseException:
-            self.container.delete(force=True)
+            with contextlib.suppress(errors.NotFound):  # a start that fails late deletes it, too
+                self.container.delete(force=True)
             raise
 
 

@@ -49,9 +49,9 @@ class Scheduler(Document, frozen=True):
     nice: Int32 = 0
     priority: UInt32 = 0
     flags: tuple[str, ...] = ()
-    runtime: UInt64 = 0
-    deadline: UInt64 = 0
-    period: UInt64 = 0
+    runtime: UInt64 | None = None
+    deadline: UInt64 | None = None
+    period: UInt64 | None = None
 
 
 class IoPriority(Document, frozen=True, rename={"io_class": "class"}):
