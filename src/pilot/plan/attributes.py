@@ -14,9 +14,10 @@ _ATTRIBUTES: dict[Flag, MountAttribute] = {
     Flag.NOSYMFOLLOW: MountAttribute.NOSYMFOLLOW,
     Flag.NODIRATIME: MountAttribute.NODIRATIME,
 }
+# The first of them that is named counts, as in mount(2).
 _ATIME: dict[Flag, MountAttribute] = {
-    Flag.NOATIME: MountAttribute.NOATIME,
     Flag.STRICTATIME: MountAttribute.STRICTATIME,
+    Flag.NOATIME: MountAttribute.NOATIME,
     Flag.RELATIME: MountAttribute.NONE,
 }
 # ... and those that belong to the filesystem, by their name for fsconfig(2). MS_SILENT has none and changes nothing.
