@@ -66,6 +66,14 @@ def _probe_veth() -> str | None:
     return None if tried.returncode == 0 else f"no veth: {tried.stderr.strip()}"
 
 
+def _probe_tun() -> str | None:
+    try:
+        os.close(os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC))
+    except OSError as error:
+        return f"open /dev/net/tun: {error.strerror}"
+    return None
+
+
 def _probe_nft() -> str | None:
     """Through the library that pilotd uses, in a network namespace of its own."""
     script = "from pilot.kernel import nftables; nftables.run('add table inet probe')"
@@ -157,6 +165,7 @@ PROBES: dict[str, Callable[[], str | None]] = {
     "loop": _probe_loop,
     "userns": _probe_userns,
     "veth": _probe_veth,
+    "tun": _probe_tun,
     "nft": _probe_nft,
     "nft-updates": _probe_nft_updates,
     "cgroup1": _probe_cgroup1,

@@ -1,7 +1,8 @@
 """Keeps what machines and daemons write into their logs from filling the host's disk.
 
-    <state-dir>/volumed.log, machines/<id>/*.log     appended to by processes that are not ours to trust
-                                       *.log.old     the end of what was cut off
+    <state-dir>/volumed.log, network/resolver.log,
+    machines/<id>/*.log     appended to by processes that are not ours to trust
+    *.log.old               the end of what was cut off
 
 Their writers have the files open for appending and go on in the emptied file. A line that is written in the moment of
 the cut may be lost; a machine that writes as fast as it can has the disk of a moment, never more.
@@ -21,7 +22,7 @@ log = logging.getLogger(__name__)
 MAX_BYTES = 4 << 20
 KEPT_BYTES = 256 << 10
 PERIOD_S = 1.0
-_PATTERNS = ("volumed.log", "machines/*/*.log")
+_PATTERNS = ("volumed.log", "network/resolver.log", "machines/*/*.log")
 
 
 def cut(path: str) -> bool:

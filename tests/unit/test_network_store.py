@@ -1,0 +1,60 @@
+"""Rows of networks: numbers, policies, what goes with a machine."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Iterator
+
+import pytest
+
+from pilot import errors
+from pilot.host.store import machines, networks
+from pilot.host.store.database import Database
+from pilot.host.store.sqlite import SqliteDatabase
+from pilot.ids import MachineId
+
+
+@pytest.fixture
+def database(tmp_path: pathlib.Path) -> Iterator[Database]:
+    made = SqliteDatabase(str(tmp_path / "state.db"))
+    yield made
+    made.close()
+
+
+def number(database: Database, name: str, capacity: int = 10) -> int:
+    with database.transaction() as tx:
+        machine = machines.assign(tx, MachineId(name), "container", 1 << 30, 1)
+        return networks.assign(tx, machine.id, capacity).number
+
+
+def test_the_lowest_number_that_is_free_is_given_and_kept(database: Database) -> None:
+    assert [number(database, name) for name in "abc"] == [1, 2, 3]
+    assert number(database, "b") == 2
+    with database.transaction() as tx:
+        machines.delete(tx, MachineId("b"))
+    assert networks.find(database, MachineId("b")) is None
+    assert number(database, "d") == 2
+    assert number(database, "e") == 4
+    with database.transaction() as tx:
+        machines.delete(tx, MachineId("a"))
+    assert number(database, "f") == 1
+
+
+def test_a_range_that_is_full_says_so(database: Database) -> None:
+    assert [number(database, name, 2) for name in "ab"] == [1, 2]
+    with pytest.raises(errors.HostError, match="all 2 are taken"):
+        number(database, "c", 2)
+
+
+def test_each_change_of_a_policy_has_the_next_serial(database: Database) -> None:
+    number(database, "a")
+    rules = {"rules": [{"domain": "a.test", "action": "allow"}]}
+    with database.transaction() as tx:
+        assert networks.set_policy(tx, MachineId("a"), rules).serial == 2
+    with database.transaction() as tx:
+        assert networks.set_policy(tx, MachineId("a"), {"rules": []}).serial == 3
+    found = networks.find(database, MachineId("a"))
+    assert found == networks.Network(MachineId("a"), 1, {"rules": []}, 3)
+    assert networks.every(database) == [found]
+    with database.transaction() as tx, pytest.raises(errors.NotFound):
+        networks.set_policy(tx, MachineId("nobody"), rules)
