@@ -23,8 +23,9 @@ def main() -> int:
     """Entry point of `pilot`; the exit status."""
     _open_standard()
     word = sys.argv[1] if len(sys.argv) > 1 else ""
+    absent = os.environ.pop("PILOT_PLANNER_ABSENT", "")  # from native/front to us, and to nobody below us
     if word not in OWN_COMMANDS:
-        return _run_oci()
+        return _run_oci(absent)
     gc.enable()
     return _run(word, importlib.import_module(f"{__package__}.{OWN_COMMANDS[word]}").main)
 
@@ -50,13 +51,12 @@ def _open_standard() -> None:
             setattr(sys, name, open(number, "r" if number == 0 else "w", closefd=False))  # noqa: SIM115 - it stays open
 
 
-def _run_oci() -> int:
+def _run_oci(absent: str) -> int:
     gc.disable()  # as in bin/pilot.in
     from . import cli
 
     gc.freeze()
     gc.enable()
-    absent = os.environ.pop("PILOT_PLANNER_ABSENT", "")
     return cli.main(at_leisure=functools.cache(lambda: _start_planner(absent)))
 
 

@@ -139,6 +139,16 @@ def test_it_ends_when_idle_and_takes_its_cgroup_along(pilot: Path, bundle: Path,
     _await_planner(tmp_path)
 
 
+def test_one_that_was_killed_is_replaced(pilot: Path, bundle: Path, tmp_path: Path) -> None:
+    """What it leaves is a socket that nobody listens at, and empty cgroups."""
+    assert _run(pilot, bundle).stderr == ""
+    killed = _await_planner(tmp_path)
+    os.kill(killed, signal.SIGKILL)
+    _await(lambda: not _planners(tmp_path))
+    assert _run(pilot, bundle).stderr == ""
+    _await(lambda: len(_planners(tmp_path)) == 1)
+
+
 @pytest.fixture
 def forbidden() -> Iterator[None]:
     """/etc/pilot/no-planner, in this mount namespace alone."""
