@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import glob
 import pathlib
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from tests.support.pilotd import Pilotd
+
+from pilot.server import client as http
+from pilot.server import stream
+from pilot.server.call import WebSocket
+from pilot.wire import dial as dialling
+from pilot.wire import schema, websocket
 
 pytestmark = pytest.mark.requires("root", "private", "fuse", "loop", "userns", "space")
 
@@ -67,3 +75,57 @@ def test_processes_are_limited(pilotd: Pilotd, client: Any) -> None:
     assert calm.run("echo", "calm", capture_output=True).stdout == b"calm\n"
     crowd.destroy()
     calm.destroy()
+
+
+_ENDLESS = "head -c 100000000 /dev/zero | tr '\\0' x"
+_FILL = "dd if=/dev/zero of=/dev/shm/x bs=1M; mkdir -p ~/many; cd ~/many; for n in $(seq 2000); do : > $n; done; sync"
+
+
+def test_everything_full_at_once_leaves_the_agent_its_reserve(pilotd: Pilotd, client: Any) -> None:
+    """Output that nobody reads, a full tmpfs, listings, connections, watches and sessions, in a small machine."""
+    full = _create(pilotd, client, "full", {"ram_mb": 256})
+    assert full.run("true").returncode == 0
+    paths = sorted((pilotd.state / "machines").glob("*/dial.sock"), key=lambda path: path.stat().st_mtime)
+    machine = str(paths[-1])
+
+    dialled: list[stream.SocketStream] = []
+
+    async def dial() -> stream.SocketStream:
+        dialled.append(await stream.dial_unix(machine, dialling.PORT_API, timeout_s=60))
+        return dialled[-1]
+
+    async def status() -> schema.Status:
+        return await (await http.request(await dial(), "GET", "/v1/status", timeout_s=60)).json(schema.Status)
+
+    async def start(script: str) -> WebSocket:
+        query = urlencode([("cmd", "sh"), ("cmd", "-c"), ("cmd", script), ("detachable", "true")])
+        return await http.open_websocket(await dial(), f"/v1/exec?{query}", timeout_s=60)
+
+    async def listing() -> int:
+        answer = await http.request(await dial(), "GET", "/v1/fs/list?path=/&recursive=true", timeout_s=60)
+        await answer.body()
+        return answer.status
+
+    async def test() -> None:
+        async with asyncio.timeout(300):
+            before = await status()
+            filling = await start(_FILL)
+            for _ in range(12):
+                await (await start(_ENDLESS)).close(1000)
+            slow = [await start(_ENDLESS) for _ in range(12)]
+            idle = [await dial() for _ in range(300)]
+            watching = [await http.open_websocket(await dial(), "/v1/ports/watch", timeout_s=60) for _ in range(64)]
+            await asyncio.gather(*(start("sleep 1000") for _ in range(40)), return_exceptions=True)
+            # Done in the world's memory, which is full: an answer, whichever, and no reset.
+            assert set(await asyncio.gather(*(listing() for _ in range(6)))) <= {200, 500, 503, 504}
+            while not isinstance(await filling.receive(), websocket.Closed):
+                pass
+            after = await status()
+            assert (after.boot_id, after.agent_restarts, after.world) == (before.boot_id, 0, "running")
+            assert len(slow) + len(idle) + len(watching) == 376
+        for each in dialled:
+            await each.close()
+
+    asyncio.run(test())
+    assert full.run("sh", "-c", "rm -f /dev/shm/x; echo alive", capture_output=True).stdout == b"alive\n"
+    full.destroy()
