@@ -25,6 +25,7 @@ from collections.abc import Sequence
 
 from .. import errors
 from ..kernel import cgroups, fds, hierarchies
+from ..volume.client import VolumeClient
 from .machine import dial
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ class Volumed:
         self._options = list(options)
         self._group = f"/pilot-{tag}/volumed"
         self.socket_path = os.path.join(state_dir, "volumed.sock")
+        self._client = VolumeClient(self.socket_path, timeout_s=READY_TIMEOUT_S)
         self._released = threading.Event()
         self._watcher: threading.Thread | None = None
         wake_fd, self._wake = os.pipe2(os.O_CLOEXEC)
@@ -54,12 +56,23 @@ class Volumed:
         pid = self.find()
         if pid is None:
             return self._start()
+        if self._is_old(pid):
+            # Disks that are attached stay so: their workers outlive it, and the next one renews them.
+            log.info("volumed is of another build: it is replaced", extra={"pid": pid})
+            _end(pid)
+            return self._start()
         if self._differs(pid):
             raise errors.StateError(
                 f"use volumed {pid}: it was started with another store, durability or cache size",
                 hint=f"start pilotd with the same options, or end volumed first: kill -TERM {pid}; machines run on",
             )
         return pid
+
+    def _is_old(self, pid: int) -> bool:
+        try:
+            return not self._client.is_of_this_build()
+        except errors.PeerError:
+            return False  # it is ending, and whoever watches it starts the next one
 
     def _differs(self, pid: int) -> bool:
         try:
@@ -155,18 +168,27 @@ class Volumed:
         pid = self.find()
         if pid is None:
             return
-        pid_fd = os.pidfd_open(pid)
-        try:
-            for number in (signal.SIGTERM, signal.SIGKILL):
-                signal.pidfd_send_signal(pid_fd, number)
-                if fds.readable([pid_fd], STOP_TIMEOUT_S):
-                    break
-        finally:
-            os.close(pid_fd)
-        _reap(pid)
+        _end(pid)
         group = cgroups.Cgroup(hierarchies.probe_hierarchies().paths(self._group))
         group.kill()
         group.delete()
+
+
+def _end(pid: int) -> None:
+    try:
+        pid_fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            signal.pidfd_send_signal(pid_fd, number)
+            if fds.readable([pid_fd], STOP_TIMEOUT_S):
+                break
+    except ProcessLookupError:
+        pass  # it has just ended
+    finally:
+        os.close(pid_fd)
+    _reap(pid)
 
 
 def _reap(pid: int) -> None:

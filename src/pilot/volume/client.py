@@ -13,7 +13,7 @@ from typing import Any
 from .. import errors
 from ..ids import CheckpointId, VolumeId
 from ..kernel import fds as descriptors
-from . import layout, messages
+from . import build, layout, messages
 from .checkpoint import Checkpoint
 
 __all__ = ["Checkpoint", "Volume", "VolumeClient"]
@@ -89,6 +89,10 @@ class VolumeClient:
         """What volumed does on its own: `gc` (None without a store, else the fields of `collector.Outcome`)."""
         answer = self._call("status")
         return {"gc": answer["gc"]}
+
+    def is_of_this_build(self) -> bool:
+        """Whether the volumed that answers runs the code that is installed here now. PeerError."""
+        return self._call("ping").get("build") == build.identity()
 
     def mend(self, disk: str, slots: Sequence[int]) -> tuple[Sequence[int], Mapping[int, str]]:
         """Have these slots of a disk in its slab as the store has them: which now are, and why the others are not."""

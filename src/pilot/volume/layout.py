@@ -25,7 +25,8 @@ import re
 from .. import errors
 from ..ids import CheckpointId, VolumeId
 
-FORMAT = 1
+FORMAT = 1  # of meta.db; the other formats name their versions themselves
+OTHER_BUILD = "use the build of pilot that wrote it, or a later one"
 CHUNK_BYTES = 64 << 10
 PAGE_ENTRIES = 1024
 BLOCK_BYTES = 4096

@@ -28,12 +28,14 @@ import zlib
 
 from ... import errors
 from ...kernel import files
+from .. import layout
 from ..books import delta
 from . import slab
 
 BLOCKS = 64
 _BLOCK = 4096
-_MAGIC = 0x324C4E4A544C4950
+_MAGIC = 0x324C4E4A544C4950  # "PILTJNL2": the last byte is the version
+_KIND = (1 << 56) - 1
 _HEADER = struct.Struct("<QQQQII")
 _RECORDS = (_BLOCK - _HEADER.size) // delta.RECORD_BYTES
 _AT_ONCE = 16
@@ -76,6 +78,12 @@ def _parse(block: bytes, era: int) -> tuple[int, int, bytes] | None:
         return None
     magic, of_era, begun, position, count, crc = _HEADER.unpack_from(block)
     records = block[_HEADER.size : _HEADER.size + count * delta.RECORD_BYTES]
+    if magic > _MAGIC and magic & _KIND == _MAGIC & _KIND:
+        # To take a later one for empty would lose flushes that were acknowledged. Whoever makes a later one keeps a
+        # reader of this: blocks that are void stay where they are until their place is used again.
+        raise errors.HostError(
+            f"is of format {chr(magic >> 56)!r}, this program knows {chr(_MAGIC >> 56)!r}", hint=layout.OTHER_BUILD
+        )
     if magic != _MAGIC or of_era != era or not 0 < count <= _RECORDS:
         return None
     expected = zlib.crc32(records, zlib.crc32(_HEADER.pack(_MAGIC, era, begun, position, count, 0)))
@@ -113,7 +121,7 @@ class Journal:
         try:
             return decode(bytes(blob[:size]), era, noted)
         except errors.HostError as error:
-            raise errors.HostError(f"open disk: {self._path}: {error}") from error
+            raise errors.HostError(f"open disk: {self._path}: {error}", hint=error.hint) from error
 
     @property
     def exists(self) -> bool:

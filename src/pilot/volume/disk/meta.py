@@ -52,7 +52,6 @@ _FILE = "meta.db"
 
 
 # What to do: `pilot volume check` says so, and every error that keeps a volume from being used.
-OTHER_BUILD = "use the build of pilot that wrote it, or a later one"
 DAMAGED = (
     "`pilot volume check` tells what is damaged. If it is in an object store: `pilot volume delete`, then `adopt` it "
     "again. If not: `import` an export of it"
@@ -92,7 +91,8 @@ class Meta:
         if found != [str(layout.FORMAT)]:
             written = found[0] if found else "none"
             raise errors.HostError(
-                f"open disk: {self._path}: is of format {written}, this program knows {layout.FORMAT}", hint=OTHER_BUILD
+                f"open disk: {self._path}: is of format {written}, this program knows {layout.FORMAT}",
+                hint=layout.OTHER_BUILD,
             )
 
     @staticmethod
@@ -280,7 +280,9 @@ class Meta:
                 # Errors of Python's own module (text that is none) carry no code.
                 if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._path) from error
-                raise errors.HostError(f"{verb} {self._path}: {error}", hint=DAMAGED) from error
+                is_unknown = isinstance(error, sqlite3.OperationalError) and str(error).startswith("no such ")
+                hint = layout.OTHER_BUILD if is_unknown else DAMAGED  # a table or column that its build did not have
+                raise errors.HostError(f"{verb} {self._path}: {error}", hint=hint) from error
 
 
 def _rows(items: Iterable[tuple[str | int, str | bytes]]) -> list[tuple[str | int, str | bytes, int]]:

@@ -18,10 +18,12 @@ import os
 import sys
 import threading
 
+from ... import errors
 from ...kernel import directio
 from .. import layout
 
-_HEADER = b"pilot slab 1\n"
+_KIND = b"pilot slab "
+_HEADER = _KIND + b"1\n"
 _BLOCK = layout.BLOCK_BYTES
 _STEP_BYTES = 64 << 20
 
@@ -54,6 +56,8 @@ class Slab:
         self._growing = threading.Lock()
         if create:
             self._write_header()
+        else:
+            self._check_header()
         self._size = os.fstat(self._fd).st_size
 
     def _write_header(self) -> None:
@@ -62,6 +66,18 @@ class Slab:
         os.pwrite(self._fd, block, 0)
         os.ftruncate(self._fd, layout.CHUNK_BYTES)
         os.fsync(self._fd)
+
+    def _check_header(self) -> None:
+        """Refuse a slab of another format. Anything else in its place is damage to a note that nobody needs."""
+        block = aligned(_BLOCK)
+        os.preadv(self._fd, [block], 0)
+        found = bytes(block[: len(_HEADER) + 8]).partition(b"\n")[0] + b"\n"
+        if found.startswith(_KIND) and found != _HEADER:
+            os.close(self._fd)
+            raise errors.HostError(
+                f"open disk: {self.path}: is a {found.decode(errors='replace').strip()!r}, this program knows "
+                f"{_HEADER.decode().strip()!r}", hint=layout.OTHER_BUILD,
+            )  # fmt: skip
 
     @property
     def fd(self) -> int:

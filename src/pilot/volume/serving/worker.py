@@ -23,7 +23,7 @@ from ... import errors
 from ...ids import CheckpointId
 from ...kernel import fds as descriptors
 from ...kernel import syscalls
-from .. import messages
+from .. import build, messages
 from ..disk import disk as disks
 from . import fuse
 
@@ -182,7 +182,10 @@ class Worker:
         # Waiting for the store is progress to the watchdog: it would not help to kill us.
         answered = self._server.answered + self._disk.debt.patience
         error = self._link.error if self._link else None
-        return {"pid": os.getpid(), "answered": answered, "fenced": self._disk.debt.fenced, "store_error": error}
+        return {
+            "pid": os.getpid(), "build": build.identity(), "answered": answered,
+            "fenced": self._disk.debt.fenced, "store_error": error,
+        }  # fmt: skip
 
     def _cut(self, connection: messages.Connection, checkpoint: CheckpointId) -> None:
         cut = self._disk.roots.cut(checkpoint)

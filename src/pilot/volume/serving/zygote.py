@@ -31,7 +31,7 @@ from typing import Any, NoReturn
 from ... import errors
 from ...kernel import fds as descriptors
 from ...kernel import syscalls
-from .. import messages
+from .. import build, messages
 from . import errand, guard, worker
 
 _log = logging.getLogger(__name__)
@@ -222,6 +222,7 @@ def _checked(answer: dict[str, Any], fds: list[int]) -> tuple[dict[str, Any], li
 def _serve(connection: messages.Connection) -> None:
     syscalls.libc.prctl(15, b"volume-zygote", 0, 0, 0)
     _save_memory()
+    build.identity()  # now: what is installed may be replaced later, and children are of what we have loaded
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are reaped by the kernel: nobody asks how they ended
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # ends with volumed, not before it
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -138,6 +138,19 @@ class Attached:
                     # Detached meanwhile, or its connection is gone: there is nothing to watch any more.
                     _log.debug("watch %s: %s", attached.volume, error)
 
+    def renew(self, stop: threading.Event) -> None:
+        """Replace the workers of another build, which an earlier volumed has started: one disk after the other, so that
+        what is wrong with the new build shows on one of them."""
+        for disk_id, found in list(self._attached.items()):
+            if stop.is_set():
+                return
+            try:
+                if not found.renew():
+                    _log.error("volume %s: its worker stays of another build, and so do those after it", found.volume)
+                    return
+            except (errors.PilotError, OSError) as error:
+                _log.warning("volume %s: renew its worker: %s", self._shelf.path(disk_id), error)  # detached meanwhile
+
     def keep_reserve(self) -> None:
         """Make the reserve for maps again, if it was given up and there is room."""
         try:

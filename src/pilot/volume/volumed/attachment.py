@@ -235,6 +235,10 @@ class Attachment:
         """Look whether the disk is stuck, and do something about it."""
         self._worker.watch(now_s)
 
+    def renew(self) -> bool:
+        """Have a worker of this build; False when it cannot be had."""
+        return self._worker.renew()
+
     def _given(self) -> supervision.Given:
         return supervision.Given(self._fuse_fd, self._delta_fd, self._kept())
 

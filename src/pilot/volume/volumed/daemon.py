@@ -4,6 +4,7 @@
     accept            one thread per connection; requests of joints §6
     watch-worker      one per attached disk: starts another worker when one ends
     watch-zygote      the same for the zygote
+    renew             replaces workers of an older build, one after the other, and ends
     gc                collects the store's garbage now and then (`collector`)
     zygote (process)  forked before the first thread, and before what it does not need is imported: each worker would
                       have that memory too, so this module imports nothing more at its top
@@ -30,7 +31,7 @@ from ... import errors
 from ...ids import CheckpointId, VolumeId
 from ...kernel import fds as descriptors
 from ...kernel import files
-from .. import layout, messages
+from .. import build, layout, messages
 from ..facts import Durability
 from ..serving import zygote
 
@@ -51,7 +52,7 @@ class Service:
         self._store = store
         self._garbage = garbage
         self._table: dict[str, Callable[[dict[str, Any]], tuple[dict[str, Any], list[int]]]] = {
-            "ping": lambda request: ({"pid": os.getpid(), "keeper": self._store.attached.keeper_pid}, []),
+            "ping": self._ping,
             "create": self._create, "fork": self._fork, "delete": self._delete, "list": self._list, "stat": self._stat,
             "seal": self._seal, "resize": self._resize, "attach": self._attach, "attach_file": self._attach_file,
             "detach": self._detach, "checkpoint": self._checkpoint, "restore": self._restore,
@@ -97,6 +98,9 @@ class Service:
         if op not in self._table:
             raise errors.PeerError(f"operation {op}: unknown")
         return self._table[op](request)
+
+    def _ping(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+        return {"pid": os.getpid(), "keeper": self._store.attached.keeper_pid, "build": build.identity()}, []
 
     def _create(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
         self._store.create(_volume(request), _number(request, "size_bytes"))
@@ -203,6 +207,7 @@ def main(arguments: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="volumed: %(name)s: %(message)s")
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     _join_cgroups(os.environ.pop("PILOT_JOIN", ""))
+    build.identity()
     spawner = zygote.Zygote()
     options = _parse(arguments)
     os.makedirs(options.state_dir, mode=0o700, exist_ok=True)
@@ -275,6 +280,7 @@ def _run(spawner: zygote.Zygote, options: argparse.Namespace) -> None:
     watcher = threading.Thread(target=store.attached.watch, args=(stop,), name="watchdog")
     watcher.start()
     threading.Thread(target=spawner.watch, name="watch-zygote", daemon=True).start()
+    threading.Thread(target=store.attached.renew, args=(stop,), name="renew", daemon=True).start()
     sender = threading.Thread(target=store.durable.keep_durable, args=(stop,), name="keep-durable")
     sender.start()
     if garbage is not None:

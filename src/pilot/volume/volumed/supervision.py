@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 from ... import errors
 from ...ids import VolumeId
-from .. import crashpoint, messages
+from .. import build, crashpoint, messages
 from ..serving import worker, zygote
 from . import fusectl, watchdog
 
@@ -120,6 +120,33 @@ class Supervision:
             self._worker_fd = -1  # gone already
         self._watcher = threading.Thread(target=self._replace_when_dead, name="watch-worker", daemon=True)
         self._watcher.start()
+
+    def renew(self) -> bool:
+        """Replace a worker of another build, as if it had died, which nobody above notices. False when the disk has no
+        worker of this build afterwards: this kernel cannot do it, or the new one does not come up."""
+        mine = build.identity()
+        if self._build() == mine:
+            return True
+        if not can_resend(os.uname().release):
+            return False
+        _log.info("volume %s: its worker is of another build: a new one takes over", self._volume)
+        self.call("flush")  # less to replay; what comes after it is in the log of changes
+        signal.pidfd_send_signal(self._worker_fd, signal.SIGKILL)
+        deadline = time.monotonic() + _COME_UP_S
+        while not self.is_cut_off and time.monotonic() < deadline:
+            if self._build() == mine:
+                return True
+            time.sleep(_RESTART_PAUSES_S[0])
+        return False
+
+    def _build(self) -> str | None:
+        """Of the worker that answers; None for one that does not say."""
+        connection = self.connect()
+        try:
+            found: str | None = connection.call("ping")[0].get("build")
+            return found
+        finally:
+            connection.close()
 
     def _replace_when_dead(self) -> None:
         if self._worker_fd >= 0:

@@ -11,6 +11,7 @@ import pytest
 
 from pilot import errors
 from pilot.ids import CheckpointId, VolumeId
+from pilot.volume import layout
 from pilot.volume.client import VolumeClient
 from pilot.volume.disk import meta
 from pilot.volume.operator import upkeep
@@ -97,7 +98,7 @@ def test_check_names_the_volume_and_what_to_do(store: volumes.Volumes, tmp_path:
     assert rows.keys() == {B, C}
     assert "adopt" in rows[B]["todo"]
     assert "import" in rows[B]["todo"]
-    assert rows[C]["todo"] == meta.OTHER_BUILD
+    assert rows[C]["todo"] == layout.OTHER_BUILD
 
 
 def test_a_damaged_volume_is_deleted_when_it_is_told(store: volumes.Volumes, tmp_path: Path) -> None:

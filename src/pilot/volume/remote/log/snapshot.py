@@ -15,7 +15,8 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from ... import names
+from .... import errors
+from ... import layout, names
 from ...names import Place, Stamp
 from . import codec
 from .codec import Codec, Damaged
@@ -86,6 +87,8 @@ def decode(data: bytes, stamp: Stamp, digest: bytes, packer: Codec) -> Image:
     if codec.digest(data) != digest or len(data) < _HEAD.size:
         raise Damaged(f"{what}: damaged")
     magic, epoch, _, seq, size = _HEAD.unpack_from(data)
+    if magic != MAGIC and magic[:-1] == MAGIC[:-1]:
+        raise errors.HostError(f"{what}: is of format {magic!r}, this program knows {MAGIC!r}", hint=layout.OTHER_BUILD)
     if magic != MAGIC or Stamp(epoch, seq) != stamp or _HEAD.size + size != len(data):
         raise Damaged(f"{what}: is something else")
     plain = packer.unpack(memoryview(data)[_HEAD.size :], stamp, codec.SNAPSHOT, _MAX_PLAIN_BYTES)
