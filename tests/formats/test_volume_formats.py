@@ -154,7 +154,7 @@ def test_a_later_segment_is_refused_by_name(sample: volumes.Sample) -> None:
     assert stamp is not None
     data = path.read_bytes()
     assert segment.decode_head(data, stamp, len(data)).stamp == stamp
-    with pytest.raises(errors.HostError, match=r"is of format b'pilotsg2', this program knows b'pilotsg1'"):
+    with pytest.raises(codec.Damaged, match=r"is of format b'pilotsg2', this program knows b'pilotsg1'"):
         segment.decode_head(b"pilotsg2" + data[8:], stamp, len(data))
 
 
@@ -163,5 +163,5 @@ def test_a_later_snapshot_is_refused_by_name(sample: volumes.Sample) -> None:
     stamp = names.parse(path.name)
     assert stamp is not None
     later = b"pilotmp2" + path.read_bytes()[8:]
-    with pytest.raises(errors.HostError, match=r"is of format b'pilotmp2', this program knows b'pilotmp1'"):
+    with pytest.raises(codec.Damaged, match=r"is of format b'pilotmp2', this program knows b'pilotmp1'"):
         snapshot.decode(later, stamp, codec.digest(later), codec.Codec())

@@ -7,6 +7,8 @@ import errno
 import os
 import random
 import subprocess
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -179,6 +181,74 @@ def _fill_with_files(root: Path) -> list[str]:
             return kept
         kept.append(str(number))
     raise AssertionError("it is never full")
+
+
+# ---- neighbours
+
+
+def test_a_neighbour_of_one_that_fills_the_host_stays_writable(small_host: Path, tmp_path: Path) -> None:
+    """The greedy one is refused first: what its neighbour needs, for its journal too, is kept for it."""
+    with _running(small_host) as volumed:
+        client = volumed.client
+        client.create(A, SIZE)
+        client.create(B, SIZE)
+        with volumed.mounted(B, tmp_path / "b") as modest, _file(volumed, A) as greedy:
+            files.write_synced(modest / "before", _block(0))
+            full = _fill(greedy)
+            assert full > 48, "it takes more than its share, as long as nobody else does"
+            for number in range(8):
+                files.write_synced(modest / str(number), _block(number))
+            os.sync()
+            assert os.statvfs(modest).f_flag & os.ST_RDONLY == 0
+            client.checkpoint(B)
+            assert _holds(greedy, range(full))
+            os.fsync(greedy)
+            assert all((modest / str(number)).read_bytes() == _block(number) for number in range(8))
+        client.delete(A)
+        with volumed.mounted(B, tmp_path / "b") as modest:
+            for number in range(8, 40):
+                files.write_synced(modest / str(number), _block(number))
+            assert all((modest / str(number)).read_bytes() == _block(number) for number in range(40))
+
+
+def test_a_neighbour_waits_and_goes_on_when_room_is_back(small_host: Path, tmp_path: Path) -> None:
+    """With the guard used up too, its writers wait: no error, and nothing is read-only, when somebody goes."""
+    with _running(small_host) as volumed:
+        client = volumed.client
+        client.create(A, SIZE)
+        client.create(B, SIZE)
+        with volumed.mounted(B, tmp_path / "b") as modest:
+            with _file(volumed, A) as greedy:
+                _fill(greedy)
+            written: list[int] = []
+            failed: list[OSError] = []
+            writer = threading.Thread(target=_write_files, args=(modest, range(40), written, failed))
+            writer.start()
+            _wait_until_it_rests(written)
+            assert len(written) < 40, "there is no room for all"
+            client.delete(A)
+            writer.join(100)
+            assert (failed, len(written)) == ([], 40)
+            assert all((modest / str(number)).read_bytes() == _block(number) for number in range(40))
+
+
+def _write_files(root: Path, numbers: range, written: list[int], failed: list[OSError]) -> None:
+    try:
+        for number in numbers:
+            files.write_synced(root / str(number), _block(number))
+            written.append(number)
+    except OSError as error:
+        failed.append(error)
+
+
+def _wait_until_it_rests(written: list[int]) -> None:
+    """Until nothing was added for two seconds."""
+    deadline = time.monotonic() + 60
+    seen = -1
+    while seen != len(written):
+        assert time.monotonic() < deadline
+        seen = len(written)
+        time.sleep(2)
 
 
 # ---- with a store

@@ -326,3 +326,7 @@ class Disk:
     def await_store(self) -> bool:
         """Wait a moment for what is on its way to the store; False when nothing is."""
         return self.debt.await_store()
+
+    def be_patient(self) -> None:
+        """Somebody waits for room."""
+        self.debt.patience += 1

@@ -6,7 +6,13 @@
 
     write ─ refused (ENOSPC) ─ commit: frees what newer writes superseded ─ again
                              ─ evict what the store has ─ again ─ wait for the store to have more ─ evict ─ again
-                             ─ nothing to be had, or no progress for a while ─ ENOSPC
+                             ─ wait for others to give room ─ again
+                             ─ nothing to be had, or no progress for a while ─ ENOSPC; then at once, until there is room
+
+A filesystem above that meets ENOSPC where it has promised room (its journal, what it has not placed yet) is read-only
+until it is mounted again, so one disk must not do that to another. Each has its *share*, an equal part of the
+filesystem. Who takes more than its share is refused earlier, with the *guard* still free; who takes less may use the
+guard, and waits longer before it is refused at all: others may go, or be deleted, meanwhile.
 
 Writes in place are not refused: a journal that has its chunks goes on. They take new room only where a chunk is partly
 a hole. Must never be asked under a lock of the disk that a commit or a batch for the store waits for.
@@ -29,6 +35,9 @@ RESERVE = "reserve"
 _RESERVE_BYTES = 64 << 20
 _RESERVE_SHARE = 16  # of a small filesystem
 _GIVE_UP_S = 30.0
+# How long to wait for others to give room; less than the watchdog's patience with a disk.
+_WAIT_S, _GREEDY_WAIT_S, _PAUSE_S = 20.0, 2.0, 0.1
+_GUARD_BYTES, _GUARD_SHARE = 1 << 30, 8
 # What a disk takes before it looks again: others do so at the same time.
 _SHARE, _AT_ONCE_BYTES = 16, 4 << 20
 
@@ -75,6 +84,25 @@ def keep_reserve(volumes: str) -> None:
         os.close(fd)
 
 
+def is_greedy(directory: str) -> bool:
+    """Whether the disk there takes more than its share; one that is alone does, however little it takes."""
+    status, count = os.statvfs(directory), _count_disks(directory)
+    return count < 2 or _held(os.path.join(directory, "slab")) > status.f_blocks * status.f_frsize // count
+
+
+def guard_bytes(directory: str) -> int:
+    """What is kept from the disk there for others: nothing, when it takes no more than its share or is alone."""
+    if _count_disks(directory) < 2 or not is_greedy(directory):
+        return 0
+    status = os.statvfs(directory)
+    return min(_GUARD_BYTES, status.f_blocks * status.f_frsize // _GUARD_SHARE)
+
+
+def _count_disks(directory: str) -> int:
+    # Also what is just being made, or removed: it takes room, and is about to give it.
+    return len(os.listdir(os.path.dirname(directory)))
+
+
 class Gauge:
     """What one disk may still take before it has to look again. Threads may race: it is an estimate on purpose."""
 
@@ -88,7 +116,7 @@ class Gauge:
         self._left -= size
         if self._left >= 0 or not size:
             return
-        left = free_bytes(_volumes(self._directory))
+        left = free_bytes(_volumes(self._directory)) - guard_bytes(self._directory)
         if left < size:
             raise OSError(errno.ENOSPC, "no room for new chunks", os.path.join(self._directory, "slab"))
         self._told = False
@@ -103,6 +131,11 @@ class Gauge:
                 raise
             return False
         return True
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the disk was found full, and no room was granted since."""
+        return self._told
 
     def tell(self) -> None:
         """Say in the log, once until there is room again, whose disk is full."""
@@ -127,6 +160,9 @@ class Evictable(Protocol):
     def await_store(self) -> bool:
         """Wait a moment for what is on its way to the store; False when nothing is."""
 
+    def be_patient(self) -> None:
+        """Somebody waits, and that is not being stuck."""
+
 
 class Relief:
     """Makes room for a disk. One thread at a time does, and acts; the others wait, and find it made."""
@@ -144,17 +180,27 @@ class Relief:
             raise refused
         with self._lock:
             self._disk.settle()
-            deadline = time.monotonic() + _GIVE_UP_S
+            began = time.monotonic()
             while (error := _attempt(act)) is not None:
-                if not self._make_room(deadline):
+                waited_s = time.monotonic() - began
+                if not self._make_room(waited_s) and not self._wait_for_others(waited_s):
                     self._gauge.tell()
                     raise error
 
-    def _make_room(self, deadline: float) -> bool:
-        """Whether it is worth another try."""
+    def _make_room(self, waited_s: float) -> bool:
+        """Whether there is more of our own making."""
         if self._disk.evict_some(reserve_bytes(self._directory)):
             return True
-        return time.monotonic() < deadline and self._disk.await_store()
+        return waited_s < _GIVE_UP_S and self._disk.await_store()
+
+    def _wait_for_others(self, waited_s: float) -> bool:
+        """Wait a moment, and whether it was worth it: not twice without having been granted room in between, because
+        whoever writes much would wait as often."""
+        if self._gauge.is_told or waited_s > (_GREEDY_WAIT_S if is_greedy(self._directory) else _WAIT_S):
+            return False
+        self._disk.be_patient()
+        time.sleep(_PAUSE_S)
+        return True
 
 
 def _attempt(act: Callable[[], None]) -> OSError | None:

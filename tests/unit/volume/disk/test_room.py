@@ -268,3 +268,72 @@ def test_a_disk_is_called_by_its_volume(host: Path) -> None:
     (host / "names").mkdir()
     (host / "names" / "a").symlink_to(f"../disks/{DISK}")
     assert room.volume_of(disk) == "a"
+
+
+# ---- neighbours
+
+
+@pytest.fixture
+def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
+    """Two disks on one filesystem that has room for ROOM chunks of both together; 4 of them are the guard."""
+    paths = [tmp_path / "disks" / name for name in (DISK, "f" * 16)]
+    for path in paths:
+        path.mkdir(parents=True)
+        _make(str(path))
+
+    def free(volumes: str) -> int:
+        taken = sum(os.stat(path / "slab").st_blocks * 512 for path in paths)
+        return max(0, (ROOM + 1) * CHUNK - taken)
+
+    def is_greedy(directory: str) -> bool:
+        return os.stat(os.path.join(directory, "slab")).st_blocks * 512 > ROOM * CHUNK // 2
+
+    monkeypatch.setattr(room, "free_bytes", free)
+    monkeypatch.setattr(room, "reserve_bytes", lambda _: 8 * CHUNK)
+    monkeypatch.setattr(room, "is_greedy", is_greedy)
+    monkeypatch.setattr(room, "_GUARD_BYTES", 4 * CHUNK)
+    return str(paths[0]), str(paths[1])
+
+
+def test_the_greedy_one_is_refused_while_its_neighbour_goes_on(shared: tuple[str, str]) -> None:
+    greedy, modest = shared
+    with contextlib.closing(disks.Disk(greedy, [])) as one, contextlib.closing(disks.Disk(modest, [])) as other:
+        assert _fill(one, range(1, 100)) == ROOM - 4
+        assert _fill(other, range(1, 4)) == 3
+        other.flush()
+        assert _fill(one, range(50, 60)) == 0
+        assert _wrong(other, range(1, 4)) == []
+
+
+def test_a_neighbour_waits_until_there_is_room_again(shared: tuple[str, str]) -> None:
+    greedy, modest = shared
+    with contextlib.closing(disks.Disk(greedy, [])) as one, contextlib.closing(disks.Disk(modest, [])) as other:
+        _fill(one, range(1, 100))
+        assert _fill(other, range(1, 5)) == 4  # the guard
+        done: list[int] = []
+        writer = threading.Thread(target=lambda: done.append(_fill(other, range(5, 10))))
+        before = other.debt.patience
+        writer.start()
+        wait_for(lambda: other.debt.patience > before)
+        one.trim(CHUNK, 20 * CHUNK)
+        one.commit()
+        writer.join(60)
+        assert done == [5]
+        assert _wrong(other, range(1, 10)) == []
+
+
+def test_who_was_refused_is_refused_at_once_until_there_is_room(
+    shared: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "_WAIT_S", 0.3)
+    greedy, modest = shared
+    with contextlib.closing(disks.Disk(greedy, [])) as one, contextlib.closing(disks.Disk(modest, [])) as other:
+        _fill(one, range(1, 100))
+        assert _fill(other, range(1, 10)) == 4
+        waited = other.debt.patience
+        assert waited > 0
+        assert [_fill(other, range(5, 10)) for _ in range(5)] == [0] * 5
+        assert other.debt.patience == waited
+        one.trim(CHUNK, 20 * CHUNK)
+        one.commit()
+        assert _fill(other, range(5, 10)) == 5

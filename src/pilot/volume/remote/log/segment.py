@@ -27,7 +27,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
-from .... import errors
 from ... import layout, names
 from ...names import Place, Stamp
 from . import codec
@@ -158,9 +157,7 @@ def _prelude(start: bytes) -> tuple[bytes, int, int, int, int, int, int, int, in
         raise Truncated(f"segment: of {len(start)} bytes")
     fields = PRELUDE.unpack_from(start)
     if fields[0] != MAGIC and fields[0][:-1] == MAGIC[:-1]:
-        raise errors.HostError(
-            f"segment: is of format {fields[0]!r}, this program knows {MAGIC!r}", hint=layout.OTHER_BUILD
-        )
+        raise Damaged(f"segment: is of format {fields[0]!r}, this program knows {MAGIC!r}", hint=layout.OTHER_BUILD)
     if fields[0] != MAGIC:
         raise Damaged(f"segment: begins with {fields[0]!r}")
     return fields

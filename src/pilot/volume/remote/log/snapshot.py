@@ -15,7 +15,6 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from .... import errors
 from ... import layout, names
 from ...names import Place, Stamp
 from . import codec
@@ -88,7 +87,7 @@ def decode(data: bytes, stamp: Stamp, digest: bytes, packer: Codec) -> Image:
         raise Damaged(f"{what}: damaged")
     magic, epoch, _, seq, size = _HEAD.unpack_from(data)
     if magic != MAGIC and magic[:-1] == MAGIC[:-1]:
-        raise errors.HostError(f"{what}: is of format {magic!r}, this program knows {MAGIC!r}", hint=layout.OTHER_BUILD)
+        raise Damaged(f"{what}: is of format {magic!r}, this program knows {MAGIC!r}", hint=layout.OTHER_BUILD)
     if magic != MAGIC or Stamp(epoch, seq) != stamp or _HEAD.size + size != len(data):
         raise Damaged(f"{what}: is something else")
     plain = packer.unpack(memoryview(data)[_HEAD.size :], stamp, codec.SNAPSHOT, _MAX_PLAIN_BYTES)
