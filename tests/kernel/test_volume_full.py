@@ -232,6 +232,42 @@ def test_a_neighbour_waits_and_goes_on_when_room_is_back(small_host: Path, tmp_p
             assert all((modest / str(number)).read_bytes() == _block(number) for number in range(40))
 
 
+def test_a_filesystem_that_met_no_room_is_told_and_writable_once_it_is_attached_again(
+    small_host: Path, tmp_path: Path
+) -> None:
+    with _running(small_host) as volumed:
+        client = volumed.client
+        client.create(A, SIZE)
+        client.create(B, SIZE)
+        with _file(volumed, B) as other:
+            for number in range(40):
+                os.pwrite(other, _block(number), number * MIB)
+        with contextlib.suppress(errors.HostError), volumed.mounted(A, tmp_path / "a") as root:
+            assert not client.stat(A).read_only
+            kept = _write_until_read_only(root)
+            assert client.stat(A).read_only
+        client.delete(B)
+        with volumed.mounted(A, tmp_path / "a") as root:
+            assert not client.stat(A).read_only
+            assert all((root / name).read_bytes() == _block(int(name)) for name in kept)
+            for number in range(8):
+                files.write_synced(root / f"again-{number}", _block(number))
+
+
+def _write_until_read_only(root: Path) -> list[str]:
+    """Files that were synced before the filesystem took no more; refused ones are tried again."""
+    kept: list[str] = []
+    for number in range(400):
+        try:
+            files.write_synced(root / str(number), _block(number))
+        except OSError as error:
+            if error.errno == errno.EROFS:
+                return kept
+            continue
+        kept.append(str(number))
+    raise AssertionError("it stays writable")
+
+
 def _write_files(root: Path, numbers: range, written: list[int], failed: list[OSError]) -> None:
     try:
         for number in numbers:

@@ -23,7 +23,8 @@ __all__ = ["Checkpoint", "Volume", "VolumeClient"]
 class Volume:
     """What `stat` and `list` tell. `attached` is "mount", "file" or None; sizes in bytes; `free_bytes` is what new
     chunks may take on the host's disk. `damaged` says why it cannot be used (`pilot volume check`).
-    `cut_off`: attached in vain, every request fails since its worker could not be
+    `read_only`: its filesystem has met an error (no room for its journal), and is writable once it is detached and
+    attached again. `cut_off`: attached in vain, every request fails since its worker could not be
     replaced; detach it, and attach it again.
 
     With an object store: `url` of the volume in it; everything acknowledged before `durable_at` (seconds since 1970) is
@@ -51,6 +52,7 @@ class Volume:
     not_durable: str | None = None
     free_bytes: int = 0
     damaged: str | None = None
+    read_only: bool = False
 
 
 class VolumeClient:

@@ -8,7 +8,7 @@ import dataclasses
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ... import errors
@@ -64,9 +64,18 @@ def check_host(client: VolumeClient, state_dir: str, volumes: Sequence[VolumeId]
     rows: Rows = [
         {"volume": row.volume, "disk": row.disk, "what": one.what, "todo": one.todo or _todo(row)}
         for row in wanted
-        for one in _check(disks, row.disk, None)
+        for one in (*_check(disks, row.disk, None), *_attached(row))
     ]
     return rows or [{"volumes": len(wanted), "what": None}]
+
+
+def _attached(row: Volume) -> Iterator[check.Found]:
+    """What is wrong with how it is attached, not with what is stored."""
+    todo = "detach it (stop what uses it), and attach it again"
+    if row.cut_off:
+        yield check.Found(None, None, "it is attached in vain: its worker could not be replaced", todo=todo)
+    if row.read_only:
+        yield check.Found(None, None, "its filesystem met an error, and is read-only since", todo=todo)
 
 
 def _todo(row: Volume) -> str:

@@ -108,6 +108,15 @@ def _sync(fds: list[int]) -> _Answer:
     return {}, []
 
 
+def _is_read_only(fds: list[int]) -> _Answer:
+    """Whether a filesystem takes no writes any more, as ext4 does once its journal could not be written."""
+    root_fd = _root(fds[0])
+    try:
+        return {"read_only": bool(os.fstatvfs(root_fd).f_flag & os.ST_RDONLY)}, []
+    finally:
+        os.close(root_fd)
+
+
 def _shut_down(fds: list[int]) -> _Answer:
     """End the superblock of an ext4 mount: whoever has it still, can do nothing any more."""
     freeze.shut_down_ext4(_root(fds[0]))
@@ -130,6 +139,7 @@ _TABLE: dict[str, Callable[..., _Answer]] = {
     "format": _format,
     "mount": _mount,
     "sync": _sync,
+    "is_read_only": _is_read_only,
     "shut_down": _shut_down,
     "thaw": _thaw,
 }

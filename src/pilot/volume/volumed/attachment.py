@@ -99,6 +99,14 @@ class Attachment:
         """Whether the ext4 on it is mounted by this host's kernel."""
         return self._ext4_fd >= 0
 
+    def is_read_only(self) -> bool:
+        """Whether the ext4 has met an error and takes no writes any more: detach it, and attach it again. Asked of the
+        kernel only when it has counted an error, because it takes a process."""
+        if self._ext4_fd < 0 or self._loop is None or not _error_count(self._loop.number):
+            return False
+        answer, _ = self._zygote.errand("is_read_only", [self._ext4_fd])
+        return bool(answer["read_only"])
+
     # ---- coming up
 
     def open(self) -> None:
@@ -348,6 +356,15 @@ class Attachment:
                 os.close(fd)
         self._ext4_fd = self._mount_fd = self._fuse_fd = self._delta_fd = -1
         self._loop = None
+
+
+def _error_count(number: int) -> int:
+    """How many errors the ext4 on this loop device has ever met."""
+    try:
+        with open(f"/sys/fs/ext4/loop{number}/errors_count", "rb") as file:
+            return int(file.read())
+    except FileNotFoundError:
+        return 0  # just being unmounted
 
 
 def _reason(error: Exception) -> str:

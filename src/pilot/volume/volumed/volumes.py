@@ -85,6 +85,7 @@ class Volumes:
             "formatted": facts.formatted,
             "attached": None if attached is None else "mount" if attached.is_mounted else "file",
             "worker_restarts": attached.restarts if attached else 0,
+            "read_only": attached is not None and attached.is_read_only(),
             "cut_off": attached is not None and attached.is_cut_off,
             "checkpoints": len(facts.checkpoints),
             "damaged": damaged,
