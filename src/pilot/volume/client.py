@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from .. import errors
 from ..ids import CheckpointId, VolumeId
@@ -17,6 +17,7 @@ from . import build, layout, messages
 from .checkpoint import Checkpoint
 
 __all__ = ["Checkpoint", "Volume", "VolumeClient"]
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -55,6 +56,12 @@ class Volume:
     read_only: bool = False
 
 
+def _known(kind: type[T], row: Mapping[str, Any]) -> T:
+    """A value of an answer; fields of a later build are left out."""
+    names = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]  # they all are dataclasses
+    return kind(**{name: value for name, value in row.items() if name in names})
+
+
 class VolumeClient:
     """Speaks to the volumed that listens at `path`; `timeout_s` is the deadline of each call."""
 
@@ -81,11 +88,11 @@ class VolumeClient:
 
     def list(self) -> Sequence[Volume]:
         """All volumes."""
-        return [Volume(**row) for row in self._call("list")["volumes"]]
+        return [_known(Volume, row) for row in self._call("list")["volumes"]]
 
     def stat(self, volume: VolumeId) -> Volume:
         """One volume."""
-        return Volume(**self._call("stat", volume=volume)["volume"])
+        return _known(Volume, self._call("stat", volume=volume)["volume"])
 
     def status(self) -> dict[str, Any]:
         """What volumed does on its own: `gc` (None without a store, else the fields of `collector.Outcome`)."""
@@ -130,7 +137,7 @@ class VolumeClient:
     ) -> Checkpoint:
         """Save the present content; `checkpoint` is its id, v1, v2, … when None."""
         answer = self._call("checkpoint", volume=volume, comment=comment, checkpoint=checkpoint)
-        return Checkpoint(**answer["checkpoint"])
+        return _known(Checkpoint, answer["checkpoint"])
 
     def restore(self, volume: VolumeId, checkpoint: CheckpointId) -> None:
         """Make the volume's content that of the checkpoint; not while it is mounted."""
@@ -138,7 +145,7 @@ class VolumeClient:
 
     def checkpoints(self, volume: VolumeId) -> Sequence[Checkpoint]:
         """The volume's checkpoints, the oldest first."""
-        return [Checkpoint(**row) for row in self._call("checkpoints", volume=volume)["checkpoints"]]
+        return [_known(Checkpoint, row) for row in self._call("checkpoints", volume=volume)["checkpoints"]]
 
     def delete_checkpoint(self, volume: VolumeId, checkpoint: CheckpointId) -> None:
         """Forget a checkpoint."""

@@ -22,6 +22,8 @@ from typing import Any
 from .. import errors
 from ..kernel import fds as descriptors
 
+# One JSON object: what is in it is for whoever asked for it to check.
+Message = dict[str, Any]
 _MAX_LINE_BYTES = 8 << 20
 _MAX_FDS = 16
 _KINDS: dict[str, type[errors.PilotError]] = {
@@ -39,7 +41,7 @@ class Connection:
         self.socket = sock
         self._buffer = b""
 
-    def send(self, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
+    def send(self, message: Message, fds: Sequence[int] = ()) -> None:
         """Send one message; the descriptors stay the caller's. PeerError when the other side is gone."""
         line = json.dumps(message).encode() + b"\n"
         ancillary = descriptors.rights(fds)
@@ -50,7 +52,7 @@ class Connection:
         except OSError as error:
             raise errors.PeerError(f"send: {error.strerror or error}") from error
 
-    def receive(self) -> tuple[dict[str, Any], list[int]] | None:
+    def receive(self) -> tuple[Message, list[int]] | None:
         """The next message with its descriptors, or None at the end. PeerError when it is no message or too late."""
         fds: list[int] = []
         try:
@@ -74,7 +76,7 @@ class Connection:
                 raise errors.PeerError(f"receive: {error.strerror or error}") from error
             raise
 
-    def call(self, op: str, fds: Sequence[int] = (), **arguments: object) -> tuple[dict[str, Any], list[int]]:
+    def call(self, op: str, fds: Sequence[int] = (), **arguments: object) -> tuple[Message, list[int]]:
         """Ask, and wait for the answer; the error of the other side is raised here."""
         self.send({"op": op, **arguments}, fds)
         received = self.receive()
@@ -97,7 +99,7 @@ class Connection:
         self.socket.close()
 
 
-def _parse(line: bytes) -> dict[str, Any]:
+def _parse(line: bytes) -> Message:
     try:
         message = json.loads(line)
     except ValueError as error:
@@ -107,13 +109,13 @@ def _parse(line: bytes) -> dict[str, Any]:
     return message
 
 
-def error_answer(error: Exception) -> dict[str, Any]:
+def error_answer(error: Exception) -> Message:
     """An error as the answer that `error_of` turns back."""
     kind = type(error).__name__ if type(error).__name__ in _KINDS else "PilotError"
     return {"ok": False, "error": str(error), "kind": kind, "hint": getattr(error, "hint", None)}
 
 
-def error_of(answer: dict[str, Any]) -> errors.PilotError:
+def error_of(answer: Message) -> errors.PilotError:
     """The error that an answer tells of."""
     kind = _KINDS.get(str(answer.get("kind")), errors.PilotError)
     return kind(str(answer.get("error")), hint=answer.get("hint"))

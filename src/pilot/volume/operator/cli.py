@@ -27,6 +27,7 @@ from ... import errors
 from ...kernel import mounts
 from .. import layout
 from ..client import VolumeClient
+from .rows import Rows
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _ALL_IDS = 1 << 32
@@ -78,7 +79,7 @@ def main(arguments: Sequence[str]) -> int:
     )
 
 
-def _table(rows: list[dict[str, Any]]) -> str:
+def _table(rows: Rows) -> str:
     head = list(rows[0])
     cells = [[name.upper() for name in head], *([_cell(name, row[name]) for name in head] for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(head))]
@@ -93,18 +94,18 @@ def _cell(name: str, value: object) -> str:
     return "-" if value is None else str(value)
 
 
-def _create(client: VolumeClient, options: argparse.Namespace) -> list[dict[str, Any]]:
+def _create(client: VolumeClient, options: argparse.Namespace) -> Rows:
     client.create(layout.parse_volume_id(options.name), parse_size(options.size))
     return []
 
 
-def _fork(client: VolumeClient, options: argparse.Namespace) -> list[dict[str, Any]]:
+def _fork(client: VolumeClient, options: argparse.Namespace) -> Rows:
     checkpoint = layout.parse_checkpoint_id(options.checkpoint) if options.checkpoint else None
     client.fork(layout.parse_volume_id(options.source), layout.parse_volume_id(options.name), checkpoint)
     return []
 
 
-def _attach(client: VolumeClient, options: argparse.Namespace) -> list[dict[str, Any]]:
+def _attach(client: VolumeClient, options: argparse.Namespace) -> Rows:
     mount_fd = client.attach(layout.parse_volume_id(options.name), options.uid_base, options.uid_count)
     try:
         mounts.move_mount(mount_fd, options.at)
@@ -115,62 +116,62 @@ def _attach(client: VolumeClient, options: argparse.Namespace) -> list[dict[str,
     return []
 
 
-def _adopt(client: VolumeClient, options: argparse.Namespace) -> list[dict[str, Any]]:
+def _adopt(client: VolumeClient, options: argparse.Namespace) -> Rows:
     client.adopt(layout.parse_volume_id(options.name), options.url)
     return []
 
 
-def _detach(client: VolumeClient, options: argparse.Namespace) -> list[dict[str, Any]]:
+def _detach(client: VolumeClient, options: argparse.Namespace) -> Rows:
     client.detach(layout.parse_volume_id(options.name))
     return []
 
 
-def _checkpoint(client: VolumeClient, options: argparse.Namespace) -> list[dict[str, Any]]:
+def _checkpoint(client: VolumeClient, options: argparse.Namespace) -> Rows:
     checkpoint = layout.parse_checkpoint_id(options.id) if options.id else None
     return [dataclasses.asdict(client.checkpoint(layout.parse_volume_id(options.name), options.comment, checkpoint))]
 
 
-def _checkpoints(client: VolumeClient, options: argparse.Namespace) -> list[dict[str, Any]]:
+def _checkpoints(client: VolumeClient, options: argparse.Namespace) -> Rows:
     return [dataclasses.asdict(row) for row in client.checkpoints(layout.parse_volume_id(options.name))]
 
 
-def _restore(client: VolumeClient, options: argparse.Namespace) -> list[dict[str, Any]]:
+def _restore(client: VolumeClient, options: argparse.Namespace) -> Rows:
     client.restore(layout.parse_volume_id(options.name), layout.parse_checkpoint_id(options.id))
     return []
 
 
-def _delete_checkpoint(client: VolumeClient, options: argparse.Namespace) -> list[dict[str, Any]]:
+def _delete_checkpoint(client: VolumeClient, options: argparse.Namespace) -> Rows:
     client.delete_checkpoint(layout.parse_volume_id(options.name), layout.parse_checkpoint_id(options.id))
     return []
 
 
-def _delete(client: VolumeClient, options: argparse.Namespace) -> list[dict[str, Any]]:
+def _delete(client: VolumeClient, options: argparse.Namespace) -> Rows:
     client.delete(layout.parse_volume_id(options.name))
     return []
 
 
-def _seal(client: VolumeClient, options: argparse.Namespace) -> list[dict[str, Any]]:
+def _seal(client: VolumeClient, options: argparse.Namespace) -> Rows:
     client.seal(layout.parse_volume_id(options.name))
     return []
 
 
-def _resize(client: VolumeClient, options: argparse.Namespace) -> list[dict[str, Any]]:
+def _resize(client: VolumeClient, options: argparse.Namespace) -> Rows:
     client.resize(layout.parse_volume_id(options.name), parse_size(options.size))
     return []
 
 
-def _list(client: VolumeClient, options: argparse.Namespace) -> list[dict[str, Any]]:
+def _list(client: VolumeClient, options: argparse.Namespace) -> Rows:
     return [dataclasses.asdict(row) for row in client.list()]
 
 
-def _du(client: VolumeClient, options: argparse.Namespace) -> list[dict[str, Any]]:
+def _du(client: VolumeClient, options: argparse.Namespace) -> Rows:
     rows = [client.stat(layout.parse_volume_id(options.name))] if options.name else client.list()
     return [
         {"volume": row.volume, "size_bytes": row.size_bytes, "allocated_bytes": row.allocated_bytes} for row in rows
     ]
 
 
-def _status(client: VolumeClient, options: argparse.Namespace) -> list[dict[str, Any]]:
+def _status(client: VolumeClient, options: argparse.Namespace) -> Rows:
     jobs = [(name, row) for name, row in client.status().items() if row is not None]
     return [{"job": name, **{key: _moment(key, value, options) for key, value in row.items()}} for name, row in jobs]
 
@@ -191,7 +192,7 @@ def parse_seconds(text: str) -> float:
     return int(match[1]) * {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}[match[2]]
 
 
-def _scrub(client: VolumeClient, options: argparse.Namespace) -> list[dict[str, Any]]:
+def _scrub(client: VolumeClient, options: argparse.Namespace) -> Rows:
     from . import upkeep
 
     volumes = [layout.parse_volume_id(name) for name in options.names]
@@ -202,13 +203,13 @@ def _scrub(client: VolumeClient, options: argparse.Namespace) -> list[dict[str, 
     return upkeep.scrub_host(client, _state_dir(options), volumes, content=options.content, repair=options.repair)
 
 
-def _check(client: VolumeClient, options: argparse.Namespace) -> list[dict[str, Any]]:
+def _check(client: VolumeClient, options: argparse.Namespace) -> Rows:
     from . import upkeep
 
     return upkeep.check_host(client, _state_dir(options), [layout.parse_volume_id(name) for name in options.names])
 
 
-def _gc(client: VolumeClient, options: argparse.Namespace) -> list[dict[str, Any]]:
+def _gc(client: VolumeClient, options: argparse.Namespace) -> Rows:
     from . import upkeep
 
     compact = [layout.parse_volume_id(name) for name in options.compact]
@@ -216,13 +217,13 @@ def _gc(client: VolumeClient, options: argparse.Namespace) -> list[dict[str, Any
                           compact=compact, take_over=options.take_over)  # fmt: skip
 
 
-def _rotate_key(client: VolumeClient, options: argparse.Namespace) -> list[dict[str, Any]]:
+def _rotate_key(client: VolumeClient, options: argparse.Namespace) -> Rows:
     from . import upkeep
 
     return upkeep.rotate_keys(options.store, [layout.parse_volume_id(name) for name in options.names], os.environ)
 
 
-def _export(client: VolumeClient, options: argparse.Namespace) -> list[dict[str, Any]]:
+def _export(client: VolumeClient, options: argparse.Namespace) -> Rows:
     from . import upkeep
 
     volume = layout.parse_volume_id(options.name)
@@ -231,7 +232,7 @@ def _export(client: VolumeClient, options: argparse.Namespace) -> list[dict[str,
     return upkeep.export_host(client, _state_dir(options), volume, options.file, os.environ)
 
 
-def _import(client: VolumeClient, options: argparse.Namespace) -> list[dict[str, Any]]:
+def _import(client: VolumeClient, options: argparse.Namespace) -> Rows:
     from . import upkeep
 
     volume = layout.parse_volume_id(options.name)
@@ -242,9 +243,7 @@ def _state_dir(options: argparse.Namespace) -> str:
     return os.path.dirname(os.path.abspath(str(options.socket)))
 
 
-_Verb = tuple[
-    Callable[[VolumeClient, argparse.Namespace], list[dict[str, Any]]], str, tuple[tuple[str, dict[str, Any]], ...]
-]
+_Verb = tuple[Callable[[VolumeClient, argparse.Namespace], Rows], str, tuple[tuple[str, dict[str, Any]], ...]]
 _NAME: tuple[str, dict[str, Any]] = ("name", {"help": "the volume"})
 _ID: tuple[str, dict[str, Any]] = ("id", {"help": "the checkpoint"})
 _STORE: tuple[str, dict[str, Any]] = ("--store", {"metavar": "URL", "help": "file:///directory, s3://bucket/prefix, …"})

@@ -9,7 +9,6 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from ... import errors
 from ...ids import VolumeId
@@ -21,8 +20,8 @@ from ..remote.objects import opening, store
 from ..remote.tending import catalogue, compaction, compare, garbage, scrub
 from ..volumed import collector
 from . import archive, check, exporting, importing
+from .rows import Row, Rows
 
-Rows = list[dict[str, Any]]
 _RETRY_S = 30.0
 
 
@@ -44,7 +43,7 @@ def scrub_host(
     damaged here and whole there is put right (`repaired`; if not, why)."""
     wanted = [client.stat(volume) for volume in volumes] if volumes else client.list()
     disks = os.path.join(state_dir, "volumes", "disks")
-    rows: Rows = []
+    rows: list[Row] = []
     for row in wanted:
         found = _check(disks, row.disk, compare.verifier if content or repair else None)
         mended = _mend(client, found) if repair else set()

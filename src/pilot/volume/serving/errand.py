@@ -16,13 +16,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any
 
 from ... import errors
 from ...kernel import directio, ext4, freeze, loop, mounts, syscalls
 from .. import messages
+from ..messages import Message
 
-_Answer = tuple[dict[str, Any], list[int]]
+_Answer = tuple[Message, list[int]]
 _MKFS_SMALL = ("mkfs.ext4", "-q", "-F", "-m", "0", "-i", "32768", "-E", "nodiscard,assume_storage_prezeroed=1")
 _MKFS = (*_MKFS_SMALL, "-J", "size=64")
 _SMALL_BYTES = 2 << 30
@@ -31,7 +31,7 @@ _GROW_BYTES = 8 << 20
 _TOOL_TIMEOUT_S = 300
 
 
-def run(connection: messages.Connection, fds: list[int], name: str, arguments: dict[str, Any]) -> None:
+def run(connection: messages.Connection, fds: list[int], name: str, arguments: Message) -> None:
     """The life of the process: one of the functions below, its answer, and its end after the asker's."""
     syscalls.libc.prctl(15, b"volume-errand", 0, 0, 0)
     try:

@@ -25,6 +25,7 @@ from ...kernel import fds as descriptors
 from ...kernel import syscalls
 from .. import build, messages
 from ..disk import disk as disks
+from ..messages import Message
 from . import fuse
 
 if TYPE_CHECKING:
@@ -43,18 +44,18 @@ class Operations:
     def __init__(self, disk: disks.Disk) -> None:
         self._disk = disk
 
-    def call(self, op: str, **arguments: Any) -> dict[str, Any]:
+    def call(self, op: str, **arguments: Any) -> Message:
         """Run operation `op`; PeerError when there is none of that name."""
         method = getattr(self, "do_" + op, None)
         if method is None:
             raise errors.PeerError(f"operation {op}: unknown")
-        result: dict[str, Any] = method(**arguments) or {}
+        result: Message = method(**arguments) or {}
         return result
 
-    def do_facts(self) -> dict[str, Any]:
+    def do_facts(self) -> Message:
         return {"facts": self._disk.facts().rows(), "usage": self._disk.usage()}
 
-    def do_store(self) -> dict[str, Any]:
+    def do_store(self) -> Message:
         usage = self._disk.usage()
         return {"store": {"unsent_bytes": usage["unsent_bytes"], "cold_bytes": usage["cold_bytes"]}}
 
@@ -64,11 +65,11 @@ class Operations:
     def do_set_facts(self, facts: dict[str, str | None]) -> None:
         self._disk.change_facts(lambda known: known.with_rows(facts))
 
-    def do_fork(self, child: str, checkpoint: str | None) -> dict[str, Any]:
+    def do_fork(self, child: str, checkpoint: str | None) -> Message:
         root = self._disk.roots.fork(child, CheckpointId(checkpoint) if checkpoint else None)
         return {"root": root.hex()}
 
-    def do_forks(self) -> dict[str, Any]:
+    def do_forks(self) -> Message:
         return {"forks": self._disk.roots.forks()}
 
     def do_unfork(self, child: str) -> None:
@@ -80,7 +81,7 @@ class Operations:
     def do_restore(self, checkpoint: str) -> None:
         self._disk.roots.restore(CheckpointId(checkpoint))
 
-    def do_mend(self, slots: list[int]) -> dict[str, Any]:
+    def do_mend(self, slots: list[int]) -> Message:
         return mend(self._disk, slots)
 
     def do_resize(self, size_bytes: int) -> None:
@@ -90,7 +91,7 @@ class Operations:
         self._disk.roots.delete_checkpoint(CheckpointId(checkpoint))
 
 
-def mend(disk: disks.Disk, slots: Sequence[int]) -> dict[str, Any]:
+def mend(disk: disks.Disk, slots: Sequence[int]) -> Message:
     """Have these slots as the store has them; of a disk that is tied to its store."""
     mended, failed = [], {}
     for slot in slots:
@@ -158,7 +159,7 @@ class Worker:
         finally:
             connection.close()
 
-    def _one(self, connection: messages.Connection, request: dict[str, Any]) -> None:
+    def _one(self, connection: messages.Connection, request: Message) -> None:
         op = str(request.pop("op", ""))
         try:
             if op == "keep":
@@ -178,7 +179,7 @@ class Worker:
             _log.warning("%s: %s", op, error)
             connection.send(messages.error_answer(error))
 
-    def _vital_signs(self) -> dict[str, Any]:
+    def _vital_signs(self) -> Message:
         # Waiting for the store is progress to the watchdog: it would not help to kill us.
         answered = self._server.answered + self._disk.debt.patience
         error = self._link.error if self._link else None

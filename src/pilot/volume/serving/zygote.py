@@ -32,6 +32,7 @@ from ... import errors
 from ...kernel import fds as descriptors
 from ...kernel import syscalls
 from .. import build, messages
+from ..messages import Message
 from . import errand, guard, worker
 
 _log = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ class Zygote:
 
     def errand(
         self, name: str, fds: Sequence[int], *, last: Sequence[int] = (), **arguments: object
-    ) -> tuple[dict[str, Any], list[int]]:
+    ) -> tuple[Message, list[int]]:
         """Have `errand.<name>` done to these descriptors; its answer and what it made, which is the caller's.
 
         The descriptors stay the caller's, too, but for `last`, which only the errand has while it works. Waits as long
@@ -103,7 +104,7 @@ class Zygote:
 
     def _ask(
         self, op: str, fds: Sequence[int], timeout_s: float | None, last: Sequence[int] = (), **arguments: object
-    ) -> tuple[dict[str, Any], list[int]]:
+    ) -> tuple[Message, list[int]]:
         """Fork a child, and wait for its first answer. When the zygote ends meanwhile the child may be there or not:
         only the end of its socket says that it is not, so that another can be asked for."""
         held = list(last)
@@ -209,7 +210,7 @@ class Zygote:
             os.waitpid(self.pid, 0)
 
 
-def _checked(answer: dict[str, Any], fds: list[int]) -> tuple[dict[str, Any], list[int]]:
+def _checked(answer: Message, fds: list[int]) -> tuple[Message, list[int]]:
     """The answer, or its error raised."""
     if answer.get("ok") is True:
         return answer, fds
@@ -231,7 +232,7 @@ def _serve(connection: messages.Connection) -> None:
         op = request.pop("op", None)
         try:
             _TABLE[op](fds, **request)
-            answer: dict[str, Any] = {"ok": True}
+            answer: Message = {"ok": True}
         except (errors.PilotError, OSError, KeyError, TypeError) as error:
             answer = messages.error_answer(error)
         descriptors.close_all(fds)  # before the answer: the last to close a filesystem must not be us
@@ -260,7 +261,7 @@ def _fork_guard(fds: list[int], deadline_s: float) -> None:
     _fork(fds, lambda: guard.run(_connection(fds[0]), fds[1], deadline_s))
 
 
-def _fork_errand(fds: list[int], name: str, arguments: dict[str, Any]) -> None:
+def _fork_errand(fds: list[int], name: str, arguments: Message) -> None:
     _fork(fds, lambda: errand.run(_connection(fds[0]), fds[1:], name, arguments))
 
 

@@ -25,7 +25,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ... import errors
 from ...ids import CheckpointId, VolumeId
@@ -33,6 +33,7 @@ from ...kernel import fds as descriptors
 from ...kernel import files
 from .. import build, layout, messages
 from ..facts import Durability
+from ..messages import Message
 from ..serving import zygote
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Service:
     def __init__(self, store: volumes.Volumes, garbage: collector.Collector | None = None) -> None:
         self._store = store
         self._garbage = garbage
-        self._table: dict[str, Callable[[dict[str, Any]], tuple[dict[str, Any], list[int]]]] = {
+        self._table: dict[str, Callable[[Message], tuple[Message, list[int]]]] = {
             "ping": self._ping,
             "create": self._create, "fork": self._fork, "delete": self._delete, "list": self._list, "stat": self._stat,
             "seal": self._seal, "resize": self._resize, "attach": self._attach, "attach_file": self._attach_file,
@@ -73,7 +74,7 @@ class Service:
         finally:
             connection.close()
 
-    def _one(self, connection: messages.Connection, request: dict[str, Any]) -> None:
+    def _one(self, connection: messages.Connection, request: Message) -> None:
         op = str(request.get("op"))
         try:
             answer, fds = self._answer(op, request)
@@ -94,102 +95,102 @@ class Service:
         finally:
             descriptors.close_all(fds)
 
-    def _answer(self, op: str, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+    def _answer(self, op: str, request: Message) -> tuple[Message, list[int]]:
         if op not in self._table:
             raise errors.PeerError(f"operation {op}: unknown")
         return self._table[op](request)
 
-    def _ping(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+    def _ping(self, request: Message) -> tuple[Message, list[int]]:
         return {"pid": os.getpid(), "keeper": self._store.attached.keeper_pid, "build": build.identity()}, []
 
-    def _create(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+    def _create(self, request: Message) -> tuple[Message, list[int]]:
         self._store.create(_volume(request), _number(request, "size_bytes"))
         return {}, []
 
-    def _fork(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+    def _fork(self, request: Message) -> tuple[Message, list[int]]:
         self._store.fork(_volume(request, "source"), _volume(request), _checkpoint(request))
         return {}, []
 
-    def _adopt(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+    def _adopt(self, request: Message) -> tuple[Message, list[int]]:
         url = request.get("url")
         self._store.adopt(_volume(request), None if url is None else str(url))
         return {}, []
 
-    def _delete(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+    def _delete(self, request: Message) -> tuple[Message, list[int]]:
         self._store.delete(_volume(request))
         return {}, []
 
-    def _list(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+    def _list(self, request: Message) -> tuple[Message, list[int]]:
         return {"volumes": self._store.list()}, []
 
-    def _stat(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+    def _stat(self, request: Message) -> tuple[Message, list[int]]:
         return {"volume": self._store.stat(_volume(request))}, []
 
-    def _seal(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+    def _seal(self, request: Message) -> tuple[Message, list[int]]:
         self._store.seal(_volume(request))
         return {}, []
 
-    def _resize(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+    def _resize(self, request: Message) -> tuple[Message, list[int]]:
         self._store.resize(_volume(request), _number(request, "size_bytes"))
         return {}, []
 
-    def _take_in(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+    def _take_in(self, request: Message) -> tuple[Message, list[int]]:
         self._store.take_in(_volume(request), str(request.get("disk")))
         return {}, []
 
-    def _mend(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+    def _mend(self, request: Message) -> tuple[Message, list[int]]:
         slots = request.get("slots")
         if not isinstance(slots, list) or not all(isinstance(slot, int) and slot > 0 for slot in slots):
             raise errors.PeerError(f"slots are {slots!r}, not numbers")
         return {**self._store.mend(str(request.get("disk")), slots)}, []
 
-    def _status(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+    def _status(self, request: Message) -> tuple[Message, list[int]]:
         return {"gc": None if self._garbage is None else dataclasses.asdict(self._garbage.outcome)}, []
 
-    def _attach(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+    def _attach(self, request: Message) -> tuple[Message, list[int]]:
         uid_base, uid_count = _number(request, "uid_base"), _number(request, "uid_count")
         if not (uid_base >= 0 and uid_count >= 1 and uid_base + uid_count <= 1 << 32):
             raise errors.PilotError(f"attach: {uid_count} ids from {uid_base} on are not a range of ids")
         return {}, [self._store.attach(_volume(request), uid_base, uid_count)]
 
-    def _attach_file(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+    def _attach_file(self, request: Message) -> tuple[Message, list[int]]:
         return {}, [self._store.attach_file(_volume(request))]
 
-    def _detach(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+    def _detach(self, request: Message) -> tuple[Message, list[int]]:
         self._store.detach(_volume(request))
         return {}, []
 
-    def _checkpoint(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+    def _checkpoint(self, request: Message) -> tuple[Message, list[int]]:
         comment = request.get("comment")
         done = self._store.checkpoint(_volume(request), None if comment is None else str(comment), _checkpoint(request))
         return {"checkpoint": dataclasses.asdict(done)}, []
 
-    def _restore(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+    def _restore(self, request: Message) -> tuple[Message, list[int]]:
         self._store.restore(_volume(request), _needed_checkpoint(request))
         return {}, []
 
-    def _checkpoints(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+    def _checkpoints(self, request: Message) -> tuple[Message, list[int]]:
         return {"checkpoints": [dataclasses.asdict(row) for row in self._store.checkpoints(_volume(request))]}, []
 
-    def _delete_checkpoint(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+    def _delete_checkpoint(self, request: Message) -> tuple[Message, list[int]]:
         self._store.delete_checkpoint(_volume(request), _needed_checkpoint(request))
         return {}, []
 
 
-def _volume(request: dict[str, Any], key: str = "volume") -> VolumeId:
+def _volume(request: Message, key: str = "volume") -> VolumeId:
     return layout.parse_volume_id(str(request.get(key, "")))
 
 
-def _checkpoint(request: dict[str, Any]) -> CheckpointId | None:
+def _checkpoint(request: Message) -> CheckpointId | None:
     text = request.get("checkpoint")
     return None if text is None else layout.parse_checkpoint_id(str(text))
 
 
-def _needed_checkpoint(request: dict[str, Any]) -> CheckpointId:
+def _needed_checkpoint(request: Message) -> CheckpointId:
     return layout.parse_checkpoint_id(str(request.get("checkpoint", "")))
 
 
-def _number(request: dict[str, Any], key: str) -> int:
+def _number(request: Message, key: str) -> int:
     value = request.get(key)
     if not isinstance(value, int) or isinstance(value, bool):
         raise errors.PeerError(f"{key} is {value!r}, not a number")

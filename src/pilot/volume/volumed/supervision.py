@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 from ... import errors
 from ...ids import VolumeId
 from .. import build, crashpoint, messages
+from ..messages import Message
 from ..serving import worker, zygote
 from . import fusectl, watchdog
 
@@ -77,7 +78,7 @@ class Supervision:
 
     # ---- speaking to it
 
-    def call(self, op: str, **arguments: Any) -> dict[str, Any]:
+    def call(self, op: str, **arguments: Any) -> Message:
         """Have the worker run an operation of its disk."""
         connection = self.connect()
         try:
