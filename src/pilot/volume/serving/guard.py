@@ -7,11 +7,11 @@ whoever freezes may wait in the kernel (`errand`) and may be killed.
 from __future__ import annotations
 
 import os
-import select
 import time
 
 from ... import errors
 from ...kernel import directio, freeze, graceperiod, syscalls
+from ...kernel import fds as descriptors
 from .. import messages
 
 _CALM_SYNC_S = 0.02
@@ -41,7 +41,7 @@ def run(connection: messages.Connection, mount_fd: int, timeout_s: float) -> Non
 
 def _is_asked(connection: messages.Connection, timeout_s: float) -> bool:
     """Whether we are told to thaw, in time."""
-    return bool(select.select([connection.socket], [], [], timeout_s)[0]) and connection.receive() is not None
+    return bool(descriptors.readable([connection.socket.fileno()], timeout_s)) and connection.receive() is not None
 
 
 def _sync_until_calm(fd: int) -> None:

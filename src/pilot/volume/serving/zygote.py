@@ -20,7 +20,6 @@ import gc
 import importlib
 import logging
 import os
-import select
 import signal
 import socket
 import sys
@@ -165,7 +164,7 @@ class Zygote:
         """Start another whenever it ends, until `close`: without one nothing can be attached, mended or let go."""
         while True:
             pid_fd = os.pidfd_open(self.pid)
-            select.select([pid_fd], [], [])
+            descriptors.readable([pid_fd])
             os.close(pid_fd)
             if self._closing.is_set():
                 return

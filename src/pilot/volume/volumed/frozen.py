@@ -17,11 +17,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import select
 import time
 from typing import TYPE_CHECKING
 
 from ... import errors
+from ...kernel import fds as descriptors
 from .. import crashpoint
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Frozen:
             if refusal := self._step():
                 raise errors.HostError(f"{self._what}: sync before the freeze: {refusal}")
             self._started = time.monotonic()
-            if select.select([self._guard.socket], [], [], _FREEZE_DEADLINE_S)[0]:
+            if descriptors.readable([self._guard.socket.fileno()], _FREEZE_DEADLINE_S):
                 self._await_frozen()
             self.clean = self._is_answered and not self._refusal
         except BaseException:

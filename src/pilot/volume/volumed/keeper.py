@@ -17,11 +17,11 @@ from __future__ import annotations
 import functools
 import logging
 import os
-import select
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
 from ... import errors, kernel
+from ...kernel import fds as descriptors
 from . import keeperprocess
 
 _log = logging.getLogger(__name__)
@@ -141,7 +141,7 @@ class Keeper:
 
     def _watch(self, process: keeperprocess.Process, end_fd: int) -> None:
         """When it ends, start another."""
-        select.select([end_fd], [], [])
+        descriptors.readable([end_fd])
         os.close(end_fd)
         process.reap()
         with self._lock:

@@ -9,13 +9,13 @@ succeed    the new one stops the old, copies its store and thus the door, kills 
 from __future__ import annotations
 
 import os
-import select
 import signal
 import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 
 from ... import errors
+from ...kernel import fds as descriptors
 from ...kernel import initlink
 from .. import messages
 
@@ -60,7 +60,7 @@ class Process:
 
     def wait(self, timeout_s: float) -> bool:
         """Whether it ends in time."""
-        ended = bool(select.select([self.pid_fd], [], [], timeout_s)[0])
+        ended = bool(descriptors.readable([self.pid_fd], timeout_s))
         if ended:
             self.reap()
         return ended
@@ -136,7 +136,7 @@ def succeed(old: Process, path: str, binary: str) -> Process | None:
     child = _run(binary, ["--take-from", str(old.pid)], {}, [])
     new_fd = os.pidfd_open(child.pid)
     try:
-        select.select([new_fd, old.pid_fd], [], [], _GREETING_TIMEOUT_S)  # whichever ends: it was refused, or is done
+        descriptors.readable([new_fd, old.pid_fd], _GREETING_TIMEOUT_S)  # whichever ends: it was refused, or is done
     finally:
         os.close(new_fd)
     old.close()

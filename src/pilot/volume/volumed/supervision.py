@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 from ... import errors
 from ...ids import VolumeId
+from ...kernel import fds as descriptors
 from .. import build, crashpoint, messages
 from ..messages import Message
 from ..serving import worker, zygote
@@ -151,7 +152,7 @@ class Supervision:
 
     def _replace_when_dead(self) -> None:
         if self._worker_fd >= 0:
-            select.select([self._worker_fd], [], [])
+            descriptors.readable([self._worker_fd])
             os.close(self._worker_fd)
             self._worker_fd = -1
         with self._replacing:
