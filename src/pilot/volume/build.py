@@ -1,4 +1,4 @@
-"""Which build a process is of: a checksum of the code of volumes, so that one of another build can be told, and replaced.
+"""Which build a process is of: a checksum of the code of volumes, to tell one of another build, and replace it.
 
 Asked for at the start of a process that forks others: they are of the build that they were forked from, whatever lies
 where it was installed by then.
