@@ -20,7 +20,8 @@ from tests.support.internet import OTHER, PORT, WEB, Internet, wait_until
 from tests.support.netsprite import TAG, Sprite, internet, networks, sprite
 
 from pilot.host.network import apply, policy
-from pilot.host.network.plan import Settings
+from pilot.host.network.addresses import parse_range
+from pilot.host.network.plan import Gateway, Settings
 from pilot.host.network.service import Member, Networks
 from pilot.kernel import netns
 
@@ -123,6 +124,21 @@ def test_what_a_crash_has_left_half_made_is_finished(
     assert not sprite.machine.reaches(WEB, timeout_s=1)
     networks.ensure(sprite.member)
     networks.connect(sprite.member, sprite.machine.pid)
+    assert sprite.machine.addresses("web.test") == [WEB]
+    assert sprite.machine.reaches(WEB)
+
+
+def test_another_range_numbers_the_links_anew(networks: Networks, internet: Internet, sprite: Sprite) -> None:
+    """As a pilotd does that starts with another --network-range, and back."""
+    member = sprite.member
+    other = Gateway(member.machine, member.number, Settings(TAG, parse_range("198.19.0.0/16,fd00:77::/64")))
+    apply.ensure_gateway(other)
+    apply.connect(other, sprite.machine.pid)
+    assert "198.19.0.2/30" in sprite.machine.ip("addr")
+    assert "198.18.0.2/30" not in sprite.machine.ip("addr")
+    networks.ensure(member)
+    assert not networks.is_connected(member)
+    networks.connect(member, sprite.machine.pid)
     assert sprite.machine.addresses("web.test") == [WEB]
     assert sprite.machine.reaches(WEB)
 

@@ -127,8 +127,21 @@ def _ensure_rules(gateway: Gateway) -> bool:
 
 
 def _ensure_uplink(gateway: Gateway, host_fd: int) -> None:
-    if not _has_link(OUTSIDE):
-        _send(_uplink_requests(gateway, host_fd))
+    """One with other addresses (of another range, or half made) goes, and the link to the machine with it."""
+    wanted = {ends.near.packed for ends in gateway.uplink}
+    if not _has_link(OUTSIDE) or not wanted <= _addresses(OUTSIDE_INDEX):
+        stale = [rtnetlink.delete_link(INSIDE), rtnetlink.delete_link(OUTSIDE)]
+        _send([*stale, *_uplink_requests(gateway, host_fd)])
+
+
+def _addresses(index: int) -> set[bytes]:
+    """Of the link with that number."""
+    found = set()
+    with rtnetlink.Route() as route:
+        for _, body in route.dump(rtnetlink.GETADDR, rtnetlink.ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, 0)):
+            if rtnetlink.ADDRESS.unpack_from(body)[4] == index:
+                found.add(dict(rtnetlink.attributes(body[rtnetlink.ADDRESS.size :]))[rtnetlink.IFA_ADDRESS])
+    return found
 
 
 def _uplink_requests(gateway: Gateway, host_fd: int) -> list[rtnetlink.Request]:
