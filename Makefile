@@ -84,6 +84,7 @@ images: deps build
 check: build
 	$(BIN)/ruff check src tests benchmarks setup.py
 	$(BIN)/ruff format --check src tests benchmarks setup.py
+	$(BIN)/clang-format --dry-run --Werror $(shell find native -name '*.[ch]')
 	$(BIN)/mypy
 	$(BIN)/pytest -q tests/checks
 

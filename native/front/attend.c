@@ -10,7 +10,8 @@
 #include <unistd.h>
 
 /* Those that are not the container's business, as the Python command line has them. */
-static const int NOT_HELD[] = {SIGURG, SIGTSTP, SIGTTIN, SIGTTOU, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGPIPE, SIGWINCH, SIGCHLD};
+static const int NOT_HELD[] = {SIGURG, SIGTSTP, SIGTTIN, SIGTTOU,  SIGSEGV, SIGBUS,
+                               SIGFPE, SIGILL,  SIGPIPE, SIGWINCH, SIGCHLD};
 
 static sigset_t held, before;
 
@@ -22,10 +23,7 @@ void hold_signals(void)
     sigprocmask(SIG_BLOCK, &held, &before);
 }
 
-void release_signals(void)
-{
-    sigprocmask(SIG_SETMASK, &before, NULL);
-}
+void release_signals(void) { sigprocmask(SIG_SETMASK, &before, NULL); }
 
 static void pass_signal_on(int signals, int pid_fd)
 {

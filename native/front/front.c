@@ -109,9 +109,9 @@ struct conversation {
     char **words;
     int has_begun;
     enum loss loss;
-    int failure;    /* exit status when we give up */
-    int settle_fd;  /* words of the command line that undoes what was begun, or -1 */
-    int status;     /* of the process that we have attended to, or -1 */
+    int failure;   /* exit status when we give up */
+    int settle_fd; /* words of the command line that undoes what was begun, or -1 */
+    int status;    /* of the process that we have attended to, or -1 */
 };
 
 static int lose(struct conversation *talk)
@@ -194,12 +194,18 @@ static int print_and_exit(const struct received *received)
 static int answer(struct conversation *talk, struct received *received)
 {
     switch (received->answer.kind) {
-    case BEGUN: return note_begun(talk, received);
-    case CLONE: return talk->has_begun ? answer_clone(talk->planner, received) : -1;
-    case WAIT: return answer_wait(talk->planner, received, &talk->status);
-    case REAP: return answer_reap(talk->planner, received);
-    case PASS: return answer_pass(talk, &received->answer);
-    default: return -1;
+    case BEGUN:
+        return note_begun(talk, received);
+    case CLONE:
+        return talk->has_begun ? answer_clone(talk->planner, received) : -1;
+    case WAIT:
+        return answer_wait(talk->planner, received, &talk->status);
+    case REAP:
+        return answer_reap(talk->planner, received);
+    case PASS:
+        return answer_pass(talk, &received->answer);
+    default:
+        return -1;
     }
 }
 

@@ -16,19 +16,19 @@ enum loss { RERUN, GIVE_UP }; /* what is to be done when the planner is lost, on
 /* From the planner. */
 struct answer {
     uint32_t kind;
-    int32_t status;  /* EXIT; BEGUN: the exit status of GIVE_UP; PASS: the first number */
-    uint64_t flags;  /* CLONE: for clone3; BEGUN: enum loss */
-    int32_t cgroup;  /* CLONE: a slot, or -1 */
-    uint32_t count;  /* CLONE: slots; PASS: how many numbers */
+    int32_t status; /* EXIT; BEGUN: the exit status of GIVE_UP; PASS: the first number */
+    uint64_t flags; /* CLONE: for clone3; BEGUN: enum loss */
+    int32_t cgroup; /* CLONE: a slot, or -1 */
+    uint32_t count; /* CLONE: slots; PASS: how many numbers */
     int16_t slots[MAX_SLOTS];
 };
 
 /* To the planner. A REQUEST is followed by BUILD, the words (`pid` of them) and the environment, each ended by NUL. */
 struct report {
     uint32_t kind;
-    int32_t pid;     /* CLONED; PASSED: the number that is not open */
-    int32_t error;   /* CLONED, PASSED: errno; ENDED: 0 exited, 1 killed by a signal, 2 with a core, 3 nobody knows */
-    int32_t status;  /* ENDED: exit status or signal */
+    int32_t pid;    /* CLONED; PASSED: the number that is not open */
+    int32_t error;  /* CLONED, PASSED: errno; ENDED: 0 exited, 1 killed by a signal, 2 with a core, 3 nobody knows */
+    int32_t status; /* ENDED: exit status or signal */
 };
 
 /* A packet with its descriptors, and those of the HOLDs before it; they are ours to close. */

@@ -6,10 +6,10 @@
 #include <sys/types.h>
 
 struct agent_settings {
-  char **command;           /* NULL-terminated; NULL when there is no agent (--reaper) */
-  int64_t longest_pause_ms; /* between two starts */
-  int die_with_init;        /* a keeper's agent: a new keeper starts its own */
-  struct rlimit descriptors; /* the limit that the agent gets */
+    char **command;            /* NULL-terminated; NULL when there is no agent (--reaper) */
+    int64_t longest_pause_ms;  /* between two starts */
+    int die_with_init;         /* a keeper's agent: a new keeper starts its own */
+    struct rlimit descriptors; /* the limit that the agent gets */
 };
 
 /* Copies the environment for the agent: without PILOT_FDS, with PILOT_INIT_FD=3 and a PATH. 0 or an errno (E2BIG). */

@@ -9,27 +9,27 @@
 #define NAME_SIZE 96              /* with the NUL at its end */
 
 enum message_kind {
-  MESSAGE_PUT = 1,
-  MESSAGE_DROP = 2,
-  MESSAGE_ACK = 3,
-  MESSAGE_SHUTDOWN = 4,
-  MESSAGE_FD = 16,
-  MESSAGE_EXIT = 17,
-  MESSAGE_READY = 18,
-  MESSAGE_STORED = 19,
-  MESSAGE_ERROR = 20,
+    MESSAGE_PUT = 1,
+    MESSAGE_DROP = 2,
+    MESSAGE_ACK = 3,
+    MESSAGE_SHUTDOWN = 4,
+    MESSAGE_FD = 16,
+    MESSAGE_EXIT = 17,
+    MESSAGE_READY = 18,
+    MESSAGE_STORED = 19,
+    MESSAGE_ERROR = 20,
 };
 
 enum shutdown_request { SHUTDOWN_HALT = 0, SHUTDOWN_REBOOT = 1 };
 
 struct message {
-  uint32_t magic;
-  uint32_t kind;
-  uint64_t seq;
-  uint32_t pid;
-  int32_t status;
-  uint64_t start_time;
-  char name[NAME_SIZE];
+    uint32_t magic;
+    uint32_t kind;
+    uint64_t seq;
+    uint32_t pid;
+    int32_t status;
+    uint64_t start_time;
+    char name[NAME_SIZE];
 };
 _Static_assert(sizeof(struct message) == 128, "the packet has no padding");
 

@@ -5,12 +5,12 @@
 #include <sys/types.h>
 
 struct options {
-  const char *name;
-  const char *listen; /* the stored descriptor at which agents come in; NULL: there is an agent of our own, or none */
-  int keeper, reaper;
-  pid_t take_from; /* 0: nobody */
-  int64_t grace_ms, agent_grace_ms, keep_records_ms, longest_pause_ms;
-  char **command;
+    const char *name;
+    const char *listen; /* the stored descriptor at which agents come in; NULL: there is an agent of our own, or none */
+    int keeper, reaper;
+    pid_t take_from; /* 0: nobody */
+    int64_t grace_ms, agent_grace_ms, keep_records_ms, longest_pause_ms;
+    char **command;
 };
 
 /* What holds when nothing is said. */

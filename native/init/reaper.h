@@ -5,9 +5,9 @@
 #include <sys/types.h>
 
 struct death {
-  pid_t pid;
-  int32_t status;      /* as wait(2) gives it */
-  uint64_t start_time; /* field 22 of /proc/PID/stat, in clock ticks since boot; 0 when /proc did not say */
+    pid_t pid;
+    int32_t status;      /* as wait(2) gives it */
+    uint64_t start_time; /* field 22 of /proc/PID/stat, in clock ticks since boot; 0 when /proc did not say */
 };
 
 /* The next child that has ended, still a zombie; 1, or 0 when none has, or -1 when there are no children at all. */

@@ -6,11 +6,11 @@
 #define RECORD_LIMIT 4096
 
 struct record {
-  uint64_t seq; /* 1, 2, 3 ... in the order of death */
-  uint64_t start_time;
-  int64_t died_ms;
-  uint32_t pid;
-  int32_t status; /* as wait(2) gives it */
+    uint64_t seq; /* 1, 2, 3 ... in the order of death */
+    uint64_t start_time;
+    int64_t died_ms;
+    uint32_t pid;
+    int32_t status; /* as wait(2) gives it */
 };
 
 /* Adds a record; the oldest goes when there are RECORD_LIMIT. */

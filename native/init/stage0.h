@@ -3,8 +3,8 @@
 #define PILOT_STAGE0_H
 
 struct stage0 {
-  char **command;     /* what pilot.exec= said, NULL-terminated; static storage */
-  int halt_by_reboot; /* pilot.halt=reboot: reboot(2) is what ends this machine (Firecracker, or no ACPI) */
+    char **command;     /* what pilot.exec= said, NULL-terminated; static storage */
+    int halt_by_reboot; /* pilot.halt=reboot: reboot(2) is what ends this machine (Firecracker, or no ACPI) */
 };
 
 /* The kernel started us as /init and nothing is mounted yet. */

@@ -14,15 +14,15 @@
 #define STORE_LIMIT 32768
 
 struct store_entry {
-  char name[NAME_SIZE];
-  int32_t fd;
-  uint32_t sent_to; /* the number of the agent that has it already */
+    char name[NAME_SIZE];
+    int32_t fd;
+    uint32_t sent_to; /* the number of the agent that has it already */
 };
 
 struct store_table {
-  uint32_t magic;
-  uint32_t count;
-  struct store_entry entries[STORE_LIMIT];
+    uint32_t magic;
+    uint32_t count;
+    struct store_entry entries[STORE_LIMIT];
 };
 
 /* Makes the table, for at most `descriptors` descriptors; 0 or an errno. */

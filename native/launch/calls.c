@@ -7,6 +7,7 @@
 enum { EXTRA = 64 };
 
 /* The order is that of plan/code.py. */
+/* clang-format off */
 static const struct call system_calls[] = {
     CALL(capset),     CALL(chdir),       CALL(chroot),     CALL(close_range),       CALL(faccessat2),
     CALL(fchdir),     CALL(fchmod),      CALL(fchmodat),   CALL(fchownat),          CALL(fsconfig),
@@ -18,8 +19,10 @@ static const struct call system_calls[] = {
     CALL(setresuid),  CALL(setsid),      CALL(symlinkat),  CALL(umask),             CALL(umount2),
     CALL(unlinkat),   CALL(unshare),     CALL(write),
 };
+/* clang-format on */
 
 /* Signatures: s slot, i integer, T text, B bytes, L list, '.' whatever. */
+/* clang-format off */
 static const struct call functions[] = {
     {"skip", -1, NULL, "i"},
     FUNCTION(close, "i"),
@@ -43,6 +46,7 @@ static const struct call functions[] = {
     FUNCTION(check_device, "si"),
     FUNCTION(check_filesystem, "sii"),
 };
+/* clang-format on */
 
 const struct call *call_find(unsigned number)
 {

@@ -69,7 +69,8 @@ void await_go(struct run *run, const uint32_t *receives, unsigned count)
         struct cmsghdr align;
         char space[CMSG_SPACE(MAX_RECEIVED * sizeof(int))];
     } control;
-    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
     int descriptors[MAX_RECEIVED];
     unsigned received = 0;
 

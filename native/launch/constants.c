@@ -15,6 +15,7 @@
 
 #define CONSTANT(name) {#name, (long long)name}
 
+/* clang-format off */
 static const struct {
     const char *name;
     long long value;
@@ -46,6 +47,7 @@ static const struct {
     CONSTANT(KEYCTL_JOIN_SESSION_KEYRING), CONSTANT(KEYCTL_SETPERM), CONSTANT(KEY_SPEC_SESSION_KEYRING),
     CONSTANT(IOPRIO_WHO_PROCESS), CONSTANT(CLOSE_RANGE_CLOEXEC),
 };
+/* clang-format on */
 
 void add_constants(PyObject *dictionary)
 {

@@ -60,10 +60,7 @@ static long clone_calling(struct clone_args *clone, void (*function)(void *), vo
 #endif
 }
 
-static long keep_over_exec(int descriptor)
-{
-    return descriptor < 3 ? 0 : RAW3(SYS_fcntl, descriptor, F_SETFD, 0);
-}
+static long keep_over_exec(int descriptor) { return descriptor < 3 ? 0 : RAW3(SYS_fcntl, descriptor, F_SETFD, 0); }
 
 /* In the child. Its table of descriptors is a copy, so clearing close-on-exec is not seen by the parent. */
 static void execute_stage(void *argument)

@@ -60,9 +60,9 @@ void program_free(struct program *program);
 /* calls.c */
 struct call {
     const char *name;
-    long number;                                            /* a system call, or */
-    long (*function)(struct run *, const unsigned long *);  /* a function: a descriptor or 0, or -errno */
-    const char *signature;                                  /* what a function dereferences: t text, b bytes, l list */
+    long number;                                           /* a system call, or */
+    long (*function)(struct run *, const unsigned long *); /* a function: a descriptor or 0, or -errno */
+    const char *signature;                                 /* what a function dereferences: t text, b bytes, l list */
 };
 const struct call *call_find(unsigned number);
 void run_program(struct run *run) __attribute__((noreturn));
@@ -81,12 +81,12 @@ struct block {
 
 /* enter.c: in the parent. Returns 0 or an errno. */
 struct entrance {
-    int stage_fd, block_fd;     /* the program to execute, and its file */
-    const struct block *block;  /* descriptors to hand on */
+    int stage_fd, block_fd;    /* the program to execute, and its file */
+    const struct block *block; /* descriptors to hand on */
     const struct header *header;
     uint64_t flags;
     int exit_signal;
-    int pid, pid_fd;            /* out */
+    int pid, pid_fd; /* out */
 };
 int enter_stage(struct entrance *entrance);
 

@@ -16,7 +16,8 @@ enum { MFD_EXEC_ = 0x10 }; /* Linux 6.3; the C library may be older */
 void add_constants(PyObject *dictionary);
 
 extern const char stage_begin[], stage_end[]; /* pilot-launch as setup.py has built it */
-__asm__(".section .rodata\n.balign 16\n.global stage_begin\n.global stage_end\nstage_begin:\n.incbin \"" STAGE "\"\nstage_end:\n"
+__asm__(".section .rodata\n.balign 16\n.global stage_begin\n.global stage_end\nstage_begin:\n.incbin \"" STAGE
+        "\"\nstage_end:\n"
         ".previous\n");
 
 static int fill_block(struct block *block, uint32_t slots, PyObject *descriptors)
@@ -220,7 +221,8 @@ static PyObject *launch_receive(PyObject *module, PyObject *arguments)
         return PyErr_SetFromErrno(PyExc_OSError);
     if (result == 0)
         Py_RETURN_NONE;
-    return Py_BuildValue("IIIiii", message.kind, message.step, message.instruction, message.error, message.value, descriptor);
+    return Py_BuildValue("IIIiii", message.kind, message.step, message.instruction, message.error, message.value,
+                         descriptor);
 }
 
 static PyObject *launch_reply(PyObject *module, PyObject *arguments)
@@ -289,6 +291,7 @@ static PyObject *launch_constants(PyObject *module, PyObject *arguments)
     return result;
 }
 
+/* clang-format off */
 static PyMethodDef methods[] = {
     {"stage", launch_stage, METH_NOARGS, "stage() -> fd of the stage's memfd; it stays the module's"},
     {"start", launch_start, METH_VARARGS, "start(program, descriptors, flags, exit_signal) -> (pid, pid_fd, channel_fd)"},
@@ -300,6 +303,7 @@ static PyMethodDef methods[] = {
     {"constants", launch_constants, METH_NOARGS, "constants() -> {name: value} as the C headers have them"},
     {NULL, NULL, 0, NULL},
 };
+/* clang-format on */
 
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_launch", NULL, 0, methods, NULL, NULL, NULL, NULL};
 

@@ -118,10 +118,7 @@ static int is_passed_over(long error)
     return error == -ENOENT || error == -ENOTDIR || error == -EACCES || error == -EISDIR || error == -ENAMETOOLONG;
 }
 
-static long more_telling(long before, long error)
-{
-    return error == -ENOENT || error == -ENOTDIR ? before : error;
-}
+static long more_telling(long before, long error) { return error == -ENOENT || error == -ENOTDIR ? before : error; }
 
 long do_find_executable(struct run *run, const unsigned long *a)
 {

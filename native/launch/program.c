@@ -51,7 +51,8 @@ static const char *check_argument(const struct argument *argument, const struct 
     if (argument->value > data->size || argument->length > data->size - argument->value || argument->value % 8)
         return "argument out of bounds";
     const char *bytes = data->start + argument->value;
-    if (argument->type == TEXT && (!argument->length || memchr(bytes, 0, argument->length) != bytes + argument->length - 1))
+    if (argument->type == TEXT
+        && (!argument->length || memchr(bytes, 0, argument->length) != bytes + argument->length - 1))
         return "text does not end where it should";
     if (argument->type == LIST && list_count(bytes, argument->length) < 0)
         return "list is not well formed";
@@ -197,7 +198,8 @@ const char *program_load(struct program *program, const void *bytes, size_t size
         return problem;
     struct data data = {(char *)program->header + program->header->data, size - program->header->data};
     for (unsigned i = 0; i < program->header->instructions; i++) {
-        problem = check_instruction(&program->instructions[i], program->header, &data, program->header->instructions - i - 1);
+        problem =
+            check_instruction(&program->instructions[i], program->header, &data, program->header->instructions - i - 1);
         if (problem)
             return problem;
     }

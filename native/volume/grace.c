@@ -18,10 +18,7 @@ void grace_close(struct grace *grace)
     pthread_mutex_destroy(&grace->lock);
 }
 
-void grace_enter(struct grace *grace, int lane)
-{
-    atomic_fetch_add(&grace->lanes[lane].passes, 1);
-}
+void grace_enter(struct grace *grace, int lane) { atomic_fetch_add(&grace->lanes[lane].passes, 1); }
 
 void grace_leave(struct grace *grace, int lane)
 {

@@ -69,7 +69,7 @@ struct server {
     _Atomic int slabs[MAX_SLABS];
     _Atomic uint64_t size_bytes;
     _Atomic uint64_t writes, synced; /* how many there were, and how many of them are stable or taken care of */
-    _Atomic int clean_fd; /* the slab whose sync is all that a flush has to do; -1: a flush is Python's */
+    _Atomic int clean_fd;            /* the slab whose sync is all that a flush has to do; -1: a flush is Python's */
     _Atomic uint64_t answered;
 };
 

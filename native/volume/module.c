@@ -188,6 +188,7 @@ static PyObject *receive(PyObject *self, PyObject *arguments)
     return size < 0 ? NULL : PyLong_FromSsize_t(size);
 }
 
+/* clang-format off */
 static PyMethodDef methods[] = {
     {"set_slab", set_slab, METH_VARARGS, NULL},
     {"set_size", set_size, METH_O, NULL},
@@ -201,9 +202,11 @@ static PyMethodDef methods[] = {
     {"receive", receive, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
+/* clang-format on */
 
 static PyGetSetDef attributes[] = {{"answered", get_answered, NULL, NULL, NULL}, {NULL, NULL, NULL, NULL, NULL}};
 
+/* clang-format off */
 static PyType_Slot slots[] = {
     {Py_tp_doc, "See _lookaside.pyi."},
     {Py_tp_new, PyType_GenericNew},
@@ -213,6 +216,7 @@ static PyType_Slot slots[] = {
     {Py_tp_getset, attributes},
     {0, NULL},
 };
+/* clang-format on */
 
 static PyType_Spec specification = {
     .name = "pilot.volume._lookaside.Lookaside",
@@ -228,8 +232,10 @@ PyMODINIT_FUNC PyInit__lookaside(void)
     PyObject *module = PyModule_Create(&definition);
     PyObject *type = module ? PyType_FromSpec(&specification) : NULL;
 
-    if (!type || PyModule_AddObject(module, "Lookaside", type) || PyModule_AddIntConstant(module, "CHUNK_BYTES", CHUNK_BYTES)
-        || PyModule_AddIntConstant(module, "PAGE_ENTRIES", PAGE_ENTRIES) || PyModule_AddIntConstant(module, "MAX_LANES", MAX_LANES)
+    if (!type || PyModule_AddObject(module, "Lookaside", type)
+        || PyModule_AddIntConstant(module, "CHUNK_BYTES", CHUNK_BYTES)
+        || PyModule_AddIntConstant(module, "PAGE_ENTRIES", PAGE_ENTRIES)
+        || PyModule_AddIntConstant(module, "MAX_LANES", MAX_LANES)
         || PyModule_AddIntConstant(module, "MAX_IO_BYTES", MAX_IO_BYTES)
         || PyModule_AddIntConstant(module, "WRITE_HEADER_BYTES", WRITE_HEADER)) {
         Py_XDECREF(module);

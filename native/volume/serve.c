@@ -93,7 +93,8 @@ static bool read_runs(const struct request *request)
 static bool write_runs(const struct request *request)
 {
     for (const struct run *run = request->runs; run < request->runs + request->count; run++)
-        if (run->slab < 0 || pwrite(run->slab, request->data + run->offset, run->length, run->at) != (ssize_t)run->length)
+        if (run->slab < 0
+            || pwrite(run->slab, request->data + run->offset, run->length, run->at) != (ssize_t)run->length)
             return false;
     return true;
 }
@@ -153,7 +154,8 @@ static int answer_io(struct server *server, char *bytes, size_t size)
     const struct fuse_in_header *header = (const void *)bytes;
     const struct fuse_write_in *body = (const void *)(bytes + sizeof *header);
     bool writes = header->opcode == FUSE_WRITE;
-    struct request request = {.header = header, .offset = body->offset, .length = body->size, .data = bytes + WRITE_HEADER};
+    struct request request = {
+        .header = header, .offset = body->offset, .length = body->size, .data = bytes + WRITE_HEADER};
     if (size < WRITE_HEADER || request.length > MAX_IO_BYTES || (writes && size != WRITE_HEADER + request.length))
         return 0;
     if (request.offset % BLOCK_BYTES || request.length % BLOCK_BYTES)
