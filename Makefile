@@ -9,10 +9,6 @@ STAMPS := .stamps
 APT_BUILD := gcc libc6-dev musl-tools python3-venv python3-dev
 APT_RUN := mmdebstrap erofs-utils e2fsprogs libseccomp2 iproute2 kmod nftables zstd lz4 cpio qemu-system-x86
 APT_TEST := busybox-static runc crun attr uidmap podman buildah conmon containerd criu
-CFLAGS_INIT := -Os -Wall -Wextra -Werror -fno-strict-aliasing -D_GNU_SOURCE
-# Expanded when it is used: at first there may be no gcc to ask.
-CFLAGS_FRONT = -Os -s -Wall -Wextra -Werror -fno-strict-aliasing -D_GNU_SOURCE -idirafter /usr/include \
-  -idirafter /usr/include/$(shell gcc -dumpmachine)
 INIT := src/pilot/kernel/bin/pilot-init
 STATIC_CC := native/static-cc
 LAUNCH_SRC := $(wildcard native/launch/*.c native/launch/*.h)
@@ -52,7 +48,7 @@ $(STAMPS)/venv: requirements.lock | $(STAMPS)/apt-build
 PURELIB = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 
 # pip's own script would look through site-packages, and at PYTHON* of whoever calls.
-$(STAMPS)/package: $(STAMPS)/venv pyproject.toml setup.py bin/pilot.in $(STATIC_CC) $(LAUNCH_SRC) $(LOOKASIDE_SRC)
+$(STAMPS)/package: $(STAMPS)/venv pyproject.toml setup.py bin/pilot.in bin/pilot-cold $(STATIC_CC) $(LAUNCH_SRC) $(LOOKASIDE_SRC)
 	@$(BIN)/pip install -q --no-deps --no-build-isolation -e .
 	@sed -e 's|@PYTHON@|$(CURDIR)/$(BIN)/python|' -e 's|@PATH@|"$(CURDIR)/src", "$(PURELIB)"|' -e 's|@BUNDLE@|$(CURDIR)/$(BUNDLE)|' bin/pilot.in >$(BIN)/pilot-cold
 	@chmod +x $(BIN)/pilot-cold
@@ -68,13 +64,13 @@ $(STAMPS)/bundle: $(STAMPS)/package $(shell find src/pilot -name '*.py')
 
 # `pilot` itself: it carries the digest of the sources that a planner must have, so any of them makes it anew.
 $(STAMPS)/front: $(FRONT_SRC) native/launch/launch.h $(STATIC_CC) $(STAMPS)/package $(shell find src/pilot -name '*.py')
-	@$(STATIC_CC) $(CFLAGS_FRONT) -DBUILD='"'$$($(BIN)/python -m pilot.planner.build)'"' -DCOLD='"$(CURDIR)/$(BIN)/pilot-cold"' \
+	@$(STATIC_CC) -s -DBUILD='"'$$($(BIN)/python -m pilot.planner.build)'"' -DCOLD='"$(CURDIR)/$(BIN)/pilot-cold"' \
 	  -DSOCKET='"/run/pilot-planner/socket"' -o $(BIN)/.pilot $(filter %.c,$(FRONT_SRC)) && mv $(BIN)/.pilot $(BIN)/pilot
 	@touch $@
 
 $(INIT): $(INIT_SRC) $(INIT_HDR) $(STATIC_CC) | $(STAMPS)/apt-build
 	@mkdir -p $(@D)
-	$(STATIC_CC) $(CFLAGS_INIT) -o $@ $(INIT_SRC)
+	$(STATIC_CC) -o $@ $(INIT_SRC)
 
 # What tests and demo boot from, built outside the private (and offline) network namespace. Kept in /var/cache/pilot.
 images: deps build

@@ -14,15 +14,14 @@ enum { MAX_SETTLE = 16384, MAX_SETTLE_WORDS = 32 };
 void become_cold(char **words)
 {
     release_signals();
-    words[0] = COLD;
-    execv(COLD, words);
-    fprintf(stderr, "pilot: execute %s: %s\n", COLD, strerror(errno));
+    const char *refused = execute_python(words);
+    fprintf(stderr, "pilot: execute %s: %s\n", refused, strerror(errno));
     exit(1);
 }
 
 static void execute_settle(char *text, size_t size)
 {
-    char *words[MAX_SETTLE_WORDS + 2] = {COLD};
+    char *words[MAX_SETTLE_WORDS + 2] = {"pilot"};
     unsigned count = 1;
 
     for (size_t at = 0; at < size && count <= MAX_SETTLE_WORDS; at += strlen(text + at) + 1)

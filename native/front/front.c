@@ -7,8 +7,8 @@
  * A planner may be lost at any point. Before BEGUN it has done nothing: we are the Python command line. Afterwards it has
  * told us what undoes what it began (`settle`), and whether to begin again.
  *
- * Compiled with BUILD (the digest of the Python sources, which must be the planner's too), COLD (the path of the Python
- * command line) and SOCKET (where a planner listens; of other users than root below XDG_RUNTIME_DIR).
+ * Compiled with BUILD (the digest of the Python sources, which must be the planner's too), SOCKET (where
+ * a planner listens; of other users than root below XDG_RUNTIME_DIR) and, where it is known, COLD (execute.c).
  */
 #include "front.h"
 

@@ -52,7 +52,10 @@ void release_signals(void);
 int answer_wait(int planner, const struct received *received, int *status);
 int answer_reap(int planner, const struct received *received);
 
-/* cold.c: the Python command line. */
+/* execute.c: the Python command line, or the path that could not be executed, with errno. Replaces the first word. */
+const char *execute_python(char **words);
+
+/* cold.c: the Python command line, as it follows or instead of a planner. */
 void become_cold(char **words) __attribute__((noreturn));
 void settle(int words_fd);
 void end_children(void);

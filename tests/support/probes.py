@@ -176,6 +176,7 @@ PROBES: dict[str, Callable[[], str | None]] = {
     "systemd": _probe_systemd,
     "dbus": _command("dbus-daemon"),
     "busybox": _command("busybox"),
+    "musl-gcc": _command("musl-gcc"),
     "runc": _command("runc"),
     "newuidmap": _command("newuidmap"),
     "criu": _command("criu"),

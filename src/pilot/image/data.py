@@ -1,4 +1,4 @@
-"""Where the inputs of the images are: the repository's `guest/` directory, which holds data only.
+"""Where the inputs of the images are: the repository's `guest/` (`inputs` of an installed package), data only.
 
 guest/release                  the Debian release, one word
 guest/base/packages            the machine's root: packages, one per line, # comments
@@ -13,7 +13,9 @@ import os
 
 from .. import errors
 
-_ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", "..", "guest"))
+_HERE = os.path.dirname(os.path.abspath(__file__))
+_INSTALLED = os.path.join(_HERE, "inputs")
+_ROOT = _INSTALLED if os.path.isdir(_INSTALLED) else os.path.normpath(os.path.join(_HERE, "../../../guest"))
 
 
 def path(*names: str) -> str:

@@ -11,12 +11,12 @@ from pathlib import Path
 _PACKAGE = Path(__file__).parent.parent
 
 
-def digest() -> str:
-    """Of the names and contents of all Python files and libraries of the package."""
+def digest(package: Path = _PACKAGE) -> str:
+    """Of the names and contents of all Python files and libraries of the package, or of one that is being built."""
     total = hashlib.sha256()
-    files = [*_PACKAGE.rglob("*.py"), *_PACKAGE.rglob("*.so")]
+    files = [*package.rglob("*.py"), *package.rglob("*.so")]
     for path in sorted(files):
-        total.update(f"{path.relative_to(_PACKAGE)}\0{path.stat().st_size}\0".encode())
+        total.update(f"{path.relative_to(package)}\0{path.stat().st_size}\0".encode())
         total.update(path.read_bytes())
     return total.hexdigest()
 
