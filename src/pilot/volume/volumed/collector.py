@@ -1,7 +1,7 @@
 """Garbage collection of a host's store without anybody asking for it, beside volumed.
 
     volumed, thread "gc"   waits a random part of the interval, then: run ─ keep the outcome ─ wait the interval ─ …
-    child                  python -m pilot.volume.collector --store URL …    nice, ends with volumed, says one JSON line
+    child                  python -m pilot.volume.volumed.collector …   nice, ends with volumed, says one JSON line
 
 A process of its own, because it reads every HEAD and log of the store: volumed keeps neither that memory nor that wait.
 Hosts that share a store need not agree. A run of another host in the last half of the interval is as good as ours
