@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pilot import errors
 from pilot.ids import ContainerId
 from pilot.runtime.store import Record, Store
 
@@ -37,3 +38,12 @@ def test_an_abandoned_directory_is_removed_by_the_next_creator(tmp_path: Path) -
     (abandoned / "lock").touch()
     with Store(str(tmp_path)).added(_record("next"), b"{}"):
         assert not abandoned.exists()
+
+
+def test_the_record_of_a_later_build_is_refused_by_name(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    with store.added(_record("web"), b"{}"):
+        path = tmp_path / "web/state.json"
+        path.write_text(path.read_text().replace('"id"', '"format":2,"id"', 1))
+        with pytest.raises(errors.StateError, match=r"state.json of web is of format 2, this program knows 1"):
+            store.read(ContainerId("web"))

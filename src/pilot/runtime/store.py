@@ -47,7 +47,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     root_mount: int = 0  # of a container without a mount namespace: the mount on its rootfs (`shared_root`)
     pid: int = 0
     start_time: int = 0
-    format: int = FORMAT
+    format: int = 1  # of a record that says nothing
 
 
 class Store:
@@ -74,11 +74,14 @@ class Store:
         """The Record of `id`; `NotFound`."""
         try:
             with open(os.path.join(self.directory(id), "state.json"), "rb") as file:
-                return msgspec.json.decode(file.read(), type=Record)
+                record = msgspec.json.decode(file.read(), type=Record)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise errors.NotFound("container does not exist") from error
         except msgspec.MsgspecError as error:
             raise errors.StateError(f"state.json of {id} is damaged: {error}") from error
+        if record.format > FORMAT:
+            raise errors.StateError(f"state.json of {id} is of format {record.format}, this program knows {FORMAT}")
+        return record
 
     def read_config(self, id: ContainerId) -> bytes:
         """Text of the Spec it was created from; `NotFound`."""
