@@ -18,7 +18,7 @@ INIT_SRC := $(wildcard native/init/*.c)
 INIT_HDR := $(wildcard native/init/*.h)
 export DEBIAN_FRONTEND := noninteractive
 
-.PHONY: deps build images quick check sanitize test vm-tests demo bench soak network-soak debian-proof crashlab chaos clean lock
+.PHONY: deps build images quick check sanitize test vm-tests demo bench soak network-soak debian-proof crashlab chaos adversary clean lock
 
 build: $(STAMPS)/package $(STAMPS)/bundle $(STAMPS)/front $(INIT)
 
@@ -135,6 +135,11 @@ CHAOS ?= --seconds 120 --seed 1
 chaos: images
 	$(PRIVATE) $(BIN)/python -m tests.faults.chaos $(CHAOS)
 	$(PRIVATE) $(BIN)/python -m tests.faults.chaos $(CHAOS) --isolation vm --clients 2
+
+# Probes from inside a sprite and floods from outside, as containers; what was seen goes to docs/reference/isolation.md.
+adversary: images
+	$(PRIVATE) env PILOT_ADVERSARY=1 PILOT_ADVERSARY_REPORT=docs/reference/isolation.md \
+	  PILOT_ADVERSARY_ISOLATION=$(or $(ISOLATION),container) $(BIN)/pytest tests/adversary
 
 # Pins with hashes, without addresses.
 lock:

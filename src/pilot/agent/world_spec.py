@@ -179,7 +179,7 @@ _MOUNTS: list[dict[str, object]] = [
         "destination": "/sys",
         "type": "bind",
         "source": "/sys",
-        "options": ["rbind", "rslave", "nosuid", "noexec", "nodev", "ro"],
+        "options": ["bind", "rslave", "nosuid", "noexec", "nodev", "ro"],
     },
     {
         "destination": "/sys/fs/cgroup",

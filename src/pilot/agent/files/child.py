@@ -15,9 +15,11 @@ from __future__ import annotations
 import ctypes
 import errno
 import gc
+import importlib.machinery
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -41,10 +43,18 @@ def main(socket_fd: int, pid_fd: int, root_fd: int, namespaces: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.freeze()
     with socket.socket(fileno=socket_fd) as connection:
+        _import_no_more()
         enter(pid_fd, root_fd, namespaces)
         with rootfs.Root.open("/") as root:
             while request := _receive(connection):
                 _answer(connection, root, *request)
+
+
+def _import_no_more() -> None:
+    """What is not loaded by now would be loaded from the world: its code, in a process that it cannot see."""
+    import array  # noqa: F401 - what socket.recv_fds imports when it is called
+
+    sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not importlib.machinery.PathFinder]
 
 
 def enter(pid_fd: int, root_fd: int, namespaces: int) -> None:

@@ -168,7 +168,6 @@ class ContainerVmm:
                 terminal=None,
                 console_socket=None,
                 pass_fds=(listeners[0].fileno(), log_fd, listeners[1].fileno()),
-                idmap_root=True,
             )
         finally:
             os.close(log_fd)

@@ -1,8 +1,10 @@
 """The OCI spec of a machine that is a container. Pure: MachineSpec → Spec.
 
-Own user namespace over 65536 host uids of its own, own everything else; root read-only and shared by all machines,
-idmapped, so that its pages are cached once; only /run is written. Nothing is masked or read-only inside: that would
-forbid the agent a fresh /proc for the world, and it is the user namespace that protects the host.
+Own user namespace over 65536 host uids of its own, own everything else; root read-only and shared by all machines, so
+that its pages are cached once; only /run is written. Its files are the host's root's, whom nobody in the machine is:
+a read-only mount is no wall, because who is root over a mount namespace can make it writable again, and to be the
+owner of a file (an idmapped mount) is enough to change it for all machines. Nothing is masked or read-only inside:
+that would forbid the agent a fresh /proc for the world, and it is the user namespace that protects the host.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ _MOUNTS = (
 def machine_container(
     machine: MachineSpec, guest_root: str, cgroups_path: str, max_files: int, user_namespace: str = ""
 ) -> Spec:
-    """`guest_root` is the image's directory; the runtime mounts it idmapped (`idmap_root`).
+    """`guest_root` is the image's directory, which stays the host's root's: never idmapped.
 
     `user_namespace`: the path of one with these mappings, made for it ("": the runtime makes it, as root).
     `max_files`: the host's own hard limit, which only CAP_SYS_RESOURCE could exceed.

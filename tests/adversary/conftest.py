@@ -1,0 +1,77 @@
+"""One pilotd with an attacker and a victim for all of the suite; and its report."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.adversary import rows
+from tests.support.pilotd import Pilotd
+
+ISOLATION = os.environ.get("PILOT_ADVERSARY_ISOLATION", "container")
+ALL = bool(os.environ.get("PILOT_ADVERSARY"))
+_REPORT = os.environ.get("PILOT_ADVERSARY_REPORT")
+# What takes long, or floods: only in `make adversary`.
+collect_ignore = [] if ALL else ["test_neighbours.py", "test_floods.py"]
+
+_seen = pytest.StashKey[dict[str, str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_seen] = {}
+
+
+@pytest.fixture(scope="session")
+def pilotd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilotd]:
+    daemon = Pilotd(tmp_path_factory.mktemp("adversary") / "state", isolation=ISOLATION)
+    daemon.stop_machines_on_exit = True
+    daemon.start()
+    yield daemon
+    daemon.stop()
+
+
+@pytest.fixture(scope="session")
+def client(pilotd: Pilotd) -> Iterator[Any]:
+    with pilotd.client() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def http(pilotd: Pilotd) -> Iterator[httpx.Client]:
+    headers = {"Authorization": f"Bearer {pilotd.token()}"}
+    with httpx.Client(base_url=pilotd.url, headers=headers, timeout=120) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def mallory(client: Any) -> Any:
+    """The sprite that attacks."""
+    return client.create_sprite("mallory")
+
+
+@pytest.fixture(scope="session")
+def alice(client: Any) -> Any:
+    """Her neighbour."""
+    return client.create_sprite("alice")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    outcome: Any = yield
+    report = outcome.get_result()
+    callspec = getattr(item, "callspec", None)
+    name = callspec.params.get("probe") if callspec is not None else item.name.removeprefix("test_")
+    if report.when == "call" and name in rows.ROWS:
+        before = item.config.stash[_seen].get(name, "held")
+        item.config.stash[_seen][name] = before if report.passed else "**not held**"
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    seen = session.config.stash[_seen]
+    if _REPORT and seen:
+        rows.write(pathlib.Path(_REPORT), rows.table(seen, ISOLATION))

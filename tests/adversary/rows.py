@@ -1,0 +1,91 @@
+"""What is tried and what holds it, one row a test, as data; and the table of them in a page.
+
+A row is found by the name of its probe, or of its test without `test_`.
+"""
+
+from __future__ import annotations
+
+import pathlib
+from typing import NamedTuple
+
+BEGIN, END = "<!-- make adversary: begin -->", "<!-- make adversary: end -->"
+
+
+class Row(NamedTuple):
+    """`where`: `c` in a user-namespaced machine, `v` in a virtual machine."""
+
+    tried: str
+    held_by: str
+    where: str = "c v"
+
+
+_USERNS = "the world's user namespace has no capability over the kernel"
+
+ROWS: dict[str, Row] = {
+    "descriptors_of_the_first_process": Row(
+        "descriptors of the world's PID 1 (`/proc/1/fd`)", "it has its own signalfd and table, and `/dev/null`"
+    ),
+    "descriptors_of_a_session": Row("descriptors that a session inherits", "all are close-on-exec but 0, 1 and 2"),
+    "roots_of_processes": Row(
+        "`/proc/*/root`, `/proc/*/cwd`, `/proc/1/ns/*`", "what enters a world is not dumpable, or not in its pids"
+    ),
+    "chroot_and_up": Row("up from a chroot by a descriptor from before", "the world's root is its mount namespace's"),
+    "namespaces_outside": Row("parents and owners of namespaces by ioctl", "the kernel tells those below the caller's"),
+    "handles_of_namespaces_and_processes": Row(
+        "namespaces and processes by file handle, counted up (nsfs, pidfs)", "only the caller's own can be opened"
+    ),
+    "handles_of_host_files": Row(
+        "inodes of the host's disk by file handle, through the one file that is bound from it",
+        "nothing but what is below that mount can be opened",
+    ),
+    "mounts_of_others": Row("`listmount` of other mount namespaces, by number", _USERNS),
+    "sockets_with_abstract_names": Row(
+        "abstract sockets in the network namespace of the machine", "init, agent and pilotd listen on none"
+    ),
+    "ports_of_the_machine": Row("ports of the machine in the shared network namespace", "nothing of pilot listens"),
+    "kernel_memory_and_logs": Row("kcore, mem, kmsg, kallsyms, tracing, syslog(2)", f"not there, or {_USERNS}"),
+    "sysctls": Row(
+        "every file of `/proc/sys`, sysrq, core_pattern, opened for writing",
+        "only those of namespaces that the world owns (uts, ipc, pid, user) open",
+    ),
+    "sysfs_made_writable": Row("`/sys` made writable again, each file written back", "its files are the host's root's"),
+    "modules_and_other_kernels": Row("modules, kexec, acct, quotas, I/O ports", _USERNS),
+    "the_clock": Row("the clock", _USERNS),
+    "bpf_and_perf": Row("BPF programs and maps, perf events of the machine", _USERNS),
+    "fanotify_of_a_filesystem": Row("fanotify that holds up others", _USERNS),
+    "priorities": Row("real-time scheduling, a lower nice value, no OOM killer", _USERNS),
+    "device_nodes": Row("device nodes of disks, loop devices, memory", "`/dev` has none; mknod is refused, nodev"),
+    "filesystems_of_the_host": Row("every filesystem type of the kernel, mounted", "those of namespaces and of memory"),
+    "files_bound_from_the_host": Row(
+        "the files that are bound in from the host's disk, made writable again: chmod, chown, times, xattr, open",
+        "their owner is nobody in the machine: the root that all machines share is not idmapped",
+    ),
+    "the_disk_itself": Row("shutdown, freeze, resize, trim of the world's own filesystem", _USERNS),
+    "release_agents": Row("cgroup v1 `release_agent`", "only the root of a hierarchy has it"),
+    "device_rules_of_cgroups": Row("`devices.allow` of its own cgroup", _USERNS),
+    "the_machines_network": Row(
+        "raw sockets, links, AF_VSOCK in the machine's network", "the network namespace is not the world's; seccomp"
+    ),
+    "cgroups_below_the_cgroups": Row(
+        "unmounting `/sys/fs/cgroup`, to write the machine's own cgroups below", "`/sys` is bound without its mounts"
+    ),
+}  # fmt: skip
+
+
+def table(seen: dict[str, str], isolation: str) -> str:
+    """`seen`: row → "held", or what gave way."""
+    head = f"Seen by `make adversary` (isolation `{isolation}`):\n\n"
+    head += "| what is tried | what holds it | where | seen |\n|---|---|---|---|\n"
+    return head + "".join(
+        f"| {row.tried} | {row.held_by} | {row.where} | {seen[name]} |\n" for name, row in ROWS.items() if name in seen
+    )
+
+
+def write(page: pathlib.Path, text: str) -> None:
+    """Between the page's marks, or at its end."""
+    content = page.read_text()
+    if BEGIN not in content:
+        content = f"{content.rstrip()}\n\n{BEGIN}\n{END}\n"
+    before, rest = content.split(BEGIN, 1)
+    _, after = rest.split(END, 1)
+    page.write_text(f"{before}{BEGIN}\n{text}{END}{after}")
