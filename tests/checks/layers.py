@@ -77,10 +77,20 @@ ALLOWED: dict[str, frozenset[str]] = {
             "host.vmm",
             "host.periodic",
             "host.machine",
+            "volume.client",
         }
     ),
     "host.api": frozenset(
-        {"wire", "host.fsm", "host.identity", "host.operations.results", "host.relay", "host.services", "host.store"}
+        {
+            "wire",
+            "volume.client",
+            "host.fsm",
+            "host.identity",
+            "host.operations.results",
+            "host.relay",
+            "host.services",
+            "host.store",
+        }
         | {"host.network.policy"}
     ),
     # It knows machines by name and process, and neither the store nor operations.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -12,6 +11,7 @@ from pilot import errors
 from pilot.host.fsm.outcome import Outcome
 from pilot.host.operations import arrive, table
 from pilot.host.operations.results import Reserved
+from pilot.host.services.wanted import NewSprite, Source
 from pilot.ids import CheckpointId, VolumeId
 from tests.support.host import WAIT_S, HostUnderTest
 
@@ -29,8 +29,7 @@ def host(tmp_path: pathlib.Path) -> Iterator[HostUnderTest]:
 
 
 def _create(host: HostUnderTest, name: str, url: str = URL) -> Outcome:
-    wanted: dict[str, Any] = {"name": name, "from": {"url": url}}
-    return host.sprites.create(host.organisation.id, wanted).result(WAIT_S)
+    return host.sprites.create(host.organisation.id, NewSprite(name, source=Source(url=url))).result(WAIT_S)
 
 
 def test_its_checkpoints_come_with_it_and_the_next_is_a_new_one(host: HostUnderTest) -> None:

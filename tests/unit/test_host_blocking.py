@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from pilot.host.services.wanted import NewSprite
 from pilot.host.store import sprites, tokens
 from tests.support.host import WAIT_S, HostUnderTest
 
@@ -70,7 +71,7 @@ def _held(host: HostUnderTest, gate: Gate, path: str, token: str | None = None, 
 def test_a_question_to_the_store_that_hangs_stops_no_other_request(
     host: HostUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert host.sprites.create(host.organisation.id, {"name": "other"}).result(WAIT_S).done
+    assert host.sprites.create(host.organisation.id, NewSprite("other")).result(WAIT_S).done
     gate = Gate(monkeypatch, sprites, "by_name", lambda database, organisation, name: name == "slow")
     _held(host, gate, "/v1/sprites/slow")
 
@@ -78,6 +79,6 @@ def test_a_question_to_the_store_that_hangs_stops_no_other_request(
 def test_authentication_that_hangs_stops_nobody_who_is_known(
     host: HostUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert host.sprites.create(host.organisation.id, {"name": "other"}).result(WAIT_S).done
+    assert host.sprites.create(host.organisation.id, NewSprite("other")).result(WAIT_S).done
     gate = Gate(monkeypatch, tokens, "authenticate", lambda database, token: token == "slow")
     _held(host, gate, "/v1/sprites/other", token="slow")

@@ -12,6 +12,7 @@ import pytest
 from pilot.host import host_limits
 from pilot.host.fsm.outcome import Outcome, UserFault
 from pilot.host.operations.capacity import Capacity
+from pilot.host.services.wanted import NewSprite
 from pilot.host.store.sprites import Sprite
 from pilot.ids import MachineId
 from tests.support.host import WAIT_S, HostUnderTest
@@ -26,7 +27,7 @@ def host(tmp_path: pathlib.Path) -> Iterator[HostUnderTest]:
 
 
 def _create(host: HostUnderTest, name: str) -> Outcome:
-    return host.sprites.create(host.organisation.id, {"name": name}).result(WAIT_S)
+    return host.sprites.create(host.organisation.id, NewSprite(name)).result(WAIT_S)
 
 
 def _sprite(host: HostUnderTest, name: str) -> Sprite:

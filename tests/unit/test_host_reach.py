@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from pilot.host.api.sprites import calls
+from pilot.host.services.wanted import NewSprite
 from tests.support.host import HostUnderTest
 
 WAIT_S = 20.0
@@ -95,7 +96,7 @@ class RecordingMachine:
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostUnderTest]:
     under_test = HostUnderTest(tmp_path_factory.mktemp("host"))
-    outcome = under_test.sprites.create(under_test.organisation.id, {"name": "web"}).result(WAIT_S)
+    outcome = under_test.sprites.create(under_test.organisation.id, NewSprite("web")).result(WAIT_S)
     assert outcome.done, outcome.error
     yield under_test
     under_test.close()

@@ -14,6 +14,7 @@ from pilot import errors
 from pilot.host.machine import dial
 from pilot.host.operations import machines, silence
 from pilot.host.operations.silence import Silences
+from pilot.host.services.wanted import NewSprite
 from pilot.ids import MachineId
 from pilot.wire import faults
 from tests.support.host import WAIT_S, HostUnderTest
@@ -122,7 +123,7 @@ def test_nobody_who_listens_is_not_busy(path: str, connect: Callable[[str, float
 def test_a_machine_that_is_busy_is_left_alone(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     host = HostUnderTest(tmp_path)
     try:
-        assert host.sprites.create(host.organisation.id, {"name": "web"}).result(WAIT_S).done
+        assert host.sprites.create(host.organisation.id, NewSprite("web")).result(WAIT_S).done
         machine = host.sprites.find(host.organisation.id, "web").machine
         assert machine is not None
         running = host.vmm.machines[machine]

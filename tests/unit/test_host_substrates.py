@@ -11,7 +11,9 @@ import pytest
 from pilot import errors
 from pilot.host.services.pool import Pool
 from pilot.host.services.sprites import Sprites
+from pilot.host.services.wanted import NewSprite, Source
 from pilot.host.store import machines, sprites
+from pilot.host.store.sprites import Config
 from pilot.host.vmm import Isolation, MachineSpec, Size, spec_file
 from pilot.host.vmm.shape import Shape
 from pilot.host.vmm.substrates import Substrates
@@ -37,8 +39,10 @@ def host(tmp_path: pathlib.Path) -> Iterator[TwoSubstrates]:
         under_test.other.stop(machine)
 
 
-def _create(host: TwoSubstrates, name: str, **wanted: object) -> sprites.Sprite:
-    outcome = host.sprites.create(host.organisation.id, {"name": name, **wanted}).result(WAIT_S)
+def _create(
+    host: TwoSubstrates, name: str, config: Config | None = None, source: Source | None = None
+) -> sprites.Sprite:
+    outcome = host.sprites.create(host.organisation.id, NewSprite(name, config, source=source)).result(WAIT_S)
     assert outcome.done, outcome.error
     return host.sprites.find(host.organisation.id, name)
 
@@ -65,7 +69,7 @@ def test_a_fork_is_of_the_isolation_of_what_it_is_forked_from(host: TwoSubstrate
     object.__setattr__(host.host, "isolation", Isolation.VM)
     _create(host, "guest")
     object.__setattr__(host.host, "isolation", Isolation.CONTAINER)
-    fork = _create(host, "fork", **{"from": {"sprite": "guest"}})
+    fork = _create(host, "fork", source=Source(sprite="guest"))
     assert host.sprites.isolation(fork) == "vm"
 
 
@@ -86,12 +90,12 @@ def test_a_create_gets_a_member_of_its_shape(host: TwoSubstrates) -> None:
     members = {row.machine for row in sprites.members(host.database)}
     host.sprites = Sprites(host.host, host.engine, pool)
 
-    made = _create(host, "small", config={"ram_mb": 512, "cpus": 1})
+    made = _create(host, "small", Config(ram_mb=512, cpus=1))
     assert made.machine in members
     assert made.machine is not None
     assert host.vmm.made[made.machine].memory_bytes == 512 << 20
-    assert _create(host, "usual", config={"region": "here"}).machine in members
-    assert _create(host, "large", config={"ram_mb": 4096}).machine not in members
+    assert _create(host, "usual", Config(region="here")).machine in members
+    assert _create(host, "large", Config(ram_mb=4096)).machine not in members
     pool.stop()
 
 

@@ -16,6 +16,7 @@ from pilot.host.operations import base, cut, machines
 from pilot.host.services import idle
 from pilot.host.store import machines as rows
 from pilot.host.store import sprites, tokens
+from pilot.host.store.sprites import Config, UrlSettings
 from pilot.host.store.sqlite import SqliteDatabase
 from pilot.host.vmm import MachineSpec, Size
 from pilot.host.vmm.container import spec as specs
@@ -34,9 +35,9 @@ def _sprite(name: str = "web", phase: str = "live") -> sprites.Sprite:
         volume=VolumeId("v"),
         phase=phase,
         labels=("x",),
-        url_settings={"auth": "sprite"},
+        url_settings=UrlSettings(),
         environment={},
-        config={},
+        config=Config(),
         current_source=None,
         created_us=0,
         updated_us=0,
@@ -59,8 +60,8 @@ def test_history_goes_back_to_the_first_and_ends_in_a_circle() -> None:
 
 
 def test_a_machine_has_the_size_that_was_asked_for() -> None:
-    assert machines.size_of({}) == Size() == Size(2 << 30, 2)
-    sized = machines.size_of({"ram_mb": 512, "cpus": 3, "region": "x"})
+    assert machines.size_of(Config()) == Size() == Size(2 << 30, 2)
+    sized = machines.size_of(Config(ram_mb=512, cpus=3, region="x"))
     assert sized == Size(512 << 20, 3)
     assert machines.size_of(machines.config_of(sized)) == sized
     row = rows.Machine(MachineId("m1"), "container", 131072, sized.memory_bytes, sized.cpus)

@@ -14,6 +14,7 @@ import pytest
 
 from pilot.host.api.sprites import shapes, watch
 from pilot.host.services import changes
+from pilot.host.services.wanted import NewSprite
 from pilot.host.store import events
 from pilot.host.store.sprites import Sprite
 from tests.support.host import WAIT_S, HostUnderTest
@@ -35,7 +36,7 @@ class Watching:
         organisation = host.organisation
         self._lines = watch.Watch(host.sprites, organisation.id, organisation.slug, prefix, self._describe).lines()
 
-    def _describe(self, row: Sprite) -> dict[str, Any]:
+    def _describe(self, row: Sprite) -> shapes.SpriteShape:
         self.described[row.name] += 1
         return shapes.sprite(row, "local", self._host.sprites.status(row), "http://x", "container")
 
@@ -73,7 +74,7 @@ def _find(host: HostUnderTest, name: str) -> Sprite:
 
 
 async def _create(host: HostUnderTest, name: str) -> None:
-    await _do(host.sprites.create, host.organisation.id, {"name": name})
+    await _do(host.sprites.create, host.organisation.id, NewSprite(name))
 
 
 def test_what_is_there_then_what_changes_then_what_goes(host: HostUnderTest, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
 
 from starlette.requests import Request
 
@@ -40,14 +39,14 @@ class Call:
         assert self.principal is not None
         return await self.access.sprite(self.principal, self.parameters["name"])
 
-    async def body(self, kind: type[bodies._T]) -> bodies._T:
+    async def body(self, kind: type[bodies.T]) -> bodies.T:
         return bodies.parse(kind, await bodies.read(self.request))
 
-    async def describe(self, row: Sprite) -> dict[str, Any]:
+    async def describe(self, row: Sprite) -> shapes.SpriteShape:
         """The status is asked of the kernel."""
         return await asyncio.to_thread(self.shape, row)
 
-    def shape(self, row: Sprite) -> dict[str, Any]:
+    def shape(self, row: Sprite) -> shapes.SpriteShape:
         """As `describe`, for who is in a thread already."""
         base = self.request.base_url
         url = f"{base.scheme}://{row.name}-{row.suffix}.{base.hostname}" + (f":{base.port}" if base.port else "")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Mapping
 
 from starlette.responses import Response, StreamingResponse
 
@@ -37,7 +36,7 @@ async def _lines(ended: Ended, begin: str, end: Callable[[Outcome], str]) -> Asy
     yield json_line(shapes.line(kind, text, time.time_ns() // 1000))
 
 
-def json_line(document: dict[str, Any]) -> bytes:
+def json_line(document: Mapping[str, object]) -> bytes:
     return json.dumps(document).encode() + b"\n"
 
 

@@ -25,15 +25,15 @@ class Document:
     """What JSON can hold, in the format of that version."""
 
     version: int
-    value: Any
+    value: object
 
 
 @dataclasses.dataclass(frozen=True)
 class Format(Generic[T]):
     """`older[n - 1]` makes a document of version n + 1 from one of version n."""
 
-    type: Any  # `type[T]`, or a union, for which there is no word
-    older: tuple[Callable[[Any], Any], ...] = ()
+    type: object  # `type[T]`, or a union, for which there is no word
+    older: tuple[Callable[[Any], object], ...] = ()
 
     @property
     def version(self) -> int:
@@ -63,9 +63,10 @@ class Nothing(msgspec.Struct, frozen=True):
     """The request of an operation that needs only to know its resource."""
 
 
+AnyFormat = Format[Any]  # of whatever type: who reads a document by it knows which
 NO_REQUEST: Format[Nothing] = Format(Nothing)
 NO_RESULT: Format[None] = Format(type(None))
-AS_IT_IS: Format[Any] = Format(Any)
+AS_IT_IS: AnyFormat = Format(Any)
 
 
 def find(results: Iterable[object], kind: type[T]) -> T | None:

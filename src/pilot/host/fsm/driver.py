@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from . import outcome as outcomes
 from .journal import Journal, Record
@@ -119,5 +119,5 @@ def _insist(act: Callable[[], object], run: Record, what: str, pause: Pause) -> 
             continue  # the outcome is decided already; cancelling changes nothing any more
 
 
-def _about(run: Record, name: str, error: Exception) -> dict[str, Any]:
+def _about(run: Record, name: str, error: Exception) -> dict[str, object]:
     return {"run": run.id, "action": run.action, "resource": run.resource, "transition": name, "error": str(error)}

@@ -15,13 +15,13 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from ... import errors
 from ...ids import RunId
 from . import documents, driver
 from .journal import Journal, Record
-from .operation import Action, Operation, Run
+from .operation import Action, AnyOperation, Operation, Run
 from .outcome import Abort, AlreadyActive, Awaiting, Cancelled, Outcome, Stopped
 from .slots import Slots
 
@@ -78,7 +78,7 @@ class Engine:
     def __init__(
         self,
         journal: Journal,
-        operations: Iterable[Operation[Any]],
+        operations: Iterable[AnyOperation],
         caps: Mapping[str, int] | None = None,
         told: Callable[[Record, Outcome, float], object] = lambda run, outcome, seconds: None,
     ) -> None:
@@ -252,9 +252,9 @@ class Engine:
         else:
             self._end(ticket, outcome)
 
-    def _operation(self, run: Record) -> Operation[Any]:
+    def _operation(self, run: Record) -> AnyOperation:
         # An action that this program no longer knows: nothing of it is left to do, so it ends as done.
-        gone: Operation[Any] = Operation(Action(run.kind, run.action, documents.AS_IT_IS), ())
+        gone: AnyOperation = Operation(Action(run.kind, run.action, documents.AS_IT_IS), ())
         return self._operations.get((run.kind, run.action)) or gone
 
     def _end(self, ticket: _Ticket, outcome: Outcome) -> None:
@@ -287,7 +287,7 @@ def _copy(source: Ended, target: Ended) -> None:
         target.set_result(source.result())
 
 
-def _key(action: Action[Any]) -> tuple[str, str]:
+def _key(action: Action[R]) -> tuple[str, str]:
     return action.kind, action.name
 
 

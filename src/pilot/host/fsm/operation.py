@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from ...ids import RunId
 from . import documents
-from .documents import Format
+from .documents import AnyFormat, Format
 from .outcome import Outcome
 
 R = TypeVar("R")
@@ -63,7 +63,7 @@ class Transition(Generic[R]):
     name: str
     act: Act[R]
     attempts: int | None = None
-    result: Format[Any] = documents.NO_RESULT
+    result: AnyFormat = documents.NO_RESULT
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,5 +77,9 @@ class Operation(Generic[R]):
     def names(self) -> tuple[str, ...]:
         return tuple(transition.name for transition in self.transitions)
 
-    def formats(self) -> dict[str, Format[Any]]:
+    def formats(self) -> dict[str, AnyFormat]:
         return {transition.name: transition.result for transition in self.transitions}
+
+
+# Of whatever request: who has many of them looks them up by what a run says.
+AnyOperation = Operation[Any]

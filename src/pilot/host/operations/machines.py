@@ -12,8 +12,6 @@ Each is idempotent and knows the machine by its row, and so on which substrate i
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from typing import Any
 
 from ... import errors
 from ...ids import MachineId
@@ -22,6 +20,7 @@ from ...wire.schema import DiskReference
 from ..machine.pilot_api import PilotApi
 from ..store import machines
 from ..store.machines import Machine
+from ..store.sprites import Config
 from ..vmm import Disk, Isolation, MachineSpec, MachineStatus, Size
 from . import networks, silence
 from .context import Host
@@ -29,20 +28,16 @@ from .context import Host
 log = logging.getLogger(__name__)
 
 
-def size_of(config: Mapping[str, Any]) -> Size:
+def size_of(config: Config) -> Size:
     """What `config` asks for; the rest is as `Size` has it."""
-    asked: dict[str, int] = {}
-    if config.get("ram_mb"):
-        asked["memory_bytes"] = config["ram_mb"] << 20
-    if config.get("cpus"):
-        asked["cpus"] = config["cpus"]
-    return Size(**asked)
+    memory_bytes = config.ram_mb << 20 if config.ram_mb else Size.memory_bytes
+    return Size(memory_bytes, config.cpus or Size.cpus)
 
 
-def config_of(size: Size) -> dict[str, Any]:
+def config_of(size: Size) -> Config:
     """The configuration that asks for it."""
-    asked = {"ram_mb": (size.memory_bytes >> 20, Size.memory_bytes >> 20), "cpus": (size.cpus, Size.cpus)}
-    return {key: wanted for key, (wanted, usual) in asked.items() if wanted != usual}
+    ram_mb = None if size.memory_bytes == Size.memory_bytes else size.memory_bytes >> 20
+    return Config(ram_mb, None if size.cpus == Size.cpus else size.cpus)
 
 
 def spec_of(machine: Machine) -> MachineSpec:

@@ -5,6 +5,7 @@ A run that a build before this one journalled is resumed by it, so a type that c
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from ...ids import CheckpointId, MachineId, SpriteName, VolumeId
 from ...wire.schema import DiskReference
 from ..fsm.documents import NO_REQUEST, Format
 from ..fsm.operation import Action
+from ..store.sprites import Config, UrlSettings
 from ..vmm import Isolation
 
 SPRITE = "sprite"
@@ -52,9 +54,9 @@ class Create(msgspec.Struct, frozen=True):
     volume: VolumeId
     isolation: Isolation | None = None
     labels: tuple[str, ...] = ()
-    url_settings: dict[str, Any] = {}
+    url_settings: UrlSettings = UrlSettings()
     environment: dict[str, str] = {}
-    config: dict[str, Any] = {}
+    config: Config = Config()
     source: Fork | Stored | None = None
     claimed: Member | None = None
 
@@ -68,7 +70,7 @@ class MakeMember(msgspec.Struct, frozen=True):
     machine: MachineId
     volume: VolumeId
     isolation: Isolation | None = None
-    config: dict[str, Any] = {}
+    config: Config = Config()
 
 
 class MakeCheckpoint(msgspec.Struct, frozen=True):
@@ -81,7 +83,7 @@ class OfCheckpoint(msgspec.Struct, frozen=True):
     checkpoint: CheckpointId
 
 
-def _claimed_as_field(document: dict[str, Any]) -> dict[str, Any]:
+def _claimed_as_field(document: Mapping[str, Any]) -> Mapping[str, Any]:
     """Version 1 had the member's disk beside the rest, and kept sources apart by their keys."""
     changed = {key: value for key, value in document.items() if key != "disk"}
     if "disk" in document:

@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from ..fsm.documents import NO_RESULT, Format
-from ..fsm.operation import Action, Operation, Run, Transition, settle_nothing
+from ..fsm.documents import NO_RESULT, AnyFormat
+from ..fsm.operation import Action, AnyOperation, Operation, Run, Transition, settle_nothing
 from ..fsm.outcome import Outcome
 from . import automatic, base, create, cut, destroy, requests, results, world
 from .context import Host
@@ -26,7 +26,7 @@ class Step(Generic[R]):
 
     name: str
     act: Callable[[Host, Run[R]], object]
-    gives: Format[Any] = NO_RESULT
+    gives: AnyFormat = NO_RESULT
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,11 +52,13 @@ def _bind(act: Callable[[Host, Run[R]], object], host: Host) -> Callable[[Run[R]
     return lambda run: act(host, run)
 
 
-_MACHINE: Step[Any] = Step("machine", world.make_machine)
-_BOOT: Step[Any] = Step("boot", world.boot, results.BOOTED)
-_WORLD: Step[Any] = Step("world", world.up, results.UP)
-_PUBLISH: Step[Any] = Step("publish", world.publish_running)
-_DOWN: tuple[Step[Any], ...] = (Step("down", world.machine_down), Step("detach", world.detach))
+# Of whatever request: these ask no run what it was asked for.
+AnyStep = Step[Any]
+_MACHINE: AnyStep = Step("machine", world.make_machine)
+_BOOT: AnyStep = Step("boot", world.boot, results.BOOTED)
+_WORLD: AnyStep = Step("world", world.up, results.UP)
+_PUBLISH: AnyStep = Step("publish", world.publish_running)
+_DOWN: tuple[AnyStep, ...] = (Step("down", world.machine_down), Step("detach", world.detach))
 
 ROWS: tuple[Row[Any], ...] = (
     Row(
@@ -130,6 +132,6 @@ ROWS: tuple[Row[Any], ...] = (
 )
 
 
-def operations(host: Host) -> list[Operation[Any]]:
+def operations(host: Host) -> list[AnyOperation]:
     """Every operation, bound to `host`."""
     return [row.bind(host) for row in ROWS]

@@ -9,11 +9,10 @@ from __future__ import annotations
 import secrets
 import time
 import uuid
-from collections.abc import Mapping
-from typing import Any
 
 from ... import errors, ids
 from ...ids import MachineId, SpriteName, VolumeId
+from ...volume.client import Volume
 from ..fsm.documents import Nothing
 from ..fsm.engine import Ended, Engine
 from ..fsm.journal import Record
@@ -25,15 +24,15 @@ from ..operations.context import Host
 from ..operations.requests import SPRITE, Create, Fork, MakeCheckpoint, OfCheckpoint, Stored
 from ..store import checkpoints, sprites
 from ..store.checkpoints import Checkpoint
-from ..store.sprites import Sprite
+from ..store.sprites import Config, Sprite, UrlSettings
 from ..vmm import Isolation
 from ..vmm.shape import Shape
 from .changes import Changes
 from .metrics import Metrics
 from .pool import Pool
+from .wanted import NewSprite, Source, SpriteChanges
 
 SUSPECT_PAUSE_S = 5.0
-DEFAULT_URL_SETTINGS = {"auth": "sprite"}
 
 
 class Sprites:
@@ -86,8 +85,8 @@ class Sprites:
         except errors.NotFound:
             return None
 
-    def disk(self, sprite: Sprite) -> Any:
-        """What volumed knows of the sprite's disk (`pilot.volume.client.Volume`)."""
+    def disk(self, sprite: Sprite) -> Volume:
+        """What volumed knows of the sprite's disk."""
         return self._host.volumes.stat(sprite.volume)
 
     def network_policy(self, sprite: Sprite) -> Policy:
@@ -136,12 +135,12 @@ class Sprites:
 
     # What is done
 
-    def create(self, organisation: str, wanted: Mapping[str, Any]) -> Ended:
-        """`wanted` is the body of POST /v1/sprites, checked by the caller. `Conflict` for a name that is taken."""
-        name = ids.parse_sprite_name(wanted["name"])
+    def create(self, organisation: str, wanted: NewSprite) -> Ended:
+        """`Conflict` for a name that is taken."""
+        name = ids.parse_sprite_name(wanted.name)
         self._refuse_taken(organisation, name)
-        source = self._source(organisation, wanted["from"]) if wanted.get("from") else None
-        config = dict(wanted.get("config") or {})
+        source = self._source(organisation, wanted.source) if wanted.source else None
+        config = wanted.config or Config()
         isolation = self._isolation(source)
         shape = Shape(isolation, self._host.variant, machines.size_of(config))
         member = self._pool.claim(shape) if source is None else None
@@ -152,9 +151,9 @@ class Sprites:
             machine=member.machine if member else ids.new_machine_id(),
             volume=member.volume if member else _new_volume(source),
             isolation=isolation,
-            labels=tuple(wanted.get("labels") or ()),
-            url_settings=DEFAULT_URL_SETTINGS | dict(wanted.get("url_settings") or {}),
-            environment=dict(wanted.get("environment") or {}),
+            labels=tuple(wanted.labels or ()),
+            url_settings=wanted.url_settings or UrlSettings(),
+            environment=wanted.environment or {},
             config=config,
             source=source,
             claimed=member.claimed if member else None,
@@ -171,15 +170,15 @@ class Sprites:
             return
         raise errors.Conflict("sprite already exists")
 
-    def _source(self, organisation: str, source: Mapping[str, Any]) -> Fork | Stored:
-        if source.get("url"):
-            return Stored(source["url"])
-        found = self.find(organisation, source["sprite"])
+    def _source(self, organisation: str, source: Source) -> Fork | Stored:
+        if source.url:
+            return Stored(source.url)
+        found = self.find(organisation, source.sprite or "")
         if found.phase == "destroying":
             raise errors.NotFound("sprite not found")
-        if source.get("checkpoint"):
-            self.checkpoint(found, source["checkpoint"])
-        return Fork(found.id, source.get("checkpoint"))
+        if source.checkpoint is None:
+            return Fork(found.id)
+        return Fork(found.id, self.checkpoint(found, source.checkpoint).id)
 
     def _isolation(self, source: Fork | Stored | None) -> Isolation:
         """That of the sprite whose disk is forked: a disk that guests have mounted is never the host's to mount."""
@@ -187,14 +186,13 @@ class Sprites:
             return Isolation(self.isolation(sprites.by_id(self._host.database, source.sprite)))
         return self._host.isolation
 
-    def update(self, sprite: Sprite, changes: Mapping[str, Any]) -> Sprite:
-        """Partial: `labels`, `clear_labels`, `url_settings`."""
-        columns: dict[str, Any] = {}
-        if changes.get("url_settings"):
-            columns["url_settings"] = dict(sprite.url_settings) | dict(changes["url_settings"])
-        if changes.get("labels") is not None:
-            columns["labels"] = list(changes["labels"])
-        elif changes.get("clear_labels"):
+    def update(self, sprite: Sprite, changes: SpriteChanges) -> Sprite:
+        columns: dict[str, object] = {}
+        if changes.url_settings:
+            columns["url_settings"] = sprite.url_settings.merged(changes.url_settings)
+        if changes.labels is not None:
+            columns["labels"] = changes.labels
+        elif changes.clear_labels:
             columns["labels"] = []
         with self._host.database.transaction() as tx:
             sprites.update(tx, sprite.id, **columns)

@@ -9,7 +9,6 @@ import dataclasses
 import json
 import time
 from collections.abc import Mapping
-from typing import Any
 
 from .database import Reader, Transaction
 
@@ -24,10 +23,10 @@ class Event:
     at_us: int
     kind: str
     subject: str
-    detail: Mapping[str, Any]
+    detail: Mapping[str, object]
 
 
-def add(tx: Transaction, kind: str, subject: str, detail: Mapping[str, Any]) -> None:
+def add(tx: Transaction, kind: str, subject: str, detail: Mapping[str, object]) -> None:
     tx.execute(
         "INSERT INTO events (at_us, kind, subject, detail) VALUES (?, ?, ?, ?)",
         (time.time_ns() // 1000, kind, subject, json.dumps(detail)),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
-from typing import Any
 
 from ... import errors
 from ...ids import MachineId
@@ -18,7 +17,7 @@ class Network:
 
     machine: MachineId
     number: int
-    policy: Mapping[str, Any]
+    policy: Mapping[str, object]
     serial: int
 
 
@@ -49,7 +48,7 @@ def _free(tx: Transaction) -> int:
     return int(rows[0]["number"])
 
 
-def set_policy(tx: Transaction, machine: MachineId, policy: Mapping[str, Any]) -> Network:
+def set_policy(tx: Transaction, machine: MachineId, policy: Mapping[str, object]) -> Network:
     """With the next serial. `NotFound`."""
     update = "UPDATE networks SET policy = ?, serial = serial + 1 WHERE machine = ? RETURNING *"
     rows = tx.query(update, (json.dumps(policy), machine))

@@ -4,15 +4,36 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Annotated, Literal
+
+import msgspec
 
 from ... import errors
 from ...ids import MachineId, SpriteName, VolumeId
 from . import events, machines
 from .database import Database, Row, Taken, Transaction
 from .journal import now_us
+
+
+class UrlSettings(msgspec.Struct, frozen=True):
+    """Who may use a sprite's URL."""
+
+    auth: Literal["sprite", "public"] = "sprite"
+    private_access: str | None = None
+
+    def merged(self, changes: UrlSettings) -> UrlSettings:
+        """With the changes; what they do not say stays."""
+        return UrlSettings(changes.auth, changes.private_access or self.private_access)
+
+
+class Config(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The size of a sprite's machine. `region` and `storage_gb` are accepted and mean nothing on one host."""
+
+    ram_mb: Annotated[int, msgspec.Meta(ge=128, le=1 << 20)] | None = None
+    cpus: Annotated[int, msgspec.Meta(ge=1, le=256)] | None = None
+    region: str | None = None
+    storage_gb: Annotated[int, msgspec.Meta(ge=1, le=1 << 20)] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,9 +51,9 @@ class Sprite:
     volume: VolumeId
     phase: str
     labels: tuple[str, ...]
-    url_settings: Mapping[str, Any]
+    url_settings: UrlSettings
     environment: Mapping[str, str]
-    config: Mapping[str, Any]
+    config: Config
     current_source: str | None
     created_us: int
     updated_us: int
@@ -73,12 +94,11 @@ def _one_of_the_name() -> Iterator[None]:
         raise errors.Conflict("sprite already exists") from error
 
 
-def update(tx: Transaction, sprite: str, **changes: Any) -> None:
+def update(tx: Transaction, sprite: str, **changes: object) -> None:
     """Set columns; documents are given as values. `updated_us` follows."""
-    changes = {key: json.dumps(value) if key in _DOCUMENTS else value for key, value in changes.items()}
-    changes.setdefault("updated_us", now_us())
-    settings = ", ".join(f"{column} = ?" for column in changes)
-    tx.execute(f"UPDATE sprites SET {settings} WHERE id = ?", (*changes.values(), sprite))
+    columns = {"updated_us": now_us()} | {key: _stored(key, value) for key, value in changes.items()}
+    settings = ", ".join(f"{column} = ?" for column in columns)
+    tx.execute(f"UPDATE sprites SET {settings} WHERE id = ?", (*columns.values(), sprite))
 
 
 def delete(tx: Transaction, sprite: str) -> None:
@@ -120,15 +140,21 @@ def members(database: Database) -> list[Sprite]:
     return [_sprite(row) for row in database.query("SELECT * FROM sprites WHERE phase LIKE 'pool%' ORDER BY id")]
 
 
-_DOCUMENTS = frozenset({"labels", "url_settings", "environment", "config"})
+# Columns that are JSON, and what they are as values.
+_DOCUMENTS: Mapping[str, object] = {
+    "labels": tuple[str, ...], "url_settings": UrlSettings, "environment": dict[str, str], "config": Config,
+}  # fmt: skip
+_COLUMNS = tuple(field.name for field in dataclasses.fields(Sprite))
 
 
-def _columns(sprite: Sprite) -> dict[str, Any]:
-    columns = {field.name: getattr(sprite, field.name) for field in dataclasses.fields(sprite)}
-    return {key: json.dumps(value) if key in _DOCUMENTS else value for key, value in columns.items()}
+def _stored(column: str, value: object) -> object:
+    return msgspec.json.encode(value).decode() if column in _DOCUMENTS else value
+
+
+def _columns(sprite: Sprite) -> dict[str, object]:
+    return {column: _stored(column, getattr(sprite, column)) for column in _COLUMNS}
 
 
 def _sprite(row: Row) -> Sprite:
-    names = [field.name for field in dataclasses.fields(Sprite)]
-    values = {name: json.loads(row[name]) if name in _DOCUMENTS else row[name] for name in names}
-    return Sprite(**values | {"labels": tuple(values["labels"])})
+    documents = {column: msgspec.json.decode(row[column], type=kind) for column, kind in _DOCUMENTS.items()}
+    return Sprite(**{column: documents.get(column, row[column]) for column in _COLUMNS})

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from pilot.host.relay import access, facade, machine_answer
+from pilot.host.services.wanted import NewSprite
 from tests.support import wire
 from tests.support.host import HostUnderTest
 from tests.support.hostile import Say, machine, saying
@@ -30,7 +31,7 @@ SECOND = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecret"
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostUnderTest]:
     under_test = HostUnderTest(tmp_path_factory.mktemp("host"))
-    outcome = under_test.sprites.create(under_test.organisation.id, {"name": "web"}).result(wire.WAIT_S)
+    outcome = under_test.sprites.create(under_test.organisation.id, NewSprite("web")).result(wire.WAIT_S)
     assert outcome.done, outcome.error
     yield under_test
     under_test.close()

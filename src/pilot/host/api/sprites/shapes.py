@@ -3,14 +3,55 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NotRequired, TypedDict
 
+import msgspec
+
+from ....volume.client import Volume
 from ...store.checkpoints import Checkpoint
-from ...store.sprites import Sprite
+from ...store.sprites import Config, Sprite, UrlSettings
 
 VERSION = "v0.0.1-rc48"  # what sprites-go compares to choose its way of attaching; later than rc29
 NO_LIMIT = 1_000_000
+
+
+class SpriteShape(TypedDict):
+    """A sprite in every answer that has one. `isolation` is ours: what stands between it and the host."""
+
+    id: str
+    name: str
+    organization: str
+    org_slug: str
+    url: str
+    url_settings: Mapping[str, str | int]
+    status: str
+    created_at: str
+    updated_at: str
+    version: str
+    environment_version: str
+    labels: Sequence[str]
+    last_running_at: str | None
+    last_warming_at: str | None
+    last_started_at: str | None
+    last_active_at: str | None
+    config: Mapping[str, str | int]
+    environment: Mapping[str, str]
+    isolation: str
+
+
+class CheckpointShape(TypedDict):
+    """`clean` and `frozen_ms` are ours, and not of the live state."""
+
+    id: str
+    create_time: str
+    source_id: str
+    comment: str
+    history: Sequence[str]
+    is_auto: bool
+    health: str
+    clean: NotRequired[bool]
+    frozen_ms: NotRequired[float]
 
 
 def timestamp(us: int) -> str:
@@ -19,19 +60,23 @@ def timestamp(us: int) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
+def _said(document: UrlSettings | Config) -> dict[str, str | int]:
+    """Without what was left out."""
+    return {key: value for key, value in msgspec.structs.asdict(document).items() if value is not None}
+
+
 def _optional(us: int | None) -> str | None:
     return None if us is None else timestamp(us)
 
 
-def sprite(row: Sprite, organisation: str, status: str, url: str, isolation: str) -> dict[str, Any]:
-    """`isolation` is ours: what stands between this sprite and the host."""
+def sprite(row: Sprite, organisation: str, status: str, url: str, isolation: str) -> SpriteShape:
     return {
         "id": row.id,
         "name": row.name,
         "organization": organisation,
         "org_slug": organisation,
         "url": url,
-        "url_settings": dict(row.url_settings),
+        "url_settings": _said(row.url_settings),
         "status": status,
         "created_at": timestamp(row.created_us),
         "updated_at": timestamp(row.updated_us),
@@ -42,20 +87,20 @@ def sprite(row: Sprite, organisation: str, status: str, url: str, isolation: str
         "last_warming_at": _optional(row.last_warming_us),
         "last_started_at": _optional(row.last_running_us),
         "last_active_at": _optional(row.last_running_us),
-        "config": dict(row.config),
+        "config": _said(row.config),
         "environment": dict(row.environment),
         "isolation": isolation,
     }
 
 
-def counts(organisation: str, statuses: Iterable[str]) -> dict[str, Any]:
+def counts(organisation: str, statuses: Iterable[str]) -> dict[str, object]:
     """The `org` of list answers and of the watch's heartbeats."""
     found = list(statuses)
     kinds = {kind: found.count(kind) for kind in ("running", "warm", "cold")}
     return {"name": organisation, **kinds, "running_limit": NO_LIMIT, "warm_limit": NO_LIMIT}
 
 
-def page(entries: list[dict[str, Any]], org: Mapping[str, Any], token: str | None) -> dict[str, Any]:
+def page(entries: Sequence[SpriteShape], org: Mapping[str, object], token: str | None) -> dict[str, object]:
     """Both shapes of a list answer: sprites-py and @fly/sprites read the top level, sprites-go reads `org`."""
     return {
         "sprites": entries,
@@ -66,8 +111,8 @@ def page(entries: list[dict[str, Any]], org: Mapping[str, Any], token: str | Non
     }
 
 
-def disk(volume: Any) -> dict[str, Any]:
-    """Of a `pilot.volume.client.Volume`. Without an object store `url` and `durable_at` are null."""
+def disk(volume: Volume) -> dict[str, object]:
+    """Without an object store `url` and `durable_at` are null."""
     durable_at = volume.durable_at
     return {
         "url": volume.url,
@@ -78,7 +123,7 @@ def disk(volume: Any) -> dict[str, Any]:
     }
 
 
-def checkpoint(row: Checkpoint, history: list[str]) -> dict[str, Any]:
+def checkpoint(row: Checkpoint, history: list[str]) -> CheckpointShape:
     return {
         "id": row.id,
         "create_time": timestamp(row.created_us),
@@ -92,7 +137,7 @@ def checkpoint(row: Checkpoint, history: list[str]) -> dict[str, Any]:
     }
 
 
-def current(row: Sprite, now_us: int, history: list[str]) -> dict[str, Any]:
+def current(row: Sprite, now_us: int, history: list[str]) -> CheckpointShape:
     """The live state, which upstream lists as a checkpoint named Current."""
     return {
         "id": "Current",
@@ -114,7 +159,7 @@ def history(source: str | None, sources: Mapping[str, str | None]) -> list[str]:
     return found
 
 
-def line(kind: str, text: str, now_us: int, **more: Any) -> dict[str, Any]:
+def line(kind: str, text: str, now_us: int, **more: object) -> dict[str, object]:
     """One line of a checkpoint's or restore's NDJSON stream; an error's text goes by its own key."""
     key = "error" if kind == "error" else "data"
     return {"type": kind, key: text, "time": timestamp(now_us), **more}

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
 
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from ...services import ending
+from ...services.wanted import NewSprite, SpriteChanges
 from ..call import Call
 from ..streams import OPERATION_TIMEOUT_S, now
-from . import bodies, shapes
+from . import shapes
 from .watch import Watch
 
 CREATE_TIMEOUT_S = 110.0  # sprites-py and @fly/sprites give up after 120
@@ -19,8 +19,8 @@ MAX_PAGE = 50
 
 
 async def create_sprite(call: Call) -> Response:
-    wanted = await call.body(bodies.CreateSprite)
-    started = await asyncio.to_thread(call.sprites.create, call.organisation.id, bodies.as_json(wanted))
+    wanted = await call.body(NewSprite)
+    started = await asyncio.to_thread(call.sprites.create, call.organisation.id, wanted)
     await ending.finish(started, CREATE_TIMEOUT_S)
     row = await asyncio.to_thread(call.sprites.find, call.organisation.id, wanted.name)
     return JSONResponse(await call.describe(row), 201)
@@ -41,7 +41,7 @@ async def list_sprites(call: Call) -> Response:
     return JSONResponse(shapes.page(chosen[:size], org, token))
 
 
-def _described(call: Call) -> list[dict[str, Any]]:
+def _described(call: Call) -> list[shapes.SpriteShape]:
     """Of store and kernel, so in a thread."""
     rows = [row for row in call.sprites.every(call.organisation.id) if row.phase != "destroying"]
     return [call.shape(row) for row in rows]
@@ -61,8 +61,8 @@ async def get_sprite(call: Call) -> Response:
 
 
 async def update_sprite(call: Call) -> Response:
-    changes = await call.body(bodies.UpdateSprite)
-    row = await asyncio.to_thread(call.sprites.update, await call.sprite(), bodies.as_json(changes))
+    changes = await call.body(SpriteChanges)
+    row = await asyncio.to_thread(call.sprites.update, await call.sprite(), changes)
     return JSONResponse(await call.describe(row))
 
 

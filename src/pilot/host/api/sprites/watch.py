@@ -12,7 +12,6 @@ import dataclasses
 import json
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import Any
 
 from ...services.sprites import Sprites
 from ...store.sprites import Sprite
@@ -20,7 +19,8 @@ from . import shapes
 
 HEARTBEAT_S = 15.0
 
-Entry = dict[str, Any]
+Entry = shapes.SpriteShape
+Document = dict[str, object]
 
 
 @dataclasses.dataclass
@@ -67,12 +67,17 @@ class Watch:
             return None
         return self.describe(row) if row.name.startswith(self.prefix) else None
 
-    def _line(self, document: Entry) -> bytes:
+    def _line(self, document: Document) -> bytes:
         org = shapes.counts(self.slug, (entry["status"] for entry in self._shown.values()))
         now = shapes.timestamp(time.time_ns() // 1000)
         return json.dumps(document | {"timestamp": now, "org": org}).encode() + b"\n"
 
 
-def _state(entry: Entry) -> Entry:
-    kept = {key: entry[key] for key in ("name", "status", "last_running_at", "last_warming_at")}
-    return kept | {"running_version": entry["version"]}
+def _state(entry: Entry) -> Document:
+    return {
+        "name": entry["name"],
+        "status": entry["status"],
+        "last_running_at": entry["last_running_at"],
+        "last_warming_at": entry["last_warming_at"],
+        "running_version": entry["version"],
+    }
