@@ -65,7 +65,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     outcome: Any = yield
     report = outcome.get_result()
     callspec = getattr(item, "callspec", None)
-    name = callspec.params.get("probe") if callspec is not None else item.name.removeprefix("test_")
+    name = item.name.partition("[")[0].removeprefix("test_")
+    if callspec is not None:
+        name = callspec.params.get("probe", name)
     if report.when == "call" and name in rows.ROWS:
         before = item.config.stash[_seen].get(name, "held")
         item.config.stash[_seen][name] = before if report.passed else "**not held**"

@@ -69,6 +69,10 @@ ROWS: dict[str, Row] = {
     "cgroups_below_the_cgroups": Row(
         "unmounting `/sys/fs/cgroup`, to write the machine's own cgroups below", "`/sys` is bound without its mounts"
     ),
+    "a_sprite_that_freezes_itself_can_be_ended": Row(
+        "a sprite that freezes itself, in cgroups of its own below, and then is restored or destroyed",
+        "all below a cgroup is thawed when it is killed; no thread of the agent waits for what it has killed",
+    ),
 }  # fmt: skip
 
 

@@ -170,6 +170,20 @@ def test_kill_ends_processes_that_keep_forking(group: Cgroup, only_v1: bool) -> 
         assert process.wait(10) == -signal.SIGKILL
 
 
+def test_kill_ends_what_was_frozen_below(group: Cgroup) -> None:
+    """Who has the cgroup can make others in it, and freeze itself there: a frozen process of v1 is deaf to SIGKILL."""
+    if "freezer" not in group.paths:
+        pytest.skip("no v1 freezer")
+    with _inside(group) as process:
+        below = os.path.join(group.paths["freezer"], "below", "deeper")
+        os.makedirs(below)
+        kernfs.write(os.path.join(below, "cgroup.procs"), str(process.pid))
+        for directory in (below, os.path.dirname(below), group.paths["freezer"]):
+            kernfs.write(os.path.join(directory, "freezer.state"), "FROZEN")
+        group.kill()
+        assert process.wait(10) == -signal.SIGKILL
+
+
 def test_kill_with_another_signal_does_not_wait(group: Cgroup) -> None:
     with _inside(group, "trap 'echo term; exit 3' TERM; echo; sleep 100 & wait") as process:
         assert process.stdout is not None

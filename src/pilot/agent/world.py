@@ -35,6 +35,7 @@ from .sessions import Sessions
 
 SPRITE = "sprite"
 UNMOUNT_TIMEOUT_S = 20.0
+LEAVE_S = 5.0
 _ENDED = "the world's first process has ended"
 _SETTINGS = naming.store_name(naming.WORLD, "settings")
 _OPTIONAL_DEVICES = ("/dev/fuse", "/dev/net/tun")
@@ -156,7 +157,12 @@ class World:
         self._registry.leave()
         if self._files is not None:
             files, self._files = self._files, None
-            await files.close()
+            try:
+                async with asyncio.timeout(LEAVE_S):
+                    await files.close()
+            except TimeoutError:
+                # In a frozen cgroup: they are killed all the same, when it is thawed.
+                _log.warning("children of the world have not ended within %s s", LEAVE_S)
 
     async def stop(self) -> None:
         """End sessions and world, unmount. Returns when nothing holds the disk; idempotent."""
@@ -185,15 +191,20 @@ class World:
             # The record must be taken before the container is deleted.
             await asyncio.gather(self._noting, return_exceptions=True)
             self._noting = None
-        await self._sessions.end_all(naming.WORLD)
-        if self._files is not None:
-            files, self._files = self._files, None
-            await files.close()
-        if self._root is not None:
-            self._root.close()
-            self._root = None
-        self._container = None
-        await _to_the_end(self._delete)
+        files, self._files = self._files, None
+        if files is not None:
+            files.refuse()
+        try:
+            await self._sessions.end_all(naming.WORLD)
+            if self._root is not None:
+                self._root.close()
+                self._root = None
+            self._container = None
+            # Kills, and thaws, all that is in the world's cgroups: the files' children are among it.
+            await _to_the_end(self._delete)
+        finally:
+            if files is not None:
+                await files.close()
 
     def _delete(self) -> None:
         try:

@@ -48,6 +48,15 @@ def thaw(paths: Mapping[str, str]) -> None:
             raise errors.HostError(f"thaw: {error}") from error
 
 
+def thaw_tree(paths: Mapping[str, str]) -> None:
+    """`thaw` of the cgroup and of all below it, which who is in there may have made and frozen; what goes meanwhile is
+    no error."""
+    thaw(paths)
+    for controller in {"", "freezer"} & set(paths):
+        for directory, _, _ in os.walk(paths[controller]):
+            thaw({controller: directory})
+
+
 def frozen(paths: Mapping[str, str]) -> bool:
     """Whether the cgroup itself was asked to freeze (and not: whether a parent is frozen). False when it is gone."""
     try:

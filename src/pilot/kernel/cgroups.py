@@ -213,7 +213,7 @@ class Cgroup:
         deadline = time.monotonic() + timeout_s
         if not self._kill_at_once():
             self._kill_round_by_round(deadline)
-        self.thaw()  # what the v1 freezer holds dies only when it lets go
+        cgroup_freezer.thaw_tree(self.paths)  # what the v1 freezer holds dies only when it lets go
         if not self.wait_empty(max(0.0, deadline - time.monotonic())):
             raise errors.HostError(f"kill cgroup {self._tree()}: {self.pids()} did not end within {timeout_s} s")
 

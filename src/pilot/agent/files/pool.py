@@ -89,6 +89,7 @@ class Pool:
         self._all: set[_Child] = set()
         self._places = asyncio.Semaphore(CHILDREN)
         self._long = asyncio.Semaphore(LONG)
+        self._ending: set[asyncio.Task[None]] = set()
         self._waiting = 0
         self._closed = False
 
@@ -107,14 +108,21 @@ class Pool:
             if waiting:
                 self._waiting -= 1
 
+    def refuse(self) -> None:
+        """Nobody enters any more."""
+        self._closed = True
+
     async def close(self) -> None:
-        """Kill all children, and return when they are gone: nothing of ours holds the world's disk any more."""
+        """Kill all children, and return when they are gone: nothing of ours holds the world's disk any more.
+
+        One that is in a frozen cgroup goes when that is thawed, so whoever ends the world does that first.
+        """
         self._closed = True
         children = list(self._all)
         self._idle.clear()
         for child in children:
             child.kill()
-        await asyncio.gather(*(asyncio.to_thread(child.reap) for child in children))
+        await asyncio.gather(*(child.reap() for child in children), *self._ending)
         self._all.clear()
         os.close(self._entrance.pid_fd)
         os.close(self._entrance.root_fd)
@@ -144,7 +152,7 @@ class Pool:
         try:
             child = await asyncio.shield(making)
         except asyncio.CancelledError:
-            making.add_done_callback(_discard)
+            making.add_done_callback(self._discard)
             raise
         self._all.add(child)
         return child
@@ -157,7 +165,17 @@ class Pool:
     def _end(self, child: _Child) -> None:
         child.kill()
         self._all.discard(child)
-        asyncio.get_running_loop().run_in_executor(None, child.reap)
+        self._reap_later(child)
+
+    def _reap_later(self, child: _Child) -> None:
+        ending = asyncio.create_task(child.reap(), name="reap a child of the world")
+        self._ending.add(ending)
+        ending.add_done_callback(self._ending.discard)
+
+    def _discard(self, making: asyncio.Future[_Child]) -> None:
+        """Made for a call that was given up meanwhile."""
+        if not making.cancelled() and making.exception() is None:
+            self._end(making.result())
 
 
 class _anyhow:
@@ -171,7 +189,7 @@ class _anyhow:
 
 
 class _Child:
-    """One process. Its constructor and `reap` block; nothing else does."""
+    """One process. Its constructor blocks; nothing else does."""
 
     def __init__(self, entrance: Entrance) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -229,14 +247,16 @@ class _Child:
         self._socket.close()
         self._process.kill()
 
-    def reap(self) -> None:
+    async def reap(self) -> None:
+        """When it has ended: at once, or when what it is stuck in lets go. No thread waits for that."""
+        if self._process.poll() is not None:
+            return
+        pid_fd = os.pidfd_open(self._process.pid)
+        try:
+            await readable(pid_fd)
+        finally:
+            os.close(pid_fd)
         self._process.wait()
-
-
-def _discard(making: asyncio.Future[_Child]) -> None:
-    if not making.cancelled() and making.exception() is None:
-        making.result().kill()
-        asyncio.get_running_loop().run_in_executor(None, making.result().reap)
 
 
 def _error(problem: messages.Problem) -> Exception:

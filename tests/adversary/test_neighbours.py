@@ -1,0 +1,62 @@
+"""What one sprite takes or breaks is its own: its neighbour, its host and its own end are none the worse."""
+
+from __future__ import annotations
+
+import glob
+import os
+import pathlib
+import time
+from typing import Any
+
+import httpx
+import pytest
+
+pytestmark = pytest.mark.requires("root", "private", "fuse", "loop", "userns", "space")
+
+# Itself, and a cgroup in its own, by whichever freezer it has; the last line is never reached by what is frozen.
+FREEZE_ITSELF = r"""
+for v1 in /sys/fs/cgroup/freezer; do
+  mkdir -p $v1/below 2>/dev/null && sleep 1000 </dev/null >/dev/null 2>&1 & echo $! >$v1/below/cgroup.procs
+  echo FROZEN >$v1/below/freezer.state
+done
+(sleep 0.3; echo FROZEN >/sys/fs/cgroup/freezer/freezer.state) </dev/null >/dev/null 2>&1 &
+"""
+
+
+def _programs(word: bytes) -> list[int]:
+    """Processes, of all that this namespace sees, whose command line has this word."""
+    found = []
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if word in pathlib.Path(f"/proc/{entry}/cmdline").read_bytes().split(b"\0"):
+                found.append(int(entry))
+        except OSError:
+            continue
+    return found
+
+
+def _frozen_worlds() -> list[str]:
+    states = glob.glob("/sys/fs/cgroup/freezer/pilot-*/machines/*/world/freezer.state")
+    return [path for path in states if pathlib.Path(path).read_text() == "FROZEN\n"]
+
+
+@pytest.mark.parametrize("end", ["destroy", "restore"])
+def test_a_sprite_that_freezes_itself_can_be_ended(client: Any, http: httpx.Client, end: str) -> None:
+    """A frozen process of cgroup v1 is deaf to SIGKILL, and so is what the agent sends into its cgroup."""
+    if not os.path.isdir("/sys/fs/cgroup/freezer"):
+        pytest.skip("no v1 freezer")
+    sprite = client.create_sprite(f"frozen-{end}")
+    list(sprite.create_checkpoint("before"))
+    sprite.run("sudo", "sh", "-c", FREEZE_ITSELF, check=True)
+    while not _frozen_worlds():
+        time.sleep(0.01)
+    assert _programs(b"1000")
+    # Given up by the client, stuck in there.
+    for _ in range(3):
+        with pytest.raises(httpx.ReadTimeout):
+            http.get(f"/v1/sprites/frozen-{end}/fs/list?path=/", timeout=1)
+    if end == "restore":
+        list(sprite.restore_checkpoint("v1"))
+        assert sprite.run("echo", "again", capture_output=True, check=True).stdout == b"again\n"
+    sprite.destroy()
+    assert _programs(b"1000") == []
