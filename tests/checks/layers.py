@@ -8,6 +8,7 @@ EVERYWHERE = frozenset({"errors", "ids"})
 _VOLUME_COMMON = frozenset(
     {
         "kernel",
+        "volume.answers",
         "volume.build",
         "volume.checkpoint",
         "volume.crashpoint",
@@ -47,7 +48,9 @@ ALLOWED: dict[str, frozenset[str]] = {
     "agent": frozenset({"wire", "server", "runtime", "spec", "kernel"}),
     "volume": frozenset({"kernel"}),
     # Rooms of volume, by process: books know no file, a disk knows no store, what may wait for a disk knows no volumed.
-    "volume.client": frozenset({"kernel.fds", "volume.build", "volume.layout", "volume.messages", "volume.checkpoint"}),
+    "volume.client": frozenset(
+        {"kernel.fds", "volume.answers", "volume.build", "volume.layout", "volume.messages", "volume.checkpoint"}
+    ),
     "volume.books": frozenset({"volume.layout", "volume.names", "volume.facts", "volume.checkpoint"}),
     "volume.disk": _VOLUME_COMMON | {"volume.books"},
     "volume.remote.objects": frozenset({"kernel"}),

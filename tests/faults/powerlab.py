@@ -218,7 +218,7 @@ def problems(place: Path, done: Step, coming: Step | None) -> Iterator[str]:
     """What is wrong with the volumes at `place`: `done` was acknowledged, `coming` perhaps begun."""
     store = stores.Volumes(str(place / "volumes"), cast(Any, None))
     worlds = [done.after] if coming is None else [done.after, coming.after]
-    names = {str(row["volume"]) for row in store.list()}
+    names = {str(row.volume) for row in store.list()}
     if names not in [set(world) for world in worlds]:
         yield f"there are {sorted(names)}, not {[sorted(world) for world in worlds]}"
         return

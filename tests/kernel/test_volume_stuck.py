@@ -114,9 +114,9 @@ def test_a_kernel_that_does_not_send_again_costs_the_attachment_and_it_is_told(
     with pytest.raises(OSError, match=r"not connected|abort"):
         os.pread(fd, 4096, 0)
     os.close(fd)
-    assert store.stat(A)["cut_off"]
+    assert store.stat(A).cut_off
     store.detach(A)
     again = store.attach_file(A)
     assert os.pread(again, 4096, 0) == b"x" * 4096
     os.close(again)
-    assert not store.stat(A)["cut_off"]
+    assert not store.stat(A).cut_off

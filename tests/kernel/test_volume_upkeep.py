@@ -17,6 +17,7 @@ from tests.support.volumed import Volumed
 from pilot import errors
 from pilot.ids import VolumeId
 from pilot.volume import layout
+from pilot.volume.answers import State
 from pilot.volume.operator import cli
 
 pytestmark = pytest.mark.requires("root", "private")
@@ -294,7 +295,7 @@ def test_garbage_is_collected_without_being_asked(tmp_path: Path, capsys: pytest
     volumed.start()
     try:
         _filled(volumed, tmp_path)
-        stores.wait_for(lambda: volumed.client.status()["gc"]["state"] == "done")
+        stores.wait_for(lambda: (gc := volumed.client.status().gc) and gc.state is State.DONE)
         (row,) = _run(volumed, capsys, "status")[1]
         assert (row["job"], row["error"], row["kept"]) == ("gc", None, 0)
         assert (store / "gc.json").exists()
@@ -303,7 +304,7 @@ def test_garbage_is_collected_without_being_asked(tmp_path: Path, capsys: pytest
     quiet = Volumed(tmp_path / "state", "--store", f"file://{store}", "--gc-every", "0")
     quiet.start()
     try:
-        assert quiet.client.status() == {"gc": None}
+        assert quiet.client.status().gc is None
     finally:
         quiet.stop()
 

@@ -8,55 +8,21 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from .. import errors
 from ..ids import CheckpointId, VolumeId
 from ..kernel import fds as descriptors
 from . import build, layout, messages
+from .answers import Mended, Outcome, State, Status, Volume
 from .checkpoint import Checkpoint
+from .messages import Message
 
-__all__ = ["Checkpoint", "Volume", "VolumeClient"]
+__all__ = ["Checkpoint", "Mended", "Outcome", "State", "Status", "Volume", "VolumeClient"]
 T = TypeVar("T")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Volume:
-    """What `stat` and `list` tell. `attached` is "mount", "file" or None; sizes in bytes; `free_bytes` is what new
-    chunks may take on the host's disk. `damaged` says why it cannot be used (`pilot volume check`).
-    `read_only`: its filesystem has met an error (no room for its journal), and is writable once it is detached and
-    attached again. `cut_off`: attached in vain, every request fails since its worker could not be
-    replaced; detach it, and attach it again.
-
-    With an object store: `url` of the volume in it; everything acknowledged before `durable_at` (seconds since 1970) is
-    in there, up to segment `remote_seq`; while attached, what is not in the store, and what is there only;
-    `not_durable` says why the host's store has nothing of it.
-    """
-
-    volume: VolumeId
-    disk: str
-    size_bytes: int
-    allocated_bytes: int
-    sealed: bool
-    vm: bool
-    formatted: bool
-    attached: str | None
-    worker_restarts: int
-    checkpoints: int
-    cut_off: bool = False
-    url: str | None = None
-    durability: str | None = None
-    durable_at: float | None = None
-    remote_seq: int | None = None
-    unsent_bytes: int | None = None
-    cold_bytes: int | None = None
-    not_durable: str | None = None
-    free_bytes: int = 0
-    damaged: str | None = None
-    read_only: bool = False
-
-
-def _known(kind: type[T], row: Mapping[str, Any]) -> T:
+def _known(kind: type[T], row: Mapping[str, object]) -> T:
     """A value of an answer; fields of a later build are left out."""
     names = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]  # they all are dataclasses
     return kind(**{name: value for name, value in row.items() if name in names})
@@ -94,19 +60,19 @@ class VolumeClient:
         """One volume."""
         return _known(Volume, self._call("stat", volume=volume)["volume"])
 
-    def status(self) -> dict[str, Any]:
-        """What volumed does on its own: `gc` (None without a store, else the fields of `collector.Outcome`)."""
-        answer = self._call("status")
-        return {"gc": answer["gc"]}
+    def status(self) -> Status:
+        """What volumed does on its own."""
+        gc = self._call("status")["gc"]
+        return Status() if gc is None else Status(_known(Outcome, {**gc, "state": State(gc["state"])}))
 
     def is_of_this_build(self) -> bool:
         """Whether the volumed that answers runs the code that is installed here now. PeerError."""
         return self._call("ping").get("build") == build.identity()
 
-    def mend(self, disk: str, slots: Sequence[int]) -> tuple[Sequence[int], Mapping[int, str]]:
-        """Have these slots of a disk in its slab as the store has them: which now are, and why the others are not."""
+    def mend(self, disk: str, slots: Sequence[int]) -> Mended:
+        """Have these slots of a disk in its slab as the store has them."""
         answer = self._call("mend", disk=disk, slots=list(slots))
-        return answer["mended"], {int(slot): why for slot, why in answer["failed"].items()}
+        return Mended(answer["mended"], {int(slot): why for slot, why in answer["failed"].items()})
 
     def seal(self, volume: VolumeId) -> None:
         """Make it a base: read-only for ever."""
@@ -151,19 +117,19 @@ class VolumeClient:
         """Forget a checkpoint."""
         self._call("delete_checkpoint", volume=volume, checkpoint=checkpoint)
 
-    def _fd(self, op: str, **arguments: Any) -> int:
+    def _fd(self, op: str, **arguments: object) -> int:
         answer, fds = self._exchange(op, **arguments)
         if len(fds) != 1:
             descriptors.close_all(fds)
             raise errors.PeerError(f"{op}: volumed answered with {len(fds)} descriptors: {answer}")
         return fds[0]
 
-    def _call(self, op: str, **arguments: Any) -> dict[str, Any]:
+    def _call(self, op: str, **arguments: object) -> Message:
         answer, fds = self._exchange(op, **arguments)
         descriptors.close_all(fds)
         return answer
 
-    def _exchange(self, op: str, **arguments: Any) -> tuple[dict[str, Any], Sequence[int]]:
+    def _exchange(self, op: str, **arguments: object) -> tuple[Message, Sequence[int]]:
         try:
             connection = messages.connect(self._path, self._timeout_s)
         except OSError as error:

@@ -76,7 +76,7 @@ class Connection:
                 raise errors.PeerError(f"receive: {error.strerror or error}") from error
             raise
 
-    def call(self, op: str, fds: Sequence[int] = (), **arguments: object) -> tuple[Message, list[int]]:
+    def call(self, op: str, fds: Sequence[int] = (), /, **arguments: object) -> tuple[Message, list[int]]:
         """Ask, and wait for the answer; the error of the other side is raised here."""
         self.send({"op": op, **arguments}, fds)
         received = self.receive()

@@ -103,4 +103,6 @@ WATCH_FILES = Operation(
 WATCH_PORTS = Operation("watchPorts", "GET", "/v1/ports/watch", NoneType, schema.PortList, _PORTS, None, websocket=True)
 PROXY = Operation("proxy", "GET", "/v1/proxy", NoneType, schema.ProxyAnswer, _PORTS, None, websocket=True)
 
-OPERATIONS: tuple[Operation[Any, Any], ...] = tuple(row for row in globals().values() if isinstance(row, Operation))
+# Whatever is asked and answered: who has one of many of them does not look into bodies.
+AnyOperation = Operation[Any, Any]
+OPERATIONS: tuple[AnyOperation, ...] = tuple(row for row in globals().values() if isinstance(row, Operation))

@@ -9,11 +9,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from ... import errors
 from ...wire import faults, operations
-from ...wire.operations import Operation
+from ...wire.operations import AnyOperation, Operation
 from ..identity.principal import Principal
 from ..machine.dial import Stream
 from ..store.sprites import Sprite
@@ -178,7 +178,7 @@ class TableFacade(Generic[Own]):
         exchange.answer.whole(fault.status, headers, self._voice.refusal(error, fault))
 
 
-def _patience_s(operation: Operation[Any, Any]) -> float:
+def _patience_s(operation: AnyOperation) -> float:
     """For the beginning of its answer once the request is through: beyond the agent's own deadline, if it has one."""
     return PATIENCE_S if operation.deadline_s is None else operation.deadline_s + GRACE_S
 

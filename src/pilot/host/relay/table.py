@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from ... import errors
 from ...wire import faults, operations
-from ...wire.operations import Operation
+from ...wire.operations import AnyOperation, Operation
 from ...wire.permissions import Permission
 
 Ours = TypeVar("Ours")
@@ -27,7 +27,7 @@ class Row(Generic[Ours]):
     method: str
     path: str
     permission: Permission | None
-    call: Ours | Operation[Any, Any]
+    call: Ours | AnyOperation
     websocket: bool = False
     loopback: bool = False
 

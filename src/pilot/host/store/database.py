@@ -31,11 +31,11 @@ class Row(Protocol):
 class Transaction(Protocol):
     """What is written together, or not at all."""
 
-    def execute(self, sql: str, arguments: Sequence[Any] = ()) -> int:
+    def execute(self, sql: str, arguments: Sequence[object] = ()) -> int:
         """How many rows it touched. `Taken` when a unique constraint is against it."""
         ...
 
-    def query(self, sql: str, arguments: Sequence[Any] = ()) -> list[Row]:
+    def query(self, sql: str, arguments: Sequence[object] = ()) -> list[Row]:
         """Rows as this transaction sees them, or as it has written them (RETURNING). `Taken` as above."""
         ...
 
@@ -45,7 +45,7 @@ class Transaction(Protocol):
 
 
 class Reader(Protocol):
-    def query(self, sql: str, arguments: Sequence[Any] = ()) -> list[Row]:
+    def query(self, sql: str, arguments: Sequence[object] = ()) -> list[Row]:
         """Rows as last committed. Never waits for a writer."""
         ...
 

@@ -18,7 +18,6 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 from ... import errors
 from . import migrations, reserve
@@ -97,7 +96,7 @@ class SqliteDatabase:
         with self._writing:
             self._reserve.take()
 
-    def query(self, sql: str, arguments: Sequence[Any] = ()) -> list[Row]:
+    def query(self, sql: str, arguments: Sequence[object] = ()) -> list[Row]:
         """Rows as last committed."""
         with self._reader() as reader, _refusals("read"):
             return _rows(reader.execute(sql, arguments))
@@ -147,11 +146,11 @@ class _SqliteTransaction:
     def announce(self) -> None:
         self.is_announced = True
 
-    def execute(self, sql: str, arguments: Sequence[Any] = ()) -> int:
+    def execute(self, sql: str, arguments: Sequence[object] = ()) -> int:
         with _conflicts():
             return self._connection.execute(sql, arguments).rowcount
 
-    def query(self, sql: str, arguments: Sequence[Any] = ()) -> list[Row]:
+    def query(self, sql: str, arguments: Sequence[object] = ()) -> list[Row]:
         with _conflicts():
             return _rows(self._connection.execute(sql, arguments))
 

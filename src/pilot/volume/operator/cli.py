@@ -172,13 +172,14 @@ def _du(client: VolumeClient, options: argparse.Namespace) -> Rows:
 
 
 def _status(client: VolumeClient, options: argparse.Namespace) -> Rows:
-    jobs = [(name, row) for name, row in client.status().items() if row is not None]
+    jobs = [(name, row) for name, row in dataclasses.asdict(client.status()).items() if row is not None]
     return [{"job": name, **{key: _moment(key, value, options) for key, value in row.items()}} for name, row in jobs]
 
 
-def _moment(key: str, value: Any, options: argparse.Namespace) -> Any:
-    is_time = value is not None and (key == "at" or key.endswith("_at"))
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(value)) if is_time and not options.json else value
+def _moment(key: str, value: object, options: argparse.Namespace) -> object:
+    if options.json or not isinstance(value, float) or not (key == "at" or key.endswith("_at")):
+        return value
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(value))
 
 
 # Upkeep is loaded when it is asked for: it brings what speaks to object stores.
@@ -243,13 +244,14 @@ def _state_dir(options: argparse.Namespace) -> str:
     return os.path.dirname(os.path.abspath(str(options.socket)))
 
 
-_Verb = tuple[Callable[[VolumeClient, argparse.Namespace], Rows], str, tuple[tuple[str, dict[str, Any]], ...]]
-_NAME: tuple[str, dict[str, Any]] = ("name", {"help": "the volume"})
-_ID: tuple[str, dict[str, Any]] = ("id", {"help": "the checkpoint"})
-_STORE: tuple[str, dict[str, Any]] = ("--store", {"metavar": "URL", "help": "file:///directory, s3://bucket/prefix, …"})
+_Argument = tuple[str, dict[str, Any]]  # as argparse takes it
+_Verb = tuple[Callable[[VolumeClient, argparse.Namespace], Rows], str, tuple[_Argument, ...]]
+_NAME: _Argument = ("name", {"help": "the volume"})
+_ID: _Argument = ("id", {"help": "the checkpoint"})
+_STORE: _Argument = ("--store", {"metavar": "URL", "help": "file:///directory, s3://bucket/prefix, …"})
 _NEEDED_STORE = (_STORE[0], {**_STORE[1], "required": True})
-_NAMES: tuple[str, dict[str, Any]] = ("names", {"nargs": "*", "metavar": "name", "help": "volumes; all when none"})
-_FILE: tuple[str, dict[str, Any]] = ("file", {"help": "the file; - is standard input or output"})
+_NAMES: _Argument = ("names", {"nargs": "*", "metavar": "name", "help": "volumes; all when none"})
+_FILE: _Argument = ("file", {"help": "the file; - is standard input or output"})
 _VERBS: dict[str, _Verb] = {
     "create": (_create, "make an empty volume", (_NAME, ("--size", {"default": "100G"}))),
     "fork": (_fork, "make a volume that begins as another is", (

@@ -89,7 +89,8 @@ def _mend(client: VolumeClient, found: Sequence[check.Found]) -> set[tuple[str |
     mended: set[tuple[str | None, int | None]] = set()
     for disk in {one.disk for one in found if one.disk is not None}:
         slots = sorted({one.slot for one in found if one.disk == disk and one.slot is not None})
-        done, failed = client.mend(disk, slots)
+        told = client.mend(disk, slots)
+        done, failed = told.mended, told.failed
         mended |= {(disk, slot) for slot in done}
         for slot, why in failed.items():
             print(f"not repaired: slot {slot} of disk {disk}: {why}", file=sys.stderr)

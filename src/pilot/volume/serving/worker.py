@@ -17,7 +17,7 @@ import os
 import socket
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ... import errors
 from ...ids import CheckpointId
@@ -44,7 +44,7 @@ class Operations:
     def __init__(self, disk: disks.Disk) -> None:
         self._disk = disk
 
-    def call(self, op: str, **arguments: Any) -> Message:
+    def call(self, op: str, **arguments: object) -> Message:
         """Run operation `op`; PeerError when there is none of that name."""
         method = getattr(self, "do_" + op, None)
         if method is None:

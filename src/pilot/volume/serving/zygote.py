@@ -25,7 +25,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from ... import errors
 from ...kernel import fds as descriptors
@@ -228,7 +228,7 @@ def _serve(connection: messages.Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     while (received := connection.receive()) is not None:
         request, fds = received
-        op = request.pop("op", None)
+        op = str(request.pop("op", None))
         try:
             _TABLE[op](fds, **request)
             answer: Message = {"ok": True}
@@ -292,7 +292,7 @@ def _exit_after(run: Callable[[], None]) -> NoReturn:
         os._exit(code)
 
 
-_TABLE: dict[Any, Callable[..., None]] = {
+_TABLE: dict[str, Callable[..., None]] = {
     "load": _load,
     "worker": _fork_worker,
     "guard": _fork_guard,

@@ -12,12 +12,12 @@ import os
 import threading
 import time
 from concurrent import futures
-from typing import Any
 
 from ... import errors
 from ...ids import VolumeId
 from .. import crashpoint
 from ..disk import room
+from ..messages import Message
 from ..serving import worker, zygote
 from . import attachment, keeper
 from .durable import Durable
@@ -98,7 +98,7 @@ class Attached:
             self.close(disk_id)
         self._keeper.close()
 
-    def call(self, durable: Durable, disk_id: str, op: str, **arguments: Any) -> dict[str, Any]:
+    def call(self, durable: Durable, disk_id: str, op: str, **arguments: object) -> Message:
         """Run an operation where the disk is open: in its worker, or here."""
         if (found := self._attached.get(disk_id)) is not None:
             return found.call(op, **arguments)

@@ -28,7 +28,6 @@ import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from ... import errors
 from ...ids import CheckpointId, VolumeId
@@ -37,6 +36,7 @@ from ...kernel import idmap, loop, mounts
 from .. import crashpoint, facts, messages
 from ..books import delta
 from ..checkpoint import Checkpoint
+from ..messages import Message
 from ..serving import zygote
 from . import frozen, fusectl, keeper, supervision
 
@@ -235,7 +235,7 @@ class Attachment:
 
     # ---- the worker
 
-    def call(self, op: str, **arguments: Any) -> dict[str, Any]:
+    def call(self, op: str, **arguments: object) -> Message:
         """Have the worker run an operation of its disk."""
         return self._worker.call(op, **arguments)
 

@@ -15,11 +15,11 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Mapping, Set
-from typing import Any
 
 from ... import errors
 from .. import crashpoint, facts
 from ..facts import Facts
+from ..messages import Message
 from .durable import Durable
 from .shelf import DEAD, NEW, Shelf
 
@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 class Collecting:
     """See the module. `call` runs an operation of a disk wherever it is open."""
 
-    def __init__(self, shelf: Shelf, durable: Durable, call: Callable[..., dict[str, Any]]) -> None:
+    def __init__(self, shelf: Shelf, durable: Durable, call: Callable[..., Message]) -> None:
         self._shelf = shelf
         self._durable = durable
         self._call = call

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import enum
 import json
 import logging
 import os
@@ -24,10 +23,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from ... import errors
 from ...kernel import syscalls
+from ..answers import Outcome, State
 
 _log = logging.getLogger(__name__)
 DEFAULT_EVERY_H = 6.0
@@ -36,32 +35,6 @@ MIN_GRACE_S = 60.0
 _LOOK_S = 1.0
 _RETRY_S = 30.0
 _PR_SET_PDEATHSIG = 1
-
-
-class State(enum.StrEnum):
-    """How the last run went."""
-
-    WAITING = "waiting"  # there was none yet
-    DONE = "done"
-    SKIPPED = "skipped"  # another host has just done it
-    BUSY = "busy"  # another host is at it
-    FAILED = "failed"
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Outcome:
-    """What the last run did. `at`: when it ended, `next_at`: when the next one begins (seconds since 1970).
-
-    `kept`: disks that could not be read; nothing of theirs, nor of their ancestors, was deleted.
-    """
-
-    state: State = State.WAITING
-    at: float | None = None
-    next_at: float | None = None
-    deleted: int = 0
-    condemned: int = 0
-    kept: int = 0
-    error: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -144,7 +117,7 @@ def run_child(schedule: Schedule, stop: threading.Event) -> Outcome:
 def parse(out: bytes, status: int) -> Outcome:
     """What a child has said, as an outcome."""
     try:
-        said: dict[str, Any] = json.loads(out)
+        said = json.loads(out)
         return Outcome(**{**said, "state": State(said["state"])})
     except (ValueError, KeyError, TypeError):
         return Outcome(State.FAILED, error=f"its process ended with status {status} and said nothing")

@@ -32,6 +32,7 @@ from ...ids import CheckpointId, VolumeId
 from ...kernel import fds as descriptors
 from ...kernel import files
 from .. import build, layout, messages
+from ..answers import Status
 from ..facts import Durability
 from ..messages import Message
 from ..serving import zygote
@@ -121,10 +122,10 @@ class Service:
         return {}, []
 
     def _list(self, request: Message) -> tuple[Message, list[int]]:
-        return {"volumes": self._store.list()}, []
+        return {"volumes": [dataclasses.asdict(row) for row in self._store.list()]}, []
 
     def _stat(self, request: Message) -> tuple[Message, list[int]]:
-        return {"volume": self._store.stat(_volume(request))}, []
+        return {"volume": dataclasses.asdict(self._store.stat(_volume(request)))}, []
 
     def _seal(self, request: Message) -> tuple[Message, list[int]]:
         self._store.seal(_volume(request))
@@ -145,7 +146,7 @@ class Service:
         return {**self._store.mend(str(request.get("disk")), slots)}, []
 
     def _status(self, request: Message) -> tuple[Message, list[int]]:
-        return {"gc": None if self._garbage is None else dataclasses.asdict(self._garbage.outcome)}, []
+        return dataclasses.asdict(Status(None if self._garbage is None else self._garbage.outcome)), []
 
     def _attach(self, request: Message) -> tuple[Message, list[int]]:
         uid_base, uid_count = _number(request, "uid_base"), _number(request, "uid_count")

@@ -21,7 +21,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ... import errors
 from ...ids import VolumeId
@@ -79,7 +79,7 @@ class Supervision:
 
     # ---- speaking to it
 
-    def call(self, op: str, **arguments: Any) -> Message:
+    def call(self, op: str, **arguments: object) -> Message:
         """Have the worker run an operation of its disk."""
         connection = self.connect()
         try:

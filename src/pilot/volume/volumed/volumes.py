@@ -13,23 +13,25 @@ A sealed disk never changes, so its forks need no pin. Thread-safe: per volume o
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import secrets
 import shutil
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent import futures
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ... import errors
 from ...ids import CheckpointId, VolumeId
 from ...kernel import files
-from .. import crashpoint, layout
+from .. import answers, crashpoint, layout
 from .. import facts as fact_rows
 from ..checkpoint import Checkpoint
 from ..disk import disk, room
 from ..facts import Facts
+from ..messages import Message
 from ..serving import worker, zygote
 from . import attachment
 from .attached import Attached
@@ -57,7 +59,7 @@ class Volumes:
 
     # ---- what there is
 
-    def list(self) -> Sequence[Mapping[str, Any]]:
+    def list(self) -> Sequence[answers.Volume]:
         """All volumes, as `stat` has them."""
         found = []
         for volume in self.shelf.volumes():
@@ -65,8 +67,8 @@ class Volumes:
                 found.append(self.stat(volume))
         return found
 
-    def stat(self, volume: VolumeId) -> Mapping[str, Any]:
-        """What is known of a volume (`client.Volume`); NotFound. Of a damaged one: why it cannot be used."""
+    def stat(self, volume: VolumeId) -> answers.Volume:
+        """What is known of a volume; NotFound. Of a damaged one: why it cannot be used."""
         disk_id = self.shelf.disk_of(volume)
         damaged: str | None = None
         try:
@@ -74,38 +76,25 @@ class Volumes:
         except errors.HostError as error:
             facts, damaged = Facts(), str(error)
         attached = self.attached.get(disk_id)
-        return {
-            "volume": volume,
-            "disk": disk_id,
-            "size_bytes": facts.size_bytes,
-            "allocated_bytes": _allocated_bytes(os.path.join(self.shelf.path(disk_id), "slab")),
-            "free_bytes": room.free_bytes(self.shelf.directory),
-            "sealed": facts.sealed,
-            "vm": facts.vm,
-            "formatted": facts.formatted,
-            "attached": None if attached is None else "mount" if attached.is_mounted else "file",
-            "worker_restarts": attached.restarts if attached else 0,
-            "read_only": attached is not None and attached.is_read_only(),
-            "cut_off": attached is not None and attached.is_cut_off,
-            "checkpoints": len(facts.checkpoints),
-            "damaged": damaged,
-            **self._stat_store(volume, disk_id, facts, attached),
-        }
-
-    def _stat_store(
-        self, volume: VolumeId, disk_id: str, facts: Facts, attached: attachment.Attachment | None
-    ) -> Mapping[str, Any]:
-        local = facts.local
-        if local.store is None:
-            return {"not_durable": self.durable.why_not(volume)}
-        return {
-            "url": f"{local.store.rstrip('/')}/vol/{disk_id}",
-            "durability": str(facts.durability),
-            "durable_at": local.durable_at,
-            "not_durable": "nothing of it has been sent yet" if local.durable_at is None else None,
-            "remote_seq": local.seq,
-            **(attached.call("store")["store"] if attached else {}),
-        }
+        known = answers.Volume(
+            volume=volume,
+            disk=disk_id,
+            size_bytes=facts.size_bytes,
+            allocated_bytes=_allocated_bytes(os.path.join(self.shelf.path(disk_id), "slab")),
+            free_bytes=room.free_bytes(self.shelf.directory),
+            sealed=facts.sealed,
+            vm=facts.vm,
+            formatted=facts.formatted,
+            attached=None if attached is None else "mount" if attached.is_mounted else "file",
+            worker_restarts=attached.restarts if attached else 0,
+            read_only=attached is not None and attached.is_read_only(),
+            cut_off=attached is not None and attached.is_cut_off,
+            checkpoints=len(facts.checkpoints),
+            damaged=damaged,
+        )
+        if facts.local.store is None:
+            return dataclasses.replace(known, not_durable=self.durable.why_not(volume))
+        return _in_store(known, facts, attached)
 
     def checkpoints(self, volume: VolumeId) -> Sequence[Checkpoint]:
         """A volume's checkpoints, the oldest first."""
@@ -320,7 +309,7 @@ class Volumes:
 
     # ---- damage
 
-    def mend(self, disk_id: str, slots: Sequence[int]) -> Mapping[str, Any]:
+    def mend(self, disk_id: str, slots: Sequence[int]) -> Message:
         """Have slots of a disk, perhaps of one that has no name any more, as its store has them (`worker.mend`).
         StateError for a disk without a store, or that a worker which knows of none has attached."""
         if disk_id not in self.shelf.complete():
@@ -345,8 +334,23 @@ class Volumes:
         """Detach everything."""
         self.attached.close_all()
 
-    def _call(self, disk_id: str, op: str, **arguments: Any) -> dict[str, Any]:
+    def _call(self, disk_id: str, op: str, **arguments: object) -> Message:
         return self.attached.call(self.durable, disk_id, op, **arguments)
+
+
+def _in_store(known: answers.Volume, facts: Facts, attached: attachment.Attachment | None) -> answers.Volume:
+    local = facts.local
+    usage = attached.call("store")["store"] if attached else {}
+    return dataclasses.replace(
+        known,
+        url=f"{(local.store or '').rstrip('/')}/vol/{known.disk}",
+        durability=str(facts.durability),
+        durable_at=local.durable_at,
+        not_durable="nothing of it has been sent yet" if local.durable_at is None else None,
+        remote_seq=local.seq,
+        unsent_bytes=usage.get("unsent_bytes"),
+        cold_bytes=usage.get("cold_bytes"),
+    )
 
 
 def _allocated_bytes(path: str) -> int:

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from pilot import errors
+from pilot.volume.answers import Outcome, State
 from pilot.volume.remote.objects import opening
 from pilot.volume.remote.tending import garbage
 from pilot.volume.volumed import collector
-from pilot.volume.volumed.collector import Outcome, Schedule, State
+from pilot.volume.volumed.collector import Schedule
 from tests.support.logwriter import Writer
 
 A = "a" * 16

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -51,7 +52,9 @@ def _client(store: volumes.Volumes) -> VolumeClient:
 
     class Client(VolumeClient):
         def _call(self, op: str, **arguments: Any) -> dict[str, Any]:
-            return {"volumes": store.list()} if op == "list" else {"volume": store.stat(arguments["volume"])}
+            if op == "list":
+                return {"volumes": [dataclasses.asdict(row) for row in store.list()]}
+            return {"volume": dataclasses.asdict(store.stat(arguments["volume"]))}
 
     return Client("")
 
@@ -155,6 +158,6 @@ def test_a_client_of_an_older_build_leaves_out_what_it_does_not_know(store: volu
 
     class Later(VolumeClient):
         def _call(self, op: str, **arguments: Any) -> dict[str, Any]:
-            return {"volumes": [{**row, "of_a_later_build": 1} for row in store.list()]}
+            return {"volumes": [{**dataclasses.asdict(row), "of_a_later_build": 1} for row in store.list()]}
 
     assert [row.volume for row in Later("").list()] == [A]
