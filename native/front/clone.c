@@ -33,6 +33,8 @@ static int clone_stage(const struct received *received, int *pid_fd)
     struct clone_args clone = {
         .flags = answer->flags | CLONE_PIDFD, .pidfd = (uintptr_t)pid_fd, .exit_signal = SIGCHLD};
 
+    if (received->lacks)
+        return -EMFILE;
     if (received->count < FIRST || answer->count > MAX_SLOTS || answer->cgroup >= (int)answer->count)
         return -EPROTO;
     for (unsigned i = 0; i < answer->count; i++) {

@@ -236,6 +236,7 @@ static int converse(struct conversation *talk)
         for (unsigned i = 0; i < received.count; i++)
             close(received.fds[i]);
         received.count = 0;
+        received.lacks = 0;
         if (result)
             break;
     }
@@ -257,6 +258,7 @@ static void open_standard(void)
 int main(int count, char **words)
 {
     open_standard();
+    signal(SIGCHLD, SIG_DFL); /* of who ignores it the kernel keeps no status of a child; the Python command line inherits it */
     hold_signals();
     int planner = is_plain() ? connect_planner() : -1;
     if (planner < 0 || send_request(planner, count, words))

@@ -36,6 +36,7 @@ struct received {
     struct answer answer;
     int fds[MAX_HELD];
     unsigned count;
+    int lacks; /* the kernel found no number for one of them: we have as many open as we may */
 };
 
 /* packets.c: 0, or -1 when there is no planner any more. What is received comes behind what is there. */

@@ -87,6 +87,7 @@ int receive_answer(int planner, struct received *received)
         return 0; /* whatever else there may be in the packets of another build */
     if (size != sizeof received->answer)
         return -1;
+    received->lacks |= message.msg_flags & MSG_CTRUNC;
     struct cmsghdr *head = CMSG_FIRSTHDR(&message);
     if (head && head->cmsg_type == SCM_RIGHTS) {
         unsigned count = (head->cmsg_len - CMSG_LEN(0)) / sizeof(int);

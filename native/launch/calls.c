@@ -35,7 +35,7 @@ static const struct call functions[] = {
     FUNCTION(check_cwd, ""),
     FUNCTION(find_executable, "L"),
     FUNCTION(execute, "LLLL"),
-    FUNCTION(run_hook, "TLLsi"),
+    FUNCTION(run_hook, "TLLsiL"),
     FUNCTION(spawn, "ii"),
     FUNCTION(barrier, "Bi"),
     FUNCTION(release, ""),
@@ -88,9 +88,9 @@ static int take_branch(struct run *run, const struct instruction *in, long error
 
 /* Nobody listens any more: whoever reads the process's stderr is told why it never was the container's program. Each
  * line begins with the error that it is for; the last one is for all others. */
-static void complain(const struct instruction *in, long error)
+static void complain(const struct argument *lines, long error)
 {
-    const char *const *line = (const char *const *)in->arguments[3].value;
+    const char *const *line = (const char *const *)lines->value;
     size_t size = 0;
 
     while (line[0] && line[1] && line[0][0] != error)
@@ -107,7 +107,9 @@ static void fail(struct run *run, const struct instruction *in, long error)
     struct message message = {FAILED, in->step, run->position, error, run->detail};
 
     if (run->channel < 0 && call_find(in->call)->function == do_execute)
-        complain(in, error);
+        complain(&in->arguments[3], error);
+    else if (run->channel < 0 && call_find(in->call)->function == do_run_hook)
+        complain(&in->arguments[5], error);
     else if (run->channel >= 0 && run->is_quiet)
         RAW3(SYS_write, run->channel, &message, sizeof message); /* as in tell() */
     else if (run->channel >= 0)

@@ -180,15 +180,17 @@ static long make_file(int base, const char *path, mode_t mode)
 long do_open_target(struct run *run, const unsigned long *a)
 {
     const char *path = (const char *)a[1];
-    struct stat status;
+    struct stat like, status;
     long found = open_beneath(a[0], path, O_PATH);
 
     (void)run;
-    if (found != -ENOENT)
+    if (found < 0 && found != -ENOENT)
         return found;
-    if (fstat(a[2], &status) != 0)
+    if (fstat(a[2], &like) != 0 || (found >= 0 && fstat(found, &status) != 0))
         return -errno;
-    return S_ISDIR(status.st_mode) ? make_directories(a[0], path, a[3]) : make_file(a[0], path, a[3]);
+    if (found >= 0) /* move_mount(2) would say EINVAL, as of much else */
+        return S_ISDIR(like.st_mode) == S_ISDIR(status.st_mode) ? found : -ENOTDIR;
+    return S_ISDIR(like.st_mode) ? make_directories(a[0], path, a[3]) : make_file(a[0], path, a[3]);
 }
 
 long do_set_idmap(struct run *run, const unsigned long *a)

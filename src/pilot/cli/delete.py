@@ -43,7 +43,7 @@ def _delete_matches(context: Context, pattern: str, force: bool) -> int:
     except re.error as error:
         raise UsageError(f"invalid regular expression {pattern!r}") from error
     status = 0
-    for container in context.runtime().list():
+    for container in context.containers():
         if not wanted.search(container.id):
             continue
         try:

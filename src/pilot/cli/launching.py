@@ -37,7 +37,10 @@ CREATE_OPTIONS = (BUNDLE, CONFIG, CONSOLE_SOCKET, PIDFD_SOCKET, PID_FILE, NO_PIV
 
 def read_bundle(context: Context, arguments: Arguments) -> tuple[str, Spec]:
     """The bundle's path and its Spec, with what the runtime adds to its environment."""
-    bundle = os.path.abspath(arguments.text("bundle", "."))
+    try:
+        bundle = os.path.abspath(arguments.text("bundle", "."))
+    except FileNotFoundError as error:
+        raise errors.HostError("find the bundle: the working directory has been removed") from error
     config = arguments.text("config", "config.json")
     spec = parse.read_spec(bundle, config if config == "config.json" else os.path.abspath(config))
     context.examine(spec)

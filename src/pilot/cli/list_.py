@@ -21,7 +21,7 @@ _HEADER = ("ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER")
 
 
 def run(context: Context, arguments: Arguments) -> int:
-    containers = context.runtime().list()
+    containers = context.containers()
     if arguments.flag("quiet"):
         context.write("".join(f"{container.id}\n" for container in containers))
         return 0

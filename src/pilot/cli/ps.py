@@ -30,9 +30,12 @@ def _table(pids: list[int], ps_options: tuple[str, ...]) -> str:
     import subprocess  # only for this
 
     try:
-        done = subprocess.run(["ps", *ps_options], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise errors.HostError(f"run ps {' '.join(ps_options)}: {error}") from error
+        done = subprocess.run(["ps", *ps_options], capture_output=True, text=True, errors="replace", check=False)
+    except OSError as error:
+        raise errors.HostError(f"run ps: {(error.strerror or '').lower()}") from error
+    if done.returncode:
+        reason = next(iter(done.stderr.split("\n")), "")
+        raise errors.HostError(f"run ps {' '.join(ps_options)}: exit status {done.returncode}: {reason}")
     header, *lines = done.stdout.splitlines()
     titles = header.split()
     if "PID" not in titles:

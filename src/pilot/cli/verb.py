@@ -17,7 +17,7 @@ from typing import Protocol
 import msgspec
 
 from .. import errors
-from ..runtime import Runtime, Spawned, Stdio
+from ..runtime import Container, Runtime, Spawned, Stdio
 from ..spec.config import Spec
 from ..spec.process import Process
 from .log import Log
@@ -57,6 +57,10 @@ class Context(msgspec.Struct, frozen=True):
             environment=self.environment,
             on_warning=self.log.warning,
         )
+
+    def containers(self) -> list[Container]:
+        """All below the root; as in runc one that is damaged is told of, and hides no other."""
+        return self.runtime().list(lambda id, error: self.log.warning(f"load container {id}: {error}"))
 
     def write(self, text: str) -> None:
         """To the caller's stdout, at once."""

@@ -5,16 +5,29 @@ from __future__ import annotations
 from . import syscalls
 
 _SET_CHILD_SUBREAPER = 36
+_PF_EXITING = 0x4  # include/linux/sched.h
 
 
 def start_time(pid: int) -> int:
     """When the process started, in clock ticks since boot; 0 when there is no such process."""
+    fields = _stat(pid)
+    return int(fields[20]) if fields else 0
+
+
+def is_exiting(pid: int) -> bool:
+    """Whether the process is on its way out, or not there any more."""
+    fields = _stat(pid)
+    return not fields or bool(int(fields[7]) & _PF_EXITING)
+
+
+def _stat(pid: int) -> list[bytes]:
+    """/proc/PID/stat from the end of the command's name, which may have spaces, on; empty when there is no process."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as stat:
             line = stat.read()
     except (FileNotFoundError, ProcessLookupError):
-        return 0
-    return int(line[line.rindex(b")") :].split()[20])
+        return []
+    return line[line.rindex(b")") :].split()
 
 
 def pidfd_getfd(pid_fd: int, number: int) -> int:

@@ -123,7 +123,7 @@ class Call(enum.IntEnum):
     CHECK_CWD = 72  # the working directory is inside the root
     FIND_EXECUTABLE = 73  # candidates
     EXECUTE = 74  # candidates, arguments, environment, lines for stderr
-    RUN_HOOK = 75  # path, arguments, environment, stdin, timeout in ms
+    RUN_HOOK = 75  # path, arguments, environment, stdin, timeout in ms, lines for stderr
     SPAWN = 76  # flags, cgroup: the rest is run by a new process, this one ends
     BARRIER = 77  # first slot to receive, count
     RELEASE = 78

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -21,6 +22,8 @@ from ..spec.state import State
 from . import barriers, environment, filters, liveness, namespaces, steps
 from .descriptors import Descriptors, closed_numbers, opened_directory
 from .values import Spawned, Stdio, Terminal
+
+_STOPPED = "cannot exec in a stopped container"
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -55,9 +58,7 @@ class Request(msgspec.Struct, frozen=True):
 def execute(target: Target, request: Request, cache_directory: str | None, facts: HostFacts, waiter: Waiter) -> Spawned:
     """Run it; returns when it has executed. StepError names what was refused."""
     compiled = filters.compile_filter(target.linux.seccomp, cache_directory)
-    with Descriptors() as descriptors, liveness.opened_process(target.pid, target.start_time) as pid_fd:
-        if pid_fd is None:
-            raise errors.StateError("cannot exec in a stopped container")
+    with Descriptors() as descriptors, _running(target) as pid_fd:
         descriptors.by_slot[PIDFD] = pid_fd
         options = _options(target, request, compiled, descriptors)
         plan = exec_plan.plan_exec(request.process, facts, options)
@@ -66,6 +67,22 @@ def execute(target: Target, request: Request, cache_directory: str | None, facts
                 plan.program, descriptors=descriptors.by_slot, waiter=waiter, on_barrier=_barrier(target, request, plan)
             )
     return taken(spawned)
+
+
+@contextlib.contextmanager
+def _running(target: Target) -> Iterator[int]:
+    """A pidfd of the container's first process. What fails because that ends meanwhile (no namespace to look at, no
+    cgroup to join, no memory for a process of a dead pid namespace) is told as what it is: StateError.
+    """
+    with liveness.opened_process(target.pid, target.start_time) as pid_fd:
+        if pid_fd is None:
+            raise errors.StateError(_STOPPED)
+        try:
+            yield pid_fd
+        except (errors.PilotError, OSError) as error:
+            if isinstance(error, errors.PeerError) or not liveness.is_ending(target.pid, pid_fd):
+                raise
+            raise errors.StateError(f"{_STOPPED}, which it has become meanwhile") from error
 
 
 def taken(process: launcher.Spawned) -> Spawned:

@@ -33,6 +33,11 @@ def is_alive(pid: int, start_time: int) -> bool:
         return pid_fd is not None
 
 
+def is_ending(pid: int, pid_fd: int) -> bool:
+    """Whether the process behind a pidfd has ended, or is about to: pid 1 waits for all others of its namespace."""
+    return has_ended(pid_fd, 0) or process.is_exiting(pid)
+
+
 def has_ended(pid_fd: int, timeout_s: float) -> bool:
     """Wait for the process to end, at most `timeout_s`."""
     poll = select.poll()

@@ -122,7 +122,7 @@ class Runtime:
         containers of any range of ids. `creator` is kept (`Container.creator`). `on_plan` sees the Plan before it is
         carried out. Conflict when the id is taken; SpecError, HostError, StepError: nothing is left of it then.
         """
-        bundle = os.path.abspath(bundle)
+        bundle = _bundle_path(bundle)
         if spec is None:
             spec = parse.read_spec(bundle)
         else:
@@ -159,7 +159,7 @@ class Runtime:
         """
         from . import create  # as above
 
-        bundle = os.path.abspath(bundle)
+        bundle = _bundle_path(bundle)
         spec = parse.read_spec(bundle)
         request = create.Request(id=ids.parse_container_id(id), bundle=bundle, spec=spec, stdio=Stdio())
         where = create.Host(self._store, self.facts, self.hierarchies, self._cgroup_driver, self._runner)
@@ -180,14 +180,21 @@ class Runtime:
         """How a process that we started ended; TimeoutError. It is reaped where it is our child."""
         return self._waiter.wait(process, timeout_s)
 
-    def list(self) -> list[Container]:
-        """All containers, by id; one that goes away meanwhile is left out."""
+    def list(self, on_damaged: Callable[[str, errors.PilotError], None] | None = None) -> list[Container]:
+        """All containers, by id; one that goes away meanwhile is left out.
+
+        `on_damaged` is told of those that cannot be read, which are left out; without it the first is raised.
+        """
         found = []
         for id in self._store.ids():
             try:
                 found.append(self.load(id))
             except errors.NotFound:
                 continue  # deleted since the directory was read
+            except errors.PilotError as error:
+                if on_damaged is None:
+                    raise
+                on_damaged(id, error)
         return found
 
     def _write_pid_file(self, container: Container, spawned: Spawned, path: str) -> None:
@@ -197,6 +204,18 @@ class Runtime:
             spawned.close()
             container.delete(force=True)
             raise
+
+
+def _bundle_path(bundle: str | os.PathLike[str]) -> str:
+    """It is told in state.json, to hooks and to whoever asks, so it has to be a text."""
+    path = os.path.abspath(bundle)
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        raise errors.HostError(
+            f"bundle {path!a}: its path is not UTF-8, and no state document could have it"
+        ) from error
+    return path
 
 
 def write_pid_file(path: str, pid: int) -> None:

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+
 import msgspec
 
 from ..abi import Namespace
 from ..code import Call, Code, Slot, write_spawn
+from .process import EXECUTE_ERRORS, MOST_SHOWN
+
+# What RunHook fails with when the hook was executed; the same numbers of execve(2) come of no program.
+_HOOK_ERRORS = {
+    errno.ECANCELED: "it exited with another status than 0, or was killed",
+    errno.ETIMEDOUT: "it was not done in its time, and was killed",
+}
 
 
 def _kinds(namespaces: Namespace) -> str:
@@ -154,7 +163,8 @@ class RunHook(msgspec.Struct, frozen=True):
     """Run a hook in a process of its own and wait for it; fails when it exits with anything but 0.
 
     `stdin` is a regular file (a memfd); it is read from its start. stdout and stderr are those of this process. A hook
-    that is not done after `timeout_ms` (0: no limit) is killed and the step fails with ETIMEDOUT.
+    that is not done after `timeout_ms` (0: no limit) is killed and the step fails with ETIMEDOUT. Once nobody listens
+    to this process any more, its stderr is told.
     """
 
     path: str
@@ -167,7 +177,13 @@ class RunHook(msgspec.Struct, frozen=True):
         return f"run hook {' '.join((self.path, *self.arguments[1:]))}"
 
     def write(self, code: Code) -> None:
-        code.call(Call.RUN_HOOK, self.path, self.arguments, self.environment, self.stdin, self.timeout_ms)
+        lines = self._complaints()
+        code.call(Call.RUN_HOOK, self.path, self.arguments, self.environment, self.stdin, self.timeout_ms, lines)
+
+    def _complaints(self) -> tuple[str, ...]:
+        """As those of `Execute`."""
+        reasons = {**_HOOK_ERRORS, **EXECUTE_ERRORS}  # what is for all others stays the last
+        return tuple(f"{chr(n)}pilot: run hook {self.path[:MOST_SHOWN]}: {text}\n" for n, text in reasons.items())
 
 
 def _slot_words(code: Code, slots: tuple[Slot, ...]) -> bytes:

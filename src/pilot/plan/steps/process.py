@@ -408,7 +408,7 @@ class FindExecutable(msgspec.Struct, frozen=True):
         code.call(Call.FIND_EXECUTABLE, self.candidates)
 
 
-_MOST_SHOWN = 200
+MOST_SHOWN = 200
 _ANY_OTHER = 127
 # errno → in words; where the kernel's are the wrong ones, better ones.
 EXECUTE_ERRORS = {
@@ -445,7 +445,7 @@ class Execute(msgspec.Struct, frozen=True):
 
     def _complaints(self) -> tuple[str, ...]:
         """For a released process, which has its stderr alone: a line per error of execve(2), after its number."""
-        name = self.arguments[0][:_MOST_SHOWN] if self.arguments else ""
+        name = self.arguments[0][:MOST_SHOWN] if self.arguments else ""
         return tuple(f"{chr(number)}pilot: exec {name}: {reason}\n" for number, reason in EXECUTE_ERRORS.items())
 
 

@@ -1,0 +1,174 @@
+"""Callers, bundles and moments that nobody thought of, as public reports about runtimes have them."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import select
+import signal
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support import bundles, front
+from tests.support.bundles import Config
+
+from pilot import errors
+from pilot.runtime import Runtime, Stdio
+
+pytestmark = [pytest.mark.requires("root", "private", "busybox"), pytest.mark.usefixtures("by_front")]
+
+Done = subprocess.CompletedProcess[str]
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def run(tmp_path: Path, bundle: Path) -> Iterator[Run]:
+    """Run a verb; what is left in the end is deleted."""
+
+    def run_verb(*words: str, runtime: str = front.PILOT, where: Path = bundle, **more: Any) -> Done:
+        # Files, not pipes: what stays behind keeps what it was given.
+        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+            command = [runtime, "--root", str(tmp_path / f"root-{Path(runtime).name}"), *words]
+            more.update(stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+            status = subprocess.run(command, cwd=where, timeout=60, check=False, **more).returncode
+            out.seek(0)
+            err.seek(0)
+            return subprocess.CompletedProcess(command, status, out.read(), err.read())
+
+    yield run_verb
+    for name in os.listdir(tmp_path / "root-pilot") if (tmp_path / "root-pilot").exists() else []:
+        run_verb("delete", "-f", name)
+
+
+def _configure(bundle: Path, config: Config) -> None:
+    (bundle / "config.json").write_text(json.dumps({**config, "ociVersion": "1.0.2"}))
+
+
+def _ignore_children() -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+
+
+def test_the_status_of_a_process_where_the_caller_ignores_its_children(run: Run, bundle: Path) -> None:
+    _configure(bundle, bundles.make_config())
+    assert run("run", "-d", "web", preexec_fn=_ignore_children).returncode == 0
+    assert run("exec", "web", "sh", "-c", "exit 7", preexec_fn=_ignore_children).returncode == 7
+    _configure(bundle, bundles.make_config("sh", "-c", "exit 4"))
+    assert run("run", "other", preexec_fn=_ignore_children).returncode == 4
+
+
+@pytest.mark.parametrize("most", [7, 12, 20])
+def test_a_caller_that_may_have_few_descriptors(run: Run, bundle: Path, most: int) -> None:
+    _configure(bundle, bundles.make_config("true"))
+    done = run("run", "web", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (most, most)))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.endswith(": too many open files\n")
+    assert run("list", "-q").stdout == ""
+
+
+@pytest.mark.parametrize("name", [b"a b\tc", b"a\nb", b"%s%n", b"\\134", b"a:b,c=d", "ü".encode(), b"-b"])
+def test_paths_of_bundles(run: Run, tmp_path: Path, name: bytes) -> None:
+    bundle = bundles.make_bundle(tmp_path / os.fsdecode(name))
+    _configure(bundle, bundles.make_config("echo", "here"))
+    done = run("run", "web", where=bundle)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "here\n", "")
+
+
+def test_a_path_that_is_no_text(run: Run, tmp_path: Path) -> None:
+    bundle = bundles.make_bundle(tmp_path / os.fsdecode(b"a\xff\xfe"))
+    _configure(bundle, bundles.make_config("true"))
+    done = run("run", "web", where=bundle)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("pilot: run web: bundle ")
+    assert done.stderr.endswith(": its path is not UTF-8, and no state document could have it\n")
+
+
+def test_a_working_directory_that_has_gone(run: Run, bundle: Path, tmp_path: Path) -> None:
+    _configure(bundle, bundles.make_config("echo", "here"))
+
+    def leave() -> None:
+        gone = tmp_path / "gone"
+        gone.mkdir()
+        os.chdir(gone)
+        gone.rmdir()
+
+    assert run("run", "-b", str(bundle), "web", preexec_fn=leave).stdout == "here\n"
+    done = run("run", "web", preexec_fn=leave)
+    assert done.stderr == "pilot: run web: find the bundle: the working directory has been removed\n"
+
+
+def test_one_damaged_container_hides_no_other(run: Run, bundle: Path, tmp_path: Path) -> None:
+    _configure(bundle, bundles.make_config("true"))
+    for name in ("first", "second", "third"):
+        assert run("create", name).stderr == ""
+    kept = tmp_path / "root-pilot/second/state.json"
+    text = kept.read_text()
+    kept.write_text("{")
+    done = run("list", "-q")
+    assert (done.returncode, done.stdout.split()) == (0, ["first", "third"])
+    assert done.stderr.startswith("pilot: warning: load container second: state.json of second is damaged: ")
+    assert [row["id"] for row in json.loads(run("list", "-f", "json").stdout)] == ["first", "third"]
+    kept.write_text(text)
+
+
+def test_options_that_ps_refuses(run: Run, bundle: Path) -> None:
+    _configure(bundle, bundles.make_config())
+    run("run", "-d", "web")
+    done = run("ps", "web", "--no-such")
+    assert done.returncode == 1
+    assert done.stderr.startswith("pilot: ps web: run ps --no-such: exit status 1: error: ")
+
+
+_HOOKS: dict[str, dict[str, Any]] = {
+    "missing": {"path": "/nope/hook"},
+    "forbidden": {"path": "/etc/passwd"},
+    "failing": {"path": "/bin/sh", "args": ["sh", "-c", "exit 9"]},
+    "too slow": {"path": "/bin/sleep", "args": ["sleep", "60"], "timeout": 1},
+}
+
+
+@pytest.mark.requires("runc")
+@pytest.mark.parametrize("kind", _HOOKS)
+def test_why_a_start_container_hook_failed_is_told(run: Run, bundle: Path, kind: str) -> None:
+    config = bundles.make_config("echo", "never")
+    config["hooks"] = {"startContainer": [_HOOKS[kind]]}
+    _configure(bundle, config)
+    for runtime in ("runc", front.PILOT):
+        done = run("run", "web", runtime=runtime)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "hook" in done.stderr
+    assert done.stderr.startswith(f"pilot: run hook {_HOOKS[kind]['path']}: ")
+
+
+@pytest.mark.requires("runc")
+@pytest.mark.parametrize("destination", ["/tmp", "/etc/passwd"])
+def test_a_file_over_a_directory_and_a_directory_over_a_file(run: Run, bundle: Path, destination: str) -> None:
+    source = bundle / "rootfs" / ("etc/passwd" if destination == "/tmp" else "tmp")
+    config = bundles.make_config("true")
+    config["mounts"].append({"destination": destination, "source": str(source), "options": ["bind"]})
+    _configure(bundle, config)
+    for runtime in ("runc", front.PILOT):
+        done = run("run", "web", runtime=runtime)
+        assert (done.returncode, "not a directory" in done.stderr) == (1, True)
+
+
+def test_exec_while_the_container_ends(runtime: Runtime, bundle: Path) -> None:
+    """Its first process has been killed, and waits for another that nobody has reaped yet."""
+    created = bundles.create(runtime, bundle, bundles.make_config())
+    created.container.start()
+    process = bundles.parse_config(bundles.make_config("sleep", "1000")).process
+    assert process is not None
+    other = created.container.exec(process, Stdio())
+    try:
+        os.kill(created.process.pid, signal.SIGKILL)
+        assert select.select([other.pid_fd], [], [], 60)[0]
+        with pytest.raises(errors.StateError, match="cannot exec in a stopped container"):
+            created.container.exec(process, Stdio())
+    finally:
+        runtime.wait(other, 60)
+        other.close()
+        created.process.close()
