@@ -114,7 +114,7 @@ static void fail(struct run *run, const struct instruction *in, long error)
         RAW3(SYS_write, run->channel, &message, sizeof message); /* as in tell() */
     else if (run->channel >= 0)
         send_message(run->channel, &message, -1); /* if nobody listens any more there is nobody to tell */
-    _exit(call_find(in->call)->function != do_execute ? 1 : error == ENOENT ? 127 : 126);
+    end_process(call_find(in->call)->function != do_execute ? 1 : error == ENOENT ? 127 : 126);
 }
 
 void run_program(struct run *run)
@@ -133,5 +133,5 @@ void run_program(struct run *run)
     struct message done = {.kind = DONE};
     if (run->channel >= 0 && !run->is_quiet)
         send_message(run->channel, &done, -1);
-    _exit(0); /* a Program without Execute */
+    end_process(0); /* a Program without Execute */
 }

@@ -75,7 +75,7 @@ void await_go(struct run *run, const uint32_t *receives, unsigned count)
     unsigned received = 0;
 
     if (receive_byte(run, &message) != 1)
-        _exit(1);
+        end_process(1);
     struct cmsghdr *head = run->is_quiet ? NULL : CMSG_FIRSTHDR(&message);
     if (head && head->cmsg_type == SCM_RIGHTS) {
         received = (head->cmsg_len - CMSG_LEN(0)) / sizeof(int);

@@ -69,6 +69,7 @@ void run_program(struct run *run) __attribute__((noreturn));
 
 /* start.c: the beginning of a process that runs a Program, and the clone of a second one. */
 void begin(struct run *run) __attribute__((noreturn));
+void end_process(int status) __attribute__((noreturn));
 long do_spawn(struct run *run, const unsigned long *a);
 long clone_process(uint64_t flags, int exit_signal, int cgroup_fd, int *pid_fd);
 

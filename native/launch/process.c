@@ -172,7 +172,7 @@ static void run_hook_child(const unsigned long *a, int report)
     if (result >= 0)
         result = RAW3(SYS_execve, a[0], a[1], a[2]);
     RAW3(SYS_write, report, &result, sizeof result);
-    _exit(127);
+    end_process(127);
 }
 
 static long now_ms(void)

@@ -12,7 +12,7 @@ static void give_up(int channel, int error)
     struct message message = {.kind = FAILED, .step = NO_STEP, .error = error};
 
     send_message(channel, &message, -1);
-    _exit(1);
+    end_process(1);
 }
 
 int main(int count, char **arguments)

@@ -156,6 +156,34 @@ def test_a_file_over_a_directory_and_a_directory_over_a_file(run: Run, bundle: P
         assert (done.returncode, "not a directory" in done.stderr) == (1, True)
 
 
+@pytest.mark.requires("runc")
+@pytest.mark.parametrize("path", ["/", "//"])
+def test_a_root_among_the_read_only_paths(run: Run, bundle: Path, path: str) -> None:
+    config = bundles.make_config("touch", "/file")
+    config["linux"]["readonlyPaths"] = [path]
+    _configure(bundle, config)
+    for runtime in ("runc", front.PILOT):
+        done = run("run", "web", runtime=runtime)
+        assert (done.returncode, done.stderr) == (1, "touch: /file: Read-only file system\n")
+
+
+_ALLOWED = ["read", "write", "close", "capset", "execve"]
+
+
+@pytest.mark.parametrize(
+    ("allowed", "status"), [([], 1), (_ALLOWED, 128 + signal.SIGSEGV), (_ALLOWED[:-1], 128 + signal.SIGILL)]
+)
+def test_a_profile_that_refuses_even_to_exit(run: Run, bundle: Path, allowed: list[str], status: int) -> None:
+    """The process must not try for ever. The status is that of who could not go on: us, busybox, or the process."""
+    config = bundles.make_config("true")
+    rules = [{"names": allowed, "action": "SCMP_ACT_ALLOW"}] if allowed else []
+    config["linux"]["seccomp"] = {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": rules}
+    _configure(bundle, config)
+    done = run("run", "web")
+    assert (done.returncode, done.stdout) == (status, "")
+    assert ("linux.seccomp has to allow" in done.stderr) == (not allowed)
+
+
 def test_exec_while_the_container_ends(runtime: Runtime, bundle: Path) -> None:
     """Its first process has been killed, and waits for another that nobody has reaped yet."""
     created = bundles.create(runtime, bundle, bundles.make_config())

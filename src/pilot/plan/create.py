@@ -45,6 +45,7 @@ from .plan import (
     Opening,
     OpenMount,
     Plan,
+    clean,
     procs_slot,
 )
 from .program import About, Program, Step
@@ -378,11 +379,18 @@ def _plan_covers(setup: Setup) -> tuple[Step, ...]:
     if not (linux.masked_paths or linux.readonly_paths):
         return ()
     steps: list[Step] = [Open(_NEW_ROOT, None, "/")]
-    steps += [ReadonlyPath(_NEW_ROOT, path.lstrip("/")) for path in linux.readonly_paths]
+    steps += [_plan_readonly(path) for path in linux.readonly_paths]
     # A rootfs may bring another /dev/null, whose content would then lie, writable, on the masked path (CVE-2025-31133).
     steps += [Open(NULL, _NEW_ROOT, "dev/null"), CheckDevice(NULL, 1, 3)] if linux.masked_paths else []
     steps += [MaskPath(_NEW_ROOT, path.lstrip("/"), NULL) for path in linux.masked_paths]
     return tuple(steps)
+
+
+def _plan_readonly(path: str) -> Step:
+    """What lay on the root would cover nothing for who has the root itself: it is the mount that is read-only then."""
+    if clean(path) == "/":
+        return SetMountAttributes(_NEW_ROOT, MountAttribute.RDONLY)
+    return ReadonlyPath(_NEW_ROOT, path.lstrip("/"))
 
 
 def _plan_cwd(spec: Spec) -> tuple[Step, ...]:
