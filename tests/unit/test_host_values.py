@@ -22,6 +22,7 @@ from pilot.host.vmm import MachineSpec, Size
 from pilot.host.vmm.container import spec as specs
 from pilot.ids import MachineId, SpriteName, VolumeId
 from pilot.spec import check
+from pilot.wire import timestamps
 from tests.support import hostile
 
 
@@ -51,7 +52,7 @@ def _sprite(name: str = "web", phase: str = "live") -> sprites.Sprite:
     [(0, "1970-01-01T00:00:00.000000Z"), (1_700_000_000_000_001, "2023-11-14T22:13:20.000001Z")],
 )
 def test_timestamps_have_six_digits_and_z(us: int, text: str) -> None:
-    assert shapes.timestamp(us) == text
+    assert timestamps.of_us(us) == text
 
 
 def test_history_goes_back_to_the_first_and_ends_in_a_circle() -> None:

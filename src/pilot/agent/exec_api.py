@@ -12,11 +12,10 @@ from .. import errors
 from ..server import response
 from ..server.call import Call
 from ..server.routing import Route
-from ..wire import duration, faults, http, operations, schema
+from ..wire import duration, faults, http, operations, schema, timestamps
 from . import exec_stream, signal_names
 from .session import Session
 from .sessions import Command, Sessions
-from .timestamps import timestamp
 from .world import World
 
 SIGNAL_HEADER = ("X-Sprite-Capabilities", "signal")
@@ -202,9 +201,9 @@ def _row(session: Session) -> schema.SessionRow:
         id=meta.id,
         command=meta.command,
         workdir=meta.workdir,
-        created=timestamp(meta.created),
+        created=timestamps.of_s(meta.created),
         tty=meta.tty,
         bytes_per_second=session.bytes_total / max(now - meta.created, 0.001),
         is_active=now - session.last_activity < 5,
-        last_activity=timestamp(session.last_activity),
+        last_activity=timestamps.of_s(session.last_activity),
     )

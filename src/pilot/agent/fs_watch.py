@@ -12,7 +12,6 @@ again; what is watched is complete again after it. Nothing is silently missed.
 from __future__ import annotations
 
 import asyncio
-import datetime
 import logging
 import os
 import posixpath
@@ -24,7 +23,7 @@ from ..kernel import inotify
 from ..kernel.inotify import Mask
 from ..server.call import Call, WebSocket
 from ..server.routing import Route
-from ..wire import faults, operations, schema, websocket
+from ..wire import faults, operations, schema, timestamps, websocket
 from . import rootfs
 from .files import messages, text
 from .files.pool import Pool, Reply
@@ -222,11 +221,7 @@ def _read_rows(reply: Reply) -> list[messages.Watched]:
 
 
 def _changed(path: str, name: str, is_dir: bool) -> schema.WatchEvent:
-    return schema.WatchEvent(type="event", path=path, event=name, timestamp=_now(), size=0, is_dir=is_dir)
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return schema.WatchEvent(type="event", path=path, event=name, timestamp=timestamps.now(), size=0, is_dir=is_dir)
 
 
 async def _read(socket: WebSocket, watches: Watches) -> None:

@@ -29,7 +29,7 @@ import sys
 from collections.abc import Iterator
 
 from .. import errors, image
-from ..kernel import cgroups, hierarchies
+from ..kernel import cgroups, files, hierarchies
 from ..volume import client as volume_client
 from . import edges, host_limits, log_files
 from .fsm.engine import Engine
@@ -271,12 +271,7 @@ def _ensure_token(database: Database, state_dir: str) -> None:
     if os.path.exists(path):
         return
     token = tokens.issue(database, organisation, "first token")
-    token_fd = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with open(token_fd, "w") as file:
-        file.write(token + "\n")
-        file.flush()
-        os.fsync(token_fd)
-    os.rename(path + ".new", path)
+    files.replace(path, f"{token}\n".encode(), durable=True)
 
 
 def parse_listen(text: str) -> tuple[str, int]:

@@ -10,13 +10,14 @@ of that name removes. Nothing here knows what an artefact is.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from ..kernel import files
 
 DEFAULT = "/var/cache/pilot"
 
@@ -59,12 +60,8 @@ def remove(path: str) -> None:
 @contextmanager
 def _locked(cache: str, kind: str) -> Iterator[None]:
     os.makedirs(cache, exist_ok=True)
-    lock_fd = os.open(os.path.join(cache, f".lock-{kind}"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock_fd, fcntl.LOCK_EX)
+    with files.held(os.path.join(cache, f".lock-{kind}")):
         yield
-    finally:
-        os.close(lock_fd)
 
 
 def _build(temporary: str, path: str, build: Builder) -> None:

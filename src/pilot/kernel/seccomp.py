@@ -15,20 +15,19 @@ Nothing here loads a filter: that is a step of the launcher, between clone and e
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import errno
 import functools
 import hashlib
 import os
 import struct
-import threading
 from collections.abc import Iterator, Sequence
 
 import msgspec
 
 from .. import errors
 from ..plan.seccomp import ARCHITECTURES, ERRNO, FilterPlan, Rule
+from . import files
 
 _CHECK_SIZE = hashlib.sha256().digest_size
 MAX_INSTRUCTIONS = 4096  # BPF_MAXINSNS
@@ -92,16 +91,11 @@ def _read(path: str) -> bytes | None:
 
 
 def _store(path: str, program: bytes) -> None:
-    temporary = f"{path}.{os.getpid()}-{threading.get_ident()}"
     try:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        with open(temporary, "wb") as file:
-            file.write(hashlib.sha256(program).digest() + program)
-        os.rename(temporary, path)
+        files.replace(path, hashlib.sha256(program).digest() + program)
     except OSError:
-        # A read-only or full directory costs time, not correctness.
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
+        pass  # a read-only or full directory costs time, not correctness
 
 
 def _build(plan: FilterPlan) -> bytes:

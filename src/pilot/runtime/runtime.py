@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from .. import errors, ids
-from ..kernel import hierarchies
+from ..kernel import files, hierarchies
 from ..kernel.hierarchies import Hierarchies
 from ..kernel.waiter import ExitStatus, OwnChildren, Waiter
 from ..plan.facts import HostFacts
@@ -220,11 +220,7 @@ def _bundle_path(bundle: str | os.PathLike[str]) -> str:
 
 def write_pid_file(path: str, pid: int) -> None:
     """The pid as text, complete from the moment it is there."""
-    directory, name = os.path.split(path)
-    temporary = os.path.join(directory, f".{name}")
     try:
-        with open(temporary, "w", encoding="ascii") as file:
-            file.write(str(pid))
-        os.rename(temporary, path)
+        files.replace(path, str(pid).encode(), mode=0o666)  # less the umask
     except OSError as error:
         raise errors.HostError(f"write pid file {path}: {(error.strerror or '').lower()}") from error

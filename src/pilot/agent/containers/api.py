@@ -6,9 +6,8 @@ from ... import errors
 from ...server import response
 from ...server.call import Call
 from ...server.routing import Route, answering
-from ...wire import faults, operations, schema
+from ...wire import faults, operations, schema, timestamps
 from ..decimals import parse_decimal
-from ..timestamps import timestamp
 from . import naming
 from .registry import Registry
 
@@ -40,7 +39,9 @@ class ContainersApi:
 
     def _row(self, name: str) -> schema.ContainerRow:
         exits = [
-            schema.ContainerExit(seq=each.seq, pid=each.pid, exit_code=each.exit_code, ended=timestamp(each.ended))
+            schema.ContainerExit(
+                seq=each.seq, pid=each.pid, exit_code=each.exit_code, ended=timestamps.of_s(each.ended)
+            )
             for each in self._registry.exits.of(name)
         ]
         try:

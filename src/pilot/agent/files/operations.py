@@ -9,7 +9,6 @@ A descriptor is a path here (`_path_of`): the child's working directory is its o
 from __future__ import annotations
 
 import contextlib
-import datetime
 import errno
 import fnmatch
 import os
@@ -20,7 +19,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from ...kernel import filesystems
-from ...wire import schema
+from ...wire import schema, timestamps
 from ..decimals import parse_decimal
 from ..rootfs import Root, make_directory
 from . import text
@@ -33,16 +32,14 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 LATEST = "9999-12-31T23:59:59.999999Z"
 EARLIEST = "0001-01-01T00:00:00.000000Z"
-_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
 
 def timestamp(time_ns: int) -> tuple[str, bool]:
     """RFC 3339 of a file's time, and whether it had to be clamped: the format ends with the year 9999."""
     try:
-        moment = _EPOCH + datetime.timedelta(microseconds=time_ns // 1000)
+        return timestamps.of_us(time_ns // 1000), False
     except OverflowError:
         return (LATEST if time_ns > 0 else EARLIEST), True
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z"), False
 
 
 def entry(path: str, status: os.stat_result) -> schema.Entry:

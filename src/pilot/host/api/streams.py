@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from starlette.responses import Response, StreamingResponse
 
 from ... import errors
+from ...wire import timestamps
 from ..fsm.engine import Ended
 from ..fsm.outcome import Outcome
 from ..services import ending
@@ -41,4 +42,4 @@ def json_line(document: Mapping[str, object]) -> bytes:
 
 
 def now() -> str:
-    return shapes.timestamp(time.time_ns() // 1000)
+    return timestamps.now()

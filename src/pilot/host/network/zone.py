@@ -12,6 +12,7 @@ import msgspec
 
 from ... import errors
 from ...ids import MachineId
+from ...kernel import files
 from .policy import Action, Effective
 
 _SUFFIX = ".json"
@@ -52,10 +53,7 @@ def write(directory: str, zone: Zone) -> None:
     """Whole or not at all."""
     path = _path(directory, MachineId(zone.machine))
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    temporary = f"{path}.{os.getpid()}.new"
-    with open(temporary, "wb") as file:
-        file.write(msgspec.json.encode(zone))
-    os.rename(temporary, path)
+    files.replace(path, msgspec.json.encode(zone))
 
 
 def read(directory: str, machine: MachineId) -> Zone | None:

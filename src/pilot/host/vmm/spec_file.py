@@ -13,6 +13,7 @@ import os
 import msgspec
 
 from ... import errors
+from ...kernel import files
 from . import MachineSpec
 
 VERSION = 2
@@ -25,10 +26,8 @@ class _Version(msgspec.Struct):
 
 def write(directory: str, spec: MachineSpec) -> None:
     """Whole or not at all."""
-    temporary = os.path.join(directory, _NAME + ".new")
-    with open(temporary, "wb") as file:
-        file.write(msgspec.json.encode({"version": VERSION} | msgspec.to_builtins(spec)))
-    os.rename(temporary, os.path.join(directory, _NAME))
+    document = {"version": VERSION} | msgspec.to_builtins(spec)
+    files.replace(os.path.join(directory, _NAME), msgspec.json.encode(document))
 
 
 def exists(directory: str) -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NotRequired, TypedDict
 
 import msgspec
 
 from ....volume.client import Volume
+from ....wire import timestamps
 from ...store.checkpoints import Checkpoint
 from ...store.sprites import Config, Sprite, UrlSettings
 
@@ -54,19 +54,13 @@ class CheckpointShape(TypedDict):
     frozen_ms: NotRequired[float]
 
 
-def timestamp(us: int) -> str:
-    """RFC 3339 with six digits and Z: sprites-py on Python 3.10 takes no other number of digits."""
-    moment = datetime.datetime.fromtimestamp(us // 1_000_000, datetime.UTC).replace(microsecond=us % 1_000_000)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
 def _said(document: UrlSettings | Config) -> dict[str, str | int]:
     """Without what was left out."""
     return {key: value for key, value in msgspec.structs.asdict(document).items() if value is not None}
 
 
 def _optional(us: int | None) -> str | None:
-    return None if us is None else timestamp(us)
+    return None if us is None else timestamps.of_us(us)
 
 
 def sprite(row: Sprite, organisation: str, status: str, url: str, isolation: str) -> SpriteShape:
@@ -78,8 +72,8 @@ def sprite(row: Sprite, organisation: str, status: str, url: str, isolation: str
         "url": url,
         "url_settings": _said(row.url_settings),
         "status": status,
-        "created_at": timestamp(row.created_us),
-        "updated_at": timestamp(row.updated_us),
+        "created_at": timestamps.of_us(row.created_us),
+        "updated_at": timestamps.of_us(row.updated_us),
         "version": VERSION.removeprefix("v"),
         "environment_version": VERSION.removeprefix("v"),
         "labels": list(row.labels),
@@ -117,7 +111,7 @@ def disk(volume: Volume) -> dict[str, object]:
     return {
         "url": volume.url,
         "durability": volume.durability,
-        "durable_at": None if durable_at is None else timestamp(round(durable_at * 1e6)),
+        "durable_at": None if durable_at is None else timestamps.of_s(durable_at),
         "size_bytes": volume.size_bytes,
         "allocated_bytes": volume.allocated_bytes,
     }
@@ -126,7 +120,7 @@ def disk(volume: Volume) -> dict[str, object]:
 def checkpoint(row: Checkpoint, history: list[str]) -> CheckpointShape:
     return {
         "id": row.id,
-        "create_time": timestamp(row.created_us),
+        "create_time": timestamps.of_us(row.created_us),
         "source_id": row.source or "",
         "comment": row.comment,
         "history": history,
@@ -141,7 +135,7 @@ def current(row: Sprite, now_us: int, history: list[str]) -> CheckpointShape:
     """The live state, which upstream lists as a checkpoint named Current."""
     return {
         "id": "Current",
-        "create_time": timestamp(now_us),
+        "create_time": timestamps.of_us(now_us),
         "source_id": row.current_source or "",
         "comment": "",
         "history": history,
@@ -162,4 +156,4 @@ def history(source: str | None, sources: Mapping[str, str | None]) -> list[str]:
 def line(kind: str, text: str, now_us: int, **more: object) -> dict[str, object]:
     """One line of a checkpoint's or restore's NDJSON stream; an error's text goes by its own key."""
     key = "error" if kind == "error" else "data"
-    return {"type": kind, key: text, "time": timestamp(now_us), **more}
+    return {"type": kind, key: text, "time": timestamps.of_us(now_us), **more}

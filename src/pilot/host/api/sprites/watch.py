@@ -13,6 +13,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable
 
+from ....wire import timestamps
 from ...services.sprites import Sprites
 from ...store.sprites import Sprite
 from . import shapes
@@ -69,7 +70,7 @@ class Watch:
 
     def _line(self, document: Document) -> bytes:
         org = shapes.counts(self.slug, (entry["status"] for entry in self._shown.values()))
-        now = shapes.timestamp(time.time_ns() // 1000)
+        now = timestamps.now()
         return json.dumps(document | {"timestamp": now, "org": org}).encode() + b"\n"
 
 

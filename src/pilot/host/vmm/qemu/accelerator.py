@@ -14,6 +14,7 @@ import subprocess
 import time
 
 from .... import errors
+from ....kernel import files
 from .command import Accelerator, Artefacts, Host
 
 _PROBE_S = 8.0
@@ -58,9 +59,7 @@ def _accelerator(path: str, artefacts: Artefacts) -> Accelerator:
     if known.startswith(f"{key} "):
         return Accelerator(known.removeprefix(f"{key} ").strip())
     found = Accelerator.KVM if boots_with_kvm(artefacts) else Accelerator.TCG
-    with open(f"{path}.new", "w", encoding="utf-8") as file:
-        file.write(f"{key} {found.value}\n")
-    os.rename(f"{path}.new", path)
+    files.replace(path, f"{key} {found.value}\n".encode())
     return found
 
 

@@ -13,7 +13,6 @@ whose drive is there with an empty file of that size. Only the pages of RAM that
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
@@ -21,6 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from .... import errors
+from ....kernel import files
 from . import background, qmp
 from . import command as qemu_command
 
@@ -48,7 +48,7 @@ def ensure(root: str, shape: qemu_command.Machine, disk_bytes: int, boot: Boot) 
     path = os.path.join(root, _digest(shape, disk_bytes))
     if not os.path.isdir(path):
         os.makedirs(root, mode=0o700, exist_ok=True)
-        with _locked(root):
+        with files.held(os.path.join(root, "lock")):
             if not os.path.isdir(path):
                 _make(root, path, shape, disk_bytes, boot)
     os.utime(path)
@@ -157,13 +157,3 @@ def _sweep(new: str) -> None:
     if os.path.isdir(new):
         background.kill(new)
         shutil.rmtree(new)
-
-
-@contextlib.contextmanager
-def _locked(root: str) -> Iterator[None]:
-    lock_fd = os.open(os.path.join(root, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock_fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock_fd)
