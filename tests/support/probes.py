@@ -191,6 +191,8 @@ PROBES: dict[str, Callable[[], str | None]] = {
     "podman": _command("podman"),
     "buildah": _command("buildah"),
     "containerd": _command("containerd"),
+    "docker-registry": _command("docker-registry"),
+    "skopeo": _command("skopeo"),
     "ctr": _command("ctr"),
     "world-tar": _probe_world_tar,
 }
