@@ -21,7 +21,7 @@ from typing import Any
 from tests.support import clients
 from tests.support.pilotd import Pilotd
 
-from pilot.host.machine import pilot_api
+from pilot.machine import pilot_api
 
 _TIMEOUT_S = 120
 _NAME = "bench-exec"

@@ -18,13 +18,13 @@ from pathlib import Path
 from tests.support.virtual import CACHE
 
 from pilot import image
-from pilot.host.machine import dial, pilot_api
 from pilot.host.vmm import MachineSpec
 from pilot.host.vmm.qemu import accelerator, background, mux
 from pilot.host.vmm.qemu import command as qemu_command
 from pilot.host.vmm.qemu.machine import Qemu
 from pilot.ids import MachineId
 from pilot.image import cpio
+from pilot.machine import dial, pilot_api
 from pilot.wire import dial as ports
 
 from . import harness

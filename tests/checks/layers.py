@@ -63,13 +63,14 @@ ALLOWED: dict[str, frozenset[str]] = {
     "volume.volumed": _VOLUME_COMMON | {"volume.books", "volume.disk", "volume.remote", "volume.serving"},
     "volume.operator": _VOLUME_COMMON
     | {"volume.books", "volume.client", "volume.disk", "volume.remote", "volume.volumed.collector"},
-    "host": frozenset({"wire", "server", "volume.client", "kernel", "image"}),
-    "host.vmm.container": frozenset({"wire", "server", "volume.client", "kernel", "runtime", "spec"}),
+    # The way to a machine, for whoever is in the orchestrator's place: it knows no store, and no pilotd.
+    "machine": frozenset({"wire"}),
+    "host": frozenset({"wire", "server", "machine", "volume.client", "kernel", "image"}),
+    "host.vmm.container": frozenset({"wire", "server", "machine", "volume.client", "kernel", "runtime", "spec"}),
     "host.fsm": frozenset(),
-    # A request's way: relay → api/<facade> → services → operations. Who speaks to a machine knows no store.
-    "host.machine": frozenset({"wire"}),
+    # A request's way: relay → api/<facade> → services → operations.
     "host.identity": frozenset({"wire", "host.store.tokens"}),
-    "host.relay": frozenset({"wire", "host.identity", "host.machine.dial", "host.services", "host.store.sprites"}),
+    "host.relay": frozenset({"wire", "host.identity", "machine.dial", "host.services", "host.store.sprites"}),
     "host.services": frozenset(
         {
             "wire",
@@ -79,7 +80,7 @@ ALLOWED: dict[str, frozenset[str]] = {
             "host.store",
             "host.vmm",
             "host.periodic",
-            "host.machine",
+            "machine",
             "volume.client",
         }
     ),
@@ -97,7 +98,7 @@ ALLOWED: dict[str, frozenset[str]] = {
         | {"host.network.policy"}
     ),
     # It knows machines by name and process, and neither the store nor operations.
-    "host.network": frozenset({"kernel", "host.machine.dial", "host.logs"}),
+    "host.network": frozenset({"kernel", "machine.dial", "host.logs"}),
     "image": frozenset({"plan.program", "kernel"}),
     # Images of strangers: knows nothing of the ones that are built here.
     "image.oci": frozenset({"kernel.directio", "kernel.files", "kernel.inroot", "kernel.syscalls"}),
@@ -105,7 +106,7 @@ ALLOWED: dict[str, frozenset[str]] = {
 }
 
 # Rows that speak for themselves alone: another room of the same package is let in by name only.
-_OF_HOST = frozenset({"fsm", "network", "machine", "identity", "relay", "services", "api"})
+_OF_HOST = frozenset({"fsm", "network", "identity", "relay", "services", "api"})
 CLOSED = frozenset(
     {"image.oci"} | {f"host.{room}" for room in _OF_HOST} | {name for name in ALLOWED if name.startswith("volume.")}
 )

@@ -17,8 +17,8 @@ import pytest
 from tests.support import underinit
 
 from pilot import errors
-from pilot.host.machine import health
 from pilot.kernel import initlink
+from pilot.machine import health
 
 pytestmark = pytest.mark.requires("root", "private")
 

@@ -18,7 +18,7 @@ from sprites.exceptions import FileNotFoundError_, NotFoundError
 from tests.support import leftovers
 from tests.support.pilotd import Pilotd
 
-from pilot.host.machine import health
+from pilot.machine import health
 
 pytestmark = pytest.mark.requires("root", "private", "fuse", "loop", "userns", "space")
 

@@ -76,7 +76,7 @@ class FakeVmm:
         return str(self._root / machine / "dial.sock")
 
     def ask(self, machine: MachineId) -> None:
-        from pilot.host.machine import pilot_api
+        from pilot.machine import pilot_api
 
         pilot_api.PilotApi(self.dial_path(machine)).status()
 
@@ -84,7 +84,7 @@ class FakeVmm:
         self.calls.append((f"grow {size_bytes}", machine))
 
     def attach(self, machine: MachineId, disk: Disk) -> DiskReference:
-        from pilot.host.machine import pilot_api
+        from pilot.machine import pilot_api
 
         mount_fd = disk.mount(self.made[machine].uid_base, 65536)
         try:

@@ -20,12 +20,12 @@ from typing import Any
 import msgspec
 
 from pilot import image
-from pilot.host.machine import dial
 from pilot.host.vmm import MachineSpec
 from pilot.host.vmm.qemu import accelerator
 from pilot.host.vmm.qemu import command as qemu_command
 from pilot.host.vmm.qemu.machine import Qemu
 from pilot.ids import MachineId, VolumeId
+from pilot.machine import dial
 from pilot.volume.client import VolumeClient
 from pilot.wire.schema import DiskReference
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from pilot import errors
-from pilot.host.machine import dial
+from pilot.machine import dial
 
 OUTPUT = bytes(range(256)) * 500  # fits a socket's buffer, so that the machine can say it all and close
 

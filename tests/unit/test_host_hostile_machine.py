@@ -12,9 +12,9 @@ import pytest
 
 from pilot import errors
 from pilot.host.fsm import driver
-from pilot.host.machine import pilot_api
 from pilot.host.operations import silence
 from pilot.host.relay import machine_answer
+from pilot.machine import pilot_api
 from pilot.wire import faults
 from tests.support.host import HostUnderTest
 from tests.support.hostile import Say, machine, saying

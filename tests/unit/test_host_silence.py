@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from pilot import errors
-from pilot.host.machine import dial
 from pilot.host.operations import machines, silence
 from pilot.host.operations.silence import Silences
 from pilot.host.services.wanted import NewSprite
 from pilot.ids import MachineId
+from pilot.machine import dial
 from pilot.wire import faults
 from tests.support.host import WAIT_S, HostUnderTest
 
@@ -133,7 +133,7 @@ def test_a_machine_that_is_busy_is_left_alone(tmp_path: pathlib.Path, monkeypatc
 
         with monkeypatch.context() as patch:
             patch.setattr(host.vmm, "ask", lambda machine: None)
-            patch.setattr("pilot.host.machine.pilot_api.PilotApi.status", silent)
+            patch.setattr("pilot.machine.pilot_api.PilotApi.status", silent)
             for _ in range(2 * silence.QUESTIONS):
                 with pytest.raises(faults.Unavailable, match="busy"):
                     machines.is_up(host.host, machine)

@@ -11,7 +11,6 @@ import pytest
 from pilot import errors
 from pilot.host import daemon
 from pilot.host.api.sprites import shapes
-from pilot.host.machine import pilot_api
 from pilot.host.operations import base, cut, machines
 from pilot.host.services import idle
 from pilot.host.store import machines as rows
@@ -21,6 +20,7 @@ from pilot.host.store.sqlite import SqliteDatabase
 from pilot.host.vmm import MachineSpec, Size
 from pilot.host.vmm.container import spec as specs
 from pilot.ids import MachineId, SpriteName, VolumeId
+from pilot.machine import pilot_api
 from pilot.spec import check
 from pilot.wire import timestamps
 from tests.support import hostile

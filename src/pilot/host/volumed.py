@@ -25,8 +25,8 @@ from collections.abc import Sequence
 
 from .. import errors
 from ..kernel import cgroups, fds, hierarchies
+from ..machine import dial
 from ..volume.client import VolumeClient
-from .machine import dial
 
 log = logging.getLogger(__name__)
 

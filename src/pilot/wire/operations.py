@@ -1,7 +1,7 @@
 """The pilot API as a table: what a machine can be asked, said once for all who have to do with it.
 
     the agent     binds an endpoint to each row (agent/routes.py)
-    pilotd        `call(GET_STATUS, None) -> Status`, or the error that was meant (host/machine/pilot_api.py)
+    pilotd        `call(GET_STATUS, None) -> Status`, or the error that was meant (machine/pilot_api.py)
     the relay     passes on the rows that somebody beside pilotd may have permission for (host/relay/table.py)
     the contract  api/pilot.openapi.yaml and the conformance tests have one entry for each row (tests/checks)
 

@@ -15,7 +15,7 @@ import socket
 import msgspec
 
 from ... import errors
-from ..machine import dial
+from ...machine import dial
 
 TIMEOUT_S = 10.0
 MOST_BYTES = 1 << 20

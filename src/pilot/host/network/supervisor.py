@@ -23,7 +23,7 @@ import msgspec
 
 from ... import errors
 from ...kernel import fds
-from ..machine import dial
+from ...machine import dial
 from . import control
 
 log = logging.getLogger(__name__)

@@ -9,9 +9,9 @@ from typing import Protocol
 
 from ... import errors
 from ...ids import CheckpointId, MachineId, VolumeId
+from ...machine.pilot_api import PilotApi
 from ...volume.client import Volume
 from ..fsm.outcome import UserFault
-from ..machine.pilot_api import PilotApi
 from ..network.service import Member, Report
 from ..store import machines, sprites
 from ..store.database import Database

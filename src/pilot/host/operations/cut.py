@@ -9,10 +9,10 @@ from typing import TypeVar
 
 from ... import errors
 from ...ids import CheckpointId
+from ...machine.pilot_api import PilotApi
 from ...wire import operations, schema
 from ..fsm.operation import Run
 from ..fsm.outcome import UserFault
-from ..machine.pilot_api import PilotApi
 from ..store import checkpoints, sprites
 from ..store.checkpoints import Checkpoint
 from ..store.journal import now_us

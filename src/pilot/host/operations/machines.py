@@ -15,9 +15,9 @@ import logging
 
 from ... import errors
 from ...ids import MachineId
+from ...machine.pilot_api import PilotApi
 from ...wire import faults
 from ...wire.schema import DiskReference
-from ..machine.pilot_api import PilotApi
 from ..store import machines
 from ..store.machines import Machine
 from ..store.sprites import Config

@@ -16,10 +16,10 @@ import time
 
 from ... import errors
 from ...ids import MachineId
+from ...machine.pilot_api import PilotApi
 from ...wire import operations, schema
 from ...wire.schema import DiskReference
 from ..fsm.operation import Run
-from ..machine.pilot_api import PilotApi
 from ..store import machines as rows
 from ..store import sprites
 from ..store.journal import now_us

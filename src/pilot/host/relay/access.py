@@ -10,11 +10,11 @@ import asyncio
 import dataclasses
 
 from ... import errors
+from ...machine import dial
 from ...wire import dial as lines
 from ...wire import faults
 from ...wire.permissions import Permission
 from ..identity.principal import Authenticator, Principal
-from ..machine import dial
 from ..services import ending
 from ..services.idle import Activity
 from ..services.sprites import Sprites

@@ -14,8 +14,8 @@ import contextlib
 from collections.abc import Iterable
 
 from ... import errors
+from ...machine.dial import Stream
 from ...wire import faults
-from ..machine.dial import Stream
 from . import heads
 from .edge import Exchange
 from .machine_answer import SWITCHING_PROTOCOLS, MachineAnswer

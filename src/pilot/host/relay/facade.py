@@ -12,10 +12,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from ... import errors
+from ...machine.dial import Stream
 from ...wire import faults, operations
 from ...wire.operations import AnyOperation, Operation
 from ..identity.principal import Principal
-from ..machine.dial import Stream
 from ..store.sprites import Sprite
 from . import heads, paths
 from .access import Access

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import httptools
 
 from ... import errors
-from ..machine.dial import Stream
+from ...machine.dial import Stream
 from .heads import HOP_BY_HOP, Headers
 
 MAX_HEAD_BYTES = 64 << 10

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
-from ..machine.dial import Stream
+from ...machine.dial import Stream
 
 HIGH_WATER_BYTES = 1 << 20
 # After the machine has said all, a client that says nothing for so long is let go.

@@ -12,11 +12,11 @@ import uuid
 
 from ... import errors, ids
 from ...ids import MachineId, SpriteName, VolumeId
+from ...machine import dial
 from ...volume.client import Volume
 from ..fsm.documents import Nothing
 from ..fsm.engine import Ended, Engine
 from ..fsm.journal import Record
-from ..machine import dial
 from ..network.policy import Policy
 from ..network.service import Report
 from ..operations import arrive, machines, networks, requests

@@ -13,8 +13,8 @@ import msgspec
 
 from .... import errors
 from ....ids import MachineId
+from ....machine import dial
 from ... import logs
-from ...machine import dial
 from .. import control
 from ..addresses import parse_network
 from ..never import Never

@@ -26,9 +26,9 @@ from collections.abc import Callable
 from .... import errors, runtime
 from ....ids import ContainerId, MachineId
 from ....kernel import idmap, waiter
+from ....machine import dial, health, pilot_api
 from ....wire import dial as lines
 from ....wire.schema import DiskReference
-from ...machine import dial, health, pilot_api
 from .. import Disk, Isolation, Link, MachineSpec, MachineStatus, spec_file
 from . import attaching
 from . import spec as specs
@@ -127,7 +127,7 @@ class ContainerVmm:
         health.ask(self.health_path(machine))
 
     def health_path(self, machine: MachineId) -> str:
-        """Where init says that it and the agent are there, however busy the agent is (`host.machine.health`)."""
+        """Where init says that it and the agent are there, however busy the agent is (`machine.health`)."""
         return os.path.join(self._path(machine), _HEALTH)
 
     def _give(self, machine: MachineId, mount_fd: int) -> DiskReference:

@@ -31,10 +31,10 @@ from dataclasses import dataclass
 from .... import errors
 from ....ids import MachineId
 from ....kernel import cgroups, hierarchies
+from ....machine import dial, pilot_api
 from ....wire import dial as ports
 from ....wire import operations, schema
 from ....wire.schema import DiskReference
-from ...machine import dial, pilot_api
 from .. import Disk, Isolation, Link, MachineSpec, MachineStatus, spec_file
 from . import background, mux, qmp, template
 from . import command as qemu_command

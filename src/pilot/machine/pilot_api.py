@@ -18,10 +18,10 @@ from typing import cast
 import h11
 import msgspec
 
-from ... import errors
-from ...wire import dial as lines
-from ...wire import faults, operations, schema
-from ...wire.operations import Answered, Asked, Operation
+from .. import errors
+from ..wire import dial as lines
+from ..wire import faults, operations, schema
+from ..wire.operations import Answered, Asked, Operation
 from . import dial
 
 # Beside the agent's own deadline: it has said that it was not done in time before we give up.

@@ -9,8 +9,8 @@ import socket
 import time
 from collections.abc import Iterator
 
-from ... import errors
-from ...wire import dial as lines
+from .. import errors
+from ..wire import dial as lines
 
 CONNECT_TIMEOUT_S = 5.0
 READ_BYTES = 65536

@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import socket
 
-from ... import errors
-from ...wire import dial as lines
+from .. import errors
+from ..wire import dial as lines
 from . import dial
 
 TIMEOUT_S = 5.0
