@@ -1,4 +1,4 @@
-"""The `pilot` command: the OCI command line, and four words that are ours alone.
+"""The `pilot` command: the OCI command line, and a few words that are ours alone.
 
 Only what the first word needs is imported: an OCI caller pays for no other part. Must never do anything but hand over.
 """
@@ -16,7 +16,13 @@ from typing import NoReturn
 from . import errors
 
 # First word -> the module whose `main(arguments)` takes the rest; every other word belongs to the OCI command line.
-OWN_COMMANDS = {"agent": "agent", "image": "image.cli", "planner": "planner.main", "volume": "volume.operator.cli"}
+OWN_COMMANDS = {
+    "agent": "agent",
+    "conformance": "conformance.main",
+    "image": "image.cli",
+    "planner": "planner.main",
+    "volume": "volume.operator.cli",
+}
 
 
 def main() -> int:

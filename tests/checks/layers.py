@@ -39,7 +39,17 @@ ALLOWED: dict[str, frozenset[str]] = {
         }
     ),
     "runtime": frozenset({"spec", "plan", "kernel"}),
-    "command": frozenset({"cli", "agent", "image.cli", "planner.main", "planner.starting", "volume.operator.cli"}),
+    "command": frozenset(
+        {
+            "cli",
+            "agent",
+            "conformance.main",
+            "image.cli",
+            "planner.main",
+            "planner.starting",
+            "volume.operator.cli",
+        }
+    ),
     "bundle": frozenset({"cli"}),
     "bundled": frozenset(),
     "cli": frozenset({"runtime", "spec"}),
@@ -65,6 +75,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     | {"volume.books", "volume.client", "volume.disk", "volume.remote", "volume.volumed.collector"},
     # The way to a machine, for whoever is in the orchestrator's place: it knows no store, and no pilotd.
     "machine": frozenset({"wire"}),
+    "conformance": frozenset({"wire", "machine"}),
     "host": frozenset({"wire", "server", "machine", "volume.client", "kernel", "image"}),
     "host.vmm.container": frozenset({"wire", "server", "machine", "volume.client", "kernel", "runtime", "spec"}),
     "host.fsm": frozenset(),

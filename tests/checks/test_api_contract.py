@@ -20,6 +20,7 @@ from pilot.agent.exec_api import ExecApi
 from pilot.agent.fs_api import FsApi
 from pilot.agent.fs_watch import FsWatch
 from pilot.agent.machine_api import MachineApi
+from pilot.conformance import promises
 from pilot.wire import exec_frames, faults, operations, schema
 
 ROWS = {row.id: row for row in operations.OPERATIONS}
@@ -111,3 +112,17 @@ def _references(value: Any) -> list[str]:
         own = [value["$ref"]] if isinstance(value.get("$ref"), str) else []
         return own + [found for item in value.values() for found in _references(item)]
     return [found for item in value for found in _references(item)] if isinstance(value, list) else []
+
+
+@pytest.mark.parametrize("id", ROWS)
+def test_the_kit_asks_for_every_operation(id: str) -> None:
+    """More than by what is derived from the table: at least one good call, or one that needs the world."""
+    assert {promise.text for promise in promises.ALL if promise.operation == id} - {
+        promise.text for promise in (*promises.derived.methods(), *promises.derived.bodies())
+    }
+
+
+def test_what_the_kit_wants_refused_is_documented() -> None:
+    documented = contract.operations()
+    wanted = {(p.operation, str(status)) for p in promises.ALL if p.operation in ROWS for status in p.statuses}
+    assert {each for each in wanted if each[1] not in documented[each[0]].responses} == set()

@@ -35,7 +35,7 @@ def error_answer(error: BaseException) -> response.Response:
         code = {404: "ENOENT", 409: "EEXIST", 403: "EACCES"}.get(
             fault.status, "EINVAL" if fault.status < 500 else "EIO"
         )
-        return response.refusal(fault, faults.ErrorBody(str(error), code))
+        return response.refusal(fault, faults.ErrorBody(str(error), code), response.allow(error))
     name = errno.errorcode.get(error.errno or 0, "EIO")
     code = name if name in _STATUSES else _NEAREST.get(name, "EIO")
     status = 507 if error.errno in {errno.ENOSPC, errno.EDQUOT} else _STATUSES[code]

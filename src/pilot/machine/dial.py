@@ -23,14 +23,16 @@ class Busy(errors.PeerError):
 
 
 def connect(path: str, port: int, timeout_s: float = CONNECT_TIMEOUT_S) -> socket.socket:
-    """A stream to `port`; its timeout stays `timeout_s`. `PeerError` when nobody answers or the machine refuses."""
+    """A stream to `port`, within `timeout_s`, which stays its timeout. `PeerError`: no answer, or a refusal."""
+    end_s = time.monotonic() + timeout_s
     stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
         stream.settimeout(timeout_s)
         with short_path(path) as address:
             _connect(stream, address, timeout_s)
         stream.sendall(lines.connect_line(port))
-        _parse(_read_line(stream))
+        _parse(_read_line(stream, end_s))
+        stream.settimeout(timeout_s)
     except OSError as error:
         stream.close()
         raise _unreachable(path, error) from error
@@ -125,10 +127,13 @@ def short_path(path: str) -> Iterator[str]:
         os.close(directory_fd)
 
 
-def _read_line(stream: socket.socket) -> bytes:
+def _read_line(stream: socket.socket, end_s: float) -> bytes:
     line = b""
     # Byte by byte: what follows the line is the caller's.
     while not line.endswith(b"\n") and len(line) < lines.MAX_LINE_BYTES:
+        if (left_s := end_s - time.monotonic()) <= 0:
+            raise TimeoutError("timed out")
+        stream.settimeout(left_s)
         byte = stream.recv(1)
         if not byte:
             return b""

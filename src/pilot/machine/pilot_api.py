@@ -10,7 +10,6 @@ from __future__ import annotations
 import array
 import json
 import socket
-import time
 from collections.abc import Sequence
 from types import NoneType
 from typing import cast
@@ -22,14 +21,12 @@ from .. import errors
 from ..wire import dial as lines
 from ..wire import faults, operations, schema
 from ..wire.operations import Answered, Asked, Operation
-from . import dial
+from . import dial, exchange
 
 # Beside the agent's own deadline: it has said that it was not done in time before we give up.
 GRACE_S = 2.0
 MAX_S = 600.0
-MAX_ANSWER_BYTES = 1 << 20
 MAX_ERROR = 1000
-READ_BYTES = 65536
 
 
 class PilotApi:
@@ -53,7 +50,7 @@ class PilotApi:
         what = f"{operation.method} {operation.path}"
         request = _request(operation, operation.target(parameters, query), _body(asked))
         try:
-            answer = _exchange(self._path, min(operation.deadline_s + GRACE_S, MAX_S), *request)
+            answer = exchange.exchange(self._path, min(operation.deadline_s + GRACE_S, MAX_S), *request)
         except (OSError, h11.ProtocolError) as error:
             raise errors.PeerError(f"{what}: {(str(error) or type(error).__name__)[:MAX_ERROR]}") from error
         return _answered(what, operation, answer)
@@ -61,11 +58,6 @@ class PilotApi:
     def status(self) -> schema.Status:
         """What the machine says of itself: also the question whether it says anything."""
         return self.call(operations.GET_STATUS, None)
-
-
-class _Answer(msgspec.Struct, frozen=True):
-    status: int
-    body: bytes
 
 
 class _Refusal(msgspec.Struct, frozen=True):
@@ -83,52 +75,11 @@ def _body(asked: object) -> bytes:
 
 
 def _request(operation: Operation[Asked, Answered], target: str, body: bytes) -> tuple[h11.Request, bytes]:
-    headers = [("Host", "machine"), ("Connection", "close"), ("Content-Length", str(len(body)))]
-    if issubclass(operation.asked, msgspec.Struct):
-        headers.append(("Content-Type", "application/json"))
-    return h11.Request(method=operation.method, target=target, headers=headers), body
+    kind = [("Content-Type", "application/json")] if issubclass(operation.asked, msgspec.Struct) else []
+    return exchange.request_head(operation.method, target, len(body), headers=kind), body
 
 
-def _exchange(path: str, timeout_s: float, request: h11.Request, body: bytes) -> _Answer:
-    """One request on a connection of its own, and the answer to it; all of it together within `timeout_s`."""
-    end_s = time.monotonic() + timeout_s
-    with dial.connect(path, lines.PORT_API, timeout_s) as stream:
-        protocol = h11.Connection(h11.CLIENT)
-        events = (request, h11.Data(data=body), h11.EndOfMessage())
-        stream.settimeout(_left_s(end_s))
-        stream.sendall(b"".join(protocol.send(event) or b"" for event in events))
-        return _read(stream, protocol, end_s)
-
-
-def _read(stream: socket.socket, protocol: h11.Connection, end_s: float) -> _Answer:
-    status, parts, left_bytes = 0, [], MAX_ANSWER_BYTES
-    while True:
-        match protocol.next_event():
-            case h11.NEED_DATA:
-                stream.settimeout(_left_s(end_s))
-                data = stream.recv(min(READ_BYTES, left_bytes + 1))
-                left_bytes -= len(data)
-                if left_bytes < 0:
-                    raise ConnectionError(f"the answer is longer than {MAX_ANSWER_BYTES} bytes")
-                protocol.receive_data(data)
-            case h11.Response(status_code=status):
-                pass
-            case h11.Data(data=data):
-                parts.append(bytes(data))
-            case h11.EndOfMessage():
-                return _Answer(status, b"".join(parts))
-            case h11.ConnectionClosed():
-                raise ConnectionError("the machine closed the connection")
-
-
-def _left_s(end_s: float) -> float:
-    left_s = end_s - time.monotonic()
-    if left_s <= 0:
-        raise TimeoutError("timed out")
-    return left_s
-
-
-def _answered(what: str, operation: Operation[Asked, Answered], answer: _Answer) -> Answered:
+def _answered(what: str, operation: Operation[Asked, Answered], answer: exchange.Answer) -> Answered:
     """The value that the row promises, or the error that was meant."""
     if answer.status >= 400:
         refusal = _decoded(what, answer, _Refusal)
@@ -141,7 +92,7 @@ def _answered(what: str, operation: Operation[Asked, Answered], answer: _Answer)
     return cast(Answered, answer.body) if operation.answered is bytes else _decoded(what, answer, operation.answered)
 
 
-def _decoded(what: str, answer: _Answer, kind: type[Answered]) -> Answered:
+def _decoded(what: str, answer: exchange.Answer, kind: type[Answered]) -> Answered:
     try:
         return msgspec.json.decode(answer.body, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

@@ -57,8 +57,12 @@ def of_error(error: BaseException) -> Response:
     """The JSON shape of an error. What is not ours is an internal error, told by its type and text."""
     fault = faults.fault_of(error)
     text = str(error) or type(error).__name__
-    allow = [("Allow", ", ".join(error.allowed))] if isinstance(error, faults.MethodNotAllowed) else []
-    return refusal(fault, faults.ErrorBody(text, fault.code, getattr(error, "hint", None)), allow)
+    return refusal(fault, faults.ErrorBody(text, fault.code, getattr(error, "hint", None)), allow(error))
+
+
+def allow(error: BaseException) -> Sequence[tuple[str, str]]:
+    """The header that a 405 must have (RFC 9110, 15.5.6)."""
+    return [("Allow", ", ".join(error.allowed))] if isinstance(error, faults.MethodNotAllowed) else []
 
 
 def refusal(fault: faults.Fault, body: faults.ErrorBody, more: Sequence[tuple[str, str]] = ()) -> Response:

@@ -1,0 +1,82 @@
+"""The machine itself: what it says of itself, the name that it takes, its containers."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+
+from ...wire import operations, schema
+from .. import expect
+from ..promise import Promise, World
+from ..subject import Subject
+from . import rows
+
+_ENTROPY = base64.b64encode(bytes(range(32))).decode()
+_UNKNOWN_EXIT = {"name": "world", "seq": "999999999"}
+
+
+def promises() -> Iterator[Promise]:
+    yield Promise("getVersion", "the version of the contract, and features that fit the isolation", _version)
+    yield Promise("getStatus", "a machine that answers is ready, and the same one at the next question", _status)
+    yield Promise("adopt", "the name is taken, again and again; what is not asked is let alone", _adopt)
+    yield Promise("adopt", "entropy is applied, or refused with the reason", _entropy)
+    yield rows.refusal(
+        operations.ADOPT, "entropy that is no base64 is refused", 400, "invalid_argument",
+        json={"name": "x", "entropy": "~"},
+    )  # fmt: skip
+    yield Promise("listContainers", "the list of containers", _containers)
+    yield Promise("listContainers", "a world that runs is one of them", _world_listed, World.RUNNING)
+    yield rows.repeated(operations.ACKNOWLEDGE_EXIT, "again and again is as good as once", parameters=_UNKNOWN_EXIT)
+    yield rows.refusal(
+        operations.ACKNOWLEDGE_EXIT, "what cannot be a name is refused", 400, "invalid_argument",
+        parameters={"name": "No", "seq": "1"},
+    )  # fmt: skip
+    yield rows.refusal(
+        operations.ACKNOWLEDGE_EXIT, "a number that is none is refused", 400, "invalid_argument",
+        parameters={"name": "web", "seq": "one"},
+    )  # fmt: skip
+
+
+def _version(subject: Subject) -> None:
+    version = expect.answered(operations.GET_VERSION, subject.ask(operations.GET_VERSION), subject.isolation)
+    expect.that(version.api == schema.API_VERSION, f"api {schema.API_VERSION} was meant: {version}")
+    freezes = operations.FREEZE_WORLD.id not in expect.BEYOND.get(subject.isolation or "", ())
+    expect.that(("freeze" in version.features) is freezes, f"feature freeze is for machines that can: {version}")
+
+
+def _status(subject: Subject) -> None:
+    first, second = (
+        expect.answered(operations.GET_STATUS, subject.ask(operations.GET_STATUS), subject.isolation) for _ in range(2)
+    )
+    expect.that(first.state == "ready", f"state ready was meant: {first}")
+    expect.that(bool(first.boot_id) and first.boot_id == second.boot_id, f"one boot_id was meant: {first}, {second}")
+
+
+def _adopt(subject: Subject) -> None:
+    told = []
+    for _ in range(2):
+        answer = subject.ask(operations.ADOPT, json={"name": subject.scratch, "no_such_field": {"is": "ignored"}})
+        adopted = expect.answered(operations.ADOPT, answer, subject.isolation)
+        expect.that(adopted.name == subject.scratch, f"the name {subject.scratch} was meant: {adopted}")
+        expect.that(not adopted.applied and not adopted.refused, f"nothing else was asked: {adopted}")
+        told.append(subject.status())
+    expect.that(told[0].name == subject.scratch, f"the name {subject.scratch} was meant: {told[0]}")
+    expect.that(told[0].boot_id == told[1].boot_id, f"the same boot was meant: {told}")
+
+
+def _entropy(subject: Subject) -> None:
+    answer = subject.ask(operations.ADOPT, json={"name": subject.scratch, "entropy": _ENTROPY})
+    adopted = expect.answered(operations.ADOPT, answer, subject.isolation)
+    expect.that([*adopted.applied, *adopted.refused] == ["entropy"], f"entropy was asked for, and only that: {adopted}")
+    expect.that(all(adopted.refused.values()), f"a reason was meant: {adopted}")
+
+
+def _containers(subject: Subject) -> None:
+    expect.answered(operations.LIST_CONTAINERS, subject.ask(operations.LIST_CONTAINERS), subject.isolation)
+
+
+def _world_listed(subject: Subject) -> None:
+    answer = subject.ask(operations.LIST_CONTAINERS)
+    listed = expect.answered(operations.LIST_CONTAINERS, answer, subject.isolation).containers
+    world = [row for row in listed if row.name == "world" and row.status == "running" and row.pid]
+    expect.that(len(world) == 1, f"one running world with a pid was meant: {listed}")
