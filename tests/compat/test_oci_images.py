@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import hashlib
 import json
 import os
+import shutil
+import ssl
 import stat
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -211,30 +215,64 @@ def test_what_is_not_there(built: Built, tmp_path: Path) -> None:
         _pull(f"{built.served.domain}/none", tmp_path / "root")
 
 
-def test_a_bearer_token_is_asked_for(built: Built, tmp_path: Path) -> None:
-    """The registry sends us to a token server; what it gives is not signed by anybody the registry knows."""
-    (tmp_path / "certificates.pem").write_text(_certificate(tmp_path))
-    with registry.token_server("x.y.z", "me", "secret") as tokens:
+def test_bearer(built: Built, tmp_path: Path) -> None:
+    """The registry believes a token that our token server has signed (RS256, with its certificate)."""
+    token = _signed(tmp_path, repository="box")
+    with registry.token_server(token, "me", "secret") as tokens:
         auth: dict[str, object] = {
             "token": {
                 "realm": tokens.realm,
                 "service": "ours",
                 "issuer": "us",
-                "rootcertbundle": str(tmp_path / "certificates.pem"),
+                "rootcertbundle": str(tmp_path / "certificate.pem"),
             }
         }
+        _copied(built, tmp_path)
         with registry.registry(tmp_path / "served", auth) as served:
-            with pytest.raises(errors.PeerError, match="401"):
-                _pull(f"{served.domain}/box", tmp_path / "root", Credentials("me", "secret"))
+            _pull(f"{served.domain}/box:gzip", tmp_path / "root", Credentials("me", "secret"))
             with pytest.raises(errors.PeerError, match="gives no token"):
-                _pull(f"{served.domain}/box", tmp_path / "root", Credentials("me", "wrong"))
+                _pull(f"{served.domain}/box:gzip", tmp_path / "none", Credentials("me", "wrong"))
+            with pytest.raises(errors.PeerError, match="401"):
+                _pull(f"{served.domain}/nasty", tmp_path / "none", Credentials("me", "secret"))
     assert tokens.asked[0] == {"service": ["ours"], "scope": ["repository:box:pull"]}
+    assert _entries(tmp_path / "root") == _buildahs(built, "localhost/box")
 
 
-def _certificate(directory: Path) -> str:
-    words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=test", "-keyout", "key.pem"]
-    done = subprocess.run(words, cwd=directory, capture_output=True, text=True, check=True)
-    return done.stdout
+def test_basic(built: Built, tmp_path: Path) -> None:
+    _copied(built, tmp_path)
+    words = ["perl", "-e", 'print crypt("secret", q($2y$05$abcdefghijklmnopqrstuu))']
+    hashed = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    (tmp_path / "htpasswd").write_text(f"me:{hashed}\n")
+    auth: dict[str, object] = {"htpasswd": {"realm": "ours", "path": str(tmp_path / "htpasswd")}}
+    with registry.registry(tmp_path / "served", auth) as served:
+        _pull(f"{served.domain}/box:gzip", tmp_path / "root", Credentials("me", "secret"))
+        for who in (None, Credentials("me", "wrong")):
+            with pytest.raises(errors.PeerError):
+                _pull(f"{served.domain}/box:gzip", tmp_path / "none", who)
+
+
+def _copied(built: Built, tmp_path: Path) -> None:
+    """What the open registry has, for another."""
+    shutil.copytree(built.served.directory / "registry", tmp_path / "served" / "registry")
+
+
+def _signed(directory: Path, repository: str) -> str:
+    """A token as the distribution project documents it, signed with a key of `certificate.pem`."""
+    words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=us", "-out", "certificate.pem"]
+    subprocess.run([*words, "-keyout", "key.pem"], cwd=directory, capture_output=True, check=True)
+    certificate = ssl.PEM_cert_to_DER_cert((directory / "certificate.pem").read_text())
+    now = int(time.time())
+    access = [{"type": "repository", "name": repository, "actions": ["pull"]}]
+    header = {"typ": "JWT", "alg": "RS256", "x5c": [base64.b64encode(certificate).decode()]}
+    claims = {"iss": "us", "sub": "me", "aud": "ours", "exp": now + 600, "nbf": now - 60, "iat": now - 60, "jti": "1"}
+    signed = b".".join(_encoded(json.dumps(part).encode()) for part in (header, claims | {"access": access}))
+    sign = ["openssl", "dgst", "-sha256", "-sign", "key.pem"]
+    signature = subprocess.run(sign, cwd=directory, input=signed, capture_output=True, check=True).stdout
+    return (signed + b"." + _encoded(signature)).decode()
+
+
+def _encoded(data: bytes) -> bytes:
+    return base64.urlsafe_b64encode(data).rstrip(b"=")
 
 
 def test_a_blob_that_rots_in_the_registry(built: Built, tmp_path: Path) -> None:

@@ -117,6 +117,28 @@ def test_a_token_is_asked_for_once(key: str) -> None:
     assert one.headers["Authorization"] == "Basic " + base64.b64encode(b"me:secret").decode()
 
 
+def test_a_token_that_has_ended_is_asked_for_again() -> None:
+    """Half a minute passes with each look at the clock; the shortest life of a token is one minute."""
+    given: list[str] = []
+    seconds = iter(range(0, 30 * 1000, 30))
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.host == "auth.io":
+            given.append(f"t{len(given)}")
+            return httpx.Response(200, json={"token": given[-1], "expires_in": 1})
+        if not given or request.headers.get("Authorization") != f"Bearer {given[-1]}":
+            return httpx.Response(401, headers={"WWW-Authenticate": 'Bearer realm="https://auth.io/t"'})
+        return _serve(request)
+
+    client = httpx.Client(transport=httpx.MockTransport(_streamed(answer)))
+    options = registry.Options(sleep=lambda _: None, clock=lambda: next(seconds), document_timeout_s=1e6)
+    found = registry.Registry(reference.parse("r.io/app"), client, options)
+    image = source.find(found, _WANTED)
+    for _ in range(3):
+        assert b"".join(source.checked(found, image.layers[0].blob)) == _LAYER
+    assert len(given) > 1
+
+
 def test_basic() -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         if request.headers.get("Authorization") != "Basic " + base64.b64encode(b"me:secret").decode():
