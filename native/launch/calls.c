@@ -45,6 +45,7 @@ static const struct call functions[] = {
     FUNCTION(drop_bounding, "i"),
     FUNCTION(check_device, "si"),
     FUNCTION(check_filesystem, "sii"),
+    FUNCTION(check_kind, "ss"),
 };
 /* clang-format on */
 

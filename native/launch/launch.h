@@ -114,6 +114,7 @@ long do_set_idmap(struct run *run, const unsigned long *a);
 long do_check_cwd(struct run *run, const unsigned long *a);
 long do_check_device(struct run *run, const unsigned long *a);
 long do_check_filesystem(struct run *run, const unsigned long *a);
+long do_check_kind(struct run *run, const unsigned long *a);
 
 /* copy.c */
 long do_copy_up(struct run *run, const unsigned long *a);

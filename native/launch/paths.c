@@ -180,17 +180,26 @@ static long make_file(int base, const char *path, mode_t mode)
 long do_open_target(struct run *run, const unsigned long *a)
 {
     const char *path = (const char *)a[1];
-    struct stat like, status;
+    struct stat status;
     long found = open_beneath(a[0], path, O_PATH);
 
     (void)run;
-    if (found < 0 && found != -ENOENT)
+    if (found != -ENOENT)
         return found;
-    if (fstat(a[2], &like) != 0 || (found >= 0 && fstat(found, &status) != 0))
+    if (fstat(a[2], &status) != 0)
         return -errno;
-    if (found >= 0) /* move_mount(2) would say EINVAL, as of much else */
-        return S_ISDIR(like.st_mode) == S_ISDIR(status.st_mode) ? found : -ENOTDIR;
-    return S_ISDIR(like.st_mode) ? make_directories(a[0], path, a[3]) : make_file(a[0], path, a[3]);
+    return S_ISDIR(status.st_mode) ? make_directories(a[0], path, a[3]) : make_file(a[0], path, a[3]);
+}
+
+/* Of a directory over a file, or a file over a directory, move_mount(2) says EINVAL, as of much else. */
+long do_check_kind(struct run *run, const unsigned long *a)
+{
+    struct stat tree, target;
+
+    (void)run;
+    if (fstat(a[0], &tree) || fstat(a[1], &target))
+        return -errno;
+    return S_ISDIR(tree.st_mode) == S_ISDIR(target.st_mode) ? 0 : -ENOTDIR;
 }
 
 long do_set_idmap(struct run *run, const unsigned long *a)

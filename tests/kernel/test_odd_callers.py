@@ -7,6 +7,7 @@ import os
 import resource
 import select
 import signal
+import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from tests.support import bundles, front
 from tests.support.bundles import Config
 
 from pilot import errors
-from pilot.runtime import Runtime, Stdio
+from pilot.runtime import Runtime, Stdio, addresses
 
 pytestmark = [pytest.mark.requires("root", "private", "busybox"), pytest.mark.usefixtures("by_front")]
 
@@ -182,6 +183,61 @@ def test_a_profile_that_refuses_even_to_exit(run: Run, bundle: Path, allowed: li
     done = run("run", "web")
     assert (done.returncode, done.stdout) == (status, "")
     assert ("linux.seccomp has to allow" in done.stderr) == (not allowed)
+
+
+@pytest.mark.parametrize("kind", ["console", "pidfd", "listener"])
+def test_sockets_whose_path_is_longer_than_an_address(run: Run, bundle: Path, tmp_path: Path, kind: str) -> None:
+    """108 bytes are soon used up by a runtime directory and an id of 64 letters."""
+    directory = tmp_path / ("d" * 100) / ("e" * 100)
+    directory.mkdir(parents=True)
+    path = str(directory / "socket")
+    config = bundles.make_config("true", terminal=kind == "console")
+    words = ["create"]
+    if kind == "listener":
+        rules = [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}]
+        config["linux"]["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": path, "syscalls": rules}
+    else:
+        words += [f"--{kind}-socket", path]
+    _configure(bundle, config)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
+        with addresses.short(path) as address:
+            server.bind(address)
+        server.listen()
+        assert run(*words, "web").stderr == ""
+        server.settimeout(60)
+        with server.accept()[0] as connection:
+            _, fds, _, _ = socket.recv_fds(connection, 1 << 16, 4)
+    assert len(fds) == 1
+    os.close(fds[0])
+
+
+def test_a_service_managers_socket_of_a_long_path(run: Run, bundle: Path, tmp_path: Path) -> None:
+    """What is bound for the container lies below the root, whatever that is."""
+    root = tmp_path / ("d" * 100)
+    manager = tmp_path / "manager"
+    _configure(bundle, bundles.make_config("sh", "-c", 'test -S "$NOTIFY_SOCKET" && echo there'))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
+        server.bind(str(manager))
+        command = [front.PILOT, "--root", str(root), "run", "web"]
+        environment = {**os.environ, "NOTIFY_SOCKET": str(manager)}
+        done = subprocess.run(
+            command,
+            cwd=bundle,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "there\n", "")
+
+
+def test_a_step_of_very_many_groups_is_told_in_short(run: Run, bundle: Path) -> None:
+    _configure(bundle, bundles.make_config("true", user={"uid": 0, "gid": 0, "additionalGids": [*range(65537)]}))
+    done = run("run", "web")
+    assert done.stderr.startswith("pilot: run web: setgroups 0,1,2,")
+    assert done.stderr.endswith(",30,31 and 65505 more: invalid argument\n")
 
 
 def test_exec_while_the_container_ends(runtime: Runtime, bundle: Path) -> None:

@@ -72,7 +72,7 @@ def test_filesystem_is_configured_then_attached() -> None:
     step = steps.MountFilesystem("tmpfs", ROOT, "dev", "none", (("mode", "755"), ("noswap", None)))
     header, code = decode(Program((step,)).encode())
     assert [c.call.name for c in code] == ["FSOPEN", "FSCONFIG", "FSCONFIG", "FSCONFIG", "FSCONFIG", "FSMOUNT", "CLOSE",
-                                           "OPEN_TARGET", "CHECK_FILESYSTEM", "MOVE_MOUNT", "CLOSE",
+                                           "OPEN_TARGET", "CHECK_FILESYSTEM", "CHECK_KIND", "MOVE_MOUNT", "CLOSE",
                                            "CLOSE"]  # fmt: skip
     assert [c.arguments[1:4] for c in code[1:5]] == [
         [1, "source", "none"], [1, "mode", "755"], [0, "noswap", 0], [6, 0, 0],

@@ -74,9 +74,12 @@ def pidfd_sender(arguments: Arguments, name: str) -> Iterator[Callable[[int], No
         return
     import socket  # few ask
 
+    from ..runtime import addresses
+
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
         try:
-            connection.connect(path)
+            with addresses.short(path) as address:
+                connection.connect(address)
         except OSError as error:
             raise errors.HostError(f"connect to pidfd socket {path}: {(error.strerror or '').lower()}") from error
 

@@ -66,10 +66,13 @@ def listening(root: str, id: str) -> Iterator[socket.socket | None]:
         return
     import socket  # only where there is a service manager
 
+    from ..runtime import addresses
+
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as listener:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)  # of a start that failed
-        listener.bind(path)
+        with addresses.short(path) as address:
+            listener.bind(address)
         os.chmod(path, 0o777)  # any user of the container's may be the one
         yield listener
 

@@ -133,6 +133,7 @@ class Call(enum.IntEnum):
     DROP_BOUNDING = 82  # the mask of capabilities to keep
     CHECK_DEVICE = 83  # slot, number: it is that character device
     CHECK_FILESYSTEM = 84  # slot, magic number, whether it must be or must not
+    CHECK_KIND = 85  # two slots: both are directories, or neither is
 
 
 Argument = int | str | bytes | None | Sequence[str]
@@ -195,7 +196,7 @@ class Code:
         """The index of `slot`, a new one when the name is new; ValueError when there are too many."""
         index = self._slots.setdefault(slot, len(self._slots))
         if index >= MAX_SLOTS:
-            raise EncodeError(f"more than {MAX_SLOTS} slots")
+            raise EncodeError(f"more than {MAX_SLOTS} slots for descriptors: each mount takes one")
         self._last[index] = self.step
         return index
 
@@ -210,7 +211,7 @@ class Code:
         for place, step, slot in reversed(closings):
             rows.insert(place, _INSTRUCTIONS[1].pack(Call.CLOSE, step, -1, 0, 0, 0, slot) + _NO_BRANCHES)
         if len(rows) > MAX_INSTRUCTIONS:
-            raise EncodeError(f"more than {MAX_INSTRUCTIONS} instructions")
+            raise EncodeError(f"more than {MAX_INSTRUCTIONS} instructions: each mount, device and path takes some")
         table = b"".join(rows)
         data_offset = _HEADER.size + len(table)
         size = data_offset + len(self._data)

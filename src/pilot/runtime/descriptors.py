@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from .. import errors
 from ..kernel.cgroups import Cgroup
 from ..plan.plan import CGROUP, CONSOLE_SOCKET, FIFO, procs_slot, stdio_slot
+from . import addresses
 from .values import Stdio
 
 _NULL = os.makedev(1, 3)
@@ -63,7 +64,8 @@ class Descriptors(contextlib.ExitStack):
         """Connect to whoever wants the terminal's master."""
         connection = self.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC))
         try:
-            connection.connect(path)
+            with addresses.short(path) as address:
+                connection.connect(address)
         except OSError as error:
             raise errors.HostError(f"connect to console socket {path}: {(error.strerror or '').lower()}") from error
         self.by_slot[CONSOLE_SOCKET] = connection.fileno()

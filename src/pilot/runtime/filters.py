@@ -11,6 +11,7 @@ from .. import errors
 from ..plan.identity import Filter
 from ..spec.seccomp import Seccomp
 from ..spec.state import ContainerProcessState, State
+from . import addresses
 
 
 def compile_filter(profile: Seccomp | None, cache_directory: str | None) -> Filter | None:
@@ -30,7 +31,8 @@ def send_listener(profile: Seccomp, listener_fd: int, pid: int, state: State) ->
     document = msgspec.json.encode(ContainerProcessState(pid=pid, metadata=profile.listener_metadata, state=state))
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as agent:
-            agent.connect(profile.listener_path)
+            with addresses.short(profile.listener_path) as address:
+                agent.connect(address)
             socket.send_fds(agent, [document], [listener_fd])
     except OSError as error:
         reason = (error.strerror or os.strerror(error.errno or 0)).lower()

@@ -198,6 +198,7 @@ def _write_attach(code: Code, tree: Slot, base: Slot, path: str, mode: int, in_p
     code.call(Call.OPEN_TARGET, base, path, tree, mode, into=_TARGET)
     if not in_proc:
         code.call(Call.CHECK_FILESYSTEM, _TARGET, abi.PROC_SUPER_MAGIC, 0)
+    code.call(Call.CHECK_KIND, tree, _TARGET)
     _write_move(code, tree)
 
 

@@ -125,13 +125,17 @@ class Umask(msgspec.Struct, frozen=True):
         code.call(Call.UMASK, self.mask)
 
 
+_MOST_GROUPS_SHOWN = 32
+
+
 class SetGroups(msgspec.Struct, frozen=True):
     """setgroups(2): the supplementary groups."""
 
     groups: tuple[int, ...]
 
     def describe(self) -> str:
-        return f"setgroups {','.join(map(str, self.groups)) or 'none'}"
+        shown, more = self.groups[:_MOST_GROUPS_SHOWN], len(self.groups) - _MOST_GROUPS_SHOWN
+        return f"setgroups {','.join(map(str, shown)) or 'none'}{f' and {more} more' if more > 0 else ''}"
 
     def write(self, code: Code) -> None:
         code.call(Call.SETGROUPS, len(self.groups), struct.pack(f"<{len(self.groups)}I", *self.groups))
