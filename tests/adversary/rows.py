@@ -20,6 +20,7 @@ class Row(NamedTuple):
 
 
 _USERNS = "the world's user namespace has no capability over the kernel"
+_NEIGHBOUR = "a neighbour, whose rows are committed and who is asked things meanwhile, sees no error and loses none"
 
 ROWS: dict[str, Row] = {
     "descriptors_of_the_first_process": Row(
@@ -72,6 +73,19 @@ ROWS: dict[str, Row] = {
     "a_sprite_that_freezes_itself_can_be_ended": Row(
         "a sprite that freezes itself, in cgroups of its own below, and then is restored or destroyed",
         "all below a cgroup is thawed when it is killed; no thread of the agent waits for what it has killed",
+    ),
+    "a_thousand_connections_that_say_nothing": Row("a thousand connections that say nothing", _NEIGHBOUR),
+    "heads_that_never_end": Row("400 heads, a byte at a time, that never end", _NEIGHBOUR),
+    "heads_of_a_mebibyte": Row("heads of a mebibyte", f"431, and the connection ends; {_NEIGHBOUR}"),
+    "requests_in_a_row_that_nobody_reads_the_answers_of": Row(
+        "pipelined requests without end, whose answers nobody reads", f"reading pauses; {_NEIGHBOUR}"
+    ),
+    "watchers_by_the_thousand": Row("1500 watchers of all sprites, while sprites come and go", _NEIGHBOUR),
+    "tokens_that_nobody_gave": Row("long tokens that nobody gave, by eight clients at once", f"401; {_NEIGHBOUR}"),
+    "a_storm_of_commands": Row("commands in one sprite, by eight clients as fast as they can", _NEIGHBOUR),
+    "a_sprite_out_of_bounds": Row(
+        "a sprite that forks, takes memory, calls sync(2), writes its disk, makes namespaces of network or mounts, "
+        "without end", f"limits of its machine; {_NEIGHBOUR}"
     ),
 }  # fmt: skip
 
