@@ -20,6 +20,7 @@ OWN_COMMANDS = {
     "agent": "agent",
     "conformance": "conformance.main",
     "image": "image.cli",
+    "machine": "machine.main",
     "planner": "planner.main",
     "volume": "volume.operator.cli",
 }

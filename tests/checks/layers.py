@@ -45,6 +45,7 @@ ALLOWED: dict[str, frozenset[str]] = {
             "agent",
             "conformance.main",
             "image.cli",
+            "machine.main",
             "planner.main",
             "planner.starting",
             "volume.operator.cli",
