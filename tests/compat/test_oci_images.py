@@ -215,6 +215,7 @@ def test_what_is_not_there(built: Built, tmp_path: Path) -> None:
         _pull(f"{built.served.domain}/none", tmp_path / "root")
 
 
+@pytest.mark.requires("openssl")
 def test_bearer(built: Built, tmp_path: Path) -> None:
     """The registry believes a token that our token server has signed (RS256, with its certificate)."""
     token = _signed(tmp_path, repository="box")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import signal
 import stat
 import struct
 import subprocess
@@ -21,6 +22,7 @@ from tests.support.layers import Item, directory, link, stored, symlink, tar
 from pilot import errors
 from pilot.image.oci import digest, limits, unpack
 from pilot.image.oci.layer import Owners
+from pilot.kernel import fds
 
 pytestmark = pytest.mark.requires("root", "private")
 
@@ -337,6 +339,35 @@ def test_what_a_killed_unpack_left_is_forgotten(place: Path) -> None:
     assert not (place.parent / ".root.unpacking").exists()
 
 
+def test_the_child_ends_with_whoever_feeds_it(place: Path) -> None:
+    """Killed in the middle of a layer: what is there is in the directory on its way, and the next unpack is whole."""
+    layer = tar(Item("f", data=bytes(1 << 20)))
+    partial = place.parent / ".root.unpacking"
+    feeder = os.fork()
+    if feeder == 0:
+
+        def stopping() -> Iterator[bytes]:
+            yield layer[: 1 << 19]
+            while True:
+                signal.pause()
+
+        try:
+            unpack.unpack([unpack.Stored("n", digest.of(layer), stopping())], os.fspath(place))
+        finally:
+            os._exit(1)
+    while not (partial / "f").exists():
+        os.sched_yield()
+    (child,) = _children(feeder)
+    child_fd = os.pidfd_open(child)
+    os.kill(feeder, signal.SIGKILL)
+    os.waitpid(feeder, 0)
+    assert fds.readable([child_fd], 60) == [child_fd]
+    os.close(child_fd)
+    assert not place.exists()
+    assert _tree(_unpack(place, (Item("g"),))) == {"g"}
+    assert not partial.exists()
+
+
 def test_a_source_that_breaks_leaves_nothing(place: Path) -> None:
     layer = tar(Item("f", data=os.urandom(1 << 20)))
 
@@ -379,7 +410,7 @@ def test_the_child_is_confined(place: Path) -> None:
         yield layer[: 1 << 19]
         while not (place.parent / ".root.unpacking/f").exists():
             os.sched_yield()
-        (child,) = _children()
+        (child,) = _children(os.getpid())
         status = Path(f"/proc/{child}/status").read_text().splitlines()
         seen.update(_pair(line) for line in status if line.startswith(("CapEff", "CapPrm", "NoNewPrivs")))
         seen["root"] = os.readlink(f"/proc/{child}/root")
@@ -399,6 +430,6 @@ def _pair(line: str) -> tuple[str, str]:
     return name, value
 
 
-def _children() -> list[int]:
-    path = Path(f"/proc/self/task/{os.getpid()}/children")
+def _children(pid: int) -> list[int]:
+    path = Path(f"/proc/{pid}/task/{pid}/children")
     return [int(pid) for pid in path.read_text().split()]

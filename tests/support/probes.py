@@ -193,6 +193,7 @@ PROBES: dict[str, Callable[[], str | None]] = {
     "containerd": _command("containerd"),
     "docker-registry": _command("docker-registry"),
     "skopeo": _command("skopeo"),
+    "openssl": _command("openssl"),
     "ctr": _command("ctr"),
     "world-tar": _probe_world_tar,
 }
