@@ -45,13 +45,8 @@ def create() -> int:
     return syscalls.checked(syscalls.libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK), "inotify_init1")
 
 
-def add_watch(inotify_fd: int, fd: int, mask: Mask) -> int:
-    """Watch what `fd` (O_PATH will do) refers to; the watch's number."""
-    return add_watch_at(inotify_fd, f"/proc/self/fd/{fd}", mask)
-
-
 def add_watch_at(inotify_fd: int, path: str, mask: Mask) -> int:
-    """The same for a path, whose last link is followed."""
+    """Watch what is at the path, whose last link is followed; the watch's number."""
     return syscalls.checked(syscalls.libc.inotify_add_watch(inotify_fd, path.encode(), int(mask)), "watch", path)
 
 

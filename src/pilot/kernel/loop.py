@@ -66,12 +66,6 @@ def name_of(device_fd: int) -> str | None:
     return raw.rstrip(b"\0").decode()
 
 
-def has_direct_io(device_fd: int) -> bool:
-    """Whether the device passes the page cache by."""
-    flags: int = _INFO.unpack(fcntl.ioctl(device_fd, _GET_STATUS64, bytes(_INFO.size)))[_FLAGS]
-    return bool(flags & _DIRECT_IO)
-
-
 def is_bound(number: int, name: str, node_directory: str) -> bool:
     """Whether the device is (still) bound under this name."""
     try:

@@ -95,10 +95,6 @@ class Store:
         """Replace state.json; the caller holds the lock."""
         files.replace(os.path.join(self.root, record.id, "state.json"), msgspec.json.encode(record))
 
-    def write_config(self, id: ContainerId, text: bytes) -> None:
-        """Replace config.json (`update` changes it); the caller holds the lock."""
-        files.replace(os.path.join(self.directory(id), "config.json"), text)
-
     @contextlib.contextmanager
     def added(self, record: Record, config: bytes) -> Iterator[None]:
         """Add a container and hold its lock; `Conflict` when the id is taken. The caller removes it on failure."""

@@ -235,18 +235,6 @@ class Sprites:
         self._host.worlds.mark(sprite.id)
         return True
 
-    def recheck(self, sprite: Sprite) -> bool:
-        """Whether the world runs, asked of the machine now; forgotten when it does not."""
-        try:
-            runs = self._world_runs(sprite)
-        except dial.Busy:
-            return True  # it was never heard that it does not
-        except errors.PilotError:
-            runs = False  # who does not answer cannot be used either
-        if not runs:
-            self._host.worlds.drop(sprite.id)
-        return runs
-
     def _machine_runs(self, sprite: Sprite) -> bool:
         if sprite.machine is None:
             return False
