@@ -29,7 +29,7 @@ NATIVE = ROOT / "native"
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-O1", "-g"]
 TRAP = ["-fsanitize=undefined", "-fsanitize-undefined-trap-on-error"]
 STAGE_PARTS = ("stage", "calls", "channel", "copy", "paths", "process", "program", "start")
-TESTS = ("tests/unit/test_launch_decoder.py", "tests/unit/volume/serving/test_serve.py")
+TESTS = ("tests/unit/kernel/test_launch_decoder.py", "tests/unit/volume/serving/test_serve.py")
 
 
 def build(package: Path, scratch: Path) -> None:
