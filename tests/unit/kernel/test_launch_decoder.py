@@ -11,10 +11,10 @@ import struct
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.golden.test_program_text import EVERY
 
 from pilot.kernel import _launch
 from pilot.plan.program import Program
-from tests.golden.test_program_text import EVERY
 
 ENCODED = Program(EVERY).encode()
 COUNT = struct.unpack_from("<I", ENCODED, 8)[0]

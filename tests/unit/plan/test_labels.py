@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from tests.support import bundles
 
 from pilot import errors
 from pilot.plan import create, labels
 from pilot.plan.facts import HostFacts
 from pilot.plan.identity import Ending
 from pilot.spec.process import Process
-from tests.support import bundles
 
 _PROCESS = Process(args=("true",), cwd="/")
 

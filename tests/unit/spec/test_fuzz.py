@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tests.support import full_config
 
 from pilot import errors
 from pilot.plan import cgroup, create, seccomp
@@ -22,7 +23,6 @@ from pilot.plan.facts import CgroupLayout, CgroupMount, HostFacts
 from pilot.plan.identity import Ending
 from pilot.spec import parse
 from pilot.spec.config import Spec
-from tests.support import full_config
 
 T = TypeVar("T")
 Place = tuple[str | int, ...]
@@ -36,8 +36,8 @@ _FACTS = HostFacts(
     cgroup_layout=CgroupLayout.HYBRID,
     cgroup_controllers=_CONTROLLERS,
     cgroup_mounts=(
-        CgroupMount("/sys/fs/cgroup/all", tuple(sorted(_CONTROLLERS)), 1),
-        CgroupMount("/sys/fs/cgroup/unified", (), 2),
+        CgroupMount("/sys/fs/cgroup/all", tuple(sorted(_CONTROLLERS - {"hugetlb"})), 1),
+        CgroupMount("/sys/fs/cgroup/unified", ("hugetlb",), 2),  # whose file the document sets in `unified`
     ),
 )
 # What is most likely to be taken for something else.

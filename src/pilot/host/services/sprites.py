@@ -12,7 +12,6 @@ import uuid
 
 from ... import errors, ids
 from ...ids import MachineId, SpriteName, VolumeId
-from ...machine import dial
 from ...volume.client import Volume
 from ..fsm.documents import Nothing
 from ..fsm.engine import Ended, Engine

@@ -9,10 +9,10 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.support.host import WAIT_S, HostUnderTest
 
 from pilot.host.services.wanted import NewSprite
 from pilot.host.store import sprites, tokens
-from tests.support.host import WAIT_S, HostUnderTest
 
 
 @pytest.fixture

@@ -11,13 +11,13 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from tests.support.host import HostUnderTest
 
 from pilot import errors
 from pilot.host import main
 from pilot.host.api.sprites import bodies
 from pilot.host.relay import edge, server
 from pilot.host.store.sqlite import SqliteDatabase
-from tests.support.host import HostUnderTest
 
 
 @pytest.fixture(scope="module")

@@ -11,13 +11,13 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
+from tests.support.host import WAIT_S, HostUnderTest
 
 from pilot.host.api.sprites import shapes, watch
 from pilot.host.services import changes
 from pilot.host.services.wanted import NewSprite
 from pilot.host.store import events
 from pilot.host.store.sprites import Sprite
-from tests.support.host import WAIT_S, HostUnderTest
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from tests.support.host import HostUnderTest
+from tests.support.hostile import Say, machine, saying
 
 from pilot import errors
 from pilot.host.fsm import driver
@@ -16,8 +18,6 @@ from pilot.host.operations import silence
 from pilot.host.relay import machine_answer
 from pilot.machine import pilot_api
 from pilot.wire import faults
-from tests.support.host import HostUnderTest
-from tests.support.hostile import Say, machine, saying
 
 
 def _json(body: bytes) -> Say:

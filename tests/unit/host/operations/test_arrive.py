@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Iterator
 
 import pytest
+from tests.support.host import WAIT_S, HostUnderTest
 
 from pilot import errors
 from pilot.host.fsm.outcome import Outcome
@@ -13,7 +14,6 @@ from pilot.host.operations import arrive, table
 from pilot.host.operations.results import Reserved
 from pilot.host.services.wanted import NewSprite, Source
 from pilot.ids import CheckpointId, VolumeId
-from tests.support.host import WAIT_S, HostUnderTest
 
 DISK = "0123456789abcdef"
 URL = f"s3://bucket/prefix/vol/{DISK}"

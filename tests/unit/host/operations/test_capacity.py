@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from tests.support.host import WAIT_S, HostUnderTest
 
 from pilot.host import host_limits
 from pilot.host.fsm.outcome import Outcome, UserFault
@@ -15,7 +16,6 @@ from pilot.host.operations.capacity import Capacity
 from pilot.host.services.wanted import NewSprite
 from pilot.host.store.sprites import Sprite
 from pilot.ids import MachineId
-from tests.support.host import WAIT_S, HostUnderTest
 
 
 @pytest.fixture

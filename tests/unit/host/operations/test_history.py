@@ -8,13 +8,13 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from tests.support.host import HostUnderTest
 
 from pilot import errors
 from pilot.host.operations import automatic
 from pilot.host.services import retention
 from pilot.host.store import journal
 from pilot.ids import CheckpointId, VolumeId
-from tests.support.host import HostUnderTest
 
 
 @pytest.fixture

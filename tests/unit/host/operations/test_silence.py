@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
+from tests.support.host import WAIT_S, HostUnderTest
 
 from pilot import errors
 from pilot.host.operations import machines, silence
@@ -17,7 +18,6 @@ from pilot.host.services.wanted import NewSprite
 from pilot.ids import MachineId
 from pilot.machine import dial
 from pilot.wire import faults
-from tests.support.host import WAIT_S, HostUnderTest
 
 M = MachineId("m")
 

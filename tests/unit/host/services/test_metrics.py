@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-
 from tests.support.host import WAIT_S, HostUnderTest
 
 

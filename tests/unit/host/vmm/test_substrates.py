@@ -7,6 +7,8 @@ import pathlib
 from collections.abc import Iterator
 
 import pytest
+from tests.support.fake_vmm import FakeVmm
+from tests.support.host import WAIT_S, HostUnderTest
 
 from pilot import errors
 from pilot.host.services.pool import Pool
@@ -18,8 +20,6 @@ from pilot.host.vmm import Isolation, MachineSpec, Size, spec_file
 from pilot.host.vmm.shape import Shape
 from pilot.host.vmm.substrates import Substrates
 from pilot.ids import MachineId
-from tests.support.fake_vmm import FakeVmm
-from tests.support.host import WAIT_S, HostUnderTest
 
 
 class TwoSubstrates(HostUnderTest):
