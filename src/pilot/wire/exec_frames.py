@@ -255,4 +255,9 @@ def parse_server_message(message: str | bytes, *, tty: bool) -> ServerEvent | No
     return Exit(message[1]) if message[:1] == b"\x03" and len(message) > 1 else None
 
 
+def stdin_message(data: bytes, *, tty: bool) -> bytes:
+    """Client's side: input for the process (in a terminal its bytes as they are)."""
+    return data if tty else bytes([Stream.STDIN]) + data
+
+
 STDIN_EOF_MESSAGE = bytes([Stream.STDIN_EOF])
