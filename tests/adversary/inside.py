@@ -370,6 +370,7 @@ def sysctls() -> str:
         "/proc/timer_list",
     )
     found += [path for path in others if can_open(path, os.O_WRONLY)]
+    found.sort(key=lambda path: "core_pattern" not in path)  # the worst first: a program that the kernel runs as root
     return ", ".join(found[:10])
 
 

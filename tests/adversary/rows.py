@@ -44,12 +44,13 @@ ROWS: dict[str, Row] = {
         "abstract sockets in the network namespace of the machine", "init, agent and pilotd listen on none"
     ),
     "ports_of_the_machine": Row("ports of the machine in the shared network namespace", "nothing of pilot listens"),
-    "kernel_memory_and_logs": Row("kcore, mem, kmsg, kallsyms, tracing, syslog(2)", f"not there, or {_USERNS}"),
+    "kernel_memory_and_logs": Row("kcore, mem, kmsg, kallsyms, tracing, syslog(2)", f"not there, or {_USERNS}", "c"),
     "sysctls": Row(
         "every file of `/proc/sys`, sysrq, core_pattern, opened for writing",
         "only those of namespaces that the world owns (uts, ipc, pid, user) open",
+        "c",
     ),
-    "sysfs_made_writable": Row("`/sys` made writable again, each file written back", "its files are the host's root's"),
+    "sysfs_made_writable": Row("`/sys` made writable, files written back", "its files are the host's root's", "c"),
     "modules_and_other_kernels": Row("modules, kexec, acct, quotas, I/O ports", _USERNS),
     "the_clock": Row("the clock", _USERNS),
     "bpf_and_perf": Row("BPF programs and maps, perf events of the machine", _USERNS),
@@ -60,6 +61,7 @@ ROWS: dict[str, Row] = {
     "files_bound_from_the_host": Row(
         "the files that are bound in from the host's disk, made writable again: chmod, chown, times, xattr, open",
         "their owner is nobody in the machine: the root that all machines share is not idmapped",
+        "c",
     ),
     "the_disk_itself": Row("shutdown, freeze, resize, trim of the world's own filesystem", _USERNS),
     "release_agents": Row("cgroup v1 `release_agent`", "only the root of a hierarchy has it"),

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 from typing import Any
 
 import httpx
 import pytest
+from _pytest.mark.structures import ParameterSet
 
 from tests.adversary import inside, rows
 
 pytestmark = pytest.mark.requires("root", "private", "fuse", "loop", "userns", "space")
 
 _PROGRAM = "/tmp/inside.py"
+_ISOLATION = os.environ.get("PILOT_ADVERSARY_ISOLATION", "container")
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +33,20 @@ def said(mallory: Any, http: httpx.Client) -> dict[str, dict[str, str]]:
     return answers
 
 
-def _cases() -> list[tuple[str, str]]:
+def _cases() -> list[ParameterSet]:
     both = [(name, person) for name in inside.PROBES for person in ("root", "sprite")]
-    return [(name, person) for name, person in both if person == "root" or name not in inside.ROOT_ONLY]
+    return [
+        pytest.param(name, person, marks=_not_held(name, person))
+        for name, person in both
+        if person == "root" or name not in inside.ROOT_ONLY
+    ]
+
+
+def _not_held(name: str, person: str) -> list[pytest.MarkDecorator]:
+    """Root of a world in a virtual machine is uid 0 of that machine's own kernel (docs/reference/isolation.md)."""
+    if _ISOLATION == "vm" and person == "root" and "v" not in rows.ROWS[name].where.split():
+        return [pytest.mark.xfail(strict=True, reason="not held in a virtual machine")]
+    return []
 
 
 @pytest.mark.parametrize(("probe", "person"), _cases())
