@@ -16,7 +16,9 @@ from tests.support import leftovers, store
 from tests.support.pilotd import Pilotd
 
 from pilot.host import daemon
-from pilot.ids import VolumeId
+from pilot.host.network import apply
+from pilot.host.network.supervisor import Supervisor
+from pilot.ids import MachineId, VolumeId
 from pilot.kernel import cgroups, hierarchies
 from pilot.volume.client import VolumeClient
 
@@ -58,13 +60,15 @@ def _bring(pilotd: Pilotd, name: str, url: str) -> httpx.Response:
 
 
 def _lose(pilotd: Pilotd) -> None:
-    """The host is gone: every process of it killed, its state directory wiped."""
+    """The host is gone: every process and network of it, its state directory."""
     pilotd.kill()
-    group = cgroups.Cgroup(
-        hierarchies.probe_hierarchies().paths(f"/pilot-{daemon.Settings(state_dir=str(pilotd.state)).tag}")
-    )
+    tag = daemon.Settings(state_dir=str(pilotd.state)).tag
+    group = cgroups.Cgroup(hierarchies.probe_hierarchies().paths(f"/pilot-{tag}"))
     group.kill()
     group.delete()
+    Supervisor(f"/run/pilot-network-{tag}", [], os.devnull).stop()
+    for machine in os.listdir(pilotd.state / "machines"):
+        apply.remove_gateway(MachineId(machine), None)
     assert str(pilotd.state) not in pathlib.Path("/proc/self/mounts").read_text()
     shutil.rmtree(pilotd.state)
 
