@@ -166,7 +166,7 @@ def test_destroy_leaves_nothing(machines: virtual.Machines) -> None:
 
 
 def test_a_machine_that_is_not_there_does_not_start(machines: virtual.Machines) -> None:
-    with pytest.raises(errors.NotFound, match="no such machine"):
+    with pytest.raises(errors.NotFound, match="it was not made on this host"):
         machines.vmm.start(MachineId("nobody"))
 
 

@@ -48,7 +48,6 @@ INHERITED = {
         "prlimit --nofile=500:600",
         "500 600",
     ),
-    "affinity": ("grep Cpus_allowed_list /proc/self/status | cut -f2", "taskset -c 1", "1"),
     "scheduling policy": ("cut -d' ' -f41 /proc/self/stat", "chrt --batch 0", "3"),
     "timer slack": (
         "cat /proc/self/timerslack_ns",

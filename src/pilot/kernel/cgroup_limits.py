@@ -1,6 +1,6 @@
 """Limits as the files of a cgroup have them now, for updates that change one of two that belong together.
 
-    v1   cpu.cfs_quota_us, cpu.cfs_period_us        v2   cpu.max: "QUOTA PERIOD"   memory.max   memory.swap.max
+    v1   cpu.cfs_quota_us, cpu.cfs_period_us        v2   cpu.max: "QUOTA PERIOD"   memory.max
 
 v1's memory.memsw.limit_in_bytes counts memory and swap together, as `linux.resources` does: nothing is to be added.
 """
@@ -20,7 +20,7 @@ def read_current(cpu: str | None, memory: str | None) -> Current:
     quota, period = _read_cpu(cpu) if cpu is not None else (None, None)
     if memory is None:
         return Current(quota, period)
-    return Current(quota, period, _read(memory, "memory.max"), _read(memory, "memory.swap.max"))
+    return Current(quota, period, _read(memory, "memory.max"))
 
 
 def _read_cpu(directory: str) -> tuple[int | None, int | None]:

@@ -179,13 +179,12 @@ def plan_limits(resources: Resources | None, host: HostFacts) -> Limits:
 class Current(msgspec.Struct, frozen=True):
     """Limits of a cgroup as its files have them now, where one file or one value stands for two of `linux.resources`.
 
-    -1 is no limit; None where there is no such file. `swap` is swap alone, as only cgroup v2 counts it.
+    -1 is no limit; None where there is no such file.
     """
 
     quota: int | None = None
     period: int | None = None
     memory: int | None = None
-    swap: int | None = None
 
 
 def complete(resources: Resources, current: Current) -> Resources:
@@ -194,17 +193,16 @@ def complete(resources: Resources, current: Current) -> Resources:
     if cpu is not None and bool(cpu.quota) != bool(cpu.period):
         cpu = msgspec.structs.replace(cpu, quota=cpu.quota or current.quota, period=cpu.period or current.period)
     if memory is not None and current.memory is not None and current.memory > 0:
-        memory = _complete_swap(memory, current.memory, current.swap)
+        memory = _complete_swap(memory, current.memory)
     return msgspec.structs.replace(resources, cpu=cpu, memory=memory)
 
 
-def _complete_swap(memory: spec_.Memory, limit: int, swap: int | None) -> spec_.Memory:
-    """`swap` of the document is memory and swap together: with another limit the file needs another number."""
-    if memory.swap and not memory.limit:
-        return msgspec.structs.replace(memory, limit=limit)
-    if memory.limit and memory.limit > 0 and not memory.swap and swap is not None and swap >= 0:
-        return msgspec.structs.replace(memory, swap=limit + swap)
-    return memory
+def _complete_swap(memory: spec_.Memory, limit: int) -> spec_.Memory:
+    """`swap` of the document is memory and swap together, so alone it needs the limit that is in force.
+
+    A limit alone leaves the file of the swap as it is, as runc does.
+    """
+    return msgspec.structs.replace(memory, limit=limit) if memory.swap and not memory.limit else memory
 
 
 def plan_update(resources: Resources, host: HostFacts) -> tuple[Write, ...]:

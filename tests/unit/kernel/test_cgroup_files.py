@@ -20,10 +20,10 @@ def _write(directory: Path, files: dict[str, str]) -> Path:
 
 
 def test_limits_that_come_in_pairs(tmp_path: Path) -> None:
-    v2 = {"cpu.max": "max 100000", "memory.max": "4096", "memory.swap.max": "max"}
-    assert Cgroup({"": str(_write(tmp_path / "v2", v2))}).current() == Current(-1, 100000, 4096, -1)
+    v2 = {"cpu.max": "max 100000", "memory.max": "4096"}
+    assert Cgroup({"": str(_write(tmp_path / "v2", v2))}).current() == Current(-1, 100000, 4096)
     v1 = str(_write(tmp_path / "v1", {"cpu.cfs_quota_us": "-1", "cpu.cfs_period_us": "5000"}))
-    assert Cgroup({"cpu": v1, "memory": v1}).current() == Current(-1, 5000, None, None)
+    assert Cgroup({"cpu": v1, "memory": v1}).current() == Current(-1, 5000, None)
     assert Cgroup({}).current() == Current()
 
 
