@@ -258,7 +258,8 @@ static void open_standard(void)
 int main(int count, char **words)
 {
     open_standard();
-    signal(SIGCHLD, SIG_DFL); /* of who ignores it the kernel keeps no status of a child; the Python command line inherits it */
+    /* Of who ignores it the kernel keeps no status of a child; the Python command line inherits it. */
+    signal(SIGCHLD, SIG_DFL);
     hold_signals();
     int planner = is_plain() ? connect_planner() : -1;
     if (planner < 0 || send_request(planner, count, words))
