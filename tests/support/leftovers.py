@@ -49,7 +49,7 @@ def observe() -> Holdings:
     )
 
 
-def left_since(before: Holdings, timeout_s: float = 10.0) -> dict[str, list[str]]:
+def left_since(before: Holdings, timeout_s: float = 60.0) -> dict[str, list[str]]:
     """What is new and stays: the last of a killed process or of a loop device goes a moment after its end."""
     deadline = time.monotonic() + timeout_s
     while (left := observe().new_since(before)) and time.monotonic() < deadline:
@@ -124,10 +124,12 @@ def _processes() -> frozenset[str]:
         try:
             with open(f"/proc/{pid}/cmdline", "rb") as cmdline, open(f"/proc/{pid}/stat") as stat:
                 words = cmdline.read().replace(b"\0", b" ").decode(errors="replace").strip()
-                started = stat.read().rpartition(")")[2].split()[19]
+                name, _, numbers = stat.read().partition(" ")[2].rpartition(")")
+                state, parent, started = (numbers.split()[i] for i in (0, 1, 19))
         except OSError:  # gone between the listing and the reading
             continue
-        found.add(f"{pid}@{started} {words}")
+        # Only what stays the same names a process; one without words is ending, and its parent has to wait for it.
+        found.add(f"{pid}@{started} {words or f'{name}) {state} of {parent}'}")
     return frozenset(found)
 
 
