@@ -74,17 +74,24 @@ class Supervisor:
 
     def release(self) -> None:
         """Stop watching; the resolver runs on."""
+        self._unwatch()
+        if self._child is not None and self._child.poll() is None:
+            self._child.returncode = 0  # init's from now on: that nobody has waited for it is no mistake
+
+    def stop(self) -> None:
+        """Stop watching, end it."""
+        self._unwatch()
+        pid = self.find()
+        if pid is not None:
+            self._end(pid)
+        if self._child is not None:
+            self._child.poll()  # one that had ended already
+
+    def _unwatch(self) -> None:
         self._released.set()
         os.write(self._wake, b"x")
         if self._watcher is not None:
             self._watcher.join(STOP_TIMEOUT_S)
-
-    def stop(self) -> None:
-        """Stop watching, end it."""
-        self.release()
-        pid = self.find()
-        if pid is not None:
-            self._end(pid)
 
     def _differs(self) -> bool:
         try:
