@@ -18,7 +18,7 @@ from tests.support.pilotd import Pilotd
 
 pytestmark = pytest.mark.requires("root", "private", "fuse", "loop", "userns", "space")
 
-DEADLINE_S = 60
+DEADLINE_S = 150  # a destroy that is tried again waits longer each time
 
 
 @pytest.fixture
