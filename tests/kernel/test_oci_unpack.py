@@ -405,12 +405,13 @@ def test_the_child_is_confined(place: Path) -> None:
     """Seen from outside while it waits for more of a layer."""
     layer = tar(Item("f", data=bytes(1 << 20)))
     seen: dict[str, str] = {}
+    before = set(_children(os.getpid()))
 
     def looking() -> Iterator[bytes]:
         yield layer[: 1 << 19]
         while not (place.parent / ".root.unpacking/f").exists():
             os.sched_yield()
-        (child,) = _children(os.getpid())
+        (child,) = set(_children(os.getpid())) - before
         status = Path(f"/proc/{child}/status").read_text().splitlines()
         seen.update(_pair(line) for line in status if line.startswith(("CapEff", "CapPrm", "NoNewPrivs")))
         seen["root"] = os.readlink(f"/proc/{child}/root")

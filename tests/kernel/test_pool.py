@@ -110,24 +110,24 @@ def test_members_of_a_pilotd_that_was_killed_go_and_sprites_stay(pilotd: Pilotd)
 
 def test_a_member_whose_machine_died_is_started_again(pilotd: Pilotd) -> None:
     (member,) = _pooled(pilotd)
-    _kill_agents()
+    ((machine,),) = _rows(pilotd, "SELECT id FROM machines")
+    _kill_init(machine)
     with pilotd.client() as client:
         sprite = client.create_sprite("taken")
         assert sprite.id == member
         assert sprite.run("echo", "alive", capture_output=True).stdout == b"alive\n"
 
 
-def _kill_agents() -> None:
-    """PID 1 of every machine, and wait until it has gone."""
+def _kill_init(machine: str) -> None:
+    """PID 1 of that machine, and wait until it has gone."""
     words = b"/usr/lib/pilot/bin/pilot-init\0--\0"
     files = Path("/proc").glob("[0-9]*/cmdline")
-    pids = [int(file.parent.name) for file in files if file.read_bytes().startswith(words)]
-    assert pids
-    for pid in pids:
-        pid_fd = os.pidfd_open(pid)
-        signal.pidfd_send_signal(pid_fd, signal.SIGKILL)
-        assert select.select([pid_fd], [], [], DEADLINE_S)[0]
-        os.close(pid_fd)
+    inits = [file.parent for file in files if file.read_bytes().startswith(words)]
+    (pid,) = (int(init.name) for init in inits if f"/{machine}\n" in (init / "cgroup").read_text())
+    pid_fd = os.pidfd_open(pid)
+    signal.pidfd_send_signal(pid_fd, signal.SIGKILL)
+    assert select.select([pid_fd], [], [], DEADLINE_S)[0]
+    os.close(pid_fd)
 
 
 def test_a_member_gets_its_own_environment_and_keeps_it(pilotd: Pilotd) -> None:

@@ -242,7 +242,7 @@ def test_a_filesystem_that_met_no_room_is_told_and_writable_once_it_is_attached_
         with _file(volumed, B) as other:
             for number in range(40):
                 os.pwrite(other, _block(number), number * MIB)
-        with contextlib.suppress(errors.HostError), volumed.mounted(A, tmp_path / "a") as root:
+        with _left_full(volumed.mounted(A, tmp_path / "a")) as root:
             assert not client.stat(A).read_only
             kept = _write_until_read_only(root)
             assert client.stat(A).read_only
@@ -252,6 +252,15 @@ def test_a_filesystem_that_met_no_room_is_told_and_writable_once_it_is_attached_
             assert all((root / name).read_bytes() == _block(int(name)) for name in kept)
             for number in range(8):
                 files.write_synced(root / f"again-{number}", _block(number))
+
+
+@contextlib.contextmanager
+def _left_full(mounted: contextlib.AbstractContextManager[Path]) -> Iterator[Path]:
+    """`mounted`, of which only the end may say that not all could be written."""
+    with contextlib.ExitStack() as stack:
+        yield stack.enter_context(mounted)
+        with contextlib.suppress(errors.HostError):
+            stack.close()
 
 
 def _write_until_read_only(root: Path) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import os
 import struct
 
 from . import graceperiod
@@ -32,6 +33,19 @@ def thaw(fd: int) -> bool:
             return False
         raise
     return True
+
+
+def is_ext4_read_only(fd: int) -> bool:
+    """Whether an ext4 takes no writes: mounted so, or since it met an error.
+
+    From Linux 6.15 on an error leaves the flags of statfs as they are; only the options of the filesystem tell.
+    """
+    if os.fstatvfs(fd).f_flag & os.ST_RDONLY:
+        return True
+    device = os.fstat(fd).st_dev
+    name = os.path.basename(os.readlink(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}"))
+    with open(f"/proc/fs/ext4/{name}/options") as rows:
+        return not {"ro", "emergency_ro", "shutdown"}.isdisjoint(row.strip() for row in rows)
 
 
 def shut_down_ext4(fd: int) -> None:

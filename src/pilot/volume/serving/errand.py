@@ -112,7 +112,7 @@ def _is_read_only(fds: list[int]) -> _Answer:
     """Whether a filesystem takes no writes any more, as ext4 does once its journal could not be written."""
     root_fd = _root(fds[0])
     try:
-        return {"read_only": bool(os.fstatvfs(root_fd).f_flag & os.ST_RDONLY)}, []
+        return {"read_only": freeze.is_ext4_read_only(root_fd)}, []
     finally:
         os.close(root_fd)
 
