@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import pathlib
 import socket
 import struct
 
 import dns.rcode
 import pytest
-from tests.support.internet import OTHER, PORT, WEB, WEB6, Internet
+from tests.support.internet import DNS, OTHER, PORT, WEB, WEB6, Internet
 from tests.support.netsprite import Sprite, internet, networks, sprite
 
-from pilot.host.network.service import Networks
+from pilot import errors
+from pilot.host.network.plan import Settings
+from pilot.host.network.service import Member, Networks
+from pilot.ids import MachineId
 
 __all__ = ["internet", "networks", "sprite"]  # fixtures
 
@@ -74,3 +79,25 @@ def test_two_machines_have_policies_of_their_own(networks: Networks, internet: I
         assert not second.machine.reaches(WEB)
     finally:
         second.close()
+
+
+def test_two_pilotds_with_one_range_do_not_give_two_machines_one_address(
+    networks: Networks, internet: Internet, sprite: Sprite, tmp_path: pathlib.Path
+) -> None:
+    """The kernel would let two links have it, and send the answers to one of them."""
+    other = Networks(Settings("0b0b0b0b"), str(tmp_path), [DNS])
+    other.start()
+    try:
+        number = sprite.member.number
+        assert number in other.taken_numbers()
+        assert number not in networks.taken_numbers()
+        before = set(os.listdir("/sys/class/net"))
+        with pytest.raises(errors.Conflict, match="somebody else on this host has"):
+            other.ensure(Member(MachineId("rival"), number))
+        assert set(os.listdir("/sys/class/net")) == before
+        other.ensure(Member(MachineId("rival"), number + 1000))
+        assert number + 1000 in networks.taken_numbers()
+        other.remove(MachineId("rival"), number + 1000)
+        assert sprite.machine.reaches(WEB)
+    finally:
+        other.stop()

@@ -28,41 +28,68 @@ def internet() -> Iterator[Internet]:
         yield made
 
 
-def fetch(sprite: Sprite, name: str) -> bytes:
-    """What a program in the world reads from there: the C library resolves, the kernel connects."""
-    script = f"exec 3<>/dev/tcp/{name}/{PORT} && head -n1 <&3"
-    return bytes(sprite.run("bash", "-c", script, capture_output=True).stdout)
-
-
-def test_a_world_reaches_the_outside_by_name_and_nothing_is_left(tmp_path: pathlib.Path, internet: Internet) -> None:
+@pytest.fixture
+def pilotd(tmp_path: pathlib.Path, internet: Internet) -> Iterator[Pilotd]:
+    """Stopped with its machines whatever happens, and nothing is left of it."""
     before = leftovers.observe()
-    pilotd = Pilotd(tmp_path / "state")
-    pilotd.stop_machines_on_exit, pilotd.extra = True, ("--resolver", nets.DNS)
-    pilotd.start()
-    with pilotd.client() as client:
-        sprite = client.create_sprite("web")
-        assert sprite.run("cat", "/etc/resolv.conf", capture_output=True).stdout == b"nameserver 198.18.0.1\n"
-        assert fetch(sprite, "web.test") == WEB.encode() + b"\n"
-        leftovers.note()
-        sprite.destroy()
-        assert not any(name.startswith("pn") for name in os.listdir("/sys/class/net"))
-    pilotd.stop()
+    made = Pilotd(tmp_path / "state")
+    made.stop_machines_on_exit, made.extra = True, ("--resolver", nets.DNS)
+    made.start()
+    try:
+        yield made
+    finally:
+        if made.process is not None:
+            made.stop()
     assert leftovers.left_since(before) == {}
 
 
-def test_a_policy_set_by_the_official_client_is_in_force_at_once(tmp_path: pathlib.Path, internet: Internet) -> None:
+def fetch(sprite: Sprite, name: str) -> tuple[bytes, bytes]:
+    """What a program in the world reads from there, and what it complains of: the C library resolves, the kernel
+    connects."""
+    done = sprite.run("bash", "-c", f"exec 3<>/dev/tcp/{name}/{PORT} && head -n1 <&3", capture_output=True)
+    return bytes(done.stdout), bytes(done.stderr)
+
+
+def reached(address: str) -> tuple[bytes, bytes]:
+    """What `fetch` gives when the right server has answered."""
+    return address.encode() + b"\n", b""
+
+
+def fails(sprite: Sprite, name: str, why: bytes) -> bool:
+    """Whether nothing is read from there, for that reason."""
+    said, complaint = fetch(sprite, name)
+    assert why in complaint, complaint
+    return said == b""
+
+
+def test_a_world_reaches_the_outside_by_name_and_nothing_is_left(pilotd: Pilotd) -> None:
+    """Also beside somebody who has the first numbers of the range."""
+    before = set(os.listdir("/sys/class/net"))
+    nets.command("ip", "link", "add", "name", "rival", "type", "veth", "peer", "name", "lairv")
+    try:
+        nets.command("ip", "link", "set", "rival", "up")
+        nets.command("ip", "addr", "add", "198.18.0.4/31", "dev", "rival")
+        with pilotd.client() as client:
+            sprite = client.create_sprite("web")
+            resolver = sprite.run("cat", "/etc/resolv.conf", capture_output=True).stdout
+            assert resolver == b"nameserver 198.18.0.1\n"
+            assert fetch(sprite, "web.test") == reached(WEB)
+            leftovers.note()
+            sprite.destroy()
+    finally:
+        nets.command("ip", "link", "del", "rival")
+    assert set(os.listdir("/sys/class/net")) == before
+
+
+def test_a_policy_set_by_the_official_client_is_in_force_at_once(pilotd: Pilotd) -> None:
     """And outlives pilotd, its resolver and the machine."""
-    before = leftovers.observe()
-    pilotd = Pilotd(tmp_path / "state")
-    pilotd.stop_machines_on_exit, pilotd.extra = True, ("--resolver", nets.DNS)
-    pilotd.start()
     with pilotd.client() as client:
         sprite = client.create_sprite("obeys")
         assert sprite.get_network_policy().rules == []
         sprite.update_network_policy(NetworkPolicy(rules=[PolicyRule(domain="web.test", action="allow")]))
-        assert fetch(sprite, "web.test") == WEB.encode() + b"\n"
-        assert fetch(sprite, "other.test") == b""
-        assert fetch(sprite, OTHER) == b""
+        assert fetch(sprite, "web.test") == reached(WEB)
+        assert fails(sprite, "other.test", b"resolution")
+        assert fails(sprite, OTHER, b"refused")
         _nonsense_changes_nothing(pilotd)
         report = httpx.get(f"{pilotd.url}/v1/sprites/obeys/network", headers=_headers(pilotd)).json()
         assert report["questions"]["deny"] >= 1
@@ -73,22 +100,15 @@ def test_a_policy_set_by_the_official_client_is_in_force_at_once(tmp_path: pathl
     with pilotd.client() as client:
         sprite = client.get_sprite("obeys")
         assert [(rule.domain, rule.action) for rule in sprite.get_network_policy().rules] == [("web.test", "allow")]
-        assert fetch(sprite, "web.test") == WEB.encode() + b"\n"
-        assert fetch(sprite, "other.test") == b""
+        assert fetch(sprite, "web.test") == reached(WEB)
+        assert fails(sprite, "other.test", b"resolution")
         sprite.update_network_policy(NetworkPolicy(rules=[]))
-        assert fetch(sprite, "other.test") == OTHER.encode() + b"\n"
+        assert fetch(sprite, "other.test") == reached(OTHER)
         leftovers.note()
         sprite.destroy()
-    pilotd.stop()
-    assert leftovers.left_since(before) == {}
 
 
-def test_the_sprite_command_sets_rules_and_shows_what_became_of_them(
-    tmp_path: pathlib.Path, internet: Internet
-) -> None:
-    pilotd = Pilotd(tmp_path / "state")
-    pilotd.stop_machines_on_exit, pilotd.extra = True, ("--resolver", nets.DNS)
-    pilotd.start()
+def test_the_sprite_command_sets_rules_and_shows_what_became_of_them(tmp_path: pathlib.Path, pilotd: Pilotd) -> None:
     environment = {**os.environ, "HOME": str(tmp_path), "SPRITES_API_URL": pilotd.url, "SPRITE_TOKEN": pilotd.token()}
 
     def said(*words: str) -> str:
@@ -105,14 +125,13 @@ def test_the_sprite_command_sets_rules_and_shows_what_became_of_them(
             ["deny", "*.web.test"],
             ["include", "defaults"],
         ]
-        assert fetch(sprite, "web.test") == WEB.encode() + b"\n"
-        assert fetch(sprite, "x.web.test") == b""
+        assert fetch(sprite, "web.test") == reached(WEB)
+        assert fails(sprite, "x.web.test", b"resolution")
         lines = said("log", "told")
         assert f"allow  A  web.test  {WEB}  (rule web.test)" in lines
         assert "deny  A  x.web.test  (rule *.web.test)" in lines
         assert said("policy", "told", "--clear").split() == ["ACTION", "DOMAIN"]
         sprite.destroy()
-    pilotd.stop()
 
 
 def _headers(pilotd: Pilotd) -> dict[str, str]:

@@ -24,7 +24,8 @@ class Sprite:
 
     def __init__(self, networks: Networks) -> None:
         self.networks = networks
-        number = next(_NUMBERS)
+        taken = networks.taken_numbers()  # a pilotd of other tests may have machines, too
+        number = next(number for number in _NUMBERS if number not in taken)
         self.member = Member(MachineId(f"m{number}"), number)
         self.machine = Machine()
         networks.ensure(self.member)

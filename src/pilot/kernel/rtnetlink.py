@@ -25,17 +25,17 @@ if TYPE_CHECKING:  # each start of a container imports this file, and does witho
     Interface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
     Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-NEWLINK, DELLINK, NEWADDR, GETADDR, NEWROUTE = 16, 17, 20, 22, 24
+NEWLINK, DELLINK, NEWADDR, GETADDR, NEWROUTE, GETROUTE = 16, 17, 20, 22, 24, 26
 CREATE, EXCLUSIVE, REPLACE = 0x400, 0x200, 0x100
 IFLA_IFNAME, IFLA_MTU, IFLA_LINKINFO, IFLA_NET_NS_PID, IFLA_NET_NS_FD = 3, 4, 18, 19, 28
 IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST, IFA_FLAGS = 1, 2, 4, 8
-IFA_F_PERMANENT, IFA_F_NODAD = 0x80, 0x02
-SCOPE_UNIVERSE = 0
+IFA_F_PERMANENT, IFA_F_NODAD, IFA_F_NOPREFIXROUTE = 0x80, 0x02, 0x200
+SCOPE_UNIVERSE, SCOPE_LINK = 0, 253
 LINK = struct.Struct("=BxHiII")
 ADDRESS = struct.Struct("=BBBBi")
 
 _IFLA_INFO_KIND, _IFLA_INFO_DATA, _VETH_INFO_PEER = 1, 2, 1
-_RTA_OIF, _RTA_GATEWAY = 4, 5
+_RTA_DST, _RTA_OIF, _RTA_GATEWAY = 1, 4, 5
 _TABLE_MAIN, _PROTOCOL_STATIC, _UNICAST = 254, 4, 1
 _ROUTE = struct.Struct("=BBBBBBBBI")
 _IFF_UP = 0x1
@@ -93,11 +93,16 @@ def delete_link(name: str) -> Request:
     return Request(f"delete {name}", DELLINK, 0, body, frozenset({errno.ENODEV}))
 
 
-def add_address(index: int, interface: Interface) -> Request:
-    """Of the link with that number. Without duplicate address detection: who numbers both ends knows."""
+def add_address(index: int, interface: Interface, *, prefix_route: bool = True) -> Request:
+    """Of the link with that number. Without duplicate address detection: who numbers both ends knows.
+
+    `prefix_route`: whether the kernel adds a route to the address's network, which it does though another link has it.
+    """
     family = socket.AF_INET if interface.version == 4 else socket.AF_INET6
-    body = ADDRESS.pack(family, interface.network.prefixlen, IFA_F_NODAD, SCOPE_UNIVERSE, index)
+    flags = IFA_F_NODAD | (0 if prefix_route else IFA_F_NOPREFIXROUTE)
+    body = ADDRESS.pack(family, interface.network.prefixlen, flags & 0xFF, SCOPE_UNIVERSE, index)
     body += attribute(IFA_LOCAL, interface.packed) + attribute(IFA_ADDRESS, interface.packed)
+    body += attribute(IFA_FLAGS, struct.pack("=I", flags))
     return Request(f"add address {interface}", NEWADDR, CREATE | EXCLUSIVE, body, frozenset({errno.EEXIST}))
 
 
@@ -107,6 +112,15 @@ def add_default_route(index: int, gateway: Address) -> Request:
     body = _ROUTE.pack(family, 0, 0, 0, _TABLE_MAIN, _PROTOCOL_STATIC, SCOPE_UNIVERSE, _UNICAST, 0)
     body += attribute(_RTA_GATEWAY, gateway.packed) + attribute(_RTA_OIF, struct.pack("=i", index))
     return Request(f"route to everywhere by {gateway}", NEWROUTE, CREATE | REPLACE, body)
+
+
+def claim_address(index: int, address: Address) -> Request:
+    """A route to that address alone, by that link. EEXIST when there is one already, by any link: only one has it."""
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    bits = address.max_prefixlen
+    body = _ROUTE.pack(family, bits, 0, 0, _TABLE_MAIN, _PROTOCOL_STATIC, SCOPE_LINK, _UNICAST, 0)
+    body += attribute(_RTA_DST, address.packed) + attribute(_RTA_OIF, struct.pack("=i", index))
+    return Request(f"claim {address}", NEWROUTE, CREATE | EXCLUSIVE, body)
 
 
 class Route:
@@ -138,6 +152,17 @@ class Route:
                     )
         if problem is not None:
             raise problem
+
+    def link_towards(self, address: Address) -> int | None:
+        """The number of the link that packets to `address` leave by; None where no route leads there."""
+        family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+        body = _ROUTE.pack(family, address.max_prefixlen, 0, 0, 0, 0, 0, 0, 0) + attribute(_RTA_DST, address.packed)
+        self._socket.send(_HEADER.pack(_HEADER.size + len(body), GETROUTE, _REQUEST, 0, 0) + body)
+        for kind, _, content in messages(self._socket.recv(1 << 16)):
+            if kind != _ERROR:
+                found = dict(attributes(content[_ROUTE.size :])).get(_RTA_OIF)
+                return None if found is None else int(struct.unpack("=i", found)[0])
+        return None
 
     def dump(self, kind: int, body: bytes) -> Iterator[tuple[int, bytes]]:
         """What there is, as (kind, content)."""

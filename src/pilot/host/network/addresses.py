@@ -56,6 +56,14 @@ class Range:
         first = _FIRST + 2 * (number - 1)
         return tuple(_ends(network, first + 1, first, 1) for network in self.networks)
 
+    def number_of(self, address: Address) -> int | None:
+        """Of the uplink that the address belongs to; None when it is of none."""
+        for network in self.networks:
+            if address.version == network.version and address in network:
+                number = (int(address) - int(network.network_address) - _FIRST) // 2 + 1
+                return number if 1 <= number <= self.capacity else None
+        return None
+
 
 def _ends(network: Network, near: int, far: int, bits: int) -> Ends:
     prefix = network.max_prefixlen - bits

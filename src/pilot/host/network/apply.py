@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import ipaddress
 import json
 import os
 import socket
@@ -25,6 +26,7 @@ from ... import errors
 from ...ids import MachineId
 from ...kernel import netns, nftables, rtnetlink
 from . import ruleset
+from .addresses import Address
 from .plan import (
     GATEWAY_SYSCTLS,
     HOST_SYSCTLS,
@@ -59,7 +61,10 @@ def remove_host(settings: Settings) -> None:
 
 
 def ensure_gateway(gateway: Gateway) -> bool:
-    """It is there and linked to the host; whether its rules were made now, and so let nothing through."""
+    """It is there and linked to the host; whether its rules were made now, and so let nothing through.
+
+    `Conflict`: somebody else on this host, as another pilotd with the same range, has the addresses of this number.
+    """
     with _refusals(f"prepare the gateway of machine {gateway.machine}"):
         netns.ensure(gateway.path)
         host_fd = os.open(netns.CURRENT, os.O_RDONLY | os.O_CLOEXEC)
@@ -128,20 +133,21 @@ def _ensure_rules(gateway: Gateway) -> bool:
 
 def _ensure_uplink(gateway: Gateway, host_fd: int) -> None:
     """One with other addresses (of another range, or half made) goes, and the link to the machine with it."""
-    wanted = {ends.near.packed for ends in gateway.uplink}
-    if not _has_link(OUTSIDE) or not wanted <= _addresses(OUTSIDE_INDEX):
+    wanted = {ends.near.ip for ends in gateway.uplink}
+    has = {address for index, address in _every_address() if index == OUTSIDE_INDEX}
+    if not _has_link(OUTSIDE) or not wanted <= has:
         stale = [rtnetlink.delete_link(INSIDE), rtnetlink.delete_link(OUTSIDE)]
         _send([*stale, *_uplink_requests(gateway, host_fd)])
 
 
-def _addresses(index: int) -> set[bytes]:
-    """Of the link with that number."""
-    found = set()
+def _every_address() -> Iterator[tuple[int, Address]]:
+    """With the number of the link that it is of."""
     with rtnetlink.Route() as route:
         for _, body in route.dump(rtnetlink.GETADDR, rtnetlink.ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, 0)):
-            if rtnetlink.ADDRESS.unpack_from(body)[4] == index:
-                found.add(dict(rtnetlink.attributes(body[rtnetlink.ADDRESS.size :]))[rtnetlink.IFA_ADDRESS])
-    return found
+            values = dict(rtnetlink.attributes(body[rtnetlink.ADDRESS.size :]))
+            # Of a link between two points that is IFA_LOCAL; without it they are the same.
+            packed = values.get(rtnetlink.IFA_LOCAL) or values[rtnetlink.IFA_ADDRESS]
+            yield rtnetlink.ADDRESS.unpack_from(body)[4], ipaddress.ip_address(packed)
 
 
 def _uplink_requests(gateway: Gateway, host_fd: int) -> list[rtnetlink.Request]:
@@ -186,10 +192,34 @@ def _machine_requests(gateway: Gateway) -> list[rtnetlink.Request]:
 
 
 def _number_uplink(gateway: Gateway) -> None:
-    """Each time: whoever made the link may not have come so far."""
+    """Each time: whoever made the link may not have come so far.
+
+    The kernel lets two links have one address, and answers to one machine go to the other then. The route to the
+    gateway's end is what only one of them can have.
+    """
     index = socket.if_nametoindex(gateway.uplink_name)
-    addresses = [rtnetlink.add_address(index, ends.far) for ends in gateway.uplink]
-    _send([rtnetlink.raise_link(gateway.uplink_name), *addresses])
+    addresses = [rtnetlink.add_address(index, ends.far, prefix_route=False) for ends in gateway.uplink]
+    with rtnetlink.Route() as route:
+        route.send([rtnetlink.raise_link(gateway.uplink_name), *addresses])
+        for ends in gateway.uplink:
+            _claim(route, index, gateway, ends.near.ip)
+
+
+def _claim(route: rtnetlink.Route, index: int, gateway: Gateway, address: Address) -> None:
+    try:
+        route.send([rtnetlink.claim_address(index, address)])
+    except FileExistsError as error:
+        if route.link_towards(address) != index:
+            route.send([rtnetlink.delete_link(gateway.uplink_name)])
+            taken = f"number machine {gateway.machine}: somebody else on this host has {address}"
+            raise errors.Conflict(taken, hint="see --network-range") from error
+
+
+def taken_numbers(settings: Settings) -> frozenset[int]:
+    """The numbers whose addresses links of this host have that are not ours."""
+    ours = {index for index, name in socket.if_nameindex() if name.startswith(settings.uplinks)}
+    found = {settings.range.number_of(address) for index, address in _every_address() if index not in ours}
+    return frozenset(number for number in found if number is not None)
 
 
 def _keep_router_advertisements() -> None:

@@ -105,8 +105,15 @@ class Networks:
         self._supervisor.stop()
         apply.remove_host(self.settings)
 
+    def taken_numbers(self) -> frozenset[int]:
+        """Those that somebody else on this host has."""
+        return apply.taken_numbers(self.settings)
+
     def ensure(self, member: Member) -> None:
-        """`HostError`, or `PeerError` when the resolver does not answer: the gateway lets nothing through then."""
+        """`HostError`, or `PeerError` when the resolver does not answer: the gateway lets nothing through then.
+
+        `Conflict`: its number is somebody else's on this host.
+        """
         apply.ensure_gateway(self._gateway(member))
         self.enforce(member)
 

@@ -28,20 +28,17 @@ RESTORED_AT_ONCE = 8
 
 
 class _Joined:
-    """A `vmm.Link`: `ready()` returns when the gateway is there."""
+    """A `vmm.Link`: `ready()` returns when the gateway is there, and whose it is."""
 
-    def __init__(self, networks: Networks, member: Member, ready: Callable[[], None]) -> None:
+    def __init__(self, networks: Networks, ready: Callable[[], Member]) -> None:
         self._networks = networks
-        self._member = member
         self._ready = ready
 
     def join(self, pid: int) -> None:
-        self._ready()
-        self._networks.connect(self._member, pid)
+        self._networks.connect(self._ready(), pid)
 
     def tap(self) -> int:
-        self._ready()
-        return self._networks.connect_tap(self._member)
+        return self._networks.connect_tap(self._ready())
 
 
 @contextlib.contextmanager
@@ -58,7 +55,22 @@ def linking(host: Host, id: MachineId) -> Iterator[Link | None]:
     with host.database.transaction(durable=False) as tx:
         member = _member(rows.assign(tx, id, networks.capacity))
     with concurrent.futures.ThreadPoolExecutor(1, f"network-{id}") as pool:
-        yield _Joined(networks, member, pool.submit(networks.ensure, member).result)
+        yield _Joined(networks, pool.submit(_ensure, host, networks, member).result)
+
+
+def _ensure(host: Host, networks: Networks, member: Member) -> Member:
+    """Its gateway is there. It gets another number as long as somebody else on this host has the one it has."""
+    tried: set[int] = set()
+    while True:
+        try:
+            networks.ensure(member)
+            return member
+        except errors.Conflict as error:
+            log.info("network gets another number", extra={"machine": member.machine, "error": str(error)})
+            tried.add(member.number)
+        taken = networks.taken_numbers() | tried
+        with host.database.transaction() as tx:
+            member = _member(rows.renumber(tx, member.machine, networks.capacity, taken))
 
 
 def enforce(host: Host, id: MachineId, wanted: policy.Policy) -> None:
@@ -67,7 +79,7 @@ def enforce(host: Host, id: MachineId, wanted: policy.Policy) -> None:
     with host.database.transaction() as tx:
         rows.assign(tx, id, networks.capacity)
         row = rows.set_policy(tx, id, wanted.as_json())
-    networks.ensure(_member(row))
+    _ensure(host, networks, _member(row))
 
 
 def report(host: Host, id: MachineId) -> Report:
@@ -112,9 +124,9 @@ def _restore(host: Host, row: Network) -> None:
     try:
         if host.substrate(row.machine).status(row.machine) is not MachineStatus.RUNNING:
             return  # its start makes it
-        host.networks.ensure(member)
-        if not host.networks.is_connected(member):
-            host.substrate(row.machine).rejoin(row.machine, _Joined(host.networks, member, lambda: None))
+        networks, member = host.networks, _ensure(host, host.networks, member)
+        if not networks.is_connected(member):
+            host.substrate(row.machine).rejoin(row.machine, _Joined(networks, lambda: member))
     except errors.PilotError as error:
         log.error("network not restored", extra={"machine": row.machine, "error": str(error)})
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 
 from ... import errors
 from ...ids import MachineId
@@ -30,13 +31,27 @@ def assign(tx: Transaction, machine: MachineId, capacity: int) -> Network:
         rows = tx.query("SELECT * FROM networks WHERE machine = ?", (machine,))
         if rows:
             return _network(rows[0])
-        number = _free(tx)
-        if number > capacity:
-            raise errors.HostError(f"number machine {machine}: all {capacity} are taken", hint="see --network-range")
+        number = _within(_free(tx), machine, capacity)
         tx.execute(
             "INSERT INTO networks (machine, number, policy, serial) VALUES (?, ?, ?, 1) ON CONFLICT DO NOTHING",
             (machine, number, json.dumps({"rules": []})),
         )
+
+
+def renumber(tx: Transaction, machine: MachineId, capacity: int, taken: Set[int]) -> Network:
+    """Another number, which is free here and not `taken` elsewhere on the host. `NotFound`; `HostError` as `assign`."""
+    used = taken | {row["number"] for row in tx.query("SELECT number FROM networks")}
+    number = _within(next(number for number in itertools.count(1) if number not in used), machine, capacity)
+    rows = tx.query("UPDATE networks SET number = ? WHERE machine = ? RETURNING *", (number, machine))
+    if not rows:
+        raise errors.NotFound(f"machine {machine} has no network")
+    return _network(rows[0])
+
+
+def _within(number: int, machine: MachineId, capacity: int) -> int:
+    if number > capacity:
+        raise errors.HostError(f"number machine {machine}: all {capacity} are taken", hint="see --network-range")
+    return number
 
 
 def _free(tx: Transaction) -> int:

@@ -115,6 +115,9 @@ def test_addresses_of_all_numbers_differ() -> None:
     inside = [end.ip for ends in cut.inside() for end in (ends.near, ends.far)]
     assert len({*seen, *inside}) == len(seen) + len(inside)
     assert all(any(address in network for network in cut.networks) for address in (*seen, *inside))
+    assert {cut.number_of(end.ip) for ends in cut.uplink(5) for end in (ends.near, ends.far)} == {5}
+    assert [cut.number_of(end.ip) for ends in cut.inside() for end in (ends.near, ends.far)] == [None] * 4
+    assert cut.number_of(ipaddress.ip_address("192.0.2.1")) is None
     for number in (0, 127):
         with pytest.raises(errors.HostError):
             cut.uplink(number)

@@ -46,6 +46,17 @@ def test_a_range_that_is_full_says_so(database: Database) -> None:
         number(database, "c", 2)
 
 
+def test_a_number_that_is_somebody_elses_on_the_host_is_changed_for_a_free_one(database: Database) -> None:
+    assert [number(database, name) for name in "ab"] == [1, 2]
+    with database.transaction() as tx:
+        assert networks.renumber(tx, MachineId("a"), 10, {1, 3}).number == 4
+        with pytest.raises(errors.NotFound):
+            networks.renumber(tx, MachineId("c"), 10, set())
+    with pytest.raises(errors.HostError, match="all 4 are taken"), database.transaction() as tx:
+        networks.renumber(tx, MachineId("b"), 4, {1, 3})
+    assert number(database, "a") == 4
+
+
 def test_each_change_of_a_policy_has_the_next_serial(database: Database) -> None:
     number(database, "a")
     rules = {"rules": [{"domain": "a.test", "action": "allow"}]}
