@@ -108,6 +108,7 @@ def serve(settings: Settings) -> None:
     os.makedirs(settings.state_dir, mode=0o700, exist_ok=True)
     with contextlib.ExitStack() as stack:
         stack.enter_context(_locked(settings.state_dir))
+        host_limits.raise_descriptors()
         listener = server.listen(settings.host, settings.port)
         stack.callback(listener.close)
         for raised in host_limits.raise_limits(host_limits.plan(host_limits.memory_bytes())):

@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import pathlib
+import resource
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +60,13 @@ def _raise(row: Wanted, path: pathlib.Path) -> bool:
         log.warning("limit not raised", extra={"sysctl": row.describe(), "error": error.strerror or str(error)})
         return False
     return True
+
+
+def raise_descriptors() -> int:
+    """As many as this process may have; how many. What clients may hold follows from it (`relay.crowd`)."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return most
 
 
 def memory_bytes() -> int:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from starlette.requests import Request
 
 from ..identity.principal import Principal
 from ..relay.access import Access
+from ..relay.crowd import Kind
 from ..services.sprites import Sprites
 from ..store.sprites import Sprite
 from ..store.tokens import Organisation
@@ -24,6 +25,7 @@ class Call:
     access: Access
     principal: Principal | None  # None for calls that want none
     parameters: Mapping[str, str]
+    hold: Callable[[Kind], None]  # for an answer that lasts: `Unavailable` when there are as many as there may be
 
     @property
     def sprites(self) -> Sprites:

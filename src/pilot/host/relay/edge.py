@@ -6,6 +6,8 @@
 
 Reading pauses while a request waits for its turn, or while nobody takes a body. A head has to come in HEAD_S, the next
 one begins within IDLE_S. A client that closes its side still gets its answer; one that is gone cancels who serves it.
+One that does not read what it asked for is left after STALL_S; what was upgraded may stand still for as long as it
+likes. Who may stay when there are many is the crowd's to say.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from typing import cast
 from ... import errors
 from ...wire import faults
 from .answer import Answer
+from .crowd import Crowd, Kind
 from .heads import Head
 from .reader import Body, Reader, Request
 
@@ -27,6 +30,8 @@ log = logging.getLogger(__name__)
 HEAD_S = 60.0
 IDLE_S = 75.0
 LINGER_S = 2.0
+STALL_S = 120.0
+RETRY_AFTER_S = 1
 HIGH_WATER_BYTES = 1 << 20
 
 
@@ -53,6 +58,10 @@ class Exchange:
         if act is not None and self._edge.has_ended:
             act()
 
+    def hold(self, kind: Kind) -> None:
+        """From here to its end the request is of `kind`. `Unavailable` when there are as many as there may be."""
+        self._edge.crowd.become(self._edge, kind)
+
     def take_over(self, protocol: asyncio.Protocol) -> asyncio.Transport:
         """From here on the connection is `protocol`'s; what has come already is given to it first."""
         self.answer.has_begun = True
@@ -65,11 +74,12 @@ Route = Callable[[str, bytes], Facade]
 
 
 class Edge(asyncio.Protocol):
-    """See the module. `connections` is the server's set of what is open."""
+    """See the module. `connections` is the server's set of what is open, `crowd` knows of what kind it is."""
 
-    def __init__(self, route: Route, connections: set[Edge]) -> None:
+    def __init__(self, route: Route, connections: set[Edge], crowd: Crowd) -> None:
         self._route = route
         self._connections = connections
+        self.crowd = crowd
         self._loop = asyncio.get_running_loop()
         self._reader = Reader(self._add, self._set_pace)
         self._waiting: collections.deque[Request] = collections.deque()
@@ -83,10 +93,11 @@ class Edge(asyncio.Protocol):
         self.on_end: Callable[[], None] | None = None
         self._is_over = False  # nothing more is read
         self.has_ended = False  # nothing more is sent by the client
-        self._is_handed_over = False
+        self._heir: asyncio.Protocol | None = None  # whose the connection is since it was handed over
         self._is_closing = False
         self._timer: asyncio.TimerHandle | None = None
         self._is_head_timed = False
+        self._ending: asyncio.TimerHandle | None = None  # of a client that does not read
         self._serving: asyncio.Task[None] | None = None
 
     # asyncio's side
@@ -96,11 +107,14 @@ class Edge(asyncio.Protocol):
         self.peer = str((transport.get_extra_info("peername") or ("",))[0])
         self.address = transport.get_extra_info("sockname") or ("", 0)
         self._connections.add(self)
+        self.crowd.arrive(self)
         self._serving = self._loop.create_task(self._serve(), name="edge")
-        self._serving.add_done_callback(lambda _: self._connections.discard(self))
         self._expect_head()
 
     def data_received(self, data: bytes) -> None:
+        if self._heir is not None:
+            self._heir.data_received(data)
+            return
         if self._is_over:
             return
         if self._early is not None:
@@ -113,13 +127,16 @@ class Edge(asyncio.Protocol):
             self._is_over = True
             if not self._reader.end(error):
                 self._refusal = error
+        self.crowd.weigh(self, self._reader.quiet_bytes)
         self._news.set()
         self._set_pace()
         if self._reader.is_in_head and self.is_idle:
             self._expect_head()
 
-    def eof_received(self) -> bool:
+    def eof_received(self) -> bool | None:
         """True: the other direction stays open for the answer to what came whole."""
+        if self._heir is not None:
+            return self._heir.eof_received()
         self._is_over = self.has_ended = True
         self._reader.end()
         self._news.set()
@@ -129,16 +146,29 @@ class Edge(asyncio.Protocol):
 
     def connection_lost(self, reason: Exception | None) -> None:
         self._forget()
+        self.crowd.leave(self)
+        self._connections.discard(self)
         self.gone.set()
         self._writable.set()
-        if self._serving is not None:
+        self._end_in(None)
+        if self._heir is not None:
+            self._heir.connection_lost(reason)
+        elif self._serving is not None:
             self._serving.cancel()
 
     def pause_writing(self) -> None:
+        if self._heir is not None:
+            self._heir.pause_writing()
+            return
         self._writable.clear()
+        self._end_in(STALL_S)
 
     def resume_writing(self) -> None:
+        if self._heir is not None:
+            self._heir.resume_writing()
+            return
         self._writable.set()
+        self._end_in(None)
 
     # The facade's side, by its Exchange
 
@@ -149,9 +179,9 @@ class Edge(asyncio.Protocol):
         await self._writable.wait()
 
     def hand_over(self, protocol: asyncio.Protocol) -> asyncio.Transport:
-        self._is_handed_over = True
+        self._heir = protocol
         self._forget()
-        self._transport.set_protocol(protocol)
+        self._end_in(None)
         protocol.connection_made(self._transport)
         if self._early:
             protocol.data_received(self._early)
@@ -167,19 +197,21 @@ class Edge(asyncio.Protocol):
     def is_idle(self) -> bool:
         return self._current is None and not self._waiting
 
-    @property
-    def serving(self) -> asyncio.Task[None]:
-        """Ends with the connection."""
-        assert self._serving is not None
-        return self._serving
-
     def end_soon(self) -> None:
         """After the answer that is being made. Bytes after a 101 go at any time: sessions outlive the connection."""
         self._is_closing = True
-        if self.is_idle or self._is_handed_over:
+        if self.is_idle or self._heir is not None:
             self._transport.close()
 
     def abort(self) -> None:
+        self._transport.abort()
+
+    # The crowd's side
+
+    def make_room(self) -> None:
+        """A client that was about to ask is told to come again; one that was not has nothing to read."""
+        if self._reader.is_in_head and self.is_idle:
+            self._write_refusal(faults.Unavailable("too many connections are open", hint="try again"))
         self._transport.abort()
 
     # Requests in turn
@@ -192,7 +224,7 @@ class Edge(asyncio.Protocol):
         body = self._current.body if self._current is not None else None
         full = body is not None and body.buffered_bytes > HIGH_WATER_BYTES
         early = self._early is not None and len(self._early) > HIGH_WATER_BYTES
-        if self._is_handed_over or self._transport.is_closing():
+        if self._heir is not None or self._transport.is_closing():
             return
         if self._waiting or full or early:
             self._transport.pause_reading()
@@ -202,9 +234,11 @@ class Edge(asyncio.Protocol):
     async def _serve(self) -> None:
         while (request := await self._next()) is not None:
             answer = await self._serve_one(request)
-            if self._is_handed_over:
+            if self._heir is not None:
+                self._close()
                 return
             self._current = None
+            self.crowd.become(self, Kind.STRANGER)
             if not answer.is_whole:
                 # Half of it is out: a cut connection is the only honest way left to say so.
                 self.abort()
@@ -212,6 +246,7 @@ class Edge(asyncio.Protocol):
             if not answer.keeps_alive or self._is_closing or (self._is_over and not self._waiting):
                 break
             self._set_pace()
+            await self._writable.wait()
         if self._refusal is not None and not self._waiting:
             self._write_refusal(self._refusal)
         await self._linger()
@@ -261,7 +296,20 @@ class Edge(asyncio.Protocol):
                     await self.gone.wait()
             except TimeoutError:
                 pass  # it has had its time
+        self._close()
+
+    def _close(self) -> None:
+        """What was written is still sent, to a client that reads it."""
         self._transport.close()
+        self._end_in(STALL_S)
+
+    def _end_in(self, seconds: float | None) -> None:
+        """Whatever the client does not read; None: never mind."""
+        if self._ending is not None:
+            self._ending.cancel()
+        self._ending = None
+        if seconds is not None and not self.gone.is_set():
+            self._ending = self._loop.call_later(seconds, self._transport.abort)
 
     def _expect_head(self) -> None:
         """From its first byte on, however many others follow now and then."""
@@ -271,7 +319,7 @@ class Edge(asyncio.Protocol):
 
     def _expect(self, seconds: float) -> None:
         self._forget()
-        self._timer = self._loop.call_later(seconds, self._transport.close)
+        self._timer = self._loop.call_later(seconds, self._close)
 
     def _forget(self) -> None:
         self._is_head_timed = False
@@ -285,4 +333,10 @@ def _tell(answer: Answer, error: Exception) -> None:
     if not answer.has_begun:
         fault = faults.fault_of(error)
         text = str(error) if isinstance(error, errors.PilotError) else "internal error"
-        answer.whole(fault.status, [(b"content-type", b"text/plain")], f"{text}\n".encode())
+        answer.whole(fault.status, [(b"content-type", b"text/plain"), *retry_after(error)], f"{text}\n".encode())
+
+
+def retry_after(error: BaseException) -> list[tuple[bytes, bytes]]:
+    """The header of that name, for what will pass."""
+    passes = isinstance(error, faults.Unavailable | faults.Exhausted)
+    return [(b"retry-after", b"%d" % RETRY_AFTER_S)] if passes else []

@@ -20,7 +20,8 @@ from ..store.sprites import Sprite
 from . import heads, paths
 from .access import Access
 from .calls import PATIENCE_S, MachineCall
-from .edge import Exchange
+from .crowd import Kind
+from .edge import Exchange, retry_after
 from .machine_answer import SWITCHING_PROTOCOLS
 from .pipe import Pipe
 from .table import Match, Row, Table
@@ -30,7 +31,6 @@ log = logging.getLogger(__name__)
 WORLD_NOT_RUNNING = faults.fault_of(faults.WorldNotRunning("")).code
 UPGRADE_S = 60.0
 GRACE_S = 5.0
-RETRY_AFTER_S = 1
 # What begins one, as `pilotd_exec_seconds` counts them.
 _COMMANDS = (operations.EXECUTE, operations.OPEN_SESSION)
 Own = TypeVar("Own")
@@ -76,6 +76,8 @@ class TableFacade(Generic[Own]):
         head = exchange.head
         match = self._table.find(head.method, paths.split(head.path), websocket=head.wants_upgrade)
         principal = await self._permitted(exchange, match.row)
+        if principal is not None:
+            exchange.hold(Kind.RELAYED if isinstance(match.row.call, Operation) else Kind.OWN)
         if not isinstance(match.row.call, Operation):
             await self._answer_own(exchange, match.row.call, match.parameters, principal)
             return
@@ -168,9 +170,7 @@ class TableFacade(Generic[Own]):
 
     def _refuse(self, exchange: Exchange, error: BaseException) -> None:
         fault = faults.fault_of(error)
-        headers = [(b"content-type", b"application/json"), *self._voice.headers]
-        if isinstance(error, faults.Unavailable | faults.Exhausted):
-            headers.append((b"retry-after", b"%d" % RETRY_AFTER_S))
+        headers = [(b"content-type", b"application/json"), *self._voice.headers, *retry_after(error)]
         if isinstance(error, faults.MethodNotAllowed):
             headers.append((b"allow", ", ".join(error.allowed).encode()))  # RFC 9110, 15.5.6
         if isinstance(error, faults.Unauthenticated):

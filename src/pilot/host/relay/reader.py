@@ -75,7 +75,10 @@ class Request:
 
 
 class Reader:
-    """`begin` is called with each request at the end of its head; `pace` whenever some of a body was taken."""
+    """`begin` is called with each request at the end of its head; `pace` whenever some of a body was taken.
+
+    `quiet_bytes` came since something was whole.
+    """
 
     def __init__(self, begin: Callable[[Request], None], pace: Callable[[], None]) -> None:
         self._begin = begin
@@ -84,7 +87,7 @@ class Reader:
         self._target = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._request: Request | None = None
-        self._quiet_bytes = 0
+        self.quiet_bytes = 0
         self._has_begun = False
 
     @property
@@ -97,7 +100,7 @@ class Reader:
 
         Raises an error that the client is to be told; then, and after an upgrade, nothing more may be fed.
         """
-        self._quiet_bytes += len(data)
+        self.quiet_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -108,7 +111,7 @@ class Reader:
             raise
         except httptools.HttpParserError as error:
             raise faults.InvalidRequest(f"request: {str(error)[:MAX_ERROR].lower()}") from error
-        if self._quiet_bytes > MAX_QUIET_BYTES:
+        if self.quiet_bytes > MAX_QUIET_BYTES:
             raise faults.HeadTooLarge(f"request: {MAX_QUIET_BYTES} bytes without an end of its head or its chunk")
         return None
 
@@ -137,19 +140,19 @@ class Reader:
         head = Head(method, self._target, headers, version, self._parser.should_keep_alive())
         heads.check(head)
         heads.check_size(head)
-        self._quiet_bytes = 0
+        self.quiet_bytes = 0
         self._request = Request(head, Body(self._pace))
         self._request.is_last |= self._parser.should_upgrade()
         self._begin(self._request)
 
     def on_body(self, data: bytes) -> None:
         assert self._request is not None
-        self._quiet_bytes = 0
+        self.quiet_bytes = 0
         self._request.body.add(data)
 
     def on_message_complete(self) -> None:
         assert self._request is not None
-        self._quiet_bytes = 0
+        self.quiet_bytes = 0
         self._request.body.trailers = self._headers
         self._request.body.end()
         self._request, self._has_begun = None, False

@@ -6,24 +6,31 @@ import asyncio
 import concurrent.futures
 import contextlib
 import errno
+import resource
 import socket
 import threading
+from collections.abc import Mapping
 from typing import cast
 
 from ... import errors
+from . import crowd
 from .edge import Edge, Route
 
 GRACE_S = 5.0
 _NOT_OURS = frozenset({errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES})
+BACKLOG = 1024
+# Taken at once; each needs a descriptor before it is known whether there is a place for it.
+ACCEPTED_AT_ONCE = 16
 # Threads for what asks the store, volumed or a machine: one that waits long must not be waited for by all.
 THREADS = 64
 
 
 class Server:
-    """`route` is asked for every request."""
+    """`route` is asked for every request. `most` connections of a kind; else what this process's descriptors allow."""
 
-    def __init__(self, route: Route) -> None:
+    def __init__(self, route: Route, most: Mapping[crowd.Kind, int] | None = None) -> None:
         self._route = route
+        self._crowd = crowd.Crowd(most or crowd.limits(resource.getrlimit(resource.RLIMIT_NOFILE)[0]))
         self._connections: set[Edge] = set()
         self._lock = threading.RLock()  # a signal's handler may interrupt who holds it
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -51,8 +58,9 @@ class Server:
             if self._is_stopped:
                 stopping.set()
         accepting = await loop.create_server(
-            lambda: Edge(self._route, self._connections), sock=listener.dup(), backlog=1024
+            lambda: Edge(self._route, self._connections, self._crowd), sock=listener.dup(), backlog=ACCEPTED_AT_ONCE
         )
+        listener.listen(BACKLOG)  # asyncio takes its own backlog for both
         await stopping.wait()
         accepting.close()
         await self._end_connections()
@@ -62,12 +70,15 @@ class Server:
             edge.end_soon()
         try:
             async with asyncio.timeout(GRACE_S):
-                while self._connections:
-                    await asyncio.wait({edge.serving for edge in self._connections})
+                await self._all_gone()
         except TimeoutError:
             for edge in list(self._connections):
                 edge.abort()
-        await asyncio.sleep(0)
+            await self._all_gone()
+
+    async def _all_gone(self) -> None:
+        while self._connections:
+            await next(iter(self._connections)).gone.wait()
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -80,7 +91,7 @@ def listen(host: str, port: int) -> socket.socket:
         # exit frame waits 40 ms for the acknowledgement of the output before it.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listener.bind((host, port))
-        listener.listen(1024)
+        listener.listen(BACKLOG)
     except OSError as error:  # gaierror is one, too
         listener.close()
         hint = "choose another address: --listen HOST:PORT" if error.errno in _NOT_OURS else None

@@ -83,6 +83,6 @@ async def _answer(
     access: Access, exchange: Exchange, answer: Answer, parameters: Mapping[str, str], principal: Principal | None
 ) -> None:
     request = asgi.request_of(exchange)
-    response = await answer(Call(request, access, principal, parameters))
+    response = await answer(Call(request, access, principal, parameters, exchange.hold))
     response.raw_headers += HEADERS
     await asgi.send(exchange, request, response)

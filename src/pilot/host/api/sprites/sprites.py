@@ -7,6 +7,7 @@ import time
 
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
+from ...relay.crowd import Kind
 from ...services import ending
 from ...services.wanted import NewSprite, SpriteChanges
 from ..call import Call
@@ -29,6 +30,7 @@ async def create_sprite(call: Call) -> Response:
 async def list_sprites(call: Call) -> Response:
     query = call.request.query_params
     if call.request.method == "GET" and "application/x-ndjson" in call.request.headers.get("accept", ""):
+        call.hold(Kind.WATCH)
         organisation, prefix = call.organisation, query.get("prefix", "")
         watch = Watch(call.sprites, organisation.id, organisation.slug, prefix, call.shape)
         return StreamingResponse(watch.lines(), media_type="application/x-ndjson")
