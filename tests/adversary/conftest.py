@@ -26,7 +26,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_seen] = {}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def pilotd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilotd]:
     daemon = Pilotd(tmp_path_factory.mktemp("adversary") / "state", isolation=ISOLATION)
     daemon.stop_machines_on_exit = True
@@ -35,26 +35,26 @@ def pilotd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilotd]:
     daemon.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def client(pilotd: Pilotd) -> Iterator[Any]:
     with pilotd.client() as made:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def http(pilotd: Pilotd) -> Iterator[httpx.Client]:
     headers = {"Authorization": f"Bearer {pilotd.token()}"}
     with httpx.Client(base_url=pilotd.url, headers=headers, timeout=120) as made:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def mallory(client: Any) -> Any:
     """The sprite that attacks."""
     return client.create_sprite("mallory")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def alice(client: Any) -> Any:
     """Her neighbour."""
     return client.create_sprite("alice")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pathlib
+import select
 import signal
 import socket
 import threading
@@ -211,6 +211,14 @@ def test_a_flood_of_one_machine_leaves_the_others_their_answers_and_connections(
     wait_until(lambda: sprite.machine.reaches(WEB, timeout_s=2), "the flooder itself has its network back")
 
 
+def _connected(tried: list[socket.socket]) -> list[socket.socket]:
+    poller = select.poll()
+    for each in tried:
+        poller.register(each, select.POLLOUT)
+    ready = {fd for fd, event in poller.poll(0) if event == select.POLLOUT}
+    return [each for each in tried if each.fileno() in ready]
+
+
 def test_connections_at_a_time_are_bounded(internet: Internet, tmp_path: pathlib.Path) -> None:
     from pilot.host.network.plan import Limits
 
@@ -219,12 +227,11 @@ def test_connections_at_a_time_are_bounded(internet: Internet, tmp_path: pathlib
     networks.start()
     try:
         one = Sprite(networks)
-        opened: list[socket.socket] = []
-        with contextlib.suppress(TimeoutError):
-            while len(opened) < 40:
-                opened.append(one.machine.connect(WEB, PORT, 1))
-        assert 15 <= len(opened) <= 25
-        for each in opened:
+        tried = [one.machine.begin_connecting(WEB, PORT) for _ in range(40)]
+        wait_until(lambda: len(_connected(tried)) >= 15, "as many as may be are connected")
+        wait_until(lambda: networks.report(one.member.machine).packets["limited"] >= 15, "the others are refused")
+        assert len(_connected(tried)) <= 25
+        for each in tried:
             each.close()
         one.close()
     finally:

@@ -241,6 +241,13 @@ class Machine:
             raise
         return made
 
+    def begin_connecting(self, address: str, port: int = PORT) -> socket.socket:
+        """One that says by POLLOUT when it is connected. Close it."""
+        made = self.make_socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+        made.setblocking(False)
+        made.connect_ex((address, port))
+        return made
+
     def reaches(self, address: str, port: int = PORT, timeout_s: float = WAIT_S) -> bool:
         """Whether the server there is the one that should be there."""
         try:
