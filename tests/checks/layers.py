@@ -82,7 +82,9 @@ ALLOWED: dict[str, frozenset[str]] = {
     "host.fsm": frozenset(),
     # A request's way: relay → api/<facade> → services → operations.
     "host.identity": frozenset({"wire", "host.store.tokens"}),
-    "host.relay": frozenset({"wire", "host.identity", "machine.dial", "host.services", "host.store.sprites"}),
+    "host.relay": frozenset(
+        {"wire", "host.identity", "machine.dial", "host.operations.uses", "host.services", "host.store.sprites"}
+    ),
     "host.services": frozenset(
         {
             "wire",

@@ -103,6 +103,20 @@ def test_restore(pilotd: Pilotd, transition: str) -> None:
         sprite.destroy()
 
 
+@pytest.mark.parametrize("transition", ["freeze", "publish"])
+def test_sleep(pilotd: Pilotd, transition: str) -> None:
+    with pilotd.client() as client:
+        sprite = client.create_sprite("sleepy")
+        sprite.run("sh", "-c", "echo kept > ~/file; sleep 1000 >/dev/null 2>&1 & echo $! > /tmp/pid", check=True)
+    _kill_after(pilotd, transition, lambda: _call(pilotd, "POST", "/v1/sprites/sleepy/sleep"))
+    assert _call(pilotd, "GET", "/v1/sprites/sleepy").json()["status"] == "warm"
+    with pilotd.client() as client:
+        sprite = client.get_sprite("sleepy")
+        sprite.run("sh", "-c", "kill -0 $(cat /tmp/pid)", check=True)
+        assert sprite.run("sh", "-c", "cat ~/file", capture_output=True).stdout == b"kept\n"
+        sprite.destroy()
+
+
 @pytest.mark.parametrize("transition", ["mark", "machine", "disk"])
 def test_destroy(pilotd: Pilotd, transition: str) -> None:
     with pilotd.client() as client:

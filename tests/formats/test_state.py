@@ -130,12 +130,32 @@ def test_what_the_requests_said_has_been_done(revived: Revived) -> None:
         assert revived.sprites.status(sprite(name)) == "running"
 
 
+def test_rests_of_the_build_that_began_them_go_on(tmp_path: pathlib.Path) -> None:
+    """state-2: one going to sleep, one waking up from it, one being stopped; each held as its lifecycle says."""
+    host = Revived(tmp_path, SAMPLES / "state-2.sql")
+    try:
+        for record in host.engine.active():
+            if (ended := host.engine.waiting_for(record.id)) is not None:
+                assert ended.result(WAIT_S).done
+        found = {name: host.sprites.find(_local(host.database), name) for name in ("drowsy", "asleep", "stopping")}
+        statuses = {name: host.sprites.status(row) for name, row in found.items()}
+        assert statuses == {"drowsy": "warm", "asleep": "running", "stopping": "cold"}
+        assert [hold.name for hold in host.sprites.holds(found["drowsy"])] == ["build"]
+        assert {row.lifecycle.cold_after_s for row in found.values()} == {60.0}
+        assert found["asleep"].rested is not None
+        assert found["asleep"].rested.why == "unused for 30 s"
+    finally:
+        host.close()
+
+
 def test_every_operation_has_a_run_in_the_samples() -> None:
     """Who adds an operation, or changes a format, adds a sample of the build that has it."""
-    connection = sqlite3.connect(":memory:")
-    connection.executescript((SAMPLES / "state-1.sql").read_text())
-    stored = {row[0] for row in connection.execute("SELECT DISTINCT action FROM runs WHERE finished_us IS NULL")}
-    connection.close()
+    stored = set[str]()
+    for sample in sorted(SAMPLES.glob("state-*.sql")):
+        connection = sqlite3.connect(":memory:")
+        connection.executescript(sample.read_text())
+        stored |= {row[0] for row in connection.execute("SELECT DISTINCT action FROM runs WHERE finished_us IS NULL")}
+        connection.close()
     assert stored == {row.name for row in vars(requests).values() if isinstance(row, Action)}
 
 

@@ -40,6 +40,8 @@ class FakeVmm:
         self.made: dict[MachineId, MachineSpec] = {}
         self.calls: list[tuple[str, str]] = []
         self.fail_start = 0
+        self.fail_freeze = 0
+        self.frozen: set[MachineId] = set()
 
     def create(self, spec: MachineSpec) -> None:
         self.calls.append(("create", spec.id))
@@ -60,10 +62,23 @@ class FakeVmm:
 
     def status(self, machine: MachineId) -> MachineStatus:
         if machine in self.machines:
-            return MachineStatus.RUNNING
+            return MachineStatus.FROZEN if machine in self.frozen else MachineStatus.RUNNING
         return MachineStatus.STOPPED if machine in self.made else MachineStatus.ABSENT
 
+    def freeze(self, machine: MachineId) -> None:
+        self.calls.append(("freeze", machine))
+        if self.fail_freeze:
+            self.fail_freeze -= 1
+            raise errors.HostError("freeze machine: a process does not stand still")
+        self.frozen.add(machine)
+
+    def thaw(self, machine: MachineId) -> None:
+        if machine in self.frozen:
+            self.calls.append(("thaw", machine))
+            self.frozen.discard(machine)
+
     def stop(self, machine: MachineId) -> None:
+        self.frozen.discard(machine)
         running = self.machines.pop(machine, None)
         if running:
             running.close()
@@ -101,6 +116,7 @@ class FakeMachine:
         self.world = "none"
         self.disk_fd: int | None = None
         self.adopted: dict[str, Any] = {}
+        self.tasks: list[dict[str, str]] = []
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         pathlib.Path(dial_path).unlink(missing_ok=True)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -215,6 +231,7 @@ class FakeMachine:
                     "isolation": "container",
                     "sessions": 0,
                     "agent_restarts": 0,
+                    "tasks": self.tasks,
                 }
                 return 200, json.dumps(status | {"world": self.world}).encode()
             case "POST", "/v1/adopt":

@@ -5,12 +5,15 @@ from __future__ import annotations
 import pathlib
 import tarfile
 import threading
+import time
+from collections.abc import Callable
 
 from pilot.host import edges
 from pilot.host.fsm.engine import Engine
 from pilot.host.identity.principal import Authenticator, Principal
 from pilot.host.operations.context import Host
 from pilot.host.operations.table import operations
+from pilot.host.operations.uses import Uses
 from pilot.host.relay import server
 from pilot.host.relay.access import Access
 from pilot.host.services.metrics import Metrics
@@ -28,8 +31,14 @@ WAIT_S = 60
 class HostUnderTest:
     """`close()` it. `restart()` is what a new pilotd on the same state directory sees; machines live on."""
 
-    def __init__(self, root: pathlib.Path, authenticator: Authenticator | None = None) -> None:
+    def __init__(
+        self,
+        root: pathlib.Path,
+        authenticator: Authenticator | None = None,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.authenticator = authenticator
+        self._now_s = now_s
         self._root = root
         self.volumes = FakeVolumes(root / "volumes")
         self.vmm = FakeVmm(root / "machines")
@@ -43,7 +52,13 @@ class HostUnderTest:
 
     def _build(self) -> None:
         self.host = Host(
-            self.database, self.volumes, self._substrates(), self.vmm.isolation, "minimal", lambda: str(self._archive())
+            self.database,
+            self.volumes,
+            self._substrates(),
+            self.vmm.isolation,
+            "minimal",
+            lambda: str(self._archive()),
+            uses=Uses(self._now_s),
         )
         metrics = Metrics()
         self.engine = Engine(SqlJournal(self.database), operations(self.host), told=metrics.run_ended)

@@ -69,7 +69,7 @@ ADOPTIONS_AT_ONCE = 16  # one machine that does not answer takes ten seconds
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What the command line says. `idle_s` of 0 never stops a sprite."""
+    """What the command line says. Times of 0 are never."""
 
     state_dir: str
     host: str = "127.0.0.1"
@@ -78,7 +78,8 @@ class Settings:
     variant: image.Variant = "minimal"
     cache_dir: str = "/var/cache/pilot"
     disk_bytes: int = 100 << 30
-    idle_s: float = 0
+    warm_after_s: float = 30.0
+    cold_after_s: float = 300.0
     stop_machines: bool = False
     pool_size: int = 0
     store: str | None = None
@@ -124,7 +125,7 @@ def serve(settings: Settings) -> None:
         _on_signals(relay)
         stack.enter_context(log_files.watching(settings.state_dir))
         stack.enter_context(retention.watching(database))
-        stack.enter_context(idle.watching(sprites, access.activity, settings.idle_s))
+        stack.enter_context(idle.watching(sprites, idle.Timing(settings.warm_after_s, settings.cold_after_s)))
         url = server.address(listener)
         print(f"pilotd ready: {url} (isolation {settings.isolation}, image {settings.variant})", flush=True)
         relay.serve_on(listener)

@@ -26,7 +26,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _settings(options: argparse.Namespace) -> daemon.Settings:
     host, port = daemon.parse_listen(options.listen)
-    for name, most in (("disk_gib", 1 << 20), ("pool", 10_000), ("cache_bytes", 1 << 50), ("idle_timeout", 1e9)):
+    for name, most in (
+        ("disk_gib", 1 << 20),
+        ("pool", 10_000),
+        ("cache_bytes", 1 << 50),
+        ("warm_after", 1e9),
+        ("cold_after", 1e9),
+    ):
         _check_size(f"--{name.replace('_', '-')}", getattr(options, name), 1 if name == "disk_gib" else 0, most)
     if options.store is None and (options.durability is not None or options.cache_bytes is not None):
         raise errors.PilotError("--durability and --cache-bytes say nothing without --store")
@@ -43,7 +49,8 @@ def _settings(options: argparse.Namespace) -> daemon.Settings:
         variant=daemon.parse_variant(options.image),
         cache_dir=options.cache_dir,
         disk_bytes=options.disk_gib << 30,
-        idle_s=options.idle_timeout,
+        warm_after_s=options.warm_after,
+        cold_after_s=options.cold_after,
         stop_machines=options.stop_machines_on_exit,
         pool_size=options.pool,
         store=options.store,
@@ -61,6 +68,11 @@ def _check_size(option: str, value: float | None, least: float, most: float) -> 
         raise errors.PilotError(f"{option} {value:g}: from {least:g} to {most:g} can be meant")
 
 
+def _seconds(text: str) -> float:
+    """A number; `off` is 0."""
+    return 0.0 if text == "off" else float(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="pilotd", description="durable, disposable Linux computers on this host")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -72,7 +84,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--image", default="standard", help="what a new sprite's disk holds: standard or minimal")
     add("--cache-dir", default="/var/cache/pilot", help="where built images are kept")
     add("--disk-gib", type=int, default=100, help="size of a sprite's disk; only what is written takes space")
-    add("--idle-timeout", type=float, default=0, metavar="SECONDS", help="stop a sprite that nobody uses; 0 never does")
+    add(
+        "--warm-after",
+        type=_seconds,
+        default=30.0,
+        metavar="SECONDS",
+        help="freeze a sprite unused for so long, or off",
+    )
+    add("--cold-after", type=_seconds, default=300.0, metavar="SECONDS", help="stop one that is frozen so long, or off")
     add("--pool", type=int, default=0, metavar="N", help="sprites that are made before anybody wants them")
     add("--store", metavar="URL", help="object store that sprites' disks are kept in, too: file:///directory, s3://…")
     add("--durability", choices=("local", "remote"), help="what an fsync of a disk made from now on waits for")

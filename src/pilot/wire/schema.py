@@ -22,6 +22,14 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     features: list[str]
 
 
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """What a sprite itself wants to stay awake for."""
+
+    name: str
+    started_at: str
+    expires_at: str
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """GET /v1/status. `world_error` says why the world failed."""
 
@@ -33,6 +41,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     agent_restarts: int
     name: str | None = None
     world_error: str | None = None
+    tasks: list[Task] = []
 
 
 class AdoptRequest(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,7 +12,6 @@ from pilot import errors
 from pilot.host import daemon
 from pilot.host.api.sprites import shapes
 from pilot.host.operations import base, cut, machines
-from pilot.host.services import idle
 from pilot.host.store import machines as rows
 from pilot.host.store import sprites, tokens
 from pilot.host.store.sprites import Config, UrlSettings
@@ -87,15 +86,6 @@ def test_a_machine_hides_nothing_from_its_agent_and_owns_its_uids() -> None:
     assert spec.linux.resources is not None
     assert spec.linux.resources.memory is not None
     assert spec.linux.resources.memory.limit == 1 << 30
-
-
-def test_open_connections_hold_a_sprite_and_silence_lets_it_go() -> None:
-    activity, rows = idle.Activity(), [_sprite("a"), _sprite("b"), _sprite("c", "creating")]
-    statuses = ["running", "running", "running"]
-    assert idle.due(rows, statuses, activity, 10, now=100.0) == []
-    with activity.using("sprite-a"):
-        assert idle.due(rows, statuses, activity, 10, now=111.0) == [rows[1]]
-        assert idle.due(rows, ["cold"] * 3, activity, 10, now=111.0) == []
 
 
 def test_base_volumes_are_named_by_their_archive() -> None:

@@ -3,7 +3,8 @@
     create      record → disk → machine → boot → world → publish          (fork: `disk` forks another sprite's)
     pool        record → disk → machine → boot → ready               (a create that claims it finds these done)
     wake                                  boot → world → publish
-    stop        down → detach
+    sleep       freeze → publish                                     (warm; a wake thaws it)
+    stop        down → detach → publish
     restart     down → detach → machine → boot → world → publish
     checkpoint  reserve → cut → publish
     restore     choose → save → down → swap → publish → up → prune          (save: an automatic checkpoint)

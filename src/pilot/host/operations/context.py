@@ -21,6 +21,7 @@ from ..vmm import Isolation, Vmm
 from ..vmm.substrates import Substrates
 from .capacity import Capacity
 from .silence import Silences
+from .uses import Uses
 
 
 class Cut(Protocol):
@@ -118,6 +119,7 @@ class Host:
     store_owner: str | None = None
     networks: Networks | None = None
     worlds: Worlds = dataclasses.field(default_factory=Worlds)
+    uses: Uses = dataclasses.field(default_factory=Uses)
     silences: Silences = dataclasses.field(default_factory=Silences)
     capacity: Capacity = dataclasses.field(default_factory=Capacity)
     _isolations: dict[MachineId, Isolation] = dataclasses.field(default_factory=dict)

@@ -64,6 +64,7 @@ def _row(id: str, wanted: Create, phase: str) -> Sprite:
         updated_us=now,
         last_running_us=None,
         last_warming_us=None,
+        lifecycle=wanted.lifecycle,
     )
 
 

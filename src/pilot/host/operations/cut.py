@@ -41,6 +41,12 @@ def quiesced(host: Host, sprite: Sprite, act: Callable[[], _T]) -> tuple[_T, Hel
     for `container`."""
     if not world.is_mounted_in_guest(host, sprite):
         return act(), None
+    with host.uses.using(sprite.id):
+        world.rouse(host, sprite)  # who has the filesystem mounted has to run; it rests again when nobody uses it
+        return _quiesced_by_guest(host, sprite, act)
+
+
+def _quiesced_by_guest(host: Host, sprite: Sprite, act: Callable[[], _T]) -> tuple[_T, Held | None]:
     api = host.api(sprite)
     try:
         api.call(operations.FREEZE_WORLD, schema.FreezeRequest(deadline_ms=FREEZE_DEADLINE_MS))

@@ -36,6 +36,7 @@ def everything(host: Host, sprite: str) -> None:
 
 
 def _forget(host: Host, sprite: str) -> None:
+    host.uses.forget(sprite)
     host.database.write_surely(lambda tx: sprites.delete(tx, sprite))
 
 

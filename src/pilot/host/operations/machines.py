@@ -1,6 +1,7 @@
 """Steps on machines, whatever they are for: what sprites are made of, and whatever else has a machine.
 
 make      row with its uids → made on its substrate, not started
+freeze    every process of it stands still; thaw: and goes on
 is_up     one that runs and answers is left alone; one that runs and has been silent for long (`silence`) is stopped
 start     with the disk and its network
 down      stop
@@ -57,7 +58,22 @@ def make(host: Host, machine: Machine) -> None:
 
 
 def is_running(host: Host, id: MachineId) -> bool:
-    return host.substrate(id).status(id) is MachineStatus.RUNNING
+    """Also one that is frozen."""
+    return host.substrate(id).status(id) in (MachineStatus.RUNNING, MachineStatus.FROZEN)
+
+
+def is_frozen(host: Host, id: MachineId) -> bool:
+    return host.substrate(id).status(id) is MachineStatus.FROZEN
+
+
+def freeze(host: Host, id: MachineId) -> None:
+    """`HostError` when it cannot be now; then it runs on."""
+    host.substrate(id).freeze(id)
+
+
+def thaw(host: Host, id: MachineId) -> None:
+    """Whatever it was before, it is not frozen."""
+    host.substrate(id).thaw(id)
 
 
 def is_up(host: Host, id: MachineId) -> bool:

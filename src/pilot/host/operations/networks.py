@@ -122,7 +122,7 @@ def _restore(host: Host, row: Network) -> None:
     assert host.networks is not None
     member = _member(row)
     try:
-        if host.substrate(row.machine).status(row.machine) is not MachineStatus.RUNNING:
+        if host.substrate(row.machine).status(row.machine) not in (MachineStatus.RUNNING, MachineStatus.FROZEN):
             return  # its start makes it
         networks, member = host.networks, _ensure(host, host.networks, member)
         if not networks.is_connected(member):

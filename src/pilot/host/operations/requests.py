@@ -14,7 +14,7 @@ from ...ids import CheckpointId, MachineId, SpriteName, VolumeId
 from ...wire.schema import DiskReference
 from ..fsm.documents import NO_REQUEST, Format
 from ..fsm.operation import Action
-from ..store.sprites import Config, UrlSettings
+from ..store.sprites import Config, Lifecycle, UrlSettings
 from ..vmm import Isolation
 
 SPRITE = "sprite"
@@ -57,6 +57,7 @@ class Create(msgspec.Struct, frozen=True):
     url_settings: UrlSettings = UrlSettings()
     environment: dict[str, str] = {}
     config: Config = Config()
+    lifecycle: Lifecycle = Lifecycle()
     source: Fork | Stored | None = None
     claimed: Member | None = None
 
@@ -83,6 +84,17 @@ class OfCheckpoint(msgspec.Struct, frozen=True):
     checkpoint: CheckpointId
 
 
+class Stop(msgspec.Struct, frozen=True):
+    why: str = "asked for"
+
+
+class Sleep(msgspec.Struct, frozen=True):
+    """`force`: whatever uses it is broken off."""
+
+    why: str = "asked for"
+    force: bool = False
+
+
 def _claimed_as_field(document: Mapping[str, Any]) -> Mapping[str, Any]:
     """Version 1 had the member's disk beside the rest, and kept sources apart by their keys."""
     changed = {key: value for key, value in document.items() if key != "disk"}
@@ -97,7 +109,8 @@ def _claimed_as_field(document: Mapping[str, Any]) -> Mapping[str, Any]:
 CREATE = Action(SPRITE, "create", Format[Create](Create, (_claimed_as_field,)))
 POOL = Action(SPRITE, "pool", Format[MakeMember](MakeMember))
 WAKE = Action(SPRITE, "wake", NO_REQUEST)
-STOP = Action(SPRITE, "stop", NO_REQUEST)
+SLEEP = Action(SPRITE, "sleep", Format[Sleep](Sleep))
+STOP = Action(SPRITE, "stop", Format[Stop](Stop))
 RESTART = Action(SPRITE, "restart", NO_REQUEST)
 CHECKPOINT = Action(SPRITE, "checkpoint", Format[MakeCheckpoint](MakeCheckpoint))
 DELETE_CHECKPOINT = Action(SPRITE, "delete_checkpoint", Format[OfCheckpoint](OfCheckpoint))

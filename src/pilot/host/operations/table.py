@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from ..fsm.documents import NO_RESULT, AnyFormat
 from ..fsm.operation import Action, AnyOperation, Operation, Run, Transition, settle_nothing
 from ..fsm.outcome import Outcome
-from . import automatic, base, create, cut, destroy, requests, results, world
+from . import automatic, base, create, cut, destroy, requests, rest, results, world
 from .context import Host
 
 R = TypeVar("R")
@@ -79,7 +79,8 @@ ROWS: tuple[Row[Any], ...] = (
         create.settle_member,
     ),
     Row(requests.WAKE, (_BOOT, _WORLD, _PUBLISH)),
-    Row(requests.STOP, _DOWN),
+    Row(requests.SLEEP, (Step("freeze", rest.freeze), Step("publish", rest.publish_warm))),
+    Row(requests.STOP, (*_DOWN, Step("publish", rest.publish_cold))),
     Row(requests.RESTART, (*_DOWN, _MACHINE, _BOOT, _WORLD, _PUBLISH)),
     Row(
         requests.CHECKPOINT,

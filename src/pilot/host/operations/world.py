@@ -1,7 +1,7 @@
 """A sprite's machine and world up and down: what create, wake, stop, restart and restore have in common.
 
 machine  the machine's row, of the isolation and size that the sprite wants → made
-boot     start it with the sprite's disk
+boot     thaw it when it is frozen, or start it with the sprite's disk
 up       adopt → PUT /v1/world, when it does not run; a disk that is not taken is attached anew
 down     DELETE /v1/world → stop the machine
 detach   volumed lets go of the disk; afterwards no one can write to it
@@ -57,6 +57,7 @@ def boot(host: Host, run: Run[object]) -> Booted:
     """Started, and where its disk is; a machine that runs already is left alone: the pool's, with what it was given."""
     sprite = host.sprite(run.resource)
     machine = host.machine(sprite)
+    machines.thaw(host, machine.id)
     if machines.is_up(host, machine.id):
         return Booted(_claimed_disk(run))
     host.worlds.drop(sprite.id)
@@ -81,6 +82,7 @@ def up(host: Host, run: Run[object]) -> Up:
         booted = run.find(Booted)
         _start_world(host, api, sprite, booted.disk if booted else None)
     host.worlds.mark(sprite.id)
+    host.uses.touch(sprite.id)
     return Up(state)
 
 
@@ -115,11 +117,20 @@ def _identity(sprite: Sprite) -> schema.AdoptRequest:
     )
 
 
+def rouse(host: Host, sprite: Sprite) -> None:
+    """One that is frozen goes on; for who has counted as its user."""
+    if sprite.machine is not None and machines.is_frozen(host, sprite.machine):
+        machines.thaw(host, sprite.machine)
+        host.api(sprite).call(operations.ADOPT, _identity(sprite))  # which sets its clock, where it has one
+        host.worlds.mark(sprite.id)
+
+
 def world_down(host: Host, sprite: Sprite) -> bool:
     """Sessions ended, world killed and unmounted, where the machine runs; whether it did run."""
     host.worlds.drop(sprite.id)
     if sprite.machine is None or not machines.is_running(host, sprite.machine):
         return False
+    machines.thaw(host, sprite.machine)
     host.api(sprite).call(operations.STOP_WORLD, None)
     return True
 

@@ -15,8 +15,8 @@ from ...wire import dial as lines
 from ...wire import faults
 from ...wire.permissions import Permission
 from ..identity.principal import Authenticator, Principal
+from ..operations.uses import Uses
 from ..services import ending
-from ..services.idle import Activity
 from ..services.sprites import Sprites
 from ..store.sprites import Sprite
 
@@ -31,7 +31,11 @@ class Access:
 
     authenticator: Authenticator
     sprites: Sprites
-    activity: Activity = dataclasses.field(default_factory=Activity)
+
+    @property
+    def activity(self) -> Uses:
+        """Open connections: who begins one counts before it asks for the sprite (`using`)."""
+        return self.sprites.uses
 
     async def principal(self, authorization: bytes | None, permission: Permission) -> Principal:
         """Whose token the Authorization header carries, who may do that. `Unauthenticated`, `PermissionDenied`."""

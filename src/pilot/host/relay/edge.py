@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from typing import cast
@@ -61,6 +62,10 @@ class Exchange:
     def hold(self, kind: Kind) -> None:
         """From here to its end the request is of `kind`. `Unavailable` when there are as many as there may be."""
         self._edge.crowd.become(self._edge, kind)
+
+    def cut(self) -> None:
+        """Break the connection off, whatever it is at; on any thread."""
+        self._edge.cut()
 
     def take_over(self, protocol: asyncio.Protocol) -> asyncio.Transport:
         """From here on the connection is `protocol`'s; what has come already is given to it first."""
@@ -213,6 +218,10 @@ class Edge(asyncio.Protocol):
         if self._reader.is_in_head and self.is_idle:
             self._write_refusal(faults.Unavailable("too many connections are open", hint="try again"))
         self._transport.abort()
+
+    def cut(self) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and every connection with it
+            self._loop.call_soon_threadsafe(self.abort)
 
     # Requests in turn
 

@@ -84,7 +84,7 @@ class TableFacade(Generic[Own]):
         assert principal is not None
         sprite = await self._access.sprite(principal, match.parameters["name"])
         self._access.check_room(sprite)
-        with self._access.activity.using(sprite.id):
+        with self._access.activity.using(sprite.id, exchange.cut):
             if match.row.websocket:
                 await self._upgrade(exchange, sprite, match)
             else:

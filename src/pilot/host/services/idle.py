@@ -1,18 +1,22 @@
-"""Who uses which sprite, and the watch that stops those that nobody has used for long enough.
+"""The watch that lets sprites rest, and ends those whose time has come.
 
-A connection that is open (an exec, a proxy, a relayed call) holds its sprite awake; a detached session does not.
+    running ── unused for warm_after_s ──► warm (frozen) ── for cold_after_s ──► cold (stopped)
+            ◄──────────────── any use ────┴─────────────────────────────────────┘
+
+What a sprite is used by is counted by `operations.uses`; what holds it besides (a hold, a task of its own) is asked
+before it is frozen (`operations.rest`). `decide` is pure: rows, what the kernel says, and clocks that are passed in.
 """
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
+import enum
 import logging
-import threading
-import time
-from collections import Counter
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 from ... import errors
+from .. import periodic
+from ..store.journal import now_us
 from ..store.sprites import Sprite
 from .sprites import Sprites
 
@@ -21,68 +25,121 @@ log = logging.getLogger(__name__)
 WATCH_PERIOD_S = 1.0
 
 
-class Activity:
-    """Open connections per sprite, and when the last one was there. Thread-safe."""
+@dataclasses.dataclass(frozen=True)
+class Timing:
+    """Of a sprite that has none of its own; 0 is never."""
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._open: Counter[str] = Counter()
-        self._last: dict[str, float] = {}
+    warm_after_s: float = 30.0
+    cold_after_s: float = 300.0
 
-    @contextlib.contextmanager
-    def using(self, sprite: str) -> Iterator[None]:
-        """For as long as a connection lasts."""
-        with self._lock:
-            self._open[sprite] += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._open[sprite] -= 1
-                self._last[sprite] = time.monotonic()
-                if not self._open[sprite]:
-                    del self._open[sprite]
-
-    def open_connections(self, sprite: str) -> int:
-        """As many as use it at the moment."""
-        with self._lock:
-            return self._open[sprite]
-
-    def idle_s(self, sprite: str, now: float) -> float:
-        """Seconds since somebody used it; the first question starts the count."""
-        with self._lock:
-            if self._open[sprite]:
-                return 0.0
-            return now - self._last.setdefault(sprite, now)
+    def of(self, row: Sprite) -> Timing:
+        own = row.lifecycle
+        return Timing(
+            self.warm_after_s if own.warm_after_s is None else own.warm_after_s,
+            self.cold_after_s if own.cold_after_s is None else own.cold_after_s,
+        )
 
 
-def due(rows: list[Sprite], statuses: list[str], activity: Activity, limit_s: float, now: float) -> list[Sprite]:
-    """The sprites to stop."""
-    running = (row for row, status in zip(rows, statuses, strict=True) if status == "running" and row.phase == "live")
-    return [row for row in running if activity.idle_s(row.id, now) >= limit_s]
+class Duty(enum.Enum):
+    """What is to be done to a sprite now."""
+
+    SLEEP = "sleep"
+    STOP = "stop"
+    DELETE = "delete"
 
 
-@contextlib.contextmanager
-def watching(sprites: Sprites, activity: Activity, limit_s: float) -> Iterator[None]:
-    """Stop idle sprites for as long as the block lasts; a limit of 0 stops none."""
-    ended = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(sprites, activity, limit_s, ended), name="idle-watch", daemon=True)
-    if limit_s:
-        watcher.start()
+_ON_EXPIRY = {"delete": Duty.DELETE, "stop": Duty.STOP, "suspend": Duty.SLEEP}
+# The statuses in which there is nothing left to do.
+_ALREADY: dict[Duty, frozenset[str]] = {
+    Duty.DELETE: frozenset(),
+    Duty.STOP: frozenset({"cold"}),
+    Duty.SLEEP: frozenset({"warm", "cold"}),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Seen:
+    """A sprite at one moment. `is_frozen` is asked of the kernel."""
+
+    row: Sprite
+    status: str
+    is_frozen: bool
+    idle_s: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Due:
+    """What is to be done now, why, and whether also to one that is in use."""
+
+    duty: Duty
+    why: str
+    force: bool = False
+
+
+def decide(seen: Seen, host: Timing, now_us: int) -> Due | None:
+    """What is due."""
+    if seen.row.phase != "live":
+        return None
+    return _expired(seen, now_us) or _rests(seen, host.of(seen.row), now_us)
+
+
+def _expired(seen: Seen, now_us: int) -> Due | None:
+    ours = seen.row.lifecycle
+    if ours.expires_us is None or now_us < ours.expires_us:
+        return None
+    duty = _ON_EXPIRY[ours.on_expiry]
+    if (duty is Duty.DELETE and ours.protected) or seen.status in _ALREADY[duty]:
+        return None
+    return Due(duty, "its deadline has passed", force=True)
+
+
+def _rests(seen: Seen, timing: Timing, now_us: int) -> Due | None:
+    if seen.status == "running" and timing.warm_after_s and seen.idle_s >= timing.warm_after_s:
+        return Due(Duty.SLEEP, f"unused for {timing.warm_after_s:g} s")
+    rested = seen.row.rested
+    if seen.is_frozen and rested and timing.cold_after_s and now_us - rested.at_us >= timing.cold_after_s * 1e6:
+        return Due(Duty.STOP, f"warm for {timing.cold_after_s:g} s")
+    return None
+
+
+class Watch:
+    """One round at a time, by whoever calls `round`."""
+
+    def __init__(self, sprites: Sprites, timing: Timing) -> None:
+        self._sprites = sprites
+        self._timing = timing
+
+    def round(self, now_us: int) -> None:
+        """Begin what is due; nothing is waited for."""
+        for row in self._sprites.every():
+            due = decide(self._look(row), self._timing, now_us)
+            if due is not None:
+                self._begin(row, due)
+
+    def _look(self, row: Sprite) -> Seen:
+        status = self._sprites.status(row)
+        is_frozen = status == "warm" and self._sprites.is_frozen(row)
+        return Seen(row, status, is_frozen, self._sprites.idle_s(row) if status == "running" else 0.0)
+
+    def _begin(self, row: Sprite, due: Due) -> None:
+        log.info("sprite due", extra={"sprite": row.name, "duty": due.duty.value, "why": due.why})
+        match due.duty:
+            case Duty.SLEEP:
+                self._sprites.sleep(row, due.why, force=due.force)
+            case Duty.STOP:
+                self._sprites.stop(row, due.why)
+            case Duty.DELETE:
+                self._sprites.destroy(row)
+
+
+def watching(sprites: Sprites, timing: Timing) -> AbstractContextManager[None]:
+    """A round each second, for as long as the block lasts."""
+    watch = Watch(sprites, timing)
+    return periodic.every(WATCH_PERIOD_S, "idle-watch", lambda: _round(watch))
+
+
+def _round(watch: Watch) -> None:
     try:
-        yield
-    finally:
-        ended.set()
-        if limit_s:
-            watcher.join()
-
-
-def _watch(sprites: Sprites, activity: Activity, limit_s: float, ended: threading.Event) -> None:
-    while not ended.wait(min(WATCH_PERIOD_S, limit_s / 2)):
-        try:
-            rows = sprites.every()
-            for row in due(rows, [sprites.status(row) for row in rows], activity, limit_s, time.monotonic()):
-                log.info("stopping idle sprite", extra={"sprite": row.name})
-                sprites.stop(row)
-        except (errors.PilotError, OSError) as error:
-            log.warning("idle watch", extra={"error": str(error)})
+        watch.round(now_us())
+    except (errors.PilotError, OSError) as error:
+        log.warning("idle watch", extra={"error": str(error)})

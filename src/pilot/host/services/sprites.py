@@ -6,6 +6,7 @@ volumed.
 
 from __future__ import annotations
 
+import dataclasses
 import secrets
 import time
 import uuid
@@ -18,20 +19,33 @@ from ..fsm.engine import Ended, Engine
 from ..fsm.journal import Record
 from ..network.policy import Policy
 from ..network.service import Report
-from ..operations import arrive, machines, networks, requests
+from ..operations import arrive, machines, networks, requests, rest
 from ..operations.context import Host
-from ..operations.requests import SPRITE, Create, Fork, MakeCheckpoint, OfCheckpoint, Stored
-from ..store import checkpoints, sprites
+from ..operations.requests import SPRITE, Create, Fork, MakeCheckpoint, OfCheckpoint, Sleep, Stop, Stored
+from ..operations.uses import Uses
+from ..store import checkpoints, holds, sprites
 from ..store.checkpoints import Checkpoint
-from ..store.sprites import Config, Sprite, UrlSettings
+from ..store.holds import Hold
+from ..store.journal import now_us
+from ..store.sprites import Config, Lifecycle, Rested, Sprite, UrlSettings
 from ..vmm import Isolation
 from ..vmm.shape import Shape
 from .changes import Changes
 from .metrics import Metrics
 from .pool import Pool
-from .wanted import NewSprite, Source, SpriteChanges
+from .wanted import LifecycleChanges, NewSprite, Source, SpriteChanges
 
 SUSPECT_PAUSE_S = 5.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Why:
+    """What keeps a sprite awake, for how long nobody has used it, and when and why it last went to rest."""
+
+    status: str
+    held_by: tuple[str, ...]
+    idle_s: float | None
+    rested: Rested | None
 
 
 class Sprites:
@@ -72,6 +86,44 @@ class Sprites:
         if not self._machine_runs(sprite):
             return "cold"
         return "running" if sprite.id in self._host.worlds else "warm"
+
+    def is_frozen(self, sprite: Sprite) -> bool:
+        """Whether its machine keeps its memory and stands still."""
+        try:
+            return sprite.machine is not None and machines.is_frozen(self._host, sprite.machine)
+        except errors.NotFound:
+            return False  # it was destroyed since the row was read
+
+    @property
+    def uses(self) -> Uses:
+        return self._host.uses
+
+    def idle_s(self, sprite: Sprite) -> float:
+        """Since when nobody has used it."""
+        return self._host.uses.idle_s(sprite.id)
+
+    def why(self, sprite: Sprite) -> Why:
+        """What keeps it as it is."""
+        status = self.status(sprite)
+        held = tuple(rest.what_holds(self._host, sprite)) if status == "running" else ()
+        idle_s = self.idle_s(sprite) if status == "running" else None
+        return Why(status, held, idle_s, sprite.rested)
+
+    def holds(self, sprite: Sprite) -> list[Hold]:
+        return holds.active(self._host.database, sprite.id, now_us())
+
+    def hold(self, sprite: Sprite, name: str, expires_us: int | None) -> Hold:
+        """It stays awake for as long as this lasts. One of that name that there is ends then."""
+        wanted = Hold(sprite.id, name, now_us(), expires_us)
+        with self._host.database.transaction() as tx:
+            holds.put(tx, wanted)
+        return next((hold for hold in self.holds(sprite) if hold.name == name), wanted)
+
+    def release(self, sprite: Sprite, name: str) -> None:
+        """`NotFound` when it has no such hold."""
+        with self._host.database.transaction() as tx:
+            if not holds.release(tx, sprite.id, name):
+                raise errors.NotFound(f"hold not found: {name}")
 
     def statuses(self) -> dict[str, str]:
         """Of all of them, by id."""
@@ -154,6 +206,7 @@ class Sprites:
             url_settings=wanted.url_settings or UrlSettings(),
             environment=wanted.environment or {},
             config=config,
+            lifecycle=(wanted.lifecycle or LifecycleChanges()).applied(Lifecycle(), now_us()),
             source=source,
             claimed=member.claimed if member else None,
         )
@@ -193,6 +246,8 @@ class Sprites:
             columns["labels"] = changes.labels
         elif changes.clear_labels:
             columns["labels"] = []
+        if changes.lifecycle is not None:
+            columns["lifecycle"] = changes.lifecycle.applied(sprite.lifecycle, now_us())
         with self._host.database.transaction() as tx:
             sprites.update(tx, sprite.id, **columns)
         return sprites.by_id(self._host.database, sprite.id)
@@ -201,14 +256,20 @@ class Sprites:
         """Joins the wake that is under way."""
         return self._engine.join(requests.WAKE, sprite.id, Nothing())
 
-    def stop(self, sprite: Sprite) -> Ended:
-        return self._engine.join(requests.STOP, sprite.id, Nothing())
+    def sleep(self, sprite: Sprite, why: str, *, force: bool = False) -> Ended:
+        """Frozen with its memory. `Conflict` as its outcome when it is in use, unless that is broken off by `force`."""
+        return self._engine.join(requests.SLEEP, sprite.id, Sleep(why, force))
+
+    def stop(self, sprite: Sprite, why: str = "asked for") -> Ended:
+        return self._engine.join(requests.STOP, sprite.id, Stop(why))
 
     def restart(self, sprite: Sprite) -> Ended:
         return self._engine.join(requests.RESTART, sprite.id, Nothing())
 
     def destroy(self, sprite: Sprite) -> Ended:
-        """Ends what is under way for the sprite first; joins a destroy."""
+        """Ends what is under way for the sprite first; joins a destroy. `Conflict` for one that is protected."""
+        if sprite.lifecycle.protected:
+            raise errors.Conflict(f"sprite {sprite.name} is protected", hint="set lifecycle.protected to false first")
         self._engine.cancel(SPRITE, sprite.id, but=requests.DESTROY.name)
         return self._engine.join(requests.DESTROY, sprite.id, Nothing())
 
@@ -243,8 +304,8 @@ class Sprites:
             return False  # it was destroyed since the row was read
 
     def _world_runs(self, sprite: Sprite) -> bool:
-        if not self._machine_runs(sprite):
-            return False
+        if not self._machine_runs(sprite) or self.is_frozen(sprite):
+            return False  # one that is frozen cannot be asked, and is woken when somebody needs it
         return self._host.api(sprite).status().world == "running"
 
 

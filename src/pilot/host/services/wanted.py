@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import datetime
+from typing import Annotated, Literal
 
 import msgspec
 
-from ..store.sprites import Config, UrlSettings
+from ..store.sprites import Config, Lifecycle, UrlSettings
+
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=365 * 86400)]
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -21,12 +24,42 @@ class Source(msgspec.Struct, frozen=True):
             raise ValueError("from: a sprite, perhaps with a checkpoint, or a url")
 
 
+class LifecycleChanges(msgspec.Struct, frozen=True):
+    """What is left out stays as it is; null is the host's default, or none. Times in seconds, 0 is never.
+
+    `expires_in_s`: from now, for whoever refreshes a deadline without knowing the time; `expires_at`: RFC 3339.
+    """
+
+    warm_after_s: Seconds | msgspec.UnsetType | None = msgspec.UNSET
+    cold_after_s: Seconds | msgspec.UnsetType | None = msgspec.UNSET
+    expires_at: datetime.datetime | msgspec.UnsetType | None = msgspec.UNSET
+    expires_in_s: Annotated[float, msgspec.Meta(gt=0, le=10 * 365 * 86400)] | msgspec.UnsetType = msgspec.UNSET
+    on_expiry: Literal["delete", "stop", "suspend"] | msgspec.UnsetType = msgspec.UNSET
+    protected: bool | msgspec.UnsetType = msgspec.UNSET
+
+    def __post_init__(self) -> None:
+        if self.expires_at is not msgspec.UNSET and self.expires_in_s is not msgspec.UNSET:
+            raise ValueError("lifecycle: expires_at or expires_in_s, not both")
+        if isinstance(self.expires_at, datetime.datetime) and self.expires_at.tzinfo is None:
+            raise ValueError("lifecycle: expires_at: without a time zone")
+
+    def applied(self, before: Lifecycle, now_us: int) -> Lifecycle:
+        said = {name: value for name, value in msgspec.structs.asdict(self).items() if value is not msgspec.UNSET}
+        expires_at, expires_in_s = said.pop("expires_at", msgspec.UNSET), said.pop("expires_in_s", None)
+        if expires_in_s is not None:
+            said["expires_us"] = now_us + round(expires_in_s * 1e6)
+        elif expires_at is not msgspec.UNSET:
+            said["expires_us"] = None if expires_at is None else round(expires_at.timestamp() * 1e6)
+        return msgspec.structs.replace(before, **said)
+
+
 class NewSprite(msgspec.Struct, frozen=True):
     name: Annotated[str, msgspec.Meta(max_length=255)]
     config: Config | None = None
     environment: dict[str, str] | None = None
     url_settings: UrlSettings | None = None
     labels: list[str] | None = None
+    lifecycle: LifecycleChanges | None = None
     source: Source | None = msgspec.field(default=None, name="from")
 
     def __post_init__(self) -> None:
@@ -41,3 +74,4 @@ class SpriteChanges(msgspec.Struct, frozen=True):
     url_settings: UrlSettings | None = None
     labels: list[str] | None = None
     clear_labels: bool = False
+    lifecycle: LifecycleChanges | None = None

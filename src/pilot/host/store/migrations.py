@@ -69,4 +69,12 @@ _PARENTS = (
     "CREATE INDEX children ON runs (parent) WHERE parent IS NOT NULL",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _VERSIONS, _SIZES, _EVENTS, _NETWORKS, _PARENTS)
+_LIFECYCLE = (
+    "ALTER TABLE sprites ADD COLUMN lifecycle TEXT NOT NULL DEFAULT '{}'",
+    "ALTER TABLE sprites ADD COLUMN rested TEXT NOT NULL DEFAULT 'null'",
+    """CREATE TABLE holds (
+        sprite TEXT NOT NULL REFERENCES sprites (id), name TEXT NOT NULL, since_us BIGINT NOT NULL, expires_us BIGINT,
+        PRIMARY KEY (sprite, name))""",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _VERSIONS, _SIZES, _EVENTS, _NETWORKS, _PARENTS, _LIFECYCLE)

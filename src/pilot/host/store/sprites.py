@@ -11,7 +11,7 @@ import msgspec
 
 from ... import errors
 from ...ids import MachineId, SpriteName, VolumeId
-from . import events, machines
+from . import events, holds, machines
 from .database import Database, Row, Taken, Transaction
 from .journal import now_us
 
@@ -34,6 +34,28 @@ class Config(msgspec.Struct, frozen=True, omit_defaults=True):
     cpus: Annotated[int, msgspec.Meta(ge=1, le=256)] | None = None
     region: str | None = None
     storage_gb: Annotated[int, msgspec.Meta(ge=1, le=1 << 20)] | None = None
+
+
+class Lifecycle(msgspec.Struct, frozen=True, omit_defaults=True):
+    """When a sprite rests, and when it ends. Times of None are the host's, 0 is never.
+
+    `warm_after_s`: unused for so long it is frozen; `cold_after_s`: frozen for so long its machine is stopped.
+    `expires_us`: then `on_expiry` is done to it. `protected`: it is not destroyed, by nobody.
+    """
+
+    warm_after_s: float | None = None
+    cold_after_s: float | None = None
+    expires_us: int | None = None
+    on_expiry: Literal["delete", "stop", "suspend"] = "delete"
+    protected: bool = False
+
+
+class Rested(msgspec.Struct, frozen=True):
+    """When it last went to rest, and why."""
+
+    status: Literal["warm", "cold"]
+    at_us: int
+    why: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +81,8 @@ class Sprite:
     updated_us: int
     last_running_us: int | None
     last_warming_us: int | None
+    lifecycle: Lifecycle = dataclasses.field(default_factory=Lifecycle)
+    rested: Rested | None = None
 
 
 def insert(tx: Transaction, sprite: Sprite) -> None:
@@ -104,6 +128,7 @@ def update(tx: Transaction, sprite: str, **changes: object) -> None:
 def delete(tx: Transaction, sprite: str) -> None:
     """The row, its checkpoints' rows and its machine's. Idempotent."""
     tx.execute("DELETE FROM checkpoints WHERE sprite = ?", (sprite,))
+    holds.release_all(tx, sprite)
     rows = tx.query("DELETE FROM sprites WHERE id = ? RETURNING name, machine", (sprite,))
     if not rows:
         return
@@ -143,6 +168,7 @@ def members(database: Database) -> list[Sprite]:
 # Columns that are JSON, and what they are as values.
 _DOCUMENTS: Mapping[str, object] = {
     "labels": tuple[str, ...], "url_settings": UrlSettings, "environment": dict[str, str], "config": Config,
+    "lifecycle": Lifecycle, "rested": Rested | None,
 }  # fmt: skip
 _COLUMNS = tuple(field.name for field in dataclasses.fields(Sprite))
 

@@ -29,6 +29,7 @@ class MachineStatus(enum.Enum):
     ABSENT = "absent"
     STOPPED = "stopped"
     RUNNING = "running"
+    FROZEN = "frozen"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,6 +118,14 @@ class Vmm(Protocol):
 
     def grow_disk(self, machine: MachineId, size_bytes: int) -> None:
         """Tell a machine that runs that its volume has grown. `StateError` where it must be stopped for that."""
+        ...
+
+    def freeze(self, machine: MachineId) -> None:
+        """Every process of it stands still, and its memory stays. `HostError` when that cannot be; then it runs on."""
+        ...
+
+    def thaw(self, machine: MachineId) -> None:
+        """It goes on where it was; nothing for one that is not frozen."""
         ...
 
     def status(self, machine: MachineId) -> MachineStatus: ...

@@ -151,7 +151,7 @@ def test_a_garbled_store_is_told_in_one_line(tmp_path: pathlib.Path, content: by
 
 @pytest.mark.parametrize(
     "option",
-    ["--disk-gib=0", "--disk-gib=-5", "--disk-gib=99999999", "--pool=-1", "--idle-timeout=-1"],
+    ["--disk-gib=0", "--disk-gib=-5", "--disk-gib=99999999", "--pool=-1", "--warm-after=-1"],
 )
 def test_sizes_that_cannot_be_meant(capsys: pytest.CaptureFixture[str], option: str) -> None:
     assert main.main(["serve", "--state-dir", "/nowhere", option]) == 2

@@ -8,7 +8,7 @@ A body is never kept beyond `MAX_BYTES`, nor waited for longer than `PATIENCE_S`
 from __future__ import annotations
 
 import asyncio
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 from starlette.requests import Request
@@ -27,6 +27,12 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 class CreateCheckpoint(msgspec.Struct, frozen=True):
     comment: str | None = None
+
+
+class PutHold(msgspec.Struct, frozen=True):
+    """`expire`: in so many seconds; None is when it is let go of."""
+
+    expire: Annotated[float, msgspec.Meta(gt=0, le=365 * 86400)] | None = None
 
 
 async def read(request: Request, most: int = MAX_BYTES) -> bytes:

@@ -18,7 +18,7 @@ from ...relay.facade import TableFacade
 from ...relay.table import Row, relayed
 from .. import metrics
 from ..call import Call
-from . import checkpoints, network, shapes, sprites
+from . import checkpoints, lifecycle, network, shapes, sprites
 
 HEADERS: Sequence[tuple[bytes, bytes]] = ((b"sprite-version", shapes.VERSION.encode()),)
 Answer = Callable[[Call], Awaitable[Response]]
@@ -44,6 +44,12 @@ CALLS: tuple[Row[Answer], ...] = (
     Row("POST", "/v1/sprites/{name}/upgrade", _WRITE, sprites.restart_sprite),
     Row("POST", "/v1/sprites/{name}/restart", _WRITE, sprites.restart_sprite),
     Row("POST", "/v1/sprites/{name}/stop", _WRITE, sprites.stop_sprite),
+    Row("POST", "/v1/sprites/{name}/sleep", _WRITE, lifecycle.sleep_sprite),
+    Row("POST", "/v1/sprites/{name}/wake", _WRITE, lifecycle.wake_sprite),
+    Row("GET", "/v1/sprites/{name}/why", _READ, lifecycle.get_why),
+    Row("GET", "/v1/sprites/{name}/holds", _READ, lifecycle.list_holds),
+    Row("PUT", "/v1/sprites/{name}/holds/{hold}", _WRITE, lifecycle.put_hold),
+    Row("DELETE", "/v1/sprites/{name}/holds/{hold}", _WRITE, lifecycle.release_hold),
     Row("GET", "/v1/sprites/{name}/check", _READ, sprites.check_sprite),
     Row("GET", "/v1/sprites/{name}/disk", _READ, sprites.get_disk),
     Row("GET", "/v1/sprites/{name}/policy/network", Permission.NETWORK_READ, network.get_network_policy),

@@ -9,8 +9,10 @@ import msgspec
 
 from ....volume.client import Volume
 from ....wire import timestamps
+from ...services.sprites import Why
 from ...store.checkpoints import Checkpoint
-from ...store.sprites import Config, Sprite, UrlSettings
+from ...store.holds import Hold
+from ...store.sprites import Config, Lifecycle, Rested, Sprite, UrlSettings
 
 VERSION = "v0.0.1-rc48"  # what sprites-go compares to choose its way of attaching; later than rc29
 NO_LIMIT = 1_000_000
@@ -38,6 +40,8 @@ class SpriteShape(TypedDict):
     config: Mapping[str, str | int]
     environment: Mapping[str, str]
     isolation: str
+    lifecycle: Mapping[str, object]
+    rested: Mapping[str, object] | None
 
 
 class CheckpointShape(TypedDict):
@@ -84,7 +88,37 @@ def sprite(row: Sprite, organisation: str, status: str, url: str, isolation: str
         "config": _said(row.config),
         "environment": dict(row.environment),
         "isolation": isolation,
+        "lifecycle": lifecycle(row.lifecycle),
+        "rested": rested(row.rested),
     }
+
+
+def lifecycle(row: Lifecycle) -> dict[str, object]:
+    """Times of null are the host's; 0 is never."""
+    return {
+        "warm_after_s": row.warm_after_s,
+        "cold_after_s": row.cold_after_s,
+        "expires_at": _optional(row.expires_us),
+        "on_expiry": row.on_expiry,
+        "protected": row.protected,
+    }
+
+
+def rested(row: Rested | None) -> dict[str, object] | None:
+    return None if row is None else {"status": row.status, "at": timestamps.of_us(row.at_us), "why": row.why}
+
+
+def why(found: Why) -> dict[str, object]:
+    return {
+        "status": found.status,
+        "held_by": list(found.held_by),
+        "idle_s": found.idle_s,
+        "rested": rested(found.rested),
+    }
+
+
+def hold(row: Hold) -> dict[str, object]:
+    return {"name": row.name, "since": timestamps.of_us(row.since_us), "expires_at": _optional(row.expires_us)}
 
 
 def counts(organisation: str, statuses: Iterable[str]) -> dict[str, object]:

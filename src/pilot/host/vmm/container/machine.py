@@ -27,6 +27,7 @@ from .... import errors, runtime
 from ....ids import ContainerId, MachineId
 from ....kernel import idmap, waiter
 from ....machine import dial, health, pilot_api
+from ....spec.state import Status
 from ....wire import dial as lines
 from ....wire.schema import DiskReference
 from .. import Disk, Isolation, Link, MachineSpec, MachineStatus, spec_file
@@ -42,6 +43,10 @@ KILL_S = 10.0
 _DIAL = "dial.sock"
 _HEALTH = "health.sock"
 _LOG = "console.log"
+_STATUSES = {
+    Status.RUNNING: MachineStatus.RUNNING,
+    Status.PAUSED: MachineStatus.FROZEN,
+}
 
 
 class ContainerVmm:
@@ -82,7 +87,7 @@ class ContainerVmm:
 
     def grow_disk(self, machine: MachineId, size_bytes: int) -> None:
         """A volume that the host has mounted does not grow: it is detached first, and is whole when it is back."""
-        if self.status(machine) is MachineStatus.RUNNING:
+        if self.status(machine) in _STATUSES.values():
             raise errors.StateError(
                 f"grow the disk of machine {machine}: the host has it mounted", hint="stop it first"
             )
@@ -93,16 +98,25 @@ class ContainerVmm:
         except errors.NotFound:
             made = spec_file.exists(self._path(machine))
             return MachineStatus.STOPPED if made else MachineStatus.ABSENT
-        running = container.status().value in ("running", "paused")
-        if not running:
+        status = _STATUSES.get(container.status(), MachineStatus.STOPPED)
+        if status is MachineStatus.STOPPED:
             self._reap(machine)
-        return MachineStatus.RUNNING if running else MachineStatus.STOPPED
+        return status
+
+    def freeze(self, machine: MachineId) -> None:
+        if self.status(machine) is MachineStatus.RUNNING:
+            self._runtime.load(_container_id(machine)).pause()
+
+    def thaw(self, machine: MachineId) -> None:
+        if self.status(machine) is MachineStatus.FROZEN:
+            self._runtime.load(_container_id(machine)).resume()
 
     def stop(self, machine: MachineId) -> None:
         try:
             container = self._runtime.load(_container_id(machine))
         except errors.NotFound:
             return
+        self.thaw(machine)  # it is asked first, and is to hear that
         pid_fd = _open_pid(container.pid)
         if pid_fd is not None:
             try:
@@ -142,6 +156,7 @@ class ContainerVmm:
         return os.path.join(self._machines, machine)
 
     def _start(self, spec: MachineSpec, link: Link | None) -> None:
+        self.thaw(spec.id)
         if self.status(spec.id) is not MachineStatus.RUNNING:
             self._remove_container(spec.id)
             self._run(spec, link)

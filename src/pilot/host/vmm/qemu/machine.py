@@ -102,6 +102,7 @@ class Qemu:
 
     def start(self, machine: MachineId, disk: Disk | None = None, link: Link | None = None) -> DiskReference | None:
         spec = spec_file.read(self._path(machine))
+        self.thaw(machine)
         if self.status(machine) is MachineStatus.RUNNING:
             background.start_mux(self._path(machine))
             self._place(machine)
@@ -122,16 +123,31 @@ class Qemu:
         if not spec_file.exists(self._path(machine)):
             return MachineStatus.ABSENT
         directory = self._path(machine)
+        if background.runs(directory) and self._cgroup(machine).frozen():
+            return MachineStatus.FROZEN  # and its control socket does not answer
         running = background.runs(directory) and not background.is_half_made(directory)
         return MachineStatus.RUNNING if running else MachineStatus.STOPPED
 
     def stop(self, machine: MachineId) -> None:
+        self.thaw(machine)
         if self.status(machine) is MachineStatus.RUNNING:
             self._shut_down(machine)
         background.kill(self._path(machine))
-        group = cgroups.Cgroup(hierarchies.probe_hierarchies().paths(f"{self._group}/{machine}"))
+        group = self._cgroup(machine)
         group.kill()
         group.delete()
+
+    def freeze(self, machine: MachineId) -> None:
+        """QEMU and its mux: no virtual processor runs, and the guest finds that time has passed."""
+        if self.status(machine) is MachineStatus.RUNNING:
+            self._place(machine)
+            self._cgroup(machine).freeze()
+
+    def thaw(self, machine: MachineId) -> None:
+        self._cgroup(machine).thaw()
+
+    def _cgroup(self, machine: MachineId) -> cgroups.Cgroup:
+        return cgroups.Cgroup(hierarchies.probe_hierarchies().paths(f"{self._group}/{machine}"))
 
     def destroy(self, machine: MachineId) -> None:
         self.stop(machine)

@@ -1,0 +1,73 @@
+"""Who uses which sprite at the moment, and when somebody last did: what a sprite may rest by.
+
+A use is open for as long as a connection lasts (an exec, a proxy, a relayed call, a request to its URL); a detached
+session is none. Whoever begins one counts *before* asking whether the sprite is ready, and a sprite that goes to rest
+is no longer ready *before* its uses are counted: so either the rest is called off, or the user wakes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+Cut = Callable[[], object]
+
+
+class Uses:
+    """Thread-safe. `now_s`: a clock that only goes forward."""
+
+    def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._now_s = now_s
+        self._lock = threading.Lock()
+        self._open: dict[str, dict[int, Cut]] = {}
+        self._last_s: dict[str, float] = {}
+        self._number = 0
+
+    @contextlib.contextmanager
+    def using(self, sprite: str, cut: Cut = lambda: None) -> Iterator[None]:
+        """For as long as a connection lasts. `cut` breaks it off; it is called on any thread, and must not wait."""
+        with self._lock:
+            self._number += 1
+            number = self._number
+            self._open.setdefault(sprite, {})[number] = cut
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._last_s[sprite] = self._now_s()
+                left = self._open[sprite]
+                del left[number]
+                if not left:
+                    del self._open[sprite]
+
+    def touch(self, sprite: str) -> None:
+        """It was used just now."""
+        with self._lock:
+            self._last_s[sprite] = self._now_s()
+
+    def open_connections(self, sprite: str) -> int:
+        """As many as use it at the moment."""
+        with self._lock:
+            return len(self._open.get(sprite, ()))
+
+    def idle_s(self, sprite: str) -> float:
+        """Seconds since somebody used it; the first question starts the count."""
+        now_s = self._now_s()
+        with self._lock:
+            if sprite in self._open:
+                return 0.0
+            return now_s - self._last_s.setdefault(sprite, now_s)
+
+    def cut(self, sprite: str) -> None:
+        """Break off every use that is open. They end a moment later."""
+        with self._lock:
+            cuts = list(self._open.get(sprite, {}).values())
+        for cut in cuts:
+            cut()
+
+    def forget(self, sprite: str) -> None:
+        """It was destroyed."""
+        with self._lock:
+            self._last_s.pop(sprite, None)

@@ -1,0 +1,107 @@
+"""Running, warm and cold on the real kernel: what is frozen stands still, and goes on where it was."""
+
+from __future__ import annotations
+
+import pathlib
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from tests.support.pilotd import Pilotd
+
+pytestmark = pytest.mark.requires("root", "private", "fuse", "loop", "userns", "space")
+
+DEADLINE_S = 60
+COUNT = "i=0; while :; do i=$((i+1)); echo $i > /tmp/count; sleep 0.01; done"
+
+
+@pytest.fixture(scope="module")
+def pilotd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilotd]:
+    daemon = Pilotd(tmp_path_factory.mktemp("lifecycle") / "state")
+    daemon.stop_machines_on_exit = True
+    daemon.extra = ("--warm-after", "1", "--cold-after", "off")
+    daemon.start()
+    yield daemon
+    daemon.stop()
+
+
+def _until(condition: Callable[[], bool], pilotd: Pilotd) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, pilotd.tail()
+        time.sleep(0.05)
+
+
+def _state(pilotd: Pilotd, status: str, name: str = "web") -> bool:
+    with pilotd.client() as client:
+        return bool(client.get_sprite(name).status == status)
+
+
+def _processes(command: str) -> set[pathlib.Path]:
+    found = set()
+    for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if command in path.read_bytes().replace(b"\0", b" ").decode(errors="replace"):
+                found.add(path.parent)
+        except OSError:
+            continue  # it has ended meanwhile
+    return found
+
+
+def _cpu(path: pathlib.Path) -> int:
+    fields = (path / "stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def test_an_unused_sprite_is_warm_and_its_memory_goes_on(pilotd: Pilotd) -> None:
+    with pilotd.client() as client:
+        sprite = client.create_sprite("web")
+        sprite.run("sh", "-c", f"({COUNT}) >/dev/null 2>&1 & echo $!", check=True)
+        _until(lambda: _state(pilotd, "warm"), pilotd)
+        (counting,) = _processes("echo $i > /tmp/count")
+        before = _cpu(counting)
+        time.sleep(0.3)
+        assert _cpu(counting) == before, "a frozen process takes no processor time"
+        first = int(sprite.run("cat", "/tmp/count", capture_output=True).stdout)
+        assert counting.exists(), "the same process: its memory was kept"
+        second = int(sprite.run("sh", "-c", "sleep 0.3; cat /tmp/count", capture_output=True).stdout)
+        assert second > first
+        sprite.destroy()
+        assert not counting.exists()
+
+
+def test_an_attached_command_keeps_it_awake(pilotd: Pilotd) -> None:
+    with pilotd.client() as client:
+        sprite = client.create_sprite("busy")
+        done = sprite.run("sh", "-c", "sleep 3; cut -d' ' -f1 /proc/uptime", capture_output=True)
+        assert done.returncode == 0
+        assert sprite.run("true").returncode == 0
+        sprite.destroy()
+
+
+def test_a_pilotd_that_is_killed_finds_it_warm_and_wakes_it(pilotd: Pilotd) -> None:
+    with pilotd.client() as client:
+        sprite = client.create_sprite("kept")
+        sprite.run("sh", "-c", f"({COUNT}) >/dev/null 2>&1 &", check=True)
+        _until(lambda: _state(pilotd, "warm", "kept"), pilotd)
+        (counting,) = _processes("echo $i > /tmp/count")
+        pilotd.kill()
+        pilotd.start()
+        assert _state(pilotd, "warm", "kept")
+        assert sprite.run("true").returncode == 0
+        assert counting.exists()
+        sprite.destroy()
+
+
+def test_a_checkpoint_and_a_restore_of_one_that_is_warm(pilotd: Pilotd) -> None:
+    with pilotd.client() as client:
+        sprite = client.create_sprite("cut")
+        sprite.run("sh", "-c", "echo good > ~/file", check=True)
+        _until(lambda: _state(pilotd, "warm", "cut"), pilotd)
+        list(sprite.create_checkpoint("c"))
+        assert _state(pilotd, "warm", "cut"), "the host freezes the filesystem: nobody has to wake"
+        sprite.run("sh", "-c", "echo bad > ~/file", check=True)
+        _until(lambda: _state(pilotd, "warm", "cut"), pilotd)
+        list(sprite.restore_checkpoint("v1"))
+        assert sprite.run("sh", "-c", "cat ~/file", capture_output=True).stdout == b"good\n"
+        sprite.destroy()

@@ -1,0 +1,255 @@
+"""When a sprite rests and when it ends: decided of values, carried out on fake machines, by the test's clock."""
+
+from __future__ import annotations
+
+import pathlib
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from tests.support import wire
+from tests.support.host import WAIT_S, HostUnderTest
+
+from pilot.host.services.idle import Due, Duty, Seen, Timing, Watch, decide
+from pilot.host.store.journal import now_us
+from pilot.host.store.sprites import Config, Lifecycle, Rested, Sprite, UrlSettings
+from pilot.ids import SpriteName, VolumeId
+
+NOW_US = 10**15
+PLAIN = Lifecycle()
+TIMING = Timing(30.0, 300.0)
+
+
+def _row(lifecycle: Lifecycle = PLAIN, rested: Rested | None = None, phase: str = "live") -> Sprite:
+    return Sprite(
+        "sprite-a", "org", SpriteName("a"), "0", None, VolumeId("v"), phase, (), UrlSettings(), {}, Config(),
+        None, 0, 0, None, None, lifecycle, rested,
+    )  # fmt: skip
+
+
+def _since(seconds: float) -> Rested:
+    return Rested("warm", NOW_US - round(seconds * 1e6), "unused")
+
+
+UNUSED = Due(Duty.SLEEP, "unused for 30 s")
+PASSED = "its deadline has passed"
+
+
+@pytest.mark.parametrize(
+    ("seen", "due"),
+    [
+        (Seen(_row(), "running", False, 29.9), None),
+        (Seen(_row(), "running", False, 30.0), UNUSED),
+        (Seen(_row(phase="creating"), "running", False, 99.0), None),
+        (Seen(_row(phase="destroying"), "running", False, 99.0), None),
+        (Seen(_row(Lifecycle(warm_after_s=0)), "running", False, 1e9), None),
+        (Seen(_row(Lifecycle(warm_after_s=5)), "running", False, 6), Due(Duty.SLEEP, "unused for 5 s")),
+        (Seen(_row(rested=_since(299)), "warm", True, 0), None),
+        (Seen(_row(rested=_since(300)), "warm", True, 0), Due(Duty.STOP, "warm for 300 s")),
+        (Seen(_row(rested=_since(300)), "warm", False, 0), None),  # it runs, and nobody knows its world: not at rest
+        (Seen(_row(rested=_since(300)), "running", False, 1), None),
+        (Seen(_row(), "warm", True, 0), None),  # pilotd died before it could say since when: the next wake tells
+        (Seen(_row(Lifecycle(cold_after_s=0), _since(1e6)), "warm", True, 0), None),
+        (Seen(_row(Lifecycle(expires_us=NOW_US + 1)), "running", False, 1), None),
+        (Seen(_row(Lifecycle(expires_us=NOW_US)), "running", False, 0), Due(Duty.DELETE, PASSED, True)),
+        (Seen(_row(Lifecycle(expires_us=1)), "cold", False, 0), Due(Duty.DELETE, PASSED, True)),
+        (Seen(_row(Lifecycle(expires_us=1, protected=True)), "cold", False, 0), None),
+        (Seen(_row(Lifecycle(expires_us=1, on_expiry="stop")), "warm", True, 0), Due(Duty.STOP, PASSED, True)),
+        (Seen(_row(Lifecycle(expires_us=1, on_expiry="stop")), "cold", False, 0), None),
+        (Seen(_row(Lifecycle(expires_us=1, on_expiry="suspend")), "running", False, 0), Due(Duty.SLEEP, PASSED, True)),
+        (Seen(_row(Lifecycle(expires_us=1, on_expiry="suspend")), "warm", True, 0), None),
+    ],
+)
+def test_what_is_due(seen: Seen, due: Due | None) -> None:
+    assert decide(seen, TIMING, NOW_US) == due
+
+
+class Clock:
+    now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def host(tmp_path: pathlib.Path, clock: Clock) -> Iterator[HostUnderTest]:
+    under_test = HostUnderTest(tmp_path, now_s=clock)
+    yield under_test
+    under_test.close()
+
+
+@pytest.fixture
+def http(host: HostUnderTest) -> Iterator[httpx.Client]:
+    headers = {"Authorization": f"Bearer {host.token}"}
+    with httpx.Client(base_url=host.url, headers=headers, timeout=60) as client:
+        assert client.post("/v1/sprites", json={"name": "web"}).status_code == 201
+        yield client
+
+
+def _round(host: HostUnderTest, at_us: int | None = None) -> None:
+    """One of the watch's, and all that it began done."""
+    Watch(host.sprites, TIMING).round(now_us() if at_us is None else at_us)
+    for run in host.engine.active():
+        if (ended := host.engine.waiting_for(run.id)) is not None:
+            ended.result(WAIT_S)
+
+
+def _pass(host: HostUnderTest, clock: Clock, seconds: float) -> None:
+    _round(host)
+    clock.now_s += seconds
+    _round(host)
+
+
+def _status(http: httpx.Client) -> str:
+    return str(http.get("/v1/sprites/web").json()["status"])
+
+
+def _why(http: httpx.Client) -> dict[str, Any]:
+    found: dict[str, Any] = http.get("/v1/sprites/web/why").json()
+    return found
+
+
+def test_running_warm_cold_and_a_use_wakes_it(host: HostUnderTest, http: httpx.Client, clock: Clock) -> None:
+    _pass(host, clock, 29)
+    assert _status(http) == "running"
+    _pass(host, clock, 1)
+    assert (_status(http), len(host.vmm.frozen)) == ("warm", 1)
+    assert _why(http)["rested"]["why"] == "unused for 30 s"
+    assert http.get("/v1/sprites/web/exec").status_code == 200, "wakes it"
+    assert (_status(http), host.vmm.frozen) == ("running", set())
+    _pass(host, clock, 30)
+    assert _status(http) == "warm"
+    _round(host, now_us() + 301 * 10**6)
+    assert _status(http) == "cold"
+    assert _why(http) == _why(http) | {"status": "cold", "held_by": [], "idle_s": None}
+    assert _why(http)["rested"]["why"] == "warm for 300 s"
+    assert http.post("/v1/sprites/web/wake").json()["status"] == "running"
+
+
+def test_an_open_connection_a_hold_and_a_task_keep_it_awake(
+    host: HostUnderTest, http: httpx.Client, clock: Clock
+) -> None:
+    with host.sprites.uses.using(host.sprites.find(host.organisation.id, "web").id):
+        _pass(host, clock, 1000)
+        assert (_status(http), _why(http)["held_by"]) == ("running", ["1 open connection"])
+    assert http.put("/v1/sprites/web/holds/build", json={"expire": 60}).json()["name"] == "build"
+    _pass(host, clock, 1000)
+    assert (_status(http), _why(http)["held_by"]) == ("running", ["held by build"])
+    assert [each["name"] for each in http.get("/v1/sprites/web/holds").json()["holds"]] == ["build"]
+    assert http.delete("/v1/sprites/web/holds/build").status_code == 204
+    assert http.delete("/v1/sprites/web/holds/build").status_code == 404
+    task = {"name": "train", "started_at": "2026-01-01T00:00:00Z", "expires_at": "2026-01-01T01:00:00Z"}
+    host.machine("web").tasks = [task]
+    _pass(host, clock, 1000)
+    assert (_status(http), _why(http)["held_by"]) == ("running", ["task train"])
+    host.machine("web").tasks = []
+    _pass(host, clock, 1000)
+    assert _status(http) == "warm"
+
+
+def test_a_machine_that_cannot_be_frozen_runs_on(host: HostUnderTest, http: httpx.Client, clock: Clock) -> None:
+    host.vmm.fail_freeze = 1
+    _pass(host, clock, 30)
+    assert (_status(http), _why(http)["rested"]) == ("running", None)
+    assert http.get("/v1/sprites/web/exec").status_code == 200
+    _pass(host, clock, 30)
+    assert _status(http) == "warm"
+
+
+def test_sleep_breaks_off_what_uses_it(host: HostUnderTest, http: httpx.Client) -> None:
+    with wire.connected(host.url) as client:
+        client.sendall(
+            b"GET /v1/sprites/web/exec?cmd=cat&stdin=true HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\n"
+            b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+            b"Authorization: Bearer " + host.token.encode() + b"\r\n\r\n"
+        )
+        assert b"101" in client.recv(4096)
+        assert _why(http)["held_by"] == ["1 open connection"]
+        assert http.post("/v1/sprites/web/sleep").json()["status"] == "warm"
+        assert _ends(client)
+    assert _status(http) == "warm"
+
+
+def _ends(client: socket.socket) -> bool:
+    client.settimeout(WAIT_S)
+    try:
+        while client.recv(4096):
+            pass
+    except ConnectionResetError:
+        return True
+    return True
+
+
+def test_what_is_cold_does_not_sleep(http: httpx.Client) -> None:
+    assert http.post("/v1/sprites/web/stop").json()["status"] == "cold"
+    answer = http.post("/v1/sprites/web/sleep")
+    assert (answer.status_code, answer.json()["error"]) == (409, "sprite web does not run")
+
+
+@pytest.mark.parametrize("path", ["stop", "restart", "checkpoint", "checkpoints/v1/restore"])
+def test_what_may_be_done_to_one_that_is_warm(host: HostUnderTest, http: httpx.Client, path: str) -> None:
+    assert http.post("/v1/sprites/web/checkpoint", json={}).status_code == 200
+    assert http.post("/v1/sprites/web/sleep").json()["status"] == "warm"
+    answer = http.post(f"/v1/sprites/web/{path}", json={})
+    assert answer.status_code == 200
+    assert '"type": "error"' not in answer.text
+    assert http.get("/v1/sprites/web/exec").status_code == 200
+    assert host.vmm.frozen == set()
+
+
+def test_a_new_pilotd_finds_it_warm(host: HostUnderTest, http: httpx.Client) -> None:
+    assert http.post("/v1/sprites/web/sleep").json()["status"] == "warm"
+    http.close()
+    host.restart()
+    row = host.sprites.find(host.organisation.id, "web")
+    assert not host.sprites.adopt(row), "it cannot be asked, and is not waited for"
+    assert (host.sprites.status(row), host.sprites.is_frozen(row)) == ("warm", True)
+    assert host.sprites.wake(row).result(WAIT_S).done
+    assert host.sprites.status(row) == "running"
+
+
+def test_deadlines(host: HostUnderTest, http: httpx.Client) -> None:
+    def put(**lifecycle: Any) -> dict[str, Any]:
+        answer = http.put("/v1/sprites/web", json={"lifecycle": lifecycle})
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()["lifecycle"]
+        return found
+
+    assert put(expires_in_s=60, on_expiry="suspend")["on_expiry"] == "suspend"
+    later = now_us() + 61 * 10**6
+    _round(host)
+    assert _status(http) == "running"
+    _round(host, later)
+    assert _status(http) == "warm"
+    put(on_expiry="stop")
+    _round(host, later)
+    assert _status(http) == "cold"
+    assert put(on_expiry="delete", protected=True)["expires_at"] is not None
+    _round(host, later)
+    assert _status(http) == "cold"
+    answer = http.delete("/v1/sprites/web")
+    assert (answer.status_code, answer.json()["error"]) == (409, "sprite web is protected")
+    assert put(protected=False, expires_at=None)["expires_at"] is None
+    _round(host, later)
+    assert _status(http) == "cold"
+    put(expires_at="2001-01-01T00:00:00Z")
+    _round(host)
+    assert http.get("/v1/sprites/web").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"warm_after_s": -1}, {"expires_at": "soon"}, {"expires_at": "2030-01-01T00:00:00"},
+        {"expires_at": None, "expires_in_s": 1}, {"on_expiry": "explode"}, {"protected": 1}, {"expires_in_s": 0},
+    ],
+)  # fmt: skip
+def test_a_lifecycle_that_cannot_be_meant(http: httpx.Client, wanted: dict[str, Any]) -> None:
+    assert http.put("/v1/sprites/web", json={"lifecycle": wanted}).status_code == 400
