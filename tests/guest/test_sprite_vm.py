@@ -137,6 +137,22 @@ def test_a_second_machine_is_another(client: Any, sprite: Any) -> None:
         other.destroy()
 
 
+def test_frozen_it_takes_no_processor_time_and_goes_on_where_it_was(pilotd: Pilotd, sprite: Any) -> None:
+    _output(sprite, "sh", "-c", "echo kept > ~/warm; sleep 1000 > /dev/null 2>&1 & echo $! > /tmp/sleeping")
+    boot = _output(sprite, "cat", "/proc/sys/kernel/random/boot_id")
+    headers = {"Authorization": f"Bearer {pilotd.token()}"}
+    answer = httpx.post(f"{pilotd.url}/v1/sprites/virtual/sleep", headers=headers, timeout=60)
+    assert answer.json()["status"] == "warm", answer.text
+    (machine,) = os.listdir(pilotd.state / "machines")
+    stat = Path(f"/proc/{(pilotd.state / 'machines' / machine / 'qemu.pid').read_text().strip()}/stat")
+    before = stat.read_text().split()[13:15]
+    time.sleep(0.5)
+    assert stat.read_text().split()[13:15] == before
+    assert list(sprite.create_checkpoint("of one that was warm"))[-1].type == "complete"
+    assert _output(sprite, "sh", "-c", "kill -0 $(cat /tmp/sleeping) && cat ~/warm") == b"kept\n"
+    assert _output(sprite, "cat", "/proc/sys/kernel/random/boot_id") == boot
+
+
 def test_pilotd_killed_and_started_anew_finds_it(pilotd: Pilotd, sprite: Any) -> None:
     _output(sprite, "sh", "-c", "nohup sleep 1000 > /dev/null 2>&1 & echo $! > /tmp/pid")
     pilotd.kill()

@@ -34,6 +34,7 @@ class Pilotd:
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = state.parent / f"{state.name}.log"
         self._options = ["--isolation", isolation, "--image", image, "--cache-dir", str(CACHE)]
+        self._options += ["--warm-after", "off"]  # who looks at a machine from behind wakes nobody
         self.stop_machines_on_exit = False
         self.pool = 0
         self.store: str | None = None
