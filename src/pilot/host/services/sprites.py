@@ -31,6 +31,7 @@ from ..store.sprites import Config, Lifecycle, Rested, Sprite, UrlSettings
 from ..vmm import Isolation
 from ..vmm.shape import Shape
 from .changes import Changes
+from .feed import Feed
 from .metrics import Metrics
 from .pool import Pool
 from .wanted import LifecycleChanges, NewSprite, Source, SpriteChanges
@@ -135,6 +136,10 @@ class Sprites:
             return sprites.by_id(self._host.database, id)
         except errors.NotFound:
             return None
+
+    def feed(self, organisation: str, sprite: str | None = None) -> Feed:
+        """What happens to its sprites, or to the one of that name."""
+        return Feed(self._host.database, organisation, sprite)
 
     def disk(self, sprite: Sprite) -> Volume:
         """What volumed knows of the sprite's disk."""

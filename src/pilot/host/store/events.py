@@ -10,26 +10,31 @@ import json
 import time
 from collections.abc import Mapping
 
-from .database import Reader, Transaction
+from .database import Reader, Row, Transaction
 
 AT_ONCE = 1000
 
 
 @dataclasses.dataclass(frozen=True)
 class Event:
-    """`subject` reads as kind/id, as in `sprite/3f…`."""
+    """`subject` reads as kind/id, as in `sprite/3f…`; of a sprite, `sprite` is what it was called then."""
 
     seq: int
     at_us: int
     kind: str
     subject: str
     detail: Mapping[str, object]
+    organisation: str | None = None
+    sprite: str | None = None
 
 
 def add(tx: Transaction, kind: str, subject: str, detail: Mapping[str, object]) -> None:
+    """Written while the row that it is about is there: it keeps whose that was."""
+    sprite = subject.removeprefix("sprite/")
     tx.execute(
-        "INSERT INTO events (at_us, kind, subject, detail) VALUES (?, ?, ?, ?)",
-        (time.time_ns() // 1000, kind, subject, json.dumps(detail)),
+        """INSERT INTO events (at_us, kind, subject, detail, organisation, sprite) VALUES (?, ?, ?, ?,
+           (SELECT organisation FROM sprites WHERE id = ?), (SELECT name FROM sprites WHERE id = ?))""",
+        (time.time_ns() // 1000, kind, subject, json.dumps(detail), sprite, sprite),
     )
     tx.announce()
 
@@ -37,7 +42,18 @@ def add(tx: Transaction, kind: str, subject: str, detail: Mapping[str, object]) 
 def since(reader: Reader, seq: int) -> list[Event]:
     """Those after the one with that number, oldest first; the first `AT_ONCE` of them."""
     rows = reader.query("SELECT * FROM events WHERE seq > ? ORDER BY seq LIMIT ?", (seq, AT_ONCE))
-    return [Event(row["seq"], row["at_us"], row["kind"], row["subject"], json.loads(row["detail"])) for row in rows]
+    return [_event(row) for row in rows]
+
+
+def _event(row: Row) -> Event:
+    told = (row["seq"], row["at_us"], row["kind"], row["subject"], json.loads(row["detail"]))
+    return Event(*told, row["organisation"], row["sprite"])
+
+
+def oldest(reader: Reader) -> int:
+    """The number of the first one that is kept; 0 when there is none."""
+    [row] = reader.query("SELECT min(seq) AS seq FROM events")
+    return row["seq"] or 0
 
 
 def latest(reader: Reader) -> int:

@@ -72,6 +72,8 @@ _PARENTS = (
 _LIFECYCLE = (
     "ALTER TABLE sprites ADD COLUMN lifecycle TEXT NOT NULL DEFAULT '{}'",
     "ALTER TABLE sprites ADD COLUMN rested TEXT NOT NULL DEFAULT 'null'",
+    "ALTER TABLE events ADD COLUMN organisation TEXT",
+    "ALTER TABLE events ADD COLUMN sprite TEXT",
     """CREATE TABLE holds (
         sprite TEXT NOT NULL REFERENCES sprites (id), name TEXT NOT NULL, since_us BIGINT NOT NULL, expires_us BIGINT,
         PRIMARY KEY (sprite, name))""",

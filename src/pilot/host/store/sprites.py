@@ -129,12 +129,12 @@ def delete(tx: Transaction, sprite: str) -> None:
     """The row, its checkpoints' rows and its machine's. Idempotent."""
     tx.execute("DELETE FROM checkpoints WHERE sprite = ?", (sprite,))
     holds.release_all(tx, sprite)
-    rows = tx.query("DELETE FROM sprites WHERE id = ? RETURNING name, machine", (sprite,))
+    rows = tx.query("SELECT name, machine FROM sprites WHERE id = ?", (sprite,))
     if not rows:
         return
-    row = rows[0]
-    machines.delete(tx, row["machine"])
-    events.add(tx, "sprite.destroyed", f"sprite/{sprite}", {"name": row["name"]})
+    events.add(tx, "sprite.destroyed", f"sprite/{sprite}", {"name": rows[0]["name"]})
+    tx.execute("DELETE FROM sprites WHERE id = ?", (sprite,))
+    machines.delete(tx, rows[0]["machine"])
 
 
 def by_name(database: Database, organisation: str, name: str) -> Sprite:

@@ -18,7 +18,7 @@ from ...relay.facade import TableFacade
 from ...relay.table import Row, relayed
 from .. import metrics
 from ..call import Call
-from . import checkpoints, lifecycle, network, shapes, sprites
+from . import checkpoints, events, lifecycle, network, shapes, sprites
 
 HEADERS: Sequence[tuple[bytes, bytes]] = ((b"sprite-version", shapes.VERSION.encode()),)
 Answer = Callable[[Call], Awaitable[Response]]
@@ -36,6 +36,7 @@ async def healthz(_: Call) -> Response:
 # `control` is missing on purpose: 404 is the answer that every client falls back from.
 CALLS: tuple[Row[Answer], ...] = (
     Row("GET", "/v1/organization", _ORGANISATION, sprites.get_organisation),
+    Row("GET", "/v1/events", _READ, events.follow_events),
     Row("POST", "/v1/sprites", _WRITE, sprites.create_sprite),
     Row("GET", "/v1/sprites", _READ, sprites.list_sprites),
     Row("GET", "/v1/sprites/{name}", _READ, sprites.get_sprite),
