@@ -89,6 +89,7 @@ class Edge(asyncio.Protocol):
         self._reader = Reader(self._add, self._set_pace)
         self._waiting: collections.deque[Request] = collections.deque()
         self._current: Request | None = None
+        self._answer: Answer | None = None
         self._refusal: errors.PilotError | None = None
         self._early: bytes | None = None
         self._news = asyncio.Event()
@@ -199,6 +200,10 @@ class Edge(asyncio.Protocol):
     # The server's side
 
     @property
+    def _has_answered(self) -> bool:
+        return self._answer is not None and self._answer.has_begun
+
+    @property
     def is_idle(self) -> bool:
         return self._current is None and not self._waiting
 
@@ -214,8 +219,8 @@ class Edge(asyncio.Protocol):
     # The crowd's side
 
     def make_room(self) -> None:
-        """A client that was about to ask is told to come again; one that was not has nothing to read."""
-        if self._reader.is_in_head and self.is_idle:
+        """A client that asked, or was about to, is told to come again; one that was not has nothing to read."""
+        if self._reader.is_in_head if self.is_idle else not self._has_answered:
             self._write_refusal(faults.Unavailable("too many connections are open", hint="try again"))
         self._transport.abort()
 
@@ -246,7 +251,7 @@ class Edge(asyncio.Protocol):
             if self._heir is not None:
                 self._close()
                 return
-            self._current = None
+            self._current = self._answer = None
             self.crowd.become(self, Kind.STRANGER)
             if not answer.is_whole:
                 # Half of it is out: a cut connection is the only honest way left to say so.
@@ -278,6 +283,7 @@ class Edge(asyncio.Protocol):
 
     async def _serve_one(self, request: Request) -> Answer:
         exchange = Exchange(self, request)
+        self._answer = exchange.answer
         try:
             await self._route(request.head.host, request.head.path)(exchange)
         except errors.PilotError as error:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 
-from pilot.host.relay import edge, heads, reader, server
-from pilot.host.relay.edge import Exchange, Facade
+from pilot.host.relay import crowd, edge, heads, reader, server
+from pilot.host.relay.edge import Exchange, Facade, Route
 from tests.support import wire
 
 
@@ -65,16 +67,25 @@ def _route(host: str, path: bytes) -> Facade:
     return _other if host == "other" else _BY_PATH.get(path, _echo)
 
 
+@contextlib.contextmanager
+def serving(route: Route, most: Mapping[crowd.Kind, int] | None = None) -> Iterator[str]:
+    """A server with this route, for as long as the block."""
+    under_test, listener = server.Server(route, most), server.listen("127.0.0.1", 0)
+    thread = threading.Thread(target=under_test.serve_on, args=(listener,), name="edge-under-test")
+    thread.start()
+    try:
+        yield server.address(listener)
+    finally:
+        under_test.stop()
+        thread.join(wire.WAIT_S)
+        listener.close()
+        assert not thread.is_alive()
+
+
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    serving, listener = server.Server(_route), server.listen("127.0.0.1", 0)
-    thread = threading.Thread(target=serving.serve_on, args=(listener,), name="edge-under-test")
-    thread.start()
-    yield server.address(listener)
-    serving.stop()
-    thread.join(wire.WAIT_S)
-    assert not thread.is_alive()
-    listener.close()
+    with serving(_route) as made:
+        yield made
 
 
 def get(path: str = "/x", *headers: str, host: str = "h", method: str = "GET", body: bytes = b"") -> bytes:
@@ -257,12 +268,32 @@ def test_thousands_of_requests_at_once_wait_for_their_turn(url: str) -> None:
     assert answers[-1].body == b"GET /end h "
 
 
+def test_who_has_asked_and_is_ended_for_others_is_told_to_come_again() -> None:
+    may_end, served = threading.Event(), threading.Semaphore(0)
+
+    async def slow(exchange: Exchange) -> None:
+        served.release()
+        await asyncio.to_thread(may_end.wait, wire.WAIT_S)
+        exchange.answer.whole(200, [], b"done")
+
+    with serving(lambda _host, _path: slow, dict.fromkeys(crowd.Kind, 2)) as url, contextlib.ExitStack() as stack:
+        first, second = (stack.enter_context(wire.connected(url)) for _ in range(2))
+        for each in (first, second):
+            each.sendall(get("/", LAST))
+            assert served.acquire(timeout=wire.WAIT_S)
+        third = stack.enter_context(wire.connected(url))
+        (told,) = wire.parse_answers(wire.read_all(first), "GET")
+        may_end.set()
+        third.sendall(get("/", LAST))
+        assert wire.read_all(third).endswith(b"done")
+        assert wire.read_all(second).endswith(b"done")
+    assert (told.status, told.headers["retry-after"]) == (503, "1")
+
+
 def test_a_server_that_stops_finishes_what_it_is_answering() -> None:
     may_end, begun = threading.Event(), threading.Event()
 
     async def slow(exchange: Exchange) -> None:
-        import asyncio
-
         begun.set()
         await asyncio.to_thread(may_end.wait, wire.WAIT_S)
         exchange.answer.whole(200, [], b"done")
