@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from pilot.server import client
-from pilot.wire import exec_frames, operations, websocket
+from pilot.wire import exec_frames, graph, operations, websocket
 from tests.support import contract
 from tests.support.fake_machine import FakeMachine
 
@@ -27,6 +27,8 @@ class Call(NamedTuple):
     status: int = 200
     path: str = ""
 
+
+SLEEPER = {"name": "sleeper", "within": "world", "command": ["sleep", "100"], "cwd": "/", "stop": {"signal": "KILL"}}
 
 CALLS: dict[str, tuple[Call, ...]] = {
     "getVersion": (Call(),),
@@ -45,6 +47,36 @@ CALLS: dict[str, tuple[Call, ...]] = {
         Call(path="/v1/containers/world/exits/1", status=204),
         Call(path="/v1/containers/No/exits/1", status=400),
         Call(path="/v1/containers/world/exits/one", status=400),
+    ),
+    "applyGraph": (
+        Call(json={"containers": [SLEEPER]}),
+        Call(json={"containers": [SLEEPER | {"depends_on": [{"name": "nobody"}]}]}, status=400),
+        Call(json={"containers": [], "if_generation": 77}, status=409),
+    ),
+    "getGraph": (Call(),),
+    "putContainer": (
+        Call(path="/v1/containers/web", json=SLEEPER),
+        Call(path="/v1/containers/world", json=SLEEPER, status=400),
+    ),
+    "getContainer": (
+        Call("?settled=5", path="/v1/containers/sleeper"), Call(path="/v1/containers/web", status=404),
+        Call("?settled=x", path="/v1/containers/sleeper", status=400),
+    ),
+    "deleteContainer": (Call(path="/v1/containers/web", status=204), Call(path="/v1/containers/No", status=400)),
+    "startContainer": (
+        Call(path="/v1/containers/sleeper/start"), Call(path="/v1/containers/web/start", status=404),
+    ),
+    "stopContainer": (
+        Call(path="/v1/containers/sleeper/stop", json={"signal": "KILL", "timeout_s": 1}),
+        Call(path="/v1/containers/sleeper/stop", json={"signal": "KILLER"}, status=400),
+        Call(path="/v1/containers/web/stop", status=404),
+    ),
+    "restartContainer": (
+        Call(path="/v1/containers/sleeper/restart"), Call(path="/v1/containers/web/restart", status=404),
+    ),
+    "containerLogs": (
+        Call(path="/v1/containers/sleeper/logs"), Call(path="/v1/containers/web/logs", status=404),
+        Call("?since=soon", path="/v1/containers/sleeper/logs", status=400),
     ),
     "listSessions": (Call(),),
     "execute": (Call("?cmd=true"), Call("?cmd=/no/such", status=400), Call("?cmd=true&stdin=maybe", status=400)),
@@ -85,11 +117,14 @@ def test_answers_are_those_of_the_contract(machine: FakeMachine, id: str, call: 
 
     async def test() -> None:
         async with asyncio.timeout(30), machine.agent() as app:
+            if "{name}" in operation.path:
+                app.graph.apply(msgspec.convert({"containers": [SLEEPER]}, graph.GraphRequest))
             target = call.path or await _path(machine, operation)
             if operation.websocket:
                 await _check_websocket(machine, operation, target, call)
             else:
                 await _check_http(machine, operation, target, call)
+            await app.graph.drain()
             await app.sessions.end_all()
 
     asyncio.run(test())

@@ -16,6 +16,8 @@ from .descriptors import Descriptors
 from .exec_api import ExecApi
 from .fs_api import FsApi, error_answer
 from .fs_watch import FsWatch
+from .graph.api import GraphApi
+from .graph.supervisor import Supervisor
 from .listener import Listener
 from .machine import Machine
 from .machine_api import AGENT_STATE, AgentState, MachineApi
@@ -37,13 +39,16 @@ class Application:
         state = _next_state(machine)
         self.machine = dataclasses.replace(machine, boot_id=state.boot_id)
         self.descriptors = Descriptors(machine.link)
-        self.sessions = Sessions(self.machine, RecordBudget(most_bytes(machine.memory_bytes)))
+        budget = RecordBudget(most_bytes(machine.memory_bytes))
+        self.sessions = Sessions(self.machine, budget)
         self.registry = Registry(self.machine)
         self.world = World(self.machine, self.registry, self.sessions, self.descriptors)
+        self.graph = Supervisor(self.machine, self.registry, self.sessions, self.world, budget)
         self.machine_api = MachineApi(self.machine, self.sessions, self.world, state)
         modules = (
             self.machine_api,
             ContainersApi(self.registry),
+            GraphApi(self.graph),
             ExecApi(self.sessions, self.world),
             FsApi(self.world),
             FsWatch(self.world),
@@ -53,6 +58,7 @@ class Application:
 
     async def close(self) -> None:
         """Leave everything to the next agent."""
+        await self.graph.close()
         await self.world.leave()
         self.sessions.close()
 
@@ -63,6 +69,7 @@ class Application:
         self.registry.restore()
         self.world.restore()
         self.sessions.restore()
+        self.graph.restore()
 
 
 def _next_state(machine: Machine) -> AgentState:

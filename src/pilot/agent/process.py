@@ -67,6 +67,7 @@ async def serve(here: machine.Machine) -> None:
         reboot = await stopping
         application.machine_api.state = "draining"
         _log.info("stopping")
+        await application.graph.drain()
         await application.world.stop()
         here.link.shutdown(reboot=reboot)
     finally:

@@ -24,6 +24,7 @@ from collections.abc import Mapping
 import msgspec
 
 from .. import errors
+from ..kernel import process as kernel_process
 from ..kernel import splice, waiter
 from ..wire.exec_frames import Stream
 from . import document
@@ -318,6 +319,18 @@ class Session:
     def _expire(self) -> None:
         _log.info("session %s: no client for %g s", self.meta.id, self.meta.keep_s)
         self._stopping = asyncio.create_task(self.stop(), name=f"stop session {self.meta.id}")
+
+
+def open_process(pid: int, start_time: int) -> int:
+    """A pidfd of this very process, or -1 when it has ended."""
+    try:
+        pid_fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return -1
+    if 0 < start_time == kernel_process.start_time(pid):
+        return pid_fd
+    os.close(pid_fd)
+    return -1
 
 
 def exit_status(exits: Exits, process: Known) -> waiter.ExitStatus:

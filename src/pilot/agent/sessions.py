@@ -12,7 +12,6 @@ from collections.abc import Mapping
 import msgspec
 
 from .. import errors
-from ..kernel import process as kernel_process
 from ..runtime.values import Spawned, Stdio, Terminal
 from ..spec.process import Process
 from ..wire import faults
@@ -21,7 +20,7 @@ from .containers import naming
 from .ended import Ended, EndedSession
 from .machine import Inner, Link, Machine, put_all
 from .record_budget import RecordBudget
-from .session import Known, Session, SessionMeta
+from .session import Known, Session, SessionMeta, open_process
 
 MAX_SESSIONS = 256
 PIPE_BYTES = 256 << 10
@@ -171,22 +170,10 @@ def _by_session(inherited: Mapping[str, int]) -> dict[tuple[str, str], list[str]
 def _restored(machine: Machine, budget: RecordBudget, descriptors: dict[str, int]) -> Session:
     meta = document.read(descriptors["meta"], SessionMeta)
     rest = {name: fd for name, fd in descriptors.items() if name != "meta"}
-    process = None if meta.pid is None else Known(meta.pid, meta.start_time, _open_process(meta.pid, meta.start_time))
+    process = None if meta.pid is None else Known(meta.pid, meta.start_time, open_process(meta.pid, meta.start_time))
     session = Session(machine.link, machine.exits, budget, meta, rest, process)
     os.close(descriptors["meta"])
     return session
-
-
-def _open_process(pid: int, start_time: int) -> int:
-    """A pidfd of this very process, or -1 when it has ended."""
-    try:
-        pid_fd = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return -1
-    if 0 < start_time == kernel_process.start_time(pid):
-        return pid_fd
-    os.close(pid_fd)
-    return -1
 
 
 def _discard(link: Link, container: str, id: str, descriptors: Mapping[str, int]) -> None:

@@ -114,11 +114,14 @@ class World:
         passwd, group = root.read_small("/etc/passwd"), root.read_small("/etc/group")
         return world_spec.find_person(SPRITE, passwd, group) or world_spec.ROOT
 
+    def environment(self) -> dict[str, str]:
+        """What the host gives to all that runs in the world."""
+        return {**self.default_environment, **self._settings.environment}
+
     def process(self, arguments: Sequence[str], env: Sequence[str], cwd: str, *, tty: bool) -> Process:
         """The process of a session."""
         person = self.person()
-        extra = {**self.default_environment, **self._settings.environment}
-        variables = world_spec.environment(person, extra, env, tty=tty)
+        variables = world_spec.environment(person, self.environment(), env, tty=tty)
         directory = os.path.join(person.home, cwd) if cwd else person.home
         return parse.parse_process(
             msgspec.json.encode(

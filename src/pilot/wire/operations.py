@@ -16,7 +16,7 @@ from types import NoneType
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote, urlencode
 
-from . import exec_frames, schema
+from . import exec_frames, graph, schema
 from .permissions import Permission
 
 Asked = TypeVar("Asked")
@@ -71,6 +71,28 @@ SHUTDOWN = Operation("shutdown", "POST", "/v1/shutdown", schema.ShutdownRequest,
 LIST_CONTAINERS = Operation("listContainers", "GET", "/v1/containers", NoneType, schema.ContainerList, _HOST, QUICK_S)
 ACKNOWLEDGE_EXIT = Operation(
     "acknowledgeExit", "DELETE", "/v1/containers/{name}/exits/{seq}", NoneType, NoneType, _HOST, QUICK_S, status=204
+)  # fmt: skip
+
+APPLY_GRAPH = Operation("applyGraph", "PUT", "/v1/graph", graph.GraphRequest, graph.GraphStatus, _HOST)
+GET_GRAPH = Operation("getGraph", "GET", "/v1/graph", NoneType, graph.GraphStatus, _HOST, QUICK_S)
+PUT_CONTAINER = Operation(
+    "putContainer", "PUT", "/v1/containers/{name}", graph.ContainerSpec, graph.ContainerStatus, _HOST
+)  # fmt: skip
+GET_CONTAINER = Operation("getContainer", "GET", "/v1/containers/{name}", NoneType, graph.ContainerStatus, _HOST)
+DELETE_CONTAINER = Operation(
+    "deleteContainer", "DELETE", "/v1/containers/{name}", NoneType, NoneType, _HOST, QUICK_S, status=204
+)  # fmt: skip
+START_CONTAINER = Operation(
+    "startContainer", "POST", "/v1/containers/{name}/start", NoneType, graph.ContainerStatus, _HOST
+)  # fmt: skip
+STOP_CONTAINER = Operation(
+    "stopContainer", "POST", "/v1/containers/{name}/stop", graph.StopRequest, graph.ContainerStatus, _HOST
+)  # fmt: skip
+RESTART_CONTAINER = Operation(
+    "restartContainer", "POST", "/v1/containers/{name}/restart", NoneType, graph.ContainerStatus, _HOST
+)  # fmt: skip
+CONTAINER_LOGS = Operation(
+    "containerLogs", "GET", "/v1/containers/{name}/logs", NoneType, graph.LogPiece, _HOST, lines=True
 )  # fmt: skip
 
 LIST_SESSIONS = Operation("listSessions", "GET", "/v1/exec", NoneType, schema.SessionList, _EXEC)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ... import errors
 from ...server import response
 from ...server.call import Call
 from ...server.routing import Route, answering
@@ -44,8 +43,5 @@ class ContainersApi:
             )
             for each in self._registry.exits.of(name)
         ]
-        try:
-            pid = self._registry.find(name).pid
-        except errors.NotFound:
-            return schema.ContainerRow(name=name, status="stopped", exits=exits)
-        return schema.ContainerRow(name=name, status="running", pid=pid, exits=exits)
+        pid = self._registry.pid(name)
+        return schema.ContainerRow(name=name, status="stopped" if pid is None else "running", pid=pid, exits=exits)

@@ -19,7 +19,7 @@ from ...kernel import process as kernel_process
 from .. import document
 from ..machine import Inner, Machine
 from ..readiness import readable
-from ..session import Known, exit_status
+from ..session import Known, exit_status, open_process
 from . import naming
 from .exits import Exits
 
@@ -34,8 +34,11 @@ class _Process(msgspec.Struct, frozen=True):
 
 
 class _Running:
-    def __init__(self, container: Inner, watch: asyncio.Task[None]) -> None:
+    """`container` is None for a process in another one."""
+
+    def __init__(self, container: Inner | None, pid: int, watch: asyncio.Task[None]) -> None:
         self.container = container
+        self.pid = pid
         self.watch = watch
 
 
@@ -46,6 +49,7 @@ class Registry:
         self._machine = machine
         self._running: dict[str, _Running] = {}
         self.exits = Exits(machine.link)
+        self.on_change: Callable[[], None] = lambda: None  # another one runs, or one less
 
     def restore(self) -> None:
         """How containers ended that did so while no agent ran; those that run are added by their owners."""
@@ -54,21 +58,41 @@ class Registry:
     def find(self, name: str) -> Inner:
         """One that runs; `NotFound`."""
         running = self._running.get(name)
-        if running is None:
+        if running is None or running.container is None:
             raise errors.NotFound(f"no container runs that is called {name!r}")
         return running.container
+
+    def pid(self, name: str) -> int | None:
+        """Of the first process of one that runs, or of a process in another container."""
+        running = self._running.get(name)
+        return None if running is None else running.pid
 
     def names(self) -> list[str]:
         """All of which there is something to tell."""
         return sorted({*self._running, *self.exits.names()})
 
-    def add(self, name: str, container: Inner, on_end: OnEnd) -> None:
-        """It runs. `on_end(exit_code)` is called once, on the loop, unless it is removed first."""
+    def running(self) -> set[str]:
+        """Containers (not processes in them) that run."""
+        return {name for name, running in self._running.items() if running.container is not None}
+
+    def add(self, name: str, container: Inner, on_end: OnEnd, start_time: int | None = None) -> None:
+        """It runs. `on_end(exit_code)` is called once, on the loop, unless it is removed first.
+
+        `start_time` is for who knows it: of a first process that has ended already nobody else does.
+        """
         pid = container.pid
-        known = _Process(pid, kernel_process.start_time(pid))
+        known = _Process(pid, kernel_process.start_time(pid) if start_time is None else start_time)
+        self._add(name, container, known, on_end)
+
+    def add_process(self, name: str, pid: int, start_time: int, on_end: OnEnd) -> None:
+        """As `add`, of a process that is in another container."""
+        self._add(name, None, _Process(pid, start_time), on_end)
+
+    def _add(self, name: str, container: Inner | None, known: _Process, on_end: OnEnd) -> None:
         document.write(self._machine.link, naming.store_name(name, _KIND), known)
         watch = asyncio.create_task(self._watch(name, known, on_end), name=f"watch container {name}")
-        self._running[name] = _Running(container, watch)
+        self._running[name] = _Running(container, known.pid, watch)
+        self.on_change()
 
     async def missed(self, name: str) -> None:
         """Note the end of a container that was there when the former agent died, and is not any more."""
@@ -79,10 +103,18 @@ class Registry:
             fd = self._machine.link.take(full_name)
             known = document.read(fd, _Process)
             os.close(fd)
-            await self._note(name, Known(known.pid, known.start_time, -1))
+            await self.ended(name, known.pid, known.start_time)
         except (errors.PilotError, OSError) as error:
             # Its owner knows that it has ended; what is lost is with which code.
             _log.error("container %s: how it ended cannot be told: %s", name, error)
+
+    async def ended(self, name: str, pid: int, start_time: int) -> int:
+        """The exit code of one that ended under a former agent, noted now if that agent did not get to it."""
+        for known in self.exits.of(name):
+            if (known.pid, known.start_time) == (pid, start_time):
+                await asyncio.to_thread(self._machine.exits.acknowledge, Known(pid, start_time, -1))
+                return known.exit_code
+        return await self._note(name, Known(pid, start_time, -1))
 
     def remove(self, name: str) -> None:
         """It is about to be ended on purpose; nothing when it is not there."""
@@ -90,6 +122,7 @@ class Registry:
         if running is not None:
             running.watch.cancel()
             self._machine.link.drop(naming.store_name(name, _KIND))
+            self.on_change()
 
     def leave(self) -> None:
         """All go on under the next agent."""
@@ -98,10 +131,7 @@ class Registry:
         self._running.clear()
 
     async def _watch(self, name: str, process: _Process, on_end: OnEnd) -> None:
-        try:
-            pid_fd = os.pidfd_open(process.pid)
-        except ProcessLookupError:
-            pid_fd = -1
+        pid_fd = open_process(process.pid, process.start_time)
         try:
             if pid_fd >= 0:
                 await readable(pid_fd)
@@ -112,6 +142,7 @@ class Registry:
         self._running.pop(name, None)
         _log.error("container %s: its first process has ended with code %d", name, exit_code)
         on_end(exit_code)
+        self.on_change()
 
     async def _note(self, name: str, known: Known) -> int:
         """First written down here, then forgotten by init."""

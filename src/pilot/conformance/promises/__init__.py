@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..promise import Promise
-from . import derived, dial, files, machine, ports, sessions, world
+from ..promise import Promise, World
+from . import derived, dial, files, graph, machine, ports, sessions, world
 
 ALL: tuple[Promise, ...] = (
     *dial.promises(),
@@ -11,10 +11,12 @@ ALL: tuple[Promise, ...] = (
     *derived.methods(),
     *(each for each in derived.bodies() if not each.uses_up),
     *world.promises(),
+    *(each for each in graph.promises() if each.world is not World.ABSENT),
     *sessions.promises(),
     *files.promises(),
     *ports.promises(),
     *world.endings(),
+    *(each for each in graph.promises() if each.world is World.ABSENT),
     *derived.without_world(),
     *(each for each in derived.bodies() if each.uses_up),
     *world.last(),

@@ -102,6 +102,8 @@ def _value(kind: inspect.Type) -> object:
             return "x"
         case inspect.IntType():
             return 1
+        case inspect.ListType():
+            return []
         case inspect.StructType():
             return {field.encode_name: _value(field.type) for field in kind.fields if field.required}
         case _:

@@ -1,0 +1,222 @@
+"""One start of one container: what is made for it in the machine, and taken away again. All of it blocks.
+
+<run>/containers/<name>/config.json, files/<n>    bundle, and what is injected: in memory, on no disk
+<run>/volumes/<name>                              a tmpfs each: what containers share
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import shutil
+import signal as signals
+from collections.abc import Callable, Iterable, Mapping
+
+import msgspec
+
+from ... import errors
+from ...kernel import mounts
+from ...runtime.values import Spawned, Stdio
+from ...spec import parse
+from ...spec.process import Process
+from ...wire import faults
+from ...wire.graph import Container, Volume
+from .. import names, rootfs, signal_names, world_limits, world_spec
+from ..machine import Inner, Machine
+from ..session import open_process
+from . import checking, container_spec, state
+
+OnCreated = Callable[[int, int], None]
+_PROCESS_GROUP = 1 << 2  # PIDFD_SIGNAL_PROCESS_GROUP, Linux 6.9
+
+
+class Instances:
+    """Of all containers; remembers nothing."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+
+    # ---- start ------------------------------------------------------------------------------------------------------
+
+    def start(self, wanted: Container, output: tuple[int, int], on_created: OnCreated) -> None:
+        """A container of its own root. `on_created(pid, start time)`: before anything of it is executed."""
+        assert wanted.root is not None
+        self._require_place(wanted)
+        directory = self._directory(wanted.name)
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        document = self._config(wanted, directory)
+        with open(os.path.join(directory, "config.json"), "wb") as file:
+            file.write(msgspec.json.encode(document))
+        created = self._machine.runtime.create(wanted.name, directory, stdio=Stdio(None, *output))
+        os.close(created.process.pid_fd)
+        on_created(created.process.pid, created.process.start_time)
+        created.container.start()
+
+    def start_within(self, host: Inner, process: Process, output: tuple[int, int], on_created: OnCreated) -> None:
+        """A process in another container."""
+
+        def tell(spawned: Spawned) -> None:
+            on_created(spawned.pid, spawned.start_time)
+
+        spawned = host.exec(process, Stdio(None, *output), before_start=tell)
+        os.close(spawned.pid_fd)
+
+    def process(self, wanted: Container, root: rootfs.Root, inherited: Mapping[str, str], user: str | None) -> Process:
+        """What is executed in another container, which has this root and this environment."""
+        return parse.parse_process(msgspec.json.encode(_process(wanted, root, inherited, user)))
+
+    def _config(self, wanted: Container, directory: str) -> dict[str, object]:
+        assert wanted.root is not None
+        limits = container_spec.resources(world_limits.resources(world_limits.probe_size()), wanted.limits)
+        with rootfs.Root.open(wanted.root.path) as root:
+            process = _process(wanted, root, {}, wanted.user)
+        hostname = wanted.hostname or wanted.name
+        base = world_spec.config(
+            os.path.realpath(wanted.root.path), self._machine.paths.init, hostname, [], limits, os.uname().machine
+        )
+        binds = [*self._binds_of_names(directory, hostname, wanted), *self._binds(wanted, directory)]
+        return container_spec.config(base, wanted, process, binds)
+
+    def _binds(self, wanted: Container, directory: str) -> Iterable[Mapping[str, object]]:
+        for mount in wanted.mounts:
+            source = mount.source or self._volume_path(mount.volume or "")
+            yield container_spec.bind(os.path.realpath(source), mount.path, readonly=mount.readonly)
+        for number, file in enumerate(wanted.files):
+            place = os.path.join(directory, "files", str(number))
+            _write(place, base64.b64decode(file.content), int(file.mode, 8), file.uid, file.gid)
+            yield container_spec.bind(place, file.path, readonly=True)
+
+    def _binds_of_names(self, directory: str, hostname: str, wanted: Container) -> Iterable[Mapping[str, object]]:
+        """What it is called, and whom it asks for names; a file that is wanted at such a place is put over it."""
+        with open("/proc/net/route") as file:
+            resolver = names.plan_resolver("", file.read())
+        contents = {"hostname": f"{hostname}\n", "hosts": names.plan_hosts("", hostname), "resolv.conf": resolver}
+        taken = {file.path for file in wanted.files} | {mount.path for mount in wanted.mounts}
+        for name, content in contents.items():
+            if content is not None and f"/etc/{name}" not in taken:
+                place = os.path.join(directory, "files", name)
+                _write(place, content.encode(), 0o644, 0, 0)
+                yield container_spec.bind(place, f"/etc/{name}", readonly=False)
+
+    def _require_place(self, wanted: Container) -> None:
+        """As when it was wanted, of where links lead to now."""
+        assert wanted.root is not None
+        run = os.path.realpath(self._machine.paths.run)
+        places = [("root", wanted.root.path), *((mount.path, mount.source) for mount in wanted.mounts if mount.source)]
+        for what, place in places:
+            assert place is not None
+            if not os.path.exists(place):
+                raise errors.HostError(f"start {wanted.name}: {what}: {place}: there is no such place in the machine")
+            checking.check_place(os.path.realpath(place), run, what)
+        if not os.path.isdir(wanted.root.path):
+            raise errors.HostError(f"start {wanted.name}: root: {wanted.root.path}: not a directory")
+
+    # ---- what is there ----------------------------------------------------------------------------------------------
+
+    def find(self, name: str) -> Inner | None:
+        """The container of the runtime, in whatever status."""
+        try:
+            return self._machine.runtime.load(name)
+        except errors.NotFound:
+            return None
+
+    # ---- end --------------------------------------------------------------------------------------------------------
+
+    def signal(self, node: state.Node, number: int) -> None:
+        """To the first process; nothing when it has ended. One in another container leads a group, which gets it."""
+        assert node.process is not None
+        pid_fd = open_process(node.process.pid, node.process.start_time)
+        if pid_fd < 0:
+            return
+        flags = _PROCESS_GROUP if node.made is not None and node.made.within is not None else 0
+        try:
+            with contextlib.suppress(ProcessLookupError):
+                _send(pid_fd, number, flags)
+        finally:
+            os.close(pid_fd)
+
+    def stop_signal(self, node: state.Node) -> int:
+        """The one that it ends by."""
+        try:
+            return signal_names.parse_signal(state.how_to_stop(node).signal)
+        except faults.InvalidRequest:
+            return signals.SIGTERM  # of a document of another version
+
+    def clean(self, name: str) -> None:
+        """Nothing is left of it but volumes; idempotent."""
+        container = self.find(name)
+        if container is not None:
+            container.delete(force=True)
+        shutil.rmtree(self._directory(name), ignore_errors=True)
+
+    # ---- volumes ----------------------------------------------------------------------------------------------------
+
+    def ensure_volume(self, volume: Volume) -> None:
+        """It is there; idempotent."""
+        path = self._volume_path(volume.name)
+        os.makedirs(path, mode=0o755, exist_ok=True)
+        if not mounts.is_mount_point(path):
+            size = f",size={volume.size_bytes}" if volume.size_bytes is not None else ""
+            flags = mounts.Flag.NOSUID | mounts.Flag.NODEV
+            mounts.mount("tmpfs", path, "tmpfs", flags, f"mode=1777{size}")
+
+    def volumes(self) -> set[str]:
+        """Those that are there."""
+        try:
+            return set(os.listdir(os.path.dirname(self._volume_path("x"))))
+        except FileNotFoundError:
+            return set()
+
+    def remove_volume(self, name: str) -> None:
+        """With all that is in it; who has it mounted keeps it."""
+        path = self._volume_path(name)
+        with contextlib.suppress(FileNotFoundError):
+            if mounts.is_mount_point(path):
+                mounts.umount(path)
+            os.rmdir(path)
+
+    def _volume_path(self, name: str) -> str:
+        return os.path.join(self._machine.paths.run, "volumes", name)
+
+    def _directory(self, name: str) -> str:
+        return os.path.join(self._machine.paths.run, "containers", name)
+
+
+def _process(wanted: Container, root: rootfs.Root, inherited: Mapping[str, str], user: str | None) -> dict[str, object]:
+    """`process` of config.json, for who is known in this root."""
+    passwd, group = root.read_small("/etc/passwd"), root.read_small("/etc/group")
+    person = container_spec.person(user, passwd, group)
+    if person is None:
+        raise errors.HostError(f"find user {user!r}: /etc/passwd of the container has none of that name")
+    own = [f"{name}={value}" for name, value in wanted.environment.items()]
+    variables = world_spec.environment(person, inherited, own, tty=False)
+    cwd = wanted.cwd or (person.home if wanted.within else "/")
+    return world_spec.process(wanted.command, person, cwd, variables, tty=False, files=_files_limit())
+
+
+def _write(path: str, content: bytes, mode: int, uid: int, gid: int) -> None:
+    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    with open(path, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        file.write(content)
+        os.fchown(file.fileno(), uid, gid)
+        os.fchmod(file.fileno(), mode)
+
+
+def _send(pid_fd: int, number: int, flags: int) -> None:
+    try:
+        signals.pidfd_send_signal(pid_fd, number, None, flags)
+    except ProcessLookupError:
+        raise
+    except OSError:
+        # EINVAL: the kernel is older than process groups for pidfds. The process alone gets it.
+        signals.pidfd_send_signal(pid_fd, number)
+
+
+def _files_limit() -> int:
+    """The most descriptors that a process may have: no more than we."""
+    import resource
+
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
