@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import subprocess
@@ -11,6 +12,9 @@ from typing import Any
 
 import pytest
 from tests.support.host import HostUnderTest
+
+from pilot.client import helping, main, verbs, words
+from pilot.host.store import tokens
 
 SOURCE = pathlib.Path(__file__).parents[2] / "src"
 
@@ -34,6 +38,11 @@ class Sprite:
             "SPRITE_TOKEN": host.token,
             "COLUMNS": "200",
         }
+        self.directory: pathlib.Path | None = None
+
+    def raw(self, *words: bytes, **given: Any) -> subprocess.CompletedProcess[bytes]:
+        command = [os.fsencode(sys.executable), b"-m", b"pilot.client.main", *words]
+        return subprocess.run(command, env=self.environment, capture_output=True, timeout=120, check=False, **given)
 
     def __call__(self, *words: str, stdin: bytes | int = subprocess.DEVNULL) -> tuple[int, str, str]:
         given: dict[str, Any] = {"input": stdin} if isinstance(stdin, bytes) else {"stdin": stdin}
@@ -43,6 +52,7 @@ class Sprite:
             capture_output=True,
             timeout=60,
             check=False,
+            cwd=self.directory,
             **given,
         )
         return done.returncode, done.stdout.decode(), done.stderr.decode()
@@ -129,3 +139,187 @@ def test_no_server(sprite: Sprite) -> None:
     code, _, err = sprite("list")
     assert code == 1
     assert err.startswith("sprite: reach http://127.0.0.1:1: ")
+
+
+def test_words_before_and_after_the_verb(sprite: Sprite, tmp_path: pathlib.Path) -> None:
+    assert sprite("create", "words")[0] == 0
+    assert sprite("-s", "words", "exec", "echo", "-s", "x")[:2] == (0, "-s x\n")
+    assert sprite("exec", "--sprite=words", "--", "echo", "--", "-n")[:2] == (0, "-- -n\n")
+    assert sprite("x", "-swords", "-e", "A=1", "sh", "-c", "exit 3")[0] == 3
+    assert json.loads(sprite("info", "words", "--json")[1])["name"] == "words"
+    assert [row["name"] for row in json.loads(sprite("ls", "--json", "--prefix", "words")[1])] == ["words"]
+    sprite.directory = tmp_path
+    assert sprite("info")[2].startswith("sprite: which sprite? (give -s NAME")
+    assert sprite("use", "words")[0] == 0
+    assert json.loads((tmp_path / ".sprite").read_text()) == {"organization": "local", "sprite": "words"}
+    assert sprite("exec", "echo", "here")[:2] == (0, "here\n")
+    (tmp_path / "below/.sprite").mkdir(parents=True)
+    sprite.directory = tmp_path / "below"
+    assert sprite("exec", "echo", "below")[:2] == (0, "below\n"), "a directory of that name says nothing"
+    assert sprite("destroy", "-f", "words")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("exec", "--frobnicate", "true"), "no option --frobnicate"),
+        (("exec", "-q", "true"), "no option -q"),
+        (("exec",), "COMMAND is missing"),
+        (("lits",), "no verb 'lits' (did you mean list"),
+        (("create",), "NAME is missing"),
+        (("create", "a", "b"), "'b' is one word too many"),
+        (("create", "a", "--memory", "much"), "--memory much: not a number"),
+        (("create", "a", "--expires-in", "soon"), "'soon' is no duration"),
+        (("config", "a", "--on-expiry", "explode"), "--on-expiry explode: one of delete, stop, suspend"),
+        (("list", "--json=yes"), "--json takes no value"),
+        (("list", "--prefix"), "--prefix: TEXT is missing"),
+        (("proxy", "-s", "a", "http"), "'http' is no port"),
+    ],
+)
+def test_what_cannot_be_meant_is_told_in_one_line(sprite: Sprite, words: tuple[str, ...], told: str) -> None:
+    code, out, err = sprite(*words)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert told in err
+
+
+def test_help_manual_and_completion_name_every_verb(sprite: Sprite) -> None:
+    overview = sprite("--help")[1]
+    page = sprite("manual")[1]
+    for verb in verbs.VERBS:
+        assert verb.words in overview
+        assert verb.words.replace("-", "\\-") in page
+        assert verb.usage() in sprite_help(verb)
+    for shell in ("bash", "zsh", "fish"):
+        code, script, _ = sprite("completion", shell)
+        assert code == 0
+        assert "checkpoint" in script
+    done = subprocess.run(
+        ["bash", "-c", f"{sprite('completion', 'bash')[1]}\nCOMP_WORDS=(sprite checkpoint cr); COMP_CWORD=2; _sprite;"
+         "echo ${COMPREPLY[*]}; COMP_WORDS=(sprite create --mem); COMP_CWORD=2; _sprite; echo ${COMPREPLY[*]}"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.split() == ["create", "--memory"]
+    assert sprite("--version")[1].startswith("sprite ")
+    assert "sprite fork web old --checkpoint v1" in sprite("help", "fork")[1]
+
+
+def sprite_help(verb: words.Verb) -> str:
+    return "\n".join(helping._of(verb))
+
+
+def test_every_verb_has_its_function() -> None:
+    for verb in verbs.VERBS:
+        assert callable(main._function(verb.call)), verb.call
+
+
+def test_what_starts_a_command_is_light() -> None:
+    """What takes long to import is for those verbs alone that need it (docs/decisions/client-without-libraries.md)."""
+    program = "import sys; import pilot.client.main, pilot.client.running; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    heavy = {
+        "typing",
+        "dataclasses",
+        "asyncio",
+        "ssl",
+        "email",
+        "http.client",
+        "urllib",
+        "argparse",
+        "logging",
+        "inspect",
+    }
+    assert loaded & heavy == set()
+    assert {
+        name for name in loaded if name.split(".")[0] in ("httpx", "typer", "rich", "websockets", "msgspec")
+    } == set()
+
+
+def test_bytes_that_are_no_utf8_and_closed_descriptors(sprite: Sprite, host: HostUnderTest) -> None:
+    assert sprite("create", "odd")[0] == 0
+    done = sprite.raw(b"exec", b"-s", b"odd", b"printf", b"%s", b"a\xffb", stdin=subprocess.DEVNULL)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert "cmd=a%FFb" in host.machine("odd").requests[-1][1]
+    done = sprite.raw(b"info", b"n\xff", stdin=subprocess.DEVNULL)
+    assert (done.returncode, done.stderr) == (1, b"sprite: not found\n")
+    command = f"exec {sys.executable} -m pilot.client.main exec -s odd -- cat <&-"
+    closed = subprocess.run(["sh", "-c", command], env=sprite.environment, capture_output=True, timeout=60, check=False)
+    assert (closed.returncode, closed.stdout, closed.stderr) == (0, b"", b"")
+    command = f"exec {sys.executable} -m pilot.client.main exec -s odd -- echo hello > /dev/full"
+    full = subprocess.run(["sh", "-c", command], env=sprite.environment, capture_output=True, timeout=60, check=False)
+    assert (full.returncode, full.stderr) == (1, b"sprite: write to stdout: no space left on device\n")
+    command = (
+        f"{sys.executable} -m pilot.client.main list | true; exec {sys.executable} -m pilot.client.main help | head -1"
+    )
+    piped = subprocess.run(["sh", "-c", command], env=sprite.environment, capture_output=True, timeout=60, check=False)
+    assert piped.stderr == b""
+    assert sprite("destroy", "-f", "odd")[0] == 0
+
+
+def test_much_goes_both_ways_at_once(sprite: Sprite, tmp_path: pathlib.Path) -> None:
+    """Neither side waits for the other: what is sent is not held up by what comes back."""
+    data = os.urandom(8 << 20)
+    assert sprite("create", "both")[0] == 0
+    done = sprite.raw(b"exec", b"-s", b"both", b"cat", input=data)
+    assert done.returncode == 0
+    assert done.stdout == data
+    assert sprite("destroy", "-f", "both")[0] == 0
+
+
+def test_files_are_pushed_and_pulled(sprite: Sprite, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "local").write_bytes(b"\0\xff" * 100_000)
+    assert sprite("create", "files")[0] == 0
+    assert sprite("file", "push", "-s", "files", str(tmp_path / "local"), "/there")[0] == 0
+    assert sprite("file", "pull", "-s", "files", "/there", str(tmp_path / "back"))[0] == 0
+    assert (tmp_path / "back").read_bytes() == b"\0\xff" * 100_000
+    assert sprite("file", "push", "-s", "files", "-", "/piped", stdin=b"by pipe")[0] == 0
+    assert sprite("file", "pull", "-s", "files", "/piped", "-")[:2] == (0, "by pipe")
+    assert sprite("file", "pull", "-s", "files", "/none", str(tmp_path / "none"))[0] == 1
+    assert not (tmp_path / "none").exists()
+    code, _, said = sprite("file", "pull", "-s", "files", "/there", "/no/such/directory/x")
+    assert (code, said) == (1, "sprite: write /no/such/directory/x: no such file or directory\n")
+    assert sprite("destroy", "-f", "files")[0] == 0
+
+
+def test_lifecycle_words(sprite: Sprite) -> None:
+    assert sprite("create", "rests", "--warm-after", "90s", "--expires-in", "2h", "--on-expiry", "suspend")[0] == 0
+    found = json.loads(sprite("config", "rests", "--json")[1])["lifecycle"]
+    assert (found["warm_after_s"], found["on_expiry"]) == (90, "suspend")
+    assert sprite("config", "rests", "--warm-after", "off", "--expires-in", "off", "--protected", "yes")[0] == 0
+    found = json.loads(sprite("config", "rests", "--json")[1])["lifecycle"]
+    assert (found["warm_after_s"], found["expires_at"], found["protected"]) == (0, None, True)
+    assert sprite("sleep", "rests")[0] == 0
+    assert sprite("why", "rests")[1].startswith("warm\nlast at rest (warm) ")
+    assert sprite("hold", "add", "-s", "rests", "build", "--for", "1h")[0] == 0
+    assert "build" in sprite("hold", "list", "rests")[1]
+    assert sprite("wake", "rests")[0] == 0
+    assert (
+        sprite("why", "rests")[1]
+        == "running\n  held by build\nlast at rest (warm) " + sprite("why", "rests")[1].split("(warm) ")[1]
+    )
+    assert sprite("destroy", "-f", "rests")[2].startswith("sprite: sprite rests is protected")
+    assert sprite("config", "rests", "--protected", "no")[0] == 0
+    assert sprite("destroy", "rests")[2] == "sprite: not destroyed: nobody there to ask (--force does not ask)\n"
+    assert sprite("destroy", "-f", "rests")[0] == 0
+
+
+def test_the_bare_api(sprite: Sprite) -> None:
+    assert json.loads(sprite("api", "/v1/organization")[1])["organization"] == "local"
+    code, out, err = sprite("api", "-X", "POST", "-d", "-", "v1/sprites", stdin=b'{"name": "by-api"}')
+    assert (code, json.loads(out)["name"], err) == (0, "by-api", "")
+    code, out, err = sprite("api", "/v1/sprites/nobody")
+    assert (code, json.loads(out)["error"], err) == (1, "sprite not found", "sprite: the server answered 404\n")
+    assert sprite("destroy", "-f", "by-api")[0] == 0
+
+
+def test_two_organisations(sprite: Sprite, host: HostUnderTest) -> None:
+    del sprite.environment["SPRITE_TOKEN"], sprite.environment["SPRITES_API_URL"]
+    other = tokens.issue(host.database, tokens.ensure_organisation(host.database, "other"), "theirs")
+    for token in (host.token, other):
+        assert sprite("login", host.url, "--token", token)[0] == 0
+    assert sprite("org", "info")[1].startswith("other ")
+    assert sprite("org", "info", "-o", "local")[1].startswith("local ")
+    assert sprite("org", "use", "local")[0] == 0
+    assert [row["current"] for row in json.loads(sprite("auth", "list", "--json")[1])] == [True, False]
+    assert sprite("logout")[1] == "forgot the token of local\n"
+    assert sprite("-o", "local", "list")[2] == "sprite: no token of local (known: other)\n"

@@ -1,60 +1,172 @@
-"""Where the server is and with which token: options, then environment, then the file that `sprite login` writes.
+"""Where the server is, with which token, and which sprite is meant: options, then environment, then files.
 
-~/.config/pilot/sprite.json     {"url": …, "token": …}, mode 0600
-SPRITES_API_URL  SPRITE_TOKEN (also SPRITES_TOKEN)
+~/.config/pilot/sprite.json     {"current": org, "accounts": {org: {"url": …, "token": …}}}, mode 0600
+SPRITES_API_URL  SPRITE_TOKEN (also SPRITES_TOKEN)  SPRITE_ORG  SPRITE
+.sprite                         in this directory or one above: {"sprite": name, "organization": org}, or a bare name
+
+A file of an earlier build, {"url": …, "token": …}, is read as its only account.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
-import pathlib
-from collections.abc import Mapping
 
 from .. import errors
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
 DEFAULT_URL = "http://127.0.0.1:8080"
+PIN = ".sprite"
 
 
-@dataclasses.dataclass(frozen=True)
 class Account:
-    url: str
-    token: str
+    """`organisation` is the slug that a token begins with."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self.url = url.rstrip("/")
+        self.token = token
+        self.organisation = token.partition("/")[0]
+        if not token or any(ord(each) <= 32 or ord(each) > 126 for each in token):
+            raise errors.PilotError("the token has characters that no token has")
 
 
-def config_path(environment: Mapping[str, str]) -> pathlib.Path:
+class Saved:
+    """What `sprite login` has written."""
+
+    def __init__(self, current: str = "", accounts: Mapping[str, Account] | None = None) -> None:
+        self.current = current
+        self.accounts = dict(accounts or {})
+
+
+def config_path(environment: Mapping[str, str]) -> str:
     """XDG's place for it."""
     home = environment.get("XDG_CONFIG_HOME") or os.path.join(environment.get("HOME", "/"), ".config")
-    return pathlib.Path(home) / "pilot" / "sprite.json"
+    return os.path.join(home, "pilot", "sprite.json")
 
 
-def find(environment: Mapping[str, str], url: str | None = None, token: str | None = None) -> Account:
+def find(
+    environment: Mapping[str, str], url: str | None = None, token: str | None = None, organisation: str | None = None
+) -> Account:
     """The account to use. `HostError` when there is no token anywhere."""
-    saved = _read(config_path(environment))
-    found = token or environment.get("SPRITE_TOKEN") or environment.get("SPRITES_TOKEN") or saved.get("token")
-    if not found:
+    given = token or environment.get("SPRITE_TOKEN") or environment.get("SPRITES_TOKEN")
+    address = url or environment.get("SPRITES_API_URL")
+    if given:
+        return Account(address or _current_url(environment) or DEFAULT_URL, given.strip())
+    saved = read(environment)
+    wanted = organisation or environment.get("SPRITE_ORG") or pinned().get("organization") or saved.current
+    if wanted not in saved.accounts:
+        if saved.accounts and wanted:
+            raise errors.HostError(f"no token of {wanted}", hint=f"known: {', '.join(sorted(saved.accounts))}")
         raise errors.HostError("no token", hint="run 'sprite login', or set SPRITE_TOKEN")
-    address = url or environment.get("SPRITES_API_URL") or saved.get("url") or DEFAULT_URL
-    return Account(address.rstrip("/"), found)
+    found = saved.accounts[wanted]
+    return Account(address or found.url, found.token)
 
 
-def save(environment: Mapping[str, str], account: Account) -> pathlib.Path:
-    """Write it where `find` looks; only its owner may read it."""
-    path = config_path(environment)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".new")
-    file_fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with open(file_fd, "w") as file:
-        json.dump(dataclasses.asdict(account), file)
-    temporary.rename(path)
+def _current_url(environment: Mapping[str, str]) -> str | None:
+    saved = read(environment)
+    found = saved.accounts.get(saved.current)
+    return found.url if found else None
+
+
+def sprite(environment: Mapping[str, str], given: str | None) -> str:
+    """The one that is meant. `PilotError` when nothing says which."""
+    found = given or environment.get("SPRITE") or pinned().get("sprite")
+    if not found:
+        raise errors.PilotError("which sprite?", hint="give -s NAME, set SPRITE, or run 'sprite use NAME' here")
+    return found
+
+
+def pinned(directory: str | None = None) -> dict[str, str]:
+    """What the nearest .sprite file says; a directory of that name is somebody else's."""
+    at = os.path.abspath(directory or os.getcwd())
+    while True:
+        path = os.path.join(at, PIN)
+        if os.path.isfile(path):
+            return _pin(path)
+        if at == os.path.dirname(at):
+            return {}
+        at = os.path.dirname(at)
+
+
+def _pin(path: str) -> dict[str, str]:
+    with open(path, encoding="utf-8", errors="replace") as file:
+        text = file.read().strip()
+    if not text.startswith("{"):
+        return {"sprite": text}
+    try:
+        return {str(key): str(value) for key, value in json.loads(text).items()}
+    except ValueError as error:
+        raise errors.HostError(f"read {path}: {error}") from error
+
+
+def pin(directory: str, name: str, organisation: str) -> str:
+    """The path of what was written."""
+    path = os.path.join(directory, PIN)
+    _replace(path, {"organization": organisation, "sprite": name}, 0o644)
     return path
 
 
-def _read(path: pathlib.Path) -> dict[str, str]:
+def save(environment: Mapping[str, str], account: Account) -> str:
+    """Write it where `find` looks, as the current one; only its owner may read it."""
+    saved = read(environment)
+    saved.accounts[account.organisation] = account
+    saved.current = account.organisation
+    return _write(environment, saved)
+
+
+def choose(environment: Mapping[str, str], organisation: str) -> None:
+    """The current one from now on."""
+    saved = read(environment)
+    if organisation not in saved.accounts:
+        raise errors.NotFound(f"no token of {organisation}", hint="run 'sprite login'")
+    saved.current = organisation
+    _write(environment, saved)
+
+
+def forget(environment: Mapping[str, str], organisation: str | None) -> str:
+    """The organisation whose token is not kept any more."""
+    saved = read(environment)
+    gone = organisation or saved.current
+    if gone not in saved.accounts:
+        raise errors.NotFound(f"no token of {gone}" if gone else "no token")
+    del saved.accounts[gone]
+    saved.current = min(saved.accounts, default="") if saved.current == gone else saved.current
+    _write(environment, saved)
+    return gone
+
+
+def read(environment: Mapping[str, str]) -> Saved:
+    path = config_path(environment)
     try:
-        return dict(json.loads(path.read_text()))
+        with open(path, encoding="utf-8") as file:
+            document: Any = json.load(file)
+        if "token" in document:
+            only = Account(document.get("url", DEFAULT_URL), document["token"])
+            return Saved(only.organisation, {only.organisation: only})
+        accounts = {org: Account(row["url"], row["token"]) for org, row in document.get("accounts", {}).items()}
+        return Saved(str(document.get("current", "")), accounts)
     except FileNotFoundError:
-        return {}
-    except ValueError as error:
+        return Saved()
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise errors.HostError(f"read {path}: {error}", hint="run 'sprite login' again") from error
+
+
+def _write(environment: Mapping[str, str], saved: Saved) -> str:
+    path = config_path(environment)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    rows = {name: {"url": row.url, "token": row.token} for name, row in saved.accounts.items()}
+    _replace(path, {"current": saved.current, "accounts": rows}, 0o600)
+    return path
+
+
+def _replace(path: str, document: Mapping[str, object], mode: int) -> None:
+    temporary = f"{path}.new"
+    file_fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    with open(file_fd, "w", encoding="utf-8") as file:
+        json.dump(document, file)
+        file.write("\n")
+    os.rename(temporary, path)

@@ -3,82 +3,115 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any
-
-import httpx
 
 from .. import errors
-from .account import Account
+from . import http
 
-TIMEOUT_S = 30.0
-LONG_S = 300.0
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from typing import Any
+
+    from .account import Account
 
 
 class Api:
-    """Close it. Errors: `NotFound`, `Conflict`, `PeerError` (no such server, or it failed), else `PilotError`."""
+    """Errors: `NotFound`, `Conflict`, `PeerError` (no such server, or it failed), else `PilotError`."""
 
     def __init__(self, account: Account) -> None:
         self.account = account
-        headers = {"Authorization": f"Bearer {account.token}"}
-        self._http = httpx.Client(base_url=account.url, headers=headers, timeout=TIMEOUT_S)
 
-    def close(self) -> None:
-        self._http.close()
-
-    def call(self, method: str, path: str, body: Mapping[str, Any] | None = None, **query: Any) -> Any:
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        query: Iterable[tuple[str, str]] = (),
+    ) -> Any:
         """The answer's JSON; None when it has none."""
+        content = self._ask(method, path, body, query).read()
         try:
-            answer = self._http.request(method, path, json=body, params=query, timeout=LONG_S)
-        except httpx.HTTPError as error:
-            raise _unreachable(self.account, error) from error
-        _check(answer)
-        return answer.json() if answer.content else None
+            return json.loads(content) if content else None
+        except ValueError as error:
+            raise errors.PeerError(f"{method} {path}: the server's answer is not JSON") from error
 
-    def stream(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
-        """The lines of an NDJSON answer; a line of type `error` is raised."""
+    def stream(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        query: Iterable[tuple[str, str]] = (),
+        *,
+        patience_s: float | None = http.ANSWER_S,
+    ) -> Iterator[dict[str, Any]]:
+        """The lines of an NDJSON answer; a line of type `error` with an `error` is raised."""
+        answer = self._ask(method, path, body, query, {"Accept": "application/x-ndjson"}, patience_s)
         try:
-            with self._http.stream(method, path, json=body, timeout=LONG_S) as answer:
-                if answer.is_error:
-                    answer.read()
-                _check(answer)
-                for line in answer.iter_lines():
-                    if line.strip():
-                        yield _checked_line(json.loads(line))
-        except httpx.HTTPError as error:
-            raise _unreachable(self.account, error) from error
+            for text in answer.lines():
+                line = json.loads(text)
+                if line.get("type") == "error" and "error" in line:
+                    raise errors.PilotError(line["error"] or "failed")
+                yield line
+        finally:
+            answer.close()
 
     def every_sprite(self, prefix: str = "") -> Iterator[dict[str, Any]]:
         """All pages of the list."""
-        query: dict[str, Any] = {"prefix": prefix, "max_results": 50}
+        query = [("prefix", prefix), ("max_results", "50")]
         while True:
-            page = self.call("GET", "/v1/sprites", **query)
+            page = self.call("GET", "/v1/sprites", query=query)
             yield from page["sprites"]
             if not page.get("has_more"):
                 return
-            query["continuation_token"] = page["next_continuation_token"]
+            query = [*query[:2], ("continuation_token", page["next_continuation_token"])]
+
+    def raw(self, method: str, path: str, query: Iterable[tuple[str, str]] = ()) -> http.Answer:
+        """The bytes of the answer; the caller closes it."""
+        answer, _ = http.ask(self.account, method, http.target(path, query))
+        return _checked(answer)
+
+    def upload(self, path: str, query: Iterable[tuple[str, str]], pieces: Iterable[bytes], length: int | None) -> None:
+        """PUT what comes, of `length` bytes or as many as there are."""
+        body = pieces if length is not None else http.chunked(pieces)
+        headers = {} if length is not None else {"Transfer-Encoding": "chunked"}
+        answer, _ = http.ask(
+            self.account, "PUT", http.target(path, query), headers=headers, body=body, length=length, timeout_s=None
+        )
+        _checked(answer).close()
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        query: Iterable[tuple[str, str]],
+        headers: Mapping[str, str] | None = None,
+        patience_s: float | None = http.ANSWER_S,
+    ) -> http.Answer:
+        content = b"" if body is None else json.dumps(body).encode()
+        given = dict(headers or {}) | ({"Content-Type": "application/json"} if content else {})
+        length = len(content) if method in ("POST", "PUT") else None
+        answer, _ = http.ask(
+            self.account,
+            method,
+            http.target(path, query),
+            headers=given,
+            body=(content,) if content else (),
+            length=length,
+            timeout_s=patience_s,
+        )
+        return _checked(answer)
 
 
-def _checked_line(line: dict[str, Any]) -> dict[str, Any]:
-    if line.get("type") == "error":
-        raise errors.PilotError(line.get("error") or "failed")
-    return line
+def _checked(answer: http.Answer) -> http.Answer:
+    if answer.is_error:
+        try:
+            raise http.refusal(answer.status, answer.read())
+        finally:
+            answer.close()
+    return answer
 
 
-_KINDS: dict[int, type[errors.PilotError]] = {404: errors.NotFound, 409: errors.Conflict}
-
-
-def _check(answer: httpx.Response) -> None:
-    if not answer.is_error:
-        return
-    try:
-        document = answer.json()
-        text, hint = document["error"], document.get("message")
-    except (ValueError, KeyError, TypeError):
-        text, hint = answer.text.strip() or answer.reason_phrase.lower(), None
-    kind = _KINDS.get(answer.status_code, errors.PeerError if answer.status_code >= 500 else errors.PilotError)
-    raise kind(text, hint=hint)
-
-
-def _unreachable(account: Account, error: Exception) -> errors.PeerError:
-    return errors.PeerError(f"reach {account.url}: {error}", hint="is pilotd running there?")
+def sprite_path(name: str, rest: str = "") -> str:
+    """`/v1/sprites/NAME/rest`; `rest` is quoted already."""
+    return f"/v1/sprites/{http.quoted(name)}" + (f"/{rest}" if rest else "")

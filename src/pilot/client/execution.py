@@ -3,53 +3,63 @@
     without a terminal   0 stdin →, ← 1 stdout, ← 2 stderr, ← 3 exit, 4 end of stdin →     (first byte of each message)
     with a terminal      raw bytes both ways; sizes and the exit code are JSON in text messages
 
-Exits with the command's code. A connection that breaks before the exit is an error, never a success.
+Exits with the command's code. A connection that breaks before the exit is an error, never a success. Ctrl+\\ leaves a
+terminal's command to run on; it is attached to again by `sprite attach`. Ctrl+C without a terminal goes to the command.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import dataclasses
 import json
 import os
+import select
 import signal
-import sys
-import termios
-import tty
-from collections.abc import Iterator, Sequence
-from typing import Any
-from urllib.parse import quote, urlencode
-
-import websockets
-from websockets.asyncio.client import ClientConnection, connect
 
 from .. import errors
-from .account import Account
+from . import http, output, websocket
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Any
+
+    from .account import Account
 
 PIECE_BYTES = 32768
-OPEN_TIMEOUT_S = 60.0
+# So much of our stdin is read ahead of what the server takes.
+BACKLOG_BYTES = 1 << 20
+DETACH = 0x1C
 STDIN, STDOUT, STDERR, EXIT, STDIN_EOF = range(5)
 _SHELL_CODES = {"command_not_found": 127, "command_not_executable": 126}
+_FORWARDED = {signal.SIGINT: "INT", signal.SIGTERM: "TERM", signal.SIGHUP: "HUP"}
 
 
-@dataclasses.dataclass(frozen=True)
 class Command:
     """What to run: `arguments` of a new session, or `session` to attach to."""
 
-    arguments: Sequence[str] = ()
-    session: str | None = None
-    terminal: bool = False
-    directory: str | None = None
-    environment: Sequence[str] = ()
-    detachable: bool = False
-    wait: bool = False
+    def __init__(
+        self,
+        arguments: Sequence[str] = (),
+        *,
+        session: str | None = None,
+        terminal: bool = False,
+        directory: str | None = None,
+        environment: Sequence[str] = (),
+        detachable: bool = False,
+        wait: bool = False,
+    ) -> None:
+        self.arguments = arguments
+        self.session = session
+        self.terminal = terminal
+        self.directory = directory
+        self.environment = environment
+        self.detachable = detachable
+        self.wait = wait
 
 
-def url(account: Account, sprite: str, command: Command, size: os.terminal_size) -> str:
-    """The WebSocket's address."""
-    base = "ws" + account.url.removeprefix("http")
-    path = f"/v1/sprites/{quote(sprite, safe='')}/exec" + (f"/{command.session}" if command.session else "")
+def target(sprite: str, command: Command, size: os.terminal_size) -> str:
+    """The request's target."""
+    path = f"/v1/sprites/{http.quoted(sprite)}/exec" + (f"/{http.quoted(command.session)}" if command.session else "")
     query: list[tuple[str, str]] = [("cmd", word) for word in command.arguments]
     if command.arguments:
         query += [("path", command.arguments[0]), ("stdin", "true")]
@@ -59,21 +69,47 @@ def url(account: Account, sprite: str, command: Command, size: os.terminal_size)
     query += [("wait", "true")] if command.wait else []
     if command.terminal:
         query += [("tty", "true"), ("rows", str(size.lines)), ("cols", str(size.columns))]
-    return f"{base}{path}?{urlencode(query)}"
+    return http.target(path, query)
 
 
 def run(account: Account, sprite: str, command: Command) -> int:
     """The command's exit code."""
-    with _raw_terminal(command.terminal):
-        return asyncio.run(_run(account, sprite, command))
+    try:
+        socket = websocket.connect(account, target(sprite, command, _size()))
+    except websocket.Refused as refused:
+        return _refused(refused)
+    try:
+        with _raw_terminal(command.terminal), _signals() as signals_fd:
+            code, session = _Session(socket, command.terminal, signals_fd).run()
+    finally:
+        socket.close()
+    if code is None:
+        output.tell(f"detached; it runs on: sprite attach -s {sprite} {session}")
+        return 0
+    return code
+
+
+def _refused(refused: websocket.Refused) -> int:
+    """What a shell would have exited with, where the sprite could not run the command."""
+    try:
+        code = json.loads(refused.body).get("code")
+    except (ValueError, AttributeError):
+        code = None
+    if code in _SHELL_CODES:
+        output.tell(f"sprite: {refused}")
+        return _SHELL_CODES[code]
+    raise http.refusal(refused.status, refused.body) from refused
 
 
 @contextlib.contextmanager
 def _raw_terminal(wanted: bool) -> Iterator[None]:
     """Keys go to the command as they are typed; put back whatever happens."""
-    if not wanted or not sys.stdin.isatty():
+    if not wanted or not os.isatty(0):
         yield
         return
+    import termios
+    import tty
+
     before = termios.tcgetattr(0)
     tty.setraw(0)
     try:
@@ -82,47 +118,21 @@ def _raw_terminal(wanted: bool) -> Iterator[None]:
         termios.tcsetattr(0, termios.TCSADRAIN, before)
 
 
-async def _run(account: Account, sprite: str, command: Command) -> int:
-    headers = {"Authorization": f"Bearer {account.token}"}
-    address = url(account, sprite, command, _size())
+@contextlib.contextmanager
+def _signals() -> Iterator[int]:
+    """A descriptor that has the number of each signal that came, as a byte."""
+    read_fd, write_fd = os.pipe()
+    os.set_blocking(write_fd, False)
+    before_fd = signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
+    before = {number: signal.signal(number, lambda *_: None) for number in (*_FORWARDED, signal.SIGWINCH)}
     try:
-        async with connect(
-            address, additional_headers=headers, max_size=None, open_timeout=OPEN_TIMEOUT_S, compression=None
-        ) as socket:
-            session = _Session(socket, command.terminal)
-            feeding = asyncio.create_task(session.feed(), name="stdin")
-            try:
-                return await session.receive()
-            finally:
-                feeding.cancel()
-    except websockets.InvalidStatus as error:
-        refusal = _refused(error)
-        if isinstance(refusal, NotRun):
-            print(f"sprite: {refusal}", file=sys.stderr)
-            return refusal.exit_code
-        raise refusal from error
-    except (websockets.WebSocketException, OSError) as error:
-        raise errors.PeerError(f"exec: the connection broke: {error}") from error
-
-
-class NotRun(errors.PilotError):
-    """The sprite could not run the command. `exit_code`: what a shell would have exited with."""
-
-    def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
-
-
-def _refused(error: websockets.InvalidStatus) -> errors.PilotError:
-    body = error.response.body or b""
-    try:
-        document = json.loads(body)
-        text, code = str(document["error"]), document.get("code")
-    except (ValueError, KeyError, TypeError, AttributeError):
-        text, code = body.decode(errors="replace").strip() or f"status {error.response.status_code}", None
-    if code in _SHELL_CODES:
-        return NotRun(text, _SHELL_CODES[code])
-    return errors.NotFound(text) if error.response.status_code == 404 else errors.PeerError(text)
+        yield read_fd
+    finally:
+        for number, act in before.items():
+            signal.signal(number, act)
+        signal.set_wakeup_fd(before_fd)
+        os.close(read_fd)
+        os.close(write_fd)
 
 
 def _size() -> os.terminal_size:
@@ -133,83 +143,92 @@ def _size() -> os.terminal_size:
 
 
 class _Session:
-    def __init__(self, socket: ClientConnection, terminal: bool) -> None:
+    """One loop over the connection, our stdin and our signals. None of them waits for another."""
+
+    def __init__(self, socket: websocket.WebSocket, terminal: bool, signals_fd: int) -> None:
         self._socket = socket
         self._terminal = terminal
+        self._signals_fd = signals_fd
+        self._session = ""
         self._code: int | None = None
+        self._stdin_open = True
+        self._interrupts = 0
+        self._has_left = False
 
-    async def feed(self) -> None:
-        """Our stdin, to its end; sizes of our terminal as they change."""
-        loop = asyncio.get_running_loop()
-        if self._terminal:
-            loop.add_signal_handler(signal.SIGWINCH, lambda: asyncio.ensure_future(self._resize()))
-        while data := await _read_stdin(loop):
-            await self._socket.send(data if self._terminal else bytes([STDIN]) + data)
-        if not self._terminal:
-            await self._socket.send(bytes([STDIN_EOF]))
-
-    async def _resize(self) -> None:
-        size = _size()
-        await self._socket.send(json.dumps({"type": "resize", "cols": size.columns, "rows": size.lines}))
-
-    async def receive(self) -> int:
-        """Output until the connection ends; the exit code must have come by then."""
-        try:
-            async for message in self._socket:
-                self._message(message)
-        except websockets.ConnectionClosedError:
-            # In a terminal the close code of a command that failed is not 1000: it says no more than the exit code did.
-            if self._code is None:
-                raise
+    def run(self) -> tuple[int | None, str]:
+        """The exit code (None: detached), and the session's id."""
+        while self._socket.close_code is None and not self._has_left:
+            ready = self._wait()
+            if self._signals_fd in ready:
+                self._on_signals(os.read(self._signals_fd, 64))
+            if 0 in ready and not self._has_left:
+                self._on_stdin(os.read(0, PIECE_BYTES))
+            if self._socket.fileno() in ready:
+                self._socket.flush()
+                for message in self._socket.read():
+                    self._on_message(message)
+        if self._has_left:
+            return None, self._session
         if self._code is None:
             raise errors.PeerError("exec: the connection ended before the command did")
-        return self._code
+        return self._code, self._session
 
-    def _message(self, message: str | bytes) -> None:
-        if isinstance(message, str):
-            self._text(json.loads(message))
-        elif self._terminal:
-            _write(1, message)
+    def _wait(self) -> set[int]:
+        poll = select.poll()
+        poll.register(self._signals_fd, select.POLLIN)
+        poll.register(self._socket, select.POLLIN | (select.POLLOUT if self._socket.wants_write else 0))
+        if self._stdin_open and self._socket.backlog_bytes < BACKLOG_BYTES:
+            poll.register(0, select.POLLIN)
+        found = {number for number, _ in poll.poll(0 if self._socket.has_pending else None)}
+        return found | ({self._socket.fileno()} if self._socket.has_pending else set())
+
+    def _on_stdin(self, data: bytes) -> None:
+        if self._terminal:
+            if (at := data.find(bytes([DETACH]))) >= 0 and os.isatty(0):
+                self._socket.send(data[:at])
+                self._socket.leave()
+                self._has_left = True
+            elif data:
+                self._socket.send(data)
+            else:
+                self._stdin_open = False
+        elif data:
+            self._socket.send(bytes([STDIN]) + data)
         else:
-            self._frame(message)
+            self._stdin_open = False
+            self._socket.send(bytes([STDIN_EOF]))
 
-    def _text(self, message: dict[str, Any]) -> None:
-        if message.get("type") == "exit":
+    def _on_signals(self, numbers: bytes) -> None:
+        for number in numbers:
+            if number == signal.SIGWINCH:
+                if self._terminal:
+                    size = _size()
+                    self._tell({"type": "resize", "cols": size.columns, "rows": size.lines})
+                continue
+            self._interrupts += 1
+            if self._interrupts > 1:
+                raise KeyboardInterrupt  # whoever asks twice means us
+            self._tell({"type": "signal", "signal": _FORWARDED[signal.Signals(number)]})
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        self._socket.send(json.dumps(message))
+
+    def _on_message(self, message: str | bytes) -> None:
+        if isinstance(message, str):
+            self._on_text(json.loads(message))
+        elif self._terminal:
+            output.write_all(1, message)
+        elif message[:1] in (b"\1", b"\2"):
+            output.write_all(message[0], message[1:])
+        elif message[:1] == b"\3":
+            self._code = message[1]
+
+    def _on_text(self, message: dict[str, Any]) -> None:
+        kind = message.get("type")
+        if kind == "exit":
             self._code = int(message["exit_code"])
-        elif message.get("type") == "output_dropped":
-            print(f"sprite: {message['bytes']} bytes of {message['stream']} are not kept any more", file=sys.stderr)
-        elif message.get("type") == "session_info" and "tty" in message:
-            # On attach only the server knows.
-            self._terminal = bool(message["tty"])
-
-    def _frame(self, message: bytes) -> None:
-        stream, payload = message[0], message[1:]
-        if stream in (STDOUT, STDERR):
-            _write(stream, payload)
-        elif stream == EXIT:
-            self._code = payload[0]
-
-
-async def _read_stdin(loop: asyncio.AbstractEventLoop) -> bytes:
-    """Up to a piece; nothing at the end. Never makes 0 non-blocking: 1 and 2 may be the same open file."""
-    ready: asyncio.Future[None] = loop.create_future()
-    try:
-        loop.add_reader(0, _resolve, ready)
-    except PermissionError:
-        return os.read(0, PIECE_BYTES)  # a regular file, or /dev/null: epoll(7) refuses what never blocks
-    try:
-        await ready
-    finally:
-        loop.remove_reader(0)
-    return os.read(0, PIECE_BYTES)
-
-
-def _resolve(ready: asyncio.Future[None]) -> None:
-    if not ready.done():
-        ready.set_result(None)
-
-
-def _write(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
+        elif kind == "output_dropped":
+            output.tell(f"sprite: {message['bytes']} bytes of {message['stream']} are not kept any more")
+        elif kind == "session_info":
+            self._session = str(message.get("session_id", ""))
+            self._terminal = bool(message.get("tty", self._terminal))  # on attach only the server knows

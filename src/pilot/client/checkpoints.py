@@ -1,0 +1,51 @@
+"""Verbs on checkpoints."""
+
+from __future__ import annotations
+
+from . import http, output
+from .api import sprite_path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .main import Context
+
+
+def create(context: Context) -> None:
+    _follow(context, sprite_path(context.sprite, "checkpoint"), {"comment": context.said.option("comment") or ""})
+
+
+def restore(context: Context) -> None:
+    _follow(context, f"{_path(context)}/restore", None)
+
+
+def _follow(context: Context, path: str, body: dict[str, Any] | None) -> None:
+    for line in context.api.stream("POST", path, body):
+        output.line(line.get("data", ""))
+
+
+def _path(context: Context) -> str:
+    return sprite_path(context.sprite, f"checkpoints/{http.quoted(context.said.required('ID'))}")
+
+
+def list_all(context: Context) -> None:
+    query = [("includeAuto", "true")] if context.said.has("auto") else []
+    found = context.api.call("GET", sprite_path(context.sprite, "checkpoints"), query=query)
+    if context.wants_json:
+        output.document(found)
+        return
+    shown = [(row["id"], output.moment(row["create_time"]), row.get("comment") or "") for row in found]
+    output.table(("ID", "CREATED", "COMMENT"), shown)
+
+
+def info(context: Context) -> None:
+    found = context.api.call("GET", _path(context))
+    if context.wants_json:
+        output.document(found)
+    else:
+        output.table(("", ""), [(key, str(value)) for key, value in found.items()])
+
+
+def delete(context: Context) -> None:
+    context.api.call("DELETE", _path(context))

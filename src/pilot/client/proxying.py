@@ -1,0 +1,128 @@
+"""`sprite proxy`: TCP ports of a sprite as ports of this host, one WebSocket for each connection.
+
+client ─ our listener ─ {"host": "localhost", "port": N} ► ◄ {"status": "connected"} ─ bytes both ways
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import socket
+import sys
+import threading
+
+from .. import errors
+from . import output, websocket
+from .api import sprite_path
+from .words import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .account import Account
+    from .main import Context
+
+PIECE_BYTES = 1 << 16
+BACKLOG_BYTES = 1 << 20
+LINGER_S = 60
+
+
+def proxy(context: Context) -> int | None:
+    account, sprite = context.account, context.sprite
+    ports = [parse_ports(text) for text in context.said.arguments("PORT")]
+    if context.said.has("stdio"):
+        if len(ports) != 1:
+            raise UsageError("-W takes one port")
+        _copy(_connected(account, sprite, ports[0][1]), 0, lambda data: output.write_all(1, data), lambda: None)
+        return 0
+    bind = context.said.option("bind") or "127.0.0.1"
+    listeners = [(_listen(bind, local), remote) for local, remote in ports]
+    for listener, remote in listeners:
+        host, port = listener.getsockname()[:2]
+        output.line(f"{host}:{port} -> {sprite}:{remote}")
+    sys.stdout.flush()
+    for listener, remote in listeners[1:]:
+        threading.Thread(target=_serve, args=(account, sprite, listener, remote), name="proxy", daemon=True).start()
+    _serve(account, sprite, *listeners[0])
+    return 0
+
+
+def parse_ports(text: str) -> tuple[int, int]:
+    """`LOCAL:REMOTE`, or one for both."""
+    local, _, remote = text.partition(":")
+    found = [int(each) for each in (local, remote or local) if each.isascii() and each.isdecimal()]
+    if len(found) != 2 or not all(0 <= port <= 65535 for port in found) or not found[1]:
+        raise UsageError(f"{text!r} is no port", hint="8080, or 3001:3000 for LOCAL:REMOTE")
+    return found[0], found[1]
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise errors.HostError(f"listen on {host}:{port}: {(error.strerror or str(error)).lower()}") from error
+
+
+def _serve(account: Account, sprite: str, listener: socket.socket, remote: int) -> None:
+    while True:
+        client, _ = listener.accept()
+        threading.Thread(
+            target=_one, args=(account, sprite, client, remote), name="proxy-connection", daemon=True
+        ).start()
+
+
+def _one(account: Account, sprite: str, client: socket.socket, remote: int) -> None:
+    with client:
+        try:
+            _copy(
+                _connected(account, sprite, remote),
+                client.fileno(),
+                client.sendall,
+                lambda: client.shutdown(socket.SHUT_WR),
+            )
+        except (errors.PilotError, OSError) as error:
+            output.tell(f"sprite: {sprite}:{remote}: {error}")
+
+
+def _connected(account: Account, sprite: str, port: int) -> websocket.WebSocket:
+    """`PilotError` when nobody listens there."""
+    made = websocket.connect(account, sprite_path(sprite, "proxy"))
+    made.send(json.dumps({"host": "localhost", "port": port}))
+    while made.close_code is None:
+        select.select([made], [made] if made.wants_write else [], [])
+        made.flush()
+        for message in made.read():
+            answer = json.loads(message)
+            if answer.get("status") == "connected":
+                return made
+            raise errors.PeerError(str(answer.get("error") or "refused"))
+    raise errors.PeerError("the server closed the connection")
+
+
+def _copy(remote: websocket.WebSocket, local_fd: int, write: Callable[[bytes], None], end: Callable[[], None]) -> None:
+    """Until the sprite's side ends; ours may end before."""
+    is_open = True
+    try:
+        while remote.close_code is None:
+            poll = select.poll()
+            poll.register(remote, select.POLLIN | (select.POLLOUT if remote.wants_write else 0))
+            if is_open and remote.backlog_bytes < BACKLOG_BYTES:
+                poll.register(local_fd, select.POLLIN)
+            wait_ms = 0 if remote.has_pending else None if is_open else 1000 * LINGER_S
+            ready = {number for number, _ in poll.poll(wait_ms)}
+            if not ready and not is_open and not remote.has_pending:
+                remote.leave()  # ours has said all, and the other side has had its time to answer
+                return
+            if local_fd in ready:
+                data = os.read(local_fd, PIECE_BYTES)
+                is_open = bool(data)
+                if data:
+                    remote.send(data)
+            remote.flush()
+            for message in remote.read():
+                write(message if isinstance(message, bytes) else message.encode())
+        end()
+    finally:
+        remote.close()

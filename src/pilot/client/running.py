@@ -1,0 +1,65 @@
+"""Verbs that run commands in a sprite, and those on what runs."""
+
+from __future__ import annotations
+
+import os
+
+from .. import errors
+from . import durations, execution, http, output
+from .api import sprite_path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .main import Context
+
+_SHELL = ("/bin/sh", "-c", 'command -v sprite-console >/dev/null && exec sprite-console; exec "${SHELL:-/bin/bash}" -l')
+
+
+def execute(context: Context) -> int:
+    said = context.said
+    wanted = execution.Command(
+        said.arguments("COMMAND"),
+        terminal=_wants_terminal(context),
+        directory=said.option("dir"),
+        environment=said.options("env"),
+        detachable=said.has("detachable"),
+        wait=said.has("wait"),
+    )
+    return execution.run(context.account, context.sprite, wanted)
+
+
+def _wants_terminal(context: Context) -> bool:
+    """When asked for; else where a person sits at both ends."""
+    if context.said.has("no-tty"):
+        return False
+    return context.said.has("tty") or (os.isatty(0) and os.isatty(1))
+
+
+def console(context: Context) -> int:
+    return execution.run(context.account, context.sprite, execution.Command(_SHELL, terminal=True, detachable=True))
+
+
+def attach(context: Context) -> int:
+    wanted = execution.Command(session=context.said.required("ID"), terminal=os.isatty(0))
+    return execution.run(context.account, context.sprite, wanted)
+
+
+def sessions(context: Context) -> None:
+    found = context.api.call("GET", sprite_path(context.sprite, "exec"))["sessions"]
+    if context.wants_json:
+        output.document(found)
+        return
+    shown = [(str(row["id"]), str(row["command"]), "tty" if row.get("tty") else "") for row in found]
+    output.table(("ID", "COMMAND", "TERMINAL"), shown)
+
+
+def kill(context: Context) -> None:
+    said = context.said
+    query = [("signal", said.option("signal") or "SIGTERM")]
+    query += [("timeout", f"{durations.parse_s(said.option('timeout') or '10s'):g}s")]
+    path = sprite_path(context.sprite, f"exec/{http.quoted(said.required('ID'))}/kill")
+    for event in context.api.stream("POST", path, query=query):
+        if event.get("type") == "error":
+            raise errors.PilotError(str(event.get("message") or "not killed"))
+        if event.get("type") == "complete":
+            output.line(f"exit code {event['exit_code']}")
