@@ -12,7 +12,7 @@ from .api import Api
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .main import Context
+    from .context import Context
 
 
 def login(context: Context) -> None:

@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .main import Context
+    from .context import Context
 
 
 def create(context: Context) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import BinaryIO
 
-    from .main import Context
+    from .context import Context
 
 PIECE_BYTES = 1 << 18
 HOME = "/home/sprite"

@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from .main import Context
+    from .context import Context
 
 ABOUT = "sprite: durable, disposable Linux computers"
 

@@ -10,42 +10,14 @@ import os
 import sys
 
 from .. import errors
-from . import account as accounts
 from . import output, verbs, words
-from .api import Api
+from .context import Context
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .account import Account
-
 FAILED, USAGE, INTERRUPTED, BROKEN_PIPE = 1, 2, 130, 141
-
-
-class Context:
-    """What a verb is given: what was said, and what follows from it."""
-
-    def __init__(self, said: words.Words) -> None:
-        self.said = said
-
-    @property
-    def account(self) -> Account:
-        said = self.said
-        return accounts.find(os.environ, said.option("api"), said.option("token"), said.option("org"))
-
-    @property
-    def api(self) -> Api:
-        return Api(self.account)
-
-    @property
-    def sprite(self) -> str:
-        """By its place, by -s, by SPRITE, or by a .sprite file."""
-        return accounts.sprite(os.environ, self.said.argument("NAME") or self.said.option("sprite"))
-
-    @property
-    def wants_json(self) -> bool:
-        return self.said.has("json")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -7,7 +7,7 @@ from .api import sprite_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .main import Context
+    from .context import Context
 
 
 def log(context: Context) -> None:

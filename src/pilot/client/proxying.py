@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .account import Account
-    from .main import Context
+    from .context import Context
 
 PIECE_BYTES = 1 << 16
 BACKLOG_BYTES = 1 << 20

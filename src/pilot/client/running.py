@@ -10,7 +10,7 @@ from .api import sprite_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .main import Context
+    from .context import Context
 
 _SHELL = ("/bin/sh", "-c", 'command -v sprite-console >/dev/null && exec sprite-console; exec "${SHELL:-/bin/bash}" -l')
 
