@@ -18,7 +18,7 @@ INIT_SRC := $(wildcard native/init/*.c)
 INIT_HDR := $(wildcard native/init/*.h)
 export DEBIAN_FRONTEND := noninteractive
 
-.PHONY: deps build images quick check sanitize test vm-tests demo bench soak network-soak debian-proof crashlab chaos adversary clean lock
+.PHONY: deps build images quick check sanitize test vm-tests demo bench soak network-soak debian-proof crashlab chaos neighbour adversary clean lock
 
 build: $(STAMPS)/package $(STAMPS)/bundle $(STAMPS)/front $(INIT)
 
@@ -135,6 +135,11 @@ CHAOS ?= --seconds 120 --seed 1
 chaos: images
 	$(PRIVATE) $(BIN)/python -m tests.faults.chaos $(CHAOS)
 	$(PRIVATE) $(BIN)/python -m tests.faults.chaos $(CHAOS) --isolation vm --clients 2
+
+# One sprite floods, fills, forks, is killed and restored; its neighbour sees no error and loses no row: the same page.
+NEIGHBOUR ?= --seconds 300 --seed 1
+neighbour: images
+	$(PRIVATE) $(BIN)/python -m tests.faults.neighbour $(NEIGHBOUR)
 
 # Probes from inside a sprite and floods from outside, as containers; what was seen goes to docs/reference/isolation.md.
 adversary: images

@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.adversary import neighbour
+from tests.adversary import neighbour, out_of_bounds
 from tests.support.pilotd import Pilotd
 
 pytestmark = pytest.mark.requires("root", "private", "fuse", "loop", "userns", "space")
@@ -171,20 +171,8 @@ def test_a_storm_of_commands(pilotd: Pilotd, mallory: Any, beside: None) -> None
     _for_a_while(lambda: mallory.run("true", check=True), 8)
 
 
-# Each for the seconds of its first argument, by root of a sprite.
-_OUT_OF_BOUNDS = {
-    "forks": "b() { b | b & }; b",
-    "memory": "for n in 1 2 3 4; do python3 -c 'x = [bytearray(1 << 20) for _ in range(1 << 14)]' & done",
-    "syncs": "for n in 1 2 3 4; do (while :; do sync; done) & done",
-    "disk": "while :; do dd if=/dev/zero of=/var/tmp/fill bs=1M count=256 conv=fsync; rm /var/tmp/fill; done &",
-    "names": "for n in 1 2; do (while :; do unshare -n true; done) & done",
-    "mounts": "for n in 1 2; do (while :; do unshare -m true; done) & done",
-}
-
-
-@pytest.mark.parametrize("kind", _OUT_OF_BOUNDS)
+@pytest.mark.parametrize("kind", out_of_bounds.SCRIPTS)
 def test_a_sprite_out_of_bounds(client: Any, beside: None, kind: str) -> None:
     sprite = client.create_sprite(f"unbound-{kind}")
-    script = f"({_OUT_OF_BOUNDS[kind]}) >/dev/null 2>&1; sleep {SECONDS}"
-    sprite.run("sudo", "timeout", "-s", "KILL", str(SECONDS), "sh", "-c", script)
+    sprite.run(*out_of_bounds.command(kind, SECONDS))
     sprite.destroy()
