@@ -9,6 +9,8 @@ STAMPS := .stamps
 APT_BUILD := gcc libc6-dev musl-tools python3-venv python3-dev
 APT_RUN := mmdebstrap erofs-utils e2fsprogs libseccomp2 iproute2 kmod nftables zstd lz4 cpio qemu-system-x86
 APT_TEST := busybox-static runc crun attr uidmap podman buildah conmon containerd criu skopeo docker-registry openssl
+APT_FUZZ := clang libclang-rt-dev
+APT_WORKLOADS := fio stress-ng dbench postgresql postgresql-contrib
 INIT := src/pilot/kernel/bin/pilot-init
 STATIC_CC := native/static-cc
 LAUNCH_SRC := $(wildcard native/launch/*.c native/launch/*.h)
@@ -18,20 +20,25 @@ INIT_SRC := $(wildcard native/init/*.c)
 INIT_HDR := $(wildcard native/init/*.h)
 export DEBIAN_FRONTEND := noninteractive
 
-.PHONY: deps build images quick check sanitize test vm-tests demo bench soak network-soak debian-proof crashlab chaos neighbour adversary clean lock
+.PHONY: deps build images quick check sanitize test vm-tests demo bench soak network-soak debian-proof crashlab chaos neighbour workloads fuzz adversary clean lock
 
 build: $(STAMPS)/package $(STAMPS)/bundle $(STAMPS)/front $(INIT)
 
 # $(call missing,packages): shell words that print those that are not installed.
 missing = for p in $(1); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done
 
-deps:
-	@missing=$$($(call missing,$(APT_BUILD) $(APT_RUN) $(APT_TEST))); \
+# $(call install,packages): installs those that are missing, and asks before it does.
+define install
+	@missing=$$($(call missing,$(1))); \
 	if [ -z "$$missing" ]; then exit 0; fi; \
 	echo "Debian packages to install:" $$missing; \
 	command -v apt-get >/dev/null || { echo "no apt-get here: install what they are called on this system, and go on"; exit 1; }; \
 	if [ -t 0 ] && [ -z "$(YES)" ]; then read -p "install them? [Y/n] " answer; case "$$answer" in ""|[Yy]*) ;; *) exit 1;; esac; fi; \
 	apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing >/dev/null
+endef
+
+deps:
+	$(call install,$(APT_BUILD) $(APT_RUN) $(APT_TEST))
 
 # What the build itself needs. It installs nothing.
 $(STAMPS)/apt-build: Makefile
@@ -140,6 +147,19 @@ chaos: images
 NEIGHBOUR ?= --seconds 300 --seed 1
 neighbour: images
 	$(PRIVATE) $(BIN)/python -m tests.faults.neighbour $(NEIGHBOUR)
+
+# fio, stress-ng, dbench and PostgreSQL on a volume whose processes are killed: docs/reference/workloads.md.
+WORKLOADS ?= --seconds 60 --seed 1
+workloads: build
+	$(call install,$(APT_WORKLOADS))
+	$(PRIVATE) $(BIN)/python -m tests.workloads $(WORKLOADS) --report docs/reference/workloads.md
+
+# Whatever is read of others, fed by fuzzers that watch what it does: docs/reference/fuzzing.md.
+FUZZ ?= --seconds 60
+fuzz: build
+	$(call install,$(APT_FUZZ))
+	$(BIN)/pip install -q --require-hashes -r tests/fuzz/requirements.lock
+	$(BIN)/python -m tests.fuzz.campaign $(FUZZ) --report docs/reference/fuzzing.md
 
 # Probes from inside a sprite and floods from outside, as containers; what was seen goes to docs/reference/isolation.md.
 adversary: images

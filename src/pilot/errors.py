@@ -7,6 +7,10 @@ case and without a full stop; `hint` says what the reader can do about it, where
 
 from __future__ import annotations
 
+# What msgspec and json raise for bytes from elsewhere that are not what they should be: no such document, text that is
+# not UTF-8, a nesting deeper than the interpreter's stack.
+UNREADABLE = (ValueError, RecursionError)
+
 
 class PilotError(Exception):
     """Root of all errors that pilot raises on purpose."""

@@ -74,7 +74,7 @@ class Descriptors:
 def _parse(message: bytes, fds: list[int]) -> str:
     try:
         name = msgspec.json.decode(message, type=_Message).name
-    except msgspec.MsgspecError as error:
+    except errors.UNREADABLE as error:
         raise errors.PeerError(f"descriptor: not a message: {error}") from error
     if not _NAME.fullmatch(name) or name in _RESERVED:
         raise errors.PeerError(f"descriptor: invalid name {name[:50]!r}")

@@ -34,5 +34,5 @@ def read(fd: int, kind: type[_T]) -> _T:
     """The document in `fd`, which stays the caller's; `PeerError` when it is not one."""
     try:
         return msgspec.json.decode(os.pread(fd, MAX_BYTES, 0), type=kind)
-    except msgspec.MsgspecError as error:
+    except errors.UNREADABLE as error:
         raise errors.PeerError(f"read a document of the former agent: {error}") from error

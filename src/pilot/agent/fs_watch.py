@@ -235,7 +235,7 @@ async def _subscribe(message: str | bytes, watches: Watches) -> schema.WatchEven
         if request.type != "subscribe":
             raise faults.InvalidRequest(f"unknown message {request.type!r}")
         await watches.subscribe(request)
-    except (msgspec.MsgspecError, errors.PilotError, OSError) as error:
+    except (errors.PilotError, OSError, *errors.UNREADABLE) as error:
         return schema.WatchEvent(type="error", message=str(error))
     paths = [rootfs.clean(path, request.working_dir) for path in request.paths]
     return schema.WatchEvent(type="subscribed", paths=paths)

@@ -47,7 +47,7 @@ async def _request(socket: WebSocket) -> schema.ProxyRequest:
         raise errors.PeerError("proxy: the client left before it said where to")
     try:
         request = msgspec.json.decode(message, type=schema.ProxyRequest)
-    except msgspec.MsgspecError as error:
+    except errors.UNREADABLE as error:
         raise errors.PeerError(f"proxy: first message: {error}") from error
     if not 0 < request.port < 65536:
         raise errors.PeerError(f"proxy: {request.port} is no port")

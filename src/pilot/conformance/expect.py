@@ -78,7 +78,7 @@ def decoded(data: bytes | str, kind: type[_Kind]) -> _Kind:
     """JSON of that shape."""
     try:
         return msgspec.json.decode(data, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except errors.UNREADABLE as error:
         raise Unmet(f"{kind.__name__} was meant: {error}: {data[:_MAX_SHOWN]!r}") from error
 
 

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Sequence
 
 import h11
-import msgspec
 
 from .. import errors
 from .expect import Precluded
@@ -17,7 +16,7 @@ from .subject import Subject
 # So many without a word, one after the other, and nobody is asked any more.
 MOST_SILENT = 4
 GIVEN_UP = f"the machine had said nothing {MOST_SILENT} times in a row"
-_BROKEN = (OSError, h11.ProtocolError, errors.PilotError, msgspec.MsgspecError, UnicodeDecodeError)
+_BROKEN = (OSError, h11.ProtocolError, errors.PilotError, *errors.UNREADABLE)
 
 
 class Run:

@@ -97,7 +97,7 @@ def _write(fd: int, data: bytes) -> None:
 def _meant(refused: web_socket.Refused) -> errors.PilotError:
     try:
         body = msgspec.json.decode(refused.answer.body, type=faults.ErrorBody)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except errors.UNREADABLE:
         return refused
     return faults.error_of(refused.answer.status, body.code, f"exec: {body.error}", body.hint)
 

@@ -95,7 +95,7 @@ def _answered(what: str, operation: Operation[Asked, Answered], answer: exchange
 def _decoded(what: str, answer: exchange.Answer, kind: type[Answered]) -> Answered:
     try:
         return msgspec.json.decode(answer.body, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except errors.UNREADABLE as error:
         told = f"{str(error)[:MAX_ERROR]}: {answer.body[:80]!r}"
         raise errors.PeerError(f"{what}: answer {answer.status}: {told}") from error
 

@@ -77,7 +77,7 @@ class Store:
                 record = msgspec.json.decode(file.read(), type=Record)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise errors.NotFound("container does not exist") from error
-        except msgspec.MsgspecError as error:
+        except errors.UNREADABLE as error:
             raise errors.StateError(f"state.json of {id} is damaged: {error}") from error
         if record.format > FORMAT:
             raise errors.StateError(f"state.json of {id} is of format {record.format}, this program knows {FORMAT}")

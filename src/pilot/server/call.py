@@ -120,7 +120,7 @@ class Call:
         body = await self.body()
         try:
             return msgspec.json.decode(body.strip() or b"{}", type=kind)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except errors.UNREADABLE as error:
             raise faults.InvalidRequest(f"{self.request.path}: body: {error}") from error
 
     async def wait_gone(self) -> None:

@@ -87,14 +87,14 @@ class Answer:
             raise _refusal(self._what, self.status, body)
         try:
             return msgspec.json.decode(body, type=kind)
-        except msgspec.MsgspecError as error:
+        except errors.UNREADABLE as error:
             raise errors.PeerError(f"{self._what}: answer: {error}") from error
 
 
 def _refusal(what: str, status: int, body: bytes) -> Refused:
     try:
         shape = msgspec.json.decode(body, type=faults.ErrorBody)
-    except msgspec.MsgspecError:
+    except errors.UNREADABLE:
         return Refused(what, status, "unknown", f"status {status}: {body[:200].decode(errors='replace')}")
     return Refused(what, status, shape.code, shape.error, shape.hint)
 

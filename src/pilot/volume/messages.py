@@ -102,7 +102,7 @@ class Connection:
 def _parse(line: bytes) -> Message:
     try:
         message = json.loads(line)
-    except ValueError as error:
+    except errors.UNREADABLE as error:
         raise errors.PeerError(f"receive: not JSON: {error}") from error
     if not isinstance(message, dict):
         raise errors.PeerError("receive: not a JSON object")

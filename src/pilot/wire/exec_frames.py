@@ -26,6 +26,8 @@ from typing import TypeAlias
 
 import msgspec
 
+from .. import errors
+
 MAX_PAYLOAD = 32 * 1024
 CLOSE_NORMAL = 1000
 _CLOSE_EXIT_BASE = 4000
@@ -225,7 +227,7 @@ def parse_client_message(message: str | bytes, *, tty: bool) -> ClientEvent | No
 def _parse_text(message: str) -> Resize | Signal | None:
     try:
         return _client_text.decode(message)
-    except msgspec.MsgspecError:
+    except errors.UNREADABLE:
         # Another type, or not JSON: clients and servers ignore what they do not know.
         return None
 
@@ -245,7 +247,7 @@ def parse_server_message(message: str | bytes, *, tty: bool) -> ServerEvent | No
     if isinstance(message, str):
         try:
             return _server_text.decode(message)
-        except msgspec.MsgspecError:
+        except errors.UNREADABLE:
             # As above: newer servers may say more.
             return None
     if tty:

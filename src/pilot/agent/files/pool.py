@@ -229,7 +229,7 @@ class _Child:
             raise faults.Unavailable("fs: the process that did this was ended", hint="has the world enough memory?")
         try:
             return Reply(_decoder.decode(answer), fds)
-        except msgspec.MsgspecError as error:
+        except errors.UNREADABLE as error:
             for each in fds:
                 os.close(each)
             raise errors.PeerError(f"fs: the child's answer: {error}") from error

@@ -47,7 +47,7 @@ def ask(directory: str, question: Question) -> msgspec.Raw:
             with connection.makefile("rb") as file:
                 line = file.readline(MOST_BYTES)
         answer = msgspec.json.decode(line, type=Answer)
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, *errors.UNREADABLE) as error:
         raise errors.PeerError(f"ask the resolver to {question.op} {question.machine}: {error}") from error
     if answer.error is not None:
         raise errors.HostError(f"resolver: {question.op} {question.machine}: {answer.error}")

@@ -97,7 +97,7 @@ class Supervisor:
         try:
             answer = control.ask(self._directory, control.Question("settings"))
             return msgspec.json.decode(answer, type=list[str]) != self._arguments
-        except (errors.PilotError, msgspec.MsgspecError):
+        except (errors.PilotError, *errors.UNREADABLE):
             return True  # of another version, or on its way out
 
     def _start(self) -> int:

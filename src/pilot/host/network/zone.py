@@ -64,7 +64,7 @@ def read(directory: str, machine: MachineId) -> Zone | None:
             return msgspec.json.decode(file.read(), type=Zone)
     except FileNotFoundError:
         return None
-    except msgspec.MsgspecError as error:
+    except errors.UNREADABLE as error:
         raise errors.HostError(f"read zone {path}: {error}") from error
 
 

@@ -46,5 +46,5 @@ def read(directory: str) -> MachineSpec:
         return msgspec.json.decode(text, type=MachineSpec)
     except FileNotFoundError as error:
         raise errors.NotFound(f"find machine {os.path.basename(directory)}: it was not made on this host") from error
-    except msgspec.DecodeError as error:
+    except errors.UNREADABLE as error:
         raise errors.HostError(f"read {path}: {error}") from error

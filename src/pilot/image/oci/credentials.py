@@ -80,7 +80,7 @@ def _read(path: str) -> _File:
         raise errors.HostError(f"read {path}: {error.strerror}") from error
     try:
         return msgspec.json.decode(data, type=_File)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except errors.UNREADABLE as error:
         raise errors.SpecError("$", f"not docker's config.json: {error}", file=path) from error
 
 
@@ -114,7 +114,7 @@ def _ask(helper: str, registry: str) -> Credentials | None:
         return None
     try:
         answer = msgspec.json.decode(done.stdout, type=_Answer)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except errors.UNREADABLE as error:
         said = done.stderr.decode("utf-8", "replace").strip()[:200]
         raise errors.HostError(f"ask {program} for {registry}: status {done.returncode}: {said}") from error
     return Credentials(answer.username, answer.secret, identity_token=answer.username == _TOKEN_USER)

@@ -58,7 +58,7 @@ class DockerSave:
         data = filesets.read(self._files, "manifest.json", limits.MANIFEST_BYTES)
         try:
             return msgspec.json.decode(data, type=tuple[_Entry, ...])
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except errors.UNREADABLE as error:
             raise errors.SpecError("$", str(error), file=f"{self.name}: manifest.json") from error
 
     def _chosen(self, entries: tuple[_Entry, ...]) -> _Entry:

@@ -217,7 +217,7 @@ def _decode(data: bytes, kind: type[T], what: str) -> T:
     except msgspec.ValidationError as error:
         problem, _, place = str(error).partition(" - at ")
         raise errors.SpecError(place.strip("`") or "$", problem, file=what) from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except errors.UNREADABLE as error:
         raise errors.SpecError("$", f"no JSON: {error}", file=what) from error
 
 

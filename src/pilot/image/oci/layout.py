@@ -60,7 +60,7 @@ class Layout:
         data = filesets.read(self._files, "oci-layout", _VERSION_BYTES)
         try:
             found = msgspec.json.decode(data, type=_Version).image_layout_version
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except errors.UNREADABLE as error:
             raise errors.SpecError("$", f"no version: {error}", file=f"{self.name}: oci-layout") from error
         if found != _VERSION:
             raise errors.SpecError("$.imageLayoutVersion", f"{found[:50]!r}", file=f"{self.name}: oci-layout")

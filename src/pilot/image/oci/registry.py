@@ -296,7 +296,7 @@ def _parse_token(data: bytes, what: str) -> tuple[Authorization, float]:
     """The token, and for how long it may be used."""
     try:
         answer = msgspec.json.decode(data, type=_Token)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except errors.UNREADABLE as error:
         raise errors.PeerError(f"{what}: no token in the answer: {error}") from error
     token = answer.token or answer.access_token
     if not token or not token.isascii() or not token.isprintable() or " " in token:
@@ -354,7 +354,7 @@ def _reason(response: httpx.Response) -> str:
             if len(data) >= _ERROR_BYTES:
                 return ""
         listed = msgspec.json.decode(data, type=_Problems).errors or ()
-    except (httpx.TransportError, msgspec.DecodeError, UnicodeDecodeError):
+    except (httpx.TransportError, *errors.UNREADABLE):
         return ""  # the status says enough
     said = "; ".join(f"{item.code or ''} {item.message or ''}".strip() for item in listed[:3])
     return f": {said[:300]}" if said.isprintable() and said else ""

@@ -207,6 +207,9 @@ class _Reader:
         if len(payload) < _NUMBER.size or _NUMBER.unpack_from(payload)[0] != expected:
             raise DamagedArchive(f"read archive: piece {expected}: has another number")
         try:
+            # Where a frame says how long it is, zstandard believes that, whatever `max_output_size` says.
+            if zstandard.frame_content_size(payload[_NUMBER.size :]) > size:
+                raise DamagedArchive(f"read archive: piece {expected}: more than {size} bytes")
             content = self._decompressor.decompress(payload[_NUMBER.size :], max_output_size=size)
         except zstandard.ZstdError as error:
             raise DamagedArchive(f"read archive: piece {expected}: {error}") from error
@@ -246,5 +249,5 @@ def _expect(frames: Iterator[tuple[Frame, bytes]], kind: Frame) -> bytes:
 def _decode(payload: bytes, kind: type[T]) -> T:
     try:
         return msgspec.msgpack.decode(payload, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except errors.UNREADABLE as error:
         raise DamagedArchive(f"read archive: {kind.__name__.lower()}: {error}") from error

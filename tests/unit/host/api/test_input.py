@@ -60,6 +60,14 @@ def test_a_create_that_cannot_be_meant(http: httpx.Client, wanted: dict[str, Any
     assert http.get("/v1/sprites/never").status_code == 404
 
 
+@pytest.mark.parametrize("body", [b'{"name": "\xff"}', b'{"labels": ' + b"[" * 20_000, b"\xff", b'{"name": "\\ud800"}'])
+@pytest.mark.parametrize("path", ["/v1/sprites", "/v1/sprites/web/policy/network"])
+def test_a_body_that_nobody_can_read(http: httpx.Client, path: str, body: bytes) -> None:
+    answer = http.post(path, content=body)
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith("body: ")
+
+
 @pytest.mark.parametrize(("method", "path"), [("POST", "/v1/sprites"), ("POST", "/v1/sprites/web/checkpoint")])
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_body_without_end(http: httpx.Client, method: str, path: str, chunked: bool) -> None:

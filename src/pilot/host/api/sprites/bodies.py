@@ -53,7 +53,7 @@ def parse(kind: type[T], data: bytes) -> T:
     """`InvalidRequest` when the body is not JSON or does not fit; an empty body is an empty object."""
     try:
         return msgspec.json.decode(data.strip() or b"{}", type=kind)
-    except msgspec.DecodeError as error:
+    except errors.UNREADABLE as error:
         raise InvalidRequest(f"body: {_lower(str(error))}") from error
 
 
@@ -61,7 +61,7 @@ def parse_policy(data: bytes) -> policy.Policy:
     """Network rules. `InvalidRequest` with the place of what is wrong."""
     try:
         return policy.parse(msgspec.json.decode(data))
-    except msgspec.DecodeError as error:
+    except errors.UNREADABLE as error:
         raise InvalidRequest(f"body: {_lower(str(error))}") from error
     except errors.SpecError as error:
         raise InvalidRequest(str(error), hint=error.hint) from error

@@ -13,6 +13,7 @@ from typing import ClassVar, Protocol, TypeVar
 
 import msgspec
 
+from .... import errors
 from . import access, packing
 from .access import Access, DischargeRequest, InvalidAccess, Refused, Request, Unspecified
 
@@ -586,7 +587,7 @@ def _of_struct(kind: type[Struct]) -> Parse:
     def parse(body: bytes) -> Caveat:
         try:
             return decoder.decode(body)  # type: ignore[return-value]  # each struct above has prohibits()
-        except (msgspec.MsgspecError, RecursionError, ValueError) as error:
+        except errors.UNREADABLE as error:
             raise packing.Malformed(f"caveat {kind.name}: not what it should be") from error
 
     return parse

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from .... import errors
 from . import access, caveats, packing
 from .caveats import Caveat
 
@@ -69,7 +70,7 @@ def _caveat(entry: Mapping[str, Any], what: str) -> Caveat:
         return _READERS[_ALIASES.get(name, name)](entry["body"])
     except packing.Malformed:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError, msgspec.MsgspecError, RecursionError) as error:
+    except (KeyError, TypeError, AttributeError, *errors.UNREADABLE) as error:
         raise packing.Malformed(f"{what}: not a caveat that we know") from error
 
 

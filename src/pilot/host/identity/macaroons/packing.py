@@ -33,7 +33,7 @@ def unpack(data: bytes | msgspec.Raw, kind: type[T], what: str) -> T:
     """`Malformed` where `data` is anything but one `kind`."""
     try:
         return msgspec.msgpack.decode(data, type=kind)
-    except (msgspec.MsgspecError, RecursionError, ValueError) as error:
+    except errors.UNREADABLE as error:
         raise Malformed(f"{what}: not what it should be") from error
 
 
@@ -43,7 +43,7 @@ def items(data: bytes | msgspec.Raw, what: str) -> list[msgspec.Raw]:
         raise Malformed(f"{what}: longer than {MAX_TOKEN_BYTES} bytes")
     try:
         return _raw_array.decode(data)
-    except (msgspec.MsgspecError, RecursionError, ValueError) as error:
+    except errors.UNREADABLE as error:
         raise Malformed(f"{what}: no array") from error
 
 
@@ -51,7 +51,7 @@ def number(data: msgspec.Raw, what: str) -> int:
     """An unsigned integer of 64 bits."""
     try:
         value = _type_number.decode(data)
-    except msgspec.MsgspecError as error:
+    except errors.UNREADABLE as error:
         raise Malformed(f"{what}: no number") from error
     if not 0 <= value < 1 << 64:
         raise Malformed(f"{what}: no unsigned number of 64 bits")

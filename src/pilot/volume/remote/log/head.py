@@ -110,7 +110,7 @@ def decode(data: bytes, what: str) -> Head:
     _check_sum(data, what)
     try:
         head = msgspec.json.decode(data, type=Head)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except errors.UNREADABLE as error:
         raise Damaged(f"{what}: {error}") from error
     if head.format != FORMAT or head.chunk_bytes != layout.CHUNK_BYTES:
         raise errors.HostError(f"{what}: format {head.format} with chunks of {head.chunk_bytes} bytes: unknown here")

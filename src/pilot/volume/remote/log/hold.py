@@ -21,6 +21,7 @@ from ... import names
 from ...names import Stamp
 from ..objects.store import Object, Store
 from . import head as heads
+from .codec import Damaged
 from .head import Head
 from .segment import Encoded
 
@@ -55,7 +56,11 @@ def first_head_of_ancestor(objects: Store, head: Head) -> None:
 
 def disk_of(objects: Store, volume: str) -> str:
     """The disk that is named so in this store; NotFound."""
-    found = msgspec.json.decode(objects.get(names.volume(volume)).data, type=dict[str, str]).get("disk", "")
+    data = objects.get(names.volume(volume)).data
+    try:
+        found = msgspec.json.decode(data, type=dict[str, str]).get("disk", "")
+    except errors.UNREADABLE as error:
+        raise Damaged(f"volume {volume} in {objects.url}: {error}") from error
     if not names.is_disk(found):
         raise errors.PilotError(f"volume {volume} in {objects.url}: names disk {found!r}")
     return found

@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
+from .... import errors
 from ... import layout, names
 from ...names import Place, Stamp
 from . import codec
@@ -86,7 +87,7 @@ class Head:
         plain = packer.unpack(self.stored_delta, self.stamp, codec.DELTA, MAX_DELTA_BYTES)
         try:
             return msgspec.msgpack.decode(plain, type=Delta)
-        except msgspec.MsgspecError as error:
+        except errors.UNREADABLE as error:
             raise Damaged(f"segment {names.text(self.stamp)}: map delta: {error}") from error
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from .... import errors
 from ... import layout, names
 from ...names import Place, Stamp
 from . import codec
@@ -36,6 +37,14 @@ class Table(msgspec.Struct, frozen=True, array_like=True):
     lengths: bytes
     numbers: bytes
     hashes: bytes
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether each slot has something in every column, and a stamp."""
+        count, rest = divmod(len(self.slots), 8)
+        fours = {len(column) for column in (self.which, self.offsets, self.lengths, self.numbers)}
+        fits = rest == 0 and fours == {4 * count} and len(self.hashes) == codec.HASH_BYTES * count
+        return fits and max(_column("I", self.which), default=-1) < len(self.stamps)
 
     def __iter__(self) -> Iterator[tuple[int, Place]]:
         """(slot, place) of each."""
@@ -92,9 +101,12 @@ def decode(data: bytes, stamp: Stamp, digest: bytes, packer: Codec) -> Image:
         raise Damaged(f"{what}: is something else")
     plain = packer.unpack(memoryview(data)[_HEAD.size :], stamp, codec.SNAPSHOT, _MAX_PLAIN_BYTES)
     try:
-        return msgspec.msgpack.decode(plain, type=Image)
-    except msgspec.MsgspecError as error:
+        found = msgspec.msgpack.decode(plain, type=Image)
+    except errors.UNREADABLE as error:
         raise Damaged(f"{what}: {error}") from error
+    if not found.places.is_whole:
+        raise Damaged(f"{what}: its columns do not fit each other")
+    return found
 
 
 def _column(kind: str, data: bytes) -> array[int]:

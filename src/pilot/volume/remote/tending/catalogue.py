@@ -111,7 +111,7 @@ def read_names(objects: store.Store) -> dict[str, str]:
             described = msgspec.json.decode(objects.get(entry.key).data, type=Name)
         except errors.NotFound:
             continue  # deleted since it was listed
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except errors.UNREADABLE as error:
             raise Damaged(f"{entry.key}: {error}") from error
         named[entry.key.removeprefix("name/").removesuffix(".json")] = described.disk
     return named

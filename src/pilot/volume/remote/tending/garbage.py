@@ -163,7 +163,7 @@ def _read_record(objects: store.Store) -> tuple[Record, str | None]:
         return msgspec.json.decode(found.data, type=Record), found.version
     except errors.NotFound:
         return Record(), None
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except errors.UNREADABLE as error:
         raise errors.HostError(
             f"read {RECORD}: {error}", hint="remove it: what it condemned is condemned anew"
         ) from error
