@@ -78,6 +78,28 @@ CALLS: dict[str, tuple[Call, ...]] = {
         Call(path="/v1/containers/sleeper/logs"), Call(path="/v1/containers/web/logs", status=404),
         Call("?since=soon", path="/v1/containers/sleeper/logs", status=400),
     ),
+    "killContainer": (
+        Call(path="/v1/containers/sleeper/kill", json={"signal": "USR1"}, status=204),
+        Call(path="/v1/containers/sleeper/kill", json={"signal": "NONE"}, status=400),
+        Call(path="/v1/containers/web/kill", status=404),
+    ),
+    "pauseContainer": (
+        Call(path="/v1/containers/world/pause", status=204), Call(path="/v1/containers/web/pause", status=404),
+        Call(path="/v1/containers/sleeper/pause", status=409),
+    ),
+    "resumeContainer": (
+        Call(path="/v1/containers/world/resume", status=204), Call(path="/v1/containers/web/resume", status=404),
+    ),
+    "getStats": (Call(path="/v1/containers/world/stats"), Call(path="/v1/containers/web/stats", status=404)),
+    "listProcesses": (
+        Call(path="/v1/containers/world/processes"), Call(path="/v1/containers/web/processes", status=404),
+    ),
+    "waitContainer": (
+        Call("?timeout=0", path="/v1/containers/world/wait", status=504),
+        Call("?after=x", path="/v1/containers/world/wait", status=400),
+        Call(path="/v1/containers/web/wait", status=404),
+    ),
+    "watchEvents": (Call("?since=0"), Call("?since=x", status=400)),
     "listSessions": (Call(),),
     "execute": (Call("?cmd=true"), Call("?cmd=/no/such", status=400), Call("?cmd=true&stdin=maybe", status=400)),
     "openSession": (Call("?cmd=true", status=101), Call("?cmd=true&rows=0&tty=true", status=400)),
@@ -119,6 +141,8 @@ def test_answers_are_those_of_the_contract(machine: FakeMachine, id: str, call: 
         async with asyncio.timeout(30), machine.agent() as app:
             if "{name}" in operation.path:
                 app.graph.apply(msgspec.convert({"containers": [SLEEPER]}, graph.GraphRequest))
+                while app.registry.pid("sleeper") is None:  # noqa: ASYNC110 - what is waited for is another's
+                    await asyncio.sleep(0.01)
             target = call.path or await _path(machine, operation)
             if operation.websocket:
                 await _check_websocket(machine, operation, target, call)

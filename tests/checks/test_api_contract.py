@@ -16,13 +16,15 @@ from tests.support import contract
 
 from pilot.agent import routes
 from pilot.agent.containers.api import ContainersApi
+from pilot.agent.containers.verbs import VerbsApi
+from pilot.agent.events import EventsApi
 from pilot.agent.exec_api import ExecApi
 from pilot.agent.fs_api import FsApi
 from pilot.agent.fs_watch import FsWatch
 from pilot.agent.graph.api import GraphApi
 from pilot.agent.machine_api import MachineApi
 from pilot.conformance import promises
-from pilot.wire import exec_frames, faults, graph, operations, schema
+from pilot.wire import events, exec_frames, faults, graph, operations, schema
 
 ROWS = {row.id: row for row in operations.OPERATIONS}
 
@@ -35,7 +37,7 @@ def test_the_table_is_the_document() -> None:
 
 
 def test_every_row_has_its_endpoint() -> None:
-    modules = (ContainersApi, ExecApi, FsApi, FsWatch, GraphApi, MachineApi)
+    modules = (ContainersApi, EventsApi, ExecApi, FsApi, FsWatch, GraphApi, MachineApi, VerbsApi)
     bound = [route.operation.id for module in modules for route in module.routes(mock.MagicMock())]
     bound += [route.operation.id for route in routes.OF_NOBODY]
     assert set(ROWS) - set(bound) == set(), "rows of wire/operations.py that no routes() of the agent answers"
@@ -73,7 +75,7 @@ def test_every_operation_has_a_conformance_test() -> None:
 
 
 def bodies() -> dict[str, type[msgspec.Struct]]:
-    places = (schema, graph, faults, exec_frames)
+    places = (schema, graph, events, faults, exec_frames)
     found = {
         name: getattr(place, name, None) for place in places for name in contract.document()["components"]["schemas"]
     }

@@ -16,11 +16,12 @@ from tests.kernel import test_agent
 from tests.kernel.test_agent import WORLD, Machine, make_disk
 from tests.support import busybox, underinit
 
-from pilot.wire import graph
+from pilot.wire import events, graph, schema, websocket
 
 pytestmark = pytest.mark.requires("root", "private", "busybox", "userns")
 
 FOREVER = ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done"]
+ROUNDS = int(os.environ.get("PILOT_GRAPH_ROUNDS", "1"))  # of kills; more for who has the time
 QUICK = {"interval_s": 0.2, "timeout_s": 5}
 
 
@@ -163,7 +164,7 @@ def test_it_converges_however_often_the_agent_is_killed(machine: Machine) -> Non
         return lambda rows: are(a="running", b="running", c="exited")(rows) and rows["b"].pid != pid
 
     async def test() -> None:
-        for _ in range(2):
+        for _ in range(ROUNDS):
             await put(a, b, c)
             for _ in range(2):
                 await die()
@@ -235,3 +236,74 @@ def test_what_cannot_be_started_says_why(machine: Machine) -> None:
         assert "no-such-program" in await log(machine, "nothing") or "no-such-program" in str(rows["nothing"].error)
 
     machine.test(test)
+
+
+def test_any_container_is_entered_measured_and_paused(machine: Machine) -> None:
+    """exec, a terminal's size, signals, statistics, pause and wait, in one that is not the world."""
+    command = ["sh", "-c", "trap 'exit 3' USR1; while :; do sleep 0.1; done"]
+    more = {"environment": {"FROM": "graph"}, "restart": {"policy": "no"}, "limits": {"memory_bytes": 64 << 20}}
+    web = container(machine, "web", command, **more)
+
+    async def test() -> None:
+        await apply(machine, web)
+        rows = await until(machine, are(web="running"))
+        socket = await machine.exec("sh", "-c", "echo $FROM $$ $(hostname); stty size", container="web", tty="true",
+                                    rows="33", cols="99")  # fmt: skip
+        said = b""
+        while not isinstance(message := await socket.receive(), websocket.Closed):
+            said += message if isinstance(message, bytes) else b""
+        assert b"graph" in said
+        assert b"web" in said
+        assert b"33 99" in said
+        processes = await (await machine.call("GET", "/v1/containers/web/processes")).json(graph.ProcessList)
+        first = next(row for row in processes.processes if row.inner_pid == 1)
+        assert first.pid == rows["web"].pid
+        assert first.command.startswith("sh -c trap")
+        stats = await (await machine.call("GET", "/v1/containers/web/stats")).json(graph.ContainerStats)
+        assert 0 < stats.memory_bytes <= 64 << 20
+        assert stats.memory_limit_bytes == 64 << 20
+        assert stats.processes >= 1
+        assert (await machine.call("POST", "/v1/containers/web/pause")).status == 204
+        (row,) = (await (await machine.call("GET", "/v1/containers")).json(schema.ContainerList)).containers
+        assert row.status == "paused"
+        assert (await machine.call("POST", "/v1/containers/web/kill", {"signal": "USR1"})).status == 204
+        assert (await machine.call("GET", "/v1/containers/web/wait?timeout=0")).status == 504
+        assert (await machine.call("POST", "/v1/containers/web/resume")).status == 204
+        ended = await (await machine.call("GET", "/v1/containers/web/wait")).json(schema.ContainerExit)
+        assert (ended.exit_code, ended.pid) == (3, rows["web"].pid)
+
+    machine.test(test)
+
+
+def test_events_go_on_over_deaths_of_the_agent(machine: Machine) -> None:
+    """None is lost, none is told twice, and the numbers have no hole."""
+    crash = container(machine, "crash", ["sh", "-c", "exit 4"], restart={"first_delay_s": 0.05, "most_delay_s": 0.05})
+
+    async def test() -> None:
+        await apply(machine, crash)
+        told: list[events.Event] = []
+        for turn in range(4):
+            while len([each for each in told if each.type == "container.ended"]) < 3 * (turn + 1):
+                told += await since(machine, told[-1].seq if told else 0)
+            try:
+                os.kill(machine.agent_pid(), signal.SIGKILL)
+            except StopIteration:
+                pass  # it is being started
+        assert [each.seq for each in told] == list(range(1, len(told) + 1))
+        ended = [each.exit for each in told if each.type == "container.ended"]
+        assert ended == list(range(1, len(ended) + 1))
+        assert {each.exit_code for each in told if each.type == "container.ended"} == {4}
+        assert [each.restarts for each in told if each.type == "agent.started"][:3] == [0, 1, 2]
+
+    machine.test(test)
+
+
+async def since(machine: Machine, seq: int) -> list[events.Event]:
+    while True:
+        try:
+            answer = await machine.call("GET", f"/v1/events?since={seq}")
+            lines = (await answer.body()).splitlines()
+        except Exception:  # noqa: BLE001 - the agent may have been killed in the middle of it
+            await asyncio.sleep(0.02)
+            continue
+        return [msgspec.json.decode(line, type=events.Event) for line in lines]

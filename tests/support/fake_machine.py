@@ -21,7 +21,7 @@ from typing import Literal
 
 from pilot import errors
 from pilot.agent import application, machine
-from pilot.kernel import waiter
+from pilot.kernel import cgroup_stats, waiter
 from pilot.runtime.values import Spawned, Stdio, Terminal
 from pilot.server import stream
 from pilot.spec.process import Process
@@ -84,6 +84,7 @@ class FakeContainer:
             ready.read()
         self.pid = self._process.pid
         self.deleted = False
+        self.paused = False
 
     def other_namespaces(self) -> int:
         return 0
@@ -95,7 +96,19 @@ class FakeContainer:
         pass
 
     def status(self) -> str:
-        return "stopped" if self.deleted else "running"
+        return "stopped" if self.deleted else "paused" if self.paused else "running"
+
+    def pause(self) -> None:
+        self.paused = True
+
+    def resume(self) -> None:
+        self.paused = False
+
+    def stats(self) -> cgroup_stats.Stats:
+        return cgroup_stats.Stats()
+
+    def processes(self) -> list[int]:
+        return [self.pid]
 
     def kill(self, signal: int, all: bool = False) -> None:
         os.kill(self.pid, signal)

@@ -12,7 +12,9 @@ from ..server.routing import Router
 from . import document, freezer
 from .containers.api import ContainersApi
 from .containers.registry import Registry
+from .containers.verbs import VerbsApi
 from .descriptors import Descriptors
+from .events import Events, EventsApi
 from .exec_api import ExecApi
 from .fs_api import FsApi, error_answer
 from .fs_watch import FsWatch
@@ -37,19 +39,23 @@ class Application:
 
     def __init__(self, machine: Machine) -> None:
         state = _next_state(machine)
+        self._restarts = state.restarts
         self.machine = dataclasses.replace(machine, boot_id=state.boot_id)
         self.descriptors = Descriptors(machine.link)
         budget = RecordBudget(most_bytes(machine.memory_bytes))
         self.sessions = Sessions(self.machine, budget)
-        self.registry = Registry(self.machine)
+        self.events = Events(machine.link)
+        self.registry = Registry(self.machine, self.events)
         self.world = World(self.machine, self.registry, self.sessions, self.descriptors)
-        self.graph = Supervisor(self.machine, self.registry, self.sessions, self.world, budget)
+        self.graph = Supervisor(self.machine, self.registry, self.sessions, self.world, budget, self.events)
         self.machine_api = MachineApi(self.machine, self.sessions, self.world, state)
         modules = (
             self.machine_api,
             ContainersApi(self.registry),
             GraphApi(self.graph),
-            ExecApi(self.sessions, self.world),
+            VerbsApi(self.registry),
+            EventsApi(self.events),
+            ExecApi(self.sessions, self.world, self.registry, self.graph),
             FsApi(self.world),
             FsWatch(self.world),
         )
@@ -61,10 +67,13 @@ class Application:
         await self.graph.close()
         await self.world.leave()
         self.sessions.close()
+        self.events.close()
 
     def restore(self) -> None:
         """Take over what a former agent left: descriptors, the world, sessions."""
         freezer.thaw_left_over(self.machine.paths.disk)
+        self.events.restore()
+        self.events.add("agent.started", restarts=self._restarts)
         self.descriptors.restore()
         self.registry.restore()
         self.world.restore()

@@ -14,6 +14,10 @@ from ..server.call import Call
 from ..server.routing import Route
 from ..wire import duration, faults, http, operations, schema, timestamps
 from . import exec_stream, signal_names
+from .containers import naming
+from .containers.registry import Registry
+from .graph.supervisor import Supervisor
+from .machine import Inner
 from .session import Session
 from .sessions import Command, Sessions
 from .world import World
@@ -29,11 +33,13 @@ _MAX_KILL_TIMEOUT_S = 3600.0
 
 
 class ExecApi:
-    """Sessions of one world."""
+    """Sessions of the world, and with `container` in the query of any other container."""
 
-    def __init__(self, sessions: Sessions, world: World) -> None:
+    def __init__(self, sessions: Sessions, world: World, registry: Registry, graph: Supervisor) -> None:
         self._sessions = sessions
         self._world = world
+        self._registry = registry
+        self._graph = graph
 
     def routes(self) -> list[Route]:
         return [
@@ -90,11 +96,14 @@ class ExecApi:
 
     async def _create(self, command: Command) -> Session:
         try:
-            return await self._sessions.create(self._world.container(), command)
+            return await self._sessions.create(self._container(command.container), command)
         except errors.StepError as error:
             if error.errno not in _ASKED_FOR:
                 raise
             raise _refusal(error) from error
+
+    def _container(self, name: str) -> Inner:
+        return self._world.container() if name == naming.WORLD else self._registry.find(name)
 
     def _command(self, request: http.Request, *, tty: bool) -> Command:
         words = request.query.get("cmd", [])
@@ -104,9 +113,15 @@ class ExecApi:
             raise faults.InvalidRequest("env: each is NAME=value")
         if any("\0" in word for word in (path, *arguments, *request.query.get("env", []), request.first("dir"))):
             raise faults.InvalidRequest("exec: a NUL byte cannot be passed to a process")
-        process = self._world.process(arguments, request.query.get("env", []), request.first("dir"), tty=tty)
+        container = naming.check_name(request.first("container") or naming.WORLD)
+        env, cwd = request.query.get("env", []), request.first("dir")
+        if container == naming.WORLD:
+            process = self._world.process(arguments, env, cwd, tty=tty)
+        else:
+            process = self._graph.session_process(container, arguments, env, cwd, tty=tty)
         return Command(
             process=process,
+            container=container,
             executable=path or None,
             tty=tty,
             stdin=request.flag("stdin", default=tty),
@@ -206,4 +221,5 @@ def _row(session: Session) -> schema.SessionRow:
         bytes_per_second=session.bytes_total / max(now - meta.created, 0.001),
         is_active=now - session.last_activity < 5,
         last_activity=timestamps.of_s(session.last_activity),
+        container=meta.container,
     )

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal, Protocol
 
 from ..kernel import waiter
+from ..kernel.cgroup_stats import Stats
 from ..runtime.values import Spawned, Stdio, Terminal
 from ..spec.process import Process
 from ..spec.seccomp import Seccomp
@@ -44,10 +45,20 @@ class Inner(Protocol):
     def start(self) -> None: ...
     def status(self) -> object: ...
     def kill(self, signal: int, all: bool = False) -> None: ...
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+    def stats(self) -> Stats: ...
+    def processes(self) -> list[int]: ...
     def delete(self, force: bool = False) -> None: ...
     def exec(self, process: Process, stdio: Stdio, *, terminal: Terminal | None = None,
              before_start: Callable[[Spawned], None] | None = None,
              executable: str | None = None) -> Spawned: ...  # fmt: skip
+
+
+def status_of(container: Inner) -> str:
+    """In the words of the runtime: created, running, paused, stopped."""
+    status = container.status()
+    return str(getattr(status, "value", status))
 
 
 class Created(Protocol):

@@ -30,7 +30,7 @@ from .containers import naming
 from .containers.registry import Registry
 from .descriptors import Descriptors
 from .files.pool import Entrance, Pool
-from .machine import Inner, Machine
+from .machine import Inner, Machine, status_of
 from .sessions import Sessions
 
 SPRITE = "sprite"
@@ -80,7 +80,7 @@ class World:
             container = self._machine.runtime.load(naming.WORLD)
         except errors.NotFound:
             return
-        if _is_running(container):
+        if status_of(container) in ("running", "paused"):
             self._set_running(container)
         else:
             self.state, self.error = "failed", _ENDED
@@ -323,11 +323,6 @@ def _files_limit() -> int:
     import resource
 
     return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-
-
-def _is_running(container: Inner) -> bool:
-    status = container.status()
-    return str(getattr(status, "value", status)) == "running"
 
 
 def _unmount(target: str) -> None:

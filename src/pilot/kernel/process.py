@@ -20,6 +20,12 @@ def is_exiting(pid: int) -> bool:
     return not fields or bool(int(fields[7]) & _PF_EXITING)
 
 
+def cpu_ticks(pid: int) -> int:
+    """Time of the processor that it has used, in clock ticks; 0 when there is no such process."""
+    fields = _stat(pid)
+    return int(fields[12]) + int(fields[13]) if fields else 0
+
+
 def _stat(pid: int) -> list[bytes]:
     """/proc/PID/stat from the end of the command's name, which may have spaces, on; empty when there is no process."""
     try:

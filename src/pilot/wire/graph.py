@@ -223,3 +223,52 @@ class LogPiece(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     text: str | None = None
     base64: str | None = None
     dropped: int = 0
+
+
+class SignalRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """POST /v1/containers/{name}/kill: to its first process, or with `all` to each of its processes."""
+
+    signal: str = "KILL"
+    all: bool = False
+
+
+class Pressure(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of the time some, or all, of its tasks had to wait for a resource, in percent (PSI)."""
+
+    some_avg10: float
+    some_avg60: float
+    full_avg10: float
+    full_avg60: float
+
+
+class ContainerStats(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a container has used. A limit of None is none; pressures are None where the kernel does not tell them."""
+
+    cpu_ns: int
+    memory_bytes: int
+    memory_peak_bytes: int
+    processes: int
+    throttled_ns: int = 0
+    memory_limit_bytes: int | None = None
+    processes_limit: int | None = None
+    cpu_pressure: Pressure | None = None
+    memory_pressure: Pressure | None = None
+    io_pressure: Pressure | None = None
+
+
+class ProcessRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A process of a container: `pid` as the machine sees it, `inner_pid` as the container does."""
+
+    pid: int
+    inner_pid: int
+    uid: int
+    state: str
+    command: str
+    memory_bytes: int
+    cpu_s: float
+
+
+class ProcessList(msgspec.Struct, frozen=True, kw_only=True):
+    """GET /v1/containers/{name}/processes."""
+
+    processes: list[ProcessRow]

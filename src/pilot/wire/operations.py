@@ -16,7 +16,7 @@ from types import NoneType
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote, urlencode
 
-from . import exec_frames, graph, schema
+from . import events, exec_frames, graph, schema
 from .permissions import Permission
 
 Asked = TypeVar("Asked")
@@ -94,6 +94,25 @@ RESTART_CONTAINER = Operation(
 CONTAINER_LOGS = Operation(
     "containerLogs", "GET", "/v1/containers/{name}/logs", NoneType, graph.LogPiece, _HOST, lines=True
 )  # fmt: skip
+
+KILL_CONTAINER = Operation(
+    "killContainer", "POST", "/v1/containers/{name}/kill", graph.SignalRequest, NoneType, _HOST, QUICK_S, status=204
+)  # fmt: skip
+PAUSE_CONTAINER = Operation(
+    "pauseContainer", "POST", "/v1/containers/{name}/pause", NoneType, NoneType, _HOST, status=204
+)  # fmt: skip
+RESUME_CONTAINER = Operation(
+    "resumeContainer", "POST", "/v1/containers/{name}/resume", NoneType, NoneType, _HOST, status=204
+)  # fmt: skip
+GET_STATS = Operation("getStats", "GET", "/v1/containers/{name}/stats", NoneType, graph.ContainerStats, _HOST, QUICK_S)
+LIST_PROCESSES = Operation(
+    "listProcesses", "GET", "/v1/containers/{name}/processes", NoneType, graph.ProcessList, _HOST, QUICK_S
+)  # fmt: skip
+WAIT_CONTAINER = Operation(
+    "waitContainer", "GET", "/v1/containers/{name}/wait", NoneType, schema.ContainerExit, _HOST, 60.0
+)  # fmt: skip
+
+WATCH_EVENTS = Operation("watchEvents", "GET", "/v1/events", NoneType, events.Event, _HOST, lines=True)
 
 LIST_SESSIONS = Operation("listSessions", "GET", "/v1/exec", NoneType, schema.SessionList, _EXEC)
 EXECUTE = Operation("execute", "POST", "/v1/exec", bytes, bytes, _EXEC)

@@ -115,6 +115,7 @@ class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
     bytes_per_second: float
     is_active: bool
     last_activity: str
+    container: str = "world"
 
 
 class SessionList(msgspec.Struct, frozen=True, kw_only=True):
@@ -162,7 +163,7 @@ class ContainerRow(msgspec.Struct, frozen=True, kw_only=True):
     """A container of the machine; the user's world is called `world`."""
 
     name: str
-    status: Literal["running", "stopped"]
+    status: Literal["running", "paused", "stopped"]
     pid: int | None = None
     exits: list[ContainerExit] = []
 

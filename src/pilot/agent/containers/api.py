@@ -5,10 +5,11 @@ from __future__ import annotations
 from ...server import response
 from ...server.call import Call
 from ...server.routing import Route, answering
-from ...wire import faults, operations, schema, timestamps
+from ...wire import faults, operations, schema
 from ..decimals import parse_decimal
 from . import naming
 from .registry import Registry
+from .verbs import row_of
 
 
 class ContainersApi:
@@ -37,11 +38,7 @@ class ContainersApi:
         return response.Response(operations.ACKNOWLEDGE_EXIT.status)
 
     def _row(self, name: str) -> schema.ContainerRow:
-        exits = [
-            schema.ContainerExit(
-                seq=each.seq, pid=each.pid, exit_code=each.exit_code, ended=timestamps.of_s(each.ended)
-            )
-            for each in self._registry.exits.of(name)
-        ]
-        pid = self._registry.pid(name)
-        return schema.ContainerRow(name=name, status="stopped" if pid is None else "running", pid=pid, exits=exits)
+        exits = [row_of(each) for each in self._registry.exits.of(name)]
+        return schema.ContainerRow(
+            name=name, status=self._registry.status(name), pid=self._registry.pid(name), exits=exits
+        )

@@ -67,6 +67,12 @@ class Exits:
         added = Exit(seq=kept.last_seq + 1, pid=pid, start_time=start_time, exit_code=exit_code, ended=ended)
         self._write(container, _Kept(added.seq, (*kept.exits, added)[-MOST:]))
 
+    def next_seq(self, container: str, pid: int, start_time: int) -> int:
+        """The number that this end has, or will have."""
+        kept = self._kept.get(container, _Kept())
+        known = (each.seq for each in kept.exits if (each.pid, each.start_time) == (pid, start_time))
+        return next(known, kept.last_seq + 1)
+
     def acknowledge(self, container: str, seq: int) -> None:
         """Forget it; nothing when it was forgotten already."""
         kept = self._kept.get(container, _Kept())

@@ -9,15 +9,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import time
 from collections.abc import Callable
+from typing import Literal
 
 import msgspec
 
 from ... import errors
 from ...kernel import process as kernel_process
 from .. import document
-from ..machine import Inner, Machine
+from ..events import Events
+from ..machine import Inner, Machine, status_of
+from ..output import Changed
 from ..readiness import readable
 from ..session import Known, exit_status, open_process
 from . import naming
@@ -36,20 +40,22 @@ class _Process(msgspec.Struct, frozen=True):
 class _Running:
     """`container` is None for a process in another one."""
 
-    def __init__(self, container: Inner | None, pid: int, watch: asyncio.Task[None]) -> None:
+    def __init__(self, container: Inner | None, process: _Process, watch: asyncio.Task[None]) -> None:
         self.container = container
-        self.pid = pid
+        self.pid = process.pid
+        self.start_time = process.start_time
         self.watch = watch
 
 
 class Registry:
     """One per machine."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, events: Events) -> None:
         self._machine = machine
+        self._events = events
         self._running: dict[str, _Running] = {}
         self.exits = Exits(machine.link)
-        self.on_change: Callable[[], None] = lambda: None  # another one runs, or one less
+        self.changed = Changed()  # another one runs, or one less
 
     def restore(self) -> None:
         """How containers ended that did so while no agent ran; those that run are added by their owners."""
@@ -66,6 +72,31 @@ class Registry:
         """Of the first process of one that runs, or of a process in another container."""
         running = self._running.get(name)
         return None if running is None else running.pid
+
+    def status(self, name: str) -> Literal["running", "paused", "stopped"]:
+        """What it does."""
+        running = self._running.get(name)
+        if running is None:
+            return "stopped"
+        paused = running.container is not None and status_of(running.container) == "paused"
+        return "paused" if paused else "running"
+
+    def is_within(self, name: str) -> bool:
+        """Whether it runs as a process in another container."""
+        running = self._running.get(name)
+        return running is not None and running.container is None
+
+    def signal(self, name: str, number: int) -> None:
+        """To a process in another container; nothing when it has just ended."""
+        running = self._running[name]
+        pid_fd = open_process(running.pid, running.start_time)
+        if pid_fd >= 0:
+            try:
+                signal.pidfd_send_signal(pid_fd, number)
+            except ProcessLookupError:
+                pass  # it has
+            finally:
+                os.close(pid_fd)
 
     def names(self) -> list[str]:
         """All of which there is something to tell."""
@@ -89,10 +120,11 @@ class Registry:
         self._add(name, None, _Process(pid, start_time), on_end)
 
     def _add(self, name: str, container: Inner | None, known: _Process, on_end: OnEnd) -> None:
+        self._events.add("container.started", name, pid=known.pid)
         document.write(self._machine.link, naming.store_name(name, _KIND), known)
         watch = asyncio.create_task(self._watch(name, known, on_end), name=f"watch container {name}")
-        self._running[name] = _Running(container, known.pid, watch)
-        self.on_change()
+        self._running[name] = _Running(container, known, watch)
+        self.changed.notify()
 
     async def missed(self, name: str) -> None:
         """Note the end of a container that was there when the former agent died, and is not any more."""
@@ -120,9 +152,10 @@ class Registry:
         """It is about to be ended on purpose; nothing when it is not there."""
         running = self._running.pop(name, None)
         if running is not None:
+            self._events.add("container.removed", name, pid=running.pid)
             running.watch.cancel()
             self._machine.link.drop(naming.store_name(name, _KIND))
-            self.on_change()
+            self.changed.notify()
 
     def leave(self) -> None:
         """All go on under the next agent."""
@@ -140,13 +173,15 @@ class Registry:
             if pid_fd >= 0:
                 os.close(pid_fd)
         self._running.pop(name, None)
-        _log.error("container %s: its first process has ended with code %d", name, exit_code)
+        _log.info("container %s: its first process has ended with code %d", name, exit_code)
         on_end(exit_code)
-        self.on_change()
+        self.changed.notify()
 
     async def _note(self, name: str, known: Known) -> int:
         """First written down here, then forgotten by init."""
         status = await asyncio.to_thread(exit_status, self._machine.exits, known)
+        seq = self.exits.next_seq(name, known.pid, known.start_time)
+        self._events.add("container.ended", name, pid=known.pid, exit_code=status.exit_code(), exit=seq)
         self.exits.add(name, known.pid, known.start_time, status.exit_code(), time.time())
         await asyncio.to_thread(self._machine.exits.acknowledge, known)
         self._machine.link.drop(naming.store_name(name, _KIND))

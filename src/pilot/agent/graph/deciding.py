@@ -174,8 +174,8 @@ class _Judge:
         if cause != "none":
             dependants = self._ending_dependants(name)
             if dependants:
-                return Verdict(status, f"{_WHY[cause]}; first {_list(dependants)} stops", waits_for=dependants)
-            return Verdict(status, _WHY[cause], (Stop(name, cause),))
+                return Verdict(status, f"{WHY[cause]}; first {_list(dependants)} stops", waits_for=dependants)
+            return Verdict(status, WHY[cause], (Stop(name, cause),))
         assert wanted is not None
         return self._of_healthy(name, node, wanted)
 
@@ -277,7 +277,8 @@ def needs(container: Container) -> frozenset[str]:
     return frozenset({*within, *(each.name for each in container.depends_on)})
 
 
-_WHY: Final[Mapping[Cause, str]] = {
+# Why one is ended, for people.
+WHY: Final[Mapping[Cause, str]] = {
     "none": "it is stopped",
     "removed": "it is not wanted any more",
     "changed": "it is wanted otherwise, and will be started anew",
@@ -293,11 +294,11 @@ def _under_way(node: Node, wanted: Container | None) -> Verdict:
         return Verdict("removing", "it is not wanted any more")
     if node.starting or node.process is None:
         return Verdict("starting", "it is being started")
-    return Verdict("stopping", _WHY[node.cause]) if node.stopping is not None else Verdict("running", "it runs")
+    return Verdict("stopping", WHY[node.cause]) if node.stopping is not None else Verdict("running", "it runs")
 
 
 def _being_stopped(name: str, node: Node, status: ContainerState, now: float) -> Verdict:
-    why = _WHY[node.cause]
+    why = WHY[node.cause]
     if node.killed:
         return Verdict(status, f"{why}; it was killed")
     due = (node.stopping or 0.0) + node.patience_s

@@ -11,7 +11,7 @@ import contextlib
 import os
 import shutil
 import signal as signals
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -23,7 +23,7 @@ from ...spec.process import Process
 from ...wire import faults
 from ...wire.graph import Container, Volume
 from .. import names, rootfs, signal_names, world_limits, world_spec
-from ..machine import Inner, Machine
+from ..machine import Inner, Machine, status_of
 from ..session import open_process
 from . import checking, container_spec, state
 
@@ -65,6 +65,16 @@ class Instances:
     def process(self, wanted: Container, root: rootfs.Root, inherited: Mapping[str, str], user: str | None) -> Process:
         """What is executed in another container, which has this root and this environment."""
         return parse.parse_process(msgspec.json.encode(_process(wanted, root, inherited, user)))
+
+    def command(
+        self, made: Container, root: rootfs.Root, arguments: Sequence[str], env: Sequence[str], cwd: str, *, tty: bool
+    ) -> Process:
+        """Another process of a container that was made so."""
+        person = _find_person(root, made.user)
+        variables = world_spec.environment(person, made.environment, env, tty=tty)
+        directory = os.path.join(made.cwd or "/", cwd)
+        document = world_spec.process(arguments, person, directory, variables, tty=tty, files=_files_limit())
+        return parse.parse_process(msgspec.json.encode(document))
 
     def _config(self, wanted: Container, directory: str) -> dict[str, object]:
         assert wanted.root is not None
@@ -126,6 +136,8 @@ class Instances:
     def signal(self, node: state.Node, number: int) -> None:
         """To the first process; nothing when it has ended. One in another container leads a group, which gets it."""
         assert node.process is not None
+        if node.made is not None and node.made.within is None:
+            self._thaw(node.made.name)
         pid_fd = open_process(node.process.pid, node.process.start_time)
         if pid_fd < 0:
             return
@@ -135,6 +147,12 @@ class Instances:
                 _send(pid_fd, number, flags)
         finally:
             os.close(pid_fd)
+
+    def _thaw(self, name: str) -> None:
+        """A paused one would not notice."""
+        container = self.find(name)
+        if container is not None and status_of(container) == "paused":
+            container.resume()
 
     def stop_signal(self, node: state.Node) -> int:
         """The one that it ends by."""
@@ -185,14 +203,19 @@ class Instances:
 
 def _process(wanted: Container, root: rootfs.Root, inherited: Mapping[str, str], user: str | None) -> dict[str, object]:
     """`process` of config.json, for who is known in this root."""
-    passwd, group = root.read_small("/etc/passwd"), root.read_small("/etc/group")
-    person = container_spec.person(user, passwd, group)
-    if person is None:
-        raise errors.HostError(f"find user {user!r}: /etc/passwd of the container has none of that name")
+    person = _find_person(root, user)
     own = [f"{name}={value}" for name, value in wanted.environment.items()]
     variables = world_spec.environment(person, inherited, own, tty=False)
     cwd = wanted.cwd or (person.home if wanted.within else "/")
     return world_spec.process(wanted.command, person, cwd, variables, tty=False, files=_files_limit())
+
+
+def _find_person(root: rootfs.Root, user: str | None) -> world_spec.Person:
+    passwd, group = root.read_small("/etc/passwd"), root.read_small("/etc/group")
+    person = container_spec.person(user, passwd, group)
+    if person is None:
+        raise errors.HostError(f"find user {user!r}: /etc/passwd of the container has none of that name")
+    return person
 
 
 def _write(path: str, content: bytes, mode: int, uid: int, gid: int) -> None:

@@ -19,7 +19,7 @@ import logging
 import os
 import signal as signals
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -32,13 +32,13 @@ from ...wire.graph import Check, Container, GraphRequest, Stop, Volume
 from .. import document, rootfs
 from ..containers import naming
 from ..containers.registry import Registry
-from ..machine import Inner, Machine
-from ..output import Changed
+from ..events import Events
+from ..machine import Machine, status_of
 from ..record_budget import RecordBudget
 from ..session import open_process
 from ..sessions import Sessions
 from ..world import World
-from . import checking, deciding, probing, state
+from . import checking, deciding, health, probing, state
 from .deciding import Decision, View
 from .instance import Instances
 from .log import Log
@@ -65,15 +65,21 @@ class Supervisor:
     """One per machine. On the running loop."""
 
     def __init__(
-        self, machine: Machine, registry: Registry, sessions: Sessions, world: World, budget: RecordBudget
+        self,
+        machine: Machine,
+        registry: Registry,
+        sessions: Sessions,
+        world: World,
+        budget: RecordBudget,
+        events: Events,
     ) -> None:
-        self.changed = Changed()
         self.wanted = Wanted()
         self._machine = machine
         self._registry = registry
         self._sessions = sessions
         self._world = world
         self._budget = budget
+        self._events = events
         self._instances = Instances(machine)
         self._nodes: dict[str, Node] = {}
         self._logs: dict[str, Log] = {}
@@ -83,7 +89,7 @@ class Supervisor:
         self._draining = False
         self._closed = False
         self._turns: asyncio.Task[None] | None = None
-        registry.on_change = self.changed.notify
+        self.changed = registry.changed  # who runs elsewhere is a change for us as well
 
     # ---- what is wanted ---------------------------------------------------------------------------------------------
 
@@ -139,6 +145,17 @@ class Supervisor:
         """What would be done now, and why."""
         view = self.view()
         return view, deciding.decide(view)
+
+    def session_process(
+        self, name: str, arguments: Sequence[str], env: Sequence[str], cwd: str, *, tty: bool
+    ) -> spec_process.Process:
+        """A command that somebody runs in one of them: as its own user, in its own environment."""
+        made = self._node(name).made
+        if made is None or made.within is not None:
+            raise errors.NotFound(f"no container runs that is called {name!r}")
+        pid = self._registry.find(name).pid
+        with rootfs.Root.open(f"/proc/{pid}/root") as root:
+            return self._instances.command(made, root, arguments, env, cwd, tty=tty)
 
     def log(self, name: str) -> Log:
         """What it has written; `NotFound` when it never was started."""
@@ -223,6 +240,7 @@ class Supervisor:
             case deciding.Start(name):
                 self._begin(name, self._start(name))
             case deciding.Stop(name, cause):
+                self._events.add("container.stopping", name, message=deciding.WHY[cause])
                 self._set(name, state.asked_to_stop(self._nodes[name], cause, time.monotonic()))
                 self._signal(name, self._instances.stop_signal(self._nodes[name]))
             case deciding.Kill(name):
@@ -273,6 +291,7 @@ class Supervisor:
         try:
             await self._make(wanted, output)
         except (errors.PilotError, OSError) as error:
+            self._events.add("container.not_started", name, message=str(error))
             self._set(name, state.failed_to_start(self._nodes[name], str(error), time.monotonic()))
             return
         finally:
@@ -388,11 +407,21 @@ class Supervisor:
 
     def _note_probe(self, name: str, before: Node, after: Node, check: Check) -> None:
         """Written down only where it says something new: a check that passes again and again costs nothing."""
+        self._tell_health(name, before, after)
         old, new = before.probed.get(check.name, state.Probed()), after.probed[check.name]
         if (old.passed, old.failures) == (new.passed, new.failures):
             self._nodes[name] = after
         else:
             self._set(name, after)
+
+    def _tell_health(self, name: str, before: Node, after: Node) -> None:
+        wanted = self.wanted.containers.get(name)
+        if wanted is None:
+            return
+        was, found = health.health_of(wanted, before), health.health_of(wanted, after)
+        if was != found:
+            failed = next((after.probed[check.name].message for check in health.failing(wanted, after)), None)
+            self._events.add("container.health", name, pid=_pid(after), health=found, message=failed)
 
     def _process_in(self, made: Container) -> spec_process.Process:
         if made.within is not None:
@@ -442,7 +471,7 @@ class Supervisor:
         made = self._nodes[name].made
         if made is None or made.within is None:
             container = await asyncio.to_thread(self._instances.find, name)
-            return container is not None and _status(container) in ("running", "paused")
+            return container is not None and status_of(container) in ("running", "paused")
         deadline = time.monotonic() + _EXECUTED_S
         while (pid_fd := open_process(process.pid, process.start_time)) >= 0:
             os.close(pid_fd)
@@ -465,6 +494,7 @@ class Supervisor:
         wanted = Wanted(generation=self.wanted.generation + 1, containers=dict(containers), volumes=volumes)
         if len(msgspec.json.encode(wanted)) > document.MAX_BYTES:
             raise faults.TooLarge(f"the graph is larger than {document.MAX_BYTES} bytes")
+        self._events.add("graph.changed", generation=wanted.generation)
         document.write(self._machine.link, _WANTED, wanted)
         self.wanted = wanted
         for name in self._logs:
@@ -511,9 +541,8 @@ class Supervisor:
             os.close(fd)
 
 
-def _status(container: Inner) -> str:
-    status = container.status()
-    return str(getattr(status, "value", status))
+def _pid(node: Node) -> int | None:
+    return None if node.process is None else node.process.pid
 
 
 def _executes_another(pid: int) -> bool:

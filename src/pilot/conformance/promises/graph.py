@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ...wire import graph, operations
+from ...wire import events, graph, operations, schema
 from ...wire.operations import Operation
 from .. import expect
 from ..promise import Promise, World
@@ -38,9 +38,23 @@ def promises() -> Iterator[Promise]:
     yield Promise("restartContainer", "another process runs afterwards", _restart, _RUNNING)
     yield Promise("containerLogs", "both streams, in order, with their offsets; from an offset on", _logs, _RUNNING)
     yield Promise("deleteContainer", "it ends, and is not known any more; again is as good as once", _delete, _RUNNING)
+    yield Promise("killContainer", "it has ended by itself, and its restart policy decides", _kill, _RUNNING)
+    yield Promise("pauseContainer", "it is listed as paused; again is as good as once", _pause, _RUNNING)
+    yield Promise("resumeContainer", "it goes on", _resume, _RUNNING)
+    yield Promise("pauseContainer", "a process in another container is not paused", _no_pause, _RUNNING, False, (409,))
+    yield Promise("getStats", "what the world has used", _stats, _RUNNING)
+    yield Promise("listProcesses", "the world's first process is one of them", _processes, _RUNNING)
+    yield Promise("waitContainer", "an end that was and one that comes; then the one after that", _wait, _RUNNING)
+    yield Promise("watchEvents", "numbered without holes, from any number on", _events)
+    yield Promise("watchEvents", "a container's start and end are told, once", _told, _RUNNING)
+    yield rows.refusal(
+        operations.EXECUTE, "a container that there is not is not found", 404, "not_found",
+        query=[("cmd", "true"), ("container", _NOBODY["name"])],
+    )  # fmt: skip
     for operation in (
         operations.GET_CONTAINER, operations.START_CONTAINER, operations.STOP_CONTAINER, operations.RESTART_CONTAINER,
-        operations.CONTAINER_LOGS,
+        operations.KILL_CONTAINER, operations.PAUSE_CONTAINER, operations.RESUME_CONTAINER, operations.GET_STATS,
+        operations.LIST_PROCESSES, operations.WAIT_CONTAINER, operations.CONTAINER_LOGS,
     ):  # fmt: skip
         yield rows.refusal(operation, "one that there is not is not found", 404, "not_found", parameters=_NOBODY)
 
@@ -186,6 +200,92 @@ def _logs(subject: Subject) -> None:
         expect.that(found == wanted, f"{wanted} was meant: {found}")
         rest = [piece.text for piece in _lines(subject, name, [("stdout", "6"), ("stderr", "7")])]
         expect.that(rest == ["third\n"], f"only the third was meant: {rest}")
+
+
+def _kill(subject: Subject) -> None:
+    restart = {"policy": "always", "first_delay_s": 0.01}
+    with _container(subject, "kit-kill", _FOREVER, restart=restart, stop={"signal": "KILL"}) as name:
+        first = _until(subject, name, "running")
+        _asked(subject, operations.KILL_CONTAINER, name, json={"signal": "KILL"})
+        second = _until(subject, name, "running", other_than=first.pid)
+        expect.that(second.restarts == 1, f"one more start was meant: {second}")
+
+
+def _pause(subject: Subject) -> None:
+    try:
+        for _ in range(2):
+            _asked(subject, operations.PAUSE_CONTAINER, "world")
+            expect.that(_world(subject).status == "paused", "a paused world was meant")
+    finally:
+        subject.ask(operations.RESUME_CONTAINER, parameters={"name": "world"})
+
+
+def _resume(subject: Subject) -> None:
+    for _ in range(2):
+        _asked(subject, operations.RESUME_CONTAINER, "world")
+        expect.that(_world(subject).status == "running", "a running world was meant")
+
+
+def _world(subject: Subject) -> schema.ContainerRow:
+    listed = _asked(subject, operations.LIST_CONTAINERS).containers
+    return next(row for row in listed if row.name == "world")
+
+
+def _no_pause(subject: Subject) -> None:
+    with _container(subject, "kit-pause", _FOREVER, stop={"signal": "KILL"}) as name:
+        _until(subject, name, "running")
+        answer = subject.ask(operations.PAUSE_CONTAINER, parameters={"name": name})
+        expect.refused(answer, 409, "failed_precondition")
+
+
+def _stats(subject: Subject) -> None:
+    stats = _asked(subject, operations.GET_STATS, "world")
+    expect.that(stats.cpu_ns >= 0 and stats.memory_bytes >= 0, f"numbers were meant: {stats}")
+
+
+def _processes(subject: Subject) -> None:
+    pids = [row.pid for row in _asked(subject, operations.LIST_PROCESSES, "world").processes]
+    expect.that(_world(subject).pid in pids, f"{_world(subject)} was meant to be in {pids}")
+
+
+def _wait(subject: Subject) -> None:
+    with _container(subject, "kit-wait", "exit 7", restart={"policy": "no"}) as name:
+        _until(subject, name, "exited")
+        first = _asked(subject, operations.WAIT_CONTAINER, name)
+        expect.that(first.exit_code == 7, f"code 7 was meant: {first}")
+        query = [("after", str(first.seq)), ("timeout", "0")]
+        answer = subject.ask(operations.WAIT_CONTAINER, parameters={"name": name}, query=query)
+        expect.refused(answer, 504, "deadline_exceeded")
+        _asked(subject, operations.START_CONTAINER, name)
+        answer = subject.ask(operations.WAIT_CONTAINER, parameters={"name": name}, query=query[:1])
+        second = expect.answered(operations.WAIT_CONTAINER, answer, subject.isolation)
+        expect.that(second.seq == first.seq + 1, f"the next one was meant: {second}")
+        for each in (first, second):
+            parameters = {"name": name, "seq": str(each.seq)}
+            answer = subject.ask(operations.ACKNOWLEDGE_EXIT, parameters=parameters)
+            expect.answered(operations.ACKNOWLEDGE_EXIT, answer, subject.isolation)
+
+
+def _events(subject: Subject) -> None:
+    told = _since(subject, 0)
+    numbers = [event.seq for event in told]
+    expect.that(bool(told) and numbers == list(range(numbers[0], numbers[0] + len(told))), f"no hole: {numbers}")
+    middle = numbers[len(numbers) // 2]
+    rest = [event.seq for event in _since(subject, middle) if event.seq <= numbers[-1]]
+    expect.that(rest == [number for number in numbers if number > middle], f"those after {middle}: {rest}")
+
+
+def _told(subject: Subject) -> None:
+    last = _since(subject, 0)[-1].seq
+    with _container(subject, "kit-events", "exit 5", restart={"policy": "no"}) as name:
+        _until(subject, name, "exited")
+        found = [(event.type, event.exit_code) for event in _since(subject, last) if event.container == name]
+        expect.that(found == [("container.started", None), ("container.ended", 5)], f"start and end: {found}")
+
+
+def _since(subject: Subject, seq: int) -> list[events.Event]:
+    answer = subject.ask(operations.WATCH_EVENTS, query=[("since", str(seq))])
+    return expect.lines(operations.WATCH_EVENTS, answer)
 
 
 def _delete(subject: Subject) -> None:
