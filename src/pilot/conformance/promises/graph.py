@@ -227,7 +227,8 @@ def _resume(subject: Subject) -> None:
 
 
 def _world(subject: Subject) -> schema.ContainerRow:
-    listed = _asked(subject, operations.LIST_CONTAINERS).containers
+    answer = subject.ask(operations.LIST_CONTAINERS)
+    listed = expect.answered(operations.LIST_CONTAINERS, answer, subject.isolation).containers
     return next(row for row in listed if row.name == "world")
 
 
