@@ -16,6 +16,7 @@ from tests.kernel import test_agent
 from tests.kernel.test_agent import WORLD, Machine, make_disk
 from tests.support import busybox, underinit
 
+from pilot.server import client
 from pilot.wire import events, graph, schema, websocket
 
 pytestmark = pytest.mark.requires("root", "private", "busybox", "userns")
@@ -294,6 +295,29 @@ def test_events_go_on_over_deaths_of_the_agent(machine: Machine) -> None:
         assert ended == list(range(1, len(ended) + 1))
         assert {each.exit_code for each in told if each.type == "container.ended"} == {4}
         assert [each.restarts for each in told if each.type == "agent.started"][:3] == [0, 1, 2]
+
+    machine.test(test)
+
+
+def test_a_request_id_is_answered_once_also_by_the_next_agent(machine: Machine) -> None:
+    forever = container(machine, "forever", ["sleep", "1000"], stop={"signal": "KILL"})
+
+    async def ask(id: str) -> tuple[int, bytes, str | None]:
+        answer = await client.request(
+            await machine.dial(), "POST", "/v1/containers/forever/restart", headers={"Pilot-Request-Id": id}
+        )
+        return answer.status, await answer.body(), answer.headers.get("pilot-repeated")
+
+    async def test() -> None:
+        await apply(machine, forever)
+        await until(machine, are(forever="running"))
+        first = await ask("one")
+        await until(machine, lambda rows: rows["forever"].restarts == 1 and rows["forever"].status == "running")
+        os.kill(machine.agent_pid(), signal.SIGKILL)
+        await until(machine, are(forever="running"))
+        assert await ask("one") == (200, first[1], "true")
+        rows = await until(machine, are(forever="running"))
+        assert rows["forever"].restarts == 1
 
     machine.test(test)
 

@@ -24,6 +24,7 @@ from .listener import Listener
 from .machine import Machine
 from .machine_api import AGENT_STATE, AgentState, MachineApi
 from .record_budget import RecordBudget, most_bytes
+from .requests import Requests
 from .routes import routes
 from .sessions import Sessions
 from .world import World
@@ -59,7 +60,8 @@ class Application:
             FsApi(self.world),
             FsWatch(self.world),
         )
-        self.router = Router(routes(modules))
+        self.requests = Requests(machine.link, answer_error)
+        self.router = Router([self.requests.once(route) for route in routes(modules)])
         self.listener = Listener(self.router, self.descriptors, answer_error)
 
     async def close(self) -> None:
@@ -68,10 +70,12 @@ class Application:
         await self.world.leave()
         self.sessions.close()
         self.events.close()
+        self.requests.close()
 
     def restore(self) -> None:
         """Take over what a former agent left: descriptors, the world, sessions."""
         freezer.thaw_left_over(self.machine.paths.disk)
+        self.requests.restore()
         self.events.restore()
         self.events.add("agent.started", restarts=self._restarts)
         self.descriptors.restore()

@@ -1,4 +1,4 @@
-"""Events, numbered and kept over the agent's death: lines of JSON in a memfd of init's store, the newest MOST of them.
+"""Events, numbered and kept over the agent's death in a journal: the newest MOST of them.
 
     what happened ─► line here ─► document of who it happened to
 
@@ -10,7 +10,6 @@ of is cut off. When there are too many, the newest half becomes a new memfd, whi
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 
 import msgspec
@@ -22,6 +21,7 @@ from ..server.routing import Route
 from ..wire import faults, operations, timestamps
 from ..wire.events import Event, EventType
 from .decimals import parse_decimal
+from .journal import Journal
 from .machine import Link
 from .output import Changed
 
@@ -36,8 +36,7 @@ class Events:
 
     def __init__(self, link: Link) -> None:
         self.changed = Changed()
-        self._link = link
-        self._fd = -1
+        self._journal = Journal(link, STORE_NAME)
         self._events: list[Event] = []
         self._last: dict[tuple[str | None, EventType], Event] = {}
 
@@ -48,21 +47,12 @@ class Events:
 
     def restore(self) -> None:
         """Take over what the former agent told."""
-        if STORE_NAME not in self._link.inherited:
-            self._fd = self._new_memfd(b"")
-            return
-        self._fd = self._link.take(STORE_NAME)
-        data = os.pread(self._fd, os.fstat(self._fd).st_size, 0)
-        whole = data[: data.rfind(b"\n") + 1]
-        os.ftruncate(self._fd, len(whole))
-        for line in whole.splitlines():
+        for line in self._journal.restore():
             self._keep(msgspec.json.decode(line, type=Event))
 
     def close(self) -> None:
         """Leave them to the next agent."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        self._journal.close()
 
     def add(self, type: EventType, container: str | None = None, **facts: object) -> None:
         """It happened; nothing when it was told already."""
@@ -75,8 +65,7 @@ class Events:
             return
         if len(self._events) >= MOST:
             self._drop_old()
-        line = _encode(event) + b"\n"
-        os.pwrite(self._fd, line, os.fstat(self._fd).st_size)
+        self._journal.append(_encode(event))
         self._keep(event)
         self.changed.notify()
 
@@ -106,16 +95,7 @@ class Events:
 
     def _drop_old(self) -> None:
         del self._events[: MOST // 2]
-        fd = self._new_memfd(b"".join(_encode(event) + b"\n" for event in self._events))
-        os.close(self._fd)
-        self._fd = fd
-
-    def _new_memfd(self, data: bytes) -> int:
-        fd = os.memfd_create("pilot-events", os.MFD_CLOEXEC)
-        while data:
-            data = data[os.write(fd, data) :]
-        self._link.put(STORE_NAME, fd)
-        return fd
+        self._journal.replace(map(_encode, self._events))
 
 
 class EventsApi:

@@ -32,8 +32,8 @@ class AgentState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _FEATURES = {
-    "container": ["world", "exec", "fs", "proxy", "descriptors"],
-    "vm": ["world", "exec", "fs", "proxy", "freeze", "clock", "entropy"],
+    "container": ["world", "exec", "fs", "proxy", "graph", "events", "request-ids", "descriptors"],
+    "vm": ["world", "exec", "fs", "proxy", "graph", "events", "request-ids", "freeze", "clock", "entropy"],
 }
 
 

@@ -41,14 +41,18 @@ class PilotApi:
         asked: Asked,
         *,
         query: Sequence[tuple[str, str]] = (),
+        request_id: str | None = None,
         **parameters: str,
     ) -> Answered:
-        """Ask, and wait for the whole answer. Not for WebSockets or answers in lines."""
+        """Ask, and wait for the whole answer. Not for WebSockets or answers in lines.
+
+        With a `request_id` it is done once, however often it is asked: a machine tells the first answer again.
+        """
         assert not operation.websocket
         assert not operation.lines
         assert operation.deadline_s is not None
         what = f"{operation.method} {operation.path}"
-        request = _request(operation, operation.target(parameters, query), _body(asked))
+        request = _request(operation, operation.target(parameters, query), _body(asked), request_id)
         try:
             answer = exchange.exchange(self._path, min(operation.deadline_s + GRACE_S, MAX_S), *request)
         except (OSError, h11.ProtocolError) as error:
@@ -74,9 +78,13 @@ def _body(asked: object) -> bytes:
     return asked if isinstance(asked, bytes) else msgspec.json.encode(asked)
 
 
-def _request(operation: Operation[Asked, Answered], target: str, body: bytes) -> tuple[h11.Request, bytes]:
-    kind = [("Content-Type", "application/json")] if issubclass(operation.asked, msgspec.Struct) else []
-    return exchange.request_head(operation.method, target, len(body), headers=kind), body
+def _request(
+    operation: Operation[Asked, Answered], target: str, body: bytes, request_id: str | None
+) -> tuple[h11.Request, bytes]:
+    headers = [("Content-Type", "application/json")] if issubclass(operation.asked, msgspec.Struct) else []
+    if request_id is not None:
+        headers.append((operations.REQUEST_ID, request_id))
+    return exchange.request_head(operation.method, target, len(body), headers=headers), body
 
 
 def _answered(what: str, operation: Operation[Asked, Answered], answer: exchange.Answer) -> Answered:

@@ -89,6 +89,7 @@ class Call:
         self._stream = stream
         self._protocol = protocol
         self._next_event = next_event
+        self._body: bytes | None = None
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body, as it comes; `PeerError` when the client goes away in the middle."""
@@ -100,14 +101,17 @@ class Call:
                 yield bytes(event.data)
 
     async def body(self, limit_bytes: int = MAX_JSON_BYTES) -> bytes:
-        """The whole body; `TooLarge` above the limit."""
+        """The whole body, again and again; `TooLarge` above the limit."""
+        if self._body is not None:
+            return self._body
         parts, size_bytes = [], 0
         async for part in self.chunks():
             parts.append(part)
             size_bytes += len(part)
             if size_bytes > limit_bytes:
                 raise faults.TooLarge(f"{self.request.path}: the body is larger than {limit_bytes} bytes")
-        return b"".join(parts)
+        self._body = b"".join(parts)
+        return self._body
 
     async def asked(self, operation: Operation[Asked, Answered]) -> Asked:
         """The body that the operation's row speaks of."""

@@ -22,6 +22,9 @@ from .permissions import Permission
 Asked = TypeVar("Asked")
 Answered = TypeVar("Answered")
 
+# Headers of a call that is to be done once, and of an answer that was given before.
+REQUEST_ID = "Pilot-Request-Id"
+REPEATED = "Pilot-Repeated"
 QUICK_S = 10.0
 WORLD_S = 120.0
 # For operations whose work grows with what is in the world: a copy of a tree, a change of all owners.

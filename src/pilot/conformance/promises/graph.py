@@ -36,6 +36,7 @@ def promises() -> Iterator[Promise]:
     yield Promise("stopContainer", "it stays stopped until it is asked to start", _sticky, _RUNNING)
     yield Promise("startContainer", "one that has ended is run again", _start, _RUNNING)
     yield Promise("restartContainer", "another process runs afterwards", _restart, _RUNNING)
+    yield Promise("restartContainer", "with one request id it is done once, and refused for another", _repeat, _RUNNING)
     yield Promise("containerLogs", "both streams, in order, with their offsets; from an offset on", _logs, _RUNNING)
     yield Promise("deleteContainer", "it ends, and is not known any more; again is as good as once", _delete, _RUNNING)
     yield Promise("killContainer", "it has ended by itself, and its restart policy decides", _kill, _RUNNING)
@@ -188,6 +189,22 @@ def _restart(subject: Subject) -> None:
         _asked(subject, operations.RESTART_CONTAINER, name)
         second = _until(subject, name, "running", other_than=first.pid)
         expect.that(second.restarts == 1, f"one more start was meant: {second}")
+
+
+def _repeat(subject: Subject) -> None:
+    restart = operations.RESTART_CONTAINER
+    with _container(subject, "kit-repeat", _FOREVER, stop={"signal": "KILL"}) as name:
+        first = _until(subject, name, "running")
+        headers = [(operations.REQUEST_ID, f"{subject.scratch}-repeat-{first.pid}")]
+        answers = [subject.ask(restart, parameters={"name": name}, headers=headers)]
+        _until(subject, name, "running", other_than=first.pid)
+        answers.append(subject.ask(restart, parameters={"name": name}, headers=headers))
+        expect.that(answers[0].body == answers[1].body, f"the first answer was meant: {answers}")
+        expect.that(answers[1].headers.get(operations.REPEATED.lower()) == "true", f"repeated was meant: {answers[1]}")
+        row = _until(subject, name, "running")
+        expect.that(row.restarts == 1, f"one restart was meant: {row}")
+        other = subject.ask(operations.START_CONTAINER, parameters={"name": name}, headers=headers)
+        expect.refused(other, 409, "already_exists")
 
 
 def _logs(subject: Subject) -> None:
