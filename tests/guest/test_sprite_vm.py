@@ -16,6 +16,12 @@ import pytest
 from tests.support import virtual
 from tests.support.pilotd import Pilotd
 
+from pilot.conformance import running
+from pilot.conformance.promise import World
+from pilot.conformance.promises import graph
+from pilot.conformance.report import Outcome
+from pilot.conformance.subject import Subject
+
 pytestmark = pytest.mark.requires("root", "private", "qemu", "mmdebstrap", "fuse", "space")
 
 
@@ -65,6 +71,17 @@ def test_the_world_may_become_root_and_no_more(sprite: Any) -> None:
         "sudo", "-n", "sh", "-c", "ls /sys/module/erofs && mount -t erofs /dev/vda /mnt", capture_output=True
     )
     assert done.returncode != 0
+
+
+def test_containers_are_a_graph_there_as_well(pilotd: Pilotd, sprite: Any) -> None:
+    """What the conformance kit asks of them, in a machine of its own kernel: services in the world, logs, events."""
+    (dial,) = (pilotd.state / "machines").glob("*/dial.sock")
+    sprite.run("true", check=True)
+    asked = [promise for promise in graph.promises() if promise.world is not World.ABSENT]
+    report = running.Run(Subject(str(dial), 120.0, "pilot-conformance-graph"), keep=True).all(asked)
+    assert report.isolation == "vm"
+    assert [row for row in report.results if row.outcome is Outcome.UNMET] == []
+    assert sum(row.outcome is Outcome.MET for row in report.results) > 30
 
 
 def test_the_clock_is_the_hosts(sprite: Any) -> None:

@@ -1,6 +1,6 @@
 """Calls with a request id are done once: asked again, also of the next agent, they get the first answer.
 
-    Pilot-Request-Id: ID ─► known?  yes ─► the first answer, with Pilot-Repeated: true (409 where the request is another)
+    Pilot-Request-Id: ID ─► known?  yes ─► the first answer, with Pilot-Repeated: true (409 for another request)
                               no ─► done ─► answer written down (a line of a journal in init's store) ─► answered
 
 What is no answer (503, 504, an internal error) is not remembered: it may be better the next time. An agent that dies
