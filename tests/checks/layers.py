@@ -16,6 +16,7 @@ _VOLUME_COMMON = frozenset(
         "volume.layout",
         "volume.messages",
         "volume.names",
+        "volume.requests",
     }
 )
 
@@ -60,8 +61,18 @@ ALLOWED: dict[str, frozenset[str]] = {
     "volume": frozenset({"kernel"}),
     # Rooms of volume, by process: books know no file, a disk knows no store, what may wait for a disk knows no volumed.
     "volume.client": frozenset(
-        {"kernel.fds", "volume.answers", "volume.build", "volume.layout", "volume.messages", "volume.checkpoint"}
+        {
+            "kernel.fds",
+            "volume.answers",
+            "volume.build",
+            "volume.layout",
+            "volume.messages",
+            "volume.checkpoint",
+            "volume.requests",
+        }
     ),
+    # What they ask one another: values, for either side.
+    "volume.requests": frozenset({"volume.answers", "volume.checkpoint"}),
     "volume.books": frozenset({"volume.layout", "volume.names", "volume.facts", "volume.checkpoint"}),
     "volume.disk": _VOLUME_COMMON | {"volume.books"},
     "volume.remote.objects": frozenset({"kernel"}),

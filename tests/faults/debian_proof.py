@@ -43,6 +43,7 @@ from pilot.ids import CheckpointId, VolumeId
 from pilot.kernel import fds as descriptors
 from pilot.kernel import mounts
 from pilot.volume import messages
+from pilot.volume.requests import to_worker
 
 PACKAGES = ("gcc", "libc6-dev", "make")
 SIZE_BYTES = 8 << 30
@@ -293,7 +294,7 @@ class Proof:
         self.volumed.worker(DISK)
         connection = messages.connect(str(self.volumed.disk(DISK) / "worker.sock"), 20)
         try:
-            fds = connection.call("parcel")[1]
+            fds = connection.call(to_worker.TakeBack())[1]
             descriptors.close_all(fds)
             return len(fds)
         finally:

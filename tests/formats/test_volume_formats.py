@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import os
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import pytest
 
 from pilot import errors
 from pilot.ids import CheckpointId
-from pilot.volume import facts, layout, names
+from pilot.volume import answers, checkpoint, facts, layout, names
 from pilot.volume.books import delta
 from pilot.volume.disk import disk as disks
 from pilot.volume.disk import journal, meta, slab
@@ -21,6 +22,8 @@ from pilot.volume.operator import archive, importing
 from pilot.volume.remote.live import adopt, link
 from pilot.volume.remote.log import codec, head, segment, snapshot
 from pilot.volume.remote.objects import opening
+from pilot.volume.requests import base as requests
+from pilot.volume.requests import to_errand, to_volumed, to_worker, to_zygote
 from tests.formats import volumes
 from tests.formats.volumes import BASE, FORK, SAVED
 
@@ -96,6 +99,17 @@ def _layout_of(struct: type[msgspec.Struct]) -> str:
     return repr([(field.encode_name, str(field.type)) for field in msgspec.structs.fields(struct)])
 
 
+def _layouts_of(kinds: requests.Kinds) -> str:
+    """Of requests and answers. A new one, or a new field with a default, is no new version (`requests.base`): write the
+    digest down, and a sample into `requests-<version>.jsonl`."""
+    return "".join(f"{requests.op_of(kind)}{_layout_of(kind)}{_layout_of(requests._answer_of(kind))}" for kind in kinds)
+
+
+def _values_of_answers() -> str:
+    kinds = (answers.Volume, answers.Outcome, checkpoint.Checkpoint)
+    return repr([(field.name, field.type) for kind in kinds for field in dataclasses.fields(kind)])
+
+
 # Format → (its version, what it consists of). When one of these changes, the digest below does: then give the format
 # its next version, keep a reader of the one before, make a sample (`volumes`), and write both down here.
 FORMATS: dict[str, Callable[[], tuple[object, str]]] = {
@@ -107,6 +121,9 @@ FORMATS: dict[str, Callable[[], tuple[object, str]]] = {
     "segment": lambda: (segment.MAGIC, segment.PRELUDE.format + _layout_of(segment.Delta)),
     "snapshot": lambda: (snapshot.MAGIC, snapshot._HEAD.format + _layout_of(snapshot.Image)),
     "HEAD": lambda: (head.FORMAT, _layout_of(head.Head)),
+    "requests to volumed": lambda: (requests.VERSION, _layouts_of(to_volumed.KINDS) + _values_of_answers()),
+    "requests to workers": lambda: (requests.VERSION, _layouts_of(to_worker.KINDS)),
+    "requests to zygotes": lambda: (requests.VERSION, _layouts_of(to_zygote.KINDS) + _layouts_of(to_errand.KINDS)),
     "archive": lambda: (archive.FORMAT, archive._FRAME.format + _layout_of(archive.Header) + _layout_of(archive.End)),
 }
 KNOWN: dict[str, tuple[object, str]] = {
@@ -118,6 +135,9 @@ KNOWN: dict[str, tuple[object, str]] = {
     "segment": (b"pilotsg1", "549ff1a7de7d"),
     "snapshot": (b"pilotmp1", "ea85ad7cd135"),
     "HEAD": (1, "551ec3429378"),
+    "requests to volumed": (1, "46dea26b0ae7"),
+    "requests to workers": (1, "51da921cf37d"),
+    "requests to zygotes": (1, "cdde482ed7d1"),
     "archive": (1, "128cfbdd5193"),
 }
 

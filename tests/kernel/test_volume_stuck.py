@@ -13,6 +13,7 @@ import pytest
 
 from pilot.ids import VolumeId
 from pilot.volume import messages
+from pilot.volume.requests import to_worker
 from pilot.volume.serving import zygote
 from pilot.volume.volumed import attachment, fusectl, supervision, volumes, watchdog
 
@@ -45,7 +46,7 @@ def attached(store: volumes.Volumes) -> attachment.Attachment:
 
 def _stop_worker(directory: Path) -> None:
     connection = messages.connect(str((directory / "names" / A).resolve() / "worker.sock"), 10)
-    pid = int(connection.call("ping")[0]["pid"])
+    pid = connection.call(to_worker.Ping())[0].pid
     connection.close()
     os.kill(pid, signal.SIGSTOP)
     # kill returns before every thread has stopped, and one that has not could still answer.
@@ -96,7 +97,7 @@ def _wait_until_cut_off(attached: attachment.Attachment) -> None:
 
 def _kill_worker(directory: Path) -> None:
     connection = messages.connect(str((directory / "names" / A).resolve() / "worker.sock"), 10)
-    pid = int(connection.call("ping")[0]["pid"])
+    pid = connection.call(to_worker.Ping())[0].pid
     connection.close()
     os.kill(pid, signal.SIGKILL)
 

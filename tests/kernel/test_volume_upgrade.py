@@ -23,6 +23,7 @@ from pilot import errors, kernel
 from pilot.ids import VolumeId
 from pilot.kernel import mounts
 from pilot.volume import build, messages
+from pilot.volume.requests import to_worker
 
 pytestmark = pytest.mark.requires("root", "private", "fuse", "loop", "userns")
 DISKS = [VolumeId("a"), VolumeId("b")]
@@ -61,7 +62,7 @@ def _build_of(volumed: Volumed, volume: VolumeId) -> str | None:
 
 def _ask_build(volumed: Volumed, volume: VolumeId) -> str:
     with contextlib.closing(messages.connect(str(volumed.disk(volume) / "worker.sock"), 20)) as connection:
-        return str(connection.call("ping")[0]["build"])
+        return str(connection.call(to_worker.Ping())[0].build)
 
 
 class Writer:

@@ -17,6 +17,7 @@ from pilot.ids import VolumeId
 from pilot.kernel import loop, mounts
 from pilot.volume import messages
 from pilot.volume.client import VolumeClient
+from pilot.volume.requests import to_volumed, to_worker
 
 _START_TIMEOUT_S = 20
 # Those that hold what an attached disk lives by.
@@ -108,7 +109,7 @@ class Volumed:
             try:
                 connection = messages.connect(str(self.disk(volume) / "worker.sock"), 20)
                 try:
-                    return int(connection.call("ping")[0]["pid"])
+                    return connection.call(to_worker.Ping())[0].pid
                 finally:
                     connection.close()
             except (OSError, errors.PeerError):
@@ -130,8 +131,7 @@ class Volumed:
     def keeper_now(self) -> int | None:
         """Pid of the keeper, if there is one."""
         with contextlib.closing(messages.connect(self.socket, 20)) as connection:
-            pid: int | None = connection.call("ping")[0]["keeper"]
-            return pid
+            return connection.call(to_volumed.Ping())[0].keeper
 
     def zygote(self) -> int:
         """Pid of the process that forks the workers; waits for the successor of one that was just killed."""

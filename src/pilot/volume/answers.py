@@ -1,13 +1,11 @@
-"""What volumed answers, as values: it sends their fields, and its clients make them again.
-
-A field that is new has a default, and a client leaves out those that it does not know: either may be of another build.
+"""What volumed tells its clients, as values; they travel in answers (`requests.to_volumed`), under the rules for these:
+a field that is new has a default, and a client leaves out those that it does not know.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Mapping, Sequence
 
 from ..ids import VolumeId
 
@@ -46,14 +44,6 @@ class Volume:
     free_bytes: int = 0
     damaged: str | None = None
     read_only: bool = False
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Mended:
-    """Slots of a disk that are now as its store has them, and why the others are not."""
-
-    mended: Sequence[int]
-    failed: Mapping[int, str]
 
 
 class State(enum.StrEnum):

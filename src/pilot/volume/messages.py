@@ -1,8 +1,5 @@
 """Messages between the client, volumed, its zygote and its workers: one JSON object per line on a Unix stream socket.
-
-    request   {"op": name, ...}\\n
-    answer    {"ok": true, ...}\\n
-              {"ok": false, "error": text, "kind": child of PilotError, "hint": text or null}\\n
+Which there are: `volume.requests`.
 
 Descriptors ride on the first byte of a line (SCM_RIGHTS). One question at a time per connection. Paths of sockets are
 opened relative to their directory, because a socket address holds only 107 bytes.
@@ -17,21 +14,17 @@ import signal
 import socket
 import struct
 from collections.abc import Iterator, Sequence
-from typing import Any
+
+import msgspec
 
 from .. import errors
 from ..kernel import fds as descriptors
+from .requests import base
+from .requests.base import A, Answer, AnyRequest, Document, Failure, Request
 
-# One JSON object: what is in it is for whoever asked for it to check.
-Message = dict[str, Any]
+Message = AnyRequest | Answer | Failure
 _MAX_LINE_BYTES = 8 << 20
 _MAX_FDS = 16
-_KINDS: dict[str, type[errors.PilotError]] = {
-    kind.__name__: kind
-    for kind in (
-        errors.PilotError, errors.StateError, errors.HostError, errors.PeerError, errors.Conflict, errors.NotFound,
-    )
-}  # fmt: skip
 
 
 class Connection:
@@ -43,7 +36,7 @@ class Connection:
 
     def send(self, message: Message, fds: Sequence[int] = ()) -> None:
         """Send one message; the descriptors stay the caller's. PeerError when the other side is gone."""
-        line = json.dumps(message).encode() + b"\n"
+        line = _encode(message)
         ancillary = descriptors.rights(fds)
         try:
             sent = self.socket.sendmsg([line], ancillary)
@@ -52,8 +45,9 @@ class Connection:
         except OSError as error:
             raise errors.PeerError(f"send: {error.strerror or error}") from error
 
-    def receive(self) -> tuple[Message, list[int]] | None:
-        """The next message with its descriptors, or None at the end. PeerError when it is no message or too late."""
+    def receive(self) -> tuple[Document, list[int]] | None:
+        """The next message, in which nobody has looked yet, with its descriptors, or None at the end. PeerError when it
+        is no message or too late."""
         fds: list[int] = []
         try:
             while b"\n" not in self._buffer:
@@ -76,17 +70,37 @@ class Connection:
                 raise errors.PeerError(f"receive: {error.strerror or error}") from error
             raise
 
-    def call(self, op: str, fds: Sequence[int] = (), /, **arguments: object) -> tuple[Message, list[int]]:
-        """Ask, and wait for the answer; the error of the other side is raised here."""
-        self.send({"op": op, **arguments}, fds)
+    def receive_answer(self, kind: type[A]) -> tuple[A, list[int]] | None:
+        """An answer with its descriptors, or None at the end; the error of the other side is raised here."""
         received = self.receive()
         if received is None:
-            raise errors.PeerError(f"{op}: the other side went away")
-        answer, answer_fds = received
-        if answer.get("ok") is not True:
-            descriptors.close_all(answer_fds)
-            raise error_of(answer)
-        return answer, answer_fds
+            return None
+        document, fds = received
+        try:
+            return base.parse_answer(document, kind), fds
+        except BaseException:
+            descriptors.close_all(fds)
+            raise
+
+    def call(self, request: Request[A], fds: Sequence[int] = ()) -> tuple[A, list[int]]:
+        """Ask, and wait for the answer; the error of the other side is raised here."""
+        self.send(request, fds)
+        received = self.receive_answer(base.answer_of(request))
+        if received is None:
+            raise errors.PeerError(f"{base.op_of(request)}: the other side went away")
+        return received
+
+    def requests(self, kinds: base.Kinds) -> Iterator[tuple[AnyRequest, list[int]]]:
+        """What is asked until the end, with descriptors that are the taker's; what is none of `kinds` is refused."""
+        while (received := self.receive()) is not None:
+            document, fds = received
+            try:
+                request = kinds.parse(document)
+            except errors.PeerError as error:
+                descriptors.close_all(fds)
+                self.send(Failure.of(error))
+                continue
+            yield request, fds
 
     def kill_peer(self) -> None:
         """kill -9 of the process at the other end, which listens and does not answer."""
@@ -99,7 +113,11 @@ class Connection:
         self.socket.close()
 
 
-def _parse(line: bytes) -> Message:
+def _encode(message: Message) -> bytes:
+    return json.dumps(msgspec.to_builtins(message, str_keys=True)).encode() + b"\n"  # ASCII, whatever is in a path
+
+
+def _parse(line: bytes) -> Document:
     try:
         message = json.loads(line)
     except errors.UNREADABLE as error:
@@ -107,18 +125,6 @@ def _parse(line: bytes) -> Message:
     if not isinstance(message, dict):
         raise errors.PeerError("receive: not a JSON object")
     return message
-
-
-def error_answer(error: Exception) -> Message:
-    """An error as the answer that `error_of` turns back."""
-    kind = type(error).__name__ if type(error).__name__ in _KINDS else "PilotError"
-    return {"ok": False, "error": str(error), "kind": kind, "hint": getattr(error, "hint", None)}
-
-
-def error_of(answer: Message) -> errors.PilotError:
-    """The error that an answer tells of."""
-    kind = _KINDS.get(str(answer.get("kind")), errors.PilotError)
-    return kind(str(answer.get("error")), hint=answer.get("hint"))
 
 
 def peer_of(sock: socket.socket) -> int:

@@ -15,14 +15,15 @@ a FUSE descriptor or a lock.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 
 from ... import errors
 from ...kernel import directio, ext4, freeze, loop, mounts, syscalls
 from .. import messages
-from ..messages import Message
+from ..requests import to_errand
+from ..requests.base import Answer, AnyRequest, Doers, Failure
 
-_Answer = tuple[Message, list[int]]
+Made = tuple[Answer, list[int]]
+_DONE = Answer()
 _MKFS_SMALL = ("mkfs.ext4", "-q", "-F", "-m", "0", "-i", "32768", "-E", "nodiscard,assume_storage_prezeroed=1")
 _MKFS = (*_MKFS_SMALL, "-J", "size=64")
 _SMALL_BYTES = 2 << 30
@@ -31,45 +32,45 @@ _GROW_BYTES = 8 << 20
 _TOOL_TIMEOUT_S = 300
 
 
-def run(connection: messages.Connection, fds: list[int], name: str, arguments: Message) -> None:
+def run(connection: messages.Connection, fds: list[int], request: AnyRequest) -> None:
     """The life of the process: one of the functions below, its answer, and its end after the asker's."""
     syscalls.libc.prctl(15, b"volume-errand", 0, 0, 0)
     try:
-        answer, answer_fds = _TABLE[name](fds, **arguments)
-        connection.send({"ok": True, **answer}, answer_fds)
+        answer, answer_fds = doers(fds).do(request)
+        connection.send(answer, answer_fds)
     except OSError as error:
-        connection.send({"ok": False, "errno": error.errno, "error": str(error)})
+        connection.send(Failure(error=str(error), errno=error.errno))
     except errors.PilotError as error:
-        connection.send(messages.error_answer(error))
+        connection.send(Failure.of(error))
     connection.receive()
 
 
-def _open_file(fds: list[int]) -> _Answer:
+def _open_file(fds: list[int]) -> Made:
     """FUSE mount → the disk as a file."""
-    return {}, [os.open("disk", os.O_RDWR | os.O_CLOEXEC, dir_fd=fds[0])]
+    return _DONE, [os.open("disk", os.O_RDWR | os.O_CLOEXEC, dir_fd=fds[0])]
 
 
-def _bind(fds: list[int], device: str, directory: str) -> _Answer:
+def _bind(fds: list[int], asked: to_errand.Bind) -> Made:
     """FUSE mount → a loop device of the disk, its number."""
     disk_fd = _open_file(fds)[1][0]
-    number, fd = loop.attach(disk_fd, device, directory)
+    number, fd = loop.attach(disk_fd, asked.device, asked.directory)
     os.close(disk_fd)
-    return {"number": number}, [fd]
+    return to_errand.Bound(number), [fd]
 
 
-def _format(fds: list[int], what: str) -> _Answer:
+def _format(fds: list[int], asked: to_errand.Format) -> Made:
     """Make an ext4 on the loop device."""
     size = os.lseek(fds[0], 0, os.SEEK_END)
     # A journal of 64 MiB does not fit a tiny disk; mkfs then chooses.
-    _tool(f"format {what}", fds[0], _MKFS if size >= _SMALL_BYTES else _MKFS_SMALL, (0,))
-    return {}, []
+    _tool(f"format {asked.what}", fds[0], _MKFS if size >= _SMALL_BYTES else _MKFS_SMALL, (0,))
+    return _DONE, []
 
 
-def _mount(fds: list[int], what: str, number: int) -> _Answer:
+def _mount(fds: list[int], asked: to_errand.Mount) -> Made:
     """Loop device → a detached mount of the ext4 on it, which has all of a disk that has grown."""
-    _grow(fds[0], what)
-    options = {"source": _source(fds[0], number), "discard": None}
-    return {}, [mounts.mount_detached("ext4", options, mounts.Attribute.NODEV)]
+    _grow(fds[0], asked.what)
+    options = {"source": _source(fds[0], asked.number), "discard": None}
+    return _DONE, [mounts.mount_detached("ext4", options, mounts.Attribute.NODEV)]
 
 
 def _source(fd: int, number: int) -> str:
@@ -102,30 +103,30 @@ def _tool(why: str, fd: int, command: tuple[str, ...], accepted: tuple[int, ...]
         raise errors.HostError(f"{why}: {' '.join(command)}: {(done.stderr or done.stdout).strip()}")
 
 
-def _sync(fds: list[int]) -> _Answer:
+def _sync(fds: list[int]) -> Made:
     """syncfs of a mount."""
     directio.sync_filesystem(_root(fds[0]))
-    return {}, []
+    return _DONE, []
 
 
-def _is_read_only(fds: list[int]) -> _Answer:
+def _is_read_only(fds: list[int]) -> Made:
     """Whether a filesystem takes no writes any more, as ext4 does once its journal could not be written."""
     root_fd = _root(fds[0])
     try:
-        return {"read_only": freeze.is_ext4_read_only(root_fd)}, []
+        return to_errand.ReadOnly(freeze.is_ext4_read_only(root_fd)), []
     finally:
         os.close(root_fd)
 
 
-def _shut_down(fds: list[int]) -> _Answer:
+def _shut_down(fds: list[int]) -> Made:
     """End the superblock of an ext4 mount: whoever has it still, can do nothing any more."""
     freeze.shut_down_ext4(_root(fds[0]))
-    return {}, []
+    return _DONE, []
 
 
-def _thaw(fds: list[int]) -> _Answer:
+def _thaw(fds: list[int]) -> Made:
     """Undo a freeze whose guard was killed."""
-    return {"thawed": freeze.thaw(_root(fds[0]))}, []
+    return to_errand.Thawed(freeze.thaw(_root(fds[0]))), []
 
 
 def _root(mount_fd: int) -> int:
@@ -133,13 +134,15 @@ def _root(mount_fd: int) -> int:
     return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=mount_fd)
 
 
-_TABLE: dict[str, Callable[..., _Answer]] = {
-    "open_file": _open_file,
-    "bind": _bind,
-    "format": _format,
-    "mount": _mount,
-    "sync": _sync,
-    "is_read_only": _is_read_only,
-    "shut_down": _shut_down,
-    "thaw": _thaw,
-}
+def doers(fds: list[int]) -> Doers[Made]:
+    """Who does what to these descriptors."""
+    found = Doers[Made]()
+    found.add(to_errand.OpenFile, lambda _: _open_file(fds))
+    found.add(to_errand.Bind, lambda asked: _bind(fds, asked))
+    found.add(to_errand.Format, lambda asked: _format(fds, asked))
+    found.add(to_errand.Mount, lambda asked: _mount(fds, asked))
+    found.add(to_errand.Sync, lambda _: _sync(fds))
+    found.add(to_errand.IsReadOnly, lambda _: _is_read_only(fds))
+    found.add(to_errand.ShutDown, lambda _: _shut_down(fds))
+    found.add(to_errand.Thaw, lambda _: _thaw(fds))
+    return found

@@ -13,6 +13,7 @@ from ... import errors
 from ...kernel import directio, freeze, graceperiod, syscalls
 from ...kernel import fds as descriptors
 from .. import messages
+from ..requests.base import Answer, Failure
 
 _CALM_SYNC_S = 0.02
 _SYNC_ROUNDS = 8
@@ -24,19 +25,20 @@ def run(connection: messages.Connection, mount_fd: int, timeout_s: float) -> Non
     fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=mount_fd)
     try:
         _sync_until_calm(fd)
-        connection.send({"ok": True})
+        connection.send(Answer())
         freeze.freeze(fd)
     except OSError as error:
-        connection.send({"ok": False, "error": str(error)})
+        connection.send(Failure.of(error))
         return
     try:
-        connection.send({"ok": True})
+        connection.send(Answer())
         is_asked = _is_asked(connection, timeout_s)
     except errors.PeerError:
         is_asked = False
     was_held = freeze.thaw(fd)
     graceperiod.settle()
-    connection.send({"ok": is_asked and was_held, "error": "it did not hold until the thaw"})
+    held = is_asked and was_held
+    connection.send(Answer() if held else Failure(error="it did not hold until the thaw"))
 
 
 def _is_asked(connection: messages.Connection, timeout_s: float) -> bool:

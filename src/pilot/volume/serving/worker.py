@@ -1,7 +1,7 @@
 """The process that serves one attached disk: FUSE threads over `disk.Disk`, and a control socket for volumed.
 
     zygote ── fork ──► worker: opens the disk, listens at disks/<disk>/worker.sock, answers "ready" on the given socket
-    volumed ── worker.sock ──► cut, publish, fork, … (methods of `disk.Disk`), keep, parcel, stop
+    volumed ── worker.sock ──► cut, publish, fork, … (`requests.to_worker`), keep, parcel, stop
 
 It lives until "stop", or until the FUSE connection ends; not until volumed does: a new volumed connects again, and
 takes back ("parcel") the FUSE descriptor and what the old one gave for safekeeping ("keep": the FUSE mount, the loop
@@ -16,7 +16,7 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ... import errors
@@ -25,7 +25,8 @@ from ...kernel import fds as descriptors
 from ...kernel import syscalls
 from .. import build, messages
 from ..disk import disk as disks
-from ..messages import Message
+from ..requests import to_worker, to_zygote
+from ..requests.base import A, Answer, AnyRequest, Doers, Failure, R, Request, answer_of, op_of
 from . import fuse
 
 if TYPE_CHECKING:
@@ -39,59 +40,44 @@ _PR_SET_NAME, _PR_SET_IO_FLUSHER = 15, 57
 
 
 class Operations:
-    """A disk's methods by name, with arguments and results that JSON can carry; used here and, detached, by volumed."""
+    """What a disk can be asked wherever it is open: used here and, for one that is not attached, by volumed."""
 
     def __init__(self, disk: disks.Disk) -> None:
         self._disk = disk
+        self.doers = Doers[Answer]()
+        self._add(to_worker.Flush, lambda _: disk.flush())
+        self._add(to_worker.SetFacts, lambda asked: disk.change_facts(lambda known: known.with_rows(asked.facts)))
+        self._add(to_worker.Unfork, lambda asked: disk.roots.unfork(asked.child))
+        self._add(to_worker.Abandon, lambda _: disk.roots.abandon())
+        self._add(to_worker.Restore, lambda asked: disk.roots.restore(asked.checkpoint))
+        self._add(to_worker.Resize, lambda asked: disk.resize(asked.size_bytes))
+        self._add(to_worker.DeleteCheckpoint, lambda asked: disk.roots.delete_checkpoint(asked.checkpoint))
+        self.doers.add(to_worker.AskStore, self._store)
+        self.doers.add(to_worker.Fork, self._fork)
+        self.doers.add(to_worker.Mend, lambda asked: mend(disk, asked.slots))
 
-    def call(self, op: str, **arguments: object) -> Message:
-        """Run operation `op`; PeerError when there is none of that name."""
-        method = getattr(self, "do_" + op, None)
-        if method is None:
-            raise errors.PeerError(f"operation {op}: unknown")
-        result: Message = method(**arguments) or {}
-        return result
+    def do(self, request: Request[A]) -> A:
+        """Have it done."""
+        answer = self.doers.do(request)
+        assert isinstance(answer, answer_of(request))
+        return answer
 
-    def do_facts(self) -> Message:
-        return {"facts": self._disk.facts().rows(), "usage": self._disk.usage()}
+    def _add(self, kind: type[R], do: Callable[[R], object]) -> None:
+        def done(request: R) -> Answer:
+            do(request)
+            return Answer()
 
-    def do_store(self) -> Message:
+        self.doers.add(kind, done)
+
+    def _store(self, _: to_worker.AskStore) -> to_worker.InStore:
         usage = self._disk.usage()
-        return {"store": {"unsent_bytes": usage["unsent_bytes"], "cold_bytes": usage["cold_bytes"]}}
+        return to_worker.InStore(to_worker.Usage(usage["unsent_bytes"], usage["cold_bytes"]))
 
-    def do_flush(self) -> None:
-        self._disk.flush()
-
-    def do_set_facts(self, facts: dict[str, str | None]) -> None:
-        self._disk.change_facts(lambda known: known.with_rows(facts))
-
-    def do_fork(self, child: str, checkpoint: str | None) -> Message:
-        root = self._disk.roots.fork(child, CheckpointId(checkpoint) if checkpoint else None)
-        return {"root": root.hex()}
-
-    def do_forks(self) -> Message:
-        return {"forks": self._disk.roots.forks()}
-
-    def do_unfork(self, child: str) -> None:
-        self._disk.roots.unfork(child)
-
-    def do_abandon(self) -> None:
-        self._disk.roots.abandon()
-
-    def do_restore(self, checkpoint: str) -> None:
-        self._disk.roots.restore(CheckpointId(checkpoint))
-
-    def do_mend(self, slots: list[int]) -> Message:
-        return mend(self._disk, slots)
-
-    def do_resize(self, size_bytes: int) -> None:
-        self._disk.resize(size_bytes)
-
-    def do_delete_checkpoint(self, checkpoint: str) -> None:
-        self._disk.roots.delete_checkpoint(CheckpointId(checkpoint))
+    def _fork(self, asked: to_worker.Fork) -> to_worker.Root:
+        return to_worker.Root(self._disk.roots.fork(asked.child, asked.checkpoint).hex())
 
 
-def mend(disk: disks.Disk, slots: Sequence[int]) -> Message:
+def mend(disk: disks.Disk, slots: Sequence[int]) -> to_worker.Mended:
     """Have these slots as the store has them; of a disk that is tied to its store."""
     mended, failed = [], {}
     for slot in slots:
@@ -100,7 +86,7 @@ def mend(disk: disks.Disk, slots: Sequence[int]) -> Message:
             mended.append(slot)
         except OSError as error:
             failed[slot] = error.strerror or str(error)
-    return {"mended": mended, "failed": failed}
+    return to_worker.Mended(mended, failed)
 
 
 class Worker:
@@ -123,7 +109,7 @@ class Worker:
         if self._link is not None:
             self._link.start(hydrate=True)
         threading.Thread(target=self._accept, name="control", daemon=True).start()
-        ready.send({"ok": True, "pid": os.getpid()})
+        ready.send(to_zygote.Serving(os.getpid()))
         ready.close()
         threading.Thread(target=self._watch_connection, name="connection", daemon=True).start()
         self._stopped.wait()
@@ -148,60 +134,74 @@ class Worker:
     def _serve(self, sock: socket.socket) -> None:
         connection = messages.Connection(sock)
         try:
-            while (received := connection.receive()) is not None:
-                request, fds = received
-                if request.get("op") == "keep":
-                    self._parcel, fds = fds, self._parcel
-                descriptors.close_all(fds)
+            for request, fds in connection.requests(to_worker.KINDS):
+                unwanted = fds
+                if isinstance(request, to_worker.Keep):
+                    self._parcel, unwanted = fds, self._parcel
+                descriptors.close_all(unwanted)
                 self._one(connection, request)
         except errors.PeerError as error:
             _log.warning("control: %s", error)
         finally:
             connection.close()
 
-    def _one(self, connection: messages.Connection, request: Message) -> None:
-        op = str(request.pop("op", ""))
+    def _one(self, connection: messages.Connection, request: AnyRequest) -> None:
         try:
-            if op == "keep":
-                connection.send({"ok": True})
-            elif op == "parcel":
-                connection.send({"ok": True, "pid": os.getpid()}, [self._fuse_fd, self._delta_fd, *self._parcel])
-            elif op == "ping":
-                connection.send({"ok": True, **self._vital_signs()})
-            elif op == "cut":
-                self._cut(connection, CheckpointId(request["checkpoint"]))
-            elif op == "stop":
-                connection.send({"ok": True, "drained": self._drain()})
-                self._stopped.set()
-            else:
-                connection.send({"ok": True, **self._operations.call(op, **request)})
-        except (errors.PilotError, OSError, KeyError, TypeError) as error:
-            _log.warning("%s: %s", op, error)
-            connection.send(messages.error_answer(error))
+            self._do(connection, request)
+        except (errors.PilotError, OSError) as error:
+            _log.warning("%s: %s", op_of(request), error)
+            connection.send(Failure.of(error))
 
-    def _vital_signs(self) -> Message:
-        # Waiting for the store is progress to the watchdog: it would not help to kill us.
-        answered = self._server.answered + self._disk.debt.patience
-        error = self._link.error if self._link else None
-        return {
-            "pid": os.getpid(), "build": build.identity(), "answered": answered,
-            "fenced": self._disk.debt.fenced, "store_error": error,
-        }  # fmt: skip
+    def _do(self, connection: messages.Connection, request: AnyRequest) -> None:
+        match request:
+            case to_worker.Keep():
+                connection.send(Answer())
+            case to_worker.TakeBack():
+                connection.send(to_worker.Parcel(os.getpid()), [self._fuse_fd, self._delta_fd, *self._parcel])
+            case to_worker.Ping():
+                connection.send(self._vital_signs())
+            case to_worker.Cut():
+                self._cut(connection, request.checkpoint)
+            case to_worker.Publish():
+                raise errors.StateError("publish: nothing was cut on this connection")
+            case to_worker.Stop():
+                connection.send(to_worker.Stopped(self._drain()))
+                self._stopped.set()
+            case _:
+                connection.send(self._operations.do(request))
+
+    def _vital_signs(self) -> to_worker.Signs:
+        return to_worker.Signs(
+            pid=os.getpid(),
+            # Waiting for the store is progress to the watchdog: it would not help to kill us.
+            answered=self._server.answered + self._disk.debt.patience,
+            fenced=self._disk.debt.fenced,
+            store_error=self._link.error if self._link else None,
+            build=build.identity(),
+        )
 
     def _cut(self, connection: messages.Connection, checkpoint: CheckpointId) -> None:
         cut = self._disk.roots.cut(checkpoint)
         try:
             connection.socket.settimeout(_PUBLISH_TIMEOUT_S)
-            connection.send({"ok": True, "generation": cut.generation})
-            received = connection.receive()
-            if received is None or received[0].pop("op", None) != "publish":
-                raise errors.PeerError(f"checkpoint {checkpoint}: cancelled before it was published")
+            connection.send(to_worker.WasCut(cut.generation))
+            asked = self._publish(connection, checkpoint)
         except BaseException:
             cut.cancel()
             raise
-        done = cut.publish(**received[0])
+        done = cut.publish(
+            created_at=asked.created_at, comment=asked.comment, frozen_ms=asked.frozen_ms, clean=asked.clean
+        )
         connection.socket.settimeout(None)
-        connection.send({"ok": True, "checkpoint": done.text()})
+        connection.send(to_worker.Published(done.text()))
+
+    def _publish(self, connection: messages.Connection, checkpoint: CheckpointId) -> to_worker.Publish:
+        for request, fds in connection.requests(to_worker.KINDS):
+            descriptors.close_all(fds)
+            if isinstance(request, to_worker.Publish):
+                return request
+            break
+        raise errors.PeerError(f"checkpoint {checkpoint}: cancelled before it was published")
 
 
 def _link(disk: disks.Disk, lineage: list[str]) -> link.Link | None:
@@ -225,6 +225,6 @@ def main(
     try:
         worker = Worker(directory, lineage, fuse_fd, delta_fd, kept)
     except (errors.PilotError, OSError) as error:
-        ready.send(messages.error_answer(error))
+        ready.send(Failure.of(error))
         return
     worker.run(ready, resend=resend)

@@ -3,11 +3,11 @@
 volumed has threads, so it must not fork; an interpreter start would cost each attach 200 ms. The zygote has imported
 all that its children need, has one thread, and does nothing but:
 
-    volumed ── {"op": "worker", ...} + socket, descriptors ──► zygote ── fork ──► worker     (`worker`)
-               {"op": "guard", deadline_s} + socket, mount  ──► zygote ── fork ──► guard      (`frozen`)
-               {"op": "errand", name, ...} + socket, ...   ──► zygote ── fork ──► errand     (`errand`)
-               {"op": "load", modules}      imports them: its children have them too
-            ◄── the child's answers, on that socket
+    volumed ── StartWorker + socket, descriptors ──► zygote ── fork ──► worker     (`worker`)
+               StartGuard  + socket, mount       ──► zygote ── fork ──► guard      (`frozen`)
+               RunErrand   + socket, ...         ──► zygote ── fork ──► errand     (`errand`)
+               Load                                 imports: its children have them too
+            ◄── the child's answers, on that socket                  (`requests.to_zygote`)
 
 It ends with volumed's socket; its children live on (workers) or end by themselves. Children close whatever they were
 not given. One that ends, or is silent, has a successor, which is started as a program: that takes longer, once.
@@ -31,7 +31,8 @@ from ... import errors
 from ...kernel import fds as descriptors
 from ...kernel import syscalls
 from .. import build, messages
-from ..messages import Message
+from ..requests import base, to_zygote
+from ..requests.base import A, Answer, AnyRequest, Doers, Failure, Request, answer_of, op_of
 from . import errand, guard, worker
 
 _log = logging.getLogger(__name__)
@@ -71,26 +72,22 @@ class Zygote:
     ) -> int:
         """Start a worker of the disk; its pid, once it serves. `kept` is for safekeeping from the first moment on. The
         descriptors stay the caller's."""
-        answer = self._ask(
-            "worker", [fuse_fd, delta_fd, *kept], _ANSWER_TIMEOUT_S,
-            directory=directory, lineage=list(lineage), resend=resend,
-        )[0]  # fmt: skip
-        return int(answer["pid"])
+        request = to_zygote.StartWorker(directory, lineage, resend)
+        answer, _ = self._ask(request, to_zygote.Serving, [fuse_fd, delta_fd, *kept], _ANSWER_TIMEOUT_S)
+        return answer.pid
 
-    def errand(
-        self, name: str, fds: Sequence[int], *, last: Sequence[int] = (), **arguments: object
-    ) -> tuple[Message, list[int]]:
-        """Have `errand.<name>` done to these descriptors; its answer and what it made, which is the caller's.
+    def errand(self, request: Request[A], fds: Sequence[int], *, last: Sequence[int] = ()) -> tuple[A, list[int]]:
+        """Have an errand done to these descriptors; its answer and what it made, which is the caller's.
 
         The descriptors stay the caller's, too, but for `last`, which only the errand has while it works. Waits as long
         as it takes. OSError, HostError; PeerError when it was killed.
         """
-        return self._ask("errand", [*fds, *last], None, last, name=name, arguments=arguments)
+        return self._ask(to_zygote.RunErrand.of(request), answer_of(request), [*fds, *last], None, last)
 
     def guard(self, mount_fd: int, timeout_s: float) -> messages.Connection:
         """A guard, which begins to freeze the filesystem; what it says: `frozen`. The caller closes the connection."""
         while True:
-            guard, is_sure = self._fork("guard", [mount_fd], None, deadline_s=timeout_s)
+            guard, is_sure = self._fork(to_zygote.StartGuard(timeout_s), [mount_fd], None)
             if is_sure:
                 return guard
             guard.close()  # ends it, if there is one
@@ -99,31 +96,31 @@ class Zygote:
         """Have it import what its children are going to need."""
         self._modules = modules
         with self._is_there:
-            self._connection.call("load", modules=list(modules))
+            self._connection.call(to_zygote.Load(modules))
 
     def _ask(
-        self, op: str, fds: Sequence[int], timeout_s: float | None, last: Sequence[int] = (), **arguments: object
-    ) -> tuple[Message, list[int]]:
+        self, request: AnyRequest, kind: type[A], fds: Sequence[int], timeout_s: float | None, last: Sequence[int] = ()
+    ) -> tuple[A, list[int]]:
         """Fork a child, and wait for its first answer. When the zygote ends meanwhile the child may be there or not:
         only the end of its socket says that it is not, so that another can be asked for."""
         held = list(last)
         try:
             while True:
-                child, is_sure = self._fork(op, fds, timeout_s, **arguments)
+                child, is_sure = self._fork(request, fds, timeout_s)
                 with contextlib.closing(child):
                     if is_sure:
                         descriptors.close_all(held)
                         held = []
-                    received = child.receive()
+                    received = child.receive_answer(kind)
                     if received is not None:
-                        return _checked(*received)
+                        return received
                 if is_sure:
-                    raise errors.PeerError(f"{op}: it ended before it was done")
+                    raise errors.PeerError(f"{op_of(request)}: it ended before it was done")
         finally:
             descriptors.close_all(held)
 
     def _fork(
-        self, op: str, fds: Sequence[int], timeout_s: float | None, **arguments: object
+        self, request: AnyRequest, fds: Sequence[int], timeout_s: float | None
     ) -> tuple[messages.Connection, bool]:
         """A connection to a new child, and whether it is sure that there is one."""
         ours, theirs = socket.socketpair()
@@ -131,18 +128,18 @@ class Zygote:
         child = messages.Connection(ours)
         try:
             with theirs:
-                return child, self._call(op, [theirs.fileno(), *fds], **arguments)
+                return child, self._call(request, [theirs.fileno(), *fds])
         except BaseException:
             child.close()
             raise
 
-    def _call(self, op: str, fds: list[int], **arguments: object) -> bool:
+    def _call(self, request: AnyRequest, fds: list[int]) -> bool:
         """Whether it has done it; False when it ended meanwhile. Waits for the successor of one that has ended."""
         with self._is_there:
             if not self._is_there.wait_for(lambda: not self._has_ended, _SUCCESSOR_TIMEOUT_S):
-                raise errors.PeerError(f"{op}: there is no zygote")
+                raise errors.PeerError(f"{op_of(request)}: there is no zygote")
             try:
-                self._connection.send({"op": op, **arguments}, fds)
+                self._connection.send(request, fds)
                 received = self._connection.receive()
             except errors.PeerError as error:
                 _log.error("zygote %d: %s: it is killed", self.pid, error)
@@ -150,7 +147,9 @@ class Zygote:
             if received is None:
                 self._kill()
                 return False
-        _checked(*received)
+        document, answer_fds = received
+        descriptors.close_all(answer_fds)
+        base.parse_answer(document, Answer)
         return True
 
     # ---- its end
@@ -181,7 +180,7 @@ class Zygote:
             self._connection.close()
             try:
                 self._start()
-                self._connection.call("load", modules=list(self._modules))
+                self._connection.call(to_zygote.Load(self._modules))
             except (errors.PilotError, OSError) as error:
                 _log.error("start a zygote: %s", error)
                 return False
@@ -209,16 +208,6 @@ class Zygote:
             os.waitpid(self.pid, 0)
 
 
-def _checked(answer: Message, fds: list[int]) -> tuple[Message, list[int]]:
-    """The answer, or its error raised."""
-    if answer.get("ok") is True:
-        return answer, fds
-    descriptors.close_all(fds)
-    if isinstance(answer.get("errno"), int):
-        raise OSError(answer["errno"], str(answer.get("error")))
-    raise messages.error_of(answer)
-
-
 def _serve(connection: messages.Connection) -> None:
     syscalls.libc.prctl(15, b"volume-zygote", 0, 0, 0)
     _save_memory()
@@ -226,16 +215,24 @@ def _serve(connection: messages.Connection) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are reaped by the kernel: nobody asks how they ended
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # ends with volumed, not before it
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    while (received := connection.receive()) is not None:
-        request, fds = received
-        op = str(request.pop("op", None))
+    for request, fds in connection.requests(to_zygote.KINDS):
+        answer: Answer | Failure = Answer()
         try:
-            _TABLE[op](fds, **request)
-            answer: Message = {"ok": True}
-        except (errors.PilotError, OSError, KeyError, TypeError) as error:
-            answer = messages.error_answer(error)
+            doers(fds).do(request)
+        except (errors.PilotError, OSError, ImportError) as error:
+            answer = Failure.of(error)
         descriptors.close_all(fds)  # before the answer: the last to close a filesystem must not be us
         connection.send(answer)
+
+
+def doers(fds: list[int]) -> Doers[None]:
+    """Who does what with these descriptors."""
+    found = Doers[None]()
+    found.add(to_zygote.Load, _load)
+    found.add(to_zygote.StartWorker, lambda asked: _fork_worker(fds, asked))
+    found.add(to_zygote.StartGuard, lambda asked: _fork_guard(fds, asked))
+    found.add(to_zygote.RunErrand, lambda asked: _fork_errand(fds, asked))
+    return found
 
 
 def _save_memory() -> None:
@@ -246,22 +243,24 @@ def _save_memory() -> None:
     syscalls.libc.malloc_trim(0)
 
 
-def _load(fds: list[int], modules: list[str]) -> None:
-    for name in modules:
+def _load(asked: to_zygote.Load) -> None:
+    for name in asked.modules:
         importlib.import_module(name)
 
 
-def _fork_worker(fds: list[int], directory: str, lineage: list[str], resend: bool) -> None:
+def _fork_worker(fds: list[int], asked: to_zygote.StartWorker) -> None:
     ready_fd, fuse_fd, delta_fd, *kept = fds
-    _fork(fds, lambda: worker.main(directory, lineage, fuse_fd, delta_fd, ready_fd, kept, resend=resend))
+    lineage = list(asked.lineage)
+    _fork(fds, lambda: worker.main(asked.directory, lineage, fuse_fd, delta_fd, ready_fd, kept, resend=asked.resend))
 
 
-def _fork_guard(fds: list[int], deadline_s: float) -> None:
-    _fork(fds, lambda: guard.run(_connection(fds[0]), fds[1], deadline_s))
+def _fork_guard(fds: list[int], asked: to_zygote.StartGuard) -> None:
+    _fork(fds, lambda: guard.run(_connection(fds[0]), fds[1], asked.deadline_s))
 
 
-def _fork_errand(fds: list[int], name: str, arguments: Message) -> None:
-    _fork(fds, lambda: errand.run(_connection(fds[0]), fds[1:], name, arguments))
+def _fork_errand(fds: list[int], asked: to_zygote.RunErrand) -> None:
+    request = asked.errand()
+    _fork(fds, lambda: errand.run(_connection(fds[0]), fds[1:], request))
 
 
 def _fork(fds: list[int], run: Callable[[], None]) -> None:
@@ -291,13 +290,6 @@ def _exit_after(run: Callable[[], None]) -> NoReturn:
     finally:
         os._exit(code)
 
-
-_TABLE: dict[str, Callable[..., None]] = {
-    "load": _load,
-    "worker": _fork_worker,
-    "guard": _fork_guard,
-    "errand": _fork_errand,
-}
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="volumed: %(name)s: %(message)s")

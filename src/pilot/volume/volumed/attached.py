@@ -17,7 +17,7 @@ from ... import errors
 from ...ids import VolumeId
 from .. import crashpoint
 from ..disk import room
-from ..messages import Message
+from ..requests.base import A, Request
 from ..serving import worker, zygote
 from . import attachment, keeper
 from .durable import Durable
@@ -98,12 +98,12 @@ class Attached:
             self.close(disk_id)
         self._keeper.close()
 
-    def call(self, durable: Durable, disk_id: str, op: str, **arguments: object) -> Message:
-        """Run an operation where the disk is open: in its worker, or here."""
+    def call(self, durable: Durable, disk_id: str, request: Request[A]) -> A:
+        """Have it done where the disk is open: in its worker, or here."""
         if (found := self._attached.get(disk_id)) is not None:
-            return found.call(op, **arguments)
+            return found.call(request)
         with durable.opened(disk_id) as opened:
-            return worker.Operations(opened).call(op, **arguments)
+            return worker.Operations(opened).do(request)
 
     # ---- after a restart, and for ever
 

@@ -36,7 +36,8 @@ from ...kernel import idmap, loop, mounts
 from .. import crashpoint, facts, messages
 from ..books import delta
 from ..checkpoint import Checkpoint
-from ..messages import Message
+from ..requests import to_errand, to_worker
+from ..requests.base import A, Request
 from ..serving import zygote
 from . import frozen, fusectl, keeper, supervision
 
@@ -104,8 +105,8 @@ class Attachment:
         kernel only when it has counted an error, because it takes a process."""
         if self._ext4_fd < 0 or self._loop is None or not _error_count(self._loop.number):
             return False
-        answer, _ = self._zygote.errand("is_read_only", [self._ext4_fd])
-        return bool(answer["read_only"])
+        answer, _ = self._zygote.errand(to_errand.IsReadOnly(), [self._ext4_fd])
+        return answer.read_only
 
     # ---- coming up
 
@@ -162,7 +163,7 @@ class Attachment:
         except OSError:
             return False  # nobody listens
         try:
-            answer, fds = connection.call("parcel")
+            answer, fds = connection.call(to_worker.TakeBack())
         except errors.PeerError as error:
             _log.error("volume %s: its worker: %s", self.volume, error)
             if is_kept:
@@ -172,7 +173,7 @@ class Attachment:
             connection.close()
         descriptors.close_all(list(kept.values()))
         self._take(dict(zip(_PARTS, fds, strict=False)))
-        self._worker.look_after(answer["pid"])
+        self._worker.look_after(answer.pid)
         return True
 
     def _adopt_from_keeper(self, kept: dict[str, int]) -> bool:
@@ -195,22 +196,22 @@ class Attachment:
 
     def mount(self, *, is_new: bool) -> None:
         """Bind a loop device and mount the ext4; `is_new` makes one first."""
-        bound, (fd,) = self._zygote.errand("bind", [self._mount_fd], device=self._name, directory=self._directory)
-        self._loop = _Loop(bound["number"], fd)
+        bound, (fd,) = self._zygote.errand(to_errand.Bind(self._name, self._directory), [self._mount_fd])
+        self._loop = _Loop(bound.number, fd)
         try:
             self._keep()
             if is_new:
-                self._zygote.errand("format", [fd], what=self.volume)
+                self._zygote.errand(to_errand.Format(self.volume), [fd])
                 crashpoint.reach("attach: formatted")
                 # Before anybody can mount it: what has been handed out must never be formatted again.
-                self.call("set_facts", facts=facts.encode(formatted=True))
+                self.call(to_worker.SetFacts(facts.encode(formatted=True)))
             self._ext4_fd = self._mount_ext4(self._loop)
         except BaseException:
             self._drop_loop()
             raise
 
     def _mount_ext4(self, device: _Loop) -> int:
-        _, (fd,) = self._zygote.errand("mount", [device.fd], what=self.volume, number=device.number)
+        _, (fd,) = self._zygote.errand(to_errand.Mount(self.volume, device.number), [device.fd])
         return fd
 
     def hand_out(self, uid_base: int, uid_count: int) -> int:
@@ -230,14 +231,14 @@ class Attachment:
 
     def open_file(self) -> int:
         """The disk as a file; the caller owns it."""
-        _, (fd,) = self._zygote.errand("open_file", [self._mount_fd])
+        _, (fd,) = self._zygote.errand(to_errand.OpenFile(), [self._mount_fd])
         return fd
 
     # ---- the worker
 
-    def call(self, op: str, **arguments: object) -> Message:
+    def call(self, request: Request[A]) -> A:
         """Have the worker run an operation of its disk."""
-        return self._worker.call(op, **arguments)
+        return self._worker.call(request)
 
     def watch(self, now_s: float) -> None:
         """Look whether the disk is stuck, and do something about it."""
@@ -261,7 +262,7 @@ class Attachment:
         """Have the worker and the keeper keep what we hold now."""
         connection = self._worker.connect()
         try:
-            connection.call("keep", self._kept())
+            connection.call(to_worker.Keep(), self._kept())
         finally:
             connection.close()
         self._keeper.keep(self._disk, self._parts())
@@ -273,10 +274,10 @@ class Attachment:
         connection = self._worker.connect()
         try:
             if not self.is_mounted:
-                connection.call("cut", checkpoint=checkpoint)
+                connection.call(to_worker.Cut(checkpoint))
                 return self._publish(connection, comment, 0.0, clean=False)
             with frozen.Frozen(f"checkpoint {self.volume}", self._ext4_fd, self._zygote) as held:
-                connection.call("cut", checkpoint=checkpoint)
+                connection.call(to_worker.Cut(checkpoint))
             crashpoint.reach("checkpoint: thawed")
             return self._publish(connection, comment, held.frozen_ms, clean=held.clean)
         finally:
@@ -285,17 +286,15 @@ class Attachment:
     def fork(self, child: str, checkpoint: CheckpointId | None) -> bytes:
         """Pin the present content (at rest, when it is mounted), or a checkpoint's, for a fork; the root."""
         if checkpoint is not None or not self.is_mounted:
-            return bytes.fromhex(self.call("fork", child=child, checkpoint=checkpoint)["root"])
+            return bytes.fromhex(self.call(to_worker.Fork(child, checkpoint)).root)
         with frozen.Frozen(f"fork {self.volume}", self._ext4_fd, self._zygote):
-            return bytes.fromhex(self.call("fork", child=child, checkpoint=None)["root"])
+            return bytes.fromhex(self.call(to_worker.Fork(child, None)).root)
 
     def _publish(
         self, connection: messages.Connection, comment: str | None, frozen_ms: float, *, clean: bool
     ) -> Checkpoint:
-        answer, _ = connection.call(
-            "publish", created_at=time.time(), comment=comment, frozen_ms=round(frozen_ms, 3), clean=clean
-        )
-        return Checkpoint.parse(answer["checkpoint"])
+        answer, _ = connection.call(to_worker.Publish(time.time(), comment, round(frozen_ms, 3), clean))
+        return answer.parsed()
 
     # ---- going down
 
@@ -324,12 +323,12 @@ class Attachment:
         """Sync, and end the superblock; what the sync failed with."""
         unwritten: Exception | None = None
         try:
-            self._zygote.errand("sync", [self._ext4_fd])
+            self._zygote.errand(to_errand.Sync(), [self._ext4_fd])
         except (OSError, errors.PilotError) as error:  # the latter when it was killed
             unwritten = error
         crashpoint.reach("detach: synced")
         ext4_fd, self._ext4_fd = self._ext4_fd, -1
-        self._zygote.errand("shut_down", [], last=[ext4_fd])
+        self._zygote.errand(to_errand.ShutDown(), [], last=[ext4_fd])
         return unwritten
 
     def _drop_loop(self) -> None:

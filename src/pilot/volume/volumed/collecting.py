@@ -19,7 +19,8 @@ from collections.abc import Callable, Mapping, Set
 from ... import errors
 from .. import crashpoint, facts
 from ..facts import Facts
-from ..messages import Message
+from ..requests import to_worker
+from ..requests.base import Answer, Request
 from .durable import Durable
 from .shelf import DEAD, NEW, Shelf
 
@@ -29,7 +30,7 @@ _log = logging.getLogger(__name__)
 class Collecting:
     """See the module. `call` runs an operation of a disk wherever it is open."""
 
-    def __init__(self, shelf: Shelf, durable: Durable, call: Callable[..., Message]) -> None:
+    def __init__(self, shelf: Shelf, durable: Durable, call: Callable[[str, Request[Answer]], Answer]) -> None:
         self._shelf = shelf
         self._durable = durable
         self._call = call
@@ -84,9 +85,9 @@ class Collecting:
                 self._unpin_missing(parent)
             return True
         if deleted and not (known.sealed or known.abandoned):
-            self._call(disk_id, "abandon")
+            self._call(disk_id, to_worker.Abandon())
             crashpoint.reach("collect: abandoned")
-            self._call(disk_id, "set_facts", facts=facts.encode(abandoned=True))
+            self._call(disk_id, to_worker.SetFacts(facts.encode(abandoned=True)))
             return True
         return False
 
@@ -108,7 +109,7 @@ class Collecting:
         for child in missing:
             try:
                 if store is None or not store.exists(child):  # else it lives on another host
-                    self._call(disk_id, "unfork", child=child)
+                    self._call(disk_id, to_worker.Unfork(child))
             except errors.PilotError as error:
                 # What is pinned for nobody takes room, until this runs again.
                 _log.warning("is fork %s of %s gone: %s", child, disk_id, error)

@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING
 from ... import errors
 from ...kernel import fds as descriptors
 from .. import crashpoint
+from ..requests import to_errand, to_zygote
+from ..requests.base import Answer
 
 if TYPE_CHECKING:
     from ..serving import zygote
@@ -71,13 +73,15 @@ class Frozen:
     def _step(self) -> str | None:
         """Why the guard's next step failed. One that was killed has left the filesystem to us."""
         try:
-            received = self._guard.receive()
+            received = self._guard.receive_answer(Answer)
         except errors.PeerError:
             received = None
+        except errors.PilotError as error:
+            return str(error)
         if received is None:
-            self._zygote.errand("thaw", [self._mount_fd])
+            self._zygote.errand(to_errand.Thaw(), [self._mount_fd])
             return "its guard has ended"
-        return None if received[0].get("ok") is True else str(received[0].get("error"))
+        return None
 
     def __exit__(self, *_: object) -> None:
         try:
@@ -85,7 +89,7 @@ class Frozen:
                 self._await_frozen()
             if not self._refusal:
                 with contextlib.suppress(errors.PeerError):  # it has ended, as the next step finds
-                    self._guard.send({"op": "thaw"})
+                    self._guard.send(to_zygote.Thaw())
                 # Not thawed by that means that its deadline was earlier: the cut may have caught a running filesystem.
                 self.clean = not self._step() and self.clean
         except errors.PeerError as error:

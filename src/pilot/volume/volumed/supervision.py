@@ -27,7 +27,8 @@ from ... import errors
 from ...ids import VolumeId
 from ...kernel import fds as descriptors
 from .. import build, crashpoint, messages
-from ..messages import Message
+from ..requests import to_worker
+from ..requests.base import A, Request
 from ..serving import worker, zygote
 from . import fusectl, watchdog
 
@@ -79,11 +80,11 @@ class Supervision:
 
     # ---- speaking to it
 
-    def call(self, op: str, **arguments: object) -> Message:
+    def call(self, request: Request[A]) -> A:
         """Have the worker run an operation of its disk."""
         connection = self.connect()
         try:
-            return connection.call(op, **arguments)[0]
+            return connection.call(request)[0]
         finally:
             connection.close()
 
@@ -101,7 +102,7 @@ class Supervision:
     def _connect_once(self) -> messages.Connection:
         connection = messages.connect(self.socket, CALL_TIMEOUT_S)
         try:
-            connection.call("ping")  # a connection to a worker that is being killed looks like any other
+            connection.call(to_worker.Ping())  # a connection to a worker that is being killed looks like any other
         except BaseException:
             connection.close()
             raise
@@ -132,7 +133,7 @@ class Supervision:
         if not can_resend(os.uname().release):
             return False
         _log.info("volume %s: its worker is of another build: a new one takes over", self._volume)
-        self.call("flush")  # less to replay; what comes after it is in the log of changes
+        self.call(to_worker.Flush())  # less to replay; what comes after it is in the log of changes
         signal.pidfd_send_signal(self._worker_fd, signal.SIGKILL)
         deadline = time.monotonic() + _COME_UP_S
         while not self.is_cut_off and time.monotonic() < deadline:
@@ -145,8 +146,7 @@ class Supervision:
         """Of the worker that answers; None for one that does not say."""
         connection = self.connect()
         try:
-            found: str | None = connection.call("ping")[0].get("build")
-            return found
+            return connection.call(to_worker.Ping())[0].build
         finally:
             connection.close()
 
@@ -218,14 +218,14 @@ class Supervision:
         try:
             connection = messages.connect(self.socket, _PING_TIMEOUT_S)
             try:
-                signs = connection.call("ping")[0]
+                signs = connection.call(to_worker.Ping())[0]
             finally:
                 connection.close()
         except (OSError, errors.PeerError):
             return None  # silent, or just being replaced: the watchdog counts either as no progress
-        if signs.get("fenced"):
-            self._cut_off(signs["fenced"])
-        return int(signs["answered"])
+        if signs.fenced:
+            self._cut_off(signs.fenced)
+        return signs.answered
 
     # ---- its end
 
@@ -235,7 +235,7 @@ class Supervision:
             self._closing = True
         if not self.is_cut_off:
             try:
-                self.call("stop")
+                self.call(to_worker.Stop())
                 return
             except (errors.PilotError, OSError) as error:
                 _log.warning("volume %s: stop its worker: %s; killing it", self._volume, error)

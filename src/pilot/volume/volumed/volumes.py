@@ -31,7 +31,8 @@ from .. import facts as fact_rows
 from ..checkpoint import Checkpoint
 from ..disk import disk, room
 from ..facts import Facts
-from ..messages import Message
+from ..requests import to_worker
+from ..requests.base import A, Request
 from ..serving import worker, zygote
 from . import attachment
 from .attached import Attached
@@ -221,7 +222,7 @@ class Volumes:
         """Make it a base: read-only for ever, its forks share it. StateError while it is attached."""
         with self.shelf.one(volume):
             disk_id = self.attached.check_detached(volume, "seal")
-            self._call(disk_id, "set_facts", facts=fact_rows.encode(sealed=True))
+            self._call(disk_id, to_worker.SetFacts(fact_rows.encode(sealed=True)))
 
     def resize(self, volume: VolumeId, size_bytes: int) -> None:
         """Grow a volume. Its filesystem follows at the next `attach`, or in the VM that has it as a file now.
@@ -231,7 +232,7 @@ class Volumes:
         with self.shelf.one(volume):
             disk_id = self.shelf.writable(volume, "resize")
             self.attached.check_unmounted(volume, disk_id, "resize")
-            self._call(disk_id, "resize", size_bytes=size_bytes)
+            self._call(disk_id, to_worker.Resize(size_bytes))
 
     # ---- attach and detach
 
@@ -264,7 +265,7 @@ class Volumes:
             disk_id = self.shelf.writable(volume, "attach")
             attached = self.attached.check_unmounted(volume, disk_id, "attach")
             attached = attached or self.attached.open(volume, disk_id, self.durable)
-            attached.call("set_facts", facts=fact_rows.encode(vm=True))
+            attached.call(to_worker.SetFacts(fact_rows.encode(vm=True)))
             return attached.open_file()
 
     def detach(self, volume: VolumeId) -> None:
@@ -300,16 +301,16 @@ class Volumes:
         with self.shelf.one(volume):
             disk_id = self.shelf.writable(volume, "restore")
             self.attached.check_unmounted(volume, disk_id, "restore")
-            self._call(disk_id, "restore", checkpoint=checkpoint)
+            self._call(disk_id, to_worker.Restore(checkpoint))
 
     def delete_checkpoint(self, volume: VolumeId, checkpoint: CheckpointId) -> None:
         """Forget a checkpoint and free what only it held; NotFound."""
         with self.shelf.one(volume):
-            self._call(self.shelf.disk_of(volume), "delete_checkpoint", checkpoint=checkpoint)
+            self._call(self.shelf.disk_of(volume), to_worker.DeleteCheckpoint(checkpoint))
 
     # ---- damage
 
-    def mend(self, disk_id: str, slots: Sequence[int]) -> Message:
+    def mend(self, disk_id: str, slots: Sequence[int]) -> to_worker.Mended:
         """Have slots of a disk, perhaps of one that has no name any more, as its store has them (`worker.mend`).
         StateError for a disk without a store, or that a worker which knows of none has attached."""
         if disk_id not in self.shelf.complete():
@@ -319,7 +320,7 @@ class Volumes:
             raise errors.StateError(f"mend disk {disk_id}: it is in no store")
         with self.shelf.one(self.shelf.named().get(disk_id, VolumeId(disk_id))):
             if (attached := self.attached.get(disk_id)) is not None:
-                return attached.call("mend", slots=slots)
+                return attached.call(to_worker.Mend(slots))
             from ..remote.live import link  # not in the zygote, where there is no store
 
             lineage = self.shelf.lineage(facts)
@@ -334,13 +335,13 @@ class Volumes:
         """Detach everything."""
         self.attached.close_all()
 
-    def _call(self, disk_id: str, op: str, **arguments: object) -> Message:
-        return self.attached.call(self.durable, disk_id, op, **arguments)
+    def _call(self, disk_id: str, request: Request[A]) -> A:
+        return self.attached.call(self.durable, disk_id, request)
 
 
 def _in_store(known: answers.Volume, facts: Facts, attached: attachment.Attachment | None) -> answers.Volume:
     local = facts.local
-    usage = attached.call("store")["store"] if attached else {}
+    usage = attached.call(to_worker.AskStore()).store if attached else None
     return dataclasses.replace(
         known,
         url=f"{(local.store or '').rstrip('/')}/vol/{known.disk}",
@@ -348,8 +349,8 @@ def _in_store(known: answers.Volume, facts: Facts, attached: attachment.Attachme
         durable_at=local.durable_at,
         not_durable="nothing of it has been sent yet" if local.durable_at is None else None,
         remote_seq=local.seq,
-        unsent_bytes=usage.get("unsent_bytes"),
-        cold_bytes=usage.get("cold_bytes"),
+        unsent_bytes=usage.unsent_bytes if usage else None,
+        cold_bytes=usage.cold_bytes if usage else None,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,7 +16,9 @@ from pilot.volume import layout
 from pilot.volume.client import VolumeClient
 from pilot.volume.disk import meta
 from pilot.volume.operator import upkeep
-from pilot.volume.volumed import volumes
+from pilot.volume.requests.base import A as Answered
+from pilot.volume.requests.base import Request, answer_of, parse_answer
+from pilot.volume.volumed import service, volumes
 
 A, B, C, D = (VolumeId(name) for name in "abcd")
 SIZE = 64 << 20
@@ -51,10 +53,10 @@ def _client(store: volumes.Volumes) -> VolumeClient:
     """What an operator asks, without a socket."""
 
     class Client(VolumeClient):
-        def _call(self, op: str, **arguments: Any) -> dict[str, Any]:
-            if op == "list":
-                return {"volumes": [dataclasses.asdict(row) for row in store.list()]}
-            return {"volume": dataclasses.asdict(store.stat(arguments["volume"]))}
+        def _exchange(self, request: Request[Answered]) -> tuple[Answered, Sequence[int]]:
+            answer, fds = service.Service(store).doers.do(request)
+            assert isinstance(answer, answer_of(request))
+            return answer, fds
 
     return Client("")
 
@@ -157,7 +159,8 @@ def test_a_client_of_an_older_build_leaves_out_what_it_does_not_know(store: volu
     store.create(A, SIZE)
 
     class Later(VolumeClient):
-        def _call(self, op: str, **arguments: Any) -> dict[str, Any]:
-            return {"volumes": [{**dataclasses.asdict(row), "of_a_later_build": 1} for row in store.list()]}
+        def _exchange(self, request: Request[Answered]) -> tuple[Answered, Sequence[int]]:
+            rows = [{**dataclasses.asdict(row), "of_a_later_build": 1} for row in store.list()]
+            return parse_answer({"ok": True, "volumes": rows}, answer_of(request)), ()
 
     assert [row.volume for row in Later("").list()] == [A]
