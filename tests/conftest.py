@@ -1,14 +1,18 @@
-"""Skips what the machine cannot do, by trying it; an unexpected skip fails the run."""
+"""Skips what the machine cannot do, by trying it; an unexpected skip fails the run. What a passed test leaves is
+removed."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.support import probes
+from tests.support import probes, scratch
 
 _unexpected: dict[str, str] = {}
+_failed = pytest.StashKey[bool]()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -25,9 +29,40 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                     _unexpected[need] = reason
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    item.stash[_failed] = report.failed or item.stash.get(_failed, False)
+    return report
+
+
+@pytest.fixture
+def tmp_path(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """pytest's, which goes when the test has passed; that of one that failed is left to be looked at."""
+    yield tmp_path
+    if not request.node.stash.get(_failed, False):
+        scratch.remove(tmp_path)
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    if _unexpected:
+    output: dict[str, object] | None = getattr(session.config, "workeroutput", None)  # of one that xdist has started
+    if output is not None:
+        output["unexpected"] = _unexpected
+    elif _unexpected:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+class Workers:
+    """Where xdist has others run the tests, what they have found counts."""
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: object) -> None:
+        output: dict[str, dict[str, str]] = getattr(node, "workeroutput", {})  # without one that died: a failure itself
+        _unexpected.update(output.get("unexpected", {}))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Workers(), "workers")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

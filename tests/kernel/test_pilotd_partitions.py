@@ -47,6 +47,7 @@ def _take_all(sprite: Any, kind: str, call: str, *arguments: str) -> tuple[int, 
     return held, number
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(("call", "arguments"), [("inotify_init1", ["0"])])
 def test_a_machine_that_takes_all_leaves_the_others_theirs(pilotd: Pilotd, call: str, arguments: list[str]) -> None:
     with pilotd.client() as client:

@@ -1,0 +1,78 @@
+"""pytest's part of a lane (`lanes`): which files are ours, and whose turn it is.
+
+<directory>/claims/<file>   made by the lane that runs the tests of this file
+<directory>/turn            locked shared by each test, alone by one that is marked `alone`
+<directory>/next            locked while somebody waits for `turn`, so that who wants it alone gets it
+                            (both by lockf: a child that a test has forked, and that lives on, holds no lock)
+<directory>/lane-<number>   what was collected and what was done, at the end
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import json
+import os
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from tests.support import lanes
+
+_directory = Path(os.environ[lanes.DIRECTORY])
+_done: list[str] = []
+
+
+@functools.cache
+def _is_ours(path: Path) -> bool:
+    try:
+        os.close(os.open(_directory / "claims" / quote(str(path), safe=""), os.O_CREAT | os.O_EXCL | os.O_CLOEXEC))
+    except FileExistsError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _locked(name: str, how: int) -> Iterator[None]:
+    fd = os.open(_directory / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+    try:
+        fcntl.lockf(fd, how)
+        yield
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def _turn(how: int) -> Iterator[None]:
+    with contextlib.ExitStack() as held:
+        with _locked("next", fcntl.LOCK_EX):
+            held.enter_context(_locked("turn", how))
+        yield
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> object:
+    return None if _is_ours(item.path) else True  # True: nothing more is done about it
+
+
+class _Turns:
+    @pytest.hookimpl(wrapper=True, tryfirst=True)  # around the time that a test may take
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        if not _is_ours(item.path):
+            return (yield)
+        with _turn(fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH):
+            result = yield
+        _done.append(item.nodeid)
+        return result
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(_Turns(), "turns")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    told = {"collected": [item.nodeid for item in session.items], "done": _done}
+    (_directory / f"lane-{os.environ[lanes.NUMBER]}").write_text(json.dumps(told))

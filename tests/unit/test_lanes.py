@@ -1,0 +1,87 @@
+"""Tests in lanes: each is run once, a lane that fails or dies fails the run, and who must be alone is."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+_REPOSITORY = Path(__file__).parents[2]
+_START = "import pathlib, sys; from tests.support import lanes; sys.exit(lanes.run(int(sys.argv[1]), sys.argv[2:], ()))"
+_NOTES = """
+import os, pathlib, time, pytest
+def note(what):
+    with open(pathlib.Path(__file__).parent / "notes", "a") as file:
+        file.write(what + "\\n")
+"""
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Path:
+    directory = tmp_path / "suite"
+    directory.mkdir()
+    (directory / "pytest.ini").write_text("[pytest]\nmarkers = alone\naddopts = -p no:cacheprovider\n")
+    return directory
+
+
+def _run(suite: Path, count: int = 2) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", _START, str(count), "-c", str(suite / "pytest.ini"), "--rootdir", str(suite)]
+    return subprocess.run(
+        [*command, str(suite)], cwd=_REPOSITORY, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def _notes(suite: Path) -> list[str]:
+    return (suite / "notes").read_text().split()
+
+
+def test_each_test_is_run_by_one_lane(suite: Path) -> None:
+    for number in range(6):
+        (suite / f"test_{number}.py").write_text(
+            f"{_NOTES}\ndef test_a():\n    note('{number}a')\ndef test_b():\n    note('{number}b')\n"
+        )
+    done = _run(suite, 3)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert sorted(_notes(suite)) == [f"{number}{one}" for number in range(6) for one in "ab"]
+    assert {line[:3] for line in done.stdout.splitlines()} == {"1| ", "2| ", "3| "}
+
+
+def test_a_test_that_fails_fails_the_run(suite: Path) -> None:
+    (suite / "test_a.py").write_text("def test_a():\n    assert not 'here'\n")
+    (suite / "test_b.py").write_text("def test_b():\n    pass\n")
+    done = _run(suite)
+    assert done.returncode == 1
+    assert "assert not 'here'" in done.stdout
+    assert ": exit status 1" in done.stdout
+
+
+def test_a_lane_that_dies_fails_the_run(suite: Path) -> None:
+    (suite / "test_a.py").write_text("import os\ndef test_a():\n    os._exit(0)\n")
+    (suite / "test_b.py").write_text("def test_b():\n    pass\n")
+    done = _run(suite)
+    assert done.returncode == 1
+    assert "did not come to its end" in done.stdout
+
+
+def test_nothing_runs_beside_a_test_that_must_be_alone(suite: Path) -> None:
+    """Others come and go all the time; while it runs none of them does."""
+    for number in range(4):
+        (suite / f"test_{number}.py").write_text(
+            f"{_NOTES}\n@pytest.mark.parametrize('_', range(40))\n"
+            f"def test_it(_):\n    note('in')\n    time.sleep(0.002)\n    note('out')\n"
+        )
+    (suite / "test_alone.py").write_text(
+        f"{_NOTES}\n@pytest.mark.alone\n@pytest.mark.parametrize('_', range(10))\n"
+        "def test_it(_):\n    note('begin')\n    time.sleep(0.05)\n    note('end')\n"
+    )
+    done = _run(suite, 3)
+    assert done.returncode == 0, done.stdout + done.stderr
+    running = 0
+    notes = _notes(suite)
+    assert notes.count("begin") == 10
+    for before, note in zip(["", *notes], notes, strict=False):
+        assert (note == "end") == (before == "begin")
+        running += {"in": 1, "out": -1}.get(note, 0)
+        assert note != "begin" or running == 0
