@@ -123,7 +123,7 @@ ALLOWED: dict[str, frozenset[str]] = {
         | {"host.network.policy"}
     ),
     # It knows machines by name and process, and neither the store nor operations.
-    "host.network": frozenset({"kernel", "machine.dial", "host.logs"}),
+    "host.network": frozenset({"kernel", "machine.dial", "host.logs", "host.supervised"}),
     "image": frozenset({"plan.program", "kernel"}),
     # Images of strangers: knows nothing of the ones that are built here.
     "image.oci": frozenset({"kernel.directio", "kernel.files", "kernel.inroot", "kernel.syscalls"}),

@@ -33,7 +33,7 @@ def run(count: int, arguments: Sequence[str], within: Sequence[str] = PRIVATE) -
         os.mkdir(os.path.join(directory, "claims"))
         lanes = [_start(directory, number, arguments, within) for number in range(1, count + 1)]
         for got in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(got, lambda *_: [lane.terminate() for lane in lanes])
+            signal.signal(got, lambda *_: _end(lanes))
         printers = [threading.Thread(target=_print, args=lane) for lane in enumerate(lanes, 1)]
         for printer in printers:
             printer.start()
@@ -53,6 +53,11 @@ def _start(directory: str, number: int, arguments: Sequence[str], within: Sequen
         env={**os.environ, DIRECTORY: directory, NUMBER: str(number), "PYTHONUNBUFFERED": "1"},
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
+
+
+def _end(lanes: Sequence[subprocess.Popen[bytes]]) -> None:
+    for lane in lanes:
+        lane.terminate()
 
 
 def _print(number: int, lane: subprocess.Popen[bytes]) -> None:

@@ -23,13 +23,15 @@ import dataclasses
 import enum
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from .. import errors
 from ..ids import CheckpointId
 from . import layout
 from .checkpoint import Checkpoint
 
+K = TypeVar("K", bound=str)
+V = TypeVar("V")
 Rows = Mapping[str, str]
 Changes = Mapping[str, str | None]  # None: the row goes
 
@@ -195,13 +197,13 @@ def _differing(table: Mapping[str, _Field], before: object, after: object) -> di
 
 
 def _differing_entries(
-    prefix: str, before: Mapping[Any, Any], after: Mapping[Any, Any], text: Callable[[Any], str]
+    prefix: str, before: Mapping[K, V], after: Mapping[K, V], text: Callable[[V], str]
 ) -> dict[str, str | None]:
     gone: dict[str, str | None] = {prefix + key: None for key in before.keys() - after.keys()}
     return gone | {prefix + key: text(value) for key, value in after.items() if before.get(key) != value}
 
 
-def _put(into: dict[Any, Any], key: str, text: str | None, parse: Callable[[str], Any]) -> None:
+def _put(into: dict[K, V], key: K, text: str | None, parse: Callable[[str], V]) -> None:
     if text is None:
         into.pop(key, None)
     else:
@@ -212,7 +214,7 @@ class _Field(NamedTuple):
     """How a field is written; None is no row, which parses as the field's default."""
 
     name: str
-    parse: Callable[[str | None], Any]
+    parse: Callable[[str | None], object]
     text: Callable[[Any], str | None]
 
 
@@ -220,7 +222,7 @@ def _number(name: str) -> _Field:
     return _Field(name, lambda text: int(text or 0), lambda value: str(value) if value else None)
 
 
-def _optional(name: str, parse: Callable[[str], Any], text: Callable[[Any], str] = str) -> _Field:
+def _optional(name: str, parse: Callable[[str], V], text: Callable[[V], str] = str) -> _Field:
     return _Field(
         name,
         lambda found: None if found is None else parse(found),
