@@ -14,7 +14,7 @@ import fcntl
 import functools
 import json
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -53,24 +53,34 @@ def _turn(how: int) -> Iterator[None]:
         yield
 
 
+def _ours(items: Sequence[pytest.Item]) -> Iterator[pytest.Item]:
+    """One file is asked for ahead: what ends with a file (its fixtures) ends before the next one of ours."""
+    return (item for item in items if _is_ours(item.path))
+
+
 @pytest.hookimpl(tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item) -> object:
-    return None if _is_ours(item.path) else True  # True: nothing more is done about it
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    """pytest's own, over what is ours."""
+    if session.testsfailed or session.config.option.collectonly:
+        return None  # pytest's own says what is wrong
+    ours = _ours(session.items)
+    item = next(ours, None)
+    while item is not None:
+        following = next(ours, None)
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        for why, kind in ((session.shouldfail, session.Failed), (session.shouldstop, session.Interrupted)):
+            if why:
+                raise kind(str(why))
+        item = following
+    return True
 
 
-class _Turns:
-    @pytest.hookimpl(wrapper=True, tryfirst=True)  # around the time that a test may take
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
-        if not _is_ours(item.path):
-            return (yield)
-        with _turn(fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH):
-            result = yield
-        _done.append(item.nodeid)
-        return result
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.pluginmanager.register(_Turns(), "turns")
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # around the time that a test may take
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    with _turn(fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH):
+        result = yield
+    _done.append(item.nodeid)
+    return result
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -13,7 +16,7 @@ _START = "import pathlib, sys; from tests.support import lanes; sys.exit(lanes.r
 _NOTES = """
 import os, pathlib, time, pytest
 def note(what):
-    with open(pathlib.Path(__file__).parent / "notes", "a") as file:
+    with open(os.environ["NOTES"], "a") as file:
         file.write(what + "\\n")
 """
 
@@ -28,8 +31,13 @@ def suite(tmp_path: Path) -> Path:
 
 def _run(suite: Path, count: int = 2) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", _START, str(count), "-c", str(suite / "pytest.ini"), "--rootdir", str(suite)]
+    return _done([*command, str(suite)], suite)
+
+
+def _done(command: Sequence[str], suite: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, **environment, "NOTES": str(suite / "notes")}
     return subprocess.run(
-        [*command, str(suite)], cwd=_REPOSITORY, capture_output=True, text=True, timeout=120, check=False
+        command, cwd=_REPOSITORY, env=environment, capture_output=True, text=True, timeout=120, check=False
     )
 
 
@@ -38,14 +46,30 @@ def _notes(suite: Path) -> list[str]:
 
 
 def test_each_test_is_run_by_one_lane(suite: Path) -> None:
+    """Directories come and go between the files of a lane."""
     for number in range(6):
-        (suite / f"test_{number}.py").write_text(
+        (suite / f"{number // 2}").mkdir(exist_ok=True)
+        (suite / f"{number // 2}" / f"test_{number}.py").write_text(
             f"{_NOTES}\ndef test_a():\n    note('{number}a')\ndef test_b():\n    note('{number}b')\n"
         )
     done = _run(suite, 3)
     assert done.returncode == 0, done.stdout + done.stderr
     assert sorted(_notes(suite)) == [f"{number}{one}" for number in range(6) for one in "ab"]
     assert {line[:3] for line in done.stdout.splitlines()} == {"1| ", "2| ", "3| "}
+
+
+def test_what_ends_with_a_directory_ends_before_another_of_ours(suite: Path) -> None:
+    """The file between the two of ours, in the same directory as the first, is another lane's."""
+    for name in ("0/test_a", "0/test_b", "1/test_c"):
+        (suite / name).parent.mkdir(exist_ok=True)
+        (suite / f"{name}.py").write_text(f"{_NOTES}\ndef test_it():\n    note('{name[-1]}')\n")
+    claims = suite / "claims"
+    claims.mkdir()
+    (claims / quote(str(suite / "0" / "test_b.py"), safe="")).touch()
+    command = [sys.executable, "-m", "pytest", "-p", "tests.support.lane", "-c", str(suite / "pytest.ini"), str(suite)]
+    done = _done(command, suite, PILOT_LANES=str(suite), PILOT_LANE="1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert _notes(suite) == ["a", "c"]
 
 
 def test_a_test_that_fails_fails_the_run(suite: Path) -> None:
