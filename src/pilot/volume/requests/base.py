@@ -102,7 +102,7 @@ def parse_answer(document: Document, kind: type[A]) -> A:
         if document.get("ok") is True:
             return msgspec.convert(document, kind, str_keys=True)
         failure = msgspec.convert(document, Failure)
-    except msgspec.ValidationError as error:
+    except errors.UNREADABLE as error:
         raise errors.PeerError(f"answer: not a {kind.__name__}: {error}") from error
     raise failure.exception()
 
@@ -123,7 +123,7 @@ class Kinds:
             raise errors.PeerError(f"operation {op}: unknown")
         try:
             return msgspec.convert(document, self._of_op[op], str_keys=True)
-        except msgspec.ValidationError as error:
+        except errors.UNREADABLE as error:
             raise errors.PeerError(f"{op}: {error}") from error
 
 
