@@ -24,6 +24,7 @@ from tests.support.pilotd import Pilotd
 
 from pilot import errors
 from pilot.volume import messages
+from pilot.volume.requests import to_worker
 
 NAME = "mallory"
 SECONDS = 8.0
@@ -97,7 +98,7 @@ class Attacker:
         disk = (self.pilotd.state / "volumes" / "names" / volume).resolve()
         try:
             with contextlib.closing(messages.connect(str(disk / "worker.sock"), 5)) as connection:
-                return {int(connection.call("ping")[0]["pid"])}
+                return {connection.call(to_worker.Ping())[0].pid}
         except (OSError, errors.PeerError):
             return set()
 
