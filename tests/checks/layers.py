@@ -96,6 +96,19 @@ ALLOWED: dict[str, frozenset[str]] = {
     "host.relay": frozenset(
         {"wire", "host.identity", "machine.dial", "host.operations.uses", "host.services", "host.store.sprites"}
     ),
+    # Beside api: it serves what is below the domain.
+    "host.ingress": frozenset(
+        {
+            "wire",
+            "kernel.files",
+            "machine.dial",
+            "host.identity",
+            "host.operations.uses",
+            "host.relay",
+            "host.services",
+            "host.store.sprites",
+        }
+    ),
     "host.services": frozenset(
         {
             "wire",
@@ -131,7 +144,7 @@ ALLOWED: dict[str, frozenset[str]] = {
 }
 
 # Rows that speak for themselves alone: another room of the same package is let in by name only.
-_OF_HOST = frozenset({"fsm", "network", "identity", "relay", "services", "api"})
+_OF_HOST = frozenset({"fsm", "network", "identity", "ingress", "relay", "services", "api"})
 CLOSED = frozenset(
     {"image.oci"} | {f"host.{room}" for room in _OF_HOST} | {name for name in ALLOWED if name.startswith("volume.")}
 )

@@ -90,6 +90,9 @@ class FakeVmm:
     def dial_path(self, machine: MachineId) -> str:
         return str(self._root / machine / "dial.sock")
 
+    def tcp_socket(self, machine: MachineId, family: socket.AddressFamily) -> socket.socket | None:
+        return None
+
     def ask(self, machine: MachineId) -> None:
         from pilot.machine import pilot_api
 
@@ -170,6 +173,9 @@ class FakeMachine:
         while not line.endswith(b"\n"):
             line += await self._loop.sock_recv(stream, 1)
         port = int(line.split()[1])
+        if port > 65536:
+            await self._tcp(stream, port - 65536)
+            return
         await self._loop.sock_sendall(stream, b"OK %d\n" % port)
         if port == 10001:
             await self._descriptor(stream)
@@ -179,6 +185,22 @@ class FakeMachine:
             await self._http(reader, writer)
         finally:
             writer.close()
+
+    async def _tcp(self, stream: socket.socket, port: int) -> None:
+        """As the agent does, with the test's own loopback as the machine's."""
+        reader, writer = await asyncio.open_unix_connection(sock=stream)
+        try:
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            writer.write(b"ERR connection refused\n")
+            writer.close()
+            return
+        writer.write(b"OK %d\n" % (port + 65536))
+        try:
+            await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
+        finally:
+            writer.close()
+            far_writer.close()
 
     async def _descriptor(self, stream: socket.socket) -> None:
         ready = self._loop.create_future()
@@ -293,6 +315,16 @@ class FakeMachine:
         protocol.send_close(1000)
         writer.write(b"".join(protocol.data_to_send()))
         await writer.drain()
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+        writer.write_eof()
+    except OSError:
+        writer.close()  # one side is gone, and so the other
 
 
 def _resolve(ready: asyncio.Future[None]) -> None:

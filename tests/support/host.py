@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import tarfile
 import threading
@@ -11,6 +12,8 @@ from collections.abc import Callable
 from pilot.host import edges
 from pilot.host.fsm.engine import Engine
 from pilot.host.identity.principal import Authenticator, Principal
+from pilot.host.ingress.front import Front
+from pilot.host.ingress.seals import Seals
 from pilot.host.operations.context import Host
 from pilot.host.operations.table import operations
 from pilot.host.operations.uses import Uses
@@ -36,8 +39,11 @@ class HostUnderTest:
         root: pathlib.Path,
         authenticator: Authenticator | None = None,
         now_s: Callable[[], float] = time.monotonic,
+        front: Front | None = None,
     ) -> None:
         self.authenticator = authenticator
+        self.seal_key = os.urandom(32)
+        self.front = front
         self._now_s = now_s
         self._root = root
         self.volumes = FakeVolumes(root / "volumes")
@@ -78,8 +84,9 @@ class HostUnderTest:
         return path
 
     def _serve(self) -> None:
-        access = Access(self.authenticator or Authenticator(self._principal), self.sprites)
-        self._server = server.Server(edges.route(access))
+        self._asked = self.authenticator or Authenticator(self._principal)
+        access = Access(self._asked, self.sprites)
+        self._server = server.Server(edges.route(access, Seals(self.seal_key), self.front))
         self._listener = server.listen("127.0.0.1", 0)
         self.url = server.address(self._listener)
         self._thread = threading.Thread(target=self._server.serve_on, args=(self._listener,), name="pilotd-http")
@@ -88,6 +95,10 @@ class HostUnderTest:
     def _principal(self, token: str) -> Principal | None:
         organisation = tokens.authenticate(self.database, token)
         return Principal(organisation) if organisation else None
+
+    def forget_tokens(self) -> None:
+        """As if CACHE_S had passed."""
+        self._asked.forget()
 
     def _stop(self) -> None:
         self._server.stop()

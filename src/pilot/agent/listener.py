@@ -3,6 +3,7 @@
 10000   the pilot API
 10001   descriptors, on a Unix socket only (a port cannot carry them)
 10002   a sign of life: nothing is asked, no limit applies
+65536 + a TCP port: what listens there, on loopback
 """
 
 from __future__ import annotations
@@ -11,19 +12,23 @@ import asyncio
 import logging
 import os
 import socket
+from collections.abc import Callable
 
 from .. import errors
 from ..server.connection import Connection, ErrorAnswer
 from ..server.mux_port import MuxPort, MuxStream
 from ..server.routing import Router
-from ..server.stream import SocketStream, Stream
+from ..server.stream import SocketStream, Stream, relay
 from ..wire import dial
+from . import tcp_ports
 from .admission import Admission
 from .descriptors import MAX_MESSAGE_BYTES, Descriptors
 from .readiness import readable
 
 # Beyond `admission.CROWDED` most are answered 503; beyond this the backlog fills, and nobody is answered for a while.
 MAX_CONNECTIONS = 1536
+# Of those, to TCP ports: so that the API is reached whatever comes to them.
+MAX_TCP = 768
 _FIRST_LINE_S = 10.0
 _MAX_FDS = 8
 PORT_NAME = "pilot.0"
@@ -39,7 +44,7 @@ class Listener:
         self._descriptors = descriptors
         self._error_answer = error_answer
         self._tasks: set[asyncio.Task[None]] = set()
-        self._streams = 0
+        self._streams = self._tcp_streams = 0
         self._left = asyncio.Event()
         self._admission = Admission(lambda: self._streams)
 
@@ -79,9 +84,31 @@ class Listener:
 
     async def _serve_mux(self, stream: MuxStream, port: int) -> None:
         if port == dial.PORT_API:
+            stream.accept()
             await self._serve_api(stream)
         elif port == dial.PORT_HEALTH:
+            stream.accept()
             await stream.close()
+        elif (tcp_port := dial.as_tcp_port(port)) is not None:
+            try:
+                await self._serve_tcp(stream, tcp_port, stream.accept)
+            except errors.PeerError as error:
+                stream.refuse(str(error))
+
+    async def _serve_tcp(self, stream: Stream, port: int, accept: Callable[[], None]) -> None:
+        """`PeerError` when nothing listens there, or too many are here already; `accept` is called before any byte."""
+        if self._tcp_streams >= MAX_TCP:
+            raise errors.PeerError(f"port {port}: {MAX_TCP} connections to ports are open already")
+        self._tcp_streams += 1
+        try:
+            target = await tcp_ports.connect(port)
+            try:
+                accept()
+                await relay(stream, target)
+            finally:
+                target.abort()
+        finally:
+            self._tcp_streams -= 1
 
     async def _serve_api(self, stream: Stream) -> None:
         self._streams += 1
@@ -99,6 +126,12 @@ class Listener:
             if port == dial.PORT_API:
                 await asyncio.get_running_loop().sock_sendall(connection, dial.ok_line(port))
                 await self._serve_api(await SocketStream.of_socket(connection.dup(), first=rest))
+            elif (tcp_port := dial.as_tcp_port(port)) is not None:
+                stream = await SocketStream.of_socket(connection.dup(), first=rest)
+                try:
+                    await self._serve_tcp(stream, tcp_port, lambda: stream.write(dial.ok_line(port)))
+                finally:
+                    await stream.close()
             elif port == dial.PORT_HEALTH:
                 await asyncio.get_running_loop().sock_sendall(connection, dial.ok_line(port))
             elif port == dial.PORT_DESCRIPTORS and not rest:

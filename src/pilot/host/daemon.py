@@ -3,6 +3,7 @@
     <state-dir>/    (0700)
         lock            flock: one pilotd per state directory
         token           the first token, 0600
+        visits.key      what cookies of visitors are sealed with, 0600
         state.db        the store; `reserve` is what it has for a destroy when the disk is full
         volumed.sock    volumed, with volumes/ and volumed.log
         machines/<id>/  see vmm
@@ -34,6 +35,7 @@ from ..volume import client as volume_client
 from . import edges, host_limits, log_files
 from .fsm.engine import Engine
 from .identity.principal import Authenticator, Principal
+from .ingress import seals
 from .network import plan
 from .network.addresses import DEFAULT_RANGE, parse_network, parse_range
 from .network.policy import Egress
@@ -45,6 +47,7 @@ from .operations.table import operations
 from .relay import server
 from .relay.access import Access
 from .services import idle, retention
+from .services.addresses import DEFAULT_DOMAIN, Domain
 from .services.metrics import Metrics
 from .services.pool import Pool
 from .services.sprites import Sprites
@@ -89,6 +92,7 @@ class Settings:
     network_range: str = DEFAULT_RANGE
     allow_private: tuple[str, ...] = ()
     resolvers: tuple[str, ...] = ()
+    domain: str = DEFAULT_DOMAIN
 
     @property
     def volumed_options(self) -> tuple[str, ...]:
@@ -120,8 +124,9 @@ def serve(settings: Settings) -> None:
         volumes = volume_client.VolumeClient(stack.enter_context(_volumed(settings)))
         made_networks = stack.enter_context(_networks(settings, database))
         sprites = stack.enter_context(_sprites(settings, database, volumes, made_networks))
-        access = Access(Authenticator(functools.partial(_principal, database)), sprites)
-        relay = server.Server(edges.route(access))
+        authenticator = Authenticator(functools.partial(_principal, database))
+        access = Access(authenticator, sprites, domain=Domain(settings.domain))
+        relay = server.Server(edges.route(access, _seals(settings.state_dir)))
         _on_signals(relay)
         stack.enter_context(log_files.watching(settings.state_dir))
         stack.enter_context(retention.watching(database))
@@ -207,6 +212,10 @@ def _sprites(
             _stop_machines(sprites)
         if not engine.close(STOP_TIMEOUT_S):
             log.warning("runs still under way are left to the next start")
+
+
+def _seals(state_dir: str) -> seals.Seals:
+    return seals.Seals(seals.ensure_key(os.path.join(state_dir, "visits.key")))
 
 
 def _principal(database: Database, token: str) -> Principal | None:

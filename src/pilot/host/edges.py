@@ -1,20 +1,34 @@
 """Which facade serves which Host and path: the one place where another one joins.
 
-sprites   everything, as long as it is the only one
+ingress   whatever is below the domain: one sprite, or none
+login     /login, for people with a browser
+sprites   everything else
 """
 
 from __future__ import annotations
 
 from .api.sprites import calls
+from .ingress.entrance import LOGIN_PATH, Entrance
+from .ingress.facade import Ingress
+from .ingress.front import Front, NoServices
+from .ingress.seals import Seals
+from .ingress.sites import Sites
+from .ingress.visitors import Visitors
 from .relay.access import Access
 from .relay.edge import Facade, Route
 
 
-def route(access: Access) -> Route:
+def route(access: Access, seals: Seals, front: Front | None = None) -> Route:
     """Asked for each request, so that what shares a connection shares no more than that."""
-    sprites = calls.facade(access)
+    front = front or NoServices()
+    sprites, domain = calls.facade(access), access.domain
+    sites, visitors = Sites(access.sprites, domain), Visitors(access.authenticator, seals)
+    entrance = Entrance(sites, visitors)
+    ingress = Ingress(access.sprites, access.activity, sites, visitors, entrance, front)
 
-    def to_facade(_host: str, _path: bytes) -> Facade:
-        return sprites
+    def to_facade(host: str, path: bytes) -> Facade:
+        if domain.is_below(host):
+            return ingress.serve
+        return entrance.serve_login if path == LOGIN_PATH else sprites
 
     return to_facade

@@ -10,6 +10,7 @@ from . import daemon, logs
 from .network.addresses import DEFAULT_RANGE, parse_network, parse_range
 from .network.policy import Egress
 from .network.resolver.servers import parse_server
+from .services.addresses import DEFAULT_DOMAIN, Domain
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -60,7 +61,15 @@ def _settings(options: argparse.Namespace) -> daemon.Settings:
         network_range=options.network_range,
         allow_private=tuple(options.allow_private),
         resolvers=tuple(options.resolver),
+        domain=_parse_domain(options.domain),
     )
+
+
+def _parse_domain(text: str) -> str:
+    try:
+        return Domain(text.lower()).name
+    except ValueError as error:
+        raise errors.PilotError(f"--domain: {error}") from error
 
 
 def _check_size(option: str, value: float | None, least: float, most: float) -> None:
@@ -100,6 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--allow-private", action="append", default=[], metavar="CIDR", help="a private network that they may reach")
     add("--network-range", default=DEFAULT_RANGE, metavar="CIDR[,CIDR6]", help="what machines are numbered from")
     add("--resolver", action="append", default=[], metavar="ADDRESS", help="who is asked for names; resolv.conf's else")
+    add("--domain", default=DEFAULT_DOMAIN, help="sprites are reached at NAME-SUFFIX.DOMAIN")
     add("--stop-machines-on-exit", action="store_true", help="leave nothing running (for demonstrations and tests)")
     add("--log-level", choices=("debug", "info", "warning", "error"), default="info")
     return parser

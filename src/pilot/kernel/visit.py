@@ -36,6 +36,11 @@ def visit_path(path: str, kind: Namespace, function: Callable[[], _T]) -> _T:
     return in_thread(kind, lambda: _join(path, kind), function)
 
 
+def visit_pidfd(pid_fd: int, kind: Namespace, function: Callable[[], _T]) -> _T:
+    """The same, of the process that `pid_fd` is of (Linux 5.8): no other can be meant."""
+    return in_thread(kind, lambda: _join_fd(pid_fd, kind, f"pidfd {pid_fd}"), function)
+
+
 def in_thread(kind: Namespace, enter: Callable[[], None], function: Callable[[], _T]) -> _T:
     """What `function` returns after `enter`, in a thread that ends then. What either raises is raised here."""
     results: list[_T] = []
@@ -59,6 +64,10 @@ def in_thread(kind: Namespace, enter: Callable[[], None], function: Callable[[],
 def _join(path: str, kind: Namespace) -> None:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        syscalls.checked(syscalls.libc.setns(fd, _FLAGS[kind]), "setns", path)
+        _join_fd(fd, kind, path)
     finally:
         os.close(fd)
+
+
+def _join_fd(fd: int, kind: Namespace, what: str) -> None:
+    syscalls.checked(syscalls.libc.setns(fd, _FLAGS[kind]), "setns", what)

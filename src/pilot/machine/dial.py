@@ -90,6 +90,11 @@ class Stream:
         with contextlib.suppress(OSError):  # it has closed already
             self._socket.shutdown(socket.SHUT_WR)
 
+    def detach(self) -> tuple[socket.socket, bytes]:
+        """The connection itself, which is the caller's now, and what has come on it already."""
+        early, self._early = self._early, b""
+        return self._socket, early
+
     def close(self) -> None:
         self._socket.close()
 

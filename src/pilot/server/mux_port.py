@@ -63,10 +63,18 @@ class MuxStream:
         self._ending = True
         self.push()
 
-    def abort(self) -> None:
+    def accept(self) -> None:
+        """Say to who opened it that it is served."""
+        self._port.accept(self.number)
+
+    def refuse(self, reason: str) -> None:
+        """Say why it is not."""
         if self._gone is None:
-            self._port.reset(self.number)
-            self.lost("aborted")
+            self._port.reset(self.number, reason)
+            self.lost(reason)
+
+    def abort(self) -> None:
+        self.refuse("aborted")
 
     async def close(self) -> None:
         self.write_eof()
@@ -115,7 +123,10 @@ class MuxStream:
 
 
 class MuxPort:
-    """Owns the port's descriptor. `on_stream(stream, port)` runs as a task for each stream, which ends with it."""
+    """Owns the port's descriptor. `on_stream(stream, port)` runs as a task for each stream, which ends with it.
+
+    It accepts the stream, or refuses it.
+    """
 
     def __init__(self, port_fd: int, on_stream: OnStream) -> None:
         os.set_blocking(port_fd, False)
@@ -156,8 +167,12 @@ class MuxPort:
         self._mux.end(number)
         self._flush()
 
-    def reset(self, number: int) -> None:
-        self._mux.reset(number)
+    def accept(self, number: int) -> None:
+        self._mux.accept(number)
+        self._flush()
+
+    def reset(self, number: int, reason: str) -> None:
+        self._mux.reset(number, reason)
         self._streams.pop(number, None)
         self._flush()
 
@@ -209,7 +224,6 @@ class MuxPort:
                 self._streams.pop(number).lost(reason)
 
     def _open(self, number: int, port: int) -> None:
-        self._mux.accept(number)
         stream = self._streams[number] = MuxStream(self, number)
         task = asyncio.create_task(self._serve(stream, port), name=f"mux stream {number}")
         self._tasks.add(task)

@@ -5,6 +5,9 @@
                              ◄────  OK <port>\\n          then bytes, both ways
                              ◄────  ERR <text>\\n         or a plain close: refused
 
+From 65536 on a port is a TCP port of the machine, 65536 + 8080 for one: what listens there on loopback is at the other
+end once it is `OK`, and `ERR` says that nothing does.
+
 10002 is answered by `OK` and a close as soon as the agent's loop gets to it, whatever limits are reached. At a
 machine's `health.sock` (`container`), a listener of its own, no port is named: init answers one line there, and closes.
 
@@ -22,7 +25,22 @@ from .. import errors
 PORT_API = 10000
 PORT_DESCRIPTORS = 10001
 PORT_HEALTH = 10002
+FIRST_TCP = 1 << 16
 MAX_LINE_BYTES = 1024
+
+
+class Refused(errors.PeerError):
+    """The machine said that this is not to be had."""
+
+
+def tcp_port(port: int) -> int:
+    """What to ask for to reach that TCP port of the machine."""
+    return FIRST_TCP + port
+
+
+def as_tcp_port(port: int) -> int | None:
+    """The TCP port that is meant by a port of the dial contract; None for one that is no TCP port."""
+    return port - FIRST_TCP if 0 < port - FIRST_TCP < 1 << 16 else None
 
 
 def connect_line(port: int) -> bytes:
@@ -69,6 +87,6 @@ def parse_answer(line: bytes) -> None:
     if not line:
         raise errors.PeerError("dial: the machine closed the connection", hint="is the agent running?")
     if line.startswith(b"ERR "):
-        raise errors.PeerError(f"dial: refused: {line[4:].decode(errors='replace').strip()}")
+        raise Refused(f"dial: refused: {line[4:].decode(errors='replace').strip()}")
     if not line.startswith(b"OK ") or not line.endswith(b"\n"):
         raise errors.PeerError(f"dial: unexpected answer {line[:80]!r}")

@@ -51,5 +51,6 @@ class Call:
     def shape(self, row: Sprite) -> shapes.SpriteShape:
         """As `describe`, for who is in a thread already."""
         base = self.request.base_url
-        url = f"{base.scheme}://{row.name}-{row.suffix}.{base.hostname}" + (f":{base.port}" if base.port else "")
+        host = self.access.domain.host(row.name, row.suffix)
+        url = f"{base.scheme}://{host}" + (f":{base.port}" if base.port else "")
         return shapes.sprite(row, self.organisation.slug, self.sprites.status(row), url, self.sprites.isolation(row))

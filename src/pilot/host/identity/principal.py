@@ -62,6 +62,10 @@ class Authenticator:
         self._clock = clock
         self._known: dict[bytes, tuple[Principal, float]] = {}
 
+    def forget(self) -> None:
+        """Every token is asked for again."""
+        self._known.clear()
+
     async def authenticate(self, token: str) -> Principal | None:
         """Whose token it is; None for any text that is not a valid token."""
         key = hashlib.sha256(token.encode()).digest()

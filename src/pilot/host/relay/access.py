@@ -17,6 +17,7 @@ from ...wire.permissions import Permission
 from ..identity.principal import Authenticator, Principal
 from ..operations.uses import Uses
 from ..services import ending
+from ..services.addresses import Domain
 from ..services.sprites import Sprites
 from ..store.sprites import Sprite
 
@@ -31,6 +32,7 @@ class Access:
 
     authenticator: Authenticator
     sprites: Sprites
+    domain: Domain = dataclasses.field(default_factory=Domain)
 
     @property
     def activity(self) -> Uses:

@@ -30,7 +30,9 @@ class Answer:
     def begin(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Status and end-to-end headers; a Content-Length among them is a promise. Sent with the first of the body."""
         head = self._request.head
-        told = [*headers, (b"date", _now())]
+        told = list(headers)
+        if not any(name == b"date" for name, _ in told):
+            told.append((b"date", _now()))
         self.has_begun = True
         self._has_body = head.method != "HEAD" and status not in _WITHOUT_BODY
         if status in _WITHOUT_BODY:

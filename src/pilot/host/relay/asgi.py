@@ -29,7 +29,7 @@ def _scope(exchange: Exchange) -> Scope:
         "asgi": {"version": "3.0", "spec_version": "2.4"},
         "http_version": head.version,
         "method": head.method,
-        "scheme": "http",
+        "scheme": exchange.scheme,
         "path": "/" + "/".join(paths.split(head.path)),
         "raw_path": head.path,
         "query_string": head.query,

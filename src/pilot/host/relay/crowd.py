@@ -6,7 +6,8 @@
         ├ stranger   nothing of it is permitted: silent, in the middle of a head, between two requests, being refused
         ├ own        a call that pilotd answers itself
         ├ watch      what changes, for as long as somebody reads it
-        └ relayed    a call that a machine answers, or what was upgraded
+        ├ relayed    a call that a machine answers, or what was upgraded
+        └ visitor    a request to the address of a sprite, which may be everybody's
 
 A stranger too many ends another one: the oldest of the peer that has most, so that who comes once gets in beside who
 comes a thousand times. What strangers have sent of their heads has a bound of its own; beyond it the longest ends.
@@ -31,10 +32,13 @@ class Kind(enum.Enum):
     OWN = "calls"
     WATCH = "watches"
     RELAYED = "connections to sprites"
+    VISITOR = "requests to addresses of sprites"
 
 
 # Parts of 16 of all connections.
-_PARTS: Mapping[Kind, int] = {Kind.STRANGER: 4, Kind.OWN: 2, Kind.WATCH: 4, Kind.RELAYED: 6}
+_PARTS: Mapping[Kind, int] = {
+    Kind.STRANGER: 4, Kind.OWN: 2, Kind.WATCH: 2, Kind.RELAYED: 4, Kind.VISITOR: 4,
+}  # fmt: skip
 RESERVE, RESERVE_PART = 256, 8
 MOST, LEAST = 16384, 16
 PEER_SHARE = 3 / 4

@@ -45,6 +45,7 @@ class Exchange:
         self.answer = Answer(request, edge.write, edge.drain)
         self.peer = edge.peer
         self.address = edge.address
+        self.scheme = edge.scheme
         self.gone = edge.gone
         self._edge = edge
 
@@ -112,6 +113,7 @@ class Edge(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self.peer = str((transport.get_extra_info("peername") or ("",))[0])
         self.address = transport.get_extra_info("sockname") or ("", 0)
+        self.scheme = "http" if transport.get_extra_info("sslcontext") is None else "https"
         self._connections.add(self)
         self.crowd.arrive(self)
         self._serving = self._loop.create_task(self._serve(), name="edge")
@@ -140,7 +142,7 @@ class Edge(asyncio.Protocol):
             self._expect_head()
 
     def eof_received(self) -> bool | None:
-        """True: the other direction stays open for the answer to what came whole."""
+        """True: the other direction stays open for the answer to what came whole. TLS has no half (RFC 8446, 6.1)."""
         if self._heir is not None:
             return self._heir.eof_received()
         self._is_over = self.has_ended = True
@@ -148,7 +150,7 @@ class Edge(asyncio.Protocol):
         self._news.set()
         if self.on_end is not None:
             self.on_end()
-        return True
+        return self.scheme == "http"
 
     def connection_lost(self, reason: Exception | None) -> None:
         self._forget()
@@ -304,7 +306,8 @@ class Edge(asyncio.Protocol):
         self._is_over = True
         self._forget()
         if not self.has_ended and not self._transport.is_closing():
-            self._transport.write_eof()
+            if self._transport.can_write_eof():
+                self._transport.write_eof()
             self._transport.resume_reading()
             try:
                 async with asyncio.timeout(LINGER_S):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import http
+import re
 from collections.abc import Iterable
 
 from ...wire import faults
@@ -26,6 +27,12 @@ NOT_FOR_THE_MACHINE = frozenset(
     b"authorization host cookie expect content-length".split()
     + b"forwarded x-forwarded-for x-forwarded-host x-forwarded-proto".split()
 )
+# RFC 9110, 7.2, as far as anybody needs it: a name or an address, and a port.
+_HOST = re.compile(rb"([A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])?(:[0-9]{1,5})?")
+_ABSOLUTE = re.compile(rb"https?://([^/?#]*)")
+# What no reader agrees on: control characters, and what is not of ASCII in a name or a target.
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_TARGET = re.compile(rb"[\x21-\x7e]+")
 NOT_FOR_THE_CLIENT = frozenset((b"server", b"date", faults.HEADER.lower().encode()))
 
 
@@ -79,8 +86,13 @@ class Head:
     @property
     def wants_upgrade(self) -> bool:
         """A WebSocket handshake, or one that says it is."""
+        return self.names_upgrade and (self.first(b"upgrade") or b"").lower() == b"websocket"
+
+    @property
+    def names_upgrade(self) -> bool:
+        """To whatever protocol: the parser reads nothing after the head of such a request."""
         tokens = {token.strip().lower() for value in self.all(b"connection") for token in value.split(b",")}
-        return b"upgrade" in tokens and (self.first(b"upgrade") or b"").lower() == b"websocket"
+        return b"upgrade" in tokens and self.first(b"upgrade") is not None
 
     @property
     def wants_continue(self) -> bool:
@@ -89,14 +101,36 @@ class Head:
 
 def check(head: Head) -> None:
     """`InvalidRequest` for what another server might read otherwise than we do; the parser has refused the rest."""
-    if len(head.all(b"host")) != 1 and (head.version == "1.1" or head.all(b"host")):
+    hosts = head.all(b"host")
+    if len(hosts) != 1 and (head.version == "1.1" or hosts):
         raise faults.InvalidRequest("request: exactly one Host is needed")
+    if head.version not in ("1.0", "1.1"):
+        raise faults.InvalidRequest(f"request: HTTP/{head.version} is not spoken here")
+    if hosts and not _HOST.fullmatch(hosts[0]):
+        raise faults.InvalidRequest("request: its Host is no host")
+    _check_target(head)
+    if any(_CONTROL.search(value) for _, value in head.headers):
+        raise faults.InvalidRequest("request: a control character in a header")
     if head.is_chunked and (head.version == "1.0" or head.all(b"transfer-encoding") != [b"chunked"]):
         raise faults.InvalidRequest("request: no transfer coding is known but chunked, of HTTP/1.1")
     if head.first(b"expect") not in (None, b"100-continue") and not head.wants_continue:
         raise faults.InvalidRequest("request: nothing can be expected but 100-continue")
-    if head.wants_upgrade and head.has_body:
+    if head.names_upgrade and head.has_body:
         raise faults.InvalidRequest("upgrade: such a request has no body")
+
+
+def _check_target(head: Head) -> None:
+    """A target is a path, or says the same host as the header does; `*` is for OPTIONS alone (RFC 9112, 3.2)."""
+    target = head.target
+    if not _TARGET.fullmatch(target) or b"#" in target:
+        raise faults.InvalidRequest("request: its target is not a URL's")
+    if target.startswith(b"/") or (target == b"*" and head.method == "OPTIONS") or head.method == "CONNECT":
+        return
+    absolute = _ABSOLUTE.match(target)
+    if absolute is None:
+        raise faults.InvalidRequest("request: its target is neither a path nor a URL")
+    if [absolute[1].lower()] != [host.lower() for host in head.all(b"host")]:
+        raise faults.InvalidRequest("request: its target names another host than its Host")
 
 
 def check_size(head: Head) -> None:

@@ -45,7 +45,7 @@ class Pipe(asyncio.Protocol):
     def eof_received(self) -> bool:
         self._has_ended = True
         self._news.set()
-        return True
+        return self._transport.can_write_eof()
 
     def connection_lost(self, reason: Exception | None) -> None:
         self._writable.set()
@@ -77,7 +77,7 @@ class Pipe(asyncio.Protocol):
             while data := await stream.receive():
                 self._transport.write(data)
                 await self._writable.wait()
-            if not self._transport.is_closing():
+            if not self._transport.is_closing() and self._transport.can_write_eof():
                 self._transport.write_eof()
             await self._farewell(sending)
         finally:

@@ -7,7 +7,9 @@ volumed.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import secrets
+import socket
 import time
 import uuid
 
@@ -23,7 +25,7 @@ from ..operations import arrive, machines, networks, requests, rest
 from ..operations.context import Host
 from ..operations.requests import SPRITE, Create, Fork, MakeCheckpoint, OfCheckpoint, Sleep, Stop, Stored
 from ..operations.uses import Uses
-from ..store import checkpoints, holds, sprites
+from ..store import checkpoints, events, holds, sprites
 from ..store.checkpoints import Checkpoint
 from ..store.holds import Hold
 from ..store.journal import now_us
@@ -60,6 +62,13 @@ class Sprites:
         self.metrics.count(self)
         self._suspected: dict[str, float] = {}
         self.changes = Changes(host.database, self.statuses)
+        # Another number after each commit that says anything: what was read before it is to be read anew.
+        self.writes = 0
+        self._numbers = itertools.count(1)
+        host.database.watch(self._note_write)
+
+    def _note_write(self) -> None:
+        self.writes = next(self._numbers)
 
     # What is there
 
@@ -189,6 +198,17 @@ class Sprites:
             raise errors.StateError(f"reach sprite {sprite.name}: it has no machine yet")
         return self._host.substrate(sprite.machine).dial_path(sprite.machine)
 
+    def tcp_socket(self, sprite: Sprite, family: socket.AddressFamily) -> socket.socket | None:
+        """As `Vmm.tcp_socket`. Blocks for a moment."""
+        if sprite.machine is None:
+            raise errors.StateError(f"reach sprite {sprite.name}: it has no machine yet")
+        return self._host.substrate(sprite.machine).tcp_socket(sprite.machine, family)
+
+    def at_address(self, name: str, suffix: str) -> Sprite | None:
+        """The sprite whose address that is; None when none has it, or more than one of several organisations."""
+        found = sprites.at_address(self._host.database, name, suffix)
+        return found[0] if len(found) == 1 else None
+
     # What is done
 
     def create(self, organisation: str, wanted: NewSprite) -> Ended:
@@ -255,6 +275,7 @@ class Sprites:
             columns["lifecycle"] = changes.lifecycle.applied(sprite.lifecycle, now_us())
         with self._host.database.transaction() as tx:
             sprites.update(tx, sprite.id, **columns)
+            events.add(tx, "sprite.updated", f"sprite/{sprite.id}", {"name": sprite.name})
         return sprites.by_id(self._host.database, sprite.id)
 
     def wake(self, sprite: Sprite) -> Ended:

@@ -151,6 +151,14 @@ def by_id(database: Database, sprite: str) -> Sprite:
     return _sprite(rows[0])
 
 
+def at_address(database: Database, name: str, suffix: str) -> list[Sprite]:
+    """Those of all organisations whose address on the web has that name and suffix; not those of the pool."""
+    rows = database.query(
+        "SELECT * FROM sprites WHERE name = ? AND suffix = ? AND phase NOT LIKE 'pool%'", (name, suffix)
+    )
+    return [_sprite(row) for row in rows]
+
+
 def every(database: Database, organisation: str | None = None) -> list[Sprite]:
     """All sprites (of one organisation), by name; not those of the pool."""
     if organisation is None:

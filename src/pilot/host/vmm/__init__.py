@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import socket
 from typing import Protocol
 
 from ...ids import MachineId
@@ -137,3 +138,10 @@ class Vmm(Protocol):
     def destroy(self, machine: MachineId) -> None: ...
 
     def dial_path(self, machine: MachineId) -> str: ...
+
+    def tcp_socket(self, machine: MachineId, family: socket.AddressFamily) -> socket.socket | None:
+        """An unconnected TCP socket in the network that the machine's programs listen in: its loopback is theirs.
+
+        None where that is beyond this host's kernel: then `dial` leads to TCP ports. `NotFound` when it does not run.
+        """
+        ...

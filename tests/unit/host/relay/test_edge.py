@@ -107,7 +107,9 @@ def test_requests_are_answered_in_their_order_whatever_the_pieces_they_come_in(u
 
 
 def test_each_request_of_a_connection_is_routed_by_its_own_host(url: str) -> None:
-    said = wire.exchange(url, get() + get(host="other:80") + get(host="OTHER") + get("http://other/", LAST))
+    said = wire.exchange(
+        url, get() + get(host="other:80") + get(host="OTHER") + get("http://other/", LAST, host="other")
+    )
     answers = wire.parse_answers(said, *["GET"] * 4)
     assert [answer.headers["x-from"] for answer in answers] == ["echo", "other", "other", "other"]
 

@@ -25,7 +25,7 @@ from collections.abc import Callable
 
 from .... import errors, runtime
 from ....ids import ContainerId, MachineId
-from ....kernel import idmap, waiter
+from ....kernel import idmap, visit, waiter
 from ....machine import dial, health, pilot_api
 from ....spec.state import Status
 from ....wire import dial as lines
@@ -139,6 +139,19 @@ class ContainerVmm:
     def ask(self, machine: MachineId) -> None:
         """init, at a door of its own."""
         health.ask(self.health_path(machine))
+
+    def tcp_socket(self, machine: MachineId, family: socket.AddressFamily) -> socket.socket | None:
+        """Made in the machine's network namespace, which it stays in."""
+        container = self._runtime.load(_container_id(machine))
+        pid_fd = _open_pid(container.pid)
+        try:
+            # Asked after its number is held: what has that number now is the machine, and stays what has it.
+            if pid_fd is None or container.status().value not in ("running", "paused"):
+                raise errors.NotFound(f"machine {machine} does not run")
+            return visit.visit_pidfd(pid_fd, visit.Namespace.NETWORK, lambda: _tcp_socket(family))
+        finally:
+            if pid_fd is not None:
+                os.close(pid_fd)
 
     def health_path(self, machine: MachineId) -> str:
         """Where init says that it and the agent are there, however busy the agent is (`machine.health`)."""
@@ -257,6 +270,12 @@ def _listen(path: str) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+def _tcp_socket(family: socket.AddressFamily) -> socket.socket:
+    made = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, socket.IPPROTO_TCP)
+    made.setblocking(False)
+    return made
 
 
 def _open_pid(pid: int) -> int | None:

@@ -25,6 +25,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -90,6 +91,10 @@ class Qemu:
     def attach(self, machine: MachineId, disk: Disk) -> DiskReference:
         """The drive that it was started with."""
         return DiskReference(serial=qemu_command.DISK_SERIAL)
+
+    def tcp_socket(self, machine: MachineId, family: socket.AddressFamily) -> socket.socket | None:
+        """The guest's network is the guest's kernel's."""
+        return None
 
     def ask(self, machine: MachineId) -> None:
         """The agent's loop, at a port without limits."""
