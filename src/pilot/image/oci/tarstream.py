@@ -305,7 +305,9 @@ def _records(payload: bytes) -> Iterator[tuple[bytes, bytes]]:
     at = 0
     while at < len(payload):
         space = payload.find(b" ", at, at + 20)
-        length = _decimal(payload[at:space]) if space > 0 else 0
+        if space < 0:
+            raise _bad("a damaged extended header")
+        length = _decimal(payload[at:space])
         record = payload[space + 1 : at + length]
         key, equals, value = record[:-1].partition(b"=")
         if at + length > len(payload) or not (equals and key) or record[-1:] != b"\n":

@@ -17,7 +17,7 @@ from tests.support import layers
 from tests.support.layers import Item
 
 from pilot import errors
-from pilot.image.oci import inflate
+from pilot.image.oci import inflate, tarstream
 from pilot.image.oci.tarstream import Entry, Kind, Reader
 
 _KINDS = {
@@ -56,6 +56,13 @@ def test_reads_what_tarfile_writes(items: list[Item], style: int) -> None:
     assert [(e.name.decode(), e.mode, (e.uid, e.gid), e.mtime_ns, data) for e, data in found] == [
         (i.name, i.mode, i.owner, int(i.mtime) * 10**9, i.data) for i in items
     ]
+
+
+@pytest.mark.parametrize("records", [b"6 a=b\n9aaaaaaaaaaaaaaaaaaaaaa", b"0 a=b\n", b"3 a=b\n", b"6 a=b\n0 a=b\n"])
+def test_records_without_a_length_end(records: bytes) -> None:
+    """The first was read again and again, until there was no memory."""
+    with pytest.raises(errors.SpecError, match="damaged extended header"):
+        list(tarstream._records(records))
 
 
 @pytest.mark.parametrize("kind", list(_KINDS))
