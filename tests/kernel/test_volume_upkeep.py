@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import sqlite3
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from pilot import errors
 from pilot.ids import VolumeId
 from pilot.volume import layout
 from pilot.volume.answers import State
-from pilot.volume.operator import cli
+from pilot.volume.operator import archive, cli
 
 pytestmark = pytest.mark.requires("root", "private")
 WEB, COPY = VolumeId("web"), VolumeId("copy")
@@ -63,7 +64,7 @@ def test_an_exported_volume_comes_back_with_its_checkpoints(
     status, rows = _run(volumed, capsys, "export", "web", str(file))
     assert (status, rows[0]["checkpoints"]) == (0, 1)
     assert [row.volume for row in volumed.client.list()] == [WEB]
-    _run(volumed, capsys, "import", "copy", str(file))
+    _run(volumed, capsys, "import", "copy", str(file), "--trusted")
     assert _read(volumed, COPY, tmp_path / "mnt") == second
     (point,) = volumed.client.checkpoints(COPY)
     assert (point.id, point.comment) == ("v1", "before")
@@ -84,7 +85,7 @@ def test_an_attached_fork_is_exported_as_it_was(
         (place / "more").write_bytes(b"since the fork")
         _run(volumed, capsys, "export", "copy", str(file))
         (place / "file").write_bytes(b"changed")
-    _run(volumed, capsys, "import", "third", str(file))
+    _run(volumed, capsys, "import", "third", str(file), "--trusted")
     with volumed.mounted(VolumeId("third"), tmp_path / "mnt") as place:
         assert (place / "file").read_bytes() == second
         assert (place / "more").read_bytes() == b"since the fork"
@@ -114,15 +115,54 @@ def test_a_refused_import_leaves_nothing(volumed: Volumed, tmp_path: Path, capsy
     assert [row.volume for row in volumed.client.list()] == [WEB]
 
 
-def test_an_import_for_virtual_machines_is_never_mounted_here(
+def test_a_filesystem_of_a_stranger_is_never_mounted_here(
     volumed: Volumed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Without the operator's word; nor is a fork of it, nor what is exported again and imported with the word."""
     _filled(volumed, tmp_path)
     file = tmp_path / "web.pilot"
     _run(volumed, capsys, "export", "web", str(file))
-    _run(volumed, capsys, "import", "copy", str(file), "--vm")
+    _run(volumed, capsys, "import", "copy", str(file))
+    client, third = volumed.client, VolumeId("third")
+    client.fork(COPY, third, client.checkpoints(COPY)[0].id)
+    for volume in (COPY, third):
+        with pytest.raises(errors.StateError, match="virtual machines"):
+            client.attach(volume, 0, 1 << 32)
+    os.close(client.attach_file(COPY))
+    client.detach(COPY)
+    _run(volumed, capsys, "export", "copy", str(file))
+    client.delete(third)
+    _run(volumed, capsys, "import", "third", str(file), "--trusted")
+    with pytest.raises(errors.StateError, match="virtual machines"):
+        client.attach(third, 0, 1 << 32)
+
+
+class _Hostile:
+    """An `archive.Source` of one chunk, whose superblock lies; nothing says that it was a virtual machine's."""
+
+    def __init__(self) -> None:
+        self.roots = {archive.HEAD: array("Q", [1]).tobytes()}
+        self.facts = {"formatted": "1"}
+
+    def page(self, at: int) -> bytes:
+        return array("Q", [1, *[0] * (layout.PAGE_ENTRIES - 1)]).tobytes()
+
+    def chunk(self, at: int) -> bytes:
+        superblock = os.urandom(56) + b"\x53\xef" + os.urandom(966)
+        return bytes(1024) + superblock + bytes(layout.CHUNK_BYTES - 2048)
+
+
+def test_neither_kernel_nor_tools_of_this_host_are_given_a_hostile_image(
+    volumed: Volumed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "hostile.pilot"
+    with file.open("wb") as out:
+        archive.write(_Hostile(), archive.Header(volume="x", size_bytes=64 << 20, created_at=1.0), out.write)
+    _run(volumed, capsys, "import", "copy", str(file))
+    assert volumed.client.stat(COPY).vm
     with pytest.raises(errors.StateError, match="virtual machines"):
         volumed.client.attach(COPY, 0, 1 << 32)
+    assert volumed.loops() == []
 
 
 def test_an_export_that_fails_leaves_no_file(
@@ -181,7 +221,7 @@ def test_a_stored_volume_is_scrubbed_exported_and_collected(tmp_path: Path, caps
         assert _run(volumed, capsys, "scrub", "--store", url)[0] == 0
         file = tmp_path / "web.pilot"
         _run(volumed, capsys, "export", "web", str(file), "--store", url)
-        _run(volumed, capsys, "import", "copy", str(file))
+        _run(volumed, capsys, "import", "copy", str(file), "--trusted")
         assert _read(volumed, COPY, tmp_path / "mnt") == second
         volumed.client.restore(COPY, volumed.client.checkpoints(COPY)[0].id)
         assert _read(volumed, COPY, tmp_path / "mnt") == first

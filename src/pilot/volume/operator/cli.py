@@ -4,7 +4,7 @@
     TEXT] fork SOURCE NAME [--checkpoint ID]      detach NAME      restore NAME ID      checkpoints NAME      list
     status      du [NAME]      seal NAME      resize NAME SIZE      delete NAME      delete-checkpoint NAME ID
     adopt NAME [--url URL]      check [NAME …]      scrub [NAME …] [--store URL | --content [--repair]]
-    export NAME FILE [--store URL]      import NAME FILE [--vm]
+    export NAME FILE [--store URL]      import NAME FILE [--trusted]
     gc --store URL [--grace 24h] [--dry-run] [--compact NAME …]      rotate-key --store URL [NAME …]
 
 Prints tables for people, or JSON with --json. Errors are `PilotError`s, for the caller to print. `check` and `scrub`
@@ -237,7 +237,7 @@ def _import(client: VolumeClient, options: argparse.Namespace) -> Rows:
     from . import upkeep
 
     volume = layout.parse_volume_id(options.name)
-    return upkeep.import_host(client, _state_dir(options), volume, options.file, vm=options.vm)
+    return upkeep.import_host(client, _state_dir(options), volume, options.file, trusted=options.trusted)
 
 
 def _state_dir(options: argparse.Namespace) -> str:
@@ -290,6 +290,9 @@ _VERBS: dict[str, _Verb] = {
     "rotate-key": (_rotate_key, "wrap data keys by the first operator key", (_NAMES, _NEEDED_STORE)),
     "export": (_export, "write a volume with its checkpoints to one file", (_NAME, _FILE, _STORE)),
     "import": (_import, "make a volume of such a file", (
-        _NAME, _FILE, ("--vm", {"action": "store_true", "help": "only virtual machines may ever mount it"}),
+        _NAME, _FILE, ("--trusted", {
+            "action": "store_true",
+            "help": "you know who made it: this host's kernel may mount it; else only virtual machines ever may",
+        }),
     )),
 }  # fmt: skip

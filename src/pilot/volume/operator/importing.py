@@ -31,9 +31,10 @@ _BATCH_PAGES = 256
 
 
 def import_file(
-    client: VolumeClient, state_dir: str, volume: VolumeId, file: IO[bytes], *, vm: bool = False
+    client: VolumeClient, state_dir: str, volume: VolumeId, file: IO[bytes], *, trusted: bool
 ) -> archive.End:
-    """Make `volume` of the stream; `vm`: mark it as a virtual machine's, never to be mounted by the host's kernel.
+    """Make `volume` of the stream; not `trusted`: marked as a virtual machine's, never to be mounted by the host's
+    kernel, which was not made to parse filesystems of strangers. What was a virtual machine's stays one's.
 
     Conflict when the name is taken, DamagedArchive; then nothing is left.
     """
@@ -43,7 +44,7 @@ def import_file(
     os.makedirs(incoming, mode=0o700, exist_ok=True)
     disk = secrets.token_hex(8)
     with _directory(incoming, disk) as directory:
-        _, end = archive.read(_taker(file), _Filler(directory, vm=vm))
+        _, end = archive.read(_taker(file), _Filler(directory, vm=not trusted))
         client.take_in(volume, disk)
     return end
 

@@ -170,11 +170,11 @@ def export_stored(url: str, volume: VolumeId, path: str, environment: Mapping[st
         return _rows(volume, exporting.export_stored(objects, volume, out, keyring))
 
 
-def import_host(client: VolumeClient, state_dir: str, volume: VolumeId, path: str, *, vm: bool) -> Rows:
+def import_host(client: VolumeClient, state_dir: str, volume: VolumeId, path: str, *, trusted: bool) -> Rows:
     """A file → a volume of this host."""
     try:
         with os.fdopen(os.dup(0), "rb") if path == "-" else open(path, "rb") as file:
-            return _rows(volume, importing.import_file(client, state_dir, volume, file, vm=vm))
+            return _rows(volume, importing.import_file(client, state_dir, volume, file, trusted=trusted))
     except OSError as error:
         raise errors.HostError(f"import volume {volume}: {path}: {error.strerror}") from error
 
