@@ -22,6 +22,7 @@ from tests.support.volumed import ALL, Volumed
 
 DISK, FORK = VolumeId("disk"), VolumeId("fork")
 SIZE_BYTES = 8 << 30
+PLACE = Path("/run/pilot-workload")  # private, and any user gets there
 PAUSE_S = (0.3, 2.0)
 ONE = ("worker", "worker", "keeper", "volumed", "zygote")
 
@@ -31,8 +32,8 @@ class Bed:
 
     def __init__(self, state: Path, seed: int) -> None:
         self.volumed = Volumed(state)
-        self.place = state / "mount"
-        self.place.mkdir()
+        self.place = PLACE
+        self.place.mkdir(exist_ok=True)
         self.killed: collections.Counter[str] = collections.Counter()
         self._random = random.Random(seed)
         self.volumed.start()

@@ -97,15 +97,17 @@ class Root:
     def create_file(self, path: str, mode: int) -> int:
         """Open for writing, empty; a new file belongs to the owner of its directory. The caller owns the descriptor."""
         flags = os.O_WRONLY | os.O_NONBLOCK
-        with self.parent(path):
-            pass  # it is there, and no place of the kernel's
+        with self.parent(path) as (dir_fd, name):
+            owner = os.fstat(dir_fd)
+            try:
+                # In that very directory, whatever its path leads to by now.
+                fd = os.open(name, flags | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode & 0o7777, dir_fd=dir_fd)
+            except FileExistsError:
+                return self._open_existing(path, flags, mode & 0o7777)
+            except OSError as error:
+                error.filename = path
+                raise
         try:
-            fd = self.open_fd(path, flags | os.O_CREAT | os.O_EXCL, mode & 0o7777)
-        except FileExistsError:
-            return self._open_existing(path, flags, mode & 0o7777)
-        try:
-            with self.opened(posixpath.dirname(path), os.O_PATH | os.O_DIRECTORY) as dir_fd:
-                owner = os.fstat(dir_fd)
             os.fchown(fd, owner.st_uid, owner.st_gid)
         except BaseException:
             os.close(fd)

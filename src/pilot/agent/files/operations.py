@@ -220,17 +220,16 @@ class _Copying:
                 self._copy_file(_path_of(source_fd), None, status, dest_fd, name)
                 self._tell(self._source)
                 return
-            make_directory(dest_fd, name, stat.S_IMODE(status.st_mode) | 0o700)
+            _make_like(dest_fd, name, status)
             self._tell(self._source)
-            into = os.open(name, _DIRECTORY | os.O_CLOEXEC, dir_fd=dest_fd)
+            into = os.open(name, _DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dest_fd)
             below = os.open(_path_of(source_fd), _DIRECTORY | os.O_CLOEXEC)
         try:
-            self._tree(below, Directories(into))
-            self._keep_attributes(dest_fd, name, status)
+            self._tree(below, Directories(into), status)
         finally:
             os.close(below)
 
-    def _tree(self, source_fd: int, into: Directories) -> None:
+    def _tree(self, source_fd: int, into: Directories, status: os.stat_result) -> None:
         walk = Walk(source_fd, self._source, recursive=True, on_error=self.skipped)
         top = into.identity
         try:
@@ -242,6 +241,7 @@ class _Copying:
                     if error.errno in _FULL:
                         raise
                     walk.prune()
+            self._keep_attributes(into.fd, status)
         finally:
             into.close()
 
@@ -250,8 +250,8 @@ class _Copying:
         if visit.moment is Moment.ENTERED:
             into.enter(visit.name)
         elif visit.moment is Moment.LEFT:
+            self._keep_attributes(into.fd, status)
             into.leave()
-            self._keep_attributes(into.fd, visit.name, status)
         elif (status.st_dev, status.st_ino) == top:
             walk.prune()  # the copy itself, reached by another name
         elif stat.S_ISDIR(status.st_mode):
@@ -274,18 +274,19 @@ class _Copying:
             try:
                 while done := os.sendfile(target_fd, source_fd, None, _COPY_BYTES):
                     self.total_bytes += done
+                self._keep_attributes(target_fd, status)
             finally:
                 os.close(target_fd)
         finally:
             os.close(source_fd)
-        self._keep_attributes(dest_fd, name, status)
 
-    def _keep_attributes(self, dir_fd: int, name: str, status: os.stat_result) -> None:
+    def _keep_attributes(self, fd: int, status: os.stat_result) -> None:
+        """By descriptor: of its name somebody may have made a link to something else since."""
         if not self._preserve:
             return
-        os.chown(name, status.st_uid, status.st_gid, dir_fd=dir_fd)
-        os.chmod(name, stat.S_IMODE(status.st_mode), dir_fd=dir_fd)
-        os.utime(name, ns=(status.st_atime_ns, status.st_mtime_ns), dir_fd=dir_fd)
+        os.fchown(fd, status.st_uid, status.st_gid)
+        os.fchmod(fd, stat.S_IMODE(status.st_mode))
+        os.utime(fd, ns=(status.st_atime_ns, status.st_mtime_ns))
 
     def _tell(self, path: str) -> None:
         dest = self._dest + path[len(self._source) :]
