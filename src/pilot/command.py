@@ -20,7 +20,7 @@ OWN_COMMANDS = {
     "agent": "agent",
     "conformance": "conformance.main",
     "image": "image.cli",
-    "machine": "machine.main",
+    "machine": "bare.main",
     "planner": "planner.main",
     "volume": "volume.operator.cli",
 }

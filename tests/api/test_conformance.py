@@ -99,6 +99,12 @@ CALLS: dict[str, tuple[Call, ...]] = {
         Call("?after=x", path="/v1/containers/world/wait", status=400),
         Call(path="/v1/containers/web/wait", status=404),
     ),
+    "listDisks": (Call(),),
+    "mountDisk": (
+        Call(path="/v1/disks/data", json={"descriptor": "none"}, status=404),
+        Call(path="/v1/disks/data", json={}, status=400),
+    ),
+    "unmountDisk": (Call(path="/v1/disks/data", status=204), Call(path="/v1/disks/No", status=400)),
     "watchEvents": (Call("?since=0"), Call("?since=x", status=400)),
     "listSessions": (Call(),),
     "execute": (Call("?cmd=true"), Call("?cmd=/no/such", status=400), Call("?cmd=true&stdin=maybe", status=400)),

@@ -46,7 +46,7 @@ ALLOWED: dict[str, frozenset[str]] = {
             "agent",
             "conformance.main",
             "image.cli",
-            "machine.main",
+            "bare.main",
             "planner.main",
             "planner.starting",
             "volume.operator.cli",
@@ -88,6 +88,8 @@ ALLOWED: dict[str, frozenset[str]] = {
     # The way to a machine, for whoever is in the orchestrator's place: it knows no store, and no pilotd.
     "machine": frozenset({"wire"}),
     "conformance": frozenset({"wire", "machine"}),
+    # A machine without pilotd: the substrates of pilotd, and nothing else of it.
+    "bare": frozenset({"wire", "machine", "host.vmm", "image", "kernel"}),
     "host": frozenset({"wire", "server", "machine", "volume.client", "kernel", "image"}),
     "host.vmm.container": frozenset({"wire", "server", "machine", "volume.client", "kernel", "runtime", "spec"}),
     "host.fsm": frozenset(),

@@ -17,6 +17,7 @@ from tests.support import contract
 from pilot.agent import routes
 from pilot.agent.containers.api import ContainersApi
 from pilot.agent.containers.verbs import VerbsApi
+from pilot.agent.disks import DisksApi
 from pilot.agent.events import EventsApi
 from pilot.agent.exec_api import ExecApi
 from pilot.agent.fs_api import FsApi
@@ -37,7 +38,7 @@ def test_the_table_is_the_document() -> None:
 
 
 def test_every_row_has_its_endpoint() -> None:
-    modules = (ContainersApi, EventsApi, ExecApi, FsApi, FsWatch, GraphApi, MachineApi, VerbsApi)
+    modules = (ContainersApi, DisksApi, EventsApi, ExecApi, FsApi, FsWatch, GraphApi, MachineApi, VerbsApi)
     bound = [route.operation.id for module in modules for route in module.routes(mock.MagicMock())]
     bound += [route.operation.id for route in routes.OF_NOBODY]
     assert set(ROWS) - set(bound) == set(), "rows of wire/operations.py that no routes() of the agent answers"

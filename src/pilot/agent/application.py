@@ -14,6 +14,7 @@ from .containers.api import ContainersApi
 from .containers.registry import Registry
 from .containers.verbs import VerbsApi
 from .descriptors import Descriptors
+from .disks import DisksApi
 from .events import Events, EventsApi
 from .exec_api import ExecApi
 from .fs_api import FsApi, error_answer
@@ -56,6 +57,7 @@ class Application:
             GraphApi(self.graph),
             VerbsApi(self.registry),
             EventsApi(self.events),
+            DisksApi(self.machine.paths, self.descriptors),
             ExecApi(self.sessions, self.world, self.registry, self.graph),
             FsApi(self.world),
             FsWatch(self.world),

@@ -257,7 +257,7 @@ class World:
         elif mounts.is_mount_point(target):
             return
         elif disk.serial is not None:
-            _mount_drive(disk.serial, target)
+            mount_drive(disk.serial, target)
         else:
             raise errors.NotFound(f"descriptor {disk.descriptor!r} was not sent", hint="send it to port 10001 first")
 
@@ -345,7 +345,8 @@ def find_drive(serials: Mapping[str, str], serial: str) -> str:
     raise errors.NotFound(f"no drive has the serial {serial!r}")
 
 
-def _mount_drive(serial: str, target: str) -> None:
+def mount_drive(serial: str, target: str) -> None:
+    """The ext4 of the drive with this serial; `NotFound`."""
     serials = {}
     for name in os.listdir("/sys/block"):
         try:

@@ -60,8 +60,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _OF_PATHS = (
-    ("/v1/world", "world"), ("/v1/containers", "containers"), ("/v1/graph", "containers"), ("/v1/exec", "sessions"),
-    ("/v1/fs/", "files"), ("/v1/ports/", "ports"), ("/v1/proxy", "ports"), ("/v1/", "machine"),
+    ("/v1/world", "world"), ("/v1/containers", "containers"), ("/v1/graph", "containers"),
+    ("/v1/disks", "containers"), ("/v1/exec", "sessions"), ("/v1/fs/", "files"), ("/v1/ports/", "ports"),
+    ("/v1/proxy", "ports"), ("/v1/", "machine"),
 )  # fmt: skip
 _PATHS = {row.id: row.path for row in operations.OPERATIONS}
 

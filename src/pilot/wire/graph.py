@@ -6,6 +6,7 @@ ignored (roots, mounts, limits) takes no unknown field; everything else ignores 
 
 from __future__ import annotations
 
+import binascii
 from typing import Literal
 
 import msgspec
@@ -224,6 +225,11 @@ class LogPiece(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     base64: str | None = None
     dropped: int = 0
 
+    @property
+    def data(self) -> bytes:
+        """The bytes themselves."""
+        return self.text.encode() if self.text is not None else binascii.a2b_base64(self.base64 or "")
+
 
 class SignalRequest(msgspec.Struct, frozen=True, kw_only=True):
     """POST /v1/containers/{name}/kill: to its first process, or with `all` to each of its processes."""
@@ -272,3 +278,18 @@ class ProcessList(msgspec.Struct, frozen=True, kw_only=True):
     """GET /v1/containers/{name}/processes."""
 
     processes: list[ProcessRow]
+
+
+class Disk(msgspec.Struct, frozen=True, kw_only=True):
+    """A filesystem beside the world's, and where in the machine it is: roots of containers may be in it."""
+
+    name: str
+    path: str
+    size_bytes: int
+    free_bytes: int
+
+
+class DiskList(msgspec.Struct, frozen=True, kw_only=True):
+    """GET /v1/disks."""
+
+    disks: list[Disk]

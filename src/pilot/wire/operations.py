@@ -115,6 +115,9 @@ WAIT_CONTAINER = Operation(
     "waitContainer", "GET", "/v1/containers/{name}/wait", NoneType, schema.ContainerExit, _HOST, 60.0
 )  # fmt: skip
 
+LIST_DISKS = Operation("listDisks", "GET", "/v1/disks", NoneType, graph.DiskList, _HOST, QUICK_S)
+MOUNT_DISK = Operation("mountDisk", "PUT", "/v1/disks/{name}", schema.DiskReference, graph.Disk, _HOST)
+UNMOUNT_DISK = Operation("unmountDisk", "DELETE", "/v1/disks/{name}", NoneType, NoneType, _HOST, status=204)
 WATCH_EVENTS = Operation("watchEvents", "GET", "/v1/events", NoneType, events.Event, _HOST, lines=True)
 
 LIST_SESSIONS = Operation("listSessions", "GET", "/v1/exec", NoneType, schema.SessionList, _EXEC)

@@ -22,6 +22,7 @@ _PAUSE_S = 0.05
 def promises() -> Iterator[Promise]:
     yield Promise("getGraph", "a generation, and a row for each container", _listed)
     yield from _refusals()
+    yield from _disk_promises()
     yield Promise("applyGraph", "what is wanted twice is one generation; an older one is refused", _apply, uses_up=True)
     yield Promise("putContainer", "it runs once, and its exit code is told", _once, _RUNNING)
     yield Promise("putContainer", "what it needs is not there: it waits, and says for what", _waits, World.ABSENT)
@@ -58,6 +59,26 @@ def promises() -> Iterator[Promise]:
         operations.LIST_PROCESSES, operations.WAIT_CONTAINER, operations.CONTAINER_LOGS,
     ):  # fmt: skip
         yield rows.refusal(operation, "one that there is not is not found", 404, "not_found", parameters=_NOBODY)
+
+
+def _disk_promises() -> Iterator[Promise]:
+    """Whether one can be mounted is up to who has one."""
+    nowhere = {"name": "kit-disk"}
+    yield Promise("listDisks", "a row for each, with its room", _disks)
+    yield rows.refusal(
+        operations.MOUNT_DISK, "a descriptor that was not sent is not found", 404, "not_found",
+        parameters=nowhere, json={"descriptor": "kit-none"},
+    )  # fmt: skip
+    yield rows.refusal(
+        operations.MOUNT_DISK, "a disk is named in exactly one way", 400, "invalid_argument",
+        parameters=nowhere, json={"descriptor": "x", "serial": "y"},
+    )  # fmt: skip
+    yield rows.repeated(operations.UNMOUNT_DISK, "one that is not there: again is as good as once", parameters=nowhere)
+
+
+def _disks(subject: Subject) -> None:
+    for disk in _asked(subject, operations.LIST_DISKS).disks:
+        expect.that(disk.path.startswith("/") and 0 <= disk.free_bytes <= disk.size_bytes, f"{disk}")
 
 
 def _refusals() -> Iterator[Promise]:

@@ -1,0 +1,71 @@
+"""A bare machine, driven by `pilot machine` alone: start, run, ps, logs, exec, events, stop."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+from collections.abc import Iterator
+
+import pytest
+from tests.support import busybox, underinit
+
+from pilot import errors
+from pilot.bare import main
+
+pytestmark = pytest.mark.requires("root", "private", "busybox", "userns", "space")
+
+EXAMPLE = underinit.ROOT / "examples" / "graph.yaml"
+
+
+@pytest.fixture
+def directory(tmp_path: pathlib.Path) -> Iterator[pathlib.Path]:
+    place = tmp_path / "machine"
+    yield place
+    assert main.main(["stop", str(place)]) == 0
+    assert os.listdir(place) == []
+
+
+def _machine(dial: str, *words: str) -> int:
+    return main.main(["--dial", dial, *words])
+
+
+def test_the_whole_way(directory: pathlib.Path, tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str]) -> None:
+    root = busybox.make_rootfs(tmp_path)
+    (root / "etc" / "mine").write_text("of the host's root")
+    for _ in range(2):  # the second time it is there already
+        assert main.main(["start", str(directory), "--root", f"debian={root}"]) == 0
+    dial = str(directory / "dial.sock")
+    assert capfd.readouterr().out.splitlines() == [dial, dial]
+    assert _machine(dial, "run", str(EXAMPLE)) == 0
+    rows = [line.split()[:3] for line in capfd.readouterr().out.splitlines()[1:]]
+    assert rows == [["greet", "exited", "it"], ["show", "running", "(healthy)"]]
+    assert _machine(dial, "logs", "show") == 0
+    assert capfd.readouterr().out == "hello from greet\n"
+    assert _machine(dial, "exec", "--container", "show", "--", "sh", "-c", "stat -c %u /etc/mine; exit 5") == 5
+    assert capfd.readouterr().out == "0\n", "what is root's here is root's there"
+    assert _machine(dial, "ps") == 0
+    listed = capfd.readouterr().out
+    assert "greet" in listed
+    assert "show" in listed
+    assert _machine(dial, "events") == 0
+    told = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    of_greet = [event["type"] for event in told if event.get("container") == "greet"]
+    assert of_greet == ["container.started", "container.ended"]
+    (root / "etc" / "mine").unlink()  # the host's files stay the host's
+
+
+def test_what_is_wrong_is_said_in_a_line(directory: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    with pytest.raises(errors.HostError, match="no such file"):
+        main.main(["start", str(directory), "--root", f"none={tmp_path}/none"])
+    dial = str(directory / "dial.sock")
+    cycle = tmp_path / "cycle.json"
+    one = {"root": "x", "command": ["true"], "depends_on": [{"name": "two"}]}
+    cycle.write_text(json.dumps({"containers": {"one": one, "two": {**one, "depends_on": [{"name": "one"}]}}}))
+    with pytest.raises(errors.PilotError, match="one → two → one"):
+        _machine(dial, "run", str(cycle))
+    cycle.write_text(json.dumps({"containers": {"one": {"command": 5}}}))
+    with pytest.raises(errors.SpecError, match=r"\$\.containers\[0\]\.command"):
+        _machine(dial, "run", str(cycle))
+    with pytest.raises(errors.NotFound):
+        _machine(dial, "logs", "nobody")
