@@ -20,7 +20,7 @@ INIT_SRC := $(wildcard native/init/*.c)
 INIT_HDR := $(wildcard native/init/*.h)
 export DEBIAN_FRONTEND := noninteractive
 
-.PHONY: deps build images quick check sanitize test vm-tests demo bench soak network-soak debian-proof crashlab chaos neighbour workloads fuzz adversary clean lock
+.PHONY: deps build images quick check sanitize test vm-tests demo bench soak network-soak debian-proof crashlab chaos neighbour workloads fuzz adversary compare clean lock
 
 build: $(STAMPS)/package $(STAMPS)/bundle $(STAMPS)/front $(INIT)
 
@@ -167,6 +167,10 @@ fuzz: build
 adversary: images
 	$(PRIVATE) env PILOT_ADVERSARY=1 PILOT_ADVERSARY_REPORT=docs/reference/isolation.md \
 	  PILOT_ADVERSARY_ISOLATION=$(or $(ISOLATION),container) $(BIN)/pytest tests/adversary
+
+# Every case of tests/support/compare under runc, crun and pilot: what each saw, and what differs that was not meant to.
+compare: deps build
+	$(PRIVATE) $(BIN)/python -m tests.support.compare docs/reference/conformance-observed.json
 
 # Pins with hashes, without addresses.
 lock:

@@ -13,6 +13,8 @@ from typing import Any
 import msgspec
 import pytest
 from tests.support import full_config
+from tests.support.compare.cases import CASES
+from tests.support.compare.differences import MEANT
 
 from pilot.cli.main import VERBS
 from pilot.plan import numbers
@@ -120,14 +122,37 @@ def _comparisons(path: str) -> frozenset[str]:
     return frozenset(node.name for node in functions if any(map(_asks_for_another_runtime, node.decorator_list)))
 
 
+def _notes() -> dict[str, str]:
+    rows = {row["property"]: row.string for row in map(_ROW.match, _PAGE.read_text().splitlines()) if row is not None}
+    return {name: line.rstrip(" |").rpartition("|")[2].rpartition(";")[2].strip() for name, line in rows.items()}
+
+
+def test_every_row_says_whether_another_runtime_was_asked() -> None:
+    silent = {name for name, note in _notes().items() if note != "compared" and not note.startswith("alone: ")}
+    assert silent == set()
+
+
+def test_cases_confirm_rows_that_there_are() -> None:
+    assert {row for case in CASES.values() for row in case.rows} - set(_rows()) == set()
+
+
+def test_differences_that_are_meant_are_on_the_page() -> None:
+    wanted = {(case, name, why) for case, by_name in MEANT.items() for name, why in by_name.items()}
+    lines = re.findall(r"^\| (.+?) \| `(.+?)` \| (.+?) \|$", _PAGE.read_text(), re.MULTILINE)
+    shown = {(case, name.replace("\\|", "|"), why) for case, name, why in lines if case in MEANT}
+    assert shown == wanted
+    assert set(MEANT) - set(CASES) == set()
+
+
 def test_what_is_called_compared_is_compared() -> None:
-    """And nothing that is compared goes without saying so: all other rows are unconfirmed."""
+    """And nothing that is compared goes without saying so."""
     rows = {row["property"]: row for row in map(_ROW.match, _PAGE.read_text().splitlines()) if row is not None}
     compared = {
         name
         for name, row in rows.items()
         if any(test in _comparisons(path) for path, test in re.findall(r"`([^`]+)::([^`]+)`", row["proof"]))
     }
+    compared |= {row for case in CASES.values() for row in case.rows}
     assert {name for name, row in rows.items() if row.string.endswith("compared |")} == compared
 
 

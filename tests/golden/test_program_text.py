@@ -83,6 +83,7 @@ EVERY: tuple[Step, ...] = (
     steps.NoNewPrivileges(),
     steps.Seccomp(bytes(24), 1),
     steps.ChangeDirectory("/srv"),
+    steps.EnterDirectory(Slot("root")),
     steps.FindExecutable(("/usr/local/bin/web", "/usr/bin/web")),
     steps.InstallDescriptors((NULL, Slot("out"), None)),
     steps.Close(ROOT),

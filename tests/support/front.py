@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _NATIVE = Path(__file__).parent.parent.parent / "native"
-PILOT = os.path.join(sys.prefix, "bin", "pilot")  # what users run
+# What users run; a virtual machine has it elsewhere (`guestvm`).
+PILOT = os.environ.get("PILOT_FRONT") or os.path.join(sys.prefix, "bin", "pilot")
 _HEADERS = ["-idirafter", "/usr/include", "-idirafter", f"/usr/include/{os.uname().machine}-linux-gnu"]
 COLD = 99  # what `unserved` exits with
 

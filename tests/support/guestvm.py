@@ -1,7 +1,8 @@
 """Runs chosen tests of this checkout inside a virtual machine: Debian's kernel, pure cgroup v2, nothing else around.
 
     host                                            machine (QEMU microvm, TCG)
-    disk `tests`: src, tests, libraries, /run  ──►  /opt
+    disk `tests`: src, tests, libraries,
+                  `pilot`, /run                ──►  /opt
     disk `pilot-root` (guestimage)             ──►  /         pilot-init or systemd is PID 1, and starts /opt/run
     results  ◄── virtio port `tests` ──────────────  pytest -p tests.support.guestreport
     console.log  ◄── serial ───────────────────────  everything else
@@ -28,7 +29,8 @@ from pathlib import Path
 
 from pilot.host.vmm.qemu import accelerator
 from pilot.image import cpio, kernel
-from tests.support import guestimage
+from pilot.planner import build
+from tests.support import front, guestimage
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _LIBRARIES = ("pytest", "pluggy", "iniconfig", "packaging", "pygments", "pytest-timeout", "msgspec", "jeepney")
@@ -40,11 +42,16 @@ cd /opt/tree
 ip link set lo up
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root PYTHONDONTWRITEBYTECODE=1
 export PYTHONPATH=/opt/tree/src:/opt/tree:/opt/site
+export PILOT_FRONT=/opt/bin/pilot
 export PILOT_EXPECTED_SKIPS={skips}
 python3 -m pytest --tb=short --color=no --timeout=60 -q -p tests.support.guestreport {tests}
 python3 -m tests.support.guestreport $?
 # The host ends the machine.
 exec sleep 1000
+"""
+
+_COLD = """#!/bin/sh
+exec /usr/bin/python3 -m pilot.command "$@"
 """
 
 # Instead of pilot-init's stage 0, which stays PID 1 itself: as small as it can be, with the modules of that initramfs.
@@ -184,13 +191,23 @@ def _make_disk(directory: Path, tests: Sequence[str], expected_skips: Sequence[s
         for file in importlib.metadata.files(name) or ():
             if ".." not in file.parts:
                 _copy(Path(str(file.locate())), root / "site" / file)
-    run = root / "run"
-    run.write_text(_RUN.format(tests=shlex.join(tests), skips=shlex.quote(" ".join(expected_skips))))
-    run.chmod(0o755)
+    front.compile_front(_made(root / "bin"), build.digest(root / "tree/src/pilot"), Path("/opt/bin/pilot-cold"))
+    _write_program(root / "bin/pilot-cold", _COLD)
+    _write_program(root / "run", _RUN.format(tests=shlex.join(tests), skips=shlex.quote(" ".join(expected_skips))))
     disk = directory / "tests.erofs"
     subprocess.run(["mkfs.erofs", "--quiet", disk, root], check=True, timeout=120, stdout=subprocess.DEVNULL)
     shutil.rmtree(root)
     return disk
+
+
+def _made(directory: Path) -> Path:
+    directory.mkdir(parents=True)
+    return directory
+
+
+def _write_program(path: Path, text: str) -> None:
+    path.write_text(text)
+    path.chmod(0o755)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -187,8 +187,11 @@ def version_text() -> str:
 
 def _print_help(names: Sequence[str]) -> int:
     """Of one verb, or of all of them."""
-    known = [name for name in names if name in VERBS]
-    sys.stdout.write(_verb_help(known[0], load_verb(known[0])) if known else _help())
+    unknown = [name for name in names if name not in VERBS]
+    if unknown:
+        Log().error(f"no help topic for {unknown[0]!r}")
+        return 3
+    sys.stdout.write(_verb_help(names[0], load_verb(names[0])) if names else _help())
     return 0
 
 

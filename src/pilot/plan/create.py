@@ -57,6 +57,7 @@ from .steps import (
     ChangeRoot,
     CheckDevice,
     CheckFilesystem,
+    EnterDirectory,
     HideMount,
     JoinCgroup,
     JoinKeyring,
@@ -225,6 +226,8 @@ def _plan_root(setup: Setup, options: CreateOptions) -> tuple[tuple[Opening, ...
         *(step for plan in plans for step in plan.steps),
         *node_steps,
         *_plan_runtime_hooks(setup),
+        # As in runc, whose hooks find the rootfs as their working directory.
+        *((EnterDirectory(ROOT),) if spec.hooks.create_container else ()),
         *_plan_hooks(spec.hooks.create_container, CREATE_STATE),
         *_plan_terminal(ROOT, options, console=True),
         *_plan_cwd(spec),

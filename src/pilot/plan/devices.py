@@ -99,7 +99,9 @@ def _number(number: int | None) -> int | None:
 
 
 def _access(rule: DeviceRule, path: str) -> set[str]:
-    access = set(rule.access or _ORDER)
+    access = set(rule.access)
+    if not access:
+        raise errors.SpecError(f"{path}.access", "device access cannot be empty")
     if access - set(_ORDER):
         raise errors.SpecError(f"{path}.access", f"unknown access {rule.access!r}")
     is_narrow = access != set(_ORDER) or _number(rule.major) is not None or _number(rule.minor) is not None

@@ -180,8 +180,9 @@ def plan_domain(linux: Linux) -> tuple[Step, ...]:
     steps: list[Step] = []
     personality, policy = linux.personality, linux.memory_policy
     if personality is not None:
-        if personality.domain not in numbers.PERSONALITIES or personality.flags:
-            raise errors.SpecError("$.linux.personality", f"unknown domain {personality.domain!r} or flags")
+        # The specification has no flags as yet: `find_domain_warnings`.
+        if personality.domain not in numbers.PERSONALITIES:
+            raise errors.SpecError("$.linux.personality", f"unknown domain {personality.domain!r}")
         steps.append(SetPersonality(numbers.PERSONALITIES[personality.domain]))
     if policy is not None:
         if policy.mode not in numbers.MEMORY_POLICIES or set(policy.flags) - set(numbers.MEMORY_POLICY_FLAGS):
@@ -202,6 +203,12 @@ def complete_process(process: Process, first: Process | None) -> Process:
         io_priority=process.io_priority or first.io_priority,
         user=msgspec.structs.replace(process.user, umask=umask),
     )
+
+
+def find_domain_warnings(linux: Linux) -> list[str]:
+    """Flags of a personality, of which the specification has none as yet, in runc's words."""
+    flags = linux.personality.flags if linux.personality else ()
+    return [f"ignoring unsupported personality flags: [{' '.join(flags)}]"] if flags else []
 
 
 def find_warnings(process: Process, facts: HostFacts) -> list[str]:

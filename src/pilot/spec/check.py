@@ -108,16 +108,8 @@ def _check_namespaces(linux: Linux) -> None:
 
 
 def _check_ids(linux: Linux, own: set[NamespaceType]) -> None:
-    mapped = bool(linux.uid_mappings or linux.gid_mappings)
     user = next((n for n in linux.namespaces if n.type is NamespaceType.USER), None)
-    _require(
-        not mapped or user is not None,
-        "$.linux.uidMappings",
-        "user namespace mappings specified, but user namespace isn't enabled in the config",
-    )
-    if user is None:
-        return
-    if user.path:
+    if user is None or user.path:
         return
     _require(bool(linux.uid_mappings), "$.linux.uidMappings", "user namespaces enabled, but no user mapping found")
     _require(bool(linux.gid_mappings), "$.linux.gidMappings", "user namespaces enabled, but no group mapping found")

@@ -19,7 +19,8 @@ def default_config(
         linux["gidMappings"] = [{"containerID": 0, "hostID": gid, "size": 1}]
     else:
         linux["resources"] = {"devices": [{"allow": False, "access": "rwm"}]}
-    kinds = ["pid", "ipc", "uts", "mount"] + (["user"] if rootless else ["network"]) + ["cgroup"] * cgroup_namespace
+    kinds = ["pid"] + ["network"] * (not rootless) + ["ipc", "uts", "mount"] + ["cgroup"] * cgroup_namespace
+    kinds += ["user"] * rootless
     linux["namespaces"] = [{"type": kind} for kind in kinds]
     linux["maskedPaths"] = list(_MASKED)
     linux["readonlyPaths"] = list(_READONLY)

@@ -14,6 +14,7 @@ from .. import errors
 from . import check
 from .config import Spec
 from .document import Document
+from .linux import NamespaceType
 from .process import Process
 from .resources import Resources
 
@@ -23,9 +24,16 @@ _WHERE = re.compile(r"^(?P<problem>.*?)(?: - at `(?P<path>[^`]*)`)?$", re.DOTALL
 
 def parse_spec(text: str | bytes) -> Spec:
     """Text of config.json → Spec, checked for contradictions; `SpecError` names the place."""
-    spec = _parse(text, Spec)
+    spec = _without_idle_mappings(_parse(text, Spec))
     check.check_spec(spec)
     return spec
+
+
+def _without_idle_mappings(spec: Spec) -> Spec:
+    """Ids are mapped for a user namespace; without one nobody reads the mappings, as in runc and crun."""
+    if any(namespace.type is NamespaceType.USER for namespace in spec.linux.namespaces):
+        return spec
+    return msgspec.structs.replace(spec, linux=msgspec.structs.replace(spec.linux, uid_mappings=(), gid_mappings=()))
 
 
 def parse_process(text: str | bytes) -> Process:

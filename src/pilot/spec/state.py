@@ -54,7 +54,7 @@ class ContainerProcessState(Document, frozen=True, omit_defaults=False):
 
 
 def format_hook_state(id: str, status: Status, pid: int, bundle: str, annotations: dict[str, str]) -> bytes:
-    """The JSON a hook reads from its stdin."""
-    return msgspec.json.encode(
-        State(id=id, status=status, pid=pid, bundle=bundle, annotations=annotations or msgspec.UNSET)
-    )
+    """The JSON a hook reads from its stdin; without a process, without `pid`, as the specification may have it."""
+    state = State(id=id, status=status, pid=pid, bundle=bundle, annotations=annotations or msgspec.UNSET)
+    data = msgspec.to_builtins(state)
+    return msgspec.json.encode(data if pid else {name: value for name, value in data.items() if name != "pid"})

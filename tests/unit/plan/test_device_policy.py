@@ -51,6 +51,7 @@ def test_negative_numbers_are_every_number() -> None:
     [
         ([_rule(True, "c", 1, None), _rule(False, "c", 1, 3)], "cannot be expressed"),
         ([_rule(True, "x")], "unknown device type"),
+        ([_rule(True, "c", 1, 3, "")], "access cannot be empty"),
         ([_rule(True, "c", 1, 3, "rx")], "unknown access"),
         ([_rule(False, "a", None, None, "w")], "all access"),
         ([_rule(False, "a", 1, None)], "all devices"),
@@ -126,7 +127,7 @@ _RULES = st.lists(
 @given(start=st.booleans(), rules=_RULES)
 def test_the_program_answers_as_the_policy(start: bool, rules: list[DeviceRule]) -> None:
     try:
-        policy = devices.plan_policy([DeviceRule(allow=start), *rules])
+        policy = devices.plan_policy([DeviceRule(allow=start, access="rwm"), *rules])
     except errors.SpecError:
         return
     program = devices.compile_policy(policy)

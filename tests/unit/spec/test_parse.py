@@ -39,6 +39,12 @@ def test_what_is_formatted_is_read_again() -> None:
     assert parse.parse_spec(parse.format_spec(spec)) == spec
 
 
+def test_mappings_without_a_user_namespace_are_nobodys() -> None:
+    """As with runc and crun: whoever reads the Spec finds none."""
+    linux = parse.parse_spec(json.dumps(_linux(uidMappings=[_ID_ROW], gidMappings=[_ID_ROW]))).linux
+    assert (linux.uid_mappings, linux.gid_mappings) == ((), ())
+
+
 def test_unknown_members_and_nulls_are_ignored() -> None:
     spec = parse.parse_spec(json.dumps(_config(mounts=None, windows={"layerFolders": []}, vendor=3)))
     assert spec.mounts == ()
@@ -92,7 +98,6 @@ WRONG: list[tuple[str, object, str, str]] = [
     ("environment", _process(env=["A=1", "B"]), "$.process.env[1]", "'B'"),
     ("rlimit twice", _process(rlimits=[{"type": "RLIMIT_CPU"}] * 2), "$.process.rlimits[1]", "twice"),
     ("hostname without uts", _config(linux={"namespaces": [{"type": "mount"}]}), "$.hostname", "private UTS"),
-    ("mappings without user", _linux(uidMappings=[_ID_ROW]), "$.linux.uidMappings", "isn't enabled"),
     ("user without mappings", _linux(namespaces=[{"type": "user"}, {"type": "uts"}, {"type": "mount"}]),
      "$.linux.uidMappings", "no user mapping found"),
     ("masked without mount", _config(hostname="", linux={"maskedPaths": ["/proc/x"], "namespaces": []}),

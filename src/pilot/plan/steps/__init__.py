@@ -13,7 +13,8 @@ out (openat2 RESOLVE_IN_ROOT). Paths without one are those of the namespace that
 | mounts    | Mount Unmount OpenTree NewFilesystem SetMountAttributes AttachMount MountFilesystem BindMount |
 |           | CopyUp TakeMount MaskPath ReadonlyPath SetPropagation OpenPlace PivotRoot HideMount MoveRoot ChangeRoot |
 | process   | SetHostname SetDomainname NewSession OpenTerminal ControllingTerminal InstallDescriptors |
-|           | ChangeDirectory FindExecutable Execute Seccomp and all that a process is allowed or limited to |
+|           | ChangeDirectory EnterDirectory FindExecutable Execute Seccomp |
+|           | and all that a process is allowed or limited to |
 | control   | JoinNamespace Unshare JoinCgroup Spawn Barrier Release AwaitStart SendDescriptor SendTo RunHook |
 """
 
@@ -70,6 +71,7 @@ from .process import (
     ChangeDirectory,
     ControllingTerminal,
     DropBoundingSet,
+    EnterDirectory,
     Execute,
     FindExecutable,
     InstallDescriptors,
@@ -112,6 +114,7 @@ __all__ = [
     "ControllingTerminal",
     "CopyUp",
     "DropBoundingSet",
+    "EnterDirectory",
     "Execute",
     "FindExecutable",
     "HideMount",

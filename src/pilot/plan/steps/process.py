@@ -397,6 +397,18 @@ class ChangeDirectory(msgspec.Struct, frozen=True):
         code.call(Call.CHECK_CWD)
 
 
+class EnterDirectory(msgspec.Struct, frozen=True):
+    """fchdir to what a slot has open."""
+
+    directory: Slot
+
+    def describe(self) -> str:
+        return f"cd {self.directory}"
+
+    def write(self, code: Code) -> None:
+        code.call(Call.FCHDIR, self.directory)
+
+
 class FindExecutable(msgspec.Struct, frozen=True):
     """Fail now, while the parent still listens, when none of `candidates` is a file that may be executed.
 

@@ -1,0 +1,11 @@
+"""All cases, by name."""
+
+from __future__ import annotations
+
+from ..case import Case
+from . import cgroups, hooks, linux, mounts, process, reports, seccomp, verbs
+
+MODULES = (process, mounts, linux, hooks, cgroups, seccomp, verbs, reports)
+CASES: dict[str, Case] = {case.name: case for module in MODULES for case in module.CASES}
+
+assert len(CASES) == sum(len(module.CASES) for module in MODULES)

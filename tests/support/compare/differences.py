@@ -1,0 +1,56 @@
+"""What pilot does otherwise than the runtime that a case is compared with, and why: all of it that is meant.
+
+Case → observation → reason. docs/reference/conformance.md has the same table, and a test holds them together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+_SPEC = "the specification demands it"
+_NOTHING_LEFT_OUT = "nothing that is asked for to isolate or to limit is left out in silence"
+_POSTSTART = "after start, as the specification and later runcs have it; 1.1.5 runs them in create"
+_BIND = "a `type` of bind without the option is taken for one; the kernel knows no such filesystem"
+
+MEANT: Mapping[str, Mapping[str, str]] = {
+    "version absent": {"status": f"`ociVersion` is required: {_SPEC}"},
+    "a limit twice": {"status": f"an error: {_SPEC}"},
+    "type bind, no options": {"status": _BIND},
+    "tmpfs on /proc/scsi": {"status": "nothing is mounted below /proc, as in later runcs"},
+    "a device of a default's name": {"inside.stat": "it has the owner that it is asked to have; runc 1.1.5 fails"},
+    "root is runbindable": {"status": "works; crun and runc 1.1.5 fail at a bind"},
+    "closID without resctrl": {"status": _NOTHING_LEFT_OUT},
+    "enableCMT without resctrl": {"status": _NOTHING_LEFT_OUT},
+    "enableMBM without resctrl": {"status": _NOTHING_LEFT_OUT},
+    "no cgroup manager, with limits": {"status": _NOTHING_LEFT_OUT},
+    "all hooks": {
+        "created.order": _POSTSTART,
+        "after.state of poststart": _POSTSTART,
+    },
+    "environment of hooks": {"after.state of poststart": _POSTSTART},
+    "poststart fails": {"create": _POSTSTART},
+    "poststart of no program": {"inside.ran": _POSTSTART},
+    "poststart takes too long": {"inside.ran": _POSTSTART},
+    "createContainer of a relative path": {"status": f"an error: {_SPEC}"},
+    "startContainer of a relative path": {"status": f"an error: {_SPEC}"},
+    "poststop of a relative path": {"status": f"an error: {_SPEC}"},
+    "processes 0": {"running.files": "1, as in later runcs: no process may be added"},
+    "number of an error where there is none": {"status": f"an error: {_SPEC}"},
+    "default with a number": {"status": f"an error: {_SPEC}"},
+    "sources with flags": {
+        "inside.flags": "flags that are named, and those that are taken away, replace the source's, as in later runcs"
+    },
+    "a terminal that nobody outside has": {"status": "the container's terminal needs none outside"},
+    "another document after the document": {"status": "config.json is one document: crun refuses it, too"},
+    "a pid file in a directory that there is not": {"inside.ran": "nothing runs whose pid cannot be told"},
+    "killed by every name of a signal": {"verb.kill ID SIGRTMIN": "known, as by crun"},
+    "exec": {"verb.exec": "255, as every other error of exec before the command runs"},
+    "usage": {"verb.exec --nonesuch ID true": "255, as every other error of exec before the command runs"},
+    "exec as a user of the container": {
+        "verb.exec ID grep -E '^(Cap|Umask|Groups)' /proc/self/status": "the container's umask, as in later runcs"
+    },
+    "spec": {"changed.spec": "without ambient capabilities, as later runcs"},
+    "spec for an ordinary user": {
+        "changed.spec": "without ambient capabilities and without cgroups, which need a right"
+    },
+}
