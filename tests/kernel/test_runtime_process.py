@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support import bundles
+from tests.support import bundles, store
 
 from pilot import errors
 from pilot.runtime import Runtime, Stdio, Terminal
@@ -244,7 +244,9 @@ def test_what_is_executed_may_be_another_than_argv_0(runtime: Runtime, bundle: P
     process = parse.parse_process(json.dumps({"args": ["a name", "1000"], "cwd": "/", "env": ["PATH=/bin"]}))
     spawned = runtime.load("web").exec(process, Stdio(), executable="sleep")
     try:
-        assert Path(f"/proc/{spawned.pid}/cmdline").read_bytes() == b"a name\x001000\x00"
+        # Empty while the kernel is at execve(2), which is after the last that `exec` waits for.
+        cmdline = store.wait_for(Path(f"/proc/{spawned.pid}/cmdline").read_bytes)
+        assert cmdline == b"a name\x001000\x00"
     finally:
         os.kill(spawned.pid, signal.SIGKILL)
         runtime.wait(spawned, 10)

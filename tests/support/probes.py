@@ -178,6 +178,7 @@ PROBES: dict[str, Callable[[], str | None]] = {
     "busybox": _command("busybox"),
     "musl-gcc": _command("musl-gcc"),
     "runc": _command("runc"),
+    "crun": _command("crun"),
     "newuidmap": _command("newuidmap"),
     "criu": _command("criu"),
     "cpio": _command("cpio"),
