@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
+from pilot.agent.application import Application
 from pilot.server import client
-from pilot.wire import exec_frames, graph, operations, websocket
+from pilot.wire import exec_frames, graph, operations, services, websocket
 from tests.support import contract
 from tests.support.fake_machine import FakeMachine
 
@@ -106,6 +107,33 @@ CALLS: dict[str, tuple[Call, ...]] = {
     ),
     "unmountDisk": (Call(path="/v1/disks/data", status=204), Call(path="/v1/disks/No", status=400)),
     "watchEvents": (Call("?since=0"), Call("?since=x", status=400)),
+    "listServices": (Call(),),
+    "signalService": (
+        Call(json={"name": "web", "signal": "TERM"}, status=204),
+        Call(json={"name": "web", "signal": "TERMINATE"}, status=400),
+        Call(json={"name": "nobody", "signal": "TERM"}, status=404),
+    ),
+    "getService": (Call(path="/v1/services/web"), Call(path="/v1/services/nobody", status=404)),
+    "putService": (
+        Call("?duration=0.1s", path="/v1/services/other", json={"cmd": "true", "needs": ["web"]}),
+        Call(path="/v1/services/other", json={"cmd": "true", "needs": ["nobody"]}, status=400),
+        Call(path="/v1/services/other", json={"cmd": "true", "http_port": 81}, status=409),
+    ),
+    "deleteService": (Call(path="/v1/services/web", status=204), Call(path="/v1/services/nobody", status=404)),
+    "startService": (
+        Call("?duration=0.1s", path="/v1/services/web/start"), Call(path="/v1/services/nobody/start", status=404),
+        Call("?duration=soon", path="/v1/services/web/start", status=400),
+    ),
+    "stopService": (
+        Call("?timeout=1s", path="/v1/services/web/stop"), Call(path="/v1/services/nobody/stop", status=404),
+    ),
+    "restartService": (
+        Call("?duration=0.1s", path="/v1/services/web/restart"), Call(path="/v1/services/nobody/restart", status=404),
+    ),
+    "serviceLogs": (
+        Call("?lines=1", path="/v1/services/web/logs"), Call(path="/v1/services/nobody/logs", status=404),
+        Call("?lines=few", path="/v1/services/web/logs", status=400),
+    ),
     "listSessions": (Call(),),
     "execute": (Call("?cmd=true"), Call("?cmd=/no/such", status=400), Call("?cmd=true&stdin=maybe", status=400)),
     "openSession": (Call("?cmd=true", status=101), Call("?cmd=true&rows=0&tty=true", status=400)),
@@ -149,6 +177,9 @@ def test_answers_are_those_of_the_contract(machine: FakeMachine, id: str, call: 
                 app.graph.apply(msgspec.convert({"containers": [SLEEPER]}, graph.GraphRequest))
                 while app.registry.pid("sleeper") is None:  # noqa: ASYNC110 - what is waited for is another's
                     await asyncio.sleep(0.01)
+            if "service" in operation.path:
+                await app.services.put("web", services.ServiceRequest(cmd="sleep", args=["100"], dir="/", http_port=80))
+                await _until_it_runs(app)
             target = call.path or await _path(machine, operation)
             if operation.websocket:
                 await _check_websocket(machine, operation, target, call)
@@ -158,6 +189,11 @@ def test_answers_are_those_of_the_contract(machine: FakeMachine, id: str, call: 
             await app.sessions.end_all()
 
     asyncio.run(test())
+
+
+async def _until_it_runs(app: Application) -> None:
+    while (await app.services.service("web")).state.status != "running":
+        await asyncio.shield(app.graph.changed.next())
 
 
 async def _path(machine: FakeMachine, operation: contract.Operation) -> str:

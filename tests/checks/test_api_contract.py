@@ -24,8 +24,9 @@ from pilot.agent.fs_api import FsApi
 from pilot.agent.fs_watch import FsWatch
 from pilot.agent.graph.api import GraphApi
 from pilot.agent.machine_api import MachineApi
+from pilot.agent.services.api import ServicesApi
 from pilot.conformance import promises
-from pilot.wire import events, exec_frames, faults, graph, operations, schema
+from pilot.wire import events, exec_frames, faults, graph, operations, schema, services
 
 ROWS = {row.id: row for row in operations.OPERATIONS}
 
@@ -38,7 +39,7 @@ def test_the_table_is_the_document() -> None:
 
 
 def test_every_row_has_its_endpoint() -> None:
-    modules = (ContainersApi, DisksApi, EventsApi, ExecApi, FsApi, FsWatch, GraphApi, MachineApi, VerbsApi)
+    modules = (ContainersApi, DisksApi, EventsApi, ExecApi, FsApi, FsWatch, GraphApi, MachineApi, ServicesApi, VerbsApi)
     bound = [route.operation.id for module in modules for route in module.routes(mock.MagicMock())]
     bound += [route.operation.id for route in routes.OF_NOBODY]
     assert set(ROWS) - set(bound) == set(), "rows of wire/operations.py that no routes() of the agent answers"
@@ -68,7 +69,8 @@ def test_bodies_are_those_of_the_table(id: str) -> None:
     elif row.answered is NoneType:
         assert answered == {}
     else:
-        assert answered == {"application/x-ndjson" if row.lines else "application/json": _schema(row.answered)}
+        whole = {"type": "array", "items": _schema(row.answered)} if row.many else _schema(row.answered)
+        assert answered == {"application/x-ndjson" if row.lines else "application/json": whole}
 
 
 def test_every_operation_has_a_conformance_test() -> None:
@@ -76,7 +78,7 @@ def test_every_operation_has_a_conformance_test() -> None:
 
 
 def bodies() -> dict[str, type[msgspec.Struct]]:
-    places = (schema, graph, events, faults, exec_frames)
+    places = (schema, graph, events, faults, exec_frames, services)
     found = {
         name: getattr(place, name, None) for place in places for name in contract.document()["components"]["schemas"]
     }

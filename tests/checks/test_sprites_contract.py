@@ -87,6 +87,18 @@ def test_answers_have_the_statuses_and_shapes_of_the_contract(host: HostUnderTes
         _check(http.post("/v1/sprites/web/policy/network", json={"rules": [{}]}), 400, "Error")
         _check(http.post("/v1/sprites/web/policy/network", json={"rules": []}), 409, "Error")  # it has no network
         _check(http.get("/v1/sprites/web/network"), 409, "Error")
+        made = _check(http.post("/v1/tokens", json={"description": "another"}), 201, "NewToken")
+        _check(http.post("/v1/organizations/local/tokens", json={}), 201, "NewToken")
+        _check(http.post("/v1/organizations/other/tokens", json={}), 404, "Error")
+        assert made["id"] in {row["id"] for row in _check(http.get("/v1/tokens"), 200, "Tokens")["tokens"]}
+        _check(http.delete(f"/v1/tokens/{made['id']}"), 204, None)
+        _check(http.delete("/v1/tokens/none"), 404, "Error")
+        _check(http.get("/v1/sprites/web/why"), 200, "Why")
+        _check(http.put("/v1/sprites/web/holds/mine", json={"expire": 60}), 200, "Hold")
+        _check(http.get("/v1/sprites/web/holds"), 200, "Holds")
+        _check(http.delete("/v1/sprites/web/holds/mine"), 204, None)
+        _check(http.post("/v1/sprites/web/sleep"), 200, "Sprite")
+        _check(http.post("/v1/sprites/web/wake"), 200, "Sprite")
         listed = _check(http.get("/v1/sprites", params={"max_results": "100"}), 200, "SpriteList")
         assert (listed["running"], listed["org"]["running"]) == (1, 1)
         _check(http.get("/v1/sprites/web"), 200, "Sprite")

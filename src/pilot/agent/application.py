@@ -27,6 +27,8 @@ from .machine_api import AGENT_STATE, AgentState, MachineApi
 from .record_budget import RecordBudget, most_bytes
 from .requests import Requests
 from .routes import routes
+from .services.api import ServicesApi
+from .services.keeper import Keeper
 from .sessions import Sessions
 from .world import World
 
@@ -50,11 +52,13 @@ class Application:
         self.registry = Registry(self.machine, self.events)
         self.world = World(self.machine, self.registry, self.sessions, self.descriptors)
         self.graph = Supervisor(self.machine, self.registry, self.sessions, self.world, budget, self.events)
-        self.machine_api = MachineApi(self.machine, self.sessions, self.world, state)
+        self.services = Keeper(self.world, self.graph, self.machine.paths.disk)
+        self.machine_api = MachineApi(self.machine, self.sessions, self.world, self.services, state)
         modules = (
             self.machine_api,
             ContainersApi(self.registry),
             GraphApi(self.graph),
+            ServicesApi(self.services),
             VerbsApi(self.registry),
             EventsApi(self.events),
             DisksApi(self.machine.paths, self.descriptors),
@@ -85,6 +89,7 @@ class Application:
         self.world.restore()
         self.sessions.restore()
         self.graph.restore()
+        self.services.restore()
 
 
 def _next_state(machine: Machine) -> AgentState:

@@ -16,6 +16,7 @@ from ..wire import faults, operations, schema
 from . import adoption, document
 from .freezer import Freezer
 from .machine import Machine
+from .services.keeper import Keeper
 from .sessions import Sessions
 from .world import World
 
@@ -40,10 +41,11 @@ _FEATURES = {
 class MachineApi:
     """What is told and done about the machine."""
 
-    def __init__(self, machine: Machine, sessions: Sessions, world: World, state: AgentState) -> None:
+    def __init__(self, machine: Machine, sessions: Sessions, world: World, services: Keeper, state: AgentState) -> None:
         self._machine = machine
         self._sessions = sessions
         self._world = world
+        self._services = services
         self._freezer = Freezer(machine.paths.disk)
         self._agent = state
         world.default_environment = state.environment
@@ -77,6 +79,7 @@ class MachineApi:
             sessions=len(self._sessions),
             agent_restarts=self._agent.restarts,
             name=self._agent.name,
+            http_port=self._services.http_port,
         )
 
     async def adopt(self, request: schema.AdoptRequest) -> schema.AdoptAnswer:
@@ -94,12 +97,14 @@ class MachineApi:
     async def start_world(self, request: schema.WorldRequest) -> schema.WorldAnswer:
         """Mount the disk and run the world; one that runs is renamed."""
         await self._world.start(request)
+        await self._services.begin()
         return self._world.answer()
 
     async def stop_world(self, _: None) -> schema.WorldAnswer:
         """Nothing holds the disk afterwards; idempotent."""
         if self._freezer.frozen:
             await self._freezer.thaw()
+        await self._services.end()
         await self._world.stop()
         return self._world.answer()
 

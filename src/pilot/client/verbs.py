@@ -7,6 +7,8 @@ from .words import Argument, Option, Verb
 _NAME = Argument("NAME", least=0)
 _COMMAND = Argument("COMMAND", rest=True)
 _ID = Argument("ID")
+_SERVICE = Argument("SERVICE")
+_DURATION = Option("duration", "show what it does for so long: 5s", "DURATION")
 _LIFECYCLE = (
     Option("warm-after", "freeze it when it is unused for so many seconds (off, default)", "SECONDS"),
     Option("cold-after", "stop it when it is frozen for so many (off, default)", "SECONDS"),
@@ -218,6 +220,60 @@ VERBS = (
         (_NAME,),
         (Option("auth", "who may ask", "WHO", choices="sprite public"),),
     ),
+    Verb(
+        "service list",
+        "what a sprite runs by itself",
+        "services.list_all",
+        (_NAME,),
+        aliases=("service ls", "services"),
+        reads=True,
+    ),
+    Verb("service info", "one of them", "services.info", (_SERVICE,), aliases=("service get",), reads=True),
+    Verb(
+        "service create",
+        "make or replace one, start it, and show what it does for a while",
+        "services.create",
+        (_SERVICE, _COMMAND),
+        (
+            Option("env", "a variable; may be repeated", "NAME=VALUE", short="e", many=True),
+            Option("dir", "where it runs", "DIRECTORY"),
+            Option("needs", "a service that is started before; may be repeated", "SERVICE", many=True),
+            Option("http-port", "what the sprite's URL leads to", "PORT"),
+            _DURATION,
+        ),
+        reads=True,
+        examples=("sprite service create -s web --http-port 8080 app -- python3 -m http.server 8080",),
+    ),
+    Verb("service start", "start one", "services.start", (_SERVICE,), (_DURATION,), reads=True),
+    Verb(
+        "service stop",
+        "stop one, until it is started",
+        "services.stop",
+        (_SERVICE,),
+        (Option("timeout", "then it is killed: 10s", "DURATION"),),
+        reads=True,
+    ),
+    Verb("service restart", "stop and start one", "services.restart", (_SERVICE,), (_DURATION,), reads=True),
+    Verb(
+        "service logs",
+        "what one has written",
+        "services.logs",
+        (_SERVICE,),
+        (Option("lines", "only the last", "N", short="n"), Option("follow", "go on with what comes", short="f")),
+        reads=True,
+    ),
+    Verb("service signal", "send a signal to one", "services.signal", (_SERVICE, Argument("SIGNAL"))),
+    Verb("service delete", "end and forget one", "services.delete", (_SERVICE,), aliases=("service rm",)),
+    Verb(
+        "token create",
+        "make a token of the organisation; it is told this once",
+        "tokens.create",
+        (),
+        (Option("description", "what for", "TEXT"),),
+        reads=True,
+    ),
+    Verb("token list", "the tokens of the organisation", "tokens.list_all", reads=True),
+    Verb("token revoke", "it is believed no more", "tokens.revoke", (Argument("TOKEN"),)),
     Verb("network log", "what a sprite tried to reach, and what became of it", "networks.log", (_NAME,), reads=True),
     Verb(
         "network policy",

@@ -43,8 +43,8 @@ def answered(operation: Operation[Any, Answered], answer: Answer, isolation: str
         refused(answer, 412, "failed_precondition")
         raise Precluded(f"{operation.id} is beyond isolation {isolation}")
     that(answer.status == operation.status, f"status {operation.status} was meant: {shown(answer)}")
-    if operation.lines:
-        raise TypeError(f"{operation.id} answers in lines")
+    if operation.lines or operation.many:
+        raise TypeError(f"{operation.id} answers in lines, or many at once")
     if operation.answered in (type(None), bytes):
         that(operation.answered is bytes or not answer.body, f"no body was meant: {shown(answer)}")
         return cast(Answered, answer.body if operation.answered is bytes else None)
@@ -57,6 +57,13 @@ def lines(operation: Operation[Any, Answered], answer: Answer) -> list[Answered]
     that(answer.status == operation.status, f"status {operation.status} was meant: {shown(answer)}")
     _typed(answer, LINES)
     return [decoded(line, operation.answered) for line in answer.body.splitlines() if line.strip()]
+
+
+def many(operation: Operation[Any, Answered], answer: Answer) -> list[Answered]:
+    """The values of a good answer that is an array."""
+    that(answer.status == operation.status, f"status {operation.status} was meant: {shown(answer)}")
+    _typed(answer, JSON)
+    return [decoded(msgspec.json.encode(each), operation.answered) for each in decoded(answer.body, list[Any])]
 
 
 def refused(answer: Answer, status: int, code: str) -> faults.ErrorBody:

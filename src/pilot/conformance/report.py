@@ -61,6 +61,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 _OF_PATHS = (
     ("/v1/world", "world"), ("/v1/containers", "containers"), ("/v1/graph", "containers"),
+    ("/v1/services", "services"),
     ("/v1/disks", "containers"), ("/v1/exec", "sessions"), ("/v1/fs/", "files"), ("/v1/ports/", "ports"),
     ("/v1/proxy", "ports"), ("/v1/", "machine"),
 )  # fmt: skip

@@ -50,6 +50,7 @@ class PilotApi:
         """
         assert not operation.websocket
         assert not operation.lines
+        assert not operation.many
         assert operation.deadline_s is not None
         what = f"{operation.method} {operation.path}"
         request = _request(operation, operation.target(parameters, query), _body(asked), request_id)

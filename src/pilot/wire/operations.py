@@ -16,7 +16,7 @@ from types import NoneType
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote, urlencode
 
-from . import events, exec_frames, graph, schema
+from . import events, exec_frames, graph, schema, services
 from .permissions import Permission
 
 Asked = TypeVar("Asked")
@@ -36,7 +36,8 @@ class Operation(Generic[Asked, Answered]):
     """One row. `id` is the operationId of the document, `path` has `{name}` for what fits one segment.
 
     `asked`, `answered`: the struct of the JSON body, `bytes` for one that is not looked at, `NoneType` for none.
-    `lines`: the answer is NDJSON, one `answered` a line. `websocket`: `answered` is the first text frame to the client.
+    `lines`: the answer is NDJSON, one `answered` a line; `many`: a JSON array of them.
+    `websocket`: `answered` is the first text frame to the client.
     `deadline_s` bounds the time until the answer begins; None: the endpoint bounds each of its own waits.
     """
 
@@ -49,6 +50,7 @@ class Operation(Generic[Asked, Answered]):
     deadline_s: float | None = 30.0
     websocket: bool = False
     lines: bool = False
+    many: bool = False
     status: int = 200
 
     def target(self, parameters: Mapping[str, str], query: Sequence[tuple[str, str]] = ()) -> str:
@@ -119,6 +121,20 @@ LIST_DISKS = Operation("listDisks", "GET", "/v1/disks", NoneType, graph.DiskList
 MOUNT_DISK = Operation("mountDisk", "PUT", "/v1/disks/{name}", schema.DiskReference, graph.Disk, _HOST)
 UNMOUNT_DISK = Operation("unmountDisk", "DELETE", "/v1/disks/{name}", NoneType, NoneType, _HOST, status=204)
 WATCH_EVENTS = Operation("watchEvents", "GET", "/v1/events", NoneType, events.Event, _HOST, lines=True)
+
+_SERVICES, _SERVE = Permission.SERVICES_READ, Permission.SERVICES_WRITE
+_SERVICE, _EVENT = "/v1/services/{service}", services.ServiceEvent
+LIST_SERVICES = Operation("listServices", "GET", "/v1/services", NoneType, services.Service, _SERVICES, many=True)
+SIGNAL_SERVICE = Operation(
+    "signalService", "POST", "/v1/services/signal", services.ServiceSignal, NoneType, _SERVE, status=204
+)  # fmt: skip
+GET_SERVICE = Operation("getService", "GET", _SERVICE, NoneType, services.Service, _SERVICES)
+PUT_SERVICE = Operation("putService", "PUT", _SERVICE, services.ServiceRequest, _EVENT, _SERVE, lines=True)
+DELETE_SERVICE = Operation("deleteService", "DELETE", _SERVICE, NoneType, NoneType, _SERVE, status=204)
+START_SERVICE = Operation("startService", "POST", f"{_SERVICE}/start", NoneType, _EVENT, _SERVE, lines=True)
+STOP_SERVICE = Operation("stopService", "POST", f"{_SERVICE}/stop", NoneType, _EVENT, _SERVE, lines=True)
+RESTART_SERVICE = Operation("restartService", "POST", f"{_SERVICE}/restart", NoneType, _EVENT, _SERVE, lines=True)
+SERVICE_LOGS = Operation("serviceLogs", "GET", f"{_SERVICE}/logs", NoneType, _EVENT, _SERVICES, lines=True)
 
 LIST_SESSIONS = Operation("listSessions", "GET", "/v1/exec", NoneType, schema.SessionList, _EXEC)
 EXECUTE = Operation("execute", "POST", "/v1/exec", bytes, bytes, _EXEC)

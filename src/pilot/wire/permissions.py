@@ -10,6 +10,7 @@ class Permission(enum.Enum):
 
     HOST = "host"
     ORGANISATION_READ = "organisation:read"
+    TOKENS = "tokens"
     SPRITES_READ = "sprites:read"
     SPRITES_WRITE = "sprites:write"
     CHECKPOINTS_READ = "checkpoints:read"
@@ -18,6 +19,8 @@ class Permission(enum.Enum):
     FILES_READ = "files:read"
     FILES_WRITE = "files:write"
     PORTS = "ports"
+    SERVICES_READ = "services:read"
+    SERVICES_WRITE = "services:write"
     NETWORK_READ = "network:read"
     NETWORK_WRITE = "network:write"
     METRICS = "metrics:read"

@@ -31,7 +31,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """GET /v1/status. `world_error` says why the world failed."""
+    """GET /v1/status. `world_error` says why the world failed; `http_port`: of a service."""
 
     state: Literal["booting", "ready", "draining"]
     boot_id: str
@@ -42,6 +42,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None = None
     world_error: str | None = None
     tasks: list[Task] = []
+    http_port: int | None = None
 
 
 class AdoptRequest(msgspec.Struct, frozen=True, kw_only=True):

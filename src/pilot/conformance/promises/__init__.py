@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..promise import Promise, World
-from . import derived, dial, files, graph, machine, ports, sessions, world
+from . import derived, dial, files, graph, machine, ports, services, sessions, world
 
 ALL: tuple[Promise, ...] = (
     *dial.promises(),
@@ -12,6 +12,7 @@ ALL: tuple[Promise, ...] = (
     *(each for each in derived.bodies() if not each.uses_up),
     *world.promises(),
     *(each for each in graph.promises() if each.world is not World.ABSENT),
+    *services.promises(),
     *sessions.promises(),
     *files.promises(),
     *ports.promises(),

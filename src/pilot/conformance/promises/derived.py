@@ -24,12 +24,13 @@ from ..subject import Subject
 # No operation has it.
 _METHOD = "PATCH"
 # What stands for `{name}` in a path whose rest is asked about.
-_PARAMETERS = {"name": "world", "seq": "1", "id": "1"}
+_PARAMETERS = {"service": "web", "name": "world", "seq": "1", "id": "1"}
 
 _PATH = [("path", "/")]
 _COMMAND = [("cmd", "true")]
 # A request that makes sense, of each call that needs the world.
 NEED_THE_WORLD: Mapping[str, tuple[Sequence[tuple[str, str]], object]] = {
+    "listServices": ((), None),
     "execute": (_COMMAND, None),
     "openSession": (_COMMAND, None),
     "readFile": (_PATH, None),

@@ -36,6 +36,7 @@ from .changes import Changes
 from .feed import Feed
 from .metrics import Metrics
 from .pool import Pool
+from .tokens import Tokens
 from .wanted import LifecycleChanges, NewSprite, Source, SpriteChanges
 
 SUSPECT_PAUSE_S = 5.0
@@ -61,6 +62,7 @@ class Sprites:
         self.metrics = Metrics() if metrics is None else metrics
         self.metrics.count(self)
         self._suspected: dict[str, float] = {}
+        self.tokens = Tokens(host.database)
         self.changes = Changes(host.database, self.statuses)
         # Another number after each commit that says anything: what was read before it is to be read anew.
         self.writes = 0

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import secrets
 
+from ... import errors
 from . import events
 from .database import Database
 from .journal import now_us
@@ -41,6 +42,39 @@ def issue(database: Database, organisation: Organisation, description: str) -> s
             tx, "token.issued", f"token/{token}", {"organisation": organisation.slug, "description": description}
         )
     return f"{organisation.slug}/{organisation.id}/{token}/{secret}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Token:
+    """Without its secret, which nobody has but its owner."""
+
+    id: str
+    description: str
+    created_us: int
+    revoked_us: int | None
+
+
+def every(database: Database, organisation: Organisation) -> list[Token]:
+    """Oldest first, also those that were revoked."""
+    rows = database.query(
+        "SELECT id, description, created_us, revoked_us FROM tokens WHERE organisation = ? ORDER BY created_us, id",
+        (organisation.id,),
+    )
+    return [Token(row["id"], row["description"], row["created_us"], row["revoked_us"]) for row in rows]
+
+
+def revoke(database: Database, organisation: Organisation, token: str) -> None:
+    """Idempotent. `NotFound`; `Conflict` for the last one that is left: nobody could make another."""
+    with database.transaction() as tx:
+        rows = tx.query("SELECT id, revoked_us FROM tokens WHERE organisation = ?", (organisation.id,))
+        if token not in {row["id"] for row in rows}:
+            raise errors.NotFound("token not found")
+        left = {row["id"] for row in rows if row["revoked_us"] is None}
+        if left == {token}:
+            raise errors.Conflict(f"token {token} is the last one", hint="make another one first")
+        if token in left:
+            tx.execute("UPDATE tokens SET revoked_us = ? WHERE id = ?", (now_us(), token))
+            events.add(tx, "token.revoked", f"token/{token}", {"organisation": organisation.slug})
 
 
 def authenticate(database: Database, token: str) -> Organisation | None:

@@ -50,6 +50,7 @@ def host(tmp_path_factory: pytest.TempPathFactory, tokens: Tokens) -> Iterator[H
 
 def _request(row: Row[calls.Answer], token: str) -> bytes:
     path = re.sub(r"\{.*?\}", "nobody", row.path)
+    path += "?after=none" if row.path == "/v1/events" else ""  # whose good answer never ends
     head = f"{row.method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
     if row.websocket:
         head += "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: k\r\n"

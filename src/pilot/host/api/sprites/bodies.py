@@ -29,6 +29,10 @@ class CreateCheckpoint(msgspec.Struct, frozen=True):
     comment: str | None = None
 
 
+class CreateToken(msgspec.Struct, frozen=True):
+    description: Annotated[str, msgspec.Meta(max_length=200)] | None = None
+
+
 class PutHold(msgspec.Struct, frozen=True):
     """`expire`: in so many seconds; None is when it is let go of."""
 

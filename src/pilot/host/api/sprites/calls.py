@@ -18,12 +18,13 @@ from ...relay.facade import TableFacade
 from ...relay.table import Row, relayed
 from .. import metrics
 from ..call import Call
-from . import checkpoints, events, lifecycle, network, shapes, sprites
+from . import checkpoints, events, lifecycle, network, shapes, sprites, tokens
 
 HEADERS: Sequence[tuple[bytes, bytes]] = ((b"sprite-version", shapes.VERSION.encode()),)
 Answer = Callable[[Call], Awaitable[Response]]
 
 _ORGANISATION = Permission.ORGANISATION_READ
+_TOKENS = Permission.TOKENS
 _READ, _WRITE = Permission.SPRITES_READ, Permission.SPRITES_WRITE
 _POINTS_READ, _POINTS_WRITE = Permission.CHECKPOINTS_READ, Permission.CHECKPOINTS_WRITE
 
@@ -36,6 +37,10 @@ async def healthz(_: Call) -> Response:
 # `control` is missing on purpose: 404 is the answer that every client falls back from.
 CALLS: tuple[Row[Answer], ...] = (
     Row("GET", "/v1/organization", _ORGANISATION, sprites.get_organisation),
+    Row("POST", "/v1/organizations/{organization}/tokens", _TOKENS, tokens.create_token_of_organisation),
+    Row("POST", "/v1/tokens", _TOKENS, tokens.create_token),
+    Row("GET", "/v1/tokens", _TOKENS, tokens.list_tokens),
+    Row("DELETE", "/v1/tokens/{token}", _TOKENS, tokens.revoke_token),
     Row("GET", "/v1/events", _READ, events.follow_events),
     Row("POST", "/v1/sprites", _WRITE, sprites.create_sprite),
     Row("GET", "/v1/sprites", _READ, sprites.list_sprites),

@@ -13,6 +13,7 @@ from ...services.sprites import Why
 from ...store.checkpoints import Checkpoint
 from ...store.holds import Hold
 from ...store.sprites import Config, Lifecycle, Rested, Sprite, UrlSettings
+from ...store.tokens import Token
 
 VERSION = "v0.0.1-rc48"  # what sprites-go compares to choose its way of attaching; later than rc29
 NO_LIMIT = 1_000_000
@@ -114,6 +115,15 @@ def why(found: Why) -> dict[str, object]:
         "held_by": list(found.held_by),
         "idle_s": found.idle_s,
         "rested": rested(found.rested),
+    }
+
+
+def token(row: Token) -> dict[str, object]:
+    return {
+        "id": row.id,
+        "description": row.description,
+        "created_at": timestamps.of_us(row.created_us),
+        "revoked_at": _optional(row.revoked_us),
     }
 
 

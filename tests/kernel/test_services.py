@@ -1,0 +1,133 @@
+"""Services with sprites-py, unmodified, on the real kernel: their whole life, and that of the sprite around them."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import signal
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from sprites import services
+from sprites.exceptions import APIError
+from tests.support.pilotd import Pilotd
+
+pytestmark = pytest.mark.requires("root", "private", "fuse", "loop", "userns", "space")
+
+DEADLINE_S = 60
+official: Any = services
+
+
+@pytest.fixture(scope="module")
+def pilotd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilotd]:
+    daemon = Pilotd(tmp_path_factory.mktemp("services") / "state")
+    daemon.stop_machines_on_exit = True
+    daemon.start()
+    yield daemon
+    daemon.stop()
+
+
+@pytest.fixture
+def sprite(pilotd: Pilotd) -> Iterator[Any]:
+    with pilotd.client() as client:
+        made = client.create_sprite("serves")
+        yield made
+        made.destroy()
+
+
+def _until(condition: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _state(sprite: Any, name: str) -> str:
+    return str(official.get_service(sprite, name).state.status)
+
+
+def _create(sprite: Any, name: str, script: str, **rest: Any) -> list[Any]:
+    return list(official.create_service(sprite, name, "sh", ["-c", script], duration=0.5, **rest))
+
+
+def test_a_whole_life(sprite: Any) -> None:
+    events = _create(sprite, "web", "echo up as $(id -un) in $(pwd); echo A=$A >&2; sleep 1000", env={"A": "1"})
+    assert events[0].type == "started"
+    assert events[-1].type == "complete"
+    assert {event.type: event.data for event in events if event.data} == {
+        "stdout": "up as sprite in /home/sprite\n", "stderr": "A=1\n",
+    }  # fmt: skip
+    (row,) = official.list_services(sprite)
+    assert (row.name, row.cmd, row.state.status, row.env) == ("web", "sh", "running", {"A": "1"})
+    assert [event.type for event in official.stop_service(sprite, "web", 5)][-2:] == ["stopped", "complete"]
+    with pytest.raises(APIError, match="not running"):
+        list(official.stop_service(sprite, "web", 5))
+    assert list(official.start_service(sprite, "web", 0.5))[-1].type == "complete"
+    _until(lambda: _state(sprite, "web") == "running")
+    official.signal_service(sprite, "web", "SIGKILL")
+    _until(lambda: _state(sprite, "web") == "failed")
+    _until(lambda: _state(sprite, "web") == "running")
+    assert official.get_service(sprite, "web").state.restart_count > 0
+    with pytest.raises(APIError):
+        official.signal_service(sprite, "web", "SIGNONE")
+    official.delete_service(sprite, "web")
+    assert official.list_services(sprite) == []
+    with pytest.raises(APIError, match="not found"):
+        official.get_service(sprite, "web")
+
+
+def test_needs_and_one_http_port(sprite: Any) -> None:
+    _create(sprite, "base", "sleep 1000", http_port=8080)
+    with pytest.raises(APIError) as refused:
+        _create(sprite, "second", "sleep 1000", http_port=8081)
+    assert refused.value.status_code == 409
+    assert "another service already has an HTTP port configured" in str(refused.value.response)
+    _create(sprite, "above", "sleep 1000", needs=["base"])
+    with pytest.raises(APIError) as needed:
+        official.delete_service(sprite, "base")
+    assert needed.value.status_code == 409
+    official.delete_service(sprite, "above")
+    official.delete_service(sprite, "base")
+
+
+def test_they_are_started_on_wake_and_what_is_stopped_is_not(pilotd: Pilotd, sprite: Any) -> None:
+    headers = {"Authorization": f"Bearer {pilotd.token()}"}
+    _create(sprite, "runs", "echo $$ >> ~/starts; sleep 1000")
+    _create(sprite, "rests", "sleep 1000")
+    list(official.stop_service(sprite, "rests", 5))
+    httpx.post(f"{pilotd.url}/v1/sprites/serves/stop", headers=headers, timeout=60).raise_for_status()
+    _until(lambda: _state(sprite, "runs") == "running")
+    assert _state(sprite, "rests") == "stopped"
+    assert len(sprite.run("cat", "starts", capture_output=True).stdout.splitlines()) == 2
+
+
+def test_a_checkpoint_has_them_and_a_restore_brings_them_back(pilotd: Pilotd, sprite: Any) -> None:
+    _create(sprite, "kept", "sleep 1000")
+    list(sprite.create_checkpoint("with it"))
+    official.delete_service(sprite, "kept")
+    _create(sprite, "later", "sleep 1000")
+    list(sprite.restore_checkpoint("v1"))
+    assert [row.name for row in official.list_services(sprite)] == ["kept"]
+    _until(lambda: _state(sprite, "kept") == "running")
+
+
+def test_an_agent_that_is_killed_keeps_them(pilotd: Pilotd, sprite: Any) -> None:
+    _create(sprite, "kept", "echo said; sleep 1000")
+    before = official.get_service(sprite, "kept").state.pid
+    (agent,) = [
+        path.parent
+        for path in pathlib.Path("/proc").glob("[0-9]*/cmdline")
+        if b"/usr/bin/python3\0-ISE\0/usr/lib/pilot" in _read(path) and b"pilot-init" not in _read(path)
+    ]
+    os.kill(int(agent.name), signal.SIGKILL)
+    _until(lambda: official.get_service(sprite, "kept").state.pid == before)
+
+
+def _read(path: pathlib.Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
