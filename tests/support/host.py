@@ -89,7 +89,9 @@ class HostUnderTest:
         self._server = server.Server(edges.route(access, Seals(self.seal_key), self.front))
         self._listener = server.listen("127.0.0.1", 0)
         self.url = server.address(self._listener)
-        self._thread = threading.Thread(target=self._server.serve_on, args=(self._listener,), name="pilotd-http")
+        self._thread = threading.Thread(
+            target=self._server.serve_on, args=(server.Door(self._listener),), name="pilotd-http"
+        )
         self._thread.start()
 
     def _principal(self, token: str) -> Principal | None:

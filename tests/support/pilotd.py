@@ -38,6 +38,7 @@ class Pilotd:
         self.stop_machines_on_exit = False
         self.pool = 0
         self.store: str | None = None
+        self.tls_port = 0
         self.extra: tuple[str, ...] = ()
         self.process: subprocess.Popen[bytes] | None = None
 

@@ -137,9 +137,12 @@ def _signals() -> Iterator[int]:
 
 def _size() -> os.terminal_size:
     try:
-        return os.get_terminal_size(0)
+        size = os.get_terminal_size(0)
+        if size.lines and size.columns:
+            return size  # a terminal that nobody has told its size says 0
     except OSError:
-        return os.terminal_size((80, 24))
+        pass  # none
+    return os.terminal_size((80, 24))
 
 
 class _Session:

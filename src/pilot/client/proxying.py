@@ -31,12 +31,14 @@ LINGER_S = 60
 
 def proxy(context: Context) -> int | None:
     account, sprite = context.account, context.sprite
-    ports = [parse_ports(text) for text in context.said.arguments("PORT")]
+    said = context.said.arguments("PORT")
     if context.said.has("stdio"):
-        if len(ports) != 1:
+        if len(said) != 1:
             raise UsageError("-W takes one port")
-        _copy(_connected(account, sprite, ports[0][1]), 0, lambda data: output.write_all(1, data), lambda: None)
+        host, port = parse_target(said[0])
+        _copy(_connected(account, sprite, host, port), 0, lambda data: output.write_all(1, data), lambda: None)
         return 0
+    ports = [parse_ports(text) for text in said]
     bind = context.said.option("bind") or "127.0.0.1"
     listeners = [(_listen(bind, local), remote) for local, remote in ports]
     for listener, remote in listeners:
@@ -44,8 +46,8 @@ def proxy(context: Context) -> int | None:
         output.line(f"{host}:{port} -> {sprite}:{remote}")
     sys.stdout.flush()
     for listener, remote in listeners[1:]:
-        threading.Thread(target=_serve, args=(account, sprite, listener, remote), name="proxy", daemon=True).start()
-    _serve(account, sprite, *listeners[0])
+        threading.Thread(target=serve, args=(account, sprite, listener, remote), name="proxy", daemon=True).start()
+    serve(account, sprite, *listeners[0])
     return 0
 
 
@@ -58,6 +60,14 @@ def parse_ports(text: str) -> tuple[int, int]:
     return found[0], found[1]
 
 
+def parse_target(text: str) -> tuple[str, int]:
+    """`PORT`, or `HOST:PORT` as the sprite sees it: what it runs may listen elsewhere than on its loopback."""
+    host, _, port = text.rpartition(":")
+    if not (port.isascii() and port.isdecimal() and 0 < int(port) <= 65535):
+        raise UsageError(f"{text!r} is no port", hint="8080, or HOST:8080")
+    return host.strip("[]") or "localhost", int(port)
+
+
 def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
@@ -65,9 +75,13 @@ def _listen(host: str, port: int) -> socket.socket:
         raise errors.HostError(f"listen on {host}:{port}: {(error.strerror or str(error)).lower()}") from error
 
 
-def _serve(account: Account, sprite: str, listener: socket.socket, remote: int) -> None:
+def serve(account: Account, sprite: str, listener: socket.socket, remote: int) -> None:
+    """Until the listener is closed."""
     while True:
-        client, _ = listener.accept()
+        try:
+            client, _ = listener.accept()
+        except OSError:
+            return  # closed
         threading.Thread(
             target=_one, args=(account, sprite, client, remote), name="proxy-connection", daemon=True
         ).start()
@@ -77,7 +91,7 @@ def _one(account: Account, sprite: str, client: socket.socket, remote: int) -> N
     with client:
         try:
             _copy(
-                _connected(account, sprite, remote),
+                _connected(account, sprite, "localhost", remote),
                 client.fileno(),
                 client.sendall,
                 lambda: client.shutdown(socket.SHUT_WR),
@@ -86,10 +100,10 @@ def _one(account: Account, sprite: str, client: socket.socket, remote: int) -> N
             output.tell(f"sprite: {sprite}:{remote}: {error}")
 
 
-def _connected(account: Account, sprite: str, port: int) -> websocket.WebSocket:
+def _connected(account: Account, sprite: str, host: str, port: int) -> websocket.WebSocket:
     """`PilotError` when nobody listens there."""
     made = websocket.connect(account, sprite_path(sprite, "proxy"))
-    made.send(json.dumps({"host": "localhost", "port": port}))
+    made.send(json.dumps({"host": host, "port": port}))
     while made.close_code is None:
         select.select([made], [made] if made.wants_write else [], [])
         made.flush()

@@ -25,7 +25,17 @@ def execute(context: Context) -> int:
         detachable=said.has("detachable"),
         wait=said.has("wait"),
     )
-    return execution.run(context.account, context.sprite, wanted)
+    return _run(context, wanted)
+
+
+def _run(context: Context, wanted: execution.Command) -> int:
+    """With the ports that the sprite opens meanwhile, where a person is at a terminal."""
+    if not wanted.terminal or not os.isatty(0) or context.said.has("no-port-forward"):
+        return execution.run(context.account, context.sprite, wanted)
+    from . import forwards
+
+    with forwards.while_open(context.account, context.sprite):
+        return execution.run(context.account, context.sprite, wanted)
 
 
 def _wants_terminal(context: Context) -> bool:
@@ -36,12 +46,12 @@ def _wants_terminal(context: Context) -> bool:
 
 
 def console(context: Context) -> int:
-    return execution.run(context.account, context.sprite, execution.Command(_SHELL, terminal=True, detachable=True))
+    return _run(context, execution.Command(_SHELL, terminal=True, detachable=True))
 
 
 def attach(context: Context) -> int:
     wanted = execution.Command(session=context.said.required("ID"), terminal=os.isatty(0))
-    return execution.run(context.account, context.sprite, wanted)
+    return _run(context, wanted)
 
 
 def sessions(context: Context) -> None:

@@ -23,6 +23,7 @@ _SIZE = (
     Option("processes", "that it may have at once", "N"),
 )
 
+_NO_FORWARD = Option("no-port-forward", "ports that it opens are not ports of this host")
 _EXEC = (
     Option("tty", "give it a terminal", short="t"),
     Option("no-tty", "give it none (a terminal of ours is seen)", short="T"),
@@ -30,6 +31,7 @@ _EXEC = (
     Option("env", "a variable; may be repeated", "NAME=VALUE", short="e", many=True),
     Option("wait", "also for processes that it leaves behind with its output"),
     Option("detachable", "it lives on when the connection breaks"),
+    _NO_FORWARD,
 )
 
 VERBS = (
@@ -149,6 +151,7 @@ VERBS = (
         "a login shell with a terminal; Ctrl+\\ leaves it to run on",
         "running.console",
         (_NAME,),
+        (_NO_FORWARD,),
         aliases=("c",),
     ),
     Verb(
@@ -159,7 +162,7 @@ VERBS = (
         aliases=("sessions",),
         reads=True,
     ),
-    Verb("sessions attach", "connect to one of them", "running.attach", (_ID,), aliases=("attach",)),
+    Verb("sessions attach", "connect to one of them", "running.attach", (_ID,), (_NO_FORWARD,), aliases=("attach",)),
     Verb(
         "sessions kill",
         "end one of them",

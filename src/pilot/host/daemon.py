@@ -3,6 +3,7 @@
     <state-dir>/    (0700)
         lock            flock: one pilotd per state directory
         token           the first token, 0600
+        ca/             our own authority for TLS, once it is wanted (ingress/certificates.py)
         visits.key      what cookies of visitors are sealed with, 0600
         state.db        the store; `reserve` is what it has for a destroy when the disk is full
         volumed.sock    volumed, with volumes/ and volumed.log
@@ -35,7 +36,7 @@ from ..volume import client as volume_client
 from . import edges, host_limits, log_files
 from .fsm.engine import Engine
 from .identity.principal import Authenticator, Principal
-from .ingress import seals
+from .ingress import certificates, seals
 from .network import plan
 from .network.addresses import DEFAULT_RANGE, parse_network, parse_range
 from .network.policy import Egress
@@ -93,6 +94,8 @@ class Settings:
     allow_private: tuple[str, ...] = ()
     resolvers: tuple[str, ...] = ()
     domain: str = DEFAULT_DOMAIN
+    tls_listen: tuple[str, int] | None = None
+    certificate: tuple[str, str] | None = None  # and its key
 
     @property
     def volumed_options(self) -> tuple[str, ...]:
@@ -131,9 +134,10 @@ def serve(settings: Settings) -> None:
         stack.enter_context(log_files.watching(settings.state_dir))
         stack.enter_context(retention.watching(database))
         stack.enter_context(idle.watching(sprites, idle.Timing(settings.warm_after_s, settings.cold_after_s)))
-        url = server.address(listener)
-        print(f"pilotd ready: {url} (isolation {settings.isolation}, image {settings.variant})", flush=True)
-        relay.serve_on(listener)
+        doors = [server.Door(listener), *stack.enter_context(_tls_door(settings))]
+        urls = " and ".join(door.address for door in doors)
+        print(f"pilotd ready: {urls} (isolation {settings.isolation}, image {settings.variant})", flush=True)
+        relay.serve_on(*doors)
         log.info("stopping")
 
 
@@ -212,6 +216,24 @@ def _sprites(
             _stop_machines(sprites)
         if not engine.close(STOP_TIMEOUT_S):
             log.warning("runs still under way are left to the next start")
+
+
+@contextlib.contextmanager
+def _tls_door(settings: Settings) -> Iterator[list[server.Door]]:
+    """None when it was not asked for."""
+    if settings.tls_listen is None:
+        yield []
+        return
+    found = certificates_of(settings)
+    with server.listen(*settings.tls_listen) as listener:
+        yield [server.Door(listener, certificates.server_context(found))]
+
+
+def certificates_of(settings: Settings) -> certificates.Certificates:
+    """The operator's, or our own authority's."""
+    if settings.certificate is not None:
+        return certificates.Given(*settings.certificate)
+    return certificates.Authority(os.path.join(settings.state_dir, "ca"), Domain(settings.domain))
 
 
 def _seals(state_dir: str) -> seals.Seals:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 from .. import errors
 from . import daemon, logs
+from .ingress import certificates
 from .network.addresses import DEFAULT_RANGE, parse_network, parse_range
 from .network.policy import Egress
 from .network.resolver.servers import parse_server
@@ -16,6 +18,8 @@ from .services.addresses import DEFAULT_DOMAIN, Domain
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; the exit status."""
     options = _parser().parse_args(arguments)
+    if options.command == "ca":
+        return _show_authority(options)
     logs.begin(options.log_level)
     try:
         settings = _settings(options)
@@ -62,7 +66,41 @@ def _settings(options: argparse.Namespace) -> daemon.Settings:
         allow_private=tuple(options.allow_private),
         resolvers=tuple(options.resolver),
         domain=_parse_domain(options.domain),
+        tls_listen=daemon.parse_listen(options.tls_listen) if options.tls_listen else None,
+        certificate=_certificate(options),
     )
+
+
+_BELIEVED = """\
+{path}
+
+It signs for names below {domain} and for loopback, and for nothing else. To believe it:
+
+  curl              curl --cacert {path} …
+  Python, sprite    SSL_CERT_FILE={path}
+  Node              NODE_EXTRA_CA_CERTS={path}
+  Debian            cp {path} /usr/local/share/ca-certificates/pilotd.crt && update-ca-certificates
+  Chromium          certutil -d sql:$HOME/.pki/nssdb -A -t C,, -n pilotd -i {path}     (package libnss3-tools)
+  Firefox           Settings, Certificates, Authorities, Import"""
+
+
+def _show_authority(options: argparse.Namespace) -> int:
+    """Make it, if there is none yet."""
+    try:
+        domain = Domain(_parse_domain(options.domain))
+        path = certificates.Authority(os.path.join(options.state_dir, "ca"), domain).path
+    except (errors.PilotError, OSError) as error:
+        print(f"pilotd: {error}", file=sys.stderr)
+        return 1
+    print(_BELIEVED.format(path=path, domain=domain.name))
+    return 0
+
+
+def _certificate(options: argparse.Namespace) -> tuple[str, str] | None:
+    given = (options.certificate, options.key)
+    if any(given) and not (all(given) and options.tls_listen):
+        raise errors.PilotError("--certificate, --key and --tls-listen go together")
+    return (options.certificate, options.key) if all(given) else None
 
 
 def _parse_domain(text: str) -> str:
@@ -85,6 +123,9 @@ def _seconds(text: str) -> float:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="pilotd", description="durable, disposable Linux computers on this host")
     commands = parser.add_subparsers(dest="command", required=True)
+    authority = commands.add_parser("ca", help="our own authority for TLS, and how to have it believed")
+    authority.add_argument("--state-dir", required=True)
+    authority.add_argument("--domain", default=DEFAULT_DOMAIN, help="as `pilotd serve` has it")
     serve = commands.add_parser("serve", help="serve the Sprites API")
     add = serve.add_argument
     add("--state-dir", required=True, help="everything that this pilotd keeps")
@@ -110,6 +151,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--network-range", default=DEFAULT_RANGE, metavar="CIDR[,CIDR6]", help="what machines are numbered from")
     add("--resolver", action="append", default=[], metavar="ADDRESS", help="who is asked for names; resolv.conf's else")
     add("--domain", default=DEFAULT_DOMAIN, help="sprites are reached at NAME-SUFFIX.DOMAIN")
+    add("--tls-listen", metavar="HOST:PORT", help="serve TLS there, too; see `pilotd ca`")
+    add("--certificate", metavar="FILE", help="for TLS, instead of our own authority's; read again when it changes")
+    add("--key", metavar="FILE", help="of the certificate")
     add("--stop-machines-on-exit", action="store_true", help="leave nothing running (for demonstrations and tests)")
     add("--log-level", choices=("debug", "info", "warning", "error"), default="info")
     return parser

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import dataclasses
 import errno
 import resource
 import socket
+import ssl
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from ... import errors
@@ -17,12 +19,27 @@ from . import crowd
 from .edge import Edge, Route
 
 GRACE_S = 5.0
+HANDSHAKE_S = 20.0
 _NOT_OURS = frozenset({errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES})
 BACKLOG = 1024
 # Taken at once; each needs a descriptor before it is known whether there is a place for it.
 ACCEPTED_AT_ONCE = 16
 # Threads for what asks the store, volumed or a machine: one that waits long must not be waited for by all.
 THREADS = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Door:
+    """Where clients come in: a listening socket, which stays the caller's, and what they speak TLS by, if they do."""
+
+    listener: socket.socket
+    tls: ssl.SSLContext | None = None
+
+    @property
+    def address(self) -> str:
+        """The URL that clients are given."""
+        plain = address(self.listener)
+        return plain if self.tls is None else "https" + plain.removeprefix("http")
 
 
 class Server:
@@ -37,9 +54,9 @@ class Server:
         self._stopping: asyncio.Event | None = None
         self._is_stopped = False
 
-    def serve_on(self, listener: socket.socket) -> None:
-        """Serve until `stop()`. Blocks, in any thread; `listener` stays the caller's."""
-        asyncio.run(self._serve(listener))
+    def serve_on(self, *doors: Door) -> None:
+        """Serve until `stop()`. Blocks, in any thread."""
+        asyncio.run(self._serve(doors))
 
     def stop(self) -> None:
         """From any thread, or a signal's handler; also before `serve_on`."""
@@ -49,7 +66,7 @@ class Server:
                 with contextlib.suppress(RuntimeError):  # the loop has ended already
                     self._loop.call_soon_threadsafe(self._stopping.set)
 
-    async def _serve(self, listener: socket.socket) -> None:
+    async def _serve(self, doors: Sequence[Door]) -> None:
         loop = asyncio.get_running_loop()
         loop.set_default_executor(concurrent.futures.ThreadPoolExecutor(THREADS, "pilotd-call"))
         stopping = asyncio.Event()
@@ -57,13 +74,22 @@ class Server:
             self._loop, self._stopping = loop, stopping
             if self._is_stopped:
                 stopping.set()
-        accepting = await loop.create_server(
-            lambda: Edge(self._route, self._connections, self._crowd), sock=listener.dup(), backlog=ACCEPTED_AT_ONCE
-        )
-        listener.listen(BACKLOG)  # asyncio takes its own backlog for both
+        accepting = [await self._accept(door) for door in doors]
         await stopping.wait()
-        accepting.close()
+        for each in accepting:
+            each.close()
         await self._end_connections()
+
+    async def _accept(self, door: Door) -> asyncio.Server:
+        accepting = await asyncio.get_running_loop().create_server(
+            lambda: Edge(self._route, self._connections, self._crowd),
+            sock=door.listener.dup(),
+            backlog=ACCEPTED_AT_ONCE,
+            ssl=door.tls,
+            ssl_handshake_timeout=None if door.tls is None else HANDSHAKE_S,
+        )
+        door.listener.listen(BACKLOG)  # asyncio takes its own backlog for both
+        return accepting
 
     async def _end_connections(self) -> None:
         for edge in list(self._connections):

@@ -71,7 +71,7 @@ def _route(host: str, path: bytes) -> Facade:
 def serving(route: Route, most: Mapping[crowd.Kind, int] | None = None) -> Iterator[str]:
     """A server with this route, for as long as the block."""
     under_test, listener = server.Server(route, most), server.listen("127.0.0.1", 0)
-    thread = threading.Thread(target=under_test.serve_on, args=(listener,), name="edge-under-test")
+    thread = threading.Thread(target=under_test.serve_on, args=(server.Door(listener),), name="edge-under-test")
     thread.start()
     try:
         yield server.address(listener)
@@ -301,7 +301,7 @@ def test_a_server_that_stops_finishes_what_it_is_answering() -> None:
         exchange.answer.whole(200, [], b"done")
 
     serving, listener = server.Server(lambda _host, _path: slow), server.listen("127.0.0.1", 0)
-    thread = threading.Thread(target=serving.serve_on, args=(listener,), name="edge-that-stops")
+    thread = threading.Thread(target=serving.serve_on, args=(server.Door(listener),), name="edge-that-stops")
     thread.start()
     with wire.connected(server.address(listener)) as idle, wire.connected(server.address(listener)) as busy:
         busy.sendall(get())
