@@ -37,6 +37,10 @@ class HostError(PilotError):
     """This machine lacks something that was asked for."""
 
 
+class NoRoom(HostError):
+    """The host's disk has no room for it."""
+
+
 class StepError(PilotError):
     """The kernel refused step `index` (of `total`) of a Program, with `errno`.
 

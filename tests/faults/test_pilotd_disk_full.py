@@ -7,9 +7,11 @@ import subprocess
 from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from sprites.exceptions import SpriteError
 from tests.support import store
 from tests.support.pilotd import Pilotd
 
@@ -133,6 +135,53 @@ def test_a_sprite_that_filled_the_disk_is_destroyed_and_makes_room(host_disk: Pa
         client.sprite("next").destroy()
         assert (pilotd.state / "reserve").exists()
     pilotd.stop()
+
+
+def test_only_who_fills_the_disk_stops_and_it_can_write_again_by_itself(host_disk: Path) -> None:
+    """Its neighbour goes on all the while; why it was started anew is in the events."""
+    pilotd = Pilotd(host_disk / "state")
+    pilotd.log = host_disk.parent / "pilotd.log"
+    pilotd.stop_machines_on_exit = True
+    pilotd.start()
+    with pilotd.client() as client:
+        greedy, modest = client.create_sprite("greedy"), client.create_sprite("modest")
+        with (host_disk / "ballast").open("wb") as ballast:
+            os.posix_fallocate(ballast.fileno(), 0, 120 * MIB)
+        # What the checkpoint shares is not written in place: the journal, too, needs new room.
+        list(greedy.create_checkpoint())
+        kept = greedy.run("sh", "-c", _FILL, capture_output=True).stdout.decode().split()
+        assert _is_read_only(greedy)
+        for number in range(8):
+            modest.run("dd", "if=/dev/urandom", f"of=m{number}", "bs=1M", "count=1", "conv=fsync", check=True)
+        assert not _is_read_only(modest)
+        (host_disk / "ballast").unlink()
+        store.wait_for(lambda: not _is_read_only(greedy))
+        assert greedy.run("wc", "-c", *kept, capture_output=True, check=True).stdout.count(b" 4194304 ") == len(kept)
+        greedy.run("sh", "-ec", "echo more > more; sync", check=True)
+        events = SqliteDatabase(str(pilotd.state / "state.db"))
+        told = [row["sprite"] for row in events.query("SELECT * FROM events WHERE kind = 'sprite.read_only'")]
+        events.close()
+        assert told == ["greedy"]
+        greedy.destroy()
+        modest.destroy()
+    pilotd.stop()
+
+
+# Files of 4 MiB, each synced, until nothing can be written any more; the names of those that were.
+_FILL = """n=0; failed=0
+while [ $failed -lt 4 ]; do
+    n=$((n + 1))
+    if dd if=/dev/urandom of=f$n bs=4M count=1 conv=fsync 2>/dev/null; then echo f$n; else failed=$((failed + 1)); fi
+done"""
+
+
+def _is_read_only(sprite: Any) -> bool:
+    """Or it is just being started anew."""
+    try:
+        found = sprite.run("sh", "-c", "touch ~/probe && sync ~/probe", capture_output=True, timeout=60)
+    except (SpriteError, OSError):
+        return True
+    return bool(found.returncode)
 
 
 def _write_rows(pilotd: Pilotd, sprite: str) -> None:

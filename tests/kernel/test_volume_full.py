@@ -232,6 +232,38 @@ def test_a_neighbour_waits_and_goes_on_when_room_is_back(small_host: Path, tmp_p
             assert all((modest / str(number)).read_bytes() == _block(number) for number in range(40))
 
 
+def test_a_quota_of_real_bytes_stops_its_own_disk_and_nobody_else(
+    small_host: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    quota = 16 * MIB
+    with _running(small_host) as volumed:
+        client = volumed.client
+        for volume in (A, B):
+            client.create(volume, SIZE)
+        with pytest.raises(errors.PilotError, match="limit: Expected `int` >= 1"):
+            client.limit(A, 0)
+        client.limit(A, quota)
+        with _file(volumed, A) as limited, _file(volumed, B) as other:
+            began = time.monotonic()
+            full = _fill(limited)
+            assert time.monotonic() - began < room._WAIT_S, "it waits for nobody: others have nothing to give"
+            assert 12 <= full <= 16
+            seen = client.stat(A)
+            assert (seen.quota_bytes, client.stat(B).quota_bytes) == (quota, None)
+            assert seen.allocated_bytes <= quota + MIB
+            assert seen.free_bytes > 32 * MIB
+            assert "volume a: its quota of 16777216 bytes is taken" in capfd.readouterr().err
+            for number in range(24):
+                os.pwrite(other, _block(number), number * MIB)
+            os.fsync(other)
+            os.pwrite(limited, _block(3), 2 * MIB)  # in place
+            os.fsync(limited)
+            client.limit(A, 2 * quota)  # while it is attached
+            assert _fill(limited, full) > 24
+        with _file(volumed, A) as limited, pytest.raises(OSError, match="No space left"):
+            os.pwrite(limited, _block(1), 200 * MIB)  # the quota is known after a restart of its worker
+
+
 def test_a_filesystem_that_met_no_room_is_told_and_writable_once_it_is_attached_again(
     small_host: Path, tmp_path: Path
 ) -> None:
@@ -244,8 +276,10 @@ def test_a_filesystem_that_met_no_room_is_told_and_writable_once_it_is_attached_
                 os.pwrite(other, _block(number), number * MIB)
         with _left_full(volumed.mounted(A, tmp_path / "a")) as root:
             assert not client.stat(A).read_only
+            assert client.status().read_only == {}
             kept = _write_until_read_only(root)
             assert client.stat(A).read_only
+            assert client.status().read_only.keys() == {A}
         client.delete(B)
         with volumed.mounted(A, tmp_path / "a") as root:
             assert not client.stat(A).read_only

@@ -12,7 +12,7 @@ import shutil
 
 from pilot import errors
 from pilot.ids import CheckpointId, VolumeId
-from pilot.volume.client import Volume
+from pilot.volume.client import Status, Volume
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,13 +25,16 @@ class FakeCut:
 
 
 class FakeVolumes:
-    """`attached` and `sealed` are for tests to look at. `stored`: checkpoints of the disks of a store, by URL."""
+    """`attached`, `sealed` and `quotas` are for tests to look at; `state` is what `status` answers. `stored`:
+    checkpoints of the disks of a store, by URL."""
 
     def __init__(self, root: pathlib.Path) -> None:
         self._root = root
         root.mkdir(parents=True, exist_ok=True)
         self.attached: dict[VolumeId, int] = {}
         self.sealed: set[VolumeId] = set()
+        self.quotas: dict[VolumeId, int | None] = {}
+        self.state = Status(free_bytes=1 << 40)
         self.stored: dict[str, list[CheckpointId]] | None = None
         self._cuts: dict[VolumeId, dict[CheckpointId, FakeCut]] = {}
 
@@ -62,6 +65,13 @@ class FakeVolumes:
         if self._live(volume).exists():
             raise errors.Conflict(f"fork volume {volume}: it exists")
         shutil.copytree(self._point(source, checkpoint) if checkpoint else self._live(source), self._live(volume))
+
+    def limit(self, volume: VolumeId, quota_bytes: int | None) -> None:
+        self._known(volume)
+        self.quotas[volume] = quota_bytes
+
+    def status(self) -> Status:
+        return self.state
 
     def delete(self, volume: VolumeId) -> None:
         self._known(volume)

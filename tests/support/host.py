@@ -34,6 +34,9 @@ WAIT_S = 60
 class HostUnderTest:
     """`close()` it. `restart()` is what a new pilotd on the same state directory sees; machines live on."""
 
+    quota_bytes: int | None = None
+    keep_free_bytes = 0
+
     def __init__(
         self,
         root: pathlib.Path,
@@ -64,6 +67,8 @@ class HostUnderTest:
             self.vmm.isolation,
             "minimal",
             lambda: str(self._archive()),
+            quota_bytes=self.quota_bytes,
+            keep_free_bytes=self.keep_free_bytes,
             uses=Uses(self._now_s),
         )
         metrics = Metrics()

@@ -47,7 +47,7 @@ from .operations.requests import SPRITE
 from .operations.table import operations
 from .relay import server
 from .relay.access import Access
-from .services import idle, retention
+from .services import idle, mending, retention
 from .services.addresses import DEFAULT_DOMAIN, Domain
 from .services.metrics import Metrics
 from .services.pool import Pool
@@ -82,6 +82,8 @@ class Settings:
     variant: image.Variant = "minimal"
     cache_dir: str = "/var/cache/pilot"
     disk_bytes: int = 100 << 30
+    quota_bytes: int | None = None
+    keep_free_bytes: int = 64 << 20
     warm_after_s: float = 30.0
     cold_after_s: float = 300.0
     stop_machines: bool = False
@@ -133,6 +135,7 @@ def serve(settings: Settings) -> None:
         _on_signals(relay)
         stack.enter_context(log_files.watching(settings.state_dir))
         stack.enter_context(retention.watching(database))
+        stack.enter_context(mending.watching(sprites))
         stack.enter_context(idle.watching(sprites, idle.Timing(settings.warm_after_s, settings.cold_after_s)))
         doors = [server.Door(listener), *stack.enter_context(_tls_door(settings))]
         urls = " and ".join(door.address for door in doors)
@@ -195,6 +198,8 @@ def _sprites(
         variant=settings.variant,
         build_archive=lambda: str(image.ensure_world_tar(settings.cache_dir, settings.variant)),
         disk_bytes=settings.disk_bytes,
+        quota_bytes=settings.quota_bytes,
+        keep_free_bytes=settings.keep_free_bytes,
         networks=made_networks,
         store_owner=tokens.ensure_organisation(database, ORGANISATION).id if settings.store else None,
     )

@@ -33,12 +33,16 @@ def _settings(options: argparse.Namespace) -> daemon.Settings:
     host, port = daemon.parse_listen(options.listen)
     for name, most in (
         ("disk_gib", 1 << 20),
+        ("quota_gib", 1 << 20),
+        ("keep_free_mib", 1 << 30),
         ("pool", 10_000),
         ("cache_bytes", 1 << 50),
         ("warm_after", 1e9),
         ("cold_after", 1e9),
     ):
-        _check_size(f"--{name.replace('_', '-')}", getattr(options, name), 1 if name == "disk_gib" else 0, most)
+        _check_size(
+            f"--{name.replace('_', '-')}", getattr(options, name), 1 if name in ("disk_gib", "quota_gib") else 0, most
+        )
     if options.store is None and (options.durability is not None or options.cache_bytes is not None):
         raise errors.PilotError("--durability and --cache-bytes say nothing without --store")
     parse_range(options.network_range)
@@ -54,6 +58,8 @@ def _settings(options: argparse.Namespace) -> daemon.Settings:
         variant=daemon.parse_variant(options.image),
         cache_dir=options.cache_dir,
         disk_bytes=options.disk_gib << 30,
+        quota_bytes=None if options.quota_gib is None else options.quota_gib << 30,
+        keep_free_bytes=options.keep_free_mib << 20,
         warm_after_s=options.warm_after,
         cold_after_s=options.cold_after,
         stop_machines=options.stop_machines_on_exit,
@@ -134,6 +140,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--image", default="standard", help="what a new sprite's disk holds: standard or minimal")
     add("--cache-dir", default="/var/cache/pilot", help="where built images are kept")
     add("--disk-gib", type=int, default=100, help="size of a sprite's disk; only what is written takes space")
+    add("--quota-gib", type=int, metavar="N", help="what one may take of this host's disk; else what there is")
+    add("--keep-free-mib", type=int, default=64, metavar="N", help="with less room no sprite is made")
     add(
         "--warm-after",
         type=_seconds,

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+from collections.abc import Mapping
 
 from ..ids import VolumeId
 
@@ -14,6 +15,7 @@ from ..ids import VolumeId
 class Volume:
     """What `stat` and `list` tell. `attached` is "mount", "file" or None; sizes in bytes; `free_bytes` is what new
     chunks may take on the host's disk. `damaged` says why it cannot be used (`pilot volume check`).
+    `quota_bytes`: what `allocated_bytes` may become, when that is bounded.
     `read_only`: its filesystem has met an error (no room for its journal), and is writable once it is detached and
     attached again. `cut_off`: attached in vain, every request fails since its worker could not be
     replaced; detach it, and attach it again.
@@ -44,6 +46,7 @@ class Volume:
     free_bytes: int = 0
     damaged: str | None = None
     read_only: bool = False
+    quota_bytes: int | None = None
 
 
 class State(enum.StrEnum):
@@ -75,6 +78,9 @@ class Outcome:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Status:
-    """What volumed does on its own: `gc` is None without a store."""
+    """What volumed does on its own: `gc` is None without a store. And what wants mending: `read_only` are the volumes
+    that are, each with the bytes that it may take by now. `free_bytes` is as of `Volume`."""
 
     gc: Outcome | None = None
+    read_only: Mapping[VolumeId, int] = dataclasses.field(default_factory=dict)
+    free_bytes: int = 0

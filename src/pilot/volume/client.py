@@ -41,6 +41,10 @@ class VolumeClient:
         held it is fenced."""
         self._call(to_volumed.Adopt(volume, url))
 
+    def limit(self, volume: VolumeId, quota_bytes: int | None) -> None:
+        """What it may take of the host's disk from now on; None: what there is. It may have more already."""
+        self._call(to_volumed.Limit(volume, quota_bytes))
+
     def delete(self, volume: VolumeId) -> None:
         """Delete a detached volume with its checkpoints; its forks stay as they are."""
         self._call(to_volumed.Delete(volume))
@@ -55,7 +59,9 @@ class VolumeClient:
 
     def status(self) -> Status:
         """What volumed does on its own."""
-        return Status(self._call(to_volumed.Status()).gc)
+        answer = self._call(to_volumed.Status())
+        read_only = {VolumeId(volume): left for volume, left in answer.read_only.items()}
+        return Status(answer.gc, read_only, answer.free_bytes)
 
     def is_of_this_build(self) -> bool:
         """Whether the volumed that answers runs the code that is installed here now. PeerError."""

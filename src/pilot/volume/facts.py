@@ -11,7 +11,7 @@
     durability               durability             local/durable/at       durable_at: the store has what was then
     dirty_cap_bytes          dirty_cap_bytes        local/durable/sealed   durable_sealed: and nothing will follow
     boot ("0 17 5")          boot                   local/durable/<root>   durable_roots
-    checkpoint/<id> (JSON)   checkpoints
+    checkpoint/<id> (JSON)   checkpoints            local/quota            quota_bytes: what the slab may take here
 
 What begins with local/ is about this host's copy and goes nowhere. Rows that this program does not know are kept as
 they are: another build wrote them, and may read them again.
@@ -56,6 +56,7 @@ class Local:
     key: str | None = None
     seq: int = 0
     cache_bytes: int | None = None
+    quota_bytes: int | None = None
     foreign: bool = False
     noted: int = 0
     durable_at: float | None = None
@@ -185,7 +186,8 @@ def changes(before: Facts, after: Facts) -> dict[str, str | None]:
 
 def encode(**fields: object) -> dict[str, str | None]:
     """Fields as the rows that would set them, for a message to whoever has the disk open."""
-    return {key: field.text(fields[field.name]) for key, field in _FIELDS.items() if field.name in fields}
+    known = {**_FIELDS, **_LOCAL_FIELDS}
+    return {key: field.text(fields[field.name]) for key, field in known.items() if field.name in fields}
 
 
 def _differing(table: Mapping[str, _Field], before: object, after: object) -> dict[str, str | None]:
@@ -270,6 +272,7 @@ _LOCAL_FIELDS: Mapping[str, _Field] = {
     _LOCAL + "key": _optional("key", str),
     _LOCAL + "seq": _number("seq"),
     _LOCAL + "cache_bytes": _optional("cache_bytes", int),
+    _LOCAL + "quota": _optional("quota_bytes", int),
     _LOCAL + "foreign": _flag("foreign"),
     _LOCAL + "noted": _number("noted"),
     _DURABLE + "at": _optional("durable_at", float, repr),

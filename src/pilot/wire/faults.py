@@ -122,6 +122,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(errors.NotFound, "not_found", 404),
     Fault(errors.Conflict, "already_exists", 409),
     Fault(errors.StateError, "failed_precondition", 409),
+    Fault(errors.NoRoom, "resource_exhausted", 507),
     Fault(errors.HostError, "host_lacks", 503),
     Fault(Internal, "internal", 500),
     Fault(errors.StepError, "internal", 500),

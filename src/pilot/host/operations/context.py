@@ -10,7 +10,7 @@ from typing import Protocol
 from ... import errors
 from ...ids import CheckpointId, MachineId, VolumeId
 from ...machine.pilot_api import PilotApi
-from ...volume.client import Volume
+from ...volume.client import Status, Volume
 from ..fsm.outcome import UserFault
 from ..network.service import Member, Report
 from ..store import machines, sprites
@@ -49,6 +49,8 @@ class VolumeService(Protocol):
 
     def create(self, volume: VolumeId, size_bytes: int) -> object: ...
     def fork(self, source: VolumeId, volume: VolumeId, checkpoint: CheckpointId | None = None) -> object: ...
+    def limit(self, volume: VolumeId, quota_bytes: int | None) -> object: ...
+    def status(self) -> Status: ...
     def delete(self, volume: VolumeId) -> object: ...
     def seal(self, volume: VolumeId) -> object: ...
     def stat(self, volume: VolumeId) -> Volume: ...
@@ -106,6 +108,9 @@ class Host:
 
     `networks`: without it machines have none.
 
+    `quota_bytes`: of real bytes, for a disk that nobody wants another one for; None: what there is.
+    `keep_free_bytes`: with less room than that on the host's disk no sprite is made.
+
     `store_owner`: with an object store, what tells this pilotd's base volumes apart in it from those of others.
     """
 
@@ -116,6 +121,8 @@ class Host:
     variant: str
     build_archive: Callable[[], str]
     disk_bytes: int = 100 << 30
+    quota_bytes: int | None = None
+    keep_free_bytes: int = 0
     store_owner: str | None = None
     networks: Networks | None = None
     worlds: Worlds = dataclasses.field(default_factory=Worlds)

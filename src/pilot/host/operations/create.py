@@ -17,12 +17,28 @@ from .requests import Create, MakeMember, Stored
 
 def record(host: Host, run: Run[Create]) -> None:
     """The row that holds the name: a new one, or that of the pool's member that the request has claimed."""
+    if run.request.claimed is None:
+        _check_room(host)
     write = sprites.insert if run.request.claimed is None else sprites.take_over
     try:
         with host.database.transaction() as tx:
             write(tx, _row(run.resource, run.request, "creating"))
     except errors.Conflict as error:
         raise UserFault(str(error), code="conflict") from error
+
+
+def _check_room(host: Host) -> None:
+    """`UserFault` when the host's disk has less than what its sprites are to have left."""
+    if not host.keep_free_bytes:
+        return
+    free = host.volumes.status().free_bytes
+    if free < host.keep_free_bytes:
+        raise UserFault(
+            f"create: the host's disk has {free >> 20} MiB left for sprites, of which {host.keep_free_bytes >> 20} are "
+            "kept for those that there are",
+            code="no_room",
+            hint="destroy what is not needed, or delete checkpoints",
+        )
 
 
 def record_member(host: Host, run: Run[MakeMember]) -> None:
@@ -81,8 +97,18 @@ def _fork_base(host: Host, volume: VolumeId) -> None:
 
 def disk(host: Host, run: Run[Create]) -> None:
     """The sprite's own volume. A fork is metadata only."""
-    if run.request.claimed is not None:
-        return  # a member of the pool has its own
+    if run.request.claimed is None:  # a member of the pool has its own
+        _make_disk(host, run)
+    if quota_bytes := _quota_bytes(host, run.request):
+        host.volumes.limit(run.request.volume, quota_bytes)
+
+
+def _quota_bytes(host: Host, wanted: Create) -> int | None:
+    gigabytes = wanted.config.storage_gb
+    return gigabytes * 10**9 if gigabytes else host.quota_bytes
+
+
+def _make_disk(host: Host, run: Run[Create]) -> None:
     source = run.request.source
     try:
         if source is None:
@@ -93,6 +119,8 @@ def disk(host: Host, run: Run[Create]) -> None:
             _fork_sprite(host, source.sprite, source.checkpoint, run.request.volume)
     except errors.Conflict:
         pass  # an earlier attempt of this run made it: the id is this run's alone
+    except errors.NoRoom as error:
+        raise UserFault(f"create: {error}", code="no_room", hint=error.hint) from error
     except errors.NotFound as error:
         if source is None:
             raise

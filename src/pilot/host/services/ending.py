@@ -14,6 +14,7 @@ _KINDS: dict[str, type[errors.PilotError]] = {
     "not_found": errors.NotFound,
     "conflict": errors.Conflict,
     "exhausted": faults.Exhausted,
+    "no_room": errors.NoRoom,
 }
 
 

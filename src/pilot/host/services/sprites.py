@@ -15,7 +15,7 @@ import uuid
 
 from ... import errors, ids
 from ...ids import MachineId, SpriteName, VolumeId
-from ...volume.client import Volume
+from ...volume.client import Status, Volume
 from ..fsm.documents import Nothing
 from ..fsm.engine import Ended, Engine
 from ..fsm.journal import Record
@@ -40,6 +40,7 @@ from .tokens import Tokens
 from .wanted import LifecycleChanges, NewSprite, Source, SpriteChanges
 
 SUSPECT_PAUSE_S = 5.0
+WHY_READ_ONLY = "its filesystem had become read-only while the disk was full; there is room again, it is started anew"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,6 +156,10 @@ class Sprites:
     def disk(self, sprite: Sprite) -> Volume:
         """What volumed knows of the sprite's disk."""
         return self._host.volumes.stat(sprite.volume)
+
+    def disks(self) -> Status:
+        """What volumed knows of all disks."""
+        return self._host.volumes.status()
 
     def network_policy(self, sprite: Sprite) -> Policy:
         """As it was set; without rules where none was."""
@@ -293,6 +298,15 @@ class Sprites:
 
     def restart(self, sprite: Sprite) -> Ended:
         return self._engine.join(requests.RESTART, sprite.id, Nothing())
+
+    def mend(self, sprite: Sprite) -> Ended:
+        """Start it anew, because its filesystem takes no writes; told as an event.
+
+        Nothing that was acknowledged is lost by it; its processes are, which could write nothing.
+        """
+        with self._host.database.transaction(durable=False) as tx:
+            events.add(tx, "sprite.read_only", f"sprite/{sprite.id}", {"why": WHY_READ_ONLY})
+        return self.restart(sprite)
 
     def destroy(self, sprite: Sprite) -> Ended:
         """Ends what is under way for the sprite first; joins a destroy. `Conflict` for one that is protected."""

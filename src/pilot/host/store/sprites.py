@@ -28,7 +28,10 @@ class UrlSettings(msgspec.Struct, frozen=True):
 
 
 class Config(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The size of a sprite's machine. `region` and `storage_gb` are accepted and mean nothing on one host."""
+    """The size of a sprite's machine. `region` is accepted and means nothing on one host.
+
+    `storage_gb`: what its disk may take of the host's, in real bytes; nothing that it shares with others counts.
+    """
 
     ram_mb: Annotated[int, msgspec.Meta(ge=128, le=1 << 20)] | None = None
     cpus: Annotated[int, msgspec.Meta(ge=1, le=256)] | None = None

@@ -60,7 +60,7 @@ class Disk:
         self.directory = directory
         self.opened = opened = Opened(directory, lineage, delta_fd)
         self._lock, self._ledger, self._slab, self._depth = opened.lock, opened.ledger, opened.slab, opened.depth
-        self._gauge = room.Gauge(directory)
+        self._gauge = room.Gauge(directory, lambda: self._ledger.facts.local.quota_bytes)
         self._notes = Notes(opened)
         self._traffic = Traffic(opened)
         self.debt = Debt(opened)

@@ -14,6 +14,8 @@ until it is mounted again, so one disk must not do that to another. Each has its
 filesystem. Who takes more than its share is refused earlier, with the *guard* still free; who takes less may use the
 guard, and waits longer before it is refused at all: others may go, or be deleted, meanwhile.
 
+A disk may have a *quota* of real bytes of its own. Who comes up to it is refused likewise, and waits for nobody.
+
 Writes in place are not refused: a journal that has its chunks goes on. They take new room only where a chunk is partly
 a hole. Must never be asked under a lock of the disk that a commit or a batch for the store waits for.
 """
@@ -98,6 +100,13 @@ def guard_bytes(directory: str) -> int:
     return min(_GUARD_BYTES, status.f_blocks * status.f_frsize // _GUARD_SHARE)
 
 
+def left_bytes(directory: str, quota_bytes: int | None) -> int:
+    """What the disk there may still take, of what there is for all and of its own."""
+    left = free_bytes(_volumes(directory)) - guard_bytes(directory)
+    own = left if quota_bytes is None else quota_bytes - _held(os.path.join(directory, "slab"))
+    return max(0, min(left, own))
+
+
 def _count_disks(directory: str) -> int:
     # Also what is just being made, or removed: it takes room, and is about to give it.
     return len(os.listdir(os.path.dirname(directory)))
@@ -106,10 +115,12 @@ def _count_disks(directory: str) -> int:
 class Gauge:
     """What one disk may still take before it has to look again. Threads may race: it is an estimate on purpose."""
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, quota: Callable[[], int | None] = lambda: None) -> None:
         self._directory = directory
+        self._quota = quota
         self._left = 0
         self._told = False
+        self.is_at_quota = False  # when it was refused last
 
     def claim(self, size: int) -> None:
         """`size` bytes will be written to where nothing was; OSError (ENOSPC) when they must not be."""
@@ -117,10 +128,12 @@ class Gauge:
         if self._left >= 0 or not size:
             return
         left = free_bytes(_volumes(self._directory)) - guard_bytes(self._directory)
-        if left < size:
-            raise OSError(errno.ENOSPC, "no room for new chunks", os.path.join(self._directory, "slab"))
+        own = left if (quota := self._quota()) is None else quota - _held(self._slab)
+        self.is_at_quota = own < min(left, size)
+        if min(left, own) < size:
+            raise OSError(errno.ENOSPC, "no room for new chunks", self._slab)
         self._told = False
-        self._left = min(left // _SHARE, _AT_ONCE_BYTES)
+        self._left = min(left // _SHARE, own // _SHARE, _AT_ONCE_BYTES)
 
     def affords(self, size: int) -> bool:
         """As `claim`, for something that can be left undone: whether it is granted."""
@@ -133,6 +146,10 @@ class Gauge:
         return True
 
     @property
+    def _slab(self) -> str:
+        return os.path.join(self._directory, "slab")
+
+    @property
     def is_told(self) -> bool:
         """Whether the disk was found full, and no room was granted since."""
         return self._told
@@ -141,10 +158,13 @@ class Gauge:
         """Say in the log, once until there is room again, whose disk is full."""
         if not self._told:
             self._told = True
+            name = volume_of(self._directory)
+            if self.is_at_quota:
+                _log.error("volume %s: its quota of %s bytes is taken: %s", name, self._quota(), self._slab)
+                return
             _log.error(
                 "volume %s: no room for new chunks: %s: %d bytes are free, %d of them are kept for the map",
-                volume_of(self._directory), os.path.join(self._directory, "slab"), _available(self._directory),
-                reserve_bytes(self._directory),
+                name, self._slab, _available(self._directory), reserve_bytes(self._directory),
             )  # fmt: skip
 
 
@@ -196,7 +216,11 @@ class Relief:
     def _wait_for_others(self, waited_s: float) -> bool:
         """Wait a moment, and whether it was worth it: not twice without having been granted room in between, because
         whoever writes much would wait as often."""
-        if self._gauge.is_told or waited_s > (_GREEDY_WAIT_S if is_greedy(self._directory) else _WAIT_S):
+        if (
+            self._gauge.is_told
+            or self._gauge.is_at_quota
+            or waited_s > (_GREEDY_WAIT_S if is_greedy(self._directory) else _WAIT_S)
+        ):
             return False
         self._disk.be_patient()
         time.sleep(_PAUSE_S)

@@ -31,6 +31,7 @@ _KINDS: dict[str, type[errors.PilotError]] = {
     kind.__name__: kind
     for kind in (
         errors.PilotError, errors.StateError, errors.HostError, errors.PeerError, errors.Conflict, errors.NotFound,
+        errors.NoRoom,
     )
 }  # fmt: skip
 

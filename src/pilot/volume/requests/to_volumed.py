@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+import msgspec
 
 from ..answers import Outcome, Volume
 from ..checkpoint import Checkpoint
@@ -73,13 +76,22 @@ class Stat(Request[OneVolume], frozen=True, tag="stat"):
 
 
 class OnItsOwn(Answer, frozen=True):
-    """`gc`: None without a store."""
+    """`gc`: None without a store. `read_only`: volumes that are, each with the bytes that it may take by now."""
 
     gc: Outcome | None = None
+    read_only: Mapping[str, int] = {}
+    free_bytes: int = 0
 
 
 class Status(Request[OnItsOwn], frozen=True, tag="status"):
     """What volumed does on its own."""
+
+
+class Limit(Request[Answer], frozen=True, tag="limit"):
+    """What a volume may take of the host's disk."""
+
+    volume: str
+    quota_bytes: Annotated[int, msgspec.Meta(ge=1)] | None
 
 
 class Mend(Request[to_worker.Mended], frozen=True, tag="mend"):
@@ -170,6 +182,6 @@ class DeleteCheckpoint(Request[Answer], frozen=True, tag="delete_checkpoint"):
 
 
 KINDS = Kinds(
-    Ping, Create, Fork, Adopt, Delete, List, Stat, Status, Mend, Seal, Resize, TakeIn, Attach, AttachFile, Detach,
-    MakeCheckpoint, Restore, ListCheckpoints, DeleteCheckpoint,
+    Ping, Create, Fork, Adopt, Delete, List, Stat, Status, Limit, Mend, Seal, Resize, TakeIn, Attach, AttachFile,
+    Detach, MakeCheckpoint, Restore, ListCheckpoints, DeleteCheckpoint,
 )  # fmt: skip

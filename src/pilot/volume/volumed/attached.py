@@ -11,6 +11,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Sequence
 from concurrent import futures
 
 from ... import errors
@@ -44,6 +45,10 @@ class Attached:
     def get(self, disk_id: str) -> attachment.Attachment | None:
         """The attached disk; None when it is not."""
         return self._attached.get(disk_id)
+
+    def all(self) -> Sequence[attachment.Attachment]:
+        """Every disk that is attached now."""
+        return list(self._attached.values())
 
     def has(self, disk_id: str) -> bool:
         """Whether the disk is attached."""

@@ -73,7 +73,7 @@ class Service:
         told(to_volumed.Ping, lambda _: self._alive())
         told(to_volumed.List, lambda _: to_volumed.Volumes(store.list()))
         told(to_volumed.Stat, lambda asked: to_volumed.OneVolume(store.stat(parse_volume_id(asked.volume))))
-        told(to_volumed.Status, lambda _: to_volumed.OnItsOwn(self._garbage.outcome if self._garbage else None))
+        told(to_volumed.Status, lambda _: self._status())
         told(
             to_volumed.ListCheckpoints,
             lambda asked: to_volumed.Checkpoints(store.checkpoints(parse_volume_id(asked.volume))),
@@ -86,6 +86,11 @@ class Service:
 
     def _alive(self) -> to_volumed.Alive:
         return to_volumed.Alive(os.getpid(), self._store.attached.keeper_pid, build.identity())
+
+    def _status(self) -> to_volumed.OnItsOwn:
+        gc = self._garbage.outcome if self._garbage else None
+        read_only = {str(volume): left for volume, left in self._store.read_only().items()}
+        return to_volumed.OnItsOwn(gc=gc, read_only=read_only, free_bytes=self._store.free_bytes())
 
     def _checkpoint(self, asked: to_volumed.MakeCheckpoint) -> to_volumed.OneCheckpoint:
         name = None if asked.checkpoint is None else parse_checkpoint_id(asked.checkpoint)
@@ -104,6 +109,7 @@ class Service:
         done(to_volumed.Delete, lambda asked: store.delete(parse_volume_id(asked.volume)))
         done(to_volumed.Seal, lambda asked: store.seal(parse_volume_id(asked.volume)))
         done(to_volumed.Resize, lambda asked: store.resize(parse_volume_id(asked.volume), asked.size_bytes))
+        done(to_volumed.Limit, lambda asked: store.limit(parse_volume_id(asked.volume), asked.quota_bytes))
         done(to_volumed.TakeIn, lambda asked: store.take_in(parse_volume_id(asked.volume), asked.disk))
         done(to_volumed.Detach, lambda asked: store.detach(parse_volume_id(asked.volume)))
         done(

@@ -106,7 +106,7 @@ class Shelf:
         """A full disk keeps what room there is for the volumes that it has."""
         if room.free_bytes(self.directory) < _NEW_DISK_BYTES:
             why = os.strerror(errno.ENOSPC)
-            raise errors.HostError(f"{verb} volume {volume}: {why}: {self.disks}", hint="delete volumes, checkpoints")
+            raise errors.NoRoom(f"{verb} volume {volume}: {why}: {self.disks}", hint="delete volumes, checkpoints")
 
     def give_name(self, volume: VolumeId, disk_id: str) -> None:
         """The birth of a volume. Under `tree`."""

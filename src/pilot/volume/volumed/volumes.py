@@ -19,7 +19,7 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent import futures
 from typing import TYPE_CHECKING
 
@@ -92,10 +92,23 @@ class Volumes:
             cut_off=attached is not None and attached.is_cut_off,
             checkpoints=len(facts.checkpoints),
             damaged=damaged,
+            quota_bytes=facts.local.quota_bytes,
         )
         if facts.local.store is None:
             return dataclasses.replace(known, not_durable=self.durable.why_not(volume))
         return _in_store(known, facts, attached)
+
+    def read_only(self) -> Mapping[VolumeId, int]:
+        """Those whose filesystem takes no writes any more, with what each may take by now."""
+        found = [attached.volume for attached in self.attached.all() if attached.is_read_only()]
+        return {volume: self._left_bytes(self.shelf.disk_of(volume)) for volume in found}
+
+    def _left_bytes(self, disk_id: str) -> int:
+        return room.left_bytes(self.shelf.path(disk_id), self.shelf.facts(disk_id).local.quota_bytes)
+
+    def free_bytes(self) -> int:
+        """What new chunks may take on the host's disk."""
+        return room.free_bytes(self.shelf.directory)
 
     def checkpoints(self, volume: VolumeId) -> Sequence[Checkpoint]:
         """A volume's checkpoints, the oldest first."""
@@ -233,6 +246,12 @@ class Volumes:
             disk_id = self.shelf.writable(volume, "resize")
             self.attached.check_unmounted(volume, disk_id, "resize")
             self._call(disk_id, to_worker.Resize(size_bytes))
+
+    def limit(self, volume: VolumeId, quota_bytes: int | None) -> None:
+        """What it may take here from now on, of real bytes; None: what there is."""
+        with self.shelf.one(volume):
+            disk_id = self.shelf.writable(volume, "limit")
+            self._call(disk_id, to_worker.SetFacts(fact_rows.encode(quota_bytes=quota_bytes)))
 
     # ---- attach and detach
 

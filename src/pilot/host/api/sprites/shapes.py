@@ -158,6 +158,8 @@ def disk(volume: Volume) -> dict[str, object]:
         "durable_at": None if durable_at is None else timestamps.of_s(durable_at),
         "size_bytes": volume.size_bytes,
         "allocated_bytes": volume.allocated_bytes,
+        "quota_bytes": volume.quota_bytes,
+        "read_only": volume.read_only,
     }
 
 

@@ -1,0 +1,62 @@
+"""Sprites whose filesystem became read-only on a full disk are started anew when there is room again.
+
+Only those that run: one at rest is mounted anew when it is woken. One sprite at most once in PAUSE_S: what fills its
+quota again at once is not restarted for ever.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import AbstractContextManager
+
+from ... import errors
+from .. import periodic
+from ..store.sprites import Sprite
+from .sprites import Sprites
+
+log = logging.getLogger(__name__)
+
+PERIOD_S = 5.0
+PAUSE_S = 600.0
+# Less is used up before the restart is through.
+ROOM_BYTES = 32 << 20
+
+
+class Mending:
+    """What has been mended, and when."""
+
+    def __init__(self, sprites: Sprites, room_bytes: int = ROOM_BYTES) -> None:
+        self._sprites = sprites
+        self._room_bytes = room_bytes
+        self._mended: dict[str, float] = {}
+
+    def look(self, now_s: float) -> list[str]:
+        """One round; the names of the sprites that are started anew."""
+        found = self._sprites.disks().read_only
+        mendable = {volume for volume, left_bytes in found.items() if left_bytes >= self._room_bytes}
+        if not mendable:
+            return []
+        self._mended = {id: at for id, at in self._mended.items() if now_s - at < PAUSE_S}
+        chosen = [row for row in self._sprites.every() if row.volume in mendable and self._is_due(row)]
+        for row in chosen:
+            self._mended[row.id] = now_s
+            log.warning("filesystem is read-only, the sprite is started anew", extra={"sprite": row.name})
+            self._sprites.mend(row)
+        return [row.name for row in chosen]
+
+    def _is_due(self, row: Sprite) -> bool:
+        return self._sprites.is_ready(row) and row.id not in self._mended
+
+
+def watching(sprites: Sprites) -> AbstractContextManager[None]:
+    """Look now and then, for as long as the block lasts."""
+    mending = Mending(sprites)
+    return periodic.every(PERIOD_S, "mending", lambda: _look(mending))
+
+
+def _look(mending: Mending) -> None:
+    try:
+        mending.look(time.monotonic())
+    except (errors.PilotError, OSError) as error:
+        log.warning("read-only filesystems not looked for", extra={"error": str(error)})

@@ -1,0 +1,66 @@
+"""What became read-only on a full disk is started anew when there is room, once, and says why; nothing else is."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Iterator
+
+import pytest
+from tests.support.host import WAIT_S, HostUnderTest
+
+from pilot.host.services import sprites
+from pilot.host.services.mending import PAUSE_S, Mending
+from pilot.host.services.wanted import NewSprite
+from pilot.host.store import events
+from pilot.host.store.sprites import Sprite
+from pilot.volume.client import Status
+
+ROOM = 1 << 20
+
+
+@pytest.fixture
+def host(tmp_path: pathlib.Path) -> Iterator[HostUnderTest]:
+    under_test = HostUnderTest(tmp_path)
+    for name in ("guilty", "other"):
+        outcome = under_test.sprites.create(under_test.organisation.id, NewSprite(name)).result(WAIT_S)
+        assert outcome.done, outcome.error
+    yield under_test
+    under_test.close()
+
+
+def _find(host: HostUnderTest, name: str) -> Sprite:
+    return host.sprites.find(host.organisation.id, name)
+
+
+def _has_met_no_room(host: HostUnderTest, name: str, left_bytes: int) -> None:
+    host.volumes.state = Status(read_only={_find(host, name).volume: left_bytes})
+
+
+def test_it_is_started_anew_when_there_is_room_and_says_why(host: HostUnderTest) -> None:
+    mending = Mending(host.sprites, ROOM)
+    assert mending.look(0) == []
+    _has_met_no_room(host, "guilty", ROOM - 1)
+    assert mending.look(1) == [], "it would meet no room again"
+    _has_met_no_room(host, "guilty", ROOM)
+    guilty = _find(host, "guilty")
+    assert mending.look(2) == ["guilty"]
+    assert host.sprites.restart(guilty).result(WAIT_S).done  # joins it
+    told = [event for event in events.since(host.database, 0) if event.kind == "sprite.read_only"]
+    assert [(event.sprite, event.detail) for event in told] == [("guilty", {"why": sprites.WHY_READ_ONLY})]
+    assert host.sprites.status(guilty) == "running"
+    assert guilty.volume in host.volumes.attached
+
+
+def test_who_fills_it_again_at_once_is_not_started_anew_for_ever(host: HostUnderTest) -> None:
+    mending = Mending(host.sprites, ROOM)
+    _has_met_no_room(host, "guilty", ROOM)
+    assert mending.look(0) == ["guilty"]
+    assert host.sprites.restart(_find(host, "guilty")).result(WAIT_S).done
+    assert mending.look(PAUSE_S - 1) == []
+    assert mending.look(PAUSE_S) == ["guilty"]
+
+
+def test_one_at_rest_is_left_at_rest(host: HostUnderTest) -> None:
+    assert host.sprites.stop(_find(host, "guilty")).result(WAIT_S).done
+    _has_met_no_room(host, "guilty", ROOM)
+    assert Mending(host.sprites, ROOM).look(0) == []
