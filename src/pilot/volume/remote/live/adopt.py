@@ -36,6 +36,7 @@ def take_over(objects: Store, disk: str, directory: str, holder: str, found: tup
     with recovery.Ahead(objects, found[0], packer) as ahead:
         held = hold.Hold.take(objects, disk, holder, found)
         end = recovery.recover(objects, held.head, packer, books, ahead)
+    _check(held.head, books)
     if end.seq == 0 and held.head.lineage:
         raise errors.StateError(f"adopt {disk}: its fork had not come to {objects.url} when it was last seen")
     with futures.ThreadPoolExecutor(1, "begin") as pool:
@@ -77,10 +78,25 @@ def extend_ancestor(objects: Store, disk: str, directory: str, child: str) -> No
 def _read(objects: Store, head: Head) -> recovery.Books:
     books = recovery.Books()
     recovery.recover(objects, head, keys.codec_of(head), books)
+    _check(head, books)
     if "sealed" not in books.rows:
         books.roots = {name: root for name, root in books.roots.items() if name.startswith(facts.FORK)}
         books.rows = {key: value for key, value in books.rows.items() if "/" not in key}
     return books
+
+
+def _check(head: Head, books: recovery.Books) -> None:
+    """Damaged unless the map is whole: a page that is too short would put every chunk behind it in another's place."""
+    try:
+        most = 8 * layout.page_count(layout.check_size(head.size_bytes))
+    except errors.PilotError as error:
+        raise Damaged(f"adopt {head.disk}: {error}") from error
+    for number, page in books.pages.items():
+        if number < 1 or len(page) != 8 * layout.PAGE_ENTRIES:
+            raise Damaged(f"adopt {head.disk}: page {number} of its map has {len(page)} bytes")
+    for name, root in books.roots.items():
+        if len(root) % 8 or len(root) > most:
+            raise Damaged(f"adopt {head.disk}: root {name} of its map has {len(root)} bytes")
 
 
 def _fill(directory: str, head: Head, books: recovery.Books, local: Local) -> None:

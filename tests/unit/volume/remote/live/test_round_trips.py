@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,6 +51,29 @@ def sender() -> sending.Sender:
 def _objects(sender: sending.Sender) -> Rounds:
     assert isinstance(sender.hold.objects, Rounds)
     return sender.hold.objects
+
+
+@pytest.mark.parametrize(
+    ("pages", "root", "told"),
+    [({1: bytes(8184)}, maps.empty_root(SIZE), "page 1"), ({0: bytes(8192)}, maps.empty_root(SIZE), "page 0"),
+     ({}, bytes(9), "root head"), ({}, maps.empty_root(SIZE) + bytes(8), "root head")],
+)  # fmt: skip
+def test_a_map_that_is_not_whole_is_not_adopted(
+    sender: sending.Sender, tmp_path: Path, pages: dict[int, bytes], root: bytes, told: str
+) -> None:
+    batch = dataclasses.replace(_batch(1), pages=pages, roots={"head": root})
+    sender.send(batch, Content())
+    with pytest.raises(codec.Damaged, match=told):
+        adopt.take_over(_objects(sender), DISK, str(tmp_path), "two")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("size", [1 << 62, 0, -4096])
+def test_a_disk_of_no_size_is_not_adopted(tmp_path: Path, size: int) -> None:
+    objects = Rounds(FaultyStore())
+    hold.first_head(objects, Head(disk=DISK, volume="a", size_bytes=size))
+    with pytest.raises(codec.Damaged, match="not a disk's"):
+        adopt.take_over(objects, DISK, str(tmp_path), "two")
 
 
 def test_a_volume_is_adopted_in_four_round_trips(sender: sending.Sender, tmp_path: Path) -> None:
