@@ -100,6 +100,8 @@ CALLS: dict[str, tuple[Call, ...]] = {
         Call("?after=x", path="/v1/containers/world/wait", status=400),
         Call(path="/v1/containers/web/wait", status=404),
     ),
+    "getSysinfo": (Call(),),
+    "getNetwork": (Call(),),
     "listDisks": (Call(),),
     "mountDisk": (
         Call(path="/v1/disks/data", json={"descriptor": "none"}, status=404),

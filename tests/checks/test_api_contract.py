@@ -20,13 +20,14 @@ from pilot.agent.containers.verbs import VerbsApi
 from pilot.agent.disks import DisksApi
 from pilot.agent.events import EventsApi
 from pilot.agent.exec_api import ExecApi
+from pilot.agent.facts_api import FactsApi
 from pilot.agent.fs_api import FsApi
 from pilot.agent.fs_watch import FsWatch
 from pilot.agent.graph.api import GraphApi
 from pilot.agent.machine_api import MachineApi
 from pilot.agent.services.api import ServicesApi
 from pilot.conformance import promises
-from pilot.wire import events, exec_frames, faults, graph, operations, schema, services
+from pilot.wire import events, exec_frames, facts, faults, graph, operations, schema, services
 
 ROWS = {row.id: row for row in operations.OPERATIONS}
 
@@ -39,7 +40,9 @@ def test_the_table_is_the_document() -> None:
 
 
 def test_every_row_has_its_endpoint() -> None:
-    modules = (ContainersApi, DisksApi, EventsApi, ExecApi, FsApi, FsWatch, GraphApi, MachineApi, ServicesApi, VerbsApi)
+    modules = (
+        ContainersApi, DisksApi, EventsApi, ExecApi, FactsApi, FsApi, FsWatch, GraphApi, MachineApi, ServicesApi, VerbsApi,
+    )  # fmt: skip
     bound = [route.operation.id for module in modules for route in module.routes(mock.MagicMock())]
     bound += [route.operation.id for route in routes.OF_NOBODY]
     assert set(ROWS) - set(bound) == set(), "rows of wire/operations.py that no routes() of the agent answers"
@@ -78,7 +81,7 @@ def test_every_operation_has_a_conformance_test() -> None:
 
 
 def bodies() -> dict[str, type[msgspec.Struct]]:
-    places = (schema, graph, events, faults, exec_frames, services)
+    places = (schema, graph, events, facts, faults, exec_frames, services)
     found = {
         name: getattr(place, name, None) for place in places for name in contract.document()["components"]["schemas"]
     }

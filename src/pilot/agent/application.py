@@ -17,6 +17,7 @@ from .descriptors import Descriptors
 from .disks import DisksApi
 from .events import Events, EventsApi
 from .exec_api import ExecApi
+from .facts_api import FactsApi
 from .fs_api import FsApi, error_answer
 from .fs_watch import FsWatch
 from .graph.api import GraphApi
@@ -61,6 +62,7 @@ class Application:
             ServicesApi(self.services),
             VerbsApi(self.registry),
             EventsApi(self.events),
+            FactsApi(machine.memory_bytes),
             DisksApi(self.machine.paths, self.descriptors),
             ExecApi(self.sessions, self.world, self.registry, self.graph),
             FsApi(self.world),

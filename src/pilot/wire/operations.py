@@ -16,7 +16,7 @@ from types import NoneType
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote, urlencode
 
-from . import events, exec_frames, graph, schema, services
+from . import events, exec_frames, facts, graph, schema, services
 from .permissions import Permission
 
 Asked = TypeVar("Asked")
@@ -117,6 +117,8 @@ WAIT_CONTAINER = Operation(
     "waitContainer", "GET", "/v1/containers/{name}/wait", NoneType, schema.ContainerExit, _HOST, 60.0
 )  # fmt: skip
 
+GET_SYSINFO = Operation("getSysinfo", "GET", "/v1/sysinfo", NoneType, facts.Sysinfo, _HOST, QUICK_S)
+GET_NETWORK = Operation("getNetwork", "GET", "/v1/network", NoneType, facts.Network, _HOST, QUICK_S)
 LIST_DISKS = Operation("listDisks", "GET", "/v1/disks", NoneType, graph.DiskList, _HOST, QUICK_S)
 MOUNT_DISK = Operation("mountDisk", "PUT", "/v1/disks/{name}", schema.DiskReference, graph.Disk, _HOST)
 UNMOUNT_DISK = Operation("unmountDisk", "DELETE", "/v1/disks/{name}", NoneType, NoneType, _HOST, status=204)

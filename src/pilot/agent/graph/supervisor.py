@@ -45,7 +45,8 @@ from .log import Log
 from .state import Node, Process
 
 _WANTED = "graph/wanted"
-DRAIN_S = 30.0
+# A machine that is to end waits no longer for containers that do not: init and the kernel end what is left.
+DRAIN_S = 5.0
 # Long enough for the kernel to let go of a process that waits for an agent that has died.
 _EXECUTED_S = 2.0
 _RETRY_S = 1.0

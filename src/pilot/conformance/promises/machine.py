@@ -24,6 +24,8 @@ def promises() -> Iterator[Promise]:
         operations.ADOPT, "entropy that is no base64 is refused", 400, "invalid_argument",
         json={"name": "x", "entropy": "~"},
     )  # fmt: skip
+    yield Promise("getSysinfo", "memory, processors and load that make sense", _sysinfo)
+    yield Promise("getNetwork", "a loopback that is up, and no port twice", _network)
     yield Promise("listContainers", "the list of containers", _containers)
     yield Promise("listContainers", "a world that runs is one of them", _world_listed, World.RUNNING)
     yield rows.repeated(operations.ACKNOWLEDGE_EXIT, "again and again is as good as once", parameters=_UNKNOWN_EXIT)
@@ -69,6 +71,21 @@ def _entropy(subject: Subject) -> None:
     adopted = expect.answered(operations.ADOPT, answer, subject.isolation)
     expect.that([*adopted.applied, *adopted.refused] == ["entropy"], f"entropy was asked for, and only that: {adopted}")
     expect.that(all(adopted.refused.values()), f"a reason was meant: {adopted}")
+
+
+def _sysinfo(subject: Subject) -> None:
+    told = expect.answered(operations.GET_SYSINFO, subject.ask(operations.GET_SYSINFO), subject.isolation)
+    memory = told.memory
+    expect.that(memory.mem_total > 0 and 0 <= memory.mem_free <= memory.mem_total, f"memory was meant: {memory}")
+    expect.that(bool(told.cpus) and len(told.load_average) == 3, f"processors and load were meant: {told}")
+
+
+def _network(subject: Subject) -> None:
+    told = expect.answered(operations.GET_NETWORK, subject.ask(operations.GET_NETWORK), subject.isolation)
+    loopback = [row for row in told.interfaces if row.name == "lo" and row.up and "127.0.0.1/8" in row.addresses]
+    expect.that(len(loopback) == 1, f"a loopback with its address was meant: {told.interfaces}")
+    ports = [(port.port, port.address) for port in told.ports]
+    expect.that(len(ports) == len(set(ports)), f"each once was meant: {ports}")
 
 
 def _containers(subject: Subject) -> None:
