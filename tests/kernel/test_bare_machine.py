@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import signal
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +14,7 @@ from tests.support import busybox, underinit
 
 from pilot import errors
 from pilot.bare import main
+from pilot.machine.pilot_api import PilotApi
 
 pytestmark = pytest.mark.requires("root", "private", "busybox", "userns", "space")
 
@@ -22,6 +25,7 @@ EXAMPLE = underinit.ROOT / "examples" / "graph.yaml"
 def directory(tmp_path: pathlib.Path) -> Iterator[pathlib.Path]:
     place = tmp_path / "machine"
     yield place
+    print((place / "machines" / "machine" / "console.log").read_text())
     assert main.main(["stop", str(place)]) == 0
     assert os.listdir(place) == []
 
@@ -69,3 +73,60 @@ def test_what_is_wrong_is_said_in_a_line(directory: pathlib.Path, tmp_path: path
         _machine(dial, "run", str(cycle))
     with pytest.raises(errors.NotFound):
         _machine(dial, "logs", "nobody")
+
+
+def test_nothing_is_lost_when_the_agent_is_killed(
+    directory: pathlib.Path, tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """In a user namespace, where the machine may do less: lines, ends and events over deaths of the agent."""
+    root = busybox.make_rootfs(tmp_path)
+    assert main.main(["start", str(directory), "--root", f"debian={root}"]) == 0
+    dial = str(directory / "dial.sock")
+    count = ["sh", "-c", "n=0; while :; do echo $n; n=$((n+1)); sleep 0.02; done"]
+    restart = {"first_delay_s": 0.05, "most_delay_s": 0.05}
+    graph = {"count": {"root": "debian", "command": count, "stop": {"signal": "KILL"}},
+             "crash": {"root": "debian", "command": ["sh", "-c", "exit 4"], "restart": restart}}  # fmt: skip
+    wanted = tmp_path / "graph.json"
+    wanted.write_text(json.dumps({"containers": graph}))
+    assert _machine(dial, "run", "--timeout", "0", str(wanted)) == 1  # one of them is not well
+    numbers: list[int] = []
+    for turn in range(1, 5):
+        while len(numbers) < 10 * turn:
+            capfd.readouterr()
+            assert _machine(dial, "logs", "count") == 0
+            numbers = [int(line) for line in capfd.readouterr().out.splitlines()]
+            time.sleep(0.02)
+        if turn < 4:
+            _kill_agent()
+            _until_answered(dial)
+    assert numbers == list(range(len(numbers)))
+    assert _machine(dial, "events") == 0
+    told = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert [event["seq"] for event in told] == list(range(1, len(told) + 1))
+    ends = [event["exit"] for event in told if event["type"] == "container.ended"]
+    assert ends == list(range(1, len(ends) + 1))
+    assert len([event for event in told if event["type"] == "agent.started"]) == 4
+    assert len([event for event in told if event.get("container") == "count"]) == 1, "it was started once"
+
+
+def _kill_agent() -> None:
+    """The oldest one of its command line: a process that it is about to start has the same until it executes."""
+    pids = [pid for pid in filter(str.isdecimal, os.listdir("/proc")) if b"/usr/lib/pilot\0" in _command(pid)]
+    agent = min(int(pid) for pid in pids if b"pilot-init" not in _command(pid))
+    os.kill(agent, signal.SIGKILL)
+
+
+def _command(pid: str) -> bytes:
+    try:
+        return pathlib.Path("/proc", pid, "cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
+
+
+def _until_answered(dial: str) -> None:
+    while True:
+        try:
+            PilotApi(dial).status()
+        except errors.PeerError:
+            continue  # it was killed in the middle of it
+        return

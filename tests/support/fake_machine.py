@@ -25,6 +25,7 @@ from pilot.kernel import cgroup_stats, waiter
 from pilot.runtime.values import Spawned, Stdio, Terminal
 from pilot.server import stream
 from pilot.spec.process import Process
+from pilot.spec.resources import Resources
 from pilot.spec.seccomp import Seccomp
 from pilot.wire import dial
 
@@ -106,6 +107,9 @@ class FakeContainer:
 
     def stats(self) -> cgroup_stats.Stats:
         return cgroup_stats.Stats()
+
+    def update(self, resources: Resources) -> None:
+        self.resources = resources
 
     def processes(self) -> list[int]:
         return [self.pid]

@@ -9,6 +9,9 @@ from collections.abc import Sequence
 
 def main(arguments: Sequence[str] = ()) -> int:
     """The agent's process, as /usr/lib/pilot/__main__.py starts it; it takes no arguments, only what init gives it."""
+    import faulthandler
+
+    faulthandler.enable()  # a crash of the interpreter tells where, on the console of the machine
     gc.disable()
     _leave_out()
     from . import process  # the package is also imported by tests and tools that must not pay for all of it

@@ -31,9 +31,10 @@ def read(
     target = operation.target(parameters, query)
     with dial.connect(path, dial_lines.PORT_API, BEGIN_S) as stream:
         protocol = h11.Connection(h11.CLIENT)
-        for event in (exchange.request_head(operation.method, target, 0), h11.EndOfMessage()):
-            stream.sendall(protocol.send(event) or b"")
+        head = protocol.send(exchange.request_head(operation.method, target, 0)) or b""
+        protocol.send(h11.EndOfMessage())
         try:
+            stream.sendall(head)
             yield from _values(operation, stream, protocol, timeout_s)
         except (OSError, h11.ProtocolError) as error:
             raise errors.PeerError(f"{operation.method} {operation.path}: {error}") from error

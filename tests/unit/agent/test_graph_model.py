@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from pilot.agent.graph import checking, deciding, health, state
-from pilot.agent.graph.deciding import Clean, Forget, Kill, Probe, Start, Stop, View
+from pilot.agent.graph.deciding import Clean, Forget, Kill, Limit, Probe, Start, Stop, View
 from pilot.agent.graph.state import Node, Process
-from pilot.wire.graph import Check, Container, Dependency, Restart, Root, TcpProbe
+from pilot.wire.graph import Check, Container, Dependency, Limits, Restart, Root, TcpProbe
 from pilot.wire.graph import Stop as HowToStop
 
 NAMES = ("a", "b", "c", "d", "e")
@@ -35,6 +35,9 @@ _CHECKS = st.lists(
 )  # fmt: skip
 
 
+_LIMITS = st.sampled_from([Limits(), Limits(processes=10), Limits(processes=20)])
+
+
 @st.composite
 def graphs(draw: st.DrawFn) -> list[Container]:
     """Good ones: each depends on some that come before it."""
@@ -50,6 +53,7 @@ def graphs(draw: st.DrawFn) -> list[Container]:
                 depends_on=needs,
                 restart=draw(_RESTARTS),
                 checks=draw(_CHECKS),
+                limits=draw(_LIMITS),
                 stop=HowToStop(timeout_s=2.0),
             )
         )
@@ -124,6 +128,9 @@ class Graph(RuleBasedStateMachine):
                 assert self.now >= stopping + self.nodes[name].patience_s
                 self.nodes[name] = state.killed(self.nodes[name])
                 self.end(name, 137)
+            case Limit(limits=limits):
+                assert name in self.kernel.processes
+                self.nodes[name] = state.limited(self.nodes[name], limits)
             case Forget():
                 assert name not in self.wanted
                 assert name not in self.kernel.remains
@@ -264,6 +271,9 @@ class Graph(RuleBasedStateMachine):
                 assert state.same(self.tried.get(name), container), "one that was never tried has not ended"
             if verdict.status == "running":
                 assert state.same(self.nodes[name].made, container)
+                made = self.nodes[name].made
+                assert made is not None
+                assert made.limits == container.limits
 
 
 TestGraph = Graph.TestCase

@@ -12,7 +12,7 @@ import signal
 from collections.abc import Mapping, Set
 from typing import Final
 
-from ...wire.graph import Check, Container, ContainerState, Dependency
+from ...wire.graph import Check, Container, ContainerState, Dependency, Limits
 from . import health, state
 from .state import Cause, Node, Probed
 
@@ -63,7 +63,15 @@ class Probe:
     check: Check
 
 
-Action = Start | Stop | Kill | Clean | Forget | Probe
+@dataclasses.dataclass(frozen=True)
+class Limit:
+    """Give it other limits while it runs."""
+
+    name: str
+    limits: Limits
+
+
+Action = Start | Stop | Kill | Clean | Forget | Probe | Limit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,6 +185,8 @@ class _Judge:
                 return Verdict(status, f"{WHY[cause]}; first {_list(dependants)} stops", waits_for=dependants)
             return Verdict(status, WHY[cause], (Stop(name, cause),))
         assert wanted is not None
+        if node.made is not None and node.made.limits != wanted.limits:
+            return Verdict("running", "it gets other limits", (Limit(name, wanted.limits),))
         return self._of_healthy(name, node, wanted)
 
     def _cause_to_end(self, node: Node, wanted: Container | None) -> Cause:

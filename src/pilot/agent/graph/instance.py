@@ -20,8 +20,9 @@ from ...kernel import mounts
 from ...runtime.values import Spawned, Stdio
 from ...spec import parse
 from ...spec.process import Process
+from ...spec.resources import Resources
 from ...wire import faults
-from ...wire.graph import Container, Volume
+from ...wire.graph import Container, Limits, Volume
 from .. import names, rootfs, signal_names, world_limits, world_spec
 from ..machine import Inner, Machine, status_of
 from ..session import open_process
@@ -121,6 +122,14 @@ class Instances:
             checking.check_place(os.path.realpath(place), run, what)
         if not os.path.isdir(wanted.root.path):
             raise errors.HostError(f"start {wanted.name}: root: {wanted.root.path}: not a directory")
+
+    def limit(self, name: str, limits: Limits) -> None:
+        """Other limits for one that runs; `HostError` when the kernel refuses, as for less memory than is in use."""
+        container = self.find(name)
+        if container is None:
+            return  # it has ended meanwhile
+        base = world_limits.resources(world_limits.probe_size())
+        container.update(msgspec.convert(container_spec.resources(base, limits), Resources))
 
     # ---- what is there ----------------------------------------------------------------------------------------------
 

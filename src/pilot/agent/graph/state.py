@@ -14,7 +14,7 @@ from typing import Literal
 
 import msgspec
 
-from ...wire.graph import Check, Container, Restart, Stop
+from ...wire.graph import Check, Container, Limits, Restart, Stop
 
 # Why it was asked to end. Only an unhealthy one has ended by itself, as far as its restart policy is concerned.
 Cause = Literal["none", "removed", "changed", "held", "restarted", "drained", "unhealthy"]
@@ -72,13 +72,13 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def same(made: Container | None, wanted: Container) -> bool:
-    """Whether one that was made so is what is wanted: what concerns only its supervision may have changed."""
+    """Whether one that was made so is what is wanted: its supervision and limits may have changed, it need not end."""
     return made is not None and _core(made) == _core(wanted)
 
 
 def _core(container: Container) -> Container:
     return msgspec.structs.replace(
-        container, depends_on=[], restart=Restart(), checks=[], stop=Stop(), log_bytes=0
+        container, depends_on=[], restart=Restart(), checks=[], stop=Stop(), limits=Limits(), log_bytes=0
     )  # fmt: skip
 
 
@@ -105,6 +105,12 @@ def created(node: Node, process: Process, now: float) -> Node:
 def came_up(node: Node) -> Node:
     """It runs."""
     return msgspec.structs.replace(node, starting=False, starts=node.starts + 1)
+
+
+def limited(node: Node, limits: Limits) -> Node:
+    """It has these limits now."""
+    assert node.made is not None
+    return msgspec.structs.replace(node, made=msgspec.structs.replace(node.made, limits=limits))
 
 
 def failed_to_start(node: Node, error: str, now: float) -> Node:

@@ -28,7 +28,7 @@ from ... import errors
 from ...kernel import process as kernel_process
 from ...spec import process as spec_process
 from ...wire import faults
-from ...wire.graph import Check, Container, GraphRequest, Stop, Volume
+from ...wire.graph import Check, Container, GraphRequest, Limits, Stop, Volume
 from .. import document, rootfs
 from ..containers import naming
 from ..containers.registry import Registry
@@ -249,6 +249,8 @@ class Supervisor:
                 self._signal(name, signals.SIGKILL)
             case deciding.Clean(name):
                 self._begin(name, self._clean(name))
+            case deciding.Limit(name, limits):
+                self._begin(name, self._limit(name, limits))
             case deciding.Forget(name):
                 self._forget(name)
 
@@ -361,6 +363,11 @@ class Supervisor:
         """Whether the container that it was in goes on: the kernel ends all that is in one before its first process."""
         pid = self._registry.pid(host)
         return pid is not None and not kernel_process.is_exiting(pid)
+
+    async def _limit(self, name: str, limits: Limits) -> None:
+        """First in the kernel, then in the document: to set them twice does no harm."""
+        await asyncio.to_thread(self._instances.limit, name, limits)
+        self._set(name, state.limited(self._nodes[name], limits))
 
     async def _clean(self, name: str) -> None:
         made = self._nodes[name].made
