@@ -41,7 +41,8 @@ def test_the_table_is_the_document() -> None:
 
 def test_every_row_has_its_endpoint() -> None:
     modules = (
-        ContainersApi, DisksApi, EventsApi, ExecApi, FactsApi, FsApi, FsWatch, GraphApi, MachineApi, ServicesApi, VerbsApi,
+        ContainersApi, DisksApi, EventsApi, ExecApi, FactsApi, FsApi, FsWatch, GraphApi, MachineApi, ServicesApi,
+        VerbsApi,
     )  # fmt: skip
     bound = [route.operation.id for module in modules for route in module.routes(mock.MagicMock())]
     bound += [route.operation.id for route in routes.OF_NOBODY]

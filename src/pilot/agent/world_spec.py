@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import msgspec
 
+from ..spec import parse
 from ..spec.seccomp import Seccomp
 from . import world_seccomp
 from .decimals import parse_decimal
@@ -114,6 +115,7 @@ def config(
 
 def seccomp(machine: str) -> Seccomp:
     """The world's filter as the runtime has it, so that it can be compiled before there is a world."""
+    parse.ensure_built(Seccomp)
     return msgspec.convert(world_seccomp.profile(machine), Seccomp)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import json
 import os
 import re
@@ -19,6 +20,10 @@ from .process import Process
 from .resources import Resources
 
 _D = TypeVar("_D", bound=Document)
+# msgspec (0.22) builds what it knows of a struct when that is first used, in everybody's sight: another thread that
+# meets it half-built crashes the process. So one builds it, with all that it consists of, and the others wait.
+_building = _thread.allocate_lock()
+_built: set[type[Document]] = set()
 _WHERE = re.compile(r"^(?P<problem>.*?)(?: - at `(?P<path>[^`]*)`)?$", re.DOTALL)
 
 
@@ -102,7 +107,16 @@ def format_spec(spec: Document) -> bytes:
     return msgspec.json.encode(spec)
 
 
+def ensure_built(kind: type[Document]) -> None:
+    """Any thread may convert to `kind` from now on; whoever does so without `parse_…` calls this first."""
+    with _building:
+        if kind not in _built:
+            msgspec.json.Decoder(kind)
+            _built.add(kind)
+
+
 def _parse(text: str | bytes, kind: type[_D]) -> _D:
+    ensure_built(kind)
     try:
         return msgspec.convert(_checked(json.loads(text), "$"), kind)
     except msgspec.ValidationError as error:

@@ -20,7 +20,6 @@ from ...kernel import mounts
 from ...runtime.values import Spawned, Stdio
 from ...spec import parse
 from ...spec.process import Process
-from ...spec.resources import Resources
 from ...wire import faults
 from ...wire.graph import Container, Limits, Volume
 from .. import names, rootfs, signal_names, world_limits, world_spec
@@ -129,7 +128,8 @@ class Instances:
         if container is None:
             return  # it has ended meanwhile
         base = world_limits.resources(world_limits.probe_size())
-        container.update(msgspec.convert(container_spec.resources(base, limits), Resources))
+        document = container_spec.resources(base, limits)
+        container.update(parse.parse_resources(msgspec.json.encode(document)))
 
     # ---- what is there ----------------------------------------------------------------------------------------------
 
