@@ -19,61 +19,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
+from ..plan import abi
 from . import syscalls
 from .syscalls import AT_FDCWD
 
-
-class Attribute(enum.IntFlag):
-    """MOUNT_ATTR_* of <linux/mount.h>: properties of one mount, for `fsmount` and `set_attributes`."""
-
-    NONE = 0
-    RDONLY = 0x1
-    NOSUID = 0x2
-    NODEV = 0x4
-    NOEXEC = 0x8
-    ATIME = 0x70  # the mask of the exclusive atime modes (relatime is 0): clear it to set another
-    NOATIME = 0x10
-    STRICTATIME = 0x20
-    NODIRATIME = 0x80
-    IDMAP = 0x100000
-    NOSYMFOLLOW = 0x200000
-
-
-class Flag(enum.IntFlag):
-    """MS_* of mount(2), the old interface."""
-
-    NONE = 0
-    RDONLY = 1
-    NOSUID = 2
-    NODEV = 4
-    NOEXEC = 8
-    SYNCHRONOUS = 16
-    REMOUNT = 32
-    MANDLOCK = 64
-    DIRSYNC = 128
-    NOSYMFOLLOW = 256
-    NOATIME = 1024
-    NODIRATIME = 2048
-    BIND = 4096
-    MOVE = 8192
-    REC = 16384
-    SILENT = 32768
-    UNBINDABLE = 1 << 17
-    PRIVATE = 1 << 18
-    SLAVE = 1 << 19
-    SHARED = 1 << 20
-    RELATIME = 1 << 21
-    STRICTATIME = 1 << 24
-    LAZYTIME = 1 << 25
-
-
-class Propagation(enum.IntEnum):
-    """Propagation types, with the same values for mount(2) and mount_setattr(2)."""
-
-    UNBINDABLE = 1 << 17
-    PRIVATE = 1 << 18
-    SLAVE = 1 << 19
-    SHARED = 1 << 20
+Flag = abi.MountFlag
+Attribute = abi.MountAttribute
+Propagation = abi.Propagation
 
 
 class Unmount(enum.IntFlag):

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import enum
 
+from ..spec import mount_options
+
 AT_FDCWD = -100
 AT_SYMLINK_NOFOLLOW = 0x100
 AT_EMPTY_PATH = 0x1000
@@ -48,50 +50,8 @@ class Resolve(enum.IntFlag):
     IN_ROOT = 0x10
 
 
-class MountFlag(enum.IntFlag):
-    """mount(2)."""
-
-    NONE = 0
-    RDONLY = 0x1
-    NOSUID = 0x2
-    NODEV = 0x4
-    NOEXEC = 0x8
-    SYNCHRONOUS = 0x10
-    REMOUNT = 0x20
-    MANDLOCK = 0x40
-    DIRSYNC = 0x80
-    NOSYMFOLLOW = 0x100
-    NOATIME = 0x400
-    NODIRATIME = 0x800
-    BIND = 0x1000
-    MOVE = 0x2000
-    REC = 0x4000
-    SILENT = 0x8000
-    POSIXACL = 0x10000
-    UNBINDABLE = 0x20000
-    PRIVATE = 0x40000
-    SLAVE = 0x80000
-    SHARED = 0x100000
-    RELATIME = 0x200000
-    I_VERSION = 0x800000
-    STRICTATIME = 0x1000000
-    LAZYTIME = 0x2000000
-
-
-class MountAttribute(enum.IntFlag):
-    """fsmount(2) and mount_setattr(2). RELATIME is 0: the absence of NOATIME and STRICTATIME."""
-
-    NONE = 0
-    RDONLY = 0x1
-    NOSUID = 0x2
-    NODEV = 0x4
-    NOEXEC = 0x8
-    NOATIME = 0x10
-    STRICTATIME = 0x20
-    ATIME = 0x70  # the mask: what mount_setattr has to clear before it sets another access time rule
-    NODIRATIME = 0x80
-    IDMAP = 0x00100000
-    NOSYMFOLLOW = 0x00200000
+MountFlag = mount_options.Flag
+MountAttribute = mount_options.Attribute
 
 
 class Propagation(enum.IntEnum):

@@ -1,6 +1,7 @@
 """Options of `mounts[].options` that the runtime understands: option → what it does. The rest is the filesystem's data.
 
-Values are the kernel's (mount(2), mount_setattr(2)); this file has no opinion on how they reach it.
+Values are the kernel's (mount(2), mount_setattr(2)), written down here for all (`plan.abi`, `kernel.mounts`); this file
+has no opinion on how they reach it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import msgspec
 
 
 class Flag(enum.IntFlag):
-    """mount(2) flags."""
+    """MS_* of mount(2)."""
 
     NONE = 0
     RDONLY = 1
@@ -26,6 +27,7 @@ class Flag(enum.IntFlag):
     NOATIME = 1024
     NODIRATIME = 2048
     BIND = 4096
+    MOVE = 8192
     REC = 16384
     SILENT = 32768
     POSIXACL = 1 << 16
@@ -40,7 +42,8 @@ class Flag(enum.IntFlag):
 
 
 class Attribute(enum.IntFlag):
-    """mount_setattr(2) attributes. The atime ones are values of one field, ATIME its mask; RELATIME is its zero."""
+    """MOUNT_ATTR_* of fsmount(2) and mount_setattr(2). The atime ones are values of one field, ATIME its mask, which is
+    cleared before another is set; RELATIME is its zero."""
 
     NONE = 0
     RDONLY = 0x1

@@ -113,6 +113,8 @@ class Kinds:
 
     def __init__(self, *kinds: type[AnyRequest]) -> None:
         self._of_op = {op_of(kind): kind for kind in kinds}
+        for kind in kinds:
+            msgspec.json.Decoder(kind)  # what is found out of its fields now, all that a zygote forks have in common
 
     def __iter__(self) -> Iterator[type[AnyRequest]]:
         return iter(self._of_op.values())
