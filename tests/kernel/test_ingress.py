@@ -125,6 +125,19 @@ def test_the_address_answers_again_when_pilotd_was_killed(pilotd: Pilotd, sprite
     assert curl(sprite.url).split()[0] == before
 
 
+def test_the_address_leads_to_the_http_service_and_starts_it(pilotd: Pilotd, sprite: Any) -> None:
+    services = f"{pilotd.url}/v1/sprites/web/services/site"
+    headers = {"Authorization": f"Bearer {pilotd.token()}"}
+    wanted = {"cmd": "python3", "args": ["/tmp/server.py", "127.0.0.1", "9000"], "http_port": 9000}
+    before = curl(sprite.url).split()[0]
+    assert httpx.put(services, params={"duration": "1s"}, json=wanted, headers=headers, timeout=60).status_code == 200
+    wire.wait_until(lambda: curl(sprite.url).split()[0] != before)
+    assert httpx.post(f"{services}/stop", headers=headers, timeout=60).status_code == 200
+    assert curl(f"{sprite.url}/started").split()[1] == "/started"
+    assert httpx.delete(services, headers=headers, timeout=60).status_code == 204
+    wire.wait_until(lambda: curl(sprite.url).split()[0] == before)
+
+
 def test_nothing_of_what_two_servers_could_read_differently_gets_in(pilotd: Pilotd, sprite: Any) -> None:
     sprite.run("sh", "-c", ": > /tmp/seen-8080")
     for name in smuggling.REFUSED:

@@ -19,6 +19,7 @@ from pilot.host.operations.table import operations
 from pilot.host.operations.uses import Uses
 from pilot.host.relay import server
 from pilot.host.relay.access import Access
+from pilot.host.relay.edge import Route
 from pilot.host.services.metrics import Metrics
 from pilot.host.services.sprites import Sprites
 from pilot.host.store import tokens
@@ -43,6 +44,7 @@ class HostUnderTest:
         authenticator: Authenticator | None = None,
         now_s: Callable[[], float] = time.monotonic,
         front: Front | None = None,
+        vmm: Callable[[pathlib.Path], FakeVmm] = FakeVmm,
     ) -> None:
         self.authenticator = authenticator
         self.seal_key = os.urandom(32)
@@ -50,7 +52,7 @@ class HostUnderTest:
         self._now_s = now_s
         self._root = root
         self.volumes = FakeVolumes(root / "volumes")
-        self.vmm = FakeVmm(root / "machines")
+        self.vmm = vmm(root / "machines")
         self.database = SqliteDatabase(str(root / "state.db"))
         self._build()
         outcome = self.sprites.prepare_base().result(WAIT_S)
@@ -89,9 +91,7 @@ class HostUnderTest:
         return path
 
     def _serve(self) -> None:
-        self._asked = self.authenticator or Authenticator(self._principal)
-        access = Access(self._asked, self.sprites)
-        self._server = server.Server(edges.route(access, Seals(self.seal_key), self.front))
+        self._server = server.Server(self.route())
         self._listener = server.listen("127.0.0.1", 0)
         self.url = server.address(self._listener)
         self._thread = threading.Thread(
@@ -102,6 +102,11 @@ class HostUnderTest:
     def _principal(self, token: str) -> Principal | None:
         organisation = tokens.authenticate(self.database, token)
         return Principal(organisation) if organisation else None
+
+    def route(self) -> Route:
+        """What another listener may be given, too."""
+        self._asked = self.authenticator or Authenticator(self._principal)
+        return edges.route(Access(self._asked, self.sprites), Seals(self.seal_key), self.front)
 
     def forget_tokens(self) -> None:
         """As if CACHE_S had passed."""

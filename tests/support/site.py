@@ -53,7 +53,7 @@ class Front:
         self.starting: Backend | None = None
         self.asked = 0
 
-    def port(self, sprite: Sprite) -> int:
+    async def port(self, sprite: Sprite) -> int:
         return self.web_port
 
     async def start(self, sprite: Sprite, port: int) -> bool:

@@ -10,21 +10,21 @@ from __future__ import annotations
 from .api.sprites import calls
 from .ingress.entrance import LOGIN_PATH, Entrance
 from .ingress.facade import Ingress
-from .ingress.front import Front, NoServices
+from .ingress.front import Front
 from .ingress.seals import Seals
 from .ingress.sites import Sites
 from .ingress.visitors import Visitors
 from .relay.access import Access
 from .relay.edge import Facade, Route
+from .services.front import Fronts
 
 
 def route(access: Access, seals: Seals, front: Front | None = None) -> Route:
     """Asked for each request, so that what shares a connection shares no more than that."""
-    front = front or NoServices()
     sprites, domain = calls.facade(access), access.domain
     sites, visitors = Sites(access.sprites, domain), Visitors(access.authenticator, seals)
     entrance = Entrance(sites, visitors)
-    ingress = Ingress(access.sprites, access.activity, sites, visitors, entrance, front)
+    ingress = Ingress(access.sprites, access.activity, sites, visitors, entrance, front or Fronts(access.sprites))
 
     def to_facade(host: str, path: bytes) -> Facade:
         if domain.is_below(host):

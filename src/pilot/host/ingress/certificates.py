@@ -124,6 +124,12 @@ class Authority:
         self._key, self._certificate = _ensure_authority(directory, self.path, domain)
         self._known: dict[str, tuple[ssl.SSLContext, float]] = {}
 
+    def pair(self, name: str) -> bytes:
+        """A certificate for that name, and its key, as PEM."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        leaf = _sign(self._key, self._certificate, key, name)
+        return leaf.public_bytes(serialization.Encoding.PEM) + _private(key)
+
     def context(self, name: str | None) -> ssl.SSLContext:
         """Only names of the domain are signed for; who asks for another, or for none, is shown the domain's own."""
         wanted = self._named(name)
@@ -141,11 +147,8 @@ class Authority:
         return asked if self._domain.label(asked) is not None and len(asked) < 250 else self._domain.name
 
     def _make(self, name: str) -> ssl.SSLContext:
-        key = ec.generate_private_key(ec.SECP256R1())
-        leaf = _sign(self._key, self._certificate, key, name)
-        chain = leaf.public_bytes(serialization.Encoding.PEM)
         context = _bare_context()
-        with _as_file(chain + _private(key)) as path:
+        with _as_file(self.pair(name)) as path:
             context.load_cert_chain(path)  # ssl reads files only
         return context
 

@@ -17,6 +17,7 @@ Of the other kinds one too many is refused, and one more of a peer that has PEER
 from __future__ import annotations
 
 import enum
+import functools
 import ipaddress
 from collections import Counter
 from collections.abc import Mapping
@@ -33,6 +34,9 @@ class Kind(enum.Enum):
     WATCH = "watches"
     RELAYED = "connections to sprites"
     VISITOR = "requests to addresses of sprites"
+
+    # By identity, as they are compared: an Enum's own is asked of its name, in Python, and many times a request.
+    __hash__ = object.__hash__
 
 
 # Parts of 16 of all connections.
@@ -97,14 +101,14 @@ class Crowd:
         most = self._most[kind]
         if self._counts[kind] >= most:
             raise faults.Unavailable(f"{most} {kind.value} are open already")
-        if self._of_group[_group(guest), kind] >= max(1, int(most * PEER_SHARE)):
+        if self._of_group[_group(guest.peer), kind] >= max(1, int(most * PEER_SHARE)):
             raise faults.Unavailable(f"{kind.value}: your address holds most of the {most} that there can be")
         self.leave(guest)
         self._add(guest, kind)
 
     def weigh(self, guest: Guest, head_bytes: int) -> None:
         """So much of its next head has come."""
-        group = self._strangers.get(_group(guest), {})
+        group = self._strangers.get(_group(guest.peer), {})
         if guest not in group:
             return
         self._head_bytes += head_bytes - group[guest]
@@ -118,7 +122,7 @@ class Crowd:
         kind = self._kinds.pop(guest, None)
         if kind is None:
             return
-        group = _group(guest)
+        group = _group(guest.peer)
         self._counts[kind] -= 1
         self._of_group[group, kind] -= 1
         if not self._of_group[group, kind]:
@@ -129,7 +133,7 @@ class Crowd:
                 del self._strangers[group]
 
     def _add(self, guest: Guest, kind: Kind) -> None:
-        group = _group(guest)
+        group = _group(guest.peer)
         self._kinds[guest] = kind
         self._counts[kind] += 1
         self._of_group[group, kind] += 1
@@ -141,12 +145,13 @@ class Crowd:
         guest.make_room()
 
 
-def _group(guest: Guest) -> str:
+@functools.lru_cache(4096)
+def _group(peer: str) -> str:
     """Whose it is: an IPv4 address, or an IPv6 network, of which a client has all addresses."""
     try:
-        address = ipaddress.ip_address(guest.peer.partition("%")[0])
+        address = ipaddress.ip_address(peer.partition("%")[0])
     except ValueError:
-        return guest.peer  # no address of the Internet's: a local socket
+        return peer  # no address of the Internet's: a local socket
     if isinstance(address, ipaddress.IPv6Address):
         mapped = address.ipv4_mapped
         return str(mapped) if mapped else str(int(address) >> 64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import http
 import re
 from collections.abc import Iterable
@@ -48,10 +49,19 @@ class Head:
 
     def all(self, name: bytes) -> list[bytes]:
         """The values of every header of that name."""
-        return [value for key, value in self.headers if key == name]
+        return self._by_name.get(name, [])
 
     def first(self, name: bytes) -> bytes | None:
-        return next((value for key, value in self.headers if key == name), None)
+        found = self._by_name.get(name)
+        return found[0] if found else None
+
+    @functools.cached_property
+    def _by_name(self) -> dict[bytes, list[bytes]]:
+        # Asked a dozen times for each request.
+        found: dict[bytes, list[bytes]] = {}
+        for name, value in self.headers:
+            found.setdefault(name, []).append(value)
+        return found
 
     @property
     def path(self) -> bytes:
@@ -66,7 +76,7 @@ class Head:
         """What follows the question mark, as it came."""
         return self.target.partition(b"?")[2]
 
-    @property
+    @functools.cached_property
     def host(self) -> str:
         """Whom the client takes us for, without the port: the target's when it is absolute, else the header's."""
         named = self.first(b"host") or b""
@@ -88,11 +98,12 @@ class Head:
         """A WebSocket handshake, or one that says it is."""
         return self.names_upgrade and (self.first(b"upgrade") or b"").lower() == b"websocket"
 
-    @property
+    @functools.cached_property
     def names_upgrade(self) -> bool:
         """To whatever protocol: the parser reads nothing after the head of such a request."""
-        tokens = {token.strip().lower() for value in self.all(b"connection") for token in value.split(b",")}
-        return b"upgrade" in tokens and self.first(b"upgrade") is not None
+        if self.first(b"upgrade") is None:
+            return False
+        return any(b"upgrade" in (word.strip().lower() for word in v.split(b",")) for v in self.all(b"connection"))
 
     @property
     def wants_continue(self) -> bool:

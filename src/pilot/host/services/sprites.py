@@ -16,6 +16,7 @@ import uuid
 from ... import errors, ids
 from ...ids import MachineId, SpriteName, VolumeId
 from ...volume.client import Status, Volume
+from ...wire import schema
 from ..fsm.documents import Nothing
 from ..fsm.engine import Ended, Engine
 from ..fsm.journal import Record
@@ -210,6 +211,10 @@ class Sprites:
         if sprite.machine is None:
             raise errors.StateError(f"reach sprite {sprite.name}: it has no machine yet")
         return self._host.substrate(sprite.machine).tcp_socket(sprite.machine, family)
+
+    def machine_status(self, sprite: Sprite) -> schema.Status:
+        """What its machine says of itself. Blocks until it does, or `PeerError`."""
+        return self._host.api(sprite).status()
 
     def at_address(self, name: str, suffix: str) -> Sprite | None:
         """The sprite whose address that is; None when none has it, or more than one of several organisations."""
