@@ -259,7 +259,10 @@ class Edge(asyncio.Protocol):
                 # Half of it is out: a cut connection is the only honest way left to say so.
                 self.abort()
                 return
-            if not answer.keeps_alive or self._is_closing or (self._is_over and not self._waiting):
+            if not answer.keeps_alive:
+                self._refusal = None  # it has said that it is the last
+                break
+            if self._is_closing or (self._is_over and not self._waiting):
                 break
             self._set_pace()
             await self._writable.wait()
@@ -302,12 +305,14 @@ class Edge(asyncio.Protocol):
         _tell(Answer(request, self.write, self.drain), error)
 
     async def _linger(self) -> None:
-        """Let the client read the last answer: closing while it sends would reset the connection under it."""
+        """Let the client read the last answer: closing while it sends would reset the connection under it.
+
+        TLS says the end of both directions by itself.
+        """
         self._is_over = True
         self._forget()
-        if not self.has_ended and not self._transport.is_closing():
-            if self._transport.can_write_eof():
-                self._transport.write_eof()
+        if not self.has_ended and not self._transport.is_closing() and self._transport.can_write_eof():
+            self._transport.write_eof()
             self._transport.resume_reading()
             try:
                 async with asyncio.timeout(LINGER_S):
