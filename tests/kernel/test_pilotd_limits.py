@@ -77,6 +77,45 @@ def test_processes_are_limited(pilotd: Pilotd, client: Any) -> None:
     calm.destroy()
 
 
+# Of its own cgroup, as its root sees it, in v1 or v2; then processes and memory without end. What may be made says how
+# many there were.
+_UNBOUND = r"""
+import glob, os
+for path in glob.glob("/sys/fs/cgroup/memory/memory.limit_in_bytes") + glob.glob("/sys/fs/cgroup/memory.max"):
+    open(path, "w").write("-1" if "limit" in path else "max")
+for path in ["/sys/fs/cgroup/pids/pids.max", "/sys/fs/cgroup/pids.max"]:
+    if os.path.exists(path):
+        open(path, "w").write("max")
+        print("raised", open(path).read().strip())
+child = os.fork()
+if child == 0:
+    open("/proc/self/oom_score_adj", "w").write("1000")
+    kept = [bytes(b"x") * (1 << 20) for _ in range(1 << 12)]
+    os._exit(0)
+print("memory", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_root_of_a_sprite_raises_limits_of_its_own_and_has_no_more_for_it(pilotd: Pilotd, client: Any) -> None:
+    sprite = _create(pilotd, client, "unbound", {"ram_mb": 512})
+    held = _held("memory", "memory.limit_in_bytes", "memory.max")
+    done = sprite.run("sudo", "python3", "-c", _UNBOUND, capture_output=True)
+    assert done.stdout.split() == [b"raised", b"max", b"memory", b"-9"], (done.stdout, done.stderr)
+    # What it raised was below; what holds is above, and less than the machine has.
+    assert _held("memory", "memory.limit_in_bytes", "memory.max") == held
+    assert all(int(limit) <= 512 * MIB - 96 * MIB for limit in held)
+    assert int(*_held("pids", "pids.max", "pids.max")) == 4096 - 512
+    assert sprite.run("echo", "there", capture_output=True).stdout == b"there\n"
+    sprite.destroy()
+
+
+def _held(kind: str, v1: str, v2: str) -> set[str]:
+    """The limits of the cgroups above worlds."""
+    found = glob.glob(f"/sys/fs/cgroup/{kind}/pilot-*/machines/*/world/{v1}")
+    found += glob.glob(f"/sys/fs/cgroup/pilot-*/machines/*/world/{v2}")
+    return {pathlib.Path(path).read_text().strip() for path in found}
+
+
 _ENDLESS = "head -c 100000000 /dev/zero | tr '\\0' x"
 _FILL = "dd if=/dev/zero of=/dev/shm/x bs=1M; mkdir -p ~/many; cd ~/many; for n in $(seq 2000); do : > $n; done; sync"
 

@@ -224,6 +224,7 @@ class World:
         os.makedirs(paths.bundle, mode=0o700, exist_ok=True)
         devices = [device for device in _OPTIONAL_DEVICES if os.path.exists(device)]
         limits = world_limits.resources(world_limits.probe_size())
+        world_limits.hold(limits)
         config = world_spec.config(
             paths.rootfs, paths.init, self._settings.hostname, devices, limits, os.uname().machine
         )

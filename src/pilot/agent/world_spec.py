@@ -16,7 +16,7 @@ import msgspec
 
 from ..spec import parse
 from ..spec.seccomp import Seccomp
-from . import world_seccomp
+from . import world_limits, world_seccomp
 from .decimals import parse_decimal
 
 REAPER = "/.sprite/init"
@@ -105,7 +105,7 @@ def config(
             "namespaces": [{"type": kind} for kind in _NAMESPACES],
             "uidMappings": identity,
             "gidMappings": identity,
-            "cgroupsPath": "/world",
+            "cgroupsPath": world_limits.CGROUP,
             "resources": dict(resources),
             "rootfsPropagation": "rprivate",
             "seccomp": world_seccomp.profile(machine),
