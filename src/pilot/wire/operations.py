@@ -53,6 +53,12 @@ class Operation(Generic[Asked, Answered]):
     many: bool = False
     status: int = 200
 
+    def fits(self, path: str) -> bool:
+        """Whether a request of this path could be meant."""
+        parts, segments = self.path.split("/"), path.split("/")
+        pairs = zip(parts, segments, strict=False)
+        return len(parts) == len(segments) and all(part.startswith("{") or part == own for part, own in pairs)
+
     def target(self, parameters: Mapping[str, str], query: Sequence[tuple[str, str]] = ()) -> str:
         """The request's target; whatever is in a parameter stays in its segment."""
         path = "/".join(quote(parameters[p[1:-1]], safe="") if p.startswith("{") else p for p in self.path.split("/"))

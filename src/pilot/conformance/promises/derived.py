@@ -51,7 +51,9 @@ def methods() -> Iterator[Promise]:
     for row in operations.OPERATIONS:
         paths.setdefault(row.path, []).append(row)
     for rows in paths.values():
-        allowed = frozenset(row.method for row in rows)
+        target = rows[0].target(_PARAMETERS)
+        # A path without a name in it may be one of another row's, too: both have a say.
+        allowed = frozenset(row.method for row in operations.OPERATIONS if row.fits(target))
         yield Promise(rows[0].id, "a method that the path has not is refused", _wrong_method(rows[0], allowed))
         if all(row.websocket for row in rows):
             text, ask = "what is no WebSocket handshake is refused", _plain(rows[0])
