@@ -9,9 +9,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Those that are not the container's business, as the Python command line has them. */
-static const int NOT_HELD[] = {SIGURG, SIGTSTP, SIGTTIN, SIGTTOU,  SIGSEGV, SIGBUS,
-                               SIGFPE, SIGILL,  SIGPIPE, SIGWINCH, SIGCHLD};
+/* Those that are not the container's business, as the Python command line has them where there is no terminal. */
+static const int NOT_HELD[] = {SIGURG, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGPIPE, SIGWINCH, SIGCHLD};
 
 static sigset_t held, before;
 

@@ -16,7 +16,7 @@ from tests.support import full_config
 from tests.support.compare.cases import CASES
 from tests.support.compare.differences import MEANT
 
-from pilot.cli.main import VERBS
+from pilot.cli.main import GLOBAL_OPTIONS, VERBS, load_verb
 from pilot.plan import numbers
 from pilot.plan import seccomp as seccomp_plan
 from pilot.spec import features
@@ -178,3 +178,34 @@ def test_features_have_all_that_runcs_have() -> None:
     for names in (("hooks",), ("mountOptions",), ("linux", "namespaces"), ("linux", "seccomp", "actions")):
         lists = [functools.reduce(lambda value, name: value[name], names, document) for document in (theirs, ours)]
         assert set(lists[0]) - set(lists[1]) == set()
+
+
+# Of criu beyond what checkpoint and restore are for, and of crun what is of nobody's need; the page says so.
+_OPTIONS_LEFT_OUT = {
+    ("runc", "checkpoint"): {"empty-ns", "lazy-pages", "manage-cgroups-mode", "page-server", "status-fd"},
+    ("runc", "restore"): {
+        "console-socket", "empty-ns", "lazy-pages", "lsm-mount-context", "lsm-profile", "manage-cgroups-mode"
+    },
+    ("crun", "create"): {"no-subreaper"},
+    ("crun", "kill"): {"regex"},
+    ("crun", "spec"): {"file"},
+}  # fmt: skip
+
+
+def _offered(runtime: str, *verb: str) -> set[str]:
+    """Long options that a runtime's help names, but for those of the help itself."""
+    text = subprocess.run([runtime, *verb, "--help"], capture_output=True, text=True, check=False, timeout=60).stdout
+    listed = text.rpartition("OPTIONS:")[2]  # what stands before is prose and examples
+    return set(re.findall(r"(?<![\w-])--([a-z][a-z0-9-]*)", listed)) - {"help", "usage"}
+
+
+@pytest.mark.requires("runc", "crun")
+@pytest.mark.parametrize("runtime", ["runc", "crun"])
+def test_every_option_of_the_others_is_known(runtime: str) -> None:
+    missing = {(runtime, ""): _offered(runtime) - {name for option in GLOBAL_OPTIONS for name in option.names}}
+    for verb in set(VERBS) - {"features"}:  # newer than this crun
+        missing[runtime, verb] = _offered(runtime, verb) - {
+            n for option in load_verb(verb).OPTIONS for n in option.names
+        }
+    wanted = {place: names for place, names in _OPTIONS_LEFT_OUT.items() if place[0] == runtime}
+    assert {place: names for place, names in missing.items() if names} == wanted

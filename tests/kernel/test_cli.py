@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import pty
+import signal
 import subprocess
 import tempfile
+import termios
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.support import bundles, front
+from tests.support import bundles, front, store
 from tests.support.bundles import Config
 
 pytestmark = [pytest.mark.requires("root", "private", "busybox"), pytest.mark.usefixtures("by_front")]
@@ -72,14 +74,16 @@ def test_run_passes_output_and_status(run: Run, bundle: Path) -> None:
     assert run("list", "-q").stdout == ""
 
 
-def test_run_forwards_signals(run: Run, bundle: Path, tmp_path: Path) -> None:
-    script = "trap 'exit 5' TERM; echo ready; while :; do sleep 1000 & wait; done"
+@pytest.mark.parametrize("name", ["TERM", "TSTP", "TTIN", "TTOU", "CONT", "USR1"])
+def test_run_forwards_signals(run: Run, bundle: Path, tmp_path: Path, name: str) -> None:
+    """Those that would stop us, too: the process has no terminal."""
+    script = f"trap 'exit 5' {name}; echo ready; while :; do sleep 1000 & wait; done"
     _configure(bundle, bundles.make_config("sh", "-c", script))
     command = [front.PILOT, "--root", str(tmp_path / "root"), "run", "web"]
     with subprocess.Popen(command, cwd=bundle, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-        process.terminate()
+        process.send_signal(signal.Signals[f"SIG{name}"])
         assert process.wait(60) == 5
 
 
@@ -96,6 +100,27 @@ def test_run_on_a_terminal(bundle: Path, tmp_path: Path) -> None:
         assert process.wait(60) == 4
     assert text.startswith((b"11 22\r\n", b"word"))
     assert b"got word\r\n" in text
+
+
+def test_a_terminal_is_raw_again_when_it_is_ours_again(bundle: Path, tmp_path: Path) -> None:
+    """As a shell has it: it stops us, uses the terminal as it likes, and continues us in the foreground."""
+    _configure(bundle, bundles.make_config("sh", "-c", "echo ready; read line; exit 4", terminal=True))
+    command = [front.PILOT, "--root", str(tmp_path / "root"), "run", "web"]
+    master_fd, peer_fd = pty.openpty()
+    with subprocess.Popen(command, cwd=bundle, stdin=peer_fd, stdout=peer_fd, stderr=peer_fd) as process:
+        assert b"ready" in os.read(master_fd, 100)
+        raw = termios.tcgetattr(peer_fd)
+        process.send_signal(signal.SIGSTOP)
+        _, status = os.waitpid(process.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status)
+        cooked = [*raw[:3], raw[3] | termios.ICANON | termios.ECHO, *raw[4:]]
+        termios.tcsetattr(peer_fd, termios.TCSANOW, cooked)
+        process.send_signal(signal.SIGCONT)
+        store.wait_for(lambda: termios.tcgetattr(peer_fd)[3] == raw[3])
+        os.write(master_fd, b"word\r")
+        assert process.wait(60) == 4
+    os.close(peer_fd)
+    os.close(master_fd)
 
 
 def test_exec(run: Run, bundle: Path, tmp_path: Path) -> None:

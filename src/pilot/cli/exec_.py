@@ -6,7 +6,7 @@ import msgspec
 
 from ..runtime import Container, Spawned, Terminal
 from ..runtime.runtime import write_pid_file
-from ..spec import capability_names, check, parse
+from ..spec import check, parse
 from ..spec.process import Capabilities, Process, User
 from . import launching
 from .options import Arguments, Kind, Option, UsageError
@@ -115,9 +115,6 @@ def _id(text: str) -> int:
 def _capabilities(base: Capabilities | None, added: tuple[str, ...]) -> Capabilities | None:
     if not added:
         return base
-    unknown = [name for name in added if name not in capability_names.NUMBERS]
-    if unknown:
-        raise UsageError(f"unknown capability {unknown[0]!r}")  # runc leaves it out; who names it here wants it
     sets = base or Capabilities()
     return Capabilities(
         bounding=(*sets.bounding, *added),

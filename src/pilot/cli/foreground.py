@@ -1,6 +1,9 @@
 """A process in the foreground: its terminal is ours, our signals are its own, and its status becomes ours.
 
 stdin ──► master      master ──► stdout      signal ──► the process      SIGWINCH ──► size of the pty
+
+As with runc, SIGTSTP is the process's, too, and does not stop us. So are SIGTTIN and SIGTTOU where it has no terminal;
+where it has one they mean that we are in the background of our own: they stop us, and SIGCONT makes it raw again.
 """
 
 from __future__ import annotations
@@ -20,10 +23,11 @@ from collections.abc import Iterator
 from ..runtime import Runtime, Spawned
 
 _NOT_FORWARDED = frozenset(
-    {signal.SIGCHLD, signal.SIGWINCH, signal.SIGURG, signal.SIGPIPE, signal.SIGKILL, signal.SIGSTOP, signal.SIGTSTP,
-     signal.SIGTTIN, signal.SIGTTOU, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
+    {signal.SIGCHLD, signal.SIGWINCH, signal.SIGURG, signal.SIGPIPE, signal.SIGKILL, signal.SIGSTOP,
+     signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
 )  # fmt: skip
-_HELD = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT})
+_OF_OUR_TERMINAL = frozenset({signal.SIGTTIN, signal.SIGTTOU})
+_HELD = frozenset(signal.valid_signals()) - _NOT_FORWARDED
 _CHUNK = 1 << 16
 
 
@@ -64,7 +68,7 @@ def attend(runtime: Runtime, process: Spawned) -> int:
     """Serve the process until it ends; its exit status, as a shell has it."""
     with contextlib.ExitStack() as stack:
         stack.callback(process.close)
-        signals_fd = stack.enter_context(_signals())
+        signals_fd = stack.enter_context(_signals(_OF_OUR_TERMINAL if process.master_fd is not None else frozenset()))
         if process.master_fd is not None:
             stack.enter_context(_raw_terminal())
         _relay(process, signals_fd)
@@ -116,10 +120,10 @@ def _drain(master_fd: int) -> None:
 
 
 @contextlib.contextmanager
-def _signals() -> Iterator[int]:
-    """A descriptor from which the numbers of signals can be read."""
+def _signals(ours: frozenset[signal.Signals]) -> Iterator[int]:
+    """A descriptor from which the numbers of signals can be read, but for those that are `ours`."""
     read_fd, write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    wanted = [s for s in signal.valid_signals() if s not in _NOT_FORWARDED or s == signal.SIGWINCH]
+    wanted = (signal.valid_signals() - _NOT_FORWARDED - ours) | {signal.SIGWINCH}
     before = {}
     for number in wanted:
         with contextlib.suppress(OSError, ValueError):  # not every real-time signal may be taken
@@ -141,9 +145,12 @@ def _forward_signals(process: Spawned, signals_fd: int) -> None:
     for number in os.read(signals_fd, 512):
         if number == signal.SIGWINCH:
             _resize(process)
-        else:
-            with contextlib.suppress(ProcessLookupError):  # it has just ended
-                signal.pidfd_send_signal(process.pid_fd, number)
+            continue
+        if number == signal.SIGCONT and process.master_fd is not None and sys.stdin.isatty():
+            _make_raw()  # whoever had the terminal meanwhile left it as he likes
+            _resize(process)
+        with contextlib.suppress(ProcessLookupError):  # it has just ended
+            signal.pidfd_send_signal(process.pid_fd, number)
 
 
 def _resize(process: Spawned) -> None:
@@ -159,11 +166,16 @@ def _raw_terminal() -> Iterator[None]:
         yield
         return
     before = termios.tcgetattr(0)
-    tty.setraw(0, termios.TCSANOW)  # not TCSAFLUSH: what was typed ahead is for the process
-    raw = termios.tcgetattr(0)
-    raw[1] = before[1] | termios.OPOST  # newlines of the process are ours to show (`prepare_terminal`)
-    termios.tcsetattr(0, termios.TCSANOW, raw)
+    _make_raw()
     try:
         yield
     finally:
         termios.tcsetattr(0, termios.TCSADRAIN, before)
+
+
+def _make_raw() -> None:
+    before = termios.tcgetattr(0)
+    tty.setraw(0, termios.TCSANOW)  # not TCSAFLUSH: what was typed ahead is for the process
+    raw = termios.tcgetattr(0)
+    raw[1] = before[1] | termios.OPOST  # newlines of the process are ours to show (`prepare_terminal`)
+    termios.tcsetattr(0, termios.TCSANOW, raw)

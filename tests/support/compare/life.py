@@ -17,6 +17,7 @@ import os
 import pty
 import shlex
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -136,6 +137,9 @@ class _Life:
         """Nothing is left, whatever happened."""
         for id in {self.seen.id, *self._call("list", "--quiet").stdout.splitlines()}:
             self._call("delete", "--force", id)
+        if self.seen.pid:
+            with contextlib.suppress(ProcessLookupError):  # it is where it belongs, unless its state was damaged
+                os.kill(self.seen.pid, signal.SIGKILL)
 
     def _call(self, *words: str, general: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
         """Output goes to a file: a container that is left with it holds nobody up."""

@@ -7,7 +7,8 @@ from ..observers import link, proc, tool
 
 _ID = {"id": "id", "status": "grep -E '^(Uid|Gid|Groups|Umask|NoNewPrivs|Cap|Seccomp)' /proc/self/status"}
 _TTY = {
-    "size": "stty size",
+    # runc gives the size of the caller's terminal when the process runs already.
+    "size": "n=0; until stty size 2> /dev/null || test $n = 100; do sleep 0.1; n=$((n + 1)); done",
     "tty": "tty",
     "settings": "stty -a | tail -n +2",
     "node": "stat -c '%a %u:%g %t:%T' $(tty) /dev/console",

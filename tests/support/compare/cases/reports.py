@@ -10,6 +10,9 @@ from ..observers import cgroup, exists, left, state, tool
 _FLAGS = "ro,nosuid,nodev,noexec"
 _INFO = "cut -d' ' -f 5,6 /proc/self/mountinfo | grep -E '^/m' | sort"
 _POD = "/sys/fs/cgroup/cpu$(grep :cpu: /proc/PID/cgroup | cut -d: -f 3)/.."
+_DAMAGE = (
+    "for file in BUNDLE/../state/*/state.json BUNDLE/../state/*/status; do test -e $file && echo x > $file; done; true"
+)
 _HOST_PIDS = [{"type": kind} for kind in ("mount", "ipc", "uts", "network", "cgroup")]
 
 
@@ -32,6 +35,12 @@ _FROM_A_GUARDED_SOURCE = {
 }
 
 CASES = (
+    Case(
+        "a state that somebody damaged",
+        ("runtime.list", "operation.delete"),
+        running={"damage": tool("sh", "-c", _DAMAGE)},
+        verbs=("state ID", "delete ID", "delete --force ID", "kill ID KILL", "exec ID true", "list --quiet"),
+    ),
     Case(
         "a file at a link to nowhere",
         ("mounts[].destination",),

@@ -99,6 +99,7 @@ CASES = (
             "exec --process BUNDLE/process.json ID",
             "exec --process BUNDLE/cut.json ID",
             "exec --cap CAP_SYS_ADMIN ID grep Cap /proc/self/status",
+            "exec --cap CAP_TEA ID true",
             "exec --no-new-privs ID grep NoNew /proc/self/status",
             "exec ID grep -E '^(Cap|NoNew|Seccomp|Umask|Groups)' /proc/self/status",
             "exec ID ls /proc/self/fd",
