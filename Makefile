@@ -20,7 +20,7 @@ INIT_SRC := $(wildcard native/init/*.c)
 INIT_HDR := $(wildcard native/init/*.h)
 export DEBIAN_FRONTEND := noninteractive
 
-.PHONY: deps build images quick check sanitize test vm-tests demo bench soak network-soak debian-proof crashlab chaos neighbour workloads fuzz adversary compare clean lock
+.PHONY: deps build images quick check sanitize test vm-tests demo bench soak network-soak outside-tests debian-proof crashlab chaos neighbour workloads fuzz adversary compare clean lock
 
 build: $(STAMPS)/package $(STAMPS)/bundle $(STAMPS)/front $(INIT)
 
@@ -112,6 +112,11 @@ test: deps check sanitize images
 vm-tests: images
 	@rm -f docs/reference/vm-tests.md
 	$(PRIVATE) env PILOT_VM_TESTS=1 PILOT_VM_TESTS_REPORT=docs/reference/vm-tests.md $(BIN)/pytest tests/guest/test_in_vm.py
+	$(PRIVATE) env PILOT_VM_TESTS=1 $(BIN)/pytest tests/guest/test_network_vm.py
+
+# Docker and podman in a sprite, apt behind a policy: with packages of the mirrors that this machine is configured for.
+outside-tests: images
+	env PILOT_OUTSIDE=1 $(PRIVATE) $(BIN)/pytest tests/outside
 
 demo: images
 	$(PRIVATE) $(BIN)/python -m examples.demo $(DEMO)

@@ -52,6 +52,10 @@ def _ratio(what: str, table: str, bound: float, side: Bound = Bound.MOST) -> Aim
     return Aim(what, table, "volume", "ratio", bound, side=side, yardstick=_PLAIN)
 
 
+def _network(what: str, table: str, row: str, bound: float, yardstick: str) -> Aim:
+    return Aim(what, table, row, "ratio", bound, yardstick=yardstick, benchmark="network")
+
+
 AIMS = (
     _ratio("untar", "untar of ", 1.5),
     _ratio("dpkg: write, fsync, rename", "500 × write, fsync, rename", 1.5),
@@ -77,6 +81,11 @@ AIMS = (
     Aim("lost with a host: age of what is left", "lost with a host", "20 ms", "most", 2000, benchmark="remote"),
     Aim("worker, 10 GB mapped: resident", _MEMORY, "after mapping 10 GiB", "most", 25, "rss_mb"),
     Aim("worker, 10 GB, attached again: resident", _MEMORY, "10 GiB, attached again", "most", 25, "rss_mb"),
+    _network("out with a policy, time", "256 MiB out", "with a policy", 1 / 0.9, "without a policy"),
+    _network("out with a policy, time beside plain NAT", "256 MiB out", "with a policy", 1.25, "plain veths with NAT"),
+    Aim("an allowed name", "an allowed name", "the sprite's resolver", "median", 1, "wall_ms", benchmark="network"),
+    Aim("a policy in force", "a change of policy", "a policy, in force", "p90", 100, "wall_ms", benchmark="network"),
+    Aim("network, added to a create", "set-up", "the machine's link", "median", 5, "wall_ms", benchmark="network"),
 )  # fmt: skip
 
 

@@ -182,6 +182,8 @@ def namespaces_outside() -> str:
                 fd = fcntl.ioctl(namespace, request, bytes(16) if request in (mnt_next, mnt_prev) else 0)
             except OSError:
                 continue
+            if kind == "net" and os.fstat(int(fd)).st_ino == os.stat("/proc/self/ns/user").st_ino:
+                continue  # the world's network belongs to the world
             broken.append(f"{kind} {request:x}: {fd!r}")
     return ", ".join(broken)
 
@@ -293,7 +295,7 @@ def mounts_of_others() -> str:
 
 @probe
 def sockets_with_abstract_names() -> str:
-    """The network namespace is the machine's: nothing of init or agent may be spoken to by an abstract name."""
+    """Nothing of init or agent may be spoken to by an abstract name, which belongs to a network namespace."""
     broken = []
     with open("/proc/net/unix") as lines:
         names = {line.split()[7] for line in lines if len(line.split()) > 7}
@@ -312,7 +314,7 @@ def sockets_with_abstract_names() -> str:
 
 @probe
 def ports_of_the_machine() -> str:
-    """Nothing of pilot listens on TCP or UDP in the network that the world shares with its machine."""
+    """Nothing of pilot listens on TCP or UDP in the network of the world."""
     listening = []
     for table in ("tcp", "tcp6"):
         with open(f"/proc/net/{table}") as lines:
@@ -352,9 +354,9 @@ def _files(top: str, deepest: int) -> Iterator[str]:
             yield entry.path
 
 
-# Of the namespaces that the world owns (uts, ipc, pid, user): these may be set, and are nobody else's.
+# Of the namespaces that the world owns (network, uts, ipc, pid, user): these may be set, and are nobody else's.
 _OWN_SYSCTLS = re.compile(
-    r"/proc/sys/(kernel/(hostname|domainname|shm|msg|sem|auto_msgmni|ns_last_pid|pid_max)|fs/mqueue/|user/max_)"
+    r"/proc/sys/(kernel/(hostname|domainname|shm|msg|sem|auto_msgmni|ns_last_pid|pid_max)|fs/mqueue/|user/max_|net/)"
 )
 
 
@@ -377,7 +379,7 @@ def sysctls() -> str:
 @probe
 @root_only
 def sysfs_made_writable() -> str:
-    """/sys is read-only, and stays refused where its mount is made writable again."""
+    """Nothing of the kernel's is written but what belongs to the world's own network."""
 
     def try_all() -> str:
         attributes = struct.pack("QQQQ", 0, 1, 0, 0)
@@ -390,8 +392,8 @@ def sysfs_made_writable() -> str:
     return in_child(try_all)
 
 
-# The world's own cgroups, and of the machine's own network devices, which are the machine's root's, what moves nothing.
-_OWN_IN_SYSFS = re.compile(r"/sys/fs/cgroup/|/sys/devices/virtual/net/[^/]+/power/control$")
+# The world's own cgroups, and its own network devices.
+_OWN_IN_SYSFS = re.compile(r"/sys/fs/cgroup/|/sys/devices/.*/net/[^/]+/")
 
 
 def _rewrite(path: str) -> bool:
@@ -630,24 +632,22 @@ def cgroups_below_the_cgroups() -> str:
 
 @probe
 def the_machines_network() -> str:
-    """It is shared, not owned: no raw packets, no addresses, no rules."""
+    """Its own network has no vsock, and no other namespace of network can be joined: not init's, nor the agent's."""
     got = []
-    for name, family, kind, protocol in (
-        ("AF_PACKET", 17, socket.SOCK_RAW, 0), ("raw IP", socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP),
-        ("AF_VSOCK", 40, socket.SOCK_STREAM, 0), ("AF_ALG", 38, socket.SOCK_SEQPACKET, 0),
-    ):  # fmt: skip
+    try:
+        socket.socket(40, socket.SOCK_STREAM).close()
+        got.append("AF_VSOCK")
+    except OSError:
+        pass  # as it should be
+    own = os.stat("/proc/self/ns/net").st_ino
+    for pid in pids():
         try:
-            socket.socket(family, kind, protocol).close()
+            fd = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             continue
-        if name != "AF_ALG":
-            got.append(name)
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as route:
-        link_down = struct.pack("IHHIIBBHiII", 32, 16, 5, 1, 0, 0, 0, 0, 1, 0, 1)
-        route.send(link_down)
-        code = struct.unpack_from("i", route.recv(4096), 16)[0]
-        if code == 0:
-            got.append("RTM_NEWLINK")
+        if os.fstat(fd).st_ino != own and allowed("setns", fd, 0x40000000):
+            got.append(f"network of {pid}")
+        os.close(fd)
     return ", ".join(got)
 
 

@@ -41,16 +41,18 @@ ROWS: dict[str, Row] = {
     ),
     "mounts_of_others": Row("`listmount` of other mount namespaces, by number", _USERNS),
     "sockets_with_abstract_names": Row(
-        "abstract sockets in the network namespace of the machine", "init, agent and pilotd listen on none"
+        "abstract sockets in the network namespace of the world", "init, agent and pilotd listen on none"
     ),
-    "ports_of_the_machine": Row("ports of the machine in the shared network namespace", "nothing of pilot listens"),
+    "ports_of_the_machine": Row("ports in the network namespace of the world", "nothing of pilot listens"),
     "kernel_memory_and_logs": Row("kcore, mem, kmsg, kallsyms, tracing, syslog(2)", f"not there, or {_USERNS}", "c"),
     "sysctls": Row(
         "every file of `/proc/sys`, sysrq, core_pattern, opened for writing",
-        "only those of namespaces that the world owns (uts, ipc, pid, user) open",
+        "only those of namespaces that the world owns (network, uts, ipc, pid, user) open",
         "c",
     ),
-    "sysfs_made_writable": Row("`/sys` made writable, files written back", "its files are the host's root's", "c"),
+    "sysfs_made_writable": Row(
+        "every file of `/sys` written back", "they are the host's root's, but those of the world's own network", "c"
+    ),
     "modules_and_other_kernels": Row("modules, kexec, acct, quotas, I/O ports", _USERNS),
     "the_clock": Row("the clock", _USERNS),
     "bpf_and_perf": Row("BPF programs and maps, perf events of the machine", _USERNS),
@@ -67,10 +69,21 @@ ROWS: dict[str, Row] = {
     "release_agents": Row("cgroup v1 `release_agent`", "only the root of a hierarchy has it"),
     "device_rules_of_cgroups": Row("`devices.allow` of its own cgroup", _USERNS),
     "the_machines_network": Row(
-        "raw sockets, links, AF_VSOCK in the machine's network", "the network namespace is not the world's; seccomp"
+        "AF_VSOCK; the network namespace of init and agent", "seccomp; the world has a network namespace of its own"
+    ),
+    "frames_of_ones_own_making": Row(
+        "raw frames from root of a world, which owns its network: other sources, IPv4 and IPv6, a neighbour's too, "
+        "source routes, VLAN tags, protocols that are neither TCP, UDP nor echo",
+        "the gateway: dropped and counted",
+        "c",
+    ),
+    "a_network_of_ones_own_taken_apart": Row(
+        "root of a world deletes its card, its routes, all its rules; puts up bridges and rules of its own",
+        "it is cut off, and nobody else; the next start of its world has a network as new", "c"
     ),
     "cgroups_below_the_cgroups": Row(
-        "unmounting `/sys/fs/cgroup`, to write the machine's own cgroups below", "`/sys` is bound without its mounts"
+        "unmounting `/sys/fs/cgroup`, to write the machine's own cgroups below",
+        "the world's `/sys` is a mount of its own",
     ),
     "a_sprite_that_freezes_itself_can_be_ended": Row(
         "a sprite that freezes itself, in cgroups of its own below, and then is restored or destroyed",

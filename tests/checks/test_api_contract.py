@@ -14,7 +14,6 @@ import yaml
 from tests.api import test_conformance
 from tests.support import contract
 
-from pilot.agent import routes
 from pilot.agent.containers.api import ContainersApi
 from pilot.agent.containers.verbs import VerbsApi
 from pilot.agent.disks import DisksApi
@@ -25,6 +24,8 @@ from pilot.agent.fs_api import FsApi
 from pilot.agent.fs_watch import FsWatch
 from pilot.agent.graph.api import GraphApi
 from pilot.agent.machine_api import MachineApi
+from pilot.agent.ports_api import PortsApi
+from pilot.agent.proxy_api import ProxyApi
 from pilot.agent.services.api import ServicesApi
 from pilot.conformance import promises
 from pilot.wire import events, exec_frames, facts, faults, graph, operations, schema, services
@@ -41,11 +42,10 @@ def test_the_table_is_the_document() -> None:
 
 def test_every_row_has_its_endpoint() -> None:
     modules = (
-        ContainersApi, DisksApi, EventsApi, ExecApi, FactsApi, FsApi, FsWatch, GraphApi, MachineApi, ServicesApi,
-        VerbsApi,
+        ContainersApi, DisksApi, EventsApi, ExecApi, FactsApi, FsApi, FsWatch, GraphApi, MachineApi, PortsApi,
+        ProxyApi, ServicesApi, VerbsApi,
     )  # fmt: skip
     bound = [route.operation.id for module in modules for route in module.routes(mock.MagicMock())]
-    bound += [route.operation.id for route in routes.OF_NOBODY]
     assert set(ROWS) - set(bound) == set(), "rows of wire/operations.py that no routes() of the agent answers"
     assert set(bound) - set(ROWS) == set(), "routes of the agent that have no row in wire/operations.py"
     assert len(bound) == len(set(bound)), "a row that two routes answer"

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import subprocess
 import sys
+import urllib.parse
 from collections.abc import Iterator
 
 import httpx
 import pytest
 from sprites import NetworkPolicy, PolicyRule, Sprite
 from tests.support import internet as nets
-from tests.support import leftovers
-from tests.support.internet import OTHER, PORT, WEB, Internet
+from tests.support import leftovers, mirror
+from tests.support.internet import OTHER, PORT, WEB, Internet, wait_until
 from tests.support.pilotd import Pilotd
+from websockets.sync.client import connect
 
 pytestmark = pytest.mark.requires("root", "private", "fuse", "loop", "userns", "space", "veth", "nft")
 
@@ -48,6 +51,11 @@ def fetch(sprite: Sprite, name: str) -> tuple[bytes, bytes]:
     connects."""
     done = sprite.run("bash", "-c", f"exec 3<>/dev/tcp/{name}/{PORT} && head -n1 <&3", capture_output=True)
     return bytes(done.stdout), bytes(done.stderr)
+
+
+def told(sprite: Sprite) -> object:
+    """The policy as a program in the world reads it."""
+    return json.loads(sprite.run("cat", "/.sprite/policy/network.json", capture_output=True).stdout)
 
 
 def reached(address: str) -> tuple[bytes, bytes]:
@@ -86,7 +94,10 @@ def test_a_policy_set_by_the_official_client_is_in_force_at_once(pilotd: Pilotd)
     with pilotd.client() as client:
         sprite = client.create_sprite("obeys")
         assert sprite.get_network_policy().rules == []
+        assert told(sprite) == {"rules": []}
         sprite.update_network_policy(NetworkPolicy(rules=[PolicyRule(domain="web.test", action="allow")]))
+        assert told(sprite) == {"rules": [{"domain": "web.test", "action": "allow"}]}
+        assert sprite.run("sudo", "sh", "-c", "echo > /.sprite/policy/network.json").returncode != 0
         assert fetch(sprite, "web.test") == reached(WEB)
         assert fails(sprite, "other.test", b"resolution")
         assert fails(sprite, OTHER, b"refused")
@@ -105,6 +116,51 @@ def test_a_policy_set_by_the_official_client_is_in_force_at_once(pilotd: Pilotd)
         sprite.update_network_policy(NetworkPolicy(rules=[]))
         assert fetch(sprite, "other.test") == reached(OTHER)
         leftovers.note()
+        sprite.destroy()
+
+
+def test_a_server_in_a_world_answers_at_its_address_and_through_the_proxy(pilotd: Pilotd) -> None:
+    """It listens in the network of the world, which pilotd, and the agent, make their sockets in."""
+    with pilotd.client() as client:
+        sprite = client.create_sprite("served")
+        sprite.run(
+            "sh", "-c", "echo hello >/tmp/hello && cd /tmp && nohup python3 -m http.server 8080 >/dev/null 2>&1 &"
+        )
+        shown = httpx.get(f"{pilotd.url}/v1/sprites/served", headers=_headers(pilotd)).json()
+        host = urllib.parse.urlsplit(shown["url"]).netloc
+
+        def answered() -> bool:
+            return httpx.get(f"{pilotd.url}/hello", headers=_headers(pilotd) | {"Host": host}).text == "hello\n"
+
+        wait_until(answered, "the server answers")
+        proxied = f"{pilotd.url.replace('http', 'ws')}/v1/sprites/served/proxy"
+        with connect(proxied, additional_headers=_headers(pilotd)) as stream:
+            stream.send(json.dumps({"host": "localhost", "port": 8080}))
+            assert json.loads(stream.recv())["status"] == "connected"
+            stream.send(b"GET /hello HTTP/1.0\r\n\r\n")
+            assert b"200 OK" in stream.recv()
+        sprite.destroy()
+
+
+def test_apt_and_git_work_under_a_policy(tmp_path: pathlib.Path, internet: Internet, pilotd: Pilotd) -> None:
+    """Their one host is allowed, and nothing else."""
+    site = tmp_path / "site"
+    site.mkdir()
+    mirror.write_repository(site)
+    mirror.write_debian(site)
+    with mirror.served(internet, WEB, site), pilotd.client() as client:
+        sprite = client.create_sprite("clients")
+        sprite.update_network_policy(NetworkPolicy(rules=[PolicyRule(domain="web.test", action="allow")]))
+
+        def said(command: str) -> bytes:
+            done = sprite.run("sudo", "sh", "-c", command, capture_output=True)
+            assert done.returncode == 0, (command, done.stdout, done.stderr)
+            return bytes(done.stdout)
+
+        assert said("git clone -q http://web.test/code.git /tmp/code && cat /tmp/code/README") == b"cloned\n"
+        said("rm -r /etc/apt/sources.list*; echo 'deb [trusted=yes] http://web.test/debian ./' > /etc/apt/sources.list")
+        said("apt-get -q update && apt-get -qy install hello-sprite")
+        assert said("hello-sprite") == b"installed\n"
         sprite.destroy()
 
 

@@ -34,7 +34,7 @@ class Sprite:
     @property
     def mark(self) -> int:
         """What its policy is called in the kernel."""
-        found = zone.read(f"/run/pilot-network-{TAG}", self.member.machine)
+        found = zone.read(self.networks._directory, self.member.machine)
         assert found is not None
         return found.mark
 
@@ -49,6 +49,17 @@ class Sprite:
         document = {"rules": [{"domain": domain, "action": action} for domain, action in entries]}
         self.member = Member(self.member.machine, self.member.number, policy.parse(document), self.member.serial + 1)
         self.networks.enforce(self.member)
+
+    def renew(self) -> None:
+        """No policy any more."""
+        serial = self._serial()
+        self.member = Member(self.member.machine, self.member.number, serial=serial + 1)
+        self.networks.enforce(self.member)
+
+    def _serial(self) -> int:
+        found = zone.read(self.networks._directory, self.member.machine)
+        assert found is not None
+        return found.serial
 
     def close(self) -> None:
         self.machine.close()

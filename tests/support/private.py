@@ -204,8 +204,17 @@ def _reap(child: int) -> int:
             return os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
 
 
+def _keep_outside() -> None:
+    """Where PILOT_OUTSIDE is set, COMMAND inherits a descriptor of the network that we were started in (`outside`)."""
+    if os.environ.get("PILOT_OUTSIDE"):
+        fd = os.open("/proc/self/ns/net", os.O_RDONLY)
+        os.set_inheritable(fd, True)
+        os.environ["PILOT_OUTSIDE_NET_FD"] = str(fd)
+
+
 def run(command: Sequence[str]) -> int:
     """Run `command` as described above and return its exit status."""
+    _keep_outside()
     groups = _enter_cgroups(f"pilot-test-{os.getpid()}")
     try:
         holder = os.fork()

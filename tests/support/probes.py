@@ -153,6 +153,15 @@ def _probe_vm_tests() -> str | None:
     return None if os.environ.get("PILOT_VM_TESTS") else "takes long: only in make vm-tests"
 
 
+def _probe_outside() -> str | None:
+    from tests.support import outside
+
+    if not os.environ.get("PILOT_OUTSIDE"):
+        return "takes long, and needs package mirrors: only in make outside-tests"
+    silent = [host for host in outside.debian() if not outside.reaches(host)]
+    return f"no answer from {', '.join(silent)}" if silent else None
+
+
 def _probe_world_tar() -> str | None:
     found = glob.glob(f"{_CACHE}/world-minimal-*.tar")
     return None if found else f"no world-minimal tar in {_CACHE} (pilot image build)"
@@ -197,6 +206,7 @@ PROBES: dict[str, Callable[[], str | None]] = {
     "openssl": _command("openssl"),
     "ctr": _command("ctr"),
     "world-tar": _probe_world_tar,
+    "outside": _probe_outside,
 }
 
 

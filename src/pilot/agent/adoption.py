@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from .. import errors
 from ..wire import faults, schema
+from . import network
 from .machine import Machine
 
 _RNDADDENTROPY = 0x40085203
@@ -31,6 +32,11 @@ def adopt(machine: Machine, request: schema.AdoptRequest) -> schema.AdoptAnswer:
     if request.entropy is not None:
         seed = _decode(request.entropy)
         work["entropy"] = lambda: _add_entropy(machine, seed)
+    if request.network is not None:
+        wanted = request.network
+        network.check(wanted)
+        work["policy"] = lambda: network.tell(machine.paths.policy, wanted)
+        work["network"] = lambda: network.address(wanted)
     applied, refused = [], {}
     for name, act in work.items():
         try:

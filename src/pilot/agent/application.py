@@ -25,6 +25,8 @@ from .graph.supervisor import Supervisor
 from .listener import Listener
 from .machine import Machine
 from .machine_api import AGENT_STATE, AgentState, MachineApi
+from .ports_api import PortsApi
+from .proxy_api import ProxyApi
 from .record_budget import RecordBudget, most_bytes
 from .requests import Requests
 from .routes import routes
@@ -67,10 +69,12 @@ class Application:
             ExecApi(self.sessions, self.world, self.registry, self.graph),
             FsApi(self.world),
             FsWatch(self.world),
+            PortsApi(self.world),
+            ProxyApi(self.world),
         )
         self.requests = Requests(machine.link, answer_error)
         self.router = Router([self.requests.once(route) for route in routes(modules)])
-        self.listener = Listener(self.router, self.descriptors, answer_error)
+        self.listener = Listener(self.router, self.descriptors, answer_error, self.world.networks)
 
     async def close(self) -> None:
         """Leave everything to the next agent."""

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from .. import errors
 from ..server.connection import Connection, ErrorAnswer
@@ -39,7 +39,15 @@ _log = logging.getLogger(__name__)
 class Listener:
     """Serves the API on whatever the machine has."""
 
-    def __init__(self, router: Router, descriptors: Descriptors, error_answer: ErrorAnswer) -> None:
+    def __init__(
+        self,
+        router: Router,
+        descriptors: Descriptors,
+        error_answer: ErrorAnswer,
+        networks: Callable[[], Sequence[int]] = lambda: (os.getpid(),),
+    ) -> None:
+        """`networks`: a process of each network that TCP ports are looked for in."""
+        self._networks = networks
         self._router = router
         self._descriptors = descriptors
         self._error_answer = error_answer
@@ -101,7 +109,7 @@ class Listener:
             raise errors.PeerError(f"port {port}: {MAX_TCP} connections to ports are open already")
         self._tcp_streams += 1
         try:
-            target = await tcp_ports.connect(port)
+            target = await tcp_ports.connect(self._networks(), port)
             try:
                 accept()
                 await relay(stream, target)

@@ -96,6 +96,11 @@ class Paths:
         return os.path.join(self.run, "disk", "rootfs")
 
     @property
+    def policy(self) -> str:
+        """A directory that the world sees read-only at /.sprite/policy."""
+        return os.path.join(self.run, "policy")
+
+    @property
     def bundle(self) -> str:
         return os.path.join(self.run, "world")
 

@@ -30,6 +30,7 @@ class AgentState(msgspec.Struct, frozen=True, kw_only=True):
     restarts: int = 0
     name: str | None = None
     environment: dict[str, str] = {}
+    network: schema.Network | None = None
 
 
 _FEATURES = {
@@ -48,7 +49,7 @@ class MachineApi:
         self._services = services
         self._freezer = Freezer(machine.paths.disk)
         self._agent = state
-        world.default_environment = state.environment
+        world.default_environment, world.network = state.environment, state.network
         self.state: Literal["booting", "ready", "draining"] = "ready"
         self.on_shutdown: Callable[[bool], None] = lambda _reboot: None
 
@@ -88,10 +89,14 @@ class MachineApi:
         # A clone has its template's until it gets a name, and entropy to make one of its own from.
         boot_id = str(uuid.uuid4()) if self._agent.name is None else self._agent.boot_id
         self._agent = msgspec.structs.replace(
-            self._agent, boot_id=boot_id, name=request.name, environment=dict(request.environment)
+            self._agent,
+            boot_id=boot_id,
+            name=request.name,
+            environment=dict(request.environment),
+            network=request.network or self._agent.network,
         )
         document.write(self._machine.link, AGENT_STATE, self._agent)
-        self._world.default_environment = self._agent.environment
+        self._world.default_environment, self._world.network = self._agent.environment, self._agent.network
         return answer
 
     async def start_world(self, request: schema.WorldRequest) -> schema.WorldAnswer:

@@ -24,12 +24,11 @@ def plan_hosts(text: str, hostname: str) -> str:
     return "\n".join([*lines, f"{_OWN_ADDRESS}\t{hostname}"]) + "\n"
 
 
-def plan_resolver(text: str, routes: str) -> str | None:
-    """What /etc/resolv.conf is to be, of what it is and of /proc/net/route; None: as it is.
+def plan_resolver(text: str, gateway: str | None) -> str | None:
+    """What /etc/resolv.conf is to be, of what it is; None: as it is.
 
     Who routes for the machine also answers for it. A file that names somebody is the user's.
     """
-    gateway = find_gateway(routes)
     named = any(line.split()[:1] == ["nameserver"] for line in text.splitlines())
     return None if named or gateway is None else f"nameserver {gateway}\n"
 
@@ -43,10 +42,9 @@ def find_gateway(routes: str) -> str | None:
     return None
 
 
-def write_resolver(root: Root) -> None:
+def write_resolver(root: Root, gateway: str | None) -> None:
     """/etc/resolv.conf below `root`, where the user has none; one that cannot be written is logged and left."""
-    with open("/proc/net/route") as file:
-        wanted = plan_resolver(root.read_small("/etc/resolv.conf"), file.read())
+    wanted = plan_resolver(root.read_small("/etc/resolv.conf"), gateway)
     if wanted is None:
         return
     try:

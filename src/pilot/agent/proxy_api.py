@@ -1,4 +1,4 @@
-"""The TCP proxy: one WebSocket is one connection to a port of the machine.
+"""The TCP proxy: one WebSocket is one connection, made in the world's network, or else the machine's.
 
 c → s  {"host":"localhost","port":8080}
 s → c  {"status":"connected","target":"localhost:8080"}     or {"status":"error","error":…} and a close
@@ -8,41 +8,62 @@ bytes both ways, as binary messages (text is taken as its bytes), until either s
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import msgspec
 
 from .. import errors
 from ..server.call import Call, WebSocket
+from ..server.routing import Route
 from ..server.stream import SocketStream
-from ..wire import schema, websocket
+from ..wire import operations, schema, websocket
+from . import tcp_ports
+from .world import World
 
 _FIRST_MESSAGE_S = 30.0
 _CONNECT_S = 10.0
 _encode = msgspec.json.Encoder().encode
 
 
-async def proxy(call: Call) -> None:
-    """GET (WebSocket) /v1/proxy."""
-    socket = await call.accept_websocket()
-    try:
-        request = await _request(socket)
-        target = await _connect(request)
-    except (errors.PeerError, OSError, TimeoutError) as error:
-        text = str(error) or "no connection in time"
-        await socket.send(_encode(schema.ProxyAnswer(status="error", error=text)).decode())
-        await socket.close(websocket.CLOSE_INTERNAL, "not connected")
-        return
-    try:
-        name = f"{request.host}:{request.port}"
-        await socket.send(_encode(schema.ProxyAnswer(status="connected", target=name)).decode())
-        await _relay(socket, target)
-    finally:
-        await target.close()
+class ProxyApi:
+    """Connects in the network of `world`."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def routes(self) -> list[Route]:
+        return [Route(operations.PROXY, self.proxy)]
+
+    async def proxy(self, call: Call) -> None:
+        """GET (WebSocket) /v1/proxy."""
+        client = await call.accept_websocket()
+        try:
+            request = await _request(client)
+            target = await self._connect(request)
+        except (errors.PilotError, OSError, TimeoutError) as error:
+            text = str(error) or "no connection in time"
+            await client.send(_encode(schema.ProxyAnswer(status="error", error=text)).decode())
+            await client.close(websocket.CLOSE_INTERNAL, "not connected")
+            return
+        try:
+            name = f"{request.host}:{request.port}"
+            await client.send(_encode(schema.ProxyAnswer(status="connected", target=name)).decode())
+            await _relay(client, target)
+        finally:
+            await target.close()
+
+    async def _connect(self, request: schema.ProxyRequest) -> SocketStream:
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(_CONNECT_S):
+            found = await loop.getaddrinfo(request.host or "localhost", request.port, type=socket.SOCK_STREAM)
+            targets: list[tcp_ports.Target] = [(family, address) for family, _, _, _, address in found]
+            made = await tcp_ports.connect_any(self._world.networks(), targets, _CONNECT_S)
+            return SocketStream(*await asyncio.open_connection(sock=made))
 
 
-async def _request(socket: WebSocket) -> schema.ProxyRequest:
+async def _request(client: WebSocket) -> schema.ProxyRequest:
     async with asyncio.timeout(_FIRST_MESSAGE_S):
-        message = await socket.receive()
+        message = await client.receive()
     if isinstance(message, websocket.Closed):
         raise errors.PeerError("proxy: the client left before it said where to")
     try:
@@ -54,14 +75,9 @@ async def _request(socket: WebSocket) -> schema.ProxyRequest:
     return request
 
 
-async def _connect(request: schema.ProxyRequest) -> SocketStream:
-    async with asyncio.timeout(_CONNECT_S):
-        return SocketStream(*await asyncio.open_connection(request.host or "localhost", request.port))
-
-
-async def _relay(socket: WebSocket, target: SocketStream) -> None:
+async def _relay(client: WebSocket, target: SocketStream) -> None:
     """Until either side is done. A client's close ends both ways, the target's end closes the WebSocket."""
-    copies = [asyncio.create_task(_to_target(socket, target)), asyncio.create_task(_to_client(socket, target))]
+    copies = [asyncio.create_task(_to_target(client, target)), asyncio.create_task(_to_client(client, target))]
     try:
         await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -71,13 +87,13 @@ async def _relay(socket: WebSocket, target: SocketStream) -> None:
         await asyncio.gather(*copies, return_exceptions=True)
 
 
-async def _to_target(socket: WebSocket, target: SocketStream) -> None:
-    while not isinstance(message := await socket.receive(), websocket.Closed):
+async def _to_target(client: WebSocket, target: SocketStream) -> None:
+    while not isinstance(message := await client.receive(), websocket.Closed):
         target.write(message if isinstance(message, bytes) else message.encode())
         await target.drain()
 
 
-async def _to_client(socket: WebSocket, target: SocketStream) -> None:
+async def _to_client(client: WebSocket, target: SocketStream) -> None:
     while data := await target.read():
-        await socket.send(data)
-    await socket.close(websocket.CLOSE_NORMAL)
+        await client.send(data)
+    await client.close(websocket.CLOSE_NORMAL)

@@ -7,15 +7,6 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from ..server.routing import Route
-from ..wire import operations
-from . import ports_api
-from .proxy_api import proxy
-
-# Endpoints that know nothing of the machine but what the kernel tells.
-OF_NOBODY = [
-    Route(operations.WATCH_PORTS, ports_api.watch),
-    Route(operations.PROXY, proxy),
-]
 
 
 class Module(Protocol):
@@ -27,4 +18,4 @@ class Module(Protocol):
 
 def routes(modules: Iterable[Module]) -> list[Route]:
     """All of them."""
-    return [*(route for module in modules for route in module.routes()), *OF_NOBODY]
+    return [route for module in modules for route in module.routes()]

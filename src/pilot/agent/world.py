@@ -25,7 +25,7 @@ from ..runtime.values import Stdio
 from ..spec import parse
 from ..spec.process import Process
 from ..wire import faults, schema
-from . import document, names, rootfs, world_limits, world_spec
+from . import document, names, network, rootfs, world_limits, world_spec
 from .containers import naming
 from .containers.registry import Registry
 from .descriptors import Descriptors
@@ -66,6 +66,7 @@ class World:
         self._settings = Settings(hostname="sprite", environment={})
         self._noting: asyncio.Task[None] | None = None
         self.default_environment: dict[str, str] = {}
+        self.network: schema.Network | None = None
         self.state: schema.WorldState = "none"
         self.error: str | None = None
 
@@ -107,6 +108,11 @@ class World:
     def answer(self) -> schema.WorldAnswer:
         """State and PID 1."""
         return schema.WorldAnswer(status=self.state, pid=self._container.pid if self._container else None)
+
+    def networks(self) -> list[int]:
+        """A process of each network there is: the world's, where it runs, then the machine's own."""
+        running = [] if self.state != "running" or self._container is None else [self._container.pid]
+        return [*running, os.getpid()]
 
     def person(self) -> world_spec.Person:
         """Who runs sessions: `sprite` where the world has such a user, else root."""
@@ -222,16 +228,25 @@ class World:
         self._prepare()
         paths = self._machine.paths
         os.makedirs(paths.bundle, mode=0o700, exist_ok=True)
+        os.makedirs(paths.policy, mode=0o755, exist_ok=True)
         devices = [device for device in _OPTIONAL_DEVICES if os.path.exists(device)]
         limits = world_limits.resources(world_limits.probe_size())
         world_limits.hold(limits)
         config = world_spec.config(
-            paths.rootfs, paths.init, self._settings.hostname, devices, limits, os.uname().machine
+            paths.rootfs,
+            paths.init,
+            self._settings.hostname,
+            policy=paths.policy,
+            devices=devices,
+            card=network.find_card(self.network is not None),
+            resources=limits,
+            machine=os.uname().machine,
         )
         with open(os.path.join(paths.bundle, "config.json"), "wb") as file:
             file.write(msgspec.json.encode(config))
         created = self._machine.runtime.create(naming.WORLD, paths.bundle, stdio=Stdio(None, None, None))
         os.close(created.process.pid_fd)
+        network.settle(created.container.pid, self.network)
         created.container.start()
         return created.container
 
@@ -281,7 +296,7 @@ class World:
                 root.make_directories(name, 0o755)
             root.ensure_file("/.sprite/init", b"", 0o755)
             root.ensure_file("/etc/resolv.conf", b"", 0o644)
-            names.write_resolver(root)
+            names.write_resolver(root, next(iter(self.network.gateways), None) if self.network else None)
             names.write_names(root, self._settings.hostname)
 
     def _set_running(self, container: Inner) -> None:

@@ -1,10 +1,10 @@
 """The inner container's config.json and its processes, as values.
 
-The world has its own user (identity: 0..65535 are the machine's), pid, mount, ipc, uts and cgroup namespaces and shares
-the machine's network, so /sys is bound, not mounted. Root in it has every capability over the world and none over the
+The world has its own user (identity: 0..65535 are the machine's), network, pid, mount, ipc, uts and cgroup namespaces;
+the machine's network card moves into it (`network`). Root in it has every capability over the world and none over the
 machine (and what no namespace holds is refused by `world_seccomp`); nothing is masked or read-only, because a user
-who runs containers inside needs a fresh /proc, which the kernel refuses under a partly hidden one. Its PID 1 is a
-static reaper, bound in read-only.
+who runs containers inside needs a fresh /proc and /sys, which the kernel refuses under partly hidden ones. Its PID 1 is
+a static reaper, bound in read-only.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ import msgspec
 
 from ..spec import parse
 from ..spec.seccomp import Seccomp
-from . import world_limits, world_seccomp
+from . import network, world_limits, world_seccomp
 from .decimals import parse_decimal
 
 REAPER = "/.sprite/init"
+POLICY = "/.sprite/policy"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 IDS = 65536
 # Many programs of developers watch thousands of files; few still use select(2), whose limit is 1024.
@@ -35,7 +36,7 @@ CAPABILITIES = (
     "CAP_WAKE_ALARM", "CAP_BLOCK_SUSPEND", "CAP_AUDIT_READ", "CAP_PERFMON", "CAP_BPF",
     "CAP_CHECKPOINT_RESTORE",
 )  # fmt: skip
-_NAMESPACES = ("user", "pid", "mount", "ipc", "uts", "cgroup")
+_NAMESPACES = ("user", "network", "pid", "mount", "ipc", "uts", "cgroup")
 
 
 class Person(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,9 +81,21 @@ def environment(person: Person, world: Mapping[str, str], request: Sequence[str]
 
 
 def config(
-    rootfs: str, init: str, hostname: str, devices: Sequence[str], resources: Mapping[str, object], machine: str
+    rootfs: str,
+    init: str,
+    hostname: str,
+    *,
+    policy: str | None = None,
+    devices: Sequence[str],
+    card: str | None,
+    resources: Mapping[str, object],
+    machine: str,
 ) -> dict[str, object]:
-    """config.json of the world. `devices` are paths of the machine's /dev that are bound in; `machine` is uname -m."""
+    """config.json of the world.
+
+    `policy` is a directory that is shown at /.sprite/policy; `devices` are paths of the machine's /dev that are bound
+    in; `card` is the machine's network card, which moves in; `machine` is uname -m.
+    """
     identity = [{"containerID": 0, "hostID": 0, "size": IDS}]
     return {
         "ociVersion": "1.2.0",
@@ -100,9 +113,11 @@ def config(
             *(_bounded(mount, resources) for mount in _MOUNTS),
             *_bound_devices(devices),
             _bind(init, REAPER, "ro"),
+            *([] if policy is None else [_bind(policy, POLICY, "ro", "nosuid", "nodev", "noexec")]),
         ],
         "linux": {
             "namespaces": [{"type": kind} for kind in _NAMESPACES],
+            "netDevices": {} if card is None else {card: {"name": network.CARD}},
             "uidMappings": identity,
             "gidMappings": identity,
             "cgroupsPath": world_limits.CGROUP,
@@ -177,12 +192,7 @@ _MOUNTS: list[dict[str, object]] = [
         "options": ["nosuid", "nodev", "mode=1777"],
     },
     {"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": ["nosuid", "noexec", "nodev"]},
-    {
-        "destination": "/sys",
-        "type": "bind",
-        "source": "/sys",
-        "options": ["bind", "rslave", "nosuid", "noexec", "nodev", "ro"],
-    },
+    {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["nosuid", "noexec", "nodev"]},
     {
         "destination": "/sys/fs/cgroup",
         "type": "cgroup",

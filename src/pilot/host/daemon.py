@@ -98,6 +98,7 @@ class Settings:
     domain: str = DEFAULT_DOMAIN
     tls_listen: tuple[str, int] | None = None
     certificate: tuple[str, str] | None = None  # and its key
+    network_limits: tuple[str, ...] = ()
 
     @property
     def volumed_options(self) -> tuple[str, ...]:
@@ -168,6 +169,7 @@ def _networks(settings: Settings, database: Database) -> Iterator[Networks]:
         parse_range(settings.network_range),
         settings.egress,
         tuple(map(parse_network, settings.allow_private)),
+        plan.parse_limits(settings.network_limits),
     )
     made = Networks(planned, settings.state_dir, settings.resolvers)
     made.start()

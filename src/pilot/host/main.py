@@ -10,6 +10,7 @@ from .. import errors
 from . import daemon, logs
 from .ingress import certificates
 from .network.addresses import DEFAULT_RANGE, parse_network, parse_range
+from .network.plan import LIMIT_NAMES, parse_limits
 from .network.policy import Egress
 from .network.resolver.servers import parse_server
 from .services.addresses import DEFAULT_DOMAIN, Domain
@@ -48,6 +49,7 @@ def _settings(options: argparse.Namespace) -> daemon.Settings:
     parse_range(options.network_range)
     for text in options.allow_private:
         parse_network(text)
+    parse_limits(options.network_limit)
     for text in options.resolver:
         parse_server(text)
     return daemon.Settings(
@@ -74,6 +76,7 @@ def _settings(options: argparse.Namespace) -> daemon.Settings:
         domain=_parse_domain(options.domain),
         tls_listen=daemon.parse_listen(options.tls_listen) if options.tls_listen else None,
         certificate=_certificate(options),
+        network_limits=tuple(options.network_limit),
     )
 
 
@@ -162,6 +165,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--tls-listen", metavar="HOST:PORT", help="serve TLS there, too; see `pilotd ca`")
     add("--certificate", metavar="FILE", help="for TLS, instead of our own authority's; read again when it changes")
     add("--key", metavar="FILE", help="of the certificate")
+    add(
+        "--network-limit",
+        action="append",
+        default=[],
+        metavar="NAME=N",
+        help=f"of each machine, a second or at a time: {', '.join(LIMIT_NAMES)}",
+    )
     add("--stop-machines-on-exit", action="store_true", help="leave nothing running (for demonstrations and tests)")
     add("--log-level", choices=("debug", "info", "warning", "error"), default="info")
     return parser

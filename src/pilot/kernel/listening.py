@@ -37,12 +37,13 @@ def _listening(row: list[str]) -> Listening:
     return Listening(int(port, 16), socket.inet_ntop(family, raw), int(row[9]))
 
 
-def read_listening() -> list[Listening]:
-    """Of our own network namespace."""
+def read_listening(pid: int) -> list[Listening]:
+    """Of the network namespace of that process. `FileNotFoundError` when there is none."""
+    os.stat(f"/proc/{pid}/net")
     found = []
     for name in ("tcp", "tcp6"):
         try:
-            with open(f"/proc/self/net/{name}") as table:
+            with open(f"/proc/{pid}/net/{name}") as table:
                 found += parse_table(table.read())
         except FileNotFoundError:
             continue  # a kernel without IPv6

@@ -32,6 +32,11 @@ def ensure(path: str) -> bool:
     return True
 
 
+def in_new(function: Callable[[], _T]) -> _T:
+    """What `function` returns in a namespace without a name, which goes when nothing of it is held any more."""
+    return visit.in_thread(visit.Namespace.NETWORK, _unshare, function)
+
+
 def _unshare() -> None:
     syscalls.checked(syscalls.libc.unshare(_CLONE_NEWNET), "unshare")
 

@@ -45,14 +45,24 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     http_port: int | None = None
 
 
+class Network(msgspec.Struct, frozen=True, kw_only=True):
+    """What the machine's network card is given: addresses as in 198.18.0.2/30, default routes by gateways, the first
+    of which also answers for names. `policy` is what its world reads in /.sprite/policy/network.json, at once."""
+
+    addresses: list[str]
+    gateways: list[str]
+    policy: dict[str, list[dict[str, str]]] = {}
+
+
 class AdoptRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """POST /v1/adopt. `entropy` is base64; `time_ns` Unix time."""
+    """POST /v1/adopt. `entropy` is base64; `time_ns` Unix time; `network` is in force with the next world."""
 
     name: str
     hostname: str | None = None
     time_ns: int | None = None
     entropy: str | None = None
     environment: dict[str, str] = {}
+    network: Network | None = None
 
 
 class AdoptAnswer(msgspec.Struct, frozen=True, kw_only=True):

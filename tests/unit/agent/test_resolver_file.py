@@ -24,4 +24,4 @@ eth0\t000012C6\t00000000\t0001\t0\t0\t0\tFCFFFFFF\t0\t0\t0
     ],
 )
 def test_what_resolv_conf_is_to_be(text: str, routes: str, wanted: str | None) -> None:
-    assert names.plan_resolver(text, routes) == wanted
+    assert names.plan_resolver(text, names.find_gateway(routes)) == wanted

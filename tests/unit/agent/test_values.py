@@ -48,10 +48,22 @@ def test_environment_is_defaults_then_world_then_request() -> None:
 
 def test_the_worlds_config_and_processes_are_valid_specs() -> None:
     spec = parse.parse_spec(
-        json.dumps(world_spec.config("/run/disk/rootfs", "/init", "walker", ["/dev/fuse"], {}, "x86_64"))
+        json.dumps(
+            world_spec.config(
+                "/run/disk/rootfs",
+                "/init",
+                "walker",
+                devices=["/dev/fuse"],
+                card="eth0",
+                resources={},
+                machine="x86_64",
+            )
+        )
     )
     assert spec.hostname == "walker"
-    assert {space.type.value for space in spec.linux.namespaces} == {"user", "pid", "mount", "ipc", "uts", "cgroup"}
+    assert {space.type.value for space in spec.linux.namespaces} == {
+        "user", "network", "pid", "mount", "ipc", "uts", "cgroup",
+    }  # fmt: skip
     assert "/dev/fuse" in {mount.destination for mount in spec.mounts}
     assert spec.linux.masked_paths == ()
     sprite = world_spec.Person(name="sprite", uid=1000, gid=1000, home="/home/sprite")
@@ -138,7 +150,9 @@ def test_the_world_leaves_a_reserve_to_init_and_agent() -> None:
 
 
 def test_memory_filesystems_of_the_world_are_bounded_by_its_memory() -> None:
-    config = world_spec.config("/r", "/init", "walker", [], {"memory": {"limit": 100 << 20}}, "x86_64")
+    config = world_spec.config(
+        "/r", "/init", "walker", devices=[], card=None, resources={"memory": {"limit": 100 << 20}}, machine="x86_64"
+    )
     spec = parse.parse_spec(json.dumps(config))
     sizes = {mount.destination: mount.options[-1] for mount in spec.mounts if mount.type == "tmpfs"}
     assert sizes == {"/dev": "size=65536k", "/dev/shm": f"size={50 << 20}", "/run": f"size={50 << 20}"}

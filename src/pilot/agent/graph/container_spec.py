@@ -1,7 +1,8 @@
 """A container of the graph as config.json, and the processes in it: values.
 
-It is made as the user's world is (`world_spec`: own user, pid, mount, ipc, uts and cgroup namespaces, the machine's
-network, every capability over itself and none over the machine), but that its PID 1 is the command that is wanted.
+It is made as the user's world is (`world_spec`: own user, pid, mount, ipc, uts and cgroup namespaces, every capability
+over itself and none over the machine), but that its PID 1 is the command that is wanted, and that it shares the
+machine's network with its like: so /sys is bound, not mounted. The machine's card is there as long as no world has it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,12 @@ from .. import world_spec
 from ..world_spec import ROOT, Person
 
 _PERIOD_US = 100_000
+_SYS: Mapping[str, object] = {
+    "destination": "/sys",
+    "type": "bind",
+    "source": "/sys",
+    "options": ["bind", "rslave", "nosuid", "noexec", "nodev", "ro"],
+}
 _NAMELESS = Person(name="", uid=0, gid=0, home="/")
 
 
@@ -23,15 +30,18 @@ def config(
     """`base`: a world's config.json, for this root and these limits. `binds` come after its mounts."""
     linux = cast(dict[str, object], base["linux"])
     mounts = [
-        each for each in cast(list[dict[str, object]], base["mounts"]) if each["destination"] != world_spec.REAPER
+        _SYS if each["destination"] == _SYS["destination"] else each
+        for each in cast(list[dict[str, object]], base["mounts"])
+        if each["destination"] != world_spec.REAPER
     ]
+    namespaces = [each for each in cast(list[dict[str, object]], linux["namespaces"]) if each["type"] != "network"]
     assert wanted.root is not None
     return {
         **base,
         "root": {**cast(dict[str, object], base["root"]), "readonly": wanted.root.readonly},
         "process": process,
         "mounts": [*mounts, *binds],
-        "linux": {**linux, "cgroupsPath": f"/containers/{wanted.name}"},
+        "linux": {**linux, "namespaces": namespaces, "cgroupsPath": f"/containers/{wanted.name}"},
     }
 
 

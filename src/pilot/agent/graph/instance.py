@@ -83,7 +83,13 @@ class Instances:
             process = _process(wanted, root, {}, wanted.user)
         hostname = wanted.hostname or wanted.name
         base = world_spec.config(
-            os.path.realpath(wanted.root.path), self._machine.paths.init, hostname, [], limits, os.uname().machine
+            os.path.realpath(wanted.root.path),
+            self._machine.paths.init,
+            hostname,
+            devices=[],
+            card=None,
+            resources=limits,
+            machine=os.uname().machine,
         )
         binds = [*self._binds_of_names(directory, hostname, wanted), *self._binds(wanted, directory)]
         return container_spec.config(base, wanted, process, binds)
@@ -100,7 +106,7 @@ class Instances:
     def _binds_of_names(self, directory: str, hostname: str, wanted: Container) -> Iterable[Mapping[str, object]]:
         """What it is called, and whom it asks for names; a file that is wanted at such a place is put over it."""
         with open("/proc/net/route") as file:
-            resolver = names.plan_resolver("", file.read())
+            resolver = names.plan_resolver("", names.find_gateway(file.read()))
         contents = {"hostname": f"{hostname}\n", "hosts": names.plan_hosts("", hostname), "resolv.conf": resolver}
         taken = {file.path for file in wanted.files} | {mount.path for mount in wanted.mounts}
         for name, content in contents.items():

@@ -13,18 +13,16 @@ Everything raises `HostError`.
 from __future__ import annotations
 
 import errno
-import fcntl
 import ipaddress
 import json
 import os
 import socket
-import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from ... import errors
 from ...ids import MachineId
-from ...kernel import netns, nftables, rtnetlink
+from ...kernel import netns, nftables, rtnetlink, tap
 from . import ruleset
 from .addresses import Address
 from .plan import (
@@ -41,9 +39,6 @@ from .plan import (
     Gateway,
     Settings,
 )
-
-_TUNSETIFF = 0x400454CA
-_IFF_TAP, _IFF_NO_PI, _IFF_VNET_HDR = 0x0002, 0x1000, 0x4000
 
 
 def ensure_host(settings: Settings) -> None:
@@ -166,9 +161,8 @@ def _link_machine(gateway: Gateway, machine_fd: int) -> None:
 def _make_tap(gateway: Gateway) -> int:
     if _has_link(INSIDE):
         _send([rtnetlink.delete_link(INSIDE)])
-    tap_fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    tap_fd = tap.make(INSIDE)
     try:
-        fcntl.ioctl(tap_fd, _TUNSETIFF, struct.pack("16sH22x", INSIDE.encode(), _IFF_TAP | _IFF_NO_PI | _IFF_VNET_HDR))
         index = socket.if_nametoindex(INSIDE)
         _send([rtnetlink.raise_link(INSIDE), *(rtnetlink.add_address(index, ends.near) for ends in gateway.inside)])
     except BaseException:

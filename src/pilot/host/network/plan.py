@@ -7,7 +7,9 @@ gateway: `outside` towards the host, `inside` towards the machine, which calls i
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 
+from ... import errors
 from ...ids import MachineId
 from .addresses import DEFAULT_RANGE, Ends, Network, Range, parse_range
 from .never import Never
@@ -28,6 +30,29 @@ class Limits:
     new_connections_per_s: int = 500
     dns_queries_per_s: int = 50
     bytes_per_s: int | None = None
+
+
+_LIMITS = {
+    "connections": "connections",
+    "new-connections": "new_connections_per_s",
+    "dns-queries": "dns_queries_per_s",
+    "bytes": "bytes_per_s",
+}
+LIMIT_NAMES = tuple(_LIMITS)
+_MOST = 1 << 40
+
+
+def parse_limits(texts: Iterable[str]) -> Limits:
+    """`connections=8192`, `bytes=12500000` …, over what there is without; `PilotError` for what is none."""
+    given: dict[str, int] = {}
+    for text in texts:
+        name, _, number = text.partition("=")
+        if name not in _LIMITS:
+            raise errors.PilotError(f"network limit {text!r}: there is none of that name", hint=", ".join(_LIMITS))
+        if not (number.isascii() and number.isdigit() and 0 < int(number) <= _MOST):
+            raise errors.PilotError(f"network limit {text!r}: not a number from 1 to {_MOST}")
+        given[_LIMITS[name]] = int(number)
+    return dataclasses.replace(Limits(), **given)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,6 +24,7 @@ from ... import errors
 from ...ids import MachineId
 from ...kernel import netns, nftables
 from . import apply, control, policy, ruleset, zone
+from .addresses import Ends
 from .plan import Gateway, Settings
 from .policy import Policy, Rule
 from .supervisor import Supervisor
@@ -84,6 +85,11 @@ class Networks:
     def capacity(self) -> int:
         """How many machines can have a number at a time."""
         return self.settings.range.capacity
+
+    @property
+    def inside(self) -> tuple[Ends, ...]:
+        """The link between a machine and its gateway, the same for all."""
+        return self.settings.range.inside()
 
     def start(self) -> None:
         """The host is prepared, the resolver answers and is watched from now on. `HostError`."""

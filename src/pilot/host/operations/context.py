@@ -12,6 +12,7 @@ from ...ids import CheckpointId, MachineId, VolumeId
 from ...machine.pilot_api import PilotApi
 from ...volume.client import Status, Volume
 from ..fsm.outcome import UserFault
+from ..network.addresses import Ends
 from ..network.service import Member, Report
 from ..store import machines, sprites
 from ..store.database import Database
@@ -71,6 +72,8 @@ class Networks(Protocol):
 
     @property
     def capacity(self) -> int: ...
+    @property
+    def inside(self) -> Sequence[Ends]: ...
     def taken_numbers(self) -> frozenset[int]: ...
     def ensure(self, member: Member) -> None: ...
     def connect(self, member: Member, machine_pid: int) -> None: ...

@@ -1,6 +1,7 @@
 """Networks of machines: numbered by the store, made by `network.service`. A host without the service has none.
 
 linking   row → gateway, zone, policy in force ─► what joins the machine to it     at each start of the machine
+relink    the same for one that runs                                               at each further start of its world
 enforce   another policy
 remove    nothing is left; the row is its owner's to delete
 restore   those that there were, for a pilotd that starts
@@ -15,11 +16,12 @@ from collections.abc import Callable, Iterator
 
 from ... import errors
 from ...ids import MachineId
+from ...wire import schema
 from ..network import policy
 from ..network.service import Member, Report
 from ..store import networks as rows
 from ..store.networks import Network
-from ..vmm import Isolation, Link, MachineStatus
+from ..vmm import Link, MachineStatus
 from .context import Host, Networks
 
 log = logging.getLogger(__name__)
@@ -48,7 +50,7 @@ def linking(host: Host, id: MachineId) -> Iterator[Link | None]:
     The gateway is made meanwhile, in a thread: the link waits for it, and so does the end of the block, whatever
     happens in it. Its policy is in force before anything passes.
     """
-    if not _has_network(host, id):
+    if host.networks is None:
         yield None
         return
     networks = _service(host, id)
@@ -73,6 +75,29 @@ def _ensure(host: Host, networks: Networks, member: Member) -> Member:
             member = _member(rows.renumber(tx, member.machine, networks.capacity, taken))
 
 
+def relink(host: Host, id: MachineId) -> None:
+    """A machine that runs is linked anew, where it has a network: a world that has ended has taken its link along."""
+    if host.networks is None:
+        return
+    networks = _service(host, id)
+    with host.database.transaction(durable=False) as tx:
+        row = rows.assign(tx, id, networks.capacity)
+    member = _ensure(host, networks, _member(row))
+    host.substrate(id).rejoin(id, _Joined(networks, lambda: member))
+
+
+def seen_inside(host: Host, id: MachineId) -> schema.Network | None:
+    """What the machine is told of its network; None where it has none."""
+    if host.networks is None:
+        return None
+    ends = _service(host, id).inside
+    return schema.Network(
+        addresses=[str(each.far) for each in ends],
+        gateways=[str(each.near.ip) for each in ends],
+        policy=policy_of(host, id).as_json(),
+    )
+
+
 def enforce(host: Host, id: MachineId, wanted: policy.Policy) -> None:
     """Written down, and in force when it returns. `StateError` for a machine without a network."""
     networks = _service(host, id)
@@ -87,13 +112,8 @@ def report(host: Host, id: MachineId) -> Report:
     return _service(host, id).report(id)
 
 
-def _has_network(host: Host, id: MachineId) -> bool:
-    """A machine that is a VM has none yet."""
-    return host.networks is not None and host.substrate(id).isolation is Isolation.CONTAINER
-
-
 def _service(host: Host, id: MachineId) -> Networks:
-    if host.networks is None or not _has_network(host, id):
+    if host.networks is None:
         raise errors.StateError(f"machine {id} has no network")
     return host.networks
 

@@ -25,7 +25,7 @@ from ..store import sprites
 from ..store.journal import now_us
 from ..store.sprites import Sprite
 from ..vmm import Isolation
-from . import disks, machines
+from . import disks, machines, networks
 from .context import Host
 from .disks import VolumeDisk
 from .requests import Create, MakeMember
@@ -74,7 +74,7 @@ def up(host: Host, run: Run[object]) -> Up:
     """The world runs when this returns."""
     sprite = host.sprite(run.resource)
     api = host.api(sprite)
-    api.call(operations.ADOPT, _identity(sprite))
+    api.call(operations.ADOPT, _identity(host, sprite))
     # A member of the pool, whose world runs, is told what it is called from now on.
     is_claimed = isinstance(run.request, Create) and run.request.claimed is not None
     state = "pooled" if is_claimed else api.status().world
@@ -104,16 +104,18 @@ def _start_world(host: Host, api: PilotApi, sprite: Sprite, booted: DiskReferenc
     # What an earlier attempt attached may be in the agent's hands, half used: that is ended first.
     api.call(operations.STOP_WORLD, None)
     machine = host.machine(sprite)
+    networks.relink(host, machine.id)
     start(host.substrate(machine.id).attach(machine.id, VolumeDisk(host.volumes, sprite.volume)))
 
 
-def _identity(sprite: Sprite) -> schema.AdoptRequest:
+def _identity(host: Host, sprite: Sprite) -> schema.AdoptRequest:
     return schema.AdoptRequest(
         name=sprite.name,
         hostname=sprite.name,
         time_ns=time.time_ns(),
         entropy=base64.b64encode(os.urandom(64)).decode(),
         environment=dict(sprite.environment),
+        network=networks.seen_inside(host, host.machine(sprite).id),
     )
 
 
@@ -121,8 +123,20 @@ def rouse(host: Host, sprite: Sprite) -> None:
     """One that is frozen goes on; for who has counted as its user."""
     if sprite.machine is not None and machines.is_frozen(host, sprite.machine):
         machines.thaw(host, sprite.machine)
-        host.api(sprite).call(operations.ADOPT, _identity(sprite))  # which sets its clock, where it has one
+        host.api(sprite).call(operations.ADOPT, _identity(host, sprite))  # which sets its clock, where it has one
         host.worlds.mark(sprite.id)
+
+
+def tell(host: Host, sprite: Sprite) -> None:
+    """One that runs hears of what has changed about it, if it listens; else it does when it is started or thawed."""
+    if sprite.machine is None or not machines.is_running(host, sprite.machine):
+        return
+    if machines.is_frozen(host, sprite.machine):
+        return
+    try:
+        host.api(sprite).call(operations.ADOPT, _identity(host, sprite))
+    except errors.PilotError as error:
+        log.warning("sprite not told of its policy", extra={"sprite": sprite.id, "error": str(error)})
 
 
 def world_down(host: Host, sprite: Sprite) -> bool:

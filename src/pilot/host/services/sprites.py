@@ -22,7 +22,7 @@ from ..fsm.engine import Ended, Engine
 from ..fsm.journal import Record
 from ..network.policy import Policy
 from ..network.service import Report
-from ..operations import arrive, machines, networks, requests, rest
+from ..operations import arrive, machines, networks, requests, rest, world
 from ..operations.context import Host
 from ..operations.requests import SPRITE, Create, Fork, MakeCheckpoint, OfCheckpoint, Sleep, Stop, Stored
 from ..operations.uses import Uses
@@ -169,6 +169,7 @@ class Sprites:
     def set_network_policy(self, sprite: Sprite, wanted: Policy) -> None:
         """In force when it returns. `StateError` for a sprite without a network."""
         networks.enforce(self._host, self._machine(sprite), wanted)
+        world.tell(self._host, sprite)
 
     def network_report(self, sprite: Sprite) -> Report:
         """What was let through, and what not. `StateError` as above."""

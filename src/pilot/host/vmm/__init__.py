@@ -106,7 +106,7 @@ class Vmm(Protocol):
         ...
 
     def rejoin(self, machine: MachineId, link: Link) -> None:
-        """Link a machine that runs, and whose network was lost, anew; nothing where that needs a new start."""
+        """Link a machine that runs anew; nothing where that needs a new start."""
         ...
 
     def ask(self, machine: MachineId) -> None:

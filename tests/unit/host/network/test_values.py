@@ -10,7 +10,7 @@ from pilot import errors
 from pilot.host.network import addresses, policy, ruleset
 from pilot.host.network.addresses import DEFAULT_RANGE, parse_range
 from pilot.host.network.never import Never
-from pilot.host.network.plan import Gateway, Settings
+from pilot.host.network.plan import Gateway, Limits, Settings, parse_limits
 from pilot.host.network.policy import Action, Egress, Rule
 from pilot.host.network.resolver.servers import Server, parse_resolv_conf, parse_server
 from pilot.ids import MachineId
@@ -106,6 +106,14 @@ def test_egress_is_a_ceiling(rules: list[str], egress: Egress, reached: set[str]
     found = policy.effective(parsed, egress, (Rule("default.test", Action.ALLOW),))
     names = ("own.test", "default.test", "else.test")
     assert {name for name in names if found.decide(name).action is Action.ALLOW} == reached
+
+
+def test_limits_are_by_name_over_what_there_is_without() -> None:
+    assert parse_limits([]) == Limits()
+    assert parse_limits(["bytes=1000", "connections=5"]) == Limits(connections=5, bytes_per_s=1000)
+    for text in ("bytes", "bytes=", "bytes=0", "bytes=-1", "bytes=x", "speed=1", f"bytes={1 << 50}", "bytes=\u0665"):
+        with pytest.raises(errors.PilotError, match="network limit"):
+            parse_limits([text])
 
 
 def test_addresses_of_all_numbers_differ() -> None:

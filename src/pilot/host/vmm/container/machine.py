@@ -25,7 +25,7 @@ from collections.abc import Callable
 
 from .... import errors, runtime
 from ....ids import ContainerId, MachineId
-from ....kernel import idmap, visit, waiter
+from ....kernel import cgroups, hierarchies, idmap, visit, waiter
 from ....machine import dial, health, pilot_api
 from ....spec.state import Status
 from ....wire import dial as lines
@@ -43,6 +43,7 @@ KILL_S = 10.0
 _DIAL = "dial.sock"
 _HEALTH = "health.sock"
 _LOG = "console.log"
+_WORLD = "world"  # its cgroup, in the machine's
 _STATUSES = {
     Status.RUNNING: MachineStatus.RUNNING,
     Status.PAUSED: MachineStatus.FROZEN,
@@ -141,8 +142,15 @@ class ContainerVmm:
         health.ask(self.health_path(machine))
 
     def tcp_socket(self, machine: MachineId, family: socket.AddressFamily) -> socket.socket | None:
-        """Made in the machine's network namespace, which it stays in."""
+        """Made in the network namespace of the world, or else of the machine, which it stays in."""
         container = self._runtime.load(_container_id(machine))
+        if (world_fd := self._open_world(machine)) is not None:
+            try:
+                return visit.visit_pidfd(world_fd, visit.Namespace.NETWORK, lambda: _tcp_socket(family))
+            except OSError as error:
+                raise errors.NotFound(f"the world of machine {machine} has just ended") from error
+            finally:
+                os.close(world_fd)
         pid_fd = _open_pid(container.pid)
         try:
             # Asked after its number is held: what has that number now is the machine, and stays what has it.
@@ -152,6 +160,17 @@ class ContainerVmm:
         finally:
             if pid_fd is not None:
                 os.close(pid_fd)
+
+    def _open_world(self, machine: MachineId) -> int | None:
+        """A pidfd of the first process of its world, of whose cgroup all are the machine's; None when it has none."""
+        group = cgroups.Cgroup(hierarchies.probe_hierarchies().paths(f"{self._group}/{machine}/{_WORLD}"))
+        for pid in group.pids():
+            pid_fd = _open_pid(pid)
+            if pid_fd is not None and _is_first_of_world(pid):
+                return pid_fd
+            if pid_fd is not None:
+                os.close(pid_fd)
+        return None
 
     def health_path(self, machine: MachineId) -> str:
         """Where init says that it and the agent are there, however busy the agent is (`machine.health`)."""
@@ -186,7 +205,8 @@ class ContainerVmm:
             userns_fd = _user_namespace(spec)
             userns = "" if userns_fd is None else f"/proc/self/fd/{userns_fd}"
             group = f"{self._group}/{spec.id}"
-            document = specs.machine_container(spec, self._guest_root(), group, max_files, userns)
+            devices = [path for path in specs.DEVICES if os.path.exists(path)]
+            document = specs.machine_container(spec, self._guest_root(), group, max_files, userns, devices)
             listeners.append(_listen(self.health_path(spec.id)))
             created = self._runtime.create(
                 _container_id(spec.id),
@@ -276,6 +296,16 @@ def _tcp_socket(family: socket.AddressFamily) -> socket.socket:
     made = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, socket.IPPROTO_TCP)
     made.setblocking(False)
     return made
+
+
+def _is_first_of_world(pid: int) -> bool:
+    """Whether it is number 1 of a pid namespace right below its machine's."""
+    try:
+        with open(f"/proc/{pid}/status") as status:
+            numbers = next(line.split()[1:] for line in status if line.startswith("NSpid:"))
+    except (OSError, StopIteration):  # it has just ended
+        return False
+    return len(numbers) == 3 and numbers[2] == "1"
 
 
 def _open_pid(pid: int) -> int | None:

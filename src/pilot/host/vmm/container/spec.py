@@ -9,10 +9,12 @@ that would forbid the agent a fresh /proc for the world, and it is the user name
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ....spec.capability_names import CAPABILITIES
 from ....spec.config import Mount, Root, Spec
 from ....spec.document import IdMapping
-from ....spec.linux import Linux, Namespace, NamespaceType
+from ....spec.linux import Device, Linux, Namespace, NamespaceType
 from ....spec.process import Capabilities, Process, Rlimit
 from ....spec.resources import Cpu, Memory, Pids, Resources
 from ....spec.version import OCI_VERSION
@@ -42,10 +44,25 @@ _MOUNTS = (
 )
 
 
+# What containers, tunnels and filesystems of the world's own need: each open of them is a world of its own.
+_DEVICES = {
+    "/dev/fuse": Device("/dev/fuse", "c", 10, 229, 0o666),
+    "/dev/net/tun": Device("/dev/net/tun", "c", 10, 200, 0o666),
+}
+DEVICES = tuple(_DEVICES)
+
+
 def machine_container(
-    machine: MachineSpec, guest_root: str, cgroups_path: str, max_files: int, user_namespace: str = ""
+    machine: MachineSpec,
+    guest_root: str,
+    cgroups_path: str,
+    max_files: int,
+    user_namespace: str = "",
+    devices: Sequence[str] = (),
 ) -> Spec:
     """`guest_root` is the image's directory, which stays the host's root's: never idmapped.
+
+    `devices`: those of `DEVICES` that the host has.
 
     `user_namespace`: the path of one with these mappings, made for it ("": the runtime makes it, as root).
     `max_files`: the host's own hard limit, which only CAP_SYS_RESOURCE could exceed.
@@ -64,6 +81,7 @@ def machine_container(
             uid_mappings=(IdMapping(0, machine.uid_base, UID_COUNT),),
             gid_mappings=(IdMapping(0, machine.uid_base, UID_COUNT),),
             cgroups_path=cgroups_path,
+            devices=tuple(_DEVICES[path] for path in devices),
             resources=_resources(machine),
         ),
     )

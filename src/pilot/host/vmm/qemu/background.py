@@ -27,7 +27,7 @@ _HALF_MADE = frozenset({"prelaunch", "inmigrate", "paused"})
 def start_qemu(machine: qemu_command.Machine) -> None:
     """Run QEMU in the background until its control socket answers; `HostError` with its words when it does not.
 
-    `machine.disk_fd` stays the caller's: QEMU has its own.
+    `machine.disk_fd` and `tap_fd` stay the caller's: QEMU has its own.
     """
     directory, log = machine.directory, os.path.join(machine.directory, QEMU_LOG)
     if shutil.which(qemu_command.PROGRAM) is None:
@@ -38,7 +38,7 @@ def start_qemu(machine: qemu_command.Machine) -> None:
         open(log, "wb") as log_file,
     ):
         whole = replace(machine, qmp_fd=control.fileno(), port_fd=port.fileno())
-        fds = [whole.qmp_fd, whole.port_fd, *([] if whole.disk_fd is None else [whole.disk_fd])]
+        fds = [fd for fd in (whole.qmp_fd, whole.port_fd, whole.disk_fd, whole.tap_fd) if fd is not None]
         command = ["setsid", "--fork", *qemu_command.command_line(whole)]
         subprocess.run(
             command, stdin=subprocess.DEVNULL, stdout=log_file, stderr=log_file, pass_fds=fds, cwd="/", check=True

@@ -5,19 +5,21 @@ that it needs is opened before it drops root, or handed to it: its listening soc
 
 The machine is a `microvm`: no PCI, no BIOS devices, virtio over memory-mapped slots that the guest finds by ACPI. The
 slots are the machine's identity: a clone of a template needs the same list in the same order, so a drive that is not
-there yet is a drive of another file, never a missing one.
+there yet is a drive of another file, and a network card one that leads elsewhere, never a missing one.
 """
 
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 ROOT_SERIAL = "pilot-root"
 DISK_SERIAL = "pilot-disk"
 PORT_NAME = "pilot.0"
 DISK_NODE = "disk"
 DISK_FDSET = 1
+# Each machine is alone with its gateway, so they may all have the same; it is a clone's from its template anyway.
+_MAC = "02:70:69:6c:6f:74"
 CONSOLE = "console.log"
 PORT_SOCKET = "port.sock"
 QMP_SOCKET = "qmp.sock"
@@ -65,8 +67,9 @@ class Host:
 class Machine:
     """Everything that a command line depends on. `directory` holds the sockets, the console log and the pid file.
 
-    Descriptors are inherited: the sockets that listen as qmp.sock and port.sock, and the sprite's disk (without one
-    there is no such drive). `uid` is also the gid; 0 stays root, for tests.
+    Descriptors are inherited: the sockets that listen as qmp.sock and port.sock, the sprite's disk, and the tap that is
+    behind the network card (without one of the last two there is no such device). `uid` is also the gid; 0 stays root,
+    for tests.
     """
 
     directory: str
@@ -75,16 +78,11 @@ class Machine:
     memory: Memory
     cpus: int
     disk_fd: int | None = None
-    tap: str | None = None
+    tap_fd: int | None = None
     incoming: bool = False
     uid: int = 0
     qmp_fd: int = -1
     port_fd: int = -1
-
-
-def with_disk(machine: Machine, disk_fd: int) -> Machine:
-    """The machine with the disk behind this descriptor."""
-    return replace(machine, disk_fd=disk_fd)
 
 
 def command_line(machine: Machine) -> list[str]:
@@ -101,7 +99,7 @@ def command_line(machine: Machine) -> list[str]:
     command += ["-append", kernel_command_line(machine.host)]
     console = _value(f"{machine.directory}/{CONSOLE}")
     command += ["-chardev", f"file,id=console,path={console},append=on", "-serial", "chardev:console"]
-    command += _port(machine.port_fd) + _drives(machine) + _network(machine.tap)
+    command += _port(machine.port_fd) + _drives(machine) + _network(machine.tap_fd)
     return command + (["-incoming", "defer"] if machine.incoming else [])
 
 
@@ -162,7 +160,7 @@ def disk_node(fdset: int) -> str:
     )
 
 
-def _network(tap: str | None) -> list[str]:
-    if tap is None:
+def _network(tap_fd: int | None) -> list[str]:
+    if tap_fd is None:
         return []
-    return ["-netdev", f"tap,id=net,ifname={tap},script=no,downscript=no", "-device", "virtio-net-device,netdev=net"]
+    return ["-netdev", f"tap,id=net,fd={tap_fd},vhost=off", "-device", f"virtio-net-device,netdev=net,mac={_MAC}"]

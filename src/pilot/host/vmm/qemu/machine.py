@@ -17,17 +17,17 @@ answer in time is killed and tried again: under a loaded translator a guest can 
 
 Both processes are in the cgroup `pilot-<tag>/machines/<id>`, which goes with the machine.
 
-The disk is a drive, and so has to be there when QEMU starts.
+The disk is a drive, and the network a card, and so they have to be there when QEMU starts.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import shutil
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from .... import errors
 from ....ids import MachineId
@@ -46,7 +46,7 @@ _NO_DISK_BYTES = 1 << 20
 _QMP_S = 10.0
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Patience:
     """How long what may take, in seconds. A boot takes 3 s under TCG, on a busy host several times that."""
 
@@ -113,16 +113,16 @@ class Qemu:
             self._place(machine)
             self._answers(self._path(machine), self._patience.clone_s)
         else:
-            shape = self._shape(self._path(machine), spec)
-            with _drive(disk) as disk_fd:
+            with _drive(disk) as disk_fd, _card(link) as tap_fd:
+                shape = self._shape(self._path(machine), spec)
+                whole = dataclasses.replace(shape, disk_fd=disk_fd, tap_fd=tap_fd)
                 disk_bytes = os.lseek(disk_fd, 0, os.SEEK_END)
-                of = template.ensure(self._templates, shape, disk_bytes, self._boot_template)
-                whole = qemu_command.with_disk(shape, disk_fd)
+                of = template.ensure(self._templates, whole, disk_bytes, self._boot_template)
                 self._persist(f"start machine {machine}", lambda: self._clone(machine, of, whole))
         return self.attach(machine, disk) if disk else None
 
     def rejoin(self, machine: MachineId, link: Link) -> None:
-        """A machine keeps the network card that it was started with: it has none yet."""
+        """A card keeps the tap that it was started with, and comes back from a world that has ended by itself."""
 
     def status(self, machine: MachineId) -> MachineStatus:
         if not spec_file.exists(self._path(machine)):
@@ -232,6 +232,19 @@ def _drive(disk: Disk | None) -> Iterator[int]:
         yield disk_fd
     finally:
         os.close(disk_fd)
+
+
+@contextlib.contextmanager
+def _card(link: Link | None) -> Iterator[int | None]:
+    """A descriptor of the tap that leads to the machine's gateway; None, and no card, without a network."""
+    if link is None:
+        yield None
+        return
+    tap_fd = link.tap()
+    try:
+        yield tap_fd
+    finally:
+        os.close(tap_fd)
 
 
 @contextlib.contextmanager

@@ -7,7 +7,8 @@
         lock
 
 A template fits one shape: the digest covers everything that its QEMU was told, QEMU itself, and the size of the disk,
-whose drive is there with an empty file of that size. Only the pages of RAM that a clone writes are its own.
+whose drive is there with an empty file of that size. Its network card, where it has one, leads nowhere. Only the pages
+of RAM that a clone writes are its own.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from .... import errors
-from ....kernel import files
+from ....kernel import files, tap
 from . import background, qmp
 from . import command as qemu_command
 
@@ -80,14 +81,27 @@ def empty_disk(size_bytes: int) -> Iterator[int]:
         os.close(fd)
 
 
+@contextlib.contextmanager
+def _unconnected(tap_fd: int | None) -> Iterator[int | None]:
+    """A tap that leads nowhere, for a machine that has one."""
+    if tap_fd is None:
+        yield None
+        return
+    fd = tap.make_unconnected("template")
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
 def _make(root: str, path: str, shape: qemu_command.Machine, disk_bytes: int, boot: Boot) -> None:
     new = os.path.join(root, "new")
     _sweep(new)
     os.mkdir(new, 0o700)
     try:
-        with empty_disk(disk_bytes) as disk_fd:
+        with empty_disk(disk_bytes) as disk_fd, _unconnected(shape.tap_fd) as tap_fd:
             ram = replace(shape.memory, path=os.path.join(new, "ram"), private=False)
-            boot(replace(shape, directory=new, memory=ram, disk_fd=disk_fd))
+            boot(replace(shape, directory=new, memory=ram, disk_fd=disk_fd, tap_fd=tap_fd))
         _save(new)
         background.kill(new)
         for name in os.listdir(new):
@@ -130,7 +144,9 @@ def _migrated(control: qmp.Qmp, what: str) -> None:
 
 def _digest(shape: qemu_command.Machine, disk_bytes: int) -> str:
     """16 hexadecimal digits over QEMU and all it is told, but for what is a machine's own."""
-    own = replace(shape, directory="", uid=0, disk_fd=0, memory=replace(shape.memory, path=None), incoming=False)
+    tap_fd = None if shape.tap_fd is None else 0
+    memory = replace(shape.memory, path=None)
+    own = replace(shape, directory="", uid=0, disk_fd=0, tap_fd=tap_fd, memory=memory, incoming=False)
     program = shutil.which(qemu_command.PROGRAM)
     stat = None if program is None else os.stat(program)
     version = "none" if stat is None else f"{stat.st_size} {stat.st_mtime_ns}"

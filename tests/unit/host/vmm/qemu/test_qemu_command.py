@@ -32,10 +32,9 @@ def test_kvm_measures_its_own_clock() -> None:
 
 
 def test_a_template_and_its_clone_have_the_same_devices() -> None:
-    template = replace(MACHINE, memory=q.Memory(512 << 20, "/ram"), disk_fd=7)
-    clone = replace(
-        template, directory="/e", memory=q.Memory(512 << 20, "/ram", private=True), disk_fd=9, incoming=True
-    )
+    template = replace(MACHINE, memory=q.Memory(512 << 20, "/ram"), disk_fd=7, tap_fd=8)
+    memory = q.Memory(512 << 20, "/ram", private=True)
+    clone = replace(template, directory="/e", memory=memory, disk_fd=9, tap_fd=10, incoming=True)
     assert _after(q.command_line(template), "-device") == _after(q.command_line(clone), "-device")
     assert _after(q.command_line(clone), "-incoming") == ["defer"]
     assert any("share=off" in word for word in _after(q.command_line(clone), "-object"))
@@ -43,10 +42,17 @@ def test_a_template_and_its_clone_have_the_same_devices() -> None:
 
 
 def test_the_disk_is_the_inherited_descriptor() -> None:
-    command = q.command_line(q.with_disk(MACHINE, 9))
+    command = q.command_line(replace(MACHINE, disk_fd=9))
     assert _after(command, "-add-fd") == ["fd=9,set=1"]
     assert [word for word in _after(command, "-blockdev") if "/dev/fdset/1" in word and "read-only" not in word]
     assert "-add-fd" not in q.command_line(MACHINE)
+
+
+def test_the_card_is_the_inherited_tap() -> None:
+    command = q.command_line(replace(MACHINE, tap_fd=9))
+    assert _after(command, "-netdev") == ["tap,id=net,fd=9,vhost=off"]
+    assert [word for word in _after(command, "-device") if word.startswith("virtio-net-device,netdev=net,mac=")]
+    assert "-netdev" not in q.command_line(MACHINE)
 
 
 def test_a_comma_in_a_path_stays_in_the_path() -> None:

@@ -1,0 +1,157 @@
+"""A virtual machine's network: every row of the bypass table, tried by a program in its world; one boot for all.
+
+The rows are those of `tests/kernel/test_network_bypass.py`, on a machine whose card is a tap in its gateway.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.kernel import test_network_bypass as rows
+from tests.support import internet as nets
+from tests.support import virtual
+from tests.support.farsocket import Far
+from tests.support.internet import OTHER, WEB, Internet, Machine
+from tests.support.netsprite import Sprite, internet
+from tests.support.pilotd import Pilotd
+
+from pilot.host import daemon
+from pilot.host.network.plan import Settings
+from pilot.host.network.service import Member, Networks
+from pilot.host.store import networks as network_rows
+from pilot.host.store.sqlite import SqliteDatabase
+
+__all__ = ["internet"]  # a fixture
+
+pytestmark = pytest.mark.requires(
+    "root", "private", "qemu", "mmdebstrap", "fuse", "space", "veth", "nft", "tun"
+)  # fmt: skip
+
+# What CI tries: one of each kind. `make vm-tests` tries all.
+_SHORT = {
+    "test_a_bare_address_is_refused_at_once",
+    "test_another_resolver_is_ours",
+    "test_rebinding_to_what_is_not_public_is_hidden",
+    "test_the_hosts_own_addresses_and_services_are_closed",
+    "test_a_connection_is_cut_when_its_rule_is_withdrawn",
+    "test_another_source_address_is_dropped",
+    "test_only_tcp_udp_and_echo_leave",
+    "test_fragments_are_put_together_before_they_are_judged",
+}
+# Not of the machine, but of the host alone; or of namespaces that the test's threads join.
+_NOT_HERE = {
+    "test_a_ceiling_is_not_lifted_by_rules",
+    "test_an_address_that_is_pinned_again_has_its_time_anew",
+    "test_rules_of_the_machines_own_change_nothing",
+}
+_ALL = bool(os.environ.get("PILOT_VM_TESTS"))
+for _name in [name for name in vars(rows) if name.startswith("test_")]:
+    if _name not in _NOT_HERE and (_ALL or _name in _SHORT):
+        globals()[_name] = getattr(rows, _name)
+
+
+class Guest(Machine):
+    """A program in the world of a virtual machine, as its root."""
+
+    def __init__(self, far: Far, command: list[str], environment: dict[str, str]) -> None:
+        self._far = far
+        self._command = command
+        self._environment = environment
+
+    def close(self) -> None:
+        self._far.close()
+
+    def make_socket(self, family: int, kind: int, protocol: int = 0) -> Any:
+        return self._far.make(family, kind, protocol)
+
+    def ip(self, *arguments: str) -> str:
+        command = [*self._command, "ip", *arguments]
+        return subprocess.run(command, env=self._environment, check=True, capture_output=True, text=True).stdout
+
+
+class Neighbours(Networks):
+    """Of a pilotd that runs, beside it."""
+
+    number = 0
+
+    def taken_numbers(self) -> frozenset[int]:
+        """pilotd's machine has one, too."""
+        return super().taken_numbers() | {self.number}
+
+
+class VirtualSprite(Sprite):
+    """The same machine for all rows; each begins without a policy."""
+
+    def __init__(self, networks: Neighbours, member: Member, machine: Machine) -> None:
+        self.networks, self.member, self.machine = networks, member, machine
+
+
+@pytest.fixture(scope="module")
+def pilotd(internet: Internet) -> Iterator[Pilotd]:
+    with tempfile.TemporaryDirectory(prefix="vm-", dir="/tmp") as directory:
+        made = Pilotd(Path(directory, "s"), isolation="vm")
+        made.stop_machines_on_exit, made.extra = True, ("--resolver", nets.DNS)
+        made.start()
+        try:
+            yield made
+        finally:
+            made.stop()
+        assert virtual.processes_naming(f"{directory}/s/machines") == []
+
+
+@pytest.fixture(scope="module")
+def created(pilotd: Pilotd) -> Iterator[Any]:
+    """The sprite, by the official client."""
+    with pilotd.client() as client:
+        made = client.create_sprite("virtual")
+        yield made
+        made.destroy()
+
+
+@pytest.fixture(scope="module")
+def networks(pilotd: Pilotd) -> Neighbours:
+    return Neighbours(Settings(daemon.Settings(str(pilotd.state)).tag), str(pilotd.state), [nets.DNS])
+
+
+@pytest.fixture(scope="module")
+def member(pilotd: Pilotd, created: Any, networks: Neighbours) -> Member:
+    with contextlib.closing(SqliteDatabase(str(pilotd.state / "state.db"))) as database:
+        (row,) = network_rows.every(database)
+    networks.number = row.number
+    return Member(row.machine, row.number, serial=row.serial)
+
+
+@pytest.fixture(scope="module")
+def guest(pilotd: Pilotd, created: Any) -> Iterator[Guest]:
+    environment = {**os.environ, "HOME": "/nonexistent", "SPRITES_API_URL": pilotd.url, "SPRITE_TOKEN": pilotd.token()}
+    command = [sys.executable, "-m", "pilot.client.main", "exec", "-s", "virtual", "--", "sudo", "-n"]
+    made = Guest(Far(command, environment), command, environment)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def sprite(networks: Neighbours, member: Member, guest: Guest) -> VirtualSprite:
+    made = VirtualSprite(networks, member, guest)
+    made.renew()
+    return made
+
+
+def test_a_virtual_machine_is_on_the_network(internet: Internet, created: Any, sprite: Sprite) -> None:
+    """By names as the C library resolves them, as a user who is not root, and it pings."""
+    resolver = created.run("cat", "/etc/resolv.conf", capture_output=True).stdout
+    assert resolver == b"nameserver 198.18.0.1\n"
+    script = f"exec 3<>/dev/tcp/web.test/{nets.PORT} && head -n1 <&3"
+    done = created.run("bash", "-c", script, capture_output=True)
+    assert (done.stdout, done.stderr) == (WEB.encode() + b"\n", b"")
+    sprite.obey("web.test")
+    assert sprite.machine.reaches(WEB)
+    assert not sprite.machine.reaches(OTHER)

@@ -1,0 +1,126 @@
+"""Docker and podman in a sprite, as Debian packages them: a bridge, names, limits, published ports.
+
+No registry is asked: their image is made of the sprite's own root. `make outside-tests`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from tests.support import internet as nets
+from tests.support import outside
+from tests.support.internet import PORT, WEB, Internet
+from tests.support.pilotd import Pilotd
+
+pytestmark = pytest.mark.requires("root", "private", "fuse", "loop", "userns", "space", "veth", "nft", "tun", "outside")
+
+PACKAGES = "docker.io podman crun netavark aardvark-dns iptables nftables iputils-ping"
+# Enough of a Debian for Python and a shell, as the tar of an image.
+TREE = "bin lib lib64 sbin etc usr/bin usr/sbin usr/lib usr/lib64"
+IMAGE = f"tar -C / --exclude=usr/lib/modules --exclude=usr/lib/pilot --exclude=usr/bin/docker* -cf - {TREE}"
+FETCH = f"exec 3<>/dev/tcp/web.test/{PORT} && head -n1 <&3"
+ENGINES = ("docker", "podman")
+
+
+@pytest.fixture(scope="module")
+def internet() -> Iterator[Internet]:
+    with nets.internet() as made, outside.led_to(made, outside.debian()):
+        made.serve_tcp(WEB)
+        made.records["web.test", "A"] = (60, [WEB])
+        yield made
+
+
+@pytest.fixture(scope="module")
+def pilotd(internet: Internet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilotd]:
+    made = Pilotd(tmp_path_factory.mktemp("outside") / "state")
+    made.stop_machines_on_exit, made.extra = True, ("--resolver", nets.DNS)
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def sprite(pilotd: Pilotd) -> Iterator[Any]:
+    """With both engines and their image, from the mirror that this machine is configured for."""
+    with pilotd.client() as client:
+        made = client.create_sprite("engines")
+        run(made, "apt-get update")
+        run(made, f"DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends {PACKAGES}")
+        run(made, "setsid dockerd >/var/log/dockerd.log 2>&1 </dev/null &")
+        run(made, "until docker info >/dev/null 2>&1; do sleep 0.2; done")
+        for engine in ENGINES:
+            run(made, f"{IMAGE} 2>/dev/null | {engine} import - own")
+        yield made
+        made.destroy()
+
+
+def run(sprite: Any, command: str) -> str:
+    """What it says, as root; it must succeed."""
+    done = sprite.run("sudo", "bash", "-c", command, capture_output=True, timeout=600)
+    said = bytes(done.stdout).decode(errors="replace")
+    assert done.returncode == 0, f"{command}: {done.returncode}: {said[-2000:]}{done.stderr.decode()[-2000:]}"
+    return said
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_container_reaches_the_outside_by_its_bridge(sprite: Any, engine: str) -> None:
+    assert run(sprite, f"{engine} run --rm own bash -c '{FETCH}'") == f"{WEB}\n"
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_policy_of_the_sprite_is_that_of_its_containers(sprite: Any, engine: str) -> None:
+    from sprites import NetworkPolicy, PolicyRule
+
+    sprite.update_network_policy(NetworkPolicy(rules=[PolicyRule(domain="*", action="deny")]))
+    try:
+        done = sprite.run("sudo", engine, "run", "--rm", "own", "bash", "-c", FETCH, capture_output=True, timeout=120)
+        assert done.returncode != 0
+        assert done.stdout == b""
+    finally:
+        sprite.update_network_policy(NetworkPolicy(rules=[]))
+
+
+@pytest.mark.parametrize(("engine", "port"), list(zip(ENGINES, (8081, 8082), strict=True)))
+def test_a_published_port_is_reached(sprite: Any, engine: str, port: int) -> None:
+    """As any server of the sprite is."""
+    run(sprite, f"{engine} run -d --name web{port} -p {port}:80 own python3 -m http.server 80")
+    fetched = run(sprite, f"until curl -sf -o /dev/null 127.0.0.1:{port}; do sleep 0.2; done; curl -s 127.0.0.1:{port}")
+    assert "Directory listing" in fetched
+    run(sprite, f"{engine} rm -f web{port}")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_limit_of_memory_holds(sprite: Any, engine: str) -> None:
+    """It is the kernel's: a program that wants more is killed."""
+    script = "x = bytearray(200 << 20)"
+    done = sprite.run(
+        "sudo", engine, "run", "--rm", "-m", "64m", "--memory-swap", "64m", "own", "python3", "-c", script, timeout=120
+    )
+    assert done.returncode == 137
+
+
+def test_rules_links_and_tunnels_of_ones_own(sprite: Any) -> None:
+    """In the sprite's own network; and its gateway knows nothing of them."""
+    run(sprite, "nft add table inet mine && iptables -t nat -A OUTPUT -p tcp --dport 9 -j REDIRECT --to-ports 10")
+    assert "table inet mine" in run(sprite, "nft list ruleset")
+    run(sprite, "ip tuntap add name tun0 mode tun && ip addr add 10.9.9.1/24 dev tun0 && ip link set tun0 up")
+    assert "10.9.9.1/24" in run(sprite, "ip addr show dev tun0")
+    done = sprite.run("ping", "-c1", "198.18.0.1", capture_output=True)
+    assert done.returncode == 0, "and whoever is not root pings, too"
+
+
+def test_apt_is_behind_the_policy(sprite: Any, pilotd: Pilotd) -> None:
+    """Only the mirror: what was refused is told."""
+    from sprites import NetworkPolicy, PolicyRule
+
+    rules = [PolicyRule(domain=host, action="allow") for host in outside.debian()]
+    sprite.update_network_policy(NetworkPolicy(rules=rules))
+    run(sprite, "apt-get update && apt-get install -qy --no-install-recommends hello && hello")
+    assert sprite.run("bash", "-c", FETCH, capture_output=True).stdout == b""
+    headers = {"Authorization": f"Bearer {pilotd.token()}"}
+    report = httpx.get(f"{pilotd.url}/v1/sprites/engines/network", headers=headers).json()
+    assert report["questions"]["deny"] >= 1
+    sprite.update_network_policy(NetworkPolicy(rules=[]))
