@@ -27,11 +27,16 @@ Target = tuple[int, Any]  # a family, and an address of it as connect(2) has it
 async def connect(networks: Sequence[int], port: int) -> SocketStream:
     """On either loopback address. `PeerError` when nothing listens there, or takes no connection in time."""
     try:
-        made = await connect_any(networks, [(family, (address, port)) for family, address in _LOOPBACKS], CONNECT_S)
+        made = await connect_any(networks, loopback(port), CONNECT_S)
     except OSError as error:  # TimeoutError is one
         why = error.strerror or "no connection in time"
         raise errors.PeerError(f"port {port}: {why.lower()}") from error
     return SocketStream(*await asyncio.open_connection(sock=made))
+
+
+def loopback(port: int) -> list[Target]:
+    """That port of each loopback address."""
+    return [(family, (address, port)) for family, address in _LOOPBACKS]
 
 
 async def connect_any(networks: Sequence[int], targets: Sequence[Target], timeout_s: float) -> socket.socket:

@@ -1,7 +1,7 @@
 """Asking a check: whether it passes, and else why not, in words for who has written it.
 
-All of a machine's containers share its network, so http and tcp are asked of 127.0.0.1 (then ::1) from here; exec is a
-process in the container. Each ends by its `timeout_s`, whatever it meets.
+http and tcp are asked of 127.0.0.1 (then ::1) in the network of what is checked: the world's, or the one that all other
+containers of a machine share; exec is a process in the container. Each ends by its `timeout_s`, whatever it meets.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from ... import errors
 from ...runtime.values import Stdio
 from ...spec.process import Process
 from ...wire.graph import Check, HttpProbe
+from .. import tcp_ports
 from ..machine import Exits, Inner
 from ..readiness import readable
 from ..session import Known, exit_status
 
-_LOOPBACKS = ("127.0.0.1", "::1")
 _HEAD_BYTES = 16 << 10
 _SAID_BYTES = 200
 
@@ -43,14 +43,14 @@ class Inside:
     process: Process
 
 
-async def ask(check: Check, inside: Inside | None, exits: Exits) -> str | None:
-    """None when it passes, else why not. `inside` is for exec alone."""
+async def ask(check: Check, inside: Inside | None, exits: Exits, network: int) -> str | None:
+    """None when it passes, else why not. `inside` is for exec alone; `network`: a process of the one that is asked."""
     try:
         async with asyncio.timeout(check.timeout_s):
             if check.http is not None:
-                await _http(check.http)
+                await _http(network, check.http)
             elif check.tcp is not None:
-                (await _connect(check.tcp.port))[1].close()
+                (await _connect(network, check.tcp.port))[1].close()
             elif check.exec is not None and inside is not None:
                 await _execute(check.exec.command, inside, exits)
     except TimeoutError:
@@ -60,21 +60,17 @@ async def ask(check: Check, inside: Inside | None, exits: Exits) -> str | None:
     return None
 
 
-async def _connect(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    refused: OSError | None = None
-    for address in _LOOPBACKS:
-        try:
-            return await asyncio.open_connection(address, port)
-        except OSError as error:
-            # No server on ::1 says less than that there is none on 127.0.0.1.
-            refused = refused or error
-    assert refused is not None
-    reason = os.strerror(refused.errno).lower() if refused.errno else str(refused)
-    raise Failed(f"connect to port {port}: {reason}")
+async def _connect(network: int, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    try:
+        made = await tcp_ports.connect_any([network], tcp_ports.loopback(port), tcp_ports.CONNECT_S)
+    except OSError as error:
+        reason = os.strerror(error.errno).lower() if error.errno else str(error)
+        raise Failed(f"connect to port {port}: {reason}") from error
+    return await asyncio.open_connection(sock=made)
 
 
-async def _http(probe: HttpProbe) -> None:
-    reader, writer = await _connect(probe.port)
+async def _http(network: int, probe: HttpProbe) -> None:
+    reader, writer = await _connect(network, probe.port)
     try:
         status = await _status(reader, writer, probe)
     except (h11.ProtocolError, ConnectionError) as error:

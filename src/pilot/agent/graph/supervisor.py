@@ -411,7 +411,8 @@ class Supervisor:
                 inside = probing.Inside(self._registry.find(node.made.within or name), process)
             except (errors.PilotError, OSError) as error:
                 return str(error)
-        return await probing.ask(check, inside, self._machine.exits)
+        where = self._registry.pid((node.made and node.made.within) or name)
+        return await probing.ask(check, inside, self._machine.exits, os.getpid() if where is None else where)
 
     def _note_probe(self, name: str, before: Node, after: Node, check: Check) -> None:
         """Written down only where it says something new: a check that passes again and again costs nothing."""
