@@ -16,7 +16,7 @@ from ....spec.config import Mount, Root, Spec
 from ....spec.document import IdMapping
 from ....spec.linux import Device, Linux, Namespace, NamespaceType
 from ....spec.process import Capabilities, Process, Rlimit
-from ....spec.resources import Cpu, Memory, Pids, Resources
+from ....spec.resources import Cpu, DeviceRule, Memory, Pids, Resources
 from ....spec.version import OCI_VERSION
 from .. import MachineSpec
 
@@ -82,7 +82,7 @@ def machine_container(
             gid_mappings=(IdMapping(0, machine.uid_base, UID_COUNT),),
             cgroups_path=cgroups_path,
             devices=tuple(_DEVICES[path] for path in devices),
-            resources=_resources(machine),
+            resources=_resources(machine, devices),
         ),
     )
 
@@ -104,8 +104,12 @@ def _process(max_files: int | None) -> Process:
     )
 
 
-def _resources(machine: MachineSpec) -> Resources:
+def _resources(machine: MachineSpec, devices: Sequence[str]) -> Resources:
+    """`devices`: may be opened, beside the runtime's default ones."""
+    opened = (_DEVICES[path] for path in devices)
+    rules = tuple(DeviceRule(True, each.type, each.major, each.minor, "rw") for each in opened)
     return Resources(
+        devices=rules,
         memory=Memory(limit=machine.memory_bytes),
         cpu=Cpu(quota=machine.cpus * CPU_PERIOD_US, period=CPU_PERIOD_US),
         pids=Pids(limit=PIDS_LIMIT),
