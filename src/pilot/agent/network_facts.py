@@ -18,11 +18,11 @@ _ROUTE_LOCAL = 0x80000000
 
 
 def read() -> facts.Network:
-    """Of our network namespace. Blocks for a moment."""
+    """Of our network namespace: without the card and the ports that a world has. Blocks for a moment."""
     with rtnetlink.Route() as route:
         addresses = parse_addresses(route)
     names = sorted(os.listdir("/sys/class/net"))
-    rows = listening.read_listening()
+    rows = listening.read_listening(os.getpid())
     owners = listening.find_owners({row.inode for row in rows})
     ports = {(row.port, row.address): owners.get(row.inode, 0) for row in rows}
     return facts.Network(
