@@ -17,8 +17,8 @@ from pilot.spec.resources import DeviceRule
 
 pytestmark = pytest.mark.requires("root", "private", "bpf")
 
-_ALL = DeviceRule(allow=True)
-_NONE = DeviceRule(allow=False)
+_ALL = DeviceRule(allow=True, access="rwm")
+_NONE = DeviceRule(allow=False, access="rwm")
 
 
 @pytest.fixture
