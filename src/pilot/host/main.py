@@ -21,6 +21,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if options.command == "ca":
         return _show_authority(options)
+    if options.command == "doctor":
+        return _doctor(options)
     logs.begin(options.log_level)
     try:
         settings = _settings(options)
@@ -28,6 +30,17 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"pilotd: {error}" + (f" ({error.hint})" if error.hint else ""), file=sys.stderr)
         return 2
     return daemon.run(settings)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from . import doctor
+
+    try:
+        host, port = daemon.parse_listen(options.listen)
+    except errors.PilotError as error:
+        print(f"pilotd: {error}" + (f" ({error.hint})" if error.hint else ""), file=sys.stderr)
+        return 2
+    return doctor.run(doctor.checks(options.state_dir, host, port, options.isolation), as_json=options.json)
 
 
 def _settings(options: argparse.Namespace) -> daemon.Settings:
@@ -174,6 +187,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--stop-machines-on-exit", action="store_true", help="leave nothing running (for demonstrations and tests)")
     add("--log-level", choices=("debug", "info", "warning", "error"), default="info")
+    examined = commands.add_parser("doctor", help="what this host lacks for sprites, and how to mend it").add_argument
+    examined("--state-dir", default="/var/lib/pilot", help="as of serve")
+    examined("--listen", default="127.0.0.1:8080", metavar="HOST:PORT")
+    examined("--isolation", choices=("container", "vm"), default="container")
+    examined("--json", action="store_true", help="for programs")
     return parser
 
 
