@@ -288,6 +288,8 @@ def test_lifecycle_words(sprite: Sprite) -> None:
     assert sprite("config", "rests", "--warm-after", "off", "--expires-in", "off", "--protected", "yes")[0] == 0
     found = json.loads(sprite("config", "rests", "--json")[1])["lifecycle"]
     assert (found["warm_after_s"], found["expires_at"], found["protected"]) == (0, None, True)
+    assert sprite("config", "rests", "--memory", "512")[0] == 0
+    assert json.loads(sprite("config", "rests", "--json")[1])["config"] == {"ram_mb": 512}
     assert sprite("sleep", "rests")[0] == 0
     assert sprite("why", "rests")[1].startswith("warm\nlast at rest (warm) ")
     assert sprite("hold", "add", "-s", "rests", "build", "--for", "1h")[0] == 0

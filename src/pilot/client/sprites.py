@@ -41,7 +41,7 @@ def _made(context: Context, row: dict[str, Any], rest: str) -> None:
 
 def _changes(said: words.Words) -> dict[str, Any]:
     """`config` and `lifecycle`, as far as the options say something."""
-    size = {"memory": "ram_mb", "cpus": "cpus", "processes": "pids"}
+    size = {"memory": "ram_mb", "cpus": "cpus"}
     config = {key: _whole(name, said.option(name)) for name, key in size.items() if said.has(name)}
     lifecycle: dict[str, Any] = {}
     for name in ("warm-after", "cold-after"):

@@ -20,7 +20,6 @@ _LABELS = Option("label", "a label; may be repeated", "LABEL", many=True)
 _SIZE = (
     Option("memory", "of its machine, in MiB", "MIB"),
     Option("cpus", "of its machine", "N"),
-    Option("processes", "that it may have at once", "N"),
 )
 
 _NO_FORWARD = Option("no-port-forward", "ports that it opens are not ports of this host")
@@ -110,7 +109,7 @@ VERBS = (
     Verb("upgrade", "a new machine from the present image, on the same disk", "sprites.upgrade", (_NAME,)),
     Verb(
         "config",
-        "a sprite's labels, size, rests and deadline; with options, changed",
+        "a sprite's labels, size (of its next start), rests and deadline; with options, changed",
         "sprites.config",
         (_NAME,),
         (_LABELS, Option("no-labels", "take all labels away"), *_SIZE, *_LIFECYCLE),

@@ -1,7 +1,7 @@
 """A sprite's machine and world up and down: what create, wake, stop, restart and restore have in common.
 
 machine  the machine's row, of the isolation and size that the sprite wants → made
-boot     thaw it when it is frozen, or start it with the sprite's disk
+boot     thaw it when it is frozen, or start it, as large as it is wanted, with the sprite's disk
 up       adopt → PUT /v1/world, when it does not run; a disk that is not taken is attached anew
 down     DELETE /v1/world → stop the machine
 detach   volumed lets go of the disk; afterwards no one can write to it
@@ -23,8 +23,9 @@ from ..fsm.operation import Run
 from ..store import machines as rows
 from ..store import sprites
 from ..store.journal import now_us
+from ..store.machines import Machine
 from ..store.sprites import Sprite
-from ..vmm import Isolation
+from ..vmm import Isolation, Size
 from . import disks, machines, networks
 from .context import Host
 from .disks import VolumeDisk
@@ -61,7 +62,18 @@ def boot(host: Host, run: Run[object]) -> Booted:
     if machines.is_up(host, machine.id):
         return Booted(_claimed_disk(run))
     host.worlds.drop(sprite.id)
+    _fit(host, sprite, machine)
     return Booted(machines.start(host, machine.id, VolumeDisk(host.volumes, sprite.volume)))
+
+
+def _fit(host: Host, sprite: Sprite, machine: Machine) -> None:
+    """What is about to start gets the size that the sprite wants by now."""
+    size = machines.size_of(sprite.config)
+    if size == Size(machine.memory_bytes, machine.cpus):
+        return
+    with host.database.transaction() as tx:
+        resized = rows.assign(tx, machine.id, machine.isolation, size.memory_bytes, size.cpus)
+    machines.make(host, resized)
 
 
 def _claimed_disk(run: Run[object]) -> DiskReference | None:

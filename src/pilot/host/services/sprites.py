@@ -284,6 +284,8 @@ class Sprites:
             columns["labels"] = changes.labels
         elif changes.clear_labels:
             columns["labels"] = []
+        if changes.config is not None:
+            columns["config"] = sprite.config.merged(changes.config)
         if changes.lifecycle is not None:
             columns["lifecycle"] = changes.lifecycle.applied(sprite.lifecycle, now_us())
         with self._host.database.transaction() as tx:

@@ -69,9 +69,10 @@ class NewSprite(msgspec.Struct, frozen=True):
 
 
 class SpriteChanges(msgspec.Struct, frozen=True):
-    """What is None stays as it is."""
+    """What is None stays as it is. A size takes effect at the next start of the machine."""
 
     url_settings: UrlSettings | None = None
     labels: list[str] | None = None
     clear_labels: bool = False
+    config: Config | None = None
     lifecycle: LifecycleChanges | None = None

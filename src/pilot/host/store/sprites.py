@@ -38,6 +38,11 @@ class Config(msgspec.Struct, frozen=True, omit_defaults=True):
     region: str | None = None
     storage_gb: Annotated[int, msgspec.Meta(ge=1, le=1 << 20)] | None = None
 
+    def merged(self, changes: Config) -> Config:
+        """With the changes; what they do not say stays."""
+        said = {key: value for key, value in msgspec.structs.asdict(changes).items() if value is not None}
+        return msgspec.structs.replace(self, **said)
+
 
 class Lifecycle(msgspec.Struct, frozen=True, omit_defaults=True):
     """When a sprite rests, and when it ends. Times of None are the host's, 0 is never.
