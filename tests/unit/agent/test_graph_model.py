@@ -214,6 +214,9 @@ class Graph(RuleBasedStateMachine):
         for name, action in self.under_way.items():
             if isinstance(action, Start) and created:
                 self.create(name)
+                made = self.nodes[name].made
+                if executed and made is not None:
+                    self.tried[name] = made
             if isinstance(action, Start) and created and not executed:
                 del self.kernel.processes[name]
         self.under_way.clear()
