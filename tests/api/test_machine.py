@@ -42,7 +42,7 @@ def test_version_and_status(machine: FakeMachine) -> None:
         status, answer = await call(machine, "GET", "/v1/status")
         assert answer == {
             "state": "ready", "boot_id": "boot", "isolation": "container", "world": "running", "sessions": 0,
-            "agent_restarts": 0, "name": None, "world_error": None, "tasks": [],
+            "agent_restarts": 0, "name": None, "world_error": None, "tasks": [], "http_port": None,
         }  # fmt: skip
 
     run(machine, test)

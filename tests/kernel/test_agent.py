@@ -178,6 +178,7 @@ def test_a_world_from_nothing_to_nothing(machine: Machine) -> None:
             "/.sprite/init",
             "--reaper",
             "init",
+            "policy",
         ]
         assert err == b""
         assert last == ['{"type":"exit","exit_code":0}', b"\x03\x00", websocket.Closed(1000)]

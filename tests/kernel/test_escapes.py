@@ -542,7 +542,8 @@ def test_cve_2021_43784_long_lists_arrive_whole_or_not_at_all(runtime: Runtime, 
 
 def test_cve_2021_43784_paths_and_mounts_without_measure(runtime: Runtime, bundle: Path) -> None:
     config = _shell("true")
-    config["linux"]["namespaces"][2] = {"type": "uts", "path": "/" + "x" * 70000}
+    (uts,) = (row for row in config["linux"]["namespaces"] if row["type"] == "uts")
+    uts["path"] = "/" + "x" * 70000
     with pytest.raises(errors.HostError, match="name too long"):
         bundles.run_to_end(runtime, bundle, config)
     config = _shell("grep -c many /proc/mounts; echo ${#LONG}", env=["PATH=/bin", "LONG=" + "x" * 100000])
