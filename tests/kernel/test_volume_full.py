@@ -142,31 +142,45 @@ def test_a_full_disk_says_so_and_goes_on_when_there_is_room(
 
 
 def test_ext4_on_a_full_disk_keeps_what_was_synced(small_host: Path, tmp_path: Path) -> None:
-    """Also after kill -9 of all that serves it, while it is full."""
+    """Also after kill -9 of all that serves it, while it is full: a mount that has no room for what its journal is to
+    change is refused, and finds everything once there is some."""
     with _running(small_host) as volumed:
-        client = volumed.client
-        client.create(A, SIZE)
-        place = tmp_path / "m"
-        place.mkdir()
-        mount_fd = client.attach(A, 0, 1 << 32)
-        mounts.move_mount(mount_fd, place)
-        os.close(mount_fd)
-        client.checkpoint(A, checkpoint=SAVED)
-        kept = _fill_with_files(place)
-        assert len(kept) > 40
-        volumed.kill_together(A, support.ALL)
-        mounts.umount(place)
-        volumed.start()
-        client.detach(A)
-        assert [row.id for row in client.checkpoints(A)] == [SAVED]
-        for _ in range(2):  # in the second round it is detached in peace
-            with contextlib.suppress(errors.HostError), volumed.mounted(A, tmp_path / "m") as root:
-                assert [name for name in kept if (root / name).read_bytes() != _block(int(name))] == []
-        client.restore(A, SAVED)
+        (small_host / "other").write_bytes(os.urandom(12 * MIB))
+        kept = _fill_beside_a_checkpoint(volumed, tmp_path / "m")
+        with contextlib.suppress(errors.HostError), volumed.mounted(A, tmp_path / "m"):
+            pass  # either it is refused, or not all could be written when it ended
+        (small_host / "other").unlink()
+        with _left_full(volumed.mounted(A, tmp_path / "m")) as root:
+            assert [name for name in kept if (root / name).read_bytes() != _block(int(name))] == []
+
+
+def test_a_checkpoint_is_restored_on_a_full_disk(small_host: Path, tmp_path: Path) -> None:
+    with _running(small_host) as volumed:
+        _fill_beside_a_checkpoint(volumed, tmp_path / "m")
+        volumed.client.restore(A, SAVED)
         with _file(volumed, A) as fd:
             check = ["e2fsck", "-fn", f"/proc/self/fd/{fd}"]
             done = subprocess.run(check, pass_fds=[fd], capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stdout
+
+
+def _fill_beside_a_checkpoint(volumed: Volumed, place: Path) -> list[str]:
+    """The names of the files that were synced before all that serves the volume was killed; it is detached."""
+    client = volumed.client
+    client.create(A, SIZE)
+    place.mkdir()
+    mount_fd = client.attach(A, 0, 1 << 32)
+    mounts.move_mount(mount_fd, place)
+    os.close(mount_fd)
+    client.checkpoint(A, checkpoint=SAVED)
+    kept = _fill_with_files(place)
+    assert len(kept) > 30
+    volumed.kill_together(A, support.ALL)
+    mounts.umount(place)
+    volumed.start()
+    client.detach(A)
+    assert [row.id for row in client.checkpoints(A)] == [SAVED]
+    return kept
 
 
 def _fill_with_files(root: Path) -> list[str]:
