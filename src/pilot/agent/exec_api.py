@@ -58,8 +58,11 @@ class ExecApi:
             return
         command = self._command(call.request, tty=call.request.flag("tty"))
         session = await self._create(command)
-        socket = await call.accept_websocket([SIGNAL_HEADER])
-        await exec_stream.serve_websocket(session, socket, is_owner=True)
+        try:
+            socket = await call.accept_websocket([SIGNAL_HEADER])
+            await exec_stream.serve_websocket(session, socket, is_owner=True)
+        finally:
+            session.forsake()
 
     async def attach(self, call: Call) -> None:
         """GET (WebSocket) /v1/exec/{id}: what is kept of the output, then what comes."""

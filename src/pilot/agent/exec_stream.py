@@ -45,7 +45,7 @@ def session_info(session: Shown, *, is_owner: bool) -> exec_frames.SessionInfo:
 async def frames(session: Shown, framing: Framing, *, is_owner: bool) -> AsyncGenerator[exec_frames.Frame, None]:
     """Everything that a client is told, to the close. Leaves the session when the iterator is closed."""
     output = exec_frames.ExecOutput(framing)
-    cursors = session.attach()
+    cursors = session.attach_expected() if is_owner and isinstance(session, Session) else session.attach()
     try:
         if framing is not Framing.HTTP:
             for frame in output.begin(session_info(session, is_owner=is_owner)):

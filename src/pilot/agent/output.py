@@ -178,12 +178,13 @@ class Output:
     def _slowest(self) -> int:
         return min((cursor.offset for cursor in self._cursors), default=self._size)
 
-    def _on_readable(self) -> None:
-        # No more than may be kept: for clients that are behind, and at once for nobody.
+    def take(self) -> int:
+        """Record what is there, but no more than may be kept: for clients that are behind, and at once for nobody."""
         behind = self._size - self._slowest()
         room = self._budget.window_bytes - behind if self._cursors else self._budget.limit_bytes // 4
-        self._pump(max(1, room))
+        taken = self._pump(max(1, room))
         self.moved()
+        return taken
 
     def _pump(self, most_bytes: int = splice.PUMP_BYTES) -> int:
         """Record once; how many bytes that were."""
@@ -210,7 +211,7 @@ class Output:
         self._watched = wanted
         loop = asyncio.get_running_loop()
         if wanted:
-            loop.add_reader(self._recorder.fileno(), self._on_readable)
+            loop.add_reader(self._recorder.fileno(), self.take)
         else:
             loop.remove_reader(self._recorder.fileno())
 

@@ -36,6 +36,7 @@ from .record_budget import RecordBudget
 from .stdin import Stdin
 
 QUIET_S = 0.1
+EXPECT_S = 60.0  # how long who has a session made may take to attach
 RECORD_TIMEOUT_S = 30.0
 KILL_GRACE_S = 10.0
 _PROCESS_GROUP = 1 << 2  # PIDFD_SIGNAL_PROCESS_GROUP, Linux 6.9
@@ -91,6 +92,8 @@ class Session:
         self._process = process
         self._descriptors = dict(descriptors)
         self._clients = 0
+        self._expected: dict[Stream, Cursor] | None = None
+        self._patience: asyncio.TimerHandle | None = None
         self._unattended = asyncio.Event()
         self._unattended.set()
         self._expiry: asyncio.TimerHandle | None = None
@@ -119,6 +122,28 @@ class Session:
     def bytes_total(self) -> int:
         """Output since this agent has known the session."""
         return sum(output.progress for output in self.outputs.values())
+
+    def expect(self) -> None:
+        """Who has it made will attach: as if it had, nothing is given up until then. Before `start`."""
+        self._expected = self.attach()
+        self._patience = asyncio.get_running_loop().call_later(EXPECT_S, self.forsake)
+
+    def forsake(self) -> None:
+        """Who was expected does not come; nothing happens when it has."""
+        expected = self._take_expected()
+        if expected is not None:
+            self.detach(expected)
+
+    def attach_expected(self) -> dict[Stream, Cursor]:
+        """Who was expected comes; otherwise as `attach`."""
+        expected = self._take_expected()
+        return self.attach() if expected is None else expected
+
+    def _take_expected(self) -> dict[Stream, Cursor] | None:
+        if self._patience is not None:
+            self._patience.cancel()
+        expected, self._expected = self._expected, None
+        return expected
 
     def attach(self) -> dict[Stream, Cursor]:
         """A client comes: cursors from the oldest kept byte on. `detach` must follow."""
@@ -200,6 +225,7 @@ class Session:
 
     async def close(self) -> None:
         """Forget the session: its descriptors here and in init's store."""
+        self._take_expected()
         if self._expiry is not None:
             self._expiry.cancel()
         if self._task is not None:
@@ -282,7 +308,8 @@ class Session:
                     await asyncio.shield(change)  # others wait for it, too
             except TimeoutError:
                 for output in self.outputs.values():
-                    if not output.paused and before == self.bytes_total:
+                    # A client may have let it go on just now: what had to wait meanwhile is there, and counts.
+                    if before == self.bytes_total and not (output.ended or output.paused) and not output.take():
                         output.finish()
 
     async def _wait_for_end(self) -> None:

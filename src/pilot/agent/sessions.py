@@ -89,7 +89,10 @@ class Sessions:
                 _discard(self._machine.link, container, id, descriptors)
 
     async def create(self, container: Inner, command: Command) -> Session:
-        """Start a process in the world; returns when it runs. Whatever `runtime` refuses is raised."""
+        """Start a process in the world; returns when it runs. Whatever `runtime` refuses is raised.
+
+        The caller attaches (`Session.attach_expected`), or says that it does not (`forsake`).
+        """
         if len(self) + self._starting >= MAX_SESSIONS:
             raise faults.Exhausted(f"start a session: {MAX_SESSIONS} are running already")
         making = asyncio.create_task(self._create(container, command), name="start a session")
@@ -106,12 +109,14 @@ class Sessions:
             session = await asyncio.to_thread(_spawn, self._machine, self._budget, container, command, self._new_id())
         finally:
             self._starting -= 1
+        session.expect()
         self._adopt(session)
         return session
 
     def _unwanted(self, making: asyncio.Task[Session]) -> None:
         if making.cancelled() or making.exception() is not None:
             return
+        making.result().forsake()
         try:
             making.result().signal(signals.SIGKILL)
         except errors.NotFound:
