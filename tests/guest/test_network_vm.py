@@ -146,12 +146,13 @@ def sprite(networks: Neighbours, member: Member, guest: Guest) -> VirtualSprite:
 
 
 def test_a_virtual_machine_is_on_the_network(internet: Internet, created: Any, sprite: Sprite) -> None:
-    """By names as the C library resolves them, as a user who is not root, and it pings."""
+    """By names as the C library resolves them, as a user who is not root; and only where its policy lets it."""
     resolver = created.run("cat", "/etc/resolv.conf", capture_output=True).stdout
     assert resolver == b"nameserver 198.18.0.1\n"
     script = f"exec 3<>/dev/tcp/web.test/{nets.PORT} && head -n1 <&3"
     done = created.run("bash", "-c", script, capture_output=True)
     assert (done.stdout, done.stderr) == (WEB.encode() + b"\n", b"")
     sprite.obey("web.test")
+    assert sprite.machine.addresses("web.test") == [WEB]
     assert sprite.machine.reaches(WEB)
     assert not sprite.machine.reaches(OTHER)
