@@ -129,7 +129,7 @@ def test_of_many_at_once_one_starts_it(pilot: Path, bundle: Path, tmp_path: Path
 def test_it_ends_when_idle_and_takes_its_cgroup_along(pilot: Path, bundle: Path, tmp_path: Path) -> None:
     from pilot.planner import starting
 
-    starting.start(str(tmp_path / "run/socket"), [sys.executable, "-m", "pilot.command"], idle_s=1)
+    starting.start(str(tmp_path / "run/socket"), [sys.executable, "-m", "pilot.command"], idle_s=6)
     _await_planner(tmp_path)
     assert _is_served(pilot, bundle)
     _await(lambda: not _planners(tmp_path))
