@@ -241,12 +241,14 @@ def test_unconfined_needs_no_module(runtime: Runtime, bundle: Path) -> None:
 
 def test_what_is_executed_may_be_another_than_argv_0(runtime: Runtime, bundle: Path) -> None:
     bundles.create(runtime, bundle, bundles.make_config()).container.start()
-    process = parse.parse_process(json.dumps({"args": ["a name", "1000"], "cwd": "/", "env": ["PATH=/bin"]}))
-    spawned = runtime.load("web").exec(process, Stdio(), executable="sleep")
+    process = parse.parse_process(
+        json.dumps({"args": ["busybox by name", "sleep", "1000"], "cwd": "/", "env": ["PATH=/bin"]})
+    )
+    spawned = runtime.load("web").exec(process, Stdio(), executable="sleep")  # which is a busybox
     try:
         # Empty while the kernel is at execve(2), which is after the last that `exec` waits for.
         cmdline = store.wait_for(Path(f"/proc/{spawned.pid}/cmdline").read_bytes)
-        assert cmdline == b"a name\x001000\x00"
+        assert cmdline == b"busybox by name\0sleep\x001000\0"
     finally:
         os.kill(spawned.pid, signal.SIGKILL)
         runtime.wait(spawned, 10)

@@ -128,6 +128,13 @@ def run(
     directory: Path, pid_one: PidOne, tests: Sequence[str], *, expected_skips: Sequence[str] = (), timeout_s: float
 ) -> Results:
     """Boot a machine, run these tests (node ids) in it, and end it. `directory` gets the disk and the console's log."""
+    results = _run(directory, pid_one, tests, expected_skips, timeout_s)
+    return _run(directory, pid_one, tests, expected_skips, timeout_s) if _is_emulators_fault(results) else results
+
+
+def _run(
+    directory: Path, pid_one: PidOne, tests: Sequence[str], expected_skips: Sequence[str], timeout_s: float
+) -> Results:
     boot = Path(kernel.ensure_kernel())
     disk = _make_disk(directory, tests, expected_skips)
     initramfs = directory / "initramfs"
@@ -144,6 +151,12 @@ def run(
     with ours, _process(command, theirs):
         rows, status = _read(ours, started + timeout_s)
     return Results(rows, status, time.monotonic() - started, _tail(directory / "console.log"))
+
+
+def _is_emulators_fault(results: Results) -> bool:
+    """Whether the kernel met a breakpoint of its own: it changes its code while it runs, and QEMU's emulation may show
+    that to another processor half done."""
+    return results.status is None and not results.rows and "Oops: int3" in results.console
 
 
 @contextlib.contextmanager

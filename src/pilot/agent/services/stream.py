@@ -63,8 +63,9 @@ class Watch:
             news = self._keeper.supervisor.changed.next(), self._log.changed.next()
             for event in self._happened():
                 yield event
-            for event in self.kept():
-                yield event
+            if not self._seen.starting:  # what it says comes after the word that it is started
+                for event in self.kept():
+                    yield event
             left_s = end_s - loop.time()
             if left_s <= 0 or (until_over and self._is_over()):
                 return

@@ -172,8 +172,10 @@ def _du(client: VolumeClient, options: argparse.Namespace) -> Rows:
 
 
 def _status(client: VolumeClient, options: argparse.Namespace) -> Rows:
-    jobs = [(name, row) for name, row in dataclasses.asdict(client.status()).items() if row is not None]
-    return [{"job": name, **{key: _moment(key, value, options) for key, value in row.items()}} for name, row in jobs]
+    gc = client.status().gc
+    if gc is None:
+        return []
+    return [{"job": "gc", **{key: _moment(key, value, options) for key, value in dataclasses.asdict(gc).items()}}]
 
 
 def _moment(key: str, value: object, options: argparse.Namespace) -> object:

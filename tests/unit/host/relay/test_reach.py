@@ -251,14 +251,15 @@ def test_no_spelling_of_an_operation_reaches_what_is_in_no_row(
         line = head.split(b"\r\n")[0].decode()
         method, target, _ = line.split(" ")
         below = target.partition("?")[0].removeprefix("/v1/")
-        row = below if below.split("/")[0] != "exec" else _session_row(below)
-        plain = (("GET" if method == "HEAD" else method), upgraded, row)
-        assert plain in allowed, f"reached: {line}"
+        asked = ("GET" if method == "HEAD" else method), upgraded
+        assert {(*asked, below), (*asked, _named_row(below))} & allowed, f"reached: {line}"
 
 
-def _session_row(below: str) -> str:
-    parts = below.split("/")
-    return "/".join([parts[0], "{id}", *parts[2:]]) if len(parts) > 1 else below
+def _named_row(below: str) -> str:
+    """The row in which what follows `exec` or `services` is the name of one."""
+    kind, *rest = below.split("/")
+    names = {"exec": "{id}", "services": "{service}"}
+    return "/".join([kind, names[kind], *rest[1:]]) if kind in names and rest else below
 
 
 def test_a_session_name_is_passed_on_as_it_is(host: HostUnderTest, dial_path: pathlib.Path) -> None:
