@@ -13,9 +13,7 @@ import contextlib
 import os
 import pathlib
 import re
-import shutil
 import socket
-import subprocess
 import threading
 import urllib.parse
 from collections.abc import Iterator
@@ -37,29 +35,13 @@ def namespace() -> str:
 
 
 def debian() -> list[str]:
-    """Hosts of apt's sources, as this machine has them."""
+    """Hosts of Debian's own archives, as apt's sources of this machine have them."""
     texts = [path.read_text() for path in pathlib.Path("/etc/apt").glob("sources.list*/**/*") if path.is_file()]
     with contextlib.suppress(FileNotFoundError):
         texts.append(pathlib.Path("/etc/apt/sources.list").read_text())
     lines = (line for text in texts for line in text.splitlines() if not line.lstrip().startswith("#"))
-    urls = (url for line in lines for url in re.findall(r"https?://[^\s\]]+", line))
-    return sorted({host for url in urls if (host := urllib.parse.urlsplit(url).hostname) and "debian.org" in host})
-
-
-def python() -> list[str]:
-    """Hosts of pip's index."""
-    done = subprocess.run(["pip", "config", "get", "global.index-url"], capture_output=True, text=True, check=False)
-    index = urllib.parse.urlsplit(done.stdout.strip() or "https://pypi.org/simple").hostname
-    return [index, "files.pythonhosted.org"] if index == "pypi.org" else [str(index)]
-
-
-def node() -> list[str]:
-    """Hosts of npm's registry."""
-    npm = shutil.which("npm")
-    if npm is None:
-        return ["registry.npmjs.org"]
-    done = subprocess.run([npm, "config", "get", "registry"], capture_output=True, text=True, check=False)
-    return [urllib.parse.urlsplit(done.stdout.strip()).hostname or "registry.npmjs.org"]
+    urls = (urllib.parse.urlsplit(url) for line in lines for url in re.findall(r"https?://[^\s\]]+", line))
+    return sorted({url.hostname for url in urls if url.hostname and re.fullmatch(r"/debian(-security)?/?", url.path)})
 
 
 def reaches(host: str, port: int = 80) -> bool:
