@@ -6,35 +6,15 @@
 #include <unistd.h>
 
 #include "../../../native/front/front.h"
+#include "packet.h"
 
-static void send_packet(int fd, const uint8_t *data, size_t size, unsigned count)
-{
-    static union {
-        char space[CMSG_SPACE(MAX_PASSED * sizeof(int))];
-        struct cmsghdr align;
-    } control;
-    struct iovec part = {(void *)data, size};
-    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
-    int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-
-    if (count) {
-        message.msg_control = control.space;
-        message.msg_controllen = CMSG_SPACE(count * sizeof(int));
-        struct cmsghdr *head = CMSG_FIRSTHDR(&message);
-        *head = (struct cmsghdr){
-            .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(count * sizeof(int))};
-        for (unsigned i = 0; i < count; i++)
-            memcpy(CMSG_DATA(head) + i * sizeof(int), &null_fd, sizeof(int));
-    }
-    sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
-    close(null_fd);
-}
+_Static_assert(MAX_PASSED <= MOST_SENT, "one packet takes them");
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct received received;
     static struct answer answer;
-    int pair[2];
+    int pair[2], null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair))
         abort();
@@ -45,7 +25,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         memcpy(&answer, data + 2, length);
         /* As long as an answer is, or as long as what there is; with no descriptor, one, or all that a packet takes. */
         send_packet(pair[1], (uint8_t *)&answer, data[0] % 2 ? sizeof answer : length,
-                    data[0] / 2 % 3 == 2 ? MAX_PASSED : data[0] / 2 % 3);
+                    data[0] / 2 % 3 == 2 ? MAX_PASSED : data[0] / 2 % 3, null_fd);
         if (receive_answer(pair[0], &received))
             break;
         if (received.count > MAX_HELD)
@@ -57,5 +37,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         close(received.fds[i]);
     close(pair[0]);
     close(pair[1]);
+    close(null_fd);
     return 0;
 }

@@ -11,6 +11,7 @@
 #include "../../../native/init/message.h"
 #include "../../../native/init/records.h"
 #include "../../../native/init/store.h"
+#include "packet.h"
 
 static int agent_fd = -1, null_fd = -1;
 static uint32_t agent;
@@ -21,28 +22,6 @@ static void come_anew(void)
         close(agent_fd);
     link_close();
     agent_fd = link_open(++agent);
-}
-
-/* A packet of `size` bytes with `count` descriptors, all of /dev/null. */
-static void send_packet(const uint8_t *data, size_t size, unsigned count)
-{
-    static union {
-        char space[CMSG_SPACE(253 * sizeof(int))];
-        struct cmsghdr align;
-    } control;
-    struct iovec part = {(void *)data, size};
-    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
-
-    if (count) {
-        message.msg_control = control.space;
-        message.msg_controllen = CMSG_SPACE(count * sizeof(int));
-        struct cmsghdr *head = CMSG_FIRSTHDR(&message);
-        *head = (struct cmsghdr){
-            .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(count * sizeof(int))};
-        for (unsigned i = 0; i < count; i++)
-            memcpy(CMSG_DATA(head) + i * sizeof(int), &null_fd, sizeof(int));
-    }
-    sendmsg(agent_fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 static void read_as_agent(void)
@@ -84,14 +63,14 @@ static void act(uint8_t what, const uint8_t *data, size_t size)
 
     switch (what % 6) {
     case 0:
-        send_packet(data, size, what / 6 % 3);
+        send_packet(agent_fd, data, size, what / 6 % 3, null_fd);
         break;
     case 1: /* a packet that is good but for what the data says */
         message_fill(&good, size ? data[0] % 24 : 0, "name");
         memcpy(&good.name, data, size < NAME_SIZE ? size : NAME_SIZE);
         good.seq = what;
         good.status = what % 4;
-        send_packet((uint8_t *)&good, sizeof good, what / 6 % 3);
+        send_packet(agent_fd, (uint8_t *)&good, sizeof good, what / 6 % 3, null_fd);
         break;
     case 2:
         records_add(what, size, what, 1);
