@@ -105,8 +105,9 @@ PRIVATE := $(BIN)/python -m tests.support.private --
 
 # As many sessions as LANES says, each in namespaces of its own, take the files in turn.
 LANES ?= 2
+UNSTEADY ?= 5
 test: deps check sanitize images
-	$(BIN)/python -m tests.support.lanes -n $(LANES) tests --ignore=tests/checks
+	$(BIN)/python -m tests.support.lanes -n $(LANES) --unsteady $(UNSTEADY) tests --ignore=tests/checks
 
 # Tests inside virtual machines, those that take long too; what they said goes to docs/reference/vm-tests.md.
 vm-tests: images

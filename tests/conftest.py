@@ -11,7 +11,6 @@ import pytest
 
 from tests.support import probes, scratch
 
-_unexpected: dict[str, str] = {}
 _failed = pytest.StashKey[bool]()
 
 
@@ -26,7 +25,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                     continue
                 item.add_marker(pytest.mark.skip(reason=f"requires {need}: {reason}"))
                 if expected is not None and need not in expected:
-                    _unexpected[need] = reason
+                    probes.unexpected[need] = reason
 
 
 @pytest.hookimpl(wrapper=True)
@@ -47,8 +46,8 @@ def tmp_path(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     output: dict[str, object] | None = getattr(session.config, "workeroutput", None)  # of one that xdist has started
     if output is not None:
-        output["unexpected"] = _unexpected
-    elif _unexpected:
+        output["unexpected"] = probes.unexpected
+    elif probes.unexpected:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
@@ -58,7 +57,7 @@ class Workers:
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: object) -> None:
         output: dict[str, dict[str, str]] = getattr(node, "workeroutput", {})  # without one that died: a failure itself
-        _unexpected.update(output.get("unexpected", {}))
+        probes.unexpected.update(output.get("unexpected", {}))
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -66,5 +65,5 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    for need, reason in sorted(_unexpected.items()):
+    for need, reason in sorted(probes.unexpected.items()):
         terminalreporter.write_line(f"unexpected skip: {need}: {reason} (not in PILOT_EXPECTED_SKIPS)", red=True)

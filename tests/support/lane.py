@@ -4,12 +4,13 @@
 <directory>/turn            locked shared by each test, alone by one that is marked `alone`
 <directory>/next            locked while somebody waits for `turn`, so that who wants it alone gets it
                             (both by lockf: a child that a test has forked, and that lives on, holds no lock)
-<directory>/lane-<number>   what was collected and what was done, at the end
+<directory>/lane-<number>   what was collected, what was done and what failed, at the end
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
 import functools
 import json
@@ -20,10 +21,12 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.support import lanes
+from tests.support import lanes, probes
 
 _directory = Path(os.environ[lanes.DIRECTORY])
+_only = frozenset(json.loads(os.environ.get(lanes.ONLY) or "[]"))
 _done: list[str] = []
+_failed: dict[str, str] = {}
 
 
 @functools.cache
@@ -58,6 +61,12 @@ def _ours(items: Sequence[pytest.Item]) -> Iterator[pytest.Item]:
     return (item for item in items if _is_ours(item.path))
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if _only:
+        config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in _only])
+        items[:] = [item for item in items if item.nodeid in _only]
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> bool | None:
     """pytest's own, over what is ours."""
@@ -83,6 +92,17 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     return result
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.failed:
+        _failed.setdefault(report.nodeid, f"{report.when}: {_reason(report)}")
+
+
+def _reason(report: pytest.TestReport) -> str:
+    crash = getattr(report.longrepr, "reprcrash", None)
+    said = str(report.longrepr) if crash is None else f"{crash.path}:{crash.lineno}: {crash.message}"
+    return " ".join(said.split())[:300]
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    told = {"collected": [item.nodeid for item in session.items], "done": _done}
-    (_directory / f"lane-{os.environ[lanes.NUMBER]}").write_text(json.dumps(told))
+    told = lanes.Told([item.nodeid for item in session.items], _done, _failed, sorted(probes.unexpected))
+    (_directory / f"lane-{os.environ[lanes.NUMBER]}").write_text(json.dumps(dataclasses.asdict(told)))

@@ -77,8 +77,49 @@ def test_a_test_that_fails_fails_the_run(suite: Path) -> None:
     (suite / "test_b.py").write_text("def test_b():\n    pass\n")
     done = _run(suite)
     assert done.returncode == 1
-    assert "assert not 'here'" in done.stdout
-    assert ": exit status 1" in done.stdout
+    assert "lanes: failed: " in done.stdout
+    assert done.stdout.rstrip().splitlines()[-1].startswith("lanes: failed by itself too: ")
+    assert "assert not 'here'" in done.stdout.splitlines()[-1]
+
+
+_UNSTEADY = f"""{_NOTES}
+@pytest.mark.parametrize("number", range({{}}))
+def test_it(number):
+    note(f"a{{{{number}}}}")
+    assert pathlib.Path(os.environ["NOTES"]).read_text().split().count(f"a{{{{number}}}}") > 1
+"""
+
+
+def test_what_fails_beside_others_and_passes_by_itself_is_told(suite: Path) -> None:
+    """And nothing else is run again."""
+    (suite / "test_a.py").write_text(_UNSTEADY.format(2))
+    (suite / "test_b.py").write_text(f"{_NOTES}\ndef test_b():\n    note('b')\n")
+    done = _run(suite)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {line.split("::")[1] for line in done.stdout.splitlines() if "lanes: unsteady: " in line} == {
+        "test_it[0]: passed by itself", "test_it[1]: passed by itself"
+    }  # fmt: skip
+    assert sorted(_notes(suite)) == ["a0", "a0", "a1", "a1", "b"]
+
+
+def test_many_that_fail_are_no_matter_of_chance(suite: Path) -> None:
+    (suite / "test_a.py").write_text(_UNSTEADY.format(6))
+    done = _run(suite)
+    assert done.returncode == 1
+    assert done.stdout.rstrip().splitlines()[-1] == "lanes: 6 failed"
+    assert len(_notes(suite)) == 6
+
+
+def test_an_unexpected_skip_fails_the_run_whatever_else(suite: Path) -> None:
+    """The need is one that no machine has."""
+    (suite / "conftest.py").write_text(
+        "from tests.support import probes\n"
+        "def pytest_collection_modifyitems():\n    probes.unexpected['wings'] = 'none'\n"
+    )
+    (suite / "test_a.py").write_text("def test_a():\n    pass\n")
+    done = _run(suite)
+    assert done.returncode == 1
+    assert "lanes: lane 1: unexpected skip: wings" in done.stdout
 
 
 def test_a_lane_that_dies_fails_the_run(suite: Path) -> None:

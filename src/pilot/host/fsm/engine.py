@@ -182,17 +182,22 @@ class Engine:
         """Stop at the next pause of each run; whether all did so in time."""
         self._stopping.set()
         with self._lock:
-            tickets, threads = list(self._tickets.values()), list(self._threads)
+            tickets = list(self._tickets.values())
         for ticket in tickets:
             ticket.interrupt(cancel=False)
         for slots in self._slots.values():
             slots.open()
-        with self._lock:
-            threads += self._threads - set(threads)
         deadline = time.monotonic() + timeout_s
-        for thread in threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
-        return not any(thread.is_alive() for thread in threads)
+        while threads := self._living():
+            if time.monotonic() > deadline:
+                return False
+            for thread in threads:
+                thread.join(max(0.0, deadline - time.monotonic()))
+        return True
+
+    def _living(self) -> list[threading.Thread]:
+        with self._lock:
+            return list(self._threads)
 
     def _enqueue(self, record: Record) -> Ended:
         slots = self._slots.get(record.kind, self._unlimited)
@@ -210,9 +215,9 @@ class Engine:
         """With a slot, which the thread gives up."""
         name = f"run-{lane[0]}-{lane[1]}"[:60]
         thread = threading.Thread(target=self._drain, args=(lane, slots), name=name, daemon=True)
-        with self._lock:
+        with self._lock:  # so that whoever finds it among the threads may wait for its end
             self._threads.add(thread)
-        thread.start()
+            thread.start()
 
     def _drain(self, lane: Lane, slots: Slots) -> None:
         try:
@@ -222,9 +227,9 @@ class Engine:
                     slots.ask(lambda: self._spawn(lane, slots))
                     break
         finally:
+            slots.give_up()  # may begin another thread: `close` sees that one before this one has gone
             with self._lock:
                 self._threads.discard(threading.current_thread())
-            slots.give_up()
 
     def _next(self, lane: Lane) -> _Ticket | None:
         with self._lock:

@@ -481,6 +481,26 @@ def test_so_many_of_a_kind_at_once_and_first_come_first_served(database: Databas
     assert engine.close(WAIT_S)
 
 
+def test_close_waits_for_a_thread_that_is_being_started(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    starting, gate, begin = threading.Event(), threading.Event(), threading.Thread.start
+
+    def slow(thread: threading.Thread) -> None:
+        if thread.name.startswith("run-"):
+            starting.set()
+            assert gate.wait(WAIT_S)
+        begin(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", slow)
+    engine = Engine(SqlJournal(database), [Operation(A, (Transition("t", lambda run: None),))])
+    starter = threading.Thread(target=lambda: engine.start(A, "r", Nothing()))
+    starter.start()
+    assert starting.wait(WAIT_S)
+    threading.Timer(0.05, gate.set).start()
+    assert engine.close(WAIT_S)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("run-")]
+    starter.join(WAIT_S)
+
+
 def test_one_that_pauses_lets_others_by(database: Database) -> None:
     tried = threading.Event()
     works = threading.Event()
