@@ -86,8 +86,8 @@ ALLOWED: dict[str, frozenset[str]] = {
     "volume.operator": _VOLUME_COMMON
     | {"volume.books", "volume.client", "volume.disk", "volume.remote", "volume.volumed.collector"},
     # The way to a machine, for whoever is in the orchestrator's place: it knows no store, and no pilotd.
-    "machine": frozenset({"wire"}),
-    "conformance": frozenset({"wire", "machine"}),
+    "machine": frozenset({"wire", "kernel.fds"}),
+    "conformance": frozenset({"wire", "machine", "kernel.fds"}),
     # A machine without pilotd: the substrates of pilotd, and nothing else of it.
     "bare": frozenset({"wire", "machine", "host.vmm", "image", "kernel"}),
     "host": frozenset({"wire", "server", "machine", "volume.client", "kernel", "image"}),

@@ -11,6 +11,7 @@ from typing import Any
 import h11
 import msgspec
 
+from ..kernel import fds
 from ..machine import dial, exchange, web_socket
 from ..wire import dial as lines
 from ..wire import schema
@@ -70,7 +71,7 @@ class Subject:
         """A connection at which nothing but `first` has been said."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as stream:
             stream.settimeout(self.timeout_s)
-            with dial.short_path(self.dial_path) as address:
+            with fds.short_path(self.dial_path) as address:
                 stream.connect(address)
             stream.sendall(first)
             yield stream

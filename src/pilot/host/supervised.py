@@ -20,7 +20,6 @@ import time
 
 from .. import errors
 from ..kernel import fds
-from ..machine import dial
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +63,7 @@ class Supervised(abc.ABC):
         """The pid of who listens on the socket now."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as probe:
             try:
-                with dial.short_path(self.socket_path) as address:
+                with fds.short_path(self.socket_path) as address:
                     probe.connect(address)
             except OSError:
                 return None

@@ -7,9 +7,10 @@ import contextlib
 import os
 import select
 import socket
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 
 Ancillary = list[tuple[int, int, bytes]]
+MAX_ADDRESS_BYTES = 80  # of 107, so that a caller may add a name
 
 
 def rights(fds: Sequence[int]) -> Ancillary:
@@ -48,3 +49,17 @@ def close_others(kept: Container[int]) -> None:
         if int(name) not in kept:
             with contextlib.suppress(OSError):  # the descriptor of the listing itself
                 os.close(int(name))
+
+
+@contextlib.contextmanager
+def short_path(path: str) -> Iterator[str]:
+    """A name for `path` that fits a socket address (107 bytes, unix(7)), as long as the block lasts."""
+    if len(os.fsencode(path)) <= MAX_ADDRESS_BYTES:
+        yield path
+        return
+    directory, name = os.path.split(path)
+    directory_fd = os.open(directory or ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{directory_fd}/{name}"
+    finally:
+        os.close(directory_fd)

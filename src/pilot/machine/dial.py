@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket
 import time
-from collections.abc import Iterator
 
 from .. import errors
+from ..kernel import fds
 from ..wire import dial as lines
 
 CONNECT_TIMEOUT_S = 5.0
 READ_BYTES = 65536
 BACKLOG_PAUSE_S = 0.05
-MAX_ADDRESS_BYTES = 80  # of 107, so that a caller may add a name
 
 
 class Busy(errors.PeerError):
@@ -28,7 +26,7 @@ def connect(path: str, port: int, timeout_s: float = CONNECT_TIMEOUT_S) -> socke
     stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
         stream.settimeout(timeout_s)
-        with short_path(path) as address:
+        with fds.short_path(path) as address:
             _connect(stream, address, timeout_s)
         stream.sendall(lines.connect_line(port))
         _parse(_read_line(stream, end_s))
@@ -105,7 +103,7 @@ async def open_stream(path: str, port: int, timeout_s: float = CONNECT_TIMEOUT_S
     stream = Stream(sock)
     try:
         async with asyncio.timeout(timeout_s):
-            with short_path(path) as address:
+            with fds.short_path(path) as address:
                 await _connect_when_it_can(sock, address)
             await stream.send(lines.connect_line(port))
             _parse(await stream.receive_through(b"\n", lines.MAX_LINE_BYTES, at_end=b""))
@@ -116,20 +114,6 @@ async def open_stream(path: str, port: int, timeout_s: float = CONNECT_TIMEOUT_S
         stream.close()
         raise
     return stream
-
-
-@contextlib.contextmanager
-def short_path(path: str) -> Iterator[str]:
-    """A name for `path` that fits a socket address (107 bytes), as long as the block lasts."""
-    directory, name = os.path.split(path)
-    if len(os.fsencode(path)) <= MAX_ADDRESS_BYTES:
-        yield path
-        return
-    directory_fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{directory_fd}/{name}"
-    finally:
-        os.close(directory_fd)
 
 
 def _read_line(stream: socket.socket, end_s: float) -> bytes:

@@ -11,8 +11,8 @@ import os
 import socket
 
 from .. import errors
+from ..kernel import fds
 from ..wire import dial as lines
-from . import dial
 
 TIMEOUT_S = 5.0
 
@@ -22,7 +22,7 @@ def ask(path: str, timeout_s: float = TIMEOUT_S) -> lines.Health:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as stream:
         stream.settimeout(timeout_s)
         try:
-            with dial.short_path(os.fspath(path)) as address:
+            with fds.short_path(os.fspath(path)) as address:
                 stream.connect(address)
             line = b""
             while not line.endswith(b"\n") and (piece := stream.recv(lines.MAX_LINE_BYTES)):

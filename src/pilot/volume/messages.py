@@ -7,7 +7,6 @@ opened relative to their directory, because a socket address holds only 107 byte
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -134,23 +133,12 @@ def peer_of(sock: socket.socket) -> int:
     return int(pid)
 
 
-@contextlib.contextmanager
-def short_path(path: str) -> Iterator[str]:
-    """The same path in fewer bytes than a socket's address holds, for the moment."""
-    directory, name = os.path.split(os.path.abspath(path))
-    dir_fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{dir_fd}/{name}"
-    finally:
-        os.close(dir_fd)
-
-
 def connect(path: str, timeout_s: float | None) -> Connection:
     """A connection to the socket at `path`; OSError when nobody listens. Each wait later has the same deadline."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.settimeout(timeout_s)
-        with short_path(path) as short:
+        with descriptors.short_path(path) as short:
             sock.connect(short)
     except BaseException:
         sock.close()
@@ -163,7 +151,7 @@ def listen(path: str, kind: socket.SocketKind = socket.SOCK_STREAM) -> socket.so
     sock = socket.socket(socket.AF_UNIX, kind)
     temporary = f"{path}.{os.getpid()}"
     try:
-        with short_path(temporary) as short:
+        with descriptors.short_path(temporary) as short:
             sock.bind(short)
         os.chmod(temporary, 0o600)
         sock.listen(64)

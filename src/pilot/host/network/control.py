@@ -15,7 +15,7 @@ import socket
 import msgspec
 
 from ... import errors
-from ...machine import dial
+from ...kernel import fds
 
 TIMEOUT_S = 10.0
 MOST_BYTES = 1 << 20
@@ -41,7 +41,7 @@ def ask(directory: str, question: Question) -> msgspec.Raw:
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
             connection.settimeout(TIMEOUT_S)
-            with dial.short_path(socket_path(directory)) as address:
+            with fds.short_path(socket_path(directory)) as address:
                 connection.connect(address)
             connection.sendall(msgspec.json.encode(question) + b"\n")
             with connection.makefile("rb") as file:

@@ -108,7 +108,7 @@ def _visit(path: str) -> socket.socket | None:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         sock.settimeout(_ANSWER_TIMEOUT_S)
-        with messages.short_path(path) as short:
+        with descriptors.short_path(path) as short:
             sock.connect(short)
     except (FileNotFoundError, ConnectionRefusedError):
         sock.close()
@@ -125,7 +125,7 @@ def start(path: str, binary: str) -> Process:
         messages.listen(path, socket.SOCK_SEQPACKET) as door,
         socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock,
     ):
-        with messages.short_path(path) as short:
+        with descriptors.short_path(path) as short:
             sock.connect(short)
         child = _run(binary, [], {"PILOT_FDS": f"{DOOR}:{door.fileno()}"}, [door.fileno()])
         return Process(sock, child.pid, child)

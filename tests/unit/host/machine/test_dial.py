@@ -11,6 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from pilot import errors
+from pilot.kernel import fds
 from pilot.machine import dial
 
 OUTPUT = bytes(range(256)) * 500  # fits a socket's buffer, so that the machine can say it all and close
@@ -18,7 +19,7 @@ OUTPUT = bytes(range(256)) * 500  # fits a socket's buffer, so that the machine 
 
 def _machine(path: pathlib.Path, serve: Callable[[socket.socket], None]) -> threading.Thread:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    with dial.short_path(str(path)) as address:
+    with fds.short_path(str(path)) as address:
         listener.bind(address)
     listener.listen(1)
 

@@ -13,7 +13,7 @@ import msgspec
 
 from .... import errors
 from ....ids import MachineId
-from ....machine import dial
+from ....kernel import fds
 from ... import logs
 from .. import control
 from ..addresses import parse_network
@@ -44,7 +44,7 @@ async def _serve(directory: str, zones: Zones) -> None:
     # Who finds the socket may count on what was there already.
     os.makedirs(directory, mode=0o700, exist_ok=True)
     path = control.socket_path(directory)
-    with dial.short_path(os.path.dirname(path)) as short:
+    with fds.short_path(os.path.dirname(path)) as short:
         temporary = os.path.join(short, f".resolver.{os.getpid()}")
         server = await asyncio.start_unix_server(lambda r, w: _answer(r, w, zones), temporary, limit=_QUESTION_BYTES)
         os.rename(temporary, os.path.join(short, os.path.basename(path)))

@@ -25,7 +25,7 @@ from collections.abc import Callable
 
 from .... import errors, runtime
 from ....ids import ContainerId, MachineId
-from ....kernel import cgroups, hierarchies, idmap, visit, waiter
+from ....kernel import cgroups, fds, hierarchies, idmap, visit, waiter
 from ....machine import dial, health, pilot_api
 from ....spec.state import Status
 from ....wire import dial as lines
@@ -278,7 +278,7 @@ def _listen(path: str) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
         name = os.path.basename(path)
-        with dial.short_path(os.path.dirname(path)) as directory:
+        with fds.short_path(os.path.dirname(path)) as directory:
             temporary = os.path.join(directory, f".{name}.new")
             if os.path.lexists(temporary):
                 os.unlink(temporary)
