@@ -10,7 +10,7 @@ import gc
 import importlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from . import errors
@@ -19,7 +19,7 @@ from . import errors
 OWN_COMMANDS = {
     "agent": "agent",
     "conformance": "conformance.main",
-    "image": "image.cli",
+    "image": "images.cli",
     "machine": "bare.main",
     "planner": "planner.main",
     "volume": "volume.operator.cli",
@@ -31,10 +31,19 @@ def main() -> int:
     _open_standard()
     word = sys.argv[1] if len(sys.argv) > 1 else ""
     absent = os.environ.pop("PILOT_PLANNER_ABSENT", "")  # from native/front to us, and to nobody below us
+    if word == "run" and _names_an_image(sys.argv[2:]):
+        gc.enable()
+        return _run(word, importlib.import_module(f"{__package__}.images.running").main)
     if word not in OWN_COMMANDS:
         return _run_oci(absent)
     gc.enable()
     return _run(word, importlib.import_module(f"{__package__}.{OWN_COMMANDS[word]}").main)
+
+
+def _names_an_image(words: Sequence[str]) -> bool:
+    """Whether a `run` is of an image, and not of a bundle: what follows `--` is the container's."""
+    ours = words[: words.index("--")] if "--" in words else words
+    return any(word == "--image" or word.startswith("--image=") for word in ours)
 
 
 def _run(word: str, command: Callable[[list[str]], int]) -> int:

@@ -45,7 +45,8 @@ ALLOWED: dict[str, frozenset[str]] = {
             "cli",
             "agent",
             "conformance.main",
-            "image.cli",
+            "images.cli",
+            "images.running",
             "bare.main",
             "planner.main",
             "planner.starting",
@@ -90,7 +91,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "conformance": frozenset({"wire", "machine", "kernel.fds"}),
     # A machine without pilotd: the substrates of pilotd, and nothing else of it.
     "bare": frozenset({"wire", "machine", "host.vmm", "image", "kernel"}),
-    "host": frozenset({"wire", "server", "machine", "volume.client", "kernel", "image"}),
+    "host": frozenset({"wire", "server", "machine", "volume.client", "kernel", "image", "images.origins"}),
     "host.vmm.container": frozenset({"wire", "server", "machine", "volume.client", "kernel", "runtime", "spec"}),
     "host.fsm": frozenset(),
     # A request's way: relay → api/<facade> → services → operations.
@@ -114,6 +115,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "host.services": frozenset(
         {
             "wire",
+            "host.fly",
             "host.fsm",
             "host.network",
             "host.operations",
@@ -128,6 +130,7 @@ ALLOWED: dict[str, frozenset[str]] = {
         {
             "wire",
             "volume.client",
+            "host.fly",
             "host.fsm",
             "host.identity",
             "host.operations.results",
@@ -142,6 +145,8 @@ ALLOWED: dict[str, frozenset[str]] = {
     "image": frozenset({"plan.program", "kernel"}),
     # Images of strangers: knows nothing of the ones that are built here.
     "image.oci": frozenset({"kernel.directio", "kernel.files", "kernel.inroot", "kernel.syscalls"}),
+    # Images of this host, by the command line.
+    "images": frozenset({"image", "kernel", "cli", "runtime", "spec"}),
     "client": frozenset({"wire"}),
 }
 

@@ -10,7 +10,9 @@ _TESTS = Path(__file__).parent.parent
 _PAGE = _TESTS.parent / "docs/reference/oci-images.md"
 _FILES = (
     *sorted((_TESTS / "unit/image/oci").glob("test_*.py")),
+    *sorted((_TESTS / "unit/images").glob("test_*.py")),
     _TESTS / "kernel/test_oci_unpack.py",
+    _TESTS / "kernel/test_run_image.py",
     _TESTS / "compat/test_oci_images.py",
 )
 

@@ -66,6 +66,32 @@ def held(path: str) -> Iterator[None]:
         os.close(fd)
 
 
+@contextlib.contextmanager
+def shared(path: str) -> Iterator[None]:
+    """Hold the lock on this file for the block, beside others who share it. Waits for who holds it alone."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def alone(path: str) -> Iterator[bool]:
+    """Whether nobody else has the lock on this file, not even shared; for the block it is ours then. Does not wait."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(fd)
+
+
 def lock(path: str, refusal: str, timeout_s: float = LOCK_TIMEOUT_S) -> int:
     """The locked file's descriptor: held until it is closed. StateError with `refusal` when it stays taken.
 

@@ -48,6 +48,11 @@ class Check:
             raise errors.PeerError(f"{what}: it should be {self._expected} and is {found}")
 
 
+def fits(data: bytes, expected: Digest) -> bool:
+    """Whether `data` is what `expected` names."""
+    return hashlib.new(expected.partition(":")[0], data).hexdigest() == expected.partition(":")[2]
+
+
 def verify(data: bytes, expected: Digest, what: str) -> bytes:
     """`data`, when it is what `expected` names; PeerError."""
     check = Check(expected)

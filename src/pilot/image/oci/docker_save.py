@@ -50,9 +50,9 @@ class DockerSave:
         """There is one image, and no index."""
         raise errors.NotFound(f"find {descriptor.digest} of {self.name}: it has no such document")
 
-    def blob(self, descriptor: Descriptor) -> Iterator[bytes]:
+    def blob(self, descriptor: Descriptor, start: int = 0) -> Iterator[bytes]:
         """A config or layer, by the digest that was found for it."""
-        return self._files.pieces(self._paths[descriptor.digest])
+        return filesets.after(self._files.pieces(self._paths[descriptor.digest]), start)
 
     def _entries(self) -> tuple[_Entry, ...]:
         data = filesets.read(self._files, "manifest.json", limits.MANIFEST_BYTES)

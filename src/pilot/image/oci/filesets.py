@@ -41,6 +41,14 @@ def read(files: Files, path: str, limit_bytes: int) -> bytes:
     return data
 
 
+def after(pieces: Iterator[bytes], start: int) -> Iterator[bytes]:
+    """What comes after so many bytes."""
+    for piece in pieces:
+        if start < len(piece):
+            yield piece[start:]
+        start = max(0, start - len(piece))
+
+
 class Directory:
     """Files below a directory; links do not lead out of it."""
 

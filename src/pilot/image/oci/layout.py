@@ -52,9 +52,9 @@ class Layout:
         """One that an index names."""
         return filesets.read(self._files, _path(descriptor), min(descriptor.size, limits.MANIFEST_BYTES))
 
-    def blob(self, descriptor: Descriptor) -> Iterator[bytes]:
+    def blob(self, descriptor: Descriptor, start: int = 0) -> Iterator[bytes]:
         """A config or layer."""
-        return self._files.pieces(_path(descriptor))
+        return filesets.after(self._files.pieces(_path(descriptor)), start)
 
     def _check_version(self) -> None:
         data = filesets.read(self._files, "oci-layout", _VERSION_BYTES)

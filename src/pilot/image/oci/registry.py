@@ -107,10 +107,10 @@ class Registry:
         """One that an index names."""
         return self._document(descriptor.digest, min(descriptor.size, limits.MANIFEST_BYTES))[1]
 
-    def blob(self, descriptor: Descriptor) -> Iterator[bytes]:
+    def blob(self, descriptor: Descriptor, start: int = 0) -> Iterator[bytes]:
         """In pieces; where the connection breaks, it is asked for the rest."""
         what = f"fetch blob {descriptor.digest} of {self.name}"
-        done, failures, breaks = 0, 0, 0
+        done, failures, breaks = start, 0, 0
         while done < descriptor.size:
             before = done
             try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from ... import errors
@@ -30,8 +30,8 @@ class Source(Protocol):
         """A manifest or index, at most as long as the descriptor says."""
         ...
 
-    def blob(self, descriptor: Descriptor) -> Iterator[bytes]:
-        """A config or layer, in pieces."""
+    def blob(self, descriptor: Descriptor, start: int = 0) -> Iterator[bytes]:
+        """A config or layer, in pieces, from its byte `start` on."""
         ...
 
 
@@ -89,15 +89,21 @@ def _checked(data: bytes, descriptor: Descriptor, what: str) -> bytes:
     return digests.verify(data, descriptor.digest, what)
 
 
-def checked(source: Source, descriptor: Descriptor, watch: Watch = lambda _: None) -> Iterator[bytes]:
+def checked(
+    source: Source, descriptor: Descriptor, watch: Watch = lambda _: None, had: Iterable[bytes] = ()
+) -> Iterator[bytes]:
     """A blob in pieces, refused as soon as it is too long and at its end when it is another. PeerError.
 
-    What was given before that is worth nothing. `watch` is told how much there is.
+    What was given before that is worth nothing. `watch` is told how much there is. `had`: its beginning, of an earlier
+    attempt, which is checked with the rest and not given again.
     """
     what = f"{source.name}: blob {descriptor.digest}"
     check = digests.Check(descriptor.digest)
     count = 0
-    for part in source.blob(descriptor):
+    for part in had:
+        count += len(part)
+        check.update(part)
+    for part in source.blob(descriptor, count):
         count += len(part)
         if count > descriptor.size:
             raise errors.PeerError(f"{what}: more than the {descriptor.size} bytes that it should have")
