@@ -105,6 +105,24 @@ def test_a_container_is_a_scope_with_its_limits(runtime: Runtime, bundle: Path) 
     assert not os.path.exists("/sys/fs/cgroup/system.slice/pilot-web.scope")
 
 
+def test_annotations_are_properties_of_the_scope(runtime: Runtime, bundle: Path) -> None:
+    config = _config()
+    config["annotations"] = {
+        "org.systemd.property.CollectMode": "'inactive-or-failed'",
+        "org.systemd.property.TimeoutStopUSec": "uint64 123456789",
+        "org.systemd.property.RuntimeMaxSec": "1000",
+        "org.systemd.property.Before": "['pilot-other.service']",
+    }
+    bundles.create(runtime, bundle, config)
+    names = ("CollectMode", "TimeoutStopUSec", "RuntimeMaxUSec", "Before")
+    command = ["systemctl", "show", f"--property={','.join(names)}", "pilot-web.scope"]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    shown = dict(line.split("=", 1) for line in lines)
+    assert (shown["CollectMode"], shown["TimeoutStopUSec"]) == ("inactive-or-failed", "2min 3.456789s")
+    assert shown["RuntimeMaxUSec"] == "16min 40s"
+    assert "pilot-other.service" in shown["Before"].split()
+
+
 def test_limits_and_devices_survive_a_reload(runtime: Runtime, bundle: Path) -> None:
     container = bundles.create(runtime, bundle, _config()).container
     container.start()

@@ -3,20 +3,27 @@
 systemd writes limits of its units again whenever it reloads, so those that it has a property for are given to it as
 well as being written by us (`plan.cgroup`): what it does not know of, it would set back to none. Device rules and the
 rest, which it has no file of its own for, are ours alone: the scope is delegated. Cpusets need systemd 244.
+
+Annotations `org.systemd.property.NAME` are properties of the unit, too, as in runc: a value in GVariant's text form.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
+from .. import errors
+from ..spec.features import SYSTEMD_ANNOTATION
 from ..spec.resources import BlockIO, Cpu, Memory, Pids, Resources
-from . import cgroup, identity
+from . import cgroup, gvariant, identity
 from .cgroup import Unit
 
 _UNLIMITED = (1 << 64) - 1
 _STEP_US = 10_000
+_PROPERTY = re.compile(r"[A-Za-z]{3,}")
+_SECONDS = re.compile(r"(.*[a-z])Sec")
 
 
 class Property(msgspec.Struct, frozen=True):
@@ -24,13 +31,16 @@ class Property(msgspec.Struct, frozen=True):
 
     name: str
     signature: str
-    value: str | bool | int | bytes | tuple[int | str, ...]
+    value: gvariant.Value | bytes
 
 
 def plan_properties(
-    unit: Unit, container_id: str, resources: Resources | None, pids: tuple[int, ...]
+    unit: Unit, container_id: str, resources: Resources | None, pids: tuple[int, ...], annotations: Mapping[str, str]
 ) -> list[Property]:
-    """Properties of a transient unit that has `pids` from the start; a scope must have at least one."""
+    """Properties of a transient unit that has `pids` from the start; a scope must have at least one.
+
+    Where one is there twice the last counts. SpecError for an annotation that is none.
+    """
     placed = Property("Wants", "as", (unit.slice,)) if unit.name.endswith(".slice") else None
     head = [
         Property("Description", "s", f"pilot container {container_id}"),
@@ -40,12 +50,37 @@ def plan_properties(
     ]
     if placed is None:
         head += [Property("Delegate", "b", True), Property("PIDs", "au", pids)]
-    return [*head, *plan_limits(resources or Resources())]
+    return [*head, *_annotated(annotations), *plan_limits(resources or Resources())]
 
 
 def plan_limits(resources: Resources) -> list[Property]:
     """The limits alone, for a unit that is there. `unified` comes last, as it does in the files."""
     return [*_sizes(resources), *_cpu(resources.cpu or Cpu()), *_unified(resources)]
+
+
+def _annotated(annotations: Mapping[str, str]) -> Iterator[Property]:
+    for key, text in annotations.items():
+        if not key.startswith(SYSTEMD_ANNOTATION):
+            continue
+        path, name = f"$.annotations.{key}", key.removeprefix(SYSTEMD_ANNOTATION)
+        if _PROPERTY.fullmatch(name) is None:
+            raise errors.SpecError(path, "the name of a property has at least three letters, and nothing else")
+        try:
+            yield _property(name, gvariant.parse(text))
+        except ValueError as error:
+            raise errors.SpecError(path, f"{text!r}: {error}") from error
+
+
+def _property(name: str, found: gvariant.Variant) -> Property:
+    """Times that systemd's manual calls by seconds it wants in microseconds, and by another name."""
+    seconds = _SECONDS.fullmatch(name)
+    if seconds is None:
+        return Property(name, found.signature, found.value)
+    if isinstance(found.value, bool | str | tuple):
+        raise ValueError("not a number")
+    if not 0 <= found.value * 1_000_000 <= _UNLIMITED:
+        raise ValueError("not a time")
+    return Property(f"{seconds[1]}USec", "t", int(found.value * 1_000_000))
 
 
 def _sizes(resources: Resources) -> Iterator[Property]:

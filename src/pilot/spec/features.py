@@ -29,6 +29,7 @@ MEMORY_POLICY_MODES = (
     "MPOL_BIND", "MPOL_DEFAULT", "MPOL_INTERLEAVE", "MPOL_LOCAL", "MPOL_PREFERRED", "MPOL_PREFERRED_MANY",
     "MPOL_WEIGHTED_INTERLEAVE",
 )  # fmt: skip
+SYSTEMD_ANNOTATION = "org.systemd.property."  # what begins with it is a property of the container's unit
 MEMORY_POLICY_FLAGS = ("MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES")
 
 
@@ -60,5 +61,5 @@ def features_document(annotations: dict[str, str] | None = None) -> dict[str, ob
             "netDevices": enabled,
         },
         "annotations": annotations or {},
-        "potentiallyUnsafeConfigAnnotations": [],
+        "potentiallyUnsafeConfigAnnotations": [SYSTEMD_ANNOTATION],
     }

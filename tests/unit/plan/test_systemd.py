@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from pilot import errors
 from pilot.plan import systemd
 from pilot.plan.cgroup import Unit
 from pilot.spec.resources import Resources
@@ -12,9 +13,45 @@ from pilot.spec.resources import Resources
 _SCOPE = Unit("pilot-web.scope", "machine.slice")
 
 
-def _properties(unit: Unit, text: str = "{}") -> dict[str, object]:
+def _properties(unit: Unit, text: str = "{}", **annotations: str) -> dict[str, object]:
     resources = msgspec.json.decode(text, type=Resources)
-    return {p.name: p.value for p in systemd.plan_properties(unit, "web", resources, (42,))}
+    named = {f"org.systemd.property.{name}": value for name, value in annotations.items()}
+    return {p.name: p.value for p in systemd.plan_properties(unit, "web", resources, (42,), {"other": "x", **named})}
+
+
+def test_annotations_are_properties() -> None:
+    properties = _properties(
+        _SCOPE, TimeoutStopUSec="uint64 123", CollectMode="'inactive-or-failed'", After="['a.service', \"b.service\"]",
+        Delegate="false", RuntimeMaxSec="1.5", TimeoutStopSec="uint32 7",
+    )  # fmt: skip
+    wanted = {
+        "TimeoutStopUSec": 7_000_000, "CollectMode": "inactive-or-failed", "After": ("a.service", "b.service"),
+        "Delegate": False, "RuntimeMaxUSec": 1_500_000,
+    }  # fmt: skip
+    assert wanted.items() <= properties.items()
+    assert not {"other", "RuntimeMaxSec"} & properties.keys()
+
+
+def test_limits_count_more_than_annotations() -> None:
+    assert _properties(_SCOPE, '{"pids": {"limit": 9}}', TasksMax="uint64 8")["TasksMax"] == 9
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("ab", "true"),
+        ("With-dash", "true"),
+        ("Space", "nonesuch"),
+        ("Number", "uint32 -1"),
+        ("TimeoutStopSec", "'5'"),
+        ("TimeoutStopSec", "true"),
+        ("TimeoutStopSec", "-1"),
+        ("TimeoutStopSec", "1e999"),
+    ],
+)
+def test_annotations_that_are_none(name: str, text: str) -> None:
+    with pytest.raises(errors.SpecError, match=rf"\$\.annotations\.org\.systemd\.property\.{name}"):
+        _properties(_SCOPE, **{name: text})
 
 
 def test_a_scope() -> None:
