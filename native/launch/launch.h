@@ -5,7 +5,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { MAGIC = 0x314E4C50, MAX_SLOTS = 1024, MAX_INSTRUCTIONS = 16384, ARGUMENTS = 6, BRANCHES = 4, MAX_RECEIVED = 32 };
+enum {
+    MAGIC = 0x314E4C50,
+    MAX_SLOTS = 1024,
+    MAX_INSTRUCTIONS = 524288,
+    ARGUMENTS = 6,
+    BRANCHES = 4,
+    MAX_RECEIVED = 32
+};
 
 enum argument_type { INTEGER, SLOT, TEXT, BYTES, LIST };
 

@@ -103,6 +103,12 @@ def test_every_proof_is_a_test(name: str) -> None:
     assert [f"{path}::{test}" for path, _, test in proofs if test not in _functions(path)] == []
 
 
+def test_every_test_on_the_page_exists() -> None:
+    """Also of what is no property."""
+    named = set(re.findall(r"`([a-z0-9_/]+\.py)::(\w+)`", _PAGE.read_text()))
+    assert {f"{path}::{test}" for path, test in named if test not in _functions(path)} == set()
+
+
 def _asks_for_another_runtime(node: ast.AST) -> bool:
     """Whether there is a `requires(...)` with runc or crun below the node."""
     calls = [n for n in ast.walk(node) if isinstance(n, ast.Call) and getattr(n.func, "attr", "") == "requires"]
@@ -168,6 +174,7 @@ def test_features_are_what_is_implemented() -> None:
     assert set(linux["seccomp"]["knownFlags"]) == set(seccomp_plan.FLAGS)
     assert set(linux["memoryPolicy"]["modes"]) == set(numbers.MEMORY_POLICIES)
     assert set(linux["memoryPolicy"]["flags"]) == set(numbers.MEMORY_POLICY_FLAGS)
+    assert document["potentiallyUnsafeConfigAnnotations"] == [features.SYSTEMD_ANNOTATION]
 
 
 @pytest.mark.requires("runc")

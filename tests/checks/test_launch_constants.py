@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pilot.kernel import _launch, launcher, waiter
 from pilot.plan import abi
-from pilot.plan.code import ARGUMENTS, BRANCHES, MAGIC, MAX_INSTRUCTIONS, MAX_SLOTS, Call
+from pilot.plan.code import ARGUMENTS, BRANCHES, MAGIC, MAX_INSTRUCTIONS, MAX_RECEIVED, MAX_SLOTS, Call
 
 HEADER = (Path(__file__).parents[2] / "native/launch/launch.h").read_text()
 
@@ -43,7 +43,7 @@ def test_instructions_have_the_same_numbers() -> None:
 
 def test_limits_and_message_kinds_are_those_of_the_header() -> None:
     limits = {"MAGIC": MAGIC, "MAX_SLOTS": MAX_SLOTS, "MAX_INSTRUCTIONS": MAX_INSTRUCTIONS, "ARGUMENTS": ARGUMENTS,
-              "BRANCHES": BRANCHES}  # fmt: skip
+              "BRANCHES": BRANCHES, "MAX_RECEIVED": MAX_RECEIVED}  # fmt: skip
     for name, value in limits.items():
         match = re.search(rf"\b{name} = (\w+)", HEADER)
         assert match is not None

@@ -552,5 +552,4 @@ def test_cve_2021_43784_paths_and_mounts_without_measure(runtime: Runtime, bundl
     ]
     assert bundles.run_to_end(runtime, bundle, config) == (0, "300\n100000\n")
     config["mounts"] *= 9
-    with pytest.raises(errors.SpecError, match=r"^\$: more than \d+ (slots|instructions)"):
-        bundles.run_to_end(runtime, bundle, config)
+    assert bundles.run_to_end(runtime, bundle, config) == (0, "2700\n100000\n")

@@ -256,6 +256,27 @@ def test_user_namespace(runtime: Runtime, bundle: Path) -> None:
     assert (bundle / "rootfs/tmp/x").stat().st_uid == 100000
 
 
+def test_limits_of_a_user_namespace_are_sysctls(runtime: Runtime, bundle: Path) -> None:
+    """Those of its own, and not the host's."""
+    name = "user/max_uts_namespaces"
+    before = Path("/proc/sys", name).read_text()
+    config = bundles.with_user_namespace(_shell(f"cat /proc/sys/{name}"))
+    config["linux"]["sysctl"] = {"user.max_uts_namespaces": "17"}
+    assert bundles.run_to_end(runtime, bundle, config) == (0, "17\n")
+    assert Path("/proc/sys", name).read_text() == before
+
+
+def test_sysctls_of_a_network_that_is_our_own_are_refused(runtime: Runtime, bundle: Path) -> None:
+    """By whatever path it is called."""
+    config = _shell("true")
+    namespaces = [n for n in config["linux"]["namespaces"] if n["type"] != "network"]
+    config["linux"]["namespaces"] = [*namespaces, {"type": "network", "path": f"/proc/{os.getpid()}/ns/net"}]
+    config["linux"]["sysctl"] = {"net/ipv4/ip_forward": "1"}
+    with pytest.raises(errors.SpecError, match="not allowed in host network namespace"):
+        bundles.create(runtime, bundle, config)
+    assert runtime.list() == []
+
+
 def test_limits_in_a_user_namespace(runtime: Runtime, bundle: Path) -> None:
     """Of create and of exec: the parent sets them."""
     limits = [{"type": "RLIMIT_NOFILE", "soft": 100, "hard": 200}]

@@ -231,6 +231,27 @@ def test_flags_that_are_locked_cannot_be_cleared(
         bundles.create(runtime, bundle, config)
 
 
+@pytest.mark.parametrize("user_namespace", [False, True])
+def test_mounts_by_the_thousand(runtime: Runtime, bundle: Path, user_namespace: bool) -> None:
+    """More than any process has descriptors for; each is what it is to be, in the order of the list."""
+    count = 2500
+    (bundle / "rootfs/data").mkdir()
+    for n in range(4):
+        (bundle / f"source{n}").mkdir()
+        (bundle / f"source{n}/file").write_text(f"{n}\n")
+    config = bundles.make_config("cat", "/proc/self/mountinfo", "/data/2499/file")
+    if user_namespace:
+        config = bundles.with_user_namespace(config)
+    config["mounts"].append({"destination": "/data", "type": "tmpfs", "source": "tmpfs"})
+    config["mounts"] += [_bind(f"/data/{n}", f"source{n % 4}", "bind", "ro") for n in range(count)]
+    code, text = bundles.run_to_end(runtime, bundle, config)
+    *lines, file = text.splitlines()
+    seen = [(words[3].rpartition("/")[2], words[4], words[5].split(",")[0]) for words in map(str.split, lines)]
+    wanted = [(f"source{n % 4}", f"/data/{n}", "ro") for n in range(count)]
+    assert (code, file) == (0, "3"), text[-2000:]
+    assert [row for row in seen if row[1].startswith("/data/")] == wanted
+
+
 # ---- propagation ------------------------------------------------------------------------------------------------
 
 

@@ -97,6 +97,26 @@ def test_list(run: Run, web: str, bundle: Path) -> None:
     assert (wrong.returncode, wrong.stderr) == (1, "pilot: list: invalid format option (see pilot list --help)\n")
 
 
+def test_a_root_that_there_is_not(run: Run, tmp_path: Path) -> None:
+    """An error to who names it; the default one is made by the first create."""
+    done = run("--root", str(tmp_path / "nonesuch"), "list")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"pilot: list: open {tmp_path}/nonesuch: no such file or directory\n"
+
+
+def test_remains_of_a_container_are_removed(run: Run, bundle: Path, tmp_path: Path) -> None:
+    """Whatever it is that has no state.json; but never a container that is whole."""
+    _configure(bundle, bundles.make_config())
+    remains = tmp_path / "root-pilot/half/below"
+    remains.mkdir(parents=True)
+    assert "given ID already exists" in run("create", "half").stderr
+    assert run("list", "-q").stdout == ""
+    done = run("delete", "half")
+    assert (done.returncode, done.stderr) == (1, "pilot: delete half: container does not exist\n")
+    assert run("create", "half").stderr == ""
+    assert run("delete", "--force", "half").stderr == ""
+
+
 def test_ps(run: Run, web: str) -> None:
     pid = _pid(run)
     assert pid in json.loads(run("ps", "--format", "json", "web").stdout)

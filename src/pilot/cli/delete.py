@@ -21,9 +21,11 @@ def run(context: Context, arguments: Arguments) -> int:
     force = arguments.flag("force")
     if arguments.flag("regex"):
         return _delete_matches(context, arguments.positional[0], force)
+    id = arguments.positional[0]
     try:
-        _delete(context, context.runtime().load(arguments.positional[0]), force)
+        _delete(context, context.runtime().load(id), force)
     except errors.NotFound:
+        context.runtime().remove_remains(id)
         if not force:
             raise
     return 0

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 
+from .. import errors
 from ..spec.state import State, state_json
 from .options import Arguments, Kind, Option, UsageError
 from .verb import Context
@@ -21,6 +23,8 @@ _HEADER = ("ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER")
 
 
 def run(context: Context, arguments: Arguments) -> int:
+    if context.root_is_named and not os.path.isdir(context.root):
+        raise errors.NotFound(f"open {context.root}: no such file or directory")
     containers = context.containers()
     if arguments.flag("quiet"):
         context.write("".join(f"{container.id}\n" for container in containers))

@@ -151,7 +151,8 @@ def make_context(given: Arguments, environment: Mapping[str, str], at_leisure: C
     if root == "/":
         raise UsageError("option --root argument should not be set to /")
     driver = _cgroup_driver(given)
-    return Context(root, driver, log.is_debug, log, given.text("criu", "criu"), environment, at_leisure)
+    criu, is_named = given.text("criu", "criu"), bool(given.texts("root"))
+    return Context(root, driver, log.is_debug, log, criu, environment, at_leisure, is_named)
 
 
 def _make_log(given: Arguments) -> Log:

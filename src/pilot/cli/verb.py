@@ -47,6 +47,7 @@ class Context(msgspec.Struct, frozen=True):
     criu: str
     environment: Mapping[str, str]
     at_leisure: Callable[[], None] = nothing  # called once the work is done and only waiting is left
+    root_is_named: bool = False  # by --root
     creator: str = ""  # goes into the Record of what is created: whose it is to undo
 
     def runtime(self) -> Runtime:

@@ -17,6 +17,10 @@ A slot is closed at the end of the last step that names it: nobody has to rememb
 start or for a hook, holds nothing that it does not need any more. A step that needs nothing of a slot but its being
 open (`Execute.holds`) names it.
 
+There are `MAX_SLOTS` numbers for slots. A Program that has more names, which one with a thousand mounts has, is written
+twice: the first writing tells when each slot is named last (`Code.passing`), the second gives the number of one that is
+closed to another that a step binds later.
+
 `step` is the index of the step that the instruction belongs to. native/launch checks every bound and offset, and the
 types that its own functions dereference, before it clones; it trusts the meaning.
 """
@@ -30,7 +34,8 @@ from collections.abc import Mapping, Sequence
 
 MAGIC = 0x314E4C50  # "PLN1"
 MAX_SLOTS = 1024
-MAX_INSTRUCTIONS = 16384
+MAX_INSTRUCTIONS = 524288
+MAX_RECEIVED = 32  # descriptors, at one barrier
 NO_STEP = 0xFFFF  # the step of an instruction that comes before the first
 ARGUMENTS = 6
 BRANCHES = 4
@@ -149,12 +154,20 @@ class Label:
 
 
 class Code:
-    """Collects instructions; steps write into it by `call`, Program takes the bytes out by `finish`."""
+    """Collects instructions; steps write into it by `call`, Program takes the bytes out by `finish`.
 
-    def __init__(self) -> None:
+    `passing` is what an earlier writing of the same steps has said of slots that may share a number.
+    """
+
+    def __init__(self, passing: Mapping[str, int] | None = None) -> None:
         self.step = NO_STEP
         self._slots: dict[str, int] = {}
-        self._last: dict[int, int] = {}  # of each slot: the step that named it last
+        self._names: list[str] = []  # of each number: who had it first
+        self._last: dict[str, int] = {}  # of each slot: the step that named it last
+        self._inside: set[str] = set()  # slots that are bound by the Program itself, and known to it alone
+        self._passing = passing or {}
+        self._free: list[int] = []
+        self._leaving: dict[int, list[int]] = {}  # after which step a number is free
         self._ends: dict[int, int] = {}  # of each step that is complete: where the next one begins
         self._rows: list[bytes] = []
         self._branches: dict[int, Mapping[int, Label]] = {}
@@ -163,12 +176,22 @@ class Code:
         self._skips: dict[int, tuple[int, Label]] = {}
 
     def slots(self) -> tuple[str, ...]:
-        """Names of the slots; the index is what native/launch knows them by."""
-        return tuple(self._slots)
+        """Names of the slots; the index is what native/launch knows them by.
+
+        Of a number that several have: the first, the only one that can be bound before the Program runs.
+        """
+        return tuple(self._names)
+
+    def passing(self) -> dict[str, int]:
+        """Slots whose number may be another's before and after; of each the step that names it last."""
+        return {name: self._last[name] for name in self._inside}
 
     def begin(self, step: int) -> None:
-        """What follows is of `step`; the one before is complete."""
+        """What follows is of `step`; the one before is complete. EncodeError when there are too many."""
+        if step >= NO_STEP:
+            raise EncodeError(f"more than {NO_STEP} steps: each mount takes some")
         self._ends[self.step] = len(self._rows)
+        self._free += self._leaving.pop(self.step, ())
         self.step = step
 
     def call(
@@ -180,7 +203,7 @@ class Code:
             words += (0, 0, argument & _WORD) if type(argument) is int else self._argument(argument)
         if unless:
             self._branches[len(self._rows)] = unless
-        slot = -1 if into is None else self.slot(into)
+        slot = -1 if into is None else self.bound(into)
         self._rows.append(_INSTRUCTIONS[len(arguments)].pack(call, self.step, slot, 0, *words))
 
     def skip_to(self, label: Label) -> None:
@@ -193,34 +216,67 @@ class Code:
         label.position = len(self._rows)
 
     def slot(self, slot: Slot) -> int:
-        """The index of `slot`, a new one when the name is new; ValueError when there are too many."""
-        index = self._slots.setdefault(slot, len(self._slots))
-        if index >= MAX_SLOTS:
-            raise EncodeError(f"more than {MAX_SLOTS} slots for descriptors: each mount takes one")
-        self._last[index] = self.step
-        return index
+        """The number of `slot`, a new one when the name is new."""
+        number = self._slots.get(slot)
+        if number is None:
+            number = self._slots[slot] = self._new_number(slot)
+        self._last[slot] = self.step
+        # More than there are: `finish` refuses what was written with them.
+        return number if number < MAX_SLOTS else MAX_SLOTS - 1
+
+    def bound(self, slot: Slot) -> int:
+        """The number of a slot that the Program binds here."""
+        if slot not in self._slots:
+            self._inside.add(slot)
+        return self.slot(slot)
+
+    def told(self, slot: Slot) -> int:
+        """The number of a slot that somebody outside knows it by, and so nobody else's."""
+        self._inside.discard(slot)
+        return self.slot(slot)
+
+    def _new_number(self, slot: Slot) -> int:
+        last = self._passing.get(slot)
+        if last is not None and self._free:
+            number = self._free.pop()
+        else:
+            number = len(self._names)
+            self._names.append(slot)
+        if last is not None:
+            self._leaving.setdefault(last, []).append(number)
+        return number
 
     def finish(self, flags: int, cgroup: Slot | None) -> bytes:
-        """The encoded Program. ValueError when a label was never placed or lies above its instruction."""
+        """The encoded Program. EncodeError for too much, and when a label does not lie below its instruction."""
+        if len(self._names) > MAX_SLOTS:
+            raise EncodeError(f"more than {MAX_SLOTS} descriptors at a time")
         cgroup_slot = -1 if cgroup is None else self._slots[cgroup]
         closings = self._closings()
         for index, (step, label) in self._skips.items():
             distance = _distance(index, label, closings)
             self._rows[index] = _INSTRUCTIONS[1].pack(Call.SKIP, step, -1, 0, 0, 0, distance)
-        rows = [row + self._branch(index, closings) for index, row in enumerate(self._rows)]
-        for place, step, slot in reversed(closings):
-            rows.insert(place, _INSTRUCTIONS[1].pack(Call.CLOSE, step, -1, 0, 0, 0, slot) + _NO_BRANCHES)
+        rows: list[bytes] = []
+        begin = 0
+        for place, step, slot in closings:
+            rows += self._finished(begin, place, closings)
+            rows.append(_INSTRUCTIONS[1].pack(Call.CLOSE, step, -1, 0, 0, 0, slot) + _NO_BRANCHES)
+            begin = place
+        rows += self._finished(begin, len(self._rows), closings)
         if len(rows) > MAX_INSTRUCTIONS:
             raise EncodeError(f"more than {MAX_INSTRUCTIONS} instructions: each mount, device and path takes some")
         table = b"".join(rows)
         data_offset = _HEADER.size + len(table)
         size = data_offset + len(self._data)
-        header = _HEADER.pack(MAGIC, size, len(rows), len(self._slots), flags, cgroup_slot, data_offset)
+        header = _HEADER.pack(MAGIC, size, len(rows), len(self._names), flags, cgroup_slot, data_offset)
         return header + table + self._data
 
     def _closings(self) -> list[tuple[int, int, int]]:
         """(before which row, of which step, which slot), in order. At the end of the last step the process ends."""
-        return sorted((self._ends[step], step, slot) for slot, step in self._last.items() if step in self._ends)
+        ended = ((name, step) for name, step in self._last.items() if step in self._ends)
+        return sorted((self._ends[step], step, self._slots[name]) for name, step in ended)
+
+    def _finished(self, begin: int, end: int, closings: list[tuple[int, int, int]]) -> list[bytes]:
+        return [self._rows[index] + self._branch(index, closings) for index in range(begin, end)]
 
     def _branch(self, index: int, closings: list[tuple[int, int, int]]) -> bytes:
         unless = self._branches.get(index)

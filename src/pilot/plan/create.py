@@ -15,10 +15,12 @@ and holds nothing of the runtime namespace but what it was given: others may be 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import msgspec
 
 from .. import errors
+from ..spec.check import sysctl_path
 from ..spec.config import Hook, Spec
 from ..spec.linux import NamespaceType
 from ..spec.mount_options import PROPAGATION
@@ -26,7 +28,7 @@ from ..spec.process import Process
 from . import abi, identity, labels, mounts, namespaces, nodes, numbers
 from .abi import MountAttribute, Namespace, Propagation, Resolve
 from .attributes import plan_propagation
-from .code import Slot
+from .code import MAX_RECEIVED, Slot
 from .facts import CgroupMount, HostFacts
 from .identity import Ending
 from .plan import (
@@ -36,6 +38,7 @@ from .plan import (
     HOOKS,
     IDMAP,
     MASTER,
+    MOUNTS,
     NULL,
     PEER,
     PLACE,
@@ -89,6 +92,7 @@ from .steps import (
 
 _NEW_ROOT = Slot("new-root")
 _SYSCTL = Slot("sysctl")
+_MOST_OPENED = 128  # before the clone; each is a descriptor of the parent and of the process
 
 
 class CreateOptions(msgspec.Struct, frozen=True):
@@ -121,13 +125,13 @@ def plan_create(spec: Spec, facts: HostFacts, options: CreateOptions) -> Plan:
     process = identity.NO_PROCESS if spec.process is None else spec.process
     # Of processes that are executed in a container, the specification says, and not of its first.
     process = msgspec.structs.replace(process, exec_cpu_affinity=None)
-    _check_host(spec, facts)
+    _check_host(spec, facts, options)
     entry = namespaces.plan_entry(spec.linux, options.owned_by_joined_user)
     setup = Setup(
         spec, facts, entry, options.bundle, options.rootfs, options.cgroup_paths, options.tmpfs_modes,
         options.dev_is_mounted,
     )  # fmt: skip
-    root_openings, root_steps = _plan_root(setup, options)
+    root = _plan_root(setup, options)
     maps = IdMaps(spec.linux.uid_mappings, spec.linux.gid_mappings) if setup.owns(NamespaceType.USER) else None
     limits = identity.plan_limits(process.rlimits)
     # The process that stays is the one that is cloned into the cgroup. But within a user namespace that was joined
@@ -142,7 +146,7 @@ def plan_create(spec: Spec, facts: HostFacts, options: CreateOptions) -> Plan:
         *_with_cgroup(entry.steps, None if clones_first else options.cgroup_directory),
         *security.opens,
         *_plan_container_root(setup, maps, options),
-        *root_steps,
+        *root.steps,
         *_plan_names(setup),
         *identity.plan_descriptors(process, options.ending),
         *security.writes,
@@ -156,7 +160,8 @@ def plan_create(spec: Spec, facts: HostFacts, options: CreateOptions) -> Plan:
     )
     return Plan(
         program=Program(steps, entry.cloned, options.cgroup_directory if clones_first else None),
-        openings=(*entry.openings, *root_openings),
+        openings=(*entry.openings, *root.openings),
+        handed=root.handed,
         idmaps=maps,
         limits=limits if setup.has(NamespaceType.USER) else (),
         loopback=setup.owns(NamespaceType.NETWORK),
@@ -165,8 +170,12 @@ def plan_create(spec: Spec, facts: HostFacts, options: CreateOptions) -> Plan:
     )
 
 
-def _check_host(spec: Spec, facts: HostFacts) -> None:
-    """What this host cannot do must not be left out in silence."""
+def _check_host(spec: Spec, facts: HostFacts, options: CreateOptions) -> None:
+    """What this host cannot do, or not safely, must not be left out in silence."""
+    if options.no_pivot and spec.linux.rootfs_propagation in {"private", "rprivate"}:
+        raise errors.SpecError(
+            "$.linux.rootfsPropagation", "rootfsPropagation of [r]private is not safe without pivot_root"
+        )
     if spec.linux.mount_label and "selinux" not in facts.lsms:
         raise errors.HostError(f"set mount label {spec.linux.mount_label}: selinux is not enabled on this host")
     missing = {numbers.NAMESPACES[n.type][1] for n in spec.linux.namespaces} - facts.namespaces
@@ -211,19 +220,26 @@ def _plan_container_root(setup: Setup, maps: IdMaps | None, options: CreateOptio
 # ---- the root -------------------------------------------------------------------------------------------------------
 
 
-def _plan_root(setup: Setup, options: CreateOptions) -> tuple[tuple[Opening, ...], tuple[Step, ...]]:
+class _Root(msgspec.Struct, frozen=True):
+    """What the root takes: `openings` before the clone, `handed` at barriers, and steps."""
+
+    openings: tuple[Opening, ...]
+    steps: tuple[Step, ...]
+    handed: tuple[tuple[str, tuple[Opening, ...]], ...] = ()
+
+
+def _plan_root(setup: Setup, options: CreateOptions) -> _Root:
     spec = setup.spec
     if not setup.has(NamespaceType.MOUNT) and not spec.mounts:
         return _plan_shared_root(setup, options)
     idmap = mounts.container_idmap(spec.linux) if options.idmap_root else None
-    openings: list[Opening] = [
-        OpenMount(ROOT, options.rootfs, True, idmap, subject=f"$.root.path: rootfs {options.rootfs}")
-    ]
+    rootfs = OpenMount(ROOT, options.rootfs, True, idmap, subject=f"$.root.path: rootfs {options.rootfs}")
     plans = [mounts.plan_mount(index, mount, setup) for index, mount in enumerate(spec.mounts)]
+    mounted = _plan_mounted(plans, setup)
     node_openings, node_steps = nodes.plan_nodes(setup)
     steps: tuple[Step, ...] = (
         *_plan_tree(setup),
-        *(step for plan in plans for step in plan.steps),
+        *mounted.steps,
         *node_steps,
         *_plan_runtime_hooks(setup),
         # As in runc, whose hooks find the rootfs as their working directory.
@@ -237,26 +253,61 @@ def _plan_root(setup: Setup, options: CreateOptions) -> tuple[tuple[Opening, ...
         *_plan_covers(setup),
         *_plan_propagation(spec),
     )
-    openings += [*(opening for plan in plans for opening in plan.openings), *node_openings]
-    return _plan_copies(openings, setup, steps)
+    openings = (rootfs, *mounted.openings, *node_openings)
+    return _Root(*_plan_copies(openings, setup, steps), mounted.handed)
+
+
+def _plan_mounted(plans: list[mounts.MountPlan], setup: Setup) -> _Root:
+    """The mounts. Descriptors are few and mounts may be thousands, so then the parent opens some at a time."""
+    openings = tuple(opening for plan in plans for opening in plan.openings)
+    if len(openings) <= _MOST_OPENED or _copies_itself(setup):
+        return _Root(openings, tuple(step for plan in plans for step in plan.steps))
+    handed: list[tuple[str, tuple[Opening, ...]]] = []
+    steps: list[Step] = []
+    for group in _grouped(plans):
+        opened = tuple(opening for plan in group for opening in plan.openings)
+        if opened:
+            name = f"{MOUNTS} {len(handed) + 1}"
+            handed.append((name, opened))
+            steps.append(Barrier(name, tuple(opening.slot for opening in opened)))
+        steps += (step for plan in group for step in plan.steps)
+    return _Root((), tuple(steps), tuple(handed))
+
+
+def _grouped(plans: list[mounts.MountPlan]) -> Iterator[list[mounts.MountPlan]]:
+    """In their order, so many that one barrier can hand in what they want opened."""
+    group: list[mounts.MountPlan] = []
+    count = 0
+    for plan in plans:
+        if count + len(plan.openings) > MAX_RECEIVED:
+            yield group
+            group, count = [], 0
+        group.append(plan)
+        count += len(plan.openings)
+    yield group
+
+
+def _copies_itself(setup: Setup) -> bool:
+    """Whether the process copies mounts, and not its parent.
+
+    Without root's privileges only the process in its new user namespace can; and in a mount namespace that is joined
+    by path all paths are those of that namespace.
+    """
+    return setup.facts.is_rootless or Namespace.MOUNT in setup.entry.joined
 
 
 def _plan_copies(
-    openings: list[Opening], setup: Setup, steps: tuple[Step, ...]
+    openings: tuple[Opening, ...], setup: Setup, steps: tuple[Step, ...]
 ) -> tuple[tuple[Opening, ...], tuple[Step, ...]]:
-    """Who copies mounts: the parent, from the runtime namespace, or else the process.
-
-    Without root's privileges only the process in its new user namespace can; and in a mount namespace that is joined
-    by path all paths are those of that namespace. To idmap, only the parent can.
-    """
-    if not setup.facts.is_rootless and Namespace.MOUNT not in setup.entry.joined:
-        return tuple(openings), steps
+    """Who copies mounts: the parent, from the runtime namespace, or else the process. To idmap, only the parent can."""
+    if not _copies_itself(setup):
+        return openings, steps
     plain = [opening for opening in openings if isinstance(opening, OpenMount) and not opening.idmap]
-    by_parent = [opening for opening in openings if opening not in plain]
+    by_parent = tuple(opening for opening in openings if not isinstance(opening, OpenMount) or opening.idmap)
     if by_parent and setup.facts.is_rootless:
         raise errors.HostError("idmap a mount: only root may")
     copies = (About(o.subject or o.describe(), OpenTree(o.slot, None, o.path, o.recursive)) for o in plain)
-    return tuple(by_parent), (*copies, *steps)
+    return by_parent, (*copies, *steps)
 
 
 def _plan_tree(setup: Setup) -> tuple[Step, ...]:
@@ -303,10 +354,10 @@ def _plan_propagation(spec: Spec) -> tuple[Step, ...]:
     return (SetPropagation("/", *plan_propagation(PROPAGATION[text])),)
 
 
-def _plan_shared_root(setup: Setup, options: CreateOptions) -> tuple[tuple[Opening, ...], tuple[Step, ...]]:
+def _plan_shared_root(setup: Setup, options: CreateOptions) -> _Root:
     """Without a mount namespace, and without mounts, the rootfs is entered as it is."""
     root = (Open(ROOT, None, options.rootfs), *_plan_terminal(ROOT, options, console=False))
-    return (), (*_plan_runtime_hooks(setup), *root, ChangeRoot(ROOT), *_plan_sysctls(setup.spec))
+    return _Root((), (*_plan_runtime_hooks(setup), *root, ChangeRoot(ROOT), *_plan_sysctls(setup.spec)))
 
 
 def _plan_terminal(root: Slot, options: CreateOptions, console: bool) -> tuple[Step, ...]:
@@ -362,18 +413,10 @@ def _plan_sysctls(spec: Spec) -> tuple[Step, ...]:
         Open(_SYSCTL, None, "/proc/sys", abi.O_PATH | os.O_DIRECTORY, resolve=Resolve.NO_SYMLINKS),
         CheckFilesystem(_SYSCTL, "procfs", abi.PROC_SUPER_MAGIC),
         *(
-            WriteFile(_SYSCTL, _sysctl_path(name), value.encode(), resolve=inside)
+            WriteFile(_SYSCTL, sysctl_path(name), value.encode(), resolve=inside)
             for name, value in spec.linux.sysctl.items()
         ),
     )
-
-
-def _sysctl_path(name: str) -> str:
-    """`net.ipv4.conf.eth0.x` or `net/ipv4/conf/eth0.100/x`: the separator that comes first separates."""
-    dot, slash = name.find("."), name.find("/")
-    if slash == -1 or -1 < dot < slash:
-        name = name.translate(str.maketrans("./", "/."))
-    return name
 
 
 def _plan_covers(setup: Setup) -> tuple[Step, ...]:

@@ -199,6 +199,7 @@ def complete_process(process: Process, first: Process | None) -> Process:
     umask = process.user.umask if process.user.umask is not None else first.user.umask
     return msgspec.structs.replace(
         process,
+        capabilities=process.capabilities or first.capabilities,
         scheduler=process.scheduler or first.scheduler,
         io_priority=process.io_priority or first.io_priority,
         user=msgspec.structs.replace(process.user, umask=umask),

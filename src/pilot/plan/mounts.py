@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+from collections.abc import Iterator
 
 import msgspec
 
@@ -136,8 +137,16 @@ def _covered_source(index: int, source: str, setup: Setup) -> str | None:
     if inside.startswith(".."):
         return None
     place = clean(inside)
-    earlier = [clean(mount.destination).rstrip("/") for mount in setup.spec.mounts[:index]]
-    return _inside(place) if any(f"{place}/".startswith(f"{above}/") for above in earlier) else None
+    above = (setup.first_mounts.get(path, index) for path in _upwards(place))
+    return _inside(place) if any(first < index for first in above) else None
+
+
+def _upwards(path: str) -> Iterator[str]:
+    """A clean path, and each directory that it lies in."""
+    while path != "/":
+        yield path
+        path = posixpath.dirname(path)
+    yield path
 
 
 def _plan_filesystem(slot: Slot, path: str, mount: Mount, options: Options, setup: Setup) -> MountPlan:

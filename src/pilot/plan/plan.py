@@ -3,6 +3,7 @@
     openings   what `runtime` opens in the runtime namespace before the clone, each bound to a slot
     barriers   of the Program, by name:
                  idmap     write uid_map and gid_map of the process
+                 mounts N  open what `handed` has under that name, and hand it in
                  hooks     run prestart and createRuntime hooks; move network devices; hand in the hooks' states
                  release   limits that only the parent may set; write state.json
                  before start   (exec, instead of release) the same limits; the caller notes the process
@@ -23,6 +24,7 @@ from .code import Slot
 from .program import Program
 
 IDMAP = "idmap"
+MOUNTS = "mounts"
 HOOKS = "hooks"
 RELEASE = "release"
 BEFORE_START = "before start"
@@ -129,6 +131,7 @@ class Plan(msgspec.Struct, frozen=True):
 
     program: Program
     openings: tuple[Opening, ...] = ()
+    handed: tuple[tuple[str, tuple[Opening, ...]], ...] = ()  # barrier → what is opened there
     idmaps: IdMaps | None = None
     limits: tuple[Limit, ...] = ()
     loopback: bool = False
@@ -138,6 +141,7 @@ class Plan(msgspec.Struct, frozen=True):
     def describe(self) -> str:
         """Text of all of it, for `--debug` and golden tests."""
         lines = [f"before: {opening.describe()}" for opening in self.openings]
+        lines += [f"at {name}: {opening.describe()}" for name, openings in self.handed for opening in openings]
         lines += [f"at {IDMAP}: map {self.idmaps.describe()}"] if self.idmaps else []
         lines += [f"at {HOOKS}: move network device {name} as {inside}" for name, inside in self.net_devices]
         lines += [f"at the last barrier: rlimit {limit.resource} {limit.soft}:{limit.hard}" for limit in self.limits]

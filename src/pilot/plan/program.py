@@ -20,8 +20,8 @@ from typing import Protocol, runtime_checkable
 import msgspec
 
 from .abi import Namespace
+from .code import MAX_SLOTS, Code, Slot, write_spawn
 from .code import NO_STEP as NO_STEP
-from .code import Code, Slot, write_spawn
 
 
 class Step(Protocol):
@@ -92,6 +92,14 @@ class Program(msgspec.Struct, frozen=True, dict=True):
     @functools.cached_property
     def _encoded(self) -> tuple[bytes, tuple[str, ...]]:
         code = Code()
+        clone = self._write(code)
+        if len(code.slots()) > MAX_SLOTS:
+            code = Code(code.passing())
+            clone = self._write(code)
+        return code.finish(*clone), code.slots()
+
+    def _write(self, code: Code) -> tuple[Namespace, Slot | None]:
+        """All of it; namespaces and cgroup of the first clone."""
         namespaces, cgroup = self.namespaces, self.cgroup
         if cgroup is not None:
             code.slot(cgroup)
@@ -102,8 +110,7 @@ class Program(msgspec.Struct, frozen=True, dict=True):
         for index, step in enumerate(self.steps):
             code.begin(index)
             step.write(code)
-        encoded = code.finish(namespaces, cgroup)
-        return encoded, code.slots()
+        return namespaces, cgroup
 
 
 def describe_namespaces(namespaces: Namespace) -> str:

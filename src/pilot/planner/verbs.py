@@ -96,6 +96,7 @@ def _context(name: str, given: Arguments, request: Request, caller: Caller, stde
         log=log,
         criu=plain.criu,
         environment=plain.environment,
+        root_is_named=plain.root_is_named,
         caller=caller,
         failure=FAILURE.get(name, 1),
     )

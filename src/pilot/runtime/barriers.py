@@ -19,6 +19,7 @@ from ..spec.config import Hooks
 from ..spec.state import Status
 from . import hooks as hooks_
 from . import idmaps
+from .openings import opened
 
 
 class CreateBarriers:
@@ -29,6 +30,7 @@ class CreateBarriers:
         inner_pid: int | None, on_release: Callable[[Spawned], None],
     ) -> None:  # fmt: skip
         self._plan = plan
+        self._handed = dict(plan.handed)
         self._hooks = hooks
         self._runner = runner
         self._state = state
@@ -36,14 +38,19 @@ class CreateBarriers:
         self._on_release = on_release
         self._loopback = plan.loopback
         self._documents = contextlib.ExitStack()
+        self._opened = contextlib.ExitStack()
 
     def __enter__(self) -> CreateBarriers:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._opened.close()
         self._documents.close()
 
     def __call__(self, name: str, process: Spawned) -> Mapping[str, int] | None:
+        self._opened.close()  # the process has its own
+        if name in self._handed:
+            return self._opened.enter_context(opened(self._handed[name]))
         return _PARTS[name](self, process)
 
     def _map_ids(self, process: Spawned) -> None:

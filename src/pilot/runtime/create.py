@@ -180,7 +180,8 @@ def _unit(placement: Placement | None, request: Request, undo: contextlib.ExitSt
     from ..plan import systemd as systemd_plan
 
     def properties(pids: tuple[int, ...]) -> list[systemd_plan.Property]:
-        return systemd_plan.plan_properties(unit, request.id, request.spec.linux.resources, pids)
+        spec = request.spec
+        return systemd_plan.plan_properties(unit, request.id, spec.linux.resources, pids, spec.annotations)
 
     with systemd.started(unit.name, properties):
         undo.callback(systemd.stop, unit.name)
@@ -223,6 +224,7 @@ def _launch(
 
     _grant_real_time(cgroup, spec, host)
     namespaces.check_mappings(linux)
+    namespaces.check_sysctls(linux)
     with Descriptors() as descriptors:
         plan = create_plan.plan_create(spec, host.facts, _options(request, host, cgroup, descriptors))
         if request.on_plan is not None:

@@ -9,6 +9,7 @@ from .. import errors
 from ..kernel import idmap
 from ..plan import numbers
 from ..plan.abi import Namespace
+from ..spec import check
 from ..spec.linux import Linux, NamespaceType
 from . import openings
 
@@ -48,6 +49,17 @@ def check_mappings(linux: Linux) -> None:
             "$.linux.uidMappings",
             "user namespaces enabled, but both namespace path and non-matching mapping specified -- you may only "
             "provide one",
+        )
+
+
+def check_sysctls(linux: Linux) -> None:
+    """SpecError for sysctls of a network namespace that is joined and is our own: they would change the host."""
+    path = next((n.path for n in linux.namespaces if n.type is NamespaceType.NETWORK), "")
+    dotted = {name: check.dotted_sysctl(name) for name in linux.sysctl}
+    names = [name for name in linux.sysctl if dotted[name].startswith("net.")]
+    if path and names and _identity(path) == _identity("/proc/self/ns/net"):
+        raise errors.SpecError(
+            f"$.linux.sysctl.{names[0]}", f'sysctl "{dotted[names[0]]}" not allowed in host network namespace'
         )
 
 

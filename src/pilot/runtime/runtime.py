@@ -173,6 +173,10 @@ class Runtime:
         """The container of that id; `NotFound`."""
         return load_container(self._store, ids.parse_container_id(id), self._known_facts, self._runner)
 
+    def remove_remains(self, id: str) -> None:
+        """Of a container that never was complete, or whose state is lost: its directory, as runc's `delete`."""
+        self._store.remove_remains(ids.parse_container_id(id))
+
     def _known_facts(self) -> HostFacts:
         return self.facts
 

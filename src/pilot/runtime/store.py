@@ -148,6 +148,15 @@ class Store:
             return  # somebody else was as far as this
         _remove(gone)
 
+    def remove_remains(self, id: ContainerId) -> None:
+        """Remove what somebody left where a container of that id would be: a directory without a state.json."""
+        if self._is_container(id):
+            return
+        import shutil  # few need it
+
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            shutil.rmtree(self.directory(id))
+
     @property
     def seccomp_cache(self) -> str | None:
         """Where compiled filters are kept; None where there is no place for them."""

@@ -11,7 +11,7 @@ from .. import errors
 from . import linux as linux_
 from .config import Hook, Mount, Spec
 from .linux import Linux, NamespaceType
-from .process import Process
+from .process import IoPriority, Process, Scheduler
 
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:[-+].*)?")
 # Sysctls that belong to a namespace, and to which: the rest would change the host.
@@ -26,7 +26,11 @@ _SYSCTL_NAMESPACE: dict[str, NamespaceType] = {
     "kernel.shm_rmid_forced": NamespaceType.IPC,
     "kernel.domainname": NamespaceType.UTS,
 }
-_SYSCTL_PREFIX: dict[str, NamespaceType] = {"fs.mqueue.": NamespaceType.IPC, "net.": NamespaceType.NETWORK}
+_SYSCTL_PREFIX: dict[str, NamespaceType] = {
+    "fs.mqueue.": NamespaceType.IPC,
+    "net.": NamespaceType.NETWORK,
+    "user.": NamespaceType.USER,
+}
 # The kernel's rule (dev_valid_name), at most 15 bytes.
 _NET_DEVICE = re.compile(r"(?!\.{1,2}$)[^/:\s]{1,15}")
 _FILE_NAME = re.compile(r"(?!\.{1,2}$)[^/\n]*")
@@ -84,6 +88,41 @@ def check_process(process: Process, path: str) -> None:
         _require(limit.type not in seen, f"{path}.rlimits[{index}]", f"{limit.type} is there twice")
         _require(limit.soft <= limit.hard, f"{path}.rlimits[{index}]", "soft limit is above the hard limit")
         seen.add(limit.type)
+    if process.scheduler is not None:
+        _check_scheduler(process.scheduler, f"{path}.scheduler")
+    if process.io_priority is not None:
+        _check_io_priority(process.io_priority, f"{path}.ioPriority")
+
+
+_NICE = frozenset({"SCHED_OTHER", "SCHED_BATCH"})
+_REAL_TIME = frozenset({"SCHED_FIFO", "SCHED_RR"})
+
+
+def _check_scheduler(scheduler: Scheduler, path: str) -> None:
+    """What belongs to another policy, and what the kernel would cut to size in silence."""
+    policy = scheduler.policy
+    _require(bool(policy), f"{path}.policy", "scheduler policy is required")
+    _require(
+        policy not in _NICE or -20 <= scheduler.nice <= 19,
+        f"{path}.nice",
+        f"invalid scheduler.nice: {scheduler.nice} when scheduler.policy is {policy}",
+    )
+    _require(
+        not scheduler.priority or policy in _REAL_TIME,
+        f"{path}.priority",
+        "scheduler.priority can only be specified for SchedFIFO or SchedRR policy",
+    )
+    times = (scheduler.runtime, scheduler.deadline, scheduler.period)
+    _require(
+        policy == "SCHED_DEADLINE" or not any(times),
+        path,
+        "scheduler runtime/deadline/period can only be specified for SchedDeadline policy",
+    )
+
+
+def _check_io_priority(priority: IoPriority, path: str) -> None:
+    """Higher numbers are hints of another kind to the kernel (Linux 6.5)."""
+    _require(0 <= priority.priority <= 7, f"{path}.priority", f"invalid ioPriority.Priority: {priority.priority}")
 
 
 def _require(holds: bool, path: str, problem: str) -> None:
@@ -135,7 +174,7 @@ def _check_paths(linux: Linux, own: set[NamespaceType]) -> None:
 def _check_sysctl(linux: Linux) -> None:
     namespaces = {namespace.type: namespace for namespace in linux.namespaces}
     for name in linux.sysctl:
-        path, dotted = f"$.linux.sysctl.{name}", name.replace("/", ".") if "." not in name.split("/")[0] else name
+        path, dotted = f"$.linux.sysctl.{name}", dotted_sysctl(name)
         if dotted == "kernel.hostname":
             raise errors.SpecError(
                 path, f'sysctl "{dotted}" is not allowed as it conflicts with the OCI "hostname" field'
@@ -144,14 +183,26 @@ def _check_sysctl(linux: Linux) -> None:
             (t for p, t in _SYSCTL_PREFIX.items() if dotted.startswith(p)), None
         )
         _require(wanted is not None, path, f'sysctl "{dotted}" is not in a separate kernel namespace')
-        _require(
-            wanted in namespaces,
-            path,
-            f'sysctl "{dotted}" is not allowed in the hosts {_SHORT.get(wanted, "")} namespace' if wanted else "",
-        )
+        assert wanted is not None  # _require raised
+        _require(wanted in namespaces, path, f'sysctl "{dotted}" is not allowed in the hosts {wanted.value} namespace')
 
 
-_SHORT = {NamespaceType.IPC: "ipc", NamespaceType.UTS: "uts", NamespaceType.NETWORK: "network"}
+_SEPARATORS = str.maketrans("./", "/.")
+
+
+def dotted_sysctl(name: str) -> str:
+    """`net/ipv4/conf/eth0.100/x` → `net.ipv4.conf.eth0/100.x`: the first separator is the one (sysctl(8))."""
+    return name.translate(_SEPARATORS) if _begins_with_slash(name) else name
+
+
+def sysctl_path(name: str) -> str:
+    """`net.ipv4.conf.eth0/100.x`, or the other way of writing it → `net/ipv4/conf/eth0.100/x`, below /proc/sys."""
+    return name if _begins_with_slash(name) else name.translate(_SEPARATORS)
+
+
+def _begins_with_slash(name: str) -> bool:
+    """Whether the first separator is a slash."""
+    return next((letter for letter in name if letter in "./"), ".") == "/"
 
 
 def _check_linux(linux: Linux, own: set[NamespaceType]) -> None:
@@ -164,6 +215,11 @@ def _check_linux(linux: Linux, own: set[NamespaceType]) -> None:
         not linux.time_offsets or NamespaceType.TIME in own,
         "$.linux.timeOffsets",
         "time namespace offsets specified, but time namespace isn't enabled in the config",
+    )
+    _require(
+        not linux.time_offsets or not any(n.type is NamespaceType.TIME and n.path for n in linux.namespaces),
+        "$.linux.timeOffsets",
+        "time namespace enabled, but both namespace path and time offsets specified -- you may only provide one",
     )
     for clock in linux.time_offsets:
         _require(

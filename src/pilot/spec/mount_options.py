@@ -171,11 +171,10 @@ def _apply(done: Options, option: str) -> Options:
         return msgspec.structs.replace(done, propagation=(*done.propagation, PROPAGATION[option]))
     if option in RECURSIVE:
         set_, clear_ = RECURSIVE[option]
-        return msgspec.structs.replace(
-            done,
-            set_recursive=(done.set_recursive & ~clear_) | set_,
-            clear_recursive=(done.clear_recursive & ~(set_ & ~Attribute.ATIME)) | clear_,
-        )
+        # Of two that contradict each other the one that sets counts, as in runc and crun; of access times the last.
+        set_ |= done.set_recursive & ~(clear_ & Attribute.ATIME)
+        clear_ = (done.clear_recursive | clear_) & ~(set_ & ~Attribute.ATIME)
+        return msgspec.structs.replace(done, set_recursive=set_, clear_recursive=clear_)
     if option == "tmpcopyup":
         return msgspec.structs.replace(done, copy_up=True)
     if option in {"idmap", "ridmap"}:

@@ -49,6 +49,10 @@ MEANT: Mapping[str, Mapping[str, str]] = {
     "exec as a user of the container": {
         "verb.exec ID grep -E '^(Cap|Umask|Groups)' /proc/self/status": "the container's umask, as in later runcs"
     },
+    "a process by a document": {
+        f"verb.exec --process BUNDLE/{name}.json ID": "the container's umask, as in later runcs"
+        for name in ("plain", "capable")
+    },
     "spec": {"changed.spec": "without ambient capabilities, as later runcs"},
     "spec for an ordinary user": {
         "changed.spec": "without ambient capabilities and without cgroups, which need a right"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -136,6 +137,20 @@ def tool(*words: str) -> Observer:
         command = [word.replace("PID", str(seen.pid)).replace("BUNDLE", os.fspath(seen.bundle)) for word in words]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         return [done.returncode, *normalise(done.stdout, seen).splitlines()]
+
+    return look
+
+
+def verbs(*commands: str) -> Observer:
+    """Exit statuses of commands of the runtime, one after the other; ID is the container."""
+
+    def look(seen: Seen) -> Json:
+        found = {}
+        for words in commands:
+            command = [*seen.runtime, *shlex.split(words.replace("ID", seen.id))]
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
+            found[words] = done.returncode
+        return found
 
     return look
 

@@ -8,6 +8,7 @@ import struct
 
 import pytest
 
+from pilot.kernel import _launch
 from pilot.plan import abi, steps
 from pilot.plan.abi import MountAttribute, MountFlag, Namespace, Propagation
 from pilot.plan.code import NO_STEP, Call, Code, Label
@@ -89,11 +90,54 @@ def test_slots_are_closed_after_their_last_step() -> None:
     names = program.slots()
     closed = [(code_.step, names[int(str(code_.arguments[0]))]) for code_ in code if code_.call is Call.CLOSE]
     assert closed[:2] == [(NO_STEP, "cgroup"), (0, "terminal")]
-    assert {name for step, name in closed if step == 1} == {"root", "null", "(tree)", "(target)", "(fs)"}
+    assert {name for step, name in closed if step == 1} == {"root", "null", "(tree)", "(target)", "(fs)", "(empty)"}
     assert "held" not in [name for _, name in closed]
     first = next(i for i, code_ in enumerate(code) if code_.step == 1)
     target = code[first + 1 + code[first].branches[errno.ENOENT]]
     assert (target.call, target.step, names[int(str(target.arguments[0]))]) == (Call.CLOSE, 1, "root")
+
+
+def test_more_slots_than_there_are_numbers_for() -> None:
+    """Numbers are given anew: whatever an instruction reads was bound by the step that says so, and is still open."""
+    count = 900
+    mounts = [Slot(f"mount{n}") for n in range(count)]
+    made = [(steps.OpenTree(slot, None, f"/from/{n}"), steps.AttachMount(slot, ROOT, f"to/{n}"))
+            for n, slot in enumerate(mounts)]  # fmt: skip
+    received = tuple(Slot(f"given{n}") for n in range(count))
+    handed = [(steps.Barrier("mounts", received[n : n + 30]), *(steps.Close(slot) for slot in received[n : n + 30]))
+              for n in range(0, count, 30)]  # fmt: skip
+    program = Program(tuple(step for pair in (*made, *handed) for step in pair))
+    header, code = decode(program.encode())
+    assert header[3] == len(program.slots()) <= 64
+    assert program.slots()[0] == "mount0"
+    paths: dict[object, object] = {}  # of each number that is open: what it is of
+    moved = []
+    for row in code:
+        if row.call is Call.CLOSE:
+            paths.pop(("slot", row.arguments[0]), None)
+        elif row.call is Call.MOVE_MOUNT:
+            moved.append(paths[row.arguments[0]])
+        if row.into >= 0:
+            paths["slot", row.into] = row.arguments[1]
+    assert moved == [f"/from/{n}" for n in range(count)]
+    assert paths == {}
+    _launch.validate(program.encode())
+
+
+def test_more_steps_than_can_be_told_apart() -> None:
+    with pytest.raises(ValueError, match="more than 65535 steps"):
+        Program((steps.NewSession(),) * 0x10000).encode()
+
+
+def test_a_slot_that_the_parent_hears_of_keeps_its_number() -> None:
+    sent = (steps.Open(Slot("first"), None, "/"), steps.SendDescriptor(Slot("first")), steps.Close(Slot("first")))
+    many = [steps.OpenTree(Slot(f"mount{n}"), None, "/") for n in range(1100)]
+    program = Program((*sent, *many))
+    _, code = decode(program.encode())
+    number = next(row.arguments[1] for row in code if row.call is Call.SEND)
+    assert isinstance(number, int)
+    assert program.slots()[number] == "first"
+    assert number not in {row.into for row in code if row.call is Call.OPEN_TREE}
 
 
 def test_errors_lead_downwards() -> None:

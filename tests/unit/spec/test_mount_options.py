@@ -24,7 +24,7 @@ def test_flags(options: tuple[str, ...], set_flags: Flag, clear_flags: Flag) -> 
 
 RECURSIVE = [
     (("rro",), Attribute.RDONLY, Attribute.NONE),
-    (("rro", "rrw"), Attribute.NONE, Attribute.RDONLY),
+    (("rro", "rrw"), Attribute.RDONLY, Attribute.NONE),
     (("rnoatime",), Attribute.NOATIME, Attribute.ATIME),
     (("rnoatime", "rstrictatime"), Attribute.STRICTATIME, Attribute.ATIME),
     (("rstrictatime", "rrelatime"), Attribute.NONE, Attribute.ATIME),

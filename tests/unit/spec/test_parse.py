@@ -7,7 +7,7 @@ import json
 import pytest
 
 from pilot import errors
-from pilot.spec import defaults, parse
+from pilot.spec import check, defaults, parse
 from pilot.spec.linux import NamespaceType
 
 
@@ -138,7 +138,33 @@ WRONG: list[tuple[str, object, str, str]] = [
     ("empty range", _linux(namespaces=[{"type": "user"}, {"type": "uts"}, {"type": "mount"}],
                            uidMappings=[{**_ID_ROW, "size": 0}], gidMappings=[_ID_ROW]),
      "$.linux.uidMappings[0]", "not a range of ids"),
+    ("no policy", _process(scheduler={"policy": ""}), "$.process.scheduler.policy", "required"),
+    ("not nice", _process(scheduler={"policy": "SCHED_OTHER", "nice": 20}), "$.process.scheduler.nice", "invalid"),
+    ("priority of nobody", _process(scheduler={"policy": "SCHED_OTHER", "priority": 1}),
+     "$.process.scheduler.priority", "SchedFIFO"),
+    ("times of nobody", _process(scheduler={"policy": "SCHED_FIFO", "runtime": 1}), "$.process.scheduler", "Deadline"),
+    ("a hint instead of a priority", _process(ioPriority={"class": "IOPRIO_CLASS_BE", "priority": 8}),
+     "$.process.ioPriority.priority", "invalid ioPriority.Priority: 8"),
+    ("shifted, but joined", _linux(namespaces=[{"type": "time", "path": "/x"}, {"type": "uts"}, {"type": "mount"}],
+                                   timeOffsets={"boottime": {"secs": 1}}),
+     "$.linux.timeOffsets", "only provide one"),
+    ("sysctl of the host's users", _linux(sysctl={"user.max_user_namespaces": "1"}),
+     "$.linux.sysctl.user.max_user_namespaces", "hosts user namespace"),
+    ("sysctl with slashes", _linux(sysctl={"vm/swappiness": "1"}), "$.linux.sysctl.vm/swappiness", '"vm.swappiness"'),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "dotted", "path"),
+    [
+        ("net.ipv4.conf.eth0/100.rp_filter", "net.ipv4.conf.eth0/100.rp_filter", "net/ipv4/conf/eth0.100/rp_filter"),
+        ("net/ipv4/conf/eth0.100/rp_filter", "net.ipv4.conf.eth0/100.rp_filter", "net/ipv4/conf/eth0.100/rp_filter"),
+        ("kernel.sem", "kernel.sem", "kernel/sem"),
+        ("single", "single", "single"),
+    ],
+)
+def test_both_ways_of_writing_a_sysctl(name: str, dotted: str, path: str) -> None:
+    assert (check.dotted_sysctl(name), check.sysctl_path(name)) == (dotted, path)
 
 
 @pytest.mark.parametrize(("config", "path", "problem"), [row[1:] for row in WRONG], ids=[row[0] for row in WRONG])

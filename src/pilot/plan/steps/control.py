@@ -142,7 +142,7 @@ class SendDescriptor(msgspec.Struct, frozen=True):
         return f"send descriptor {self.slot} to the parent"
 
     def write(self, code: Code) -> None:
-        code.call(Call.SEND, self.slot, code.slot(self.slot))
+        code.call(Call.SEND, self.slot, code.told(self.slot))
 
 
 class SendTo(msgspec.Struct, frozen=True):
@@ -187,4 +187,4 @@ class RunHook(msgspec.Struct, frozen=True):
 
 
 def _slot_words(code: Code, slots: tuple[Slot, ...]) -> bytes:
-    return b"".join(code.slot(slot).to_bytes(4, "little") for slot in slots)
+    return b"".join(code.bound(slot).to_bytes(4, "little") for slot in slots)

@@ -20,6 +20,7 @@ from .files import directory, shown, write_open
 _TREE = Slot("(tree)")
 _TARGET = Slot("(target)")
 _FS = Slot("(fs)")
+_EMPTY = Slot("(empty)")
 
 Options = tuple[tuple[str, str | None], ...]
 
@@ -280,10 +281,10 @@ class CopyUp(msgspec.Struct, frozen=True):
 
 
 class MaskPath(msgspec.Struct, frozen=True):
-    """Hide a path: a file under `null`, a directory under an empty read-only tmpfs.
+    """Hide a path: a file under `null`, a directory under an empty read-only tmpfs, the same for all of a Program.
 
-    `null` is a slot with /dev/null, opened in the mount namespace that the step runs in (a mount cannot be copied out
-    of another).
+    A pod may hide hundreds of directories, and each filesystem takes its time to make and to end. `null` is a slot with
+    /dev/null, opened in the mount namespace that the step runs in (a mount cannot be copied out of another).
     A path that does not exist is left alone.
     """
 
@@ -295,12 +296,17 @@ class MaskPath(msgspec.Struct, frozen=True):
         return f"mask {shown(self.base, self.path)}"
 
     def write(self, code: Code) -> None:
-        done, is_file, attach = Label(), Label(), Label()
+        done, is_file, is_first, attach = Label(), Label(), Label(), Label()
         absent = {errno.ENOENT: done}
         flags = abi.O_PATH | os.O_DIRECTORY
         write_open(code, self.base, self.path, flags, into=_TARGET, unless={**absent, errno.ENOTDIR: is_file})
-        _write_filesystem(code, "tmpfs", None, (("nr_inodes", "1"),), MountAttribute.RDONLY, _TREE)
+        copied = abi.OPEN_TREE_CLONE | abi.OPEN_TREE_CLOEXEC | abi.AT_EMPTY_PATH
+        code.call(Call.OPEN_TREE, _EMPTY, "", copied, into=_TREE, unless={errno.EBADF: is_first})
         code.skip_to(attach)
+        code.place(is_first)
+        _write_filesystem(code, "tmpfs", None, (("nr_inodes", "1"),), MountAttribute.RDONLY, _EMPTY)
+        _write_move(code, _EMPTY)
+        code.skip_to(done)
         code.place(is_file)
         write_open(code, self.base, self.path, abi.O_PATH, into=_TARGET, unless={**absent, errno.ENOTDIR: done})
         _write_tree(code, self.null, "", False, _TREE)
