@@ -33,7 +33,7 @@ _ISOLATIONS = ("container", "vm")
 
 def page() -> str:
     """All of it."""
-    return "\n".join([_HEAD, *_groups()])
+    return "\n".join([_HEAD, f"{len(operations.OPERATIONS)} operations, {len(promises.ALL)} promises.\n", *_groups()])
 
 
 def _groups() -> Iterator[str]:

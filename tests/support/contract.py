@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import pathlib
 from typing import Any, NamedTuple
 
@@ -58,6 +59,17 @@ def _content(body: dict[str, Any]) -> dict[str, Any]:
 def answered(operation: Operation, status: int) -> dict[str, Any]:
     """The schemas of that answer's body, by media type."""
     return _content(operation.responses[str(status)])
+
+
+def check_body(operation: Operation, status: int, body: bytes, content_type: str) -> None:
+    """As `check_answer`, of what came: JSON, JSON in lines, or bytes."""
+    if content_type == "application/x-ndjson":
+        for line in body.splitlines():
+            check_answer(operation, status, json.loads(line), content_type)
+    elif content_type == "application/octet-stream":
+        check_answer(operation, status, body.decode("latin-1"), content_type)
+    else:
+        check_answer(operation, status, json.loads(body) if body else None, content_type)
 
 
 def check_answer(operation: Operation, status: int, value: Any, content_type: str) -> None:

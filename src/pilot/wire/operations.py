@@ -3,9 +3,10 @@
     the agent     binds an endpoint to each row (agent/routes.py)
     pilotd        `call(GET_STATUS, None) -> Status`, or the error that was meant (machine/pilot_api.py)
     the relay     passes on the rows that somebody beside pilotd may have permission for (host/relay/table.py)
-    the contract  api/pilot.openapi.yaml and the conformance tests have one entry for each row (tests/checks)
+    the contract  api/pilot.openapi.yaml and the conformance kit have something of each row (tests/checks)
 
-A new operation is a row here, an endpoint, its part of the document and a conformance test.
+A new operation is a row here, its structs, an endpoint and what the kit asks of it; the document's part is written from
+these (docs/howto/add-a-pilot-operation.md).
 """
 
 from __future__ import annotations
