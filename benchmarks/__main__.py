@@ -1,4 +1,4 @@
-"""Measure, store, print; or write the page of what was stored, or tell which aims of issue 4 it meets.
+"""Measure, store, print; or write the page of what was stored, or tell which aims of volumes it meets.
 
 python -m benchmarks [--rounds N | --quick] [NAME...]        python -m benchmarks report | aims
 """

@@ -1,4 +1,4 @@
-"""What issue 4 asks of volumes, and what the newest results say to it. The aims are data; nothing is measured here.
+"""What is asked of volumes, and what the newest results say to it. The aims are data; nothing is measured here.
 
     aim ─ benchmark, table, row, column, statistic ─► a number of the newest result ─ compared with the bound ─► verdict
 
