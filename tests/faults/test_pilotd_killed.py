@@ -14,11 +14,20 @@ import pytest
 from tests.support import leftovers
 from tests.support.pilotd import Pilotd
 
+from pilot.host.fsm.operation import Action
+from pilot.host.operations import requests, table
+
 pytestmark = pytest.mark.requires("root", "private", "fuse", "loop", "userns", "space")
 
-CREATE = ["record", "disk", "machine", "boot", "world", "publish"]
-RESTORE = ["choose", "save", "down", "swap", "publish", "up"]
 DEADLINE_S = 60
+
+
+def _transitions(action: Action[Any]) -> list[str]:
+    (row,) = [row for row in table.ROWS if row.action is action]
+    return [step.name for step in row.steps]
+
+
+CREATE = _transitions(requests.CREATE)
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +97,7 @@ def test_create(pilotd: Pilotd, transition: str) -> None:
         assert left == set()
 
 
-@pytest.mark.parametrize("transition", RESTORE)
+@pytest.mark.parametrize("transition", _transitions(requests.RESTORE))
 def test_restore(pilotd: Pilotd, transition: str) -> None:
     with pilotd.client() as client:
         sprite = client.create_sprite("restored")
@@ -103,7 +112,7 @@ def test_restore(pilotd: Pilotd, transition: str) -> None:
         sprite.destroy()
 
 
-@pytest.mark.parametrize("transition", ["freeze", "publish"])
+@pytest.mark.parametrize("transition", _transitions(requests.SLEEP))
 def test_sleep(pilotd: Pilotd, transition: str) -> None:
     with pilotd.client() as client:
         sprite = client.create_sprite("sleepy")
@@ -117,7 +126,7 @@ def test_sleep(pilotd: Pilotd, transition: str) -> None:
         sprite.destroy()
 
 
-@pytest.mark.parametrize("transition", ["mark", "machine", "disk"])
+@pytest.mark.parametrize("transition", _transitions(requests.DESTROY))
 def test_destroy(pilotd: Pilotd, transition: str) -> None:
     with pilotd.client() as client:
         client.create_sprite("gone")
