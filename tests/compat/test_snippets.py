@@ -38,6 +38,7 @@ while IFS= read -r -t {timeout} line <&9; do case "$line" in *ready*) break ;; e
 case "${{line-}}" in *ready*) ;; *) cat "$HOME/server.log" >&2; exit 1 ;; esac
 trap 'kill -TERM $server; while kill -0 $server 2>/dev/null; do sleep 0.1; done' EXIT
 """
+LOG_CHARACTERS = 5000
 PYTHON = ".venv/bin/python - <<'END-OF-SNIPPET'\n{text}END-OF-SNIPPET\n"
 
 pytestmark = pytest.mark.requires("root", "private", "fuse", "loop", "userns", "space")
@@ -88,7 +89,13 @@ def test_what_a_page_shows_works(page: pathlib.Path, own_places: None) -> None:
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-    assert process.returncode == 0, said
+    assert process.returncode == 0, said + _logs("/var/lib/pilot")
+
+
+def _logs(place: str) -> str:
+    """The ends of all that was logged there."""
+    found = sorted(path for path in pathlib.Path(place).rglob("*.log") if path.is_file())
+    return "".join(f"\n{path}:\n{path.read_text(errors='replace')[-LOG_CHARACTERS:]}" for path in found)
 
 
 def test_the_pages_that_a_newcomer_reads_are_among_them() -> None:

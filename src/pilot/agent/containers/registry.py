@@ -28,6 +28,7 @@ from . import naming
 from .exits import Exits
 
 _KIND = "process"
+_RETRY_S = 1.0
 OnEnd = Callable[[int], None]
 _log = logging.getLogger(__name__)
 
@@ -98,6 +99,10 @@ class Registry:
             finally:
                 os.close(pid_fd)
 
+    def watches(self, name: str, pid: int) -> bool:
+        """Whether somebody will be told of the end of this process."""
+        return self.pid(name) == pid
+
     def names(self) -> list[str]:
         """All of which there is something to tell."""
         return sorted({*self._running, *self.exits.names()})
@@ -164,18 +169,30 @@ class Registry:
         self._running.clear()
 
     async def _watch(self, name: str, process: _Process, on_end: OnEnd) -> None:
-        pid_fd = open_process(process.pid, process.start_time)
-        try:
-            if pid_fd >= 0:
-                await readable(pid_fd)
-            exit_code = await self._note(name, Known(process.pid, process.start_time, pid_fd))
-        finally:
-            if pid_fd >= 0:
-                os.close(pid_fd)
+        while (exit_code := await self._end_of(name, process)) is None:  # noqa: ASYNC110 - nobody tells when it passes
+            await asyncio.sleep(_RETRY_S)
         self._running.pop(name, None)
         _log.info("container %s: its first process has ended with code %d", name, exit_code)
         on_end(exit_code)
         self.changed.notify()
+
+    async def _end_of(self, name: str, process: _Process) -> int | None:
+        """Its exit code, noted, when it has ended; None when that could not be found out now.
+
+        Init that does not answer or a lack of descriptors passes, and nobody else would tell.
+        """
+        pid_fd = -1
+        try:
+            pid_fd = open_process(process.pid, process.start_time)
+            if pid_fd >= 0:
+                await readable(pid_fd)
+            return await self._note(name, Known(process.pid, process.start_time, pid_fd))
+        except (errors.PilotError, OSError):
+            _log.exception("container %s: watching it", name)
+            return None
+        finally:
+            if pid_fd >= 0:
+                os.close(pid_fd)
 
     async def _note(self, name: str, known: Known) -> int:
         """First written down here, then forgotten by init."""

@@ -216,6 +216,7 @@ class Supervisor:
         while True:
             change = self.changed.next()
             try:
+                self._take_up()
                 decision = deciding.decide(self.view())
                 for action in decision.actions:
                     self._carry_out(action)
@@ -232,6 +233,16 @@ class Supervisor:
                     await asyncio.shield(change)
             except TimeoutError:
                 pass  # time has passed, which is a change as well
+
+    def _take_up(self) -> None:
+        """What runs and is watched by nobody, because that failed when it had come up."""
+        for name, node in list(self._nodes.items()):
+            if (
+                node.process is not None
+                and name not in self._busy
+                and not self._registry.watches(name, node.process.pid)
+            ):
+                self._begin(name, self._resume(name))
 
     def _carry_out(self, action: deciding.Action) -> None:
         match action:

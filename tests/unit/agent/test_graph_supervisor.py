@@ -1,0 +1,136 @@
+"""The graph's acting part where what it stands on fails for a moment: nothing that runs is forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from pilot.agent.containers import registry as registries
+from pilot.agent.containers.naming import store_name
+from pilot.agent.events import Events
+from pilot.agent.graph import supervisor as supervisors
+from pilot.agent.graph.instance import Instances
+from pilot.agent.machine import Machine, Paths
+from pilot.agent.record_budget import RecordBudget
+from pilot.kernel import process as kernel_process
+from pilot.kernel import waiter
+from pilot.wire.graph import Container, GraphRequest, Restart, Root
+from tests.support.fake_machine import FakeLink
+
+WAIT_S = 30
+NAME = "one"
+
+
+class Failing:
+    """Fails the first time that it is asked for each of these."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = list(names)
+
+    def __call__(self, name: str) -> None:
+        if name in self.names:
+            self.names.remove(name)
+            raise ConnectionError(f"{name}: no answer")
+
+
+class Link(FakeLink):
+    def __init__(self, fail: Failing) -> None:
+        super().__init__()
+        self._fail = fail
+
+    def put(self, name: str, fd: int) -> None:
+        self._fail(name)
+        super().put(name, fd)
+
+
+class Exits:
+    """How a process ended is told only after a failure."""
+
+    def __init__(self, fail: Failing) -> None:
+        self._fail = fail
+
+    def status(self, process: waiter.Process, timeout_s: float | None) -> waiter.ExitStatus:
+        self._fail("status")
+        return waiter.ExitStatus(7)
+
+    def acknowledge(self, process: waiter.Process) -> None:
+        self._fail("acknowledge")
+
+
+@pytest.fixture
+def process() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(["sleep", "1000"]) as started:
+        yield started
+        started.kill()
+
+
+def _instances(process: subprocess.Popen[bytes]) -> type[Instances]:
+    """Whose containers are all this one process."""
+
+    class OneProcess(Instances):
+        def start(self, wanted: Container, output: tuple[int, int], on_created: Callable[[int, int], None]) -> None:
+            on_created(process.pid, kernel_process.start_time(process.pid))
+
+        def find(self, name: str) -> None:
+            return None
+
+        def clean(self, name: str) -> None:
+            pass
+
+    return OneProcess
+
+
+@pytest.mark.parametrize("failing", [store_name(NAME, "process"), "status", "acknowledge"])
+def test_the_end_of_one_is_seen_though_init_did_not_answer_once(
+    tmp_path: Path, process: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    for module in (registries, supervisors):
+        monkeypatch.setattr(module, "_RETRY_S", 0.01)
+    monkeypatch.setattr(supervisors, "Instances", _instances(process))
+    fail = Failing(failing)
+    link = Link(fail)
+    unused = cast(Any, None)  # sessions, world and runtime
+    here = Machine(link, unused, cast(Any, Exits(fail)), "container", "boot", Paths(run=str(tmp_path)))
+
+    async def scene() -> None:
+        events = Events(link)
+        events.restore()
+        registry = registries.Registry(here, events)
+        sessions = cast(Any, _NoSessions())
+        graph = supervisors.Supervisor(here, registry, sessions, unused, RecordBudget(1 << 20), events)
+        graph.restore()
+        (tmp_path / "root").mkdir()
+        wanted = Container(
+            name=NAME, root=Root(path=str(tmp_path / "root")), command=["x"], restart=Restart(policy="no")
+        )
+        graph.apply(GraphRequest(containers=[wanted]))
+        async with asyncio.timeout(WAIT_S):
+            await _until(graph, lambda: _status(graph) == "running" and registry.watches(NAME, process.pid))
+            process.kill()
+            await _until(graph, lambda: _status(graph) == "exited")
+        assert [row.exit_code for row in registry.exits.of(NAME)] == [7]
+        await graph.close()
+        registry.leave()
+
+    asyncio.run(scene())
+    assert fail.names == [], "it has failed once"
+    link.close()
+
+
+class _NoSessions:
+    async def end_all(self, name: str) -> None:
+        pass
+
+
+def _status(graph: supervisors.Supervisor) -> str:
+    return graph.decision()[1].verdicts[NAME].status
+
+
+async def _until(graph: supervisors.Supervisor, holds: Callable[[], bool]) -> None:
+    while not holds():
+        await asyncio.shield(graph.changed.next())
