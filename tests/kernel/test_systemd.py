@@ -127,7 +127,7 @@ def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[_System
 
 def test_a_scope_has_a_holder_until_the_end(manager: _Systemd) -> None:
     unit = Unit("pilot-web.scope", "machine.slice")
-    with systemd.started(unit.name, lambda pids: plan_systemd.plan_properties(unit, "web", None, pids)):
+    with systemd.started(unit.name, lambda pids: plan_systemd.plan_properties(unit, "web", None, pids, {})):
         properties = manager.units[unit.name]
         (pid,) = properties["PIDs"]
         assert os.path.exists(f"/proc/{pid}")

@@ -12,7 +12,7 @@ from pilot.kernel import _launch
 from pilot.plan import abi, steps
 from pilot.plan.abi import MountAttribute, MountFlag, Namespace, Propagation
 from pilot.plan.code import NO_STEP, Call, Code, Label
-from pilot.plan.program import Program
+from pilot.plan.program import Program, Step
 from pilot.plan.steps import Slot
 
 ROOT = Slot("root")
@@ -101,12 +101,13 @@ def test_more_slots_than_there_are_numbers_for() -> None:
     """Numbers are given anew: whatever an instruction reads was bound by the step that says so, and is still open."""
     count = 900
     mounts = [Slot(f"mount{n}") for n in range(count)]
-    made = [(steps.OpenTree(slot, None, f"/from/{n}"), steps.AttachMount(slot, ROOT, f"to/{n}"))
-            for n, slot in enumerate(mounts)]  # fmt: skip
-    received = tuple(Slot(f"given{n}") for n in range(count))
-    handed = [(steps.Barrier("mounts", received[n : n + 30]), *(steps.Close(slot) for slot in received[n : n + 30]))
-              for n in range(0, count, 30)]  # fmt: skip
-    program = Program(tuple(step for pair in (*made, *handed) for step in pair))
+    received = [Slot(f"given{n}") for n in range(count)]
+    every: list[Step] = []
+    for n, slot in enumerate(mounts):
+        every += (steps.OpenTree(slot, None, f"/from/{n}"), steps.AttachMount(slot, ROOT, f"to/{n}"))
+    for n in range(0, count, 30):
+        every += (steps.Barrier("mounts", tuple(received[n : n + 30])), *map(steps.Close, received[n : n + 30]))
+    program = Program(tuple(every))
     header, code = decode(program.encode())
     assert header[3] == len(program.slots()) <= 64
     assert program.slots()[0] == "mount0"
