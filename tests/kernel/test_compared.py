@@ -35,7 +35,7 @@ def test_same(
             continue
         runtimes = [runtime for runtime in life.RUNTIMES if runtime.name in {"pilot", case.like}]
         differ += _differences(case, runtimes, tmp_path, holder_pid)
-    assert differ == []
+    assert not differ, "\n".join(differ)
 
 
 def _differences(case: Case, runtimes: Sequence[life.Runtime], directory: Path, holder_pid: int) -> list[str]:

@@ -33,6 +33,7 @@ CACHE = os.environ.get("PILOT_CACHE_DIR", "/var/cache/pilot")
 MEMORY_BYTES = 384 << 20
 TAG = "vmtest"
 _CALL_S = 60.0
+_NOTE_CHARACTERS = 4000
 _DISK_BYTES = 256 << 20
 
 
@@ -149,9 +150,14 @@ class Machines:
         connection = http.client.HTTPConnection("machine", timeout=_CALL_S)
         connection.sock = dial.connect(self.vmm.dial_path(machine), 10000, _CALL_S)
         with contextlib.closing(connection):
-            connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
-            answer = connection.getresponse()
-            return answer.status, answer.read()
+            try:
+                connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
+                answer = connection.getresponse()
+                return answer.status, answer.read()
+            except (OSError, http.client.HTTPException) as error:
+                for console in Path(self.directory).glob(f"**/{machine}/{qemu_command.CONSOLE}"):
+                    error.add_note(console.read_text(errors="replace")[-_NOTE_CHARACTERS:])
+                raise
 
 
 def write_world(rootfs: Path, content: str) -> None:

@@ -76,6 +76,8 @@ def _run(asked: argparse.Namespace) -> int:
         time.sleep(_PAUSE_S)
         told = api.call(operations.GET_GRAPH, None)
     _table([("NAME", "STATUS", "WHY"), *((row.name, _state(row), row.why) for row in told.containers)])
+    if not told.settled:
+        print(f"pilot machine: not done after {asked.timeout:g} s; `ps` tells how it goes on", file=sys.stderr)
     return 0 if told.settled and all(map(_is_well, told.containers)) else 1
 
 

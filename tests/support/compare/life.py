@@ -227,9 +227,15 @@ class _Life:
         return json.loads(done.stdout)["status"] if done.returncode == 0 else "gone"
 
     def _read_to_the_end(self, out: Path) -> str:
+        """And until the shell has become what waits to be killed: in between it is seen as either."""
+
         def read() -> str | None:
             text = out.read_text(errors="replace")
-            return text if "@end" in text or not os.path.exists(f"/proc/{self.seen.pid}") else None
+            try:
+                is_still_shell = Path(f"/proc/{self.seen.pid}/cmdline").read_bytes().startswith(b"sh\0-c\0")
+            except OSError:  # it is gone
+                return text
+            return text if "@end" in text and not is_still_shell else None
 
         return _until(read, "the script to end")
 

@@ -100,6 +100,7 @@ class Edge(asyncio.Protocol):
         self.on_end: Callable[[], None] | None = None
         self._is_over = False  # nothing more is read
         self.has_ended = False  # nothing more is sent by the client
+        self._has_said_all = False  # nothing more is written
         self._heir: asyncio.Protocol | None = None  # whose the connection is since it was handed over
         self._is_closing = False
         self._timer: asyncio.TimerHandle | None = None
@@ -142,7 +143,8 @@ class Edge(asyncio.Protocol):
             self._expect_head()
 
     def eof_received(self) -> bool | None:
-        """True: the other direction stays open for the answer to what came whole. TLS has no half (RFC 8446, 6.1)."""
+        """True: the other direction stays open for the answer to what came whole, as long as there is one to say. TLS
+        has no half (RFC 8446, 6.1)."""
         if self._heir is not None:
             return self._heir.eof_received()
         self._is_over = self.has_ended = True
@@ -150,7 +152,7 @@ class Edge(asyncio.Protocol):
         self._news.set()
         if self.on_end is not None:
             self.on_end()
-        return self.scheme == "http"
+        return self.scheme == "http" and not self._has_said_all
 
     def connection_lost(self, reason: Exception | None) -> None:
         self._forget()
@@ -222,7 +224,8 @@ class Edge(asyncio.Protocol):
 
     def make_room(self) -> None:
         """A client that asked, or was about to, is told to come again; one that was not has nothing to read."""
-        if self._reader.is_in_head if self.is_idle else not self._has_answered:
+        is_asking = self._reader.is_in_head if self.is_idle else not self._has_answered
+        if is_asking and not self._has_said_all:
             self._write_refusal(faults.Unavailable("too many connections are open", hint="try again"))
         self._transport.abort()
 
@@ -309,7 +312,7 @@ class Edge(asyncio.Protocol):
 
         TLS says the end of both directions by itself.
         """
-        self._is_over = True
+        self._is_over = self._has_said_all = True
         self._forget()
         if not self.has_ended and not self._transport.is_closing() and self._transport.can_write_eof():
             self._transport.write_eof()
@@ -323,6 +326,7 @@ class Edge(asyncio.Protocol):
 
     def _close(self) -> None:
         """What was written is still sent, to a client that reads it."""
+        self._has_said_all = True
         self._transport.close()
         self._end_in(STALL_S)
 

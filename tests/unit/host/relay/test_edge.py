@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import threading
+import time
 from collections.abc import Iterator, Mapping
 
 import pytest
@@ -290,6 +292,35 @@ def test_who_has_asked_and_is_ended_for_others_is_told_to_come_again() -> None:
         assert wire.read_all(third).endswith(b"done")
         assert wire.read_all(second).endswith(b"done")
     assert (told.status, told.headers["retry-after"]) == (503, "1")
+
+
+@pytest.mark.parametrize("said", [get("/", LAST) + get("/"), b"GET / HTTP/1.1\r\nHost: h\r\n b: obsolete fold\r\n"])
+def test_who_stays_after_its_last_answer_gives_way_without_a_word_and_the_next_one_is_served(said: bytes) -> None:
+    """It has asked for more than it is answered."""
+    with serving(_route, dict.fromkeys(crowd.Kind, 1)) as url, contextlib.ExitStack() as stack:
+        for _ in range(3):
+            staying = stack.enter_context(wire.connected(url))
+            staying.sendall(said)
+            assert wire.read_all(staying).startswith(b"HTTP/1.1 ")
+
+
+def test_who_has_read_its_last_answer_and_leaves_is_gone_at_once(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edge, "LINGER_S", 10 * wire.WAIT_S)
+    before = _sockets()
+    for _ in range(3):
+        with wire.connected(url) as stream:
+            stream.sendall(get("/", LAST))
+            assert wire.read_all(stream).startswith(b"HTTP/1.1 200 ")
+    end_s = time.monotonic() + wire.WAIT_S
+    while _sockets() > before:
+        assert time.monotonic() < end_s, "they are still held"
+        time.sleep(0.01)
+
+
+def _sockets() -> int:
+    """That this process has: its own server's too."""
+    links = [os.path.join("/proc/self/fd", name) for name in os.listdir("/proc/self/fd")]
+    return sum(os.path.lexists(link) and "socket:" in os.readlink(link) for link in links)
 
 
 def test_a_server_that_stops_finishes_what_it_is_answering() -> None:
