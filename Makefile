@@ -150,6 +150,7 @@ CHAOS ?= --seconds 120 --seed 1
 chaos: images
 	$(PRIVATE) $(BIN)/python -m tests.faults.chaos $(CHAOS)
 	$(PRIVATE) $(BIN)/python -m tests.faults.chaos $(CHAOS) --isolation vm --clients 2
+	PILOT_EVERY_STEP=1 $(PRIVATE) $(BIN)/pytest tests/faults/test_machines_killed.py
 
 # One sprite floods, fills, forks, is killed and restored; its neighbour sees no error and loses no row: the same page.
 NEIGHBOUR ?= --seconds 300 --seed 1

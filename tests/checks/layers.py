@@ -115,6 +115,8 @@ ALLOWED: dict[str, frozenset[str]] = {
     "host.services": frozenset(
         {
             "wire",
+            "image.oci.documents",
+            "image.oci.reference",
             "host.fly",
             "host.fsm",
             "host.network",
@@ -130,9 +132,11 @@ ALLOWED: dict[str, frozenset[str]] = {
         {
             "wire",
             "volume.client",
+            "image.oci.reference",
             "host.fly",
             "host.fsm",
             "host.identity",
+            "host.operations.fly_requests",
             "host.operations.results",
             "host.relay",
             "host.services",

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 from pilot.host import edges
+from pilot.host.fly.pulling import Images
 from pilot.host.fsm.engine import Engine
 from pilot.host.identity.principal import Authenticator, Principal
 from pilot.host.ingress.front import Front
@@ -20,12 +21,14 @@ from pilot.host.operations.uses import Uses
 from pilot.host.relay import server
 from pilot.host.relay.access import Access
 from pilot.host.relay.edge import Route
+from pilot.host.services.fly import FlyMachines
 from pilot.host.services.metrics import Metrics
 from pilot.host.services.sprites import Sprites
 from pilot.host.store import tokens
 from pilot.host.store.journal import SqlJournal
 from pilot.host.store.sqlite import SqliteDatabase
 from pilot.host.vmm.substrates import Substrates
+from pilot.image.oci.store import Store
 from tests.support.fake_vmm import FakeMachine, FakeVmm
 from tests.support.fake_volumes import FakeVolumes
 
@@ -71,11 +74,14 @@ class HostUnderTest:
             lambda: str(self._archive()),
             quota_bytes=self.quota_bytes,
             keep_free_bytes=self.keep_free_bytes,
+            images=Images(Store(str(self._root / "images"))),
             uses=Uses(self._now_s),
         )
         metrics = Metrics()
         self.engine = Engine(SqlJournal(self.database), operations(self.host), told=metrics.run_ended)
+        self.host.children.bind(self.engine)
         self.sprites = Sprites(self.host, self.engine, metrics=metrics)
+        self.fly = FlyMachines(self.host, self.engine)
         self.engine.resume()
 
     def _substrates(self) -> Substrates:
@@ -106,7 +112,7 @@ class HostUnderTest:
     def route(self) -> Route:
         """What another listener may be given, too."""
         self._asked = self.authenticator or Authenticator(self._principal)
-        return edges.route(Access(self._asked, self.sprites), Seals(self.seal_key), self.front)
+        return edges.route(Access(self._asked, self.sprites), Seals(self.seal_key), self.fly, self.front)
 
     def forget_tokens(self) -> None:
         """As if CACHE_S had passed."""

@@ -31,9 +31,12 @@ import sys
 from collections.abc import Iterator
 
 from .. import errors, image
+from ..image.oci.store import Store
+from ..images.origins import Insecure, store_directory
 from ..kernel import cgroups, files, hierarchies
 from ..volume import client as volume_client
 from . import edges, host_limits, log_files
+from .fly.pulling import Images
 from .fsm.engine import Engine
 from .identity.principal import Authenticator, Principal
 from .ingress import certificates, seals
@@ -47,8 +50,9 @@ from .operations.requests import SPRITE
 from .operations.table import operations
 from .relay import server
 from .relay.access import Access
-from .services import idle, mending, retention
+from .services import fly_exits, idle, mending, retention
 from .services.addresses import DEFAULT_DOMAIN, Domain
+from .services.fly import FlyMachines
 from .services.metrics import Metrics
 from .services.pool import Pool
 from .services.sprites import Sprites
@@ -99,6 +103,7 @@ class Settings:
     tls_listen: tuple[str, int] | None = None
     certificate: tuple[str, str] | None = None  # and its key
     network_limits: tuple[str, ...] = ()
+    insecure_registries: tuple[str, ...] = ()
 
     @property
     def volumed_options(self) -> tuple[str, ...]:
@@ -129,10 +134,10 @@ def serve(settings: Settings) -> None:
         _ensure_token(database, settings.state_dir)
         volumes = volume_client.VolumeClient(stack.enter_context(_volumed(settings)))
         made_networks = stack.enter_context(_networks(settings, database))
-        sprites = stack.enter_context(_sprites(settings, database, volumes, made_networks))
+        sprites, fly = stack.enter_context(_services(settings, database, volumes, made_networks))
         authenticator = Authenticator(functools.partial(_principal, database))
         access = Access(authenticator, sprites, domain=Domain(settings.domain))
-        relay = server.Server(edges.route(access, _seals(settings.state_dir)))
+        relay = server.Server(edges.route(access, _seals(settings.state_dir), fly))
         _on_signals(relay)
         stack.enter_context(log_files.watching(settings.state_dir))
         stack.enter_context(retention.watching(database))
@@ -185,9 +190,9 @@ def _networks(settings: Settings, database: Database) -> Iterator[Networks]:
 
 
 @contextlib.contextmanager
-def _sprites(
+def _services(
     settings: Settings, database: Database, volumes: VolumeService, made_networks: Networks
-) -> Iterator[Sprites]:
+) -> Iterator[tuple[Sprites, FlyMachines]]:
     """Everything behind the API, running."""
     isolation = Isolation(settings.isolation)
     made = substrates.of_this_host(settings.state_dir, settings.tag, settings.cache_dir)
@@ -203,24 +208,27 @@ def _sprites(
         quota_bytes=settings.quota_bytes,
         keep_free_bytes=settings.keep_free_bytes,
         networks=made_networks,
+        images=Images(Store(store_directory(settings.cache_dir)), Insecure(frozenset(settings.insecure_registries))),
         store_owner=tokens.ensure_organisation(database, ORGANISATION).id if settings.store else None,
     )
     metrics = Metrics()
     engine = Engine(SqlJournal(database), operations(host), {SPRITE: RUNS_AT_ONCE}, metrics.run_ended)
+    host.children.bind(engine)
     pool = Pool(host, engine, {Shape(isolation, settings.variant): settings.pool_size})
-    sprites = Sprites(host, engine, pool, metrics)
+    sprites, fly = Sprites(host, engine, pool, metrics), FlyMachines(host, engine)
     try:
         networks.restore(host)
         log.info("runs resumed", extra={"count": engine.resume()})
         _prepare_base(sprites, settings.variant)
         pool.start()
         _adopt(sprites)
-        yield sprites
+        with fly_exits.watching(host, engine):
+            yield sprites, fly
     finally:
         pool.stop()
         if settings.stop_machines:
             pool.clear()
-            _stop_machines(sprites)
+            _stop_machines(sprites, fly)
         if not engine.close(STOP_TIMEOUT_S):
             log.warning("runs still under way are left to the next start")
 
@@ -273,12 +281,12 @@ def _adopt_one(sprites: Sprites, sprite: Sprite) -> None:
         log.info("sprite found", extra={"sprite": sprite.name, "running": adopted})
 
 
-def _stop_machines(sprites: Sprites) -> None:
-    ended = {sprite.name: sprites.stop(sprite) for sprite in sprites.every()}
+def _stop_machines(sprites: Sprites, fly: FlyMachines) -> None:
+    ended = {sprite.name: sprites.stop(sprite) for sprite in sprites.every()} | fly.stop_all()
     concurrent.futures.wait(ended.values(), STOP_TIMEOUT_S)
     for name, future in ended.items():
         if not future.done() or not future.result().done:
-            log.error("sprite not stopped", extra={"sprite": name})
+            log.error("not stopped", extra={"machine": name})
 
 
 def _remove_cgroups(tag: str) -> None:

@@ -2,11 +2,13 @@
 
 ingress   whatever is below the domain: one sprite, or none
 login     /login, for people with a browser
+machines  /v1/apps and /v1/platform: Fly's Machines API
 sprites   everything else
 """
 
 from __future__ import annotations
 
+from .api.machines import calls as machine_calls
 from .api.sprites import calls
 from .ingress.entrance import LOGIN_PATH, Entrance
 from .ingress.facade import Ingress
@@ -16,12 +18,14 @@ from .ingress.sites import Sites
 from .ingress.visitors import Visitors
 from .relay.access import Access
 from .relay.edge import Facade, Route
+from .services.fly import FlyMachines
 from .services.front import Fronts
 
 
-def route(access: Access, seals: Seals, front: Front | None = None) -> Route:
+def route(access: Access, seals: Seals, fly: FlyMachines, front: Front | None = None) -> Route:
     """Asked for each request, so that what shares a connection shares no more than that."""
     sprites, domain = calls.facade(access), access.domain
+    machines = machine_calls.facade(access, fly)
     sites, visitors = Sites(access.sprites, domain), Visitors(access.authenticator, seals)
     entrance = Entrance(sites, visitors)
     ingress = Ingress(access.sprites, access.activity, sites, visitors, entrance, front or Fronts(access.sprites))
@@ -29,6 +33,8 @@ def route(access: Access, seals: Seals, front: Front | None = None) -> Route:
     def to_facade(host: str, path: bytes) -> Facade:
         if domain.is_below(host):
             return ingress.serve
+        if any(path == prefix or path.startswith(prefix + b"/") for prefix in machine_calls.PREFIXES):
+            return machines
         return entrance.serve_login if path == LOGIN_PATH else sprites
 
     return to_facade

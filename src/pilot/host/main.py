@@ -185,6 +185,10 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME=N",
         help=f"of each machine, a second or at a time: {', '.join(LIMIT_NAMES)}",
     )
+    add(
+        "--insecure-registry", action="append", default=[], metavar="DOMAIN",
+        help="images of Machines are taken from there without TLS",
+    )  # fmt: skip
     add("--stop-machines-on-exit", action="store_true", help="leave nothing running (for demonstrations and tests)")
     add("--log-level", choices=("debug", "info", "warning", "error"), default="info")
     examined = commands.add_parser("doctor", help="what this host lacks for sprites, and how to mend it").add_argument

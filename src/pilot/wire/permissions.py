@@ -23,6 +23,8 @@ class Permission(enum.Enum):
     SERVICES_WRITE = "services:write"
     NETWORK_READ = "network:read"
     NETWORK_WRITE = "network:write"
+    MACHINES_READ = "machines:read"
+    MACHINES_WRITE = "machines:write"
     METRICS = "metrics:read"
 
 

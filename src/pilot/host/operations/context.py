@@ -11,6 +11,7 @@ from ... import errors
 from ...ids import CheckpointId, MachineId, VolumeId
 from ...machine.pilot_api import PilotApi
 from ...volume.client import Status, Volume
+from ..fly.pulling import Images
 from ..fsm.outcome import UserFault
 from ..network.addresses import Ends
 from ..network.service import Member, Report
@@ -21,6 +22,7 @@ from ..store.sprites import Sprite
 from ..vmm import Isolation, Vmm
 from ..vmm.substrates import Substrates
 from .capacity import Capacity
+from .children import Children
 from .silence import Silences
 from .uses import Uses
 
@@ -114,6 +116,8 @@ class Host:
     `quota_bytes`: of real bytes, for a disk that nobody wants another one for; None: what there is.
     `keep_free_bytes`: with less room than that on the host's disk no sprite is made.
 
+    `images`: where those of Machines come from; `children`: runs that a step waits for.
+
     `store_owner`: with an object store, what tells this pilotd's base volumes apart in it from those of others.
     """
 
@@ -128,6 +132,8 @@ class Host:
     keep_free_bytes: int = 0
     store_owner: str | None = None
     networks: Networks | None = None
+    images: Images | None = None
+    children: Children = dataclasses.field(default_factory=Children)
     worlds: Worlds = dataclasses.field(default_factory=Worlds)
     uses: Uses = dataclasses.field(default_factory=Uses)
     silences: Silences = dataclasses.field(default_factory=Silences)

@@ -39,7 +39,12 @@ Own = TypeVar("Own")
 class Voice(Protocol):
     """How a facade speaks to its clients."""
 
-    headers: Sequence[tuple[bytes, bytes]]
+    @property
+    def headers(self) -> Sequence[tuple[bytes, bytes]]: ...
+
+    def fault(self, error: BaseException) -> faults.Fault:
+        """Its status and code, as these clients know them."""
+        ...
 
     def refusal(self, error: BaseException, fault: faults.Fault) -> bytes:
         """The JSON that tells of it."""
@@ -169,7 +174,7 @@ class TableFacade(Generic[Own]):
         return call, stream
 
     def _refuse(self, exchange: Exchange, error: BaseException) -> None:
-        fault = faults.fault_of(error)
+        fault = self._voice.fault(error)
         headers = [(b"content-type", b"application/json"), *self._voice.headers, *retry_after(error)]
         if isinstance(error, faults.MethodNotAllowed):
             headers.append((b"allow", ", ".join(error.allowed).encode()))  # RFC 9110, 15.5.6

@@ -7,10 +7,12 @@ import dataclasses
 import re
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
 
+from pilot.host.api.machines import calls as machine_calls
 from pilot.host.api.sprites import calls
 from pilot.host.identity.principal import CACHE_S, Authenticator, Only, Principal
 from pilot.host.relay import facade
@@ -21,7 +23,9 @@ from pilot.wire.permissions import GRANTABLE, Permission
 from tests.support import wire
 from tests.support.host import HostUnderTest
 
-ROWS = [row for row in (*calls.CALLS, *calls.MACHINE) if row.permission is not None]
+ROWS: list[Row[Any]] = [
+    row for row in (*calls.CALLS, *calls.MACHINE, *machine_calls.CALLS) if row.permission is not None
+]
 
 
 @dataclasses.dataclass
@@ -48,7 +52,7 @@ def host(tmp_path_factory: pytest.TempPathFactory, tokens: Tokens) -> Iterator[H
     under_test.close()
 
 
-def _request(row: Row[calls.Answer], token: str) -> bytes:
+def _request(row: Row[Any], token: str) -> bytes:
     path = re.sub(r"\{.*?\}", "nobody", row.path)
     path += "?after=none" if row.path == "/v1/events" else ""  # whose good answer never ends
     head = f"{row.method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
@@ -60,7 +64,7 @@ def _request(row: Row[calls.Answer], token: str) -> bytes:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.method} {row.path}{' ws' if row.websocket else ''}")
-def test_a_row_refuses_who_may_do_all_but_that(host: HostUnderTest, row: Row[calls.Answer]) -> None:
+def test_a_row_refuses_who_may_do_all_but_that(host: HostUnderTest, row: Row[Any]) -> None:
     assert row.permission is not None
 
     def status(token: str) -> int:

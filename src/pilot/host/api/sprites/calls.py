@@ -80,6 +80,9 @@ class SpritesVoice:
 
     headers = HEADERS
 
+    def fault(self, error: BaseException) -> faults.Fault:
+        return faults.fault_of(error)
+
     def refusal(self, error: BaseException, fault: faults.Fault) -> bytes:
         text, hint = ("internal error", None) if fault.status == 500 else (str(error), getattr(error, "hint", None))
         return json.dumps({"error": text} | ({"message": hint} if hint else {})).encode()

@@ -1,0 +1,109 @@
+"""Bodies of the Machines API. Be liberal: unknown keys are kept where they are the config's, and ignored elsewhere."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TypeVar
+
+import msgspec
+
+from .... import errors
+from ....wire import faults
+from ...fly import config as configs
+from ...operations.fly_requests import Halt
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+MAX_BYTES = 4 << 20  # files of a config are in it
+MOST_EXEC_S = 300.0
+
+
+class CreateApp(msgspec.Struct, frozen=True):
+    """`app_name` as the documentation has it, `name` as the specification does."""
+
+    name: str | None = None
+    app_name: str | None = None
+    org_slug: str | None = None
+    network: str | None = None
+
+
+class CreateMachine(msgspec.Struct, frozen=True):
+    """Also of an update, which ignores name and region."""
+
+    config: dict[str, object]
+    name: str | None = None
+    region: str | None = None
+    lease_ttl: int | None = None
+    skip_launch: bool = False
+    current_version: str | None = None
+
+
+class Stop(msgspec.Struct, frozen=True):
+    """A signal by name or number."""
+
+    signal: str | int | None = None
+    timeout: str | int | float | None = None
+
+
+class Signal(msgspec.Struct, frozen=True):
+    signal: str | int
+
+
+class Exec(msgspec.Struct, frozen=True):
+    """`cmd` is a command line, `command` its words. `machine`: not in a container."""
+
+    command: tuple[str, ...] | None = None
+    cmd: str | None = None
+    container: str | None = None
+    stdin: str | None = None
+    timeout: float | None = None
+    machine: bool = False
+
+
+class AcquireLease(msgspec.Struct, frozen=True):
+    ttl: int | None = None
+    description: str | None = None
+
+
+class Metadata(msgspec.Struct, frozen=True):
+    metadata: dict[str, str]
+    machine_version: str | None = None
+
+
+class MetadataValue(msgspec.Struct, frozen=True):
+    value: str
+
+
+def parse(kind: type[T], data: bytes) -> T:
+    """`InvalidRequest`; an empty body is an empty object, whatever its type is said to be."""
+    try:
+        return msgspec.json.decode(data.strip() or b"{}", type=kind)
+    except errors.UNREADABLE as error:
+        text = str(error)
+        raise faults.InvalidRequest(f"body: {text[:1].lower()}{text[1:]}") from error
+
+
+def halt(wanted: Stop) -> Halt:
+    """`SpecError` for what is no signal's name, or no duration."""
+    timeout = wanted.timeout
+    if timeout is None or timeout == "":
+        timeout_s = None
+    elif isinstance(timeout, float):
+        timeout_s = timeout
+    else:
+        timeout_s = configs.seconds(timeout, 0, "timeout")
+    signal = None if wanted.signal in (None, "") else str(wanted.signal)
+    return Halt(signal, timeout_s)
+
+
+def words(wanted: Exec) -> tuple[str, ...]:
+    """`InvalidRequest` when there are none."""
+    if wanted.command:
+        return wanted.command
+    try:
+        found = tuple(shlex.split(wanted.cmd or ""))
+    except ValueError as error:
+        raise faults.InvalidRequest(f"cmd: {error}") from error
+    if not found:
+        raise faults.InvalidRequest("command: is required")
+    return found

@@ -1,0 +1,75 @@
+"""One permitted request of the Machines API, and what all its answers need."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Mapping
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from ....wire import faults
+from ...identity.principal import Principal
+from ...services.fly import FlyMachines
+from ...store.fly import App, Machine
+from ..sprites import bodies as sprite_bodies
+from . import bodies, shapes
+
+NONCE = "fly-machine-lease-nonce"
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """The store, registries and the kernel are asked in threads."""
+
+    request: Request
+    machines: FlyMachines
+    principal: Principal
+    parameters: Mapping[str, str]
+
+    @property
+    def organisation(self) -> str:
+        return self.principal.organisation.id
+
+    @property
+    def nonce(self) -> str | None:
+        """Of the lease that the client has."""
+        return self.request.headers.get(NONCE)
+
+    async def body(self, kind: type[bodies.T]) -> bodies.T:
+        return bodies.parse(kind, await sprite_bodies.read(self.request, bodies.MAX_BYTES))
+
+    async def app(self) -> App:
+        return await asyncio.to_thread(self.machines.app, self.organisation, self.parameters["app"])
+
+    async def machine(self) -> Machine:
+        return await asyncio.to_thread(self.machines.machine, await self.app(), self.parameters["machine"])
+
+    async def shown(self, row: Machine) -> Response:
+        return JSONResponse(await asyncio.to_thread(self.shape, row))
+
+    def shape(self, row: Machine) -> shapes.JSON:
+        """Blocks."""
+        shown = shapes.machine(row, self.machines.happened(row), self.machines.private_ip(row))
+        if self.machines.lease(row) is None or row.lease is None or row.lease.nonce != self.nonce:
+            shown.pop("nonce", None)
+        return shown
+
+    def number(self, name: str, default: int) -> int:
+        """Of the query. `InvalidRequest`."""
+        text = self.request.query_params.get(name, "")
+        if not text:
+            return default
+        if not text.isascii() or not text.isdigit() or len(text) > 9:
+            raise faults.InvalidRequest(f"{name}: {text[:50]!r} is no number")
+        return int(text)
+
+    def flag(self, *names: str) -> bool:
+        """Of the query, under any of these names."""
+        return any(self.request.query_params.get(name, "") in ("true", "1") for name in names)
+
+
+def ok() -> Response:
+    """Clients decode whatever body there is."""
+    return JSONResponse({"ok": True})

@@ -1,0 +1,117 @@
+"""The table of the Machines API, and how its errors are told."""
+
+from __future__ import annotations
+
+import functools
+import json
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from starlette.responses import JSONResponse, Response
+
+from .... import errors
+from ....wire import faults
+from ....wire.permissions import Permission
+from ...identity.principal import Principal
+from ...relay import asgi
+from ...relay.access import Access
+from ...relay.edge import Exchange, Facade
+from ...relay.facade import TableFacade
+from ...relay.table import Row
+from ...services.fly import REGION, FlyMachines, LeaseHeld
+from ...services.fly_wait import Missed
+from . import apps, machines
+from .call import Call
+
+Answer = Callable[[Call], Awaitable[Response]]
+PREFIXES = (b"/v1/apps", b"/v1/platform")
+_READ, _WRITE, _EXEC = Permission.MACHINES_READ, Permission.MACHINES_WRITE, Permission.EXEC
+_APP = "/v1/apps/{app}"
+_ALL = f"{_APP}/machines"
+_ONE = f"{_ALL}/{{machine}}"
+
+
+async def list_regions(_: Call) -> Response:
+    """This host is one."""
+    return JSONResponse({"Regions": [{"code": REGION, "name": "this host", "capacity": 1}], "nearest": REGION})
+
+
+CALLS: tuple[Row[Answer], ...] = (
+    Row("GET", "/v1/apps", _READ, apps.list_apps),
+    Row("POST", "/v1/apps", _WRITE, apps.create_app),
+    Row("GET", _APP, _READ, apps.get_app),
+    Row("DELETE", _APP, _WRITE, apps.delete_app),
+    Row("GET", _ALL, _READ, machines.list_machines),
+    Row("POST", _ALL, _WRITE, machines.create_machine),
+    Row("GET", _ONE, _READ, machines.get_machine),
+    Row("POST", _ONE, _WRITE, machines.update_machine),
+    Row("PUT", _ONE, _WRITE, machines.update_machine),
+    Row("DELETE", _ONE, _WRITE, machines.destroy_machine),
+    Row("POST", f"{_ONE}/start", _WRITE, machines.start_machine),
+    Row("POST", f"{_ONE}/stop", _WRITE, machines.stop_machine),
+    Row("POST", f"{_ONE}/restart", _WRITE, machines.restart_machine),
+    Row("POST", f"{_ONE}/suspend", _WRITE, machines.suspend_machine),
+    Row("POST", f"{_ONE}/cordon", _WRITE, machines.cordon_machine),
+    Row("POST", f"{_ONE}/uncordon", _WRITE, machines.uncordon_machine),
+    Row("GET", f"{_ONE}/wait", _READ, machines.wait_machine),
+    Row("GET", f"{_ONE}/events", _READ, machines.list_events),
+    Row("GET", f"{_ONE}/versions", _READ, machines.list_versions),
+    Row("POST", f"{_ONE}/exec", _EXEC, machines.execute),
+    Row("GET", f"{_ONE}/lease", _READ, machines.get_lease),
+    Row("POST", f"{_ONE}/lease", _WRITE, machines.acquire_lease),
+    Row("DELETE", f"{_ONE}/lease", _WRITE, machines.release_lease),
+    Row("GET", f"{_ONE}/metadata", _READ, machines.get_metadata),
+    Row("PUT", f"{_ONE}/metadata", _WRITE, machines.put_metadata),
+    Row("PATCH", f"{_ONE}/metadata", _WRITE, machines.put_metadata),
+    Row("GET", f"{_ONE}/metadata/{{key}}", _READ, machines.get_metadata_key),
+    Row("POST", f"{_ONE}/metadata/{{key}}", _WRITE, machines.set_metadata_key),
+    Row("DELETE", f"{_ONE}/metadata/{{key}}", _WRITE, machines.delete_metadata_key),
+    Row("GET", "/v1/platform/regions", _READ, list_regions),
+)
+
+# Clients act on the status: 400 ends their loops, 408 is asked again, 412 is a state, 409 a lease.
+_STATUSES: tuple[tuple[type[BaseException], int, str], ...] = (
+    (Missed, 408, "deadline_exceeded"),
+    (LeaseHeld, 409, "aborted"),
+    (faults.DeadlineExceeded, 408, "deadline_exceeded"),
+    (errors.Conflict, 422, "already_exists"),
+    (errors.StateError, 412, "failed_precondition"),
+    (faults.Unsupported, 400, "unimplemented"),
+)
+
+
+def fault_of(error: BaseException) -> faults.Fault:
+    """How it is told here."""
+    found = next((row for row in _STATUSES if isinstance(error, row[0])), None)
+    return faults.fault_of(error) if found is None else faults.Fault(found[0], found[2], found[1])
+
+
+class MachinesVoice:
+    """`{"error": "<code>: text"}`, as Fly's clients read it."""
+
+    @property
+    def headers(self) -> Sequence[tuple[bytes, bytes]]:
+        """Another id for each answer."""
+        return ((b"fly-request-id", secrets.token_hex(13).upper().encode()),)
+
+    def fault(self, error: BaseException) -> faults.Fault:
+        return fault_of(error)
+
+    def refusal(self, error: BaseException, fault: faults.Fault) -> bytes:
+        text = "internal error" if fault.status == 500 else str(error)
+        return json.dumps({"error": f"{fault.code}: {text}", "status": "unknown"}).encode()
+
+
+def facade(access: Access, fly: FlyMachines) -> Facade:
+    """The Machines API, for who is let in by `access`."""
+    return TableFacade(CALLS, access, MachinesVoice(), functools.partial(_answer, fly)).serve
+
+
+async def _answer(
+    fly: FlyMachines, exchange: Exchange, answer: Answer, parameters: Mapping[str, str], principal: Principal | None
+) -> None:
+    assert principal is not None
+    request = asgi.request_of(exchange)
+    response = await answer(Call(request, fly, principal, parameters))
+    response.raw_headers += MachinesVoice().headers
+    await asgi.send(exchange, request, response)

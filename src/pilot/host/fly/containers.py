@@ -1,0 +1,152 @@
+"""What of a Machine pilot is asked for: containers of its graph, each on the root that it was given."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from ... import errors
+from ...image.oci import execution
+from ...image.oci.documents import Execution
+from ...wire import graph
+from . import config as configs
+from .config import ALONE, Config, Container, File, Healthcheck, Restart
+
+STOP_S = 5.0  # Fly's: kill_timeout
+MOST_STOP_S = 300.0
+MOST_RETRIES = 10
+_SIGNAL = "INT"  # Fly's, where neither the Machine nor its image says another
+
+
+class ImageOf(msgspec.Struct, frozen=True):
+    """What a container's root is a fork of. `volume`: the sealed base of that digest."""
+
+    container: str
+    reference: str
+    digest: str
+    volume: str
+    config: Execution = Execution()
+
+
+class Platform(msgspec.Struct, frozen=True):
+    """What each container reads about its Machine, over whatever was wanted under these names."""
+
+    app: str
+    machine: str
+    version: str
+    region: str
+    image: str
+    memory_mb: int
+    private_ip: str = ""
+
+    def environment(self) -> dict[str, str]:
+        found = {
+            "FLY_APP_NAME": self.app, "FLY_MACHINE_ID": self.machine, "FLY_ALLOC_ID": self.machine,
+            "FLY_MACHINE_VERSION": self.version, "FLY_REGION": self.region, "PRIMARY_REGION": self.region,
+            "FLY_IMAGE_REF": self.image, "FLY_VM_MEMORY_MB": str(self.memory_mb), "FLY_PRIVATE_IP": self.private_ip,
+        }  # fmt: skip
+        return {name: value for name, value in found.items() if value}
+
+
+def plan(config: Config, images: Sequence[ImageOf], roots: Mapping[str, str], platform: Platform) -> graph.GraphRequest:
+    """`roots`: by container, where it is in the machine. `SpecError` for what no container can be."""
+    by_name = {image.container: image for image in images}
+    wanted = config.containers or (_alone(config),)
+    return graph.GraphRequest(
+        containers=[_container(config, each, by_name[each.name], roots[each.name], platform) for each in wanted],
+        volumes=[
+            graph.Volume(name=each.name, size_bytes=_bytes(each.temp_dir.size_mb if each.temp_dir else None))
+            for each in config.volumes or ()
+        ],
+    )
+
+
+def _alone(config: Config) -> Container:
+    """The Machine's image as its only container."""
+    init = config.init or configs.Init()
+    return Container(
+        name=ALONE, image=config.image or "", exec=init.exec, entrypoint=init.entrypoint, cmd=init.cmd,
+        files=config.files, restart=config.restart, stop=config.stop_config,
+    )  # fmt: skip
+
+
+def _container(config: Config, wanted: Container, image: ImageOf, root: str, platform: Platform) -> graph.Container:
+    environment = {**(config.env or {}), **(wanted.env or {}), **msgspec.structs.replace(
+        platform, image=image.reference).environment()}  # fmt: skip
+    said = execution.Wanted(wanted.exec, wanted.entrypoint, wanted.cmd, environment, wanted.user)
+    planned = execution.plan(image.config, said)
+    return graph.Container(
+        name=wanted.name,
+        command=list(planned.arguments),
+        root=graph.Root(path=root),
+        environment=dict(planned.environment),
+        cwd=planned.cwd,
+        user=planned.user,
+        hostname=platform.machine,
+        depends_on=[
+            graph.Dependency(name=each.name, condition=each.condition or "started") for each in wanted.depends_on or ()
+        ],
+        restart=_restart(wanted.restart or config.restart, config),
+        checks=[_check(each, number) for number, each in enumerate(wanted.healthchecks or ())],
+        stop=_stop(wanted.stop or config.stop_config, image.config),
+        files=[_file(each, f"{wanted.name}.files[{number}]") for number, each in enumerate(wanted.files or ())],
+        mounts=[graph.Mount(path=each.path, volume=each.name) for each in wanted.mounts or ()],
+    )
+
+
+def _restart(wanted: Restart | None, config: Config) -> graph.Restart:
+    """Fly's: on-failure, ten times, unless the Machine goes when it has ended."""
+    policy = (wanted.policy if wanted else None) or ("no" if config.auto_destroy else "on-failure")
+    if policy == "spot-price":
+        raise errors.SpecError("config.restart.policy", "this host has no spot prices")
+    if policy != "on-failure":
+        return graph.Restart(policy=policy)
+    retries = wanted.max_retries if wanted else None
+    return graph.Restart(policy=policy, max_retries=MOST_RETRIES if retries is None else retries)
+
+
+def stop_of(config: Config, container: str) -> configs.Stop | None:
+    """How a container of the Machine wants to be stopped, if it says."""
+    for each in config.containers or ():
+        if each.name == container and each.stop is not None:
+            return each.stop
+    return config.stop_config
+
+
+def _stop(wanted: configs.Stop | None, image: Execution) -> graph.Stop:
+    signal = (wanted.signal if wanted else None) or image.stop_signal or _SIGNAL
+    timeout_s = configs.seconds(wanted.timeout if wanted else None, STOP_S, "config.stop_config.timeout")
+    return graph.Stop(signal=signal, timeout_s=min(timeout_s, MOST_STOP_S))
+
+
+def _check(wanted: Healthcheck, number: int) -> graph.Check:
+    return graph.Check(
+        name=wanted.name or f"check-{number}",
+        http=None if wanted.http is None else graph.HttpProbe(
+            port=wanted.http.port, path=wanted.http.path or "/", method=wanted.http.method or "GET"),
+        tcp=None if wanted.tcp is None else graph.TcpProbe(port=wanted.tcp.port),
+        exec=None if wanted.exec is None else graph.ExecProbe(command=list(wanted.exec.command)),
+        kind=wanted.kind or "readiness",
+        interval_s=float(wanted.interval or 30),
+        timeout_s=float(wanted.timeout or 10),
+        grace_period_s=float(wanted.grace_period or 0),
+        success_threshold=wanted.success_threshold or 1,
+        failure_threshold=wanted.failure_threshold or 3,
+        unhealthy="stop" if wanted.unhealthy else "report",
+    )  # fmt: skip
+
+
+def _file(wanted: File, place: str) -> graph.InjectedFile:
+    if wanted.raw_value is None:
+        raise errors.SpecError(place, "only files with a raw_value are possible")
+    try:
+        base64.b64decode(wanted.raw_value, validate=True)
+    except ValueError as error:
+        raise errors.SpecError(f"{place}.raw_value", "is no base64") from error
+    return graph.InjectedFile(path=wanted.guest_path, content=wanted.raw_value, mode=f"{wanted.mode or 0o644:04o}")
+
+
+def _bytes(mebibytes: int | None) -> int | None:
+    return mebibytes << 20 if mebibytes else None

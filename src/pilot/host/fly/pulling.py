@@ -1,0 +1,59 @@
+"""Images for Machines: found where they are called what a config says, and brought here by their digest.
+
+What the operator has pulled or imported (`pilot image`) is taken as it is; anything else is asked of its registry. What
+is brought for a base volume has a name of its own in the store (REPOSITORY@DIGEST), and is forgotten when the base is
+there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+from ... import errors
+from ...image.oci import platform, reference, source, unpack
+from ...image.oci.digest import Digest
+from ...image.oci.documents import Image
+from ...image.oci.reference import Reference
+from ...image.oci.store import Store
+from ...images import origins
+from ...images.origins import NO_INSECURE, Insecure
+
+
+@dataclasses.dataclass(frozen=True)
+class Images:
+    """`insecure`: registries without TLS. Safe to use from any thread; every call may take as long as a registry."""
+
+    store: Store
+    insecure: Insecure = NO_INSECURE
+
+    def find(self, text: str) -> Image:
+        """What an image is that is called so. `SpecError`, `NotFound`, `PeerError`."""
+        wanted = reference.parse(text)
+        with contextlib.suppress(errors.NotFound):
+            return self.store.find(str(wanted)).image
+        with origins.of_registry(wanted, self.insecure) as origin:
+            return source.find(origin, platform.host(), wanted.digest)
+
+    def bring(self, text: str, digest: Digest) -> Image:
+        """The image of that digest is here, whole. As `find`."""
+        with contextlib.suppress(errors.NotFound):
+            return self.store.find(digest).image
+        pinned = _pinned(text, digest)
+        with origins.of_registry(pinned, self.insecure) as origin:
+            return self.store.bring(origin, str(pinned), platform.host(), digest).image
+
+    def layers(self, image: Image) -> Iterator[unpack.Stored]:
+        return self.store.layers(image)
+
+    def forget(self, text: str, digest: Digest) -> Sequence[str]:
+        """What was brought for a base; not what the operator has called something else."""
+        try:
+            return self.store.remove(str(_pinned(text, digest)))
+        except errors.NotFound:
+            return ()
+
+
+def _pinned(text: str, digest: Digest) -> Reference:
+    return dataclasses.replace(reference.parse(text), tag=None, digest=digest)

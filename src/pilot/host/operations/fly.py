@@ -1,0 +1,469 @@
+"""Machines of Fly's API up and down, each in a machine of its own, which pilot is asked for through its contract alone.
+
+images    the base volume of each image, by a child run                     image_base
+disks     a fresh fork of it for each container; one that is kept is left
+machine   row with its uids, made, not started
+boot      thawed, or started; each fork is a disk of it: /run/disks/root-<n>
+graph     told who it is; its containers are wanted, and begin
+halt      containers asked to end, by their own signal and patience
+down      the machine stopped;   detach: nobody has its disks
+
+A Machine's id is its machine's, so whatever a crash leaves is found by it. A machine that runs is asked what it has,
+and given the rest.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator
+
+from ... import errors
+from ...ids import MachineId, VolumeId
+from ...machine import pilot_api
+from ...machine.pilot_api import PilotApi
+from ...wire import graph, operations, schema, timestamps
+from ..fly import config as configs
+from ..fly import containers
+from ..fly.config import Config
+from ..fly.containers import ImageOf, Platform
+from ..fsm.operation import Run
+from ..fsm.outcome import Abort, Outcome, UserFault
+from ..store import fly
+from ..store import machines as rows
+from ..store.database import Transaction
+from ..store.fly import Lease, Machine
+from ..store.journal import now_us
+from . import disks, image_base, machines, networks
+from .context import Host
+from .disks import VolumeDisk
+from .fly_requests import Begin, Ended, Halt, Halted, Launch, Update, Was
+
+BEGIN_S = 60.0
+HALT_GRACE_S = 10.0
+_POLL_S = 0.02
+# What a container has not begun with, or is about to end.
+_BEFORE = frozenset({"waiting", "blocked", "starting"})
+_OVER = frozenset({"exited", "stopped"})
+_LOST, _NOT_BEGUN = 137, 127
+
+
+def machine_of(host: Host, run: Run[object]) -> Machine:
+    """`UserFault` when it was destroyed before this run's turn came."""
+    try:
+        found = fly.by_id(host.database, run.resource)
+    except errors.NotFound as error:
+        raise UserFault(str(error), code="not_found") from error
+    if found.state == fly.DESTROYED:
+        raise UserFault("machine not found", code="not_found")
+    return found
+
+
+# Rows
+
+
+def record(host: Host, run: Run[Launch]) -> None:
+    """From here on it is there, whatever becomes of it."""
+    wanted = run.request
+    now = now_us()
+    lease = None
+    if wanted.lease_nonce is not None:
+        lease = Lease(wanted.lease_nonce, wanted.lease_owner, "", wanted.lease_expires_us)
+    row = Machine(
+        MachineId(run.resource), wanted.app, wanted.name, wanted.region, "created", wanted.version, wanted.config,
+        wanted.metadata, wanted.images, cordoned=False, lease=lease, created_us=now, updated_us=now,
+    )  # fmt: skip
+    try:
+        with host.database.transaction() as tx:
+            fly.add(tx, row)
+    except errors.Conflict as error:
+        raise UserFault(str(error), code="conflict") from error
+    except errors.NotFound as error:
+        raise UserFault(str(error), code="not_found") from error
+
+
+def _enter(state: str, type: str, source: str) -> Callable[[Host, Run[object]], None]:
+    def enter(host: Host, run: Run[object]) -> None:
+        machine_of(host, run)
+        with host.database.transaction() as tx:
+            fly.enter(tx, run.resource, state, type, source)
+
+    return enter
+
+
+stopping = _enter("stopping", "stop", "user")
+restarting = _enter("restarting", "restart", "user")
+suspending = _enter("suspending", "suspend", "user")
+replacing = _enter("replacing", "update", "user")
+begun_again = _enter("starting", "start", "flyd")
+started = _enter("started", "start", "flyd")
+suspended = _enter("suspended", "suspend", "flyd")
+
+
+def starting(host: Host, run: Run[Begin]) -> None:
+    _enter("starting", "start", run.request.source)(host, run)
+
+
+def was(host: Host, run: Run[Update]) -> Was:
+    """What there is; written down before anything is done to it."""
+    found = machine_of(host, run)
+    return Was(found.state, found.images)
+
+
+# Up
+
+
+def images(host: Host, run: Run[object]) -> None:
+    """Those of the version that is to run."""
+    wanted = run.request.images if isinstance(run.request, Update) else machine_of(host, run).images
+    for image in {each.digest: each for each in wanted}.values():
+        if fly.base(host.database, image.digest) is None:
+            request = image_base.Prepare(image.reference, VolumeId(image.volume))
+            outcome = host.children.outcome(run, image_base.PREPARE, image.digest, request)
+            if not outcome.done:
+                raise UserFault(f"image {image.reference}: {outcome.error}")
+
+
+def make_disks(host: Host, run: Run[object]) -> None:
+    """A root that is not kept begins as its image is. Those of a machine that runs are in use, and so right."""
+    found = machine_of(host, run)
+    if _runs(host, found.id):
+        return
+    for number, image in enumerate(found.images):
+        volume = root_volume(found.id, number, image)
+        if not configs.keeps_root(_config(found)):
+            _drop(host, volume)
+        base = fly.base(host.database, image.digest)
+        if base is None:
+            raise Abort(f"image {image.reference}: its base volume has gone")
+        with contextlib.suppress(errors.Conflict):  # it is kept, or an earlier attempt made it
+            host.volumes.fork(base, volume)
+
+
+def root_volume(id: MachineId, number: int, image: ImageOf) -> VolumeId:
+    """Of one container."""
+    return VolumeId(f"fly-{id}-{number}-{image.digest.partition(':')[2][:12]}")
+
+
+def _drop(host: Host, volume: VolumeId) -> None:
+    disks.release(host, volume)
+    with contextlib.suppress(errors.NotFound):
+        host.volumes.delete(volume)
+
+
+def make_machine(host: Host, run: Run[object]) -> None:
+    found = machine_of(host, run)
+    size = configs.size(_config(found))
+    with host.database.transaction() as tx:
+        row = rows.assign(tx, found.id, host.isolation.value, size.memory_bytes, size.cpus)
+    if not _runs(host, found.id):
+        machines.make(host, row)
+
+
+def boot(host: Host, run: Run[object]) -> None:
+    """It runs, and has all its disks."""
+    found = machine_of(host, run)
+    if host.substrate(found.id).mounts_in_guest:
+        raise UserFault("machines of images are containers: start pilotd with --isolation container")
+    machines.thaw(host, found.id)
+    if not machines.is_up(host, found.id):
+        machines.start(host, found.id)
+    api = _api(host, found.id)
+    there = {disk.name for disk in api.call(operations.LIST_DISKS, None).disks}
+    uid_base = rows.find(host.database, found.id).uid_base
+    for number, image in enumerate(found.images):
+        if _disk_name(number) not in there:
+            _give(host, found.id, number, VolumeDisk(host.volumes, root_volume(found.id, number, image)), uid_base)
+
+
+def _give(host: Host, id: MachineId, number: int, disk: VolumeDisk, uid_base: int) -> None:
+    name, dial = _disk_name(number), host.substrate(id).dial_path(id)
+    mount_fd = disk.mount(uid_base, rows.UID_COUNT)
+    try:
+        pilot_api.send_descriptor(dial, name, mount_fd)
+    finally:
+        os.close(mount_fd)
+    PilotApi(dial).call(operations.MOUNT_DISK, schema.DiskReference(descriptor=name), name=name)
+
+
+def apply_graph(host: Host, run: Run[object]) -> None:
+    """Its containers are wanted; one of them has begun, or has ended already."""
+    found = machine_of(host, run)
+    api = _api(host, found.id)
+    api.call(operations.ADOPT, _identity(host, found))
+    roots = {disk.name: disk.path for disk in api.call(operations.LIST_DISKS, None).disks}
+    by_container = {image.container: f"{roots[_disk_name(number)]}/rootfs" for number, image in enumerate(found.images)}
+    try:
+        wanted = containers.plan(_config(found), found.images, by_container, _platform(host, found))
+        told = api.call(operations.APPLY_GRAPH, wanted)
+    except errors.SpecError as error:
+        raise UserFault(str(error)) from error
+    deadline = time.monotonic() + BEGIN_S
+    while all(each.status in _BEFORE for each in told.containers):
+        if time.monotonic() > deadline:
+            why = "; ".join(f"{each.name}: {each.why}" for each in told.containers)
+            raise errors.StateError(f"start machine {found.id}: no container has begun: {why}")
+        time.sleep(_POLL_S)
+        told = api.call(operations.GET_GRAPH, None)
+
+
+def _identity(host: Host, found: Machine) -> schema.AdoptRequest:
+    return schema.AdoptRequest(
+        name=found.id,
+        hostname=found.id,
+        time_ns=time.time_ns(),
+        entropy=base64.b64encode(os.urandom(64)).decode(),
+        network=networks.seen_inside(host, found.id),
+    )
+
+
+def _platform(host: Host, found: Machine) -> Platform:
+    app = fly.app_of(host.database, found)
+    return Platform(
+        app.name, found.id, found.version, found.region, "", configs.size(_config(found)).memory_bytes >> 20,
+        private_ip(host, found.id),
+    )  # fmt: skip
+
+
+def private_ip(host: Host, id: MachineId) -> str:
+    """The address in its own network; "" where it has none."""
+    seen = networks.seen_inside(host, id) if host.networks is not None else None
+    return seen.addresses[0].partition("/")[0] if seen and seen.addresses else ""
+
+
+# Down
+
+
+def halt(host: Host, run: Run[object]) -> Halted:
+    """Each container has ended, or had its time. One that does not answer is no reason to go on running."""
+    found = machine_of(host, run)
+    if not _runs(host, found.id) or machines.is_frozen(host, found.id):
+        return Halted(None)
+    asked = run.request if isinstance(run.request, Halt) else Halt()
+    try:
+        return _halt(_api(host, found.id), asked)
+    except (errors.PeerError, errors.NotFound, errors.StateError):
+        return Halted(None)
+
+
+def _halt(api: PilotApi, asked: Halt) -> Halted:
+    wanted = api.call(operations.GET_GRAPH, None).containers
+    for each in wanted:
+        request = graph.StopRequest(signal=asked.signal, timeout_s=asked.timeout_s)
+        api.call(operations.STOP_CONTAINER, request, name=each.name)
+    deadline = time.monotonic() + containers.MOST_STOP_S + HALT_GRACE_S  # the agent kills when its own patience ends
+    while True:
+        told = api.call(operations.GET_GRAPH, None).containers
+        if all(each.status in _OVER for each in told) or time.monotonic() > deadline:
+            codes = [each.exit_code for each in told if each.exit_code is not None]
+            return Halted(codes[0] if codes else None)
+        time.sleep(_POLL_S)
+
+
+def down(host: Host, run: Run[object]) -> None:
+    if machines.isolation_of(host, MachineId(run.resource)) is not None:
+        machines.down(host, MachineId(run.resource))
+
+
+def detach(host: Host, run: Run[object]) -> None:
+    found = machine_of(host, run)
+    for volume in _volumes(found):
+        disks.release(host, volume)
+
+
+def stopped(host: Host, run: Run[object]) -> None:
+    """With the exit that it ended by."""
+    halted = run.find(Halted)
+    code = halted.exit_code if halted else None
+    _stopped(host, run, _exit(code if code is not None else 0, is_requested=True))
+
+
+def require_over(host: Host, run: Run[Ended]) -> None:
+    """What was seen is still so: somebody may have started it anew meanwhile."""
+    found = machine_of(host, run)
+    if found.state != "started" or end_of(host, found) is None:
+        raise UserFault("the machine runs", code="conflict")
+
+
+def end_of(host: Host, found: Machine) -> Ended | None:
+    """How its containers have ended, all of them and for good; None while one has not, or may be started again."""
+    if not _runs(host, found.id):
+        return Ended(_LOST, "its machine has gone", has_gone=True)
+    if machines.is_frozen(host, found.id):
+        return None
+    told = _api(host, found.id).call(operations.GET_GRAPH, None).containers
+    if not told or any(each.status not in _OVER for each in told):
+        return None
+    first = next((each for each in told if each.exit_code), told[0])
+    return Ended(first.exit_code if first.exit_code is not None else _NOT_BEGUN, first.error or first.why)
+
+
+def exited(host: Host, run: Run[Ended]) -> None:
+    _stopped(host, run, _exit(run.request.exit_code, is_requested=False))
+
+
+def _stopped(host: Host, run: Run[object], request: dict[str, object]) -> None:
+    with host.database.transaction() as tx:
+        fly.enter(tx, run.resource, "stopped", "exit", "flyd", request)
+
+
+def _exit(code: int, *, is_requested: bool) -> dict[str, object]:
+    """As clients look for it, in both places."""
+    number = code - 128 if code > 128 else -1
+    event: dict[str, object] = {
+        "exit_code": code, "guest_exit_code": code if number < 0 else 0, "guest_signal": number, "signal": number,
+        "oom_killed": False, "requested_stop": is_requested, "restarting": False,
+        "exited_at": timestamps.now(),
+    }  # fmt: skip
+    return {"exit_event": event, "MonitorEvent": {"exit_event": event}, "restart_count": 0}
+
+
+def freeze(host: Host, run: Run[object]) -> None:
+    found = machine_of(host, run)
+    if not machines.is_up(host, found.id):
+        raise UserFault("failed_precondition: the machine does not run", code="conflict")
+    machines.freeze(host, found.id)
+
+
+# Another version
+
+
+def renew(host: Host, run: Run[Update]) -> None:
+    """What it is made of from here on; the old version has ended, and its roots go."""
+    found = machine_of(host, run)
+    kept = set(_volumes_of(found.id, run.request.images))
+    for volume in _volumes_of(found.id, run.result(Was).images):
+        if volume not in kept:
+            _drop(host, volume)
+    with host.database.transaction() as tx:
+        fly.renew(tx, found.id, run.request.version, run.request.config, run.request.images)
+
+
+def settled(host: Host, run: Run[Update]) -> None:
+    """One that did not run, or is not to, stays as it was."""
+    state = run.result(Was).state
+    if not goes_on(run):
+        with host.database.transaction() as tx:
+            fly.enter(tx, run.resource, "created" if state == "created" else "stopped", "update", "flyd")
+
+
+def goes_on(run: Run[object]) -> bool:
+    """Whether a run is to leave its Machine running."""
+    match run.request:
+        case Launch(launch=launch):
+            return launch
+        case Update(launch=launch):
+            return launch and run.result(Was).state in ("started", "starting", "restarting")
+    return True
+
+
+def when_it_goes_on(act: Callable[[Host, Run[object]], object]) -> Callable[[Host, Run[object]], None]:
+    """A step of a run that may be told not to start anything."""
+
+    def step(host: Host, run: Run[object]) -> None:
+        if goes_on(run):
+            act(host, run)
+
+    return step
+
+
+# The end
+
+
+def mark(host: Host, run: Run[object]) -> None:
+    host.database.write_surely(lambda tx: fly.enter(tx, run.resource, "destroying", "destroy", "user"))
+
+
+def destroy_machine(host: Host, run: Run[object]) -> None:
+    """Its containers are not asked: nothing that they could still write is kept."""
+    id = MachineId(run.resource)
+    if _runs(host, id) and not machines.is_frozen(host, id):
+        with contextlib.suppress(errors.PilotError):  # then its end takes as long as its containers are patient
+            _halt(_api(host, id), Halt("KILL", 0.0))
+    machines.destroy(host, id)
+
+
+def destroy_disks(host: Host, run: Run[object]) -> None:
+    with contextlib.suppress(errors.NotFound):
+        for volume in _volumes(fly.by_id(host.database, run.resource)):
+            _drop(host, volume)
+
+
+def forget(host: Host, run: Run[object]) -> None:
+    def write(tx: Transaction) -> None:
+        rows.delete(tx, MachineId(run.resource))
+        fly.enter(tx, run.resource, fly.DESTROYED, "destroy", "flyd")
+
+    host.database.write_surely(write)
+    host.database.refill()
+
+
+# When it went wrong
+
+
+def settle(host: Host, run: Run[object], outcome: Outcome) -> None:
+    """What failed says so, and nothing of it runs on."""
+    if outcome.done or outcome.code == "not_found":
+        return
+    if isinstance(run.request, Launch) and "record" not in run.results:
+        return  # the name is another one's
+    try:
+        found = fly.by_id(host.database, run.resource)
+    except errors.NotFound:
+        return
+    if found.state in ("destroying", fly.DESTROYED):
+        return
+    down(host, run)
+    for volume in _volumes(found):
+        disks.release(host, volume)
+    with host.database.transaction() as tx:
+        fly.enter(tx, run.resource, "failed", run.action, "flyd", {"error": outcome.error or outcome.ending.value})
+
+
+def settle_update(host: Host, run: Run[object], outcome: Outcome) -> None:
+    """Before the old version was asked to end, nothing has happened to it."""
+    before = run.find(Was)
+    if outcome.done or before is None or "fetched" in run.results:
+        settle(host, run, outcome)
+        return
+    with host.database.transaction() as tx:
+        fly.enter(tx, run.resource, before.state, "update", "flyd", {"error": outcome.error or outcome.ending.value})
+
+
+def settle_suspend(host: Host, run: Run[object], outcome: Outcome) -> None:
+    """One that could not be frozen runs on."""
+    if not outcome.done and outcome.code != "not_found":
+        with host.database.transaction() as tx:
+            fly.enter(tx, run.resource, "started", "suspend", "flyd", {"error": outcome.error or ""})
+
+
+# Parts
+
+
+def _runs(host: Host, id: MachineId) -> bool:
+    return machines.isolation_of(host, id) is not None and machines.is_running(host, id)
+
+
+def _api(host: Host, id: MachineId) -> PilotApi:
+    return PilotApi(host.substrate(id).dial_path(id))
+
+
+def _config(found: Machine) -> Config:
+    try:
+        return configs.parse(found.config)
+    except errors.SpecError as error:
+        raise UserFault(str(error)) from error
+
+
+def _volumes(found: Machine) -> Iterator[VolumeId]:
+    return _volumes_of(found.id, found.images)
+
+
+def _volumes_of(id: MachineId, images: tuple[ImageOf, ...]) -> Iterator[VolumeId]:
+    return (root_volume(id, number, image) for number, image in enumerate(images))
+
+
+def _disk_name(number: int) -> str:
+    return f"root-{number}"

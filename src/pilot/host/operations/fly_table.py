@@ -1,0 +1,100 @@
+"""The operations on Machines, and on what they are made of, as data (`table`).
+
+launch    record → starting → images → disks → machine → boot → graph → started        (skip_launch: record alone)
+start              starting → images → disks → machine → boot → graph → started        (from suspended: thawed)
+stop      stopping → halt → down → detach → stopped
+restart   restarting → halt → down → detach → starting → … → started
+suspend   suspending → freeze → suspended
+update    was → replacing → fetched → halt → down → detach → renew → settled → starting → … → started
+          (the old version runs until the images of the new one are there)
+exit      over → down → detach → exited     (its containers have ended by themselves)
+destroy   mark → machine → disks → forget
+prepare   fetch → fill → seal → publish → retire                                       (of an image)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import fly, fly_requests, image_base
+from .table_rows import AnyStep, Row, Step
+
+
+def _up(first: AnyStep) -> tuple[AnyStep, ...]:
+    """From a state that says so to running."""
+    later: tuple[AnyStep, ...] = (
+        Step("images", fly.images),
+        Step("disks", fly.make_disks),
+        Step("machine", fly.make_machine),
+        Step("boot", fly.boot),
+        Step("graph", fly.apply_graph),
+        Step("started", fly.started),
+    )
+    return (first, *later)
+
+
+def _perhaps(steps: tuple[AnyStep, ...]) -> tuple[AnyStep, ...]:
+    """Of a run that may be told not to leave anything running."""
+    return tuple(Step(step.name, fly.when_it_goes_on(step.act)) for step in steps)
+
+
+_AGAIN: AnyStep = Step("starting", fly.begun_again)
+_DOWN: tuple[AnyStep, ...] = (
+    Step("halt", fly.halt, fly_requests.HALTED),
+    Step("down", fly.down),
+    Step("detach", fly.detach),
+)
+
+ROWS: tuple[Row[Any], ...] = (
+    Row(fly_requests.LAUNCH, (Step("record", fly.record), *_perhaps(_up(_AGAIN))), fly.settle),
+    Row(fly_requests.START, _up(Step("starting", fly.starting)), fly.settle),
+    Row(fly_requests.STOP, (Step("stopping", fly.stopping), *_DOWN, Step("stopped", fly.stopped)), fly.settle),
+    Row(fly_requests.RESTART, (Step("restarting", fly.restarting), *_DOWN, *_up(_AGAIN)), fly.settle),
+    Row(
+        fly_requests.SUSPEND,
+        (Step("suspending", fly.suspending), Step("freeze", fly.freeze), Step("suspended", fly.suspended)),
+        fly.settle_suspend,
+    ),
+    Row(
+        fly_requests.UPDATE,
+        (
+            Step("was", fly.was, fly_requests.WAS),
+            Step("replacing", fly.replacing),
+            Step("fetched", fly.images),
+            *_DOWN,
+            Step("renew", fly.renew),
+            Step("settled", fly.settled),
+            *_perhaps(_up(_AGAIN)),
+        ),
+        fly.settle_update,
+    ),
+    Row(
+        fly_requests.EXIT,
+        (
+            Step("over", fly.require_over),
+            Step("down", fly.down),
+            Step("detach", fly.detach),
+            Step("exited", fly.exited),
+        ),
+    ),
+    Row(
+        fly_requests.DESTROY,
+        (
+            Step("mark", fly.mark),
+            Step("machine", fly.destroy_machine),
+            Step("disks", fly.destroy_disks),
+            Step("forget", fly.forget),
+        ),
+        attempts=None,
+    ),
+    Row(
+        image_base.PREPARE,
+        (
+            Step("fetch", image_base.fetch),
+            Step("fill", image_base.fill),
+            Step("seal", image_base.seal),
+            Step("publish", image_base.publish),
+            Step("retire", image_base.retire),
+        ),
+    ),
+)

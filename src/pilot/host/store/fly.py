@@ -1,0 +1,291 @@
+"""Apps, their Machines, what happened to these, and the bases of images: rows of the Machines API.
+
+A Machine's `id` is also its machine's (`machines`). A state changes with an event in one transaction; a Machine that
+was destroyed keeps its row, and its name is free.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from ... import errors
+from ...ids import MachineId, VolumeId
+from ..fly.containers import ImageOf
+from . import events
+from .database import Database, Reader, Row, Taken, Transaction
+from .journal import now_us
+
+DESTROYED = "destroyed"
+MOST_EVENTS = 100
+_EVENT = "INSERT INTO fly_events (machine, type, status, source, at_us, request) VALUES (?, ?, ?, ?, ?, ?)"
+
+
+@dataclasses.dataclass(frozen=True)
+class App:
+    id: str
+    organisation: str
+    name: str
+    network: str
+    created_us: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Lease:
+    """Who may change a Machine until `expires_us`."""
+
+    nonce: str
+    owner: str
+    description: str
+    expires_us: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """`config` is the client's document, as it was written."""
+
+    id: MachineId
+    app: str
+    name: str
+    region: str
+    state: str
+    version: str
+    config: Mapping[str, object]
+    metadata: Mapping[str, str]
+    images: tuple[ImageOf, ...]
+    cordoned: bool
+    lease: Lease | None
+    created_us: int
+    updated_us: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Event:
+    """`source`: user, or flyd."""
+
+    seq: int
+    type: str
+    status: str
+    source: str
+    at_us: int
+    request: Mapping[str, object]
+
+
+# Apps
+
+
+def add_app(tx: Transaction, app: App) -> None:
+    """`Conflict` when the name is taken."""
+    try:
+        tx.execute(
+            "INSERT INTO apps (id, organisation, name, network, created_us) VALUES (?, ?, ?, ?, ?)",
+            dataclasses.astuple(app),
+        )
+    except Taken as error:
+        raise errors.Conflict("Name has already been taken") from error
+
+
+def app(reader: Reader, organisation: str, name: str) -> App:
+    rows = reader.query("SELECT * FROM apps WHERE organisation = ? AND name = ?", (organisation, name))
+    if not rows:
+        raise errors.NotFound(f"app not found: {name}")
+    return _app(rows[0])
+
+
+def apps(reader: Reader, organisation: str) -> list[App]:
+    """By name."""
+    return [
+        _app(row) for row in reader.query("SELECT * FROM apps WHERE organisation = ? ORDER BY name", (organisation,))
+    ]
+
+
+def app_of(reader: Reader, machine: Machine) -> App:
+    """`NotFound` when it was deleted."""
+    rows = reader.query("SELECT * FROM apps WHERE id = ?", (machine.app,))
+    if not rows:
+        raise errors.NotFound("app not found")
+    return _app(rows[0])
+
+
+def delete_app(tx: Transaction, id: str) -> None:
+    """With all that is kept of Machines that were destroyed. Idempotent; `Conflict` while it has others."""
+    if tx.query("SELECT id FROM fly_machines WHERE app = ? AND state != ?", (id, DESTROYED)):
+        raise errors.Conflict("the app has machines that are not destroyed yet")
+    of_app = "(SELECT id FROM fly_machines WHERE app = ?)"
+    for table in ("fly_events", "fly_versions"):
+        tx.execute(f"DELETE FROM {table} WHERE machine IN {of_app}", (id,))
+    tx.execute("DELETE FROM fly_machines WHERE app = ?", (id,))
+    tx.execute("DELETE FROM apps WHERE id = ?", (id,))
+
+
+def _app(row: Row) -> App:
+    return App(row["id"], row["organisation"], row["name"], row["network"], row["created_us"])
+
+
+# Machines
+
+
+def add(tx: Transaction, machine: Machine) -> None:
+    """Idempotent by id. `Conflict` when another one of the app has the name, `NotFound` when there is no such app."""
+    if not tx.query("SELECT id FROM apps WHERE id = ?", (machine.app,)):
+        raise errors.NotFound("app not found")
+    if tx.query("SELECT id FROM fly_machines WHERE id = ?", (machine.id,)):
+        return
+    lease = machine.lease
+    row = {
+        "id": machine.id, "app": machine.app, "name": machine.name, "region": machine.region, "state": machine.state,
+        "version": machine.version, "config": _text(machine.config), "metadata": _text(machine.metadata),
+        "images": _text(machine.images), "cordoned": int(machine.cordoned), "created_us": machine.created_us,
+        "updated_us": machine.updated_us, "lease": None if lease is None else _text(lease),
+    }  # fmt: skip
+    try:
+        tx.execute(
+            f"INSERT INTO fly_machines ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", tuple(row.values())
+        )
+    except Taken as error:
+        raise errors.Conflict(
+            f"unique machine name violation, machine already exists with name {machine.name}"
+        ) from error
+    _add_version(tx, machine.id, machine.version, machine.config)
+    note(tx, machine.id, "launch", machine.state, "user")
+
+
+def find(reader: Reader, app: str, id: str) -> Machine:
+    rows = reader.query("SELECT * FROM fly_machines WHERE app = ? AND id = ?", (app, id))
+    if not rows:
+        raise errors.NotFound("machine not found")
+    return _machine(rows[0])
+
+
+def by_id(reader: Reader, id: str) -> Machine:
+    rows = reader.query("SELECT * FROM fly_machines WHERE id = ?", (id,))
+    if not rows:
+        raise errors.NotFound("machine not found")
+    return _machine(rows[0])
+
+
+def every(reader: Reader, app: str | None = None) -> list[Machine]:
+    """Also those that were destroyed; the oldest first."""
+    if app is None:
+        rows = reader.query("SELECT * FROM fly_machines WHERE state != ? ORDER BY created_us, id", (DESTROYED,))
+    else:
+        rows = reader.query("SELECT * FROM fly_machines WHERE app = ? ORDER BY created_us, id", (app,))
+    return [_machine(row) for row in rows]
+
+
+def change(tx: Transaction, id: str, **columns: object) -> None:
+    """Set columns; documents are given as values."""
+    stored = {"updated_us": now_us()} | {name: _stored(name, value) for name, value in columns.items()}
+    settings = ", ".join(f"{name} = ?" for name in stored)
+    tx.execute(f"UPDATE fly_machines SET {settings} WHERE id = ?", (*stored.values(), id))
+
+
+def enter(
+    tx: Transaction, id: str, state: str, type: str, source: str, request: Mapping[str, object] | None = None
+) -> None:
+    """It is in that state from here on, and its events say why. Once: one that is in it already stays as it is."""
+    rows = tx.query("SELECT state FROM fly_machines WHERE id = ?", (id,))
+    if not rows or rows[0]["state"] == state:
+        return
+    change(tx, id, state=state)
+    note(tx, id, type, state, source, request)
+
+
+def note(
+    tx: Transaction, id: str, type: str, status: str, source: str, request: Mapping[str, object] | None = None
+) -> None:
+    """One more event of a Machine; whoever waits for it is told."""
+    tx.execute(_EVENT, (id, type, status, source, now_us(), _text(request or {})))
+    events.add(tx, f"machine.{status}", f"machine/{id}", {"type": type})
+
+
+def renew(tx: Transaction, id: str, version: str, config: Mapping[str, object], images: Sequence[ImageOf]) -> None:
+    """Another version of it. Idempotent."""
+    change(tx, id, version=version, config=config, images=tuple(images))
+    _add_version(tx, id, version, config)
+
+
+def _add_version(tx: Transaction, id: str, version: str, config: Mapping[str, object]) -> None:
+    tx.execute(
+        "INSERT INTO fly_versions (machine, version, config, created_us) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        (id, version, _text(config), now_us()),
+    )
+
+
+def versions(reader: Reader, id: str) -> list[tuple[str, Mapping[str, object]]]:
+    """The newest first."""
+    rows = reader.query("SELECT * FROM fly_versions WHERE machine = ? ORDER BY created_us DESC, version DESC", (id,))
+    return [(row["version"], msgspec.json.decode(row["config"])) for row in rows]
+
+
+def happened(reader: Reader, id: str, most: int = MOST_EVENTS) -> list[Event]:
+    """The newest first."""
+    rows = reader.query("SELECT * FROM fly_events WHERE machine = ? ORDER BY seq DESC LIMIT ?", (id, most))
+    return [
+        Event(row["seq"], row["type"], row["status"], row["source"], row["at_us"], msgspec.json.decode(row["request"]))
+        for row in rows
+    ]
+
+
+# Bases of images
+
+
+def base(reader: Reader, digest: str) -> VolumeId | None:
+    """The sealed volume of an image's digest."""
+    rows = reader.query("SELECT volume FROM image_bases WHERE digest = ?", (digest,))
+    return VolumeId(rows[0]["volume"]) if rows else None
+
+
+def publish_base(tx: Transaction, digest: str, volume: VolumeId) -> None:
+    tx.execute(
+        "INSERT INTO image_bases (digest, volume, created_us) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+        (digest, volume, now_us()),
+    )
+
+
+def bases(reader: Reader) -> dict[str, VolumeId]:
+    """By digest."""
+    return {row["digest"]: VolumeId(row["volume"]) for row in reader.query("SELECT digest, volume FROM image_bases")}
+
+
+def forget_base(tx: Transaction, digest: str) -> None:
+    tx.execute("DELETE FROM image_bases WHERE digest = ?", (digest,))
+
+
+def wanted_bases(database: Database) -> set[str]:
+    """Digests that a Machine is made of."""
+    return {image.digest for machine in every(database) for image in machine.images}
+
+
+_DOCUMENTS = frozenset({"config", "metadata", "images", "lease"})
+
+
+def _stored(name: str, value: object) -> object:
+    if isinstance(value, bool):
+        return int(value)
+    return _text(value) if name in _DOCUMENTS and value is not None else value
+
+
+def _text(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _machine(row: Row) -> Machine:
+    decode = msgspec.json.decode
+    return Machine(
+        id=MachineId(row["id"]),
+        app=row["app"],
+        name=row["name"],
+        region=row["region"],
+        state=row["state"],
+        version=row["version"],
+        config=decode(row["config"], type=dict[str, object]),
+        metadata=decode(row["metadata"], type=dict[str, str]),
+        images=decode(row["images"], type=tuple[ImageOf, ...]),
+        cordoned=bool(row["cordoned"]),
+        lease=None if row["lease"] is None else decode(row["lease"], type=Lease),
+        created_us=row["created_us"],
+        updated_us=row["updated_us"],
+    )

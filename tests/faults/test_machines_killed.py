@@ -1,0 +1,113 @@
+"""kill -9 of pilotd between any two transitions of an operation on a Machine: the next one finishes it.
+
+The transitions are those of the tables, so that none is forgotten: all of them where PILOT_EVERY_STEP is set (`make
+chaos`), else those after which there is most to find again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from tests.faults.test_pilotd_killed import _kill_after
+from tests.support import flyapi, images
+from tests.support.flyapi import Fly
+from tests.support.images import Served
+from tests.support.pilotd import Pilotd
+
+from pilot.host.fsm.operation import Action
+from pilot.host.operations import fly_requests, fly_table, image_base
+
+pytestmark = pytest.mark.requires("root", "private", "busybox", "fuse", "loop", "userns", "space")
+
+_CMD = ["sh", "-c", "trap 'exit 0' INT TERM; while :; do sleep 0.1; done"]
+
+
+_CHOSEN = {
+    "launch": {"record", "disks", "boot"}, "stop": {"down"}, "update": {"replacing", "renew", "boot"},
+    "destroy": {"machine"}, "prepare": {"fill"},
+}  # fmt: skip
+
+
+def _steps(action: Action[Any]) -> list[str]:
+    (row,) = (row for row in fly_table.ROWS if row.action is action)
+    names = [step.name for step in row.steps]
+    assert set(names) >= _CHOSEN[action.name]
+    return names if os.environ.get("PILOT_EVERY_STEP") else [name for name in names if name in _CHOSEN[action.name]]
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with images.serve(images.busybox(tmp_path_factory.mktemp("image"), {"Cmd": _CMD})) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def pilotd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilotd]:
+    daemon = Pilotd(tmp_path_factory.mktemp("killed") / "state")
+    daemon.stop_machines_on_exit = True
+    daemon.start()
+    yield daemon
+    daemon.stop()
+
+
+@pytest.fixture
+def fly(pilotd: Pilotd) -> Iterator[Fly]:
+    with flyapi.app(pilotd, "killed") as app:
+        yield app
+
+
+def _path(fly: Fly, id: str, verb: str = "") -> str:
+    return f"/v1/apps/{fly.app}/machines/{id}{verb}"
+
+
+def _only(fly: Fly) -> str:
+    (row,) = fly.call("GET", "")
+    return str(row["id"])
+
+
+@pytest.mark.parametrize("transition", _steps(fly_requests.LAUNCH))
+def test_launch(pilotd: Pilotd, fly: Fly, served: Served, transition: str) -> None:
+    body = {"config": {"image": f"{served.domain}/box"}}
+    _kill_after(pilotd, transition, lambda: fly.raw("POST", f"/v1/apps/{fly.app}/machines", body))
+    id = _only(fly)
+    fly.wait(id, "started")
+    assert fly.run(id, "echo", "alive") == (0, "alive\n")
+
+
+@pytest.mark.parametrize("transition", _steps(fly_requests.STOP))
+def test_stop(pilotd: Pilotd, fly: Fly, served: Served, transition: str) -> None:
+    id = fly.create({"image": f"{served.domain}/box"})["id"]
+    _kill_after(pilotd, transition, lambda: fly.raw("POST", _path(fly, id, "/stop")))
+    fly.wait(id, "stopped")
+    fly.call("POST", f"/{id}/start")
+    fly.wait(id, "started")
+
+
+@pytest.mark.parametrize("transition", _steps(fly_requests.UPDATE))
+def test_update(pilotd: Pilotd, fly: Fly, served: Served, transition: str) -> None:
+    id = fly.create({"image": f"{served.domain}/box"})["id"]
+    config = {"image": f"{served.domain}/box", "env": {"NEW": "1"}}
+    _kill_after(pilotd, transition, lambda: fly.raw("POST", _path(fly, id), {"config": config}))
+    fly.wait(id, "started")
+    assert fly.run(id, "sh", "-c", "echo $NEW") == (0, "1\n")
+
+
+@pytest.mark.parametrize("transition", _steps(fly_requests.DESTROY))
+def test_destroy(pilotd: Pilotd, fly: Fly, served: Served, transition: str) -> None:
+    id = fly.create({"image": f"{served.domain}/box"})["id"]
+    _kill_after(pilotd, transition, lambda: fly.raw("DELETE", _path(fly, id, "?force=true")))
+    fly.wait(id, "destroyed")
+    assert fly.call("GET", "") == []
+    assert list((pilotd.state / "machines").iterdir()) == []
+
+
+@pytest.mark.parametrize("transition", _steps(image_base.PREPARE))
+def test_prepare_an_image(pilotd: Pilotd, fly: Fly, transition: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    own = images.busybox(tmp_path_factory.mktemp("own"), {"Cmd": _CMD, "Labels": {"own": transition}})
+    with images.serve(own) as served:
+        body = {"config": {"image": f"{served.domain}/box"}}
+        _kill_after(pilotd, transition, lambda: fly.raw("POST", f"/v1/apps/{fly.app}/machines", body))
+        fly.wait(_only(fly), "started")

@@ -1,0 +1,72 @@
+"""The Machines API as a client sees it: over HTTP, with nothing of ours but the token."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import httpx
+
+from tests.support.pilotd import Pilotd
+
+WAIT_S = 60
+JSON = dict[str, Any]
+
+
+class Fly:
+    """One app of a pilotd."""
+
+    def __init__(self, pilotd: Pilotd, app: str) -> None:
+        self._pilotd = pilotd
+        self.app = app
+        self.last: httpx.Response | None = None
+
+    def call(self, method: str, path: str, body: object = None, *, status: int = 200, **more: Any) -> Any:
+        """Below the app's Machines; the answer's JSON, when it has the status."""
+        answer = self.raw(method, f"/v1/apps/{self.app}/machines{path}", body, **more)
+        said = f"{method} {path}: {answer.status_code} {answer.text}"
+        assert answer.status_code == status, f"{said}\n{self._pilotd.tail()}"
+        return answer.json() if answer.content else None
+
+    def raw(self, method: str, path: str, body: object = None, **more: Any) -> httpx.Response:
+        """Any call."""
+        headers = {"Authorization": f"Bearer {self._pilotd.token()}", **more.pop("headers", {})}
+        self.last = httpx.request(
+            method, f"{self._pilotd.url}{path}", json=body, headers=headers, timeout=WAIT_S + 30, **more
+        )
+        return self.last
+
+    def create(self, config: Mapping[str, object], *, wait: str | None = "started", **more: object) -> JSON:
+        """A Machine, in that state."""
+        made: JSON = self.call("POST", "", {"config": config, **more})
+        if wait is not None:
+            self.wait(made["id"], wait)
+        return made
+
+    def wait(self, id: str, state: str) -> JSON:
+        """Until it is in that state."""
+        answer: JSON = self.call("GET", f"/{id}/wait?state={state}&timeout={WAIT_S}")
+        assert answer["ok"] is True
+        return answer
+
+    def get(self, id: str) -> JSON:
+        answer: JSON = self.call("GET", f"/{id}")
+        return answer
+
+    def run(self, id: str, *words: str, **more: object) -> tuple[int, str]:
+        """A command in it: exit status, and what it wrote."""
+        answer: JSON = self.call("POST", f"/{id}/exec", {"command": list(words), **more})
+        return answer["exit_code"], answer["stdout"]
+
+
+@contextlib.contextmanager
+def app(pilotd: Pilotd, name: str) -> Iterator[Fly]:
+    """An app, which goes with all that is in it."""
+    fly = Fly(pilotd, name)
+    assert fly.raw("POST", "/v1/apps", {"app_name": name, "org_slug": "personal"}).status_code == 201
+    try:
+        yield fly
+    finally:
+        gone = fly.raw("DELETE", f"/v1/apps/{name}")
+        assert gone.status_code == 202, gone.text
