@@ -29,6 +29,22 @@ _LIMITS = cgroup(
 
 CASES = (
     Case(
+        "a thousand mounts and more",
+        ("mounts",),
+        {
+            "mounts+": [
+                _mount("/data", type="tmpfs", source="tmpfs"),
+                *(_mount(f"/data/{n}", "bind", "ro", source=f"source{n % 3}") for n in range(1500)),
+            ]
+        },
+        files={f"source{n}/file": f"{n}\n" for n in range(3)},
+        slow=True,
+        inside={
+            "mounts": "cut -d' ' -f 5 /proc/self/mountinfo | grep -c /data/",
+            "some": "cat /data/0/file /data/1000/file /data/1499/file; touch /data/1200/x",
+        },
+    ),
+    Case(
         "a destination through links to links",
         ("mounts[].destination", "mounts[].source"),
         {
