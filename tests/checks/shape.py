@@ -5,9 +5,6 @@ from __future__ import annotations
 # Lines, with docstrings and comments.
 MAX_CLASS_LINES = 400
 
-# Classes that are longer, and are to be taken apart along what they own. Nothing is added here.
-LONGER = frozenset({"agent.graph.supervisor.Supervisor"})
-
 # In these rooms facts are typed. `Any` may stand where a document of somebody else's is taken apart (parsing), where a
 # table has rows of different types, and before a library without types; this often.
 TYPED = ("volume", "host")

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import logging
 import os
 import shutil
 import signal as signals
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 
 import msgspec
 
@@ -29,6 +30,7 @@ from . import checking, container_spec, state
 
 OnCreated = Callable[[int, int], None]
 _PROCESS_GROUP = 1 << 2  # PIDFD_SIGNAL_PROCESS_GROUP, Linux 6.9
+_log = logging.getLogger(__name__)
 
 
 class Instances:
@@ -194,15 +196,19 @@ class Instances:
             flags = mounts.Flag.NOSUID | mounts.Flag.NODEV
             mounts.mount("tmpfs", path, "tmpfs", flags, f"mode=1777{size}")
 
-    def volumes(self) -> set[str]:
-        """Those that are there."""
+    def keep_volumes(self, names: Set[str]) -> None:
+        """All others go, with all that is in them; who has one mounted keeps it."""
         try:
-            return set(os.listdir(os.path.dirname(self._volume_path("x"))))
+            there = set(os.listdir(os.path.dirname(self._volume_path("x"))))
         except FileNotFoundError:
-            return set()
+            return
+        for name in there - names:
+            try:
+                self._remove_volume(name)
+            except OSError as error:
+                _log.error("remove volume %s: %s", name, error)
 
-    def remove_volume(self, name: str) -> None:
-        """With all that is in it; who has it mounted keeps it."""
+    def _remove_volume(self, name: str) -> None:
         path = self._volume_path(name)
         with contextlib.suppress(FileNotFoundError):
             if mounts.is_mount_point(path):

@@ -20,7 +20,7 @@ import os
 import signal as signals
 import time
 from collections.abc import Coroutine, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
@@ -28,29 +28,29 @@ from ... import errors
 from ...kernel import process as kernel_process
 from ...spec import process as spec_process
 from ...wire import faults
-from ...wire.graph import Check, Container, GraphRequest, Limits, Stop, Volume
-from .. import document, rootfs
-from ..containers import naming
+from ...wire.graph import Container, GraphRequest, Limits, Stop, Volume
+from .. import document
 from ..containers.registry import Registry
 from ..events import Events
-from ..machine import Machine, status_of
+from ..machine import Machine
 from ..record_budget import RecordBudget
 from ..session import open_process
 from ..sessions import Sessions
 from ..world import World
-from . import checking, deciding, health, probing, state
+from . import arrival, checking, deciding, state
 from .deciding import Decision, View
 from .instance import Instances
 from .log import Log
+from .logs import Logs
+from .nodes import Nodes
+from .prober import Prober
+from .processes import Processes
 from .state import Node, Process
 
 _WANTED = "graph/wanted"
 # A machine that is to end waits no longer for containers that do not: init and the kernel end what is left.
 DRAIN_S = 5.0
-# Long enough for the kernel to let go of a process that waits for an agent that has died.
-_EXECUTED_S = 2.0
 _RETRY_S = 1.0
-_Kind = TypeVar("_Kind")
 _log = logging.getLogger(__name__)
 
 
@@ -78,19 +78,20 @@ class Supervisor:
         self._machine = machine
         self._registry = registry
         self._sessions = sessions
-        self._world = world
-        self._budget = budget
         self._events = events
         self._instances = Instances(machine)
-        self._nodes: dict[str, Node] = {}
-        self._logs: dict[str, Log] = {}
+        self.changed = registry.changed  # who runs elsewhere is a change for us as well
+        self._nodes = Nodes(machine.link, self.changed)
+        self._logs = Logs(machine.link, budget)
+        self._processes = Processes(registry, self._instances, world, lambda: self.wanted.containers)
+        self._prober = Prober(
+            self._nodes, lambda: self.wanted.containers, registry, self._processes, machine.exits, events
+        )
         self._busy: set[str] = set()
-        self._probing: set[tuple[str, str]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = False
         self._closed = False
         self._turns: asyncio.Task[None] | None = None
-        self.changed = registry.changed  # who runs elsewhere is a change for us as well
 
     # ---- what is wanted ---------------------------------------------------------------------------------------------
 
@@ -117,27 +118,28 @@ class Supervisor:
 
     def hold(self, name: str, stop: Stop | None) -> None:
         """To stay stopped, until it is asked to start."""
-        self._set(name, state.held(self._wanted_node(name), stop))
+        self._nodes.write(name, state.held(self._wanted_node(name), stop))
 
     def release(self, name: str) -> None:
         """To run, whether it was held, has ended or was given up."""
-        self._set(name, state.released(self._wanted_node(name)))
+        self._nodes.write(name, state.released(self._wanted_node(name)))
 
     def again(self, name: str) -> None:
         """To be ended and started."""
-        self._set(name, state.again(self._wanted_node(name)))
+        self._nodes.write(name, state.again(self._wanted_node(name)))
 
     # ---- what is so -------------------------------------------------------------------------------------------------
 
     def view(self) -> View:
         """All that decisions are made of, now."""
-        ours = self._nodes.keys() | self.wanted.containers.keys()
+        nodes = dict(self._nodes.items())
+        ours = nodes.keys() | self.wanted.containers.keys()
         return View(
             wanted=self.wanted.containers,
-            nodes=dict(self._nodes),
+            nodes=nodes,
             now=time.monotonic(),
             busy=frozenset(self._busy),
-            probing=frozenset(self._probing),
+            probing=frozenset(self._prober.under_way),
             elsewhere=frozenset(self._registry.running() - ours),
             draining=self._draining,
         )
@@ -151,19 +153,15 @@ class Supervisor:
         self, name: str, arguments: Sequence[str], env: Sequence[str], cwd: str, *, tty: bool
     ) -> spec_process.Process:
         """A command that somebody runs in one of them: as its own user, in its own environment."""
-        made = self._node(name).made
+        made = self._nodes.get(name).made
         if made is None or made.within is not None:
             raise errors.NotFound(f"no container runs that is called {name!r}")
-        pid = self._registry.find(name).pid
-        with rootfs.Root.open(f"/proc/{pid}/root") as root:
-            return self._instances.command(made, root, arguments, env, cwd, tty=tty)
+        return self._processes.of_session(made, arguments, env, cwd, tty=tty)
 
     def log(self, name: str) -> Log:
         """What it has written; `NotFound` when it never was started."""
-        found = self._logs.get(name)
+        found = self._logs.of(name) if name in self.wanted.containers else self._logs.find(name)
         if found is None:
-            if name in self.wanted.containers:
-                return self._log_of(name)
             raise errors.NotFound(f"there is no container {name!r}")
         return found
 
@@ -171,19 +169,11 @@ class Supervisor:
 
     def restore(self) -> None:
         """Take over what a former agent left, and go on."""
-        inherited = self._machine.link.inherited
-        if _WANTED in inherited:
-            self.wanted = self._read(_WANTED, Wanted)
-        logs: dict[str, dict[str, int]] = {}
-        for full_name in list(inherited):
-            match naming.parse_store_name(full_name):
-                case name, ("node",):
-                    self._nodes[name] = self._read(full_name, Node)
-                case name, ("log", part):
-                    logs.setdefault(name, {})[part] = self._machine.link.take(full_name)
-        for name, descriptors in logs.items():
-            self._logs[name] = Log(self._machine.link, name, self._budget, descriptors)
-            self._logs[name].log_bytes = self._log_bytes(name)
+        if _WANTED in self._machine.link.inherited:
+            self.wanted = self._read_wanted()
+        self._nodes.restore()
+        self._logs.resize(self.wanted.containers)
+        self._logs.restore()
         for name, node in list(self._nodes.items()):
             if node.process is not None:
                 self._begin(name, self._resume(name))
@@ -195,7 +185,7 @@ class Supervisor:
         self.changed.notify()
         try:
             async with asyncio.timeout(DRAIN_S):
-                while any(node.process is not None for node in self._nodes.values()) or self._busy:
+                while any(node.process is not None for _, node in self._nodes.items()) or self._busy:
                     await asyncio.shield(self.changed.next())
         except TimeoutError:
             _log.warning("containers have not ended within %s s", DRAIN_S)
@@ -207,8 +197,7 @@ class Supervisor:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for log in self._logs.values():
-            log.close()
+        self._logs.close()
 
     # ---- turns ------------------------------------------------------------------------------------------------------
 
@@ -220,7 +209,7 @@ class Supervisor:
                 decision = deciding.decide(self.view())
                 for action in decision.actions:
                     self._carry_out(action)
-                self._settle_volumes()
+                self._instances.keep_volumes({volume.name for volume in self.wanted.volumes})
             except Exception:  # noqa: BLE001 - told here; one container's fault must not end the care for all others
                 _log.exception("graph: a turn")
                 await asyncio.sleep(_RETRY_S)
@@ -247,16 +236,16 @@ class Supervisor:
     def _carry_out(self, action: deciding.Action) -> None:
         match action:
             case deciding.Probe(name, check):
-                self._spawn(self._probe(name, check), f"check {check.name} of {name}")
-                self._probing.add((name, check.name))
+                self._prober.under_way.add((name, check.name))
+                self._spawn(self._prober.probe(name, check), f"check {check.name} of {name}")
             case deciding.Start(name):
                 self._begin(name, self._start(name))
             case deciding.Stop(name, cause):
                 self._events.add("container.stopping", name, message=deciding.WHY[cause])
-                self._set(name, state.asked_to_stop(self._nodes[name], cause, time.monotonic()))
+                self._nodes.write(name, state.asked_to_stop(self._nodes[name], cause, time.monotonic()))
                 self._signal(name, self._instances.stop_signal(self._nodes[name]))
             case deciding.Kill(name):
-                self._set(name, state.killed(self._nodes[name]))
+                self._nodes.write(name, state.killed(self._nodes[name]))
                 self._signal(name, signals.SIGKILL)
             case deciding.Clean(name):
                 self._begin(name, self._clean(name))
@@ -298,20 +287,20 @@ class Supervisor:
         wanted = self.wanted.containers.get(name)
         if wanted is None:
             return  # not wanted any more, since it was decided
-        self._set(name, state.begun(self._node(name), wanted))
-        log = self._log_of(name)
+        self._nodes.write(name, state.begun(self._nodes.get(name), wanted))
+        log = self._logs.of(name)
         log.drain()
         output = log.open_pipes()
         try:
             await self._make(wanted, output)
         except (errors.PilotError, OSError) as error:
             self._events.add("container.not_started", name, message=str(error))
-            self._set(name, state.failed_to_start(self._nodes[name], str(error), time.monotonic()))
+            self._nodes.write(name, state.failed_to_start(self._nodes[name], str(error), time.monotonic()))
             return
         finally:
             for fd in output:
                 os.close(fd)
-        self._set(name, state.came_up(self._nodes[name]))
+        self._nodes.write(name, state.came_up(self._nodes[name]))
         self._watch(name)
 
     async def _make(self, wanted: Container, output: tuple[int, int]) -> None:
@@ -324,7 +313,7 @@ class Supervisor:
             def write() -> None:
                 try:
                     process = Process(pid, start_time)
-                    self._set(wanted.name, state.created(self._nodes[wanted.name], process, time.monotonic()))
+                    self._nodes.write(wanted.name, state.created(self._nodes[wanted.name], process, time.monotonic()))
                     written.set_result(None)
                 except BaseException as error:  # noqa: BLE001 - raised where it is waited for
                     written.set_exception(error)
@@ -340,7 +329,7 @@ class Supervisor:
             await asyncio.to_thread(self._instances.start, wanted, output, on_created)
         else:
             host = self._registry.find(wanted.within)
-            process = await asyncio.to_thread(self._process_within, wanted)
+            process = await asyncio.to_thread(self._processes.within, wanted)
             await asyncio.to_thread(self._instances.start_within, host, process, output, on_created)
 
     def _watch(self, name: str) -> None:
@@ -360,15 +349,14 @@ class Supervisor:
         self._registry.add_process(name, process.pid, process.start_time, on_end)
 
     def _on_end(self, name: str, process: Process, exit_code: int) -> None:
-        node = self._nodes.get(name)
+        node = self._nodes.find(name)
         if node is None or node.process != process:
             return  # told twice
-        if name in self._logs:
-            self._logs[name].drain()
+        self._logs.drain(name)
         if node.made is not None and node.made.within is not None and not self._lives(node.made.within):
-            self._set(name, state.lost_its_host(node))
+            self._nodes.write(name, state.lost_its_host(node))
         else:
-            self._set(name, state.ended_with(node, exit_code, time.monotonic()))
+            self._nodes.write(name, state.ended_with(node, exit_code, time.monotonic()))
 
     def _lives(self, host: str) -> bool:
         """Whether the container that it was in goes on: the kernel ends all that is in one before its first process."""
@@ -378,90 +366,24 @@ class Supervisor:
     async def _limit(self, name: str, limits: Limits) -> None:
         """First in the kernel, then in the document: to set them twice does no harm."""
         await asyncio.to_thread(self._instances.limit, name, limits)
-        self._set(name, state.limited(self._nodes[name], limits))
+        self._nodes.write(name, state.limited(self._nodes[name], limits))
 
     async def _clean(self, name: str) -> None:
         made = self._nodes[name].made
         if made is None or made.within is None:
             await self._sessions.end_all(name)
             await asyncio.to_thread(self._instances.clean, name)
-        self._set(name, state.cleaned(self._nodes[name]))
+        self._nodes.write(name, state.cleaned(self._nodes[name]))
 
     def _forget(self, name: str) -> None:
-        log = self._logs.pop(name, None)
-        if log is not None:
-            log.forget()
-        del self._nodes[name]
-        self._machine.link.drop(naming.store_name(name, "node"))
-        self.changed.notify()
+        self._logs.forget(name)
+        self._nodes.forget(name)
 
     def _signal(self, name: str, number: int) -> None:
         try:
             self._instances.signal(self._nodes[name], number)
         except OSError as error:
             _log.error("signal container %s: %s", name, error)
-
-    async def _probe(self, name: str, check: Check) -> None:
-        node = self._nodes[name]
-        try:
-            message = await self._ask(name, node, check)
-            now = self._nodes.get(name)
-            if now is not None and now.process == node.process and now.runs:
-                after = state.probed(now, check, message is None, message or "", time.monotonic())
-                self._note_probe(name, now, after, check)
-        finally:
-            self._probing.discard((name, check.name))
-            self.changed.notify()
-
-    async def _ask(self, name: str, node: Node, check: Check) -> str | None:
-        inside = None
-        if check.exec is not None:
-            assert node.made is not None
-            try:
-                process = await asyncio.to_thread(self._process_in, node.made)
-                inside = probing.Inside(self._registry.find(node.made.within or name), process)
-            except (errors.PilotError, OSError) as error:
-                return str(error)
-        where = self._registry.pid((node.made and node.made.within) or name)
-        return await probing.ask(check, inside, self._machine.exits, os.getpid() if where is None else where)
-
-    def _note_probe(self, name: str, before: Node, after: Node, check: Check) -> None:
-        """Written down only where it says something new: a check that passes again and again costs nothing."""
-        self._tell_health(name, before, after)
-        old, new = before.probed.get(check.name, state.Probed()), after.probed[check.name]
-        if (old.passed, old.failures) == (new.passed, new.failures):
-            self._nodes[name] = after
-        else:
-            self._set(name, after)
-
-    def _tell_health(self, name: str, before: Node, after: Node) -> None:
-        wanted = self.wanted.containers.get(name)
-        if wanted is None:
-            return
-        was, found = health.health_of(wanted, before), health.health_of(wanted, after)
-        if was != found:
-            failed = next((after.probed[check.name].message for check in health.failing(wanted, after)), None)
-            self._events.add("container.health", name, pid=_pid(after), health=found, message=failed)
-
-    def _process_in(self, made: Container) -> spec_process.Process:
-        if made.within is not None:
-            return self._process_within(made)
-        pid = self._registry.find(made.name).pid
-        with rootfs.Root.open(f"/proc/{pid}/root") as root:
-            return self._instances.process(made, root, {}, made.user)
-
-    def _process_within(self, wanted: Container) -> spec_process.Process:
-        """In the world as its sessions are, else as the container that it is in."""
-        assert wanted.within is not None
-        user = wanted.user
-        if wanted.within == naming.WORLD:
-            environment, user = self._world.environment(), user or self._world.person().name
-        else:
-            host = self.wanted.containers[wanted.within]
-            environment, user = host.environment, user or host.user
-        pid = self._registry.find(wanted.within).pid
-        with rootfs.Root.open(f"/proc/{pid}/root") as root:
-            return self._instances.process(wanted, root, environment, user)
 
     # ---- after a former agent ---------------------------------------------------------------------------------------
 
@@ -470,11 +392,11 @@ class Supervisor:
         node = self._nodes[name]
         assert node.process is not None
         process = node.process
-        if node.starting and not await self._came_up(name, process):
-            self._set(name, state.never_came_up(node))
+        if node.starting and not await arrival.came_up(self._instances, name, node.made, process):
+            self._nodes.write(name, state.never_came_up(node))
             return
         if node.starting:
-            self._set(name, state.came_up(node))
+            self._nodes.write(name, state.came_up(node))
         pid_fd = open_process(process.pid, process.start_time)
         if pid_fd < 0:
             code = await self._registry.ended(name, process.pid, process.start_time)
@@ -485,20 +407,6 @@ class Supervisor:
         if node.stopping is not None:
             # The former agent may have died before it had sent it.
             self._signal(name, signals.SIGKILL if node.killed else self._instances.stop_signal(node))
-
-    async def _came_up(self, name: str, process: Process) -> bool:
-        """Whether it executes what it was made for: one that does not ends, since nobody holds its barrier."""
-        made = self._nodes[name].made
-        if made is None or made.within is None:
-            container = await asyncio.to_thread(self._instances.find, name)
-            return container is not None and status_of(container) in ("running", "paused")
-        deadline = time.monotonic() + _EXECUTED_S
-        while (pid_fd := open_process(process.pid, process.start_time)) >= 0:
-            os.close(pid_fd)
-            if _executes_another(process.pid) or time.monotonic() > deadline:
-                return True
-            await asyncio.sleep(0.01)
-        return False
 
     # ---- documents --------------------------------------------------------------------------------------------------
 
@@ -517,57 +425,17 @@ class Supervisor:
         self._events.add("graph.changed", generation=wanted.generation)
         document.write(self._machine.link, _WANTED, wanted)
         self.wanted = wanted
-        for name in self._logs:
-            self._logs[name].log_bytes = self._log_bytes(name)
+        self._logs.resize(self.wanted.containers)
         self.changed.notify()
-
-    def _set(self, name: str, node: Node) -> None:
-        document.write(self._machine.link, naming.store_name(name, "node"), node)
-        self._nodes[name] = node
-        self.changed.notify()
-
-    def _node(self, name: str) -> Node:
-        return self._nodes.get(name, Node())
 
     def _wanted_node(self, name: str) -> Node:
         if name not in self.wanted.containers:
             raise errors.NotFound(f"there is no container {name!r}")
-        return self._node(name)
+        return self._nodes.get(name)
 
-    def _log_of(self, name: str) -> Log:
-        if name not in self._logs:
-            self._logs[name] = Log(self._machine.link, name, self._budget, {})
-            self._logs[name].log_bytes = self._log_bytes(name)
-        return self._logs[name]
-
-    def _log_bytes(self, name: str) -> int:
-        wanted = self.wanted.containers.get(name)
-        return 1 << 20 if wanted is None else wanted.log_bytes
-
-    def _settle_volumes(self) -> None:
-        """Those that nobody wants any more go; new ones are made when the first container wants them."""
-        left = self._instances.volumes() - {volume.name for volume in self.wanted.volumes}
-        for name in left:
-            try:
-                self._instances.remove_volume(name)
-            except OSError as error:
-                _log.error("remove volume %s: %s", name, error)
-
-    def _read(self, full_name: str, kind: type[_Kind]) -> _Kind:
-        fd = self._machine.link.take(full_name)
+    def _read_wanted(self) -> Wanted:
+        fd = self._machine.link.take(_WANTED)
         try:
-            return document.read(fd, kind)
+            return document.read(fd, Wanted)
         finally:
             os.close(fd)
-
-
-def _pid(node: Node) -> int | None:
-    return None if node.process is None else node.process.pid
-
-
-def _executes_another(pid: int) -> bool:
-    """Whether its program is another one than ours, which it had when it was cloned."""
-    try:
-        return not os.path.samestat(os.stat(f"/proc/{pid}/exe"), os.stat("/proc/self/exe"))
-    except OSError:
-        return False  # it has ended, or is about to

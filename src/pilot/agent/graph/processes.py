@@ -1,0 +1,62 @@
+"""What a process in a container of the graph is run as: of a check, of a session, of a container within another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from ... import errors
+from ...spec.process import Process
+from ...wire.graph import Container
+from .. import rootfs
+from ..containers import naming
+from ..containers.registry import Registry
+from ..world import World
+from .instance import Instances
+
+
+class Processes:
+    """`wanted`: the containers that are wanted now, by name. Root directories are looked at through the kernel's own
+    name for them, so that what a container has made of its files is met there and nowhere else."""
+
+    def __init__(
+        self, registry: Registry, instances: Instances, world: World, wanted: Callable[[], Mapping[str, Container]]
+    ) -> None:
+        self._registry = registry
+        self._instances = instances
+        self._world = world
+        self._wanted = wanted
+
+    def of_session(
+        self, made: Container, arguments: Sequence[str], env: Sequence[str], cwd: str, *, tty: bool
+    ) -> Process:
+        """A command that somebody runs in one of its own root: as its own user, in its own environment."""
+        pid = self._registry.find(made.name).pid
+        with rootfs.Root.open(f"/proc/{pid}/root") as root:
+            return self._instances.command(made, root, arguments, env, cwd, tty=tty)
+
+    def of_check(self, made: Container) -> Process:
+        """As the container's own first process, but for its command."""
+        if made.within is not None:
+            return self.within(made)
+        pid = self._registry.find(made.name).pid
+        with rootfs.Root.open(f"/proc/{pid}/root") as root:
+            return self._instances.process(made, root, {}, made.user)
+
+    def within(self, container: Container) -> Process:
+        """In the world as its sessions are, else as the container that it is in."""
+        assert container.within is not None
+        user = container.user
+        if container.within == naming.WORLD:
+            environment, user = self._world.environment(), user or self._world.person().name
+        else:
+            host = self._host(container.within)
+            environment, user = host.environment, user or host.user
+        pid = self._registry.find(container.within).pid
+        with rootfs.Root.open(f"/proc/{pid}/root") as root:
+            return self._instances.process(container, root, environment, user)
+
+    def _host(self, name: str) -> Container:
+        try:
+            return self._wanted()[name]
+        except KeyError:
+            raise errors.NotFound(f"there is no container {name!r}") from None
