@@ -40,6 +40,7 @@ def working(buildah: Client) -> Iterator[str]:
     new = leftovers.observe().new_since(before)
     assert not set(new) & {"mounts", "namespaces", "links"}, new
     assert not [name for name in new.get("cgroups", []) if "buildah" in name]
+    assert leftovers.containers() == []
 
 
 def _run(buildah: Client, *arguments: str, stdin: str | None = None) -> str:

@@ -49,6 +49,14 @@ def observe() -> Holdings:
     )
 
 
+def containers(root: str = "/run/pilot") -> list[str]:
+    """What is in the state root of a runtime: of containers nothing is to stay, and nothing else belongs there."""
+    try:
+        return sorted(os.listdir(root))
+    except FileNotFoundError:
+        return []
+
+
 def left_since(before: Holdings, timeout_s: float = 60.0) -> dict[str, list[str]]:
     """What is new and stays: the last of a killed process or of a loop device goes a moment after its end."""
     deadline = time.monotonic() + timeout_s
