@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 import msgspec
 import pytest
 
+from pilot.agent.out_of_memory import OutOfMemory
 from pilot.agent.session import Session
 from pilot.server import client
 from pilot.server.call import WebSocket
@@ -354,6 +355,46 @@ def test_path_is_what_is_executed_and_argv_0_what_it_is_called(machine: FakeMach
         async with machine.agent():
             events = await collect(await open_exec(machine, "a name", "-c", "echo $0", path="/bin/sh"))
             assert payload(events, 1) == b"a name\n"
+
+    run(test)
+
+
+def test_signals_are_offered_once(machine: FakeMachine) -> None:
+    async def test() -> None:
+        async with machine.agent():
+            stream = await machine.dial()
+            stream.write(
+                b"GET /v1/exec?cmd=true HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+            )
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += await stream.read()
+        assert head.startswith(b"HTTP/1.1 101 ")
+        assert head.lower().count(b"x-sprite-capabilities: signal\r\n") == 1
+
+    run(test)
+
+
+@pytest.mark.parametrize(("options", "told"), [({}, b"\x02out of memory\n"), ({"tty": "true"}, b"out of memory\r\n")])
+def test_what_ran_out_of_memory_is_told_before_the_exit(
+    machine: FakeMachine, monkeypatch: pytest.MonkeyPatch, options: dict[str, str], told: bytes
+) -> None:
+    """As the agent finds it out (tests/kernel/test_pilotd_limits.py has the real thing)."""
+
+    def last_words(_: OutOfMemory, exit_code: int, killed_before: int) -> str:
+        return "out of memory\n" if (exit_code, killed_before) == (137, 0) else ""
+
+    monkeypatch.setattr(OutOfMemory, "last_words", last_words)
+
+    async def test() -> None:
+        async with machine.agent():
+            socket = await open_exec(machine, "sh", "-c", "echo before; kill -9 $$", **options)
+            id = json.loads(str(await socket.receive()))["session_id"]
+            for events in (await collect(socket), (await collect(await open_exec(machine, id=id)))[1:]):
+                said = [event for event in events if isinstance(event, bytes) and event != b"\x03\x89"]
+                assert (b"before" in said[0], said[-1]) == (True, told)
+                assert '{"type":"exit","exit_code":137}' in events[-3:]
 
     run(test)
 

@@ -87,6 +87,13 @@ def test_answers_have_the_statuses_and_shapes_of_the_contract(host: HostUnderTes
         _check(http.post("/v1/sprites/web/policy/network", json={"rules": [{}]}), 400, "Error")
         _check(http.post("/v1/sprites/web/policy/network", json={"rules": []}), 409, "Error")  # it has no network
         _check(http.get("/v1/sprites/web/network"), 409, "Error")
+        assert (
+            _check(http.get("/v1/sprites/web/policy/resources"), 200, "ResourcesPolicy")["memory"]["limit_mb"] == 2048
+        )
+        _check(http.post("/v1/sprites/web/policy/resources", json={"memory": {"limit_mb": 512}}), 204, None)
+        _check(http.post("/v1/sprites/web/policy/resources", json={"memory": {"autoscale": True}}), 400, "Error")
+        assert http.get("/v1/sprites/web").json()["config"] == {"ram_mb": 512}
+        _check(http.delete("/v1/sprites/web/policy/resources"), 204, None)
         made = _check(http.post("/v1/tokens", json={"description": "another"}), 201, "NewToken")
         _check(http.post("/v1/organizations/local/tokens", json={}), 201, "NewToken")
         _check(http.post("/v1/organizations/other/tokens", json={}), 404, "Error")

@@ -148,6 +148,21 @@ def test_rests_of_the_build_that_began_them_go_on(tmp_path: pathlib.Path) -> Non
         host.close()
 
 
+def test_a_size_that_was_given_is_written_down(tmp_path: pathlib.Path) -> None:
+    """state-3: a machine that has its new size, of which no row says so yet."""
+    host = Revived(tmp_path, SAMPLES / "state-3.sql")
+    try:
+        for record in host.engine.active():
+            if (ended := host.engine.waiting_for(record.id)) is not None:
+                assert ended.result(WAIT_S).done
+        row = host.sprites.find(_local(host.database), "growing")
+        assert (row.config.ram_mb, row.config.cpus) == (512, 3)
+        machine = host.host.machine(row)
+        assert (machine.memory_bytes, machine.cpus) == (512 << 20, 3)
+    finally:
+        host.close()
+
+
 def test_every_operation_has_a_run_in_the_samples() -> None:
     """Who adds an operation, or changes a format, adds a sample of the build that has it."""
     stored = set[str]()

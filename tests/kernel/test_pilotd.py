@@ -103,6 +103,18 @@ def test_two_on_one_state_directory(tmp_path: pathlib.Path) -> None:
     assert done.stderr.decode().splitlines()[-1].endswith("another pilotd serves it")
 
 
+def test_a_port_that_is_in_use_is_one_plain_line(tmp_path: pathlib.Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        program, state = pathlib.Path(sys.executable).with_name("pilotd"), tmp_path / "state"
+        command = [str(program), "serve", "--state-dir", str(state), "--listen", f"127.0.0.1:{port}"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    why = (
+        f"pilotd: listen on 127.0.0.1 port {port}: address already in use (choose another address: --listen HOST:PORT)"
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"{why}\n")
+
+
 def test_a_zygote_that_dies_is_replaced_with_volumed(tmp_path: pathlib.Path) -> None:
     pilotd = Tidy(tmp_path / "state")
     pilotd.start()

@@ -77,6 +77,53 @@ def test_processes_are_limited(pilotd: Pilotd, client: Any) -> None:
     calm.destroy()
 
 
+def _resize(pilotd: Pilotd, name: str, config: dict[str, int]) -> int:
+    import httpx
+
+    headers = {"Authorization": f"Bearer {pilotd.token()}"}
+    answer = httpx.put(f"{pilotd.url}/v1/sprites/{name}", json={"config": config}, headers=headers, timeout=120)
+    return answer.status_code
+
+
+_OWN_LIMIT = "cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null"
+
+
+def test_a_size_changes_while_it_runs_and_what_is_in_use_is_not_taken(pilotd: Pilotd, client: Any) -> None:
+    sprite = _create(pilotd, client, "grows", {"ram_mb": 512, "cpus": 1})
+    started = sprite.run("sh", "-c", "sleep 1000 >/dev/null 2>&1 & echo $!", capture_output=True).stdout.decode()
+    assert _resize(pilotd, "grows", {"ram_mb": 640, "cpus": 2}) == 200
+    assert str(640 * MIB) in _limits("memory", "memory.limit_in_bytes", "memory.max")
+    held = (640 - 96 - 40) * MIB  # without the agent's reserve, and a sixteenth for what sessions have said
+    assert _held("memory", "memory.limit_in_bytes", "memory.max") == {str(held)}
+    assert sprite.run("sh", "-c", _OWN_LIMIT, capture_output=True).stdout.split() == [str(held).encode()]
+    assert {"200000", "200000 100000"} & _limits("cpu", "cpu.cfs_quota_us", "cpu.max")
+    sprite.run("dd", "if=/dev/zero", "of=/dev/shm/x", "bs=1M", "count=150", check=True)
+    assert _resize(pilotd, "grows", {"ram_mb": 128}) == 409
+    assert _held("memory", "memory.limit_in_bytes", "memory.max") == {str(held)}
+    sprite.run("rm", "/dev/shm/x", check=True)
+    assert _resize(pilotd, "grows", {"ram_mb": 384}) == 200
+    assert str(384 * MIB) in _limits("memory", "memory.limit_in_bytes", "memory.max")
+    assert sprite.run("kill", "-0", started.strip()).returncode == 0, "and it ran on"
+    sprite.destroy()
+
+
+def test_memory_that_runs_out_is_told(pilotd: Pilotd, client: Any) -> None:
+    import httpx
+
+    sprite = _create(pilotd, client, "hungry", {"ram_mb": 192})
+    calm = sprite.run("sh", "-c", "kill -9 $$", capture_output=True)
+    assert (calm.returncode, calm.stderr) == (137, b""), "killed by somebody else"
+    done = sprite.run("python3", "-c", "b'x' * (1 << 30)", capture_output=True)
+    assert (done.returncode, done.stderr.splitlines()[-1:]) == (
+        137,
+        [b"sprite: killed: out of memory (the sprite may use 144 MiB)"],
+    )
+    headers = {"Authorization": f"Bearer {pilotd.token()}"}
+    why = httpx.get(f"{pilotd.url}/v1/sprites/hungry/why", headers=headers, timeout=60).json()
+    assert why["out_of_memory"]["processes"] >= 1
+    sprite.destroy()
+
+
 # Of its own cgroup, as its root sees it, in v1 or v2; then processes and memory without end. What may be made says how
 # many there were.
 _UNBOUND = r"""

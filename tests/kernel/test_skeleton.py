@@ -63,6 +63,18 @@ def test_a_command_that_is_not_there(sprite: Any) -> None:
         sprite.run("/no/such/command", check=True)
 
 
+def test_ten_thousand_arguments_and_the_longest_that_there_is(sprite: Any) -> None:
+    many = sprite.run("sh", "-c", "echo $# $1 ${10000}", "sh", *map(str, range(10_000)), capture_output=True)
+    assert many.stdout == b"10000 0 9999\n"
+    longest = "%" * (128 * 1024 - 1)  # execve's bound, and each of them three bytes in a URL
+    done = sprite.run("sh", "-c", 'printf %s "$1" | wc -c', "sh", longest, capture_output=True)
+    assert done.stdout == b"131071\n"
+    with pytest.raises(Exception, match="argument list too long"):
+        sprite.run("true", longest + "%")
+    with pytest.raises(Exception, match="of target"):
+        sprite.run("true", *["%" * 100_000] * 4)
+
+
 def test_stdout_and_stderr_are_apart(sprite: Any) -> None:
     done = sprite.run("sh", "-c", "echo out; echo err >&2", capture_output=True)
     assert (done.stdout, done.stderr) == (b"out\n", b"err\n")

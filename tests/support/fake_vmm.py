@@ -41,6 +41,8 @@ class FakeVmm:
         self.calls: list[tuple[str, str]] = []
         self.fail_start = 0
         self.fail_freeze = 0
+        self.resizes = True
+        self.refuse_below_bytes = 0
         self.frozen: set[MachineId] = set()
 
     def create(self, spec: MachineSpec) -> None:
@@ -64,6 +66,15 @@ class FakeVmm:
         if machine in self.machines:
             return MachineStatus.FROZEN if machine in self.frozen else MachineStatus.RUNNING
         return MachineStatus.STOPPED if machine in self.made else MachineStatus.ABSENT
+
+    def resize(self, spec: MachineSpec) -> bool:
+        if not self.resizes or spec.id not in self.machines:
+            return False
+        self.calls.append((f"resize {spec.memory_bytes >> 20} MiB {spec.cpus} cpus", spec.id))
+        if spec.memory_bytes < self.refuse_below_bytes:
+            raise errors.HostError(f"set its limit: {self.refuse_below_bytes} are in use")
+        self.made[spec.id] = spec
+        return True
 
     def freeze(self, machine: MachineId) -> None:
         self.calls.append(("freeze", machine))
@@ -119,6 +130,7 @@ class FakeMachine:
         self.world = "none"
         self.disk_fd: int | None = None
         self.adopted: dict[str, Any] = {}
+        self.refused: dict[str, str] = {}
         self.tasks: list[dict[str, str]] = []
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         pathlib.Path(dial_path).unlink(missing_ok=True)
@@ -258,7 +270,7 @@ class FakeMachine:
                 return 200, json.dumps(status | {"world": self.world}).encode()
             case "POST", "/v1/adopt":
                 self.adopted = json.loads(body)
-                return 200, b'{"name": "it", "applied": [], "refused": {}}'
+                return 200, json.dumps({"name": "it", "applied": [], "refused": self.refused}).encode()
             case "PUT", "/v1/world":
                 if self.disk_fd is None or json.loads(body)["disk"] != {"descriptor": "disk"}:
                     return 409, b'{"error": "no such disk", "code": "failed_precondition"}'

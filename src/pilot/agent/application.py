@@ -25,6 +25,7 @@ from .graph.supervisor import Supervisor
 from .listener import Listener
 from .machine import Machine
 from .machine_api import AGENT_STATE, AgentState, MachineApi
+from .out_of_memory import OutOfMemory
 from .ports_api import PortsApi
 from .proxy_api import ProxyApi
 from .record_budget import RecordBudget, most_bytes
@@ -34,6 +35,7 @@ from .services.api import ServicesApi
 from .services.keeper import Keeper
 from .sessions import Sessions
 from .world import World
+from .world_limits import Size
 
 
 def answer_error(path: str, error: BaseException) -> Response:
@@ -49,13 +51,16 @@ class Application:
         self._restarts = state.restarts
         self.machine = dataclasses.replace(machine, boot_id=state.boot_id)
         self.descriptors = Descriptors(machine.link)
-        budget = RecordBudget(most_bytes(machine.memory_bytes))
-        self.sessions = Sessions(self.machine, budget)
+        self._budget = budget = RecordBudget(most_bytes(machine.memory_bytes))
         self.events = Events(machine.link)
+        out_of_memory = OutOfMemory(self.events)
+        self.sessions = Sessions(self.machine, budget, out_of_memory)
         self.registry = Registry(self.machine, self.events)
-        self.world = World(self.machine, self.registry, self.sessions, self.descriptors)
+        self.world = World(self.machine, self.registry, self.sessions, self.descriptors, out_of_memory)
         self.graph = Supervisor(self.machine, self.registry, self.sessions, self.world, budget, self.events)
         self.services = Keeper(self.world, self.graph, self.machine.paths.disk)
+        self.facts = FactsApi(machine.memory_bytes)
+        self.world.on_fit = self._fit
         self.machine_api = MachineApi(self.machine, self.sessions, self.world, self.services, state)
         modules = (
             self.machine_api,
@@ -64,7 +69,7 @@ class Application:
             ServicesApi(self.services),
             VerbsApi(self.registry),
             EventsApi(self.events),
-            FactsApi(machine.memory_bytes),
+            self.facts,
             DisksApi(self.machine.paths, self.descriptors),
             ExecApi(self.sessions, self.world, self.registry, self.graph),
             FsApi(self.world),
@@ -75,6 +80,11 @@ class Application:
         self.requests = Requests(machine.link, answer_error)
         self.router = Router([self.requests.once(route) for route in routes(modules)])
         self.listener = Listener(self.router, self.descriptors, answer_error, self.world.networks)
+
+    def _fit(self, size: Size) -> None:
+        """The machine has another size since the world was last held to it."""
+        self.facts.memory_bytes = size.memory_bytes
+        self._budget.resize(most_bytes(size.memory_bytes))
 
     async def close(self) -> None:
         """Leave everything to the next agent."""

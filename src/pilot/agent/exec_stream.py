@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 
 from .. import errors
 from ..server.call import WebSocket
@@ -53,11 +53,10 @@ async def frames(session: Shown, framing: Framing, *, is_owner: bool) -> AsyncGe
             for stream, cursor in cursors.items():
                 for frame in output.dropped(stream, cursor.dropped):
                     yield frame
-        ended: set[Stream] = set()
         while not output.done:
             change = session.changed.next()
             idle = True
-            for frame in _news(session, output, cursors, ended):
+            for frame in _news(session, output, cursors):
                 idle = False
                 yield frame
             if idle and not await _wait(change):
@@ -67,20 +66,27 @@ async def frames(session: Shown, framing: Framing, *, is_owner: bool) -> AsyncGe
         session.detach(cursors)
 
 
-def _news(
-    session: Shown, output: exec_frames.ExecOutput, cursors: Mapping[Stream, Cursor], ended: set[Stream]
-) -> list[exec_frames.Frame]:
-    """The next frames that are due: a piece of each stream, ends, the exit."""
+def _news(session: Shown, output: exec_frames.ExecOutput, cursors: Mapping[Stream, Cursor]) -> list[exec_frames.Frame]:
+    """The next frames that are due: a piece of each stream; at the end of all of them what there is to say, and the
+    exit."""
     found: list[exec_frames.Frame] = []
     for stream, cursor in cursors.items():
         if data := cursor.read(exec_frames.MAX_PAYLOAD):
             found += output.output(stream, data)
-        elif cursor.at_end and stream not in ended:
-            ended.add(stream)
-            found += output.ended(stream)
-    if not output.done and session.exit_code is not None:
-        found += output.exited(session.exit_code)
-    return found
+    if session.exit_code is None or not all(cursor.at_end for cursor in cursors.values()):
+        return found
+    return [*found, *_end(session, output, list(cursors))]
+
+
+def _end(session: Shown, output: exec_frames.ExecOutput, streams: Sequence[Stream]) -> list[exec_frames.Frame]:
+    """The last words on stderr, or a terminal's only stream."""
+    assert session.exit_code is not None
+    found: list[exec_frames.Frame] = []
+    if words := session.meta.last_words.encode():
+        found += output.output(streams[-1], words.replace(b"\n", b"\r\n") if session.meta.tty else words)
+    for stream in streams:
+        found += output.ended(stream)
+    return [*found, *output.exited(session.exit_code)]
 
 
 async def _wait(change: asyncio.Future[None]) -> bool:

@@ -12,7 +12,7 @@ class FactsApi:
     """Of one machine; `memory_bytes` is all that it has, None where that cannot be told."""
 
     def __init__(self, memory_bytes: int | None) -> None:
-        self._memory_bytes = memory_bytes
+        self.memory_bytes = memory_bytes
 
     def routes(self) -> list[Route]:
         return [answering(operations.GET_SYSINFO, self.sysinfo), answering(operations.GET_NETWORK, self.network)]
@@ -21,7 +21,7 @@ class FactsApi:
         """Now."""
         from . import sysinfo
 
-        return await asyncio.to_thread(sysinfo.read, self._memory_bytes)
+        return await asyncio.to_thread(sysinfo.read, self.memory_bytes)
 
     async def network(self, _: None) -> facts.Network:
         """Now; changes of ports are told by `watchPorts`."""

@@ -81,10 +81,11 @@ class MachineApi:
             agent_restarts=self._agent.restarts,
             name=self._agent.name,
             http_port=self._services.http_port,
+            out_of_memory=self._world.out_of_memory.status(),
         )
 
     async def adopt(self, request: schema.AdoptRequest) -> schema.AdoptAnswer:
-        """Take a name, and what goes with it; idempotent."""
+        """Take a name, and what goes with it, also the size that the machine has by now; idempotent."""
         answer = await asyncio.to_thread(adoption.adopt, self._machine, request)
         # A clone has its template's until it gets a name, and entropy to make one of its own from.
         boot_id = str(uuid.uuid4()) if self._agent.name is None else self._agent.boot_id
@@ -97,6 +98,8 @@ class MachineApi:
         )
         document.write(self._machine.link, AGENT_STATE, self._agent)
         self._world.default_environment, self._world.network = self._agent.environment, self._agent.network
+        if why := await self._world.fit():
+            return msgspec.structs.replace(answer, refused={**answer.refused, "size": why})
         return answer
 
     async def start_world(self, request: schema.WorldRequest) -> schema.WorldAnswer:

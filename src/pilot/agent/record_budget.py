@@ -45,11 +45,15 @@ class RecordBudget:
     """One per machine."""
 
     def __init__(self, most: int) -> None:
-        # A client that attaches to all of it, and the windows of all the others: one and a half times the limit.
-        self.limit_bytes = most * 2 // 3
+        self.limit_bytes = _limit(most)
         self._members: set[Kept] = set()
         self._attached = 0
         self.kept_bytes = 0
+
+    def resize(self, most: int) -> None:
+        """The machine has another size; what is too much by now is given up."""
+        self.limit_bytes = _limit(most)
+        self.settle()
 
     def join(self, member: Kept) -> None:
         self._members.add(member)
@@ -83,3 +87,8 @@ class RecordBudget:
             largest = max(spares, key=lambda member: member.share_bytes)
             spare = largest.spare_bytes
             largest.give_up(min(spare, max(excess, step)))
+
+
+def _limit(most: int) -> int:
+    """A client that attaches to all of it, and the windows of all the others: one and a half times the limit."""
+    return most * 2 // 3

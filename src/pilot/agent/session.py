@@ -30,6 +30,7 @@ from ..wire.exec_frames import Stream
 from . import document
 from .containers import naming
 from .machine import Exits, Link
+from .out_of_memory import OutOfMemory
 from .output import Changed, Cursor, Output
 from .readiness import readable
 from .record_budget import RecordBudget
@@ -59,6 +60,9 @@ class SessionMeta(msgspec.Struct, frozen=True, kw_only=True):
     pid: int | None = None
     start_time: int = 0
     exit_code: int | None = None
+    # What was ended for want of memory before it began, and what its clients are told of that at its end.
+    killed_before: int = 0
+    last_words: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +82,7 @@ class Session:
         link: Link,
         exits: Exits,
         budget: RecordBudget,
+        out_of_memory: OutOfMemory,
         meta: SessionMeta,
         descriptors: Mapping[str, int],
         process: Known | None,
@@ -89,6 +94,7 @@ class Session:
         self._hurried = False  # nobody waits for the end of the output any more
         self._link = link
         self._exits = exits
+        self._out_of_memory = out_of_memory
         self._process = process
         self._descriptors = dict(descriptors)
         self._clients = 0
@@ -254,7 +260,7 @@ class Session:
             if self.meta.exit_code is None:
                 status = await self._wait_for_exit()
                 # First into the store, then out of init's: a death in between tells it twice, never not at all.
-                self._update(exit_code=status.exit_code())
+                self._update(exit_code=status.exit_code(), last_words=self._last_words(status.exit_code()))
                 if self._process is not None:
                     await asyncio.to_thread(self._exits.acknowledge, self._process)
             await self._wait_for_output()
@@ -263,6 +269,11 @@ class Session:
             _log.exception("session %s", self.meta.id)
             self._update(exit_code=255)
         self._finish()
+
+    def _last_words(self, exit_code: int) -> str:
+        if self.meta.container != naming.WORLD:
+            return ""
+        return self._out_of_memory.last_words(exit_code, self.meta.killed_before)
 
     def _finish(self) -> None:
         self._release()

@@ -19,6 +19,7 @@ from . import document
 from .containers import naming
 from .ended import Ended, EndedSession
 from .machine import Inner, Link, Machine, put_all
+from .out_of_memory import OutOfMemory
 from .record_budget import RecordBudget
 from .session import Known, Session, SessionMeta, open_process
 
@@ -48,9 +49,10 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
 class Sessions:
     """Owns every session."""
 
-    def __init__(self, machine: Machine, budget: RecordBudget) -> None:
+    def __init__(self, machine: Machine, budget: RecordBudget, out_of_memory: OutOfMemory) -> None:
         self._machine = machine
         self._budget = budget
+        self._out_of_memory = out_of_memory
         self._ended = Ended(machine.link, budget)
         self._sessions: dict[str, Session] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -82,7 +84,7 @@ class Sessions:
                 _discard(self._machine.link, container, id, descriptors)
                 continue
             try:
-                self._adopt(_restored(self._machine, self._budget, descriptors))
+                self._adopt(_restored(self._machine, self._budget, self._out_of_memory, descriptors))
             except (errors.PilotError, OSError, KeyError) as error:
                 # A session that was being made when the agent died: its process never ran.
                 _log.warning("session %s cannot be taken over: %s", id, error)
@@ -106,7 +108,10 @@ class Sessions:
     async def _create(self, container: Inner, command: Command) -> Session:
         self._starting += 1
         try:
-            session = await asyncio.to_thread(_spawn, self._machine, self._budget, container, command, self._new_id())
+            meta = _meta(self._new_id(), command, self._out_of_memory.count)
+            session = await asyncio.to_thread(
+                _spawn, self._machine, self._budget, self._out_of_memory, container, command, meta
+            )
         finally:
             self._starting -= 1
         session.expect()
@@ -172,11 +177,13 @@ def _by_session(inherited: Mapping[str, int]) -> dict[tuple[str, str], list[str]
     return found
 
 
-def _restored(machine: Machine, budget: RecordBudget, descriptors: dict[str, int]) -> Session:
+def _restored(
+    machine: Machine, budget: RecordBudget, out_of_memory: OutOfMemory, descriptors: dict[str, int]
+) -> Session:
     meta = document.read(descriptors["meta"], SessionMeta)
     rest = {name: fd for name, fd in descriptors.items() if name != "meta"}
     process = None if meta.pid is None else Known(meta.pid, meta.start_time, open_process(meta.pid, meta.start_time))
-    session = Session(machine.link, machine.exits, budget, meta, rest, process)
+    session = Session(machine.link, machine.exits, budget, out_of_memory, meta, rest, process)
     os.close(descriptors["meta"])
     return session
 
@@ -187,9 +194,16 @@ def _discard(link: Link, container: str, id: str, descriptors: Mapping[str, int]
         link.drop(naming.store_name(container, "session", id, part))
 
 
-def _spawn(machine: Machine, budget: RecordBudget, container: Inner, command: Command, id: str) -> Session:
+def _spawn(
+    machine: Machine,
+    budget: RecordBudget,
+    out_of_memory: OutOfMemory,
+    container: Inner,
+    command: Command,
+    meta: SessionMeta,
+) -> Session:
     """Make the descriptors, put them into the store, start the process. Blocks; leaves nothing when it fails."""
-    meta = _meta(id, command)
+    id = meta.id
 
     def named(part: str) -> str:
         return naming.store_name(command.container, "session", id, part)
@@ -225,10 +239,10 @@ def _spawn(machine: Machine, budget: RecordBudget, container: Inner, command: Co
             if fd is not None:
                 os.close(fd)
     known = Known(spawned.pid, spawned.start_time, spawned.pid_fd)
-    return Session(machine.link, machine.exits, budget, meta, ours, known)
+    return Session(machine.link, machine.exits, budget, out_of_memory, meta, ours, known)
 
 
-def _meta(id: str, command: Command) -> SessionMeta:
+def _meta(id: str, command: Command, killed_before: int) -> SessionMeta:
     return SessionMeta(
         id=id,
         container=command.container,
@@ -240,6 +254,7 @@ def _meta(id: str, command: Command) -> SessionMeta:
         cols=command.cols,
         keep_s=command.keep_s,
         wait=command.wait,
+        killed_before=killed_before,
     )
 
 

@@ -31,6 +31,7 @@ from .containers.registry import Registry
 from .descriptors import Descriptors
 from .files.pool import Entrance, Pool
 from .machine import Inner, Machine, status_of
+from .out_of_memory import OutOfMemory
 from .sessions import Sessions
 
 SPRITE = "sprite"
@@ -54,7 +55,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 class World:
     """At most one per machine. Mutations are serialised; `state` may be read at any time."""
 
-    def __init__(self, machine: Machine, registry: Registry, sessions: Sessions, given: Descriptors) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        registry: Registry,
+        sessions: Sessions,
+        given: Descriptors,
+        out_of_memory: OutOfMemory,
+    ) -> None:
         self._machine = machine
         self._registry = registry
         self._given = given
@@ -64,9 +72,11 @@ class World:
         self._root: rootfs.Root | None = None
         self._files: Pool | None = None
         self._settings = Settings(hostname="sprite", environment={})
+        self.out_of_memory = out_of_memory
         self._noting: asyncio.Task[None] | None = None
         self.default_environment: dict[str, str] = {}
         self.network: schema.Network | None = None
+        self.on_fit: Callable[[world_limits.Size], None] = lambda _: None
         self.state: schema.WorldState = "none"
         self.error: str | None = None
 
@@ -161,8 +171,33 @@ class World:
                 await asyncio.shield(self._undo())
                 raise
 
+    async def fit(self) -> str | None:
+        """Hold a world that runs to what the machine has by now; why that cannot be, or None."""
+        if self.state != "running":
+            return None  # its start looks
+        async with self._lock:
+            try:
+                size = await _to_the_end(self._fit)
+            except (errors.HostError, OSError) as error:
+                return str(error)
+        if size is not None:
+            self.on_fit(size)
+        return None
+
+    def _fit(self) -> world_limits.Size | None:
+        """The size, where it is another than the world is held to."""
+        size = world_limits.probe_size()
+        limits = world_limits.resources(size)
+        if world_limits.held() in (None, world_limits.in_pages(limits)):
+            return None
+        world_limits.check_use(limits)
+        world_limits.hold(limits)
+        self.container().update(parse.parse_resources(msgspec.json.encode(limits)))
+        return size
+
     async def leave(self) -> None:
         """Nothing of this agent's goes on; the world does."""
+        self.out_of_memory.end()
         self._registry.leave()
         if self._files is not None:
             files, self._files = self._files, None
@@ -196,6 +231,7 @@ class World:
     async def _end(self) -> None:
         """No session, no container."""
         self._registry.remove(naming.WORLD)
+        self.out_of_memory.end()
         if self._noting is not None:
             # The record must be taken before the container is deleted.
             await asyncio.gather(self._noting, return_exceptions=True)
@@ -305,6 +341,7 @@ class World:
         self._files = Pool(_entrance(container))
         self.state, self.error = "running", None
         self._registry.add(naming.WORLD, container, self._on_end)
+        self.out_of_memory.begin()
 
     def _on_end(self, exit_code: int) -> None:
         """A world whose PID 1 has gone is not running, and says so."""

@@ -5,9 +5,13 @@ memory that no process holds stays taken. With it the kernel ends processes of t
 
     /world         held by the agent: the limits           not seen in the world, whose cgroup namespace begins below
     └ root         the world's, with the same limits       its root may raise them, and has no more for it
+
+The machine's size may change while the world runs: then it is held to what there is by now (`World.fit`).
 """
 
 from __future__ import annotations
+
+import os
 
 import msgspec
 
@@ -55,6 +59,36 @@ def hold(limits: Limits) -> None:
             kernfs.write(path, str(limit["limit"]))
         except OSError as error:
             raise errors.HostError(f"limit the world: {path}: {error.strerror}") from error
+
+
+def held() -> Limits | None:
+    """As they are in force, whole pages of memory; None where no world is held."""
+    group = cgroups.Cgroup(hierarchies.probe_hierarchies().paths(HELD))
+    if not group.exists():
+        return None
+    found = {controller: _limits(dict(group.paths), controller) for controller in _FILES}
+    return {controller: {"limit": limits[0]} for controller, limits in found.items() if limits}
+
+
+def in_pages(limits: Limits) -> Limits:
+    """As the kernel keeps them."""
+    return limits | {"memory": {"limit": _whole_pages(limits["memory"]["limit"])}} if "memory" in limits else limits
+
+
+def check_use(limits: Limits) -> None:
+    """`HostError` when the world could not be held to them without an end of some of its processes."""
+    group = cgroups.Cgroup(hierarchies.probe_hierarchies().paths(HELD))
+    directory = group.directory("memory")
+    if directory is None or "memory" in group.paths or "memory" not in limits:
+        return  # v1 refuses by itself what it cannot give back
+    table = kernfs.parse_table(kernfs.read(f"{directory}/memory.stat"))
+    used = int(kernfs.read(f"{directory}/memory.current")) - table["active_file"] - table["inactive_file"]
+    if used > limits["memory"]["limit"]:
+        raise errors.HostError(f"limit the world to {limits['memory']['limit']} bytes: {used} are in use")
+
+
+def _whole_pages(size_bytes: int) -> int:
+    return size_bytes - size_bytes % os.sysconf("SC_PAGESIZE")
 
 
 def _without(total: int, reserve: int) -> int:

@@ -167,6 +167,8 @@ def why(context: Context) -> None:
         output.line(f"  {each}")
     if found["status"] == "running" and not found["held_by"]:
         output.line(f"  unused for {found['idle_s'] or 0:.0f} s")
+    if ended := found["out_of_memory"]:
+        output.line(f"out of memory {output.moment(ended['last_at'])}: {ended['processes']} processes were ended")
     if rested := found["rested"]:
         output.line(f"last at rest ({rested['status']}) {output.moment(rested['at'])}: {rested['why']}")
 

@@ -17,6 +17,7 @@ EventType = Literal[
     "container.ended",
     "container.removed",
     "container.health",
+    "world.out_of_memory",
     "gap",
 ]
 
@@ -30,6 +31,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     container.ended        pid, exit_code, exit: the number by which it is acknowledged
     container.removed      ended on purpose by the host, with all that is in it
     container.health       health, message of the check
+    world.out_of_memory    message: how many of its processes the kernel has ended
     graph.changed          generation
     agent.started          restarts: how often the agent was started anew
     gap                    missed: so many events before the next one are not kept any more

@@ -30,6 +30,13 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: str
 
 
+class OutOfMemory(msgspec.Struct, frozen=True, kw_only=True):
+    """So many processes of the world has the kernel ended for want of memory, and when it was seen last."""
+
+    processes: int
+    last_at: str
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """GET /v1/status. `world_error` says why the world failed; `http_port`: of a service."""
 
@@ -43,6 +50,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     world_error: str | None = None
     tasks: list[Task] = []
     http_port: int | None = None
+    out_of_memory: OutOfMemory | None = None
 
 
 class Network(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,6 +15,7 @@ import subprocess
 from ... import errors
 from ...ids import VolumeId
 from ..fsm.operation import Run
+from ..fsm.outcome import Abort
 from ..store import bases
 from ..store.machines import UID_COUNT
 from .context import Host
@@ -24,8 +25,14 @@ EXTRACT_TIMEOUT_S = 900
 
 
 def archive(host: Host, run: Run[object]) -> Archived:
-    """The tar, built when it is missing, and the volume that its digest names."""
-    path = host.build_archive()
+    """The tar, built when it is missing, and the volume that its digest names.
+
+    What the builders refuse is told at once: each attempt takes minutes, and whoever started pilotd waits for it.
+    """
+    try:
+        path = host.build_archive()
+    except errors.HostError as error:
+        raise Abort(f"{error}" + (f" ({error.hint})" if error.hint else "")) from error
     previous = bases.find(host.database, run.resource) or ""
     return Archived(path, choose(volume_name(path), previous, host.store_owner), previous)
 

@@ -10,7 +10,7 @@ from ..fsm.outcome import Abort, Outcome, UserFault
 from ..store import bases, checkpoints, sprites
 from ..store.journal import now_us
 from ..store.sprites import Sprite
-from . import arrive, cut, destroy
+from . import arrive, cut, destroy, disks
 from .context import Host
 from .requests import Create, MakeMember, Stored
 
@@ -99,13 +99,8 @@ def disk(host: Host, run: Run[Create]) -> None:
     """The sprite's own volume. A fork is metadata only."""
     if run.request.claimed is None:  # a member of the pool has its own
         _make_disk(host, run)
-    if quota_bytes := _quota_bytes(host, run.request):
-        host.volumes.limit(run.request.volume, quota_bytes)
-
-
-def _quota_bytes(host: Host, wanted: Create) -> int | None:
-    gigabytes = wanted.config.storage_gb
-    return gigabytes * 10**9 if gigabytes else host.quota_bytes
+    if disks.quota_bytes(host, run.request.config):
+        disks.limit(host, run.request.volume, run.request.config)
 
 
 def _make_disk(host: Host, run: Run[Create]) -> None:

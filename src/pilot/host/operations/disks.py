@@ -7,6 +7,7 @@ import os
 
 from ... import errors
 from ...ids import VolumeId
+from ..store.sprites import Config
 from .context import Host, VolumeService
 
 
@@ -29,6 +30,16 @@ def flush(host: Host, volume: VolumeId) -> None:
         os.fsync(disk_fd)
     finally:
         os.close(disk_fd)
+
+
+def quota_bytes(host: Host, config: Config) -> int | None:
+    """What it may take of the host's disk; None: what there is."""
+    return config.storage_gb * 10**9 if config.storage_gb else host.quota_bytes
+
+
+def limit(host: Host, volume: VolumeId, config: Config) -> None:
+    """That, from now on."""
+    host.volumes.limit(volume, quota_bytes(host, config))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -95,6 +95,12 @@ class Sleep(msgspec.Struct, frozen=True):
     force: bool = False
 
 
+class Resize(msgspec.Struct, frozen=True):
+    """All that it is to have, also what stays."""
+
+    config: Config
+
+
 def _claimed_as_field(document: Mapping[str, Any]) -> Mapping[str, Any]:
     """Version 1 had the member's disk beside the rest, and kept sources apart by their keys."""
     changed = {key: value for key, value in document.items() if key != "disk"}
@@ -115,5 +121,6 @@ RESTART = Action(SPRITE, "restart", NO_REQUEST)
 CHECKPOINT = Action(SPRITE, "checkpoint", Format[MakeCheckpoint](MakeCheckpoint))
 DELETE_CHECKPOINT = Action(SPRITE, "delete_checkpoint", Format[OfCheckpoint](OfCheckpoint))
 RESTORE = Action(SPRITE, "restore", Format[OfCheckpoint](OfCheckpoint))
+RESIZE = Action(SPRITE, "resize", Format[Resize](Resize))
 DESTROY = Action(SPRITE, "destroy", NO_REQUEST)
 PREPARE_BASE = Action(BASE, "prepare", NO_REQUEST)

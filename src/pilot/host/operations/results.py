@@ -46,6 +46,12 @@ class Down(msgspec.Struct, frozen=True):
     ran: bool
 
 
+class Fitted(msgspec.Struct, frozen=True):
+    """Whether its machine has the new size now; else it gets it with its next start."""
+
+    now: bool
+
+
 class Archived(msgspec.Struct, frozen=True):
     """The archive of the image, the volume to be filled with it, and the base that there was ("": none)."""
 
@@ -65,4 +71,5 @@ RESERVED = Format[Reserved](Reserved)
 TAKEN = Format[Taken](Taken)
 SAVED = Format[Saved](Saved)
 DOWN = Format[Down](Down)
+FITTED = Format[Fitted](Fitted)
 ARCHIVED = Format[Archived](Archived)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..fsm.operation import AnyOperation
-from . import automatic, base, create, cut, destroy, fly_table, requests, rest, results, world
+from . import automatic, base, create, cut, destroy, fly_table, requests, resize, rest, results, world
 from .context import Host
 from .table_rows import ATTEMPTS, AnyStep, Row, Step
 
@@ -39,6 +39,7 @@ ROWS: tuple[Row[Any], ...] = (
     Row(requests.SLEEP, (Step("freeze", rest.freeze), Step("publish", rest.publish_warm))),
     Row(requests.STOP, (*_DOWN, Step("publish", rest.publish_cold))),
     Row(requests.RESTART, (*_DOWN, _MACHINE, _BOOT, _WORLD, _PUBLISH)),
+    Row(requests.RESIZE, (Step("fit", resize.fit, results.FITTED), Step("publish", resize.publish))),
     Row(
         requests.CHECKPOINT,
         (

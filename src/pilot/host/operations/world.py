@@ -86,7 +86,7 @@ def up(host: Host, run: Run[object]) -> Up:
     """The world runs when this returns."""
     sprite = host.sprite(run.resource)
     api = host.api(sprite)
-    api.call(operations.ADOPT, _identity(host, sprite))
+    api.call(operations.ADOPT, identity(host, sprite))
     # A member of the pool, whose world runs, is told what it is called from now on.
     is_claimed = isinstance(run.request, Create) and run.request.claimed is not None
     state = "pooled" if is_claimed else api.status().world
@@ -120,7 +120,8 @@ def _start_world(host: Host, api: PilotApi, sprite: Sprite, booted: DiskReferenc
     start(host.substrate(machine.id).attach(machine.id, VolumeDisk(host.volumes, sprite.volume)))
 
 
-def _identity(host: Host, sprite: Sprite) -> schema.AdoptRequest:
+def identity(host: Host, sprite: Sprite) -> schema.AdoptRequest:
+    """What its agent is told, as often as anything of it has changed."""
     return schema.AdoptRequest(
         name=sprite.name,
         hostname=sprite.name,
@@ -135,7 +136,7 @@ def rouse(host: Host, sprite: Sprite) -> None:
     """One that is frozen goes on; for who has counted as its user."""
     if sprite.machine is not None and machines.is_frozen(host, sprite.machine):
         machines.thaw(host, sprite.machine)
-        host.api(sprite).call(operations.ADOPT, _identity(host, sprite))  # which sets its clock, where it has one
+        host.api(sprite).call(operations.ADOPT, identity(host, sprite))  # which sets its clock, where it has one
         host.worlds.mark(sprite.id)
 
 
@@ -146,7 +147,7 @@ def tell(host: Host, sprite: Sprite) -> None:
     if machines.is_frozen(host, sprite.machine):
         return
     try:
-        host.api(sprite).call(operations.ADOPT, _identity(host, sprite))
+        host.api(sprite).call(operations.ADOPT, identity(host, sprite))
     except errors.PilotError as error:
         log.warning("sprite not told of its policy", extra={"sprite": sprite.id, "error": str(error)})
 

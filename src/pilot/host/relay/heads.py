@@ -9,13 +9,14 @@ import re
 from collections.abc import Iterable
 
 from ...wire import faults
+from ...wire import http as wire
 
 # Names are in lower case.
 Headers = tuple[tuple[bytes, bytes], ...]
 
-# Of the request line: command lines and environments travel in the query. Of all headers together.
-MAX_TARGET_BYTES = 256 << 10
-MAX_HEADERS_BYTES = 64 << 10
+# Of the request line, and of all headers together: as much as a machine takes.
+MAX_TARGET_BYTES = wire.MAX_TARGET_BYTES
+MAX_HEADERS_BYTES = wire.MAX_HEADERS_BYTES
 MAX_HEADERS = 256
 
 # RFC 9110, 7.6.1: of one connection, not of the message; so is whatever `Connection` names.

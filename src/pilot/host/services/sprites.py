@@ -24,7 +24,7 @@ from ..network.policy import Policy
 from ..network.service import Report
 from ..operations import arrive, machines, networks, requests, rest, world
 from ..operations.context import Host
-from ..operations.requests import SPRITE, Create, Fork, MakeCheckpoint, OfCheckpoint, Sleep, Stop, Stored
+from ..operations.requests import SPRITE, Create, Fork, MakeCheckpoint, OfCheckpoint, Resize, Sleep, Stop, Stored
 from ..operations.uses import Uses
 from ..store import checkpoints, events, holds, sprites
 from ..store.checkpoints import Checkpoint
@@ -46,12 +46,14 @@ WHY_READ_ONLY = "its filesystem had become read-only while the disk was full; th
 
 @dataclasses.dataclass(frozen=True)
 class Why:
-    """What keeps a sprite awake, for how long nobody has used it, and when and why it last went to rest."""
+    """What keeps a sprite awake, for how long nobody has used it, and when and why it last went to rest; and what the
+    kernel has ended in it for want of memory."""
 
     status: str
     held_by: tuple[str, ...]
     idle_s: float | None
     rested: Rested | None
+    out_of_memory: schema.OutOfMemory | None
 
 
 class Sprites:
@@ -81,6 +83,10 @@ class Sprites:
         if sprite.machine is None:
             return self._host.isolation.value
         return self._host.substrate(sprite.machine).isolation.value
+
+    def memory_bytes(self, sprite: Sprite) -> int:
+        """How much it is to have."""
+        return machines.size_of(sprite.config).memory_bytes
 
     def pooled(self) -> int:
         """How many creates would find a sprite that is made already."""
@@ -121,7 +127,14 @@ class Sprites:
         status = self.status(sprite)
         held = tuple(rest.what_holds(self._host, sprite)) if status == "running" else ()
         idle_s = self.idle_s(sprite) if status == "running" else None
-        return Why(status, held, idle_s, sprite.rested)
+        return Why(status, held, idle_s, sprite.rested, self._out_of_memory(sprite) if status == "running" else None)
+
+    def _out_of_memory(self, sprite: Sprite) -> schema.OutOfMemory | None:
+        """None, too, of a machine that does not answer: `held` has said so."""
+        try:
+            return self.machine_status(sprite).out_of_memory
+        except errors.PilotError:
+            return None
 
     def holds(self, sprite: Sprite) -> list[Hold]:
         return holds.active(self._host.database, sprite.id, now_us())
@@ -277,6 +290,7 @@ class Sprites:
         return self._host.isolation
 
     def update(self, sprite: Sprite, changes: SpriteChanges) -> Sprite:
+        """All but its size (`resize`)."""
         columns: dict[str, object] = {}
         if changes.url_settings:
             columns["url_settings"] = sprite.url_settings.merged(changes.url_settings)
@@ -284,14 +298,16 @@ class Sprites:
             columns["labels"] = changes.labels
         elif changes.clear_labels:
             columns["labels"] = []
-        if changes.config is not None:
-            columns["config"] = sprite.config.merged(changes.config)
         if changes.lifecycle is not None:
             columns["lifecycle"] = changes.lifecycle.applied(sprite.lifecycle, now_us())
         with self._host.database.transaction() as tx:
             sprites.update(tx, sprite.id, **columns)
             events.add(tx, "sprite.updated", f"sprite/{sprite.id}", {"name": sprite.name})
         return sprites.by_id(self._host.database, sprite.id)
+
+    def resize(self, sprite: Sprite, config: Config) -> Ended:
+        """All that it is to have, also what stays. `Conflict` as its outcome when more is in use."""
+        return self._engine.start(requests.RESIZE, sprite.id, Resize(config))
 
     def wake(self, sprite: Sprite) -> Ended:
         """Joins the wake that is under way."""

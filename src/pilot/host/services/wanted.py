@@ -69,7 +69,7 @@ class NewSprite(msgspec.Struct, frozen=True):
 
 
 class SpriteChanges(msgspec.Struct, frozen=True):
-    """What is None stays as it is. A size takes effect at the next start of the machine."""
+    """What is None stays as it is. A size takes effect at once; in a virtual machine with its next start."""
 
     url_settings: UrlSettings | None = None
     labels: list[str] | None = None

@@ -121,6 +121,11 @@ class Vmm(Protocol):
         """Tell a machine that runs that its volume has grown. `StateError` where it must be stopped for that."""
         ...
 
+    def resize(self, spec: MachineSpec) -> bool:
+        """Give a machine that runs another size, and whoever starts it next; False: nothing was done, for it does not
+        run, or has its size until it stops. `HostError` when the kernel refuses, as for less memory than is in use."""
+        ...
+
     def freeze(self, machine: MachineId) -> None:
         """Every process of it stands still, and its memory stays. `HostError` when that cannot be; then it runs on."""
         ...

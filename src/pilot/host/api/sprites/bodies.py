@@ -39,6 +39,15 @@ class PutHold(msgspec.Struct, frozen=True):
     expire: Annotated[float, msgspec.Meta(gt=0, le=365 * 86400)] | None = None
 
 
+class MemoryPolicy(msgspec.Struct, frozen=True):
+    limit_mb: Annotated[int, msgspec.Meta(ge=128, le=1 << 20)] | None = None
+    autoscale: bool = False
+
+
+class ResourcesPolicy(msgspec.Struct, frozen=True):
+    memory: MemoryPolicy = MemoryPolicy()
+
+
 async def read(request: Request, most: int = MAX_BYTES) -> bytes:
     """The whole body, of `most` bytes. `TooLarge`, or `TooSlow` when it is not there in time."""
     data = bytearray()

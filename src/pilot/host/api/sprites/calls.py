@@ -18,7 +18,7 @@ from ...relay.facade import TableFacade
 from ...relay.table import Row, relayed
 from .. import metrics
 from ..call import Call
-from . import checkpoints, events, lifecycle, network, shapes, sprites, tokens
+from . import checkpoints, events, lifecycle, network, resources, shapes, sprites, tokens
 
 HEADERS: Sequence[tuple[bytes, bytes]] = ((b"sprite-version", shapes.VERSION.encode()),)
 Answer = Callable[[Call], Awaitable[Response]]
@@ -60,6 +60,9 @@ CALLS: tuple[Row[Answer], ...] = (
     Row("GET", "/v1/sprites/{name}/disk", _READ, sprites.get_disk),
     Row("GET", "/v1/sprites/{name}/policy/network", Permission.NETWORK_READ, network.get_network_policy),
     Row("POST", "/v1/sprites/{name}/policy/network", Permission.NETWORK_WRITE, network.set_network_policy),
+    Row("GET", "/v1/sprites/{name}/policy/resources", _READ, resources.get_resources_policy),
+    Row("POST", "/v1/sprites/{name}/policy/resources", _WRITE, resources.set_resources_policy),
+    Row("DELETE", "/v1/sprites/{name}/policy/resources", _WRITE, resources.delete_resources_policy),
     Row("GET", "/v1/sprites/{name}/network", Permission.NETWORK_READ, network.get_network),
     Row("POST", "/v1/sprites/{name}/checkpoint", _POINTS_WRITE, checkpoints.create_checkpoint),
     Row("GET", "/v1/sprites/{name}/checkpoints", _POINTS_READ, checkpoints.list_checkpoints),

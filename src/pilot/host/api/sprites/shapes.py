@@ -105,6 +105,10 @@ def lifecycle(row: Lifecycle) -> dict[str, object]:
     }
 
 
+def resources_policy(memory_bytes: int) -> dict[str, object]:
+    return {"memory": {"limit_mb": memory_bytes >> 20, "autoscale": False}}
+
+
 def rested(row: Rested | None) -> dict[str, object] | None:
     return None if row is None else {"status": row.status, "at": timestamps.of_us(row.at_us), "why": row.why}
 
@@ -115,6 +119,7 @@ def why(found: Why) -> dict[str, object]:
         "held_by": list(found.held_by),
         "idle_s": found.idle_s,
         "rested": rested(found.rested),
+        "out_of_memory": None if found.out_of_memory is None else msgspec.structs.asdict(found.out_of_memory),
     }
 
 

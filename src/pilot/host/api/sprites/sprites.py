@@ -12,7 +12,7 @@ from ...services import ending
 from ...services.wanted import NewSprite, SpriteChanges
 from ..call import Call
 from ..streams import OPERATION_TIMEOUT_S, now
-from . import shapes
+from . import resources, shapes
 from .watch import Watch
 
 CREATE_TIMEOUT_S = 110.0  # sprites-py and @fly/sprites give up after 120
@@ -63,8 +63,11 @@ async def get_sprite(call: Call) -> Response:
 
 
 async def update_sprite(call: Call) -> Response:
-    changes = await call.body(SpriteChanges)
-    row = await asyncio.to_thread(call.sprites.update, await call.sprite(), changes)
+    changes, row = await call.body(SpriteChanges), await call.sprite()
+    if changes.config is not None:
+        await resources.resize(call, row.config, row.config.merged(changes.config))
+        row = await call.sprite()
+    row = await asyncio.to_thread(call.sprites.update, row, changes)
     return JSONResponse(await call.describe(row))
 
 

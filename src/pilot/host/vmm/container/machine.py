@@ -93,6 +93,13 @@ class ContainerVmm:
                 f"grow the disk of machine {machine}: the host has it mounted", hint="stop it first"
             )
 
+    def resize(self, spec: MachineSpec) -> bool:
+        if self.status(spec.id) not in _STATUSES.values():
+            return False
+        self._runtime.load(_container_id(spec.id)).update(specs.limits(spec, runs=True))
+        spec_file.write(self._path(spec.id), spec)
+        return True
+
     def status(self, machine: MachineId) -> MachineStatus:
         try:
             container = self._runtime.load(_container_id(machine))

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from ....spec.capability_names import CAPABILITIES
 from ....spec.config import Mount, Root, Spec
 from ....spec.document import IdMapping
@@ -104,13 +106,17 @@ def _process(max_files: int | None) -> Process:
     )
 
 
+def limits(machine: MachineSpec, *, runs: bool) -> Resources:
+    """Its size. Of one that runs no memory is taken that is in use: v2 would end processes for it, v1 refuses."""
+    return Resources(
+        memory=Memory(limit=machine.memory_bytes, check_before_update=True if runs else None),
+        cpu=Cpu(quota=machine.cpus * CPU_PERIOD_US, period=CPU_PERIOD_US),
+        pids=Pids(limit=PIDS_LIMIT),
+    )
+
+
 def _resources(machine: MachineSpec, devices: Sequence[str]) -> Resources:
     """`devices`: may be opened, beside the runtime's default ones."""
     opened = (_DEVICES[path] for path in devices)
     rules = tuple(DeviceRule(True, each.type, each.major, each.minor, "rw") for each in opened)
-    return Resources(
-        devices=rules,
-        memory=Memory(limit=machine.memory_bytes),
-        cpu=Cpu(quota=machine.cpus * CPU_PERIOD_US, period=CPU_PERIOD_US),
-        pids=Pids(limit=PIDS_LIMIT),
-    )
+    return msgspec.structs.replace(limits(machine, runs=False), devices=rules)

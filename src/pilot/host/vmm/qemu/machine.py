@@ -142,6 +142,10 @@ class Qemu:
         group.kill()
         group.delete()
 
+    def resize(self, spec: MachineSpec) -> bool:
+        """A guest has what it was started with."""
+        return False
+
     def freeze(self, machine: MachineId) -> None:
         """QEMU and its mux: no virtual processor runs, and the guest finds that time has passed."""
         if self.status(machine) is MachineStatus.RUNNING:
