@@ -5,7 +5,9 @@ from __future__ import annotations
 import pathlib
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
+import httpx
 import pytest
 from tests.support.pilotd import Pilotd
 
@@ -77,6 +79,37 @@ def test_an_attached_command_keeps_it_awake(pilotd: Pilotd) -> None:
         assert done.returncode == 0
         assert sprite.run("true").returncode == 0
         sprite.destroy()
+
+
+def test_a_task_of_its_own_keeps_it_awake(pilotd: Pilotd) -> None:
+    with pilotd.client() as client:
+        sprite = client.create_sprite("tasked")
+        env = "/.sprite/bin/sprite-env"
+        sprite.run(env, "tasks", "create", "build", "--expire", "1h", check=True)
+        assert _held_by(pilotd, "tasked") == ["task build"]
+        said = sprite.run(
+            "sh", "-c", f"sleep 2; {env} tasks list; head -1 /.sprite/llm.txt", capture_output=True
+        ).stdout
+        assert (b'"name":"build"' in said, b"# You are in a sprite" in said) == (True, True)
+        _until(lambda: _idle_s(pilotd, "tasked") > 2, pilotd)
+        assert _state(pilotd, "running", "tasked"), "nobody has used it for longer than it may be unused"
+        sprite.run(env, "tasks", "delete", "build", check=True)
+        _until(lambda: _state(pilotd, "warm", "tasked"), pilotd)
+        sprite.destroy()
+
+
+def _why(pilotd: Pilotd, name: str) -> dict[str, Any]:
+    headers = {"Authorization": f"Bearer {pilotd.token()}"}
+    found: dict[str, Any] = httpx.get(f"{pilotd.url}/v1/sprites/{name}/why", headers=headers, timeout=60).json()
+    return found
+
+
+def _held_by(pilotd: Pilotd, name: str) -> list[str]:
+    return list(_why(pilotd, name)["held_by"])
+
+
+def _idle_s(pilotd: Pilotd, name: str) -> float:
+    return float(_why(pilotd, name)["idle_s"])
 
 
 def test_a_pilotd_that_is_killed_finds_it_warm_and_wakes_it(pilotd: Pilotd) -> None:

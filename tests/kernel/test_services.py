@@ -80,6 +80,17 @@ def test_a_whole_life(sprite: Any) -> None:
         official.get_service(sprite, "web")
 
 
+def test_it_is_made_and_stopped_from_inside(sprite: Any) -> None:
+    env = "/.sprite/bin/sprite-env"
+    made = ("services", "create", "mine", "--cmd", "sleep", "--args", "1000", "--duration", "1s")
+    assert b'"type":"started"' in sprite.run(env, *made, capture_output=True, check=True).stdout
+    assert [service.name for service in official.list_services(sprite)] == ["mine"]
+    sprite.run(env, "services", "stop", "mine", check=True)
+    assert _state(sprite, "mine") == "stopped"
+    sprite.run(env, "services", "delete", "mine", check=True)
+    assert official.list_services(sprite) == []
+
+
 def test_needs_and_one_http_port(sprite: Any) -> None:
     _create(sprite, "base", "sleep 1000", http_port=8080)
     with pytest.raises(APIError) as refused:

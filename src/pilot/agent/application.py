@@ -22,6 +22,8 @@ from .fs_api import FsApi, error_answer
 from .fs_watch import FsWatch
 from .graph.api import GraphApi
 from .graph.supervisor import Supervisor
+from .inside.door import Door
+from .inside.tasks import Tasks
 from .listener import Listener
 from .machine import Machine
 from .machine_api import AGENT_STATE, AgentState, MachineApi
@@ -59,14 +61,17 @@ class Application:
         self.world = World(self.machine, self.registry, self.sessions, self.descriptors, out_of_memory)
         self.graph = Supervisor(self.machine, self.registry, self.sessions, self.world, budget, self.events)
         self.services = Keeper(self.world, self.graph, self.machine.paths.disk)
+        self.tasks = Tasks(machine.link)
+        services = ServicesApi(self.services)
+        self.door = Door(machine.link, self.machine.paths.inside, services, self.tasks, answer_error)
         self.facts = FactsApi(machine.memory_bytes)
         self.world.on_fit = self._fit
-        self.machine_api = MachineApi(self.machine, self.sessions, self.world, self.services, state)
+        self.machine_api = MachineApi(self.machine, self.sessions, self.world, self.services, self.tasks, state)
         modules = (
             self.machine_api,
             ContainersApi(self.registry),
             GraphApi(self.graph),
-            ServicesApi(self.services),
+            services,
             VerbsApi(self.registry),
             EventsApi(self.events),
             self.facts,
@@ -88,6 +93,7 @@ class Application:
 
     async def close(self) -> None:
         """Leave everything to the next agent."""
+        await self.door.close()
         await self.graph.close()
         await self.world.leave()
         self.sessions.close()
@@ -100,6 +106,8 @@ class Application:
         self.requests.restore()
         self.events.restore()
         self.events.add("agent.started", restarts=self._restarts)
+        self.tasks.restore()
+        self.door.open()
         self.descriptors.restore()
         self.registry.restore()
         self.world.restore()

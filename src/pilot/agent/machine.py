@@ -101,6 +101,11 @@ class Paths:
         return os.path.join(self.run, "policy")
 
     @property
+    def inside(self) -> str:
+        """A directory whose files the world sees below /.sprite (`inside.door`)."""
+        return os.path.join(self.run, "inside")
+
+    @property
     def bundle(self) -> str:
         return os.path.join(self.run, "world")
 

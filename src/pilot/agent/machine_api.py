@@ -15,6 +15,7 @@ from ..server.routing import Route, answering
 from ..wire import faults, operations, schema
 from . import adoption, document
 from .freezer import Freezer
+from .inside.tasks import Tasks
 from .machine import Machine
 from .services.keeper import Keeper
 from .sessions import Sessions
@@ -42,11 +43,14 @@ _FEATURES = {
 class MachineApi:
     """What is told and done about the machine."""
 
-    def __init__(self, machine: Machine, sessions: Sessions, world: World, services: Keeper, state: AgentState) -> None:
+    def __init__(
+        self, machine: Machine, sessions: Sessions, world: World, services: Keeper, tasks: Tasks, state: AgentState
+    ) -> None:
         self._machine = machine
         self._sessions = sessions
         self._world = world
         self._services = services
+        self._tasks = tasks
         self._freezer = Freezer(machine.paths.disk)
         self._agent = state
         world.default_environment, world.network = state.environment, state.network
@@ -80,6 +84,7 @@ class MachineApi:
             sessions=len(self._sessions),
             agent_restarts=self._agent.restarts,
             name=self._agent.name,
+            tasks=self._tasks.active(),
             http_port=self._services.http_port,
             out_of_memory=self._world.out_of_memory.status(),
         )

@@ -30,6 +30,7 @@ from .containers import naming
 from .containers.registry import Registry
 from .descriptors import Descriptors
 from .files.pool import Entrance, Pool
+from .inside import places
 from .machine import Inner, Machine, status_of
 from .out_of_memory import OutOfMemory
 from .sessions import Sessions
@@ -273,6 +274,7 @@ class World:
             paths.init,
             self._settings.hostname,
             policy=paths.policy,
+            inside=places.binds(paths.inside),
             devices=devices,
             card=network.find_card(self.network is not None),
             resources=limits,

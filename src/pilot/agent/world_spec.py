@@ -86,6 +86,7 @@ def config(
     hostname: str,
     *,
     policy: str | None = None,
+    inside: Sequence[tuple[str, str, bool]] = (),
     devices: Sequence[str],
     card: str | None,
     resources: Mapping[str, object],
@@ -93,7 +94,8 @@ def config(
 ) -> dict[str, object]:
     """config.json of the world.
 
-    `policy` is a directory that is shown at /.sprite/policy; `devices` are paths of the machine's /dev that are bound
+    `policy` is a directory that is shown at /.sprite/policy; `inside`: what else is, from where, and whether it is
+    written to; `devices` are paths of the machine's /dev that are bound
     in; `card` is the machine's network card, which moves in; `machine` is uname -m.
     """
     identity = [{"containerID": 0, "hostID": 0, "size": IDS}]
@@ -114,6 +116,10 @@ def config(
             *_bound_devices(devices),
             _bind(init, REAPER, "ro"),
             *([] if policy is None else [_bind(policy, POLICY, "ro", "nosuid", "nodev", "noexec")]),
+            *(
+                _bind(source, place, "rw" if is_written else "ro", "nosuid", "nodev")
+                for source, place, is_written in inside
+            ),
         ],
         "linux": {
             "namespaces": [{"type": kind} for kind in _NAMESPACES],

@@ -51,13 +51,14 @@ class Connection:
         headers: Sequence[tuple[str, str]] = (),
         error_answer: ErrorAnswer = default_error_answer,
         admission: Admission = _everybody,
+        head_bytes: int = http.MAX_HEAD_BYTES,
     ) -> None:
         self._stream = stream
         self._router = router
         self._headers = list(headers)
         self._error_answer = error_answer
         self._admission = admission
-        self._protocol = h11.Connection(h11.SERVER, max_incomplete_event_size=http.MAX_HEAD_BYTES)
+        self._protocol = h11.Connection(h11.SERVER, max_incomplete_event_size=head_bytes)
 
     async def serve(self) -> None:
         """Until the connection ends; closes the stream. Never raises for what a client does."""
