@@ -83,6 +83,7 @@ def test_answers_have_the_statuses_and_shapes_of_the_contract(host: HostUnderTes
         _check(http.post("/v1/sprites", json={"name": "x", "from": no_store}), 400, "Error")
         _check(http.get("/v1/sprites/x"), 404, "Error")
         _check(http.get("/v1/sprites/web/disk"), 200, "Disk")
+        assert _check(http.get("/v1/sprites/web/usage"), 200, "Usage")["machine"]["processes"] == 7
         _check(http.get("/v1/sprites/web/policy/network"), 200, "NetworkPolicy")
         _check(http.post("/v1/sprites/web/policy/network", json={"rules": [{}]}), 400, "Error")
         _check(http.post("/v1/sprites/web/policy/network", json={"rules": []}), 409, "Error")  # it has no network
@@ -126,6 +127,7 @@ def test_answers_have_the_statuses_and_shapes_of_the_contract(host: HostUnderTes
         _check(http.delete("/v1/sprites/web/checkpoints/v1"), 204, None)
         _check(http.delete("/v1/sprites/web/checkpoints/v1"), 404, "Error")
         assert _check(http.post("/v1/sprites/web/stop"), 200, "Sprite")["status"] == "cold"
+        assert _check(http.get("/v1/sprites/web/usage"), 200, "Usage")["machine"] is None
         _check(http.post("/v1/sprites/web/restart"), 200, "Restarted")
         _check(http.post("/v1/sprites/web/upgrade"), 200, "Restarted")
         assert http.get("/v1/sprites/web/check").json()["status"] == "running"

@@ -91,6 +91,8 @@ def test_a_disk_tells_its_url_and_a_sprite_comes_back_by_it(host: HostUnderTest,
     url = "s3://bucket/prefix/vol/0123456789abcdef"
     assert sprite("create", "lost")[0] == 0
     assert sprite("disk", "lost") == (0, "on this host alone\n", "")
+    code, told, _ = sprite("usage", "lost")
+    assert (code, "30.0 MiB, at most 40.0 MiB" in told, "1.5 s since" in told) == (0, True, True)
     code, _, said = sprite("create", "back", "--from", url)
     assert (code, "no store" in said) == (1, True)
     host.volumes.stored = {url: []}

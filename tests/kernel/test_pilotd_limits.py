@@ -119,6 +119,9 @@ def test_memory_that_runs_out_is_told(pilotd: Pilotd, client: Any) -> None:
         [b"sprite: killed: out of memory (the sprite may use 144 MiB)"],
     )
     headers = {"Authorization": f"Bearer {pilotd.token()}"}
+    used = httpx.get(f"{pilotd.url}/v1/sprites/hungry/usage", headers=headers, timeout=60).json()["machine"]
+    assert 100 * MIB < used["memory_peak_bytes"] <= 192 * MIB
+    assert used["cpu_s"] > 0.01
     why = httpx.get(f"{pilotd.url}/v1/sprites/hungry/why", headers=headers, timeout=60).json()
     assert why["out_of_memory"]["processes"] >= 1
     sprite.destroy()

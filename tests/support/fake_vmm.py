@@ -22,7 +22,7 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
 from pilot import errors
-from pilot.host.vmm import Disk, Isolation, Link, MachineSpec, MachineStatus
+from pilot.host.vmm import Disk, Isolation, Link, MachineSpec, MachineStatus, Usage
 from pilot.ids import MachineId
 from pilot.wire.schema import DiskReference
 
@@ -75,6 +75,9 @@ class FakeVmm:
             raise errors.HostError(f"set its limit: {self.refuse_below_bytes} are in use")
         self.made[spec.id] = spec
         return True
+
+    def usage(self, machine: MachineId) -> Usage | None:
+        return Usage(1.5, 30 << 20, 40 << 20, 7) if machine in self.machines else None
 
     def freeze(self, machine: MachineId) -> None:
         self.calls.append(("freeze", machine))

@@ -109,7 +109,7 @@ VERBS = (
     Verb("upgrade", "a new machine from the present image, on the same disk", "sprites.upgrade", (_NAME,)),
     Verb(
         "config",
-        "a sprite's labels, size (of its next start), rests and deadline; with options, changed",
+        "a sprite's labels, size, rests and deadline; with options, changed",
         "sprites.config",
         (_NAME,),
         (_LABELS, Option("no-labels", "take all labels away"), *_SIZE, *_LIFECYCLE),
@@ -117,6 +117,7 @@ VERBS = (
         reads=True,
         examples=("sprite config web --warm-after off", "sprite config web --expires-in 1h --on-expiry suspend"),
     ),
+    Verb("usage", "what a sprite takes of its host", "sprites.usage", (_NAME,), reads=True),
     Verb("disk", "where a sprite's disk is, and since when all of it is there", "sprites.disk", (_NAME,), reads=True),
     Verb(
         "hold add",

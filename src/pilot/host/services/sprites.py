@@ -12,6 +12,7 @@ import secrets
 import socket
 import time
 import uuid
+from collections.abc import Mapping
 
 from ... import errors, ids
 from ...ids import MachineId, SpriteName, VolumeId
@@ -31,7 +32,7 @@ from ..store.checkpoints import Checkpoint
 from ..store.holds import Hold
 from ..store.journal import now_us
 from ..store.sprites import Config, Lifecycle, Rested, Sprite, UrlSettings
-from ..vmm import Isolation
+from ..vmm import Isolation, Usage
 from ..vmm.shape import Shape
 from .changes import Changes
 from .feed import Feed
@@ -54,6 +55,15 @@ class Why:
     idle_s: float | None
     rested: Rested | None
     out_of_memory: schema.OutOfMemory | None
+
+
+@dataclasses.dataclass(frozen=True)
+class SpriteUsage:
+    """`machine`: None when it does not run; `network_bytes`: by counter, since it has its network."""
+
+    machine: Usage | None
+    disk_bytes: int
+    network_bytes: Mapping[str, int]
 
 
 class Sprites:
@@ -170,6 +180,15 @@ class Sprites:
     def disk(self, sprite: Sprite) -> Volume:
         """What volumed knows of the sprite's disk."""
         return self._host.volumes.stat(sprite.volume)
+
+    def usage(self, sprite: Sprite) -> SpriteUsage:
+        """What it takes of the host."""
+        machine = None if sprite.machine is None else self._host.substrate(sprite.machine).usage(sprite.machine)
+        try:
+            network = self.network_report(sprite).bytes if machine is not None else {}
+        except errors.StateError:
+            network = {}  # it has none
+        return SpriteUsage(machine, self.disk(sprite).allocated_bytes, network)
 
     def disks(self) -> Status:
         """What volumed knows of all disks."""

@@ -42,6 +42,16 @@ class Size:
 
 
 @dataclasses.dataclass(frozen=True)
+class Usage:
+    """Of a machine, all that serves it included; times and peaks since its start."""
+
+    cpu_s: float
+    memory_bytes: int
+    memory_peak_bytes: int
+    processes: int
+
+
+@dataclasses.dataclass(frozen=True)
 class MachineSpec:
     """What a machine is made from. `uid_base`: first of the 65536 host uids that are its own (container)."""
 
@@ -135,6 +145,10 @@ class Vmm(Protocol):
         ...
 
     def status(self, machine: MachineId) -> MachineStatus: ...
+
+    def usage(self, machine: MachineId) -> Usage | None:
+        """None of one that does not run."""
+        ...
 
     def stop(self, machine: MachineId) -> None:
         """Asks first, kills when it does not stop in time. The disk is not detached from `volumed`: the caller does."""

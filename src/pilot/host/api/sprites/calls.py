@@ -58,6 +58,7 @@ CALLS: tuple[Row[Answer], ...] = (
     Row("DELETE", "/v1/sprites/{name}/holds/{hold}", _WRITE, lifecycle.release_hold),
     Row("GET", "/v1/sprites/{name}/check", _READ, sprites.check_sprite),
     Row("GET", "/v1/sprites/{name}/disk", _READ, sprites.get_disk),
+    Row("GET", "/v1/sprites/{name}/usage", _READ, sprites.get_usage),
     Row("GET", "/v1/sprites/{name}/policy/network", Permission.NETWORK_READ, network.get_network_policy),
     Row("POST", "/v1/sprites/{name}/policy/network", Permission.NETWORK_WRITE, network.set_network_policy),
     Row("GET", "/v1/sprites/{name}/policy/resources", _READ, resources.get_resources_policy),

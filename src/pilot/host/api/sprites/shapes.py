@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NotRequired, TypedDict
 
@@ -9,7 +10,7 @@ import msgspec
 
 from ....volume.client import Volume
 from ....wire import timestamps
-from ...services.sprites import Why
+from ...services.sprites import SpriteUsage, Why
 from ...store.checkpoints import Checkpoint
 from ...store.holds import Hold
 from ...store.sprites import Config, Lifecycle, Rested, Sprite, UrlSettings
@@ -152,6 +153,11 @@ def page(entries: Sequence[SpriteShape], org: Mapping[str, object], token: str |
         **org,
         "org": dict(org),
     }
+
+
+def usage(found: SpriteUsage) -> dict[str, object]:
+    machine = None if found.machine is None else dataclasses.asdict(found.machine)
+    return {"machine": machine, "disk_bytes": found.disk_bytes, "network_bytes": dict(found.network_bytes)}
 
 
 def disk(volume: Volume) -> dict[str, object]:

@@ -30,7 +30,7 @@ from ....machine import dial, health, pilot_api
 from ....spec.state import Status
 from ....wire import dial as lines
 from ....wire.schema import DiskReference
-from .. import Disk, Isolation, Link, MachineSpec, MachineStatus, spec_file
+from .. import Disk, Isolation, Link, MachineSpec, MachineStatus, Usage, counters, spec_file
 from . import attaching
 from . import spec as specs
 
@@ -110,6 +110,12 @@ class ContainerVmm:
         if status is MachineStatus.STOPPED:
             self._reap(machine)
         return status
+
+    def usage(self, machine: MachineId) -> Usage | None:
+        try:
+            return counters.usage_of(self._runtime.load(_container_id(machine)).stats())
+        except (errors.NotFound, errors.StateError):
+            return None
 
     def freeze(self, machine: MachineId) -> None:
         if self.status(machine) is MachineStatus.RUNNING:

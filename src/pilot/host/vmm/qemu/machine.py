@@ -36,7 +36,7 @@ from ....machine import dial, pilot_api
 from ....wire import dial as ports
 from ....wire import operations, schema
 from ....wire.schema import DiskReference
-from .. import Disk, Isolation, Link, MachineSpec, MachineStatus, spec_file
+from .. import Disk, Isolation, Link, MachineSpec, MachineStatus, Usage, counters, spec_file
 from . import background, mux, qmp, template
 from . import command as qemu_command
 
@@ -132,6 +132,12 @@ class Qemu:
             return MachineStatus.FROZEN  # and its control socket does not answer
         running = background.runs(directory) and not background.is_half_made(directory)
         return MachineStatus.RUNNING if running else MachineStatus.STOPPED
+
+    def usage(self, machine: MachineId) -> Usage | None:
+        """QEMU's and its mux's."""
+        if self.status(machine) not in (MachineStatus.RUNNING, MachineStatus.FROZEN):
+            return None
+        return counters.usage_of(self._cgroup(machine).stats())
 
     def stop(self, machine: MachineId) -> None:
         self.thaw(machine)
