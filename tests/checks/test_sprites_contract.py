@@ -122,6 +122,9 @@ def test_answers_have_the_statuses_and_shapes_of_the_contract(host: HostUnderTes
         _check(http.get("/v1/sprites/web/checkpoints/v1"), 200, "Checkpoint")
         _check(http.get("/v1/sprites/web/checkpoints/Current"), 200, "Checkpoint")
         _check(http.get("/v1/sprites/web/checkpoints/v9"), 404, "Error")
+        *_, end = _lines(http.get("/v1/sprites/web/checkpoints/v1/diff"), "Difference")
+        assert (end["type"], end["added"], end["deleted"]) == ("complete", 0, 0)
+        _check(http.get("/v1/sprites/web/checkpoints/v1/diff?to=v7"), 404, "Error")
         assert [line["type"] for line in _stream(http, "/v1/sprites/web/checkpoints/v1/restore")] == kinds
         _check(http.delete("/v1/sprites/web/checkpoints/Current"), 400, "Error")
         _check(http.delete("/v1/sprites/web/checkpoints/v1"), 204, None)
@@ -137,6 +140,16 @@ def test_answers_have_the_statuses_and_shapes_of_the_contract(host: HostUnderTes
     _check(httpx.get(f"{host.url}/v1/sprites"), 401, "Error")
     assert httpx.get(f"{host.url}/healthz").status_code == 200
     assert 'pilotd_sprites{status="running"} 0.0' in httpx.get(f"{host.url}/metrics").text
+
+
+def _lines(answer: httpx.Response, schema: str) -> list[dict[str, Any]]:
+    import json
+
+    assert answer.status_code == 200
+    found = [json.loads(text) for text in answer.text.splitlines() if text]
+    for line in found:
+        jsonschema.Draft202012Validator(_schema(schema)).validate(line)
+    return found
 
 
 def _stream(http: httpx.Client, path: str) -> Iterator[dict[str, Any]]:

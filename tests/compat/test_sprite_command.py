@@ -75,6 +75,8 @@ def test_a_sprite_is_made_used_saved_restored_forked_and_destroyed(sprite: Sprit
     assert sprite("checkpoint", "create", "-s", "web", "-m", "first")[0] == 0
     assert "first" in sprite("checkpoint", "list", "-s", "web")[1]
     assert sprite("exec", "-s", "web", "sh", "-c", "echo two > file")[0] == 0
+    code, out, err = sprite("checkpoint", "diff", "-s", "web", "v1")
+    assert (code, "M          4 /file\n" in out, err.startswith("0 added, ")) == (0, True, True)
     assert sprite("fork", "web", "old", "--checkpoint", "v1")[0] == 0
     assert sprite("exec", "-s", "old", "cat", "file") == (0, "one\n", "")
     assert sprite("checkpoint", "restore", "-s", "web", "v1")[0] == 0

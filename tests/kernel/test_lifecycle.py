@@ -86,7 +86,7 @@ def test_a_task_of_its_own_keeps_it_awake(pilotd: Pilotd) -> None:
         sprite = client.create_sprite("tasked")
         env = "/.sprite/bin/sprite-env"
         sprite.run(env, "tasks", "create", "build", "--expire", "1h", check=True)
-        assert _held_by(pilotd, "tasked") == ["task build"]
+        _until(lambda: _held_by(pilotd, "tasked") == ["task build"], pilotd)
         said = sprite.run(
             "sh", "-c", f"sleep 2; {env} tasks list; head -1 /.sprite/llm.txt", capture_output=True
         ).stdout

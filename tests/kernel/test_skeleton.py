@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,26 @@ def test_checkpoint_damage_restore_fork(client: Any, sprite: Any, pilotd: Pilotd
     child.destroy()
     with pytest.raises(NotFoundError):
         client.get_sprite("child")
+
+
+def test_the_difference_between_a_checkpoint_and_now(client: Any, sprite: Any, pilotd: Pilotd) -> None:
+    sprite.run("sh", "-c", "mkdir ~/diff; cd ~/diff; echo a > same; echo b > rewritten; echo c > gone", check=True)
+    point = list(sprite.create_checkpoint("diff"))
+    assert point[-1].type == "complete"
+    id = sprite.list_checkpoints()[1].id
+    rewritten = "touch -r rewritten /tmp/stamp; echo d > rewritten; touch -r /tmp/stamp rewritten"  # as old, as large
+    sprite.run("sh", "-c", f"cd ~/diff; {rewritten}; rm gone; echo e > new", check=True)
+    headers = {"Authorization": f"Bearer {pilotd.token()}"}
+    answer = httpx.get(f"{pilotd.url}/v1/sprites/walker/checkpoints/{id}/diff", headers=headers, timeout=300)
+    lines = [json.loads(line) for line in answer.text.splitlines() if line.strip()]
+    found = [(line["change"], line["path"]) for line in lines[:-1] if line["path"].startswith("/home/sprite/diff")]
+    assert found == [
+        ("deleted", "/home/sprite/diff/gone"),
+        ("added", "/home/sprite/diff/new"),
+        ("changed", "/home/sprite/diff/rewritten"),
+    ], lines
+    assert len(lines) < 50, "and nothing that nobody touched"
+    assert {volume.name for volume in (pilotd.state / "volumes").iterdir() if "look-" in volume.name} == set()
 
 
 def test_a_failing_command_raises_for_check(sprite: Any) -> None:

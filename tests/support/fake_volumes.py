@@ -9,6 +9,7 @@ import dataclasses
 import os
 import pathlib
 import shutil
+from collections.abc import Sequence
 
 from pilot import errors
 from pilot.ids import CheckpointId, VolumeId
@@ -69,6 +70,9 @@ class FakeVolumes:
     def limit(self, volume: VolumeId, quota_bytes: int | None) -> None:
         self._known(volume)
         self.quotas[volume] = quota_bytes
+
+    def list(self) -> Sequence[Volume]:
+        return [self.stat(VolumeId(name)) for name in self.names()]
 
     def status(self) -> Status:
         return self.state
@@ -133,7 +137,7 @@ class FakeVolumes:
         shutil.rmtree(old)
         shutil.copytree(self._point(volume, checkpoint), self._live(volume))
 
-    def checkpoints(self, volume: VolumeId) -> list[FakeCut]:
+    def checkpoints(self, volume: VolumeId) -> Sequence[FakeCut]:
         return [*self._cuts.get(volume, {}).values()]
 
     def delete_checkpoint(self, volume: VolumeId, checkpoint: CheckpointId) -> None:

@@ -47,5 +47,21 @@ def info(context: Context) -> None:
         output.table(("", ""), [(key, str(value)) for key, value in found.items()])
 
 
+_MARKS = {"added": "A", "changed": "M", "deleted": "D"}
+
+
+def difference(context: Context) -> None:
+    other = context.said.argument("TO")
+    path = f"{_path(context)}/diff" + (f"?to={http.quoted(other)}" if other else "")
+    for line in context.api.stream("GET", path, None):
+        if context.wants_json:
+            output.document(line)
+        elif "change" in line:
+            size = line["size_before"] if line["size"] is None else line["size"]
+            output.line(f"{_MARKS[line['change']]} {size:>10} {line['path']}")
+        else:
+            output.tell(f"{line['added']} added, {line['changed']} changed, {line['deleted']} deleted")
+
+
 def delete(context: Context) -> None:
     context.api.call("DELETE", _path(context))

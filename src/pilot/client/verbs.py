@@ -200,6 +200,14 @@ VERBS = (
         reads=True,
     ),
     Verb("checkpoint info", "one of them", "checkpoints.info", (_ID,), reads=True),
+    Verb(
+        "checkpoint diff",
+        "the paths that have changed since one, or between two of them",
+        "checkpoints.difference",
+        (_ID, Argument("TO", least=0)),
+        reads=True,
+        examples=("sprite checkpoint diff v1", "sprite checkpoint diff v1 v2"),
+    ),
     Verb("checkpoint delete", "forget one", "checkpoints.delete", (_ID,), aliases=("checkpoint rm",)),
     Verb(
         "restore",

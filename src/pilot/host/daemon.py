@@ -219,6 +219,7 @@ def _services(
     try:
         networks.restore(host)
         log.info("runs resumed", extra={"count": engine.resume()})
+        sprites.sweep()
         _prepare_base(sprites, settings.variant)
         pool.start()
         _adopt(sprites)

@@ -13,6 +13,7 @@ import socket
 import time
 import uuid
 from collections.abc import Mapping
+from typing import IO
 
 from ... import errors, ids
 from ...ids import MachineId, SpriteName, VolumeId
@@ -36,6 +37,7 @@ from ..vmm import Isolation, Usage
 from ..vmm.shape import Shape
 from .changes import Changes
 from .feed import Feed
+from .looking import Looking
 from .metrics import Metrics
 from .pool import Pool
 from .tokens import Tokens
@@ -75,6 +77,7 @@ class Sprites:
         self._pool = Pool(host, engine, {}) if pool is None else pool
         self.metrics = Metrics() if metrics is None else metrics
         self.metrics.count(self)
+        self._looking = Looking(host.volumes)
         self._suspected: dict[str, float] = {}
         self.tokens = Tokens(host.database)
         self.changes = Changes(host.database, self.statuses)
@@ -215,6 +218,15 @@ class Sprites:
 
     def checkpoint(self, sprite: Sprite, checkpoint: str) -> Checkpoint:
         return checkpoints.find(self._host.database, sprite.id, checkpoint)
+
+    def difference(self, sprite: Sprite, before: str, after: str | None) -> IO[bytes]:
+        """See `Looking.difference`; `after` None: what the disk is now. `NotFound` for a checkpoint that is none."""
+        points = [self.checkpoint(sprite, before).id, None if after is None else self.checkpoint(sprite, after).id]
+        return self._looking.difference(sprite.volume, points)
+
+    def sweep(self) -> None:
+        """Take away what a former pilotd has left for nobody."""
+        self._looking.sweep()
 
     def is_ready(self, sprite: Sprite) -> bool:
         """As far as is remembered; a dial that nobody takes is the proof against it (`mark_lost`)."""

@@ -68,6 +68,7 @@ CALLS: tuple[Row[Answer], ...] = (
     Row("POST", "/v1/sprites/{name}/checkpoint", _POINTS_WRITE, checkpoints.create_checkpoint),
     Row("GET", "/v1/sprites/{name}/checkpoints", _POINTS_READ, checkpoints.list_checkpoints),
     Row("GET", "/v1/sprites/{name}/checkpoints/{checkpoint}", _POINTS_READ, checkpoints.get_checkpoint),
+    Row("GET", "/v1/sprites/{name}/checkpoints/{checkpoint}/diff", _POINTS_READ, checkpoints.compare_checkpoint),
     Row("DELETE", "/v1/sprites/{name}/checkpoints/{checkpoint}", _POINTS_WRITE, checkpoints.delete_checkpoint),
     Row("POST", "/v1/sprites/{name}/checkpoints/{checkpoint}/restore", _POINTS_WRITE, checkpoints.restore_checkpoint),
     Row("HEAD", "/v1/sprites/{name}/exec", Permission.EXEC, sprites.exec_version),

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from typing import IO
 
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
+from .... import errors
 from ....wire import faults
 from ...operations.results import Reserved
 from ...services import ending
 from ..call import Call
-from ..streams import OPERATION_TIMEOUT_S, stream
+from ..streams import OPERATION_TIMEOUT_S, STREAM_NOTE_S, json_line, stream
 from . import bodies, shapes
+
+_PIECE_BYTES = 64 << 10
 
 
 async def create_checkpoint(call: Call) -> Response:
@@ -50,6 +55,31 @@ async def get_checkpoint(call: Call) -> Response:
         return JSONResponse(shapes.current(row, now, shapes.history(row.current_source, sources)))
     point = await asyncio.to_thread(call.sprites.checkpoint, row, call.parameters["checkpoint"])
     return JSONResponse(shapes.checkpoint(point, shapes.history(point.source, sources)))
+
+
+async def compare_checkpoint(call: Call) -> Response:
+    """NDJSON: what has changed from the checkpoint to another one (`to`), or to what the disk is now."""
+    row, before = await call.sprite(), call.parameters["checkpoint"]
+    wanted = call.request.query_params.get("to", "Current")
+    after = None if wanted == "Current" else wanted
+    for name in (before, *([after] if after else [])):
+        await asyncio.to_thread(call.sprites.checkpoint, row, name)  # a wrong name is an answer, not a line of one
+    work = asyncio.to_thread(call.sprites.difference, row, before, after)
+    return StreamingResponse(_difference(asyncio.ensure_future(work)), media_type="application/x-ndjson")
+
+
+async def _difference(working: asyncio.Future[IO[bytes]]) -> AsyncIterator[bytes]:
+    """Blank lines until it is there, as other streams have them."""
+    while not (await asyncio.wait({working}, timeout=STREAM_NOTE_S))[0]:
+        yield b"\n"
+    try:
+        found = working.result()
+    except errors.PilotError as error:
+        yield json_line(shapes.line("error", str(error), time.time_ns() // 1000))
+        return
+    with found:
+        while piece := await asyncio.to_thread(found.read, _PIECE_BYTES):
+            yield piece
 
 
 async def delete_checkpoint(call: Call) -> Response:

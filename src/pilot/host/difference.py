@@ -1,0 +1,105 @@
+"""What lies between two states of a disk, as a process of its own.
+
+    python -m pilot.host.difference BEFORE_FD AFTER_FD
+
+Both descriptors are of directories that nobody writes to. Nothing but metadata is read, so it takes as long as there
+are entries, however large they are. One line of JSON for each difference, the last one counts them:
+
+    {"change": "added" | "changed" | "deleted", "path", "kind", "size", "size_before"}
+    {"type": "complete", "added", "changed", "deleted"}
+
+Two states of one disk have the same inode where nothing was done to a file: its number and time of change tell, which
+no program can set back. Of a directory only what is its own counts: owner, mode. A directory that cannot be looked at
+is an error that ends it: half a difference is none.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from typing import IO
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "symlink"}
+Line = dict[str, object]
+
+
+def differences(before_fd: int, after_fd: int) -> Iterator[Line]:
+    """Directory by directory, each before what is in it."""
+    left = ["."]
+    while left:
+        path = left.pop()
+        before, after = _entries(before_fd, path), _entries(after_fd, path)
+        below = []
+        for name in sorted(before.keys() | after.keys()):
+            was, found = before.get(name), after.get(name)
+            place = f"{path}/{name}"
+            if not _same(was, found):
+                yield _line(place, was, found)
+            if any(each is not None and stat.S_ISDIR(each.st_mode) for each in (was, found)):
+                below.append(place)
+        left += reversed(below)
+
+
+def _entries(root_fd: int, path: str) -> dict[str, os.stat_result]:
+    """Of the directory at `path`; nothing where there is no such directory on this side."""
+    try:
+        fd = os.open(path, _DIRECTORY, dir_fd=root_fd)
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    try:
+        with os.scandir(fd) as entries:
+            return {entry.name: entry.stat(follow_symlinks=False) for entry in entries}
+    finally:
+        os.close(fd)
+
+
+def _same(before: os.stat_result | None, after: os.stat_result | None) -> bool:
+    if before is None or after is None:
+        return False
+    own = (before.st_mode, before.st_uid, before.st_gid) == (after.st_mode, after.st_uid, after.st_gid)
+    if stat.S_ISDIR(before.st_mode) and stat.S_ISDIR(after.st_mode):
+        return own
+    return own and (before.st_ino, before.st_ctime_ns, before.st_size) == (
+        after.st_ino,
+        after.st_ctime_ns,
+        after.st_size,
+    )
+
+
+def _line(place: str, before: os.stat_result | None, after: os.stat_result | None) -> Line:
+    shown = after or before
+    assert shown is not None
+    return {
+        "change": "added" if before is None else "deleted" if after is None else "changed",
+        "path": place[1:],
+        "kind": _KINDS.get(stat.S_IFMT(shown.st_mode), "other"),
+        "size": None if after is None else after.st_size,
+        "size_before": None if before is None else before.st_size,
+    }
+
+
+def write(before_fd: int, after_fd: int, out: IO[str]) -> None:
+    counts = {"added": 0, "changed": 0, "deleted": 0}
+    for line in differences(before_fd, after_fd):
+        counts[str(line["change"])] += 1
+        out.write(json.dumps(line) + "\n")  # ASCII: a name that is no text has its bytes as \\udcXX
+    out.write(json.dumps({"type": "complete", **counts}) + "\n")
+
+
+def main() -> int:
+    before_fd, after_fd = map(int, sys.argv[1:])
+    try:
+        write(before_fd, after_fd, sys.stdout)
+        sys.stdout.flush()
+    except OSError as error:
+        print(f"{error.filename or '.'}: {(error.strerror or str(error)).lower()}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

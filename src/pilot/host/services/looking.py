@@ -1,0 +1,113 @@
+"""Looking at two states of a sprite's disk beside each other: forks of both, mounted nowhere but here, gone afterwards.
+
+A pilotd that dies meanwhile leaves them, named look-…; the next one takes them away (`sweep`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import IO
+
+from ... import errors
+from ...ids import CheckpointId, VolumeId
+from ...wire import faults
+from ..operations.context import VolumeService
+
+log = logging.getLogger(__name__)
+
+PREFIX = "look-"
+AT_ONCE = 2
+MOST_S = 280.0
+_UIDS = 65536
+_MODULE = "pilot.host.difference"
+
+
+class Looking:
+    """`AT_ONCE` at a time: each is a process that reads all of a disk's metadata."""
+
+    def __init__(self, volumes: VolumeService) -> None:
+        self._volumes = volumes
+        self._room = threading.BoundedSemaphore(AT_ONCE)
+
+    def difference(self, volume: VolumeId, points: Sequence[CheckpointId | None]) -> IO[bytes]:
+        """Lines of `host.difference` from the first of two states to the second (None: as it is now), as a file that is
+        the caller's to close. Blocks; `Exhausted` when as many are under way as may be."""
+        if self._volumes.stat(volume).vm:
+            raise faults.Unsupported("compare: guests have had this disk mounted, so this host never does")
+        if not self._room.acquire(blocking=False):
+            raise faults.Exhausted(f"compare: {AT_ONCE} comparisons are under way", hint="try again in a while")
+        try:
+            with contextlib.ExitStack() as stack:
+                fds = [stack.enter_context(self._mounted(volume, point)) for point in points]
+                return _run(fds)
+        finally:
+            self._room.release()
+
+    @contextlib.contextmanager
+    def _mounted(self, volume: VolumeId, point: CheckpointId | None) -> Iterator[int]:
+        """A descriptor of the root directory that sprites see."""
+        fork = VolumeId(f"{PREFIX}{uuid.uuid4()}")
+        self._volumes.fork(volume, fork, point)
+        try:
+            mount_fd = self._volumes.attach(fork, 0, _UIDS)
+            try:
+                root_fd = os.open(
+                    "rootfs", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=mount_fd
+                )
+                try:
+                    yield root_fd
+                finally:
+                    os.close(root_fd)
+            finally:
+                os.close(mount_fd)
+        finally:
+            _forget(self._volumes, fork)
+
+    def sweep(self) -> None:
+        """What a pilotd that died has left. No other one is at work: it has the lock of its state directory."""
+        for volume in self._volumes.list():
+            if volume.volume.startswith(PREFIX):
+                log.info("left by a look at a disk, removed", extra={"volume": volume.volume})
+                _forget(self._volumes, volume.volume)
+
+
+def _forget(volumes: VolumeService, fork: VolumeId) -> None:
+    try:
+        volumes.detach(fork)
+    except (errors.StateError, errors.NotFound):
+        pass  # it was not attached, or is not there: both are what is wanted
+    try:
+        volumes.delete(fork)
+    except errors.NotFound:
+        pass  # as above
+
+
+def _run(fds: Sequence[int]) -> IO[bytes]:
+    command = [sys.executable, "-P", "-m", _MODULE, *map(str, fds)]
+    with contextlib.ExitStack() as stack:
+        out = stack.enter_context(tempfile.TemporaryFile())
+        try:
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.PIPE,
+                pass_fds=fds,
+                timeout=MOST_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise errors.HostError(f"compare: not done after {MOST_S:.0f} s") from error
+        if done.returncode:
+            raise errors.HostError(f"compare: {done.stderr.decode(errors='replace').strip()[-400:]}")
+        out.seek(0)
+        stack.pop_all()  # whole: it is the caller's
+        return out

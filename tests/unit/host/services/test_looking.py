@@ -1,0 +1,69 @@
+"""Looks at disks leave nothing, whatever becomes of them."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from tests.support.host import HostUnderTest
+
+from pilot import errors
+from pilot.host.services import looking
+from pilot.ids import VolumeId
+from pilot.wire import faults
+
+
+@pytest.fixture
+def host(tmp_path: pathlib.Path) -> Iterator[HostUnderTest]:
+    under_test = HostUnderTest(tmp_path)
+    yield under_test
+    under_test.close()
+
+
+@pytest.fixture
+def http(host: HostUnderTest) -> Iterator[httpx.Client]:
+    headers = {"Authorization": f"Bearer {host.token}"}
+    with httpx.Client(base_url=host.url, headers=headers, timeout=60) as client:
+        assert client.post("/v1/sprites", json={"name": "web"}).status_code == 201
+        assert client.post("/v1/sprites/web/checkpoint").status_code == 200
+        yield client
+
+
+def _looks(host: HostUnderTest) -> list[str]:
+    return [name for name in host.volumes.names() if name.startswith(looking.PREFIX)]
+
+
+def test_what_it_took_is_given_back(host: HostUnderTest, http: httpx.Client) -> None:
+    answer = http.get("/v1/sprites/web/checkpoints/v1/diff")
+    assert json.loads(answer.text.splitlines()[-1])["type"] == "complete"
+    assert _looks(host) == []
+
+
+def test_one_that_fails_says_why(host: HostUnderTest, http: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looking, "_MODULE", "pilot.host.nothing")
+    answer = http.get("/v1/sprites/web/checkpoints/v1/diff").json()
+    assert (answer["type"], "No module named" in answer["error"]) == ("error", True)
+    assert _looks(host) == []
+
+
+def test_no_more_than_so_many_at_once(host: HostUnderTest, http: httpx.Client) -> None:
+    row = host.sprites.find(host.organisation.id, "web")
+    for _ in range(looking.AT_ONCE):
+        host.sprites._looking._room.acquire()
+    with pytest.raises(faults.Exhausted):
+        host.sprites.difference(row, "v1", None)
+    with pytest.raises(errors.NotFound):
+        host.sprites.difference(row, "v9", None)
+
+
+def test_what_a_pilotd_that_died_has_left_is_taken_away(host: HostUnderTest, http: httpx.Client) -> None:
+    row = host.sprites.find(host.organisation.id, "web")
+    for name in ("look-attached", "look-only-made"):
+        host.volumes.fork(row.volume, VolumeId(name))
+    host.volumes.attach(VolumeId("look-attached"), 0, 65536)
+    host.sprites.sweep()
+    assert _looks(host) == []
+    assert row.volume in host.volumes.names()

@@ -1,0 +1,86 @@
+"""Two directories beside each other, as states of one disk are: the second is the first with something done to it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from pilot.host import difference
+
+
+def lines(before: pathlib.Path, after: pathlib.Path) -> list[dict[str, object]]:
+    fds = [os.open(place, os.O_RDONLY | os.O_DIRECTORY) for place in (before, after)]
+    try:
+        out = io.StringIO()
+        difference.write(fds[0], fds[1], out)
+        return [json.loads(line) for line in out.getvalue().splitlines()]
+    finally:
+        for fd in fds:
+            os.close(fd)
+
+
+def said(before: pathlib.Path, after: pathlib.Path) -> list[tuple[object, ...]]:
+    *found, _ = lines(before, after)
+    return [(line["change"], line["path"], line["kind"], line["size_before"], line["size"]) for line in found]
+
+
+def put(place: pathlib.Path, text: str) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(text)
+
+
+@pytest.fixture
+def before(tmp_path: pathlib.Path) -> pathlib.Path:
+    put(tmp_path / "before/kept", "kept")
+    put(tmp_path / "before/deep/er/changed", "before")
+    put(tmp_path / "before/gone/too", "x")
+    put(tmp_path / "before/turned", "a file")
+    return tmp_path / "before"
+
+
+def test_a_state_is_no_other_than_itself(before: pathlib.Path) -> None:
+    assert lines(before, before) == [{"type": "complete", "added": 0, "changed": 0, "deleted": 0}]
+
+
+def test_what_was_done(before: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """Hard links stand for what a fork shares: the same inode. What was written anew is another one."""
+    after = tmp_path / "after"
+    put(after / "deep/er/changed", "afterwards")
+    put(after / "deep/er/new", "new")
+    put(after / "turned/in", "now a directory")
+    os.symlink("nowhere", after / "link")
+    os.link(before / "kept", after / "kept")
+    directory = os.stat(after / "turned").st_size
+    assert said(before, after) == [
+        ("deleted", "/gone", "directory", os.stat(before / "gone").st_size, None),
+        ("added", "/link", "symlink", None, 7),
+        ("changed", "/turned", "directory", 6, directory),
+        ("changed", "/deep/er/changed", "file", 6, 10),
+        ("added", "/deep/er/new", "file", None, 3),
+        ("deleted", "/gone/too", "file", 1, None),
+        ("added", "/turned/in", "file", None, 15),
+    ]
+    assert lines(before, after)[-1] == {"type": "complete", "added": 3, "changed": 2, "deleted": 2}
+
+
+def test_modes_of_directories_and_names_that_are_no_text(before: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name / "d").mkdir(parents=True)
+    (tmp_path / "two/d").chmod(0o700)
+    (tmp_path / "two" / os.fsdecode(b"caf\xe9")).touch()
+    assert [(change, path) for change, path, *_ in said(tmp_path / "one", tmp_path / "two")] == [
+        ("added", "/caf\udce9"),
+        ("changed", "/d"),
+    ]
+
+
+def test_half_a_difference_is_none(before: pathlib.Path) -> None:
+    command = [sys.executable, "-m", "pilot.host.difference", "99", "99"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, "bad file descriptor" in done.stderr) == (1, "", True)
