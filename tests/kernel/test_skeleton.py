@@ -5,9 +5,16 @@ Everything is real: Debian on a FUSE-backed ext4, a user-namespaced machine, spr
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
+import os
+import pty
+import re
+import select
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -164,6 +171,53 @@ def test_checkpoint_damage_restore_fork(client: Any, sprite: Any, pilotd: Pilotd
     child.destroy()
     with pytest.raises(NotFoundError):
         client.get_sprite("child")
+
+
+class Typist:
+    """The `sprite` command at a terminal."""
+
+    def __init__(self, pilotd: Pilotd, home: Path, *words: str) -> None:
+        environment = os.environ | {"SPRITES_API_URL": pilotd.url, "SPRITE_TOKEN": pilotd.token(), "HOME": str(home)}
+        self._master_fd, slave_fd = pty.openpty()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "pilot.client.main", *words],
+            stdin=slave_fd, stdout=slave_fd, stderr=slave_fd, env=environment, start_new_session=True,
+        )  # fmt: skip
+        os.close(slave_fd)
+        self.seen = b""
+
+    def type(self, keys: bytes) -> None:
+        os.write(self._master_fd, keys)
+
+    def until(self, text: bytes) -> None:
+        while text not in self.seen:
+            ready, _, _ = select.select([self._master_fd], [], [], 60)
+            assert ready, self.seen
+            self.seen += os.read(self._master_fd, 65536)
+
+    def end(self) -> int:
+        """The exit status; what is said until then is seen."""
+        with contextlib.suppress(OSError):  # EIO: nobody holds the other side any more
+            while piece := os.read(self._master_fd, 65536):
+                self.seen += piece
+        os.close(self._master_fd)
+        return self.process.wait(60)
+
+
+def test_ctrl_backslash_leaves_a_command_to_run_on(sprite: Any, pilotd: Pilotd, tmp_path: Path) -> None:
+    first = Typist(pilotd, tmp_path, "exec", "-s", "walker", "--", "sh", "-c", "echo ready; exec cat")
+    first.until(b"ready\r\n")
+    first.type(b"hello\n")
+    first.until(b"hello\r\nhello\r\n")  # its terminal's echo, and cat
+    first.type(b"\x1c")
+    assert first.end() == 0
+    told = re.search(rb"detached; it runs on: (sprite attach -s walker (\d+))", first.seen)
+    assert told, first.seen
+    assert told[2].decode() in {session.id for session in sprite.list_sessions()}
+    second = Typist(pilotd, tmp_path, *told[1].decode().split()[1:])
+    second.until(b"hello\r\nhello\r\n")
+    second.type(b"\x04")
+    assert second.end() == 0
 
 
 def test_the_difference_between_a_checkpoint_and_now(client: Any, sprite: Any, pilotd: Pilotd) -> None:
