@@ -173,7 +173,8 @@ fuzz: build
 # Probes from inside a sprite and floods from outside, as containers; what was seen goes to docs/reference/isolation.md.
 adversary: images
 	$(PRIVATE) env PILOT_ADVERSARY=1 PILOT_ADVERSARY_REPORT=docs/reference/isolation.md \
-	  PILOT_ADVERSARY_ISOLATION=$(or $(ISOLATION),container) $(BIN)/pytest tests/adversary
+	  PILOT_ADVERSARY_ISOLATION=$(or $(ISOLATION),container) \
+	  $(BIN)/pytest tests/adversary tests/faults/test_machine_killed.py tests/faults/test_starved.py
 
 # Every case of tests/support/compare under runc, crun and pilot: what each saw, and what differs that was not meant to.
 compare: deps build

@@ -36,7 +36,7 @@ def _programs(word: bytes) -> list[int]:
 
 
 def _frozen_worlds() -> list[str]:
-    states = glob.glob("/sys/fs/cgroup/freezer/pilot-*/machines/*/world/freezer.state")
+    states = glob.glob("/sys/fs/cgroup/freezer/pilot-*/machines/*/world/root/freezer.state")
     return [path for path in states if pathlib.Path(path).read_text() == "FROZEN\n"]
 
 

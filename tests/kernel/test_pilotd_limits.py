@@ -160,6 +160,33 @@ def test_root_of_a_sprite_raises_limits_of_its_own_and_has_no_more_for_it(pilotd
     sprite.destroy()
 
 
+# As many cgroups of v2 as it can, below its own; what it was told at the end; and none is left.
+_MANY_CGROUPS = r"""
+import errno, os
+root = next(path for path in ("/sys/fs/cgroup/unified", "/sys/fs/cgroup") if os.path.exists(path + "/cgroup.procs"))
+made = 0
+try:
+    while made < 5000:
+        os.mkdir(f"{root}/many{made}")
+        made += 1
+except OSError as error:
+    print(errno.errorcode[error.errno], made)
+for number in range(made):
+    os.rmdir(f"{root}/many{number}")
+"""
+
+
+def test_cgroups_that_a_sprite_makes_are_bounded(client: Any, pilotd: Pilotd) -> None:
+    """Each is the kernel's to look through; on a host without v2 nothing bounds them."""
+    if not glob.glob("/sys/fs/cgroup/unified") and not glob.glob("/sys/fs/cgroup/cgroup.controllers"):
+        pytest.skip("no v2")
+    sprite = _create(pilotd, client, "many", {})
+    done = sprite.run("sudo", "python3", "-c", _MANY_CGROUPS, capture_output=True)
+    told, made = done.stdout.split()
+    assert (told, 512 < int(made) <= 1024) == (b"EAGAIN", True), (done.stdout, done.stderr)
+    sprite.destroy()
+
+
 def _held(kind: str, v1: str, v2: str) -> set[str]:
     """The limits of the cgroups above worlds."""
     found = glob.glob(f"/sys/fs/cgroup/{kind}/pilot-*/machines/*/world/{v1}")

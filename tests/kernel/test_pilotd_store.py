@@ -12,14 +12,10 @@ from typing import Any
 import httpx
 import pytest
 from moto.server import ThreadedMotoServer
-from tests.support import leftovers, store
+from tests.support import leftovers, lost, store
 from tests.support.pilotd import Pilotd
 
-from pilot.host import daemon
-from pilot.host.network import apply
-from pilot.host.network.supervisor import Supervisor
-from pilot.ids import MachineId, VolumeId
-from pilot.kernel import cgroups, hierarchies
+from pilot.ids import VolumeId
 from pilot.volume.client import VolumeClient
 
 pytestmark = pytest.mark.requires("root", "private", "fuse", "loop", "userns", "space")
@@ -61,15 +57,7 @@ def _bring(pilotd: Pilotd, name: str, url: str) -> httpx.Response:
 
 def _lose(pilotd: Pilotd) -> None:
     """The host is gone: every process and network of it, its state directory."""
-    pilotd.kill()
-    tag = daemon.Settings(state_dir=str(pilotd.state)).tag
-    group = cgroups.Cgroup(hierarchies.probe_hierarchies().paths(f"/pilot-{tag}"))
-    group.kill()
-    group.delete()
-    Supervisor(f"/run/pilot-network-{tag}", [], os.devnull).stop()
-    for machine in os.listdir(pilotd.state / "machines"):
-        apply.remove_gateway(MachineId(machine), None)
-    assert str(pilotd.state) not in pathlib.Path("/proc/self/mounts").read_text()
+    lost.go_down(pilotd)
     shutil.rmtree(pilotd.state)
 
 

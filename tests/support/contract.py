@@ -1,4 +1,4 @@
-"""api/pilot.openapi.yaml as data: its operations, and what an answer must look like."""
+"""The contracts as data: the operations of api/pilot.openapi.yaml, and what an answer of either must look like."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import jsonschema
 import yaml
 
 PATH = pathlib.Path(__file__).parents[2] / "api" / "pilot.openapi.yaml"
+SPRITES_PATH = PATH.with_name("sprites.openapi.yaml")
 _METHODS = ("get", "put", "post", "delete", "head", "patch")
 
 
@@ -29,6 +30,18 @@ class Operation(NamedTuple):
 @functools.cache
 def document() -> dict[str, Any]:
     return dict(yaml.safe_load(PATH.read_text()))
+
+
+@functools.cache
+def sprites_document() -> dict[str, Any]:
+    """api/sprites.openapi.yaml."""
+    return dict(yaml.safe_load(SPRITES_PATH.read_text()))
+
+
+def check_sprites(schema: str, value: Any) -> None:
+    """ValidationError when the value is none of that schema of the Sprites API."""
+    wanted = {"$ref": f"#/components/schemas/{schema}", "components": sprites_document()["components"]}
+    jsonschema.Draft202012Validator(wanted).validate(value)
 
 
 def operations() -> dict[str, Operation]:

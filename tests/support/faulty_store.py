@@ -1,5 +1,5 @@
 """An object store in memory with faults: requests that fail before or after they took effect, objects stored in part,
-and everything at once when it is down. Conditional writes are exact."""
+answers that are lies, and everything at once when it is down. Conditional writes that are not lies are exact."""
 
 from __future__ import annotations
 
@@ -10,16 +10,21 @@ from collections.abc import Callable, Iterator
 from pilot import errors
 from pilot.volume.remote.objects.store import Entry, Object
 
+_FLIPPED = bytes(byte ^ 1 for byte in range(256))
+
 
 @dataclasses.dataclass
 class FaultyStore:
     """`store.Store`. `fault(operation, key)` decides about each request: None: it goes well; "lost": it does not
-    arrive; "unanswered": it takes effect, the answer is lost; "partial": half an object is stored, and no answer."""
+    arrive; "unanswered": it takes effect, the answer is lost; "partial": half an object is stored, and no answer;
+    "untrue": a write is confirmed, and nothing is stored; "stale": what the object was before it was last written;
+    "garbled": nothing of what is read is right."""
 
     fault: Callable[[str, str], str | None] = lambda operation, key: None
     objects: dict[str, tuple[bytes, int]] = dataclasses.field(default_factory=dict)
     url: str = "memory://store"
     requests: int = 0
+    former: dict[str, tuple[bytes, int]] = dataclasses.field(default_factory=dict)
 
     def _do(self, operation: str, key: str, act: Callable[[], Object], data: bytes = b"") -> Object:
         self.requests += 1
@@ -29,12 +34,24 @@ class FaultyStore:
         if fault == "partial" and operation in ("put", "create") and key not in self.objects and "/seg/" in key:
             self._write(key, data[: len(data) // 2])
             raise errors.PeerError(f"{operation} {key}: connection reset")
+        if fault == "untrue" and operation in ("put", "create", "swap"):
+            return Object(b"", f"untrue-{self.requests}")
+        if operation == "get" and fault in ("stale", "garbled"):
+            return self._lie(fault, key)
         done = act()
-        if fault is not None:
+        if fault in ("lost", "unanswered", "partial"):
             raise errors.PeerError(f"{operation} {key}: 500")
         return done
 
+    def _lie(self, fault: str, key: str) -> Object:
+        data, version = self.objects.get(key, (b"", 0)) if fault == "garbled" else self.former.get(key, (b"", 0))
+        if not version:
+            raise errors.NotFound(f"get {key}: not found")
+        return Object(data.translate(_FLIPPED) if fault == "garbled" else data, str(version))
+
     def _write(self, key: str, data: bytes) -> Object:
+        if key in self.objects:
+            self.former[key] = self.objects[key]
         self.objects[key] = (bytes(data), self.objects.get(key, (b"", 0))[1] + 1)
         return self._read(key)
 

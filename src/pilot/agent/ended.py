@@ -37,13 +37,13 @@ TAIL_BYTES = 4 << 20
 MOST_RECORDS = 4096
 _PAGE = os.sysconf("SC_PAGESIZE")
 _HEADER = struct.Struct("<8sIQQQQ")  # magic, bytes of meta, and for out and err: bytes, offset of the first
-_MAGIC = b"ENDED\0\0\1"
+_MAGIC = b"ENDED\0\0\2"
 _log = logging.getLogger(__name__)
 
 
 class _Meta(msgspec.Struct, frozen=True):
     session: SessionMeta
-    ended: float
+    ended_s: float  # of the monotonic clock: all agents of a machine have the same, and nobody sets it
 
 
 class Tail:
@@ -74,7 +74,7 @@ class EndedSession:
 
     def __init__(self, meta: _Meta, position: int, length: int, tails: Mapping[Stream, Tail]) -> None:
         self.meta = meta.session
-        self.ended_at = meta.ended
+        self.ended_s = meta.ended_s
         self.position = position
         self.length = length
         self.clients = 0
@@ -187,7 +187,7 @@ class Ended:
             self._fd = os.memfd_create("pilot-ended", os.MFD_CLOEXEC)
             self._link.put(STORE_NAME, self._fd)
         position = _round_up(os.fstat(self._fd).st_size)
-        meta = _Meta(session.meta, time.time())
+        meta = _Meta(session.meta, time.monotonic())
         encoded = msgspec.json.encode(meta)
         most = min(TAIL_BYTES, self._budget.limit_bytes // 8)
         pieces = [session.tail(stream, most) for stream in (Stream.STDOUT, Stream.STDERR)]
@@ -219,16 +219,16 @@ class Ended:
     def _arm(self) -> None:
         if self._timer is None and self._sessions:
             oldest = next(iter(self._sessions.values()))
-            wait_s = max(0.0, oldest.ended_at + KEEP_S - time.time())
-            self._timer = asyncio.get_running_loop().call_later(min(wait_s, KEEP_S), self._expire)
+            wait_s = max(0.0, oldest.ended_s + KEEP_S - time.monotonic())
+            self._timer = asyncio.get_running_loop().call_later(wait_s, self._expire)
 
     def _expire(self) -> None:
         """Those whose time has come; one that is being read stays until the next time."""
         self._timer = None
-        due = time.time() - KEEP_S
-        for session in [each for each in self._sessions.values() if each.ended_at <= due]:
+        due = time.monotonic() - KEEP_S
+        for session in [each for each in self._sessions.values() if each.ended_s <= due]:
             if session.clients:
-                session.ended_at = time.time()
+                session.ended_s = time.monotonic()
                 self._sessions[session.meta.id] = self._sessions.pop(session.meta.id)
             else:
                 self._drop(session)

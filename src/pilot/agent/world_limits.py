@@ -21,6 +21,7 @@ from . import record_budget
 
 RESERVE_BYTES = 96 << 20
 RESERVE_PROCESSES = 512
+MOST_CGROUPS = 1024  # below the world's: each costs the kernel memory and time that no controller counts
 HELD = "/world"
 CGROUP = f"{HELD}/root"
 Limits = dict[str, dict[str, int]]
@@ -50,15 +51,23 @@ def resources(size: Size) -> Limits:
 
 
 def hold(limits: Limits) -> None:
-    """Make the cgroup above the world's, under these limits. `HostError` when it cannot have them."""
+    """Make the cgroup above the world's, under these limits. `HostError` when it cannot have them.
+
+    How many cgroups there may be below is v2's to say; in v1 nothing bounds them.
+    """
     group = cgroups.Cgroup.create(hierarchies.probe_hierarchies(), HELD)
     for controller, limit in limits.items():
         directory, (v1_file, v2_file) = group.directory(controller), _FILES[controller]
-        path = f"{directory}/{v1_file if controller in group.paths else v2_file}"
-        try:
-            kernfs.write(path, str(limit["limit"]))
-        except OSError as error:
-            raise errors.HostError(f"limit the world: {path}: {error.strerror}") from error
+        _limit(f"{directory}/{v1_file if controller in group.paths else v2_file}", limit["limit"])
+    if unified := group.paths.get(""):
+        _limit(f"{unified}/cgroup.max.descendants", MOST_CGROUPS)
+
+
+def _limit(path: str, value: int) -> None:
+    try:
+        kernfs.write(path, str(value))
+    except OSError as error:
+        raise errors.HostError(f"limit the world: {path}: {error.strerror}") from error
 
 
 def held() -> Limits | None:

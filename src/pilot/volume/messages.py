@@ -7,12 +7,15 @@ opened relative to their directory, because a socket address holds only 107 byte
 
 from __future__ import annotations
 
+import _thread
 import json
+import logging
 import os
 import signal
 import socket
 import struct
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
@@ -24,6 +27,8 @@ from .requests.base import A, Answer, AnyRequest, Document, Failure, Request
 Message = AnyRequest | Answer | Failure
 _MAX_LINE_BYTES = 8 << 20
 _MAX_FDS = 16
+_NO_ROOM_PAUSE_S = 0.1
+_log = logging.getLogger(__name__)
 
 
 class Connection:
@@ -144,6 +149,27 @@ def connect(path: str, timeout_s: float | None) -> Connection:
         sock.close()
         raise
     return Connection(sock)
+
+
+def serve_each(listener: socket.socket, serve: Callable[[socket.socket], None], name: str) -> None:
+    """Every connection in a thread of its own, for ever.
+
+    While there is no room for one (descriptors, memory, threads) it waits in the queue, or is hung up on: who runs out
+    of something for a moment must not be deaf from then on.
+    """
+    while True:
+        try:
+            sock, _ = listener.accept()
+        except OSError as error:
+            _log.error("accept: %s", error.strerror or error)
+            time.sleep(_NO_ROOM_PAUSE_S)
+            continue
+        try:
+            # Not a `Thread`, whose start() waits for ever for one that ended of want of memory before it began.
+            _thread.start_new_thread(serve, (sock,))
+        except (RuntimeError, MemoryError) as error:  # the former is how Python says that there is no thread
+            _log.error("%s: %s", name, error)
+        del sock  # the thread's alone: if it came to nothing, the other side hears of it
 
 
 def listen(path: str, kind: socket.SocketKind = socket.SOCK_STREAM) -> socket.socket:

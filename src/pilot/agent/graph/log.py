@@ -145,13 +145,17 @@ class Log:
     # ---- reading ----------------------------------------------------------------------------------------------------
 
     def place(self, since_ns: int = 0, offsets: Mapping[Output, int] | None = None) -> Place:
-        """Before the first mark that is not older; with `offsets`, of each stream what comes from there on."""
-        mark, sizes = self._first_mark, dict.fromkeys(STREAMS, 0)
-        for time_ns, stream, end in self._marks:
-            if time_ns >= since_ns:
-                break
-            mark, sizes[stream] = mark + 1, end
-        return Place(mark, {stream: max(sizes[stream], (offsets or {}).get(stream, 0)) for stream in STREAMS})
+        """Behind the last mark that is older; with `offsets`, of each stream what comes from there on.
+
+        The last one, because a clock may have been set back: what is said from now on is behind all of them.
+        """
+        older = max((number for number, mark in enumerate(self._marks, 1) if mark[0] < since_ns), default=0)
+        sizes = dict.fromkeys(STREAMS, 0)
+        for _, stream, end in self._marks[:older]:
+            sizes[stream] = end
+        return Place(
+            self._first_mark + older, {stream: max(sizes[stream], (offsets or {}).get(stream, 0)) for stream in STREAMS}
+        )
 
     def read(self, place: Place) -> list[LogPiece]:
         """What is there from `place` on, which moves along, and no more than READ_BYTES at once; [] at the end."""
@@ -208,7 +212,7 @@ class Log:
         size = self._streams[stream].size
         if self._marks:
             time_ns, last, _ = self._marks[-1]
-            if last == stream and now_ns - time_ns < SAME_MARK_NS:
+            if last == stream and 0 <= now_ns - time_ns < SAME_MARK_NS:
                 self._marks[-1] = (time_ns, stream, size)
                 os.pwrite(self._marks_fd, _pack(self._marks[-1]), (len(self._marks) - 1) * _MARK.size)
                 return

@@ -11,6 +11,7 @@ import collections
 import concurrent.futures
 import dataclasses
 import logging
+import re
 import secrets
 import threading
 import time
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 
 JOIN_TIMEOUT_S = 5.0
 JOIN_POLL_S = 0.001
+_RUN_ID = r"(?P<ms>[0-9a-f]{12})[0-9a-f]{16}"
 
 R = TypeVar("R")
 
@@ -93,11 +95,13 @@ class Engine:
         self._threads: set[threading.Thread] = set()
         self._tickets: dict[RunId, _Ticket] = {}
         self._stopping = threading.Event()
+        self._ids = _RunIds()
 
     def resume(self) -> int:
         """Take up every run that an earlier process left active; how many. Call once, before `start`."""
         records = self._journal.active()
         for record in records:
+            self._ids.follow(record.id)
             self._enqueue(record)
         return len(records)
 
@@ -108,7 +112,7 @@ class Engine:
     def _start(self, action: Action[R], resource: str, request: R, parent: RunId | None) -> Ended:
         names = self._operations[_key(action)].names()
         document = action.request.write(request)
-        record = Record(new_run_id(), action.kind, action.name, resource, document, names, parent)
+        record = Record(self._ids.next(), action.kind, action.name, resource, document, names, parent)
         self._journal.begin(record)
         return self._enqueue(record)
 
@@ -296,6 +300,20 @@ def _key(action: Action[R]) -> tuple[str, str]:
     return action.kind, action.name
 
 
-def new_run_id() -> RunId:
-    """Sorts by the time of its making: milliseconds, then randomness."""
-    return RunId(f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(8)}")
+class _RunIds:
+    """They sort as they are made, also when the clock is set back, for active runs are resumed in their order:
+    milliseconds, then randomness."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last_ms = 0
+
+    def follow(self, run: RunId) -> None:
+        """Of an earlier process: what comes now is later."""
+        if made := re.fullmatch(_RUN_ID, run):
+            self._last_ms = max(self._last_ms, int(made["ms"], 16))
+
+    def next(self) -> RunId:
+        with self._lock:
+            self._last_ms = max(self._last_ms + 1, time.time_ns() // 1_000_000)
+            return RunId(f"{self._last_ms:012x}{secrets.token_hex(8)}")

@@ -35,7 +35,7 @@ def save(host: Host, run: Run[OfCheckpoint]) -> Saved:
         log.warning("no automatic checkpoint", extra={"sprite": sprite.id, "error": str(error)})
         return Saved(None)
     with host.database.transaction() as tx:
-        checkpoints.publish(tx, _row(sprite, name, _comment(run), made))
+        checkpoints.publish_newest(tx, _row(sprite, name, _comment(run), made))
         sprites.update(tx, sprite.id, current_source=name)
     return Saved(name)
 

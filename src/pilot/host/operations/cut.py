@@ -118,7 +118,7 @@ def publish(host: Host, run: Run[MakeCheckpoint]) -> None:
         created_us=taken.created_us,
     )
     with host.database.transaction() as tx:
-        checkpoints.publish(tx, point)
+        checkpoints.publish_newest(tx, point)
         sprites.update(tx, sprite.id, current_source=point.id)
 
 

@@ -97,7 +97,8 @@ def _rests(seen: Seen, timing: Timing, now_us: int) -> Due | None:
     if seen.status == "running" and timing.warm_after_s and seen.idle_s >= timing.warm_after_s:
         return Due(Duty.SLEEP, f"unused for {timing.warm_after_s:g} s")
     rested = seen.row.rested
-    if seen.is_frozen and rested and timing.cold_after_s and now_us - rested.at_us >= timing.cold_after_s * 1e6:
+    # As far in the time to come it was noted by a clock that was set back since.
+    if seen.is_frozen and rested and timing.cold_after_s and abs(now_us - rested.at_us) >= timing.cold_after_s * 1e6:
         return Due(Duty.STOP, f"warm for {timing.cold_after_s:g} s")
     return None
 

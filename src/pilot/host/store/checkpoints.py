@@ -52,6 +52,13 @@ def publish(tx: Transaction, checkpoint: Checkpoint) -> None:
     events.add(tx, "checkpoint.published", f"sprite/{checkpoint.sprite}", {"checkpoint": checkpoint.id})
 
 
+def publish_newest(tx: Transaction, checkpoint: Checkpoint) -> None:
+    """Of what is there now: later than those before it, also when the clock was set back meanwhile. Idempotent."""
+    rows = tx.query("SELECT max(created_us) AS at_us FROM checkpoints WHERE sprite = ?", (checkpoint.sprite,))
+    created_us = max(checkpoint.created_us, (rows[0]["at_us"] or 0) + 1)
+    publish(tx, dataclasses.replace(checkpoint, created_us=created_us))
+
+
 def delete(tx: Transaction, sprite: str, checkpoint: str) -> None:
     tx.execute("DELETE FROM checkpoints WHERE sprite = ? AND id = ?", (sprite, checkpoint))
     events.add(tx, "checkpoint.deleted", f"sprite/{sprite}", {"checkpoint": checkpoint})

@@ -108,7 +108,8 @@ class Worker:
         self._server.start(resend=resend)
         if self._link is not None:
             self._link.start(hydrate=True)
-        threading.Thread(target=self._accept, name="control", daemon=True).start()
+        accepting = (self._listener, self._serve, "control")
+        threading.Thread(target=messages.serve_each, args=accepting, name="control", daemon=True).start()
         ready.send(to_zygote.Serving(os.getpid()))
         ready.close()
         threading.Thread(target=self._watch_connection, name="connection", daemon=True).start()
@@ -125,11 +126,6 @@ class Worker:
     def _watch_connection(self) -> None:
         self._server.join()
         self._stopped.set()
-
-    def _accept(self) -> None:
-        while True:
-            sock, _ = self._listener.accept()
-            threading.Thread(target=self._serve, args=(sock,), name="control", daemon=True).start()
 
     def _serve(self, sock: socket.socket) -> None:
         connection = messages.Connection(sock)

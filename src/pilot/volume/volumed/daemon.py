@@ -20,7 +20,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import socket
 import sys
 import threading
 from typing import TYPE_CHECKING
@@ -35,15 +34,9 @@ if TYPE_CHECKING:
     import argparse
 
     from ..remote.live import depot
-    from . import collector, service
+    from . import collector
 
 SOCKET = "volumed.sock"
-
-
-def _accept(listener: socket.socket, served: service.Service) -> None:
-    while True:
-        sock, _ = listener.accept()
-        threading.Thread(target=served.serve, args=(sock,), name="client", daemon=True).start()
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -120,7 +113,8 @@ def _run(spawner: zygote.Zygote, options: argparse.Namespace) -> None:
     store = volumes.Volumes(os.path.join(state_dir, "volumes"), spawner, objects)
     listener = messages.listen(os.path.join(state_dir, SOCKET))
     served = service.Service(store, garbage)
-    threading.Thread(target=_accept, args=(listener, served), name="accept", daemon=True).start()
+    accepting = (listener, served.serve, "client")
+    threading.Thread(target=messages.serve_each, args=accepting, name="accept", daemon=True).start()
     stop = threading.Event()
     watcher = threading.Thread(target=store.attached.watch, args=(stop,), name="watchdog")
     watcher.start()

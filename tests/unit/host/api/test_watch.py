@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
+from tests.support import contract
 from tests.support.host import WAIT_S, HostUnderTest
 
 from pilot.host.api.sprites import shapes, watch
@@ -42,6 +43,7 @@ class Watching:
 
     async def line(self) -> dict[str, Any]:
         line: dict[str, Any] = json.loads(await asyncio.wait_for(anext(self._lines), WAIT_S))
+        contract.check_sprites("WatchLine", line)
         return line
 
     async def until(self, **wanted: object) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import concurrent.futures
 import dataclasses
 import pathlib
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -205,6 +206,34 @@ def test_results_reach_later_transitions_also_after_a_restart(database: Database
         ended.result(WAIT_S)
     assert engine.close(WAIT_S)
     assert seen == [{"one": "v1"}]
+
+
+def test_runs_are_resumed_in_their_order_though_the_clock_was_set_back(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of one resource, of which the second was asked for after the clock had gone back by years; and the third, of
+    the next process, by yet another year."""
+    ran: list[str] = []
+    may_end = threading.Event()
+
+    def act(run: Run[Nothing]) -> None:
+        if not may_end.is_set():
+            raise OSError("not in this life")
+        ran.append(run.action)
+
+    operations = [Operation(action, (Transition("t", act),)) for action in (A, B, C)]
+    first = _engine(database, *operations)
+    for year, action in ((2030, A), (2020, B)):
+        monkeypatch.setattr(time, "time_ns", lambda year=year: (year - 1970) * 31_556_952 * 10**9)
+        first.start(action, "x", Nothing())
+    assert first.close(WAIT_S)
+    monkeypatch.setattr(time, "time_ns", lambda: 40 * 31_556_952 * 10**9)
+    may_end.set()
+    second = _engine(database, *operations)
+    assert second.resume() == 2
+    assert second.start(C, "x", Nothing()).result(WAIT_S).done
+    assert second.close(WAIT_S)
+    assert ran == ["a", "b", "c"]
 
 
 def test_each_resumed_run_has_its_own_completed_transitions(database: Database) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import time
 from collections.abc import Iterator
 
 import httpx
@@ -73,6 +74,27 @@ def test_only_the_latest_are_kept_and_never_the_one_in_use_is_dropped(http: http
     oldest = kept[-1]
     assert _run(http, f"checkpoints/{oldest}/restore") == "complete"
     assert oldest in _points(http, "?includeAuto=true")
+
+
+def test_the_newest_is_the_newest_also_when_the_clock_was_set_back(
+    http: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What would have been dropped as the oldest is what a restore is to be taken back by."""
+    _write(http, "0")
+    assert _run(http, "checkpoint") == "complete"
+    for _ in range(automatic.KEPT):
+        assert _run(http, "checkpoints/v1/restore") == "complete"
+    before = _points(http, "?includeAuto=true")
+    now = time.time_ns()
+    monkeypatch.setattr(time, "time_ns", lambda: now - 10 * 31_556_952 * 10**9)
+    _write(http, "kept")
+    assert _run(http, "checkpoints/v1/restore") == "complete"
+    assert _run(http, "checkpoint") == "complete"
+    after = _points(http, "?includeAuto=true")
+    assert after[1] == "v2"
+    assert after[2] not in before
+    assert _run(http, f"checkpoints/{after[2]}/restore") == "complete"
+    assert _read(http) == "kept"
 
 
 def test_a_restore_does_not_need_it(host: HostUnderTest, http: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,6 +48,8 @@ PASSED = "its deadline has passed"
         (Seen(_row(Lifecycle(warm_after_s=5)), "running", False, 6), Due(Duty.SLEEP, "unused for 5 s")),
         (Seen(_row(rested=_since(299)), "warm", True, 0), None),
         (Seen(_row(rested=_since(300)), "warm", True, 0), Due(Duty.STOP, "warm for 300 s")),
+        (Seen(_row(rested=_since(-299)), "warm", True, 0), None),
+        (Seen(_row(rested=_since(-1e6)), "warm", True, 0), Due(Duty.STOP, "warm for 300 s")),  # the clock was set back
         (Seen(_row(rested=_since(300)), "warm", False, 0), None),  # it runs, and nobody knows its world: not at rest
         (Seen(_row(rested=_since(300)), "running", False, 1), None),
         (Seen(_row(), "warm", True, 0), None),  # pilotd died before it could say since when: the next wake tells

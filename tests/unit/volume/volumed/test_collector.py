@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from pilot.volume.remote.objects import opening
 from pilot.volume.remote.tending import garbage
 from pilot.volume.volumed import collector
 from pilot.volume.volumed.collector import Schedule
-from tests.support.logwriter import Writer
+from tests.support.logwriter import KEYS, Writer
 
 A = "a" * 16
 SCHEDULE = Schedule("memory://", every_s=3600.0, grace_s=86400.0)
@@ -102,6 +103,13 @@ def test_a_run_is_a_process_of_its_own(tmp_path: Path) -> None:
     assert collector.run_child(schedule, threading.Event()).state is State.SKIPPED  # there was one just now
     done = collector.collect(url, grace_s=-60.0, fresh_s=0)  # long after
     assert (done.state, done.deleted) == (State.DONE, first.condemned)
+
+
+def test_a_run_by_a_clock_that_was_ahead_keeps_no_later_one_away(tmp_path: Path) -> None:
+    url, _ = _stored(tmp_path)
+    garbage.collect(opening.open_store(url), KEYS, lambda: time.time() + 1e8, 60.0)
+    assert collector.collect(url, 60.0, fresh_s=3600.0).state is State.DONE
+    assert collector.collect(url, 60.0, fresh_s=3600.0).state is State.SKIPPED
 
 
 def test_a_run_is_ended_with_volumed(tmp_path: Path) -> None:

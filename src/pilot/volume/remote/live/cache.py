@@ -5,8 +5,8 @@
 
 A slot becomes warm in memory when its content is in the slab, and in meta.db only after a sync (`persist`): a crash in
 between fetches it again, which is harmless because what is cold never changes. When a segment is gone, its chunk is
-looked for once more (`relocate`). What cannot be had within a deadline, or is not what was stored, is EIO and a named
-chunk; never zeros.
+looked for once more (`relocate`). What is not what was stored is asked for once more, by itself: it may have been
+damaged on its way. What cannot be had within a deadline, or comes damaged twice, is EIO and a named chunk; never zeros.
 
 The caller sees to it that a slot it asks for is not freed meanwhile; `allowed` says which of those after it may come
 along. Evicting and persisting exclude each other; `sharing` sees to it that no other process has the slab
@@ -133,6 +133,9 @@ class Cache:
                 self._bring(self._window(slot, at, allowed, taken), slot)
             except errors.NotFound as error:
                 self._bring({slot: self._new_place(slot, at, error)}, slot)
+            except Damaged as error:
+                _log.warning("%s; asking again", error)
+                self._bring({slot: at}, slot)
         except errors.PilotError as error:
             raise _io_error(str(error)) from error
         finally:

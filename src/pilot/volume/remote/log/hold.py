@@ -3,16 +3,19 @@
     claim      HEAD swapped to epoch + 1                   whoever held it before can store nothing that counts
     begin      [epoch, first seq] appended to history      now segments may be stored
     store      segments of a batch stored, the last one with COMMIT
+    look       each is there, and begins as it should      a store that says yes and has nothing is not believed
     confirm    HEAD read (or swapped): still our epoch     only now is the batch durable, and may be told to be
 
-Whoever claims next looks for the end of the log after its swap, so it finds every batch that was confirmed. A claimant
-that has the disk's books (same holder as in HEAD) knows where its log ends and claims and begins in one swap.
+A store has to answer with what was written last, as S3 and its likes do; one that lies now and then costs time, and is
+told. Whoever claims next looks for the end of the log after its swap, so it finds every batch that was confirmed. A
+claimant that has the disk's books (same holder as in HEAD) knows where its log ends and claims and begins in one swap.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 
@@ -26,10 +29,29 @@ from .head import Head
 from .segment import Encoded
 
 _TRIES = 8
+_LOOK_BYTES = 64
 
 
 class Fenced(errors.StateError):
     """Another holder has the volume: nothing that is written here counts any more."""
+
+
+class Unkept(errors.HostError):
+    """The store answers with a HEAD of before our claim: it has lost it, or tells old things. The volume is to be
+    claimed anew; nobody else has it."""
+
+
+class Stored(NamedTuple):
+    """An object as it was sent: its key, its first bytes, and its size."""
+
+    key: str
+    start: bytes
+    size: int
+
+    @staticmethod
+    def of(key: str, data: bytes) -> Stored:
+        """What is to be found there."""
+        return Stored(key, bytes(data[:_LOOK_BYTES]), len(data))
 
 
 def first_head(objects: Store, head: Head) -> None:
@@ -52,6 +74,16 @@ def first_head_of_ancestor(objects: Store, head: Head) -> None:
     except errors.Conflict:
         # An earlier try of ours: disk ids are random.
         read_head(objects, head.disk)
+
+
+def look(objects: Store, stored: Stored) -> None:
+    """PeerError when the store does not have what it has confirmed: send it again."""
+    try:
+        start, size = objects.get_start(stored.key, len(stored.start))
+    except errors.NotFound as error:
+        raise errors.PeerError(f"{stored.key}: {objects.url} has confirmed it, and does not have it") from error
+    if (start, size) != (stored.start, stored.size):
+        raise errors.PeerError(f"{stored.key}: {objects.url} has confirmed {stored.size} bytes, and has {size} others")
 
 
 def disk_of(objects: Store, volume: str) -> str:
@@ -112,7 +144,7 @@ class Hold:
     @staticmethod
     def resume(objects: Store, disk: str, holder: str, seq: int) -> Hold:
         """Claim and begin after `seq`, the last batch that this holder knows to be durable. Fenced when HEAD is
-        somebody else's; NotFound when the volume was deleted."""
+        somebody else's; NotFound when the volume was deleted; Unkept."""
         for _ in range(_TRIES):
             head, version = read_head(objects, disk)
             if head.holder not in ("", holder):
@@ -121,9 +153,11 @@ class Hold:
             now, first = time.time(), max(seq + 1, head.replay_from)
             wanted = heads.begin(heads.claim(head, holder, now), first, now)
             try:
-                return Hold(objects, wanted, objects.swap(names.head(disk), heads.encode(wanted), version), first)
+                held = Hold(objects, wanted, objects.swap(names.head(disk), heads.encode(wanted), version), first)
             except errors.Conflict:
                 continue  # an answer of ours that was lost, or another holder: HEAD tells
+            held.confirm()  # under an epoch that nobody has written down nothing may be stored
+            return held
         raise errors.PeerError(f"claim {disk}: HEAD changes all the time")
 
     @staticmethod
@@ -148,28 +182,34 @@ class Hold:
         self.change(lambda head: heads.begin(head, first_seq, time.time()))
         self.next_seq = first_seq
 
-    def store(self, made: Encoded) -> None:
-        """Store one segment of a batch, which begins at `stamp`. It counts once `confirm` or `change` returns."""
+    def store(self, made: Encoded) -> Stored:
+        """Store one segment of a batch, which begins at `stamp`. It counts once `look` has seen it, and `confirm` or
+        `change` has returned."""
         key = names.segment(self.head.disk, made.stamp)
         try:
             self.objects.create(key, made.data)
         except errors.Conflict:
             # An earlier try of this holder in this epoch, perhaps of an older cut, perhaps in part.
             self.objects.put(key, made.data)
+        return Stored.of(key, made.data)
+
+    def look(self, stored: Stored) -> None:
+        """As `look` of this module. For any thread."""
+        look(self.objects, stored)
 
     def confirm(self) -> None:
-        """What was stored counts: HEAD is still ours. Fenced."""
+        """What was stored counts: HEAD is still ours. Fenced, Unkept."""
         head, _ = read_head(self.objects, self.head.disk)
         self._check(head)
 
     def check_holder(self) -> None:
-        """Fenced when another holder has the volume; a later epoch of our own is no loss. For any thread."""
+        """Fenced when another holder has the volume; a later epoch of our own is no loss. Unkept. For any thread."""
         found, _ = read_head(self.objects, self.head.disk)
         if found.holder != self.head.holder:
             self._check(found)
 
     def change(self, edit: Callable[[Head], Head]) -> None:
-        """Swap HEAD for what `edit` makes of it. Fenced."""
+        """Swap HEAD for what `edit` makes of it. Fenced, Unkept."""
         for _ in range(_TRIES):
             wanted = edit(self.head)
             try:
@@ -184,5 +224,10 @@ class Hold:
         raise errors.PeerError(f"swap HEAD of {self.head.disk}: it changes all the time")
 
     def _check(self, found: Head) -> None:
+        if found.epoch < self.head.epoch:
+            raise Unkept(
+                f"volume {found.volume}: HEAD of {found.disk} is of epoch {found.epoch}, and {self.objects.url} has "
+                f"confirmed {self.head.epoch}"
+            )
         if (found.epoch, found.holder) != (self.head.epoch, self.head.holder):
             raise Fenced(f"volume {found.volume}: {found.holder} holds it since epoch {found.epoch}")

@@ -1,12 +1,14 @@
 """How one cut of a disk is sent to the store: `send` is the whole protocol of a batch (`books.batch`).
 
-    disk.cut_batch ─► segments stored ─► the one with COMMIT ─► (snapshot stored) ─► HEAD confirmed or swapped
-                   ─► disk.batch_sent
+    disk.cut_batch ─► segments stored, looked at ─► the one with COMMIT, too ─► (snapshot stored, looked at)
+                   ─► HEAD confirmed or swapped ─► disk.batch_sent
 
 The segments before the last are under way together while the next one is made: at most four of 8 MiB are in memory.
-`uploader` runs it. A failure anywhere leaves the batch as it was: it is sent again unchanged under the same stamps, or
-a later cut under those of a later epoch: never another content under the same stamps, because a half-replaced batch
-would be a mixture.
+Each is looked at once it is stored: what is told to be durable may be evicted here, so a store's word alone is not
+enough. The one with COMMIT comes when all others were seen, for with it a gap is damage; it is looked at beside the
+question whether HEAD is still ours, so that no round trip is added. `uploader` runs it. A failure anywhere leaves the
+batch as it was: it is sent again unchanged under the same stamps, or a later cut under those of a later epoch: never
+another content under the same stamps, because a half-replaced batch would be a mixture.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from ...facts import Facts
 from ...names import Place
 from . import codec, head, segment, snapshot
 from .codec import Codec
-from .hold import Hold
+from .hold import Hold, Stored
 
 SNAPSHOT_SEGMENTS = 64
 
@@ -65,36 +67,46 @@ class Sender:
         return bool(batch.slots or batch.pages) or (batch.roots, batch.facts) != (self._roots, self._facts)
 
     def send(self, batch: Batch, source: Source) -> Sent:
-        """Store and confirm it. PeerError: try again; Fenced: never again."""
-        hold = self.hold
-        seq, places = self._store(batch, source)
-        if batch.old_places is not None:
-            self._snapshot(batch, seq, places)
-        elif self._facts is None or self._facts.checkpoints != batch.facts.checkpoints:
-            hold.change(lambda known: _with_state(known, batch, seq))
-        else:
-            hold.confirm()
-        hold.next_seq = seq + 1
+        """Store and confirm it. PeerError: try again; Unkept: claim it anew, then; Fenced: never again."""
+        places: dict[int, Place] = {}
+        with self._make_pool() as pool:
+            last, seq = self._store(batch, source, pool, places)
+            self._confirm(batch, seq, places, pool.submit(self.hold.look, last))
+        self.hold.next_seq = seq + 1
         self._roots, self._facts = batch.roots, batch.facts
         return Sent(seq, places)
 
-    def _store(self, batch: Batch, source: Source) -> tuple[int, dict[int, Place]]:
-        places: dict[int, Place] = {}
-        seq, generation = self.hold.next_seq, batch.facts.generation
+    def _store(
+        self, batch: Batch, source: Source, pool: futures.Executor, places: dict[int, Place]
+    ) -> tuple[Stored, int]:
+        """The last segment, at which nobody has looked yet, and its seq; the places of all slots go to `places`."""
         under_way = collections.deque[futures.Future[None]]()
-        with self._make_pool() as pool:
-            for made in segment.build(
-                self.hold.stamp, generation, batch.slots, source.read_slot, self._delta(batch), self._packer
-            ):
-                while len(under_way) > (0 if made.commits else segment.IN_FLIGHT - 1):
-                    under_way.popleft().result()
-                if made.commits:
-                    self.hold.store(made)
-                else:
-                    under_way.append(pool.submit(self.hold.store, made))
-                places.update(made.places)
-                seq = made.stamp.seq
-        return seq, places
+        for made in segment.build(
+            self.hold.stamp, batch.facts.generation, batch.slots, source.read_slot, self._delta(batch), self._packer
+        ):
+            while len(under_way) > (0 if made.commits else segment.IN_FLIGHT - 1):
+                under_way.popleft().result()
+            places.update(made.places)
+            if not made.commits:
+                under_way.append(pool.submit(self._store_and_look, made))
+        return self.hold.store(made), made.stamp.seq
+
+    def _store_and_look(self, made: segment.Encoded) -> None:
+        self.hold.look(self.hold.store(made))
+
+    def _confirm(self, batch: Batch, seq: int, places: Mapping[int, Place], look: futures.Future[None]) -> None:
+        """HEAD says nothing of what nobody has seen. That it is still ours can be asked meanwhile; or afterwards, when
+        it is swapped: a swap that was confirmed and not done is no proof of it."""
+        news = self._facts is None or self._facts.checkpoints != batch.facts.checkpoints
+        if batch.old_places is None and not news:
+            self.hold.confirm()
+        look.result()
+        if batch.old_places is not None:
+            self._snapshot(batch, seq, places)
+            self.hold.confirm()
+        elif news:
+            self.hold.change(lambda known: _with_state(known, batch, seq))
+            self.hold.confirm()
 
     def close(self) -> None:
         """Leave a HEAD that says how far the log goes."""
@@ -118,7 +130,9 @@ class Sender:
             snapshot.table([*batch.old_places.items(), *places.items()]),
         )  # fmt: skip
         data = snapshot.encode(stamp, image, self._packer)
-        self.hold.objects.put(names.snapshot(self.hold.head.disk, stamp), data)
+        key = names.snapshot(self.hold.head.disk, stamp)
+        self.hold.objects.put(key, data)
+        self.hold.look(Stored.of(key, data))
         ref = head.SnapshotRef(stamp.epoch, seq, codec.digest(data).hex(), len(data))
         self.hold.change(lambda known: head.with_snapshot(_with_state(known, batch, seq), ref, time.time()))
 

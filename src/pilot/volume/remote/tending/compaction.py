@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from .... import errors
 from ... import names
 from ...names import Stamp
-from ..log import codec, head, recovery, segment, snapshot, sparse
+from ..log import codec, head, hold, recovery, segment, snapshot, sparse
 from ..log.encryption import Keyring
 from ..objects import store
 from . import catalogue
@@ -96,7 +96,9 @@ def _append(objects: store.Store, remote: Remote, slots: Sequence[int], first: S
 
     last = first
     for made in segment.build(first, generation, slots, read, _NO_CHANGE, remote.packer):
-        objects.create(names.segment(remote.head.disk, made.stamp), made.data)
+        key = names.segment(remote.head.disk, made.stamp)
+        objects.create(key, made.data)
+        hold.look(objects, hold.Stored.of(key, made.data))  # what it was made of goes
         remote.books.places.update(made.places)
         last = made.stamp
     return last
@@ -105,7 +107,9 @@ def _append(objects: store.Store, remote: Remote, slots: Sequence[int], first: S
 def _finish(objects: store.Store, begun: head.Head, remote: Remote, last: Stamp, version: str, now: float) -> None:
     """The snapshot that begins after the batch, and HEAD that names it."""
     data = snapshot.encode(last, _image(remote.books), remote.packer)
-    objects.put(names.snapshot(begun.disk, last), data)
+    key = names.snapshot(begun.disk, last)
+    objects.put(key, data)
+    hold.look(objects, hold.Stored.of(key, data))
     ref = head.SnapshotRef(last.epoch, last.seq, codec.digest(data).hex(), len(data))
     done = head.with_snapshot(begun, ref, now)
     objects.swap(names.head(begun.disk), head.encode(done), version)

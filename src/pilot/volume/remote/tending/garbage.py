@@ -94,7 +94,8 @@ def decide(listing: Sequence[store.Entry], known: Catalogue, record: Record, now
     protected = _protected(known, failed)
     needed = _Needed(known, live)
     unneeded = [entry for entry in listing if protected is not None and _may_go(entry.key, protected, needed)]
-    condemned = {entry.key: record.condemned.get(entry.key, now) for entry in unneeded}
+    # A later time than now is of a clock that was wrong.
+    condemned = {entry.key: min(record.condemned.get(entry.key, now), now) for entry in unneeded}
     ripe = [entry for entry in unneeded if condemned[entry.key] <= now - grace_s and entry.modified <= now - grace_s]
     # HEADs first: a disk is deleted when its HEAD is, and never there in part.
     delete = sorted((entry.key for entry in ripe), key=lambda key: (not key.endswith("/HEAD.json"), key))

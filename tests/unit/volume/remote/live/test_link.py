@@ -18,7 +18,7 @@ from pilot.volume.books import ledger
 from pilot.volume.disk import disk as disks
 from pilot.volume.disk import meta
 from pilot.volume.facts import Facts
-from pilot.volume.remote.live import adopt, cache, inband, link
+from pilot.volume.remote.live import adopt, cache, inband, link, uploader
 from pilot.volume.remote.log import hold, sending
 from pilot.volume.remote.log.head import Head
 from pilot.volume.remote.objects import opening
@@ -152,6 +152,83 @@ def test_what_does_not_come_is_an_error_that_names_the_chunk(
         switch.is_down.clear()
         copy.read(5 * CHUNK, into)  # it is not damage: later it comes
         assert into == _data(5)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploader, "_ATTEMPT_S", 0.1)
+    monkeypatch.setattr(uploader, "_RETRY_S", 0.1)
+
+
+def _adopted(tmp_path: Path, objects: FaultyStore) -> str:
+    other = tmp_path / "other" / DISK
+    other.mkdir(parents=True)
+    adopt.take_over(objects, DISK, str(other), "two")
+    return str(other)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_store_that_confirms_what_it_does_not_keep_is_not_believed(tmp_path: Path, objects: FaultyStore) -> None:
+    """Nothing is evicted for its word, nothing is lost, and what it does is told."""
+    into = memoryview(bytearray(CHUNK))
+    objects.fault = lambda operation, key: "untrue" if operation == "create" and "/seg/" in key else None
+    with _linked(_directory(tmp_path)) as (disk, tied):
+        tied.start(hydrate=False)
+        for number in range(1, 9):
+            disk.write(number * CHUNK, _data(number))
+        wait_for(lambda: "has confirmed it, and does not have it" in (tied.error or ""))
+        assert disk.usage()["unsent_bytes"] >= 8 * CHUNK
+        assert disk.warmth.evict(0) == 0
+        disk.read(3 * CHUNK, into)
+        assert into == _data(3)
+        objects.fault = lambda operation, key: None
+        wait_for(lambda: disk.usage()["unsent_bytes"] == 0)
+        assert tied.error is None
+    with _linked(_adopted(tmp_path, objects)) as (copy, _):
+        for number in range(1, 9):
+            copy.read(number * CHUNK, into)
+            assert into == _data(number)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_store_that_tells_an_old_head_takes_nobodys_volume_away(tmp_path: Path, objects: FaultyStore) -> None:
+    """Ours of before is no other holder's: it is claimed anew until the store tells what was written."""
+    with _linked(_directory(tmp_path)) as (disk, tied):
+        hold.Hold.take(objects, DISK, "one")  # so that there is an old one
+        objects.fault = lambda operation, key: "stale" if operation == "get" and key.endswith("HEAD.json") else None
+        tied.start(hydrate=False)
+        disk.write(CHUNK, _data(1))
+        wait_for(lambda: tied.error is not None)
+        disk.write(2 * CHUNK, _data(2))
+        disk.flush()
+        objects.fault = lambda operation, key: None
+        wait_for(lambda: disk.usage()["unsent_bytes"] == 0)
+        assert tied.error is None
+    with _linked(_adopted(tmp_path, objects)) as (copy, _):
+        into = memoryview(bytearray(CHUNK))
+        for number in (1, 2):
+            copy.read(number * CHUNK, into)
+            assert into == _data(number)
+
+
+def test_what_comes_damaged_is_asked_for_once_more(tmp_path: Path, objects: FaultyStore) -> None:
+    with _linked(_directory(tmp_path)) as (disk, tied):
+        for number in (1, 2, 3):
+            disk.write(number * CHUNK, _data(number))
+        tied.start(hydrate=False)
+    with _linked(_adopted(tmp_path, objects)) as (copy, _):
+        into = memoryview(bytearray(CHUNK))
+        lies = ["garbled"]
+        objects.fault = lambda operation, key: lies.pop() if lies and "/seg/" in key else None
+        copy.read(CHUNK, into)
+        assert (into, lies) == (_data(1), [])
+        objects.fault = lambda operation, key: "garbled" if "/seg/" in key else None
+        with pytest.raises(OSError, match=r"chunk \d of|chunk \d, .* damaged") as raised:
+            copy.read(2 * CHUNK, into)
+        assert raised.value.errno == errno.EIO
+        objects.fault = lambda operation, key: None
+        copy.read(2 * CHUNK, into)
+        assert into == _data(2)
 
 
 def test_a_partial_write_to_a_cold_chunk_keeps_the_rest(tmp_path: Path, objects: FaultyStore) -> None:

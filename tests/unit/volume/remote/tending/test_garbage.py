@@ -18,6 +18,7 @@ from pilot import errors
 from pilot.volume import layout, names
 from pilot.volume.names import Stamp
 from pilot.volume.remote.log import codec, encryption, head, segment, sparse
+from pilot.volume.remote.objects.store import Entry
 from pilot.volume.remote.tending import catalogue, compaction, garbage
 from tests.support.logwriter import KEYS, Content, Writer, stored_content
 from tests.support.objects import Killed, MemoryStore, Process
@@ -315,6 +316,55 @@ def test_only_what_was_condemned_for_the_grace_period_goes() -> None:
     last = garbage.collect(objects, KEYS, lambda: clock[0], GRACE_S)
     assert set(last.delete) == set(first.condemned) == set(dry.delete)
     assert before - set(objects.objects) == set(last.delete)
+    assert stored_content(objects, A) == writer.content({A: writer})
+
+
+class BehindStore(MemoryStore):
+    """Each listing is of the time of the one before."""
+
+    shown: list[Entry] | None = None
+
+    def list(self, prefix: str) -> Iterator[Entry]:
+        now = list(super().list(""))
+        shown, self.shown = self.shown if self.shown is not None else [], now
+        return (entry for entry in shown if entry.key.startswith(prefix))
+
+
+def test_a_listing_of_before_costs_nothing_that_lives() -> None:
+    clock = [0.0]
+    objects = BehindStore(lambda: clock[0])
+    writer = _volume(objects, A)
+    for value in range(1, 8):
+        writer.write(0, value)
+        writer.batch(snap=value % 2 == 0)
+        clock[0] += GRACE_S
+        garbage.collect(objects, KEYS, lambda: clock[0], GRACE_S)
+        assert stored_content(objects, A) == writer.content({A: writer})
+    before = set(objects.objects)
+    for _ in range(3):
+        clock[0] += GRACE_S
+        garbage.collect(objects, KEYS, lambda: clock[0], GRACE_S)
+    assert set(objects.objects) < before, "what nobody needs goes all the same"
+    assert stored_content(objects, A) == writer.content({A: writer})
+
+
+def test_a_clock_that_was_years_ahead_delays_nothing() -> None:
+    """What it condemned is condemned anew; and it deletes nothing before the grace period of the right time."""
+    clock = [0.0]
+    objects = _store(clock)
+    writer = _volume(objects, A)
+    for value in (1, 2):
+        writer.write(0, value)
+        writer.batch(snap=True)
+    first = garbage.collect(objects, KEYS, lambda: 1e9, GRACE_S)
+    assert (first.delete, bool(first.condemned)) == ([], True)
+    clock[0] = 10 * GRACE_S
+    assert garbage.last_run(objects) > clock[0]
+    assert garbage.collect(objects, KEYS, lambda: clock[0], GRACE_S).delete == []
+    clock[0] += GRACE_S - 1
+    assert garbage.collect(objects, KEYS, lambda: clock[0], GRACE_S).delete == []
+    clock[0] += 1
+    assert set(garbage.collect(objects, KEYS, lambda: clock[0], GRACE_S).delete) == set(first.condemned)
     assert stored_content(objects, A) == writer.content({A: writer})
 
 
