@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from . import errors
+from . import errors, standard
 
 # First word -> the module whose `main(arguments)` takes the rest; every other word belongs to the OCI command line.
 OWN_COMMANDS = {
@@ -25,10 +25,13 @@ OWN_COMMANDS = {
     "volume": "volume.operator.cli",
 }
 
+# As of `sprite`, and of shells: 128 and the number of the signal.
+INTERRUPTED, BROKEN_PIPE = 130, 141
+
 
 def main() -> int:
     """Entry point of `pilot`; the exit status."""
-    _open_standard()
+    standard.open_standard()
     word = sys.argv[1] if len(sys.argv) > 1 else ""
     absent = os.environ.pop("PILOT_PLANNER_ABSENT", "")  # from native/front to us, and to nobody below us
     if word == "run" and _names_an_image(sys.argv[2:]):
@@ -48,23 +51,26 @@ def _names_an_image(words: Sequence[str]) -> bool:
 
 def _run(word: str, command: Callable[[list[str]], int]) -> int:
     try:
-        return command(sys.argv[2:])
+        status = command(sys.argv[2:])
+        sys.stdout.flush()
+        return status
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone; and what is buffered still would be said to nobody at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return BROKEN_PIPE
     except errors.PilotError as error:
         hint = f" ({error.hint})" if error.hint else ""
-        print(f"pilot {word}: {error}{hint}", file=sys.stderr)
-        return 1
+        _tell(word, f"{error}{hint}")
+    except OSError as error:
+        name = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+        _tell(word, f"{name}{(error.strerror or str(error)).lower()}")
+    return 1
 
 
-def _open_standard() -> None:
-    """A standard descriptor that the caller closed is /dev/null, before anything else gets its number."""
-    descriptor = 0
-    while descriptor < 3:
-        descriptor = os.open("/dev/null", os.O_RDWR)
-        os.set_inheritable(descriptor, descriptor < 3)
-    os.close(descriptor)
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        if getattr(sys, name) is None:  # what Python makes of a closed one
-            setattr(sys, name, open(number, "r" if number == 0 else "w", closefd=False))  # noqa: SIM115 - it stays open
+def _tell(word: str, text: str) -> None:
+    print(f"pilot {word}: {text}", file=sys.stderr)
 
 
 def _run_oci(absent: str) -> int:

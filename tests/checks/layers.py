@@ -40,8 +40,10 @@ ALLOWED: dict[str, frozenset[str]] = {
         }
     ),
     "runtime": frozenset({"spec", "plan", "kernel"}),
+    "standard": frozenset(),
     "command": frozenset(
         {
+            "standard",
             "cli",
             "agent",
             "conformance.main",
@@ -91,7 +93,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "conformance": frozenset({"wire", "machine", "kernel.fds"}),
     # A machine without pilotd: the substrates of pilotd, and nothing else of it.
     "bare": frozenset({"wire", "machine", "host.vmm", "image", "kernel"}),
-    "host": frozenset({"wire", "server", "machine", "volume.client", "kernel", "image", "images.origins"}),
+    "host": frozenset({"standard", "wire", "server", "machine", "volume.client", "kernel", "image", "images.origins"}),
     "host.vmm.container": frozenset({"wire", "server", "machine", "volume.client", "kernel", "runtime", "spec"}),
     "host.fsm": frozenset(),
     # A request's way: relay → api/<facade> → services → operations.

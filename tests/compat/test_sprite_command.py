@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from tests.support.host import HostUnderTest
 
-from pilot.client import helping, main, verbs, words
+from pilot import errors
+from pilot.client import files, helping, main, verbs, words
 from pilot.host.store import tokens
 
 SOURCE = pathlib.Path(__file__).parents[2] / "src"
@@ -283,6 +284,58 @@ def test_files_are_pushed_and_pulled(sprite: Sprite, tmp_path: pathlib.Path) -> 
     code, _, said = sprite("file", "pull", "-s", "files", "/there", "/no/such/directory/x")
     assert (code, said) == (1, "sprite: write /no/such/directory/x: no such file or directory\n")
     assert sprite("destroy", "-f", "files")[0] == 0
+
+
+def test_pulling_leaves_what_is_there_what_it_is(sprite: Sprite, tmp_path: pathlib.Path) -> None:
+    """A device or a pipe is written to, not replaced by a file; a link goes on leading to its file."""
+    assert sprite("create", "kinds")[0] == 0
+    assert sprite("file", "push", "-s", "kinds", "-", "/there", stdin=b"text")[0] == 0
+    (tmp_path / "file").write_text("before")
+    (tmp_path / "file").chmod(0o640)
+    (tmp_path / "link").symlink_to("file")
+    assert sprite("file", "pull", "-s", "kinds", "/there", str(tmp_path / "link"))[0] == 0
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "file").read_text() == "text"
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
+    os.mkfifo(tmp_path / "pipe")
+    reader_fd = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    assert sprite("file", "pull", "-s", "kinds", "/there", str(tmp_path / "pipe"))[0] == 0
+    assert os.read(reader_fd, 100) == b"text"
+    os.close(reader_fd)
+    assert (tmp_path / "pipe").is_fifo()
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "home") == ["file", "link", "pipe"]
+    assert sprite("destroy", "-f", "kinds")[0] == 0
+
+
+def test_a_file_pulled_into_a_pipe_that_nobody_reads(sprite: Sprite) -> None:
+    assert sprite("create", "unread")[0] == 0
+    assert sprite("file", "push", "-s", "unread", "-", "/there", stdin=bytes(1 << 20))[0] == 0
+    read_fd, write_fd = os.pipe()
+    os.close(read_fd)
+    command = [sys.executable, "-m", "pilot.client.main", "file", "pull", "-s", "unread", "/there", "-"]
+    done = subprocess.run(
+        command, env=sprite.environment, stdout=write_fd, stderr=subprocess.PIPE, timeout=60, check=False
+    )
+    os.close(write_fd)
+    assert (done.returncode, done.stderr) == (141, b"")
+    assert sprite("destroy", "-f", "unread")[0] == 0
+
+
+def test_files_of_the_kernel_are_pushed_whole(sprite: Sprite) -> None:
+    """They say that they are empty."""
+    assert sprite("create", "proc")[0] == 0
+    assert sprite("file", "push", "-s", "proc", "/proc/version", "/version")[0] == 0
+    assert sprite("file", "pull", "-s", "proc", "/version", "-")[1] == pathlib.Path("/proc/version").read_text()
+    assert sprite("destroy", "-f", "proc")[0] == 0
+
+
+def test_a_file_that_becomes_shorter_while_it_is_pushed(tmp_path: pathlib.Path) -> None:
+    place = tmp_path / "log"
+    place.write_bytes(b"12345")
+    with place.open("rb") as file:
+        assert b"".join(files._exactly(file, 3, str(place))) == b"123", "what is added meanwhile is not sent"
+        with pytest.raises(errors.HostError, match="shorter meanwhile"):
+            list(files._exactly(file, 3, str(place)))
 
 
 def test_lifecycle_words(sprite: Sprite) -> None:

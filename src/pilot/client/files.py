@@ -52,8 +52,10 @@ def push(context: Context) -> None:
         mode = context.said.option("mode") or (f"0{found.st_mode & 0o777:o}" if is_file else "0644")
         query = [*_query(remote), ("mode", mode), ("mkdirParents", "true")]
         path = sprite_path(context.sprite, "fs/write")
-        pieces = output.Progress(local, found.st_size if is_file else None).through(_pieces(file))
-        context.api.upload(path, query, pieces, found.st_size if is_file else None)
+        # The kernel's own files (/proc, /sys) say 0, whatever is in them.
+        length = found.st_size if is_file and found.st_size else None
+        pieces = _pieces(file) if length is None else _exactly(file, length, local)
+        context.api.upload(path, query, output.Progress(local, length).through(pieces), length)
 
 
 def _opened(local: str) -> BinaryIO:
@@ -70,8 +72,18 @@ def _pieces(file: BinaryIO) -> Iterator[bytes]:
         yield data
 
 
+def _exactly(file: BinaryIO, length: int, local: str) -> Iterator[bytes]:
+    """As much as the server was told, of a file that somebody may be writing to."""
+    left = length
+    while left:
+        data = file.read(min(left, PIECE_BYTES))
+        if not data:
+            raise errors.HostError(f"read {local}: it has become shorter meanwhile, nothing was written")
+        left -= len(data)
+        yield data
+
+
 def pull(context: Context) -> None:
-    """Whole or not at all: into a file beside it, then renamed."""
     remote = context.said.required("REMOTE")
     local = context.said.argument("LOCAL") or os.path.basename(remote.rstrip("/"))
     answer = context.api.raw("GET", sprite_path(context.sprite, "fs/read"), _query(remote))
@@ -81,18 +93,35 @@ def pull(context: Context) -> None:
                 output.write_all(1, piece)
             return
         if os.path.isdir(local):
-            local = os.path.join(local, os.path.basename(remote))
-        temporary = f"{local}.part"
-        try:
-            with open(temporary, "wb") as file:
-                for piece in output.Progress(remote, answer.length).through(answer.pieces()):
-                    file.write(piece)
-            os.rename(temporary, local)
-        except BaseException:
-            if os.path.lexists(temporary):
-                os.unlink(temporary)
-            raise
-    except OSError as error:
-        raise output.LocalError(f"write {local}: {(error.strerror or str(error)).lower()}") from error
+            local = os.path.join(local, os.path.basename(remote.rstrip("/")))
+        _save(local, output.Progress(remote, answer.length).through(answer.pieces()))
     finally:
         answer.close()
+
+
+def _save(local: str, pieces: Iterator[bytes]) -> None:
+    """A file: whole or not at all, by one beside it that is renamed. A link stays one, a mode what it is; and what is
+    there and no file (a device, a pipe) is written to."""
+    try:
+        before = os.stat(local) if os.path.exists(local) else None
+        if before is None or stat.S_ISREG(before.st_mode):
+            _replace(os.path.realpath(local), None if before is None else before.st_mode, pieces)
+        else:
+            with open(local, "wb") as file:
+                file.writelines(pieces)
+    except OSError as error:
+        raise output.LocalError(f"write {local}: {(error.strerror or str(error)).lower()}") from error
+
+
+def _replace(place: str, mode: int | None, pieces: Iterator[bytes]) -> None:
+    temporary = f"{place}.{os.getpid()}.part"
+    with open(temporary, "xb") as file:
+        try:
+            if mode is not None:
+                os.fchmod(file.fileno(), stat.S_IMODE(mode))
+            file.writelines(pieces)
+            file.close()
+            os.rename(temporary, place)
+        except BaseException:
+            os.unlink(temporary)
+            raise

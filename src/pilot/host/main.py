@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 
-from .. import errors
+from .. import errors, standard
 from . import daemon, logs
 from .ingress import certificates
 from .network.addresses import DEFAULT_RANGE, parse_network, parse_range
@@ -18,6 +18,7 @@ from .services.addresses import DEFAULT_DOMAIN, Domain
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; the exit status."""
+    standard.open_standard()
     options = _parser().parse_args(arguments)
     if options.command == "ca":
         return _show_authority(options)

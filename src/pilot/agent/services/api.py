@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 
 from ... import errors
@@ -21,6 +22,8 @@ STOP_S = 10.0
 MOST_S = 3600.0
 # Beyond the patience that a service has: to be killed, and to be seen ended.
 _GRACE_S = 5.0
+# As tail(1) counts them: a page break or a progress bar's carriage return ends none.
+_LINE = re.compile(r"[^\n]*\n|[^\n]+")
 
 
 class ServicesApi:
@@ -126,7 +129,7 @@ def _last(events: list[ServiceEvent], lines: int) -> list[ServiceEvent]:
     for event in reversed(events):
         if lines <= 0:
             break
-        rows = (event.data or "").splitlines(keepends=True)
+        rows = _LINE.findall(event.data or "")
         shown = rows[-lines:]
         lines -= len(shown)
         found.append(ServiceEvent(type=event.type, timestamp=event.timestamp, data="".join(shown)))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import base64
+import codecs
 import time
 from collections.abc import AsyncIterator, Iterator
 
 from ...wire.graph import LogPiece
 from ...wire.services import ServiceEvent
-from ..graph.log import Log, Place
+from ..graph.log import STREAMS, Log, Place
 from ..graph.state import Node
 from .book import Entry
 from .keeper import Keeper
@@ -34,6 +34,7 @@ class Watch:
         self._log: Log = keeper.supervisor.log(entry.container)
         self._place = place or self._log.place(time.time_ns())
         self._seen, _ = keeper.node(entry)
+        self._telling = Telling()
 
     async def starting(self, duration_s: float) -> AsyncIterator[ServiceEvent]:
         """For so long; what happens, as it happens."""
@@ -90,7 +91,8 @@ class Watch:
         """What it has written since the last look."""
         while pieces := self._log.read(self._place):
             for piece in pieces:
-                yield output(piece)
+                if (event := self._telling.event(piece)) is not None:
+                    yield event
 
 
 def _runs(node: Node) -> bool:
@@ -101,10 +103,20 @@ def _has_ended(before: Node, now: Node) -> bool:
     return now.ended is not None and now.ended != before.ended
 
 
-def output(piece: LogPiece) -> ServiceEvent:
-    """What is no text is shown as far as it is."""
-    text = piece.text if piece.text is not None else base64.b64decode(piece.base64 or "").decode(errors="replace")
-    return ServiceEvent(type=piece.stream, timestamp=_ms(piece.time), data=text)
+class Telling:
+    """Pieces of a log as text, in order. A character of which two have a part is told whole, with the second of them;
+    what is no text is shown as far as it is."""
+
+    def __init__(self) -> None:
+        self._decoders = {stream: codecs.getincrementaldecoder("utf-8")("replace") for stream in STREAMS}
+
+    def event(self, piece: LogPiece) -> ServiceEvent | None:
+        """None while there is no whole character."""
+        decoder = self._decoders[piece.stream]
+        if piece.dropped:
+            decoder.reset()  # the rest of what it waits for is gone
+        text = decoder.decode(piece.data)
+        return ServiceEvent(type=piece.stream, timestamp=_ms(piece.time), data=text) if text else None
 
 
 def _ms(stamp: str) -> int:

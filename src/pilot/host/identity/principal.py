@@ -51,6 +51,11 @@ class Principal:
             raise faults.PermissionDenied(f"this token may not do that ({permission.value})")
 
 
+def could_be_token(text: str) -> bool:
+    """Whether it has the form of a token (`store.tokens`): what has not, nobody need be asked about."""
+    return text.count("/") == 3
+
+
 class Authenticator:
     """`ask` maps a token to its principal; it reads the store, so it is asked in a thread, and believed for CACHE_S.
 

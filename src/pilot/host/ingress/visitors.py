@@ -1,6 +1,6 @@
 """Who may see a sprite's site: everybody where it is public, else who shows a token of its organisation.
 
-    Authorization: Bearer <token>     consumed: the sprite never sees it
+    Authorization: Bearer <token>     consumed, whosever token it is: no sprite ever sees one, public or not
     Cookie: pilot-visit=<seal>        the same token, sealed for this one host; consumed as well
 
 The token behind a cookie is asked for as if it were shown: one that was revoked opens nothing any more.
@@ -12,6 +12,7 @@ import dataclasses
 
 from ...wire import faults
 from ...wire.permissions import Permission
+from ..identity import principal
 from ..identity.principal import Authenticator, Principal
 from ..relay.heads import Head
 from . import cookies
@@ -39,29 +40,46 @@ class Visitors:
     seals: Seals
 
     async def admit(self, site: Site, head: Head) -> bool:
-        """Whether Authorization was for us. `NotKnown`, or `PermissionDenied` for a member who may not."""
-        if site.is_public:
-            return False
-        shown = bearer(head.first(b"authorization"))
-        if shown is not None and (principal := await self.member(site, shown)) is not None:
-            self._require(site, principal)
-            return True
+        """Whether Authorization has a token of ours: then no sprite may see it, who could use it for whatever it is
+        good for. `NotKnown`, or `PermissionDenied` for a member who may not."""
+        shown = await self._shown(site, head)
+        if not site.is_public:
+            self._require(site, await self._member(site, shown, head))
+        return shown is not None
+
+    async def _shown(self, site: Site, head: Head) -> Principal | None:
+        """Whose token Authorization has, if it has one of ours."""
+        values = head.all(b"authorization")
+        if len(values) > 1:
+            raise faults.InvalidRequest(
+                "request: more than one Authorization", hint="each could be the one that counts"
+            )
+        token = bearer(values[0]) if values else None
+        if token is None or (site.is_public and not principal.could_be_token(token)):
+            return None  # a site that is public has tokens of its own: nobody is asked for what looks like none of ours
+        return await self.authenticator.authenticate(token)
+
+    async def _member(self, site: Site, shown: Principal | None, head: Head) -> Principal:
+        """The one who asks, by what Authorization or a cookie shows. `NotKnown`."""
+        if shown is not None and _is_member(site, shown):
+            return shown
         for sealed in cookies.values(head.headers, cookies.VISIT):
             token = self.seals.opened(VISIT, site.host, sealed)
-            if token is not None and (principal := await self.member(site, token)) is not None:
-                self._require(site, principal)
-                return False
+            if token is not None and (member := await self.member(site, token)) is not None:
+                return member
         raise NotKnown(f"sprite {site.sprite.name} is private", hint="show a token: Authorization: Bearer …")
 
     async def member(self, site: Site, token: str) -> Principal | None:
         """Whose token it is; None for one that is not of the sprite's organisation."""
-        principal = await self.authenticator.authenticate(token)
-        if principal is None or principal.organisation.id != site.sprite.organisation:
-            return None
-        return principal
+        found = await self.authenticator.authenticate(token)
+        return found if found is not None and _is_member(site, found) else None
 
-    def _require(self, site: Site, principal: Principal) -> None:
-        principal.require(_ACCESS.get(site.sprite.url_settings.private_access, _ADMINISTRATOR))
+    def _require(self, site: Site, member: Principal) -> None:
+        member.require(_ACCESS.get(site.sprite.url_settings.private_access, _ADMINISTRATOR))
+
+
+def _is_member(site: Site, who: Principal) -> bool:
+    return who.organisation.id == site.sprite.organisation
 
 
 def bearer(authorization: bytes | None) -> str | None:

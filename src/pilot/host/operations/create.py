@@ -42,6 +42,7 @@ def _check_room(host: Host) -> None:
 
 
 def record_member(host: Host, run: Run[MakeMember]) -> None:
+    _check_room(host)  # of those that are there a create takes one also when there is no room for more
     with host.database.transaction(durable=False) as tx:
         sprites.insert(tx, _member(run))
 

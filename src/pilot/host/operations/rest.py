@@ -31,18 +31,26 @@ def freeze(host: Host, run: Run[Sleep]) -> None:
         raise UserFault(f"sprite {sprite.name} does not run", code="conflict")
     if machines.is_frozen(host, sprite.machine):
         return  # an earlier attempt did it
+    if not run.request.force:
+        _require_unused(host, sprite)  # while it is still ready: one that may not rest is never seen to
     was_ready = sprite.id in host.worlds
     host.worlds.drop(sprite.id)  # who comes from here on wakes it
     try:
         if run.request.force:
             host.uses.cut(sprite.id)
-        elif reasons := what_holds(host, sprite):
-            raise UserFault(f"sprite {sprite.name} is in use: {'; '.join(reasons)}", code="conflict")
+        else:
+            _require_unused(host, sprite)
         _freeze(host, sprite)
     except BaseException:
         if was_ready:
             host.worlds.mark(sprite.id)
         raise
+
+
+def _require_unused(host: Host, sprite: Sprite) -> None:
+    """`UserFault` for one that is in use."""
+    if reasons := what_holds(host, sprite):
+        raise UserFault(f"sprite {sprite.name} is in use: {'; '.join(reasons)}", code="conflict")
 
 
 def _freeze(host: Host, sprite: Sprite) -> None:

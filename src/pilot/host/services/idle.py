@@ -113,9 +113,15 @@ class Watch:
     def round(self, now_us: int) -> None:
         """Begin what is due; nothing is waited for."""
         for row in self._sprites.every():
-            due = decide(self._look(row), self._timing, now_us)
-            if due is not None:
-                self._begin(row, due)
+            try:
+                self._attend(row, now_us)
+            except (errors.PilotError, OSError) as error:  # one sprite's trouble is not the others'
+                log.warning("idle watch", extra={"sprite": row.name, "error": str(error)})
+
+    def _attend(self, row: Sprite, now_us: int) -> None:
+        due = decide(self._look(row), self._timing, now_us)
+        if due is not None and (due.force or due.duty is not Duty.SLEEP or not self._sprites.holds(row)):
+            self._begin(row, due)
 
     def _look(self, row: Sprite) -> Seen:
         status = self._sprites.status(row)

@@ -1,4 +1,7 @@
-"""What pilotd forgets of its own history: runs that ended, and the events of long ago. Sprites are never forgotten."""
+"""What pilotd forgets of its own history: runs that ended, holds that have run out, and the events of long ago.
+
+Sprites are never forgotten.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from contextlib import AbstractContextManager
 
 from ... import errors
 from .. import periodic
-from ..store import events, journal
+from ..store import events, holds, journal
 from ..store.database import Database
 
 log = logging.getLogger(__name__)
@@ -21,6 +24,7 @@ def forget(database: Database, now_us: int) -> None:
     """One round; and what a full disk had used up is kept again."""
     with database.transaction() as tx:
         journal.forget_finished(tx, now_us - RUNS_S * 1_000_000)
+        holds.forget_expired(tx, now_us)
         events.forget(tx, now_us - EVENTS_S * 1_000_000)
     database.refill()
 

@@ -321,18 +321,11 @@ class Sprites:
         return self._host.isolation
 
     def update(self, sprite: Sprite, changes: SpriteChanges) -> Sprite:
-        """All but its size (`resize`)."""
-        columns: dict[str, object] = {}
-        if changes.url_settings:
-            columns["url_settings"] = sprite.url_settings.merged(changes.url_settings)
-        if changes.labels is not None:
-            columns["labels"] = changes.labels
-        elif changes.clear_labels:
-            columns["labels"] = []
-        if changes.lifecycle is not None:
-            columns["lifecycle"] = changes.lifecycle.applied(sprite.lifecycle, now_us())
+        """All but its size (`resize`), on what is so now and not when the caller looked: of two at once neither undoes
+        the other's."""
         with self._host.database.transaction() as tx:
-            sprites.update(tx, sprite.id, **columns)
+            now = sprites.locked(tx, sprite.id)
+            sprites.update(tx, sprite.id, **_changed(now, changes))
             events.add(tx, "sprite.updated", f"sprite/{sprite.id}", {"name": sprite.name})
         return sprites.by_id(self._host.database, sprite.id)
 
@@ -365,10 +358,15 @@ class Sprites:
 
     def destroy(self, sprite: Sprite) -> Ended:
         """Ends what is under way for the sprite first; joins a destroy. `Conflict` for one that is protected."""
-        if sprite.lifecycle.protected:
+        if self._is_protected(sprite):
             raise errors.Conflict(f"sprite {sprite.name} is protected", hint="set lifecycle.protected to false first")
         self._engine.cancel(SPRITE, sprite.id, but=requests.DESTROY.name)
         return self._engine.join(requests.DESTROY, sprite.id, Nothing())
+
+    def _is_protected(self, sprite: Sprite) -> bool:
+        """As it is now, not as it was when the caller looked."""
+        found = self.found(sprite.id)
+        return found is not None and found.lifecycle.protected
 
     def make_checkpoint(self, sprite: Sprite, comment: str) -> Ended:
         """`Conflict` (AlreadyActive) while another one is being made."""
@@ -404,6 +402,20 @@ class Sprites:
         if not self._machine_runs(sprite) or self.is_frozen(sprite):
             return False  # one that is frozen cannot be asked, and is woken when somebody needs it
         return self._host.api(sprite).status().world == "running"
+
+
+def _changed(now: Sprite, changes: SpriteChanges) -> dict[str, object]:
+    """The columns that become others."""
+    columns: dict[str, object] = {}
+    if changes.url_settings:
+        columns["url_settings"] = now.url_settings.merged(changes.url_settings)
+    if changes.labels is not None:
+        columns["labels"] = changes.labels
+    elif changes.clear_labels:
+        columns["labels"] = []
+    if changes.lifecycle is not None:
+        columns["lifecycle"] = changes.lifecycle.applied(now.lifecycle, now_us())
+    return columns
 
 
 def _new_volume(source: Fork | Stored | None) -> VolumeId:

@@ -24,6 +24,15 @@ class Source(msgspec.Struct, frozen=True):
             raise ValueError("from: a sprite, perhaps with a checkpoint, or a url")
 
 
+def _can_be_told(moment: datetime.datetime) -> bool:
+    """Whether answers can have it: they tell times in UTC, where the first and last hours of the format are others."""
+    try:
+        moment.astimezone(datetime.UTC)
+    except OverflowError:
+        return False
+    return True
+
+
 class LifecycleChanges(msgspec.Struct, frozen=True):
     """What is left out stays as it is; null is the host's default, or none. Times in seconds, 0 is never.
 
@@ -42,6 +51,8 @@ class LifecycleChanges(msgspec.Struct, frozen=True):
             raise ValueError("lifecycle: expires_at or expires_in_s, not both")
         if isinstance(self.expires_at, datetime.datetime) and self.expires_at.tzinfo is None:
             raise ValueError("lifecycle: expires_at: without a time zone")
+        if isinstance(self.expires_at, datetime.datetime) and not _can_be_told(self.expires_at):
+            raise ValueError("lifecycle: expires_at: not in the years 1 to 9999 of UTC")
 
     def applied(self, before: Lifecycle, now_us: int) -> Lifecycle:
         said = {name: value for name, value in msgspec.structs.asdict(self).items() if value is not msgspec.UNSET}

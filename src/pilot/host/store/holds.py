@@ -19,7 +19,8 @@ class Hold:
 
 
 def put(tx: Transaction, hold: Hold) -> None:
-    """Made, or its end moved."""
+    """Made, or its end moved; one that has run out is made anew."""
+    tx.execute("DELETE FROM holds WHERE sprite = ? AND expires_us <= ?", (hold.sprite, hold.since_us))
     tx.execute(
         """INSERT INTO holds (sprite, name, since_us, expires_us) VALUES (?, ?, ?, ?)
            ON CONFLICT (sprite, name) DO UPDATE SET expires_us = excluded.expires_us""",

@@ -133,6 +133,16 @@ def update(tx: Transaction, sprite: str, **changes: object) -> None:
     tx.execute(f"UPDATE sprites SET {settings} WHERE id = ?", (*columns.values(), sprite))
 
 
+def locked(tx: Transaction, sprite: str) -> Sprite:
+    """The row, which nobody else changes before this transaction has ended: written to first, so that it is ours.
+
+    `NotFound`."""
+    rows = tx.query("UPDATE sprites SET updated_us = ? WHERE id = ? RETURNING *", (now_us(), sprite))
+    if not rows:
+        raise errors.NotFound("sprite not found")
+    return _sprite(rows[0])
+
+
 def delete(tx: Transaction, sprite: str) -> None:
     """The row, its checkpoints' rows and its machine's. Idempotent."""
     tx.execute("DELETE FROM checkpoints WHERE sprite = ?", (sprite,))

@@ -136,9 +136,10 @@ def test_who_never_reads_what_it_was_refused_is_not_answered_for_ever(host: Host
         assert sent < (64 << 20)
 
 
-def test_watchers_by_the_thousand(host: HostChild) -> None:
+@pytest.mark.parametrize("path", ["/v1/sprites", "/v1/events"])
+def test_watchers_by_the_thousand(host: HostChild, path: str) -> None:
     """As many as may be are told what there is; those beyond, to come again; no other call waits for them."""
-    watch = _request(host, "/v1/sprites", "Accept: application/x-ndjson")
+    watch = _request(host, path, "Accept: application/x-ndjson")
     with _crowd(host, watch) as crowd:
         firsts = [_begin(each) for each in crowd]
         # Nothing: it was ended before its request was read.

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.support import wire
 from tests.support.host import HostUnderTest
 
 from pilot.host.api.sprites.events import ndjson, sse
@@ -41,6 +42,24 @@ def _until(http: httpx.Client, kind: str, path: str = "/v1/events?after=0", **he
                 if found[-1]["type"] == kind:
                     return found
     raise AssertionError(f"{kind} was not told")
+
+
+def test_who_follows_knows_it_before_anything_happens(host: HostUnderTest) -> None:
+    """Else a browser's EventSource is not open until the first event, or the first sign of life."""
+    with wire.connected(host.url) as client:
+        request = f"GET /v1/events HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {host.token}\r\n\r\n"
+        client.sendall(request.encode())
+        told = b""
+        while b"\r\n\r\n" not in told:
+            told += client.recv(65536)
+    head, _, body = told.partition(b"\r\n\r\n")
+    assert (head.split(b"\r\n")[0], body) == (b"HTTP/1.1 200 OK", b"")
+
+
+def test_the_head_alone(http: httpx.Client) -> None:
+    answer = http.head("/v1/events", headers={"Accept": "text/event-stream"})
+    assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
+    assert answer.headers["content-type"].startswith("text/event-stream")
 
 
 def test_a_life_in_order(http: httpx.Client) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -76,6 +77,36 @@ def test_what_is_public_needs_none_and_keeps_what_the_client_shows(site: Served,
     assert "authorization: Bearer its-own" in site.get(Authorization="Bearer its-own").text
     site.set_auth("sprite")
     assert site.get().status_code == 401  # at once: what was public is not public once more
+
+
+@pytest.mark.parametrize("whose", ["its organisation's", "another's"])
+def test_what_is_public_never_sees_a_token_of_ours(site: Served, server: Backend, whose: str) -> None:
+    """Whoever always shows theirs, or did when the sprite was private: its programs could do with it what they can."""
+    token = site.under_test.token if whose == "its organisation's" else stranger(site.under_test)
+    site.set_auth("public")
+    answer = site.get(**bearer(token))
+    assert answer.status_code == 200
+    assert token.encode() not in server.said
+    assert b"authorization" not in server.said.lower()
+
+
+def test_who_is_known_by_a_cookie_shows_the_sprite_no_token_either(site: Served, server: Backend) -> None:
+    with httpx.Client() as client:
+        entered = site.get(f"/.pilot/enter?{code_of(enter(client, site))}")
+    visit = entered.headers["set-cookie"].partition(";")[0]
+    token = stranger(site.under_test)
+    assert site.get(Cookie=visit, **bearer(token)).status_code == 200
+    assert token.encode() not in server.said
+    assert "authorization: Bearer its-own" in site.get(Cookie=visit, Authorization="Bearer its-own").text
+
+
+@pytest.mark.parametrize("auth", ["public", "sprite"])
+def test_several_authorizations_are_none(site: Served, server: Backend, auth: Literal["public", "sprite"]) -> None:
+    """Which of them counts is read in different ways, and one that was not looked at would be passed on."""
+    site.set_auth(auth)
+    both = [("Host", site.host), ("Authorization", "Basic x"), ("Authorization", f"Bearer {site.under_test.token}")]
+    assert httpx.get(site.url, headers=both).status_code == 400
+    assert server.said == b""
 
 
 def test_access_for_administrators_wants_what_they_may(site: Served, server: Backend) -> None:

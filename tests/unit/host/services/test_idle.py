@@ -12,7 +12,10 @@ import pytest
 from tests.support import wire
 from tests.support.host import WAIT_S, HostUnderTest
 
+from pilot import errors
+from pilot.host.services import retention
 from pilot.host.services.idle import Due, Duty, Seen, Timing, Watch, decide
+from pilot.host.services.wanted import LifecycleChanges, SpriteChanges
 from pilot.host.store.journal import now_us
 from pilot.host.store.sprites import Config, Lifecycle, Rested, Sprite, UrlSettings
 from pilot.ids import SpriteName, VolumeId
@@ -251,7 +254,78 @@ def test_deadlines(host: HostUnderTest, http: httpx.Client) -> None:
     [
         {"warm_after_s": -1}, {"expires_at": "soon"}, {"expires_at": "2030-01-01T00:00:00"},
         {"expires_at": None, "expires_in_s": 1}, {"on_expiry": "explode"}, {"protected": 1}, {"expires_in_s": 0},
+        {"expires_at": "9999-12-31T23:59:59-12:00"}, {"expires_at": "0001-01-01T00:00:00+12:00"},
     ],
 )  # fmt: skip
 def test_a_lifecycle_that_cannot_be_meant(http: httpx.Client, wanted: dict[str, Any]) -> None:
     assert http.put("/v1/sprites/web", json={"lifecycle": wanted}).status_code == 400
+    assert http.get("/v1/sprites").status_code == 200, "nothing was stored that no answer can tell"
+
+
+def test_changes_of_two_clients_at_once_are_both_kept(host: HostUnderTest, http: httpx.Client) -> None:
+    """Both have read the sprite before either has written."""
+    seen = host.sprites.find(host.organisation.id, "web")
+    host.sprites.update(seen, SpriteChanges(lifecycle=LifecycleChanges(protected=True)))
+    host.sprites.update(seen, SpriteChanges(lifecycle=LifecycleChanges(warm_after_s=5)))
+    host.sprites.update(seen, SpriteChanges(url_settings=UrlSettings("public", "admins")))
+    host.sprites.update(seen, SpriteChanges(url_settings=UrlSettings("public")))
+    now = http.get("/v1/sprites/web").json()
+    assert (now["lifecycle"]["protected"], now["lifecycle"]["warm_after_s"]) == (True, 5)
+    assert now["url_settings"]["private_access"] == "admins"
+
+
+def test_one_that_was_protected_meanwhile_is_not_destroyed(host: HostUnderTest, http: httpx.Client) -> None:
+    """Whoever destroys it has read it before."""
+    seen = host.sprites.find(host.organisation.id, "web")
+    assert http.put("/v1/sprites/web", json={"lifecycle": {"protected": True}}).status_code == 200
+    with pytest.raises(errors.Conflict, match="sprite web is protected"):
+        host.sprites.destroy(seen)
+    assert http.get("/v1/sprites/web").status_code == 200
+
+
+def test_what_is_held_is_left_alone(host: HostUnderTest, http: httpx.Client, clock: Clock) -> None:
+    """Not begun to be put to rest again and again, for whose time nobody could use it."""
+    assert http.put("/v1/sprites/web/holds/build", json={}).status_code == 200
+    _pass(host, clock, 1000)
+    assert host.database.query("SELECT id FROM runs WHERE action = 'sleep'") == []
+
+
+def test_a_hold_that_has_run_out_is_over(host: HostUnderTest, http: httpx.Client) -> None:
+    row = host.sprites.find(host.organisation.id, "web")
+    first = host.sprites.hold(row, "build", now_us() - 1)
+    assert http.get("/v1/sprites/web/holds").json()["holds"] == []
+    again = host.sprites.hold(row, "build", None)
+    assert again.since_us > first.since_us, "another one of the same name"
+    assert host.sprites.hold(row, "build", now_us() + 10**9).since_us == again.since_us
+    host.sprites.hold(row, "short", now_us() - 1)
+    retention.forget(host.database, now_us())
+    assert [each["name"] for each in host.database.query("SELECT name FROM holds")] == ["build"]
+
+
+def test_what_has_a_task_is_ready_all_the_time(
+    host: HostUnderTest, http: httpx.Client, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while it is looked whether it may rest: else whoever comes then would wait for a wake."""
+    task = {"name": "train", "started_at": "2026-01-01T00:00:00Z", "expires_at": "2026-01-01T01:00:00Z"}
+    host.machine("web").tasks = [task]
+    dropped: list[str] = []
+    monkeypatch.setattr(host.host.worlds, "drop", dropped.append)
+    _pass(host, clock, 1000)
+    assert (_status(http), dropped) == ("running", [])
+
+
+def test_one_that_cannot_be_looked_at_holds_up_no_other(
+    host: HostUnderTest, http: httpx.Client, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert http.post("/v1/sprites", json={"name": "broken"}).status_code == 201
+    status = host.sprites.status
+
+    def broken(row: Sprite) -> str:
+        if row.name == "broken":
+            raise errors.HostError("ask the kernel: input/output error")
+        return status(row)
+
+    monkeypatch.setattr(host.sprites, "status", broken)
+    _pass(host, clock, 30)
+    monkeypatch.undo()
+    assert _status(http) == "warm"

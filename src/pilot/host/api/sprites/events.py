@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Callable
 from starlette.responses import Response, StreamingResponse
 
 from ....wire import faults, timestamps
+from ...relay.crowd import Kind
 from ...services.feed import Beat, Gap
 from ...store.events import Event
 from ..call import Call
@@ -29,12 +30,15 @@ async def follow_events(call: Call) -> Response:
     feed = call.sprites.feed(call.organisation.id, call.request.query_params.get("sprite"))
     is_stream = "text/event-stream" in call.request.headers.get("accept", "")
     media_type, render = ("text/event-stream", sse) if is_stream else ("application/x-ndjson", ndjson)
-    answer = StreamingResponse(_lines(feed.after(after), render), media_type=media_type)
-    answer.headers["cache-control"] = "no-store"
-    return answer
+    headers = {"cache-control": "no-store"}
+    if call.request.method == "HEAD":
+        return Response(headers=headers, media_type=media_type)
+    call.hold(Kind.WATCH)
+    return StreamingResponse(_lines(feed.after(after), render), headers=headers, media_type=media_type)
 
 
 async def _lines(told: AsyncIterator[Told], render: Callable[[Told], bytes]) -> AsyncIterator[bytes]:
+    yield b""  # the answer's head, at once: whoever follows knows that it does before anything happens
     async for each in told:
         yield render(each)
 
