@@ -95,6 +95,10 @@ def test_answers_have_the_statuses_and_shapes_of_the_contract(host: HostUnderTes
         _check(http.post("/v1/sprites/web/policy/resources", json={"memory": {"autoscale": True}}), 400, "Error")
         assert http.get("/v1/sprites/web").json()["config"] == {"ram_mb": 512}
         _check(http.delete("/v1/sprites/web/policy/resources"), 204, None)
+        _check(http.get("/v1/sprites/web/network/private"), 200, "PrivateNetwork")
+        _check(http.put("/v1/sprites/web/network/private", json={"network": "Not One"}), 400, "Error")
+        _check(http.put("/v1/sprites/web/network/private", json={}), 400, "Error")
+        _check(http.put("/v1/sprites/web/network/private", json={"network": "shop"}), 409, "Error")
         made = _check(http.post("/v1/tokens", json={"description": "another"}), 201, "NewToken")
         _check(http.post("/v1/organizations/local/tokens", json={}), 201, "NewToken")
         _check(http.post("/v1/organizations/other/tokens", json={}), 404, "Error")

@@ -36,6 +36,16 @@ def resolver_pid(networks: Networks) -> int:
     return found
 
 
+def test_the_resolver_has_a_cgroup_of_its_own(networks: Networks) -> None:
+    """In every hierarchy that has one; the rest of what we are is not in it."""
+    group = f"/pilot-{TAG}/resolver"
+    with open(f"/proc/{resolver_pid(networks)}/cgroup") as file:
+        joined = [line for line in file.read().splitlines() if line.endswith(group)]
+    assert joined
+    with open("/proc/self/cgroup") as file:
+        assert group not in file.read()
+
+
 @pytest.fixture
 def neighbour(networks: Networks) -> Iterator[Sprite]:
     made = Sprite(networks)

@@ -142,12 +142,13 @@ def test_a_server_in_a_world_answers_at_its_address_and_through_the_proxy(pilotd
         sprite.destroy()
 
 
-def test_apt_and_git_work_under_a_policy(tmp_path: pathlib.Path, internet: Internet, pilotd: Pilotd) -> None:
-    """Their one host is allowed, and nothing else."""
+def test_apt_pip_and_git_work_under_a_policy(tmp_path: pathlib.Path, internet: Internet, pilotd: Pilotd) -> None:
+    """Their one host is allowed, and nothing else. npm, which the small image lacks: `make outside-tests`."""
     site = tmp_path / "site"
     site.mkdir()
     mirror.write_repository(site)
     mirror.write_debian(site)
+    mirror.write_python(site)
     with mirror.served(internet, WEB, site), pilotd.client() as client:
         sprite = client.create_sprite("clients")
         sprite.update_network_policy(NetworkPolicy(rules=[PolicyRule(domain="web.test", action="allow")]))
@@ -160,8 +161,51 @@ def test_apt_and_git_work_under_a_policy(tmp_path: pathlib.Path, internet: Inter
         assert said("git clone -q http://web.test/code.git /tmp/code && cat /tmp/code/README") == b"cloned\n"
         said("rm -r /etc/apt/sources.list*; echo 'deb [trusted=yes] http://web.test/debian ./' > /etc/apt/sources.list")
         said("apt-get -q update && apt-get -qy install hello-sprite")
-        assert said("hello-sprite") == b"installed\n"
+        assert said("/usr/bin/hello-sprite") == b"installed\n"
+        said("curl -sSfo /tmp/pip.whl http://web.test/pip.whl")
+        options = "--break-system-packages --index-url http://web.test/simple --trusted-host web.test"
+        said(f"python3 /tmp/pip.whl/pip -q install {options} hello-sprite")
+        assert said("/usr/local/bin/hello-sprite") == b"installed\n"
         sprite.destroy()
+
+
+def test_sprites_in_one_private_network_see_each_other_by_name(tmp_path: pathlib.Path, pilotd: Pilotd) -> None:
+    """Also when pilotd was killed; who is not in it sees nobody, and who was destroyed is not named any more."""
+
+    def private(name: str, *words: str) -> list[str]:
+        environment = {
+            **os.environ, "HOME": str(tmp_path), "SPRITES_API_URL": pilotd.url, "SPRITE_TOKEN": pilotd.token(),
+        }  # fmt: skip
+        command = [sys.executable, "-m", "pilot.client.main", "network", "private", name, *words]
+        return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout.split()
+
+    def hello(sprite: Sprite) -> bytes:
+        command = "for _ in $(seq 300); do curl -sf http://db.internal:8000/hello && exit; sleep 0.1; done"
+        return bytes(sprite.run("bash", "-c", command, capture_output=True).stdout)
+
+    with pilotd.client() as client:
+        db, app, stranger = (client.create_sprite(name) for name in ("db", "app", "stranger"))
+        db.run("sh", "-c", "echo hello >/tmp/hello && cd /tmp && setsid python3 -m http.server >/dev/null 2>&1 &")
+        assert private("db", "--join", "shop") == ["network:", "shop"]
+        assert private("app", "--join", "shop") == ["network:", "shop", "db.internal"]
+        assert private("db") == ["network:", "shop", "app.internal"]
+        assert hello(app) == b"hello\n"
+        asked = stranger.run("curl", "-sS", "http://db.internal:8000/hello", capture_output=True)
+        assert b"Could not resolve" in asked.stderr
+        leftovers.note()
+    pilotd.kill()
+    pilotd.start()
+    with pilotd.client() as client:
+        db, app, stranger = (client.get_sprite(name) for name in ("db", "app", "stranger"))
+        assert hello(app) == b"hello\n"
+        leftovers.note()
+        db.destroy()
+        assert private("app") == ["network:", "shop"]
+        asked = app.run("curl", "-sS", "http://db.internal:8000/hello", capture_output=True)
+        assert b"Could not resolve" in asked.stderr
+        assert private("app", "--leave") == ["network:", "none"]
+        app.destroy()
+        stranger.destroy()
 
 
 def test_the_sprite_command_sets_rules_and_shows_what_became_of_them(tmp_path: pathlib.Path, pilotd: Pilotd) -> None:

@@ -21,7 +21,7 @@ def go_down(pilotd: Pilotd) -> None:
     group = cgroups.Cgroup(hierarchies.probe_hierarchies().paths(f"/pilot-{tag}"))
     group.kill()
     group.delete()
-    Supervisor(f"/run/pilot-network-{tag}", [], os.devnull).stop()
+    Supervisor(f"/run/pilot-network-{tag}", [], os.devnull, f"/pilot-{tag}/resolver").stop()
     for machine in os.listdir(pilotd.state / "machines"):
         apply.remove_gateway(MachineId(machine), None)
     assert str(pilotd.state) not in pathlib.Path("/proc/self/mounts").read_text()

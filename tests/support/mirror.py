@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import functools
+import gzip
 import hashlib
 import http.server
+import io
+import json
 import pathlib
 import socket
 import subprocess
+import tarfile
 import threading
+import zipfile
 from collections.abc import Iterator
 
 from .internet import Internet
@@ -73,3 +79,53 @@ def write_debian(directory: pathlib.Path) -> None:
     digest = hashlib.sha256(content).hexdigest()
     rest = f"Filename: ./{package.name}\nSize: {len(content)}\nSHA256: {digest}\n"
     (archive / "Packages").write_text(f"{_CONTROL}{rest}\n")
+
+
+def write_python(directory: pathlib.Path) -> None:
+    """`simple/`, an index (PEP 503) with one wheel, hello-sprite, which brings a program of that name; and `pip.whl`,
+    which is pip itself (Python runs it as it is), as Debian's python3-venv has it."""
+    name, version = "hello_sprite", "1.0"
+    info = f"{name}-{version}.dist-info"
+    files = {
+        f"{name}.py": "def main():\n    print('installed')\n",
+        f"{info}/METADATA": "Metadata-Version: 2.1\nName: hello-sprite\nVersion: 1.0\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/entry_points.txt": f"[console_scripts]\nhello-sprite = {name}:main\n",
+    }
+    index = directory / "simple" / "hello-sprite"
+    index.mkdir(parents=True)
+    wheel = index / f"{name}-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for path, text in files.items():
+            archive.writestr(path, text)
+        archive.writestr(f"{info}/RECORD", "".join(f"{path},,\n" for path in (*files, f"{info}/RECORD")))
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    (index / "index.html").write_text(f'<!DOCTYPE html><a href="{wheel.name}#sha256={digest}">{wheel.name}</a>\n')
+    (pip,) = pathlib.Path("/usr/share/python-wheels").glob("pip-*.whl")
+    (directory / "pip.whl").symlink_to(pip)
+
+
+def write_node(directory: pathlib.Path, url: str) -> None:
+    """`npm/`, a registry with one package, hello-sprite, which brings a program of that name. `url` is the site's."""
+    manifest = {"name": "hello-sprite", "version": "1.0.0", "bin": {"hello-sprite": "main.js"}}
+    packed = io.BytesIO()
+    with gzip.GzipFile(fileobj=packed, mode="wb") as file, tarfile.open(fileobj=file, mode="w") as archive:
+        _add(archive, "package/package.json", json.dumps(manifest))
+        _add(archive, "package/main.js", "#!/usr/bin/env node\nconsole.log('installed')\n")
+    registry = directory / "npm"
+    (registry / "packed").mkdir(parents=True)
+    (registry / "packed" / "hello-sprite-1.0.0.tgz").write_bytes(packed.getvalue())
+    integrity = "sha512-" + base64.b64encode(hashlib.sha512(packed.getvalue()).digest()).decode()
+    dist = {"tarball": f"{url}/npm/packed/hello-sprite-1.0.0.tgz", "integrity": integrity}
+    document = {
+        "name": "hello-sprite",
+        "dist-tags": {"latest": "1.0.0"},
+        "versions": {"1.0.0": manifest | {"dist": dist}},
+    }
+    (registry / "hello-sprite").write_text(json.dumps(document))
+
+
+def _add(archive: tarfile.TarFile, path: str, text: str) -> None:
+    member = tarfile.TarInfo(path)
+    member.size, member.mode = len(text), 0o755
+    archive.addfile(member, io.BytesIO(text.encode()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterator
 
@@ -9,7 +10,7 @@ import pytest
 
 from pilot.host.network import policy, zone
 from pilot.host.network.plan import Settings
-from pilot.host.network.service import Member, Networks
+from pilot.host.network.service import Member, Networks, Peer
 from pilot.ids import MachineId
 
 from . import internet as nets
@@ -47,14 +48,20 @@ class Sprite:
         """A policy: names that are allowed, or (name, action)."""
         entries = [(rule, "allow") if isinstance(rule, str) else rule for rule in rules]
         document = {"rules": [{"domain": domain, "action": action} for domain, action in entries]}
-        self.member = Member(self.member.machine, self.member.number, policy.parse(document), self.member.serial + 1)
+        self.member = dataclasses.replace(self.member, policy=policy.parse(document), serial=self.member.serial + 1)
         self.networks.enforce(self.member)
 
     def renew(self) -> None:
         """No policy any more."""
         serial = self._serial()
-        self.member = Member(self.member.machine, self.member.number, serial=serial + 1)
+        self.member = dataclasses.replace(self.member, policy=policy.Policy(), serial=serial + 1)
         self.networks.enforce(self.member)
+
+    def meet(self, **peers: Sprite) -> None:
+        """These are its peers, by name, and nobody else is."""
+        found = tuple(Peer(name, peer.member.number) for name, peer in peers.items())
+        self.member = dataclasses.replace(self.member, peers=found)
+        self.networks.refresh(self.member.machine, lambda: self.member)
 
     def _serial(self) -> int:
         found = zone.read(self.networks._directory, self.member.machine)

@@ -19,6 +19,19 @@ def log(context: Context) -> None:
         output.line(line)
 
 
+def private(context: Context) -> None:
+    said, path = context.said, sprite_path(context.sprite, "network/private")
+    if said.has("join") or said.has("leave"):
+        context.api.call("PUT", path, {"network": said.option("join")})
+    found = context.api.call("GET", path)
+    if context.wants_json:
+        output.document(found)
+        return
+    output.line(f"network: {found['network'] or 'none'}")
+    for peer in found["peers"]:
+        output.line(f"{peer}.internal")
+
+
 def policy(context: Context) -> None:
     said, path = context.said, sprite_path(context.sprite, "policy/network")
     api = context.api

@@ -180,6 +180,7 @@ VERBS = (
         examples=(
             "sprite proxy -s web 8080",
             "sprite proxy -s web 3001:3000",
+            "sprite proxy -s web 5353:53/udp",
             "ssh -o ProxyCommand='sprite proxy -s web -W 22' sprite@web",
         ),
     ),
@@ -296,6 +297,17 @@ VERBS = (
             Option("deny", "likewise", "DOMAIN", many=True),
             Option("defaults", "the operator's list, too"),
             Option("clear", "no rules: no restriction"),
+        ),
+        reads=True,
+    ),
+    Verb(
+        "network private",
+        "the sprites that one may see, and is seen by, as NAME.internal; with options, changed",
+        "networks.private",
+        (_NAME,),
+        (
+            Option("join", "a name: all sprites of the organisation that join it see each other", "NETWORK"),
+            Option("leave", "see nobody, and be seen by nobody"),
         ),
         reads=True,
     ),

@@ -4,11 +4,15 @@
 
 A daemon is in a session of its own, so it outlives pilotd, whatever ends that. What differs from one daemon to the
 next is how it is started, and what becomes of one that an earlier pilotd has started.
+
+It has a cgroup of its own (`joining`), beside those of machines: what it takes is told apart, and ending all that is in
+pilotd's does not end it. It goes there itself, before it has threads or children (`join`).
 """
 
 from __future__ import annotations
 
 import abc
+import contextlib
 import logging
 import os
 import signal
@@ -17,9 +21,10 @@ import struct
 import subprocess
 import threading
 import time
+from collections.abc import Iterator, Mapping, Sequence
 
 from .. import errors
-from ..kernel import fds
+from ..kernel import cgroups, fds, hierarchies
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +32,32 @@ READY_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 30.0
 POLL_S = 0.02
 _PEERCRED = struct.Struct("3i")
+_JOIN = "PILOT_JOIN"  # in the environment of a daemon: descriptors to write "0" to
+
+
+@contextlib.contextmanager
+def joining(group: str) -> Iterator[tuple[Sequence[int], Mapping[str, str]]]:
+    """Descriptors to pass to a daemon, and its environment: it goes to the cgroup `group`, made here. `HostError`."""
+    with contextlib.ExitStack() as opened:
+        joins = cgroups.Cgroup.create(hierarchies.probe_hierarchies(), group).join_descriptors()
+        for fd in joins:
+            opened.callback(os.close, fd)
+        yield joins, {**os.environ, _JOIN: ",".join(map(str, joins))}
+
+
+def join() -> None:
+    """The daemon's side: we are where whoever started us wants us. While there is one thread, and no child."""
+    for fd in map(int, filter(None, os.environ.pop(_JOIN, "").split(","))):
+        os.write(fd, b"0")
+        os.close(fd)
+
+
+def remove_group(group: str) -> None:
+    """Whatever is left in that cgroup ends, and it is gone. Idempotent; `HostError`."""
+    found = cgroups.Cgroup(hierarchies.probe_hierarchies().paths(group))
+    if found.exists():
+        found.kill()
+        found.delete()
 
 
 class Supervised(abc.ABC):

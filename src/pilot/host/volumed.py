@@ -2,21 +2,19 @@
 
 It lives in its own cgroup, `pilot-<tag>/volumed`, beside the machines' and under no limit of theirs: a daemon that
 serves a filesystem must never wait for memory that only its writers can free. It goes there itself, before it forks
-anything (PILOT_JOIN: descriptors to write "0" to). One of another build is replaced, while disks stay attached: their
+anything. One of another build is replaced, while disks stay attached: their
 workers outlive it, and the next one renews them. One that was started with other options is refused: a disk would not
 be where the command line says that it is.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import subprocess
 import sys
 from collections.abc import Sequence
 
 from .. import errors
-from ..kernel import cgroups, hierarchies
 from ..volume.client import VolumeClient
 from . import supervised
 
@@ -32,11 +30,7 @@ class Volumed(supervised.Supervised):
         self._client = VolumeClient(self.socket_path, timeout_s=supervised.READY_TIMEOUT_S)
 
     def _launch(self, log_fd: int) -> subprocess.Popen[bytes]:
-        group = cgroups.Cgroup.create(hierarchies.probe_hierarchies(), self._group)
-        with contextlib.ExitStack() as opened:
-            joins = group.join_descriptors()
-            for fd in joins:
-                opened.callback(os.close, fd)
+        with supervised.joining(self._group) as (joins, environment):
             return subprocess.Popen(
                 [sys.executable, "-m", "pilot.volume.volumed.daemon", "--state-dir", self._state_dir, *self._options],
                 stdin=subprocess.DEVNULL,
@@ -44,7 +38,7 @@ class Volumed(supervised.Supervised):
                 stderr=log_fd,
                 start_new_session=True,
                 pass_fds=joins,
-                env={**os.environ, "PILOT_JOIN": ",".join(map(str, joins))},
+                env=environment,
             )
 
     def _why_not(self, pid: int) -> str | None:
@@ -77,6 +71,4 @@ class Volumed(supervised.Supervised):
         was_running = self.find() is not None
         super().stop()
         if was_running:
-            group = cgroups.Cgroup(hierarchies.probe_hierarchies().paths(self._group))
-            group.kill()
-            group.delete()
+            supervised.remove_group(self._group)

@@ -4,6 +4,7 @@
     ensure_gateway     namespace ─ sysctls ─ rules (one transaction, closed) ─ uplink, which comes last: no link, no way
     connect            the machine's namespace gets eth0; the gateway's end is made anew with it
     connect_tap        a tap in the gateway instead, for a VM; the caller owns its descriptor
+    set_peers          whom the machine may see; gateway and host
     remove_gateway     the uplink, and the name of the namespace: what is in it goes with it
 
 A crash between two lines leaves a gateway that lets nothing through, or none; the next `ensure_gateway` finishes it.
@@ -93,6 +94,24 @@ def connect_tap(gateway: Gateway) -> int:
     """A descriptor of the tap `inside`, made anew, with headers for offloads."""
     with _refusals(f"connect machine {gateway.machine}"):
         return netns.inside(gateway.path, lambda: _make_tap(gateway))
+
+
+def set_peers(gateway: Gateway, peers: Sequence[Address]) -> None:
+    """Those are the addresses of its machine's peers, and no others. What was with others ends with its next packet."""
+    with _refusals(f"tell the gateway of machine {gateway.machine} its peers"):
+        nftables.run(ruleset.peers_script(peers), gateway.path)
+        _set_peered(gateway, bool(peers))
+
+
+def forget_peers(gateway: Gateway) -> None:
+    """Its machine has none any more, for the host; the gateway itself may have gone."""
+    with _refusals(f"forget the peers of machine {gateway.machine}"):
+        _set_peered(gateway, False)
+
+
+def _set_peered(gateway: Gateway, has_peers: bool) -> None:
+    own = [ends.near.ip for ends in gateway.uplink]
+    nftables.run(ruleset.peered_script(gateway.settings, own, has_peers))
 
 
 def remove_gateway(machine: MachineId, uplink_name: str | None) -> None:

@@ -4,9 +4,10 @@ gateway, table inet pilot
 
     prerouting  raw      from inside with another source than the machine's: dropped
     prerouting  dstnat   port 53 of anybody ─► the resolver's socket, here
+                         from a peer: what is for the gateway's address ─► the machine
     input                from inside: port 53 and echo; else nothing
     forward              inside ► outside   may it ever? ─ is it new? limits ─ policy ─ refused, and told so
-                         outside ► inside   answers only ─ policy
+                         outside ► inside   answers ─ policy; and whatever a peer has begun
     postrouting srcnat   the machine's address ─► the gateway's
 
 The chain `judge` and the sets that it reads are the only parts that change while a machine runs. They are numbered: a
@@ -14,6 +15,9 @@ policy has a number (`Zone.mark`), in the names of its sets and as the mark on e
 A new policy has another, so every connection is judged again by its next packet, in either direction, and the
 change is one transaction. A connection with the present mark goes on though the address that it was made to has
 expired since. The first policy of a gateway lets nothing through; the resolver puts the sprite's in.
+
+Peers are machines in the same private network. Each gateway has the addresses of its machine's peers, without whom the
+other is not reached, and not let in; between the two the host lets pass what is from and to gateways that have peers.
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ from .addresses import Address
 from .plan import DNS_PORT, INSIDE, OUTSIDE, Gateway, Limits, Settings
 
 TABLE = "inet pilot"
+PEERS, PEERED = "peers", "peered"  # sets: of a gateway, and of the host
 _DIGEST = "version_"
 _FAMILY = {4: "ip", 6: "ip6"}
 
@@ -40,7 +45,7 @@ def host_script(settings: Settings) -> str:
     """The host's table, made anew. It speaks of traffic from and to our uplinks, and of nothing else.
 
     What comes from a gateway for the host itself is dropped before anybody's DNAT could send it elsewhere; after any,
-    it may go to no network that `never` has. Gateways cannot reach each other.
+    it may go to no network that `never` has. Gateways reach each other only where both have peers.
     """
     uplinks = f'"{settings.uplinks}*"'
     return f"""\
@@ -48,6 +53,7 @@ add table inet {settings.table}
 delete table inet {settings.table}
 table inet {settings.table} {{
 {_never_sets(settings)}
+{_address_sets(PEERED)}
   chain arrive {{
     type filter hook prerouting priority raw; policy accept;
     iifname {uplinks} jump from_gateway
@@ -71,8 +77,14 @@ table inet {settings.table} {{
     oifname {uplinks} jump inbound
   }}
   chain outbound {{
-    oifname {uplinks} drop
-{_never_rules(settings, "drop")}
+    oifname {uplinks} goto between
+{_never_rules("drop")}
+  }}
+  chain between {{
+    ct state established,related accept
+    ip saddr @{PEERED}4 ip daddr @{PEERED}4 accept
+    ip6 saddr @{PEERED}6 ip6 daddr @{PEERED}6 accept
+    drop
   }}
   chain inbound {{
     ct state established,related accept
@@ -100,6 +112,7 @@ table {TABLE} {{
   counter limited {{ }}
   counter spoofed {{ }}
 {_never_sets(settings)}
+{_address_sets(PEERS)}
   set refused4 {{ type ipv4_addr . inet_proto . inet_service; flags dynamic,timeout; size 512; timeout 1h; }}
   set refused6 {{ type ipv6_addr . inet_proto . inet_service; flags dynamic,timeout; size 512; timeout 1h; }}
   chain arrive {{
@@ -112,9 +125,10 @@ table {TABLE} {{
     ip option ssrr exists counter name spoofed drop
     exthdr rt exists counter name spoofed drop
   }}
-  chain to_resolver {{
+  chain divert {{
     type nat hook prerouting priority dstnat; policy accept;
 {_lines(_redirected(gateway))}
+{_lines(_let_in(gateway))}
   }}
   chain input {{
     type filter hook input priority filter; policy drop;
@@ -134,20 +148,29 @@ table {TABLE} {{
   }}
   chain outbound {{
     ct state invalid counter name refused drop
-{_never_rules(settings, "goto refuse")}
+{_never_rules("goto refuse", but=PEERS)}
     meta l4proto != {{ tcp, udp, icmp, ipv6-icmp }} goto refuse
     ct state != related icmp type != echo-request goto refuse
     ct state != related icmpv6 type != echo-request goto refuse
     ct state new jump limits
 {_byte_limit(settings.limits)}
     counter name sent
+    ct original ip saddr @{PEERS}4 accept
+    ct original ip6 saddr @{PEERS}6 accept
     jump judge
     goto refuse
   }}
   chain inbound {{
 {_byte_limit(settings.limits)}
     counter name received
+    ct original ip saddr @{PEERS}4 goto from_peer
+    ct original ip6 saddr @{PEERS}6 goto from_peer
     ct state established,related jump judge
+  }}
+  chain from_peer {{
+    ct state invalid counter name refused drop
+    ct state new jump limits
+    accept
   }}
   chain limits {{
     limit rate over {_rate(settings.limits.new_connections_per_s)} counter name limited drop
@@ -244,6 +267,30 @@ def serial_of(set_names: Iterable[str]) -> int | None:
     return max(serials, default=None)
 
 
+# ---- peers ----------------------------------------------------------------------------------------------------------
+
+
+def peers_script(peers: Iterable[Address]) -> str:
+    """A gateway's machine has these peers, and no others. One transaction."""
+    found = tuple(peers)
+    return "".join(_filled(TABLE, PEERS, version, found) for version in _FAMILY)
+
+
+def peered_script(settings: Settings, addresses: Iterable[Address], has_peers: bool) -> str:
+    """Whether the gateway with these addresses has peers, for the host's table. Either way it may be said again."""
+    table, found = f"inet {settings.table}", tuple(addresses)
+    lines = []
+    for verb in ("add",) if has_peers else ("add", "delete"):  # what is not there cannot be deleted
+        lines += [f"{verb} element {table} {PEERED}{address.version} {{ {address} }}" for address in found]
+    return "\n".join(lines) + "\n"
+
+
+def _filled(table: str, name: str, version: int, addresses: Iterable[Address]) -> str:
+    elements = ", ".join(str(address) for address in addresses if address.version == version)
+    added = f"add element {table} {name}{version} {{ {elements} }}\n" if elements else ""
+    return f"flush set {table} {name}{version}\n{added}"
+
+
 # ---- parts ----------------------------------------------------------------------------------------------------------
 
 # IPv6 has no ARP: without these neither end of a link finds the other. A router in between would lower the hop limit.
@@ -264,13 +311,18 @@ def _never_sets(settings: Settings) -> str:
     return _lines(sets, indent=2)
 
 
-def _never_rules(settings: Settings, verdict: str) -> str:
-    """By the connection's first destination: answers go to an address that is never one."""
+def _never_rules(verdict: str, but: str | None = None) -> str:
+    """By the destination: answers go to an address that is never one, but for those to a peer (`but`)."""
     rules = []
     for version, family in _FAMILY.items():
-        rules.append(f"{family} daddr @own{version} {verdict}")
-        rules.append(f"{family} daddr != @allowed{version} {family} daddr @never{version} {verdict}")
+        others = f"{family} daddr != @{but}{version} " if but else ""
+        rules.append(f"{others}{family} daddr @own{version} {verdict}")
+        rules.append(f"{others}{family} daddr != @allowed{version} {family} daddr @never{version} {verdict}")
     return _lines(rules)
+
+
+def _address_sets(name: str) -> str:
+    return _lines((f"set {name}{version} {{ type ipv{version}_addr; }}" for version in _FAMILY), indent=2)
 
 
 def _spoofed(gateway: Gateway) -> Iterable[str]:
@@ -289,6 +341,13 @@ def _redirected(gateway: Gateway) -> Iterable[str]:
         family = _FAMILY[ends.near.version]
         ports = f"meta l4proto {{ tcp, udp }} th dport {DNS_PORT}"
         yield f'iifname "{INSIDE}" meta nfproto ipv{ends.near.version} {ports} dnat {family} to {ends.near.ip}'
+
+
+def _let_in(gateway: Gateway) -> Iterable[str]:
+    for inside, uplink in zip(gateway.inside, gateway.uplink, strict=True):
+        family = _FAMILY[uplink.near.version]
+        peer = f"{family} saddr @{PEERS}{uplink.near.version} {family} daddr {uplink.near.ip}"
+        yield f'iifname "{OUTSIDE}" {peer} dnat {family} to {inside.far.ip}'
 
 
 def _asked(gateway: Gateway) -> Iterable[str]:

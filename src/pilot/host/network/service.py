@@ -3,6 +3,7 @@
 ensure    gateway, uplink, zone; the policy is in force     before the machine starts, and when pilotd starts
 connect   the machine's eth0 (or a tap)                     at each start of the machine
 enforce   another policy, in force when it returns
+refresh   the same, for one that may have no gateway, and whose peers may change at any time
 remove    nothing is left
 
 /run/pilot-network-<tag>/    zones/<machine>.json, resolver.sock
@@ -16,7 +17,7 @@ import dataclasses
 import importlib.resources
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
@@ -24,11 +25,19 @@ from ... import errors
 from ...ids import MachineId
 from ...kernel import netns, nftables
 from . import apply, control, policy, ruleset, zone
-from .addresses import Ends
+from .addresses import Address, Ends
 from .plan import Gateway, Settings
 from .policy import Policy, Rule
 from .supervisor import Supervisor
 from .zone import Zone
+
+
+@dataclasses.dataclass(frozen=True)
+class Peer:
+    """A machine in the same private network: `name` below `internal.` is what it is called, `number` is its own."""
+
+    name: str
+    number: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +48,7 @@ class Member:
     number: int
     policy: Policy = dataclasses.field(default_factory=Policy)
     serial: int = 1
+    peers: tuple[Peer, ...] = ()
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -71,7 +81,8 @@ class Networks:
         options += [f"--own={network}" for network in settings.range.networks]
         self._lock = threading.Lock()
         self._locks: dict[MachineId, threading.Lock] = {}
-        self._supervisor = Supervisor(self._directory, options, os.path.join(self._state_dir, "resolver.log"))
+        log_path, group = os.path.join(self._state_dir, "resolver.log"), f"/pilot-{settings.tag}/resolver"
+        self._supervisor = Supervisor(self._directory, options, log_path, group)
 
     @contextlib.contextmanager
     def _changing(self, machine: MachineId) -> Iterator[None]:
@@ -138,13 +149,28 @@ class Networks:
     def enforce(self, member: Member) -> None:
         """The policy of `member` is in force when this returns."""
         with self._changing(member.machine):
-            before = zone.read(self._directory, member.machine)
-            if before is None or before.serial <= member.serial:  # else somebody has set a newer one meanwhile
-                zone.write(self._directory, self._zone(member))
-            self._sync(member.machine)
+            self._enforce(member)
+
+    def refresh(self, machine: MachineId, member: Callable[[], Member]) -> None:
+        """What `member()` says when nobody else changes it is in force. A machine without a gateway is left: its start
+        does that."""
+        with self._changing(machine):
+            if netns.is_named(apply.gateway_path(machine)):
+                self._enforce(member())
+
+    def _enforce(self, member: Member) -> None:
+        before, wanted = zone.read(self._directory, member.machine), self._zone(member)
+        if wanted.internal or (before is not None and before.internal):
+            apply.set_peers(self._gateway(member), [each for peer in member.peers for each in self._addresses(peer)])
+        if before is None or before.serial <= member.serial:  # else somebody has set a newer one meanwhile
+            zone.write(self._directory, wanted)
+        self._sync(member.machine)
 
     def remove(self, machine: MachineId, number: int | None) -> None:
         """Nothing is left of it. A resolver that does not answer finds that out when it starts."""
+        before = zone.read(self._directory, machine)
+        if number is not None and before is not None and before.internal:
+            apply.forget_peers(Gateway(machine, number, self.settings))
         zone.remove(self._directory, machine)
         try:
             self._sync(machine)
@@ -198,7 +224,12 @@ class Networks:
             rules=zone.rules_of(effective),
             queries_per_s=self.settings.limits.dns_queries_per_s,
             log=self._logs(member.machine)[0],
+            internal={f"{peer.name}.{zone.INTERNAL}": tuple(map(str, self._addresses(peer))) for peer in member.peers},
         )
+
+    def _addresses(self, peer: Peer) -> tuple[Address, ...]:
+        """Of its gateway, which lets it be reached there."""
+        return tuple(ends.near.ip for ends in self.settings.range.uplink(peer.number))
 
     def _sync(self, machine: MachineId) -> None:
         control.ask(self._directory, control.Question("sync", machine))

@@ -1,7 +1,7 @@
 """The resolver, kept running (`supervised`).
 
 One that was started with other options is ended and started anew: what it knows is in files, and what it has pinned is
-in the kernel.
+in the kernel. It has a cgroup of its own, `pilot-<tag>/resolver`.
 """
 
 from __future__ import annotations
@@ -21,22 +21,31 @@ _MODULE = "pilot.host.network.resolver.main"
 
 
 class Supervisor(supervised.Supervised):
-    """Of one directory of zones."""
+    """Of one directory of zones; `group` is its cgroup."""
 
-    def __init__(self, directory: str, options: Sequence[str], log_path: str) -> None:
+    def __init__(self, directory: str, options: Sequence[str], log_path: str, group: str) -> None:
         super().__init__("resolver", control.socket_path(directory), log_path)
         self._directory = directory
+        self._group = group
         self._arguments = ["--directory", directory, *options]
 
     def _launch(self, log_fd: int) -> subprocess.Popen[bytes]:
         os.makedirs(self._directory, mode=0o700, exist_ok=True)
-        return subprocess.Popen(
-            [sys.executable, "-m", _MODULE, *self._arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=log_fd,
-            stderr=log_fd,
-            start_new_session=True,
-        )
+        with supervised.joining(self._group) as (joins, environment):
+            return subprocess.Popen(
+                [sys.executable, "-m", _MODULE, *self._arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log_fd,
+                stderr=log_fd,
+                start_new_session=True,
+                pass_fds=joins,
+                env=environment,
+            )
+
+    def stop(self) -> None:
+        """Stop watching, end it, remove its cgroup."""
+        super().stop()
+        supervised.remove_group(self._group)
 
     def _why_not(self, pid: int) -> str | None:
         try:

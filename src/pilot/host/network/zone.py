@@ -16,12 +16,13 @@ from ...kernel import files
 from .policy import Action, Effective
 
 _SUFFIX = ".json"
+INTERNAL = "internal"  # the top of the names that machines have for each other
 
 
 class Zone(msgspec.Struct, frozen=True, kw_only=True):
     """`gateway`: its namespace; `listen`: addresses there. `rules` None: open. A greater `serial` is newer.
 
-    `log`: where decisions are written. `internal`: names below `internal.` that this machine may know.
+    `log`: where decisions are written. `internal`: names below `internal.` that this machine may know: its peers'.
     """
 
     machine: str

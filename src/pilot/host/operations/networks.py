@@ -3,6 +3,7 @@
 linking   row → gateway, zone, policy in force ─► what joins the machine to it     at each start of the machine
 relink    the same for one that runs                                               at each further start of its world
 enforce   another policy
+join      another private network, or none; its other members hear of it
 remove    nothing is left; the row is its owner's to delete
 restore   those that there were, for a pilotd that starts
 """
@@ -11,14 +12,15 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import functools
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from ... import errors
 from ...ids import MachineId
 from ...wire import schema
 from ..network import policy
-from ..network.service import Member, Report
+from ..network.service import Member, Peer, Report
 from ..store import networks as rows
 from ..store.networks import Network
 from ..vmm import Link, MachineStatus
@@ -55,7 +57,8 @@ def linking(host: Host, id: MachineId) -> Iterator[Link | None]:
         return
     networks = _service(host, id)
     with host.database.transaction(durable=False) as tx:
-        member = _member(rows.assign(tx, id, networks.capacity))
+        row = rows.assign(tx, id, networks.capacity)
+    member = _member(host, row)
     with concurrent.futures.ThreadPoolExecutor(1, f"network-{id}") as pool:
         yield _Joined(networks, pool.submit(_ensure, host, networks, member).result)
 
@@ -66,13 +69,17 @@ def _ensure(host: Host, networks: Networks, member: Member) -> Member:
     while True:
         try:
             networks.ensure(member)
+            if _present(host, member.machine).peers != member.peers:  # it has joined, or been joined, meanwhile
+                networks.refresh(member.machine, functools.partial(_present, host, member.machine))
             return member
         except errors.Conflict as error:
             log.info("network gets another number", extra={"machine": member.machine, "error": str(error)})
             tried.add(member.number)
         taken = networks.taken_numbers() | tried
         with host.database.transaction() as tx:
-            member = _member(rows.renumber(tx, member.machine, networks.capacity, taken))
+            row = rows.renumber(tx, member.machine, networks.capacity, taken)
+        member = _member(host, row)
+        _tell(host, networks, rows.peers(host.database, member.machine))
 
 
 def relink(host: Host, id: MachineId) -> None:
@@ -82,7 +89,7 @@ def relink(host: Host, id: MachineId) -> None:
     networks = _service(host, id)
     with host.database.transaction(durable=False) as tx:
         row = rows.assign(tx, id, networks.capacity)
-    member = _ensure(host, networks, _member(row))
+    member = _ensure(host, networks, _member(host, row))
     host.substrate(id).rejoin(id, _Joined(networks, lambda: member))
 
 
@@ -104,7 +111,45 @@ def enforce(host: Host, id: MachineId, wanted: policy.Policy) -> None:
     with host.database.transaction() as tx:
         rows.assign(tx, id, networks.capacity)
         row = rows.set_policy(tx, id, wanted.as_json())
-    _ensure(host, networks, _member(row))
+    _ensure(host, networks, _member(host, row))
+
+
+def join(host: Host, id: MachineId, private: str | None) -> None:
+    """Written down, and in force when it returns: who was left is out of reach, both ways. `StateError` as above.
+
+    A machine of the same network that cannot be told now hears of it at its next start.
+    """
+    networks = _service(host, id)
+    with host.database.transaction() as tx:
+        rows.assign(tx, id, networks.capacity)
+    before = rows.peers(host.database, id)
+    with host.database.transaction() as tx:
+        rows.set_private(tx, id, private)
+    networks.refresh(id, functools.partial(_present, host, id))
+    _tell(host, networks, [*before, *rows.peers(host.database, id)])
+
+
+def private_of(host: Host, id: MachineId) -> tuple[str | None, list[str]]:
+    """The private network that it is in, and the sprites of the other machines there."""
+    row = rows.find(host.database, id)
+    return (row.private if row else None), [peer.sprite for peer in rows.peers(host.database, id)]
+
+
+def _tell(host: Host, networks: Networks, peers: Iterable[rows.Peer]) -> None:
+    """Theirs has changed. Security does not wait for them: each gateway lets in, and out, by itself."""
+    for machine in {peer.network.machine: None for peer in peers}:
+        try:
+            networks.refresh(machine, functools.partial(_present, host, machine))
+        except errors.PilotError as error:
+            log.warning("machine not told of its peers", extra={"machine": machine, "error": str(error)})
+
+
+def _present(host: Host, id: MachineId) -> Member:
+    """As the store has it now. `NotFound`."""
+    row = rows.find(host.database, id)
+    if row is None:
+        raise errors.NotFound(f"machine {id} has no network")
+    return _member(host, row)
 
 
 def report(host: Host, id: MachineId) -> Report:
@@ -127,8 +172,14 @@ def policy_of(host: Host, id: MachineId) -> policy.Policy:
 def remove(host: Host, id: MachineId) -> None:
     """Nothing of it is left on this host."""
     row = rows.find(host.database, id)
-    if host.networks is not None and row is not None:
-        host.networks.remove(id, row.number)
+    if host.networks is None or row is None:
+        return
+    peers = rows.peers(host.database, id)
+    host.networks.remove(id, row.number)
+    if row.private is not None:
+        with host.database.transaction() as tx:
+            rows.set_private(tx, id, None)
+        _tell(host, host.networks, peers)
 
 
 def restore(host: Host) -> None:
@@ -140,7 +191,7 @@ def restore(host: Host) -> None:
 
 def _restore(host: Host, row: Network) -> None:
     assert host.networks is not None
-    member = _member(row)
+    member = _member(host, row)
     try:
         if host.substrate(row.machine).status(row.machine) not in (MachineStatus.RUNNING, MachineStatus.FROZEN):
             return  # its start makes it
@@ -151,5 +202,7 @@ def _restore(host: Host, row: Network) -> None:
         log.error("network not restored", extra={"machine": row.machine, "error": str(error)})
 
 
-def _member(row: Network) -> Member:
-    return Member(row.machine, row.number, policy.parse(row.policy), row.serial)
+def _member(host: Host, row: Network) -> Member:
+    found = () if row.private is None else rows.peers(host.database, row.machine)
+    peers = tuple(Peer(peer.sprite, peer.network.number) for peer in found)
+    return Member(row.machine, row.number, policy.parse(row.policy), row.serial, peers)

@@ -210,6 +210,14 @@ class Sprites:
         """What was let through, and what not. `StateError` as above."""
         return networks.report(self._host, self._machine(sprite))
 
+    def private_network(self, sprite: Sprite) -> tuple[str | None, list[str]]:
+        """The one that it is in, and the other sprites there, by name."""
+        return networks.private_of(self._host, self._machine(sprite))
+
+    def join_private_network(self, sprite: Sprite, private: str | None) -> None:
+        """In force when it returns. `StateError` as above."""
+        networks.join(self._host, self._machine(sprite), private)
+
     def _machine(self, sprite: Sprite) -> MachineId:
         return self._host.machine(sprite).id
 

@@ -99,4 +99,9 @@ _FLY = (
     "CREATE TABLE image_bases (digest TEXT PRIMARY KEY, volume TEXT NOT NULL, created_us BIGINT NOT NULL)",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _VERSIONS, _SIZES, _EVENTS, _NETWORKS, _PARENTS, _LIFECYCLE, _FLY)
+# The private network that a machine is in: a name, among those of its organisation.
+_PRIVATE_NETWORKS = ("ALTER TABLE networks ADD COLUMN private TEXT",)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    _FIRST, _VERSIONS, _SIZES, _EVENTS, _NETWORKS, _PARENTS, _LIFECYCLE, _FLY, _PRIVATE_NETWORKS,
+)  # fmt: skip

@@ -1,4 +1,4 @@
-"""Networks of machines as rows: the number that addresses come from, and the policy with its serial."""
+"""Networks of machines as rows: the number that addresses come from, the policy with its serial, whom they may see."""
 
 from __future__ import annotations
 
@@ -14,12 +14,24 @@ from .database import Database, Row, Transaction
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """`policy` is the document as it was given; `serial` grows with each change of it."""
+    """`policy` is the document as it was given; `serial` grows with each change of it.
+
+    `private`: the private network that it is in, among those of its organisation.
+    """
 
     machine: MachineId
     number: int
     policy: Mapping[str, object]
     serial: int
+    private: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Peer:
+    """Another machine in the same private network, and the sprite that it is of."""
+
+    sprite: str
+    network: Network
 
 
 def assign(tx: Transaction, machine: MachineId, capacity: int) -> Network:
@@ -72,6 +84,26 @@ def set_policy(tx: Transaction, machine: MachineId, policy: Mapping[str, object]
     return _network(rows[0])
 
 
+def set_private(tx: Transaction, machine: MachineId, private: str | None) -> Network:
+    """In that private network, or in none. `NotFound`."""
+    rows = tx.query("UPDATE networks SET private = ? WHERE machine = ? RETURNING *", (private, machine))
+    if not rows:
+        raise errors.NotFound(f"machine {machine} has no network")
+    return _network(rows[0])
+
+
+def peers(database: Database, machine: MachineId) -> list[Peer]:
+    """The other machines in its private network, by the names of their sprites; none without one."""
+    rows = database.query(
+        """SELECT other.name AS sprite, theirs.* FROM networks AS ours JOIN sprites AS own ON own.machine = ours.machine
+           JOIN networks AS theirs ON theirs.private = ours.private AND theirs.machine <> ours.machine
+           JOIN sprites AS other ON other.machine = theirs.machine AND other.organisation = own.organisation
+           WHERE ours.machine = ? ORDER BY other.name""",
+        (machine,),
+    )
+    return [Peer(row["sprite"], _network(row)) for row in rows]
+
+
 def find(database: Database, machine: MachineId) -> Network | None:
     rows = database.query("SELECT * FROM networks WHERE machine = ?", (machine,))
     return _network(rows[0]) if rows else None
@@ -87,4 +119,4 @@ def delete(tx: Transaction, machine: MachineId | None) -> None:
 
 
 def _network(row: Row) -> Network:
-    return Network(MachineId(row["machine"]), row["number"], json.loads(row["policy"]), row["serial"])
+    return Network(MachineId(row["machine"]), row["number"], json.loads(row["policy"]), row["serial"], row["private"])

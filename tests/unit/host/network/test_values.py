@@ -171,6 +171,20 @@ def test_a_script_that_differs_has_another_version() -> None:
     assert len(versions) == 2
 
 
+def test_peers_as_scripts() -> None:
+    found = [ipaddress.ip_address(text) for text in ("198.18.0.5", "fd00::5", "198.18.0.7")]
+    assert ruleset.peers_script(found).splitlines() == [
+        "flush set inet pilot peers4",
+        "add element inet pilot peers4 { 198.18.0.5, 198.18.0.7 }",
+        "flush set inet pilot peers6",
+        "add element inet pilot peers6 { fd00::5 }",
+    ]
+    assert ruleset.peers_script([]).splitlines() == ["flush set inet pilot peers4", "flush set inet pilot peers6"]
+    own = found[:1]
+    assert ruleset.peered_script(Settings("t"), own, True) == "add element inet pilot_t peered4 { 198.18.0.5 }\n"
+    assert ruleset.peered_script(Settings("t"), own, False).split("\n", 1)[1].startswith("delete element inet pilot_t")
+
+
 def test_servers_as_operators_write_them() -> None:
     assert parse_server("9.9.9.9") == Server("9.9.9.9", 53)
     assert parse_server("9.9.9.9:5353") == Server("9.9.9.9", 5353)

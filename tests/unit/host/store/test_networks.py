@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from pilot import errors
-from pilot.host.store import machines, networks
+from pilot.host.store import machines, networks, sprites, tokens
 from pilot.host.store.database import Database
 from pilot.host.store.sqlite import SqliteDatabase
-from pilot.ids import MachineId
+from pilot.ids import MachineId, SpriteName, VolumeId
 
 
 @pytest.fixture
@@ -25,6 +25,39 @@ def number(database: Database, name: str, capacity: int = 10) -> int:
     with database.transaction() as tx:
         machine = machines.assign(tx, MachineId(name), "container", 1 << 30, 1)
         return networks.assign(tx, machine.id, capacity).number
+
+
+def sprite(database: Database, organisation: str, name: str, private: str | None) -> MachineId:
+    """With a machine of its own, in that private network."""
+    machine = MachineId(f"{organisation}-{name}")
+    number(database, machine)
+    row = sprites.Sprite(
+        id=f"sprite-{machine}", organisation=organisation, name=SpriteName(name), suffix="0000", machine=machine,
+        volume=VolumeId(f"v-{machine}"), phase="live", labels=(), url_settings=sprites.UrlSettings(), environment={},
+        config=sprites.Config(), current_source=None, created_us=1, updated_us=1, last_running_us=None,
+        last_warming_us=None,
+    )  # fmt: skip
+    with database.transaction() as tx:
+        sprites.insert(tx, row)
+        networks.set_private(tx, machine, private)
+    return machine
+
+
+def test_peers_are_those_of_the_organisation_in_the_same_private_network(database: Database) -> None:
+    ours, theirs = (tokens.ensure_organisation(database, slug).id for slug in ("ours", "theirs"))
+    machines_of = {
+        name: sprite(database, ours, name, private)
+        for name, private in (("a", "shop"), ("b", "shop"), ("c", "other"), ("d", None), ("e", None))
+    }
+    sprite(database, theirs, "x", "shop")
+    seen = {name: [peer.sprite for peer in networks.peers(database, machine)] for name, machine in machines_of.items()}
+    assert seen == {"a": ["b"], "b": ["a"], "c": [], "d": [], "e": []}
+    with database.transaction() as tx:
+        networks.set_private(tx, machines_of["c"], "shop")
+    assert [peer.network.machine for peer in networks.peers(database, machines_of["a"])] == [
+        machines_of["b"],
+        machines_of["c"],
+    ]
 
 
 def test_the_lowest_number_that_is_free_is_given_and_kept(database: Database) -> None:

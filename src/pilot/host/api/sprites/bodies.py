@@ -48,6 +48,12 @@ class ResourcesPolicy(msgspec.Struct, frozen=True):
     memory: MemoryPolicy = MemoryPolicy()
 
 
+class PutPrivateNetwork(msgspec.Struct, frozen=True):
+    """`network`: a name of the organisation's choice; null: none."""
+
+    network: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")] | None
+
+
 async def read(request: Request, most: int = MAX_BYTES) -> bytes:
     """The whole body, of `most` bytes. `TooLarge`, or `TooSlow` when it is not there in time."""
     data = bytearray()

@@ -65,6 +65,8 @@ CALLS: tuple[Row[Answer], ...] = (
     Row("POST", "/v1/sprites/{name}/policy/resources", _WRITE, resources.set_resources_policy),
     Row("DELETE", "/v1/sprites/{name}/policy/resources", _WRITE, resources.delete_resources_policy),
     Row("GET", "/v1/sprites/{name}/network", Permission.NETWORK_READ, network.get_network),
+    Row("GET", "/v1/sprites/{name}/network/private", Permission.NETWORK_READ, network.get_private_network),
+    Row("PUT", "/v1/sprites/{name}/network/private", Permission.NETWORK_WRITE, network.put_private_network),
     Row("POST", "/v1/sprites/{name}/checkpoint", _POINTS_WRITE, checkpoints.create_checkpoint),
     Row("GET", "/v1/sprites/{name}/checkpoints", _POINTS_READ, checkpoints.list_checkpoints),
     Row("GET", "/v1/sprites/{name}/checkpoints/{checkpoint}", _POINTS_READ, checkpoints.get_checkpoint),

@@ -23,6 +23,19 @@ async def set_network_policy(call: Call) -> Response:
     return Response(status_code=204)
 
 
+async def get_private_network(call: Call) -> Response:
+    """Our extension: which sprites it may see."""
+    network, members = await asyncio.to_thread(call.sprites.private_network, await call.sprite())
+    return JSONResponse({"network": network, "peers": members})
+
+
+async def put_private_network(call: Call) -> Response:
+    """In force when it is answered."""
+    wanted = await call.body(bodies.PutPrivateNetwork)
+    await asyncio.to_thread(call.sprites.join_private_network, await call.sprite(), wanted.network)
+    return await get_private_network(call)
+
+
 async def get_network(call: Call) -> Response:
     """Our extension: what the sprite's network has let through, and what not."""
     report = await asyncio.to_thread(call.sprites.network_report, await call.sprite())

@@ -20,7 +20,7 @@ from .... import errors
 from ..addresses import Address
 from ..never import Never
 from ..policy import Action, Decision, Effective
-from ..zone import Zone
+from ..zone import INTERNAL, Zone
 from . import messages
 from .log import Log, Outcome
 from .messages import Found, Query
@@ -29,7 +29,6 @@ from .upstream import Upstream
 
 MOST_CACHED = 1024
 MOST_WAITING = 256
-_INTERNAL = "internal"
 
 
 class Bucket:
@@ -94,6 +93,8 @@ class Lookup:
         if decision.action is Action.DENY:
             return self._refuse(query, decision, stream)
         if (known := self._known(query)) is not None:
+            if known.addresses:
+                return self._settle(query, known, known.ttl_s, stream)
             return messages.reply(query, known, known.ttl_s, stream=stream)
         try:
             found, ttl_s = await self._find(query)
@@ -120,8 +121,8 @@ class Lookup:
         return messages.reply(query, found, ttl_s, stream=stream)
 
     def _decide(self, query: Query) -> Decision:
-        if _is_below(query.name, _INTERNAL) or _is_below(query.name, "localhost"):
-            return Decision(Action.ALLOW, None)  # ours: nobody else is asked
+        if _is_ours(query.name) and query.name not in self._zone.internal:
+            return Decision(Action.ALLOW, None)  # nobody else is asked, and nothing is reached by it
         decision = self._effective.decide(query.name)
         if self._effective.rules is not None and query.rdtype not in messages.ANSWERED:
             return Decision(Action.DENY, decision.rule)
@@ -134,11 +135,11 @@ class Lookup:
 
     def _known(self, query: Query) -> Found | None:
         """What is answered without asking anybody."""
-        if _is_below(query.name, _INTERNAL):
+        if _is_below(query.name, INTERNAL):
             texts = self._zone.internal.get(query.name)
             if texts is None:
                 return messages.empty(dns.rcode.NXDOMAIN)
-            return messages.local(query, tuple(ipaddress.ip_address(text) for text in texts))
+            return messages.local(query, tuple(ipaddress.ip_address(text) for text in texts), pinned=True)
         if _is_below(query.name, "localhost"):
             return messages.local(query, (ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("::1")))
         if self._effective.rules is not None and query.rdtype in messages.EMPTY:
@@ -172,6 +173,10 @@ class Lookup:
 
 def _allows(effective: Effective, name: str) -> bool:
     return effective.decide(name).action is Action.ALLOW
+
+
+def _is_ours(name: str) -> bool:
+    return _is_below(name, INTERNAL) or _is_below(name, "localhost")
 
 
 def _is_below(name: str, top: str) -> bool:

@@ -14,7 +14,7 @@ import msgspec
 from .... import errors
 from ....ids import MachineId
 from ....kernel import fds
-from ... import logs
+from ... import logs, supervised
 from .. import control
 from ..addresses import parse_network
 from ..never import Never
@@ -28,6 +28,7 @@ _QUESTION_BYTES = 4096
 def main(arguments: list[str] | None = None) -> int:
     """The exit status."""
     options = _parser().parse_args(arguments)
+    supervised.join()
     logs.begin("info")
     _raise_limits()
     never = Never(tuple(map(parse_network, options.allow)), tuple(map(parse_network, options.own)))

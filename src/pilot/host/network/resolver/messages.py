@@ -153,12 +153,16 @@ def empty(rcode: dns.rcode.Rcode = dns.rcode.NOERROR) -> Found:
     return Found(rcode, (), (), (), (), NEGATIVE_TTL_S[0])
 
 
-def local(query: Query, addresses: tuple[Address, ...]) -> Found:
-    """What we know ourselves of a name: its addresses, where they are of the kind that is asked for."""
+def local(query: Query, addresses: tuple[Address, ...], *, pinned: bool = False) -> Found:
+    """What we know ourselves of a name: its addresses, where they are of the kind that is asked for.
+
+    `pinned`: they are reached through the gateway, so a policy has to let them be.
+    """
     version = {dns.rdatatype.A: 4, dns.rdatatype.AAAA: 6}.get(query.rdtype)
-    texts = [str(address) for address in addresses if address.version == version]
+    chosen = tuple(address for address in addresses if address.version == version)
+    texts = [str(address) for address in chosen]
     answer = (dns.rrset.from_text_list(query.qname, TTL_S[0], "IN", query.rdtype, texts),) if texts else ()
-    return Found(dns.rcode.NOERROR, answer, (), (), (), TTL_S[0])
+    return Found(dns.rcode.NOERROR, answer, (), chosen if pinned else (), (), TTL_S[0])
 
 
 def reply(query: Query, found: Found, ttl_s: int, *, stream: bool) -> bytes:
