@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket as sockets
 from collections.abc import Awaitable, Callable
@@ -219,6 +220,40 @@ def test_proxy(machine: FakeMachine) -> None:
         await refused.send('{"host":"127.0.0.1","port":1}')
         assert msgspec.json.decode(str(await refused.receive()))["status"] == "error"
         assert isinstance(await refused.receive(), websocket.Closed)
+
+    run(machine, test)
+
+
+def test_proxy_of_datagrams(machine: FakeMachine) -> None:
+    """Each is a message; one that nobody takes is no error."""
+
+    async def test() -> None:
+        loop = asyncio.get_running_loop()
+        with sockets.socket(sockets.AF_INET, sockets.SOCK_DGRAM) as server:
+            server.setblocking(False)
+            server.bind(("127.0.0.1", 0))
+            port = server.getsockname()[1]
+            socket = await client.open_websocket(await machine.dial(), "/v1/proxy")
+            await socket.send('{"port":%d,"protocol":"udp"}' % port)  # noqa: UP031
+            assert msgspec.json.decode(str(await socket.receive()))["status"] == "connected"
+            for message in (b"hello", b"x" * 9000):
+                await socket.send(message)
+                data, source = await loop.sock_recvfrom(server, 65535)
+                assert data == message
+                await loop.sock_sendto(server, data[::-1], source)
+                assert await socket.receive() == message[::-1]
+        await socket.send(b"to nobody")
+        await socket.send(b"to nobody")
+        with sockets.socket(sockets.AF_INET, sockets.SOCK_DGRAM) as server:
+            server.setblocking(False)
+            server.bind(("127.0.0.1", port))
+            data = b""
+            while data != b"again":  # a refusal of one before may have taken its place; and those may still come
+                await socket.send(b"again")
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(1):
+                        data, _ = await loop.sock_recvfrom(server, 65535)
+        await socket.close(1000)
 
     run(machine, test)
 

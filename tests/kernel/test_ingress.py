@@ -46,6 +46,16 @@ while True:
 """
 
 
+# Likewise: what it is sent, back.
+_ECHO = """
+import socket
+bound = socket.socket(type=socket.SOCK_DGRAM)
+bound.bind(('127.0.0.1', 5300))
+while True:
+    bound.sendto(*bound.recvfrom(99))
+"""
+
+
 @pytest.fixture(scope="module")
 def pilotd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilotd]:
     before = leftovers.observe()
@@ -83,6 +93,20 @@ def curl(*words: str) -> str:
     done = subprocess.run(["curl", "-sS", "--max-time", "60", *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def datagrams_come_back(host: str, port: int) -> bool:
+    """As soon as somebody listens: one before that is lost."""
+    with socket.socket(type=socket.SOCK_DGRAM) as ours:
+        ours.connect((host, port))
+        ours.settimeout(1)
+        for number in range(60):
+            ours.send(b"%d" % number)
+            try:
+                return ours.recv(99) in [b"%d" % each for each in range(number + 1)]
+            except TimeoutError:
+                continue
+    return False
 
 
 def host_of(sprite: Any) -> str:
@@ -174,6 +198,15 @@ def test_a_port_of_the_sprite_as_one_of_ours(pilotd: Pilotd, sprite: Any) -> Non
             assert proxy.stdout is not None
             address = proxy.stdout.readline().split()[0]
             assert curl(f"http://{address}/through").split()[1] == "/through"
+        finally:
+            proxy.terminate()
+    sprite.run("sh", "-c", f'setsid python3 -c "{_ECHO}" >/dev/null 2>&1 &')
+    words = ["proxy", "-s", "web", "0:5300/udp"]
+    with subprocess.Popen([*command, *words], stdout=subprocess.PIPE, text=True) as proxy:
+        try:
+            assert proxy.stdout is not None
+            host, _, port = proxy.stdout.readline().split()[0].rpartition(":")
+            assert datagrams_come_back(host, int(port))
         finally:
             proxy.terminate()
     words = ["proxy", "-s", "web", "-W", "127.0.0.1:8080"]

@@ -1,6 +1,6 @@
-"""The TCP proxy: one WebSocket is one connection, made in the world's network, or else the machine's.
+"""The proxy: one WebSocket is one connection, made in the world's network, or else the machine's.
 
-c → s  {"host":"localhost","port":8080}
+c → s  {"host":"localhost","port":8080}                     "protocol":"udp": datagrams, one a message
 s → c  {"status":"connected","target":"localhost:8080"}     or {"status":"error","error":…} and a close
 bytes both ways, as binary messages (text is taken as its bytes), until either side closes
 """
@@ -17,7 +17,8 @@ from ..server.call import Call, WebSocket
 from ..server.routing import Route
 from ..server.stream import SocketStream
 from ..wire import operations, schema, websocket
-from . import tcp_ports
+from . import datagrams, tcp_ports
+from .datagrams import Datagrams
 from .world import World
 
 _FIRST_MESSAGE_S = 30.0
@@ -52,11 +53,15 @@ class ProxyApi:
         finally:
             await target.close()
 
-    async def _connect(self, request: schema.ProxyRequest) -> SocketStream:
+    async def _connect(self, request: schema.ProxyRequest) -> SocketStream | Datagrams:
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(_CONNECT_S):
             found = await loop.getaddrinfo(request.host or "localhost", request.port, type=socket.SOCK_STREAM)
             targets: list[tcp_ports.Target] = [(family, address) for family, _, _, _, address in found]
+            if request.protocol == "udp":
+                # Nobody refuses a datagram, so there is one place that it can be for: most listen on IPv4.
+                target = min(targets, key=lambda each: each[0] != socket.AF_INET)
+                return await datagrams.connect(self._world.networks()[0], target)
             made = await tcp_ports.connect_any(self._world.networks(), targets, _CONNECT_S)
             return SocketStream(*await asyncio.open_connection(sock=made))
 
@@ -75,7 +80,7 @@ async def _request(client: WebSocket) -> schema.ProxyRequest:
     return request
 
 
-async def _relay(client: WebSocket, target: SocketStream) -> None:
+async def _relay(client: WebSocket, target: SocketStream | Datagrams) -> None:
     """Until either side is done. A client's close ends both ways, the target's end closes the WebSocket."""
     copies = [asyncio.create_task(_to_target(client, target)), asyncio.create_task(_to_client(client, target))]
     try:
@@ -87,13 +92,13 @@ async def _relay(client: WebSocket, target: SocketStream) -> None:
         await asyncio.gather(*copies, return_exceptions=True)
 
 
-async def _to_target(client: WebSocket, target: SocketStream) -> None:
+async def _to_target(client: WebSocket, target: SocketStream | Datagrams) -> None:
     while not isinstance(message := await client.receive(), websocket.Closed):
         target.write(message if isinstance(message, bytes) else message.encode())
         await target.drain()
 
 
-async def _to_client(client: WebSocket, target: SocketStream) -> None:
+async def _to_client(client: WebSocket, target: SocketStream | Datagrams) -> None:
     while data := await target.read():
         await client.send(data)
     await client.close(websocket.CLOSE_NORMAL)

@@ -1,4 +1,4 @@
-"""`sprite proxy`: TCP ports of a sprite as ports of this host, one WebSocket for each connection.
+"""`sprite proxy`: ports of a sprite as ports of this host, one WebSocket for each connection; of UDP: `datagrams`.
 
 client ─ our listener ─ {"host": "localhost", "port": N} ► ◄ {"status": "connected"} ─ bytes both ways
 """
@@ -13,7 +13,7 @@ import sys
 import threading
 
 from .. import errors
-from . import output, websocket
+from . import datagrams, output, websocket
 from .api import sprite_path
 from .words import UsageError
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .account import Account
     from .context import Context
 
+TCP, UDP = socket.SOCK_STREAM, socket.SOCK_DGRAM
 PIECE_BYTES = 1 << 16
 BACKLOG_BYTES = 1 << 20
 LINGER_S = 60
@@ -40,24 +41,34 @@ def proxy(context: Context) -> int | None:
         return 0
     ports = [parse_ports(text) for text in said]
     bind = context.said.option("bind") or "127.0.0.1"
-    listeners = [(_listen(bind, local), remote) for local, remote in ports]
-    for listener, remote in listeners:
-        host, port = listener.getsockname()[:2]
-        output.line(f"{host}:{port} -> {sprite}:{remote}")
+    sockets = [(_listen(bind, local, kind), remote, kind) for local, remote, kind in ports]
+    for ours, remote, kind in sockets:
+        host, port = ours.getsockname()[:2]
+        output.line(f"{host}:{port} -> {sprite}:{remote}{'' if kind == TCP else '/udp'}")
     sys.stdout.flush()
-    for listener, remote in listeners[1:]:
-        threading.Thread(target=serve, args=(account, sprite, listener, remote), name="proxy", daemon=True).start()
-    serve(account, sprite, *listeners[0])
+    for ours, remote, kind in sockets[1:]:
+        threading.Thread(target=_serve, args=(account, sprite, ours, remote, kind), name="proxy", daemon=True).start()
+    _serve(account, sprite, *sockets[0])
     return 0
 
 
-def parse_ports(text: str) -> tuple[int, int]:
-    """`LOCAL:REMOTE`, or one for both."""
+def _serve(account: Account, sprite: str, ours: socket.socket, remote: int, kind: socket.SocketKind) -> None:
+    if kind == TCP:
+        serve(account, sprite, ours, remote)
+        return
+    datagrams.serve(lambda: _connected(account, sprite, "localhost", remote, "udp"), ours)
+
+
+def parse_ports(text: str) -> tuple[int, int, socket.SocketKind]:
+    """`LOCAL:REMOTE`, or one for both; behind them perhaps `/udp`."""
+    text, _, protocol = text.partition("/")
+    if protocol not in ("", "tcp", "udp"):
+        raise UsageError(f"{protocol!r} is no protocol", hint="8080, or 5353:53/udp")
     local, _, remote = text.partition(":")
     found = [int(each) for each in (local, remote or local) if each.isascii() and each.isdecimal()]
     if len(found) != 2 or not all(0 <= port <= 65535 for port in found) or not found[1]:
         raise UsageError(f"{text!r} is no port", hint="8080, or 3001:3000 for LOCAL:REMOTE")
-    return found[0], found[1]
+    return found[0], found[1], UDP if protocol == "udp" else TCP
 
 
 def parse_target(text: str) -> tuple[str, int]:
@@ -68,9 +79,14 @@ def parse_target(text: str) -> tuple[str, int]:
     return host.strip("[]") or "localhost", int(port)
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int, kind: socket.SocketKind) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        if kind == TCP:
+            return socket.create_server((host, port), family=family)
+        made = socket.socket(family, kind)
+        made.bind((host, port))
+        return made
     except OSError as error:
         raise errors.HostError(f"listen on {host}:{port}: {(error.strerror or str(error)).lower()}") from error
 
@@ -100,10 +116,10 @@ def _one(account: Account, sprite: str, client: socket.socket, remote: int) -> N
             output.tell(f"sprite: {sprite}:{remote}: {error}")
 
 
-def _connected(account: Account, sprite: str, host: str, port: int) -> websocket.WebSocket:
-    """`PilotError` when nobody listens there."""
+def _connected(account: Account, sprite: str, host: str, port: int, protocol: str | None = None) -> websocket.WebSocket:
+    """`PilotError` when nobody listens there, as far as that can be known. `protocol`: udp; None: TCP."""
     made = websocket.connect(account, sprite_path(sprite, "proxy"))
-    made.send(json.dumps({"host": host, "port": port}))
+    made.send(json.dumps({"host": host, "port": port} | ({"protocol": protocol} if protocol else {})))
     while made.close_code is None:
         select.select([made], [made] if made.wants_write else [], [])
         made.flush()

@@ -311,10 +311,11 @@ class OwnersChanged(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProxyRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """First text frame of a proxy connection."""
+    """First text frame of a proxy connection. `udp`: each binary message is a datagram."""
 
     host: str = "localhost"
     port: int
+    protocol: Literal["tcp", "udp"] = "tcp"
 
 
 class ProxyAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
