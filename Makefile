@@ -9,6 +9,7 @@ STAMPS := .stamps
 APT_BUILD := gcc libc6-dev musl-tools python3-venv python3-dev
 APT_RUN := mmdebstrap erofs-utils e2fsprogs libseccomp2 iproute2 kmod nftables zstd lz4 cpio qemu-system-x86
 APT_TEST := busybox-static runc crun attr uidmap podman buildah conmon containerd criu skopeo docker-registry openssl curl
+APT_OUTSIDE := chromium nodejs npm
 APT_FUZZ := clang libclang-rt-dev
 APT_WORKLOADS := fio stress-ng dbench postgresql postgresql-contrib
 INIT := src/pilot/kernel/bin/pilot-init
@@ -109,14 +110,18 @@ UNSTEADY ?= 5
 test: deps check sanitize images
 	$(BIN)/python -m tests.support.lanes -n $(LANES) --unsteady $(UNSTEADY) tests --ignore=tests/checks
 
-# Tests inside virtual machines, those that take long too; what they said goes to docs/reference/vm-tests.md.
+# Tests inside virtual machines, those that take long too; what they said goes to docs/reference/vm-tests.md, and of ways
+# around a network policy to docs/reference/network-policy.md.
 vm-tests: images
 	@rm -f docs/reference/vm-tests.md
 	$(PRIVATE) env PILOT_VM_TESTS=1 PILOT_VM_TESTS_REPORT=docs/reference/vm-tests.md $(BIN)/pytest tests/guest/test_in_vm.py
-	$(PRIVATE) env PILOT_VM_TESTS=1 $(BIN)/pytest tests/guest/test_network_vm.py
+	$(PRIVATE) env PILOT_VM_TESTS=1 $(BIN)/pytest -p tests.support.networkreport tests/guest/test_network_vm.py
 
-# Docker and podman in a sprite, apt behind a policy: with packages of the mirrors that this machine is configured for.
+# Docker and podman in a sprite, package managers behind a policy, a browser, @fly/sprites: with the standard image, and
+# packages of the mirrors and registries that this machine is configured for.
 outside-tests: images
+	$(call install,$(APT_OUTSIDE))
+	$(BIN)/pilot image build world-standard
 	env PILOT_OUTSIDE=1 $(PRIVATE) $(BIN)/pytest tests/outside
 
 demo: images

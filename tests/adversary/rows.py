@@ -8,6 +8,8 @@ from __future__ import annotations
 import pathlib
 from typing import NamedTuple
 
+from tests.support import pages
+
 BEGIN, END = "<!-- make adversary: begin -->", "<!-- make adversary: end -->"
 
 
@@ -116,9 +118,4 @@ def table(seen: dict[str, str], isolation: str) -> str:
 
 def write(page: pathlib.Path, text: str) -> None:
     """Between the page's marks, or at its end."""
-    content = page.read_text()
-    if BEGIN not in content:
-        content = f"{content.rstrip()}\n\n{BEGIN}\n{END}\n"
-    before, rest = content.split(BEGIN, 1)
-    _, after = rest.split(END, 1)
-    page.write_text(f"{before}{BEGIN}\n{text}{END}{after}")
+    pages.write_between(page, BEGIN, END, text)

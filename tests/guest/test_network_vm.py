@@ -10,11 +10,13 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from sprites.types import URLSettings
 from tests.kernel import test_network_bypass as rows
 from tests.support import internet as nets
 from tests.support import virtual
@@ -71,6 +73,10 @@ class Guest(Machine):
 
     def make_socket(self, family: int, kind: int, protocol: int = 0) -> Any:
         return self._far.make(family, kind, protocol)
+
+    def send_each(self, datagrams: Any, messages: Sequence[bytes]) -> None:
+        """In one go: the way there and back takes longer than what is limited."""
+        datagrams.send_each(list(messages))
 
     def ip(self, *arguments: str) -> str:
         command = [*self._command, "ip", *arguments]
@@ -156,3 +162,38 @@ def test_a_virtual_machine_is_on_the_network(internet: Internet, created: Any, s
     assert sprite.machine.addresses("web.test") == [WEB]
     assert sprite.machine.reaches(WEB)
     assert not sprite.machine.reaches(OTHER)
+
+
+@pytest.mark.requires("vm-tests")
+def test_a_web_server_of_a_virtual_machine_answers_at_its_address(pilotd: Pilotd, created: Any) -> None:
+    """In curl, as it stands; also when the machine is frozen, which the request wakes."""
+    script = (
+        "echo hello >/tmp/hello && cd /tmp && setsid python3 -m http.server 8080 --bind 127.0.0.1 >/dev/null 2>&1 &"
+    )
+    created.run("sh", "-c", script)
+    created.client.update_url_settings(created.name, URLSettings(auth="public"))
+    headers = {"Authorization": f"Bearer {pilotd.token()}"}
+    sprite_url = f"{pilotd.url}/v1/sprites/{created.name}"
+    printed = httpx.get(sprite_url, headers=headers).json()["url"]
+
+    def curl() -> str:
+        command = [
+            "curl",
+            "-sS",
+            "--max-time",
+            "120",
+            "--retry",
+            "60",
+            "--retry-all-errors",
+            "--retry-delay",
+            "1",
+            "-f",
+        ]
+        done = subprocess.run([*command, f"{printed}/hello"], check=False, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert curl() == "hello\n"
+    assert httpx.post(f"{sprite_url}/sleep", headers=headers, timeout=120).status_code == 200
+    assert httpx.get(sprite_url, headers=headers).json()["status"] == "warm"
+    assert curl() == "hello\n"

@@ -92,8 +92,7 @@ def test_tunnelling_below_an_allowed_wildcard_is_slow_and_written_down(internet:
         before = _limited(sprite)
 
         def limited() -> bool:
-            for wire in query:
-                datagrams.send(wire)
+            sprite.machine.send_each(datagrams, query)
             return _limited(sprite) > before
 
         wait_until(limited, "queries over the rate are dropped")

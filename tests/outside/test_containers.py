@@ -10,9 +10,9 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.support import internet as nets
+from tests.outside.conftest import Run
 from tests.support import outside
-from tests.support.internet import PORT, WEB, Internet
+from tests.support.internet import PORT, WEB
 from tests.support.pilotd import Pilotd
 
 pytestmark = pytest.mark.requires("root", "private", "fuse", "loop", "userns", "space", "veth", "nft", "tun", "outside")
@@ -26,24 +26,7 @@ ENGINES = ("docker", "podman")
 
 
 @pytest.fixture(scope="module")
-def internet() -> Iterator[Internet]:
-    with nets.internet() as made, outside.led_to(made, outside.debian()):
-        made.serve_tcp(WEB)
-        made.records["web.test", "A"] = (60, [WEB])
-        yield made
-
-
-@pytest.fixture(scope="module")
-def pilotd(internet: Internet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilotd]:
-    made = Pilotd(tmp_path_factory.mktemp("outside") / "state")
-    made.stop_machines_on_exit, made.extra = True, ("--resolver", nets.DNS)
-    made.start()
-    yield made
-    made.stop()
-
-
-@pytest.fixture(scope="module")
-def sprite(pilotd: Pilotd) -> Iterator[Any]:
+def sprite(pilotd: Pilotd, run: Run) -> Iterator[Any]:
     """With both engines and their image, from the mirror that this machine is configured for."""
     with pilotd.client() as client:
         made = client.create_sprite("engines")
@@ -57,16 +40,8 @@ def sprite(pilotd: Pilotd) -> Iterator[Any]:
         made.destroy()
 
 
-def run(sprite: Any, command: str) -> str:
-    """What it says, as root; it must succeed."""
-    done = sprite.run("sudo", "bash", "-c", command, capture_output=True, timeout=600)
-    said = bytes(done.stdout).decode(errors="replace")
-    assert done.returncode == 0, f"{command}: {done.returncode}: {said[-2000:]}{done.stderr.decode()[-2000:]}"
-    return said
-
-
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_container_reaches_the_outside_by_its_bridge(sprite: Any, engine: str) -> None:
+def test_a_container_reaches_the_outside_by_its_bridge(sprite: Any, run: Run, engine: str) -> None:
     assert run(sprite, f"{engine} run --rm own bash -c '{FETCH}'") == f"{WEB}\n"
 
 
@@ -84,11 +59,14 @@ def test_the_policy_of_the_sprite_is_that_of_its_containers(sprite: Any, engine:
 
 
 @pytest.mark.parametrize(("engine", "port"), list(zip(ENGINES, (8081, 8082), strict=True)))
-def test_a_published_port_is_reached(sprite: Any, engine: str, port: int) -> None:
-    """As any server of the sprite is."""
+def test_a_published_port_is_reached(sprite: Any, run: Run, pilotd: Pilotd, engine: str, port: int) -> None:
+    """As any server of the sprite is: from within, and by the sprite's address on the web."""
     run(sprite, f"{engine} run -d --name web{port} -p {port}:80 own python3 -m http.server 80")
     fetched = run(sprite, f"until curl -sf -o /dev/null 127.0.0.1:{port}; do sleep 0.2; done; curl -s 127.0.0.1:{port}")
     assert "Directory listing" in fetched
+    address = httpx.URL(sprite.client.get_sprite(sprite.name).url)
+    headers = {"Host": f"{port}-{address.host}", "Authorization": f"Bearer {pilotd.token()}"}
+    assert "Directory listing" in httpx.get(pilotd.url, headers=headers, timeout=60).text
     run(sprite, f"{engine} rm -f web{port}")
 
 
@@ -102,7 +80,7 @@ def test_a_limit_of_memory_holds(sprite: Any, engine: str) -> None:
     assert done.returncode == 137
 
 
-def test_rules_links_and_tunnels_of_ones_own(sprite: Any) -> None:
+def test_rules_links_and_tunnels_of_ones_own(sprite: Any, run: Run) -> None:
     """In the sprite's own network; and its gateway knows nothing of them."""
     run(sprite, "nft add table inet mine && iptables -t nat -A OUTPUT -p tcp --dport 9 -j REDIRECT --to-ports 10")
     assert "table inet mine" in run(sprite, "nft list ruleset")
@@ -112,7 +90,7 @@ def test_rules_links_and_tunnels_of_ones_own(sprite: Any) -> None:
     assert done.returncode == 0, "and whoever is not root pings, too"
 
 
-def test_apt_is_behind_the_policy(sprite: Any, pilotd: Pilotd) -> None:
+def test_apt_is_behind_the_policy(sprite: Any, run: Run, pilotd: Pilotd) -> None:
     """Only the mirror: what was refused is told."""
     from sprites import NetworkPolicy, PolicyRule
 

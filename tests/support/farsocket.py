@@ -36,6 +36,9 @@ def answer(op, number, arguments):
         made[number].settimeout(15)
     elif op == "close":
         made.pop(number).close()
+    elif op == "send_each":
+        for data in arguments[0]:
+            made[number].send(data)
     else:
         return encoded(getattr(made[number], op)(*arguments))
 for line in sys.stdin:

@@ -16,7 +16,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 import dns.flags
@@ -240,6 +240,11 @@ class Machine:
             made.close()
             raise
         return made
+
+    def send_each(self, datagrams: socket.socket, messages: Sequence[bytes]) -> None:
+        """On a socket of it that is connected, as fast as that goes there."""
+        for message in messages:
+            datagrams.send(message)
 
     def begin_connecting(self, address: str, port: int = PORT) -> socket.socket:
         """One that says by POLLOUT when it is connected. Close it."""

@@ -14,9 +14,14 @@ import os
 import pathlib
 import re
 import socket
+import ssl
+import subprocess
+import sys
 import threading
 import urllib.parse
 from collections.abc import Iterator
+
+import httpx
 
 from pilot.kernel import netns
 
@@ -24,6 +29,10 @@ from .internet import Internet
 
 # By `tests.support.private`: the network namespace that it was started in.
 FD_VARIABLE = "PILOT_OUTSIDE_NET_FD"
+# What this machine believes; whoever stands between it and the registries may have an authority of its own.
+AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
+# Small, without dependencies, and nothing but Python; and the same of npm's.
+PYTHON_PROJECT, NODE_PROJECT = "six", "ms"
 _PORTS = (80, 443)
 _COPY_BYTES = 1 << 16
 _WAIT_S = 60.0
@@ -42,6 +51,39 @@ def debian() -> list[str]:
     lines = (line for text in texts for line in text.splitlines() if not line.lstrip().startswith("#"))
     urls = (urllib.parse.urlsplit(url) for line in lines for url in re.findall(r"https?://[^\s\]]+", line))
     return sorted({url.hostname for url in urls if url.hostname and re.fullmatch(r"/debian(-security)?/?", url.path)})
+
+
+def python() -> set[str]:
+    """Hosts of the index that pip of this machine asks, and of the files that it leads to."""
+    script = (
+        "from pip._internal.commands import create_command;"
+        "print(create_command('download').parser.get_default_values().index_url)"
+    )
+    return _linked(f"{_said(sys.executable, '-c', script).rstrip('/')}/{PYTHON_PROJECT}/")
+
+
+def node() -> set[str]:
+    """The host of the registry that npm of this machine asks."""
+    return {_host(_said("npm", "config", "get", "registry"))}
+
+
+def _said(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def _linked(page: str) -> set[str]:
+    context = ssl.create_default_context(cafile=AUTHORITIES)
+    text = netns.inside(
+        namespace(), lambda: httpx.get(page, verify=context, follow_redirects=True, timeout=_WAIT_S)
+    ).text
+    links = (urllib.parse.urljoin(page, link) for link in re.findall(r'href="([^"]+)"', text))
+    return {_host(page), *map(_host, links)}
+
+
+def _host(url: str) -> str:
+    host = urllib.parse.urlsplit(url).hostname
+    assert host is not None, url
+    return host
 
 
 def reaches(host: str, port: int = 80) -> bool:
