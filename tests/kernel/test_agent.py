@@ -177,8 +177,12 @@ def test_a_world_from_nothing_to_nothing(machine: Machine) -> None:
             "/home/sprite",
             "/.sprite/init",
             "--reaper",
+            "api.sock",
+            "bin",
             "init",
+            "llm.txt",
             "policy",
+            "version.txt",
         ]
         assert err == b""
         assert last == ['{"type":"exit","exit_code":0}', b"\x03\x00", websocket.Closed(1000)]

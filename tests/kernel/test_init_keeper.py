@@ -96,7 +96,7 @@ def test_process_that_is_no_keeper_is_left_alone(keep: Keep) -> None:
         assert keeper.wait() == 1
         assert "take the store of the old keeper: No such process" in keeper.log.read_text()
         state = Path(f"/proc/{bystander.pid}/stat").read_text().rpartition(")")[2].split()[0]
-        assert state == "S"
+        assert state in ("S", "R", "D"), "it goes on, neither stopped nor ended"
 
 
 class Door:

@@ -72,6 +72,25 @@ def proc(name: str, pattern: str = "") -> Observer:
     return look
 
 
+def signals(pattern: str) -> Observer:
+    """Lines of /proc/PID/status, SigIgn without the signals that a C library keeps for itself (32 and 33, signal(7)).
+
+    Whoever runs the tests may have these ignored, which runc passes on and no program sees.
+    """
+
+    def look(seen: Seen) -> Json:
+        found = proc("status", pattern)(seen)
+        assert isinstance(found, list)
+        return [_without_reserved(line) if line.startswith("SigIgn") else line for line in found]
+
+    return look
+
+
+def _without_reserved(line: str) -> str:
+    name, mask = line.split()
+    return f"{name} {int(mask, 16) & ~(0b11 << 31):016x}"
+
+
 def link(name: str) -> Observer:
     """Where a link of /proc/PID leads."""
     return lambda seen: os.readlink(f"/proc/{seen.pid}/{name}").replace(os.fspath(seen.bundle), "BUNDLE")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..case import Case
-from ..observers import link, proc, tool
+from ..observers import link, proc, signals, tool
 
 _ID = {"id": "id", "status": "grep -E '^(Uid|Gid|Groups|Umask|NoNewPrivs|Cap|Seccomp)' /proc/self/status"}
 _TTY = {
@@ -206,7 +206,7 @@ CASES = (
             "exe": link("exe"),
             "cwd": link("cwd"),
             "session": tool("sh", "-c", "cut -d' ' -f 5-8 /proc/PID/stat | awk '{print $1==PID0,$3,$4}'"),
-            "signals": proc("status", "^(SigBlk|SigIgn|SigCgt|Threads|THP|Speculation)"),
+            "signals": signals("^(SigBlk|SigIgn|SigCgt|Threads|THP|Speculation)"),
             "wchan": proc("coredump_filter"),
             "timers": proc("timerslack_ns"),
             "loginuid": proc("loginuid"),
