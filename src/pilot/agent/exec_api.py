@@ -16,6 +16,7 @@ from ..wire import duration, faults, http, operations, schema, timestamps
 from . import exec_stream, signal_names
 from .containers import naming
 from .containers.registry import Registry
+from .ended import EndedSession
 from .graph.supervisor import Supervisor
 from .machine import Inner
 from .session import Session
@@ -69,7 +70,7 @@ class ExecApi:
         await self._attach(call, call.parameters["id"])
 
     async def _attach(self, call: Call, id: str) -> None:
-        session = self._sessions.find(id)
+        session = self._find(call, id)
         socket = await call.accept_websocket([SIGNAL_HEADER])
         await exec_stream.serve_websocket(session, socket, is_owner=False)
 
@@ -80,14 +81,15 @@ class ExecApi:
         # The answer begins before the body has ended, as `cat` wants it: the body is read beside it.
         return response.Response(200, _output(call, session), content_type=response.BYTES)
 
-    async def list(self, _call: Call) -> response.Response:
-        """GET /v1/exec."""
-        rows = [_row(session) for session in self._sessions.running()]
+    async def list(self, call: Call) -> response.Response:
+        """GET /v1/exec: all, or with `container` those of one."""
+        only = call.request.first("container")
+        rows = [_row(each) for each in self._sessions.running() if only in ("", each.meta.container)]
         return response.json(schema.SessionList(count=len(rows), sessions=rows))
 
     async def kill(self, call: Call) -> response.Response:
         """POST /v1/exec/{id}/kill: signal and timeout in the query or in the body."""
-        session = self._sessions.find(call.parameters["id"])
+        session = self._find(call, call.parameters["id"])
         body = await call.json(schema.KillRequest)
         number = signal_names.parse_signal(call.request.first("signal") or body.signal or "SIGTERM")
         asked = call.request.first("timeout") or (body.timeout if body.timeout is not None else _KILL_TIMEOUT_S)
@@ -96,6 +98,13 @@ class ExecApi:
             raise faults.Gone(f"session {session.meta.id} has ended already")
         session.signal(number)
         return response.ndjson(_kill(session, number, min(timeout_s, _MAX_KILL_TIMEOUT_S)))
+
+    def _find(self, call: Call, id: str) -> Session | EndedSession:
+        """With `container` in the query only one of that container."""
+        session = self._sessions.find(id)
+        if call.request.first("container") not in ("", session.meta.container):
+            raise errors.NotFound(f"session not found: {id}")
+        return session
 
     async def _create(self, command: Command) -> Session:
         try:

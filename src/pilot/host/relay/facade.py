@@ -17,7 +17,7 @@ from ...wire import faults, operations
 from ...wire.operations import AnyOperation, Operation
 from ..identity.principal import Principal
 from ..store.sprites import Sprite
-from . import heads, paths
+from . import heads, paths, worlds
 from .access import Access
 from .calls import PATIENCE_S, MachineCall
 from .crowd import Kind
@@ -161,7 +161,7 @@ class TableFacade(Generic[Own]):
     ) -> tuple[MachineCall, Stream]:
         operation = match.row.call
         assert isinstance(operation, Operation)
-        query = exchange.head.query.decode("latin-1")
+        query = worlds.query_for(operation, exchange.head.query.decode("latin-1"))
         target = operation.target(match.parameters) + (f"?{query}" if query else "")
         stream = await self._access.open(sprite)
         call = MachineCall(exchange, stream, target)
