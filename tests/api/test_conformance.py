@@ -45,6 +45,23 @@ CALLS: dict[str, tuple[Call, ...]] = {
     "freezeWorld": (Call(status=412),),
     "thawWorld": (Call(status=412),),
     "shutdown": (Call(status=202),),
+    "getDiagnostics": (Call(),),
+    "getPolicy": (Call(),),
+    "tightenPolicy": (
+        Call(json={"denied": ["shutdown"]}),
+        Call(json={"denied": ["getStatus"]}, status=400),
+        Call(json={"denied": ["noSuchCall"]}, status=400),
+        Call(json={"denied": [], "allowed": ["adopt"]}, status=400),
+    ),
+    "upgradeAgent": (
+        Call(json={"directory": None}, status=202),
+        Call(json={"directory": "/nowhere"}, status=400),
+        Call(json={}, status=400),
+    ),
+    "applyRunFile": (
+        Call(json={"Hostname": "kit", "ExecOverride": ["true"]}, status=409),  # a world runs
+        Call(json={"ExecOverride": ["true"]}, status=400),
+    ),
     "listContainers": (Call(),),
     "acknowledgeExit": (
         Call(path="/v1/containers/world/exits/1", status=204),

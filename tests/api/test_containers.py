@@ -9,6 +9,8 @@ import signal
 import pytest
 
 from pilot.agent.containers import exits, naming
+from pilot.agent.session import Known
+from pilot.kernel import waiter
 from pilot.server import client
 from pilot.wire import faults, schema
 from tests.api.test_exec import run
@@ -96,8 +98,8 @@ def test_the_newest_exits_are_kept_and_none_is_counted_twice() -> None:
     link = FakeLink()
     kept = exits.Exits(link)
     for pid in range(1, 21):
-        kept.add("db", pid, pid * 10, 1, 0.0)
-        kept.add("db", pid, pid * 10, 1, 0.0)
+        for _ in range(2):
+            kept.add("db", Known(pid, pid * 10, -1), waiter.ExitStatus(1), 0.0)
     assert [each.seq for each in kept.of("db")] == list(range(5, 21))
     kept.acknowledge("db", 7)
     kept.acknowledge("db", 7)
@@ -106,8 +108,9 @@ def test_the_newest_exits_are_kept_and_none_is_counted_twice() -> None:
     again = exits.Exits(link)
     again.restore()
     assert [each.seq for each in again.of("db")] == [5, 6, *range(8, 21)]
-    again.add("db", 100, 1, 0, 0.0)
-    assert again.of("db")[-1].seq == 21
+    again.add("db", Known(100, 1, -1), waiter.ExitStatus(None, 9, core_dumped=True), 0.0)
+    newest = again.of("db")[-1]
+    assert (newest.seq, newest.exit_code, newest.signal, newest.core_dumped) == (21, 137, 9, True)
     assert again.names() == {"db"}
     link.close()
 

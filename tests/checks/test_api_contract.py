@@ -16,7 +16,7 @@ from tests.support import contract
 
 from pilot.agent import application
 from pilot.conformance import promises
-from pilot.wire import events, exec_frames, facts, faults, graph, operations, schema, services
+from pilot.wire import events, exec_frames, facts, faults, graph, operations, run_file, schema, services
 
 ROWS = {row.id: row for row in operations.OPERATIONS}
 
@@ -67,7 +67,7 @@ def test_calls_are_of_operations() -> None:
 
 
 def bodies() -> dict[str, type[msgspec.Struct]]:
-    places = (schema, graph, events, facts, faults, exec_frames, services)
+    places = (schema, graph, events, facts, faults, exec_frames, services, run_file)
     found = {
         name: getattr(place, name, None) for place in places for name in contract.document()["components"]["schemas"]
     }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from pilot.agent import machine, process
+from pilot.agent import machine, process, upgrade
 
 if __name__ == "__main__":
+    upgrade.become(sys.argv[1])
     sys.exit(process.run(machine.Paths(run=sys.argv[1], init=sys.argv[2])))

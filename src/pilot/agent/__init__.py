@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import sys
 from collections.abc import Sequence
 
+_RUN = "/run"  # as machine.Paths has it, which would have to be loaded
+
 
 def main(arguments: Sequence[str] = ()) -> int:
-    """The agent's process, as /usr/lib/pilot/__main__.py starts it; it takes no arguments, only what init gives it."""
+    """The agent's process, as /usr/lib/pilot/__main__.py starts it; all that it needs is given by init.
+
+    With `--check` it only says what it is, as the agent that is to be replaced by it wants to know (`upgrade`).
+    """
+    from . import upgrade
+
+    if list(arguments) == [upgrade.CHECK]:
+        importlib.import_module(".process", __package__)  # to see that all of it can be loaded
+        sys.stdout.buffer.write(upgrade.describe())
+        return 0
+    upgrade.become(_RUN)
     import faulthandler
 
     faulthandler.enable()  # a crash of the interpreter tells where, on the console of the machine

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..wire import faults, operations
-from ..wire.operations import Operation
+from ..wire.operations import AnyOperation, Operation
 from ..wire.permissions import Permission
 
 CROWDED = 1024
@@ -29,15 +29,17 @@ _OF_A_KIND = {
 
 
 class Admission:
-    """One per agent. `connections()` says how many there are now."""
+    """One per agent. `connections()` says how many there are now; `permit` refuses what the machine's policy denies."""
 
-    def __init__(self, connections: Callable[[], int]) -> None:
+    def __init__(self, connections: Callable[[], int], permit: Callable[[AnyOperation], None]) -> None:
         self._connections = connections
+        self._permit = permit
         self._running: Counter[str] = Counter()
 
     @contextlib.contextmanager
     def enter(self, operation: Operation[Any, Any]) -> Iterator[None]:
         """For the length of a call; `Unavailable` when there are too many."""
+        self._permit(operation)
         if operation.permission is not Permission.HOST:
             self._check(operation)
         self._running[operation.id] += 1

@@ -24,10 +24,12 @@ from .graph.api import GraphApi
 from .graph.supervisor import Supervisor
 from .inside.door import Door
 from .inside.tasks import Tasks
+from .legacy.switch import Switch
 from .listener import Listener
 from .machine import Machine
 from .machine_api import AGENT_STATE, AgentState, MachineApi
 from .out_of_memory import OutOfMemory
+from .policy import PolicyApi
 from .ports_api import PortsApi
 from .proxy_api import ProxyApi
 from .record_budget import RecordBudget, most_bytes
@@ -36,6 +38,7 @@ from .routes import routes
 from .services.api import ServicesApi
 from .services.keeper import Keeper
 from .sessions import Sessions
+from .upgrade_api import UpgradeApi
 from .world import World
 from .world_limits import Size
 
@@ -64,11 +67,17 @@ class Application:
         self.tasks = Tasks(machine.link)
         services = ServicesApi(self.services)
         self.door = Door(machine.link, self.machine.paths.inside, services, self.tasks, answer_error)
-        self.facts = FactsApi(machine.memory_bytes)
+        self.facts = FactsApi(machine.memory_bytes, machine.isolation)
         self.world.on_fit = self._fit
         self.machine_api = MachineApi(self.machine, self.sessions, self.world, self.services, self.tasks, state)
+        self.legacy = Switch(self.machine, self.graph, self.registry, self.sessions)
+        self.upgrade = UpgradeApi(self.machine.paths)
+        self.policy = PolicyApi(machine.link)
         modules = (
             self.machine_api,
+            self.legacy,
+            self.upgrade,
+            self.policy,
             ContainersApi(self.registry),
             GraphApi(self.graph),
             services,
@@ -83,8 +92,10 @@ class Application:
             ProxyApi(self.world),
         )
         self.requests = Requests(machine.link, answer_error)
-        self.router = Router([self.requests.once(route) for route in routes(modules)])
-        self.listener = Listener(self.router, self.descriptors, answer_error, self.world.networks)
+        ours = [self.requests.once(route) for route in routes(modules)]
+        self.router = Router(ours)
+        self.listener = Listener(self.router, self.descriptors, answer_error, self.world.networks, self.policy.check)
+        self.legacy.front = lambda theirs: self.listener.front(Router([*theirs, *ours]))
 
     def _fit(self, size: Size) -> None:
         """The machine has another size since the world was last held to it."""
@@ -94,6 +105,7 @@ class Application:
     async def close(self) -> None:
         """Leave everything to the next agent."""
         await self.door.close()
+        await self.legacy.close()
         await self.graph.close()
         await self.world.leave()
         self.sessions.close()
@@ -103,6 +115,7 @@ class Application:
     def restore(self) -> None:
         """Take over what a former agent left: descriptors, the world, sessions."""
         freezer.thaw_left_over(self.machine.paths.disk)
+        self.policy.restore()
         self.requests.restore()
         self.events.restore()
         self.events.add("agent.started", restarts=self._restarts)
@@ -114,6 +127,7 @@ class Application:
         self.sessions.restore()
         self.graph.restore()
         self.services.restore()
+        self.legacy.restore()
 
 
 def _next_state(machine: Machine) -> AgentState:

@@ -1,8 +1,9 @@
 """Where the host comes in: a listening Unix socket that speaks CONNECT/OK, or a virtio port with the mux.
 
-10000   the pilot API
+10000   the pilot API; before it, in a machine that has a run.json, the six routes of the old init (`front`)
 10001   descriptors, on a Unix socket only (a port cannot carry them)
 10002   a sign of life: nothing is asked, no limit applies
+10003   the pilot API
 65536 + a TCP port: what listens there, on loopback
 """
 
@@ -20,6 +21,7 @@ from ..server.mux_port import MuxPort, MuxStream
 from ..server.routing import Router
 from ..server.stream import SocketStream, Stream, relay
 from ..wire import dial
+from ..wire.operations import AnyOperation
 from . import tcp_ports
 from .admission import Admission
 from .descriptors import MAX_MESSAGE_BYTES, Descriptors
@@ -45,16 +47,21 @@ class Listener:
         descriptors: Descriptors,
         error_answer: ErrorAnswer,
         networks: Callable[[], Sequence[int]] = lambda: (os.getpid(),),
+        permit: Callable[[AnyOperation], None] = lambda _operation: None,
     ) -> None:
-        """`networks`: a process of each network that TCP ports are looked for in."""
+        """`networks`: a process of each network that TCP ports are looked for in. `permit` raises for what is not."""
         self._networks = networks
-        self._router = router
+        self._routers = {dial.PORT_API: router, dial.PORT_PILOT: router}
         self._descriptors = descriptors
         self._error_answer = error_answer
         self._tasks: set[asyncio.Task[None]] = set()
         self._streams = self._tcp_streams = 0
         self._left = asyncio.Event()
-        self._admission = Admission(lambda: self._streams)
+        self._admission = Admission(lambda: self._streams, permit)
+
+    def front(self, router: Router) -> None:
+        """New connections to port 10000 are answered by this one."""
+        self._routers[dial.PORT_API] = router
 
     async def serve_socket(self, listening: socket.socket) -> None:
         """Accept until cancelled; borrows the socket."""
@@ -91,9 +98,9 @@ class Listener:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _serve_mux(self, stream: MuxStream, port: int) -> None:
-        if port == dial.PORT_API:
+        if port in self._routers:
             stream.accept()
-            await self._serve_api(stream)
+            await self._serve_api(stream, port)
         elif port == dial.PORT_HEALTH:
             stream.accept()
             await stream.close()
@@ -118,11 +125,11 @@ class Listener:
         finally:
             self._tcp_streams -= 1
 
-    async def _serve_api(self, stream: Stream) -> None:
+    async def _serve_api(self, stream: Stream, port: int) -> None:
         self._streams += 1
         try:
             await Connection(
-                stream, self._router, error_answer=self._error_answer, admission=self._admission.enter
+                stream, self._routers[port], error_answer=self._error_answer, admission=self._admission.enter
             ).serve()
         finally:
             self._streams -= 1
@@ -131,9 +138,9 @@ class Listener:
         try:
             connection.setblocking(False)
             port, rest = await _first_line(connection)
-            if port == dial.PORT_API:
+            if port in self._routers:
                 await asyncio.get_running_loop().sock_sendall(connection, dial.ok_line(port))
-                await self._serve_api(await SocketStream.of_socket(connection.dup(), first=rest))
+                await self._serve_api(await SocketStream.of_socket(connection.dup(), first=rest), port)
             elif (tcp_port := dial.as_tcp_port(port)) is not None:
                 stream = await SocketStream.of_socket(connection.dup(), first=rest)
                 try:

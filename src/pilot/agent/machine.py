@@ -86,6 +86,7 @@ class Paths:
 
     run: str = "/run"
     init: str = "/usr/lib/pilot/bin/pilot-init"
+    run_file: str = "/fly/run.json"
 
     @property
     def disk(self) -> str:

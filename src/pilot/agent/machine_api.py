@@ -34,9 +34,10 @@ class AgentState(msgspec.Struct, frozen=True, kw_only=True):
     network: schema.Network | None = None
 
 
+_EVERYWHERE = ["world", "exec", "fs", "proxy", "graph", "events", "request-ids", "upgrade", "run-file", "policy"]
 _FEATURES = {
-    "container": ["world", "exec", "fs", "proxy", "graph", "events", "request-ids", "descriptors"],
-    "vm": ["world", "exec", "fs", "proxy", "graph", "events", "request-ids", "freeze", "clock", "entropy"],
+    "container": [*_EVERYWHERE, "descriptors"],
+    "vm": [*_EVERYWHERE, "freeze", "clock", "entropy"],
 }
 
 

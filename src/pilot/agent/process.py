@@ -6,6 +6,7 @@ link to init ► Application ► restore ► listen on `dial` or the virtio port
 from __future__ import annotations
 
 import asyncio
+import enum
 import logging
 import os
 import signal
@@ -16,10 +17,20 @@ from concurrent import futures
 
 from .. import errors, runtime
 from ..kernel import cgroups, hierarchies, initlink, waiter
-from . import listener, machine, world_limits, world_spec
+from . import listener, machine, upgrade, world_limits, world_spec
 from .application import Application
 
 THREADS = 64
+
+
+class Ending(enum.Enum):
+    """What comes after this agent."""
+
+    HALT = enum.auto()
+    REBOOT = enum.auto()
+    LEAVE = enum.auto()  # another one
+
+
 _log = logging.getLogger(__name__)
 
 
@@ -41,35 +52,49 @@ def run(paths: machine.Paths | None = None) -> int:
         paths=paths,
         memory_bytes=world_limits.probe_size().memory_bytes,
     )
-    asyncio.run(serve(here))
+    asyncio.run(_serve_and_leave(here))
     return 0
 
 
-async def serve(here: machine.Machine) -> None:
-    """Until SIGTERM or a shutdown by the API; then init ends the machine."""
-    stopping: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+async def _serve_and_leave(here: machine.Machine) -> None:
+    if await serve(here) is Ending.LEAVE:
+        # Threads that wait for a disk that hangs must not hold up the next agent.
+        os._exit(0)
 
-    def stop(reboot: bool) -> None:
+
+async def serve(here: machine.Machine) -> Ending:
+    """Until SIGTERM or a shutdown by the API, when init ends the machine; or until another agent is to take over."""
+    stopping: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
+
+    def stop(ending: Ending) -> None:
         if not stopping.done():
-            stopping.set_result(reboot)
+            stopping.set_result(ending)
 
     # More than asyncio's default: calls on a disk that hangs must not take the threads that end sessions.
     asyncio.get_running_loop().set_default_executor(futures.ThreadPoolExecutor(THREADS, thread_name_prefix="agent"))
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGPWR):
-        asyncio.get_running_loop().add_signal_handler(number, stop, False)
+        asyncio.get_running_loop().add_signal_handler(number, stop, Ending.HALT)
     application = Application(here)
-    application.machine_api.on_shutdown = stop
+    application.machine_api.on_shutdown = lambda reboot: stop(Ending.REBOOT if reboot else Ending.HALT)
+    application.legacy.on_end = lambda: stop(Ending.HALT)
+    application.upgrade.on_upgrade = lambda: stop(Ending.LEAVE)
     application.restore()
     _bring_up_loopback()
     serving = _listen(here, application)
+    upgrade.came_up(here.paths.run)
     preparing = asyncio.create_task(_prepare(here), name="prepare")
     try:
-        reboot = await stopping
+        ending = await stopping
+        if ending is Ending.LEAVE:
+            _log.info("another agent takes over")
+            return ending
         application.machine_api.state = "draining"
         _log.info("stopping")
         await application.graph.drain()
         await application.world.stop()
-        here.link.shutdown(reboot=reboot)
+        await application.legacy.clean()
+        here.link.shutdown(reboot=ending is Ending.REBOOT)
+        return ending
     finally:
         serving.cancel()
         await asyncio.gather(serving, preparing, return_exceptions=True)

@@ -60,6 +60,7 @@ class SessionMeta(msgspec.Struct, frozen=True, kw_only=True):
     pid: int | None = None
     start_time: int = 0
     exit_code: int | None = None
+    exit_signal: int | None = None
     # What was ended for want of memory before it began, and what its clients are told of that at its end.
     killed_before: int = 0
     last_words: str = ""
@@ -260,7 +261,8 @@ class Session:
             if self.meta.exit_code is None:
                 status = await self._wait_for_exit()
                 # First into the store, then out of init's: a death in between tells it twice, never not at all.
-                self._update(exit_code=status.exit_code(), last_words=self._last_words(status.exit_code()))
+                code = status.exit_code()
+                self._update(exit_code=code, exit_signal=status.signal, last_words=self._last_words(code))
                 if self._process is not None:
                     await asyncio.to_thread(self._exits.acknowledge, self._process)
             await self._wait_for_output()

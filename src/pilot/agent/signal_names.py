@@ -7,6 +7,14 @@ import signal
 from ..wire import faults
 
 
+def name(number: int) -> str:
+    """As SIGTERM; SIG and the number of one that has no name."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIG{number}"
+
+
 def parse_signal(text: str) -> int:
     """Name or number → number; `InvalidRequest` when there is no such signal."""
     name = text.strip().upper()

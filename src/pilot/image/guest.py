@@ -35,7 +35,7 @@ import sys
 
 from pilot import agent
 
-sys.exit(agent.main())
+sys.exit(agent.main(sys.argv[1:]))
 '''
 _TIMEOUT_S = 60.0
 # Neither the hash in such a file nor a time stamp is checked against the source: no stat, no surprise after a copy.

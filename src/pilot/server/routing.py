@@ -44,7 +44,8 @@ class Match:
 
 
 class Router:
-    """Finds the route of a request. At most one route fits."""
+    """Finds the route of a request: the first that fits, of which there is at most one but where one stands before
+    another on purpose."""
 
     def __init__(self, routes: Sequence[Route]) -> None:
         self._routes = [(route, route.operation.path.split("/")) for route in routes]

@@ -8,6 +8,8 @@
 From 65536 on a port is a TCP port of the machine, 65536 + 8080 for one: what listens there on loopback is at the other
 end once it is `OK`, and `ERR` says that nothing does.
 
+10003 is the pilot API, as 10000 is but for machines that have a run.json (docs/reference/old-init.md).
+
 10002 is answered by `OK` and a close as soon as the agent's loop gets to it, whatever limits are reached. At a
 machine's `health.sock` (`container`), a listener of its own, no port is named: init answers one line there, and closes.
 
@@ -25,6 +27,7 @@ from .. import errors
 PORT_API = 10000
 PORT_DESCRIPTORS = 10001
 PORT_HEALTH = 10002
+PORT_PILOT = 10003
 FIRST_TCP = 1 << 16
 MAX_LINE_BYTES = 1024
 

@@ -28,7 +28,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     container.started      pid
     container.not_started  message: why
     container.stopping     message: why
-    container.ended        pid, exit_code, exit: the number by which it is acknowledged
+    container.ended        pid, exit_code, signal if one killed it, exit: the number by which it is acknowledged
     container.removed      ended on purpose by the host, with all that is in it
     container.health       health, message of the check
     world.out_of_memory    message: how many of its processes the kernel has ended
@@ -43,6 +43,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     container: str | None = None
     pid: int | None = None
     exit_code: int | None = None
+    signal: int | None = None
     exit: int | None = None
     health: Health | None = None
     generation: int | None = None

@@ -102,6 +102,40 @@ class Sysinfo(msgspec.Struct, frozen=True, kw_only=True):
     filefd: FileFacts
 
 
+class ProcessFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """A process of the machine, containers' too, as the machine sees it; of its command line the beginning."""
+
+    pid: int
+    parent: int
+    state: str
+    memory_bytes: int
+    command: str
+
+
+class AgentFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """The agent itself: what its threads and tasks are at, the innermost call first."""
+
+    pid: int
+    version: str
+    descriptors: int
+    threads: dict[str, list[str]]
+    tasks: dict[str, list[str]]
+
+
+class Diagnostics(msgspec.Struct, frozen=True, kw_only=True):
+    """GET /v1/diagnostics: what an operator asks for first, all of one moment. `kernel_log`: its newest lines, of a
+    virtual machine; a container's is its host's to read."""
+
+    time: str
+    kernel: str
+    uptime_s: float
+    agent: AgentFacts
+    processes: list[ProcessFacts]
+    mounts: list[str]
+    limits: dict[str, str]
+    kernel_log: list[str]
+
+
 class Interface(msgspec.Struct, frozen=True, kw_only=True):
     """A link of the machine, and its addresses with their prefix."""
 

@@ -17,7 +17,7 @@ from types import NoneType
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote, urlencode
 
-from . import events, exec_frames, facts, graph, schema, services
+from . import events, exec_frames, facts, graph, run_file, schema, services
 from .permissions import Permission
 
 Asked = TypeVar("Asked")
@@ -79,6 +79,12 @@ FREEZE_WORLD = Operation(
 )  # fmt: skip
 THAW_WORLD = Operation("thawWorld", "POST", "/v1/world/thaw", NoneType, schema.FreezeAnswer, _HOST)
 SHUTDOWN = Operation("shutdown", "POST", "/v1/shutdown", schema.ShutdownRequest, NoneType, _HOST, status=202)
+GET_POLICY = Operation("getPolicy", "GET", "/v1/policy", NoneType, schema.Policy, _HOST, QUICK_S)
+TIGHTEN_POLICY = Operation("tightenPolicy", "PUT", "/v1/policy", schema.Policy, schema.Policy, _HOST, QUICK_S)
+UPGRADE_AGENT = Operation(
+    "upgradeAgent", "PUT", "/v1/agent", schema.AgentRequest, schema.AgentAnswer, _HOST, WORLD_S, status=202
+)  # fmt: skip
+APPLY_RUN_FILE = Operation("applyRunFile", "PUT", "/v1/run", run_file.RunFile, NoneType, _HOST, status=204)
 
 LIST_CONTAINERS = Operation("listContainers", "GET", "/v1/containers", NoneType, schema.ContainerList, _HOST, QUICK_S)
 ACKNOWLEDGE_EXIT = Operation(
@@ -126,6 +132,7 @@ WAIT_CONTAINER = Operation(
 
 GET_SYSINFO = Operation("getSysinfo", "GET", "/v1/sysinfo", NoneType, facts.Sysinfo, _HOST, QUICK_S)
 GET_NETWORK = Operation("getNetwork", "GET", "/v1/network", NoneType, facts.Network, _HOST, QUICK_S)
+GET_DIAGNOSTICS = Operation("getDiagnostics", "GET", "/v1/diagnostics", NoneType, facts.Diagnostics, _HOST)
 LIST_DISKS = Operation("listDisks", "GET", "/v1/disks", NoneType, graph.DiskList, _HOST, QUICK_S)
 MOUNT_DISK = Operation("mountDisk", "PUT", "/v1/disks/{name}", schema.DiskReference, graph.Disk, _HOST)
 UNMOUNT_DISK = Operation("unmountDisk", "DELETE", "/v1/disks/{name}", NoneType, NoneType, _HOST, status=204)

@@ -123,6 +123,25 @@ class ShutdownRequest(msgspec.Struct, frozen=True, kw_only=True):
     reboot: bool = False
 
 
+class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """GET and PUT /v1/policy: operations, by their id, that may not be asked any more. PUT only ever adds."""
+
+    denied: list[str]
+
+
+class AgentRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """PUT /v1/agent. `directory` of the machine is laid out as /usr/lib/pilot is; None: the agent of the image."""
+
+    directory: str | None
+
+
+class AgentAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What the agent that takes over says of itself. It has done so when GET /v1/status counts one restart more."""
+
+    version: str
+    api: str
+
+
 class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
     """One running session in GET /v1/exec."""
 
@@ -170,12 +189,16 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ContainerExit(msgspec.Struct, frozen=True, kw_only=True):
-    """How a container's first process ended: told until its `seq` is acknowledged. 128 + n for signal n."""
+    """How a container's first process ended: told until its `seq` is acknowledged.
+
+    `exit_code` is 128 + n for signal n, which is in `signal` then: a program may end with such a code by itself.
+    """
 
     seq: int
     pid: int
     exit_code: int
     ended: str
+    signal: int | None = None
 
 
 class ContainerRow(msgspec.Struct, frozen=True, kw_only=True):

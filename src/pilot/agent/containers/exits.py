@@ -12,6 +12,8 @@ import os
 
 import msgspec
 
+from ...kernel import waiter
+from ...kernel.waiter import Process
 from .. import document
 from ..machine import Link
 from . import naming
@@ -21,13 +23,15 @@ _KIND = "exits"
 
 
 class Exit(msgspec.Struct, frozen=True, kw_only=True):
-    """An end. `seq` counts the container's ends; `ended` is Unix time."""
+    """An end. `seq` counts the container's ends; `ended` is Unix time; `signal` is what killed it."""
 
     seq: int
     pid: int
     start_time: int
     exit_code: int
     ended: float
+    signal: int | None = None
+    core_dumped: bool = False
 
 
 class _Kept(msgspec.Struct, frozen=True):
@@ -59,12 +63,15 @@ class Exits:
         """Containers of which there is something to tell."""
         return {name for name, kept in self._kept.items() if kept.exits}
 
-    def add(self, container: str, pid: int, start_time: int, exit_code: int, ended: float) -> None:
+    def add(self, container: str, process: Process, status: waiter.ExitStatus, ended: float) -> None:
         """Write it down; nothing when it is known already."""
         kept = self._kept.get(container, _Kept())
-        if any((each.pid, each.start_time) == (pid, start_time) for each in kept.exits):
+        if any((each.pid, each.start_time) == (process.pid, process.start_time) for each in kept.exits):
             return
-        added = Exit(seq=kept.last_seq + 1, pid=pid, start_time=start_time, exit_code=exit_code, ended=ended)
+        added = Exit(
+            seq=kept.last_seq + 1, pid=process.pid, start_time=process.start_time, exit_code=status.exit_code(),
+            ended=ended, signal=status.signal, core_dumped=status.core_dumped,
+        )  # fmt: skip
         self._write(container, _Kept(added.seq, (*kept.exits, added)[-MOST:]))
 
     def next_seq(self, container: str, pid: int, start_time: int) -> int:

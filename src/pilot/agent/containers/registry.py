@@ -198,8 +198,9 @@ class Registry:
         """First written down here, then forgotten by init."""
         status = await asyncio.to_thread(exit_status, self._machine.exits, known)
         seq = self.exits.next_seq(name, known.pid, known.start_time)
-        self._events.add("container.ended", name, pid=known.pid, exit_code=status.exit_code(), exit=seq)
-        self.exits.add(name, known.pid, known.start_time, status.exit_code(), time.time())
+        told = {"exit_code": status.exit_code(), "signal": status.signal, "exit": seq}
+        self._events.add("container.ended", name, pid=known.pid, **told)
+        self.exits.add(name, known, status, time.time())
         await asyncio.to_thread(self._machine.exits.acknowledge, known)
         self._machine.link.drop(naming.store_name(name, _KIND))
         return status.exit_code()

@@ -107,7 +107,9 @@ class VerbsApi:
 def row_of(exit_: Exit) -> schema.ContainerExit:
     """As it is told."""
     ended = timestamps.of_s(exit_.ended)
-    return schema.ContainerExit(seq=exit_.seq, pid=exit_.pid, exit_code=exit_.exit_code, ended=ended)
+    return schema.ContainerExit(
+        seq=exit_.seq, pid=exit_.pid, exit_code=exit_.exit_code, ended=ended, signal=exit_.signal
+    )  # fmt: skip
 
 
 def plan_stats(stats: cgroup_stats.Stats) -> graph.ContainerStats:

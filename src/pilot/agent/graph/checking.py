@@ -74,7 +74,7 @@ def check_place(place: str, run: str, path: str) -> None:
     """What a container may see of the machine: nothing that has the agent's own things in it, or is in them."""
     _check_absolute(place, path)
     clean = posixpath.normpath(place)
-    secret = (f"{run}/pilot", f"{run}/containers", "/proc", "/sys", "/dev", "/usr/lib/pilot")
+    secret = (f"{run}/pilot", f"{run}/containers", f"{run}/pilot-agent", "/proc", "/sys", "/dev", "/usr/lib/pilot")
     for mine in secret:
         if clean == "/" or f"{mine}/".startswith(f"{clean}/") or f"{clean}/".startswith(f"{mine}/"):
             raise errors.SpecError(path, f"{place} would show the container what is the machine's own ({mine})")

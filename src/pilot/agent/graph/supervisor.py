@@ -158,6 +158,22 @@ class Supervisor:
             raise errors.NotFound(f"no container runs that is called {name!r}")
         return self._processes.of_session(made, arguments, env, cwd, tty=tty)
 
+    def has_ended(self, name: str) -> bool:
+        """It ran, and does not any more; all that it wrote is in its log."""
+        node = self._nodes.get(name)
+        return node.process is None and node.ended is not None
+
+    def error(self, name: str) -> str | None:
+        """What kept it from starting the last time."""
+        return self._nodes.get(name).error
+
+    def signal(self, name: str, number: int) -> None:
+        """To its first process, and to the group of one within another; `NotFound` when it does not run."""
+        node = self._nodes.get(name)
+        if node.process is None:
+            raise errors.NotFound(f"no container runs that is called {name!r}")
+        self._instances.signal(node, number)
+
     def log(self, name: str) -> Log:
         """What it has written; `NotFound` when it never was started."""
         found = self._logs.of(name) if name in self.wanted.containers else self._logs.find(name)

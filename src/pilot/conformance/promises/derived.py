@@ -95,7 +95,8 @@ def _fields(kind: type) -> Sequence[inspect.Field]:
 
 
 def _wrong_value(kind: inspect.Type) -> object:
-    return 5 if isinstance(kind, inspect.DictType | inspect.StructType) else {"wrong": True}
+    kinds = kind.types if isinstance(kind, inspect.UnionType) else (kind,)
+    return 5 if any(isinstance(each, inspect.DictType | inspect.StructType) for each in kinds) else {"wrong": True}
 
 
 def _value(kind: inspect.Type) -> object:

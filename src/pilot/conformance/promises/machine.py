@@ -26,6 +26,33 @@ def promises() -> Iterator[Promise]:
     )  # fmt: skip
     yield Promise("getSysinfo", "memory, processors and load that make sense", _sysinfo)
     yield Promise("getNetwork", "a loopback that is up, and no port twice", _network)
+    yield Promise("getDiagnostics", "the kernel, the agent among the processes, and what it is at", _diagnostics)
+    yield Promise("getPolicy", "what is denied, and no operation that there is not", _policy)
+    yield rows.repeated(
+        operations.TIGHTEN_POLICY, "to deny nothing more changes nothing, again and again", json={"denied": []}
+    )  # fmt: skip
+    for id, text in (("kitNone", "what is no operation is refused"), ("getStatus", "its health is always told")):
+        yield rows.refusal(operations.TIGHTEN_POLICY, text, 400, "invalid_argument", json={"denied": [id]})
+    yield rows.refusal(
+        operations.UPGRADE_AGENT, "where there is no agent, none takes over", 400, "invalid_argument",
+        json={"directory": "/kit/no/such/place"},
+    )  # fmt: skip
+    yield rows.refusal(
+        operations.UPGRADE_AGENT, "a directory is named by its whole path", 400, "invalid_argument",
+        json={"directory": "no/such/place"},
+    )  # fmt: skip
+    yield rows.refusal(
+        operations.APPLY_RUN_FILE, "a variable without = is refused", 400, "invalid_argument",
+        json={"Hostname": "kit", "ExecOverride": ["true"], "ImageConfig": {"Env": ["NO_VALUE"]}},
+    )  # fmt: skip
+    yield rows.refusal(
+        operations.APPLY_RUN_FILE, "a process without a program is refused", 400, "invalid_argument",
+        json={"Hostname": "kit", "ExecOverride": []},
+    )  # fmt: skip
+    yield rows.refusal(
+        operations.APPLY_RUN_FILE, "a machine that has a world is no machine for another main process", 409,
+        "failed_precondition", json={"Hostname": "kit", "ExecOverride": ["true"]}, world=World.RUNNING,
+    )  # fmt: skip
     yield Promise("listContainers", "the list of containers", _containers)
     yield Promise("listContainers", "a world that runs is one of them", _world_listed, World.RUNNING)
     yield rows.repeated(operations.ACKNOWLEDGE_EXIT, "again and again is as good as once", parameters=_UNKNOWN_EXIT)
@@ -71,6 +98,21 @@ def _entropy(subject: Subject) -> None:
     adopted = expect.answered(operations.ADOPT, answer, subject.isolation)
     expect.that([*adopted.applied, *adopted.refused] == ["entropy"], f"entropy was asked for, and only that: {adopted}")
     expect.that(all(adopted.refused.values()), f"a reason was meant: {adopted}")
+
+
+def _diagnostics(subject: Subject) -> None:
+    answer = subject.ask(operations.GET_DIAGNOSTICS)
+    told = expect.answered(operations.GET_DIAGNOSTICS, answer, subject.isolation)
+    expect.that(told.kernel.startswith("Linux "), f"a kernel was meant: {told.kernel}")
+    expect.that(bool(told.mounts) and bool(told.limits), "mounts and limits were meant")
+    expect.that(any(row.pid == told.agent.pid for row in told.processes), "the agent among the processes was meant")
+    expect.that(bool(told.agent.threads) and bool(told.agent.tasks), f"what the agent is at was meant: {told.agent}")
+
+
+def _policy(subject: Subject) -> None:
+    denied = expect.answered(operations.GET_POLICY, subject.ask(operations.GET_POLICY), subject.isolation).denied
+    known = {row.id for row in operations.OPERATIONS}
+    expect.that(set(denied) <= known and denied == sorted(set(denied)), f"operations in order were meant: {denied}")
 
 
 def _sysinfo(subject: Subject) -> None:
