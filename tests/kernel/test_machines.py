@@ -203,6 +203,45 @@ def test_suspended_it_keeps_its_memory(fly: Fly, image: str) -> None:
     assert fly.run(id, "sh", "-c", "kill -0 $(cat /tmp/pid)")[0] == 0
 
 
+def test_restarted_it_begins_anew(fly: Fly, image: str) -> None:
+    id = fly.create({"image": image})["id"]
+    fly.run(id, "touch", "/left")
+    launched = len(_types(fly, id))
+    assert fly.call("POST", f"/{id}/restart?timeout=30s&signal=SIGTERM") == {"ok": True}
+    fly.wait(id, "started")  # it is restarting when the call has answered, or has done so
+    deadline = time.monotonic() + flyapi.WAIT_S
+    while _types(fly, id)[:1] != [("start", "started")] or len(_types(fly, id)) == launched:
+        assert time.monotonic() < deadline, _types(fly, id)
+        time.sleep(0.05)
+    assert _types(fly, id)[:-launched] == [("start", "started"), ("start", "starting"), ("restart", "restarting")]
+    assert fly.run(id, "ls", "/left")[0] == 1
+    fly.call("POST", f"/{id}/stop")
+    fly.wait(id, "stopped")
+    fly.call("POST", f"/{id}/restart?force_stop=true")  # one that is stopped runs then
+    fly.wait(id, "started")
+
+
+def test_cordoned_it_says_so(fly: Fly, image: str) -> None:
+    row = fly.create({"image": image}, wait=None, skip_launch=True)
+    id = row["id"]
+    nonce = {"fly-machine-lease-nonce": fly.call("POST", f"/{id}/lease", status=201)["data"]["nonce"]}
+    fly.call("POST", f"/{id}/cordon", status=409)
+    for verb, cordoned in (("cordon", True), ("cordon", True), ("uncordon", False)):
+        assert fly.call("POST", f"/{id}/{verb}", headers=nonce) == {"ok": True}
+        assert fly.get(id)["cordoned"] is cordoned
+    assert fly.get(id)["instance_id"] == row["instance_id"]
+    fly.call("POST", "/00000000000000/cordon", status=404)
+
+
+def test_there_is_one_region(fly: Fly, image: str) -> None:
+    told = fly.raw("GET", "/v1/platform/regions").json()
+    assert [each["code"] for each in told["Regions"]] == [told["nearest"]]
+    row = fly.create({"image": image}, wait=None, skip_launch=True)
+    assert row["region"] == told["nearest"]
+    assert [each["id"] for each in fly.call("GET", f"?region={told['nearest']}")] == [row["id"]]
+    assert fly.call("GET", "?region=elsewhere") == []
+
+
 def test_not_launched_yet(fly: Fly, image: str) -> None:
     id = fly.create({"image": image}, wait=None, skip_launch=True)["id"]
     assert fly.get(id)["state"] == "created"

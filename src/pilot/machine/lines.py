@@ -1,9 +1,14 @@
-"""Answers in lines, one value a line, as they come: of what happens, and of what is written."""
+"""Answers in lines, one value a line, as they come: of what happens, and of what is written.
+
+`read` blocks; `follow` is the same on asyncio, for whoever follows many machines.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Generic
 
 import h11
 import msgspec
@@ -31,45 +36,106 @@ def read(
     target = operation.target(parameters, query)
     with dial.connect(path, dial_lines.PORT_API, BEGIN_S) as stream:
         protocol = h11.Connection(h11.CLIENT)
-        head = protocol.send(exchange.request_head(operation.method, target, 0)) or b""
-        protocol.send(h11.EndOfMessage())
         try:
-            stream.sendall(head)
+            stream.sendall(_asked(protocol, operation, target))
             yield from _values(operation, stream, protocol, timeout_s)
         except (OSError, h11.ProtocolError) as error:
             raise errors.PeerError(f"{operation.method} {operation.path}: {error}") from error
 
 
+async def follow(
+    path: str, operation: Operation[Asked, Answered], *, query: Sequence[tuple[str, str]] = (), **parameters: str
+) -> AsyncIterator[Answered]:
+    """The values, for as long as there are any. `PeerError`, or what the machine says."""
+    assert operation.lines
+    protocol = h11.Connection(h11.CLIENT)
+    answer = _Answer(operation)
+    stream = await dial.open_stream(path, dial_lines.PORT_API, BEGIN_S)
+    try:
+        await stream.send(_asked(protocol, operation, operation.target(parameters, query)))
+        while not isinstance(event := await _next_event(stream, protocol, answer), h11.EndOfMessage):
+            for value in answer.take(event):
+                yield value
+        answer.end()
+    except (OSError, h11.ProtocolError) as error:
+        raise errors.PeerError(f"{operation.method} {operation.path}: {error}") from error
+    finally:
+        stream.close()
+
+
+async def _next_event(stream: dial.Stream, protocol: h11.Connection, answer: _Answer[Answered]) -> h11.Event:
+    """Bounded until the answer has begun; what follows comes when it happens."""
+    async with asyncio.timeout(None if answer.has_begun else BEGIN_S):
+        while (event := _event(protocol)) is None:
+            protocol.receive_data(await stream.receive())
+        return event
+
+
 def _values(
     operation: Operation[Asked, Answered], stream: socket.socket, protocol: h11.Connection, timeout_s: float | None
 ) -> Iterator[Answered]:
-    head = _next(stream, protocol, BEGIN_S)
-    assert isinstance(head, h11.Response)
-    rest = b""
-    while not isinstance(event := _next(stream, protocol, timeout_s), h11.EndOfMessage):
-        if not isinstance(event, h11.Data):
-            continue
-        rest += bytes(event.data)
-        if head.status_code == operation.status:
-            *whole, rest = rest.split(b"\n")
-            for line in whole:
-                yield msgspec.json.decode(line, type=operation.answered)
-        if len(rest) > MOST_LINE_BYTES:
-            raise errors.PeerError(f"{operation.path}: a line is longer than {MOST_LINE_BYTES} bytes")
-    if head.status_code != operation.status:
-        body = msgspec.json.decode(rest, type=faults.ErrorBody)
-        raise faults.error_of(head.status_code, body.code, body.error, body.hint)
+    answer = _Answer(operation)
+    while not isinstance(event := _next(stream, protocol, answer, timeout_s), h11.EndOfMessage):
+        yield from answer.take(event)
+    answer.end()
 
 
-def _next(stream: socket.socket, protocol: h11.Connection, timeout_s: float | None) -> h11.Event:
-    stream.settimeout(timeout_s)
+def _next(
+    stream: socket.socket, protocol: h11.Connection, answer: _Answer[Answered], timeout_s: float | None
+) -> h11.Event:
+    stream.settimeout(timeout_s if answer.has_begun else BEGIN_S)
+    while (event := _event(protocol)) is None:
+        protocol.receive_data(stream.recv(exchange.READ_BYTES))
+    return event
+
+
+def _asked(protocol: h11.Connection, operation: Operation[Asked, Answered], target: str) -> bytes:
+    head = protocol.send(exchange.request_head(operation.method, target, 0)) or b""
+    protocol.send(h11.EndOfMessage())
+    return head
+
+
+def _event(protocol: h11.Connection) -> h11.Event | None:
+    """None when more has to come first."""
     while True:
         event = protocol.next_event()
         if event is h11.NEED_DATA:
-            protocol.receive_data(stream.recv(exchange.READ_BYTES))
-            continue
+            return None
         if isinstance(event, h11.ConnectionClosed) or not isinstance(event, h11.Event):
             raise ConnectionError("the machine closed the connection")
-        if isinstance(event, h11.InformationalResponse):
-            continue
-        return event
+        if not isinstance(event, h11.InformationalResponse):
+            return event
+
+
+class _Answer(Generic[Answered]):
+    """What has come of an answer so far."""
+
+    def __init__(self, operation: Operation[Asked, Answered]) -> None:
+        self._operation = operation
+        self._answered: type[Answered] = operation.answered
+        self._status: int | None = None
+        self._rest = b""
+
+    @property
+    def has_begun(self) -> bool:
+        return self._status is not None
+
+    def take(self, event: h11.Event) -> Iterator[Answered]:
+        """The values that are whole now."""
+        if isinstance(event, h11.Response):
+            self._status = event.status_code
+        if not isinstance(event, h11.Data):
+            return
+        self._rest += bytes(event.data)
+        if self._status == self._operation.status:
+            *whole, self._rest = self._rest.split(b"\n")
+            for line in whole:
+                yield msgspec.json.decode(line, type=self._answered)
+        if len(self._rest) > MOST_LINE_BYTES:
+            raise errors.PeerError(f"{self._operation.path}: a line is longer than {MOST_LINE_BYTES} bytes")
+
+    def end(self) -> None:
+        """Raises what was said instead of values."""
+        if self._status is not None and self._status != self._operation.status:
+            body = msgspec.json.decode(self._rest, type=faults.ErrorBody)
+            raise faults.error_of(self._status, body.code, body.error, body.hint)

@@ -175,6 +175,12 @@ def every(reader: Reader, app: str | None = None) -> list[Machine]:
     return [_machine(row) for row in rows]
 
 
+def in_state(reader: Reader, state: str) -> list[tuple[MachineId, str]]:
+    """The Machines that are in it, each with its version."""
+    rows = reader.query("SELECT id, version FROM fly_machines WHERE state = ? ORDER BY created_us, id", (state,))
+    return [(MachineId(row["id"]), row["version"]) for row in rows]
+
+
 def change(tx: Transaction, id: str, **columns: object) -> None:
     """Set columns; documents are given as values."""
     stored = {"updated_us": now_us()} | {name: _stored(name, value) for name, value in columns.items()}
