@@ -112,6 +112,7 @@ ALLOWED: dict[str, frozenset[str]] = {
             "host.relay",
             "host.services",
             "host.store.sprites",
+            "host.store.tokens",
         }
     ),
     "host.services": frozenset(

@@ -373,7 +373,9 @@ def test_the_bare_api(sprite: Sprite) -> None:
 
 def test_two_organisations(sprite: Sprite, host: HostUnderTest) -> None:
     del sprite.environment["SPRITE_TOKEN"], sprite.environment["SPRITES_API_URL"]
-    other = tokens.issue(host.database, tokens.ensure_organisation(host.database, "other"), "theirs")
+    other = tokens.issue(
+        host.database, tokens.ensure_organisation(host.database, "other"), tokens.Wanted(description="theirs")
+    )
     for token in (host.token, other):
         assert sprite("login", host.url, "--token", token)[0] == 0
     assert sprite("org", "info")[1].startswith("other ")
@@ -382,3 +384,21 @@ def test_two_organisations(sprite: Sprite, host: HostUnderTest) -> None:
     assert [row["current"] for row in json.loads(sprite("auth", "list", "--json")[1])] == [True, False]
     assert sprite("logout")[1] == "forgot the token of local\n"
     assert sprite("-o", "local", "list")[2] == "sprite: no token of local (known: other)\n"
+
+
+def test_keys(sprite: Sprite) -> None:
+    assert sprite("create", "keyed")[0] == 0
+    made = ("token", "create", "ci", "--role", "exec", "--only-sprite", "keyed", "--expires", "30d")
+    code, token, err = sprite(*made)
+    assert (code, err) == (0, "")
+    assert sprite(*made)[2].startswith("sprite: token ci exists")
+    (row,) = [row for row in json.loads(sprite("token", "list", "--json")[1]) if row["name"] == "ci"]
+    assert (row["role"], row["scope"]) == ("exec", {"kind": "sprite", "name": "keyed"})
+    assert " ci " in sprite("token", "list")[1]
+    with_it = ("--token", token.strip())
+    assert sprite(*with_it, "exec", "-s", "keyed", "echo", "in")[1] == "in\n"
+    assert sprite(*with_it, "list")[2].startswith("sprite: this token may not do that")
+    assert sprite("token", "create", "--role", "owner")[0] == 2
+    assert sprite("token", "revoke", "ci")[0] == 0
+    assert sprite(*with_it, "exec", "-s", "keyed", "true")[2].startswith("sprite: authentication failed")
+    assert sprite("destroy", "-f", "keyed")[0] == 0

@@ -12,7 +12,9 @@ from collections.abc import Callable
 from pilot.host import edges
 from pilot.host.fly.pulling import Images
 from pilot.host.fsm.engine import Engine
-from pilot.host.identity.principal import Authenticator, Principal
+from pilot.host.identity import principal
+from pilot.host.identity.authenticator import Authenticator
+from pilot.host.identity.principal import Principal
 from pilot.host.ingress.front import Front
 from pilot.host.ingress.seals import Seals
 from pilot.host.operations.context import Host
@@ -61,7 +63,7 @@ class HostUnderTest:
         outcome = self.sprites.prepare_base().result(WAIT_S)
         assert outcome.done, outcome.error
         self.organisation = tokens.ensure_organisation(self.database, "local")
-        self.token = tokens.issue(self.database, self.organisation, "test")
+        self.token = tokens.issue(self.database, self.organisation, tokens.Wanted(description="test"))
         self._serve()
 
     def _build(self) -> None:
@@ -106,8 +108,8 @@ class HostUnderTest:
         self._thread.start()
 
     def _principal(self, token: str) -> Principal | None:
-        organisation = tokens.authenticate(self.database, token)
-        return Principal(organisation) if organisation else None
+        known = tokens.authenticate(self.database, token)
+        return principal.of_key(known) if known else None
 
     def route(self) -> Route:
         """What another listener may be given, too."""

@@ -280,12 +280,26 @@ VERBS = (
         "token create",
         "make a token of the organisation; it is told this once",
         "tokens.create",
-        (),
-        (Option("description", "what for", "TEXT"),),
+        (Argument("NAME", least=0),),
+        (
+            Option(
+                "role",
+                "admin, operate (all but tokens), read, or exec (commands alone)",
+                "ROLE",
+                choices="admin operate read exec",
+            ),
+            Option("only-sprite", "for this sprite alone", "SPRITE"),
+            Option("only-app", "for this app of the Machines API alone", "APP"),
+            Option("expires", "after so long: 90m, 30d", "DURATION"),
+            Option("description", "what for", "TEXT"),
+        ),
+        examples=("sprite token create ci --role exec --only-sprite web --expires 30d",),
         reads=True,
     ),
     Verb("token list", "the tokens of the organisation", "tokens.list_all", reads=True),
-    Verb("token revoke", "it is believed no more", "tokens.revoke", (Argument("TOKEN"),)),
+    Verb(
+        "token revoke", "it is believed no more, and what it has open is cut off", "tokens.revoke", (Argument("TOKEN"),)
+    ),
     Verb("network log", "what a sprite tried to reach, and what became of it", "networks.log", (_NAME,), reads=True),
     Verb(
         "network policy",

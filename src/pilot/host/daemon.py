@@ -38,7 +38,9 @@ from ..volume import client as volume_client
 from . import edges, host_limits, log_files
 from .fly.pulling import Images
 from .fsm.engine import Engine
-from .identity.principal import Authenticator, Principal
+from .identity import principal
+from .identity.authenticator import Authenticator
+from .identity.principal import Principal
 from .ingress import certificates, seals
 from .network import plan
 from .network.addresses import DEFAULT_RANGE, parse_network, parse_range
@@ -51,6 +53,7 @@ from .operations.table import operations
 from .relay import server
 from .relay.access import Access
 from .services import fly_exits, idle, mending, retention
+from .services import tokens as key_uses
 from .services.addresses import DEFAULT_DOMAIN, Domain
 from .services.fly import FlyMachines
 from .services.metrics import Metrics
@@ -141,6 +144,7 @@ def serve(settings: Settings) -> None:
         _on_signals(relay)
         stack.enter_context(log_files.watching(settings.state_dir))
         stack.enter_context(retention.watching(database))
+        stack.enter_context(key_uses.watching(database, authenticator.uses))
         stack.enter_context(mending.watching(sprites))
         stack.enter_context(idle.watching(sprites, idle.Timing(settings.warm_after_s, settings.cold_after_s)))
         doors = [server.Door(listener), *stack.enter_context(_tls_door(settings))]
@@ -257,8 +261,8 @@ def _seals(state_dir: str) -> seals.Seals:
 
 
 def _principal(database: Database, token: str) -> Principal | None:
-    organisation = tokens.authenticate(database, token)
-    return Principal(organisation) if organisation else None
+    known = tokens.authenticate(database, token)
+    return principal.of_key(known) if known else None
 
 
 def _prepare_base(sprites: Sprites, variant: str) -> None:
@@ -319,7 +323,7 @@ def _ensure_token(database: Database, state_dir: str) -> None:
     organisation = tokens.ensure_organisation(database, ORGANISATION)
     if os.path.exists(path):
         return
-    token = tokens.issue(database, organisation, "first token")
+    token = tokens.issue(database, organisation, tokens.Wanted(description="first token"))
     files.replace(path, f"{token}\n".encode(), durable=True)
 
 

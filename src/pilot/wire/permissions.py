@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 
 
 class Permission(enum.Enum):
@@ -29,3 +30,21 @@ class Permission(enum.Enum):
 
 
 GRANTABLE = frozenset(Permission) - {Permission.HOST}
+
+
+class Role(enum.Enum):
+    """What somebody asks a key to be good for."""
+
+    ADMIN = "admin"
+    OPERATE = "operate"
+    READ = "read"
+    EXEC = "exec"
+
+
+# `operate` is all but the keys of others; `read` changes nothing; `exec` runs commands, and looks at nothing else.
+ROLES: Mapping[Role, frozenset[Permission]] = {
+    Role.ADMIN: GRANTABLE,
+    Role.OPERATE: GRANTABLE - {Permission.TOKENS},
+    Role.READ: frozenset(permission for permission in GRANTABLE if permission.value.endswith(":read")),
+    Role.EXEC: frozenset({Permission.EXEC}),
+}

@@ -146,10 +146,12 @@ def test_listen_addresses_that_are_none(text: str) -> None:
 def test_tokens_are_stored_as_digests_and_compared_whole(tmp_path: pathlib.Path) -> None:
     database = SqliteDatabase(str(tmp_path / "state.db"))
     organisation = tokens.ensure_organisation(database, "acme")
-    token = tokens.issue(database, organisation, "test")
+    token = tokens.issue(database, organisation, tokens.Wanted(description="test"))
     slug, organisation_id, name, secret = token.split("/")
     assert (slug, organisation_id) == ("acme", organisation.id)
-    assert tokens.authenticate(database, token) == organisation
+    known = tokens.authenticate(database, token)
+    assert known is not None
+    assert (known.organisation, known.token.id) == (organisation, name)
     for wrong in (
         f"acme/{organisation.id}/{name}/",
         f"other/{organisation.id}/{name}/{secret}",

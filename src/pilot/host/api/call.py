@@ -13,7 +13,7 @@ from ..relay.access import Access
 from ..relay.crowd import Kind
 from ..services.sprites import Sprites
 from ..store.sprites import Sprite
-from ..store.tokens import Organisation
+from ..store.tokens import Organisation, Scope
 from .sprites import bodies, shapes
 
 
@@ -40,6 +40,11 @@ class Call:
         """The one that the path names."""
         assert self.principal is not None
         return await self.access.sprite(self.principal, self.parameters["name"])
+
+    def reaches(self, sprite: str) -> bool:
+        """Whether what is asked for may be had of the sprite with that id."""
+        assert self.principal is not None
+        return self.principal.reaches(Scope.of_sprite(sprite))
 
     async def body(self, kind: type[bodies.T]) -> bodies.T:
         return bodies.parse(kind, await bodies.read(self.request))

@@ -1,27 +1,30 @@
-"""A principal is an organisation, and caveats: each takes something away from what its token may do, none adds."""
+"""A principal is an organisation, and caveats: each takes something away from what its key may do, none adds.
+
+What is asked for is told in two parts, as they become known: the permission of the row that a request takes, and then
+what it names. Both have to be let through by every caveat.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
-import hashlib
-import time
-from collections.abc import Callable
 from typing import Protocol
 
+from ... import errors
 from ...wire import faults
-from ...wire.permissions import GRANTABLE, Permission
-from ..store.tokens import Organisation
-
-# How long a token is believed without asking the store, and so how long one that is revoked may still be used.
-CACHE_S = 5.0
-MAX_CACHED = 4096
+from ...wire.permissions import GRANTABLE, ROLES, Permission, Role
+from ..store.tokens import WHOLE, Known, Organisation, Scope
 
 
 class Caveat(Protocol):
     """One restriction."""
 
-    def permits(self, permission: Permission) -> bool: ...
+    def permits(self, permission: Permission) -> bool:
+        """Whether it may be had for anything at all."""
+        ...
+
+    def reaches(self, permission: Permission | None, scope: Scope) -> bool:
+        """Whether it may be had for this. None: to know that it is there."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,54 +36,64 @@ class Only:
     def permits(self, permission: Permission) -> bool:
         return permission in self.permissions
 
+    def reaches(self, permission: Permission | None, scope: Scope) -> bool:
+        return permission is None or self.permits(permission)
+
+
+@dataclasses.dataclass(frozen=True)
+class Within:
+    """Nothing but this one app or sprite."""
+
+    scope: Scope
+
+    def permits(self, permission: Permission) -> bool:
+        return True
+
+    def reaches(self, permission: Permission | None, scope: Scope) -> bool:
+        return (scope.kind, scope.id) == (self.scope.kind, self.scope.id)
+
 
 @dataclasses.dataclass(frozen=True)
 class Principal:
-    """Without caveats: whatever its organisation may."""
+    """Without caveats: whatever its organisation may.
+
+    `key`: the id of the key that it has shown, if it is one that can be revoked. `permission`: what it asks for now.
+    """
 
     organisation: Organisation
     caveats: tuple[Caveat, ...] = ()
+    key: str | None = None
+    expires_us: int | None = None
+    permission: Permission | None = None
 
     def may(self, permission: Permission) -> bool:
         """What is pilotd's own no principal may."""
         return permission in GRANTABLE and all(caveat.permits(permission) for caveat in self.caveats)
 
-    def require(self, permission: Permission) -> None:
-        """`PermissionDenied` when it may not."""
+    def asking(self, permission: Permission) -> Principal:
+        """The same, who asks for that and may. `PermissionDenied`."""
         if not self.may(permission):
             raise faults.PermissionDenied(f"this token may not do that ({permission.value})")
+        return dataclasses.replace(self, permission=permission)
+
+    def reaches(self, scope: Scope) -> bool:
+        """Whether what it asks for may be had for this."""
+        return all(caveat.reaches(self.permission, scope) for caveat in self.caveats)
+
+    def require_whole(self) -> None:
+        """`PermissionDenied` unless it may have what it asks for of all that its organisation has."""
+        if not self.reaches(WHOLE):
+            raise faults.PermissionDenied("this token is not for all of its organisation")
+
+    def require_sprite(self, id: str) -> None:
+        """`NotFound` for a sprite that is none of its business, as if there were none."""
+        if not self.reaches(Scope.of_sprite(id)):
+            raise errors.NotFound("sprite not found")
 
 
-def could_be_token(text: str) -> bool:
-    """Whether it has the form of a token (`store.tokens`): what has not, nobody need be asked about."""
-    return text.count("/") == 3
-
-
-class Authenticator:
-    """`ask` maps a token to its principal; it reads the store, so it is asked in a thread, and believed for CACHE_S.
-
-    For one event loop. Tokens are kept as digests, so that a dump of our memory names none.
-    """
-
-    def __init__(self, ask: Callable[[str], Principal | None], clock: Callable[[], float] = time.monotonic) -> None:
-        self._ask = ask
-        self._clock = clock
-        self._known: dict[bytes, tuple[Principal, float]] = {}
-
-    def forget(self) -> None:
-        """Every token is asked for again."""
-        self._known.clear()
-
-    async def authenticate(self, token: str) -> Principal | None:
-        """Whose token it is; None for any text that is not a valid token."""
-        key = hashlib.sha256(token.encode()).digest()
-        known, until_s = self._known.get(key, (None, 0.0))
-        if known is not None and self._clock() < until_s:
-            return known
-        found = await asyncio.to_thread(self._ask, token)
-        self._known.pop(key, None)
-        if found is not None:
-            while len(self._known) >= MAX_CACHED:
-                del self._known[next(iter(self._known))]  # the one that was asked for longest ago
-            self._known[key] = (found, self._clock() + CACHE_S)
-        return found
+def of_key(known: Known) -> Principal:
+    """Whoever has that key."""
+    wanted = known.token.wanted
+    role: tuple[Caveat, ...] = () if wanted.role is Role.ADMIN else (Only(ROLES[wanted.role]),)
+    within: tuple[Caveat, ...] = () if wanted.scope.is_whole else (Within(wanted.scope),)
+    return Principal(known.organisation, (*role, *within), known.token.id, wanted.expires_us)

@@ -71,11 +71,11 @@ class Ingress:
         if head.path == ENTER_PATH:
             await self._entrance.enter(exchange, site)
             return
-        consumed = await self._visitors.admit(site, head)
+        admitted = await self._visitors.admit(site, head)
         exchange.hold(Kind.VISITOR)
         self._check_room(site.sprite)
-        with self._activity.using(site.sprite.id, exchange.cut):
-            await self._forward(exchange, site, consumed=consumed)
+        with self._visitors.holding(admitted, exchange.cut), self._activity.using(site.sprite.id, exchange.cut):
+            await self._forward(exchange, site, consumed=admitted.consumed)
 
     async def _forward(self, exchange: Exchange, site: Site, *, consumed: bool) -> None:
         sprite = site.sprite

@@ -8,13 +8,18 @@ The token behind a cookie is asked for as if it were shown: one that was revoked
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from ...wire import faults
 from ...wire.permissions import Permission
-from ..identity import principal
-from ..identity.principal import Authenticator, Principal
+from ..identity import authenticator
+from ..identity.authenticator import Authenticator
+from ..identity.principal import Principal
 from ..relay.heads import Head
+from ..store.tokens import Scope
 from . import cookies
 from .seals import Seals
 from .sites import Site
@@ -33,19 +38,32 @@ class NotKnown(faults.Unauthenticated):
 
 
 @dataclasses.dataclass(frozen=True)
+class Admitted:
+    """`member`: by whose leave; None where everybody may. `consumed`: Authorization has a token of ours: then no sprite
+    may see it, who could use it for whatever it is good for."""
+
+    member: Principal | None
+    consumed: bool
+
+
+@dataclasses.dataclass(frozen=True)
 class Visitors:
     """Asked with each request."""
 
     authenticator: Authenticator
     seals: Seals
 
-    async def admit(self, site: Site, head: Head) -> bool:
-        """Whether Authorization has a token of ours: then no sprite may see it, who could use it for whatever it is
-        good for. `NotKnown`, or `PermissionDenied` for a member who may not."""
+    async def admit(self, site: Site, head: Head) -> Admitted:
+        """`NotKnown`, or `PermissionDenied` for a member who may not."""
         shown = await self._shown(site, head)
-        if not site.is_public:
-            self._require(site, await self._member(site, shown, head))
-        return shown is not None
+        member = None if site.is_public else self._permitted(site, await self._member(site, shown, head))
+        return Admitted(member, consumed=shown is not None)
+
+    def holding(self, admitted: Admitted, cut: Callable[[], object]) -> AbstractContextManager[None]:
+        """For as long as what was asked for lasts: it is cut off when the key that let it in is revoked."""
+        if admitted.member is None:
+            return contextlib.nullcontext()
+        return self.authenticator.holding(admitted.member, cut)
 
     async def _shown(self, site: Site, head: Head) -> Principal | None:
         """Whose token Authorization has, if it has one of ours."""
@@ -55,7 +73,7 @@ class Visitors:
                 "request: more than one Authorization", hint="each could be the one that counts"
             )
         token = bearer(values[0]) if values else None
-        if token is None or (site.is_public and not principal.could_be_token(token)):
+        if token is None or (site.is_public and not authenticator.could_be_token(token)):
             return None  # a site that is public has tokens of its own: nobody is asked for what looks like none of ours
         return await self.authenticator.authenticate(token)
 
@@ -74,12 +92,19 @@ class Visitors:
         found = await self.authenticator.authenticate(token)
         return found if found is not None and _is_member(site, found) else None
 
-    def _require(self, site: Site, member: Principal) -> None:
-        member.require(_ACCESS.get(site.sprite.url_settings.private_access, _ADMINISTRATOR))
+    def _permitted(self, site: Site, member: Principal) -> Principal:
+        asking = member.asking(_ACCESS.get(site.sprite.url_settings.private_access, _ADMINISTRATOR))
+        if not asking.reaches(_scope(site)):
+            raise faults.PermissionDenied(f"this token may not see sprite {site.sprite.name}")
+        return asking
 
 
 def _is_member(site: Site, who: Principal) -> bool:
-    return who.organisation.id == site.sprite.organisation
+    return who.organisation.id == site.sprite.organisation and who.reaches(_scope(site))
+
+
+def _scope(site: Site) -> Scope:
+    return Scope.of_sprite(site.sprite.id)
 
 
 def bearer(authorization: bytes | None) -> str | None:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections.abc import Mapping
 
 from ... import errors
 from ...machine import dial
 from ...wire import dial as lines
 from ...wire import faults
 from ...wire.permissions import Permission
-from ..identity.principal import Authenticator, Principal
+from ..identity.authenticator import Authenticator
+from ..identity.principal import Principal
 from ..operations.uses import Uses
 from ..services import ending
 from ..services.addresses import Domain
@@ -45,13 +47,27 @@ class Access:
         found = await self.authenticator.authenticate(token.strip()) if scheme.lower() == "bearer" else None
         if found is None:
             raise faults.Unauthenticated("authentication failed")
-        found.require(permission)
-        return found
+        return found.asking(permission)
+
+    async def require_named(self, principal: Principal, parameters: Mapping[str, str]) -> None:
+        """`NotFound` when the sprite or app that a path names is not there, or is none of the principal's business.
+
+        Before anything else of a request is looked at: whatever its answer does, nothing of others is told.
+        """
+        if not principal.caveats:
+            return
+        app, sprite = parameters.get("app"), parameters.get("name")
+        tokens, organisation = self.sprites.tokens, principal.organisation
+        scope = await asyncio.to_thread(tokens.scope, organisation, app=app, sprite=sprite)
+        if not principal.reaches(scope):
+            raise errors.NotFound("sprite not found" if app is None else f"app not found: {app}")
 
     async def sprite(self, principal: Principal, name: str) -> Sprite:
+        """`NotFound`, also for one that it may not have what it asks for of."""
         found = await asyncio.to_thread(self.sprites.find, principal.organisation.id, name)
         if found.phase == "destroying":
             raise errors.NotFound("sprite not found")
+        principal.require_sprite(found.id)
         return found
 
     def check_room(self, sprite: Sprite) -> None:

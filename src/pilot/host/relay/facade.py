@@ -24,7 +24,7 @@ from .crowd import Kind
 from .edge import Exchange, retry_after
 from .machine_answer import SWITCHING_PROTOCOLS
 from .pipe import Pipe
-from .table import Match, Row, Table
+from .table import Match, Reach, Row, Table
 
 log = logging.getLogger(__name__)
 
@@ -81,12 +81,20 @@ class TableFacade(Generic[Own]):
         head = exchange.head
         match = self._table.find(head.method, paths.split(head.path), websocket=head.wants_upgrade)
         principal = await self._permitted(exchange, match.row)
-        if principal is not None:
-            exchange.hold(Kind.RELAYED if isinstance(match.row.call, Operation) else Kind.OWN)
+        if principal is None:
+            assert not isinstance(match.row.call, Operation)
+            await self._answer_own(exchange, match.row.call, match.parameters, None)
+            return
+        exchange.hold(Kind.RELAYED if isinstance(match.row.call, Operation) else Kind.OWN)
+        with self._access.authenticator.holding(principal, exchange.cut):
+            await self._serve_permitted(exchange, match, principal)
+
+    async def _serve_permitted(self, exchange: Exchange, match: Match[Own], principal: Principal) -> None:
         if not isinstance(match.row.call, Operation):
+            if match.row.reach is Reach.NAMED:
+                await self._access.require_named(principal, match.parameters)
             await self._answer_own(exchange, match.row.call, match.parameters, principal)
             return
-        assert principal is not None
         sprite = await self._access.sprite(principal, match.parameters["name"])
         self._access.check_room(sprite)
         with self._access.activity.using(sprite.id, exchange.cut):
@@ -98,7 +106,10 @@ class TableFacade(Generic[Own]):
     async def _permitted(self, exchange: Exchange, row: Row[Own]) -> Principal | None:
         if row.permission is None or (row.loopback and is_loopback(exchange.peer)):
             return None
-        return await self._access.principal(exchange.head.first(b"authorization"), row.permission)
+        principal = await self._access.principal(exchange.head.first(b"authorization"), row.permission)
+        if row.reach is Reach.ORGANISATION:
+            principal.require_whole()
+        return principal
 
     async def _call(self, exchange: Exchange, sprite: Sprite, match: Match[Own]) -> None:
         operation = match.row.call

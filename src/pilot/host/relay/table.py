@@ -8,6 +8,7 @@ beside pilotd may have permission for have a row.
 from __future__ import annotations
 
 import dataclasses
+import enum
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
@@ -18,6 +19,19 @@ from ...wire.operations import AnyOperation, Operation
 from ...wire.permissions import Permission
 
 Ours = TypeVar("Ours")
+# Parameters that are a sprite or an app.
+_NAMES_ONE = ("name", "app")
+
+
+class Reach(enum.Enum):
+    """Of what a row is: whoever asks has to reach it.
+
+    `NARROWED`: the answer is made of what they reach. `NAMED`: one thing, which the answer looks up by its name.
+    """
+
+    ORGANISATION = "organisation"
+    NARROWED = "narrowed"
+    NAMED = "named"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +44,13 @@ class Row(Generic[Ours]):
     call: Ours | AnyOperation
     websocket: bool = False
     loopback: bool = False
+    of: Reach | None = None
+
+    @property
+    def reach(self) -> Reach:
+        """As it is said, or by what the path names."""
+        names_one = any(f"{{{each}}}" in self.path for each in _NAMES_ONE)
+        return self.of or (Reach.NAMED if names_one else Reach.ORGANISATION)
 
 
 @dataclasses.dataclass(frozen=True)

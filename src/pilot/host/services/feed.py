@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from ..store import events
 from ..store.database import Database
@@ -36,12 +36,19 @@ class Beat:
 
 
 class Feed:
-    """Of one organisation, perhaps of one sprite's name alone."""
+    """Of one organisation, perhaps of one sprite's name alone; of those that who follows `reaches`, by their ids."""
 
-    def __init__(self, database: Database, organisation: str, sprite: str | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        organisation: str,
+        sprite: str | None = None,
+        reaches: Callable[[str], bool] = lambda _: True,
+    ) -> None:
         self._database = database
         self._organisation = organisation
         self._sprite = sprite
+        self._reaches = reaches
 
     async def after(self, seq: int | None) -> AsyncIterator[Event | Gap | Beat]:
         """All after the one with that number; None: what happens from now on. For as long as somebody reads."""
@@ -82,4 +89,5 @@ class Feed:
 
     def _is_wanted(self, event: Event) -> bool:
         ours = event.organisation == self._organisation
-        return ours and (self._sprite is None or event.sprite == self._sprite)
+        is_meant = self._sprite is None or event.sprite == self._sprite
+        return ours and is_meant and self._reaches(event.subject.partition("/")[2])

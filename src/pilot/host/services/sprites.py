@@ -12,7 +12,7 @@ import secrets
 import socket
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import IO
 
 from ... import errors, ids
@@ -176,9 +176,11 @@ class Sprites:
         except errors.NotFound:
             return None
 
-    def feed(self, organisation: str, sprite: str | None = None) -> Feed:
-        """What happens to its sprites, or to the one of that name."""
-        return Feed(self._host.database, organisation, sprite)
+    def feed(
+        self, organisation: str, sprite: str | None = None, reaches: Callable[[str], bool] = lambda _: True
+    ) -> Feed:
+        """What happens to its sprites, or to the one of that name, as far as they are within reach, by their ids."""
+        return Feed(self._host.database, organisation, sprite, reaches)
 
     def disk(self, sprite: Sprite) -> Volume:
         """What volumed knows of the sprite's disk."""

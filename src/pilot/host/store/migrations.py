@@ -102,6 +102,18 @@ _FLY = (
 # The private network that a machine is in: a name, among those of its organisation.
 _PRIVATE_NETWORKS = ("ALTER TABLE networks ADD COLUMN private TEXT",)
 
+# Keys that people ask for. Those of before are of the whole organisation, and may everything.
+_KEYS = (
+    "ALTER TABLE tokens ADD COLUMN name TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE tokens ADD COLUMN role TEXT NOT NULL DEFAULT 'admin'",
+    "ALTER TABLE tokens ADD COLUMN scope TEXT NOT NULL DEFAULT 'organisation'",
+    "ALTER TABLE tokens ADD COLUMN scope_id TEXT",
+    "ALTER TABLE tokens ADD COLUMN scope_name TEXT",
+    "ALTER TABLE tokens ADD COLUMN expires_us BIGINT",
+    "ALTER TABLE tokens ADD COLUMN used_us BIGINT",
+    "CREATE UNIQUE INDEX token_names ON tokens (organisation, name) WHERE revoked_us IS NULL AND name != ''",
+)
+
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
-    _FIRST, _VERSIONS, _SIZES, _EVENTS, _NETWORKS, _PARENTS, _LIFECYCLE, _FLY, _PRIVATE_NETWORKS,
+    _FIRST, _VERSIONS, _SIZES, _EVENTS, _NETWORKS, _PARENTS, _LIFECYCLE, _FLY, _PRIVATE_NETWORKS, _KEYS,
 )  # fmt: skip

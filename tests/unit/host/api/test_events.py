@@ -88,7 +88,9 @@ def test_from_where_it_was(http: httpx.Client) -> None:
 
 
 def test_only_what_is_the_organisations_and_of_the_sprite(host: HostUnderTest, http: httpx.Client) -> None:
-    other = tokens.issue(host.database, tokens.ensure_organisation(host.database, "other"), "theirs")
+    other = tokens.issue(
+        host.database, tokens.ensure_organisation(host.database, "other"), tokens.Wanted(description="theirs")
+    )
     theirs = {"Authorization": f"Bearer {other}"}
     httpx.post(f"{host.url}/v1/sprites", json={"name": "theirs"}, headers=theirs, timeout=60)
     http.post("/v1/sprites", json={"name": "one"})

@@ -51,7 +51,11 @@ def bearer(token: str) -> dict[str, str]:
 
 def stranger(under_test: HostUnderTest) -> str:
     """A good token, of another organisation."""
-    return tokens.issue(under_test.database, tokens.ensure_organisation(under_test.database, "others"), "theirs")
+    return tokens.issue(
+        under_test.database,
+        tokens.ensure_organisation(under_test.database, "others"),
+        tokens.Wanted(description="theirs"),
+    )
 
 
 def test_a_token_opens_it_and_is_not_passed_on(site: Served, server: Backend) -> None:
@@ -212,7 +216,7 @@ def test_a_wrong_token_is_asked_for_again_and_shown_to_nobody(site: Served) -> N
 
 def test_a_token_that_was_revoked_closes_its_visits(site: Served, server: Backend) -> None:
     under_test = site.under_test
-    mine = tokens.issue(under_test.database, under_test.organisation, "for a while")
+    mine = tokens.issue(under_test.database, under_test.organisation, tokens.Wanted(description="for a while"))
     visit = Seals(under_test.seal_key).seal(visitors.VISIT, site.host, mine, 60)
     assert site.get(Cookie=f"pilot-visit=tossed; pilot-visit={visit}").status_code == 200
     with under_test.database.transaction() as tx:

@@ -14,7 +14,8 @@ import pytest
 
 from pilot.host.api.machines import calls as machine_calls
 from pilot.host.api.sprites import calls
-from pilot.host.identity.principal import CACHE_S, Authenticator, Only, Principal
+from pilot.host.identity.authenticator import CACHE_S, Authenticator
+from pilot.host.identity.principal import Only, Principal
 from pilot.host.relay import facade
 from pilot.host.relay.table import Row
 from pilot.host.store.tokens import Organisation
@@ -94,7 +95,7 @@ def test_no_caveat_adds_anything_and_pilotds_own_is_nobodys() -> None:
     both = Principal(organisation, (Only(frozenset({Permission.EXEC})), Only(frozenset({Permission.PORTS}))))
     assert not any(both.may(permission) for permission in Permission)
     with pytest.raises(faults.PermissionDenied, match="exec"):
-        both.require(Permission.EXEC)
+        both.asking(Permission.EXEC)
 
 
 def test_a_token_is_believed_for_a_short_while_and_a_wrong_one_never() -> None:

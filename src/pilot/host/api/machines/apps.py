@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 from ....wire import faults
 from ...services import ending
 from ...store.fly import DESTROYED, App
+from ...store.tokens import Scope
 from . import bodies, shapes
 from .call import Call
 
@@ -16,7 +17,8 @@ DESTROY_S = 120.0
 
 
 async def list_apps(call: Call) -> Response:
-    rows = await asyncio.to_thread(call.machines.apps, call.organisation)
+    every = await asyncio.to_thread(call.machines.apps, call.organisation)
+    rows = [row for row in every if call.principal.reaches(Scope.of_app(row.id))]
     shown = [await asyncio.to_thread(_shape, call, row) for row in rows]
     return JSONResponse({"apps": shown, "total_apps": len(shown)})
 

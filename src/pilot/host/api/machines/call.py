@@ -9,10 +9,12 @@ from collections.abc import Mapping
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from .... import errors
 from ....wire import faults
 from ...identity.principal import Principal
 from ...services.fly import FlyMachines
 from ...store.fly import App, Machine
+from ...store.tokens import Scope
 from ..sprites import bodies as sprite_bodies
 from . import bodies, shapes
 
@@ -41,7 +43,10 @@ class Call:
         return bodies.parse(kind, await sprite_bodies.read(self.request, bodies.MAX_BYTES))
 
     async def app(self) -> App:
-        return await asyncio.to_thread(self.machines.app, self.organisation, self.parameters["app"])
+        found = await asyncio.to_thread(self.machines.app, self.organisation, self.parameters["app"])
+        if not self.principal.reaches(Scope.of_app(found.id)):
+            raise errors.NotFound(f"app not found: {found.name}")
+        return found
 
     async def machine(self) -> Machine:
         return await asyncio.to_thread(self.machines.machine, await self.app(), self.parameters["machine"])

@@ -17,7 +17,7 @@ from ...relay import asgi
 from ...relay.access import Access
 from ...relay.edge import Exchange, Facade
 from ...relay.facade import TableFacade
-from ...relay.table import Row
+from ...relay.table import Reach, Row
 from ...services.fly import REGION, FlyMachines, LeaseHeld
 from ...services.fly_wait import Missed
 from . import apps, machines
@@ -37,7 +37,7 @@ async def list_regions(_: Call) -> Response:
 
 
 CALLS: tuple[Row[Answer], ...] = (
-    Row("GET", "/v1/apps", _READ, apps.list_apps),
+    Row("GET", "/v1/apps", _READ, apps.list_apps, of=Reach.NARROWED),
     Row("POST", "/v1/apps", _WRITE, apps.create_app),
     Row("GET", _APP, _READ, apps.get_app),
     Row("DELETE", _APP, _WRITE, apps.delete_app),
@@ -66,7 +66,7 @@ CALLS: tuple[Row[Answer], ...] = (
     Row("GET", f"{_ONE}/metadata/{{key}}", _READ, machines.get_metadata_key),
     Row("POST", f"{_ONE}/metadata/{{key}}", _WRITE, machines.set_metadata_key),
     Row("DELETE", f"{_ONE}/metadata/{{key}}", _WRITE, machines.delete_metadata_key),
-    Row("GET", "/v1/platform/regions", _READ, list_regions),
+    Row("GET", "/v1/platform/regions", _READ, list_regions, of=Reach.NARROWED),
 )
 
 # Clients act on the status: 400 ends their loops, 408 is asked again, 412 is a state, 409 a lease.

@@ -15,6 +15,7 @@ from starlette.requests import Request
 
 from .... import errors
 from ....wire.faults import InvalidRequest, TooLarge, TooSlow
+from ....wire.permissions import Role
 from ...network import policy
 
 MAX_BYTES = 64 << 10
@@ -30,7 +31,18 @@ class CreateCheckpoint(msgspec.Struct, frozen=True):
 
 
 class CreateToken(msgspec.Struct, frozen=True):
+    """`expires_in_s`: from now. Without `sprite` or `app` it is for all of the organisation."""
+
     description: Annotated[str, msgspec.Meta(max_length=200)] | None = None
+    name: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")] | None = None
+    role: Role = Role.ADMIN
+    sprite: str | None = None
+    app: str | None = None
+    expires_in_s: Annotated[float, msgspec.Meta(gt=0, le=10 * 365 * 86400)] | None = None
+
+    def __post_init__(self) -> None:
+        if self.sprite is not None and self.app is not None:
+            raise ValueError("a sprite or an app, not both")
 
 
 class PutHold(msgspec.Struct, frozen=True):

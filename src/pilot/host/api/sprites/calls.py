@@ -15,7 +15,7 @@ from ...relay import asgi
 from ...relay.access import Access
 from ...relay.edge import Exchange, Facade
 from ...relay.facade import TableFacade
-from ...relay.table import Row, relayed
+from ...relay.table import Reach, Row, relayed
 from .. import metrics
 from ..call import Call
 from . import checkpoints, events, lifecycle, network, resources, shapes, sprites, tokens
@@ -26,6 +26,8 @@ Answer = Callable[[Call], Awaitable[Response]]
 _ORGANISATION = Permission.ORGANISATION_READ
 _TOKENS = Permission.TOKENS
 _READ, _WRITE = Permission.SPRITES_READ, Permission.SPRITES_WRITE
+# Of a sprite, and of all that it is put beside.
+_PRIVATE = "/v1/sprites/{name}/network/private"
 _POINTS_READ, _POINTS_WRITE = Permission.CHECKPOINTS_READ, Permission.CHECKPOINTS_WRITE
 
 
@@ -41,9 +43,9 @@ CALLS: tuple[Row[Answer], ...] = (
     Row("POST", "/v1/tokens", _TOKENS, tokens.create_token),
     Row("GET", "/v1/tokens", _TOKENS, tokens.list_tokens),
     Row("DELETE", "/v1/tokens/{token}", _TOKENS, tokens.revoke_token),
-    Row("GET", "/v1/events", _READ, events.follow_events),
+    Row("GET", "/v1/events", _READ, events.follow_events, of=Reach.NARROWED),
     Row("POST", "/v1/sprites", _WRITE, sprites.create_sprite),
-    Row("GET", "/v1/sprites", _READ, sprites.list_sprites),
+    Row("GET", "/v1/sprites", _READ, sprites.list_sprites, of=Reach.NARROWED),
     Row("GET", "/v1/sprites/{name}", _READ, sprites.get_sprite),
     Row("PUT", "/v1/sprites/{name}", _WRITE, sprites.update_sprite),
     Row("DELETE", "/v1/sprites/{name}", _WRITE, sprites.destroy_sprite),
@@ -66,7 +68,7 @@ CALLS: tuple[Row[Answer], ...] = (
     Row("DELETE", "/v1/sprites/{name}/policy/resources", _WRITE, resources.delete_resources_policy),
     Row("GET", "/v1/sprites/{name}/network", Permission.NETWORK_READ, network.get_network),
     Row("GET", "/v1/sprites/{name}/network/private", Permission.NETWORK_READ, network.get_private_network),
-    Row("PUT", "/v1/sprites/{name}/network/private", Permission.NETWORK_WRITE, network.put_private_network),
+    Row("PUT", _PRIVATE, Permission.NETWORK_WRITE, network.put_private_network, of=Reach.ORGANISATION),
     Row("POST", "/v1/sprites/{name}/checkpoint", _POINTS_WRITE, checkpoints.create_checkpoint),
     Row("GET", "/v1/sprites/{name}/checkpoints", _POINTS_READ, checkpoints.list_checkpoints),
     Row("GET", "/v1/sprites/{name}/checkpoints/{checkpoint}", _POINTS_READ, checkpoints.get_checkpoint),

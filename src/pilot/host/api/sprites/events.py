@@ -27,7 +27,7 @@ Told = Event | Gap | Beat
 
 async def follow_events(call: Call) -> Response:
     after = _number(call.request.headers.get("last-event-id") or call.request.query_params.get("after"))
-    feed = call.sprites.feed(call.organisation.id, call.request.query_params.get("sprite"))
+    feed = call.sprites.feed(call.organisation.id, call.request.query_params.get("sprite"), call.reaches)
     is_stream = "text/event-stream" in call.request.headers.get("accept", "")
     media_type, render = ("text/event-stream", sse) if is_stream else ("application/x-ndjson", ndjson)
     headers = {"cache-control": "no-store"}

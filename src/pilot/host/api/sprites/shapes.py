@@ -124,11 +124,18 @@ def why(found: Why) -> dict[str, object]:
     }
 
 
-def token(row: Token) -> dict[str, object]:
+def token(row: Token, used_us: int | None = None) -> dict[str, object]:
+    """`used_us`: what has not been written down yet."""
+    wanted, uses = row.wanted, [us for us in (row.used_us, used_us) if us is not None]
     return {
         "id": row.id,
-        "description": row.description,
+        "name": wanted.name or None,
+        "description": wanted.description,
+        "role": wanted.role.value,
+        "scope": {"kind": wanted.scope.kind.value, "name": wanted.scope.name},
         "created_at": timestamps.of_us(row.created_us),
+        "expires_at": _optional(wanted.expires_us),
+        "last_used_at": _optional(max(uses, default=None)),
         "revoked_at": _optional(row.revoked_us),
     }
 

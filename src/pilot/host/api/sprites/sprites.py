@@ -32,7 +32,7 @@ async def list_sprites(call: Call) -> Response:
     if call.request.method == "GET" and "application/x-ndjson" in call.request.headers.get("accept", ""):
         call.hold(Kind.WATCH)
         organisation, prefix = call.organisation, query.get("prefix", "")
-        watch = Watch(call.sprites, organisation.id, organisation.slug, prefix, call.shape)
+        watch = Watch(call.sprites, organisation.id, organisation.slug, prefix, call.shape, call.reaches)
         return StreamingResponse(watch.lines(), media_type="application/x-ndjson")
     entries = await asyncio.to_thread(_described, call)
     org = shapes.counts(call.organisation.slug, (entry["status"] for entry in entries))
@@ -45,8 +45,8 @@ async def list_sprites(call: Call) -> Response:
 
 def _described(call: Call) -> list[shapes.SpriteShape]:
     """Of store and kernel, so in a thread."""
-    rows = [row for row in call.sprites.every(call.organisation.id) if row.phase != "destroying"]
-    return [call.shape(row) for row in rows]
+    rows = call.sprites.every(call.organisation.id)
+    return [call.shape(row) for row in rows if row.phase != "destroying" and call.reaches(row.id)]
 
 
 def _page_size(text: str | None) -> int:

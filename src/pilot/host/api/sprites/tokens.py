@@ -1,24 +1,41 @@
-"""Calls on the organisation's tokens: plain bearer keys, minted, listed and revoked. A secret is told once."""
+"""Calls on the organisation's keys: plain bearer keys, made, listed and revoked. A secret is told once."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 
 from starlette.responses import JSONResponse, Response
 
 from .... import errors
+from ....wire import faults
+from ...identity.principal import Principal
+from ...store.tokens import Wanted
 from ..call import Call
 from . import bodies, shapes
 
 
 async def create_token(call: Call) -> Response:
-    """What a token without all permissions made could do more than it: only one that may everything makes another."""
-    wanted = await call.body(bodies.CreateToken)
+    """Nobody makes a key that could do more than their own, or for longer: who is restricted makes none."""
+    body = await call.body(bodies.CreateToken)
     assert call.principal is not None
     if call.principal.caveats:
-        raise errors.StateError("a token that is restricted makes no other: those have no restrictions yet")
-    token = await asyncio.to_thread(call.sprites.tokens.issue, call.organisation, wanted.description or "")
+        raise errors.StateError("a token that is restricted makes no other")
+    scope = await asyncio.to_thread(call.sprites.tokens.scope, call.organisation, app=body.app, sprite=body.sprite)
+    expires_us = _expiry_us(call.principal, body.expires_in_s)
+    wanted = Wanted(body.name or "", body.description or "", body.role, scope, expires_us)
+    token = await asyncio.to_thread(call.sprites.tokens.issue, call.organisation, wanted)
     return JSONResponse({"token": token, "id": token.split("/")[2]}, 201)
+
+
+def _expiry_us(maker: Principal, expires_in_s: float | None) -> int | None:
+    """`PermissionDenied` beyond the maker's own; what is not said ends with that."""
+    if expires_in_s is None:
+        return maker.expires_us
+    wanted_us = time.time_ns() // 1000 + int(expires_in_s * 1e6)
+    if maker.expires_us is not None and wanted_us > maker.expires_us:
+        raise faults.PermissionDenied("a token makes none that lasts longer than itself")
+    return wanted_us
 
 
 async def create_token_of_organisation(call: Call) -> Response:
@@ -30,10 +47,12 @@ async def create_token_of_organisation(call: Call) -> Response:
 
 async def list_tokens(call: Call) -> Response:
     found = await asyncio.to_thread(call.sprites.tokens.every, call.organisation)
-    return JSONResponse({"tokens": [shapes.token(row) for row in found]})
+    uses = call.access.authenticator.uses()
+    return JSONResponse({"tokens": [shapes.token(row, uses.get(row.id)) for row in found]})
 
 
 async def revoke_token(call: Call) -> Response:
-    """It may be believed for a few seconds more (`identity.principal`)."""
-    await asyncio.to_thread(call.sprites.tokens.revoke, call.organisation, call.parameters["token"])
+    """By id or name. It opens nothing from here on, and what it has opened is cut off."""
+    revoked = await asyncio.to_thread(call.sprites.tokens.revoke, call.organisation, call.parameters["token"])
+    call.access.authenticator.revoked(revoked)
     return Response(status_code=204)

@@ -26,13 +26,17 @@ Document = dict[str, object]
 
 @dataclasses.dataclass
 class Watch:
-    """Of the sprites of one organisation whose names begin with `prefix`. `describe` may block."""
+    """Of the sprites of one organisation whose names begin with `prefix`, and that who asks `reaches`, by their ids.
+
+    `describe` may block.
+    """
 
     sprites: Sprites
     organisation: str
     slug: str
     prefix: str
     describe: Callable[[Sprite], Entry]
+    reaches: Callable[[str], bool] = lambda _: True
     _shown: dict[str, Entry] = dataclasses.field(default_factory=dict)
 
     async def lines(self) -> AsyncIterator[bytes]:
@@ -65,6 +69,8 @@ class Watch:
     def _entry(self, id: str) -> Entry | None:
         row = self.sprites.found(id)
         if row is None or row.phase == "destroying" or row.organisation != self.organisation:
+            return None
+        if not self.reaches(row.id):
             return None
         return self.describe(row) if row.name.startswith(self.prefix) else None
 
