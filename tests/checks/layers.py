@@ -96,6 +96,8 @@ ALLOWED: dict[str, frozenset[str]] = {
     "host": frozenset({"standard", "wire", "server", "machine", "volume.client", "kernel", "image", "images.origins"}),
     "host.vmm.container": frozenset({"wire", "server", "machine", "volume.client", "kernel", "runtime", "spec"}),
     "host.fsm": frozenset(),
+    # What machines ask: it knows them by name, and brings nobody's room but the store's; other rooms bring rows to it.
+    "host.outward": frozenset({"wire", "server", "kernel.fds", "host.store"}),
     # A request's way: relay → api/<facade> → services → operations.
     "host.identity": frozenset({"wire", "host.store.tokens"}),
     "host.relay": frozenset(
@@ -158,7 +160,7 @@ ALLOWED: dict[str, frozenset[str]] = {
 }
 
 # Rows that speak for themselves alone: another room of the same package is let in by name only.
-_OF_HOST = frozenset({"fsm", "network", "identity", "ingress", "relay", "services", "api"})
+_OF_HOST = frozenset({"fsm", "network", "outward", "identity", "ingress", "relay", "services", "api"})
 CLOSED = frozenset(
     {"image.oci"} | {f"host.{room}" for room in _OF_HOST} | {name for name in ALLOWED if name.startswith("volume.")}
 )

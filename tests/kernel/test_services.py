@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import re
@@ -103,6 +104,23 @@ def test_needs_and_one_http_port(sprite: Any) -> None:
     assert needed.value.status_code == 409
     official.delete_service(sprite, "above")
     official.delete_service(sprite, "base")
+
+
+def _self(sprite: Any) -> Any:
+    said = sprite.run("/.sprite/bin/sprite-env", "curl", "/v1/self", capture_output=True, check=True).stdout
+    return json.loads(said)
+
+
+def test_it_knows_from_its_host_who_it_is(pilotd: Pilotd, sprite: Any) -> None:
+    """After another agent, and another pilotd, too. The way to the host is in the machine alone."""
+    first = _self(sprite)
+    assert (first["sprite"], first["isolation"]) == ("serves", "container")
+    assert sprite.run("test", "-e", "/run/host").returncode == 1
+    os.kill(_agent(), signal.SIGKILL)
+    assert _self(sprite) == first
+    pilotd.kill()
+    pilotd.start()
+    assert _self(sprite) == first
 
 
 def test_they_are_started_on_wake_and_what_is_stopped_is_not(pilotd: Pilotd, sprite: Any) -> None:

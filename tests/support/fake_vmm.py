@@ -104,6 +104,9 @@ class FakeVmm:
     def dial_path(self, machine: MachineId) -> str:
         return str(self._root / machine / "dial.sock")
 
+    def outward_path(self, machine: MachineId) -> str:
+        return str(self._root / machine / "out.sock")
+
     def tcp_socket(self, machine: MachineId, family: socket.AddressFamily) -> socket.socket | None:
         return None
 

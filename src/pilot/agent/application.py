@@ -23,12 +23,14 @@ from .fs_watch import FsWatch
 from .graph.api import GraphApi
 from .graph.supervisor import Supervisor
 from .inside.door import Door
+from .inside.rows import rows
 from .inside.tasks import Tasks
 from .legacy.switch import Switch
 from .listener import Listener
 from .machine import Machine
 from .machine_api import AGENT_STATE, AgentState, MachineApi
 from .out_of_memory import OutOfMemory
+from .outward import Outward, by_socket
 from .policy import PolicyApi
 from .ports_api import PortsApi
 from .proxy_api import ProxyApi
@@ -65,8 +67,10 @@ class Application:
         self.graph = Supervisor(self.machine, self.registry, self.sessions, self.world, budget, self.events)
         self.services = Keeper(self.world, self.graph, self.machine.paths.disk)
         self.tasks = Tasks(machine.link)
+        self.outward = Outward(by_socket(self.machine.paths.outward))
         services = ServicesApi(self.services)
-        self.door = Door(machine.link, self.machine.paths.inside, services, self.tasks, answer_error)
+        inside = rows(services, self.tasks, self.outward)
+        self.door = Door(machine.link, self.machine.paths.inside, inside, answer_error)
         self.facts = FactsApi(machine.memory_bytes, machine.isolation)
         self.world.on_fit = self._fit
         self.machine_api = MachineApi(self.machine, self.sessions, self.world, self.services, self.tasks, state)

@@ -153,7 +153,7 @@ class Listener:
                 await asyncio.get_running_loop().sock_sendall(connection, dial.ok_line(port))
                 await self._serve_descriptors(connection)
             else:
-                raise errors.PeerError(f"no such port: {port}")
+                raise errors.PeerError(f"{dial.NO_SUCH_PORT}: {port}")
         except errors.PeerError as error:
             _refuse(connection, str(error))
         except (OSError, TimeoutError):

@@ -16,6 +16,7 @@ from ..runtime.values import Spawned, Stdio, Terminal
 from ..spec.process import Process
 from ..spec.resources import Resources
 from ..spec.seccomp import Seccomp
+from ..wire import outward
 
 
 class Link(Protocol):
@@ -105,6 +106,11 @@ class Paths:
     def inside(self) -> str:
         """A directory whose files the world sees below /.sprite (`inside.door`)."""
         return os.path.join(self.run, "inside")
+
+    @property
+    def outward(self) -> str:
+        """A directory of the host's, with the socket that it is asked at; where there is no multiplexer."""
+        return outward.directory_in(self.run)
 
     @property
     def bundle(self) -> str:

@@ -122,6 +122,7 @@ async def _serve_port(application: Application) -> None:
     while (path := listener.find_port()) is None:  # noqa: ASYNC110 - sysfs tells nobody when a name appears
         await asyncio.sleep(0.02)
     port = application.listener.serve_port(os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
+    application.outward.use(port.open)
     try:
         await asyncio.get_running_loop().create_future()
     finally:

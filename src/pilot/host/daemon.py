@@ -9,8 +9,8 @@
         volumed.sock    volumed, with volumes/ and volumed.log
         machines/<id>/  see vmm
 
-lock → store → volumed → resolver → substrate → networks restored → engine (resumes what an earlier pilotd left)
-    → base volume → worlds adopted → HTTP
+lock → store → volumed → resolver → substrate → networks restored, machines heard (outward)
+    → engine (resumes what an earlier pilotd left) → base volume → worlds adopted → HTTP
 
 Machines, volumed and the resolver outlive pilotd; `stop_machines` is for demonstrations and tests, which want nothing
 left behind.
@@ -46,10 +46,12 @@ from .network import plan
 from .network.addresses import DEFAULT_RANGE, parse_network, parse_range
 from .network.policy import Egress
 from .network.service import Networks
-from .operations import networks
+from .operations import machines, networks
 from .operations.context import Host, VolumeService
 from .operations.requests import SPRITE
 from .operations.table import operations
+from .outward import machine_rows
+from .outward.sockets import Outward
 from .relay import server
 from .relay.access import Access
 from .services import fly_exits, idle, mending, retention
@@ -201,6 +203,7 @@ def _services(
     isolation = Isolation(settings.isolation)
     made = substrates.of_this_host(settings.state_dir, settings.tag, settings.cache_dir)
     made.of(isolation)  # or say now that this host cannot have it
+    outward = Outward(machine_rows.rows(database))
     host = Host(
         database=database,
         volumes=volumes,
@@ -212,6 +215,7 @@ def _services(
         quota_bytes=settings.quota_bytes,
         keep_free_bytes=settings.keep_free_bytes,
         networks=made_networks,
+        outward=outward,
         images=Images(Store(store_directory(settings.cache_dir)), Insecure(frozenset(settings.insecure_registries))),
         store_owner=tokens.ensure_organisation(database, ORGANISATION).id if settings.store else None,
     )
@@ -222,6 +226,7 @@ def _services(
     sprites, fly = Sprites(host, engine, pool, metrics), FlyMachines(host, engine)
     try:
         networks.restore(host)
+        machines.answer_all(host)
         log.info("runs resumed", extra={"count": engine.resume()})
         sprites.sweep()
         _prepare_base(sprites, settings.variant)
@@ -236,6 +241,7 @@ def _services(
             _stop_machines(sprites, fly)
         if not engine.close(STOP_TIMEOUT_S):
             log.warning("runs still under way are left to the next start")
+        outward.close()
 
 
 @contextlib.contextmanager

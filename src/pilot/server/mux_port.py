@@ -15,7 +15,7 @@ import select
 from collections.abc import Awaitable, Callable
 
 from .. import errors
-from ..wire import mux
+from ..wire import dial, mux
 
 _READ_BYTES = 64 * 1024
 # Beyond this much unwritten output nothing more is taken from streams.
@@ -38,6 +38,7 @@ class MuxStream:
         self._readable = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
+        self._answered = asyncio.Event()
 
     async def read(self) -> bytes:
         await self._readable.wait()
@@ -72,6 +73,13 @@ class MuxStream:
         if self._gone is None:
             self._port.reset(self.number, reason)
             self.lost(reason)
+
+    async def wait_accepted(self) -> None:
+        """Of one that we opened: `Refused` when the host has no such port, `PeerError` when it takes none for now."""
+        await self._answered.wait()
+        if self._gone is not None:
+            final = self._gone.startswith(dial.NO_SUCH_PORT)
+            raise (dial.Refused if final else errors.PeerError)(f"open a stream to the host: {self._gone}")
 
     def abort(self) -> None:
         self.refuse("aborted")
@@ -111,6 +119,9 @@ class MuxStream:
         self._input += data
         self._readable.set()
 
+    def accepted(self) -> None:
+        self._answered.set()
+
     def end(self) -> None:
         self._ended = True
         self._readable.set()
@@ -120,6 +131,7 @@ class MuxStream:
         self._output.clear()
         self._readable.set()
         self._room.set()
+        self._answered.set()
 
 
 class MuxPort:
@@ -150,6 +162,18 @@ class MuxPort:
             task.cancel()
         self._epoll.close()
         os.close(self._fd)
+
+    async def open(self, port: int) -> MuxStream:
+        """A stream to a port of the host, which the caller ends; errors as `MuxStream.wait_accepted`."""
+        number = self._mux.open(port)
+        stream = self._streams[number] = MuxStream(self, number)
+        self._flush()
+        try:
+            await stream.wait_accepted()
+        except BaseException:
+            stream.abort()
+            raise
+        return stream
 
     @property
     def is_behind(self) -> bool:
@@ -214,6 +238,8 @@ class MuxPort:
         match event:
             case mux.Opened(number, port):
                 self._open(number, port)
+            case mux.Accepted(number) if number in self._streams:
+                self._streams[number].accepted()
             case mux.Data(number, data) if number in self._streams:
                 self._streams[number].received(data)
             case mux.Writable(number) if number in self._streams:

@@ -30,6 +30,8 @@ PORT_HEALTH = 10002
 PORT_PILOT = 10003
 FIRST_TCP = 1 << 16
 MAX_LINE_BYTES = 1024
+# How a refusal begins that asking again does not change.
+NO_SUCH_PORT = "no such port"
 
 
 class Refused(errors.PeerError):

@@ -15,18 +15,17 @@ import asyncio
 import logging
 import os
 import socket
+from collections.abc import Sequence
 
 import pilot
 
 from ... import errors
 from ...kernel import fds
 from ...server.connection import Connection, ErrorAnswer
-from ...server.routing import Router
+from ...server.routing import Route, Router
 from ...server.stream import SocketStream
 from ..machine import Link
-from ..services.api import ServicesApi
 from . import places, sprite_env, texts
-from .tasks import Tasks, TasksApi
 
 STORE_NAME = "agent/inside"
 MOST = 32
@@ -36,14 +35,12 @@ _log = logging.getLogger(__name__)
 
 
 class Door:
-    """One per machine. `directory` is the machine's. Of the machine's own API it answers what services are asked."""
+    """One per machine. `directory` is the machine's; `routes` are what those inside may ask."""
 
-    def __init__(
-        self, link: Link, directory: str, services: ServicesApi, tasks: Tasks, error_answer: ErrorAnswer
-    ) -> None:
+    def __init__(self, link: Link, directory: str, routes: Sequence[Route], error_answer: ErrorAnswer) -> None:
         self._link = link
         self._directory = directory
-        self._router = Router([*services.routes(), *TasksApi(tasks).routes()])
+        self._router = Router(routes)
         self._error_answer = error_answer
         self._tasks: set[asyncio.Task[None]] = set()
         self._accepting: asyncio.Task[None] | None = None

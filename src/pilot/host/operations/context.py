@@ -87,6 +87,13 @@ class Networks(Protocol):
     def remove(self, machine: MachineId, number: int | None) -> None: ...
 
 
+class Outward(Protocol):
+    """The part of `host.outward.sockets.Outward` that operations use: where machines ask this host."""
+
+    def ensure(self, machine: MachineId, path: str) -> None: ...
+    def remove(self, machine: MachineId) -> None: ...
+
+
 class Worlds:
     """The sprites whose world is known to run. A memory: who finds it wrong drops the entry and wakes."""
 
@@ -113,7 +120,7 @@ class Host:
 
     `build_archive()` returns the path of the tar that the base volume of `variant` is made from.
 
-    `networks`: without it machines have none.
+    `networks`: without it machines have none; `outward`: without it machines ask nobody.
 
     `quota_bytes`: of real bytes, for a disk that nobody wants another one for; None: what there is.
     `keep_free_bytes`: with less room than that on the host's disk no sprite is made.
@@ -134,6 +141,7 @@ class Host:
     keep_free_bytes: int = 0
     store_owner: str | None = None
     networks: Networks | None = None
+    outward: Outward | None = None
     images: Images | None = None
     children: Children = dataclasses.field(default_factory=Children)
     worlds: Worlds = dataclasses.field(default_factory=Worlds)

@@ -109,11 +109,24 @@ def _patience_s(host: Host, id: MachineId) -> float:
 def start(host: Host, id: MachineId, disk: Disk | None = None) -> DiskReference | None:
     """It answers, and this is where its agent finds the disk. `UserFault` when the host has no room for it."""
     substrate = host.substrate(id)
+    answer(host, id)
     with (
         host.capacity.admitted(id, substrate.max_processes, lambda: _running(host)),
         networks.linking(host, id) as link,
     ):
         return substrate.start(id, disk, link)
+
+
+def answer(host: Host, id: MachineId) -> None:
+    """What the machine asks of this host is heard."""
+    if host.outward is not None:
+        host.outward.ensure(id, host.substrate(id).outward_path(id))
+
+
+def answer_all(host: Host) -> None:
+    """Those that an earlier pilotd left, too."""
+    for row in machines.every(host.database):
+        answer(host, row.id)
 
 
 def _running(host: Host) -> dict[MachineId, int]:
@@ -133,6 +146,8 @@ def destroy(host: Host, id: MachineId) -> None:
     except errors.NotFound:
         return  # its row has gone, which goes last
     substrate.stop(id)
+    if host.outward is not None:
+        host.outward.remove(id)
     substrate.destroy(id)
     networks.remove(host, id)
     host.forget(id)

@@ -177,6 +177,12 @@ def at_address(database: Database, name: str, suffix: str) -> list[Sprite]:
     return [_sprite(row) for row in rows]
 
 
+def of_machine(database: Database, machine: MachineId) -> Sprite | None:
+    """Whose machine that is; None of one that is in the pool, or somebody else's."""
+    rows = database.query("SELECT * FROM sprites WHERE machine = ? AND phase NOT LIKE 'pool%'", (machine,))
+    return _sprite(rows[0]) if rows else None
+
+
 def every(database: Database, organisation: str | None = None) -> list[Sprite]:
     """All sprites (of one organisation), by name; not those of the pool."""
     if organisation is None:

@@ -158,6 +158,10 @@ class Vmm(Protocol):
 
     def dial_path(self, machine: MachineId) -> str: ...
 
+    def outward_path(self, machine: MachineId) -> str:
+        """Where whoever answers what the machine asks its host has to listen (`wire.outward`); it may be bound anew."""
+        ...
+
     def tcp_socket(self, machine: MachineId, family: socket.AddressFamily) -> socket.socket | None:
         """An unconnected TCP socket in the network that the machine's programs listen in: its loopback is theirs.
 

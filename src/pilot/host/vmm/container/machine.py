@@ -6,6 +6,7 @@
         console.log     output of init and agent, all boots
         dial.sock       bound and listening before the machine starts, and inherited by it: no path leads out of it
         health.sock     the same, answered by init itself (wire/dial.py)
+        out/            mounted in the machine, read-only, at /run/host: pilotd binds host.sock in it (wire/outward.py)
     <runtime root>/machine-<id>/    the runtime's own state; on /run, so a reboot of the host forgets what ran
 
 A machine is nobody's child for long: it outlives pilotd, and is found again through the runtime's state (pid and start
@@ -29,6 +30,7 @@ from ....kernel import cgroups, fds, hierarchies, idmap, visit, waiter
 from ....machine import dial, health, pilot_api
 from ....spec.state import Status
 from ....wire import dial as lines
+from ....wire import outward as outward
 from ....wire.schema import DiskReference
 from .. import Disk, Isolation, Link, MachineSpec, MachineStatus, Usage, counters, spec_file
 from . import attaching
@@ -43,6 +45,7 @@ KILL_S = 10.0
 _DIAL = "dial.sock"
 _HEALTH = "health.sock"
 _LOG = "console.log"
+_OUT = "out"
 _WORLD = "world"  # its cgroup, in the machine's
 _STATUSES = {
     Status.RUNNING: MachineStatus.RUNNING,
@@ -150,6 +153,9 @@ class ContainerVmm:
     def dial_path(self, machine: MachineId) -> str:
         return os.path.join(self._path(machine), _DIAL)
 
+    def outward_path(self, machine: MachineId) -> str:
+        return outward.socket_in(os.path.join(self._path(machine), _OUT))
+
     def ask(self, machine: MachineId) -> None:
         """init, at a door of its own."""
         health.ask(self.health_path(machine))
@@ -219,7 +225,9 @@ class ContainerVmm:
             userns = "" if userns_fd is None else f"/proc/self/fd/{userns_fd}"
             group = f"{self._group}/{spec.id}"
             devices = [path for path in specs.DEVICES if os.path.exists(path)]
-            document = specs.machine_container(spec, self._guest_root(), group, max_files, userns, devices)
+            document = specs.machine_container(
+                spec, self._guest_root(), group, max_files, userns, devices, self._ensure_out(directory)
+            )
             listeners.append(_listen(self.health_path(spec.id)))
             created = self._runtime.create(
                 _container_id(spec.id),
@@ -243,6 +251,12 @@ class ContainerVmm:
         if link is not None:
             link.join(created.container.pid)
         created.container.start()
+
+    def _ensure_out(self, directory: str) -> str:
+        path = os.path.join(directory, _OUT)
+        os.makedirs(path, exist_ok=True)
+        os.chmod(path, 0o755)  # whoever is root in the machine looks into it as somebody else
+        return path
 
     def _end(self, container: runtime.Container, pid_fd: int) -> None:
         for number, patience_s in ((signal.SIGTERM, STOP_S), (signal.SIGKILL, KILL_S)):

@@ -20,6 +20,7 @@ from ....spec.linux import Device, Linux, Namespace, NamespaceType
 from ....spec.process import Capabilities, Process, Rlimit
 from ....spec.resources import Cpu, DeviceRule, Memory, Pids, Resources
 from ....spec.version import OCI_VERSION
+from ....wire import outward
 from .. import MachineSpec
 
 UID_COUNT = 65536
@@ -45,6 +46,8 @@ _MOUNTS = (
     Mount("/tmp", "tmpfs", "tmpfs", ("nosuid", "nodev", "mode=1777")),
 )
 
+# Above /run.
+OUT = outward.directory_in("/run")
 
 # What containers, tunnels and filesystems of the world's own need: each open of them is a world of its own.
 _DEVICES = {
@@ -61,12 +64,14 @@ def machine_container(
     max_files: int,
     user_namespace: str = "",
     devices: Sequence[str] = (),
+    out: str = "",
 ) -> Spec:
     """`guest_root` is the image's directory, which stays the host's root's: never idmapped.
 
     `devices`: those of `DEVICES` that the host has.
 
     `user_namespace`: the path of one with these mappings, made for it ("": the runtime makes it, as root).
+    `out`: the directory of the host that has the socket for what the machine asks ("": it asks nothing).
     `max_files`: the host's own hard limit, which only CAP_SYS_RESOURCE could exceed.
     """
     return Spec(
@@ -74,7 +79,7 @@ def machine_container(
         root=Root(guest_root, readonly=True),
         process=_process(None if user_namespace else min(max_files, MAX_FILES)),
         hostname="machine",
-        mounts=_MOUNTS,
+        mounts=(*_MOUNTS, *((Mount(OUT, "bind", out, ("bind", "ro", *_QUIET)),) if out else ())),
         linux=Linux(
             namespaces=(
                 Namespace(NamespaceType.USER, user_namespace),

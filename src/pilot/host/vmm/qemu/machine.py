@@ -172,6 +172,9 @@ class Qemu:
     def dial_path(self, machine: MachineId) -> str:
         return self._path(machine, mux.DIAL_SOCKET)
 
+    def outward_path(self, machine: MachineId) -> str:
+        return self._path(machine, mux.OUT_SOCKET)
+
     # -- the pieces
 
     def _path(self, machine: MachineId, *names: str) -> str:

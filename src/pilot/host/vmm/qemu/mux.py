@@ -1,6 +1,7 @@
 """The host end of a virtual machine's virtio port: dial.sock for many clients over the one byte stream.
 
     client ── dial.sock ── CONNECT <port> / OK <port> ── this process ── wire.mux ── port.sock ── QEMU ── guest's agent
+    pilotd ── out.sock ◄── CONNECT <port> / OK <port> ── this process ◄─ OPEN(port) ──────────────────── guest's agent
 
 A process per machine, so that it outlives pilotd as the machine does: `python -m pilot.host.vmm.qemu.mux DIRECTORY`.
 It ends when QEMU closes the port (the machine is gone). It holds DIRECTORY/mux.pid while it lives; a second
@@ -19,12 +20,13 @@ import sys
 from collections.abc import Callable
 
 from .... import errors
-from ....wire import dial
+from ....wire import dial, outward
 from ....wire import mux as wire_mux
 from . import pidfile
 
 DIAL_SOCKET = "dial.sock"
 PORT_SOCKET = "port.sock"
+OUT_SOCKET = "out.sock"  # whoever answers what the machine asks its host (wire/outward.py)
 PID = "mux.pid"
 
 _CONNECT_LINE_S = 10.0
@@ -33,15 +35,15 @@ _ANSWER_S = 120.0
 _BACKLOG_BYTES = 1 << 20
 
 
-class Client(asyncio.Protocol):
-    """One connection to dial.sock: asks for a port, then is a stream."""
+class Carried(asyncio.Protocol):
+    """A connection that is a stream, once both sides have agreed to it. It begins with a line (`_read_line`)."""
 
     def __init__(self, link: Link) -> None:
         self._link = link
         self._unsent = bytearray()
         self._stream: int | None = None
         self._accepted = False
-        self._port = 0
+        self._before_line = True
         self._at_end = False
         self._paused = False
         self._owed_bytes = 0
@@ -51,23 +53,21 @@ class Client(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        self._deadline = asyncio.get_running_loop().call_later(_CONNECT_LINE_S, self.refuse, "no CONNECT line came")
 
     def data_received(self, data: bytes) -> None:
         self._unsent += data
-        if self._port == 0:
-            self._read_connect_line()
+        if self._before_line:
+            self._take_line()
         self.push()
 
     def eof_received(self) -> bool:
         self._at_end = True
-        if self._port == 0:
+        if self._before_line:
             return False
         self.push()
         return True
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._deadline.cancel()
         self._link.forget(self, self._stream)
 
     def pause_writing(self) -> None:
@@ -77,35 +77,21 @@ class Client(asyncio.Protocol):
         self._paused = False
         self._give_credit(0)
 
-    def _read_connect_line(self) -> None:
+    def _take_line(self) -> None:
         line, found, rest = bytes(self._unsent).partition(b"\n")
         if not found and len(line) < dial.MAX_LINE_BYTES:
             return
+        self._before_line = False
+        self._unsent = bytearray(rest)
         try:
-            self._port = dial.parse_connect(line + b"\n")
+            self._read_line(line + b"\n")
         except errors.PeerError as error:
             self.refuse(str(error))
-            return
-        self._unsent = bytearray(rest)
-        self._deadline.cancel()
-        self._deadline = asyncio.get_running_loop().call_later(_ANSWER_S, self.refuse, "the machine does not answer")
-        self._link.want(self)
+
+    def _read_line(self, line: bytes) -> None:
+        raise NotImplementedError
 
     # -- the stream
-
-    @property
-    def port(self) -> int:
-        return self._port
-
-    def opened(self, stream: int) -> None:
-        """The request is on its way to the machine."""
-        self._stream = stream
-
-    def accepted(self) -> None:
-        self._deadline.cancel()
-        self._accepted = True
-        self._transport.write(dial.ok_line(self._port))
-        self.push()
 
     def received(self, data: bytes) -> None:
         self._transport.write(data)
@@ -118,15 +104,13 @@ class Client(asyncio.Protocol):
 
     def refuse(self, reason: str) -> None:
         """The stream is gone, or never came to be. A Unix socket cannot tell a broken stream from an ended one."""
-        if not self._accepted:
-            self._transport.write(dial.error_line(reason))
         self._transport.close()
 
     def push(self) -> None:
         """Send what there is, as far as credit and port allow; read more from the client only when all went."""
         if self._accepted and self._stream in self._link.streams:
             self._send(self._stream)
-        full = bool(self._unsent) and self._port != 0
+        full = bool(self._unsent) and not self._before_line
         if not self._transport.is_closing():
             (self._transport.pause_reading if full else self._transport.resume_reading)()
         self._link.flush()
@@ -152,13 +136,117 @@ class Client(asyncio.Protocol):
             self._link.flush()
 
 
+class Client(Carried):
+    """One connection to dial.sock: asks for a port, then is a stream."""
+
+    port = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._deadline = asyncio.get_running_loop().call_later(_CONNECT_LINE_S, self.refuse, "no CONNECT line came")
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._deadline.cancel()
+        super().connection_lost(error)
+
+    def _read_line(self, line: bytes) -> None:
+        self.port = dial.parse_connect(line)
+        self._deadline.cancel()
+        self._deadline = asyncio.get_running_loop().call_later(_ANSWER_S, self.refuse, "the machine does not answer")
+        self._link.want(self)
+
+    def opened(self, stream: int) -> None:
+        """The request is on its way to the machine."""
+        self._stream = stream
+
+    def accepted(self) -> None:
+        self._deadline.cancel()
+        self._accepted = True
+        self._transport.write(dial.ok_line(self.port))
+        self.push()
+
+    def refuse(self, reason: str) -> None:
+        if not self._accepted:
+            self._transport.write(dial.error_line(reason))
+        super().refuse(reason)
+
+
+class Question(Carried):
+    """One connection to out.sock, for a stream that the guest asks for: it is accepted when the host has said OK.
+
+    What the guest sends before is kept, which it has credit for.
+    """
+
+    def __init__(self, link: Link, stream: int, port: int) -> None:
+        super().__init__(link)
+        self._stream = stream
+        self._port = port
+        self._early = bytearray()
+        self._early_end = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if self._stream not in self._link.streams:  # it has gone meanwhile
+            self._transport.close()
+            return
+        self._deadline = asyncio.get_running_loop().call_later(_CONNECT_LINE_S, self._not_answered)
+        self._transport.write(dial.connect_line(self._port))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if hasattr(self, "_deadline"):
+            self._deadline.cancel()
+        super().connection_lost(error)
+
+    def _not_answered(self) -> None:
+        self._deny("the host does not answer")
+
+    def _read_line(self, line: bytes) -> None:
+        self._deadline.cancel()
+        try:
+            dial.parse_answer(line)
+        except errors.PeerError as error:
+            self._deny(str(error).removeprefix("dial: refused: "))
+            return
+        self._accepted = True
+        if self._stream in self._link.streams:
+            self._link.mux.accept(self._stream)
+        if self._early:
+            super().received(bytes(self._early))
+        if self._early_end:
+            super().ended()
+
+    def _deny(self, reason: str) -> None:
+        assert self._stream is not None
+        self._link.deny(self._stream, reason)
+        self._transport.close()
+
+    def received(self, data: bytes) -> None:
+        if self._accepted:
+            super().received(data)
+        else:
+            self._early += data
+
+    def ended(self) -> None:
+        if self._accepted:
+            super().ended()
+        else:
+            self._early_end = True
+
+    def refuse(self, reason: str) -> None:
+        if hasattr(self, "_transport"):
+            super().refuse(reason)
+
+
 class Link(asyncio.Protocol):
     """The connection to QEMU's port, and the clients that share it."""
 
-    def __init__(self, nonce: bytes, closed: Callable[[], None]) -> None:
+    def __init__(self, nonce: bytes, closed: Callable[[], None], out_path: str = "") -> None:
+        """`out_path`: the socket of who answers what the guest asks ("": nobody)."""
         self.mux = wire_mux.Mux(wire_mux.Role.HOST, nonce=nonce)
         self._closed = closed
-        self._clients: dict[int, Client] = {}
+        self._out_path = out_path
+        self._clients: dict[int, Carried] = {}
+        self._asking: set[asyncio.Task[None]] = set()
         self._waiting: list[Client] = []
         self._blocked = False
 
@@ -210,9 +298,9 @@ class Link(asyncio.Protocol):
         self._open_waiting()
         self.flush()
 
-    def forget(self, client: Client, stream: int | None) -> None:
+    def forget(self, client: Carried, stream: int | None) -> None:
         """The client's socket is gone."""
-        if client in self._waiting:
+        if isinstance(client, Client) and client in self._waiting:
             self._waiting.remove(client)
         if stream is not None and self._clients.pop(stream, None) is client:
             self.mux.reset(stream, "the client is gone")
@@ -233,23 +321,48 @@ class Link(asyncio.Protocol):
         match event:
             case wire_mux.Restarted():
                 pass
-            case wire_mux.Opened(stream, _):
-                # Nothing in the machine dials out this way.
-                self.mux.reset(stream, "no such port")
+            case wire_mux.Opened(stream, port):
+                self._ask(stream, port)
             case wire_mux.Accepted(stream):
-                self._with(stream, Client.accepted)
+                client = self._clients.get(stream)
+                if isinstance(client, Client):
+                    client.accepted()
             case wire_mux.Data(stream, data):
                 self._with(stream, lambda client: client.received(data))
             case wire_mux.Writable(stream):
-                self._with(stream, Client.push)
+                self._with(stream, Carried.push)
             case wire_mux.Ended(stream):
-                self._with(stream, Client.ended)
+                self._with(stream, Carried.ended)
             case wire_mux.Reset(stream, reason):
-                client = self._clients.pop(stream, None)
-                if client is not None:
-                    client.refuse(reason)
+                gone = self._clients.pop(stream, None)
+                if gone is not None:
+                    gone.refuse(reason)
 
-    def _with(self, stream: int, act: Callable[[Client], None]) -> None:
+    def _ask(self, stream: int, port: int) -> None:
+        """The guest wants a port of the host's."""
+        asked = sum(isinstance(client, Question) for client in self._clients.values())
+        if asked >= outward.MOST_STREAMS:
+            self.mux.reset(stream, f"{outward.MOST_STREAMS} streams to the host are open already")
+            return
+        question = self._clients[stream] = Question(self, stream, port)
+        task = asyncio.create_task(self._connect(question, stream), name=f"question {stream}")
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
+
+    async def _connect(self, question: Question, stream: int) -> None:
+        try:
+            async with asyncio.timeout(_CONNECT_LINE_S):
+                await asyncio.get_running_loop().create_unix_connection(lambda: question, self._out_path)
+        except OSError as error:  # TimeoutError is one
+            self.deny(stream, f"the host does not listen: {(error.strerror or type(error).__name__).lower()}")
+
+    def deny(self, stream: int, reason: str) -> None:
+        """What the guest asked for is not to be had."""
+        self._clients.pop(stream, None)
+        self.mux.reset(stream, reason)
+        self.flush()
+
+    def _with(self, stream: int, act: Callable[[Carried], None]) -> None:
         client = self._clients.get(stream)
         if client is not None:
             act(client)
@@ -259,7 +372,7 @@ async def serve(directory: str, ready: Callable[[], None]) -> None:
     """Carry streams between `directory`/dial.sock and `directory`/port.sock until QEMU closes the port."""
     loop = asyncio.get_running_loop()
     over = asyncio.Event()
-    link = Link(os.urandom(wire_mux.NONCE_BYTES), over.set)
+    link = Link(os.urandom(wire_mux.NONCE_BYTES), over.set, os.path.join(directory, OUT_SOCKET))
     await loop.create_unix_connection(lambda: link, os.path.join(directory, PORT_SOCKET))
     # Whoever finds the path finds it served: bound under another name, then moved.
     path = os.path.join(directory, DIAL_SOCKET)

@@ -1,0 +1,15 @@
+"""What those inside may ask, each module with its own rows: the socket has these and no others."""
+
+from __future__ import annotations
+
+from ...server.routing import Route
+from ..outward import Outward
+from ..routes import routes
+from ..services.api import ServicesApi
+from .self_api import SelfApi
+from .tasks import Tasks, TasksApi
+
+
+def rows(services: ServicesApi, tasks: Tasks, host: Outward) -> list[Route]:
+    """Of the machine's own API they are answered what services are asked."""
+    return routes((services, TasksApi(tasks), SelfApi(host)))

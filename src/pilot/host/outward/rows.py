@@ -1,0 +1,57 @@
+"""Who answers what a machine asks: a row is an operation, and a function of the machine that asks.
+
+A room of pilotd that has something for machines brings rows (`daemon` lists them); it never learns of sockets:
+
+    rows.answering(outward.GET_SELF, lambda caller, _asked, _parameters: outward.Self(machine=caller.machine, …))
+    rows.Row(operation, endpoint)       the same for who wants the request itself, or answers piece by piece
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import functools
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from ...ids import MachineId
+from ...server import response
+from ...server.call import Call
+from ...server.routing import Route, Router
+from ...wire.operations import Answered, AnyOperation, Asked, Operation
+
+
+@dataclasses.dataclass(frozen=True)
+class Caller:
+    """Who asks: the machine at whose socket the connection came in."""
+
+    machine: MachineId
+
+
+Endpoint = Callable[[Caller, Call], Awaitable[response.Response | None]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """An operation, and who answers it to which machine. On the loop of `outward`, which it must not hold up."""
+
+    operation: AnyOperation
+    endpoint: Endpoint
+
+
+def answering(
+    operation: Operation[Asked, Answered], answer: Callable[[Caller, Asked, Mapping[str, str]], Answered]
+) -> Row:
+    """A row for a function that may block (it has a thread): of who asks, the body, and the `{name}`s of the path."""
+
+    async def endpoint(caller: Caller, call: Call) -> response.Response:
+        answered = await asyncio.to_thread(answer, caller, await call.asked(operation), call.parameters)
+        if answered is None:
+            return response.Response(operation.status)
+        return response.json(answered, operation.status)
+
+    return Row(operation, endpoint)
+
+
+def router_for(caller: Caller, rows: Sequence[Row]) -> Router:
+    """The rows, as that machine has them."""
+    return Router([Route(row.operation, functools.partial(row.endpoint, caller)) for row in rows])

@@ -1,0 +1,52 @@
+"""What a machine may ask of its host, over streams that the machine opens: the other direction of `dial`.
+
+    machine (container)   /run/host/host.sock, which no container of the machine has      CONNECT <port> / OK <port>
+    machine (vm)          a stream of the multiplexer that the guest opens (wire/mux.py)  OPEN(port) / ACCEPT
+    both                  then HTTP/1.1: the rows below, and whatever else the host has registered (host/outward)
+
+The stream itself says which machine asks, and nothing in a request can say otherwise: no token is wanted or looked at.
+Streams end with whoever serves them, with a snapshot and with a new agent; the way stays, and is taken anew.
+"""
+
+from __future__ import annotations
+
+import os
+from types import NoneType
+
+import msgspec
+
+from . import operations
+from .operations import Operation
+from .permissions import Permission
+
+PORT_HOST_API = 10000
+# How many streams a machine may have open to its host at once; more wait, or are refused.
+MOST_STREAMS = 64
+
+_SOCKET = "host.sock"
+_DIRECTORY = "host"
+
+
+def directory_in(run: str) -> str:
+    """Where the host's directory is mounted in a machine that is a container; `run` is the machine's /run."""
+    return os.path.join(run, _DIRECTORY)
+
+
+def socket_in(directory: str) -> str:
+    """The host's socket in that directory, by whichever name one has it."""
+    return os.path.join(directory, _SOCKET)
+
+
+class Self(msgspec.Struct, frozen=True, kw_only=True):
+    """The machine that asks, as its host knows it. `sprite`: its name, and `organisation`: whose it is, by id;
+    None of a machine that is nobody's yet, or a Fly Machine's."""
+
+    machine: str
+    isolation: str
+    memory_bytes: int
+    cpus: int
+    sprite: str | None = None
+    organisation: str | None = None
+
+
+GET_SELF = Operation("getSelf", "GET", "/v1/self", NoneType, Self, Permission.HOST, operations.QUICK_S)
