@@ -18,7 +18,8 @@ from tests.support.images import Served
 from tests.support.pilotd import Pilotd
 
 from pilot.host.fsm.operation import Action
-from pilot.host.operations import fly_requests, fly_table, image_base
+from pilot.host.operations import fly_requests, fly_table, fly_volumes, image_base
+from pilot.volume.client import VolumeClient
 
 pytestmark = pytest.mark.requires("root", "private", "busybox", "fuse", "loop", "userns", "space")
 
@@ -29,13 +30,15 @@ _CHOSEN = {
     "launch": {"record", "disks", "boot"}, "stop": {"down"}, "update": {"replacing", "renew", "boot"},
     "destroy": {"machine"}, "prepare": {"fill"},
 }  # fmt: skip
+_OF_VOLUMES = {"create": {"disk"}, "snapshot": {"take"}, "destroy": {"disk"}}
 
 
 def _steps(action: Action[Any]) -> list[str]:
     (row,) = (row for row in fly_table.ROWS if row.action is action)
     names = [step.name for step in row.steps]
-    assert set(names) >= _CHOSEN[action.name]
-    return names if os.environ.get("PILOT_EVERY_STEP") else [name for name in names if name in _CHOSEN[action.name]]
+    chosen = (_OF_VOLUMES if action.kind == fly_volumes.VOLUME else _CHOSEN)[action.name]
+    assert set(names) >= chosen
+    return names if os.environ.get("PILOT_EVERY_STEP") else [name for name in names if name in chosen]
 
 
 @pytest.fixture(scope="module")
@@ -111,3 +114,34 @@ def test_prepare_an_image(pilotd: Pilotd, fly: Fly, transition: str, tmp_path_fa
         body = {"config": {"image": f"{served.domain}/box"}}
         _kill_after(pilotd, transition, lambda: fly.raw("POST", f"/v1/apps/{fly.app}/machines", body))
         fly.wait(_only(fly), "started")
+
+
+def _volumes(fly: Fly, path: str = "") -> str:
+    return f"/v1/apps/{fly.app}/volumes{path}"
+
+
+@pytest.mark.parametrize("transition", _steps(fly_volumes.CREATE))
+def test_create_a_volume(pilotd: Pilotd, fly: Fly, served: Served, transition: str) -> None:
+    body = {"name": "data", "size_gb": 1}
+    _kill_after(pilotd, transition, lambda: fly.raw("POST", _volumes(fly), body))
+    assert [row["state"] for row in fly.raw("GET", _volumes(fly)).json()] == ["created"]
+    (row,) = fly.raw("GET", _volumes(fly)).json()
+    mounts = [{"volume": row["id"], "path": "/data"}]
+    id = fly.create({"image": f"{served.domain}/box", "mounts": mounts})["id"]
+    assert fly.run(id, "touch", "/data/file")[0] == 0
+
+
+@pytest.mark.parametrize("transition", _steps(fly_volumes.SNAPSHOT))
+def test_take_a_snapshot(pilotd: Pilotd, fly: Fly, transition: str) -> None:
+    id = fly.raw("POST", _volumes(fly), {"name": "data", "size_gb": 1}).json()["id"]
+    _kill_after(pilotd, transition, lambda: fly.raw("POST", _volumes(fly, f"/{id}/snapshots")))
+    assert len(fly.raw("GET", _volumes(fly, f"/{id}/snapshots")).json()) == 1
+
+
+@pytest.mark.parametrize("transition", _steps(fly_volumes.DESTROY))
+def test_destroy_a_volume(pilotd: Pilotd, fly: Fly, transition: str) -> None:
+    id = fly.raw("POST", _volumes(fly), {"name": "data", "size_gb": 1}).json()["id"]
+    _kill_after(pilotd, transition, lambda: fly.raw("DELETE", _volumes(fly, f"/{id}")))
+    assert fly.raw("GET", _volumes(fly)).json() == []
+    volumes = VolumeClient(str(pilotd.state / "volumed.sock")).list()
+    assert id not in {each.volume for each in volumes}

@@ -35,6 +35,7 @@ class FakeVolumes:
         self.attached: dict[VolumeId, int] = {}
         self.sealed: set[VolumeId] = set()
         self.quotas: dict[VolumeId, int | None] = {}
+        self.sizes: dict[VolumeId, int] = {}
         self.state = Status(free_bytes=1 << 40)
         self.stored: dict[str, list[CheckpointId]] | None = None
         self._cuts: dict[VolumeId, dict[CheckpointId, FakeCut]] = {}
@@ -71,6 +72,12 @@ class FakeVolumes:
         self._known(volume)
         self.quotas[volume] = quota_bytes
 
+    def resize(self, volume: VolumeId, size_bytes: int) -> None:
+        self._known(volume)
+        if volume in self.attached:
+            raise errors.StateError(f"resize volume {volume}: it is mounted")
+        self.sizes[volume] = size_bytes
+
     def list(self) -> Sequence[Volume]:
         return [self.stat(VolumeId(name)) for name in self.names()]
 
@@ -86,7 +93,8 @@ class FakeVolumes:
     def stat(self, volume: VolumeId) -> Volume:
         self._known(volume)
         attached = "mount" if volume in self.attached else None
-        return Volume(volume, "0" * 16, 1 << 30, 0, volume in self.sealed, False, True, attached, 0, 0)
+        size_bytes = self.sizes.get(volume, 1 << 30)
+        return Volume(volume, "0" * 16, size_bytes, 0, volume in self.sealed, False, True, attached, 0, 0)
 
     def adopt(self, volume: VolumeId, url: str | None = None) -> None:
         if self.stored is None:

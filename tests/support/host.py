@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from pilot.host import edges
 from pilot.host.fly.pulling import Images
+from pilot.host.fly.vault import Vault
 from pilot.host.fsm.engine import Engine
 from pilot.host.identity import principal
 from pilot.host.identity.authenticator import Authenticator
@@ -77,6 +78,7 @@ class HostUnderTest:
             quota_bytes=self.quota_bytes,
             keep_free_bytes=self.keep_free_bytes,
             images=Images(Store(str(self._root / "images"))),
+            vault=Vault(self.seal_key),
             uses=Uses(self._now_s),
         )
         metrics = Metrics()

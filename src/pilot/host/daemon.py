@@ -5,6 +5,7 @@
         token           the first token, 0600
         ca/             our own authority for TLS, once it is wanted (ingress/certificates.py)
         visits.key      what cookies of visitors are sealed with, 0600
+        secrets.key     what secrets of the Machines API are sealed with, 0600
         state.db        the store; `reserve` is what it has for a destroy when the disk is full
         volumed.sock    volumed, with volumes/ and volumed.log
         machines/<id>/  see vmm
@@ -37,6 +38,7 @@ from ..kernel import cgroups, files, hierarchies
 from ..volume import client as volume_client
 from . import edges, host_limits, log_files
 from .fly.pulling import Images
+from .fly.vault import Vault
 from .fsm.engine import Engine
 from .identity import principal
 from .identity.authenticator import Authenticator
@@ -217,6 +219,7 @@ def _services(
         networks=made_networks,
         outward=outward,
         images=Images(Store(store_directory(settings.cache_dir)), Insecure(frozenset(settings.insecure_registries))),
+        vault=Vault(seals.ensure_key(os.path.join(settings.state_dir, "secrets.key"))),
         store_owner=tokens.ensure_organisation(database, ORGANISATION).id if settings.store else None,
     )
     metrics = Metrics()

@@ -64,8 +64,17 @@ class File(msgspec.Struct, frozen=True):
 
 
 class Mount(msgspec.Struct, frozen=True):
+    """`volume`: its id. With several containers their own mounts say where, by this `name` or the id."""
+
     path: str | None = None
     volume: str | None = None
+    name: str | None = None
+
+
+class Secret(msgspec.Struct, frozen=True):
+    """`name`: of the app's secret, where the variable is called something else."""
+
+    env_var: str
     name: str | None = None
 
 
@@ -129,7 +138,7 @@ class Container(msgspec.Struct, frozen=True):
     depends_on: tuple[DependsOn, ...] | None = None
     healthchecks: tuple[Healthcheck, ...] | None = None
     mounts: tuple[ContainerMount, ...] | None = None
-    secrets: tuple[object, ...] | None = None
+    secrets: tuple[Secret, ...] | None = None
 
 
 class TempDir(msgspec.Struct, frozen=True):
@@ -191,6 +200,11 @@ def size(config: Config) -> Size:
     return Size(memory_mib * _MIB, guest.cpus or 1)
 
 
+def volumes(config: Config) -> tuple[str, ...]:
+    """The ids of what it mounts, in order."""
+    return tuple(mount.volume for mount in config.mounts or () if mount.volume is not None)
+
+
 def keeps_root(config: Config) -> bool:
     """Whether what was written to a root is there again after a stop."""
     rootfs = (config.rootfs.persist if config.rootfs else None) or (config.guest.persist_rootfs if config.guest else 0)
@@ -224,16 +238,33 @@ def _check(config: Config) -> None:
             raise errors.SpecError(f"{place}.name", f"{container.name[:50]!r} is no name of a container")
         if names.index(container.name) != number:
             raise errors.SpecError(f"{place}.name", f"{container.name} is the name of two")
-        if container.secrets:
-            raise errors.SpecError(f"{place}.secrets", "secrets are not there yet")
+    _check_mounts(config)
     for number, volume in enumerate(config.volumes or ()):
         if volume.image is not None or volume.temp_dir is None:
             raise errors.SpecError(f"config.volumes[{number}]", "only a temp_dir is possible")
 
 
+def _check_mounts(config: Config) -> None:
+    """Each is of a volume, once, and somewhere: what was written nowhere would be lost."""
+    ids, paths = volumes(config), [mount.path for mount in config.mounts or ()]
+    for number, mount in enumerate(config.mounts or ()):
+        place = f"config.mounts[{number}]"
+        if not mount.volume:
+            raise errors.SpecError(f"{place}.volume", "the id of a volume is required")
+        if ids.index(mount.volume) != number:
+            raise errors.SpecError(f"{place}.volume", f"{mount.volume[:50]} is mounted twice")
+        if config.containers:
+            named = {each.name for container in config.containers for each in container.mounts or ()}
+            if not named & {mount.volume, mount.name}:
+                raise errors.SpecError(place, "no container mounts it: containers[].mounts[].name is its name or id")
+        elif not mount.path or not mount.path.startswith("/") or mount.path.strip("/") == "":
+            raise errors.SpecError(f"{place}.path", "a directory below / is required")
+        elif paths.index(mount.path) != number:
+            raise errors.SpecError(f"{place}.path", f"two volumes cannot be at {mount.path[:100]}")
+
+
 # What a Machine would miss, if it were ignored.
 _ABSENT = {
-    "mounts": "volumes are not there yet: what is written there would be lost",
     "processes": "use containers",
     "schedule": "schedules are not there yet",
 }

@@ -50,12 +50,21 @@ class Platform(msgspec.Struct, frozen=True):
         return {name: value for name, value in found.items() if value}
 
 
-def plan(config: Config, images: Sequence[ImageOf], roots: Mapping[str, str], platform: Platform) -> graph.GraphRequest:
-    """`roots`: by container, where it is in the machine. `SpecError` for what no container can be."""
+class Given(msgspec.Struct, frozen=True):
+    """What a Machine has beside its images: roots by container and volumes by id, where they are in the machine; the
+    values of its app's secrets."""
+
+    roots: Mapping[str, str]
+    volumes: Mapping[str, str] = {}
+    secrets: Mapping[str, str] = {}
+
+
+def plan(config: Config, images: Sequence[ImageOf], given: Given, platform: Platform) -> graph.GraphRequest:
+    """`SpecError` for what no container can be."""
     by_name = {image.container: image for image in images}
     wanted = config.containers or (_alone(config),)
     return graph.GraphRequest(
-        containers=[_container(config, each, by_name[each.name], roots[each.name], platform) for each in wanted],
+        containers=[_container(config, each, by_name[each.name], given, platform) for each in wanted],
         volumes=[
             graph.Volume(name=each.name, size_bytes=_bytes(each.temp_dir.size_mb if each.temp_dir else None))
             for each in config.volumes or ()
@@ -69,18 +78,21 @@ def _alone(config: Config) -> Container:
     return Container(
         name=ALONE, image=config.image or "", exec=init.exec, entrypoint=init.entrypoint, cmd=init.cmd,
         files=config.files, restart=config.restart, stop=config.stop_config,
+        mounts=tuple(configs.ContainerMount(mount.volume or "", mount.path or "") for mount in config.mounts or ()),
     )  # fmt: skip
 
 
-def _container(config: Config, wanted: Container, image: ImageOf, root: str, platform: Platform) -> graph.Container:
-    environment = {**(config.env or {}), **(wanted.env or {}), **msgspec.structs.replace(
-        platform, image=image.reference).environment()}  # fmt: skip
+def _container(config: Config, wanted: Container, image: ImageOf, given: Given, platform: Platform) -> graph.Container:
+    environment = {
+        **(config.env or {}), **(wanted.env or {}), **_secrets(wanted, given),
+        **msgspec.structs.replace(platform, image=image.reference).environment(),
+    }  # fmt: skip
     said = execution.Wanted(wanted.exec, wanted.entrypoint, wanted.cmd, environment, wanted.user)
     planned = execution.plan(image.config, said)
     return graph.Container(
         name=wanted.name,
         command=list(planned.arguments),
-        root=graph.Root(path=root),
+        root=graph.Root(path=given.roots[wanted.name]),
         environment=dict(planned.environment),
         cwd=planned.cwd,
         user=planned.user,
@@ -91,9 +103,31 @@ def _container(config: Config, wanted: Container, image: ImageOf, root: str, pla
         restart=_restart(wanted.restart or config.restart, config),
         checks=[_check(each, number) for number, each in enumerate(wanted.healthchecks or ())],
         stop=_stop(wanted.stop or config.stop_config, image.config),
-        files=[_file(each, f"{wanted.name}.files[{number}]") for number, each in enumerate(wanted.files or ())],
-        mounts=[graph.Mount(path=each.path, volume=each.name) for each in wanted.mounts or ()],
+        files=[_file(each, given, f"{wanted.name}.files[{number}]") for number, each in enumerate(wanted.files or ())],
+        mounts=[_mount(config, each, given) for each in wanted.mounts or ()],
     )
+
+
+def _secrets(wanted: Container, given: Given) -> dict[str, str]:
+    """As variables: those that it names, else all of the app's."""
+    if wanted.secrets is None:
+        return dict(given.secrets)
+    place = f"{wanted.name}.secrets"
+    return {each.env_var: _secret(given, each.name or each.env_var, place) for each in wanted.secrets}
+
+
+def _secret(given: Given, name: str, place: str) -> str:
+    if name not in given.secrets:
+        raise errors.SpecError(place, f"the app has no secret {name[:100]!r}")
+    return given.secrets[name]
+
+
+def _mount(config: Config, wanted: configs.ContainerMount, given: Given) -> graph.Mount:
+    """Of a volume of the Machine by its name or id, else of a directory that its containers share."""
+    for mount in config.mounts or ():
+        if wanted.name in (mount.name, mount.volume) and mount.volume is not None:
+            return graph.Mount(path=wanted.path, source=given.volumes[mount.volume])
+    return graph.Mount(path=wanted.path, volume=wanted.name)
 
 
 def _restart(wanted: Restart | None, config: Config) -> graph.Restart:
@@ -138,14 +172,18 @@ def _check(wanted: Healthcheck, number: int) -> graph.Check:
     )  # fmt: skip
 
 
-def _file(wanted: File, place: str) -> graph.InjectedFile:
-    if wanted.raw_value is None:
-        raise errors.SpecError(place, "only files with a raw_value are possible")
+def _file(wanted: File, given: Given, place: str) -> graph.InjectedFile:
+    if (wanted.raw_value is None) == (wanted.secret_name is None):
+        raise errors.SpecError(place, "has either a raw_value or a secret_name")
+    content = wanted.raw_value
+    if content is None:
+        content = _secret(given, wanted.secret_name or "", f"{place}.secret_name")
     try:
-        base64.b64decode(wanted.raw_value, validate=True)
+        base64.b64decode(content, validate=True)
     except ValueError as error:
-        raise errors.SpecError(f"{place}.raw_value", "is no base64") from error
-    return graph.InjectedFile(path=wanted.guest_path, content=wanted.raw_value, mode=f"{wanted.mode or 0o644:04o}")
+        what = "raw_value" if wanted.secret_name is None else "secret_name"
+        raise errors.SpecError(f"{place}.{what}", "is no base64") from error
+    return graph.InjectedFile(path=wanted.guest_path, content=content, mode=f"{wanted.mode or 0o644:04o}")
 
 
 def _bytes(mebibytes: int | None) -> int | None:

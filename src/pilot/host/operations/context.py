@@ -12,6 +12,7 @@ from ...ids import CheckpointId, MachineId, VolumeId
 from ...machine.pilot_api import PilotApi
 from ...volume.client import Status, Volume
 from ..fly.pulling import Images
+from ..fly.vault import Vault
 from ..fsm.outcome import UserFault
 from ..network.addresses import Ends
 from ..network.service import Member, Report
@@ -53,6 +54,7 @@ class VolumeService(Protocol):
     def create(self, volume: VolumeId, size_bytes: int) -> object: ...
     def fork(self, source: VolumeId, volume: VolumeId, checkpoint: CheckpointId | None = None) -> object: ...
     def limit(self, volume: VolumeId, quota_bytes: int | None) -> object: ...
+    def resize(self, volume: VolumeId, size_bytes: int) -> object: ...
     def status(self) -> Status: ...
     def list(self) -> Sequence[Volume]: ...
     def delete(self, volume: VolumeId) -> object: ...
@@ -127,6 +129,8 @@ class Host:
 
     `images`: where those of Machines come from; `children`: runs that a step waits for.
 
+    `vault`: what secrets of apps are sealed with; without it there are none.
+
     `store_owner`: with an object store, what tells this pilotd's base volumes apart in it from those of others.
     """
 
@@ -143,6 +147,7 @@ class Host:
     networks: Networks | None = None
     outward: Outward | None = None
     images: Images | None = None
+    vault: Vault | None = None
     children: Children = dataclasses.field(default_factory=Children)
     worlds: Worlds = dataclasses.field(default_factory=Worlds)
     uses: Uses = dataclasses.field(default_factory=Uses)

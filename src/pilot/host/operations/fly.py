@@ -3,7 +3,7 @@
 images    the base volume of each image, by a child run                     image_base
 disks     a fresh fork of it for each container; one that is kept is left
 machine   row with its uids, made, not started
-boot      thawed, or started; each fork is a disk of it: /run/disks/root-<n>
+boot      thawed, or started; each fork is a disk of it: /run/disks/root-<n>, each volume too: volume-<n>
 graph     told who it is; its containers are wanted, and begin
 halt      containers asked to end, by their own signal and patience
 down      the machine stopped;   detach: nobody has its disks
@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import dataclasses
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from ... import errors
 from ...ids import MachineId, VolumeId
@@ -28,18 +29,19 @@ from ...wire import graph, operations, schema, timestamps
 from ..fly import config as configs
 from ..fly import containers
 from ..fly.config import Config
-from ..fly.containers import ImageOf, Platform
+from ..fly.containers import Given, ImageOf, Platform
 from ..fsm.operation import Run
 from ..fsm.outcome import Abort, Outcome, UserFault
-from ..store import fly
+from ..store import fly, fly_secrets
+from ..store import fly_volumes as volume_rows
 from ..store import machines as rows
 from ..store.database import Transaction
 from ..store.fly import Lease, Machine
 from ..store.journal import now_us
-from . import disks, image_base, machines, networks
+from . import disks, fly_volumes, image_base, machines, networks
 from .context import Host
 from .disks import VolumeDisk
-from .fly_requests import Begin, Ended, Halt, Halted, Launch, Update, Was
+from .fly_requests import Begin, Ended, Halt, Halted, Launch, Limit, Update, Was
 
 BEGIN_S = 60.0
 HALT_GRACE_S = 10.0
@@ -75,13 +77,29 @@ def record(host: Host, run: Run[Launch]) -> None:
         MachineId(run.resource), wanted.app, wanted.name, wanted.region, "created", wanted.version, wanted.config,
         wanted.metadata, wanted.images, cordoned=False, lease=lease, created_us=now, updated_us=now,
     )  # fmt: skip
+    volumes = _mounts(row.config)
+    _write(host, lambda tx: fly.add(tx, row), lambda tx: volume_rows.hold(tx, row.id, row.app, volumes))
+
+
+def _write(host: Host, *acts: Callable[[Transaction], object]) -> None:
+    """All of them at once; somebody else may have come first."""
     try:
         with host.database.transaction() as tx:
-            fly.add(tx, row)
+            for act in acts:
+                act(tx)
     except errors.Conflict as error:
         raise UserFault(str(error), code="conflict") from error
+    except errors.StateError as error:
+        raise UserFault(str(error), code="failed_precondition") from error
     except errors.NotFound as error:
         raise UserFault(str(error), code="not_found") from error
+
+
+def _mounts(config: Mapping[str, object]) -> tuple[str, ...]:
+    try:
+        return configs.volumes(configs.parse(config))
+    except errors.SpecError as error:
+        raise UserFault(str(error)) from error
 
 
 def _enter(state: str, type: str, source: str) -> Callable[[Host, Run[object]], None]:
@@ -107,8 +125,10 @@ def starting(host: Host, run: Run[Begin]) -> None:
 
 
 def was(host: Host, run: Run[Update]) -> Was:
-    """What there is; written down before anything is done to it."""
+    """What there is; written down before anything is done to it. The volumes of both versions are its own."""
     found = machine_of(host, run)
+    both = {*_mounts(found.config), *_mounts(run.request.config)}
+    _write(host, lambda tx: volume_rows.hold(tx, found.id, found.app, both))
     return Was(found.state, found.images)
 
 
@@ -169,17 +189,26 @@ def boot(host: Host, run: Run[object]) -> None:
         raise UserFault("machines of images are containers: start pilotd with --isolation container")
     machines.thaw(host, found.id)
     if not machines.is_up(host, found.id):
+        for _, volume in fly_volumes.mounted(found):
+            fly_volumes.prepare(host, volume)
         machines.start(host, found.id)
     api = _api(host, found.id)
     there = {disk.name for disk in api.call(operations.LIST_DISKS, None).disks}
     uid_base = rows.find(host.database, found.id).uid_base
-    for number, image in enumerate(found.images):
-        if _disk_name(number) not in there:
-            _give(host, found.id, number, VolumeDisk(host.volumes, root_volume(found.id, number, image)), uid_base)
+    for name, volume in _disks(found):
+        if name not in there:
+            _give(host, found.id, name, VolumeDisk(host.volumes, volume), uid_base)
 
 
-def _give(host: Host, id: MachineId, number: int, disk: VolumeDisk, uid_base: int) -> None:
-    name, dial = _disk_name(number), host.substrate(id).dial_path(id)
+def _disks(found: Machine) -> Iterator[tuple[str, VolumeId]]:
+    """All that its machine has, by name."""
+    for number, volume in enumerate(_volumes(found)):
+        yield _disk_name(number), volume
+    yield from fly_volumes.mounted(found)
+
+
+def _give(host: Host, id: MachineId, name: str, disk: VolumeDisk, uid_base: int) -> None:
+    dial = host.substrate(id).dial_path(id)
     mount_fd = disk.mount(uid_base, rows.UID_COUNT)
     try:
         pilot_api.send_descriptor(dial, name, mount_fd)
@@ -193,10 +222,8 @@ def apply_graph(host: Host, run: Run[object]) -> None:
     found = machine_of(host, run)
     api = _api(host, found.id)
     api.call(operations.ADOPT, _identity(host, found))
-    roots = {disk.name: disk.path for disk in api.call(operations.LIST_DISKS, None).disks}
-    by_container = {image.container: f"{roots[_disk_name(number)]}/rootfs" for number, image in enumerate(found.images)}
     try:
-        wanted = containers.plan(_config(found), found.images, by_container, _platform(host, found))
+        wanted = containers.plan(_config(found), found.images, _given(host, found, api), _platform(host, found))
         told = api.call(operations.APPLY_GRAPH, wanted)
     except errors.SpecError as error:
         raise UserFault(str(error)) from error
@@ -207,6 +234,22 @@ def apply_graph(host: Host, run: Run[object]) -> None:
             raise errors.StateError(f"start machine {found.id}: no container has begun: {why}")
         time.sleep(_POLL_S)
         told = api.call(operations.GET_GRAPH, None)
+
+
+def _given(host: Host, found: Machine, api: PilotApi) -> Given:
+    paths = {disk.name: disk.path for disk in api.call(operations.LIST_DISKS, None).disks}
+    return Given(
+        {image.container: f"{paths[_disk_name(number)]}/rootfs" for number, image in enumerate(found.images)},
+        {volume: paths[name] for name, volume in fly_volumes.mounted(found)},
+        _secrets(host, found.app),
+    )
+
+
+def _secrets(host: Host, app: str) -> dict[str, str]:
+    found = fly_secrets.every(host.database, app)
+    if host.vault is None:
+        return {}
+    return {each.name: host.vault.opened(app, each.name, each.sealed) for each in found}
 
 
 def _identity(host: Host, found: Machine) -> schema.AdoptRequest:
@@ -268,8 +311,7 @@ def down(host: Host, run: Run[object]) -> None:
 
 
 def detach(host: Host, run: Run[object]) -> None:
-    found = machine_of(host, run)
-    for volume in _volumes(found):
+    for _, volume in _disks(machine_of(host, run)):
         disks.release(host, volume)
 
 
@@ -327,6 +369,20 @@ def freeze(host: Host, run: Run[object]) -> None:
     machines.freeze(host, found.id)
 
 
+def fit(host: Host, run: Run[Limit]) -> None:
+    """What it has may become less; its next start has what its config says."""
+    found = machine_of(host, run)
+    row = dataclasses.replace(rows.find(host.database, found.id), memory_bytes=run.request.memory_bytes)
+    try:
+        done = host.substrate(found.id).resize(machines.spec_of(row))
+    except errors.HostError as error:
+        raise UserFault(f"limit memory: {error}", code="failed_precondition") from error
+    if not done:
+        raise UserFault("the machine does not run", code="failed_precondition")
+    with host.database.transaction() as tx:
+        rows.assign(tx, found.id, row.isolation, row.memory_bytes, row.cpus)
+
+
 # Another version
 
 
@@ -339,6 +395,7 @@ def renew(host: Host, run: Run[Update]) -> None:
             _drop(host, volume)
     with host.database.transaction() as tx:
         fly.renew(tx, found.id, run.request.version, run.request.config, run.request.images)
+        volume_rows.hold(tx, found.id, found.app, _mounts(run.request.config))
 
 
 def settled(host: Host, run: Run[Update]) -> None:
@@ -387,13 +444,17 @@ def destroy_machine(host: Host, run: Run[object]) -> None:
 
 def destroy_disks(host: Host, run: Run[object]) -> None:
     with contextlib.suppress(errors.NotFound):
-        for volume in _volumes(fly.by_id(host.database, run.resource)):
+        found = fly.by_id(host.database, run.resource)
+        for volume in _volumes(found):
             _drop(host, volume)
+        for _, volume in fly_volumes.mounted(found):
+            disks.release(host, volume)
 
 
 def forget(host: Host, run: Run[object]) -> None:
     def write(tx: Transaction) -> None:
         rows.delete(tx, MachineId(run.resource))
+        volume_rows.release(tx, MachineId(run.resource))
         fly.enter(tx, run.resource, fly.DESTROYED, "destroy", "flyd")
 
     host.database.write_surely(write)
@@ -416,7 +477,7 @@ def settle(host: Host, run: Run[object], outcome: Outcome) -> None:
     if found.state in ("destroying", fly.DESTROYED):
         return
     down(host, run)
-    for volume in _volumes(found):
+    for _, volume in _disks(found):
         disks.release(host, volume)
     with host.database.transaction() as tx:
         fly.enter(tx, run.resource, "failed", run.action, "flyd", {"error": outcome.error or outcome.ending.value})
@@ -425,10 +486,14 @@ def settle(host: Host, run: Run[object], outcome: Outcome) -> None:
 def settle_update(host: Host, run: Run[object], outcome: Outcome) -> None:
     """Before the old version was asked to end, nothing has happened to it."""
     before = run.find(Was)
-    if outcome.done or before is None or "fetched" in run.results:
+    if before is None:
+        return
+    if outcome.done or "fetched" in run.results:
         settle(host, run, outcome)
         return
     with host.database.transaction() as tx:
+        found = fly.by_id(tx, run.resource)
+        volume_rows.hold(tx, found.id, found.app, _mounts(found.config))
         fly.enter(tx, run.resource, before.state, "update", "flyd", {"error": outcome.error or outcome.ending.value})
 
 

@@ -51,6 +51,12 @@ class Update(msgspec.Struct, frozen=True):
     launch: bool = True
 
 
+class Limit(msgspec.Struct, frozen=True):
+    """So much memory, until the next start."""
+
+    memory_bytes: int
+
+
 class Ended(msgspec.Struct, frozen=True):
     """How the containers of a Machine have ended by themselves; `has_gone`: with their machine."""
 
@@ -78,6 +84,7 @@ STOP = Action(MACHINE, "stop", Format[Halt](Halt))
 RESTART = Action(MACHINE, "restart", Format[Halt](Halt))
 SUSPEND = Action(MACHINE, "suspend", NO_REQUEST)
 UPDATE = Action(MACHINE, "update", Format[Update](Update))
+LIMIT = Action(MACHINE, "limit", Format[Limit](Limit))
 EXIT = Action(MACHINE, "exit", Format[Ended](Ended))
 DESTROY = Action(MACHINE, "destroy", NO_REQUEST)
 WAS = Format[Was](Was)

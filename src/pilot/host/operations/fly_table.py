@@ -8,15 +8,17 @@ suspend   suspending → freeze → suspended
 update    was → replacing → fetched → halt → down → detach → renew → settled → starting → … → started
           (the old version runs until the images of the new one are there)
 exit      over → down → detach → exited     (its containers have ended by themselves)
+limit     fit                                                                          (memory, until the next start)
 destroy   mark → machine → disks → forget
 prepare   fetch → fill → seal → publish → retire                                       (of an image)
+          and those of volumes: `fly_volumes`
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from . import fly, fly_requests, image_base
+from . import fly, fly_requests, fly_volumes, image_base
 from .table_rows import AnyStep, Row, Step
 
 
@@ -68,6 +70,7 @@ ROWS: tuple[Row[Any], ...] = (
         ),
         fly.settle_update,
     ),
+    Row(fly_requests.LIMIT, (Step("fit", fly.fit),)),
     Row(
         fly_requests.EXIT,
         (
@@ -86,6 +89,25 @@ ROWS: tuple[Row[Any], ...] = (
             Step("forget", fly.forget),
         ),
         attempts=None,
+    ),
+    Row(
+        fly_volumes.CREATE,
+        (
+            Step("record", fly_volumes.record),
+            Step("disk", fly_volumes.make_disk),
+            Step("ready", fly_volumes.ready),
+        ),
+        fly_volumes.settle_create,
+    ),
+    Row(fly_volumes.EXTEND, (Step("size", fly_volumes.size), Step("grow", fly_volumes.grow))),
+    Row(fly_volumes.SNAPSHOT, (Step("take", fly_volumes.take),)),
+    Row(
+        fly_volumes.DESTROY,
+        (
+            Step("mark", fly_volumes.mark),
+            Step("disk", fly_volumes.destroy_disk),
+            Step("forget", fly_volumes.forget),
+        ),
     ),
     Row(
         image_base.PREPARE,

@@ -13,6 +13,7 @@ from ..fsm.outcome import Ending, Outcome
 _KINDS: dict[str, type[errors.PilotError]] = {
     "not_found": errors.NotFound,
     "conflict": errors.Conflict,
+    "failed_precondition": errors.StateError,
     "exhausted": faults.Exhausted,
     "no_room": errors.NoRoom,
 }

@@ -30,6 +30,9 @@ from ..store import fly
 from ..store.database import Database
 from ..store.fly import App, Event, Lease, Machine
 from ..store.journal import now_us
+from .fly_processes import FlyProcesses
+from .fly_secrets import FlySecrets
+from .fly_volumes import FlyVolumes
 
 REGION = "local"
 DEFAULT_LEASE_S = 13
@@ -71,6 +74,9 @@ class FlyMachines:
     def __init__(self, host: Host, engine: Engine) -> None:
         self._host = host
         self._engine = engine
+        self.volumes = FlyVolumes(host, engine)
+        self.secrets = FlySecrets(host)
+        self.processes = FlyProcesses(host, engine, self.check_lease)
 
     @property
     def database(self) -> Database:
@@ -92,12 +98,12 @@ class FlyMachines:
         return made
 
     def destroy_app(self, app: App) -> list[Ended]:
-        """Its Machines are being destroyed; it can be deleted when they are."""
+        """Its Machines are being destroyed; when they are, its volumes can be, and then it can be deleted."""
         left = [row for row in self.machines(app) if row.state != fly.DESTROYED]
         return [self.destroy(row, None, force=True) for row in left]
 
     def delete_app(self, app: App) -> None:
-        """`Conflict` while it has Machines."""
+        """`Conflict` while it has Machines or volumes."""
         with self.database.transaction() as tx:
             fly.delete_app(tx, app.id)
 

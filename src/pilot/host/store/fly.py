@@ -14,7 +14,7 @@ import msgspec
 from ... import errors
 from ...ids import MachineId, VolumeId
 from ..fly.containers import ImageOf
-from . import events
+from . import events, fly_secrets
 from .database import Database, Reader, Row, Taken, Transaction
 from .journal import now_us
 
@@ -113,6 +113,9 @@ def delete_app(tx: Transaction, id: str) -> None:
     """With all that is kept of Machines that were destroyed. Idempotent; `Conflict` while it has others."""
     if tx.query("SELECT id FROM fly_machines WHERE app = ? AND state != ?", (id, DESTROYED)):
         raise errors.Conflict("the app has machines that are not destroyed yet")
+    if tx.query("SELECT id FROM fly_volumes WHERE app = ?", (id,)):
+        raise errors.Conflict("the app has volumes that are not destroyed yet")
+    fly_secrets.forget(tx, id)
     of_app = "(SELECT id FROM fly_machines WHERE app = ?)"
     for table in ("fly_events", "fly_versions"):
         tx.execute(f"DELETE FROM {table} WHERE machine IN {of_app}", (id,))

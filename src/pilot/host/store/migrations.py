@@ -114,6 +114,19 @@ _KEYS = (
     "CREATE UNIQUE INDEX token_names ON tokens (organisation, name) WHERE revoked_us IS NULL AND name != ''",
 )
 
+# Volumes of the Machines API, which are volumed's under the same names, and secrets of its apps, sealed.
+_FLY_VOLUMES = (
+    """CREATE TABLE fly_volumes (
+        id TEXT PRIMARY KEY, app TEXT NOT NULL REFERENCES apps (id), name TEXT NOT NULL, region TEXT NOT NULL,
+        state TEXT NOT NULL, size_gb BIGINT NOT NULL, machine TEXT REFERENCES fly_machines (id),
+        snapshot_retention BIGINT NOT NULL, created_us BIGINT NOT NULL)""",
+    """CREATE TABLE fly_secrets (
+        app TEXT NOT NULL REFERENCES apps (id), name TEXT NOT NULL, sealed TEXT NOT NULL, digest TEXT NOT NULL,
+        created_us BIGINT NOT NULL, updated_us BIGINT NOT NULL, PRIMARY KEY (app, name))""",
+    "ALTER TABLE apps ADD COLUMN secrets_version BIGINT NOT NULL DEFAULT 0",
+)
+
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     _FIRST, _VERSIONS, _SIZES, _EVENTS, _NETWORKS, _PARENTS, _LIFECYCLE, _FLY, _PRIVATE_NETWORKS, _KEYS,
+    _FLY_VOLUMES,
 )  # fmt: skip

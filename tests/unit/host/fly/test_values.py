@@ -14,7 +14,7 @@ from pilot import errors
 from pilot.host.api.machines import bodies
 from pilot.host.fly import config as configs
 from pilot.host.fly import containers
-from pilot.host.fly.containers import ImageOf, Platform
+from pilot.host.fly.containers import Given, ImageOf, Platform
 from pilot.host.services import fly
 from pilot.host.vmm import Size
 from pilot.image.oci.documents import Execution
@@ -24,13 +24,19 @@ _IMAGE = ImageOf("app", "docker.io/library/box:1", f"sha256:{'0' * 64}", "image-
     cmd=("serve",), entrypoint=("/entry",), env=("A=image", "B=image", "FLY_REGION=image"), user="app",
     working_dir="/srv", stop_signal="SIGQUIT",
 ))  # fmt: skip
+_SECRETS = {"B": "secret", "KEY": base64.b64encode(b"key").decode(), "FLY_REGION": "moon!"}
 _PLATFORM = Platform("shop", "0123", "v1", "local", "", 256)
 
 
 def _plan(document: Mapping[str, object], *images: ImageOf) -> graph.GraphRequest:
     config = configs.parse(document)
     found = images or (_IMAGE,)
-    return containers.plan(config, found, {each.container: f"/run/disks/{each.container}" for each in found}, _PLATFORM)
+    given = Given(
+        {each.container: f"/run/disks/{each.container}" for each in found},
+        {id: f"/run/disks/{id}" for id in configs.volumes(config)},
+        _SECRETS,
+    )
+    return containers.plan(config, found, given, _PLATFORM)
 
 
 def _one(document: Mapping[str, object]) -> graph.Container:
@@ -49,7 +55,7 @@ def test_what_the_image_says() -> None:
 def test_what_the_config_says_comes_over_it_and_the_platform_over_both() -> None:
     found = _one({"env": {"B": "config", "FLY_APP_NAME": "mine"}, "init": {"cmd": ["other"]}})
     assert found.command == ["/entry", "other"]
-    assert (found.environment["A"], found.environment["B"]) == ("image", "config")
+    assert (found.environment["A"], found.environment["B"]) == ("image", "secret")
     assert (found.environment["FLY_APP_NAME"], found.environment["FLY_REGION"]) == ("shop", "local")
     assert found.environment["FLY_IMAGE_REF"] == _IMAGE.reference
 
@@ -84,6 +90,54 @@ def test_files() -> None:
     for wrong in ({"guest_path": "/x", "raw_value": "!"}, {"guest_path": "/x", "secret_name": "S"}):
         with pytest.raises(errors.SpecError):
             _one({"files": [wrong]})
+
+
+def test_secrets_are_variables_of_all_containers_that_name_none() -> None:
+    assert _one({}).environment["KEY"] == _SECRETS["KEY"]
+    images = [msgspec.structs.replace(_IMAGE, container=name) for name in ("all", "one", "none")]
+    named = {"one": [{"env_var": "MINE", "name": "KEY"}], "none": []}
+    document = {"containers": [{"name": each.container, "image": "box"} for each in images]}
+    for container in document["containers"]:
+        if container["name"] in named:
+            container["secrets"] = named[container["name"]]  # type: ignore[assignment]
+    every, one, none = (each.environment for each in _plan(document, *images).containers)
+    assert every["B"] == "secret"
+    assert (one["MINE"], one["B"], "KEY" in one) == (_SECRETS["KEY"], "image", False)
+    assert none["B"] == "image"
+
+
+def test_a_secret_as_a_file() -> None:
+    (found,) = _one({"files": [{"guest_path": "/key", "secret_name": "KEY"}]}).files
+    assert base64.b64decode(found.content) == b"key"
+    for wrong in ("ABSENT", "FLY_REGION"):  # which is no base64
+        with pytest.raises(errors.SpecError) as raised:
+            _one({"files": [{"guest_path": "/key", "secret_name": wrong}]})
+        assert "moon!" not in str(raised.value)
+
+
+def test_secrets_that_there_are_not() -> None:
+    image = msgspec.structs.replace(_IMAGE, container="a")
+    with pytest.raises(errors.SpecError):
+        _plan({"containers": [{"name": "a", "image": "x", "secrets": [{"env_var": "ABSENT"}]}]}, image)
+
+
+def test_volumes_are_mounted_where_it_is_said() -> None:
+    mounts = [{"volume": "vol_1", "path": "/one"}, {"volume": "vol_2", "path": "/two", "name": "data"}]
+    assert _one({"mounts": mounts}).mounts == [
+        graph.Mount(path="/one", source="/run/disks/vol_1"), graph.Mount(path="/two", source="/run/disks/vol_2"),
+    ]  # fmt: skip
+    image = msgspec.structs.replace(_IMAGE, container="a")
+    inner = [{"name": "vol_1", "path": "/x"}, {"name": "data", "path": "/y"}, {"name": "tmp", "path": "/t"}]
+    document = {
+        "mounts": [{"volume": "vol_1"}, {"volume": "vol_2", "name": "data"}],
+        "volumes": [{"name": "tmp", "temp_dir": {}}],
+        "containers": [{"name": "a", "image": "box", "mounts": inner}],
+    }
+    (container,) = _plan(document, image).containers
+    assert container.mounts == [
+        graph.Mount(path="/x", source="/run/disks/vol_1"), graph.Mount(path="/y", source="/run/disks/vol_2"),
+        graph.Mount(path="/t", volume="tmp"),
+    ]  # fmt: skip
 
 
 def test_several_containers() -> None:
@@ -148,12 +202,17 @@ def test_roots_that_are_kept(document: dict[str, object], is_kept: bool) -> None
         ({}, "config.image"),
         ({"image": 5}, "config.image"),
         ({"image": "x", "guest": {"gpus": 1}}, "config.guest.gpus"),
-        ({"image": "x", "mounts": [{"path": "/d", "volume": "vol_1"}]}, "config.mounts"),
+        ({"image": "x", "mounts": [{"path": "/d"}]}, "config.mounts[0].volume"),
+        ({"image": "x", "mounts": [{"volume": "vol_1"}]}, "config.mounts[0].path"),
+        ({"image": "x", "mounts": [{"volume": "vol_1", "path": "//"}]}, "config.mounts[0].path"),
+        ({"image": "x", "mounts": [{"path": f"/{n}", "volume": "v"} for n in "ab"]}, "config.mounts[1].volume"),
+        ({"image": "x", "mounts": [{"path": "/d", "volume": v} for v in "ab"]}, "config.mounts[1].path"),
+        ({"mounts": [{"volume": "v", "path": "/d"}], "containers": [{"name": "a", "image": "x"}]}, "config.mounts[0]"),
         ({"image": "x", "processes": [{}]}, "config.processes"),
         ({"image": "x", "schedule": "daily"}, "config.schedule"),
         ({"containers": [{"name": "world", "image": "x"}]}, "config.containers[0].name"),
         ({"containers": [{"name": "a", "image": "x"}] * 2}, "config.containers[0].name"),
-        ({"containers": [{"name": "a", "image": "x", "secrets": [{}]}]}, "config.containers[0].secrets"),
+        ({"containers": [{"name": "a", "image": "x", "secrets": [{}]}]}, "config.containers[0].secrets[0]"),
         ({"image": "x", "restart": {"policy": "sometimes"}}, "config.restart.policy"),
         ({"image": "x", "volumes": [{"name": "v", "image": "y"}]}, "config.volumes[0]"),
     ],

@@ -41,14 +41,17 @@ async def get_app(call: Call) -> Response:
 
 
 async def delete_app(call: Call) -> Response:
-    """With its Machines."""
+    """With its Machines, volumes and secrets."""
     row = await call.app()
     for ended in await asyncio.to_thread(call.machines.destroy_app, row):
         await ending.finish(ended, DESTROY_S)
+    for volume in await asyncio.to_thread(call.machines.volumes.every, row):
+        await ending.finish(await asyncio.to_thread(call.machines.volumes.destroy, volume), DESTROY_S)
     await asyncio.to_thread(call.machines.delete_app, row)
     return Response(status_code=202)
 
 
 def _shape(call: Call, row: App) -> shapes.JSON:
     machines = [each for each in call.machines.machines(row) if each.state != DESTROYED]
-    return shapes.app(row, call.principal.organisation.slug, len(machines))
+    volumes = call.machines.volumes.every(row)
+    return shapes.app(row, call.principal.organisation.slug, len(machines), len(volumes))

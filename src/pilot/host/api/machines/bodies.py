@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 
@@ -47,6 +47,40 @@ class Stop(msgspec.Struct, frozen=True):
 
 class Signal(msgspec.Struct, frozen=True):
     signal: str | int
+
+
+class CreateVolume(msgspec.Struct, frozen=True):
+    """`snapshot_id` or `source_volume_id`: what it begins as."""
+
+    name: str
+    region: str | None = None
+    size_gb: int | None = None
+    snapshot_id: str | None = None
+    snapshot_retention: int | None = None
+    source_volume_id: str | None = None
+
+
+class UpdateVolume(msgspec.Struct, frozen=True):
+    auto_backup_enabled: bool | None = None
+    snapshot_retention: int | None = None
+
+
+class ExtendVolume(msgspec.Struct, frozen=True):
+    size_gb: int
+
+
+class Secret(msgspec.Struct, frozen=True):
+    value: str
+
+
+class Secrets(msgspec.Struct, frozen=True):
+    """None: it goes."""
+
+    values: dict[str, str | None]
+
+
+class Memory(msgspec.Struct, frozen=True):
+    limit_mb: Annotated[int, msgspec.Meta(ge=1, le=1 << 20)]
 
 
 class Exec(msgspec.Struct, frozen=True):

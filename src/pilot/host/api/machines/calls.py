@@ -20,7 +20,8 @@ from ...relay.facade import TableFacade
 from ...relay.table import Reach, Row
 from ...services.fly import REGION, FlyMachines, LeaseHeld
 from ...services.fly_wait import Missed
-from . import apps, machines
+from . import apps, machines, processes, volumes
+from . import secrets as secret_calls
 from .call import Call
 
 Answer = Callable[[Call], Awaitable[Response]]
@@ -29,6 +30,8 @@ _READ, _WRITE, _EXEC = Permission.MACHINES_READ, Permission.MACHINES_WRITE, Perm
 _APP = "/v1/apps/{app}"
 _ALL = f"{_APP}/machines"
 _ONE = f"{_ALL}/{{machine}}"
+_VOLUMES, _SECRETS = f"{_APP}/volumes", f"{_APP}/secrets"
+_VOLUME = f"{_VOLUMES}/{{volume}}"
 
 
 async def list_regions(_: Call) -> Response:
@@ -66,6 +69,23 @@ CALLS: tuple[Row[Answer], ...] = (
     Row("GET", f"{_ONE}/metadata/{{key}}", _READ, machines.get_metadata_key),
     Row("POST", f"{_ONE}/metadata/{{key}}", _WRITE, machines.set_metadata_key),
     Row("DELETE", f"{_ONE}/metadata/{{key}}", _WRITE, machines.delete_metadata_key),
+    Row("POST", f"{_ONE}/signal", _WRITE, processes.send_signal),
+    Row("GET", f"{_ONE}/ps", _READ, processes.list_processes),
+    Row("GET", f"{_ONE}/memory", _READ, processes.get_memory),
+    Row("PUT", f"{_ONE}/memory", _WRITE, processes.set_memory),
+    Row("GET", _VOLUMES, _READ, volumes.list_volumes),
+    Row("POST", _VOLUMES, _WRITE, volumes.create_volume),
+    Row("GET", _VOLUME, _READ, volumes.get_volume),
+    Row("PUT", _VOLUME, _WRITE, volumes.update_volume),
+    Row("DELETE", _VOLUME, _WRITE, volumes.destroy_volume),
+    Row("PUT", f"{_VOLUME}/extend", _WRITE, volumes.extend_volume),
+    Row("GET", f"{_VOLUME}/snapshots", _READ, volumes.list_snapshots),
+    Row("POST", f"{_VOLUME}/snapshots", _WRITE, volumes.create_snapshot),
+    Row("GET", _SECRETS, _READ, secret_calls.list_secrets),
+    Row("POST", _SECRETS, _WRITE, secret_calls.update_secrets),
+    Row("GET", f"{_SECRETS}/{{secret}}", _READ, secret_calls.get_secret),
+    Row("POST", f"{_SECRETS}/{{secret}}", _WRITE, secret_calls.set_secret),
+    Row("DELETE", f"{_SECRETS}/{{secret}}", _WRITE, secret_calls.delete_secret),
     Row("GET", "/v1/platform/regions", _READ, list_regions, of=Reach.NARROWED),
 )
 

@@ -5,17 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ....image.oci import reference
+from ....volume.client import Volume as Disk
 from ....wire import timestamps
+from ....wire.graph import ProcessRow
 from ...fly.containers import ImageOf
 from ...store.fly import App, Event, Lease, Machine
+from ...store.fly_secrets import Secret
+from ...store.fly_volumes import Volume
+
+_BLOCK_BYTES = 4096
 
 JSON = dict[str, object]
 
 
-def app(row: App, organisation: str, machines: int) -> JSON:
+def app(row: App, organisation: str, machines: int, volumes: int) -> JSON:
     return {
         "id": row.id, "name": row.name, "status": "deployed" if machines else "pending", "network": row.network,
-        "machine_count": machines, "volume_count": 0, "organization": {"name": organisation, "slug": organisation},
+        "machine_count": machines, "volume_count": volumes,
+        "organization": {"name": organisation, "slug": organisation},
     }  # fmt: skip
 
 
@@ -63,6 +70,44 @@ def lease(row: Machine, held: Lease) -> JSON:
         "description": held.description, "version": row.version,
     }  # fmt: skip
     return {"status": "success", "data": data}
+
+
+def volume(row: Volume, disk: Disk | None) -> JSON:
+    """Blocks and bytes as the disk counts them: what its filesystem has for itself is in use."""
+    total = disk.size_bytes if disk else row.size_gb << 30
+    used = disk.allocated_bytes if disk else 0
+    free = max(total - used, 0) // _BLOCK_BYTES
+    return {
+        "id": row.id, "name": row.name, "state": row.state, "region": row.region, "zone": row.region,
+        "size_gb": row.size_gb, "encrypted": False, "fstype": "ext4", "host_status": "ok", "type": "local",
+        "attached_machine_id": row.machine, "attached_alloc_id": None, "auto_backup_enabled": False,
+        "snapshot_retention": row.snapshot_retention, "created_at": timestamps.of_us(row.created_us),
+        "block_size": _BLOCK_BYTES, "blocks": total // _BLOCK_BYTES, "blocks_free": free, "blocks_avail": free,
+        "bytes_used": used, "bytes_total": total,
+    }  # fmt: skip
+
+
+def snapshot(row: Volume, id: str, created_s: float) -> JSON:
+    return {
+        "id": id, "status": "created", "created_at": timestamps.of_us(int(created_s * 1e6)), "digest": "",
+        "retention_days": row.snapshot_retention, "size": 0, "volume_size": row.size_gb << 30,
+    }  # fmt: skip
+
+
+def secret(row: Secret) -> JSON:
+    """Without its value."""
+    return {
+        "name": row.name, "digest": row.digest, "created_at": timestamps.of_us(row.created_us),
+        "updated_at": timestamps.of_us(row.updated_us),
+    }  # fmt: skip
+
+
+def process(container: str, row: ProcessRow) -> JSON:
+    """`pid` as the container has it; `cpu` in seconds of a processor."""
+    return {
+        "pid": row.inner_pid, "command": row.command, "rss": row.memory_bytes, "cpu": int(row.cpu_s), "stime": 0,
+        "rtime": 0, "directory": "", "listen_sockets": [], "container": container,
+    }  # fmt: skip
 
 
 def version(id: str, config: Mapping[str, object]) -> JSON:
