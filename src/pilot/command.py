@@ -22,6 +22,7 @@ OWN_COMMANDS = {
     "image": "images.cli",
     "machine": "bare.main",
     "planner": "planner.main",
+    "ssh": "shell.main",
     "volume": "volume.operator.cli",
 }
 

@@ -51,6 +51,7 @@ ALLOWED: dict[str, frozenset[str]] = {
             "images.running",
             "bare.main",
             "planner.main",
+            "shell.main",
             "planner.starting",
             "volume.operator.cli",
         }
@@ -91,6 +92,8 @@ ALLOWED: dict[str, frozenset[str]] = {
     # The way to a machine, for whoever is in the orchestrator's place: it knows no store, and no pilotd.
     "machine": frozenset({"wire", "kernel.fds"}),
     "conformance": frozenset({"wire", "machine", "kernel.fds"}),
+    # ssh, ended on the host: it knows a machine by where it is dialled.
+    "shell": frozenset({"wire", "server"}),
     # A machine without pilotd: the substrates of pilotd, and nothing else of it.
     "bare": frozenset({"wire", "machine", "host.vmm", "image", "kernel"}),
     "host": frozenset({"standard", "wire", "server", "machine", "volume.client", "kernel", "image", "images.origins"}),

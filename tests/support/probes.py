@@ -188,6 +188,7 @@ PROBES: dict[str, Callable[[], str | None]] = {
     "systemd": _probe_systemd,
     "dbus": _command("dbus-daemon"),
     "busybox": _command("busybox"),
+    "ssh": _command("ssh-keygen"),
     "musl-gcc": _command("musl-gcc"),
     "runc": _command("runc"),
     "crun": _command("crun"),

@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable
 
 from .. import errors
 from ..kernel import fds
-from ..server import client
 from ..server.stream import Stream, dial_unix
 from ..wire import dial, faults, outward
 from ..wire.operations import Answered, Asked, Operation
@@ -51,6 +50,8 @@ class Outward:
         self, operation: Operation[Asked, Answered], asked: Asked, timeout_s: float, **parameters: str
     ) -> Answered:
         """Ask, and read the answer; the host's errors are raised as they were meant."""
+        from ..server import client  # what most machines never need is not loaded by all
+
         end_s = time.monotonic() + timeout_s
         stream = await self.open(timeout_s)
         left_s = max(0.0, end_s - time.monotonic())

@@ -1,0 +1,69 @@
+"""Who is let in: a certificate, signed by the authority, that names the container which is asked for. Nothing else.
+
+No password, no plain key, no certificate without principals, none that is over or is a host's. What a certificate
+forbids (`force-command`, no `permit-pty`) is held by asyncssh.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import asyncssh
+
+from .. import errors
+
+# As the agent has names of containers: no pattern, quote or space is in one.
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
+
+
+class Gate(asyncssh.SSHServer):
+    """One per connection. The user name is the container's; `world` is the user's world."""
+
+    def __init__(self, authorities: Sequence[asyncssh.SSHKey]) -> None:
+        self._authorities = authorities
+
+    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        self._connection = conn
+
+    def begin_auth(self, username: str) -> bool:
+        """Somebody has to be authorised in any case."""
+        if _NAME.fullmatch(username):
+            self._connection.set_authorized_keys(authorised(self._authorities, username))
+        return True
+
+    def password_auth_supported(self) -> bool:
+        return False
+
+    def kbdint_auth_supported(self) -> bool:
+        return False
+
+
+def authorised(authorities: Sequence[asyncssh.SSHKey], container: str) -> asyncssh.SSHAuthorizedKeys:
+    """What these authorities sign for this principal. The option keeps out certificates that have none."""
+    keys = [key.export_public_key("openssh").decode().strip() for key in authorities]
+    return asyncssh.import_authorized_keys("".join(f'cert-authority,principals="{container}" {key}\n' for key in keys))
+
+
+def read_authorities(path: str) -> Sequence[asyncssh.SSHKey]:
+    """Public keys, a line each, as `ssh-keygen` writes them. `HostError` when there is none."""
+    try:
+        found = asyncssh.read_public_key_list(path)
+    except (OSError, ValueError) as error:  # KeyImportError is a ValueError
+        raise errors.HostError(f"authority {path}: {_why(error)}") from error
+    if not found:
+        raise errors.HostError(f"authority {path}: no public key is in it")
+    return found
+
+
+def read_host_key(path: str) -> asyncssh.SSHKeyPair:
+    """With the certificate beside it, where there is one (`<path>-cert.pub`)."""
+    try:
+        (pair,) = asyncssh.load_keypairs([path])
+    except (OSError, ValueError) as error:
+        raise errors.HostError(f"host key {path}: {_why(error)}", hint="ssh-keygen -t ed25519 makes one") from error
+    return pair
+
+
+def _why(error: Exception) -> str:
+    return (getattr(error, "strerror", None) or str(error) or type(error).__name__).lower()

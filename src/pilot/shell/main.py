@@ -1,0 +1,99 @@
+"""`pilot ssh --dial PATH --authority FILE --host-key FILE`: one SSH connection on standard input and output.
+
+For a ProxyCommand of ssh(1), and for whatever accepts connections and starts a program for each (systemd, inetd).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import functools
+import os
+import socket
+import sys
+from collections.abc import Sequence
+
+import asyncssh
+
+from . import gate, session
+
+KEEPALIVE_S, KEEPALIVES = 15, 4
+_READ_BYTES = 64 * 1024
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(
+        prog="pilot ssh", description="let operators into a machine by ssh, on standard input and output"
+    )
+    made.add_argument("--dial", required=True, metavar="PATH", help="the machine's dial socket")
+    made.add_argument(
+        "--authority", required=True, metavar="FILE", help="public keys of those whose certificates are believed"
+    )
+    made.add_argument("--host-key", required=True, metavar="FILE", help="the private key that the machine is known by")
+    return made
+
+
+def main(arguments: list[str]) -> int:
+    """0 when the connection has ended, however it did."""
+    asked = parser().parse_args(arguments)
+    authorities, host_key = gate.read_authorities(asked.authority), gate.read_host_key(asked.host_key)
+    asyncio.run(_serve(asked.dial, authorities, host_key))
+    return 0
+
+
+async def serve_socket(
+    connected: socket.socket, dial_path: str, authorities: Sequence[asyncssh.SSHKey], host_key: asyncssh.SSHKeyPair
+) -> None:
+    """One connection, to its end. Takes the socket."""
+    connection = await asyncssh.run_server(
+        connected,
+        server_factory=functools.partial(gate.Gate, authorities),
+        server_host_keys=[host_key],
+        process_factory=functools.partial(session.serve, dial_path=dial_path),
+        encoding=None,
+        line_editor=False,
+        agent_forwarding=False,
+        x11_forwarding=False,
+        keepalive_interval=KEEPALIVE_S,
+        keepalive_count_max=KEEPALIVES,
+    )
+    await connection.wait_closed()
+
+
+async def _serve(dial_path: str, authorities: Sequence[asyncssh.SSHKey], host_key: asyncssh.SSHKeyPair) -> None:
+    ours, theirs = socket.socketpair()
+    reader, writer = await asyncio.open_connection(sock=ours)
+    carrying = asyncio.create_task(_carry(reader, writer), name="standard input and output")
+    try:
+        await serve_socket(theirs, dial_path, authorities, host_key)
+    except (OSError, asyncssh.Error, ValueError) as error:
+        # ValueError: of a certificate that is for an address, which standard input has none of.
+        print(f"pilot ssh: {str(error).lower() or 'the connection ended'}", file=sys.stderr)
+    finally:
+        await asyncio.gather(carrying, return_exceptions=True)
+        writer.close()
+
+
+async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Between standard input and output and that socket; until the server has no more to say."""
+    loop = asyncio.get_running_loop()
+    standard_in = asyncio.StreamReader()
+    # Copies: what is given here is closed, and 0 and 1 are still wanted at the end.
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(standard_in), os.fdopen(os.dup(0), "rb", 0))
+    transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, os.fdopen(os.dup(1), "wb", 0))
+    standard_out = asyncio.StreamWriter(transport, protocol, None, loop)
+    inward = asyncio.create_task(_copy(standard_in, writer), name="standard input")
+    try:
+        await _copy(reader, standard_out)
+    finally:
+        inward.cancel()
+        await asyncio.gather(inward, return_exceptions=True)
+
+
+async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    while data := await source.read(_READ_BYTES):
+        target.write(data)
+        await target.drain()
+    if target.can_write_eof():
+        target.write_eof()
