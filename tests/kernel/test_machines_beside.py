@@ -233,3 +233,41 @@ def test_processes_and_memory(fly: Fly, image: str) -> None:
     fly.call("POST", f"/{id}/start")
     fly.wait(id, "started")
     assert fly.call("GET", f"/{id}/memory")["limit_mb"] == 256
+
+
+def test_checks_are_told(fly: Fly, image: str) -> None:
+    """Of the config and of services, while it runs and when it does not; nothing follows from them."""
+    server = (
+        "mkdir /w && echo up > /w/index.html; httpd -p 8000 -h /w; trap 'exit 0' INT TERM; while :; do sleep 0.1; done"
+    )
+    config = {
+        "image": image, "init": {"exec": ["sh", "-c", server]},
+        "checks": {"web": {"type": "http", "port": 8000, "path": "/index.html", "interval": "1s"},
+                   "gone": {"type": "http", "port": 8000, "path": "/gone", "interval": "1s"}},
+        "services": [{"internal_port": 8000, "checks": [{"type": "tcp"}]},
+                     {"internal_port": 8001, "checks": [{"type": "tcp", "interval": "1s"}]}],
+    }  # fmt: skip
+    id = fly.create(config)["id"]
+    wanted = {"web": "passing", "gone": "critical", "servicecheck-00-tcp-8000": "passing",
+              "servicecheck-01-tcp-8001": "critical"}  # fmt: skip
+    deadline = time.monotonic() + flyapi.WAIT_S
+    while (found := {each["name"]: each["status"] for each in fly.get(id)["checks"]}) != wanted:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.1)
+    assert "404" in next(each["output"] for each in fly.get(id)["checks"] if each["name"] == "gone")
+    (row,) = fly.call("GET", "")
+    assert len(row["checks"]) == 4
+    fly.run(id, "sh", "-c", "rm /w/index.html")
+    while next(each["status"] for each in fly.get(id)["checks"] if each["name"] == "web") != "critical":
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert fly.get(id)["state"] == "started"
+    fly.call("POST", f"/{id}/stop")
+    fly.wait(id, "stopped")
+    assert {each["status"] for each in fly.get(id)["checks"]} == {"critical"}
+
+
+@pytest.mark.parametrize("check", [{"type": "tcp"}, {"type": "http", "port": 1, "protocol": "https"}])
+def test_a_check_that_cannot_be_is_refused(fly: Fly, image: str, check: dict[str, object]) -> None:
+    fly.call("POST", "", {"config": {"image": image, "checks": {"up": check}}}, status=400)
+    assert fly.call("GET", "") == []

@@ -117,6 +117,32 @@ class Healthcheck(msgspec.Struct, frozen=True):
     exec: ExecCheck | None = None
 
 
+class Header(msgspec.Struct, frozen=True):
+    name: str
+    values: tuple[str, ...]
+
+
+class Check(msgspec.Struct, frozen=True):
+    """Of a Machine or of its service, whose port it has where it says none."""
+
+    type: Literal["http", "tcp"]
+    port: Annotated[int, msgspec.Meta(ge=1, le=65535)] | None = None
+    interval: Duration | None = None
+    timeout: Duration | None = None
+    grace_period: Duration | None = None
+    method: str | None = None
+    path: str | None = None
+    protocol: str | None = None
+    headers: tuple[Header, ...] | None = None
+
+
+class Service(msgspec.Struct, frozen=True):
+    """Only its checks are acted upon."""
+
+    internal_port: int | None = None
+    checks: tuple[Check, ...] | None = None
+
+
 class ContainerMount(msgspec.Struct, frozen=True):
     name: str
     path: str
@@ -170,8 +196,8 @@ class Config(msgspec.Struct, frozen=True):
     metadata: dict[str, str] | None = None
     auto_destroy: bool | None = None
     schedule: str | None = None
-    checks: dict[str, object] | None = None
-    services: tuple[object, ...] | None = None
+    checks: dict[str, Check] | None = None
+    services: tuple[Service, ...] | None = None
 
 
 def parse(document: Mapping[str, object]) -> Config:

@@ -11,7 +11,9 @@ from ... import errors
 from ...image.oci import execution
 from ...image.oci.documents import Execution
 from ...wire import graph
+from . import checks
 from . import config as configs
+from .checks import place
 from .config import ALONE, Config, Container, File, Healthcheck, Restart
 
 STOP_S = 5.0  # Fly's: kill_timeout
@@ -63,8 +65,12 @@ def plan(config: Config, images: Sequence[ImageOf], given: Given, platform: Plat
     """`SpecError` for what no container can be."""
     by_name = {image.container: image for image in images}
     wanted = config.containers or (_alone(config),)
+    planned, checked = (_container(config, each, by_name[each.name], given, platform) for each in wanted), place(wanted)
     return graph.GraphRequest(
-        containers=[_container(config, each, by_name[each.name], given, platform) for each in wanted],
+        containers=[
+            msgspec.structs.replace(each, checks=[*each.checks, *checks.plan(config)]) if each.name == checked else each
+            for each in planned
+        ],
         volumes=[
             graph.Volume(name=each.name, size_bytes=_bytes(each.temp_dir.size_mb if each.temp_dir else None))
             for each in config.volumes or ()

@@ -16,6 +16,7 @@ from ...ids import MachineId
 from ...image.oci import reference
 from ...image.oci.documents import Execution
 from ...wire import timestamps
+from ..fly import checks
 from ..fly import config as configs
 from ..fly.config import Config
 from ..fly.containers import ImageOf
@@ -137,7 +138,7 @@ class FlyMachines:
 
     def create(self, app: App, wanted: NewMachine) -> tuple[MachineId, Ended]:
         """Its id, and the run. Asks the registry what the images are: this takes as long as that."""
-        config = configs.parse(wanted.config)
+        config = _parse(wanted.config)
         id = ids.new_machine_id()
         nonce = secrets.token_hex(16) if wanted.lease_s else None
         request = Launch(
@@ -204,7 +205,7 @@ class FlyMachines:
             raise errors.StateError(f"current machine version is {row.version}, not {version}")
         if row.state not in LASTING - {fly.DESTROYED}:
             raise errors.StateError(f"unable to update machine from current state: '{row.state}'")
-        images = self._images(configs.parse(config))
+        images = self._images(_parse(config))
         return self._engine.start(requests.UPDATE, row.id, Update(new_version(), config, images, launch))
 
     def destroy(self, row: Machine, nonce: str | None, *, force: bool) -> Ended:
@@ -268,6 +269,13 @@ class FlyMachines:
         self.check_lease(row, nonce)
         with self.database.transaction() as tx:
             fly.change(tx, row.id, lease=None)
+
+
+def _parse(document: Mapping[str, object]) -> Config:
+    """`SpecError`, also for checks that none can be."""
+    config = configs.parse(document)
+    checks.plan(config)
+    return config
 
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"

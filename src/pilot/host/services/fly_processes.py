@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 
 from ... import errors
 from ...machine.pilot_api import PilotApi
 from ...wire import faults, graph, operations
+from ..fly import checks as fly_checks
 from ..fly import config as configs
+from ..fly.checks import Found
 from ..fsm.engine import Ended, Engine
 from ..operations import fly_requests as requests
 from ..operations.context import Host
@@ -61,6 +64,15 @@ class FlyProcesses:
             told = api.call(operations.LIST_PROCESSES, None, name=name)
             found += [Process(name, each) for each in told.processes]
         return found
+
+    def checks(self, row: Machine) -> list[Found]:
+        """What its checks have found; `StateError` is none of its errors."""
+        config = configs.parse(row.config)
+        told = None
+        if (config.checks or config.services) and row.state == "started":
+            with contextlib.suppress(errors.PeerError):  # which is what is told of them then
+                told = self.api(row).call(operations.GET_GRAPH, None)
+        return fly_checks.found(config, told)
 
     def memory(self, row: Machine) -> Memory:
         self.api(row)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from pilot import errors
 from pilot.host.api.machines import bodies
+from pilot.host.fly import checks, containers
 from pilot.host.fly import config as configs
-from pilot.host.fly import containers
 from pilot.host.fly.containers import Given, ImageOf, Platform
 from pilot.host.services import fly
 from pilot.host.vmm import Size
@@ -140,6 +140,49 @@ def test_volumes_are_mounted_where_it_is_said() -> None:
     ]  # fmt: skip
 
 
+_CHECKS: dict[str, object] = {
+    "checks": {
+        "up": {"type": "http", "port": 80, "path": "/up", "method": "head", "interval": "30s", "timeout": "1s",
+               "grace_period": "5s", "headers": [{"name": "A", "values": ["1", "2"]}]},
+    },
+    "services": [{"internal_port": 81, "checks": [{"type": "tcp"}, {"type": "http", "port": 82, "interval": 1}]}],
+}  # fmt: skip
+
+
+def test_checks() -> None:
+    up, tcp, http = _one(_CHECKS).checks
+    assert up.http == graph.HttpProbe(port=80, path="/up", method="HEAD", headers={"A": "1, 2"})
+    assert (up.interval_s, up.timeout_s, up.grace_period_s, up.unhealthy) == (30.0, 1.0, 5.0, "report")
+    assert (tcp.tcp, tcp.http) == (graph.TcpProbe(port=81), None)
+    assert (http.http, http.interval_s) == (graph.HttpProbe(port=82), 1.0)
+
+
+def test_what_checks_have_found_is_told_of_each() -> None:
+    config = configs.parse({"image": "x", **_CHECKS})
+    names = ["up", "servicecheck-00-tcp-81", "servicecheck-01-http-82"]
+    assert [(each.name, each.status) for each in checks.found(config, None)] == [(name, "critical") for name in names]
+    own = [each.name for each in checks.plan(config)]
+    told = graph.GraphStatus(generation=1, settled=True, containers=[graph.ContainerStatus(
+        name="app", status="running", why="", checks=[
+            graph.CheckStatus(name=own[0], kind="readiness", status="passing"),
+            graph.CheckStatus(name=own[1], kind="readiness", status="failing", failures=1, message="refused"),
+            graph.CheckStatus(name=own[2], kind="readiness", status="unknown"),
+            graph.CheckStatus(name="up", kind="readiness", status="failing"),  # a container's own
+        ],
+    )])  # fmt: skip
+    found = checks.found(config, told)
+    assert [each.status for each in found] == ["passing", "critical", "warning"]
+    assert found[1].output == "refused"
+
+
+def test_checks_are_asked_where_nobody_waits_for_health() -> None:
+    images = [msgspec.structs.replace(_IMAGE, container=name) for name in ("db", "web")]
+    web = {"name": "web", "image": "x", "depends_on": [{"name": "db", "condition": "healthy"}]}
+    db = {"name": "db", "image": "x", "healthchecks": [{"name": "own", "tcp": {"port": 1}}]}
+    found = {each.name: each for each in _plan({"containers": [db, web], **_CHECKS}, *images).containers}
+    assert [len(found[name].checks) for name in ("db", "web")] == [1, 3]
+
+
 def test_several_containers() -> None:
     images = [msgspec.structs.replace(_IMAGE, container=name) for name in ("web", "db")]
     document = {
@@ -209,6 +252,8 @@ def test_roots_that_are_kept(document: dict[str, object], is_kept: bool) -> None
         ({"image": "x", "mounts": [{"path": "/d", "volume": v} for v in "ab"]}, "config.mounts[1].path"),
         ({"mounts": [{"volume": "v", "path": "/d"}], "containers": [{"name": "a", "image": "x"}]}, "config.mounts[0]"),
         ({"image": "x", "processes": [{}]}, "config.processes"),
+        ({"image": "x", "checks": {"up": {"type": "exec"}}}, "config.checks[...].type"),
+        ({"image": "x", "checks": {"up": {"type": "tcp", "port": 0}}}, "config.checks[...].port"),
         ({"image": "x", "schedule": "daily"}, "config.schedule"),
         ({"containers": [{"name": "world", "image": "x"}]}, "config.containers[0].name"),
         ({"containers": [{"name": "a", "image": "x"}] * 2}, "config.containers[0].name"),

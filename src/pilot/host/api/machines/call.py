@@ -56,7 +56,8 @@ class Call:
 
     def shape(self, row: Machine) -> shapes.JSON:
         """Blocks."""
-        shown = shapes.machine(row, self.machines.happened(row), self.machines.private_ip(row))
+        checks = self.machines.processes.checks(row)
+        shown = shapes.machine(row, self.machines.happened(row), self.machines.private_ip(row), checks)
         if self.machines.lease(row) is None or row.lease is None or row.lease.nonce != self.nonce:
             shown.pop("nonce", None)
         return shown

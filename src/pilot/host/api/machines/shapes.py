@@ -8,6 +8,7 @@ from ....image.oci import reference
 from ....volume.client import Volume as Disk
 from ....wire import timestamps
 from ....wire.graph import ProcessRow
+from ...fly.checks import Found
 from ...fly.containers import ImageOf
 from ...store.fly import App, Event, Lease, Machine
 from ...store.fly_secrets import Secret
@@ -26,14 +27,14 @@ def app(row: App, organisation: str, machines: int, volumes: int) -> JSON:
     }  # fmt: skip
 
 
-def machine(row: Machine, events: Sequence[Event], private_ip: str) -> JSON:
+def machine(row: Machine, events: Sequence[Event], private_ip: str, checks: Sequence[Found]) -> JSON:
     """`host_status` is always ok: flyctl reads `incomplete_config` otherwise, and leases nothing."""
     shown: JSON = {
         "id": row.id, "name": row.name, "state": row.state, "region": row.region, "instance_id": row.version,
         "version": row.version, "private_ip": private_ip, "host_status": "ok", "cordoned": row.cordoned,
         "created_at": timestamps.of_us(row.created_us), "updated_at": timestamps.of_us(row.updated_us),
         "config": {**row.config, "metadata": dict(row.metadata)}, "image_ref": image(row.images[0]),
-        "events": [event(each) for each in events], "checks": [],
+        "events": [event(each) for each in events], "checks": [check(each) for each in checks],
     }  # fmt: skip
     if row.config.get("containers"):
         state = "running" if row.state == "started" else "stopped"
@@ -50,6 +51,11 @@ def image(found: ImageOf) -> JSON:
         "registry": named.domain, "repository": named.path, "tag": named.tag or "", "digest": found.digest,
         "labels": dict(labels),
     }  # fmt: skip
+
+
+def check(found: Found) -> JSON:
+    """As it is now."""
+    return {"name": found.name, "status": found.status, "output": found.output, "updated_at": timestamps.now()}
 
 
 def event(found: Event) -> JSON:
