@@ -102,7 +102,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     # What machines ask: it knows them by name, and brings nobody's room but the store's; other rooms bring rows to it.
     "host.outward": frozenset({"wire", "server", "kernel.fds", "host.store"}),
     # A request's way: relay → api/<facade> → services → operations.
-    "host.identity": frozenset({"wire", "host.store.tokens"}),
+    "host.identity": frozenset({"wire", "kernel.files", "host.store.tokens", "host.store.database"}),
     "host.relay": frozenset(
         {"wire", "host.identity", "machine.dial", "host.operations.uses", "host.services", "host.store.sprites"}
     ),

@@ -11,7 +11,6 @@ TYPED = ("volume", "host")
 ANY: dict[str, int] = {
     "host.fsm.documents": 3,  # formats of requests and results of whatever type, in one table
     "host.fsm.operation": 1,  # the same
-    "host.identity.macaroons.document": 12,  # caveats: JSON of somebody else's
     "host.operations.requests": 2,  # of an older build, before it is what it is now
     "host.operations.fly_table": 1,  # rows of different types
     "host.operations.table": 1,  # the same

@@ -402,3 +402,18 @@ def test_keys(sprite: Sprite) -> None:
     assert sprite("token", "revoke", "ci")[0] == 0
     assert sprite(*with_it, "exec", "-s", "keyed", "true")[2].startswith("sprite: authentication failed")
     assert sprite("destroy", "-f", "keyed")[0] == 0
+
+
+def test_a_macaroon_is_attenuated_by_who_holds_it(sprite: Sprite) -> None:
+    assert sprite("create", "tasty")[0] == 0
+    assert sprite("create", "other")[0] == 0
+    token = sprite("token", "create", "--macaroon")[1].strip()
+    less = sprite("token", "attenuate", token, "--role", "read", "--only-sprite", "tasty", "--expires", "1h")
+    assert (less[0], less[2]) == (0, "")
+    with_it = ("--token", less[1].strip())
+    assert [row["name"] for row in json.loads(sprite(*with_it, "list", "--json")[1])] == ["tasty"]
+    assert sprite(*with_it, "exec", "-s", "tasty", "true")[2].startswith("sprite: this token may not do that")
+    assert sprite("token", "attenuate", token)[0] == 2
+    assert sprite("token", "attenuate", "--role", "read")[2].startswith("sprite: only a macaroon can be attenuated")
+    for name in ("tasty", "other"):
+        assert sprite("destroy", "-f", name)[0] == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from pilot.host.identity.macaroons import access, caveats, document, header, macaroon, packing
+from pilot.wire.macaroons import access, caveats, document, header, macaroon, packing
 from tests.fuzz.target import Form, Target
 
 _KEY = bytes(32)

@@ -13,9 +13,9 @@ from pilot.host import edges
 from pilot.host.fly.pulling import Images
 from pilot.host.fly.vault import Vault
 from pilot.host.fsm.engine import Engine
-from pilot.host.identity import principal
 from pilot.host.identity.authenticator import Authenticator
-from pilot.host.identity.principal import Principal
+from pilot.host.identity.authority import Authority
+from pilot.host.identity.roots import Roots
 from pilot.host.ingress.front import Front
 from pilot.host.ingress.seals import Seals
 from pilot.host.operations.context import Host
@@ -109,14 +109,13 @@ class HostUnderTest:
         )
         self._thread.start()
 
-    def _principal(self, token: str) -> Principal | None:
-        known = tokens.authenticate(self.database, token)
-        return principal.of_key(known) if known else None
-
     def route(self) -> Route:
         """What another listener may be given, too."""
-        self._asked = self.authenticator or Authenticator(self._principal)
-        return edges.route(Access(self._asked, self.sprites), Seals(self.seal_key), self.fly, self.front)
+        self.authority = Authority(self.database, Roots(str(self._root / "identity")))
+        self._asked = self.authenticator or Authenticator(self.authority.authenticate)
+        return edges.route(
+            Access(self._asked, self.sprites, self.authority), Seals(self.seal_key), self.fly, self.front
+        )
 
     def forget_tokens(self) -> None:
         """As if CACHE_S had passed."""

@@ -18,6 +18,7 @@ def create(context: Context) -> None:
     wanted: dict[str, Any] = {"description": said.option("description") or ""}
     wanted["name"] = said.argument("NAME")
     wanted["role"] = said.option("role") or "admin"
+    wanted["form"] = "macaroon" if said.has("macaroon") else "bearer"
     wanted |= {kind: said.option(option) for kind, option in (("sprite", "only-sprite"), ("app", "only-app"))}
     if (expires := said.option("expires")) is not None:
         wanted["expires_in_s"] = durations.parse_s(expires)
@@ -28,6 +29,35 @@ def create(context: Context) -> None:
         output.document(made)
     else:
         output.line(made["token"])
+
+
+def attenuate(context: Context) -> None:
+    """A macaroon that can do less, made here: only the ids of a sprite or an app are asked for."""
+    import time
+
+    from ..wire.macaroons import caveats, header, macaroon, own, packing
+    from ..wire.permissions import ROLES, Role
+
+    said = context.said
+    added: list[Any] = []
+    if role := said.option("role"):
+        added.append(own.Permissions(sorted(each.value for each in ROLES[Role(role)])))
+    if sprite := said.option("only-sprite"):
+        added.append(own.Sprites([context.api.call("GET", f"/v1/sprites/{http.quoted(sprite)}")["id"]]))
+    if app := said.option("only-app"):
+        id = context.api.call("GET", f"/v1/apps/{http.quoted(app)}")["id"]
+        added.append(caveats.Apps({int(id, 16): 31}))
+    if (expires := said.option("expires")) is not None:
+        now_s = int(time.time())
+        added.append(caveats.ValidityWindow(now_s, now_s + int(durations.parse_s(expires))))
+    if not added:
+        raise UsageError("nothing to take away", hint="say --role, --only-sprite, --only-app or --expires")
+    try:
+        shown = [macaroon.decode(data) for data in header.parse_tokens(said.argument("TOKEN") or context.account.token)]
+    except packing.Malformed as error:
+        raise UsageError("only a macaroon can be attenuated", hint="sprite token create --macaroon") from error
+    made = [each if each.is_proof else each.attenuate(*added) for each in shown]
+    output.line(header.write(made).removeprefix(f"{header.SCHEME} "))
 
 
 def list_all(context: Context) -> None:

@@ -8,6 +8,9 @@ _NAME = Argument("NAME", least=0)
 _COMMAND = Argument("COMMAND", rest=True)
 _ID = Argument("ID")
 _SERVICE = Argument("SERVICE")
+_ROLE = Option(
+    "role", "admin, operate (all but tokens), read, or exec (commands alone)", "ROLE", choices="admin operate read exec"
+)
 _DURATION = Option("duration", "show what it does for so long: 5s", "DURATION")
 _LIFECYCLE = (
     Option("warm-after", "freeze it when it is unused for so many seconds (off, default)", "SECONDS"),
@@ -282,19 +285,28 @@ VERBS = (
         "tokens.create",
         (Argument("NAME", least=0),),
         (
-            Option(
-                "role",
-                "admin, operate (all but tokens), read, or exec (commands alone)",
-                "ROLE",
-                choices="admin operate read exec",
-            ),
+            _ROLE,
             Option("only-sprite", "for this sprite alone", "SPRITE"),
             Option("only-app", "for this app of the Machines API alone", "APP"),
             Option("expires", "after so long: 90m, 30d", "DURATION"),
+            Option("macaroon", "one that can be attenuated"),
             Option("description", "what for", "TEXT"),
         ),
         examples=("sprite token create ci --role exec --only-sprite web --expires 30d",),
         reads=True,
+    ),
+    Verb(
+        "token attenuate",
+        "a macaroon made of one, that can do less; nobody need be asked",
+        "tokens.attenuate",
+        (Argument("TOKEN", least=0),),
+        (
+            _ROLE,
+            Option("only-sprite", "for this sprite alone", "SPRITE"),
+            Option("only-app", "for this app of the Machines API alone", "APP"),
+            Option("expires", "after so long: 90m, 30d", "DURATION"),
+        ),
+        examples=("sprite token attenuate --role read --expires 1h",),
     ),
     Verb("token list", "the tokens of the organisation", "tokens.list_all", reads=True),
     Verb(

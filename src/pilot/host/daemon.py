@@ -4,6 +4,7 @@
         lock            flock: one pilotd per state directory
         token           the first token, 0600
         ca/             our own authority for TLS, once it is wanted (ingress/certificates.py)
+        identity/       what macaroons are minted with, sealed (identity/roots.py)
         visits.key      what cookies of visitors are sealed with, 0600
         secrets.key     what secrets of the Machines API are sealed with, 0600
         state.db        the store; `reserve` is what it has for a destroy when the disk is full
@@ -23,7 +24,6 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import fcntl
-import functools
 import hashlib
 import logging
 import os
@@ -40,9 +40,9 @@ from . import edges, host_limits, log_files
 from .fly.pulling import Images
 from .fly.vault import Vault
 from .fsm.engine import Engine
-from .identity import principal
 from .identity.authenticator import Authenticator
-from .identity.principal import Principal
+from .identity.authority import Authority
+from .identity.roots import Roots
 from .ingress import certificates, seals
 from .network import plan
 from .network.addresses import DEFAULT_RANGE, parse_network, parse_range
@@ -111,6 +111,7 @@ class Settings:
     certificate: tuple[str, str] | None = None  # and its key
     network_limits: tuple[str, ...] = ()
     insecure_registries: tuple[str, ...] = ()
+    seal_key: str | None = None
 
     @property
     def volumed_options(self) -> tuple[str, ...]:
@@ -142,8 +143,9 @@ def serve(settings: Settings) -> None:
         volumes = volume_client.VolumeClient(stack.enter_context(_volumed(settings)))
         made_networks = stack.enter_context(_networks(settings, database))
         sprites, fly = stack.enter_context(_services(settings, database, volumes, made_networks))
-        authenticator = Authenticator(functools.partial(_principal, database))
-        access = Access(authenticator, sprites, domain=Domain(settings.domain))
+        authority = Authority(database, Roots(os.path.join(settings.state_dir, "identity"), settings.seal_key))
+        authenticator = Authenticator(authority.authenticate)
+        access = Access(authenticator, sprites, authority, domain=Domain(settings.domain))
         relay = server.Server(edges.route(access, _seals(settings.state_dir), fly))
         _on_signals(relay)
         stack.enter_context(log_files.watching(settings.state_dir))
@@ -267,11 +269,6 @@ def certificates_of(settings: Settings) -> certificates.Certificates:
 
 def _seals(state_dir: str) -> seals.Seals:
     return seals.Seals(seals.ensure_key(os.path.join(state_dir, "visits.key")))
-
-
-def _principal(database: Database, token: str) -> Principal | None:
-    known = tokens.authenticate(database, token)
-    return principal.of_key(known) if known else None
 
 
 def _prepare_base(sprites: Sprites, variant: str) -> None:

@@ -91,6 +91,7 @@ def _settings(options: argparse.Namespace) -> daemon.Settings:
         tls_listen=daemon.parse_listen(options.tls_listen) if options.tls_listen else None,
         certificate=_certificate(options),
         network_limits=tuple(options.network_limit),
+        seal_key=options.seal_key,
     )
 
 
@@ -190,6 +191,11 @@ def _parser() -> argparse.ArgumentParser:
         "--insecure-registry", action="append", default=[], metavar="DOMAIN",
         help="images of Machines are taken from there without TLS",
     )  # fmt: skip
+    add(
+        "--seal-key",
+        metavar="FILE",
+        help="32 bytes that keys of macaroons are sealed with; else in the state directory",
+    )
     add("--stop-machines-on-exit", action="store_true", help="leave nothing running (for demonstrations and tests)")
     add("--log-level", choices=("debug", "info", "warning", "error"), default="info")
     examined = commands.add_parser("doctor", help="what this host lacks for sprites, and how to mend it").add_argument

@@ -10,6 +10,7 @@ class Permission(enum.Enum):
     """`HOST` is pilotd's own: no token carries it, and no edge passes on a call that wants it."""
 
     HOST = "host"
+    SELF = "self"  # to ask about what it has shown itself
     ORGANISATION_READ = "organisation:read"
     TOKENS = "tokens"
     SPRITES_READ = "sprites:read"
@@ -45,6 +46,6 @@ class Role(enum.Enum):
 ROLES: Mapping[Role, frozenset[Permission]] = {
     Role.ADMIN: GRANTABLE,
     Role.OPERATE: GRANTABLE - {Permission.TOKENS},
-    Role.READ: frozenset(permission for permission in GRANTABLE if permission.value.endswith(":read")),
-    Role.EXEC: frozenset({Permission.EXEC}),
+    Role.READ: frozenset(each for each in GRANTABLE if each.value.endswith(":read")) | {Permission.SELF},
+    Role.EXEC: frozenset({Permission.EXEC, Permission.SELF}),
 }

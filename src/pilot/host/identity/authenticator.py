@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from ...wire import faults
+from .authority import is_macaroon
 from .principal import Principal
 
 # How long a token is believed without asking the store. Revoked by us, it is believed no more at once.
@@ -23,12 +24,19 @@ CACHE_S = 5.0
 MAX_CACHED = 4096
 # asyncio's own limit is beyond this; who holds on for longer is looked at again.
 _LONGEST_S = 86400.0
+_SCHEMES = frozenset({"bearer", "flyv1"})
 Ask = Callable[[str], Principal | None]
 
 
 def could_be_token(text: str) -> bool:
-    """Whether it has the form of a key (`store.tokens`): what has not, nobody need be asked about."""
-    return text.count("/") == 3
+    """Whether it has the form of a key or a macaroon: what has not, nobody need be asked about."""
+    return text.count("/") == 3 or is_macaroon(text)
+
+
+def presented(authorization: bytes | None) -> str | None:
+    """What an Authorization header shows: `Bearer …`, or `FlyV1 …` as Fly's clients say it."""
+    scheme, _, shown = (authorization or b"").decode("latin-1").partition(" ")
+    return shown.strip() if scheme.lower() in _SCHEMES else None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

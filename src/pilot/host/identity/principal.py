@@ -70,6 +70,10 @@ class Principal:
         """What is pilotd's own no principal may."""
         return permission in GRANTABLE and all(caveat.permits(permission) for caveat in self.caveats)
 
+    def granted(self) -> frozenset[Permission]:
+        """All that it may."""
+        return frozenset(permission for permission in GRANTABLE if self.may(permission))
+
     def asking(self, permission: Permission) -> Principal:
         """The same, who asks for that and may. `PermissionDenied`."""
         if not self.may(permission):

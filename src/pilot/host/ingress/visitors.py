@@ -72,7 +72,7 @@ class Visitors:
             raise faults.InvalidRequest(
                 "request: more than one Authorization", hint="each could be the one that counts"
             )
-        token = bearer(values[0]) if values else None
+        token = authenticator.presented(values[0]) if values else None
         if token is None or (site.is_public and not authenticator.could_be_token(token)):
             return None  # a site that is public has tokens of its own: nobody is asked for what looks like none of ours
         return await self.authenticator.authenticate(token)
@@ -105,9 +105,3 @@ def _is_member(site: Site, who: Principal) -> bool:
 
 def _scope(site: Site) -> Scope:
     return Scope.of_sprite(site.sprite.id)
-
-
-def bearer(authorization: bytes | None) -> str | None:
-    """The token that an Authorization header shows."""
-    scheme, _, token = (authorization or b"").decode("latin-1").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else None

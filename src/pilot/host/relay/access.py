@@ -15,7 +15,9 @@ from ...machine import dial
 from ...wire import dial as lines
 from ...wire import faults
 from ...wire.permissions import Permission
+from ..identity import authenticator
 from ..identity.authenticator import Authenticator
+from ..identity.authority import Authority
 from ..identity.principal import Principal
 from ..operations.uses import Uses
 from ..services import ending
@@ -34,6 +36,7 @@ class Access:
 
     authenticator: Authenticator
     sprites: Sprites
+    authority: Authority
     domain: Domain = dataclasses.field(default_factory=Domain)
 
     @property
@@ -43,8 +46,8 @@ class Access:
 
     async def principal(self, authorization: bytes | None, permission: Permission) -> Principal:
         """Whose token the Authorization header carries, who may do that. `Unauthenticated`, `PermissionDenied`."""
-        scheme, _, token = (authorization or b"").decode("latin-1").partition(" ")
-        found = await self.authenticator.authenticate(token.strip()) if scheme.lower() == "bearer" else None
+        shown = authenticator.presented(authorization)
+        found = None if shown is None else await self.authenticator.authenticate(shown)
         if found is None:
             raise faults.Unauthenticated("authentication failed")
         return found.asking(permission)

@@ -15,6 +15,12 @@ from . import events
 from .database import Database, Row, Taken
 from .journal import now_us
 
+_VALID = """SELECT tokens.*, organisations.slug FROM tokens
+    JOIN organisations ON organisations.id = tokens.organisation
+    WHERE tokens.id = ? AND tokens.revoked_us IS NULL"""
+# No digest, so no secret has it.
+_NO_SECRET = ""
+
 
 @dataclasses.dataclass(frozen=True)
 class Organisation:
@@ -74,13 +80,14 @@ class Token:
     created_us: int
     revoked_us: int | None
     used_us: int | None
+    is_macaroon: bool = False
 
     @property
     def makes_others(self) -> bool:
         """Whether it can be counted on to make another one."""
         wanted = self.wanted
         lasts = self.revoked_us is None and wanted.expires_us is None
-        return lasts and wanted.role is Role.ADMIN and wanted.scope.is_whole
+        return lasts and not self.is_macaroon and wanted.role is Role.ADMIN and wanted.scope.is_whole
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,20 +111,30 @@ def ensure_organisation(database: Database, slug: str) -> Organisation:
 
 def issue(database: Database, organisation: Organisation, wanted: Wanted) -> str:
     """A new key; the only time that its secret is seen. `Conflict` for a name that another one has."""
-    token, secret, scope = secrets.token_hex(6), secrets.token_urlsafe(32), wanted.scope
+    token, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+    _add(database, organisation, wanted, token, _digest(secret))
+    return f"{organisation.slug}/{organisation.id}/{token}/{secret}"
+
+
+def record(database: Database, organisation: Organisation, wanted: Wanted, token: str) -> None:
+    """One that is verified without a secret of ours, so that it can be listed and revoked. `Conflict` as above."""
+    _add(database, organisation, wanted, token, _NO_SECRET)
+
+
+def _add(database: Database, organisation: Organisation, wanted: Wanted, token: str, digest: str) -> None:
+    scope = wanted.scope
     try:
         with database.transaction() as tx:
             tx.execute(
                 """INSERT INTO tokens (id, organisation, digest, description, created_us, name, role, scope, scope_id,
                    scope_name, expires_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
-                (token, organisation.id, _digest(secret), wanted.description, now_us(), wanted.name, wanted.role.value,
+                (token, organisation.id, digest, wanted.description, now_us(), wanted.name, wanted.role.value,
                  scope.kind.value, scope.id, scope.name, wanted.expires_us),
             )  # fmt: skip
             told = {"organisation": organisation.slug, "name": wanted.name, "role": wanted.role.value}
             events.add(tx, "token.issued", f"token/{token}", told | {"description": wanted.description})
     except Taken as error:
         raise errors.Conflict(f"token {wanted.name} exists", hint="revoke it first, or choose another name") from error
-    return f"{organisation.slug}/{organisation.id}/{token}/{secret}"
 
 
 def every(database: Database, organisation: Organisation) -> list[Token]:
@@ -155,9 +172,7 @@ def authenticate(database: Database, token: str) -> Known | None:
     organisation, _, rest = rest.partition("/")
     name, _, secret = rest.partition("/")
     rows = database.query(
-        """SELECT tokens.*, organisations.slug FROM tokens
-           JOIN organisations ON organisations.id = tokens.organisation
-           WHERE tokens.id = ? AND tokens.revoked_us IS NULL""",
+        _VALID,
         (name,),
     )
     known = rows[0]["digest"] if rows else _digest("")
@@ -165,10 +180,23 @@ def authenticate(database: Database, token: str) -> Known | None:
     matches = hmac.compare_digest(known, _digest(secret))
     if not rows or not matches or (rows[0]["slug"], rows[0]["organisation"]) != (slug, organisation):
         return None
-    found = _token(rows[0])
+    return _known(rows[0])
+
+
+def by_id(database: Database, token: str) -> Known | None:
+    """Of one that has been verified otherwise: None when it was revoked, or has expired."""
+    rows = database.query(
+        _VALID,
+        (token,),
+    )
+    return _known(rows[0]) if rows else None
+
+
+def _known(row: Row) -> Known | None:
+    found = _token(row)
     if found.wanted.expires_us is not None and found.wanted.expires_us <= now_us():
         return None
-    return Known(Organisation(rows[0]["organisation"], rows[0]["slug"]), found)
+    return Known(Organisation(row["organisation"], row["slug"]), found)
 
 
 def note_uses(database: Database, uses: Mapping[str, int]) -> None:
@@ -185,7 +213,8 @@ def note_uses(database: Database, uses: Mapping[str, int]) -> None:
 def _token(row: Row) -> Token:
     scope = Scope(Kind(row["scope"]), row["scope_id"], row["scope_name"])
     wanted = Wanted(row["name"], row["description"], Role(row["role"]), scope, row["expires_us"])
-    return Token(row["id"], wanted, row["created_us"], row["revoked_us"], row["used_us"])
+    times = (row["created_us"], row["revoked_us"], row["used_us"])
+    return Token(row["id"], wanted, *times, is_macaroon=row["digest"] == _NO_SECRET)
 
 
 def _digest(secret: str) -> str:

@@ -27,6 +27,8 @@ from pilot.host.store import tokens
 from pilot.host.store.sqlite import SqliteDatabase
 from pilot.host.store.tokens import WHOLE, Organisation, Scope, Wanted
 from pilot.wire import faults
+from pilot.wire.macaroons import caveats, header, macaroon, own
+from pilot.wire.macaroons.caveats import Caveat
 from pilot.wire.permissions import GRANTABLE, ROLES, Permission, Role
 
 ROWS: list[Row[Any]] = [
@@ -41,6 +43,12 @@ def _id(row: Row[Any]) -> str:
     return f"{row.method} {row.path}{' ws' if row.websocket else ''}"
 
 
+def attenuated(token: str, *added: Caveat) -> str:
+    """By who holds it: nobody is asked."""
+    (data,) = header.parse_tokens(token)
+    return header.write([macaroon.decode(data).attenuate(*added)]).removeprefix("FlyV1 ")
+
+
 class Keys:
     """One host with a sprite and an app called mine and another, and a key for each of what there can be."""
 
@@ -52,6 +60,9 @@ class Keys:
             assert self.call("POST", "/v1/apps", {"app_name": f"{name}-app", "org_slug": "local"}).status_code == 201
         self.sprite = self.made(sprite="mine")
         self.app = self.made(app="mine-app")
+        self.sprite_macaroon = self.attenuated(own.Sprites([self.call("GET", "/v1/sprites/mine").json()["id"]]))
+        app = self.call("GET", "/v1/apps/mine-app").json()["id"]
+        self.app_macaroon = self.attenuated(caveats.Apps({int(app, 16): 31}))
         elsewhere = tokens.ensure_organisation(under_test.database, "elsewhere")
         self.elsewhere = tokens.issue(under_test.database, elsewhere, Wanted())
 
@@ -60,9 +71,16 @@ class Keys:
         return httpx.request(method, self.host.url + path, json=body, headers=headers, timeout=60)
 
     def made(self, **wanted: object) -> str:
+        return self.made_with_id(**wanted)[0]
+
+    def made_with_id(self, **wanted: object) -> tuple[str, str]:
         answer = self.call("POST", "/v1/tokens", wanted)
         assert answer.status_code == 201, answer.text
-        return str(answer.json()["token"])
+        return answer.json()["token"], answer.json()["id"]
+
+    def attenuated(self, *added: Caveat) -> str:
+        """A macaroon that may everything, but for these."""
+        return attenuated(self.made(form="macaroon"), *added)
 
 
 @pytest.fixture(scope="module")
@@ -91,24 +109,35 @@ def _asked(keys: Keys, row: Row[Any], names: str, token: str) -> tuple[int, byte
 def test_a_row_of_another_sprite_or_app_is_as_if_there_were_none(keys: Keys, row: Row[Any]) -> None:
     ending = "-app" if "{app}" in row.path else ""
     absent, there = f"nobodys{ending}", f"another{ending}"
-    for token in (keys.sprite, keys.app, keys.elsewhere):
+    for token in (keys.sprite, keys.app, keys.elsewhere, keys.sprite_macaroon, keys.app_macaroon):
         status, said = _asked(keys, row, there, token)
         assert status == 404 or (status == 400 and token == keys.elsewhere), "400: of the body, before anything else"
         assert (status, said.replace(there.encode(), absent.encode())) == _asked(keys, row, absent, token)
-    wrong = keys.sprite if ending else keys.app  # for its own, and of the other kind
-    assert _asked(keys, row, f"mine{ending}", wrong)[0] == 404
+    # For its own, and of the other kind.
+    for wrong in (keys.sprite, keys.sprite_macaroon) if ending else (keys.app, keys.app_macaroon):
+        assert _asked(keys, row, f"mine{ending}", wrong)[0] == 404
 
 
 @pytest.mark.parametrize("row", WHOLES, ids=_id)
 def test_a_row_of_the_organisation_refuses_who_has_a_part_of_it(keys: Keys, row: Row[Any]) -> None:
-    for token in (keys.sprite, keys.app):
+    for token in (keys.sprite, keys.app, keys.sprite_macaroon, keys.app_macaroon):
         assert _asked(keys, row, "mine", token)[0] == 403
 
 
 def test_rows_that_are_narrowed_tell_of_what_is_reached_alone(keys: Keys) -> None:
     """Each of them: one more of these has to be looked at here."""
-    assert {row.path for row in NARROWED} == {"/v1/events", "/v1/sprites", "/v1/apps", "/v1/platform/regions"}
-    for token, sprites, apps in ((keys.sprite, ["mine"], []), (keys.app, [], ["mine-app"])):
+    assert {row.path for row in NARROWED} == {
+        "/v1/events",
+        "/v1/sprites",
+        "/v1/apps",
+        "/v1/platform/regions",
+        "/v1/tokens/current",
+    }
+    reached: list[tuple[str, list[str], list[str]]] = [
+        (keys.sprite, ["mine"], []), (keys.app, [], ["mine-app"]),
+        (keys.sprite_macaroon, ["mine"], []), (keys.app_macaroon, [], ["mine-app"]),
+    ]  # fmt: skip
+    for token, sprites, apps in reached:
         listed = keys.call("GET", "/v1/sprites", token=token).json()
         assert [row["name"] for row in listed["sprites"]] == sprites
         assert listed["running"] == len(sprites)
@@ -140,9 +169,11 @@ def _read_until(stream: socket.socket, wanted: bytes) -> bytes:
 
 
 def test_its_own_is_reached(keys: Keys) -> None:
-    assert keys.call("GET", "/v1/sprites/mine", token=keys.sprite).status_code == 200
+    for token in (keys.sprite, keys.sprite_macaroon):
+        assert keys.call("GET", "/v1/sprites/mine", token=token).status_code == 200
     assert keys.call("GET", "/v1/sprites/mine/exec", token=keys.sprite).status_code == 200
-    assert keys.call("GET", "/v1/apps/mine-app/machines", token=keys.app).status_code == 200
+    for token in (keys.app, keys.app_macaroon):
+        assert keys.call("GET", "/v1/apps/mine-app/machines", token=token).status_code == 200
 
 
 def test_another_sprite_of_the_same_name_is_another_one(keys: Keys) -> None:
@@ -165,8 +196,8 @@ def test_roles(keys: Keys, role: Role) -> None:
 def test_what_each_role_is() -> None:
     assert ROLES[Role.ADMIN] == GRANTABLE
     assert GRANTABLE - ROLES[Role.OPERATE] == {Permission.TOKENS}
-    assert all(permission.value.endswith(":read") for permission in ROLES[Role.READ])
-    assert ROLES[Role.EXEC] == {Permission.EXEC}
+    assert all(each.value.endswith(":read") for each in ROLES[Role.READ] - {Permission.SELF})
+    assert ROLES[Role.EXEC] == {Permission.EXEC, Permission.SELF}
 
 
 def test_a_key_is_listed_with_what_it_is_for_and_when_it_was_used(keys: Keys) -> None:
@@ -232,13 +263,16 @@ OPEN: dict[str, Callable[[str], str]] = {
 
 
 @pytest.mark.parametrize("opened", OPEN)
-def test_what_a_key_has_open_is_cut_off_when_it_is_revoked(keys: Keys, opened: str) -> None:
-    token, spared = keys.made(), keys.made()
+@pytest.mark.parametrize("form", ["bearer", "macaroon"])
+def test_what_a_key_has_open_is_cut_off_when_it_is_revoked(keys: Keys, opened: str, form: str) -> None:
+    (token, id), spared = keys.made_with_id(form=form), keys.made()
+    if form == "macaroon":
+        token = attenuated(token, caveats.ActionMask(31))  # what is made of it goes with it
     with wire.connected(keys.host.url) as stream, wire.connected(keys.host.url) as bystander:
         for each, whose in ((stream, token), (bystander, spared)):
             each.sendall(OPEN[opened](whose).encode())
             assert re.match(rb"HTTP/1.1 (101|200) ", _read_until(each, b"\r\n\r\n"))
-        assert keys.call("DELETE", f"/v1/tokens/{token.split('/')[2]}").status_code == 204
+        assert keys.call("DELETE", f"/v1/tokens/{id}").status_code == 204
         wire.read_all(stream)  # comes to an end
         assert keys.call("GET", "/v1/sprites", token=token).status_code == 401, "at once"
         assert keys.call("GET", "/v1/sprites", token=spared).status_code == 200

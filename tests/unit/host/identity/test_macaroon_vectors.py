@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pilot.host.identity.macaroons import caveats, header, macaroon
+from pilot.wire.macaroons import caveats, header, macaroon
 
 VECTORS: dict[str, Any] = json.loads((pathlib.Path(__file__).parents[3] / "vectors/macaroons.json").read_text())
 LOCATION = VECTORS["location"]

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pilot import errors
-from pilot.host.identity.macaroons import access, caveats, document, header, macaroon, packing, third_party
-from pilot.host.identity.macaroons.access import Access, Action, DischargeRequest, Refused, Unspecified
-from pilot.host.identity.macaroons.caveats import Caveat
+from pilot.wire.macaroons import access, caveats, document, header, macaroon, packing, third_party
+from pilot.wire.macaroons.access import Access, Action, DischargeRequest, Refused, Unspecified
+from pilot.wire.macaroons.caveats import Caveat
 
 KEY, SHARED, PLACE = bytes(range(32)), bytes(range(32, 64)), "https://api.example/v1"
 AUTH = "https://auth.example"

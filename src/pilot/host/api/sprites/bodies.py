@@ -8,14 +8,14 @@ A body is never kept beyond `MAX_BYTES`, nor waited for longer than `PATIENCE_S`
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from starlette.requests import Request
 
 from .... import errors
 from ....wire.faults import InvalidRequest, TooLarge, TooSlow
-from ....wire.permissions import Role
+from ....wire.permissions import Permission, Role
 from ...network import policy
 
 MAX_BYTES = 64 << 10
@@ -38,11 +38,42 @@ class CreateToken(msgspec.Struct, frozen=True):
     role: Role = Role.ADMIN
     sprite: str | None = None
     app: str | None = None
+    form: Literal["bearer", "macaroon"] = "bearer"
     expires_in_s: Annotated[float, msgspec.Meta(gt=0, le=10 * 365 * 86400)] | None = None
 
     def __post_init__(self) -> None:
         if self.sprite is not None and self.app is not None:
             raise ValueError("a sprite or an app, not both")
+
+
+class ShownToken(msgspec.Struct, frozen=True):
+    """What an Authorization header would have."""
+
+    header: Annotated[str, msgspec.Meta(max_length=1 << 15)]
+
+
+class WantedAccess(msgspec.Struct, frozen=True):
+    """As the Machines API names it; `action` by letters (`rwcdC`). `sprite` and `permission` are ours."""
+
+    org_slug: str | None = None
+    org_feature: str | None = None
+    app_name: str | None = None
+    app_feature: str | None = None
+    machine_id: str | None = None
+    machine_feature: str | None = None
+    volume_id: str | None = None
+    command: tuple[str, ...] | None = None
+    mutation: str | None = None
+    storage_object: str | None = None
+    source_machine: str | None = None
+    action: str = ""
+    sprite: str | None = None
+    permission: Permission | None = None
+
+
+class AuthorizeToken(msgspec.Struct, frozen=True):
+    header: Annotated[str, msgspec.Meta(max_length=1 << 15)]
+    access: WantedAccess
 
 
 class PutHold(msgspec.Struct, frozen=True):
@@ -64,6 +95,13 @@ class PutPrivateNetwork(msgspec.Struct, frozen=True):
     """`network`: a name of the organisation's choice; null: none."""
 
     network: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")] | None
+
+
+def said(body: msgspec.Struct) -> dict[str, object]:
+    """As JSON has it again."""
+    found = msgspec.to_builtins(body)
+    assert isinstance(found, dict)
+    return found
 
 
 async def read(request: Request, most: int = MAX_BYTES) -> bytes:

@@ -18,7 +18,7 @@ from ...relay.facade import TableFacade
 from ...relay.table import Reach, Row, relayed
 from .. import metrics
 from ..call import Call
-from . import checkpoints, events, lifecycle, network, resources, shapes, sprites, tokens
+from . import authority, checkpoints, events, lifecycle, network, resources, shapes, sprites, tokens
 
 HEADERS: Sequence[tuple[bytes, bytes]] = ((b"sprite-version", shapes.VERSION.encode()),)
 Answer = Callable[[Call], Awaitable[Response]]
@@ -43,6 +43,9 @@ CALLS: tuple[Row[Answer], ...] = (
     Row("POST", "/v1/tokens", _TOKENS, tokens.create_token),
     Row("GET", "/v1/tokens", _TOKENS, tokens.list_tokens),
     Row("DELETE", "/v1/tokens/{token}", _TOKENS, tokens.revoke_token),
+    Row("GET", "/v1/tokens/current", Permission.SELF, authority.get_current, of=Reach.NARROWED),
+    Row("POST", "/v1/tokens/authenticate", _ORGANISATION, authority.authenticate),
+    Row("POST", "/v1/tokens/authorize", _ORGANISATION, authority.authorize),
     Row("GET", "/v1/events", _READ, events.follow_events, of=Reach.NARROWED),
     Row("POST", "/v1/sprites", _WRITE, sprites.create_sprite),
     Row("GET", "/v1/sprites", _READ, sprites.list_sprites, of=Reach.NARROWED),

@@ -65,7 +65,8 @@ def _said(document: UrlSettings | Config) -> dict[str, str | int]:
     return {key: value for key, value in msgspec.structs.asdict(document).items() if value is not None}
 
 
-def _optional(us: int | None) -> str | None:
+def optional(us: int | None) -> str | None:
+    """A time, if there is one."""
     return None if us is None else timestamps.of_us(us)
 
 
@@ -83,10 +84,10 @@ def sprite(row: Sprite, organisation: str, status: str, url: str, isolation: str
         "version": VERSION.removeprefix("v"),
         "environment_version": VERSION.removeprefix("v"),
         "labels": list(row.labels),
-        "last_running_at": _optional(row.last_running_us),
-        "last_warming_at": _optional(row.last_warming_us),
-        "last_started_at": _optional(row.last_running_us),
-        "last_active_at": _optional(row.last_running_us),
+        "last_running_at": optional(row.last_running_us),
+        "last_warming_at": optional(row.last_warming_us),
+        "last_started_at": optional(row.last_running_us),
+        "last_active_at": optional(row.last_running_us),
         "config": _said(row.config),
         "environment": dict(row.environment),
         "isolation": isolation,
@@ -100,7 +101,7 @@ def lifecycle(row: Lifecycle) -> dict[str, object]:
     return {
         "warm_after_s": row.warm_after_s,
         "cold_after_s": row.cold_after_s,
-        "expires_at": _optional(row.expires_us),
+        "expires_at": optional(row.expires_us),
         "on_expiry": row.on_expiry,
         "protected": row.protected,
     }
@@ -131,17 +132,18 @@ def token(row: Token, used_us: int | None = None) -> dict[str, object]:
         "id": row.id,
         "name": wanted.name or None,
         "description": wanted.description,
+        "form": "macaroon" if row.is_macaroon else "bearer",
         "role": wanted.role.value,
         "scope": {"kind": wanted.scope.kind.value, "name": wanted.scope.name},
         "created_at": timestamps.of_us(row.created_us),
-        "expires_at": _optional(wanted.expires_us),
-        "last_used_at": _optional(max(uses, default=None)),
-        "revoked_at": _optional(row.revoked_us),
+        "expires_at": optional(wanted.expires_us),
+        "last_used_at": optional(max(uses, default=None)),
+        "revoked_at": optional(row.revoked_us),
     }
 
 
 def hold(row: Hold) -> dict[str, object]:
-    return {"name": row.name, "since": timestamps.of_us(row.since_us), "expires_at": _optional(row.expires_us)}
+    return {"name": row.name, "since": timestamps.of_us(row.since_us), "expires_at": optional(row.expires_us)}
 
 
 def counts(organisation: str, statuses: Iterable[str]) -> dict[str, object]:

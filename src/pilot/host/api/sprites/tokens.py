@@ -24,8 +24,12 @@ async def create_token(call: Call) -> Response:
     scope = await asyncio.to_thread(call.sprites.tokens.scope, call.organisation, app=body.app, sprite=body.sprite)
     expires_us = _expiry_us(call.principal, body.expires_in_s)
     wanted = Wanted(body.name or "", body.description or "", body.role, scope, expires_us)
-    token = await asyncio.to_thread(call.sprites.tokens.issue, call.organisation, wanted)
-    return JSONResponse({"token": token, "id": token.split("/")[2]}, 201)
+    if body.form == "macaroon":
+        token, id = await asyncio.to_thread(call.access.authority.mint, call.organisation, wanted)
+    else:
+        token = await asyncio.to_thread(call.sprites.tokens.issue, call.organisation, wanted)
+        id = token.split("/")[2]
+    return JSONResponse({"token": token, "id": id}, 201)
 
 
 def _expiry_us(maker: Principal, expires_in_s: float | None) -> int | None:

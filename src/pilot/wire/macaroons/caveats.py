@@ -13,7 +13,7 @@ from typing import ClassVar, Protocol, TypeVar
 
 import msgspec
 
-from .... import errors
+from ... import errors
 from . import access, packing
 from .access import Access, DischargeRequest, InvalidAccess, Refused, Request, Unspecified
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 
-from .... import errors
+from ... import errors
 
 
 class Action(enum.IntFlag):

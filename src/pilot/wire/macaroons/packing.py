@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
-from .... import errors
+from ... import errors
 
 T = TypeVar("T")
 MAX_TOKEN_BYTES = 1 << 16  # an Authorization header is no longer than that anyway

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from .... import errors
+from ... import errors
 from . import access, caveats, packing
 from .caveats import Caveat
 

@@ -16,7 +16,7 @@ import secrets
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 
-from .... import errors
+from ... import errors
 from . import caveats, packing, third_party
 from .caveats import Caveat, Packed
 

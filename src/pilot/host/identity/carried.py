@@ -1,0 +1,57 @@
+"""The caveats that a macaroon carries, as one of a principal's: whatever is added to a token takes something away."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+
+from ...wire.macaroons import caveats, own
+from ...wire.macaroons.access import Refused
+from ...wire.macaroons.caveats import Caveat
+from ...wire.permissions import Permission
+from ..store.tokens import Kind, Organisation, Scope
+
+# What speaks of no resource can be told before it is known which is meant.
+_OF_NO_RESOURCE = (own.Permissions, caveats.ActionMask, caveats.ValidityWindow)
+
+
+def number(id: str) -> int:
+    """Of an organisation or an app, which are numbers in caveats and hexadecimal here."""
+    return int(id, 16)
+
+
+@dataclasses.dataclass(frozen=True)
+class Carried:
+    """What `verify` has left of one token of `organisation`."""
+
+    caveats: tuple[Caveat, ...]
+    organisation: Organisation
+    now_s: Callable[[], float] = time.time
+
+    def permits(self, permission: Permission) -> bool:
+        """As far as it can be told without the resource."""
+        asked = self._asked(permission, Scope())
+        return self._lets_through(asked, [each for each in self.caveats if isinstance(each, _OF_NO_RESOURCE)])
+
+    def reaches(self, permission: Permission | None, scope: Scope) -> bool:
+        return self._lets_through(self._asked(permission, scope), self.caveats)
+
+    def _asked(self, permission: Permission | None, scope: Scope) -> own.HostAccess:
+        return own.HostAccess(
+            own.action_of(permission),
+            self.now_s(),
+            organisation=number(self.organisation.id),
+            app=number(scope.id) if scope.kind is Kind.APP and scope.id else None,
+            permission=permission,
+            sprite=scope.id if scope.kind is Kind.SPRITE else None,
+        )
+
+    @staticmethod
+    def _lets_through(asked: own.HostAccess, given: tuple[Caveat, ...] | list[Caveat]) -> bool:
+        try:
+            for caveat in given:
+                caveat.prohibits(asked)
+        except Refused:
+            return False
+        return True
