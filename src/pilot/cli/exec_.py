@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from ..runtime import Container, Spawned, Terminal
@@ -35,6 +37,7 @@ OPTIONS = (
     launching.NO_NEW_KEYRING,
 )
 ARGUMENTS = (1, None)
+_ID = re.compile(r"\+?[0-9]+")
 
 
 def run(context: Context, arguments: Arguments) -> int:
@@ -74,40 +77,43 @@ def _read_process(container: Container, arguments: Arguments) -> Process:
         return parse.read_process(path)
     if len(arguments.positional) < 2:
         raise UsageError("process args cannot be empty")
-    base = container.spec.process
-    assert base is not None  # or it could not have been created
+    base = container.read_process()
     process = _changed(base, arguments)
     check.check_process(process, "$")
     return process
 
 
 def _changed(base: Process, arguments: Arguments) -> Process:
-    """The container's own process, with what the options say."""
+    """The container's own process, with what the options say; as in runc what is empty says nothing."""
+    no_new_privileges = arguments.choice("no-new-privs")
     return msgspec.structs.replace(
         base,
         args=arguments.positional[1:],
         terminal=arguments.flag("tty"),
-        cwd=arguments.text("cwd", base.cwd),
+        cwd=arguments.text("cwd") or base.cwd,
         env=(*base.env, *arguments.texts("env")),
         user=_user(base.user, arguments),
         capabilities=_capabilities(base.capabilities, arguments.texts("cap")),
-        no_new_privileges=base.no_new_privileges or arguments.flag("no-new-privs"),
-        selinux_label=arguments.text("process-label", base.selinux_label),
-        apparmor_profile=arguments.text("apparmor", base.apparmor_profile),
+        no_new_privileges=base.no_new_privileges if no_new_privileges is None else no_new_privileges,
+        selinux_label=arguments.text("process-label") or base.selinux_label,
+        apparmor_profile=arguments.text("apparmor") or base.apparmor_profile,
     )
 
 
 def _user(base: User, arguments: Arguments) -> User:
     text = arguments.text("user")
-    groups = (*base.additional_gids, *(_id(group) for group in arguments.texts("additional-gids")))
+    groups = (*base.additional_gids, *(parse_id(group) for group in arguments.texts("additional-gids")))
     if not text:
         return msgspec.structs.replace(base, additional_gids=groups)
     uid, separator, gid = text.partition(":")
-    return msgspec.structs.replace(base, uid=_id(uid), gid=_id(gid) if separator else base.gid, additional_gids=groups)
+    return msgspec.structs.replace(
+        base, uid=parse_id(uid), gid=parse_id(gid) if separator else base.gid, additional_gids=groups
+    )
 
 
-def _id(text: str) -> int:
-    if not text.isdigit():
+def parse_id(text: str) -> int:
+    """Of a user or a group; UsageError."""
+    if _ID.fullmatch(text) is None:
         raise UsageError(f"parsing {text} as int for uid or gid failed")
     return int(text)
 

@@ -21,7 +21,7 @@ def run(context: Context, arguments: Arguments) -> int:
 
 def parse_signal(text: str) -> int:
     """A number, or a name with or without SIG, in any case; UsageError."""
-    if text.isdigit():
+    if text.isdecimal() and text.isascii():
         number = int(text)
         if number < signal.NSIG:  # 0 asks whether it runs
             return number

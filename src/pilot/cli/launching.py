@@ -38,7 +38,7 @@ CREATE_OPTIONS = (BUNDLE, CONFIG, CONSOLE_SOCKET, PIDFD_SOCKET, PID_FILE, NO_PIV
 def read_bundle(context: Context, arguments: Arguments) -> tuple[str, Spec]:
     """The bundle's path and its Spec, with what the runtime adds to its environment."""
     try:
-        bundle = os.path.abspath(arguments.text("bundle", "."))
+        bundle = os.path.realpath(arguments.text("bundle") or ".")
     except FileNotFoundError as error:
         raise errors.HostError("find the bundle: the working directory has been removed") from error
     config = arguments.text("config", "config.json")
@@ -47,6 +47,11 @@ def read_bundle(context: Context, arguments: Arguments) -> tuple[str, Spec]:
     if spec.process is None:
         return bundle, spec
     return bundle, msgspec.structs.replace(spec, process=with_listen_fds(context, spec.process))
+
+
+def read_again(arguments: Arguments) -> str:
+    """The config.json that exec takes the process from: the bundle's. One elsewhere is read once, as in crun."""
+    return "" if arguments.text("config") else "config.json"
 
 
 def with_listen_fds(context: Context, process: Process) -> Process:
@@ -103,4 +108,4 @@ def check_console(process: Process | None, console_socket: str, detached: bool) 
 
 def _listen_fds(context: Context) -> int:
     text = context.environment.get("LISTEN_FDS", "")
-    return int(text) if text.isdigit() else 0
+    return int(text) if text.isdecimal() and text.isascii() else 0

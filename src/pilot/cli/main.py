@@ -38,6 +38,7 @@ GLOBAL_OPTIONS = (
 _HELP = Option(("help", "h"), Kind.FLAG, "show help")
 # As crun's version has it, which is how its callers find out what they may ask.
 _PARTS = "+SYSTEMD +SELINUX +APPARMOR +CAP +SECCOMP +EBPF +CRIU"
+_ROOTLESS = frozenset({"auto", "true", "false", "t", "f", "1", "0"})  # as Go's ParseBool has it
 # runc's: what went wrong before the process was there must not look like the process's own status.
 FAILURE = {"exec": 255}
 # Those that have loaded all that a launch takes.
@@ -150,6 +151,8 @@ def make_context(given: Arguments, environment: Mapping[str, str], at_leisure: C
     root = _default_root(environment) if not given.texts("root") else os.path.abspath(given.text("root"))
     if root == "/":
         raise UsageError("option --root argument should not be set to /")
+    if given.text("rootless", "auto").lower() not in _ROOTLESS:
+        raise UsageError(f"invalid value {given.text('rootless')!r} for --rootless: expected true, false, or auto")
     driver = _cgroup_driver(given)
     criu, is_named = given.text("criu", "criu"), bool(given.texts("root"))
     return Context(root, driver, log.is_debug, log, criu, environment, at_leisure, is_named)

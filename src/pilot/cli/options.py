@@ -44,11 +44,15 @@ class Arguments(msgspec.Struct, frozen=True):
     """A parsed command line: `positional` in order, options by their first name."""
 
     positional: tuple[str, ...]
-    _flags: frozenset[str]
+    _flags: dict[str, bool]
     _texts: dict[str, tuple[str, ...]]
 
     def flag(self, name: str) -> bool:
-        return name in self._flags
+        return self._flags.get(name, False)
+
+    def choice(self, name: str) -> bool | None:
+        """A flag that may be refused in words (`--flag=false`); None when nothing is said of it."""
+        return self._flags.get(name)
 
     def text(self, name: str, default: str = "") -> str:
         """The last value that was given."""
@@ -71,31 +75,31 @@ def parse_arguments(words: Sequence[str], options: Sequence[Option], *, interlea
     """Words of a command line → Arguments; UsageError. Without `interleaved` the first argument ends the options."""
     table = {name: option for option in options for name in option.names}
     positional: list[str] = []
-    flags: set[str] = set()
+    flags: dict[str, bool] = {}
     texts: dict[str, tuple[str, ...]] = {}
     rest = list(words)
     while rest:
         word = rest.pop(0)
         if word == "--":
-            return Arguments((*positional, *rest), frozenset(flags), texts)
+            return Arguments((*positional, *rest), flags, texts)
         if not word.startswith("-") or word == "-":
             positional.append(word)
             if not interleaved:
-                return Arguments((*positional, *rest), frozenset(flags), texts)
+                return Arguments((*positional, *rest), flags, texts)
             continue
         name, has_value, value = word.lstrip("-").partition("=")
         option = table.get(name)
         if option is None:
             raise UsageError(f"flag provided but not defined: -{name}")
         if option.kind is Kind.FLAG:
-            flags.add(option.name) if _boolean(option, value or "true") else flags.discard(option.name)
+            flags[option.name] = _boolean(option, value or "true")
             continue
         if not has_value:
             if not rest:
                 raise UsageError(f"flag needs an argument: -{name}")
             value = rest.pop(0)
         texts[option.name] = (*texts.get(option.name, ()), value)
-    return Arguments(tuple(positional), frozenset(flags), texts)
+    return Arguments(tuple(positional), flags, texts)
 
 
 _BOOLEANS = dict.fromkeys(("1", "t", "true", "yes"), True) | dict.fromkeys(("0", "f", "false", "no"), False)

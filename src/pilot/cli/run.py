@@ -43,6 +43,7 @@ def run(context: Context, arguments: Arguments) -> int:
                 no_new_keyring=arguments.flag("no-new-keyring"),
                 pid_file=arguments.text("pid-file") or None,
                 creator=context.creator,
+                config=launching.read_again(arguments),
                 on_plan=context.log_plan,
             )
             with created.deleted_on_error():

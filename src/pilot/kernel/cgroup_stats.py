@@ -151,6 +151,7 @@ class Stats(msgspec.Struct, frozen=True):
     pids: Pids = Pids()
     blkio: Blkio = Blkio()
     hugetlb: dict[str, Hugetlb] = {}
+    network_interfaces: None = None  # of links that the runtime itself makes: runc has none either, and says so
 
 
 class _Files:

@@ -95,6 +95,21 @@ class Container:
     def rootfs(self) -> str:
         return rootfs_path(self.bundle, self.spec)
 
+    def read_process(self) -> Process:
+        """What `exec` starts from. As in runc that is config.json's process as it is now; where that file has gone, or
+        the Spec came from none, the process that the container was created with. SpecError, which names the file.
+        """
+        process = self._read_spec().process or self.spec.process
+        if process is None:
+            raise errors.SpecError("$.process", "missing: there is nothing to execute another like")
+        return process
+
+    def _read_spec(self) -> Spec:
+        try:
+            return parse.read_spec(self.bundle, self._record.config) if self._record.config else self.spec
+        except errors.NotFound:
+            return self.spec
+
     # ---- questions --------------------------------------------------------------------------------------------------
 
     def status(self) -> Status:

@@ -65,6 +65,7 @@ class Request(msgspec.Struct, frozen=True):
     no_new_keyring: bool = False
     idmap_root: bool = False
     creator: str = ""
+    config: str = ""
     on_plan: Callable[[Plan], None] | None = None
 
     @property
@@ -124,6 +125,7 @@ def _begun(request: Request, host: Host) -> Iterator[tuple[Record, Cgroup, conte
         owner=_user_name(),
         unit=placement.unit.name if placement and placement.unit else "",
         creator=request.creator,
+        config=request.config,
         cgroup=host.hierarchies.paths(placement.path, relative=placement.relative) if placement else {},
     )
     with host.store.added(record, config), contextlib.ExitStack() as undo:

@@ -112,6 +112,7 @@ class Runtime:
         pid_file: str | os.PathLike[str] | None = None,
         idmap_root: bool = False,
         creator: str = "",
+        config: str = "",
         on_plan: Callable[[Plan], None] | None = None,
     ) -> Created:
         """Make a container; its process waits for `Container.start`.
@@ -119,7 +120,8 @@ class Runtime:
         Without `spec` config.json of the bundle is read. `pass_fds` become 3, 4, ... of the process, in order (None
         stays closed); they and `stdio` (None: all of it is /dev/null) stay the caller's. `idmap_root` mounts the
         rootfs idmapped for the container's user namespace, so that a rootfs owned by root is shared, unchanged, by
-        containers of any range of ids. `creator` is kept (`Container.creator`). `on_plan` sees the Plan before it is
+        containers of any range of ids. `creator` is kept (`Container.creator`), and so is `config`, the file in
+        the bundle that `spec` was read from (`Container.read_process`). `on_plan` sees the Plan before it is
         carried out. Conflict when the id is taken; SpecError, HostError, StepError: nothing is left of it then.
         """
         bundle = _bundle_path(bundle)
@@ -141,6 +143,7 @@ class Runtime:
             no_new_keyring=no_new_keyring,
             idmap_root=idmap_root,
             creator=creator,
+            config=config,
             on_plan=on_plan,
         )
         where = create.Host(self._store, self.facts, self.hierarchies, self._cgroup_driver, self._runner)
@@ -161,7 +164,9 @@ class Runtime:
 
         bundle = _bundle_path(bundle)
         spec = parse.read_spec(bundle)
-        request = create.Request(id=ids.parse_container_id(id), bundle=bundle, spec=spec, stdio=Stdio())
+        request = create.Request(
+            id=ids.parse_container_id(id), bundle=bundle, spec=spec, stdio=Stdio(), config="config.json"
+        )
         where = create.Host(self._store, self.facts, self.hierarchies, self._cgroup_driver, self._runner)
         record, spawned = create.restore(request, where, options)
         container = Container(self._store, record, spec, self._known_facts, self._runner)

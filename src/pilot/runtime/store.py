@@ -44,6 +44,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     cgroup: dict[str, str]  # directory per controller, as `kernel.cgroups` has them
     unit: str = ""  # the systemd unit that holds the cgroup
     creator: str = ""  # what its creator gave to know it by
+    config: str = ""  # name in the bundle of what `exec` reads again; none where the Spec was given
     root_mount: int = 0  # of a container without a mount namespace: the mount on its rootfs (`shared_root`)
     pid: int = 0
     start_time: int = 0

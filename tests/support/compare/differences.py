@@ -10,7 +10,11 @@ from collections.abc import Mapping
 _SPEC = "the specification demands it"
 _NOTHING_LEFT_OUT = "nothing that is asked for to isolate or to limit is left out in silence"
 _POSTSTART = "after start, as the specification and later runcs have it; 1.1.5 runs them in create"
+_USAGE = "255, as every other error of exec before the command runs"
 _BIND = "a `type` of bind without the option is taken for one; the kernel knows no such filesystem"
+
+_OTHER_NAMES = "known, by the other name of a signal"
+_COMMA = "no letter of an id, as in later runcs"
 
 MEANT: Mapping[str, Mapping[str, str]] = {
     "version absent": {"status": f"`ociVersion` is required: {_SPEC}"},
@@ -44,8 +48,8 @@ MEANT: Mapping[str, Mapping[str, str]] = {
     "another document after the document": {"status": "config.json is one document: crun refuses it, too"},
     "a pid file in a directory that there is not": {"inside.ran": "nothing runs whose pid cannot be told"},
     "killed by every name of a signal": {"verb.kill ID SIGRTMIN": "known, as by crun"},
-    "exec": {"verb.exec": "255, as every other error of exec before the command runs"},
-    "usage": {"verb.exec --nonesuch ID true": "255, as every other error of exec before the command runs"},
+    "exec": {"verb.exec": _USAGE},
+    "usage": {"verb.exec --nonesuch ID true": _USAGE},
     "exec as a user of the container": {
         "verb.exec ID grep -E '^(Cap|Umask|Groups)' /proc/self/status": "the container's umask, as in later runcs"
     },
@@ -57,4 +61,31 @@ MEANT: Mapping[str, Mapping[str, str]] = {
     "spec for an ordinary user": {
         "changed.spec": "without ambient capabilities and without cgroups, which need a right"
     },
+    "exec with and without new privileges": {
+        "verb.exec --no-new-privs=x ID grep NoNewPrivs /proc/self/status": _USAGE,
+    },
+    "a config.json that has gone while it runs": {
+        "verb.exec ID true": "works, with the process that the container was created with, as in crun"
+    },
+    "options of exec, long and short": {
+        "verb.exec --additional-gids 9,10 ID id -G": _USAGE,
+        "verb.exec --additional-gids x ID id -G": _USAGE,
+        "verb.exec --preserve-fds x ID true": _USAGE,
+        "verb.exec -u 4294967296 ID id -u": "no user; runc takes it for root",
+    },
+    "kill, said in many ways": {
+        "verb.kill ID --all WINCH": "options may stand after arguments, as in crun",
+        "verb.kill ID SIGCLD": _OTHER_NAMES,
+        "verb.kill ID SIGIOT": _OTHER_NAMES,
+        "verb.kill ID SIGPOLL": _OTHER_NAMES,
+    },
+    "update by standard input": {"running.null": "no document of resources"},
+    "update by a document of all kinds": {"changed.blkio": "limits of devices are changed, as in later runcs"},
+    "statistics": {"running.names": "numbers that are 0 are said, too, where Go leaves them out"},
+    "names of an id": {
+        "verb.create --bundle BUNDLE ID,b": _COMMA,
+        "changed.list": _COMMA,
+    },
+    "a pid file that is a directory": {"inside.ran": "nothing runs whose pid cannot be told"},
+    "a value of --rootless that is none": {"verb.--rootless x state ID": "an error of every verb"},
 }

@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 
 from .case import Json, Observer, Seen
+from .phrases import PHRASES
 
 _NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
 STATE = ("id", "status", "pid", "bundle", "annotations")  # of the document, what the specification has
@@ -150,10 +151,10 @@ def called(what: str, *arguments: int) -> Observer:
 
 
 def tool(*words: str) -> Observer:
-    """Output of a program of this machine; PID is the container's process."""
+    """Exit status and output of a program of this machine; PID is the container's process, ID its name."""
 
     def look(seen: Seen) -> Json:
-        command = [word.replace("PID", str(seen.pid)).replace("BUNDLE", os.fspath(seen.bundle)) for word in words]
+        command = [_named_in(word, seen) for word in words]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         return [done.returncode, *normalise(done.stdout, seen).splitlines()]
 
@@ -172,6 +173,32 @@ def verbs(*commands: str) -> Observer:
         return found
 
     return look
+
+
+def said(*commands: str) -> Observer:
+    """Of commands of the runtime that fail: the exit status, and which of the known phrases are in what it says."""
+
+    def look(seen: Seen) -> Json:
+        found = {}
+        for words in commands:
+            command = [*seen.runtime, *shlex.split(_named_in(words, seen))]
+            done = subprocess.run(
+                command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
+            )
+            found[words] = [done.returncode, *(phrase for phrase in PHRASES if phrase in done.stderr)]
+        return found
+
+    return look
+
+
+def shell(script: str) -> Observer:
+    """Exit status and output of a script of this machine; RUNTIME is the runtime's command."""
+    return tool("sh", "-c", script)
+
+
+def _named_in(words: str, seen: Seen) -> str:
+    words = words.replace("RUNTIME", shlex.join(seen.runtime)).replace("PID", str(seen.pid))
+    return words.replace("BUNDLE", os.fspath(seen.bundle)).replace("ID", seen.id)
 
 
 def state(*names: str) -> Observer:

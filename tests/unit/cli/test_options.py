@@ -7,6 +7,7 @@ import pytest
 from pilot import errors
 from pilot.cli import events, exec_, kill, list_, update, verb
 from pilot.cli.log import Log
+from pilot.cli.main import GLOBAL_OPTIONS, make_context
 from pilot.cli.options import Kind, Option, UsageError, describe_options, parse_arguments
 
 OPTIONS = (
@@ -68,7 +69,7 @@ def test_signals(text: str, number: int) -> None:
     assert kill.parse_signal(text) == number
 
 
-@pytest.mark.parametrize("text", ["65", "999", "NONE", ""])
+@pytest.mark.parametrize("text", ["65", "999", "NONE", "", "²"])
 def test_no_signals(text: str) -> None:
     with pytest.raises(UsageError):
         kill.parse_signal(text)
@@ -108,6 +109,34 @@ def test_sizes(text: str) -> None:
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(UsageError, match=f"invalid value '{text}' for memory"):
         update.parse_size(text, "memory")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"), [("", None), ("--force", True), ("--force=false", False), ("--force --force=0", False)]
+)
+def test_a_flag_that_is_refused_is_not_one_that_is_not_there(words: str, said: bool | None) -> None:
+    assert parse_arguments(words.split(), OPTIONS).choice("force") is said
+
+
+@pytest.mark.parametrize(("text", "number"), [("7", 7), ("+7", 7), ("007", 7), ("4294967295", 4294967295)])
+def test_ids_of_exec(text: str, number: int) -> None:
+    assert exec_.parse_id(text) == number
+
+
+@pytest.mark.parametrize("text", ["", "-1", "0x7", "some", "7 ", "²", "٣"])
+def test_what_is_no_id(text: str) -> None:
+    with pytest.raises(UsageError, match="as int for uid or gid failed"):
+        exec_.parse_id(text)
+
+
+@pytest.mark.parametrize("text", ["auto", "true", "false", "True", "0"])
+def test_rootless_or_not(text: str) -> None:
+    make_context(parse_arguments(["--rootless", text], GLOBAL_OPTIONS), {})
+
+
+def test_rootless_is_yes_or_no() -> None:
+    with pytest.raises(UsageError, match="invalid value 'maybe' for --rootless"):
+        make_context(parse_arguments(["--rootless", "maybe"], GLOBAL_OPTIONS), {})
 
 
 def test_sub_cgroups_of_exec() -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ..case import Case
-from . import cgroups, hooks, linux, mounts, process, recent, reports, seccomp, verbs
+from . import cgroups, corners, hooks, linux, manual, mounts, process, recent, reports, seccomp, verbs
 
-MODULES = (process, mounts, linux, hooks, cgroups, seccomp, verbs, reports, recent)
+MODULES = (process, mounts, linux, hooks, cgroups, seccomp, verbs, reports, recent, manual, corners)
 CASES: dict[str, Case] = {case.name: case for module in MODULES for case in module.CASES}
 
 assert len(CASES) == sum(len(module.CASES) for module in MODULES)

@@ -1,0 +1,26 @@
+"""What callers of runtimes look for in an error's text: containerd, Docker, podman, CRI-O and their tests."""
+
+PHRASES = (
+    "container does not exist",
+    "container with given ID already exists",
+    "cannot exec in a stopped container",
+    "cannot exec in a paused container",
+    "cannot start an already running container",
+    "cannot start a container that has stopped",
+    "container not running",
+    "container not paused",
+    "cannot delete container",
+    "executable file not found in $PATH",
+    "no such file or directory",
+    "permission denied",
+    "is a directory",
+    "exec format error",
+    "unknown signal",
+    "invalid container ID format",
+    "invalid format option",
+    "not running",
+    "must be greater than 0",
+    "flag provided but not defined",
+    "invalid argument",
+    "already exists",
+)
