@@ -168,6 +168,8 @@ static void run_hook_child(const unsigned long *a, int report)
     if (result >= 0)
         result = RAW3(SYS_dup3, a[3], 0, 0);
     if (result >= 0)
+        result = RAW3(SYS_dup3, 2, 1, 0); /* the container's output is its process's */
+    if (result >= 0)
         result = close_over_exec();
     if (result >= 0)
         result = RAW3(SYS_execve, a[0], a[1], a[2]);

@@ -7,6 +7,7 @@ has no opinion on how they reach it.
 from __future__ import annotations
 
 import enum
+import re
 
 import msgspec
 
@@ -153,6 +154,10 @@ class Options(msgspec.Struct, frozen=True):
         return bool(self.set_flags & Flag.BIND)
 
 
+# As mount(2) takes them apart: commas separate, but for those after a backslash and within quotes.
+_DATUM = re.compile(r"""(?:\\.|"[^"]*"|[^,\\"]|["\\])+""", re.DOTALL)
+
+
 def parse_options(options: tuple[str, ...]) -> Options:
     """Option list → what to do; what no table knows is data of the filesystem, in its order."""
     result = Options()
@@ -179,4 +184,4 @@ def _apply(done: Options, option: str) -> Options:
         return msgspec.structs.replace(done, copy_up=True)
     if option in {"idmap", "ridmap"}:
         return msgspec.structs.replace(done, idmap=True, idmap_recursive=option == "ridmap")
-    return msgspec.structs.replace(done, data=(*done.data, option)) if option else done
+    return msgspec.structs.replace(done, data=(*done.data, *_DATUM.findall(option)))

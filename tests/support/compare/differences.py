@@ -14,6 +14,7 @@ _USAGE = "255, as every other error of exec before the command runs"
 _BIND = "a `type` of bind without the option is taken for one; the kernel knows no such filesystem"
 
 _OTHER_NAMES = "known, by the other name of a signal"
+_UNIFIED = "the hierarchy of v2 is there, too, on a host that has both"
 _COMMA = "no letter of an id, as in later runcs"
 
 MEANT: Mapping[str, Mapping[str, str]] = {
@@ -88,4 +89,17 @@ MEANT: Mapping[str, Mapping[str, str]] = {
     },
     "a pid file that is a directory": {"inside.ran": "nothing runs whose pid cannot be told"},
     "a value of --rootless that is none": {"verb.--rootless x state ID": "an error of every verb"},
+    "the greatest of users": {"status": "a user as others: crun and the kernel know it"},
+    "a working directory below a link to nowhere": {"status": "made, where the link leads"},
+    "kernel file systems with options": {
+        "inside.flags": "the mount is read-only, and not the file system, which other mounts may share"
+    },
+    "cgroups, read-only": {"inside.names": _UNIFIED},
+    "cgroups without their namespace": {"inside.names": _UNIFIED},
+    "a device of a relative path": {"status": f"an error: {_SPEC}"},
+    "a cgroup that is another's": {
+        "running.again": "an error, as in later runcs: limits and freezing would be another's"
+    },
+    "no action": {"status": f"an error: {_SPEC}"},
+    "an empty seccomp": {"status": f"an error: {_SPEC}"},
 }

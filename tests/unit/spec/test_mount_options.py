@@ -37,6 +37,21 @@ def test_recursive_attributes(options: tuple[str, ...], set_: Attribute, clear: 
     assert (parsed.set_recursive, parsed.clear_recursive) == (set_, clear)
 
 
+@pytest.mark.parametrize(
+    ("option", "data"),
+    [
+        ("lowerdir=/a:/b,upperdir=/c,workdir=/d", ("lowerdir=/a:/b", "upperdir=/c", "workdir=/d")),
+        ("lowerdir=/a\\,b,index=off", ("lowerdir=/a\\,b", "index=off")),
+        ('context="user:role:type:s0:c1,c2",size=1k', ('context="user:role:type:s0:c1,c2"', "size=1k")),
+        (",mode=755,,", ("mode=755",)),
+        ('odd="', ('odd="',)),
+        ("end\\", ("end\\",)),
+    ],
+)
+def test_data_is_taken_apart_as_by_mount(option: str, data: tuple[str, ...]) -> None:
+    assert parse_options((option,)).data == data
+
+
 def test_the_rest() -> None:
     parsed = parse_options(("rslave", "mode=755", "tmpcopyup", "ridmap", "size=1k", ""))
     assert parsed.propagation == (Flag.SLAVE | Flag.REC,)

@@ -162,9 +162,10 @@ class SendTo(msgspec.Struct, frozen=True):
 class RunHook(msgspec.Struct, frozen=True):
     """Run a hook in a process of its own and wait for it; fails when it exits with anything but 0.
 
-    `stdin` is a regular file (a memfd); it is read from its start. stdout and stderr are those of this process. A hook
-    that is not done after `timeout_ms` (0: no limit) is killed and the step fails with ETIMEDOUT. Once nobody listens
-    to this process any more, its stderr is told.
+    `stdin` is a regular file (a memfd); it is read from its start. stdout and stderr are this process's stderr: what
+    the container's process writes is not to be mixed with a hook's words, which runc keeps to itself. A hook that is
+    not done after `timeout_ms` (0: no limit) is killed and the step fails with ETIMEDOUT. Once nobody listens to this
+    process any more, its stderr is told.
     """
 
     path: str

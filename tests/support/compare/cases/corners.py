@@ -256,7 +256,6 @@ CASES = (
         {"mounts+": [_bind("/m", "nosymfollow")]},
         files={"source/x": ""},
         links={"source/l": "x"},
-        like="crun",
         inside={"cat": "cat /m/l", "flags": _FLAGS},
     ),
     Case(
