@@ -33,6 +33,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def pilotd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilotd]:
     daemon = Pilotd(tmp_path_factory.mktemp("beside") / "state")
     daemon.stop_machines_on_exit = True
+    daemon.extra = ("--keep-images", "0")
     daemon.start()
     yield daemon
     daemon.stop()
@@ -271,3 +272,21 @@ def test_checks_are_told(fly: Fly, image: str) -> None:
 def test_a_check_that_cannot_be_is_refused(fly: Fly, image: str, check: dict[str, object]) -> None:
     fly.call("POST", "", {"config": {"image": image, "checks": {"up": check}}}, status=400)
     assert fly.call("GET", "") == []
+
+
+def test_a_base_that_nobody_uses_goes(fly: Fly, pilotd: Pilotd, tmp_path: pathlib.Path) -> None:
+    """And another Machine of the image has it made anew. It is looked for every ten seconds."""
+    volumes = VolumeClient(str(pilotd.state / "volumed.sock"))
+    made = images.busybox(tmp_path, {"Cmd": _FOREVER, "Labels": {"own": "base"}})
+    base = f"image-{made.digest.partition(':')[2][:40]}"
+    with images.serve(made) as served:
+        config = {"image": f"{served.domain}/own"}
+        id = fly.create(config)["id"]
+        assert base in {each.volume for each in volumes.list()}
+        fly.call("DELETE", f"/{id}?force=true")
+        deadline = time.monotonic() + flyapi.WAIT_S
+        while base in {each.volume for each in volumes.list()}:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        fly.create(config)
+    assert base in {each.volume for each in volumes.list()}

@@ -56,7 +56,7 @@ from .outward import machine_rows
 from .outward.sockets import Outward
 from .relay import server
 from .relay.access import Access
-from .services import fly_exits, idle, mending, retention
+from .services import fly_exits, idle, image_bases, mending, retention
 from .services import tokens as key_uses
 from .services.addresses import DEFAULT_DOMAIN, Domain
 from .services.fly import FlyMachines
@@ -112,6 +112,7 @@ class Settings:
     network_limits: tuple[str, ...] = ()
     insecure_registries: tuple[str, ...] = ()
     seal_key: str | None = None
+    keep_images_s: float = image_bases.KEEP_S
 
     @property
     def volumed_options(self) -> tuple[str, ...]:
@@ -237,7 +238,8 @@ def _services(
         _prepare_base(sprites, settings.variant)
         pool.start()
         _adopt(sprites)
-        with fly_exits.watching(host, engine):
+        keep_s = settings.keep_images_s
+        with fly_exits.watching(host, engine), image_bases.watching(host, engine, keep_s):
             yield sprites, fly
     finally:
         pool.stop()

@@ -14,6 +14,7 @@ from .network.plan import LIMIT_NAMES, parse_limits
 from .network.policy import Egress
 from .network.resolver.servers import parse_server
 from .services.addresses import DEFAULT_DOMAIN, Domain
+from .services.image_bases import KEEP_S
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -54,6 +55,7 @@ def _settings(options: argparse.Namespace) -> daemon.Settings:
         ("cache_bytes", 1 << 50),
         ("warm_after", 1e9),
         ("cold_after", 1e9),
+        ("keep_images", 1e9),
     ):
         _check_size(
             f"--{name.replace('_', '-')}", getattr(options, name), 1 if name in ("disk_gib", "quota_gib") else 0, most
@@ -92,6 +94,8 @@ def _settings(options: argparse.Namespace) -> daemon.Settings:
         certificate=_certificate(options),
         network_limits=tuple(options.network_limit),
         seal_key=options.seal_key,
+        insecure_registries=tuple(options.insecure_registry),
+        keep_images_s=options.keep_images,
     )
 
 
@@ -159,6 +163,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--cache-dir", default="/var/cache/pilot", help="where built images are kept")
     add("--disk-gib", type=int, default=100, help="size of a sprite's disk; only what is written takes space")
     add("--quota-gib", type=int, metavar="N", help="what one may take of this host's disk; else what there is")
+    add(
+        "--keep-images",
+        type=float,
+        default=KEEP_S,
+        metavar="SECONDS",
+        help="how long the base of an image is kept that no Machine is made of",
+    )
     add("--keep-free-mib", type=int, default=64, metavar="N", help="with less room no sprite is made")
     add(
         "--warm-after",

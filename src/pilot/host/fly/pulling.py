@@ -44,6 +44,14 @@ class Images:
         with origins.of_registry(pinned, self.insecure) as origin:
             return self.store.bring(origin, str(pinned), platform.host(), digest).image
 
+    def has(self, digest: str) -> bool:
+        """Whether it is in the store, under whatever name."""
+        try:
+            self.store.find(digest)
+        except errors.NotFound:
+            return False
+        return True
+
     def layers(self, image: Image) -> Iterator[unpack.Stored]:
         return self.store.layers(image)
 

@@ -11,6 +11,7 @@ exit      over → down → detach → exited     (its containers have ended by 
 limit     fit                                                                          (memory, until the next start)
 destroy   mark → machine → disks → forget
 prepare   fetch → fill → seal → publish → retire                                       (of an image)
+collect   unpublish → drop                                                             (of a base that is not used)
           and those of volumes: `fly_volumes`
 """
 
@@ -119,4 +120,5 @@ ROWS: tuple[Row[Any], ...] = (
             Step("retire", image_base.retire),
         ),
     ),
+    Row(image_base.COLLECT, (Step("unpublish", image_base.unpublish), Step("drop", image_base.drop))),
 )

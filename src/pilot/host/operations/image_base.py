@@ -5,10 +5,16 @@ fill      volume image-<digest>[-<owner>]/rootfs/: all layers, by the confined c
 seal      nobody writes to it any more
 publish   forks may be made of it
 retire    the layers as they were stored are not needed any more
+
+And the way back, when no Machine is made of it any more:
+
+unpublish nobody gets a fork of it from here on; refused while a Machine is made of it
+drop      the volume; forks that there still are keep what they share with it
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 import msgspec
@@ -33,7 +39,13 @@ class Prepare(msgspec.Struct, frozen=True):
     volume: VolumeId
 
 
-PREPARE = Action("image", "prepare", Format[Prepare](Prepare))
+class Collect(msgspec.Struct, frozen=True):
+    volume: VolumeId
+
+
+IMAGE = "image"
+PREPARE = Action(IMAGE, "prepare", Format[Prepare](Prepare))
+COLLECT = Action(IMAGE, "collect", Format[Collect](Collect))
 
 
 def volume_name(digest: str, owner: str | None) -> VolumeId:
@@ -97,3 +109,17 @@ def publish(host: Host, run: Run[Prepare]) -> None:
 
 def retire(host: Host, run: Run[Prepare]) -> None:
     images_of(host).forget(run.request.reference, digests.parse(run.resource))
+
+
+def unpublish(host: Host, run: Run[Collect]) -> None:
+    """A Machine is written down before its image is looked for: it keeps the base, or has it made anew."""
+    with host.database.transaction() as tx:
+        if run.resource in fly.wanted_bases(tx):
+            raise UserFault(f"image {run.resource}: a machine is made of it", code="conflict")
+        fly.forget_base(tx, run.resource)
+
+
+def drop(host: Host, run: Run[Collect]) -> None:
+    """It is sealed, so that nobody has it attached."""
+    with contextlib.suppress(errors.NotFound):  # an earlier attempt did it
+        host.volumes.delete(run.request.volume)

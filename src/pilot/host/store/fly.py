@@ -15,7 +15,7 @@ from ... import errors
 from ...ids import MachineId, VolumeId
 from ..fly.containers import ImageOf
 from . import events, fly_secrets
-from .database import Database, Reader, Row, Taken, Transaction
+from .database import Reader, Row, Taken, Transaction
 from .journal import now_us
 
 DESTROYED = "destroyed"
@@ -263,9 +263,9 @@ def forget_base(tx: Transaction, digest: str) -> None:
     tx.execute("DELETE FROM image_bases WHERE digest = ?", (digest,))
 
 
-def wanted_bases(database: Database) -> set[str]:
+def wanted_bases(reader: Reader) -> set[str]:
     """Digests that a Machine is made of."""
-    return {image.digest for machine in every(database) for image in machine.images}
+    return {image.digest for machine in every(reader) for image in machine.images}
 
 
 _DOCUMENTS = frozenset({"config", "metadata", "images", "lease"})
