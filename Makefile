@@ -21,7 +21,7 @@ INIT_SRC := $(wildcard native/init/*.c)
 INIT_HDR := $(wildcard native/init/*.h)
 export DEBIAN_FRONTEND := noninteractive
 
-.PHONY: deps build images quick check sanitize test vm-tests demo bench soak network-soak outside-tests debian-proof crashlab chaos neighbour workloads fuzz adversary compare clean lock
+.PHONY: deps build images quick check sanitize test vm-tests demo bench soak network-soak outside-tests debian-proof crashlab chaos neighbour workloads fuzz contract adversary compare clean lock
 
 build: $(STAMPS)/package $(STAMPS)/bundle $(STAMPS)/front $(INIT)
 
@@ -175,6 +175,13 @@ fuzz: build
 	$(call install,$(APT_FUZZ))
 	$(BIN)/pip install -q --require-hashes -r tests/fuzz/requirements.lock
 	$(BIN)/python -m tests.fuzz.campaign $(FUZZ) --report docs/reference/fuzzing.md
+
+# Both OpenAPI documents against what serves them, asked by schemathesis: docs/reference/contract.md.
+CONTRACT ?= --examples 30 --seed 1
+contract: images
+	@test -x $(VENV)/contract/bin/schemathesis || $(PYTHON) -m venv $(VENV)/contract
+	@$(VENV)/contract/bin/pip install -q --require-hashes -r tests/contract/requirements.lock
+	$(PRIVATE) $(BIN)/python -m tests.contract $(CONTRACT) --report docs/reference/contract.md
 
 # Probes from inside a sprite and floods from outside, as containers; what was seen goes to docs/reference/isolation.md.
 adversary: images

@@ -10,7 +10,11 @@ from typing import NamedTuple
 
 from tests.support import pages
 
-BEGIN, END = "<!-- make adversary: begin -->", "<!-- make adversary: end -->"
+# A table for each isolation.
+MARKS = {
+    "container": ("<!-- make adversary: begin -->", "<!-- make adversary: end -->"),
+    "vm": ("<!-- make adversary vm: begin -->", "<!-- make adversary vm: end -->"),
+}
 
 
 class Row(NamedTuple):
@@ -90,6 +94,7 @@ ROWS: dict[str, Row] = {
     "a_sprite_that_freezes_itself_can_be_ended": Row(
         "a sprite that freezes itself, in cgroups of its own below, and then is restored or destroyed",
         "all below a cgroup is thawed when it is killed; no thread of the agent waits for what it has killed",
+        "c",
     ),
     "a_thousand_connections_that_say_nothing": Row("a thousand connections that say nothing", _NEIGHBOUR),
     "heads_that_never_end": Row("400 heads, a byte at a time, that never end", _NEIGHBOUR),
@@ -100,6 +105,10 @@ ROWS: dict[str, Row] = {
     "watchers_by_the_thousand": Row("1500 watchers of all sprites, while sprites come and go", _NEIGHBOUR),
     "tokens_that_nobody_gave": Row("long tokens that nobody gave, by eight clients at once", f"401; {_NEIGHBOUR}"),
     "a_storm_of_commands": Row("commands in one sprite, by eight clients as fast as they can", _NEIGHBOUR),
+    "without_memory_for_threads_it_goes_on_and_stops": Row(
+        "pilotd without memory for threads, while eight clients ask",
+        "what finds no thread is begun later; it stops when it is told to",
+    ),
     "a_sprite_out_of_bounds": Row(
         "a sprite that forks, takes memory, calls sync(2), writes its disk, makes namespaces of network or mounts, "
         "without end", f"limits of its machine; {_NEIGHBOUR}"
@@ -116,6 +125,6 @@ def table(seen: dict[str, str], isolation: str) -> str:
     )
 
 
-def write(page: pathlib.Path, text: str) -> None:
+def write(page: pathlib.Path, text: str, isolation: str) -> None:
     """Between the page's marks, or at its end."""
-    pages.write_between(page, BEGIN, END, text)
+    pages.write_between(page, *MARKS[isolation], text)

@@ -82,7 +82,10 @@ CALLS: dict[str, tuple[Call, ...]] = {
         Call("?settled=5", path="/v1/containers/sleeper"), Call(path="/v1/containers/web", status=404),
         Call("?settled=x", path="/v1/containers/sleeper", status=400),
     ),
-    "deleteContainer": (Call(path="/v1/containers/web", status=204), Call(path="/v1/containers/No", status=400)),
+    "deleteContainer": (
+        Call(path="/v1/containers/web", status=204), Call(path="/v1/containers/No", status=400),
+        Call(path="/v1/containers/world", status=400),
+    ),
     "startContainer": (
         Call(path="/v1/containers/sleeper/start"), Call(path="/v1/containers/web/start", status=404),
     ),
@@ -155,7 +158,7 @@ CALLS: dict[str, tuple[Call, ...]] = {
         Call("?lines=1", path="/v1/services/web/logs"), Call(path="/v1/services/nobody/logs", status=404),
         Call("?lines=few", path="/v1/services/web/logs", status=400),
     ),
-    "listSessions": (Call(),),
+    "listSessions": (Call(), Call("?container=Not%20one", status=400)),
     "execute": (Call("?cmd=true"), Call("?cmd=/no/such", status=400), Call("?cmd=true&stdin=maybe", status=400)),
     "openSession": (Call("?cmd=true", status=101), Call("?cmd=true&rows=0&tty=true", status=400)),
     "attachSession": (Call(status=101), Call(status=404, path="/v1/exec/1")),
@@ -176,6 +179,7 @@ CALLS: dict[str, tuple[Call, ...]] = {
     "changeMode": (
         Call(json={"path": "/tmp/file", "mode": "0600"}),
         Call(json={"path": "/tmp", "mode": "9"}, status=400),
+        Call(json={"path": "/tmp", "mode": " +0o7_7"}, status=400),
     ),
     "changeOwner": (Call(json={"path": "/tmp/file", "uid": 5}), Call(json={"path": "/none", "uid": 5}, status=404)),
     "watchFiles": (Call(status=101, first='{"type":"subscribe","paths":["/tmp"]}'),),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Iterator
 from types import NoneType
 from typing import Any
 from unittest import mock
@@ -100,6 +101,22 @@ def test_a_document_is_valid_where_it_matters(name: str) -> None:
             place = place[part]
     for row in document["components"]["schemas"].values():
         jsonschema.Draft202012Validator.check_schema(row)
+
+
+@pytest.mark.parametrize("name", ["pilot", "sprites"])
+def test_a_document_says_nothing_twice(name: str) -> None:
+    """Of two schemas with one name readers see the last."""
+    tree = yaml.compose((pathlib.Path("api") / f"{name}.openapi.yaml").read_text())
+    assert list(_repeated(tree)) == []
+
+
+def _repeated(node: yaml.Node | None) -> Iterator[str]:
+    if isinstance(node, yaml.MappingNode):
+        keys = [key.value for key, _ in node.value]
+        yield from (f"{key} (line {node.start_mark.line + 1})" for key in set(keys) if keys.count(key) > 1)
+    for child in node.value if isinstance(node, yaml.CollectionNode) else ():
+        for part in child if isinstance(child, tuple) else (child,):
+            yield from _repeated(part)
 
 
 def _references(value: Any) -> list[str]:

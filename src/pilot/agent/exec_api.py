@@ -83,7 +83,8 @@ class ExecApi:
 
     async def list(self, call: Call) -> response.Response:
         """GET /v1/exec: all, or with `container` those of one."""
-        only = call.request.first("container")
+        if only := call.request.first("container"):
+            naming.check_name(only)
         rows = [_row(each) for each in self._sessions.running() if only in ("", each.meta.container)]
         return response.json(schema.SessionList(count=len(rows), sessions=rows))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import re
 from collections.abc import AsyncIterator
 
 from .. import errors
@@ -44,14 +45,13 @@ def error_answer(error: BaseException) -> response.Response:
     return response.json(faults.ErrorBody(f"{path}: {reason}" if path else reason, code, path=path), status)
 
 
+_MODE = re.compile(r"(0o)?0{0,8}[0-7]{1,4}")
+
+
 def _octal(text: str) -> int:
-    try:
-        mode = int(text.removeprefix("0o"), 8)
-    except ValueError:
-        mode = -1
-    if not 0 <= mode <= 0o7777:
+    if not _MODE.fullmatch(text):
         raise faults.InvalidRequest(f"mode: {text!r} is not an octal mode")
-    return mode
+    return int(text.removeprefix("0o"), 8)
 
 
 def _place(request: http.Request) -> dict[str, str]:

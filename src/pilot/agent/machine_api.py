@@ -31,7 +31,7 @@ class AgentState(msgspec.Struct, frozen=True, kw_only=True):
     restarts: int = 0
     name: str | None = None
     environment: dict[str, str] = {}
-    network: schema.Network | None = None
+    network: schema.NetworkCard | None = None
 
 
 _EVERYWHERE = ["world", "exec", "fs", "proxy", "graph", "events", "request-ids", "upgrade", "run-file", "policy"]

@@ -28,7 +28,7 @@ _POLL_S = 0.01
 _SYSCTLS = (("net/ipv4/ping_group_range", "0\t65535"), ("net/ipv4/ip_unprivileged_port_start", "0"))
 
 
-def check(network: schema.Network) -> None:
+def check(network: schema.NetworkCard) -> None:
     """`InvalidRequest` for what are no addresses."""
     try:
         _parse(network)
@@ -36,7 +36,7 @@ def check(network: schema.Network) -> None:
         raise faults.InvalidRequest(f"network: {error}") from error
 
 
-def tell(directory: str, network: schema.Network) -> None:
+def tell(directory: str, network: schema.NetworkCard) -> None:
     """The world may read which policy it is under. `OSError`."""
     os.makedirs(directory, mode=0o755, exist_ok=True)
     files.replace(os.path.join(directory, "network.json"), msgspec.json.encode(network.policy) + b"\n", mode=0o644)
@@ -57,12 +57,12 @@ def _card() -> str | None:
     return CARD if CARD in names else next(iter(real), None)
 
 
-def settle(pid: int, network: schema.Network | None) -> None:
+def settle(pid: int, network: schema.NetworkCard | None) -> None:
     """The network namespace of `pid` is as a program expects it. `OSError`."""
     visit.visit(pid, visit.Namespace.NETWORK, lambda: _settle(network))
 
 
-def _settle(network: schema.Network | None) -> None:
+def _settle(network: schema.NetworkCard | None) -> None:
     for name, value in _SYSCTLS:
         with open(f"/proc/sys/{name}", "w") as file:
             file.write(value)
@@ -70,7 +70,7 @@ def _settle(network: schema.Network | None) -> None:
         address(network)
 
 
-def address(network: schema.Network) -> None:
+def address(network: schema.NetworkCard) -> None:
     """The card in our namespace, where it is there, is up, with its addresses and routes. `OSError`."""
     if CARD not in {name for _, name in socket.if_nameindex()}:
         return
@@ -86,7 +86,7 @@ def address(network: schema.Network) -> None:
         )
 
 
-def _parse(network: schema.Network) -> tuple[list[rtnetlink.Interface], list[rtnetlink.Address]]:
+def _parse(network: schema.NetworkCard) -> tuple[list[rtnetlink.Interface], list[rtnetlink.Address]]:
     """`ValueError`."""
     import ipaddress  # late: a tenth of what the agent imports
 

@@ -76,7 +76,7 @@ class World:
         self.out_of_memory = out_of_memory
         self._noting: asyncio.Task[None] | None = None
         self.default_environment: dict[str, str] = {}
-        self.network: schema.Network | None = None
+        self.network: schema.NetworkCard | None = None
         self.on_fit: Callable[[world_limits.Size], None] = lambda _: None
         self.state: schema.WorldState = "none"
         self.error: str | None = None

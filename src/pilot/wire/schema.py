@@ -53,7 +53,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     out_of_memory: OutOfMemory | None = None
 
 
-class Network(msgspec.Struct, frozen=True, kw_only=True):
+class NetworkCard(msgspec.Struct, frozen=True, kw_only=True):
     """What the machine's network card is given: addresses as in 198.18.0.2/30, default routes by gateways, the first
     of which also answers for names. `policy` is what its world reads in /.sprite/policy/network.json, at once."""
 
@@ -70,7 +70,7 @@ class AdoptRequest(msgspec.Struct, frozen=True, kw_only=True):
     time_ns: int | None = None
     entropy: str | None = None
     environment: dict[str, str] = {}
-    network: Network | None = None
+    network: NetworkCard | None = None
 
 
 class AdoptAnswer(msgspec.Struct, frozen=True, kw_only=True):

@@ -68,7 +68,10 @@ class GraphApi:
 
     async def delete(self, call: Call) -> response.Response:
         """Do not want it any more; idempotent."""
-        self._supervisor.remove(_name(call))
+        name = _name(call)
+        if name == naming.WORLD:
+            raise faults.InvalidRequest("container: the world is none of the graph")
+        self._supervisor.remove(name)
         return response.Response(operations.DELETE_CONTAINER.status)
 
     async def start(self, call: Call) -> response.Response:

@@ -92,7 +92,7 @@ def containers(run: RunFile, place: Place, person: Person, reaper: bytes) -> tup
     return app, main
 
 
-def network(run: RunFile) -> schema.Network | None:
+def network(run: RunFile) -> schema.NetworkCard | None:
     """Addresses and default routes of eth0."""
     addresses, gateways = [], []
     for number, config in enumerate(run.ip_configs or ()):
@@ -101,7 +101,7 @@ def network(run: RunFile) -> schema.Network | None:
             gateways += _gateways(config)
         except ValueError as error:
             raise errors.SpecError(f"$.IPConfigs[{number}]", str(error)) from error
-    return schema.Network(addresses=addresses, gateways=gateways) if addresses else None
+    return schema.NetworkCard(addresses=addresses, gateways=gateways) if addresses else None
 
 
 def hosts(run: RunFile) -> str:

@@ -2,7 +2,8 @@
 
     start ──► lane of (kind, resource): its runs, oldest first ──► slots of the kind ──► a thread that drives the first
 
-A lane with work waits for a slot, gets a thread with it, and when others wait goes behind them after each run.
+A lane with work waits for a slot, gets a thread with it, and when others wait goes behind them after each run. One that
+cannot have a thread now, as this process has no memory for another, gets it when it can (`_begin_late`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import collections
 import concurrent.futures
 import dataclasses
 import logging
+import queue
 import re
 import secrets
 import threading
@@ -30,6 +32,7 @@ log = logging.getLogger(__name__)
 
 JOIN_TIMEOUT_S = 5.0
 JOIN_POLL_S = 0.001
+LATE_S = 0.5  # until another thread is tried for
 _RUN_ID = r"(?P<ms>[0-9a-f]{12})[0-9a-f]{16}"
 
 R = TypeVar("R")
@@ -96,6 +99,9 @@ class Engine:
         self._tickets: dict[RunId, _Ticket] = {}
         self._stopping = threading.Event()
         self._ids = _RunIds()
+        self._late: queue.SimpleQueue[tuple[Lane, Slots] | None] = queue.SimpleQueue()
+        self._starter = threading.Thread(target=self._begin_late, name="runs-late", daemon=True)
+        self._starter.start()  # now: when it is needed there is no memory for it
 
     def resume(self) -> int:
         """Take up every run that an earlier process left active; how many. Call once, before `start`."""
@@ -191,13 +197,18 @@ class Engine:
             ticket.interrupt(cancel=False)
         for slots in self._slots.values():
             slots.open()
+        self._late.put(None)
         deadline = time.monotonic() + timeout_s
+        self._starter.join(timeout_s)
         while threads := self._living():
             if time.monotonic() > deadline:
                 return False
             for thread in threads:
                 thread.join(max(0.0, deadline - time.monotonic()))
-        return True
+        while not self._late.empty():
+            if (late := self._late.get()) is not None:
+                self._drain(*late)  # nobody else tells those who wait for its runs
+        return not self._starter.is_alive()
 
     def _living(self) -> list[threading.Thread]:
         with self._lock:
@@ -221,7 +232,20 @@ class Engine:
         thread = threading.Thread(target=self._drain, args=(lane, slots), name=name, daemon=True)
         with self._lock:  # so that whoever finds it among the threads may wait for its end
             self._threads.add(thread)
-            thread.start()
+            try:
+                thread.start()
+            except (RuntimeError, MemoryError) as error:  # pthread_create(3): EAGAIN, without memory for its stack
+                self._threads.discard(thread)
+                log.warning("no thread for a run yet", extra={"resource": lane[1], "error": str(error)})
+                self._late.put((lane, slots))
+
+    def _begin_late(self) -> None:
+        """For lanes that got no thread: once more, until one is there; or the end of their runs, when all is to end."""
+        while (late := self._late.get()) is not None:
+            if self._stopping.wait(LATE_S):
+                self._drain(*late)
+            else:
+                self._spawn(*late)
 
     def _drain(self, lane: Lane, slots: Slots) -> None:
         try:

@@ -93,12 +93,12 @@ def relink(host: Host, id: MachineId) -> None:
     host.substrate(id).rejoin(id, _Joined(networks, lambda: member))
 
 
-def seen_inside(host: Host, id: MachineId) -> schema.Network | None:
+def seen_inside(host: Host, id: MachineId) -> schema.NetworkCard | None:
     """What the machine is told of its network; None where it has none."""
     if host.networks is None:
         return None
     ends = _service(host, id).inside
-    return schema.Network(
+    return schema.NetworkCard(
         addresses=[str(each.far) for each in ends],
         gateways=[str(each.near.ip) for each in ends],
         policy=policy_of(host, id).as_json(),

@@ -116,6 +116,8 @@ CREATE = Action(SPRITE, "create", Format[Create](Create, (_claimed_as_field,)))
 POOL = Action(SPRITE, "pool", Format[MakeMember](MakeMember))
 WAKE = Action(SPRITE, "wake", NO_REQUEST)
 SLEEP = Action(SPRITE, "sleep", Format[Sleep](Sleep))
+# Of another name, so that it follows one that is not forced, and does not end as that does.
+FORCED_SLEEP = Action(SPRITE, "forced_sleep", Format[Sleep](Sleep))
 STOP = Action(SPRITE, "stop", Format[Stop](Stop))
 RESTART = Action(SPRITE, "restart", NO_REQUEST)
 CHECKPOINT = Action(SPRITE, "checkpoint", Format[MakeCheckpoint](MakeCheckpoint))

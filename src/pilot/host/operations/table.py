@@ -15,6 +15,7 @@ _MACHINE: AnyStep = Step("machine", world.make_machine)
 _BOOT: AnyStep = Step("boot", world.boot, results.BOOTED)
 _WORLD: AnyStep = Step("world", world.up, results.UP)
 _PUBLISH: AnyStep = Step("publish", world.publish_running)
+_REST: tuple[AnyStep, ...] = (Step("freeze", rest.freeze), Step("publish", rest.publish_warm))
 _DOWN: tuple[AnyStep, ...] = (Step("down", world.machine_down), Step("detach", world.detach))
 
 ROWS: tuple[Row[Any], ...] = (
@@ -36,7 +37,8 @@ ROWS: tuple[Row[Any], ...] = (
         create.settle_member,
     ),
     Row(requests.WAKE, (_BOOT, _WORLD, _PUBLISH)),
-    Row(requests.SLEEP, (Step("freeze", rest.freeze), Step("publish", rest.publish_warm))),
+    Row(requests.SLEEP, _REST),
+    Row(requests.FORCED_SLEEP, _REST),
     Row(requests.STOP, (*_DOWN, Step("publish", rest.publish_cold))),
     Row(requests.RESTART, (*_DOWN, _MACHINE, _BOOT, _WORLD, _PUBLISH)),
     Row(requests.RESIZE, (Step("fit", resize.fit, results.FITTED), Step("publish", resize.publish))),

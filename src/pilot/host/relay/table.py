@@ -83,13 +83,14 @@ class Table(Generic[Ours]):
         """`NotFound` when no row has this path, `MethodNotAllowed` when one has, but not so."""
         candidates = self._by_length.get(len(segments), ())
         fits = [Match(row, found) for row, parts in candidates if (found := _match(parts, segments)) is not None]
+        allowed = sorted({match.row.method for match in fits})
         fits = [match for match in fits if match.row.websocket is websocket]
         if not fits:
             raise errors.NotFound("not found")
         methods = {match.row.method: match for match in sorted(fits, key=lambda each: -len(each.parameters))}
         chosen = methods.get(method) or (methods.get("GET") if method == "HEAD" else None)
         if chosen is None or (chosen.row.method != method and isinstance(chosen.row.call, Operation)):
-            raise faults.MethodNotAllowed("method not allowed", allowed=sorted(methods))
+            raise faults.MethodNotAllowed("method not allowed", allowed=allowed)
         return chosen
 
 

@@ -44,6 +44,7 @@ from .tokens import Tokens
 from .wanted import LifecycleChanges, NewSprite, Source, SpriteChanges
 
 SUSPECT_PAUSE_S = 5.0
+MOST_HOLDS = 64  # of a sprite
 WHY_READ_ONLY = "its filesystem had become read-only while the disk was full; there is room again, it is started anew"
 
 
@@ -153,9 +154,12 @@ class Sprites:
         return holds.active(self._host.database, sprite.id, now_us())
 
     def hold(self, sprite: Sprite, name: str, expires_us: int | None) -> Hold:
-        """It stays awake for as long as this lasts. One of that name that there is ends then."""
+        """It stays awake for as long as this lasts. One of that name that there is ends then. `Conflict`: too many."""
         wanted = Hold(sprite.id, name, now_us(), expires_us)
         with self._host.database.transaction() as tx:
+            others = {hold.name for hold in holds.active(tx, sprite.id, wanted.since_us)} - {name}
+            if len(others) >= MOST_HOLDS:
+                raise errors.Conflict(f"hold {name}: sprite {sprite.name} has {len(others)}", hint="let go of one")
             holds.put(tx, wanted)
         return next((hold for hold in self.holds(sprite) if hold.name == name), wanted)
 
@@ -349,7 +353,8 @@ class Sprites:
 
     def sleep(self, sprite: Sprite, why: str, *, force: bool = False) -> Ended:
         """Frozen with its memory. `Conflict` as its outcome when it is in use, unless that is broken off by `force`."""
-        return self._engine.join(requests.SLEEP, sprite.id, Sleep(why, force))
+        action = requests.FORCED_SLEEP if force else requests.SLEEP
+        return self._engine.join(action, sprite.id, Sleep(why, force))
 
     def stop(self, sprite: Sprite, why: str = "asked for") -> Ended:
         return self._engine.join(requests.STOP, sprite.id, Stop(why))

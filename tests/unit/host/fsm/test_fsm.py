@@ -530,6 +530,37 @@ def test_close_waits_for_a_thread_that_is_being_started(database: Database, monk
     starter.join(WAIT_S)
 
 
+def _without_threads(monkeypatch: pytest.MonkeyPatch, times: float) -> None:
+    """So many times no run's thread can be begun: as with a cgroup, or an address space, that is full."""
+    begin, refused = threading.Thread.start, iter(range(int(min(times, 1e9))))
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name.startswith("run-") and next(refused, None) is not None:
+            raise RuntimeError("can't start new thread")
+        begin(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+
+
+def test_a_run_that_got_no_thread_gets_one_later(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine(SqlJournal(database), [Operation(A, (Transition("t", lambda run: None),))], {"k": 1})
+    _without_threads(monkeypatch, 2)
+    assert [engine.start(A, f"r{n}", Nothing()).result(WAIT_S).done for n in range(2)] == [True, True]
+    assert engine.close(WAIT_S)
+    assert SqlJournal(database).active() == []
+
+
+def test_close_ends_the_wait_for_a_run_that_got_no_thread(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine(SqlJournal(database), [Operation(A, (Transition("t", lambda run: None),))], {"k": 1})
+    _without_threads(monkeypatch, float("inf"))
+    ended = [engine.start(A, f"r{n}", Nothing()) for n in range(3)]
+    assert engine.close(WAIT_S)
+    for each in ended:
+        with pytest.raises(errors.StateError, match="stopping"):
+            each.result(WAIT_S)
+    assert len(SqlJournal(database).active()) == 3, "they are the next process's"
+
+
 def test_one_that_pauses_lets_others_by(database: Database) -> None:
     tried = threading.Event()
     works = threading.Event()

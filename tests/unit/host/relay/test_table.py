@@ -58,6 +58,9 @@ def test_another_method_is_told_from_nothing_at_all() -> None:
     assert refused.value.hint == "use GET or HEAD or POST"
     with pytest.raises(faults.MethodNotAllowed):
         _asked("/v1/sprites/web/fs/read", "HEAD", websocket=False)
+    with pytest.raises(faults.MethodNotAllowed) as without_upgrade:
+        _asked("/v1/sprites/web/exec/7", websocket=False)
+    assert list(without_upgrade.value.allowed) == ["DELETE", "GET"], "its WebSocket is a GET"
     with pytest.raises(errors.NotFound):
         _asked("/v1/sprites/web/proxy", websocket=False)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 import socket
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,8 +14,10 @@ from tests.support import wire
 from tests.support.host import WAIT_S, HostUnderTest
 
 from pilot import errors
+from pilot.host.operations import rest
 from pilot.host.services import retention
 from pilot.host.services.idle import Due, Duty, Seen, Timing, Watch, decide
+from pilot.host.services.sprites import MOST_HOLDS
 from pilot.host.services.wanted import LifecycleChanges, SpriteChanges
 from pilot.host.store.journal import now_us
 from pilot.host.store.sprites import Config, Lifecycle, Rested, Sprite, UrlSettings
@@ -288,6 +291,40 @@ def test_what_is_held_is_left_alone(host: HostUnderTest, http: httpx.Client, clo
     assert http.put("/v1/sprites/web/holds/build", json={}).status_code == 200
     _pass(host, clock, 1000)
     assert host.database.query("SELECT id FROM runs WHERE action = 'sleep'") == []
+
+
+def test_a_sprite_has_so_many_holds_and_no_more(host: HostUnderTest, http: httpx.Client) -> None:
+    row = host.sprites.find(host.organisation.id, "web")
+    for number in range(MOST_HOLDS):
+        host.sprites.hold(row, f"h{number}", now_us() + 10**9)
+    answer = http.put("/v1/sprites/web/holds/more", json={})
+    assert (answer.status_code, answer.json()["error"]) == (409, "hold more: sprite web has 64")
+    assert http.put("/v1/sprites/web/holds/h7", json={}).status_code == 200, "one that it has"
+    host.sprites.hold(row, "h8", now_us() - 1)
+    assert http.put("/v1/sprites/web/holds/more", json={}).status_code == 200, "one has run out"
+
+
+def test_a_forced_sleep_follows_one_that_is_not(
+    host: HostUnderTest, http: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And does not end as that does, which finds it in use."""
+    row = host.sprites.find(host.organisation.id, "web")
+    host.sprites.hold(row, "build", None)
+    entered, gate, look = threading.Event(), threading.Event(), rest.what_holds
+
+    def slow(*asked: Any) -> list[str]:
+        entered.set()
+        assert gate.wait(WAIT_S)
+        return look(*asked)
+
+    monkeypatch.setattr(rest, "what_holds", slow)
+    idle_sleep = host.sprites.sleep(row, "unused")
+    assert entered.wait(WAIT_S)
+    forced = host.sprites.sleep(row, "asked for", force=True)
+    gate.set()
+    assert idle_sleep.result(WAIT_S).error == "sprite web is in use: held by build"
+    assert forced.result(WAIT_S).done
+    assert host.sprites.status(row) == "warm"
 
 
 def test_a_hold_that_has_run_out_is_over(host: HostUnderTest, http: httpx.Client) -> None:

@@ -1,0 +1,1 @@
+"""Both contracts against what serves them, asked by schemathesis (`make contract`)."""
