@@ -84,7 +84,7 @@ CALLS: dict[str, tuple[Call, ...]] = {
     ),
     "deleteContainer": (
         Call(path="/v1/containers/web", status=204), Call(path="/v1/containers/No", status=400),
-        Call(path="/v1/containers/world", status=400),
+        Call(path="/v1/containers/world", status=409),
     ),
     "startContainer": (
         Call(path="/v1/containers/sleeper/start"), Call(path="/v1/containers/web/start", status=404),

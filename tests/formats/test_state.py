@@ -130,9 +130,13 @@ def test_what_the_requests_said_has_been_done(revived: Revived) -> None:
         assert revived.sprites.status(sprite(name)) == "running"
 
 
-def test_rests_of_the_build_that_began_them_go_on(tmp_path: pathlib.Path) -> None:
-    """state-2: one going to sleep, one waking up from it, one being stopped; each held as its lifecycle says."""
-    host = Revived(tmp_path, SAMPLES / "state-2.sql")
+@pytest.mark.parametrize("sample", ["state-2.sql", "state-4.sql"])
+def test_rests_of_the_build_that_began_them_go_on(tmp_path: pathlib.Path, sample: str) -> None:
+    """One going to sleep, one waking up from it, one being stopped; each held as its lifecycle says.
+
+    In state-4 the one that is forced to sleep is told from one that is not by the name of its operation.
+    """
+    host = Revived(tmp_path, SAMPLES / sample)
     try:
         for record in host.engine.active():
             if (ended := host.engine.waiting_for(record.id)) is not None:

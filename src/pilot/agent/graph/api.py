@@ -70,7 +70,7 @@ class GraphApi:
         """Do not want it any more; idempotent."""
         name = _name(call)
         if name == naming.WORLD:
-            raise faults.InvalidRequest("container: the world is none of the graph")
+            raise errors.StateError("container: the world is none of the graph")
         self._supervisor.remove(name)
         return response.Response(operations.DELETE_CONTAINER.status)
 
