@@ -26,7 +26,7 @@ ARGUMENTS = (1, 1)
 def run(context: Context, arguments: Arguments) -> int:
     options = checkpoint.criu_options(context, arguments)
     if not os.path.isdir(options.images):
-        raise errors.NotFound(f"find images of a checkpoint: {options.images}: no such file or directory")
+        raise errors.NotFound(f"no images of a checkpoint in {options.images}: no such file or directory")
     bundle = os.path.realpath(arguments.text("bundle") or ".")
     is_detached = arguments.flag("detach")
     if not (is_detached or arguments.flag("no-subreaper")):
