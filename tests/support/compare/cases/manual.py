@@ -398,7 +398,21 @@ CASES = (
         ("operation.create",),
         verbs=tuple(
             f"create --bundle BUNDLE {name}"
-            for name in ("ID,b", "ID~b", "'ID b'", "ID%b", "ID=b", "ID#b", "ü", "~", "a..", "..a", ".a", "-", "--")
+            for name in (
+                "ID,b",
+                "ID~b",
+                "'ID b'",
+                "ID%b",
+                "ID=b",
+                "ID#b",
+                "IDü",
+                "~ID",
+                "ID..",
+                "..ID",
+                ".ID",
+                "-ID",
+                "--",
+            )
         ),
         changed={"list": shell("RUNTIME list -q | sort | sed s/ID/X/")},
     ),
