@@ -94,18 +94,27 @@ class WebSocket:
             self._outgoing.clear()  # it has gone first
 
     def read(self) -> Iterator[str | bytes]:
-        """The messages that have come, after a poll said so. `close_code` is set when they were the last."""
-        try:
-            data = self._stream.recv(PIECE_BYTES)
-            if not data:
-                self.close_code = ABNORMAL
-                return
-            self._buffer += data
-        except OSError as error:
-            if not _again(error):
-                raise errors.PeerError(f"the connection broke: {error.strerror or error}") from error
+        """The messages that have come, after a poll said so. `close_code` is set when they were the last.
+
+        Those that came before the end of the connection are there also when both are found at once.
+        """
+        end = self._receive()
         while self.close_code is None and (frame := self._next()) is not None:
             yield from self._on_frame(*frame)
+        if end is None or self.close_code is not None:
+            return
+        if isinstance(end, OSError):
+            raise errors.PeerError(f"the connection broke: {end.strerror or end}") from end
+        self.close_code = ABNORMAL
+
+    def _receive(self) -> OSError | bytes | None:
+        """How the connection ended (an error, or b""), if it has."""
+        try:
+            data = self._stream.recv(PIECE_BYTES)
+        except OSError as error:
+            return None if _again(error) else error
+        self._buffer += data
+        return None if data else data
 
     def _on_frame(self, is_last: bool, opcode: int, payload: bytes) -> Iterator[str | bytes]:
         if opcode == CLOSE:
