@@ -4,7 +4,7 @@
  *
  * FUSE is the descriptor of a mounted connection. The filesystem has one file, /disk, which is FILE at the same offsets:
  * no map, no decisions, nothing to remember. So what it costs is what this kernel charges for any FUSE server; the
- * limits and flags that it agrees on are those of a volume's worker (fuseproto.py). It ends with the connection.
+ * limits and flags that it agrees on are those of a volume's worker (kernel/fuse.py). It ends with the connection.
  * It must never be used for anything but a benchmark: nothing in it can be taken over, forked or saved.
  *
  *     loop ── READ, WRITE, FSYNC, FALLOCATE ──► FUSE ──► pread, pwrite, fdatasync, fallocate ──► FILE, O_DIRECT

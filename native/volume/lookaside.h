@@ -16,7 +16,7 @@ enum {
     MAX_PAGES = 1 << 18,    /* layout.MAX_SIZE_BYTES, in pages */
     MAX_SLABS = 1024,       /* deeper lineages are served by Python */
     MAX_LANES = 16,
-    MAX_IO_BYTES = 1 << 20, /* fuseproto.MAX_WRITE_BYTES */
+    MAX_IO_BYTES = 1 << 20, /* kernel.fuse.MAX_WRITE_BYTES */
     MAX_IO_CHUNKS = MAX_IO_BYTES / CHUNK_BYTES + 1
 };
 

@@ -16,7 +16,7 @@ import threading
 from concurrent.futures import Future
 from types import TracebackType
 
-from pilot.volume.serving import fuseproto as proto
+from pilot.kernel import fuse as proto
 
 DISK = 2
 MAX_BYTES = 128 << 10

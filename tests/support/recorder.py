@@ -22,8 +22,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from pilot.kernel import fuse as proto
 from pilot.kernel import loop, mounts
-from pilot.volume.serving import fuseproto as proto
 
 BLOCK_BYTES = 4096
 _RECORD = struct.Struct("<QI")

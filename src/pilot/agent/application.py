@@ -41,6 +41,8 @@ from .services.api import ServicesApi
 from .services.keeper import Keeper
 from .sessions import Sessions
 from .upgrade_api import UpgradeApi
+from .view.server import Server as ViewServer
+from .view.shown import Shown
 from .world import World
 from .world_limits import Size
 
@@ -71,6 +73,8 @@ class Application:
         services = ServicesApi(self.services)
         inside = rows(services, self.tasks, self.outward)
         self.door = Door(machine.link, self.machine.paths.inside, inside, answer_error)
+        shown = Shown(lambda: self.world.container().pid)
+        self.view = ViewServer(machine.link, self.machine.paths.run, shown.text)
         self.facts = FactsApi(machine.memory_bytes, machine.isolation)
         self.world.on_fit = self._fit
         self.machine_api = MachineApi(self.machine, self.sessions, self.world, self.services, self.tasks, state)
@@ -109,6 +113,7 @@ class Application:
     async def close(self) -> None:
         """Leave everything to the next agent."""
         await self.door.close()
+        self.view.close()
         await self.legacy.close()
         await self.graph.close()
         await self.world.leave()
@@ -128,6 +133,8 @@ class Application:
         self.descriptors.restore()
         self.registry.restore()
         self.world.restore()
+        if self.machine.isolation == "container":
+            self.view.open()  # a virtual machine's kernel says of itself what is so
         self.sessions.restore()
         self.graph.restore()
         self.services.restore()

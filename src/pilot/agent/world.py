@@ -34,6 +34,7 @@ from .inside import places
 from .machine import Inner, Machine, status_of
 from .out_of_memory import OutOfMemory
 from .sessions import Sessions
+from .view import places as view_places
 
 SPRITE = "sprite"
 UNMOUNT_TIMEOUT_S = 20.0
@@ -275,6 +276,8 @@ class World:
             self._settings.hostname,
             policy=paths.policy,
             inside=places.binds(paths.inside),
+            view=view_places.binds(paths.run),
+            boot_offset_s=_boot_offset_s() if self._machine.isolation == "container" else None,
             devices=devices,
             card=network.find_card(self.network is not None),
             resources=limits,
@@ -378,6 +381,13 @@ def _files_limit() -> int:
     import resource
 
     return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+
+
+def _boot_offset_s() -> int | None:
+    """So that a world that begins now says that it has just begun; None where the kernel has no time namespaces."""
+    if not os.path.exists("/proc/self/ns/time"):
+        return None
+    return -int(time.clock_gettime(time.CLOCK_BOOTTIME))
 
 
 def _unmount(target: str) -> None:

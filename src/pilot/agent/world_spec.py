@@ -3,8 +3,9 @@
 The world has its own user (identity: 0..65535 are the machine's), network, pid, mount, ipc, uts and cgroup namespaces;
 the machine's network card moves into it (`network`). Root in it has every capability over the world and none over the
 machine (and what no namespace holds is refused by `world_seccomp`); nothing is masked or read-only, because a user
-who runs containers inside needs a fresh /proc and /sys, which the kernel refuses under partly hidden ones. Its PID 1 is
-a static reaper, bound in read-only.
+who runs containers inside needs a fresh /proc and /sys, which the kernel refuses under partly hidden ones: where files
+of the kernel show the world's own limits (`view`), both are mounted once more, untouched. Its PID 1 is a static reaper,
+bound in read-only.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from ..spec import parse
 from ..spec.seccomp import Seccomp
 from . import network, world_limits, world_seccomp
 from .decimals import parse_decimal
+from .view import places
 
 REAPER = "/.sprite/init"
 POLICY = "/.sprite/policy"
@@ -87,6 +89,8 @@ def config(
     *,
     policy: str | None = None,
     inside: Sequence[tuple[str, str, bool]] = (),
+    view: Sequence[tuple[str, str]] = (),
+    boot_offset_s: int | None = None,
     devices: Sequence[str],
     card: str | None,
     resources: Mapping[str, object],
@@ -95,9 +99,11 @@ def config(
     """config.json of the world.
 
     `policy` is a directory that is shown at /.sprite/policy; `inside`: what else is, from where, and whether it is
-    written to; `devices` are paths of the machine's /dev that are bound
-    in; `card` is the machine's network card, which moves in; `machine` is uname -m.
+    written to; `view`: what is shown for files of the kernel, from where; `boot_offset_s`: seconds between the kernel's
+    start and the world's, less than 0, where it has a boot time of its own; `devices` are paths of the machine's /dev
+    that are bound in; `card` is the machine's network card, which moves in; `machine` is uname -m.
     """
+    shows_own_time = boot_offset_s is not None
     identity = [{"containerID": 0, "hostID": 0, "size": IDS}]
     return {
         "ociVersion": "1.2.0",
@@ -113,6 +119,8 @@ def config(
         },
         "mounts": [
             *(_bounded(mount, resources) for mount in _MOUNTS),
+            *(_untouched() if view else []),
+            *(_bind(source, place, "ro", "nosuid", "nodev", "noexec") for source, place in view),
             *_bound_devices(devices),
             _bind(init, REAPER, "ro"),
             *([] if policy is None else [_bind(policy, POLICY, "ro", "nosuid", "nodev", "noexec")]),
@@ -122,7 +130,8 @@ def config(
             ),
         ],
         "linux": {
-            "namespaces": [{"type": kind} for kind in _NAMESPACES],
+            "namespaces": [{"type": kind} for kind in (*_NAMESPACES, *(["time"] if shows_own_time else []))],
+            **({"timeOffsets": {"boottime": {"secs": boot_offset_s}}} if shows_own_time else {}),
             "netDevices": {} if card is None else {card: {"name": network.CARD}},
             "uidMappings": identity,
             "gidMappings": identity,
@@ -171,6 +180,14 @@ def _bounded(mount: dict[str, object], resources: Mapping[str, Any]) -> dict[str
 
 def _bind(source: str, destination: str, *options: str) -> dict[str, object]:
     return {"type": "bind", "source": source, "destination": destination, "options": ["bind", *options]}
+
+
+def _untouched() -> list[dict[str, object]]:
+    """/proc and /sys once more, with nothing over them."""
+    return [
+        {"destination": place, "type": kind, "source": kind, "options": ["nosuid", "noexec", "nodev"]}
+        for kind, place in places.UNTOUCHED.items()
+    ]
 
 
 def _bound_devices(devices: Sequence[str]) -> list[dict[str, object]]:

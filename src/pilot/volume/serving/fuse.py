@@ -18,12 +18,12 @@ import os
 import threading
 from collections.abc import Callable
 
+from ...kernel import fuse as proto
+from ...kernel.fuse import Node, Op
 from .. import layout
 from .._lookaside import Lookaside
 from ..disk import disk as disks
 from ..disk import slab
-from . import fuseproto as proto
-from .fuseproto import Node, Op
 
 _log = logging.getLogger(__name__)
 _DISK, _CHECKPOINTS, _FIRST_CHECKPOINT = 2, 3, 16

@@ -17,13 +17,13 @@ import pytest
 
 from pilot import errors
 from pilot.ids import CheckpointId
+from pilot.kernel import fuse as proto
 from pilot.volume import _lookaside, layout
 from pilot.volume.books import delta, ledger
 from pilot.volume.disk import disk as disks
 from pilot.volume.disk import lookaside, meta, slab
 from pilot.volume.facts import Facts
 from pilot.volume.serving import fuse
-from pilot.volume.serving import fuseproto as proto
 from tests.support.fakefuse import MAX_BYTES, FakeFuse
 
 CHUNK = layout.CHUNK_BYTES

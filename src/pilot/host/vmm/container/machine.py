@@ -33,7 +33,7 @@ from ....wire import dial as lines
 from ....wire import outward as outward
 from ....wire.schema import DiskReference
 from .. import Disk, Isolation, Link, MachineSpec, MachineStatus, Usage, counters, spec_file
-from . import attaching
+from . import attaching, processors
 from . import spec as specs
 
 log = logging.getLogger(__name__)
@@ -100,6 +100,9 @@ class ContainerVmm:
         if self.status(spec.id) not in _STATUSES.values():
             return False
         self._runtime.load(_container_id(spec.id)).update(specs.limits(spec, runs=True))
+        numbers = processors.pick(self._group, spec.id, spec.cpus)
+        if numbers is not None:
+            processors.move(self._group, spec.id, numbers)
         spec_file.write(self._path(spec.id), spec)
         return True
 
@@ -226,7 +229,14 @@ class ContainerVmm:
             group = f"{self._group}/{spec.id}"
             devices = [path for path in specs.DEVICES if os.path.exists(path)]
             document = specs.machine_container(
-                spec, self._guest_root(), group, max_files, userns, devices, self._ensure_out(directory)
+                spec,
+                self._guest_root(),
+                group,
+                max_files,
+                userns,
+                devices,
+                self._ensure_out(directory),
+                processors.pick(self._group, spec.id, spec.cpus),
             )
             listeners.append(_listen(self.health_path(spec.id)))
             created = self._runtime.create(

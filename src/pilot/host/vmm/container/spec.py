@@ -65,10 +65,11 @@ def machine_container(
     user_namespace: str = "",
     devices: Sequence[str] = (),
     out: str = "",
+    processors: Sequence[int] | None = None,
 ) -> Spec:
     """`guest_root` is the image's directory, which stays the host's root's: never idmapped.
 
-    `devices`: those of `DEVICES` that the host has.
+    `devices`: those of `DEVICES` that the host has. `processors`: the numbers of those that are its own, None: all.
 
     `user_namespace`: the path of one with these mappings, made for it ("": the runtime makes it, as root).
     `out`: the directory of the host that has the socket for what the machine asks ("": it asks nothing).
@@ -89,7 +90,7 @@ def machine_container(
             gid_mappings=(IdMapping(0, machine.uid_base, UID_COUNT),),
             cgroups_path=cgroups_path,
             devices=tuple(_DEVICES[path] for path in devices),
-            resources=_resources(machine, devices),
+            resources=_resources(machine, devices, processors),
         ),
     )
 
@@ -115,13 +116,18 @@ def limits(machine: MachineSpec, *, runs: bool) -> Resources:
     """Its size. Of one that runs no memory is taken that is in use: v2 would end processes for it, v1 refuses."""
     return Resources(
         memory=Memory(limit=machine.memory_bytes, check_before_update=True if runs else None),
-        cpu=Cpu(quota=machine.cpus * CPU_PERIOD_US, period=CPU_PERIOD_US),
+        cpu=_cpu(machine),
         pids=Pids(limit=PIDS_LIMIT),
     )
 
 
-def _resources(machine: MachineSpec, devices: Sequence[str]) -> Resources:
+def _cpu(machine: MachineSpec, numbers: str = "") -> Cpu:
+    return Cpu(quota=machine.cpus * CPU_PERIOD_US, period=CPU_PERIOD_US, cpus=numbers)
+
+
+def _resources(machine: MachineSpec, devices: Sequence[str], processors: Sequence[int] | None) -> Resources:
     """`devices`: may be opened, beside the runtime's default ones."""
     opened = (_DEVICES[path] for path in devices)
     rules = tuple(DeviceRule(True, each.type, each.major, each.minor, "rw") for each in opened)
-    return msgspec.structs.replace(limits(machine, runs=False), devices=rules)
+    numbers = ",".join(map(str, processors or ()))
+    return msgspec.structs.replace(limits(machine, runs=False), devices=rules, cpu=_cpu(machine, numbers))

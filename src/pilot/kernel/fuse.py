@@ -1,4 +1,4 @@
-"""The part of the FUSE protocol (<linux/fuse.h>, 7.31 and later) that serving one disk needs: bytes ↔ values, no I/O.
+"""The part of the FUSE protocol (<linux/fuse.h>, 7.31 and later) that a few files need: bytes ↔ values, no I/O.
 
 request   header 40: len opcode unique nodeid uid gid pid extlen pad │ body
 answer    header 16: len -errno unique                              │ body
@@ -94,12 +94,15 @@ class Node:
     size_bytes: int
     is_directory: bool
     writable: bool
+    is_public: bool = False  # to be read by everybody
 
     @property
     def mode(self) -> int:
         """st_mode."""
         if self.is_directory:
             return stat.S_IFDIR | 0o555
+        if self.is_public:
+            return stat.S_IFREG | 0o444
         return stat.S_IFREG | (0o600 if self.writable else 0o400)
 
 
@@ -126,11 +129,11 @@ def parse_init(body: memoryview) -> tuple[int, InitFlag]:
     return minor, InitFlag(flags | high << 32)
 
 
-def init_answer(minor: int, offered: InitFlag) -> bytes:
-    """struct fuse_init_out: what we want of what is offered."""
+def init_answer(minor: int, offered: InitFlag, max_write_bytes: int = MAX_WRITE_BYTES) -> bytes:
+    """struct fuse_init_out: what we want of what is offered. A request is never longer than the longest write."""
     flags = int(offered & WANTED)
     return _INIT_OUT.pack(
-        7, min(minor, 41), 1 << 20, flags & 0xFFFFFFFF, 64, 48, MAX_WRITE_BYTES, 1, MAX_WRITE_BYTES // 4096, 0,
+        7, min(minor, 41), 1 << 20, flags & 0xFFFFFFFF, 64, 48, max_write_bytes, 1, max_write_bytes // 4096, 0,
         flags >> 32, 0,
     )  # fmt: skip
 
