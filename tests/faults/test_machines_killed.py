@@ -28,7 +28,7 @@ _CMD = ["sh", "-c", "trap 'exit 0' INT TERM; while :; do sleep 0.1; done"]
 
 _CHOSEN = {
     "launch": {"record", "disks", "boot"}, "stop": {"down"}, "update": {"replacing", "renew", "boot"},
-    "destroy": {"machine"}, "prepare": {"fill"},
+    "destroy": {"machine"}, "prepare": {"fill"}, "restart": {"down"}, "suspend": {"freeze"},
 }  # fmt: skip
 _OF_VOLUMES = {"create": {"disk"}, "snapshot": {"take"}, "destroy": {"disk"}}
 
@@ -87,6 +87,26 @@ def test_stop(pilotd: Pilotd, fly: Fly, served: Served, transition: str) -> None
     fly.wait(id, "stopped")
     fly.call("POST", f"/{id}/start")
     fly.wait(id, "started")
+
+
+@pytest.mark.parametrize("transition", _steps(fly_requests.RESTART))
+def test_restart(pilotd: Pilotd, fly: Fly, served: Served, transition: str) -> None:
+    id = fly.create({"image": f"{served.domain}/box"})["id"]
+    fly.run(id, "touch", "/left")
+    _kill_after(pilotd, transition, lambda: fly.raw("POST", _path(fly, id, "/restart")))
+    fly.wait(id, "started")
+    assert fly.run(id, "ls", "/left")[0] == 1
+
+
+@pytest.mark.parametrize("transition", _steps(fly_requests.SUSPEND))
+def test_suspend(pilotd: Pilotd, fly: Fly, served: Served, transition: str) -> None:
+    id = fly.create({"image": f"{served.domain}/box"})["id"]
+    fly.run(id, "touch", "/left")
+    _kill_after(pilotd, transition, lambda: fly.raw("POST", _path(fly, id, "/suspend")))
+    fly.wait(id, "suspended")
+    fly.call("POST", f"/{id}/start")
+    fly.wait(id, "started")
+    assert fly.run(id, "ls", "/left")[0] == 0  # its memory and its root are as they were
 
 
 @pytest.mark.parametrize("transition", _steps(fly_requests.UPDATE))
