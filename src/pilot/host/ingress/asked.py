@@ -12,7 +12,8 @@ _OURS = frozenset(
 )
 # Gateways to programs (CGI, WSGI) read `_` as `-`: a name that would be read as one of these is not passed on.
 _READ_AS_OURS = frozenset(name.replace(b"-", b"_") for name in _OURS | HOP_BY_HOP if b"-" in name)
-_CONSUMED = frozenset({b"authorization"})
+_OURS_WITH_TOKEN = _OURS | {b"authorization"}
+_NOT_BEHIND_A_BODY = _OURS_WITH_TOKEN | {b"cookie", b"content-type", b"content-encoding"}
 # What may be asked twice (RFC 9110, 9.2.2).
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 
@@ -34,7 +35,7 @@ def rendered(head: Head, peer: str, scheme: bytes, *, consumed: bool) -> bytes:
     """The head to send. `consumed`: Authorization was for pilotd."""
     host = head.first(b"host") or b""
     lines = [b"%s %s HTTP/1.1\r\nhost: %s\r\n" % (head.method.encode(), target(head), host)]
-    for name, value in heads.passed_on(head.headers, _OURS | _CONSUMED if consumed else _OURS):
+    for name, value in heads.passed_on(head.headers, _OURS_WITH_TOKEN if consumed else _OURS):
         if name == b"cookie" and not (value := cookies.without_ours(value)):
             continue
         if b"_" not in name or name not in _READ_AS_OURS:
@@ -53,4 +54,4 @@ def rendered(head: Head, peer: str, scheme: bytes, *, consumed: bool) -> bytes:
 
 def trailers(headers: heads.Headers) -> heads.Headers:
     """Those of a request's body that may be passed on."""
-    return heads.passed_on(headers, _OURS | _CONSUMED | {b"cookie", b"content-type", b"content-encoding"})
+    return heads.passed_on(headers, _NOT_BEHIND_A_BODY)

@@ -64,13 +64,9 @@ class Forwarding:
         """Until the head of the answer is there."""
         head = self._exchange.head
         upstream.ask(self._head, head.method, upgrade=head.wants_upgrade)
-        try:
-            if head.has_body:
-                await self._send_body_until_answered(upstream)
-            async with asyncio.timeout(PATIENCE_S):
-                await upstream.answered()
-        except TimeoutError as error:
-            raise faults.DeadlineExceeded(f"it gave no answer within {PATIENCE_S:.0f} s") from error
+        if head.has_body:
+            await self._send_body_until_answered(upstream)
+        await upstream.answered(PATIENCE_S)
 
     async def _pass_on(self, upstream: Upstream) -> None:
         if upstream.status == SWITCHING_PROTOCOLS:

@@ -12,6 +12,8 @@ from typing import cast
 import httptools
 
 from ... import errors
+from ...wire import faults
+from ..relay.deadline import Deadline
 from ..relay.heads import HOP_BY_HOP, Headers
 
 MAX_HEAD_BYTES = 64 << 10
@@ -19,7 +21,7 @@ MAX_INFORMATIONAL = 16
 MAX_ERROR = 200
 HIGH_WATER_BYTES = 256 << 10
 SWITCHING_PROTOCOLS = 101
-_WITHOUT_BODY = frozenset({204, 304})
+_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 _NO_TRAILERS = HOP_BY_HOP | {b"content-length", b"host"}
 
 
@@ -35,7 +37,8 @@ class Upstream(asyncio.Protocol):
         self.idle_since_s = 0.0
         self.is_busy = False
         self._is_paused = False
-        self._heir: asyncio.Protocol | None = None
+        self._patience = Deadline(self._too_late)
+        self._patience_s = 0.0
         self._reset("GET", False)
 
     def _reset(self, method: str, upgrade: bool) -> None:
@@ -47,7 +50,7 @@ class Upstream(asyncio.Protocol):
         self._buffered_bytes = self._head_bytes = self._informational = 0
         self._has_head = self._is_informational = self._is_framed = self._keeps_alive = False
         self.has_begun = self.is_complete = False
-        self._error: errors.PeerError | None = None
+        self._error: errors.PilotError | None = None
         self.status = 0
         self.headers: Headers = ()
         self.trailers: Headers = ()
@@ -69,12 +72,16 @@ class Upstream(asyncio.Protocol):
         """Wait while it takes nothing."""
         await self._writable.wait()
 
-    async def answered(self) -> None:
-        """`status` and `headers` are there. `PeerError` when they do not come."""
+    async def answered(self, within_s: float | None = None) -> None:
+        """`status` and `headers` are there. `PeerError` when they do not come, `DeadlineExceeded` not in time."""
+        if within_s is not None:
+            self._patience_s = within_s
+            self._patience.within(within_s)
         while not self._has_head:
             if self._error is not None:
                 raise self._error
             await self._wait()
+        self._patience.off()
 
     async def piece(self) -> bytes | None:
         """The next bytes of the body; None at its end. `PeerError` when it breaks off, after what came before."""
@@ -116,7 +123,7 @@ class Upstream(asyncio.Protocol):
 
     def hand_over(self, protocol: asyncio.Protocol) -> asyncio.Transport:
         """After 101 the connection is `protocol`'s; what has come already is given to it first."""
-        self._heir = protocol
+        self._patience.end()
         self._transport.set_protocol(protocol)
         protocol.connection_made(self._transport)
         if self._pieces:
@@ -167,6 +174,7 @@ class Upstream(asyncio.Protocol):
         self._break("it closed the connection")
 
     def connection_lost(self, reason: Exception | None) -> None:
+        self._patience.end()
         self.is_lost = True
         self._writable.set()
         self._break("it closed the connection")
@@ -177,10 +185,16 @@ class Upstream(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._writable.set()
 
+    def _too_late(self) -> None:
+        self._end(faults.DeadlineExceeded(f"it gave no answer within {self._patience_s:.0f} s"))
+
     def _break(self, why: str) -> None:
+        self._end(errors.PeerError(why))
+
+    def _end(self, error: errors.PilotError) -> None:
         self._keeps_alive = False
         if not self.is_complete and self._error is None:
-            self._error = errors.PeerError(why)
+            self._error = error
         if not self.is_lost:
             self.is_lost = True
             # What was said before it ended is still being taken: the transport is closed, not what we hold of it.
@@ -213,7 +227,7 @@ class Upstream(asyncio.Protocol):
             self._informational += 1
             return
         self.status, self.headers, self._has_head = status, headers, True
-        self._is_framed = any(name in (b"content-length", b"transfer-encoding") for name, _ in headers)
+        self._is_framed = not _FRAMING.isdisjoint([name for name, _ in headers])
         self._keeps_alive = self._parser.should_keep_alive()
 
     def on_body(self, data: bytes) -> None:

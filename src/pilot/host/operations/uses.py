@@ -7,12 +7,28 @@ is no longer ready *before* its uses are counted: so either the rest is called o
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 Cut = Callable[[], object]
+
+
+class Use:
+    """One of a sprite, open while it is entered; each request is one."""
+
+    __slots__ = ("_uses", "cut", "sprite")
+
+    def __init__(self, uses: Uses, sprite: str, cut: Cut) -> None:
+        self._uses = uses
+        self.sprite = sprite
+        self.cut = cut
+
+    def __enter__(self) -> None:
+        self._uses.begin(self)
+
+    def __exit__(self, *_: object) -> None:
+        self._uses.end(self)
 
 
 class Uses:
@@ -21,26 +37,24 @@ class Uses:
     def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
         self._now_s = now_s
         self._lock = threading.Lock()
-        self._open: dict[str, dict[int, Cut]] = {}
+        self._open: dict[str, set[Use]] = {}
         self._last_s: dict[str, float] = {}
-        self._number = 0
 
-    @contextlib.contextmanager
-    def using(self, sprite: str, cut: Cut = lambda: None) -> Iterator[None]:
+    def using(self, sprite: str, cut: Cut = lambda: None) -> Use:
         """For as long as a connection lasts. `cut` breaks it off; it is called on any thread, and must not wait."""
+        return Use(self, sprite, cut)
+
+    def begin(self, use: Use) -> None:
         with self._lock:
-            self._number += 1
-            number = self._number
-            self._open.setdefault(sprite, {})[number] = cut
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._last_s[sprite] = self._now_s()
-                left = self._open[sprite]
-                del left[number]
-                if not left:
-                    del self._open[sprite]
+            self._open.setdefault(use.sprite, set()).add(use)
+
+    def end(self, use: Use) -> None:
+        with self._lock:
+            self._last_s[use.sprite] = self._now_s()
+            left = self._open[use.sprite]
+            left.remove(use)
+            if not left:
+                del self._open[use.sprite]
 
     def touch(self, sprite: str) -> None:
         """It was used just now."""
@@ -63,9 +77,9 @@ class Uses:
     def cut(self, sprite: str) -> None:
         """Break off every use that is open. They end a moment later."""
         with self._lock:
-            cuts = list(self._open.get(sprite, {}).values())
-        for cut in cuts:
-            cut()
+            uses = list(self._open.get(sprite, ()))
+        for use in uses:
+            use.cut()
 
     def forget(self, sprite: str) -> None:
         """It was destroyed."""

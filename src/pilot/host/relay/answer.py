@@ -31,13 +31,14 @@ class Answer:
         """Status and end-to-end headers; a Content-Length among them is a promise. Sent with the first of the body."""
         head = self._request.head
         told = list(headers)
-        if not any(name == b"date" for name, _ in told):
+        names = {name for name, _ in told}
+        if b"date" not in names:
             told.append((b"date", _now()))
         self.has_begun = True
         self._has_body = head.method != "HEAD" and status not in _WITHOUT_BODY
         if status in _WITHOUT_BODY:
             told = [pair for pair in told if pair[0] != b"content-length"]
-        elif not any(name == b"content-length" for name, _ in told):
+        elif b"content-length" not in names:
             self._is_chunked = head.version == "1.1" and self._has_body
             told += [(b"transfer-encoding", b"chunked")] if head.version == "1.1" else []
             self.keeps_alive &= head.version == "1.1" or not self._has_body

@@ -19,7 +19,6 @@ from __future__ import annotations
 import enum
 import functools
 import ipaddress
-from collections import Counter
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -65,15 +64,35 @@ class Guest(Protocol):
         """Others have no place: end now."""
 
 
+class _Group:
+    """The connections of one peer."""
+
+    __slots__ = ("counts", "name", "strangers")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.counts = dict.fromkeys(Kind, 0)
+        self.strangers: dict[Guest, int] = {}  # oldest first: bytes of their heads
+
+
+class _Place:
+    """Of one connection."""
+
+    __slots__ = ("group", "kind")
+
+    def __init__(self, group: _Group, kind: Kind) -> None:
+        self.group = group
+        self.kind = kind
+
+
 class Crowd:
-    """Who is there. Of one event loop."""
+    """Who is there. Of one event loop. What is done with each request finds its place and its group at once."""
 
     def __init__(self, most: Mapping[Kind, int]) -> None:
         self._most = most
-        self._kinds: dict[Guest, Kind] = {}
-        self._strangers: dict[str, dict[Guest, int]] = {}  # by group, oldest first: bytes of their heads
-        self._counts: Counter[Kind] = Counter()
-        self._of_group: Counter[tuple[str, Kind]] = Counter()
+        self._places: dict[Guest, _Place] = {}
+        self._groups: dict[str, _Group] = {}
+        self._counts = dict.fromkeys(Kind, 0)
         self._head_bytes = 0
 
     def count(self, kind: Kind) -> int:
@@ -82,63 +101,75 @@ class Crowd:
 
     def arrive(self, guest: Guest) -> None:
         """A stranger has come; another one ends when there were as many as may be."""
-        if self._counts[Kind.STRANGER] >= self._most[Kind.STRANGER]:
-            group = max(self._strangers.values(), key=len)
-            self._end(next(iter(group)))
-        self._add(guest, Kind.STRANGER)
+        self._make_room()
+        name = _group(guest.peer)
+        group = self._groups.get(name)
+        if group is None:
+            group = self._groups[name] = _Group(name)
+        self._places[guest] = place = _Place(group, Kind.STRANGER)
+        self._enter(guest, place, Kind.STRANGER)
 
     def become(self, guest: Guest, kind: Kind) -> None:
         """`Unavailable` when there are as many of `kind` as there may be, of everybody's or of its peer's.
 
         A stranger again: as one that has just come.
         """
-        if guest not in self._kinds or self._kinds[guest] is kind:
+        place = self._places.get(guest)
+        if place is None or place.kind is kind:
             return
         if kind is Kind.STRANGER:
-            self.leave(guest)
-            self.arrive(guest)
-            return
-        most = self._most[kind]
-        if self._counts[kind] >= most:
-            raise faults.Unavailable(f"{most} {kind.value} are open already")
-        if self._of_group[_group(guest.peer), kind] >= max(1, int(most * PEER_SHARE)):
-            raise faults.Unavailable(f"{kind.value}: your address holds most of the {most} that there can be")
-        self.leave(guest)
-        self._add(guest, kind)
+            self._make_room()
+        else:
+            self._check_room(place.group, kind)
+        self._exit(guest, place)
+        self._enter(guest, place, kind)
 
     def weigh(self, guest: Guest, head_bytes: int) -> None:
         """So much of its next head has come."""
-        group = self._strangers.get(_group(guest.peer), {})
-        if guest not in group:
+        place = self._places.get(guest)
+        if place is None or place.kind is not Kind.STRANGER:
             return
-        self._head_bytes += head_bytes - group[guest]
-        group[guest] = head_bytes
+        strangers = place.group.strangers
+        self._head_bytes += head_bytes - strangers[guest]
+        strangers[guest] = head_bytes
         if self._head_bytes > HEAD_BYTES:
-            weights = {each: weight for members in self._strangers.values() for each, weight in members.items()}
+            weights = {each: weight for group in self._groups.values() for each, weight in group.strangers.items()}
             self._end(max(weights, key=weights.__getitem__))
 
     def leave(self, guest: Guest) -> None:
         """It is gone; also when it was before."""
-        kind = self._kinds.pop(guest, None)
-        if kind is None:
+        place = self._places.pop(guest, None)
+        if place is None:
             return
-        group = _group(guest.peer)
-        self._counts[kind] -= 1
-        self._of_group[group, kind] -= 1
-        if not self._of_group[group, kind]:
-            del self._of_group[group, kind]
-        if kind is Kind.STRANGER:
-            self._head_bytes -= self._strangers[group].pop(guest)
-            if not self._strangers[group]:
-                del self._strangers[group]
+        self._exit(guest, place)
+        if not any(place.group.counts.values()):
+            del self._groups[place.group.name]
 
-    def _add(self, guest: Guest, kind: Kind) -> None:
-        group = _group(guest.peer)
-        self._kinds[guest] = kind
+    def _make_room(self) -> None:
+        """For one more stranger."""
+        if self._counts[Kind.STRANGER] >= self._most[Kind.STRANGER]:
+            group = max(self._groups.values(), key=lambda each: len(each.strangers))
+            self._end(next(iter(group.strangers)))
+
+    def _check_room(self, group: _Group, kind: Kind) -> None:
+        most = self._most[kind]
+        if self._counts[kind] >= most:
+            raise faults.Unavailable(f"{most} {kind.value} are open already")
+        if group.counts[kind] >= max(1, int(most * PEER_SHARE)):
+            raise faults.Unavailable(f"{kind.value}: your address holds most of the {most} that there can be")
+
+    def _enter(self, guest: Guest, place: _Place, kind: Kind) -> None:
+        place.kind = kind
         self._counts[kind] += 1
-        self._of_group[group, kind] += 1
+        place.group.counts[kind] += 1
         if kind is Kind.STRANGER:
-            self._strangers.setdefault(group, {})[guest] = 0
+            place.group.strangers[guest] = 0
+
+    def _exit(self, guest: Guest, place: _Place) -> None:
+        self._counts[place.kind] -= 1
+        place.group.counts[place.kind] -= 1
+        if place.kind is Kind.STRANGER:
+            self._head_bytes -= place.group.strangers.pop(guest)
 
     def _end(self, guest: Guest) -> None:
         self.leave(guest)

@@ -23,6 +23,7 @@ from ... import errors
 from ...wire import faults
 from .answer import Answer
 from .crowd import Crowd, Kind
+from .deadline import Deadline
 from .heads import Head
 from .reader import Body, Reader, Request
 
@@ -103,7 +104,8 @@ class Edge(asyncio.Protocol):
         self._has_said_all = False  # nothing more is written
         self._heir: asyncio.Protocol | None = None  # whose the connection is since it was handed over
         self._is_closing = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._deadline = Deadline(self._close)  # of the next head
+        self._is_paused = False
         self._is_head_timed = False
         self._ending: asyncio.TimerHandle | None = None  # of a client that does not read
         self._serving: asyncio.Task[None] | None = None
@@ -155,7 +157,7 @@ class Edge(asyncio.Protocol):
         return self.scheme == "http" and not self._has_said_all
 
     def connection_lost(self, reason: Exception | None) -> None:
-        self._forget()
+        self._deadline.end()
         self.crowd.leave(self)
         self._connections.discard(self)
         self.gone.set()
@@ -183,14 +185,16 @@ class Edge(asyncio.Protocol):
     # The facade's side, by its Exchange
 
     def write(self, data: bytes) -> None:
-        self._transport.write(data)
+        """To a client that is gone it is lost."""
+        if not self._transport.is_closing():
+            self._transport.write(data)
 
     async def drain(self) -> None:
         await self._writable.wait()
 
     def hand_over(self, protocol: asyncio.Protocol) -> asyncio.Transport:
         self._heir = protocol
-        self._forget()
+        self._deadline.end()
         self._end_in(None)
         protocol.connection_made(self._transport)
         if self._early:
@@ -239,16 +243,20 @@ class Edge(asyncio.Protocol):
         self._waiting.append(request)
 
     def _set_pace(self) -> None:
-        """Read on only while there is room: nothing waits for its turn, and what is being served takes what comes."""
-        body = self._current.body if self._current is not None else None
-        full = body is not None and body.buffered_bytes > HIGH_WATER_BYTES
-        early = self._early is not None and len(self._early) > HIGH_WATER_BYTES
+        """Read on only while there is room: nothing waits behind what is served, which takes what comes."""
         if self._heir is not None or self._transport.is_closing():
             return
-        if self._waiting or full or early:
-            self._transport.pause_reading()
-        else:
-            self._transport.resume_reading()
+        has_room = self._has_room()
+        if has_room is self._is_paused:  # each turn is a call of the kernel
+            self._is_paused = not has_room
+            (self._transport.resume_reading if has_room else self._transport.pause_reading)()
+
+    def _has_room(self) -> bool:
+        if self._early is not None and len(self._early) > HIGH_WATER_BYTES:
+            return False
+        if self._current is None:
+            return len(self._waiting) < 2
+        return not self._waiting and self._current.body.buffered_bytes <= HIGH_WATER_BYTES
 
     async def _serve(self) -> None:
         while (request := await self._next()) is not None:
@@ -280,8 +288,8 @@ class Edge(asyncio.Protocol):
                 return None
             if self._reader.is_in_head:
                 self._expect_head()
-            elif self._timer is None:
-                self._expect(IDLE_S)
+            elif not self._deadline.is_set:
+                self._deadline.within(IDLE_S)
             self._news.clear()
             await self._news.wait()
         self._forget()
@@ -341,18 +349,12 @@ class Edge(asyncio.Protocol):
     def _expect_head(self) -> None:
         """From its first byte on, however many others follow now and then."""
         if not self._is_head_timed:
-            self._expect(HEAD_S)
+            self._deadline.within(HEAD_S)
             self._is_head_timed = True
-
-    def _expect(self, seconds: float) -> None:
-        self._forget()
-        self._timer = self._loop.call_later(seconds, self._close)
 
     def _forget(self) -> None:
         self._is_head_timed = False
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._deadline.off()
 
 
 def _tell(answer: Answer, error: Exception) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import http
 import re
 from collections.abc import Iterable
+from typing import Final
 
 from ...wire import faults
 from ...wire import http as wire
@@ -31,6 +31,7 @@ NOT_FOR_THE_MACHINE = frozenset(
 )
 # RFC 9110, 7.2, as far as anybody needs it: a name or an address, and a port.
 _HOST = re.compile(rb"([A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])?(:[0-9]{1,5})?")
+_SCHEMES = (b"http://", b"https://")
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)")
 # What no reader agrees on: control characters, and what is not of ASCII in a name or a target.
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
@@ -38,15 +39,33 @@ _TARGET = re.compile(rb"[\x21-\x7e]+")
 NOT_FOR_THE_CLIENT = frozenset((b"server", b"date", faults.HEADER.lower().encode()))
 
 
-@dataclasses.dataclass(frozen=True)
 class Head:
-    """A request's line and headers, as they came."""
+    """A request's line and headers, as they came; nothing of it changes.
 
-    method: str
-    target: bytes
-    headers: Headers
-    version: str = "1.1"
-    keep_alive: bool = True
+    `path` is still encoded. `host` is whom the client takes us for, without the port. Both are the target's when that
+    is absolute.
+    """
+
+    __slots__ = ("_by_name", "headers", "host", "keep_alive", "method", "path", "target", "version")
+
+    def __init__(
+        self, method: str, target: bytes, headers: Headers, version: str = "1.1", keep_alive: bool = True
+    ) -> None:
+        self.method: Final = method
+        self.target: Final = target
+        self.headers: Final = headers
+        self.version: Final = version
+        self.keep_alive: Final = keep_alive
+        # Asked a dozen times for each request.
+        by_name: dict[bytes, list[bytes]] = {}
+        for name, value in headers:
+            if name in by_name:
+                by_name[name].append(value)
+            else:
+                by_name[name] = [value]
+        self._by_name: Final = by_name
+        self.path: Final = _path(target)
+        self.host: Final = _name(_authority(target) if target.startswith(_SCHEMES) else self.first(b"host") or b"")
 
     def all(self, name: bytes) -> list[bytes]:
         """The values of every header of that name."""
@@ -56,35 +75,10 @@ class Head:
         found = self._by_name.get(name)
         return found[0] if found else None
 
-    @functools.cached_property
-    def _by_name(self) -> dict[bytes, list[bytes]]:
-        # Asked a dozen times for each request.
-        found: dict[bytes, list[bytes]] = {}
-        for name, value in self.headers:
-            found.setdefault(name, []).append(value)
-        return found
-
-    @property
-    def path(self) -> bytes:
-        """Still encoded; of an absolute target, too."""
-        target = self.target.partition(b"?")[0]
-        if not target.startswith((b"http://", b"https://")):
-            return target
-        return b"/" + target.split(b"/", 3)[3] if target.count(b"/") > 2 else b"/"
-
     @property
     def query(self) -> bytes:
         """What follows the question mark, as it came."""
         return self.target.partition(b"?")[2]
-
-    @functools.cached_property
-    def host(self) -> str:
-        """Whom the client takes us for, without the port: the target's when it is absolute, else the header's."""
-        named = self.first(b"host") or b""
-        if self.target.startswith((b"http://", b"https://")):
-            named = self.target.split(b"/", 3)[2].partition(b"?")[0]
-        name = named.decode("latin-1").lower()
-        return name[: name.index("]") + 1] if "]" in name else name.partition(":")[0]
 
     @property
     def is_chunked(self) -> bool:
@@ -99,7 +93,7 @@ class Head:
         """A WebSocket handshake, or one that says it is."""
         return self.names_upgrade and (self.first(b"upgrade") or b"").lower() == b"websocket"
 
-    @functools.cached_property
+    @property
     def names_upgrade(self) -> bool:
         """To whatever protocol: the parser reads nothing after the head of such a request."""
         if self.first(b"upgrade") is None:
@@ -109,6 +103,22 @@ class Head:
     @property
     def wants_continue(self) -> bool:
         return self.version == "1.1" and (self.first(b"expect") or b"").lower() == b"100-continue"
+
+
+def _path(target: bytes) -> bytes:
+    before = target.partition(b"?")[0]
+    if not before.startswith(_SCHEMES):
+        return before
+    return b"/" + before.split(b"/", 3)[3] if before.count(b"/") > 2 else b"/"
+
+
+def _authority(target: bytes) -> bytes:
+    return target.split(b"/", 3)[2].partition(b"?")[0]
+
+
+def _name(authority: bytes) -> str:
+    name = authority.decode("latin-1").lower()
+    return name[: name.index("]") + 1] if "]" in name else name.partition(":")[0]
 
 
 def check(head: Head) -> None:
@@ -121,7 +131,7 @@ def check(head: Head) -> None:
     if hosts and not _HOST.fullmatch(hosts[0]):
         raise faults.InvalidRequest("request: its Host is no host")
     _check_target(head)
-    if any(_CONTROL.search(value) for _, value in head.headers):
+    if _CONTROL.search(b" ".join([value for _, value in head.headers])):
         raise faults.InvalidRequest("request: a control character in a header")
     if head.is_chunked and (head.version == "1.0" or head.all(b"transfer-encoding") != [b"chunked"]):
         raise faults.InvalidRequest("request: no transfer coding is known but chunked, of HTTP/1.1")
@@ -147,7 +157,7 @@ def _check_target(head: Head) -> None:
 
 def check_size(head: Head) -> None:
     """`HeadTooLarge` for more than anybody needs."""
-    size = sum(len(name) + len(value) for name, value in head.headers)
+    size = sum([len(name) + len(value) for name, value in head.headers])
     if len(head.target) > MAX_TARGET_BYTES or size > MAX_HEADERS_BYTES or len(head.headers) > MAX_HEADERS:
         raise faults.HeadTooLarge(
             f"request: more than {MAX_TARGET_BYTES} bytes of target, or {MAX_HEADERS_BYTES} or {MAX_HEADERS} headers"
@@ -156,9 +166,15 @@ def check_size(head: Head) -> None:
 
 def passed_on(headers: Headers, left_out: frozenset[bytes]) -> Headers:
     """End-to-end headers that are not `left_out`."""
-    named = {token.strip().lower() for key, value in headers if key == b"connection" for token in value.split(b",")}
-    dropped = HOP_BY_HOP | left_out | named
-    return tuple((key, value) for key, value in headers if key not in dropped)
+    dropped = _dropped(left_out)
+    if said := [value for key, value in headers if key == b"connection"]:
+        dropped |= {token.strip().lower() for value in said for token in value.split(b",")}
+    return tuple([pair for pair in headers if pair[0] not in dropped])
+
+
+@functools.lru_cache
+def _dropped(left_out: frozenset[bytes]) -> frozenset[bytes]:
+    return HOP_BY_HOP | left_out
 
 
 def for_machine(head: Head, target: str, peer: str) -> bytes:
@@ -176,6 +192,7 @@ def for_machine(head: Head, target: str, peer: str) -> bytes:
     return render(f"{head.method} {target} HTTP/1.1", (*ours, *kept))
 
 
+@functools.lru_cache
 def status_line(status: int) -> str:
     try:
         return f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase}"
@@ -184,4 +201,4 @@ def status_line(status: int) -> str:
 
 
 def render(line: str, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    return b"".join((line.encode(), b"\r\n", *(b"%s: %s\r\n" % pair for pair in headers), b"\r\n"))
+    return b"%s\r\n%s\r\n" % (line.encode(), b"".join([b"%s: %s\r\n" % pair for pair in headers]))

@@ -32,7 +32,7 @@ class Body:
         self._pace = pace
         self._pieces: collections.deque[bytes] = collections.deque()
         self._error: errors.PilotError | None = None
-        self._news = asyncio.Event()
+        self._news: asyncio.Future[None] | None = None  # of who waits for the next piece
 
     async def piece(self) -> bytes | None:
         """The next bytes; None at the end. `InvalidRequest` when the client has gone in the middle."""
@@ -41,8 +41,8 @@ class Body:
                 raise self._error
             if self.is_complete:
                 return None
-            self._news.clear()
-            await self._news.wait()
+            self._news = asyncio.get_running_loop().create_future()
+            await self._news
         data = b"".join(self._pieces)
         self._pieces.clear()
         self.buffered_bytes = 0
@@ -52,17 +52,21 @@ class Body:
     def add(self, data: bytes) -> None:
         self._pieces.append(data)
         self.buffered_bytes += len(data)
-        self._news.set()
+        self._tell()
 
     def end(self) -> None:
         self.is_complete = True
-        self._news.set()
+        self._tell()
 
     def fail(self, error: errors.PilotError) -> None:
         """It will not come to its end."""
         if not self.is_complete:
             self._error = error
-            self._news.set()
+            self._tell()
+
+    def _tell(self) -> None:
+        if self._news is not None and not self._news.done():
+            self._news.set_result(None)
 
 
 class Request:

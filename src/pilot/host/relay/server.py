@@ -14,6 +14,8 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import cast
 
+import uvloop
+
 from ... import errors
 from . import crowd
 from .edge import Edge, Route
@@ -56,7 +58,8 @@ class Server:
 
     def serve_on(self, *doors: Door) -> None:
         """Serve until `stop()`. Blocks, in any thread."""
-        asyncio.run(self._serve(doors))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(self._serve(doors))
 
     def stop(self) -> None:
         """From any thread, or a signal's handler; also before `serve_on`."""

@@ -111,4 +111,4 @@ def test_who_leaves_is_forgotten() -> None:
         there.leave(guest)
         there.become(guest, Kind.OWN)
     assert {there.count(kind) for kind in Kind} == {0}
-    assert (there._strangers, there._kinds, there._head_bytes) == ({}, {}, 0)
+    assert (there._groups, there._places, there._head_bytes) == ({}, {}, 0)
