@@ -3,7 +3,9 @@
     wrk ─► pilotd's relay, haproxy, nginx, or nobody ─► nginx (1 KB from memory)
 
 All on loopback of this host. The relay's way to the server is that to a `container`: a socket of the machine's network.
-Between 16 connections and two cores the load generator competes with what it measures, for all alike.
+Between 16 connections and two cores the load generator competes with what it measures, for all alike. Every front has
+one thread that relays (haproxy `nbthread 1`, nginx one process), so that ratios are between like and like; the time of
+the processor that a front takes for a request says the same where the machine has other work, too.
 """
 
 from __future__ import annotations
@@ -87,9 +89,10 @@ class _Vmm(FakeVmm):
 
 
 class Place:
-    """Of one front: its ports, and the Host that it is asked by."""
+    """Of one front: its process, its ports, and the Host that it is asked by."""
 
-    def __init__(self, name: str, plain: int, tls: int, host: str) -> None:
+    def __init__(self, name: str, plain: int, tls: int, host: str, pid: int) -> None:
+        self.pid = pid
         self.name = name
         self.plain = plain
         self.tls = tls
@@ -104,10 +107,10 @@ def run(rounds: int) -> Sequence[Table]:
         pem = _pem(directory, authority)
         backend = free_port()
         body = "x" * _BYTES
-        stack.enter_context(_nginx(directory, "backend", _BACKEND.format(port=backend, body=body), backend))
+        served_by = stack.enter_context(_nginx(directory, "backend", _BACKEND.format(port=backend, body=body), backend))
         places = [stack.enter_context(_pilotd(directory, authority, backend))]
         places += [stack.enter_context(make(directory, pem, backend)) for make in (_haproxy_front, _nginx_front)]
-        direct = Place("no front", backend, 0, "localhost")
+        direct = Place("no front", backend, 0, "localhost", served_by)
         plain = [_contender(place, f"http://127.0.0.1:{place.plain}/") for place in [direct, *places]]
         tls = [_contender(place, f"https://127.0.0.1:{place.tls}/") for place in places]
         return [_table("1 KB answers", plain, rounds, ["no front"]), _table("1 KB answers over TLS", tls, rounds, [])]
@@ -124,15 +127,29 @@ def _contender(place: Place, url: str) -> Contender:
 
 def _load(place: Place, url: str) -> Sample:
     command = ["wrk", "-t1", f"-c{_CONNECTIONS}", f"-d{_SECONDS}s", "--latency", "-H", f"Host: {place.host}", url]
+    before_s = _processor_s(place.pid)
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    took_s = _processor_s(place.pid) - before_s
     if "Non-2xx" in said or "Socket errors" in said:
         raise RuntimeError(f"{place.name}: {said}")
     rate = re.search(r"Requests/sec:\s+([0-9.]+)", said)
+    count = re.search(r"([0-9]+) requests in", said)
     half = re.search(r"50%\s+([0-9.]+)(us|ms|s)", said)
     most = re.search(r"99%\s+([0-9.]+)(us|ms|s)", said)
-    if not (rate and half and most):
+    if not (rate and count and half and most):
         raise RuntimeError(f"{place.name}: {said}")
-    return {"requests_per_s": float(rate[1]), "p50_ms": _ms(half), "p99_ms": _ms(most)}
+    return {
+        "requests_per_s": float(rate[1]),
+        "processor_us": took_s / int(count[1]) * 1e6,
+        "p50_ms": _ms(half),
+        "p99_ms": _ms(most),
+    }
+
+
+def _processor_s(pid: int) -> float:
+    """What a process has taken of the processor, in its own code and in the kernel's for it (proc_pid_stat(5))."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _ms(found: re.Match[str]) -> float:
@@ -154,32 +171,32 @@ def _pilotd(directory: Path, authority: Authority, backend: int) -> Iterator[Pla
         assert process.stdin is not None
         plain, tls, host = process.stdout.readline().split()
         try:
-            yield Place(_OURS, int(plain), int(tls), host)
+            yield Place(_OURS, int(plain), int(tls), host, process.pid)
         finally:
             process.stdin.close()
             process.wait(60)
 
 
 def _haproxy_front(directory: Path, pem: Path, backend: int) -> contextlib.AbstractContextManager[Place]:
-    place = Place("haproxy", free_port(), free_port(), "localhost")
+    plain, tls = free_port(), free_port()
     path = directory / "haproxy.cfg"
-    path.write_text(_HAPROXY.format(plain=place.plain, tls=place.tls, pem=pem, backend=backend))
-    return _front(place, ["haproxy", "-db", "-f", str(path)])
+    path.write_text(_HAPROXY.format(plain=plain, tls=tls, pem=pem, backend=backend))
+    return _front("haproxy", plain, tls, ["haproxy", "-db", "-f", str(path)])
 
 
 def _nginx_front(directory: Path, pem: Path, backend: int) -> contextlib.AbstractContextManager[Place]:
-    place = Place("nginx", free_port(), free_port(), "localhost")
-    rest = _PROXY.format(plain=place.plain, tls=place.tls, pem=pem, backend=backend)
-    return _front(place, _nginx_command(directory, "front", rest))
+    plain, tls = free_port(), free_port()
+    rest = _PROXY.format(plain=plain, tls=tls, pem=pem, backend=backend)
+    return _front("nginx", plain, tls, _nginx_command(directory, "front", rest))
 
 
 @contextlib.contextmanager
-def _front(place: Place, command: Sequence[str]) -> Iterator[Place]:
-    with _running(command, place.plain):
-        yield place
+def _front(name: str, plain: int, tls: int, command: Sequence[str]) -> Iterator[Place]:
+    with _running(command, plain) as pid:
+        yield Place(name, plain, tls, "localhost", pid)
 
 
-def _nginx(directory: Path, name: str, rest: str, port: int) -> contextlib.AbstractContextManager[None]:
+def _nginx(directory: Path, name: str, rest: str, port: int) -> contextlib.AbstractContextManager[int]:
     return _running(_nginx_command(directory, name, rest), port)
 
 
@@ -190,14 +207,14 @@ def _nginx_command(directory: Path, name: str, rest: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def _running(command: Sequence[str], port: int) -> Iterator[None]:
-    """Until the block ends; it listens when the block begins."""
+def _running(command: Sequence[str], port: int) -> Iterator[int]:
+    """Its process, until the block ends; it listens when the block begins."""
     if shutil.which(command[0]) is None:
         raise RuntimeError(f"{command[0]} is not installed: apt-get install haproxy nginx-light wrk")
     with subprocess.Popen(command, stdin=subprocess.DEVNULL) as process:
         try:
             _wait_for(port, process)
-            yield
+            yield process.pid
         finally:
             process.terminate()
             process.wait(30)

@@ -12,8 +12,9 @@ _OURS = frozenset(
 )
 # Gateways to programs (CGI, WSGI) read `_` as `-`: a name that would be read as one of these is not passed on.
 _READ_AS_OURS = frozenset(name.replace(b"-", b"_") for name in _OURS | HOP_BY_HOP if b"-" in name)
-_OURS_WITH_TOKEN = _OURS | {b"authorization"}
-_NOT_BEHIND_A_BODY = _OURS_WITH_TOKEN | {b"cookie", b"content-type", b"content-encoding"}
+_LEFT_OUT = _OURS | _READ_AS_OURS
+_LEFT_OUT_WITH_TOKEN = _LEFT_OUT | {b"authorization"}
+_NOT_BEHIND_A_BODY = _OURS | {b"authorization", b"cookie", b"content-type", b"content-encoding"}
 # What may be asked twice (RFC 9110, 9.2.2).
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 
@@ -35,13 +36,13 @@ def rendered(head: Head, peer: str, scheme: bytes, *, consumed: bool) -> bytes:
     """The head to send. `consumed`: Authorization was for pilotd."""
     host = head.first(b"host") or b""
     lines = [b"%s %s HTTP/1.1\r\nhost: %s\r\n" % (head.method.encode(), target(head), host)]
-    for name, value in heads.passed_on(head.headers, _OURS_WITH_TOKEN if consumed else _OURS):
+    for name, value in heads.passed_on(head.headers, _LEFT_OUT_WITH_TOKEN if consumed else _LEFT_OUT):
         if name == b"cookie" and not (value := cookies.without_ours(value)):
             continue
-        if b"_" not in name or name not in _READ_AS_OURS:
-            lines.append(b"%s: %s\r\n" % (name, value))
-    lines.append(b"x-forwarded-for: %s\r\nx-forwarded-proto: %s\r\n" % (peer.encode(), scheme))
-    lines.append(b"x-forwarded-host: %s\r\n" % host)
+        lines.append(b"%s: %s\r\n" % (name, value))
+    lines.append(
+        b"x-forwarded-for: %s\r\nx-forwarded-proto: %s\r\nx-forwarded-host: %s\r\n" % (peer.encode(), scheme, host)
+    )
     if head.wants_upgrade:
         lines.append(b"connection: Upgrade\r\nupgrade: websocket\r\n")
     elif head.is_chunked:

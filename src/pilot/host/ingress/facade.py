@@ -79,7 +79,8 @@ class Ingress:
 
     async def _forward(self, exchange: Exchange, site: Site, *, consumed: bool) -> None:
         sprite = site.sprite
-        await self._waker.wake(sprite)
+        if not self._sprites.is_ready(sprite):
+            await self._waker.wake(sprite)
         port = await self._front.port(sprite) if site.port is None else site.port
         head = asked.rendered(exchange.head, exchange.peer, exchange.scheme.encode(), consumed=consumed)
         forwarding = Forwarding(exchange, head, lambda upstream: self._pool.give(sprite, port, upstream))

@@ -34,27 +34,25 @@ class Forwarding:
 
     async def run(self, used: Upstream | None, open: Open) -> None:
         """Answers, or raises: `PeerError` when the sprite gave no answer, `DeadlineExceeded` when none in time."""
-        upstream = await self._asked(used, open)
-        await self._guarded(upstream, self._pass_on(upstream))
+        if used is not None and await self._answer_by_used(used):
+            return
+        await self._answer_by(await open())
 
-    async def _asked(self, used: Upstream | None, open: Open) -> Upstream:
-        """Who has begun to answer."""
-        if used is not None:
-            try:
-                await self._guarded(used, self._ask(used))
-            except errors.PeerError:
-                if used.has_begun:
-                    raise
-            else:
-                return used
-        upstream = await open()
-        await self._guarded(upstream, self._ask(upstream))
-        return upstream
+    async def _answer_by_used(self, upstream: Upstream) -> bool:
+        """False when nothing of an answer came, so that the same may be asked of another."""
+        try:
+            await self._answer_by(upstream)
+        except errors.PeerError:
+            if upstream.has_begun:
+                raise
+            return False
+        return True
 
-    async def _guarded(self, upstream: Upstream, act: Awaitable[None]) -> None:
+    async def _answer_by(self, upstream: Upstream) -> None:
         """What goes wrong ends the connection."""
         try:
-            await act
+            await self._ask(upstream)
+            await self._pass_on(upstream)
         except BaseException:
             await self._end_sending()
             upstream.close()
@@ -74,16 +72,16 @@ class Forwarding:
             return
         answer = self._exchange.answer
         answer.begin(upstream.status, heads.passed_on(upstream.headers, _NOT_FOR_THE_CLIENT))
-        while True:
-            if upstream.is_waited_for:
-                answer.flush()
-            if (piece := await upstream.piece()) is None:
-                break
-            answer.write(piece)
+        answer.write(upstream.taken())
+        while not upstream.is_complete:
+            answer.flush()
             await answer.drain()
+            await upstream.more()
+            answer.write(upstream.taken())
         answer.end(upstream.trailers)
         is_through = self._sending is None or (self._sending.done() and not self._sending.cancelled())
-        await self._end_sending()
+        if self._sending is not None:
+            await self._end_sending()
         if upstream.is_reusable and is_through:
             self._give(upstream)
         else:

@@ -83,18 +83,15 @@ class Upstream(asyncio.Protocol):
             await self._wait()
         self._patience.off()
 
-    async def piece(self) -> bytes | None:
-        """The next bytes of the body; None at its end. `PeerError` when it breaks off, after what came before."""
-        while not self._pieces:
-            if self.is_complete:
-                return None
+    async def more(self) -> None:
+        """Some of the body is there, or its end. `PeerError` when it breaks off, after what came before."""
+        while not self._pieces and not self.is_complete:
             if self._error is not None:
                 raise self._error
             await self._wait()
-        return self.taken()
 
     def taken(self) -> bytes:
-        """What has come of the body by now."""
+        """What has come of the body by now, perhaps nothing."""
         data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._pieces.clear()
         self._buffered_bytes = 0
@@ -102,11 +99,6 @@ class Upstream(asyncio.Protocol):
             self._is_paused = False
             self._transport.resume_reading()
         return data
-
-    @property
-    def is_waited_for(self) -> bool:
-        """Whether nothing of the body is there, and more comes."""
-        return not self._pieces and not self.is_complete
 
     @property
     def is_reusable(self) -> bool:

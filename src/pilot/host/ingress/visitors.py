@@ -46,6 +46,9 @@ class Admitted:
     consumed: bool
 
 
+_ANYBODY = Admitted(None, consumed=False)
+
+
 @dataclasses.dataclass(frozen=True)
 class Visitors:
     """Asked with each request."""
@@ -55,6 +58,8 @@ class Visitors:
 
     async def admit(self, site: Site, head: Head) -> Admitted:
         """`NotKnown`, or `PermissionDenied` for a member who may not."""
+        if site.is_public and head.first(b"authorization") is None:
+            return _ANYBODY
         shown = await self._shown(site, head)
         member = None if site.is_public else self._permitted(site, await self._member(site, shown, head))
         return Admitted(member, consumed=shown is not None)

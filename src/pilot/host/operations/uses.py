@@ -25,10 +25,16 @@ class Use:
         self.cut = cut
 
     def __enter__(self) -> None:
-        self._uses.begin(self)
+        with self._uses._lock:
+            self._uses._open.setdefault(self.sprite, set()).add(self)
 
     def __exit__(self, *_: object) -> None:
-        self._uses.end(self)
+        with self._uses._lock:
+            self._uses._last_s[self.sprite] = self._uses._now_s()
+            left = self._uses._open[self.sprite]
+            left.remove(self)
+            if not left:
+                del self._uses._open[self.sprite]
 
 
 class Uses:
@@ -43,18 +49,6 @@ class Uses:
     def using(self, sprite: str, cut: Cut = lambda: None) -> Use:
         """For as long as a connection lasts. `cut` breaks it off; it is called on any thread, and must not wait."""
         return Use(self, sprite, cut)
-
-    def begin(self, use: Use) -> None:
-        with self._lock:
-            self._open.setdefault(use.sprite, set()).add(use)
-
-    def end(self, use: Use) -> None:
-        with self._lock:
-            self._last_s[use.sprite] = self._now_s()
-            left = self._open[use.sprite]
-            left.remove(use)
-            if not left:
-                del self._open[use.sprite]
 
     def touch(self, sprite: str) -> None:
         """It was used just now."""

@@ -106,8 +106,9 @@ class Crowd:
         group = self._groups.get(name)
         if group is None:
             group = self._groups[name] = _Group(name)
-        self._places[guest] = place = _Place(group, Kind.STRANGER)
-        self._enter(guest, place, Kind.STRANGER)
+        self._places[guest] = _Place(group, Kind.STRANGER)
+        self._count(group, Kind.STRANGER, 1)
+        group.strangers[guest] = 0
 
     def become(self, guest: Guest, kind: Kind) -> None:
         """`Unavailable` when there are as many of `kind` as there may be, of everybody's or of its peer's.
@@ -121,8 +122,11 @@ class Crowd:
             self._make_room()
         else:
             self._check_room(place.group, kind)
-        self._exit(guest, place)
-        self._enter(guest, place, kind)
+        self._forget(guest, place)
+        place.kind = kind
+        self._count(place.group, kind, 1)
+        if kind is Kind.STRANGER:
+            place.group.strangers[guest] = 0
 
     def weigh(self, guest: Guest, head_bytes: int) -> None:
         """So much of its next head has come."""
@@ -141,7 +145,7 @@ class Crowd:
         place = self._places.pop(guest, None)
         if place is None:
             return
-        self._exit(guest, place)
+        self._forget(guest, place)
         if not any(place.group.counts.values()):
             del self._groups[place.group.name]
 
@@ -158,16 +162,13 @@ class Crowd:
         if group.counts[kind] >= max(1, int(most * PEER_SHARE)):
             raise faults.Unavailable(f"{kind.value}: your address holds most of the {most} that there can be")
 
-    def _enter(self, guest: Guest, place: _Place, kind: Kind) -> None:
-        place.kind = kind
-        self._counts[kind] += 1
-        place.group.counts[kind] += 1
-        if kind is Kind.STRANGER:
-            place.group.strangers[guest] = 0
+    def _count(self, group: _Group, kind: Kind, change: int) -> None:
+        self._counts[kind] += change
+        group.counts[kind] += change
 
-    def _exit(self, guest: Guest, place: _Place) -> None:
-        self._counts[place.kind] -= 1
-        place.group.counts[place.kind] -= 1
+    def _forget(self, guest: Guest, place: _Place) -> None:
+        """It is no longer of its kind."""
+        self._count(place.group, place.kind, -1)
         if place.kind is Kind.STRANGER:
             self._head_bytes -= place.group.strangers.pop(guest)
 

@@ -276,7 +276,8 @@ class Edge(asyncio.Protocol):
             if self._is_closing or (self._is_over and not self._waiting):
                 break
             self._set_pace()
-            await self._writable.wait()
+            if not self._writable.is_set():
+                await self._writable.wait()
         if self._refusal is not None and not self._waiting:
             self._write_refusal(self._refusal)
         await self._linger()
@@ -294,7 +295,6 @@ class Edge(asyncio.Protocol):
             await self._news.wait()
         self._forget()
         self._current = self._waiting.popleft()
-        self._set_pace()
         return self._current
 
     async def _serve_one(self, request: Request) -> Answer:

@@ -43,10 +43,15 @@ class Head:
     """A request's line and headers, as they came; nothing of it changes.
 
     `path` is still encoded. `host` is whom the client takes us for, without the port. Both are the target's when that
-    is absolute.
+    is absolute. `names_upgrade`: to whatever protocol; the parser reads nothing after such a head. `wants_upgrade`: to
+    WebSocket, or so it says.
     """
 
-    __slots__ = ("_by_name", "headers", "host", "keep_alive", "method", "path", "target", "version")
+    # Each of them is asked for several times a request, so they are made once.
+    __slots__ = (
+        "_by_name", "has_body", "headers", "host", "is_chunked", "keep_alive", "method", "names_upgrade", "path",
+        "target", "version", "wants_upgrade",
+    )  # fmt: skip
 
     def __init__(
         self, method: str, target: bytes, headers: Headers, version: str = "1.1", keep_alive: bool = True
@@ -56,7 +61,6 @@ class Head:
         self.headers: Final = headers
         self.version: Final = version
         self.keep_alive: Final = keep_alive
-        # Asked a dozen times for each request.
         by_name: dict[bytes, list[bytes]] = {}
         for name, value in headers:
             if name in by_name:
@@ -66,6 +70,10 @@ class Head:
         self._by_name: Final = by_name
         self.path: Final = _path(target)
         self.host: Final = _name(_authority(target) if target.startswith(_SCHEMES) else self.first(b"host") or b"")
+        self.is_chunked: Final = b"transfer-encoding" in by_name
+        self.has_body: Final = self.is_chunked or self.first(b"content-length") not in (None, b"0")
+        self.names_upgrade: Final = b"upgrade" in by_name and b"upgrade" in _tokens(self.all(b"connection"))
+        self.wants_upgrade: Final = self.names_upgrade and by_name[b"upgrade"][0].lower() == b"websocket"
 
     def all(self, name: bytes) -> list[bytes]:
         """The values of every header of that name."""
@@ -81,26 +89,6 @@ class Head:
         return self.target.partition(b"?")[2]
 
     @property
-    def is_chunked(self) -> bool:
-        return self.first(b"transfer-encoding") is not None
-
-    @property
-    def has_body(self) -> bool:
-        return self.is_chunked or self.first(b"content-length") not in (None, b"0")
-
-    @property
-    def wants_upgrade(self) -> bool:
-        """A WebSocket handshake, or one that says it is."""
-        return self.names_upgrade and (self.first(b"upgrade") or b"").lower() == b"websocket"
-
-    @property
-    def names_upgrade(self) -> bool:
-        """To whatever protocol: the parser reads nothing after the head of such a request."""
-        if self.first(b"upgrade") is None:
-            return False
-        return any(b"upgrade" in (word.strip().lower() for word in v.split(b",")) for v in self.all(b"connection"))
-
-    @property
     def wants_continue(self) -> bool:
         return self.version == "1.1" and (self.first(b"expect") or b"").lower() == b"100-continue"
 
@@ -110,6 +98,11 @@ def _path(target: bytes) -> bytes:
     if not before.startswith(_SCHEMES):
         return before
     return b"/" + before.split(b"/", 3)[3] if before.count(b"/") > 2 else b"/"
+
+
+def _tokens(values: Iterable[bytes]) -> set[bytes]:
+    """What a header that is a list names (RFC 9110, 5.6.1)."""
+    return {token.strip().lower() for value in values for token in value.split(b",")}
 
 
 def _authority(target: bytes) -> bytes:
@@ -167,8 +160,9 @@ def check_size(head: Head) -> None:
 def passed_on(headers: Headers, left_out: frozenset[bytes]) -> Headers:
     """End-to-end headers that are not `left_out`."""
     dropped = _dropped(left_out)
-    if said := [value for key, value in headers if key == b"connection"]:
-        dropped |= {token.strip().lower() for value in said for token in value.split(b",")}
+    said = [value for key, value in headers if key == b"connection"]
+    if said and not (named := _tokens(said)) <= dropped:
+        dropped |= named
     return tuple([pair for pair in headers if pair[0] not in dropped])
 
 

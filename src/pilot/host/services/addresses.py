@@ -9,6 +9,7 @@ A sprite may be named `3000-web`: where both could be meant, the name that there
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from collections.abc import Iterator
 
@@ -46,7 +47,14 @@ class Domain:
 
     def is_below(self, host: str) -> bool:
         """Whether a host of that name is somebody's, or nobody's, but never the API's."""
-        return host.removesuffix(".").endswith(f".{self.name}") and self.label(host) != "api"
+        below, api = self._below
+        host = host.removesuffix(".")
+        return host.endswith(below) and host != api
+
+    @functools.cached_property
+    def _below(self) -> tuple[str, str]:
+        """What hosts below it end in, and the one of them that is the API's."""
+        return f".{self.name}", f"api.{self.name}"
 
     def host(self, name: str, suffix: str, port: int | None = None) -> str:
         """The host that leads to a sprite."""
