@@ -35,6 +35,9 @@ class Holdings:
         return {kind: names for kind, names in found.items() if names}
 
 
+_KINDS = frozenset(field.name for field in fields(Holdings))
+
+
 def observe() -> Holdings:
     """Ask the kernel now."""
     note()
@@ -57,10 +60,13 @@ def containers(root: str = "/run/pilot") -> list[str]:
         return []
 
 
-def left_since(before: Holdings, timeout_s: float = 60.0) -> dict[str, list[str]]:
-    """What is new and stays: the last of a killed process or of a loop device goes a moment after its end."""
+def left_since(before: Holdings, timeout_s: float = 60.0, *, kinds: frozenset[str] = _KINDS) -> dict[str, list[str]]:
+    """What is new and stays: the last of a killed process or of a loop device goes a moment after its end.
+
+    Only `kinds` are waited for; what there is of others is told as it is then.
+    """
     deadline = time.monotonic() + timeout_s
-    while (left := observe().new_since(before)) and time.monotonic() < deadline:
+    while (left := observe().new_since(before)).keys() & kinds and time.monotonic() < deadline:
         time.sleep(0.05)
     return left
 
