@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import time
@@ -51,7 +52,8 @@ class Socket:
             self._stream.settimeout(exchange.left_s(end_s))
             data = self._stream.recv(exchange.READ_BYTES)
             self._events += self._protocol.receive(data)
-            self._flush()
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                self._flush()  # to a peer that has gone: what it said before counts, then the next look tells
             if not data and not self._events:
                 return websocket.Closed(websocket.CLOSE_ABNORMAL)
         return self._events.pop(0)
