@@ -21,7 +21,7 @@ INIT_SRC := $(wildcard native/init/*.c)
 INIT_HDR := $(wildcard native/init/*.h)
 export DEBIAN_FRONTEND := noninteractive
 
-.PHONY: deps build images quick check sanitize test vm-tests demo bench soak network-soak outside-tests debian-proof crashlab chaos neighbour workloads fuzz contract adversary compare clean lock
+.PHONY: deps build images quick check sanitize test vm-tests demo bench soak network-soak outside-tests debian-proof crashlab chaos agent-kills neighbour workloads fuzz contract adversary compare clean lock
 
 build: $(STAMPS)/package $(STAMPS)/bundle $(STAMPS)/front $(INIT)
 
@@ -157,6 +157,11 @@ chaos: images
 	$(PRIVATE) $(BIN)/python -m tests.faults.chaos $(CHAOS)
 	$(PRIVATE) $(BIN)/python -m tests.faults.chaos $(CHAOS) --isolation vm --clients 2
 	PILOT_EVERY_STEP=1 $(PRIVATE) $(BIN)/pytest tests/faults/test_machines_killed.py
+
+# The agent of one machine killed during mixed operations of the contract, with an oracle: the same page.
+KILLS ?= --operations 500 --seed 1
+agent-kills: build
+	$(PRIVATE) $(BIN)/python -m tests.faults.agent_kills $(KILLS)
 
 # One sprite floods, fills, forks, is killed and restored; its neighbour sees no error and loses no row: the same page.
 NEIGHBOUR ?= --seconds 300 --seed 1

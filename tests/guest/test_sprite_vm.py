@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
@@ -82,6 +83,12 @@ def test_containers_are_a_graph_there_as_well(pilotd: Pilotd, sprite: Any) -> No
     assert report.isolation == "vm"
     assert [row for row in report.results if row.outcome is Outcome.UNMET] == []
     assert sum(row.outcome is Outcome.MET for row in report.results) > 30
+
+
+def test_it_knows_from_its_host_who_it_is(sprite: Any) -> None:
+    """By a stream that the guest opens."""
+    told = json.loads(_output(sprite, "/.sprite/bin/sprite-env", "curl", "/v1/self"))
+    assert (told["sprite"], told["isolation"]) == ("virtual", "vm")
 
 
 def test_the_clock_is_the_hosts(sprite: Any) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 import pathlib
-import signal
 import time
 from collections.abc import Iterator
 
 import pytest
-from tests.support import busybox, underinit
+from tests.support import agents, busybox, underinit
 
 from pilot import errors
 from pilot.bare import main
@@ -97,7 +96,7 @@ def test_nothing_is_lost_when_the_agent_is_killed(
             numbers = [int(line) for line in capfd.readouterr().out.splitlines()]
             time.sleep(0.02)
         if turn < 4:
-            _kill_agent()
+            assert agents.kill_agent()
             _until_answered(dial)
     assert numbers == list(range(len(numbers)))
     assert _machine(dial, "events") == 0
@@ -107,20 +106,6 @@ def test_nothing_is_lost_when_the_agent_is_killed(
     assert ends == list(range(1, len(ends) + 1))
     assert len([event for event in told if event["type"] == "agent.started"]) == 4
     assert len([event for event in told if event.get("container") == "count"]) == 1, "it was started once"
-
-
-def _kill_agent() -> None:
-    """The oldest one of its command line: a process that it is about to start has the same until it executes."""
-    pids = [pid for pid in filter(str.isdecimal, os.listdir("/proc")) if b"/usr/lib/pilot\0" in _command(pid)]
-    agent = min(int(pid) for pid in pids if b"pilot-init" not in _command(pid))
-    os.kill(agent, signal.SIGKILL)
-
-
-def _command(pid: str) -> bytes:
-    try:
-        return pathlib.Path("/proc", pid, "cmdline").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
-        return b""
 
 
 def _until_answered(dial: str) -> None:

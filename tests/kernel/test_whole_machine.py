@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pathlib
-import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from typing import TypeVar
@@ -12,6 +11,7 @@ from typing import TypeVar
 import msgspec
 import pytest
 from tests.kernel.test_upgrade import lay_out
+from tests.support import agents
 
 import pilot
 from pilot import errors, image
@@ -121,13 +121,13 @@ def test_the_whole_life_of_a_machine(machine: str, capfd: pytest.CaptureFixture[
     # The agent dies, another one takes over, and dies.
     told = Told(machine)
     told.until(20)
-    kill_agent(b"/usr/lib/pilot\0")
+    assert agents.kill_agent()
     told.until(20)
     answer = api.call(operations.UPGRADE_AGENT, schema.AgentRequest(directory="/run/disks/newer"))
     assert answer.version == NEWER
     told.until(20)
     assert until_version(api, NEWER) == NEWER
-    kill_agent(b"/run/pilot-agent/")
+    assert agents.kill_agent(b"/run/pilot-agent/")
     told.until(20)
     assert until_version(api, NEWER) == NEWER
     numbers = [int(line) for line in told.text.split(b"\n")[:-1]]
@@ -180,19 +180,6 @@ def in_terminal(dial: str, name: str) -> str:
                     code = told
     assert code == 0
     return output.decode()
-
-
-def kill_agent(mark: bytes) -> None:
-    """The oldest one of its command line: a process that it is about to start has the same until it executes."""
-    pids = [int(pid) for pid in filter(str.isdecimal, os.listdir("/proc")) if mark in command(pid)]
-    os.kill(min(pid for pid in pids if b"pilot-init" not in command(str(pid))), signal.SIGKILL)
-
-
-def command(pid: str) -> bytes:
-    try:
-        return pathlib.Path("/proc", pid, "cmdline").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
-        return b""
 
 
 def until_version(api: PilotApi, version: str) -> str:

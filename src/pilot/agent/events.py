@@ -69,6 +69,12 @@ class Events:
         self._keep(event)
         self.changed.notify()
 
+    def add_start_of_ended(self, container: str, pid: int) -> None:
+        """That one was started which has ended meanwhile; nothing when it was told already, with or without its end."""
+        last = self._last.get((container, "container.started"))
+        if last is None or last.pid != pid:
+            self.add("container.started", container, pid=pid)
+
     def since(self, seq: int) -> list[Event]:
         """Those after `seq`, the oldest first; before them a `gap` where some are not kept any more."""
         found = [event for event in self._events if event.seq > seq]

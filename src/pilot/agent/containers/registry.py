@@ -151,6 +151,7 @@ class Registry:
             if (known.pid, known.start_time) == (pid, start_time):
                 await asyncio.to_thread(self._machine.exits.acknowledge, Known(pid, start_time, -1))
                 return known.exit_code
+        self._events.add_start_of_ended(name, pid)
         return await self._note(name, Known(pid, start_time, -1))
 
     def remove(self, name: str) -> None:

@@ -17,10 +17,13 @@ _EXECUTED_S = 2.0
 
 
 async def came_up(instances: Instances, name: str, made: Container | None, process: Process) -> bool:
-    """Whether it executes what it was made for: one that does not ends, since nobody holds its barrier."""
+    """Whether it executes what it was made for, or has: one within another that does not ends, since nobody holds its
+    barrier. One with a root of its own waits at its barrier until it is started, whoever dies, and says so (`created`);
+    so it was started when it has ended, and how it ended is what is to be told.
+    """
     if made is None or made.within is None:
         container = await asyncio.to_thread(instances.find, name)
-        return container is not None and status_of(container) in ("running", "paused")
+        return container is not None and status_of(container) != "created"
     deadline = time.monotonic() + _EXECUTED_S
     while (pid_fd := open_process(process.pid, process.start_time)) >= 0:
         os.close(pid_fd)
