@@ -9,6 +9,7 @@ A machine has so many connections at once; its others wait in the backlog, which
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -41,10 +42,13 @@ class Outward:
         self._thread.start()
 
     def ensure(self, machine: MachineId, path: str) -> None:
-        """It is answered at `path`, from now on. A host without room for a socket goes on, and says so."""
+        """It is answered at `path`, from now on; unless its directory has gone, which no socket may bring back. A host
+        without room for a socket goes on, and says so."""
         try:
             if machine not in self._doors or not os.path.lexists(path):
                 self._on_loop(self._open(machine, _listen(path)))
+        except FileNotFoundError:
+            log.info("machine has no directory to ask from", extra={"machine": machine})
         except OSError as error:
             log.error("machine cannot ask its host", extra={"machine": machine, "error": str(error)})
 
@@ -81,7 +85,8 @@ def _listen(path: str) -> socket.socket:
     have."""
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
     try:
-        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(os.path.dirname(path), 0o755)
         with fds.short_path(os.path.dirname(path)) as directory:
             place = os.path.join(directory, os.path.basename(path))
             temporary = f"{place}.new"
