@@ -27,9 +27,13 @@ class Gate(asyncssh.SSHServer):
         self._connection = conn
 
     def begin_auth(self, username: str) -> bool:
-        """Somebody has to be authorised in any case."""
-        if _NAME.fullmatch(username):
-            self._connection.set_authorized_keys(authorised(self._authorities, username))
+        """Somebody has to be authorised in any case.
+
+        A client may say another name later on the same connection: what was set for the former one is replaced, also
+        where the new one is no name at all. asyncssh forgets it by itself; this does not depend on that.
+        """
+        authorities = self._authorities if is_container(username) else ()
+        self._connection.set_authorized_keys(authorised(authorities, username))
         return True
 
     def password_auth_supported(self) -> bool:
@@ -37,6 +41,11 @@ class Gate(asyncssh.SSHServer):
 
     def kbdint_auth_supported(self) -> bool:
         return False
+
+
+def is_container(name: str) -> bool:
+    """Whether a container could be called so."""
+    return _NAME.fullmatch(name) is not None
 
 
 def authorised(authorities: Sequence[asyncssh.SSHKey], container: str) -> asyncssh.SSHAuthorizedKeys:

@@ -50,6 +50,7 @@ async def serve_socket(
         connected,
         server_factory=functools.partial(gate.Gate, authorities),
         server_host_keys=[host_key],
+        gss_host=None,
         process_factory=functools.partial(session.serve, dial_path=dial_path),
         encoding=None,
         line_editor=False,

@@ -18,6 +18,7 @@ from ..server import client
 from ..server.call import WebSocket
 from ..server.stream import dial_unix
 from ..wire import dial, exec_frames, operations, websocket
+from .gate import is_container
 
 READ_BYTES = 32 * 1024
 OPEN_S = 30.0
@@ -33,8 +34,10 @@ async def serve(process: Process, dial_path: str) -> None:
     """From the channel's beginning to its end. What goes wrong is told to the client."""
     container = str(process.get_extra_info("username"))
     try:
+        if not is_container(container):  # the agent takes an empty one for the world
+            raise errors.NotFound(f"container {container!r}: no container could be called so")
         stream = await dial_unix(dial_path, dial.PORT_API, timeout_s=OPEN_S)
-        socket = await client.open_websocket(stream, _target(process, container), timeout_s=OPEN_S)
+        socket = await client.open_websocket(stream, target(process, container), timeout_s=OPEN_S)
         try:
             code = await _talk(process, socket, tty=process.term_type is not None)
         finally:
@@ -45,8 +48,11 @@ async def serve(process: Process, dial_path: str) -> None:
     process.exit(code)
 
 
-def _target(process: Process, container: str) -> str:
-    words = ["sh", "-c", process.command or _LOGIN]
+def target(process: Process, container: str) -> str:
+    """What the machine is asked for. An empty command (of a client, or forced by a certificate) is one that does
+    nothing, and no login shell.
+    """
+    words = ["sh", "-c", _LOGIN if process.command is None else process.command]
     query = [("container", container), *(("cmd", word) for word in words)]
     query += [("stdin", "true"), ("max_run_after_disconnect", "1s")]
     environment = dict(_environment(process))

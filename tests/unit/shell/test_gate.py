@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import pathlib
+import socket
 from unittest import mock
 
 import asyncssh
 import pytest
 
+from pilot.shell import main, session
 from pilot.shell.gate import Gate, authorised
 
 KEYS = [asyncssh.generate_private_key("ssh-ed25519") for _ in range(2)]
@@ -17,7 +21,8 @@ def test_a_user_name_that_is_no_name_of_a_container(user: str) -> None:
     gate, connection = Gate(KEYS), mock.MagicMock()
     gate.connection_made(connection)
     assert gate.begin_auth(user), "he has to be authorised, and cannot be"
-    connection.set_authorized_keys.assert_not_called()
+    (keys,) = connection.set_authorized_keys.call_args.args
+    assert all(keys.validate(key.convert_to_public(), "", "", [user], ca=True) is None for key in KEYS)
 
 
 def test_certificates_of_each_authority_for_that_name_alone() -> None:
@@ -38,3 +43,58 @@ def test_no_other_way_in() -> None:
     assert not gate.password_auth_supported()
     assert not gate.kbdint_auth_supported()
     assert not gate.public_key_auth_supported() or not gate.validate_public_key("box", KEYS[0])
+
+
+class _Renamed(asyncssh.SSHClient):
+    """Asks as box first, which is refused, and then shows its certificate as somebody else on the same connection."""
+
+    def __init__(self, user: str, key: asyncssh.SSHKeyPair) -> None:
+        self._user, self._keys = user, [key]
+
+    def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
+        self._connection = conn
+
+    def public_key_auth_requested(self) -> asyncssh.SSHKeyPair | None:
+        self._connection._username = self._user
+        return self._keys.pop() if self._keys else None
+
+
+async def _let_in(user: str) -> None:
+    authority, mine, host = (asyncssh.generate_private_key("ssh-ed25519") for _ in range(3))
+    certificate = authority.generate_user_certificate(mine, "me", principals=["box"])
+    pair, *_ = asyncssh.load_keypairs([(mine, certificate)])
+    (host_key,) = asyncssh.load_keypairs([host])
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ours = socket.create_connection(listener.getsockname())
+        theirs, _ = listener.accept()
+    serving = asyncio.create_task(main.serve_socket(theirs, "/nowhere", [authority.convert_to_public()], host_key))
+    try:
+        options = {"username": "box", "known_hosts": None, "client_keys": None, "agent_path": None, "gss_host": None}
+        async with asyncssh.run_client(ours, None, client_factory=lambda: _Renamed(user, pair), **options):
+            pass
+    finally:
+        await asyncio.gather(serving, return_exceptions=True)
+
+
+def test_a_certificate_for_one_container_lets_nobody_in_as_another_on_the_same_connection() -> None:
+    asyncio.run(_let_in("box"))
+    for user in ("", "other", "BOX", "*"):
+        with pytest.raises(asyncssh.PermissionDenied):
+            asyncio.run(_let_in(user))
+
+
+@pytest.mark.parametrize("user", ["", "*", "BOX"])
+def test_no_session_is_asked_for_of_what_is_no_name(user: str, tmp_path: pathlib.Path) -> None:
+    process = mock.MagicMock()
+    process.get_extra_info.return_value = user
+    asyncio.run(session.serve(process, str(tmp_path / "dial.sock")))
+    process.exit.assert_called_once_with(session.FAILED)
+    (said,) = process.stderr.write.call_args.args
+    assert b"no container could be called so" in said
+
+
+def test_an_empty_command_is_no_login_shell() -> None:
+    process = mock.MagicMock(command="", env={}, term_type=None)
+    assert "cmd=sh&cmd=-c&cmd=&" in session.target(process, "box")
+    process.command = None
+    assert "bash" in session.target(process, "box")
