@@ -66,11 +66,11 @@ class FlyProcesses:
         return found
 
     def checks(self, row: Machine) -> list[Found]:
-        """What its checks have found; `StateError` is none of its errors."""
+        """What its checks have found. It fails for nothing that its agent does, or that happens to it meanwhile."""
         config = configs.parse(row.config)
         told = None
         if (config.checks or config.services) and row.state == "started":
-            with contextlib.suppress(errors.PeerError):  # which is what is told of them then
+            with contextlib.suppress(errors.PilotError):  # that nothing is known is what is told of them then
                 told = self.api(row).call(operations.GET_GRAPH, None)
         return fly_checks.found(config, told)
 
