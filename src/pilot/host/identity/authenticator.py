@@ -118,10 +118,19 @@ class Authenticator:
             if not left:
                 del self._open[principal.key]
 
-    def revoked(self, key: str) -> None:
+    async def revoke(self, commit: Callable[[], str]) -> None:
+        """`commit`, in a thread, writes down that a key is revoked, and says which: then it is, here too.
+
+        The two are never parted: who asks for this and goes in between only misses the answer.
+        """
+        await asyncio.shield(asyncio.create_task(self._revoke(commit, asyncio.current_task())))
+
+    async def _revoke(self, commit: Callable[[], str], asking: asyncio.Task[object] | None) -> None:
+        self.revoked(await asyncio.to_thread(commit), asking)
+
+    def revoked(self, key: str, asking: asyncio.Task[object] | None = None) -> None:
         """It opens nothing more, and what it has opened is cut off; but not whoever asks for this, who is answered."""
         self._revoked.add(key)
-        asking = asyncio.current_task()
         for held in list(self._open.get(key, ())):
             if held.task is not asking:
                 held.cut()

@@ -129,10 +129,10 @@ def join(host: Host, id: MachineId, private: str | None) -> None:
     _tell(host, networks, [*before, *rows.peers(host.database, id)])
 
 
-def private_of(host: Host, id: MachineId) -> tuple[str | None, list[str]]:
-    """The private network that it is in, and the sprites of the other machines there."""
+def private_of(host: Host, id: MachineId) -> tuple[str | None, list[rows.Peer]]:
+    """The private network that it is in, and the other machines there."""
     row = rows.find(host.database, id)
-    return (row.private if row else None), [peer.sprite for peer in rows.peers(host.database, id)]
+    return (row.private if row else None), rows.peers(host.database, id)
 
 
 def _tell(host: Host, networks: Networks, peers: Iterable[rows.Peer]) -> None:

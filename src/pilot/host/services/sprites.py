@@ -32,6 +32,7 @@ from ..store import checkpoints, events, holds, sprites
 from ..store.checkpoints import Checkpoint
 from ..store.holds import Hold
 from ..store.journal import now_us
+from ..store.networks import Peer
 from ..store.sprites import Config, Lifecycle, Rested, Sprite, UrlSettings
 from ..vmm import Isolation, Usage
 from ..vmm.shape import Shape
@@ -216,8 +217,8 @@ class Sprites:
         """What was let through, and what not. `StateError` as above."""
         return networks.report(self._host, self._machine(sprite))
 
-    def private_network(self, sprite: Sprite) -> tuple[str | None, list[str]]:
-        """The one that it is in, and the other sprites there, by name."""
+    def private_network(self, sprite: Sprite) -> tuple[str | None, list[Peer]]:
+        """The one that it is in, and the other sprites there."""
         return networks.private_of(self._host, self._machine(sprite))
 
     def join_private_network(self, sprite: Sprite, private: str | None) -> None:

@@ -28,10 +28,11 @@ class Network:
 
 @dataclasses.dataclass(frozen=True)
 class Peer:
-    """Another machine in the same private network, and the sprite that it is of."""
+    """Another machine in the same private network, and the sprite that it is of, by name and id."""
 
     sprite: str
     network: Network
+    sprite_id: str
 
 
 def assign(tx: Transaction, machine: MachineId, capacity: int) -> Network:
@@ -95,13 +96,14 @@ def set_private(tx: Transaction, machine: MachineId, private: str | None) -> Net
 def peers(database: Database, machine: MachineId) -> list[Peer]:
     """The other machines in its private network, by the names of their sprites; none without one."""
     rows = database.query(
-        """SELECT other.name AS sprite, theirs.* FROM networks AS ours JOIN sprites AS own ON own.machine = ours.machine
+        """SELECT other.name AS sprite, other.id AS sprite_id, theirs.*
+           FROM networks AS ours JOIN sprites AS own ON own.machine = ours.machine
            JOIN networks AS theirs ON theirs.private = ours.private AND theirs.machine <> ours.machine
            JOIN sprites AS other ON other.machine = theirs.machine AND other.organisation = own.organisation
            WHERE ours.machine = ? ORDER BY other.name""",
         (machine,),
     )
-    return [Peer(row["sprite"], _network(row)) for row in rows]
+    return [Peer(row["sprite"], _network(row), row["sprite_id"]) for row in rows]
 
 
 def find(database: Database, machine: MachineId) -> Network | None:

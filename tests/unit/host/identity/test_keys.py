@@ -6,9 +6,11 @@ import asyncio
 import pathlib
 import re
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
+from unittest import mock
 
 import httpx
 import pytest
@@ -18,12 +20,13 @@ from tests.support.host import HostUnderTest
 from pilot import errors
 from pilot.host.api.machines import calls as machine_calls
 from pilot.host.api.sprites import calls
+from pilot.host.api.sprites import tokens as token_calls
 from pilot.host.identity import principal
 from pilot.host.identity.authenticator import Authenticator
 from pilot.host.identity.principal import Principal
 from pilot.host.relay.table import Reach, Row
 from pilot.host.services import tokens as services
-from pilot.host.store import tokens
+from pilot.host.store import networks, tokens
 from pilot.host.store.sqlite import SqliteDatabase
 from pilot.host.store.tokens import WHOLE, Organisation, Scope, Wanted
 from pilot.wire import faults
@@ -332,6 +335,46 @@ def test_a_key_that_is_revoked_while_it_is_looked_up_opens_nothing() -> None:
         assert await authenticator.authenticate("t") is None, "the store's answer is from before"
 
     asyncio.run(test())
+
+
+def test_a_key_is_cut_off_also_when_who_revoked_it_has_gone_in_between() -> None:
+    who, committing, gone = Principal(Organisation("1", "o"), key="k"), threading.Event(), threading.Event()
+
+    def commit(*_: object) -> str:
+        committing.set()
+        assert gone.wait(60)
+        return "k"
+
+    async def test() -> None:
+        authenticator, cut = _authenticator(who, [1000.0]), asyncio.Event()
+        call: Any = mock.Mock(parameters={"token": "k"})
+        call.access.authenticator = authenticator
+        call.sprites.tokens.revoke = commit
+        with authenticator.holding(who, cut.set):
+            asking = asyncio.create_task(token_calls.revoke_token(call))
+            assert await asyncio.to_thread(committing.wait, 60)
+            asking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asking
+            gone.set()
+            async with asyncio.timeout(60):
+                await cut.wait()
+
+    asyncio.run(test())
+
+
+def test_peers_of_a_private_network_are_told_to_whom_they_are_within_reach(keys: Keys) -> None:
+    database = keys.host.database
+    with database.transaction() as tx:
+        for name in ("mine", "another"):
+            machine = keys.host.sprites.find(keys.host.organisation.id, name).machine
+            assert machine is not None
+            networks.assign(tx, machine, 16)
+            networks.set_private(tx, machine, "shop")
+    path = "/v1/sprites/mine/network/private"
+    assert keys.call("GET", path).json() == {"network": "shop", "peers": ["another"]}
+    for token in (keys.sprite, keys.sprite_macaroon):
+        assert keys.call("GET", path, token=token).json() == {"network": "shop", "peers": []}
 
 
 def _opened(tmp_path: pathlib.Path) -> tuple[SqliteDatabase, Organisation]:

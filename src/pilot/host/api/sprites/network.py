@@ -24,9 +24,10 @@ async def set_network_policy(call: Call) -> Response:
 
 
 async def get_private_network(call: Call) -> Response:
-    """Our extension: which sprites it may see."""
-    network, members = await asyncio.to_thread(call.sprites.private_network, await call.sprite())
-    return JSONResponse({"network": network, "peers": members})
+    """Our extension: which sprites it may see. Of those, who asks is told the ones within their own reach."""
+    network, peers = await asyncio.to_thread(call.sprites.private_network, await call.sprite())
+    told = [peer.sprite for peer in peers if call.reaches(peer.sprite_id)]
+    return JSONResponse({"network": network, "peers": told})
 
 
 async def put_private_network(call: Call) -> Response:
