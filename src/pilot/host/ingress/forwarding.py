@@ -79,7 +79,7 @@ class Forwarding:
             await upstream.more()
             answer.write(upstream.taken())
         answer.end(upstream.trailers)
-        is_through = self._sending is None or (self._sending.done() and not self._sending.cancelled())
+        is_through = self._sending is None or _has_succeeded(self._sending)
         if self._sending is not None:
             await self._end_sending()
         if upstream.is_reusable and is_through:
@@ -137,3 +137,7 @@ class Forwarding:
         if self._sending is not None:
             self._sending.cancel()
             await asyncio.gather(self._sending, return_exceptions=True)
+
+
+def _has_succeeded(task: asyncio.Task[None]) -> bool:
+    return task.done() and not task.cancelled() and task.exception() is None

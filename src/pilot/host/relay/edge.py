@@ -255,8 +255,8 @@ class Edge(asyncio.Protocol):
         if self._early is not None and len(self._early) > HIGH_WATER_BYTES:
             return False
         if self._current is None:
-            return len(self._waiting) < 2
-        return not self._waiting and self._current.body.buffered_bytes <= HIGH_WATER_BYTES
+            return len(self._waiting) < 2 and all(_has_room_in(request) for request in self._waiting)
+        return not self._waiting and _has_room_in(self._current)
 
     async def _serve(self) -> None:
         while (request := await self._next()) is not None:
@@ -355,6 +355,10 @@ class Edge(asyncio.Protocol):
     def _forget(self) -> None:
         self._is_head_timed = False
         self._deadline.off()
+
+
+def _has_room_in(request: Request) -> bool:
+    return request.body.buffered_bytes <= HIGH_WATER_BYTES
 
 
 def _tell(answer: Answer, error: Exception) -> None:

@@ -222,6 +222,42 @@ def test_an_answer_may_come_before_the_request_is_through(site: Served) -> None:
     assert (answer.status, answer.body, answer.headers["connection"]) == (413, b"large", "close")
 
 
+@pytest.mark.parametrize("breaks", ["half-close", "bad chunk"])
+def test_what_a_client_broke_off_in_the_middle_of_is_no_connection_for_the_next_one(site: Served, breaks: str) -> None:
+    """The sprite waits for the rest of that request: what came next on the connection would be read as its body."""
+    has_broken = threading.Event()
+
+    def talk(stream: socket.socket, server: Backend) -> None:
+        read_head(stream)
+        if server.connections > 1:
+            stream.sendall(OK)
+            return
+        stream.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf ")
+        has_broken.wait(wire.WAIT_S)
+        stream.sendall(b"rest ")
+        if stream.recv(1 << 16):
+            stream.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\nfor another one")
+
+    with backend(talk) as server:
+        FRONT.web_port = server.port
+        with wire.connected(site.url) as stream:
+            framing = "Content-Length: 500" if breaks == "half-close" else "Transfer-Encoding: chunked"
+            stream.sendall(site.raw("POST / HTTP/1.1", framing))
+            told = b""
+            while not told.endswith(b"half "):
+                told += stream.recv(1 << 16)
+            if breaks == "half-close":
+                stream.shutdown(socket.SHUT_WR)
+            else:
+                stream.sendall(b"no size\r\n")
+            time.sleep(0.2)  # longer is no failure: it is read before the rest is
+            has_broken.set()
+            told += wire.read_all(stream)
+        assert b"half rest " in told
+        assert site.get().text == "ok"
+        assert server.connections == 2
+
+
 def test_a_client_that_closes_its_side_still_gets_its_answer(site: Served, server: Backend) -> None:
     with wire.connected(site.url) as stream:
         stream.sendall(site.raw("GET /x HTTP/1.1"))

@@ -60,8 +60,14 @@ async def _empty(exchange: Exchange) -> None:
     exchange.answer.end()
 
 
+async def _large(exchange: Exchange) -> None:
+    exchange.answer.whole(200, [], bytes(LARGE_BYTES))
+
+
+LARGE_BYTES = 16 << 20
 _BY_PATH: dict[bytes, Facade] = {
     b"/stream": _streaming, b"/broken": _broken, b"/failing": _failing, b"/unread": _unread, b"/empty": _empty,
+    b"/large": _large,
 }  # fmt: skip
 
 
@@ -270,6 +276,20 @@ def test_thousands_of_requests_at_once_wait_for_their_turn(url: str) -> None:
         answers = wire.parse_answers(wire.read_all(stream), *["GET"] * (number + 1))
         sending.join()
     assert answers[-1].body == b"GET /end h "
+
+
+def test_a_body_behind_an_answer_that_nobody_reads_is_not_taken_in(url: str) -> None:
+    """What is taken of it is what the kernel and our high water hold, however much is sent."""
+    with wire.connected(url) as stream:
+        stream.sendall(get("/large"))
+        stream.sendall(get("/x", f"Content-Length: {16 * LARGE_BYTES}", method="POST"))
+        stream.settimeout(2)
+        sent = 0
+        with contextlib.suppress(TimeoutError):
+            while sent < 16 * LARGE_BYTES:
+                sent += stream.send(bytes(1 << 16))
+        assert sent < 4 * LARGE_BYTES
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
 
 
 def test_who_has_asked_and_is_ended_for_others_is_told_to_come_again() -> None:

@@ -36,7 +36,8 @@ def pick(group: str, machine: str, count: int) -> tuple[int, ...] | None:
     if _CONTROLLER not in found.controllers:
         return None
     top, here = _directory(found, "/"), _directory(found, group)
-    every, has = _all(top), _set(f"{here}/{machine}")
+    every = _all((here, top))  # v1 does not give back to `here` what went and came again
+    has = _set(f"{here}/{machine}")
     if len(has) == min(count, len(every)):
         return tuple(has)
     names = os.listdir(here) if os.path.isdir(here) else []
@@ -80,10 +81,12 @@ def _directory(found: hierarchies.Hierarchies, path: str) -> str:
     return paths.get(_CONTROLLER) or paths[""]
 
 
-def _all(top: str) -> list[int]:
-    for name in ("cpuset.effective_cpus", "cpuset.cpus.effective", _FILE):
-        if text := kernfs.read_or_none(f"{top}/{name}"):
-            return parse_ranges(text)
+def _all(directories: Sequence[str]) -> list[int]:
+    """Those that a cgroup below the first of these may have; the first that has any counts."""
+    for directory in directories:
+        for name in ("cpuset.effective_cpus", "cpuset.cpus.effective", _FILE):
+            if text := kernfs.read_or_none(f"{directory}/{name}"):
+                return parse_ranges(text)
     return sorted(os.sched_getaffinity(0))
 
 
