@@ -168,3 +168,17 @@ def _agents() -> list[int]:
             continue  # it has ended
     assert found
     return found
+
+
+def test_who_reads_all_the_time_sleeps_too(pilotd: Pilotd, sprite: Any) -> None:
+    """A reader whose answer does not come cannot be frozen: so the agent still answers while the world is stopped."""
+    _says(
+        sprite,
+        "printf '#!/bin/sh\\nwhile :; do cat /proc/meminfo /proc/stat; done\\n' >/tmp/reader; chmod +x /tmp/reader",
+    )
+    _says(sprite, "for i in 1 2 3; do /tmp/reader >/dev/null 2>&1 & done")
+    for _ in range(20):
+        answer = httpx.post(f"{pilotd.url}/v1/sprites/seen/sleep", headers=_headers(pilotd), timeout=120)
+        assert (answer.status_code, answer.json().get("status")) == (200, "warm"), answer.text
+        assert _says(sprite, "pgrep -cx reader") == "3\n"
+    _says(sprite, "pkill -x reader")
