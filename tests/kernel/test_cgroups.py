@@ -320,7 +320,7 @@ def test_stats(group: Cgroup) -> None:
     assert stats.cpuset.cpus
     document = msgspec.json.decode(msgspec.json.encode(stats))
     assert document["memory"]["kernelTCP"]["failcnt"] == 0
-    assert set(document) == {"cpu", "cpuset", "memory", "pids", "blkio", "hugetlb"}
+    assert set(document) == {"cpu", "cpuset", "memory", "pids", "blkio", "hugetlb", "network_interfaces"}
 
 
 def test_stats_of_an_absent_cgroup(host: hierarchies.Hierarchies) -> None:
