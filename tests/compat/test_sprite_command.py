@@ -410,6 +410,11 @@ def test_a_macaroon_is_attenuated_by_who_holds_it(sprite: Sprite) -> None:
     token = sprite("token", "create", "--macaroon")[1].strip()
     less = sprite("token", "attenuate", token, "--role", "read", "--only-sprite", "tasty", "--expires", "1h")
     assert (less[0], less[2]) == (0, "")
+    assert sprite("token", "attenuate", "-", "--role", "read", stdin=f"{token}\n".encode())[::2] == (0, "")
+    assert sprite("token", "attenuate", "-", "--role", "read")[2].startswith(
+        "sprite: only a macaroon can be attenuated"
+    )
+    assert "read from stdin" in sprite("token", "attenuate", "--help")[1]
     with_it = ("--token", less[1].strip())
     assert [row["name"] for row in json.loads(sprite(*with_it, "list", "--json")[1])] == ["tasty"]
     assert sprite(*with_it, "exec", "-s", "tasty", "true")[2].startswith("sprite: this token may not do that")

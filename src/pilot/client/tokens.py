@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from . import durations, http, output
 from .words import UsageError
 
@@ -53,11 +55,17 @@ def attenuate(context: Context) -> None:
     if not added:
         raise UsageError("nothing to take away", hint="say --role, --only-sprite, --only-app or --expires")
     try:
-        shown = [macaroon.decode(data) for data in header.parse_tokens(said.argument("TOKEN") or context.account.token)]
+        shown = [macaroon.decode(data) for data in header.parse_tokens(_shown(context))]
     except packing.Malformed as error:
         raise UsageError("only a macaroon can be attenuated", hint="sprite token create --macaroon") from error
     made = [each if each.is_proof else each.attenuate(*added) for each in shown]
     output.line(header.write(made).removeprefix(f"{header.SCHEME} "))
+
+
+def _shown(context: Context) -> str:
+    """The token that is named; `-`: a line of stdin, so that no list of processes shows it."""
+    given = context.said.argument("TOKEN")
+    return sys.stdin.readline().strip() if given == "-" else given or context.account.token
 
 
 def list_all(context: Context) -> None:

@@ -297,7 +297,7 @@ VERBS = (
     ),
     Verb(
         "token attenuate",
-        "a macaroon made of one, that can do less; nobody need be asked",
+        "a macaroon made of one (`-`: read from stdin), that can do less; nobody need be asked",
         "tokens.attenuate",
         (Argument("TOKEN", least=0),),
         (
@@ -306,7 +306,7 @@ VERBS = (
             Option("only-app", "for this app of the Machines API alone", "APP"),
             Option("expires", "after so long: 90m, 30d", "DURATION"),
         ),
-        examples=("sprite token attenuate --role read --expires 1h",),
+        examples=("sprite token attenuate --role read --expires 1h", "sprite token attenuate - --role read <token"),
     ),
     Verb("token list", "the tokens of the organisation", "tokens.list_all", reads=True),
     Verb(

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable
 
 from ...wire.macaroons import caveats, own
-from ...wire.macaroons.access import Refused
+from ...wire.macaroons.access import Refused, Unspecified
 from ...wire.macaroons.caveats import Caveat
 from ...wire.permissions import Permission
 from ..store.tokens import Kind, Organisation, Scope
 
 # What speaks of no resource can be told before it is known which is meant.
 _OF_NO_RESOURCE = (own.Permissions, caveats.ActionMask, caveats.ValidityWindow)
+# Names one of each kind that a request to pilotd can name.
+_NAMES_ALL = own.HostAccess(own.action_of(None), 0.0, organisation=0, app=0, sprite="")
 
 
 def number(id: str) -> int:
@@ -29,13 +32,21 @@ class Carried:
     organisation: Organisation
     now_s: Callable[[], float] = time.time
 
+    @functools.cached_property
+    def _can_be_met(self) -> bool:
+        """Whether each `IfPresent` speaks only of what requests to pilotd name: what they never name would be taken for
+        absent in all of them, and `otherwise` would let through just what was to be restricted.
+        """
+        conditional = [each for each in self.caveats if isinstance(each, caveats.IfPresent)]
+        return all(_is_named(packed.meaning) for each in conditional for packed in caveats.every(each.ifs))
+
     def permits(self, permission: Permission) -> bool:
         """As far as it can be told without the resource."""
         asked = self._asked(permission, Scope())
         return self._lets_through(asked, [each for each in self.caveats if isinstance(each, _OF_NO_RESOURCE)])
 
     def reaches(self, permission: Permission | None, scope: Scope) -> bool:
-        return self._lets_through(self._asked(permission, scope), self.caveats)
+        return self._can_be_met and self._lets_through(self._asked(permission, scope), self.caveats)
 
     def _asked(self, permission: Permission | None, scope: Scope) -> own.HostAccess:
         return own.HostAccess(
@@ -55,3 +66,14 @@ class Carried:
         except Refused:
             return False
         return True
+
+
+def _is_named(caveat: Caveat) -> bool:
+    """Whether some request to pilotd names what the caveat speaks of."""
+    try:
+        caveat.prohibits(_NAMES_ALL)
+    except Unspecified:
+        return False
+    except Refused:
+        pass
+    return True

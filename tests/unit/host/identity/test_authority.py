@@ -103,6 +103,38 @@ def test_a_restriction_that_a_request_does_not_meet_refuses_it(minting: Minting,
         assert not all(bound)
 
 
+def _if_present(otherwise: int, *ifs: Caveat) -> caveats.IfPresent:
+    return caveats.IfPresent(tuple(caveats.pack(each) for each in ifs), otherwise)
+
+
+NEVER_NAMED: tuple[Caveat, ...] = (
+    caveats.Machines({"m": 31}), caveats.Volumes({"v": 31}), caveats.Commands((caveats.Command(["ls"]),)),
+    caveats.Mutations(["m"]), caveats.FeatureSet({"wg": 31}), caveats.AppFeatureSet({"f": 31}),
+    caveats.MachineFeatureSet({"f": 31}), caveats.Clusters({"c": 31}), caveats.StorageObjects({"o": 31}),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("caveat", NEVER_NAMED, ids=lambda each: each.name)
+def test_what_no_request_names_is_not_taken_for_absent(minting: Minting, caveat: Caveat) -> None:
+    for added in (
+        _if_present(31, caveat),
+        _if_present(31, caveats.Apps({0x5A: 31}), caveat),
+        _if_present(31, _if_present(31, caveat)),
+    ):
+        who = _who(minting, added).asking(Permission.MACHINES_READ)
+        assert not any(who.reaches(each) for each in (WHOLE, Scope.of_app("5a"), Scope.of_sprite("5a")))
+
+
+def test_what_is_not_named_is_as_the_other_half_says(minting: Minting) -> None:
+    for otherwise, elsewhere in ((31, True), (0, False)):
+        who = _who(minting, _if_present(otherwise, caveats.Apps({0x5A: 31}), own.Sprites(["5a"])))
+        asking = who.asking(Permission.SPRITES_WRITE)
+        assert asking.reaches(Scope.of_app("5a"))
+        assert asking.reaches(Scope.of_sprite("5a"))
+        assert not any(asking.reaches(each) for each in (Scope.of_app("5b"), Scope.of_sprite("5b")))
+        assert asking.reaches(WHOLE) is elsewhere
+
+
 def test_apps_and_sprites_by_their_ids(minting: Minting) -> None:
     app = _who(minting, caveats.Apps({number("5a"): 31})).asking(Permission.MACHINES_WRITE)
     assert app.reaches(Scope.of_app("5a"))

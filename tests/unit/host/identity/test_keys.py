@@ -179,6 +179,16 @@ def test_its_own_is_reached(keys: Keys) -> None:
         assert keys.call("GET", "/v1/apps/mine-app/machines", token=token).status_code == 200
 
 
+def test_nobody_forks_what_they_do_not_reach(keys: Keys) -> None:
+    """Though they may make sprites."""
+    mine = caveats.pack(own.Sprites([keys.call("GET", "/v1/sprites/mine").json()["id"]]))
+    token = keys.attenuated(caveats.IfPresent((mine,), 31))
+    for source, status in (("another", 404), ("mine", 201)):
+        wanted = {"name": f"fork-of-{source}", "from": {"sprite": source}}
+        assert keys.call("POST", "/v1/sprites", wanted, token=token).status_code == status
+    assert keys.call("DELETE", "/v1/sprites/fork-of-mine").status_code == 204
+
+
 def test_another_sprite_of_the_same_name_is_another_one(keys: Keys) -> None:
     assert keys.call("POST", "/v1/sprites", {"name": "brief"}).status_code == 201
     brief = keys.made(sprite="brief")

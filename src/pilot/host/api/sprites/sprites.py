@@ -21,6 +21,9 @@ MAX_PAGE = 50
 
 async def create_sprite(call: Call) -> Response:
     wanted = await call.body(NewSprite)
+    if wanted.source and wanted.source.sprite:
+        assert call.principal is not None
+        await call.access.sprite(call.principal, wanted.source.sprite)  # who has a fork has the disk
     started = await asyncio.to_thread(call.sprites.create, call.organisation.id, wanted)
     await ending.finish(started, CREATE_TIMEOUT_S)
     row = await asyncio.to_thread(call.sprites.find, call.organisation.id, wanted.name)
