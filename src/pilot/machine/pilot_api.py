@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import array
 import json
+import math
 import socket
 from collections.abc import Sequence
 from types import NoneType
@@ -30,10 +31,14 @@ MAX_ERROR = 1000
 
 
 class PilotApi:
-    """`dial_path` is the machine's. `PeerError`: no answer, or not one of ours; any other error is the agent's."""
+    """`dial_path` is the machine's. `PeerError`: no answer, or not one of ours; any other error is the agent's.
 
-    def __init__(self, dial_path: str) -> None:
+    `end_s`: of `time.monotonic`, when all calls together have to have ended; else each has its own deadline alone.
+    """
+
+    def __init__(self, dial_path: str, end_s: float = math.inf) -> None:
         self._path = dial_path
+        self._end_s = end_s
 
     def call(
         self,
@@ -55,7 +60,8 @@ class PilotApi:
         what = f"{operation.method} {operation.path}"
         request = _request(operation, operation.target(parameters, query), _body(asked), request_id)
         try:
-            answer = exchange.exchange(self._path, min(operation.deadline_s + GRACE_S, MAX_S), *request)
+            timeout_s = min(operation.deadline_s + GRACE_S, MAX_S, exchange.left_s(self._end_s))
+            answer = exchange.exchange(self._path, timeout_s, *request)
         except (OSError, h11.ProtocolError) as error:
             raise errors.PeerError(f"{what}: {(str(error) or type(error).__name__)[:MAX_ERROR]}") from error
         return _answered(what, operation, answer)

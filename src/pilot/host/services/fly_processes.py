@@ -1,13 +1,19 @@
-"""What the Machines API may ask of what runs in a Machine. Its agent is asked: each call takes as long as that."""
+"""What the Machines API may ask of what runs in a Machine.
+
+Its agent is asked, which may say nothing: whatever asks it has a deadline, and threads apart from all else (`ask`).
+"""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
+import time
 from collections.abc import Callable
+from typing import TypeVar
 
 from ... import errors
-from ...machine.pilot_api import PilotApi
+from ...machine.pilot_api import GRACE_S, PilotApi
 from ...wire import faults, graph, operations
 from ..fly import checks as fly_checks
 from ..fly import config as configs
@@ -18,8 +24,13 @@ from ..operations.context import Host
 from ..operations.fly_requests import Limit
 from ..store import machines as rows
 from ..store.fly import Machine
+from .threads import Threads
 
 LEAST_BYTES = 64 << 20
+ASKED_S = operations.QUICK_S + GRACE_S  # all that is asked of a Machine's agent for one call
+CHECKS_S = 2.0  # to find out what the checks of all that are listed have found
+_MOST, _MOST_OF_AN_APP = 64, 16
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,41 +52,58 @@ class FlyProcesses:
         self._host = host
         self._engine = engine
         self._check_lease = check_lease
+        self._asking = Threads("ask a machine", _MOST, _MOST_OF_AN_APP)
+        self._checking = Threads("ask for checks", _MOST, _MOST_OF_AN_APP)
 
-    def api(self, row: Machine) -> PilotApi:
+    async def ask(self, row: Machine, work: Callable[[], T]) -> T:
+        """What `work`, which waits for that machine's agent, returns. `Exhausted` when its app has too much of it."""
+        return await self._asking.at_once(row.app, work)
+
+    def api(self, row: Machine, end_s: float | None = None) -> PilotApi:
+        """Of its agent, until then; of itself for `ASKED_S`."""
+        self._check_runs(row)
+        return PilotApi(
+            self._host.substrate(row.id).dial_path(row.id), time.monotonic() + ASKED_S if end_s is None else end_s
+        )
+
+    def _check_runs(self, row: Machine) -> None:
         if row.state != "started":
             raise errors.StateError(f"machine not running, currently {row.state}")
-        return PilotApi(self._host.substrate(row.id).dial_path(row.id))
 
     def signal(self, row: Machine, nonce: str | None, signal: str) -> None:
-        """To the first process of each container that runs; `StateError` when none does."""
+        """To the first process of each container that runs; `StateError` when none does. For `ask`."""
         self._check_lease(row, nonce)
         api = self.api(row)
-        running = _running(api)
+        running = _running(api, row)
         if not running:
             raise errors.StateError("no container runs")
         for name in running:
             api.call(operations.KILL_CONTAINER, graph.SignalRequest(signal=signal), name=name)
 
     def every(self, row: Machine) -> list[Process]:
-        """Of all containers that run."""
+        """Of all containers that run. For `ask`."""
         api, found = self.api(row), []
-        for name in _running(api):
+        for name in _running(api, row):
             told = api.call(operations.LIST_PROCESSES, None, name=name)
             found += [Process(name, each) for each in told.processes]
         return found
 
-    def checks(self, row: Machine) -> list[Found]:
-        """What its checks have found. It fails for nothing that its agent does, or that happens to it meanwhile."""
+    async def checks(self, row: Machine, end_s: float) -> list[Found]:
+        """What its checks have found, by then. It fails for nothing that its agent does, or that happens to it."""
         config = configs.parse(row.config)
         told = None
         if (config.checks or config.services) and row.state == "started":
-            with contextlib.suppress(errors.PilotError):  # that nothing is known is what is told of them then
-                told = self.api(row).call(operations.GET_GRAPH, None)
+            # That nothing is known is what is told of them else.
+            with contextlib.suppress(errors.PilotError, TimeoutError):
+                async with asyncio.timeout(end_s - time.monotonic()):
+                    told = await self._checking.in_turn(row.app, lambda: self._graph(row, end_s))
         return fly_checks.found(config, told)
 
+    def _graph(self, row: Machine, end_s: float) -> graph.GraphStatus:
+        return self.api(row, end_s).call(operations.GET_GRAPH, None)
+
     def memory(self, row: Machine) -> Memory:
-        self.api(row)
+        self._check_runs(row)
         limit_bytes = rows.find(self._host.database, row.id).memory_bytes
         usage = self._host.substrate(row.id).usage(row.id)
         if usage is None:
@@ -85,14 +113,15 @@ class FlyProcesses:
     def limit(self, row: Machine, nonce: str | None, limit_bytes: int) -> Ended:
         """Until its next start. `InvalidRequest` for more than its config says."""
         self._check_lease(row, nonce)
-        self.api(row)
+        self._check_runs(row)
         most_bytes = configs.size(configs.parse(row.config)).memory_bytes
         if not LEAST_BYTES <= limit_bytes <= most_bytes:
             raise faults.InvalidRequest(f"limit_mb: from {LEAST_BYTES >> 20} to the {most_bytes >> 20} of its config")
         return self._engine.start(requests.LIMIT, row.id, Limit(limit_bytes))
 
 
-def _running(api: PilotApi) -> list[str]:
-    """Names."""
+def _running(api: PilotApi, row: Machine) -> list[str]:
+    """Of its own containers, which no machine can make more."""
     told = api.call(operations.GET_GRAPH, None)
-    return [each.name for each in told.containers if each.status in ("running", "stopping")]
+    running = {each.name for each in told.containers if each.status in ("running", "stopping")}
+    return [each.container for each in row.images if each.container in running]

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Iterator
+import socket
+import threading
+from collections.abc import Iterator, Sequence
 
 import httpx
+import msgspec
 import pytest
 from tests.support.host import WAIT_S, HostUnderTest
 from tests.support.hostile import machine, saying
 
+from pilot.host.api.machines import call
 from pilot.host.fly.containers import ImageOf
 from pilot.host.store import fly, machines
 from pilot.host.store.fly import App, Machine
 from pilot.ids import MachineId
+from pilot.machine import pilot_api
+from pilot.wire import graph
 
 CHECKED: dict[str, object] = {"image": "box", "checks": {"web": {"type": "tcp", "port": 80}}}
 UNKNOWN = "the machine does not say how it is"
@@ -51,13 +57,47 @@ def ask(host: HostUnderTest, path: str, method: str = "GET", body: object = None
     return httpx.request(method, f"{host.url}/v1/apps{path}", headers=headers, json=body, timeout=WAIT_S)
 
 
-def refusal(status: int, body: bytes = b'{"error": "no"}') -> bytes:
-    return b"HTTP/1.1 %d no\r\nContent-Length: %d\r\n\r\n%s" % (status, len(body), body)
+def answer(status: int, body: bytes) -> bytes:
+    return b"HTTP/1.1 %d said\r\nContent-Length: %d\r\n\r\n%s" % (status, len(body), body)
+
+
+def graph_of(*names: str, checks: Sequence[graph.CheckStatus] = ()) -> bytes:
+    rows = [graph.ContainerStatus(name=name, status="running", why="", checks=list(checks)) for name in names]
+    return answer(200, msgspec.json.encode(graph.GraphStatus(generation=1, settled=True, containers=rows)))
+
+
+class Mute:
+    """Says nothing, until the test ends."""
+
+    def __init__(self) -> None:
+        self.asked, self.end = threading.Semaphore(0), threading.Event()
+
+    def __call__(self, _stream: socket.socket) -> None:
+        self.asked.release()
+        self.end.wait(2 * WAIT_S)
+
+
+@pytest.fixture
+def mute() -> Iterator[Mute]:
+    made = Mute()
+    yield made
+    made.end.set()
+
+
+class InTurn:
+    """Says one after the other; `asked`: how often it was asked."""
+
+    def __init__(self, *answers: bytes) -> None:
+        self._answers, self.asked = answers, 0
+
+    def __call__(self, stream: socket.socket) -> None:
+        self.asked += 1
+        stream.sendall(self._answers[min(self.asked, len(self._answers)) - 1])
 
 
 @pytest.mark.parametrize("status", [400, 404, 409, 429, 500, 503])
 def test_an_agent_that_refuses_is_told_as_unknown(host: HostUnderTest, status: int) -> None:
-    with machine(add(host, "m1"), saying(refusal(status))):
+    with machine(add(host, "m1"), saying(answer(status, b'{"error": "no"}'))):
         [listed] = ask(host, "/app/machines").json()
         shown = ask(host, "/app/machines/m1").json()
     assert [each["output"] for each in (*listed["checks"], *shown["checks"])] == [UNKNOWN, UNKNOWN]
@@ -67,3 +107,29 @@ def test_a_machine_that_has_just_gone_is_told_as_unknown(host: HostUnderTest) ->
     add(host, "m1", exists=False)
     [listed] = ask(host, "/app/machines").json()
     assert [each["output"] for each in listed["checks"]] == [UNKNOWN]
+
+
+def test_a_machine_that_says_nothing_holds_up_no_list(
+    host: HostUnderTest, mute: Mute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pilot_api, "GRACE_S", pilot_api.MAX_S)  # no call of it would end by itself in time
+    monkeypatch.setattr(call, "CHECKS_S", 5.0)  # a busy host may need more time for the one that answers
+    found = graph.CheckStatus(name="machine/web", kind="readiness", status="passing", message="it is well")
+    with machine(add(host, "m1"), mute), machine(add(host, "m2"), saying(graph_of("app", checks=[found]))):
+        told = {each["id"]: each["checks"][0]["output"] for each in ask(host, "/app/machines").json()}
+        assert told == {"m1": UNKNOWN, "m2": "it is well"}
+        mute.end.set()
+
+
+def test_a_signal_goes_to_the_machines_own_containers(host: HostUnderTest) -> None:
+    says = InTurn(graph_of("ghost", "app", *map(str, range(100))), answer(204, b""))
+    with machine(add(host, "m1"), says):
+        assert ask(host, "/app/machines/m1/signal", "POST", {"signal": "SIGUSR1"}).status_code == 200
+    assert says.asked == 2
+
+
+def test_processes_are_those_of_the_machines_own_containers(host: HostUnderTest) -> None:
+    says = InTurn(graph_of("ghost", "app", *map(str, range(100))), answer(200, b'{"processes": []}'))
+    with machine(add(host, "m1"), says):
+        assert ask(host, "/app/machines/m1/ps").json() == []
+    assert says.asked == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 import socket
+import time
 from collections.abc import Iterator
 
 import httpx
@@ -72,6 +73,12 @@ def test_a_call_ends_with_an_error_of_ours(tmp_path: pathlib.Path, monkeypatch: 
     with machine(path, ANSWERS[name]), pytest.raises(errors.PeerError) as caught:
         pilot_api.PilotApi(str(path)).status()
     assert len(str(caught.value)) < 1000
+
+
+def test_calls_together_end_by_their_deadline(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "dial.sock"
+    with machine(path, ANSWERS["a body without end"]), pytest.raises(errors.PeerError, match="timed out"):
+        pilot_api.PilotApi(str(path), end_s=time.monotonic()).status()
 
 
 def test_a_refusal_of_any_length(tmp_path: pathlib.Path) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from .... import errors
 from ....wire import faults
+from ...fly.checks import Found
 from ...identity.principal import Principal
 from ...services.fly import FlyMachines
+from ...services.fly_processes import CHECKS_S
 from ...store.fly import App, Machine
 from ...store.tokens import Scope
 from ..sprites import bodies as sprite_bodies
@@ -52,11 +55,16 @@ class Call:
         return await asyncio.to_thread(self.machines.machine, await self.app(), self.parameters["machine"])
 
     async def shown(self, row: Machine) -> Response:
-        return JSONResponse(await asyncio.to_thread(self.shape, row))
+        return JSONResponse((await self.describe([row]))[0])
 
-    def shape(self, row: Machine) -> shapes.JSON:
+    async def describe(self, rows: Sequence[Machine]) -> list[shapes.JSON]:
+        """As they are told. Of those whose agents have not answered soon, it is unknown what their checks found."""
+        end_s = time.monotonic() + CHECKS_S
+        found = await asyncio.gather(*(self.machines.processes.checks(row, end_s) for row in rows))
+        return await asyncio.to_thread(lambda: list(map(self._shape, rows, found)))
+
+    def _shape(self, row: Machine, checks: Sequence[Found]) -> shapes.JSON:
         """Blocks."""
-        checks = self.machines.processes.checks(row)
         shown = shapes.machine(row, self.machines.happened(row), self.machines.private_ip(row), checks)
         if self.machines.lease(row) is None or row.lease is None or row.lease.nonce != self.nonce:
             shown.pop("nonce", None)

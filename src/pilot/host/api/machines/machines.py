@@ -34,7 +34,7 @@ async def create_machine(call: Call) -> Response:
     )
     id, ended = await asyncio.to_thread(call.machines.create, app, new)
     row = await _recorded(lambda: call.machines.machine(app, id), ended)
-    shown = await asyncio.to_thread(call.shape, row)
+    [shown] = await call.describe([row])
     if row.lease is not None:
         shown["nonce"] = row.lease.nonce
     return JSONResponse(shown)
@@ -65,7 +65,7 @@ async def list_machines(call: Call) -> Response:
         and query.get("state", row.state) == row.state
         and all(row.metadata.get(key) == value for key, value in wanted.items())
     ]  # fmt: skip
-    return JSONResponse(await asyncio.to_thread(lambda: [call.shape(row) for row in chosen]))
+    return JSONResponse(await call.describe(chosen))
 
 
 async def get_machine(call: Call) -> Response:

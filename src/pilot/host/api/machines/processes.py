@@ -25,7 +25,8 @@ _ORDERS: dict[str, Callable[[Process], float | str]] = {
 async def send_signal(call: Call) -> Response:
     """By name or number, to the first process of each container, as init did."""
     body, row = await call.body(bodies.Signal), await call.machine()
-    await asyncio.to_thread(call.machines.processes.signal, row, call.nonce, str(body.signal))
+    processes = call.machines.processes
+    await processes.ask(row, lambda: processes.signal(row, call.nonce, str(body.signal)))
     return ok()
 
 
@@ -34,7 +35,8 @@ async def list_processes(call: Call) -> Response:
     sort_by, order = query.get("sort_by") or "pid", query.get("order") or "asc"
     if sort_by not in _ORDERS or order not in ("asc", "desc"):
         raise faults.InvalidRequest(f"sort_by: one of {', '.join(_ORDERS)}; order: asc or desc")
-    found = await asyncio.to_thread(call.machines.processes.every, row)
+    processes = call.machines.processes
+    found = await processes.ask(row, lambda: processes.every(row))
     found.sort(key=_ORDERS[sort_by], reverse=order == "desc")
     return JSONResponse([shapes.process(each.container, each.row) for each in found])
 
