@@ -130,12 +130,6 @@ class FlyMachines:
     def private_ip(self, row: Machine) -> str:
         return steps.private_ip(self._host, row.id)
 
-    def dial_path(self, row: Machine) -> str:
-        """`StateError` unless it runs."""
-        if row.state != "started":
-            raise errors.StateError(f"machine not running, currently {row.state}")
-        return self._host.substrate(row.id).dial_path(row.id)
-
     def create(self, app: App, wanted: NewMachine) -> tuple[MachineId, Ended]:
         """Its id, and the run. Asks the registry what the images are: this takes as long as that."""
         config = _parse(wanted.config)

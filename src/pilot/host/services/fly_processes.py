@@ -24,12 +24,14 @@ from ..operations.context import Host
 from ..operations.fly_requests import Limit
 from ..store import machines as rows
 from ..store.fly import Machine
+from . import fly_exec
 from .threads import Threads
 
 LEAST_BYTES = 64 << 20
 ASKED_S = operations.QUICK_S + GRACE_S  # all that is asked of a Machine's agent for one call
 CHECKS_S = 2.0  # to find out what the checks of all that are listed have found
 _MOST, _MOST_OF_AN_APP = 64, 16
+_MOST_COMMANDS, _MOST_COMMANDS_OF_AN_APP = 128, 32  # which last
 T = TypeVar("T")
 
 
@@ -53,18 +55,24 @@ class FlyProcesses:
         self._engine = engine
         self._check_lease = check_lease
         self._asking = Threads("ask a machine", _MOST, _MOST_OF_AN_APP)
+        self._commands = Threads("exec", _MOST_COMMANDS, _MOST_COMMANDS_OF_AN_APP)
         self._checking = Threads("ask for checks", _MOST, _MOST_OF_AN_APP)
 
     async def ask(self, row: Machine, work: Callable[[], T]) -> T:
         """What `work`, which waits for that machine's agent, returns. `Exhausted` when its app has too much of it."""
         return await self._asking.at_once(row.app, work)
 
+    async def run(self, row: Machine, command: fly_exec.Command) -> fly_exec.Result:
+        """As `fly_exec.run`. `Exhausted` when its app has as many under way as it may."""
+        return await self._commands.at_once(row.app, lambda: fly_exec.run(self._dial_path(row), command))
+
     def api(self, row: Machine, end_s: float | None = None) -> PilotApi:
         """Of its agent, until then; of itself for `ASKED_S`."""
+        return PilotApi(self._dial_path(row), time.monotonic() + ASKED_S if end_s is None else end_s)
+
+    def _dial_path(self, row: Machine) -> str:
         self._check_runs(row)
-        return PilotApi(
-            self._host.substrate(row.id).dial_path(row.id), time.monotonic() + ASKED_S if end_s is None else end_s
-        )
+        return self._host.substrate(row.id).dial_path(row.id)
 
     def _check_runs(self, row: Machine) -> None:
         if row.state != "started":

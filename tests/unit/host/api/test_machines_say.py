@@ -5,6 +5,7 @@ from __future__ import annotations
 import pathlib
 import socket
 import threading
+import time
 from collections.abc import Iterator, Sequence
 
 import httpx
@@ -133,3 +134,28 @@ def test_processes_are_those_of_the_machines_own_containers(host: HostUnderTest)
     with machine(add(host, "m1"), says):
         assert ask(host, "/app/machines/m1/ps").json() == []
     assert says.asked == 2
+
+
+def test_commands_of_one_app_hold_up_nobody_else(host: HostUnderTest, mute: Mute) -> None:
+    """Many more than there are threads for all else that blocks; none of its machine's says anything."""
+    first, second = add(host, "m1"), add(host, "m2", "other")
+    statuses: list[int] = []
+
+    def execute() -> None:
+        statuses.append(ask(host, "/app/machines/m1/exec", "POST", {"cmd": "true", "timeout": 60}).status_code)
+
+    with machine(first, mute), machine(second, saying(answer(409, b'{"error": "as it is"}'))):
+        asking = [threading.Thread(target=execute) for _ in range(80)]
+        for thread in asking:
+            thread.start()
+        deadline_s = time.monotonic() + WAIT_S
+        while statuses.count(429) < 80 - 32 and time.monotonic() < deadline_s:
+            time.sleep(0.01)
+        assert statuses == [429] * (80 - 32)
+        assert ask(host, "/other/machines/m2/exec", "POST", {"cmd": "true"}).status_code not in (200, 429)
+        assert ask(host, "/other/machines/m2").status_code == 200
+        mute.end.set()
+        for thread in asking:
+            thread.join(WAIT_S)
+    assert len(statuses) == 80
+    assert 200 not in statuses

@@ -175,8 +175,7 @@ async def execute(call: Call) -> Response:
         raise errors.NotFound(f"exec: no container {container[:50]}; it has {', '.join(_names(row))}")
     timeout_s = min(wanted.timeout or MOST_WAIT_S, bodies.MOST_EXEC_S)
     command = fly_exec.Command(container, bodies.words(wanted), (wanted.stdin or "").encode(), timeout_s)
-    path = await asyncio.to_thread(call.machines.dial_path, row)
-    result = await asyncio.to_thread(fly_exec.run, path, command)
+    result = await call.machines.processes.run(row, command)
     return JSONResponse(
         {"exit_code": result.exit_code, "exit_signal": max(result.exit_code - 128, 0),
          "stdout": result.stdout.decode(errors="replace"), "stderr": result.stderr.decode(errors="replace")}
