@@ -14,7 +14,8 @@ from pilot import errors
 from pilot.agent.application import Application
 from pilot.agent.outward import Outward as Asking
 from pilot.agent.outward import by_socket
-from pilot.host.outward import rows
+from pilot.host.identity.rates import Rates
+from pilot.host.outward import rows, sockets
 from pilot.host.outward.sockets import Outward
 from pilot.host.vmm.qemu import mux
 from pilot.ids import MachineId
@@ -185,6 +186,39 @@ def test_a_machine_that_holds_all_its_connections_holds_up_itself_alone(host: Ou
         assert (await one_more).machine == ME
         for stream in held:
             stream.abort()
+
+    run(test)
+
+
+def test_a_machine_that_asks_too_often_is_refused_and_another_one_is_not(tmp_path: pathlib.Path) -> None:
+    host = Outward([rows.answering(outward.GET_SELF, told)], Rates(2, 0.0))
+    host.ensure(ME, str(tmp_path / "1" / "host.sock"))
+    host.ensure(OTHER, str(tmp_path / "2" / "host.sock"))
+
+    async def test() -> None:
+        asking = Asking(by_socket(str(tmp_path / "1")))
+        assert [(await ask(asking)).machine for _ in range(2)] == [ME, ME]
+        with pytest.raises(faults.Exhausted, match="asked too often"):
+            await ask(asking)
+        with pytest.raises(errors.NotFound):
+            await ask(Asking(by_socket(str(tmp_path / "2"))))
+
+    try:
+        run(test)
+    finally:
+        host.close()
+
+
+def test_a_connection_on_which_nothing_is_asked_ends(
+    host: Outward, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sockets, "KEEP_ALIVE_S", 0.01)
+    host.ensure(ME, str(tmp_path / "1" / "host.sock"))
+
+    async def test() -> None:
+        held = await Asking(by_socket(str(tmp_path / "1"))).open(20)
+        assert await held.read() == b""
+        held.abort()
 
     run(test)
 

@@ -52,12 +52,14 @@ class Connection:
         error_answer: ErrorAnswer = default_error_answer,
         admission: Admission = _everybody,
         head_bytes: int = http.MAX_HEAD_BYTES,
+        keep_alive_s: float = KEEP_ALIVE_S,
     ) -> None:
         self._stream = stream
         self._router = router
         self._headers = list(headers)
         self._error_answer = error_answer
         self._admission = admission
+        self._keep_alive_s = keep_alive_s
         self._protocol = h11.Connection(h11.SERVER, max_incomplete_event_size=head_bytes)
 
     async def serve(self) -> None:
@@ -123,7 +125,7 @@ class Connection:
         """The next request's head; None when the client is done, or idle for too long."""
         while (event := self._next_event()) is h11.NEED_DATA:
             try:
-                async with asyncio.timeout(KEEP_ALIVE_S):
+                async with asyncio.timeout(self._keep_alive_s):
                     self._protocol.receive_data(await self._stream.read())
             except TimeoutError:
                 return None

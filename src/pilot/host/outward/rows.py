@@ -18,6 +18,7 @@ from ...server import response
 from ...server.call import Call
 from ...server.routing import Route, Router
 from ...wire.operations import Answered, AnyOperation, Asked, Operation
+from ..identity.rates import Rates
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +53,11 @@ def answering(
     return Row(operation, endpoint)
 
 
-def router_for(caller: Caller, rows: Sequence[Row]) -> Router:
-    """The rows, as that machine has them."""
-    return Router([Route(row.operation, functools.partial(row.endpoint, caller)) for row in rows])
+def router_for(caller: Caller, rows: Sequence[Row], rates: Rates) -> Router:
+    """The rows, as that machine has them; it may ask as often as the `rates` let it."""
+    return Router([Route(row.operation, functools.partial(_in_rate, rates, row.endpoint, caller)) for row in rows])
+
+
+async def _in_rate(rates: Rates, endpoint: Endpoint, caller: Caller, call: Call) -> response.Response | None:
+    rates.take(caller.machine)
+    return await endpoint(caller, call)

@@ -23,19 +23,23 @@ from ...server.connection import Connection
 from ...server.routing import Router
 from ...server.stream import SocketStream
 from ...wire import dial, outward
+from ..identity.rates import Rates
 from . import rows
 
 BACKLOG = 128
 FIRST_LINE_S = 10.0
 CLOSE_S = 5.0
+KEEP_ALIVE_S = 10.0  # an agent asks once on each connection
+BURST, PER_S = 100, 20.0
 log = logging.getLogger(__name__)
 
 
 class Outward:
-    """Of all machines. From any thread. `everything`: the rows that each of them is answered."""
+    """Of all machines. From any thread. `everything`: the rows that each of them is answered; `rates`: how often."""
 
-    def __init__(self, everything: Sequence[rows.Row]) -> None:
+    def __init__(self, everything: Sequence[rows.Row], rates: Rates | None = None) -> None:
         self._rows = everything
+        self._rates = rates or Rates(BURST, PER_S)
         self._doors: dict[MachineId, asyncio.Task[None]] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="outward", daemon=True)
@@ -70,7 +74,7 @@ class Outward:
 
     async def _open(self, machine: MachineId, listening: socket.socket) -> None:
         await self._close(machine)
-        router = rows.router_for(rows.Caller(machine), self._rows)
+        router = rows.router_for(rows.Caller(machine), self._rows, self._rates)
         self._doors[machine] = asyncio.create_task(_accept(listening, router), name=f"outward {machine}")
 
     async def _close(self, machine: MachineId) -> None:
@@ -138,7 +142,7 @@ async def _serve(connection: socket.socket, router: Router) -> None:
     except BaseException:
         connection.close()
         raise
-    await Connection(stream, router).serve()
+    await Connection(stream, router, keep_alive_s=KEEP_ALIVE_S).serve()
 
 
 async def _port_asked(connection: socket.socket) -> bytes:

@@ -126,7 +126,10 @@ _FLY_VOLUMES = (
     "ALTER TABLE apps ADD COLUMN secrets_version BIGINT NOT NULL DEFAULT 0",
 )
 
+# Whose machine it is, which every machine may ask at any time.
+_SPRITES_BY_MACHINE = ("CREATE INDEX sprites_by_machine ON sprites (machine)",)
+
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     _FIRST, _VERSIONS, _SIZES, _EVENTS, _NETWORKS, _PARENTS, _LIFECYCLE, _FLY, _PRIVATE_NETWORKS, _KEYS,
-    _FLY_VOLUMES,
+    _FLY_VOLUMES, _SPRITES_BY_MACHINE,
 )  # fmt: skip

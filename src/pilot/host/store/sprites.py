@@ -15,6 +15,8 @@ from . import events, holds, machines
 from .database import Database, Row, Taken, Transaction
 from .journal import now_us
 
+OF_MACHINE = "SELECT * FROM sprites WHERE machine = ? AND phase NOT LIKE 'pool%'"
+
 
 class UrlSettings(msgspec.Struct, frozen=True):
     """Who may use a sprite's URL."""
@@ -179,7 +181,7 @@ def at_address(database: Database, name: str, suffix: str) -> list[Sprite]:
 
 def of_machine(database: Database, machine: MachineId) -> Sprite | None:
     """Whose machine that is; None of one that is in the pool, or somebody else's."""
-    rows = database.query("SELECT * FROM sprites WHERE machine = ? AND phase NOT LIKE 'pool%'", (machine,))
+    rows = database.query(OF_MACHINE, (machine,))
     return _sprite(rows[0]) if rows else None
 
 

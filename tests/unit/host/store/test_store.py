@@ -197,3 +197,11 @@ def test_readers_do_not_wait_for_one_another_nor_for_a_writer(database: Database
     with database._reader(), database.transaction():
         threading.Thread(target=read, name="reader").start()
         assert done.wait(WAIT_S)
+
+
+def test_whose_machine_it_is_is_found_by_an_index(tmp_path: pathlib.Path) -> None:
+    """Every machine may ask it, at any time, however many sprites there are."""
+    database = SqliteDatabase(str(tmp_path / "state.db"))
+    [step] = database.query(f"EXPLAIN QUERY PLAN {sprites.OF_MACHINE}", ("m1",))
+    database.close()
+    assert step["detail"] == "SEARCH sprites USING INDEX sprites_by_machine (machine=?)"
