@@ -386,10 +386,13 @@ def test_a_worker_killed_at(point: str, host: Host, tmp_path: Path) -> None:
     one, two = host("one", "--cache-bytes", "1048576", crash_at=point), host("two")
     one.client.create(A, SIZE)
     content = os.urandom(4 << 20)
+    crashes = one.directory / "crash-once"
+    crashes.unlink()  # not while it is being mounted: what it writes then may be stored at once
     with one.mounted(A, tmp_path / "m") as root:
+        crashes.touch()
         (root / "file").write_bytes(content)
         _sync(root)
-        stores.wait_for(lambda: not (one.directory / "crash-once").exists())
+        stores.wait_for(lambda: not crashes.exists())
         Path("/proc/sys/vm/drop_caches").write_text("3")
         assert (root / "file").read_bytes() == content
         assert stores.wait_for(lambda: one.client.stat(A).worker_restarts) == 1
