@@ -40,6 +40,7 @@ from . import edges, host_limits, log_files
 from .fly.pulling import Images
 from .fly.vault import Vault
 from .fsm.engine import Engine
+from .identity import sealed
 from .identity.authenticator import Authenticator
 from .identity.authority import Authority
 from .identity.roots import Roots
@@ -222,7 +223,7 @@ def _services(
         networks=made_networks,
         outward=outward,
         images=Images(Store(store_directory(settings.cache_dir)), Insecure(frozenset(settings.insecure_registries))),
-        vault=Vault(seals.ensure_key(os.path.join(settings.state_dir, "secrets.key"))),
+        vault=Vault(sealed.ensure_key(os.path.join(settings.state_dir, "secrets.key"))),
         store_owner=tokens.ensure_organisation(database, ORGANISATION).id if settings.store else None,
     )
     metrics = Metrics()
@@ -270,7 +271,7 @@ def certificates_of(settings: Settings) -> certificates.Certificates:
 
 
 def _seals(state_dir: str) -> seals.Seals:
-    return seals.Seals(seals.ensure_key(os.path.join(state_dir, "visits.key")))
+    return seals.Seals(sealed.ensure_key(os.path.join(state_dir, "visits.key")))
 
 
 def _prepare_base(sprites: Sprites, variant: str) -> None:

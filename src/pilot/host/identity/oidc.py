@@ -16,20 +16,16 @@ import time
 from collections.abc import Callable, Mapping
 
 import msgspec
-from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from ... import errors
-from ...kernel import files
+from . import sealed
 
 LIFE_S = 600
 ROTATE_S = 30 * 86400.0
 # For whoever keeps what they have fetched, and for clocks.
 PUBLISHED_S = 86400.0
 ALGORITHMS = ("RS256", "ES256")
-_NONCE_BYTES = 12
 _BOUND = b"pilot oidc keys"
 _COORDINATE_BYTES = 32
 Claims = Mapping[str, str | int | Mapping[str, object]]
@@ -49,11 +45,10 @@ class Signer:
 
     def __init__(self, directory: str, seal: bytes, now_s: Callable[[], float] = time.time) -> None:
         os.makedirs(directory, mode=0o700, exist_ok=True)
-        self._path = os.path.join(directory, "oidc")
-        self._cipher = AESGCM(seal)
+        self._file = sealed.SealedFile(os.path.join(directory, "oidc"), seal, _BOUND, list[Key])
         self._now_s = now_s
         self._lock = threading.Lock()
-        self._keys = self._read()
+        self._keys = self._file.read() or []
 
     def sign(self, claims: Claims, algorithm: str = ALGORITHMS[0]) -> str:
         """The token."""
@@ -94,28 +89,12 @@ class Signer:
     def _replace(self, keys: list[Key]) -> None:
         """Durable before a token of a new one is given out; without those of which every token has ended."""
         kept = [key for key in keys if self._may_be_in_use(key, keys)]
-        nonce = os.urandom(_NONCE_BYTES)
-        sealed = self._cipher.encrypt(nonce, msgspec.msgpack.encode(kept), _BOUND)
-        files.replace(self._path, nonce + sealed, durable=True)
+        self._file.replace(kept)
         self._keys = kept
 
     def _may_be_in_use(self, key: Key, keys: list[Key]) -> bool:
         followed_s = [each.made_s for each in keys if each.algorithm == key.algorithm and each.made_s > key.made_s]
         return not followed_s or self._now_s() - min(followed_s) < LIFE_S + PUBLISHED_S
-
-    def _read(self) -> list[Key]:
-        try:
-            with open(self._path, "rb") as file:
-                data = file.read()
-        except FileNotFoundError:
-            return []
-        try:
-            plain = self._cipher.decrypt(data[:_NONCE_BYTES], data[_NONCE_BYTES:], _BOUND)
-            return msgspec.msgpack.decode(plain, type=list[Key])
-        except (InvalidTag, *errors.UNREADABLE) as error:
-            raise errors.HostError(
-                f"open {self._path}: it was sealed with another key, or changed", hint="give back the key it had"
-            ) from error
 
 
 def _base64(data: bytes) -> bytes:

@@ -16,14 +16,10 @@ import time
 from collections.abc import Callable
 
 import msgspec
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from ... import errors
-from ...kernel import files
+from . import sealed
 
 ROTATE_S = 90 * 86400.0
-_NONCE_BYTES = 12
 _KEY_BYTES = 32
 _ID_BYTES = 8
 _BOUND = b"pilot macaroon roots"
@@ -42,11 +38,11 @@ class Roots:
 
     def __init__(self, directory: str, seal_path: str | None = None, now_s: Callable[[], float] = time.time) -> None:
         os.makedirs(directory, mode=0o700, exist_ok=True)
-        self._path = os.path.join(directory, "roots")
-        self._cipher = AESGCM(ensure_key(seal_path or os.path.join(directory, "seal")))
+        key = sealed.ensure_key(seal_path or os.path.join(directory, "seal"))
+        self._file = sealed.SealedFile(os.path.join(directory, "roots"), key, _BOUND, list[Root])
         self._now_s = now_s
         self._lock = threading.Lock()
-        self._roots = self._read()
+        self._roots = self._file.read() or []
 
     def newest(self) -> Root:
         """What to mint with; another one when it is old."""
@@ -69,34 +65,5 @@ class Roots:
     def _add(self) -> None:
         made = Root(os.urandom(_ID_BYTES), os.urandom(_KEY_BYTES), self._now_s())
         roots = [*self._roots, made]
-        nonce = os.urandom(_NONCE_BYTES)
-        sealed = self._cipher.encrypt(nonce, msgspec.msgpack.encode(roots), _BOUND)
-        files.replace(self._path, nonce + sealed, durable=True)
+        self._file.replace(roots)
         self._roots = roots
-
-    def _read(self) -> list[Root]:
-        try:
-            with open(self._path, "rb") as file:
-                data = file.read()
-        except FileNotFoundError:
-            return []
-        try:
-            plain = self._cipher.decrypt(data[:_NONCE_BYTES], data[_NONCE_BYTES:], _BOUND)
-            return msgspec.msgpack.decode(plain, type=list[Root])
-        except (InvalidTag, *errors.UNREADABLE) as error:
-            raise errors.HostError(
-                f"open {self._path}: it was sealed with another key, or changed", hint="give back the key it had"
-            ) from error
-
-
-def ensure_key(path: str) -> bytes:
-    """The key at `path`, made when there is none. Only its owner may read it."""
-    try:
-        with open(path, "rb") as file:
-            key = file.read()
-    except FileNotFoundError:
-        key = os.urandom(_KEY_BYTES)
-        files.replace(path, key, durable=True)
-    if len(key) != _KEY_BYTES:
-        raise errors.HostError(f"{path}: {len(key)} bytes are no key", hint=f"it has {_KEY_BYTES}")
-    return key

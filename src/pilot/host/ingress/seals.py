@@ -17,11 +17,8 @@ from collections.abc import Callable
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from ...kernel import files
-
 _NONCE_BYTES = 12
 _EXPIRY = struct.Struct(">Q")
-_KEY_BYTES = 32
 MAX_SEAL = 4096
 
 
@@ -55,16 +52,3 @@ class Seals:
 
 def _bound(purpose: str, host: str) -> bytes:
     return f"{purpose}\0{host}".encode()
-
-
-def ensure_key(path: str) -> bytes:
-    """The key at `path`, made when there is none: visits outlive pilotd. Only its owner may read it."""
-    try:
-        with open(path, "rb") as file:
-            key = file.read()
-    except FileNotFoundError:
-        key = os.urandom(_KEY_BYTES)
-        files.replace(path, key, durable=True)
-    if len(key) != _KEY_BYTES:
-        raise ValueError(f"{path}: {len(key)} bytes are no key")
-    return key
