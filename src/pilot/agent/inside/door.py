@@ -21,6 +21,7 @@ import pilot
 
 from ... import errors
 from ...kernel import fds
+from ...server import accepting
 from ...server.connection import Connection, ErrorAnswer
 from ...server.routing import Route, Router
 from ...server.stream import SocketStream
@@ -42,7 +43,6 @@ class Door:
         self._directory = directory
         self._router = Router(routes)
         self._error_answer = error_answer
-        self._tasks: set[asyncio.Task[None]] = set()
         self._accepting: asyncio.Task[None] | None = None
 
     def open(self) -> None:
@@ -57,14 +57,13 @@ class Door:
         _put(f"{self._directory}/bin/sprite-env", sprite_env.source(), 0o755)
         _put(f"{self._directory}/llm.txt", texts.LLM.encode(), 0o644)
         _put(f"{self._directory}/version.txt", f"{pilot.__version__}\n".encode(), 0o644)
-        self._accepting = asyncio.create_task(self._accept(self._listening()), name="inside")
+        self._accepting = asyncio.create_task(accepting.accept(self._listening(), MOST, self._serve), name="inside")
 
     async def close(self) -> None:
         """Leave the socket to the next agent."""
-        tasks = [*self._tasks, *([self._accepting] if self._accepting else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._accepting is not None:
+            self._accepting.cancel()
+            await asyncio.gather(self._accepting, return_exceptions=True)
 
     def _listening(self) -> socket.socket:
         if STORE_NAME in self._link.inherited:
@@ -78,24 +77,6 @@ class Door:
         listening.listen(BACKLOG)
         self._link.put(STORE_NAME, listening.fileno())
         return listening
-
-    async def _accept(self, listening: socket.socket) -> None:
-        loop, room = asyncio.get_running_loop(), asyncio.Semaphore(MOST)
-        listening.setblocking(False)
-        with listening:
-            while True:
-                await room.acquire()
-                try:
-                    connection, _ = await loop.sock_accept(listening)
-                except OSError as error:
-                    _log.error("accept: %s", error.strerror)
-                    room.release()
-                    await asyncio.sleep(0.1)
-                    continue
-                task = asyncio.create_task(self._serve(connection), name="connection from inside")
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
-                task.add_done_callback(lambda _: room.release())
 
     async def _serve(self, connection: socket.socket) -> None:
         connection.setblocking(False)

@@ -19,6 +19,7 @@ from collections.abc import Coroutine, Sequence
 from ... import errors
 from ...ids import MachineId
 from ...kernel import fds
+from ...server import accepting
 from ...server.connection import Connection
 from ...server.routing import Router
 from ...server.stream import SocketStream
@@ -75,7 +76,10 @@ class Outward:
     async def _open(self, machine: MachineId, listening: socket.socket) -> None:
         await self._close(machine)
         router = rows.router_for(rows.Caller(machine), self._rows, self._rates)
-        self._doors[machine] = asyncio.create_task(_accept(listening, router), name=f"outward {machine}")
+        self._doors[machine] = asyncio.create_task(
+            accepting.accept(listening, outward.MOST_STREAMS, lambda connection: _serve(connection, router)),
+            name=f"outward {machine}",
+        )
 
     async def _close(self, machine: MachineId) -> None:
         door = self._doors.pop(machine, None)
@@ -104,31 +108,6 @@ def _listen(path: str) -> socket.socket:
         listening.close()
         raise
     return listening
-
-
-async def _accept(listening: socket.socket, router: Router) -> None:
-    """Until cancelled; then its connections end, too."""
-    loop, room = asyncio.get_running_loop(), asyncio.Semaphore(outward.MOST_STREAMS)
-    serving: set[asyncio.Task[None]] = set()
-    try:
-        with listening:
-            while True:
-                await room.acquire()
-                try:
-                    connection, _ = await loop.sock_accept(listening)
-                except OSError as error:
-                    log.error("accept from a machine: %s", error.strerror)
-                    room.release()
-                    await asyncio.sleep(0.1)
-                    continue
-                task = asyncio.create_task(_serve(connection, router), name="asked by a machine")
-                serving.add(task)
-                task.add_done_callback(serving.discard)
-                task.add_done_callback(lambda _: room.release())
-    finally:
-        for task in serving:
-            task.cancel()
-        await asyncio.gather(*serving, return_exceptions=True)
 
 
 async def _serve(connection: socket.socket, router: Router) -> None:
