@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support import clients, leftovers
+from tests.support import clients, front, leftovers
 from tests.support.clients import IMAGE, PILOT, Client
 
 pytestmark = pytest.mark.requires("root", "private", "busybox", "buildah")
@@ -53,6 +53,14 @@ def test_run(buildah: Client, working: str) -> None:
         buildah, "--user", "7", "--workingdir", "/tmp", "--env", "COLOUR=red", working, "--", "sh", "-c", script
     )
     assert output == "7\n/tmp\nred\nCapEff:\t0000000000000000\n"
+
+
+def test_each_step_is_served(buildah: Client, working: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """By a planner, though buildah executes its runtime in a mount namespace that it has made for the step."""
+    directory = tmp_path_factory.mktemp("front")
+    with front.planner(directory) as process:
+        program = front.compile_front(directory, front.digest_of(process), front.unserved(directory))
+        assert _run(buildah, "--runtime", str(program), working, "--", "sh", "-c", "echo here") == "here\n"
 
 
 def test_stdin(buildah: Client, working: str) -> None:

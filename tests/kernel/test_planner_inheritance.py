@@ -131,7 +131,6 @@ def test_a_state_root_follows_the_callers_environment(pilot: Path, bundle: Path,
 
 # How a caller is brought to differ from the planner in what only it can be.
 DIFFERENT = {
-    "mount namespace": "unshare --mount",
     "uts namespace": "unshare --uts",
     "ipc namespace": "unshare --ipc",
     "network namespace": "unshare --net",
@@ -155,22 +154,6 @@ def test_who_differs_is_not_served(pilot: Path, bundle: Path, tmp_path: Path, na
     done = subprocess.run(command, cwd=bundle, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == front.COLD, done.stderr
     assert not (tmp_path / "root").exists()
-
-
-def test_another_root_directory_is_not_served(pilot: Path, bundle: Path, tmp_path: Path) -> None:
-    """A directory with all that the program needs."""
-    _configure(bundle, "true")
-    place = bundle / "rootfs"
-    for directory in (tmp_path, Path("/proc")):
-        inside = place / str(directory)[1:]
-        inside.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["mount", "--rbind", directory, inside], check=True, timeout=10)
-    try:
-        done = subprocess.run(["chroot", place, pilot, "list"], check=False, timeout=60)
-        assert done.returncode == front.COLD
-    finally:
-        for directory in (tmp_path, Path("/proc")):
-            subprocess.run(["umount", "-l", place / str(directory)[1:]], check=True, timeout=10)
 
 
 def test_who_is_under_seccomp_is_not_served(pilot: Path, bundle: Path, tmp_path: Path) -> None:

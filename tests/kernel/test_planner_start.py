@@ -21,6 +21,7 @@ from pilot.planner import build
 pytestmark = pytest.mark.requires("root", "private", "busybox")
 
 _DEADLINE_S = 60.0
+_FORKED = {"pilot-forker\n", "pilot-joined\n"}  # whose words are the planner's
 
 
 @pytest.fixture
@@ -40,12 +41,13 @@ def _run(pilot: Path, bundle: Path, *before: str, **more: object) -> subprocess.
 
 
 def _planners(tmp_path: Path) -> list[int]:
-    """Pids of those that listen, or are about to, at this test's place."""
+    """Pids of those that listen, or are about to, at this test's place; not of their forkers."""
     found = []
     for directory in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             words = (directory / "cmdline").read_bytes().split(b"\0")
-            if b"planner" in words and f"{tmp_path}/run/socket".encode() in words:
+            is_planner = b"planner" in words and (directory / "comm").read_text() not in _FORKED
+            if is_planner and f"{tmp_path}/run/socket".encode() in words:
                 found.append(int(directory.name))
     return found
 
@@ -203,8 +205,8 @@ def test_who_wants_none_starts_none(pilot: Path, bundle: Path, tmp_path: Path, e
 @pytest.mark.parametrize(
     "prefix",
     [
-        ["unshare", "--mount"],
         ["unshare", "--uts"],
+        ["unshare", "--mount", "--uts"],
         ["setpriv", "--no-new-privs"],
         ["prlimit", "--nofile=500:500"],
     ],
@@ -215,6 +217,33 @@ def test_who_cannot_be_apart_starts_none(pilot: Path, bundle: Path, tmp_path: Pa
     config["process"].pop("rlimits", None)
     (bundle / "config.json").write_text(json.dumps(config))
     assert _run(pilot, bundle, *prefix).returncode == 0
+    assert _planners(tmp_path) == []
+
+
+def test_one_is_started_among_the_mounts_of_process_1(pilot: Path, bundle: Path, tmp_path: Path) -> None:
+    """By a caller that has others: no mount namespace is kept alive, and all others are served."""
+    assert _run(pilot, bundle, "unshare", "--mount").stderr == ""
+    pid = _await_planner(tmp_path)
+    assert os.readlink(f"/proc/{pid}/ns/mnt") == os.readlink("/proc/1/ns/mnt")
+    assert os.stat(f"/proc/{pid}/root/").st_ino == os.stat("/proc/1/root/").st_ino
+    assert _is_served(pilot, bundle)
+
+
+@pytest.mark.parametrize("path", ["run", "program"])
+def test_none_is_started_where_its_place_or_program_is_another_there(
+    pilot: Path, bundle: Path, tmp_path: Path, path: str
+) -> None:
+    """What process 1 has at a path is executed, and listens: it must be what the caller meant."""
+    (tmp_path / "program").write_text("#!/bin/sh\n")
+    (tmp_path / "program").chmod(0o755)
+    here, other = f"{tmp_path}/{path}", f"{tmp_path}/other"
+    prepare = f'cp -a {here} {other} && mount --bind {other} {here} && exec "$@"'
+    code = "import sys; from pilot.planner import starting; starting.start(sys.argv[1], [sys.argv[2]])"
+    words = [sys.executable, "-c", code, f"{tmp_path}/run/socket", f"{tmp_path}/program"]
+    command = ["unshare", "--mount", "sh", "-c", prepare, "-", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    problem = f"start a planner: {here} is not the same among the mounts of process 1"
+    assert done.stderr.splitlines()[-1:] == [f"pilot.errors.HostError: {problem}"]
     assert _planners(tmp_path) == []
 
 

@@ -125,6 +125,11 @@ class _Version(ctypes.Structure):
     _fields_ = [(name, ctypes.c_uint) for name in ("major", "minor", "micro")]
 
 
+def load() -> None:
+    """Load the library now, from where it is found now; HostError where there is none."""
+    _library()
+
+
 @functools.cache
 def _library() -> ctypes.CDLL:
     try:

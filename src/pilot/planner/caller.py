@@ -26,16 +26,25 @@ class Caller:
     """As a `kernel.waiter.Waiter` it lets the caller's process clone.
 
     `cwd_fd` and `stdio_fds` are there after `receive_request`; they, and what was fetched, are closed by `close`.
+    Another process may go on with the conversation (`descriptors`), once this one has closed its end.
     """
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, given: Sequence[int] = ()) -> None:
+        """`given`, the working directory and 0, 1, 2, are there when the request was received by another process."""
         self._connection = connection
         connection.settimeout(_ANSWER_S)
         credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         self.pid: int = _CREDENTIALS.unpack(credentials)[0]
-        self.cwd_fd = -1
-        self.stdio_fds: list[int] = []
+        self._given = list(given)
         self._fetched: list[int] = []
+
+    @property
+    def cwd_fd(self) -> int:
+        return self._given[0]
+
+    @property
+    def stdio_fds(self) -> list[int]:
+        return self._given[1:]
 
     def receive_request(self) -> Request:
         """What is asked; PeerError."""
@@ -43,8 +52,12 @@ class Caller:
         if len(fds) != 4:
             _close(fds)
             raise errors.PeerError("a request comes with four descriptors")
-        self.cwd_fd, *self.stdio_fds = fds
+        self._given = fds
         return messages.parse_request(report)
+
+    def descriptors(self) -> list[int]:
+        """What makes another `Caller`, in another process: the connection, then what it was given."""
+        return [self._connection.fileno(), *self._given]
 
     def is_there(self) -> bool:
         """Whether it still holds its end, which it gives to nobody: then its pid has been its own all the time."""
@@ -83,7 +96,9 @@ class Caller:
         return self._ask_how_it_ended(Kind.WAIT, process, None)
 
     def close(self) -> None:
-        _close([fd for fd in (self.cwd_fd, *self.stdio_fds, *self._fetched) if fd >= 0])
+        """All that is ours of it; once more does nothing."""
+        _close([*self._given, *self._fetched])
+        self._given, self._fetched = [], []
         self._connection.close()
 
     # ---- as a Waiter ------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import io
 import os
 import secrets
@@ -14,6 +15,7 @@ import msgspec
 
 from ..cli.verb import Context
 from ..kernel import probe
+from ..plan.facts import HostFacts
 from ..runtime import Runtime, Spawned, Stdio
 from ..spec.config import Spec
 from ..spec.process import Process
@@ -22,7 +24,12 @@ from .messages import Loss
 
 # What these name depends on who looks.
 _OWN = ("/proc/self", "/proc/thread-self", "/dev/fd", "/dev/std", "/dev/tty")
-_FACTS = probe.probe_host()
+
+
+@functools.cache
+def facts() -> HostFacts:
+    """Of where this process is, which does not move once it has asked."""
+    return probe.probe_host()
 
 
 class Cold(Exception):
@@ -43,7 +50,7 @@ class CallersContext(Context, frozen=True, kw_only=True):
             self.root,
             waiter=self.caller,
             cgroup_driver=self.cgroup_driver,
-            facts=_FACTS,
+            facts=facts(),
             asker=self.caller.pid,
             environment=self.environment,
             on_warning=self.log.warning,

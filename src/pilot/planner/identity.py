@@ -2,10 +2,13 @@
 
 What a planner's caller must have in common with it, or be left to the Python command line:
 
-    namespaces       all that /proc/PID/ns names                    root             the directory itself
+    namespaces       all that /proc/PID/ns names                    root             the directory, on the same mount
     ids              real, effective, saved, of files; groups       capabilities     all five sets
     no_new_privs     its value                                      LSM label        of each module that has one
     seccomp          none: two filters cannot be compared
+
+Where only the mounts are others, the mount namespace or the root directory, a child of the planner that has joined
+them serves (`joining`): whoever has the same capabilities in the same user namespace could join them, too.
 
 Everything else that a process has either comes with the request (working directory, umask, environment, descriptors)
 or is inherited, as the caller's process clones (docs/reference/planner.md has the whole table).
@@ -25,18 +28,22 @@ class Identity:
 
     def __init__(self, pid: int | str) -> None:
         self._status = _status(pid)
-        root = os.stat(f"/proc/{pid}/root/")
+        others = namespaces(pid)
+        self._mounts = (others.pop("mnt", ""), _root(pid))
         self._parts = (
-            namespaces(pid),
-            (root.st_dev, root.st_ino),
+            others,
             [self._status.get(name) for name in _RIGHTS],
             [_read_label(f"/proc/{pid}/attr/{name}") for name in _LABELS],
         )
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Identity) and self._parts == other._parts
+        return isinstance(other, Identity) and self._parts == other._parts and self._mounts == other._mounts
 
     __hash__ = None  # type: ignore[assignment]  # it is compared, never kept
+
+    def differs_in_mounts_at_most(self, other: Identity) -> bool:
+        """Whether all else is the same: of two that are equal, too."""
+        return self._parts == other._parts
 
     @property
     def umask(self) -> int:
@@ -56,6 +63,17 @@ def namespaces(pid: int | str) -> dict[str, str]:
     """Each namespace of a process, by name; OSError."""
     directory = f"/proc/{pid}/ns"
     return {name: os.readlink(f"{directory}/{name}") for name in os.listdir(directory)}
+
+
+def _root(pid: int | str) -> tuple[int, int, str]:
+    """The root directory, and by which mount: the same directory on another mount has other mounts below it."""
+    fd = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        found = os.fstat(fd)
+        with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as lines:
+            return found.st_dev, found.st_ino, next(line for line in lines if line.startswith("mnt_id:"))
+    finally:
+        os.close(fd)
 
 
 def _status(pid: int | str) -> dict[str, str]:

@@ -56,15 +56,18 @@ def _serve(given: options.Arguments) -> int:
         # What belongs to whoever started us is not for hooks of others.
         for name in ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET"):
             os.environ.pop(name, None)
-        from . import preload, service  # the probes of this host among them: once it is known that there is work
+        from . import joining, preload, service  # once it is known that there is work
 
         preload.load()
-        served = service.Service(listener, given.number("idle"))
         gc.collect()
         gc.freeze()
-        gc.set_threshold(*_GARBAGE)
-        print(f"pilot planner: listening on {path}, build {served.digest}", flush=True)
-        served.run(stop_fd)
+        with contextlib.closing(joining.Forker()) as forker:
+            served = service.Service(listener, given.number("idle"), forker)
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(*_GARBAGE)
+            print(f"pilot planner: listening on {path}, build {served.digest}", flush=True)
+            served.run(stop_fd)
     if given.flag("own-cgroup"):
         from . import starting
 

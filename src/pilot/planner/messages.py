@@ -97,6 +97,13 @@ def parse_report(packet: bytes) -> Report:
         raise errors.PeerError(f"pilot sent something else than a packet: {problem}") from problem
 
 
+def format_request(request: Request) -> bytes:
+    """A REQUEST, from one process of the planner to another."""
+    variables = (f"{name}={value}" for name, value in request.environment.items())
+    parts = "".join(f"{part}\0" for part in (request.digest, *request.words, *variables))
+    return _REPORT.pack(Kind.REQUEST, len(request.words), 0, 0) + parts.encode("utf-8", "surrogateescape")
+
+
 def parse_request(report: Report) -> Request:
     """What follows a REQUEST; PeerError."""
     parts = report.rest.decode("utf-8", "surrogateescape").split("\0")

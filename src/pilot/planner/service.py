@@ -1,7 +1,8 @@
 """Listening and answering: one thread per request, whose working directory and umask are the caller's.
 
-A request is answered when its caller is as we are (`identity`), of our build, and nothing forbids it; else COLD. Asked
-by another build we look at our own sources: when they have changed we are the old one, and end.
+A request is answered when its caller is as we are (`identity`), of our build, and nothing forbids it; else COLD. Of one
+that has other mounts only, the thread waits for the child that answers (`joining`). Asked by another build we look at
+our own sources: when they have changed we are the old one, and end.
 """
 
 from __future__ import annotations
@@ -17,12 +18,11 @@ import time
 
 from .. import errors
 from ..kernel import syscalls
-from . import build, place, verbs
+from . import build, context, place, verbs
 from .activity import Activity
 from .caller import Caller
-from .context import Cold
 from .identity import Identity
-from .messages import Request
+from .joining import Forker
 
 _CLONE_FS = 0x200
 _MOST_AT_ONCE = 256  # more are the command line's: each is a thread
@@ -33,11 +33,13 @@ _DRAIN_S = 30.0
 class Service:
     """Answers on `listener` until it is stopped, has had nothing to do for `idle_s` (0: never), or is outdated."""
 
-    def __init__(self, listener: socket.socket, idle_s: float) -> None:
+    def __init__(self, listener: socket.socket, idle_s: float, forker: Forker) -> None:
         self.digest = build.digest()
         self._listener = listener
+        self._forker = forker
         self._idle_s = idle_s
         self._own = Identity("self")
+        context.facts()  # now, and not when somebody waits
         self._activity = Activity()
         self._places = threading.BoundedSemaphore(_MOST_AT_ONCE)
         self._outdated = threading.Event()
@@ -90,27 +92,22 @@ class Service:
             caller.refuse()
             return
         try:
-            self._carry_out(request, identity, caller)
+            if identity == self._own:
+                _become(caller, identity)
+                verbs.answer(request, caller)
+            else:
+                self._forker.answer(request, caller, identity.umask)
         finally:
             self._places.release()
 
-    def _carry_out(self, request: Request, identity: Identity, caller: Caller) -> None:
-        _become(caller, identity)
-        with open(os.dup(caller.stdio_fds[2]), "w", errors="backslashreplace") as stderr:
-            try:
-                status, output = verbs.carry_out(request, caller, stderr)
-            except Cold:
-                caller.refuse()
-                return
-        caller.finish(status, output)
-
     def _identify(self, caller: Caller) -> Identity | None:
-        """None for who differs from us, or is not to be seen from here: a process of another pid namespace."""
+        """None for who differs from us in more than mounts, or is not to be seen from here: a process of another pid
+        namespace."""
         try:
             identity = Identity(caller.pid)
         except OSError:
             return None
-        if identity.is_filtered or identity != self._own or not caller.is_there():
+        if identity.is_filtered or not identity.differs_in_mounts_at_most(self._own) or not caller.is_there():
             return None
         return identity
 

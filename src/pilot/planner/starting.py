@@ -1,10 +1,13 @@
 """A planner that the first cold command line starts, or nothing at all where it could not be apart from its caller.
 
-    caller ── fork ──► the lock; a session, cgroups, limits, priority of its own; nothing of the caller's open
+    caller ── fork ──► the lock; a session, cgroups, limits, priority of its own; process 1's mounts; nothing of the
+                       │   caller's open
                        └── exec pilot-cold planner --idle …          (with systemd: as a transient service of it)
 
 It must outlive its caller without being in its way: it is in no cgroup of it, keeps no mount or namespace of it alive,
 and holds no descriptor of it. What it does inherit no container can see, as their processes are cloned by the callers.
+A caller may have other mounts than process 1, as buildah's have, where the planner's place and program are the same
+there.
 """
 
 from __future__ import annotations
@@ -13,16 +16,17 @@ import contextlib
 import os
 import resource
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 from .. import errors
-from ..kernel import hierarchies
+from ..kernel import hierarchies, inroot, mountns
 from ..kernel.cgroups import Cgroup
 from . import identity, place
 
 IDLE_S = 600
 _CGROUP = "pilot-planner"
+_LEAVING_S = 1.0  # until those that were killed are out of it
 _SYSTEMD = "/run/systemd/system"
 # What would end or lame it for all who ask later: it must not be limited.
 _UNLIMITED = (resource.RLIMIT_CPU, resource.RLIMIT_FSIZE, resource.RLIMIT_AS, resource.RLIMIT_DATA)
@@ -38,6 +42,7 @@ def start(socket: str, program: Sequence[str] | None = None, idle_s: int = IDLE_
     require_own_ground()
     words = [*(program or _program()), "planner", "--socket", socket, "--idle", str(idle_s)]
     place.make_directory(os.path.dirname(socket))
+    _require_same([os.path.dirname(socket), *filter(os.path.isabs, program or _program())])
     if os.path.isdir(_SYSTEMD):
         _start_by_systemd(words)
         return
@@ -67,8 +72,37 @@ def require_own_ground() -> None:
         lasting = identity.namespaces(1)
     except OSError as error:
         raise errors.HostError("start a planner: the namespaces of process 1 cannot be seen") from error
-    if identity.namespaces("self") != lasting:
+    if {**identity.namespaces("self"), "mnt": lasting.get("mnt")} != lasting:
         raise errors.HostError("start a planner: it would keep namespaces alive that are not those of process 1")
+
+
+def _require_same(paths: Sequence[str]) -> None:
+    """HostError when what is at one of these paths here is not what is there among the mounts of process 1."""
+    with _mounts_of_process_1() as (_, root_fd):
+        for path in paths:
+            if not _is_same(path, root_fd):
+                raise errors.HostError(f"start a planner: {path} is not the same among the mounts of process 1")
+
+
+@contextlib.contextmanager
+def _mounts_of_process_1() -> Iterator[tuple[int, int]]:
+    with contextlib.ExitStack() as held:
+        try:
+            mounts = held.enter_context(mountns.opened(1))
+        except OSError as error:
+            raise errors.HostError("start a planner: the mounts of process 1 cannot be seen") from error
+        yield mounts
+
+
+def _is_same(path: str, root_fd: int) -> bool:
+    try:
+        fd = inroot.open_in_root(root_fd, path, os.O_PATH)
+        try:
+            return os.path.samestat(os.stat(path), os.fstat(fd))
+        finally:
+            os.close(fd)
+    except OSError:
+        return False
 
 
 def leave_cgroup() -> None:
@@ -76,7 +110,7 @@ def leave_cgroup() -> None:
     found = hierarchies.probe_hierarchies()
     with contextlib.suppress(errors.HostError):
         Cgroup(found.paths("/")).add(os.getpid())
-        Cgroup(found.paths(_CGROUP)).delete(timeout_s=0)
+        Cgroup(found.paths(_CGROUP)).delete(timeout_s=_LEAVING_S)
 
 
 def _program() -> list[str]:
@@ -111,6 +145,8 @@ def _detach(words: Sequence[str], lock_fd: int, status_fd: int) -> NoReturn:
     """Leave the caller behind, fork once more, so that nobody has to wait for it, and execute."""
     try:
         _enter_cgroup()
+        with _mounts_of_process_1() as mounts:
+            mountns.join(*mounts)
         os.setsid()
         if os.fork():
             os._exit(0)

@@ -43,6 +43,17 @@ _MAKES = frozenset({"create", "run"})
 _MODULES = {name: load_verb(name) for name in (*CHANGES, *_WANTED)}
 
 
+def answer(request: Request, caller: Caller) -> None:
+    """Do what is asked, or refuse it, and say so; PeerError when nobody is there to hear it."""
+    with open(os.dup(caller.stdio_fds[2]), "w", errors="backslashreplace") as stderr:
+        try:
+            status, output = carry_out(request, caller, stderr)
+        except Cold:
+            caller.refuse()
+            return
+    caller.finish(status, output)
+
+
 def carry_out(request: Request, caller: Caller, stderr: TextIO) -> tuple[int, str]:
     """Run a command line for the caller, whose working directory and umask we have; exit status, what is to be printed.
 
