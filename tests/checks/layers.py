@@ -112,10 +112,13 @@ ALLOWED: dict[str, frozenset[str]] = {
             "wire",
             "kernel.files",
             "machine.dial",
+            "host.fly",
             "host.identity",
             "host.operations.uses",
             "host.relay",
             "host.services",
+            "host.store.fly",
+            "host.store.journal",
             "host.store.sprites",
             "host.store.tokens",
         }

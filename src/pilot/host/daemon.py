@@ -148,7 +148,8 @@ def serve(settings: Settings) -> None:
         authority = Authority(database, Roots(os.path.join(settings.state_dir, "identity"), settings.seal_key))
         authenticator = Authenticator(authority.authenticate)
         access = Access(authenticator, sprites, authority, domain=Domain(settings.domain))
-        relay = server.Server(edges.route(access, _seals(settings.state_dir), fly))
+        https_port = settings.tls_listen[1] if settings.tls_listen else None
+        relay = server.Server(edges.route(access, _seals(settings.state_dir), fly, https_port=https_port))
         _on_signals(relay)
         stack.enter_context(log_files.watching(settings.state_dir))
         stack.enter_context(retention.watching(database))

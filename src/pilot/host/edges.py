@@ -1,6 +1,6 @@
 """Which facade serves which Host and path: the one place where another one joins.
 
-ingress   whatever is below the domain: one sprite, or none
+ingress   whatever is below the domain: one sprite, one app, or none
 login     /login, for people with a browser
 machines  /v1/apps and /v1/platform: Fly's Machines API
 sprites   everything else
@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from .api.machines import calls as machine_calls
 from .api.sprites import calls
+from .ingress.apps.directory import Directory
+from .ingress.apps.facade import Apps
 from .ingress.entrance import LOGIN_PATH, Entrance
 from .ingress.facade import Ingress
 from .ingress.front import Front
@@ -22,13 +24,19 @@ from .services.fly import FlyMachines
 from .services.front import Fronts
 
 
-def route(access: Access, seals: Seals, fly: FlyMachines, front: Front | None = None) -> Route:
+def route(
+    access: Access, seals: Seals, fly: FlyMachines, front: Front | None = None, https_port: int | None = None
+) -> Route:
     """Asked for each request, so that what shares a connection shares no more than that."""
     sprites, domain = calls.facade(access), access.domain
     machines = machine_calls.facade(access, fly)
     sites, visitors = Sites(access.sprites, domain), Visitors(access.authenticator, seals)
     entrance = Entrance(sites, visitors)
-    ingress = Ingress(access.sprites, access.activity, sites, visitors, entrance, front or Fronts(access.sprites))
+    directory = Directory(fly.ways, domain)
+    apps = Apps(fly, directory, visitors, https_port)
+    ingress = Ingress(
+        access.sprites, access.activity, sites, visitors, entrance, front or Fronts(access.sprites), apps, directory
+    )
 
     def to_facade(host: str, path: bytes) -> Facade:
         if domain.is_below(host):

@@ -6,6 +6,7 @@ health. Names are told as upstream has them: `servicecheck-<n>-<type>-<port>` fo
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
@@ -33,12 +34,26 @@ class Found(msgspec.Struct, frozen=True):
 def named(config: Config) -> Iterator[tuple[str, Check]]:
     """All that it has."""
     yield from (config.checks or {}).items()
-    number = 0
-    for service in config.services or ():
+    for _, name, check in _of_services(config):
+        yield name, check
+
+
+def names_of_services(config: Config) -> list[tuple[str, ...]]:
+    """Of each of its services, in order: what its checks are called."""
+    found: list[list[str]] = [[] for _ in config.services or ()]
+    for number, name, _ in _of_services(config):
+        found[number].append(name)
+    return list(map(tuple, found))
+
+
+def _of_services(config: Config) -> Iterator[tuple[int, str, Check]]:
+    """With the number of the service."""
+    names = itertools.count()
+    for number, service in enumerate(config.services or ()):
         for check in service.checks or ():
             port = check.port or service.internal_port
-            yield f"servicecheck-{number:02d}-{check.type}-{port}", msgspec.structs.replace(check, port=port)
-            number += 1
+            name = f"servicecheck-{next(names):02d}-{check.type}-{port}"
+            yield number, name, msgspec.structs.replace(check, port=port)
 
 
 def plan(config: Config) -> list[graph.Check]:

@@ -136,10 +136,36 @@ class Check(msgspec.Struct, frozen=True):
     headers: tuple[Header, ...] | None = None
 
 
-class Service(msgspec.Struct, frozen=True):
-    """Only its checks are acted upon."""
+PortNumber = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 30)]
 
-    internal_port: int | None = None
+
+class Port(msgspec.Struct, frozen=True):
+    """Where a service is reached: one port or a range, and what is done to a connection on its way."""
+
+    port: PortNumber | None = None
+    start_port: PortNumber | None = None
+    end_port: PortNumber | None = None
+    handlers: tuple[str, ...] | None = None
+    force_https: bool | None = None
+
+
+class Concurrency(msgspec.Struct, frozen=True):
+    type: Literal["connections", "requests", ""] | None = None
+    soft_limit: Count | None = None
+    hard_limit: Count | None = None
+
+
+class Service(msgspec.Struct, frozen=True):
+    """What is reached from outside (`services`)."""
+
+    protocol: str | None = None
+    internal_port: PortNumber | None = None
+    ports: tuple[Port, ...] | None = None
+    concurrency: Concurrency | None = None
+    autostart: bool | None = None
+    autostop: bool | str | None = None
+    min_machines_running: Count | None = None
     checks: tuple[Check, ...] | None = None
 
 

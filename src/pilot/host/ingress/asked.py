@@ -32,17 +32,19 @@ def target(head: Head) -> bytes:
     return head.path + (b"?" + query if query else b"")
 
 
-def rendered(head: Head, peer: str, scheme: bytes, *, consumed: bool) -> bytes:
-    """The head to send. `consumed`: Authorization was for pilotd."""
+def rendered(head: Head, peer: str, scheme: bytes, *, consumed: bool, said: heads.Headers = ()) -> bytes:
+    """The head to send. `consumed`: Authorization was for pilotd. `said`: what pilotd says beside, and nobody else."""
     host = head.first(b"host") or b""
     lines = [b"%s %s HTTP/1.1\r\nhost: %s\r\n" % (head.method.encode(), target(head), host)]
-    for name, value in heads.passed_on(head.headers, _LEFT_OUT_WITH_TOKEN if consumed else _LEFT_OUT):
+    left_out = _LEFT_OUT_WITH_TOKEN if consumed else _LEFT_OUT
+    for name, value in heads.passed_on(head.headers, left_out | _spellings(said)):
         if name == b"cookie" and not (value := cookies.without_ours(value)):
             continue
         lines.append(b"%s: %s\r\n" % (name, value))
     lines.append(
         b"x-forwarded-for: %s\r\nx-forwarded-proto: %s\r\nx-forwarded-host: %s\r\n" % (peer.encode(), scheme, host)
     )
+    lines += [b"%s: %s\r\n" % pair for pair in said]
     if head.wants_upgrade:
         lines.append(b"connection: Upgrade\r\nupgrade: websocket\r\n")
     elif head.is_chunked:
@@ -51,6 +53,12 @@ def rendered(head: Head, peer: str, scheme: bytes, *, consumed: bool) -> bytes:
         lines.append(b"content-length: %s\r\n" % length)
     lines.append(b"\r\n")
     return b"".join(lines)
+
+
+def _spellings(said: heads.Headers) -> frozenset[bytes]:
+    """All that a program could take for one of these."""
+    names = frozenset(name for name, _ in said)
+    return names | {name.replace(b"-", b"_") for name in names}
 
 
 def trailers(headers: heads.Headers) -> heads.Headers:

@@ -43,7 +43,7 @@ class Waker:
         self._woken_s = {id: at_s for id, at_s in self._woken_s.items() if now_s - at_s < SETTLE_S}
         self._woken_s[sprite.id] = now_s
 
-    async def connect(self, connections: Pool, sprite: Sprite, port: int) -> Upstream:
+    async def connect(self, connections: Pool[Sprite], sprite: Sprite, port: int) -> Upstream:
         """A connection to its port; a little later where something is only starting. `NothingListens`."""
         until_s = self._woken_s.get(sprite.id, -SETTLE_S) + SETTLE_S
         is_asked = False

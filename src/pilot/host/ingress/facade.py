@@ -1,4 +1,5 @@
-"""The facade of sprites' own addresses: whose, may they, awake, then what listens there answers.
+"""The facade of addresses below the domain. Of a sprite's: whose, may they, awake, then what listens there answers;
+apps have their own (`apps`).
 
 A visitor who gets no answer from the sprite is told which sprite, and why: 404 no such, 401 and 403 not yours, 502 it
 does not answer, 503 not awake or too much at once, 504 not in time.
@@ -7,6 +8,7 @@ does not answer, 503 not awake or too much at once, 504 not in time.
 from __future__ import annotations
 
 import logging
+from collections.abc import Hashable
 
 from ... import errors
 from ...machine import dial
@@ -17,6 +19,8 @@ from ..relay.edge import Exchange
 from ..services.sprites import Sprites
 from ..store.sprites import Sprite
 from . import asked, pages
+from .apps.directory import Directory
+from .apps.facade import Apps
 from .awake import Waker
 from .entrance import ENTER_PATH, Entrance
 from .forwarding import Forwarding
@@ -34,19 +38,32 @@ RETRY_AFTER_S = 1
 _NO_METHODS = frozenset({"CONNECT", "TRACE"})
 
 
+class _Named:
+    """As `pool.Named`."""
+
+    def title(self, sprite: Sprite) -> str:
+        return f"sprite {sprite.name}"
+
+    def key(self, sprite: Sprite) -> Hashable:
+        return sprite.id, sprite.machine
+
+
 class Ingress:
     """`serve` is the facade. For one event loop."""
 
     def __init__(
-        self, sprites: Sprites, activity: Uses, sites: Sites, visitors: Visitors, entrance: Entrance, front: Front
-    ) -> None:
+        self, sprites: Sprites, activity: Uses, sites: Sites, visitors: Visitors, entrance: Entrance, front: Front,
+        apps: Apps, directory: Directory,
+    ) -> None:  # fmt: skip
         self._sprites = sprites
         self._activity = activity
         self._sites = sites
         self._visitors = visitors
         self._entrance = entrance
         self._front = front
-        self._pool = Pool(sprites)
+        self._apps = apps
+        self._directory = directory
+        self._pool = Pool(sprites, _Named())
         self._waker = Waker(sprites, front)
 
     async def serve(self, exchange: Exchange) -> None:
@@ -65,7 +82,8 @@ class Ingress:
     async def _serve(self, exchange: Exchange, site: Site | None) -> None:
         head = exchange.head
         if site is None:
-            raise errors.NotFound(f"no sprite has the address {head.host}")
+            await self._serve_app(exchange)
+            return
         if head.method in _NO_METHODS:
             raise faults.MethodNotAllowed(f"sprites are not asked with {head.method}")
         if head.path == ENTER_PATH:
@@ -76,6 +94,13 @@ class Ingress:
         self._check_room(site.sprite)
         with self._visitors.holding(admitted, exchange.cut), self._activity.using(site.sprite.id, exchange.cut):
             await self._forward(exchange, site, consumed=admitted.consumed)
+
+    async def _serve_app(self, exchange: Exchange) -> None:
+        """Where a sprite and an app could be meant, the sprite was."""
+        way = await self._directory.find(exchange.head.host, exchange.scheme)
+        if way is None:
+            raise errors.NotFound(f"no sprite and no app has the address {exchange.head.host}")
+        await self._apps.serve(exchange, way)
 
     async def _forward(self, exchange: Exchange, site: Site, *, consumed: bool) -> None:
         sprite = site.sprite

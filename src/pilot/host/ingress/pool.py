@@ -1,4 +1,4 @@
-"""Connections to the ports of sprites, kept for a moment after an answer, for the next request to the same port.
+"""Connections to the ports of machines, kept for a moment after an answer, for the next request to the same port.
 
 A server closes connections that nobody uses whenever it likes (Node after 5 s), perhaps while a request is on its way.
 So they are kept for less than that, and only requests that may be asked twice go on one that has been used.
@@ -8,45 +8,65 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Hashable
+from typing import Generic, Protocol, TypeVar
 
 from ... import errors
 from ...machine import dial
 from ...wire import dial as lines
-from ..services.sprites import Sprites
-from ..store.sprites import Sprite
 from .upstream import Upstream
 
 IDLE_S = 4.0
 MAX_IDLE = 64  # of one port
 CONNECT_S = 5.0
 _LOOPBACKS = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
-_Key = tuple[str, str | None, int]
+Of = TypeVar("Of")
+_Of = TypeVar("_Of", contravariant=True)
 
 
 class NothingListens(errors.PeerError):
-    """The sprite is awake, and nobody takes connections at that port of it."""
+    """The machine runs, and nobody takes connections at that port of it."""
 
 
-class Pool:
+class Ways(Protocol[_Of]):
+    """To the programs of what has a machine."""
+
+    def tcp_socket(self, of: _Of, family: socket.AddressFamily, /) -> socket.socket | None:
+        """As `Vmm.tcp_socket`. Blocks for a moment."""
+        ...
+
+    def dial_path(self, of: _Of, /) -> str: ...
+
+
+class Named(Protocol[_Of]):
+    """What it is called, and what another machine of the same name is told apart by."""
+
+    def title(self, of: _Of, /) -> str: ...
+
+    def key(self, of: _Of, /) -> Hashable: ...
+
+
+class Pool(Generic[Of]):
     """For one event loop. What it gives is the caller's, who gives it back or closes it."""
 
-    def __init__(self, sprites: Sprites) -> None:
-        self._sprites = sprites
-        self._idle: dict[_Key, list[Upstream]] = {}
+    def __init__(self, ways: Ways[Of], named: Named[Of]) -> None:
+        self._ways = ways
+        self._named = named
+        self._idle: dict[Hashable, list[Upstream]] = {}
         self._sweeping: asyncio.TimerHandle | None = None
 
-    def taken(self, sprite: Sprite, port: int) -> Upstream | None:
+    def taken(self, of: Of, port: int) -> Upstream | None:
         """One that has been used before, the latest first."""
-        idle = self._idle.get(_key(sprite, port))
+        idle = self._idle.get(self._key(of, port))
         while idle:
             found = idle.pop()
             if not found.is_lost:
                 return found
         return None
 
-    def give(self, sprite: Sprite, port: int, upstream: Upstream) -> None:
+    def give(self, of: Of, port: int, upstream: Upstream) -> None:
         """It has answered, and may do so again."""
-        idle = self._idle.setdefault(_key(sprite, port), [])
+        idle = self._idle.setdefault(self._key(of, port), [])
         if len(idle) >= MAX_IDLE:
             upstream.close()
             return
@@ -54,6 +74,9 @@ class Pool:
         idle.append(upstream)
         if self._sweeping is None:
             self._sweeping = asyncio.get_running_loop().call_later(IDLE_S / 2, self._sweep)
+
+    def _key(self, of: Of, port: int) -> Hashable:
+        return self._named.key(of), port
 
     def _sweep(self) -> None:
         """Close what has not been used for long."""
@@ -70,13 +93,13 @@ class Pool:
                 del self._idle[key]
         self._sweeping = loop.call_later(IDLE_S / 2, self._sweep) if self._idle else None
 
-    async def connect(self, sprite: Sprite, port: int) -> Upstream:
+    async def connect(self, of: Of, port: int) -> Upstream:
         """A new one. `NothingListens`; another `PilotError` when its machine cannot be reached at all."""
         refused: OSError | None = None
         for family, address in _LOOPBACKS:
-            connection = await asyncio.to_thread(self._sprites.tcp_socket, sprite, family)
+            connection = await asyncio.to_thread(self._ways.tcp_socket, of, family)
             if connection is None:
-                return await self._dial(sprite, port)
+                return await self._dial(of, port)
             try:
                 async with asyncio.timeout(CONNECT_S):
                     await asyncio.get_running_loop().sock_connect(connection, (address, port))
@@ -88,19 +111,24 @@ class Pool:
                 raise
             else:
                 return await _upstream(connection)
-        raise _nothing(sprite, port) from refused
+        raise self._nothing(of, port) from refused
 
-    async def _dial(self, sprite: Sprite, port: int) -> Upstream:
-        """By its agent, where that alone is in the network that the sprite's programs listen in."""
+    async def _dial(self, of: Of, port: int) -> Upstream:
+        """By its agent, where that alone is in the network that the machine's programs listen in."""
         try:
-            stream = await dial.open_stream(self._sprites.dial_path(sprite), lines.tcp_port(port))
+            stream = await dial.open_stream(self._ways.dial_path(of), lines.tcp_port(port))
         except lines.Refused as error:
-            raise _nothing(sprite, port) from error
+            raise self._nothing(of, port) from error
         connection, early = stream.detach()
         upstream = await _upstream(connection)
         if early:  # it speaks before it is asked: that is no web server
             upstream.data_received(early)
         return upstream
+
+    def _nothing(self, of: Of, port: int) -> NothingListens:
+        return NothingListens(
+            f"nothing listens on port {port} of {self._named.title(of)}", hint=f"start a server on port {port} in it"
+        )
 
 
 async def _upstream(connection: socket.socket) -> Upstream:
@@ -111,13 +139,3 @@ async def _upstream(connection: socket.socket) -> Upstream:
         connection.close()
         raise
     return upstream
-
-
-def _nothing(sprite: Sprite, port: int) -> NothingListens:
-    return NothingListens(
-        f"nothing listens on port {port} of sprite {sprite.name}", hint=f"start a server on port {port} in the sprite"
-    )
-
-
-def _key(sprite: Sprite, port: int) -> _Key:
-    return sprite.id, sprite.machine, port

@@ -60,7 +60,7 @@ class Visitors:
         """`NotKnown`, or `PermissionDenied` for a member who may not."""
         if site.is_public and head.first(b"authorization") is None:
             return _ANYBODY
-        shown = await self._shown(site, head)
+        shown = await self.shown(head, is_public=site.is_public)
         member = None if site.is_public else self._permitted(site, await self._member(site, shown, head))
         return Admitted(member, consumed=shown is not None)
 
@@ -70,7 +70,7 @@ class Visitors:
             return contextlib.nullcontext()
         return self.authenticator.holding(admitted.member, cut)
 
-    async def _shown(self, site: Site, head: Head) -> Principal | None:
+    async def shown(self, head: Head, *, is_public: bool) -> Principal | None:
         """Whose token Authorization has, if it has one of ours."""
         values = head.all(b"authorization")
         if len(values) > 1:
@@ -78,7 +78,7 @@ class Visitors:
                 "request: more than one Authorization", hint="each could be the one that counts"
             )
         token = authenticator.presented(values[0]) if values else None
-        if token is None or (site.is_public and not authenticator.could_be_token(token)):
+        if token is None or (is_public and not authenticator.could_be_token(token)):
             return None  # a site that is public has tokens of its own: nobody is asked for what looks like none of ours
         return await self.authenticator.authenticate(token)
 

@@ -10,13 +10,14 @@ import dataclasses
 import os
 import secrets
 from collections.abc import Mapping
+from typing import Literal
 
 from ... import errors, ids
 from ...ids import MachineId
 from ...image.oci import reference
 from ...image.oci.documents import Execution
 from ...wire import timestamps
-from ..fly import checks
+from ..fly import checks, services
 from ..fly import config as configs
 from ..fly.config import Config
 from ..fly.containers import ImageOf
@@ -34,6 +35,7 @@ from ..store.journal import now_us
 from .fly_processes import FlyProcesses
 from .fly_secrets import FlySecrets
 from .fly_volumes import FlyVolumes
+from .fly_ways import FlyWays
 
 REGION = "local"
 DEFAULT_LEASE_S = 13
@@ -77,6 +79,7 @@ class FlyMachines:
         self._engine = engine
         self.volumes = FlyVolumes(host, engine)
         self.secrets = FlySecrets(host)
+        self.ways = FlyWays(host)
         self.processes = FlyProcesses(host, engine, self.check_lease)
 
     @property
@@ -158,11 +161,11 @@ class FlyMachines:
             found.append(ImageOf(container, str(reference.parse(text)), image.digest, volume, execution))
         return tuple(found)
 
-    def start(self, row: Machine, nonce: str | None) -> Ended | None:
+    def start(self, row: Machine, nonce: str | None, source: Literal["user", "flyd"] = "user") -> Ended | None:
         """None when it runs already, or is about to."""
         if not self._begins("start", row, nonce):
             return None
-        return self._engine.join(requests.START, row.id, Begin())
+        return self._engine.join(requests.START, row.id, Begin(source))
 
     def stop(self, row: Machine, nonce: str | None, how: Halt) -> Ended | None:
         """None as above."""
@@ -266,9 +269,10 @@ class FlyMachines:
 
 
 def _parse(document: Mapping[str, object]) -> Config:
-    """`SpecError`, also for checks that none can be."""
+    """`SpecError`, also for checks and services that none can be."""
     config = configs.parse(document)
     checks.plan(config)
+    services.plan(config)
     return config
 
 

@@ -101,6 +101,17 @@ def apps(reader: Reader, organisation: str) -> list[App]:
     ]
 
 
+def app_by_name(reader: Reader, name: str) -> App | None:
+    """Of whatever organisation."""
+    rows = reader.query("SELECT * FROM apps WHERE name = ?", (name,))
+    return _app(rows[0]) if rows else None
+
+
+def every_app(reader: Reader) -> list[App]:
+    """The oldest first."""
+    return [_app(row) for row in reader.query("SELECT * FROM apps ORDER BY created_us, id")]
+
+
 def app_of(reader: Reader, machine: Machine) -> App:
     """`NotFound` when it was deleted."""
     rows = reader.query("SELECT * FROM apps WHERE id = ?", (machine.app,))
@@ -121,6 +132,7 @@ def delete_app(tx: Transaction, id: str) -> None:
         tx.execute(f"DELETE FROM {table} WHERE machine IN {of_app}", (id,))
     tx.execute("DELETE FROM fly_machines WHERE app = ?", (id,))
     tx.execute("DELETE FROM apps WHERE id = ?", (id,))
+    tx.announce()
 
 
 def _app(row: Row) -> App:
@@ -185,10 +197,11 @@ def in_state(reader: Reader, state: str) -> list[tuple[MachineId, str]]:
 
 
 def change(tx: Transaction, id: str, **columns: object) -> None:
-    """Set columns; documents are given as values."""
+    """Set columns; documents are given as values. Whoever reads Machines is told."""
     stored = {"updated_us": now_us()} | {name: _stored(name, value) for name, value in columns.items()}
     settings = ", ".join(f"{name} = ?" for name in stored)
     tx.execute(f"UPDATE fly_machines SET {settings} WHERE id = ?", (*stored.values(), id))
+    tx.announce()
 
 
 def enter(

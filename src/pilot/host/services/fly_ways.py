@@ -1,0 +1,140 @@
+"""Ways in to Machines, as their configs have them now: of each app its external ports, and which Machines are behind.
+
+What was read before a commit is not believed after it, as `ingress.sites` has it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import logging
+import socket
+from collections.abc import Callable, Sequence
+
+from ... import errors
+from ...ids import MachineId
+from ..fly import config as configs
+from ..fly import services
+from ..fly.services import Ports, Service
+from ..operations.context import Host
+from ..operations.uses import Cut, Use, Uses
+from ..store import fly
+from ..store.fly import App, Machine
+from ..store.journal import now_us
+
+log = logging.getLogger(__name__)
+
+MOST_PARSED = 8192
+
+
+@dataclasses.dataclass(frozen=True)
+class Way:
+    """An external port of an app."""
+
+    app: App
+    port: int
+    ports: Ports
+
+
+@dataclasses.dataclass(frozen=True)
+class Backend:
+    """A Machine that has a service there."""
+
+    row: Machine
+    service: Service
+
+    @property
+    def id(self) -> MachineId:
+        return self.row.id
+
+
+@dataclasses.dataclass(frozen=True)
+class Served:
+    """An app's Machines that are not destroyed, each with its services, in the order in which they were made."""
+
+    app: App
+    backends: tuple[Backend, ...]
+
+    def at(self, port: int) -> tuple[Backend, ...]:
+        """Those that are behind that port."""
+        return tuple(each for each in self.backends if each.service.at(port) is not None)
+
+    def ways(self) -> Sequence[Ports]:
+        """All that the app has; of two with the same ports the one of the Machine made last."""
+        newest = {(each.first, each.last): each for _, each in services.served([b.service for b in self.backends])}
+        return list(newest.values())
+
+
+class FlyWays:
+    """Every method may block, but for `writes` and those about uses."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._parsed: dict[tuple[MachineId, str], tuple[Service, ...]] = {}
+        # Another number after each commit that says anything.
+        self.writes = 0
+        self._numbers = itertools.count(1)
+        host.database.watch(self._note_write)
+
+    def _note_write(self) -> None:
+        self.writes = next(self._numbers)
+
+    def watch(self, tell: Callable[[], None]) -> Callable[[], None]:
+        """As `Database.watch`."""
+        return self._host.database.watch(tell)
+
+    def app(self, name: str) -> App | None:
+        """Of whatever organisation."""
+        return fly.app_by_name(self._host.database, name)
+
+    def every(self) -> list[Served]:
+        """All apps that have a service."""
+        found = (self.served(app) for app in fly.every_app(self._host.database))
+        return [each for each in found if each.backends]
+
+    def served(self, app: App) -> Served:
+        rows = [row for row in fly.every(self._host.database, app.id) if row.state != fly.DESTROYED]
+        return Served(app, tuple(Backend(row, service) for row in rows for service in self._services(row)))
+
+    def _services(self, row: Machine) -> tuple[Service, ...]:
+        key = row.id, row.version
+        if (known := self._parsed.get(key)) is not None:
+            return known
+        try:
+            found = services.plan(configs.parse(row.config))
+        except errors.SpecError as error:  # of a build that let it pass
+            log.warning("services not served", extra={"machine": row.id, "error": str(error)})
+            found = ()
+        while len(self._parsed) >= MOST_PARSED:
+            del self._parsed[next(iter(self._parsed))]
+        self._parsed[key] = found
+        return found
+
+    def is_leased(self, row: Machine) -> bool:
+        """By anybody: nobody else may start it."""
+        return row.lease is not None and row.lease.expires_us > now_us()
+
+    def tcp_socket(self, backend: Backend, family: socket.AddressFamily) -> socket.socket | None:
+        """As `Vmm.tcp_socket`."""
+        return self._host.substrate(backend.id).tcp_socket(backend.id, family)
+
+    def dial_path(self, backend: Backend) -> str:
+        return self._host.substrate(backend.id).dial_path(backend.id)
+
+    # Uses: of a Machine, and of each of its services.
+
+    @property
+    def _uses(self) -> Uses:
+        return self._host.uses
+
+    def using(self, backend: Backend, cut: Cut) -> tuple[Use, Use]:
+        """For as long as a connection lasts: both are to be entered."""
+        return self._uses.using(backend.id, cut), self._uses.using(_key(backend))
+
+    def load(self, backend: Backend) -> int:
+        """Connections to the service that are open."""
+        return self._uses.open_connections(_key(backend))
+
+
+def _key(backend: Backend) -> str:
+    return f"{backend.id}/{backend.service.number}"

@@ -1,0 +1,134 @@
+"""Services of Machines: reached by host name and by port, started for who comes, balanced, and put to rest."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from tests.support import flyapi, images
+from tests.support.flyapi import Fly
+from tests.support.pilotd import Pilotd
+
+pytestmark = pytest.mark.requires("root", "private", "busybox", "fuse", "loop", "userns", "space")
+
+# Says which Machine it is, and what it was asked.
+_SAID = r"""#!/bin/sh
+printf 'Content-Type: text/plain\r\n\r\n'
+env
+sleep ${QUERY_STRING:-0}
+"""
+_SERVER = f"""mkdir -p /www/cgi-bin; cd /www; echo $FLY_MACHINE_ID > index.html
+cat > cgi-bin/said <<'END'
+{_SAID}END
+chmod 755 cgi-bin/said; trap 'exit 0' INT TERM; httpd -f -p 8000 -h /www & wait"""
+_WEB = {"port": 80, "handlers": ["http"]}
+
+
+@pytest.fixture(scope="module")
+def pilotd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilotd]:
+    daemon = Pilotd(tmp_path_factory.mktemp("reached") / "state")
+    daemon.stop_machines_on_exit = True
+    daemon.start()
+    yield daemon
+    daemon.stop()
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    made = images.busybox(tmp_path_factory.mktemp("image"), {"Cmd": ["sh", "-c", _SERVER]})
+    with images.serve(made) as served:
+        yield f"{served.domain}/box:1"
+
+
+@pytest.fixture
+def fly(pilotd: Pilotd, request: pytest.FixtureRequest) -> Iterator[Fly]:
+    name = request.node.originalname.removeprefix("test_").replace("_", "-")[:50].strip("-")
+    with flyapi.app(pilotd, name) as app:
+        yield app
+
+
+def _config(image: str, **service: Any) -> dict[str, object]:
+    return {"image": image, "services": [{"internal_port": 8000, "ports": [_WEB], **service}]}
+
+
+def _get(pilotd: Pilotd, fly: Fly, path: str = "/", **headers: str) -> httpx.Response:
+    host = {"Host": f"{fly.app}.localhost:{pilotd.port}"}
+    return httpx.get(pilotd.url + path, headers=host | headers, timeout=60, follow_redirects=False)
+
+
+def _state(fly: Fly, id: str) -> str:
+    return str(fly.get(id)["state"])
+
+
+def test_reached_by_name(pilotd: Pilotd, fly: Fly, image: str) -> None:
+    assert _get(pilotd, fly).status_code == 404
+    id = fly.create(_config(image))["id"]
+    answer = _get(pilotd, fly)
+    assert (answer.status_code, answer.text) == (200, f"{id}\n")
+    said = _get(pilotd, fly, "/cgi-bin/said", **{"Fly-Client-IP": "10.9.9.9", "X-Forwarded-For": "10.9.9.9"}).text
+    assert "HTTP_FLY_CLIENT_IP=127.0.0.1\n" in said
+    assert "10.9.9.9" not in said
+    token = _get(pilotd, fly, "/cgi-bin/said", Authorization=f"Bearer {pilotd.token()}")
+    assert pilotd.token() not in token.text
+
+
+def test_started_for_who_comes(pilotd: Pilotd, fly: Fly, image: str) -> None:
+    """All who come while it starts are answered, by one start; one that may not be started is not."""
+    id = fly.create(_config(image))["id"]
+    fly.call("POST", f"/{id}/stop")
+    fly.wait(id, "stopped")
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: _get(pilotd, fly), range(8)))
+    assert {(answer.status_code, answer.text) for answer in answers} == {(200, f"{id}\n")}
+    events = fly.call("GET", f"/{id}/events")
+    assert [(event["type"], event["status"], event["source"]) for event in events][:2] == [
+        ("start", "started", "flyd"), ("start", "starting", "flyd"),
+    ]  # fmt: skip
+    fly.call("POST", f"/{id}/suspend")
+    fly.wait(id, "suspended")
+    assert _get(pilotd, fly).text == f"{id}\n"
+    fly.call("POST", f"/{id}", {"config": _config(image, autostart=False)})
+    fly.call("POST", f"/{id}/stop")
+    fly.wait(id, "stopped")
+    refused = _get(pilotd, fly)
+    assert refused.status_code == 503
+    assert "no machine takes connections at port 80" in refused.text
+    assert _state(fly, id) == "stopped"
+
+
+def test_cordoned_and_unhealthy_ones_get_nothing(pilotd: Pilotd, fly: Fly, image: str) -> None:
+    check = {"type": "http", "path": "/healthy", "interval": "1s"}
+    ids = [fly.create(_config(image, checks=[check]))["id"] for _ in range(2)]
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        held = pool.submit(_get, pilotd, fly)
+        fly.run(ids[0], "touch", "/www/healthy")
+        assert held.result().text == f"{ids[0]}\n"
+    fly.run(ids[1], "touch", "/www/healthy")
+    fly.call("POST", f"/{ids[0]}/cordon")
+    _until(lambda: _get(pilotd, fly).text == f"{ids[1]}\n")
+    assert {_get(pilotd, fly).text for _ in range(10)} == {f"{ids[1]}\n"}
+
+
+def test_balanced_by_limits(pilotd: Pilotd, fly: Fly, image: str) -> None:
+    """Of two, each has one below its soft limit; a third starts where one may, and the hard limit holds."""
+    limits = {"type": "requests", "soft_limit": 1, "hard_limit": 1}
+    ids = [fly.create(_config(image, concurrency=limits))["id"] for _ in range(2)]
+    fly.call("POST", f"/{ids[1]}/stop")
+    fly.wait(ids[1], "stopped")
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: _get(pilotd, fly, "/cgi-bin/said?1").text, range(4)))
+    assert {line for answer in answers for line in answer.splitlines() if line.startswith("FLY_MACHINE_ID=")} == {
+        f"FLY_MACHINE_ID={id}" for id in ids
+    }
+    assert _state(fly, ids[1]) == "started"
+
+
+def _until(is_so: Any) -> None:
+    deadline = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
