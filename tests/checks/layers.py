@@ -126,12 +126,15 @@ ALLOWED: dict[str, frozenset[str]] = {
     "host.services": frozenset(
         {
             "wire",
+            "image.oci.digest",
             "image.oci.documents",
+            "image.oci.platform",
             "image.oci.reference",
             "host.fly",
             "host.fsm",
             "host.network",
             "host.operations",
+            "host.shipping",
             "host.store",
             "host.vmm",
             "host.periodic",
@@ -151,10 +154,13 @@ ALLOWED: dict[str, frozenset[str]] = {
             "host.operations.results",
             "host.relay",
             "host.services",
+            "host.shipping.rules",
             "host.store",
         }
         | {"host.network.policy"}
     ),
+    # A sprite as an image: values and bytes; it knows neither the store nor volumes.
+    "host.shipping": frozenset({"wire", "host.difference", "image.oci.digest", "image.oci.documents"}),
     # It knows machines by name and process, and neither the store nor operations.
     "host.network": frozenset({"kernel", "machine.dial", "host.logs", "host.supervised"}),
     "image": frozenset({"plan.program", "kernel"}),
@@ -166,7 +172,7 @@ ALLOWED: dict[str, frozenset[str]] = {
 }
 
 # Rows that speak for themselves alone: another room of the same package is let in by name only.
-_OF_HOST = frozenset({"fsm", "network", "outward", "identity", "ingress", "relay", "services", "api"})
+_OF_HOST = frozenset({"fsm", "network", "outward", "identity", "ingress", "relay", "services", "shipping", "api"})
 CLOSED = frozenset(
     {"image.oci"} | {f"host.{room}" for room in _OF_HOST} | {name for name in ALLOWED if name.startswith("volume.")}
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 import re
 from collections.abc import Iterator
@@ -129,6 +130,11 @@ def test_answers_have_the_statuses_and_shapes_of_the_contract(host: HostUnderTes
         *_, end = _lines(http.get("/v1/sprites/web/checkpoints/v1/diff"), "Difference")
         assert (end["type"], end["added"], end["deleted"]) == ("complete", 0, 0)
         _check(http.get("/v1/sprites/web/checkpoints/v1/diff?to=v7"), 404, "Error")
+        image = http.get("/v1/sprites/web/checkpoints/v1/image")
+        assert (image.status_code, image.headers["content-type"]) == (200, "application/x-tar")
+        assert json.loads(image.headers["sprite-shipped"])["digest"] == image.headers["docker-content-digest"]
+        _check(http.get("/v1/sprites/web/checkpoints/v1/image?leave_out=relative"), 400, "Error")
+        _check(http.get("/v1/sprites/web/checkpoints/v7/image"), 404, "Error")
         assert [line["type"] for line in _stream(http, "/v1/sprites/web/checkpoints/v1/restore")] == kinds
         _check(http.delete("/v1/sprites/web/checkpoints/Current"), 400, "Error")
         _check(http.delete("/v1/sprites/web/checkpoints/v1"), 204, None)

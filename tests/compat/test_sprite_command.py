@@ -78,6 +78,9 @@ def test_a_sprite_is_made_used_saved_restored_forked_and_destroyed(sprite: Sprit
     assert sprite("exec", "-s", "web", "sh", "-c", "echo two > file")[0] == 0
     code, out, err = sprite("checkpoint", "diff", "-s", "web", "v1")
     assert (code, "M          4 /file\n" in out, err.startswith("0 added, ")) == (0, True, True)
+    code, out, err = sprite("ship", "web", "--checkpoint", "v1", "--to", "oci-archive:-")
+    assert (code, out.startswith("oci-layout")) == (0, True), err
+    assert sprite("ship", "web", "--to", "somewhere")[0] != 0
     assert sprite("fork", "web", "old", "--checkpoint", "v1")[0] == 0
     assert sprite("exec", "-s", "old", "cat", "file") == (0, "one\n", "")
     assert sprite("checkpoint", "restore", "-s", "web", "v1")[0] == 0

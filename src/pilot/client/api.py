@@ -65,9 +65,16 @@ class Api:
                 return
             query = [*query[:2], ("continuation_token", page["next_continuation_token"])]
 
-    def raw(self, method: str, path: str, query: Iterable[tuple[str, str]] = ()) -> http.Answer:
+    def raw(
+        self,
+        method: str,
+        path: str,
+        query: Iterable[tuple[str, str]] = (),
+        *,
+        patience_s: float | None = http.ANSWER_S,
+    ) -> http.Answer:
         """The bytes of the answer; the caller closes it."""
-        answer, _ = http.ask(self.account, method, http.target(path, query))
+        answer, _ = http.ask(self.account, method, http.target(path, query), timeout_s=patience_s)
         return _checked(answer)
 
     def upload(self, path: str, query: Iterable[tuple[str, str]], pieces: Iterable[bytes], length: int | None) -> None:

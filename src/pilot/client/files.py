@@ -94,12 +94,12 @@ def pull(context: Context) -> None:
             return
         if os.path.isdir(local):
             local = os.path.join(local, os.path.basename(remote.rstrip("/")))
-        _save(local, output.Progress(remote, answer.length).through(answer.pieces()))
+        save(local, output.Progress(remote, answer.length).through(answer.pieces()))
     finally:
         answer.close()
 
 
-def _save(local: str, pieces: Iterator[bytes]) -> None:
+def save(local: str, pieces: Iterator[bytes]) -> None:
     """A file: whole or not at all, by one beside it that is renamed. A link stays one, a mode what it is; and what is
     there and no file (a device, a pipe) is written to."""
     try:

@@ -221,6 +221,23 @@ VERBS = (
         aliases=("checkpoint restore",),
     ),
     Verb(
+        "ship",
+        "an image of a sprite, as it is now or was at a checkpoint, without its secrets and caches",
+        "shipping.ship",
+        (_NAME,),
+        (
+            Option("to", "where to: oci-archive:FILE (-: stdout)", "WHERE"),
+            Option("checkpoint", "as it was at this one; without it one is made", "ID"),
+            Option("leave-out", "a path (`*`, `**`) to leave out as well; may be repeated", "PATTERN", many=True),
+            Option("keep", "a pattern of docs/reference/shipping.md not to leave out", "PATTERN", many=True),
+        ),
+        reads=True,
+        examples=(
+            "sprite ship web --to oci-archive:web.tar",
+            "sprite ship web --checkpoint v3 --to oci-archive:web.tar",
+        ),
+    ),
+    Verb(
         "url",
         "where a sprite answers HTTP, and who may ask",
         "sprites.url",

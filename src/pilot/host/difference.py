@@ -32,32 +32,33 @@ def differences(before_fd: int, after_fd: int) -> Iterator[Line]:
     left = ["."]
     while left:
         path = left.pop()
-        before, after = _entries(before_fd, path), _entries(after_fd, path)
+        before, after = entries(before_fd, path), entries(after_fd, path)
         below = []
         for name in sorted(before.keys() | after.keys()):
             was, found = before.get(name), after.get(name)
             place = f"{path}/{name}"
-            if not _same(was, found):
+            if not same(was, found):
                 yield _line(place, was, found)
             if any(each is not None and stat.S_ISDIR(each.st_mode) for each in (was, found)):
                 below.append(place)
         left += reversed(below)
 
 
-def _entries(root_fd: int, path: str) -> dict[str, os.stat_result]:
+def entries(root_fd: int, path: str) -> dict[str, os.stat_result]:
     """Of the directory at `path`; nothing where there is no such directory on this side."""
     try:
         fd = os.open(path, _DIRECTORY, dir_fd=root_fd)
     except (FileNotFoundError, NotADirectoryError):
         return {}
     try:
-        with os.scandir(fd) as entries:
-            return {entry.name: entry.stat(follow_symlinks=False) for entry in entries}
+        with os.scandir(fd) as found:
+            return {entry.name: entry.stat(follow_symlinks=False) for entry in found}
     finally:
         os.close(fd)
 
 
-def _same(before: os.stat_result | None, after: os.stat_result | None) -> bool:
+def same(before: os.stat_result | None, after: os.stat_result | None) -> bool:
+    """Whether nothing was done to it; of a directory, to what is its own."""
     if before is None or after is None:
         return False
     own = (before.st_mode, before.st_uid, before.st_gid) == (after.st_mode, after.st_uid, after.st_gid)

@@ -40,32 +40,31 @@ class Looking:
     def difference(self, volume: VolumeId, points: Sequence[CheckpointId | None]) -> IO[bytes]:
         """Lines of `host.difference` from the first of two states to the second (None: as it is now), as a file that is
         the caller's to close. Blocks; `Exhausted` when as many are under way as may be."""
-        if self._volumes.stat(volume).vm:
-            raise faults.Unsupported("compare: guests have had this disk mounted, so this host never does")
+        with self.disks([(volume, point) for point in points], "compare") as mount_fds, contextlib.ExitStack() as stack:
+            return _run([stack.enter_context(_root(fd)) for fd in mount_fds])
+
+    @contextlib.contextmanager
+    def disks(self, states: Sequence[tuple[VolumeId, CheckpointId | None]], what: str) -> Iterator[list[int]]:
+        """Descriptors of what is mounted of these states of volumes, for the block. `what`: for errors, which are those
+        of `difference`."""
+        if any(self._volumes.stat(volume).vm for volume, _ in states):
+            raise faults.Unsupported(f"{what}: guests have had this disk mounted, so this host never does")
         if not self._room.acquire(blocking=False):
-            raise faults.Exhausted(f"compare: {AT_ONCE} comparisons are under way", hint="try again in a while")
+            raise faults.Exhausted(f"{what}: {AT_ONCE} looks at disks are under way", hint="try again in a while")
         try:
             with contextlib.ExitStack() as stack:
-                fds = [stack.enter_context(self._mounted(volume, point)) for point in points]
-                return _run(fds)
+                yield [stack.enter_context(self._mounted(volume, point)) for volume, point in states]
         finally:
             self._room.release()
 
     @contextlib.contextmanager
     def _mounted(self, volume: VolumeId, point: CheckpointId | None) -> Iterator[int]:
-        """A descriptor of the root directory that sprites see."""
         fork = VolumeId(f"{PREFIX}{uuid.uuid4()}")
         self._volumes.fork(volume, fork, point)
         try:
             mount_fd = self._volumes.attach(fork, 0, _UIDS)
             try:
-                root_fd = os.open(
-                    "rootfs", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=mount_fd
-                )
-                try:
-                    yield root_fd
-                finally:
-                    os.close(root_fd)
+                yield mount_fd
             finally:
                 os.close(mount_fd)
         finally:
@@ -77,6 +76,16 @@ class Looking:
             if volume.volume.startswith(PREFIX):
                 log.info("left by a look at a disk, removed", extra={"volume": volume.volume})
                 _forget(self._volumes, volume.volume)
+
+
+@contextlib.contextmanager
+def _root(mount_fd: int) -> Iterator[int]:
+    """A descriptor of the root directory that sprites see."""
+    fd = os.open("rootfs", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=mount_fd)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def _forget(volumes: VolumeService, fork: VolumeId) -> None:

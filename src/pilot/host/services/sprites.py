@@ -12,7 +12,7 @@ import secrets
 import socket
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import IO
 
 from ... import errors, ids
@@ -28,6 +28,7 @@ from ..operations import arrive, machines, networks, requests, rest, world
 from ..operations.context import Host
 from ..operations.requests import SPRITE, Create, Fork, MakeCheckpoint, OfCheckpoint, Resize, Sleep, Stop, Stored
 from ..operations.uses import Uses
+from ..shipping.rules import Rule
 from ..store import checkpoints, events, holds, sprites
 from ..store.checkpoints import Checkpoint
 from ..store.holds import Hold
@@ -41,6 +42,7 @@ from .feed import Feed
 from .looking import Looking
 from .metrics import Metrics
 from .pool import Pool
+from .shipping import Shipped, Shipping
 from .tokens import Tokens
 from .wanted import LifecycleChanges, NewSprite, Source, SpriteChanges
 
@@ -80,6 +82,7 @@ class Sprites:
         self.metrics = Metrics() if metrics is None else metrics
         self.metrics.count(self)
         self._looking = Looking(host.volumes)
+        self._shipping = Shipping(host, self._looking)
         self._suspected: dict[str, float] = {}
         self.tokens = Tokens(host.database)
         self.changes = Changes(host.database, self.statuses)
@@ -238,6 +241,10 @@ class Sprites:
         """See `Looking.difference`; `after` None: what the disk is now. `NotFound` for a checkpoint that is none."""
         points = [self.checkpoint(sprite, before).id, None if after is None else self.checkpoint(sprite, after).id]
         return self._looking.difference(sprite.volume, points)
+
+    def image(self, sprite: Sprite, checkpoint: str, wanted: Sequence[Rule]) -> Shipped:
+        """See `Shipping.image`. `NotFound` for a checkpoint that is none."""
+        return self._shipping.image(sprite, self.checkpoint(sprite, checkpoint), wanted)
 
     def sweep(self) -> None:
         """Take away what a former pilotd has left for nobody."""

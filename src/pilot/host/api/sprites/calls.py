@@ -18,7 +18,7 @@ from ...relay.facade import TableFacade
 from ...relay.table import Reach, Row, relayed
 from .. import metrics
 from ..call import Call
-from . import authority, checkpoints, events, lifecycle, network, resources, shapes, sprites, tokens
+from . import authority, checkpoints, events, images, lifecycle, network, resources, shapes, sprites, tokens
 
 HEADERS: Sequence[tuple[bytes, bytes]] = ((b"sprite-version", shapes.VERSION.encode()),)
 Answer = Callable[[Call], Awaitable[Response]]
@@ -76,6 +76,7 @@ CALLS: tuple[Row[Answer], ...] = (
     Row("GET", "/v1/sprites/{name}/checkpoints", _POINTS_READ, checkpoints.list_checkpoints),
     Row("GET", "/v1/sprites/{name}/checkpoints/{checkpoint}", _POINTS_READ, checkpoints.get_checkpoint),
     Row("GET", "/v1/sprites/{name}/checkpoints/{checkpoint}/diff", _POINTS_READ, checkpoints.compare_checkpoint),
+    Row("GET", "/v1/sprites/{name}/checkpoints/{checkpoint}/image", Permission.FILES_READ, images.get_image),
     Row("DELETE", "/v1/sprites/{name}/checkpoints/{checkpoint}", _POINTS_WRITE, checkpoints.delete_checkpoint),
     Row("POST", "/v1/sprites/{name}/checkpoints/{checkpoint}/restore", _POINTS_WRITE, checkpoints.restore_checkpoint),
     Row("HEAD", "/v1/sprites/{name}/exec", Permission.EXEC, sprites.exec_version),

@@ -1,0 +1,109 @@
+"""A checkpoint of a sprite as an image: `host.shipping` with what it is made from.
+
+The base layer is the archive that the base volume was made of, as it is; the other is what lies between that volume and
+the checkpoint (`Looking`), in a file without a name beside the archive: it goes with whoever holds it, whatever dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from typing import IO
+
+import msgspec
+
+from ... import errors
+from ...image.oci import platform
+from ...image.oci.digest import Digest
+from ...image.oci.documents import Execution
+from ...wire import timestamps
+from ..operations import base
+from ..operations.context import Host
+from ..shipping import archive, rules, settings
+from ..shipping.archive import Archive, Image, Layer
+from ..shipping.layer import Report
+from ..shipping.rules import Rule
+from ..store import bases
+from ..store.checkpoints import Checkpoint
+from ..store.sprites import Sprite
+from .looking import Looking
+
+MOST_S = 1800.0
+_MODULE = "pilot.host.shipping.layer"
+
+
+class Shipped(msgspec.Struct, frozen=True):
+    """`archive` is the caller's to close. `variables`: the names of those that are left out."""
+
+    archive: Archive
+    report: Report
+    variables: tuple[str, ...]
+
+
+class Shipping:
+    def __init__(self, host: Host, looking: Looking) -> None:
+        self._host = host
+        self._looking = looking
+
+    def image(self, sprite: Sprite, point: Checkpoint, wanted: Sequence[Rule] = rules.BUILT_IN) -> Shipped:
+        """Takes as long as there are paths, and what was changed is large. As `Looking.difference`; `HostError`, too,
+        when there is no room for the layer."""
+        with contextlib.ExitStack() as stack:
+            lower = stack.enter_context(open(self._base_archive(), "rb"))
+            upper = stack.enter_context(tempfile.TemporaryFile(dir=os.path.dirname(lower.name)))
+            report = self._write(sprite, point, wanted, upper)
+            origin = settings.Origin(sprite.name, point.id)
+            planned = settings.plan(origin, sprite.environment, report)
+            layers = (
+                archive.layer(lower, f"pilot image build world-{self._host.variant}", _digest(lower.name)),
+                archive.layer(upper, f"sprite {sprite.name}, {point.id}"),
+            )
+            made = Archive(self._image(sprite, point, layers, planned.config))
+            stack.pop_all()  # its files are the archive's
+            return Shipped(made, report, planned.left_out)
+
+    def _image(self, sprite: Sprite, point: Checkpoint, layers: tuple[Layer, ...], config: Execution) -> Image:
+        created = timestamps.of_us(point.created_us)
+        return Image(f"{sprite.name}:{point.id}", created, platform.host(), layers, config)
+
+    def _base_archive(self) -> str:
+        """That of the base volume."""
+        path = self._host.build_archive()
+        found = bases.find(self._host.database, self._host.variant)
+        if found is None or base.choose(base.volume_name(path), found, self._host.store_owner) != found:
+            hint = "start pilotd anew, which makes it"
+            raise errors.HostError(f"ship: the base volume is not of {os.path.basename(path)}", hint=hint)
+        return path
+
+    def _write(self, sprite: Sprite, point: Checkpoint, wanted: Sequence[Rule], upper: IO[bytes]) -> Report:
+        base_volume = bases.find(self._host.database, self._host.variant)
+        assert base_volume is not None  # `_base_archive` has seen it
+        with self._looking.disks([(base_volume, None), (sprite.volume, point.id)], "ship") as fds:
+            command = [sys.executable, "-P", "-m", _MODULE, *map(str, (*fds, upper.fileno(), self._room(upper)))]
+            try:
+                done = subprocess.run(
+                    command, input=msgspec.json.encode(wanted), capture_output=True, pass_fds=(*fds, upper.fileno()),
+                    timeout=MOST_S, check=False,
+                )  # fmt: skip
+            except subprocess.TimeoutExpired as error:
+                raise errors.HostError(f"ship: not done after {MOST_S:.0f} s") from error
+        if done.returncode:
+            raise errors.HostError(f"ship: {done.stderr.decode(errors='replace').strip()[-400:]}")
+        return msgspec.json.decode(done.stdout, type=Report)
+
+    def _room(self, file: IO[bytes]) -> int:
+        """Bytes that its filesystem has beyond what is to be left."""
+        found = os.fstatvfs(file.fileno())
+        return max(found.f_bavail * found.f_frsize - self._host.keep_free_bytes, 0)
+
+
+@functools.cache
+def _digest(path: str) -> Digest:
+    """Of an artefact, which is never changed."""
+    with open(path, "rb") as file:
+        return archive.digest_of(file)

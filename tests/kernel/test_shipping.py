@@ -1,0 +1,128 @@
+"""A sprite shipped: an image that podman runs and skopeo reads, of a sprite that somebody has worked in."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from tests.support import clients
+from tests.support.pilotd import Pilotd
+
+pytestmark = pytest.mark.requires("root", "private", "fuse", "loop", "userns", "space", "podman", "skopeo")
+
+_WORK = r"""
+set -e
+cd ~
+mkdir -p app .ssh .cache/x
+echo 'print("served")' > app/main.py
+ln -s app/main.py main
+ln app/main.py app/again.py
+echo secret > .ssh/id_ed25519
+echo KEY=1 > app/.env
+echo big > .cache/x/big
+sudo setfattr -n user.colour -v red app/main.py 2>/dev/null || true
+sudo rm -rf /usr/share/doc /etc/motd
+sudo sh -c 'echo changed > /etc/issue'
+sudo install -d -o 1000 -g 1000 -m 0750 /srv/data
+"""
+
+
+@pytest.fixture(scope="module")
+def pilotd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilotd]:
+    daemon = Pilotd(tmp_path_factory.mktemp("shipping") / "state")
+    daemon.stop_machines_on_exit = True
+    daemon.start()
+    yield daemon
+    daemon.stop()
+
+
+@pytest.fixture(scope="module")
+def sprite(pilotd: Pilotd) -> Iterator[Any]:
+    with pilotd.client() as client:
+        made = client.create_sprite("proto")
+        made.run("sh", "-c", _WORK, check=True)
+        answer = httpx.put(
+            f"{pilotd.url}/v1/sprites/proto/services/web",
+            json={"cmd": "python3", "args": ["app/main.py"], "http_port": 8080, "env": {"MODE": "fast"}},
+            headers={"Authorization": f"Bearer {pilotd.token()}"}, timeout=60,
+        )  # fmt: skip
+        assert answer.status_code == 200, answer.text
+        yield made
+
+
+def ship(pilotd: Pilotd, *words: str) -> dict[str, Any]:
+    environment = os.environ | {"SPRITES_API_URL": pilotd.url, "SPRITE_TOKEN": pilotd.token()}
+    command = [".venv/bin/sprite", "ship", "--json", *words]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr + pilotd.tail()
+    told: dict[str, Any] = json.loads(done.stdout)
+    return told
+
+
+@pytest.fixture(scope="module")
+def shipped(pilotd: Pilotd, sprite: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    place = tmp_path_factory.mktemp("image") / "proto.tar"
+    return place, ship(pilotd, "proto", "--to", f"oci-archive:{place}")
+
+
+def test_skopeo_reads_it(shipped: tuple[Path, dict[str, Any]]) -> None:
+    place, told = shipped
+    done = subprocess.run(["skopeo", "inspect", "--config", f"oci-archive:{place}"], capture_output=True, check=True)
+    config = json.loads(done.stdout)["config"]
+    assert (config["User"], config["WorkingDir"]) == ("sprite", "/home/sprite")
+    assert (config["Cmd"], config["ExposedPorts"]) == (["python3", "app/main.py"], {"8080/tcp": {}})
+    assert "MODE=fast" in config["Env"]
+    inspected = subprocess.run(["skopeo", "inspect", f"oci-archive:{place}"], capture_output=True, check=True)
+    assert json.loads(inspected.stdout)["Digest"] == told["digest"]
+
+
+def test_what_is_left_out_is_told_and_is_not_there(shipped: tuple[Path, dict[str, Any]]) -> None:
+    place, told = shipped
+    left = {each["path"] for each in told["left_out"]}
+    assert {"/home/sprite/.ssh", "/home/sprite/app/.env", "/home/sprite/.cache"} <= left
+    assert told["whiteouts"] >= 2
+    with tarfile.open(place) as archive:
+        blobs = [member for member in archive.getmembers() if member.name.startswith("blobs/")]
+        upper = min((member for member in blobs if member.size > 5000), key=lambda member: member.size)
+        file = archive.extractfile(upper)
+        assert file is not None
+        with tarfile.open(fileobj=file) as layer:
+            names = layer.getnames()
+    assert {"./etc/.wh.motd", "./usr/share/.wh.doc", "./home/sprite/app/main.py"} <= set(names)
+    assert not [name for name in names if ".ssh" in name or ".env" in name or "/.cache" in name]
+    assert len(names) < 100, "and nothing that nobody touched"
+
+
+_LOOK = """
+cat /etc/issue; stat -c '%u %g %a' /srv/data; stat -c %h app/main.py; readlink main; id -un; pwd
+ls -d .ssh /etc/motd /usr/share/doc app/.env 2>/dev/null; stat -c %u:%g /home/sprite; sudo -n id -u
+"""
+
+
+def test_podman_runs_it(shipped: tuple[Path, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> None:
+    """With the runtime that most have, and with ours."""
+    place, _ = shipped
+    podman = clients.podman(tmp_path_factory.mktemp("pod"))
+    image = podman.run("--storage-driver=overlay", "pull", "--quiet", f"oci-archive:{place}").split()[-1]
+    for runtime in ("runc", str(clients.PILOT)):
+        run = ("--storage-driver=overlay", "--runtime", runtime, "run", "--rm", "--network=none")
+        assert podman.run(*run, image, "sh", "-c", _LOOK).splitlines() == [
+            "changed", "1000 1000 750", "2", "app/main.py", "sprite", "/home/sprite", "1000:1000", "0",
+        ]  # fmt: skip
+        assert podman.run(*run, image) == "served\n"
+
+
+def test_a_checkpoint_ships_the_same_again(
+    pilotd: Pilotd, shipped: tuple[Path, dict[str, Any]], sprite: Any, tmp_path: Path
+) -> None:
+    sprite.run("sh", "-c", "echo later > ~/app/main.py", check=True)
+    again = ship(pilotd, "proto", "--checkpoint", shipped[1]["checkpoint"], "--to", f"oci-archive:{tmp_path}/again.tar")
+    assert again["digest"] == shipped[1]["digest"]
+    assert {volume.name for volume in (pilotd.state / "volumes").iterdir() if "look-" in volume.name} == set()
