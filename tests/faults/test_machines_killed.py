@@ -29,6 +29,7 @@ _CMD = ["sh", "-c", "trap 'exit 0' INT TERM; while :; do sleep 0.1; done"]
 _CHOSEN = {
     "launch": {"record", "disks", "boot"}, "stop": {"down"}, "update": {"replacing", "renew", "boot"},
     "destroy": {"machine"}, "prepare": {"fill"}, "restart": {"down"}, "suspend": {"freeze"},
+    "rest-stop": {"stopping"}, "rest-suspend": {"freeze"},
 }  # fmt: skip
 _OF_VOLUMES = {"create": {"disk"}, "snapshot": {"take"}, "destroy": {"disk"}}
 
@@ -51,6 +52,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 def pilotd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilotd]:
     daemon = Pilotd(tmp_path_factory.mktemp("killed") / "state")
     daemon.stop_machines_on_exit = True
+    daemon.extra = ("--autostop-after", "1")
     daemon.start()
     yield daemon
     daemon.stop()
@@ -107,6 +109,30 @@ def test_suspend(pilotd: Pilotd, fly: Fly, served: Served, transition: str) -> N
     fly.call("POST", f"/{id}/start")
     fly.wait(id, "started")
     assert fly.run(id, "ls", "/left")[0] == 0  # its memory and its root are as they were
+
+
+def _resting(served: Served, autostop: str) -> dict[str, object]:
+    service = {"internal_port": 8000, "ports": [{"port": 80, "handlers": ["http"]}], "autostop": autostop}
+    return {"config": {"image": f"{served.domain}/box", "services": [service]}}
+
+
+@pytest.mark.parametrize("transition", _steps(fly_requests.REST_STOP))
+def test_rest_stopped(pilotd: Pilotd, fly: Fly, served: Served, transition: str) -> None:
+    """Nobody has asked for it: the watch begins it again, where it was not begun."""
+    body = _resting(served, "stop")
+    _kill_after(pilotd, transition, lambda: fly.raw("POST", f"/v1/apps/{fly.app}/machines", body))
+    id = _only(fly)
+    fly.wait(id, "stopped")
+    fly.call("POST", f"/{id}/start")
+    fly.wait(id, "stopped")
+
+
+@pytest.mark.parametrize("transition", _steps(fly_requests.REST_SUSPEND))
+def test_rest_suspended(pilotd: Pilotd, fly: Fly, served: Served, transition: str) -> None:
+    body = _resting(served, "suspend")
+    _kill_after(pilotd, transition, lambda: fly.raw("POST", f"/v1/apps/{fly.app}/machines", body))
+    id = _only(fly)
+    fly.wait(id, "suspended")
 
 
 @pytest.mark.parametrize("transition", _steps(fly_requests.UPDATE))

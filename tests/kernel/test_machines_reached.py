@@ -32,6 +32,7 @@ _WEB = {"port": 80, "handlers": ["http"]}
 def pilotd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilotd]:
     daemon = Pilotd(tmp_path_factory.mktemp("reached") / "state")
     daemon.stop_machines_on_exit = True
+    daemon.extra = ("--autostop-after", "1")
     daemon.start()
     yield daemon
     daemon.stop()
@@ -125,6 +126,31 @@ def test_balanced_by_limits(pilotd: Pilotd, fly: Fly, image: str) -> None:
         f"FLY_MACHINE_ID={id}" for id in ids
     }
     assert _state(fly, ids[1]) == "started"
+
+
+def test_put_to_rest_when_nobody_needs_it(pilotd: Pilotd, fly: Fly, image: str) -> None:
+    """One of two, then the other; who comes wakes one again, and nobody is cut off."""
+    config = _config(image, autostop="suspend")
+    ids = [fly.create(config)["id"] for _ in range(2)]
+    for id in ids:
+        fly.wait(id, "suspended")
+    assert fly.call("GET", f"/{ids[0]}/events")[0]["source"] == "flyd"
+    began_ms = time.time() * 1000
+    answer = _get(pilotd, fly, "/cgi-bin/said?4")  # longer than it may be idle
+    ended_ms = time.time() * 1000
+    assert answer.status_code == 200
+    [woken] = [line.partition("=")[2] for line in answer.text.splitlines() if line.startswith("FLY_MACHINE_ID=")]
+    fly.wait(woken, "suspended")
+    rests = [event["timestamp"] for event in fly.call("GET", f"/{woken}/events") if event["status"] == "suspending"]
+    assert [at_ms for at_ms in rests if began_ms <= at_ms <= ended_ms] == []
+
+
+def test_as_many_run_as_are_to(pilotd: Pilotd, fly: Fly, image: str) -> None:
+    config = _config(image, autostop="stop", min_machines_running=1)
+    ids = [fly.create(config)["id"] for _ in range(2)]
+    assert fly.get(ids[0])["config"]["services"][0]["autostop"] is True
+    _until(lambda: sorted(_state(fly, id) for id in ids) == ["started", "stopped"])
+    assert _get(pilotd, fly).text.strip() == next(id for id in ids if _state(fly, id) == "started")
 
 
 def _until(is_so: Any) -> None:

@@ -57,7 +57,7 @@ from .outward import machine_rows
 from .outward.sockets import Outward
 from .relay import server
 from .relay.access import Access
-from .services import fly_exits, idle, image_bases, mending, retention
+from .services import fly_exits, fly_rest, idle, image_bases, mending, retention
 from .services import tokens as key_uses
 from .services.addresses import DEFAULT_DOMAIN, Domain
 from .services.fly import FlyMachines
@@ -114,6 +114,7 @@ class Settings:
     insecure_registries: tuple[str, ...] = ()
     seal_key: str | None = None
     keep_images_s: float = image_bases.KEEP_S
+    autostop_after_s: float = fly_rest.AFTER_S
 
     @property
     def volumed_options(self) -> tuple[str, ...]:
@@ -156,6 +157,7 @@ def serve(settings: Settings) -> None:
         stack.enter_context(key_uses.watching(database, authenticator.uses))
         stack.enter_context(mending.watching(sprites))
         stack.enter_context(idle.watching(sprites, idle.Timing(settings.warm_after_s, settings.cold_after_s)))
+        stack.enter_context(_resting(fly, settings.autostop_after_s))
         doors = [server.Door(listener), *stack.enter_context(_tls_door(settings))]
         urls = " and ".join(door.address for door in doors)
         print(f"pilotd ready: {urls} (isolation {settings.isolation}, image {settings.variant})", flush=True)
@@ -269,6 +271,10 @@ def certificates_of(settings: Settings) -> certificates.Certificates:
     if settings.certificate is not None:
         return certificates.Given(*settings.certificate)
     return certificates.Authority(os.path.join(settings.state_dir, "ca"), Domain(settings.domain))
+
+
+def _resting(fly: FlyMachines, after_s: float) -> contextlib.AbstractContextManager[None]:
+    return fly_rest.watching(fly, after_s) if after_s else contextlib.nullcontext()
 
 
 def _seals(state_dir: str) -> seals.Seals:

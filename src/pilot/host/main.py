@@ -14,6 +14,7 @@ from .network.plan import LIMIT_NAMES, parse_limits
 from .network.policy import Egress
 from .network.resolver.servers import parse_server
 from .services.addresses import DEFAULT_DOMAIN, Domain
+from .services.fly_rest import AFTER_S
 from .services.image_bases import KEEP_S
 
 
@@ -56,6 +57,7 @@ def _settings(options: argparse.Namespace) -> daemon.Settings:
         ("warm_after", 1e9),
         ("cold_after", 1e9),
         ("keep_images", 1e9),
+        ("autostop_after", 1e9),
     ):
         _check_size(
             f"--{name.replace('_', '-')}", getattr(options, name), 1 if name in ("disk_gib", "quota_gib") else 0, most
@@ -96,6 +98,7 @@ def _settings(options: argparse.Namespace) -> daemon.Settings:
         seal_key=options.seal_key,
         insecure_registries=tuple(options.insecure_registry),
         keep_images_s=options.keep_images,
+        autostop_after_s=options.autostop_after,
     )
 
 
@@ -179,6 +182,13 @@ def _parser() -> argparse.ArgumentParser:
         help="freeze a sprite unused for so long, or off",
     )
     add("--cold-after", type=_seconds, default=300.0, metavar="SECONDS", help="stop one that is frozen so long, or off")
+    add(
+        "--autostop-after",
+        type=_seconds,
+        default=AFTER_S,
+        metavar="SECONDS",
+        help="a Machine with autostop rests when it is idle for so long and not needed, or off",
+    )
     add("--pool", type=int, default=0, metavar="N", help="sprites that are made before anybody wants them")
     add("--store", metavar="URL", help="object store that sprites' disks are kept in, too: file:///directory, s3://…")
     add("--durability", choices=("local", "remote"), help="what an fsync of a disk made from now on waits for")

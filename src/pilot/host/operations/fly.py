@@ -116,8 +116,32 @@ restarting = _enter("restarting", "restart", "user")
 suspending = _enter("suspending", "suspend", "user")
 replacing = _enter("replacing", "update", "user")
 begun_again = _enter("starting", "start", "flyd")
-started = _enter("started", "start", "flyd")
 suspended = _enter("suspended", "suspend", "flyd")
+
+
+def started(host: Host, run: Run[object]) -> None:
+    """From here on it is idle until somebody comes."""
+    host.uses.touch(run.resource)
+    _enter("started", "start", "flyd")(host, run)
+
+
+def _resting(state: str, type: str) -> Callable[[Host, Run[object]], None]:
+    """It says that it rests, and only then is it asked whether somebody uses it: who comes counts before it looks."""
+
+    def rest(host: Host, run: Run[object]) -> None:
+        found = machine_of(host, run)
+        if found.state not in ("started", state):
+            raise UserFault(f"the machine is {found.state}", code="conflict")
+        with host.database.transaction() as tx:
+            fly.enter(tx, run.resource, state, type, "flyd")
+        if host.uses.open_connections(run.resource):
+            raise UserFault("the machine is in use", code="conflict")
+
+    return rest
+
+
+resting_stopped = _resting("stopping", "stop")
+resting_suspended = _resting("suspending", "suspend")
 
 
 def starting(host: Host, run: Run[Begin]) -> None:
@@ -459,6 +483,7 @@ def forget(host: Host, run: Run[object]) -> None:
 
     host.database.write_surely(write)
     host.database.refill()
+    host.uses.forget(run.resource)
 
 
 # When it went wrong
@@ -502,6 +527,18 @@ def settle_suspend(host: Host, run: Run[object], outcome: Outcome) -> None:
     if not outcome.done and outcome.code != "not_found":
         with host.database.transaction() as tx:
             fly.enter(tx, run.resource, "started", "suspend", "flyd", {"error": outcome.error or ""})
+
+
+def settle_rest(host: Host, run: Run[object], outcome: Outcome) -> None:
+    """One that is used, or could not be frozen, runs on."""
+    if outcome.done or outcome.code == "not_found":
+        return
+    if any(step in run.results for step in ("stopping", "freeze")):
+        settle(host, run, outcome)
+        return
+    with host.database.transaction() as tx:
+        if fly.by_id(tx, run.resource).state in ("stopping", "suspending"):
+            fly.enter(tx, run.resource, "started", "start", "flyd", {"error": outcome.error or ""})
 
 
 # Parts

@@ -5,6 +5,7 @@ start              starting → images → disks → machine → boot → graph 
 stop      stopping → halt → down → detach → stopped
 restart   restarting → halt → down → detach → starting → … → started
 suspend   suspending → freeze → suspended
+rest-stop, rest-suspend: the same, of one that nobody uses; one that somebody comes to runs on
 update    was → replacing → fetched → halt → down → detach → renew → settled → starting → … → started
           (the old version runs until the images of the new one are there)
 exit      over → down → detach → exited     (its containers have ended by themselves)
@@ -57,6 +58,16 @@ ROWS: tuple[Row[Any], ...] = (
         fly_requests.SUSPEND,
         (Step("suspending", fly.suspending), Step("freeze", fly.freeze), Step("suspended", fly.suspended)),
         fly.settle_suspend,
+    ),
+    Row(
+        fly_requests.REST_STOP,
+        (Step("stopping", fly.resting_stopped), *_DOWN, Step("stopped", fly.stopped)),
+        fly.settle_rest,
+    ),
+    Row(
+        fly_requests.REST_SUSPEND,
+        (Step("suspending", fly.resting_suspended), Step("freeze", fly.freeze), Step("suspended", fly.suspended)),
+        fly.settle_rest,
     ),
     Row(
         fly_requests.UPDATE,

@@ -38,7 +38,7 @@ class Use:
 
 
 class Uses:
-    """Thread-safe. `now_s`: a clock that only goes forward."""
+    """Thread-safe; a Machine of the Machines API is counted as a sprite. `now_s`: a clock that only goes forward."""
 
     def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
         self._now_s = now_s
@@ -76,6 +76,7 @@ class Uses:
             use.cut()
 
     def forget(self, sprite: str) -> None:
-        """It was destroyed."""
+        """It was destroyed, with all its parts (`<id>/<part>`)."""
         with self._lock:
-            self._last_s.pop(sprite, None)
+            for name in [name for name in self._last_s if name.partition("/")[0] == sprite]:
+                del self._last_s[name]

@@ -131,6 +131,14 @@ class FlyWays:
         """For as long as a connection lasts: both are to be entered."""
         return self._uses.using(backend.id, cut), self._uses.using(_key(backend))
 
+    def idle_s(self, id: MachineId) -> float:
+        """Seconds since somebody used the Machine, or it started."""
+        return self._uses.idle_s(id)
+
+    def connections(self, id: MachineId) -> int:
+        """To all its services, that are open."""
+        return self._uses.open_connections(id)
+
     def load(self, backend: Backend) -> int:
         """Connections to the service that are open."""
         return self._uses.open_connections(_key(backend))

@@ -33,7 +33,7 @@ def machine(row: Machine, events: Sequence[Event], private_ip: str, checks: Sequ
         "id": row.id, "name": row.name, "state": row.state, "region": row.region, "instance_id": row.version,
         "version": row.version, "private_ip": private_ip, "host_status": "ok", "cordoned": row.cordoned,
         "created_at": timestamps.of_us(row.created_us), "updated_at": timestamps.of_us(row.updated_us),
-        "config": {**row.config, "metadata": dict(row.metadata)}, "image_ref": image(row.images[0]),
+        "config": config(row), "image_ref": image(row.images[0]),
         "events": [event(each) for each in events], "checks": [check(each) for each in checks],
     }  # fmt: skip
     if row.config.get("containers"):
@@ -42,6 +42,21 @@ def machine(row: Machine, events: Sequence[Event], private_ip: str, checks: Sequ
     if row.lease is not None:
         shown["nonce"] = row.lease.nonce
     return shown
+
+
+def config(row: Machine) -> JSON:
+    """As it was given, but for `autostop`, which is told as upstream tells it."""
+    shown: JSON = {**row.config, "metadata": dict(row.metadata)}
+    services = row.config.get("services")
+    if isinstance(services, list):
+        shown["services"] = [{**each, **_autostop(each)} for each in services]
+    return shown
+
+
+def _autostop(service: Mapping[str, object]) -> JSON:
+    told = {"off": False, "": False, "stop": True}
+    said = service.get("autostop")
+    return {"autostop": told[said]} if isinstance(said, str) and said in told else {}
 
 
 def image(found: ImageOf) -> JSON:
