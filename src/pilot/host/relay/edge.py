@@ -88,8 +88,8 @@ class Edge(asyncio.Protocol):
         self._connections = connections
         self.crowd = crowd
         self._loop = asyncio.get_running_loop()
-        self._reader = Reader(self._add, self._set_pace)
         self._waiting: collections.deque[Request] = collections.deque()
+        self._reader = Reader(self._waiting.append, self._set_pace, self._has_room)
         self._current: Request | None = None
         self._answer: Answer | None = None
         self._refusal: errors.PilotError | None = None
@@ -130,27 +130,36 @@ class Edge(asyncio.Protocol):
             return
         if self._early is not None:
             self._early += data
-            self._set_pace()
-            return
+        else:
+            self._read(lambda: self._reader.feed(data))
+        self._set_pace()
+
+    def _read(self, parse: Callable[[], bytes | None]) -> None:
         try:
-            self._early = self._reader.feed(data)
+            self._early = parse()
         except errors.PilotError as error:
             self._is_over = True
             if not self._reader.end(error):
                 self._refusal = error
         self.crowd.weigh(self, self._reader.quiet_bytes)
+        self._end_if_read()
         self._news.set()
-        self._set_pace()
         if self._reader.is_in_head and self.is_idle:
             self._expect_head()
+
+    def _end_if_read(self) -> None:
+        """All that the client sends has come, and was parsed."""
+        if self.has_ended and not self._is_over and not self._reader.is_behind:
+            self._is_over = True
+            self._reader.end()
 
     def eof_received(self) -> bool | None:
         """True: the other direction stays open for the answer to what came whole, as long as there is one to say. TLS
         has no half (RFC 8446, 6.1)."""
         if self._heir is not None:
             return self._heir.eof_received()
-        self._is_over = self.has_ended = True
-        self._reader.end()
+        self.has_ended = True
+        self._end_if_read()
         self._news.set()
         if self.on_end is not None:
             self.on_end()
@@ -239,14 +248,13 @@ class Edge(asyncio.Protocol):
 
     # Requests in turn
 
-    def _add(self, request: Request) -> None:
-        self._waiting.append(request)
-
     def _set_pace(self) -> None:
         """Read on only while there is room: nothing waits behind what is served, which takes what comes."""
         if self._heir is not None or self._transport.is_closing():
             return
-        has_room = self._has_room()
+        if self._reader.is_behind and self._early is None and not self._is_over and self._has_room():
+            self._read(self._reader.go_on)
+        has_room = self._has_room() and not self._reader.is_behind
         if has_room is self._is_paused:  # each turn is a call of the kernel
             self._is_paused = not has_room
             (self._transport.resume_reading if has_room else self._transport.pause_reading)()

@@ -1,5 +1,8 @@
 """Bytes of a client's connection → requests, every one parsed, whatever follows it on the same connection.
 
+They are parsed in portions, and only while there is room for what a portion may hold: a request of 30 bytes takes a
+hundred times as much once it is one. What is left is kept as it came.
+
 httptools (llhttp, strict) refuses both lengths, two of them, obs-fold, bare LF, NUL and bad chunks; `heads.check`
 refuses the rest. After something that cannot be read nothing on the connection is: the error is the last that comes.
 """
@@ -20,6 +23,9 @@ from .heads import Head
 # Bytes that lead to nothing (no head's end, no piece of a body): a client may not keep us reading for ever.
 MAX_QUIET_BYTES = heads.MAX_TARGET_BYTES + heads.MAX_HEADERS_BYTES
 MAX_ERROR = 200
+# What is parsed at once, beyond a body whose length is known.
+PORTION_BYTES = 4096
+_NOTHING = memoryview(b"")
 
 
 class Body:
@@ -79,14 +85,20 @@ class Request:
 
 
 class Reader:
-    """`begin` is called with each request at the end of its head; `pace` whenever some of a body was taken.
+    """`begin` is called with each request at the end of its head; `pace` whenever some of a body was taken; `has_room`
+    says whether another portion may be parsed.
 
     `quiet_bytes` came since something was whole.
     """
 
-    def __init__(self, begin: Callable[[Request], None], pace: Callable[[], None]) -> None:
+    def __init__(
+        self, begin: Callable[[Request], None], pace: Callable[[], None], has_room: Callable[[], bool] = lambda: True
+    ) -> None:
         self._begin = begin
         self._pace = pace
+        self._has_room = has_room
+        self._unparsed = _NOTHING
+        self._body_left = 0  # of a body whose length is known
         self._parser = httptools.HttpRequestParser(self)
         self._target = b""
         self._headers: list[tuple[bytes, bytes]] = []
@@ -99,16 +111,36 @@ class Reader:
         """Whether some of a head has come, and not all."""
         return self._has_begun and self._request is None
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether there is something that `go_on` would parse, given room."""
+        return bool(self._unparsed)
+
     def feed(self, data: bytes) -> bytes | None:
-        """Calls `begin` for what `data` completes. What follows an upgrade's head is returned, not read.
+        """Calls `begin` for what `data` completes, as far as there is room. What follows an upgrade's head is returned,
+        not read.
 
         Raises an error that the client is to be told; then, and after an upgrade, nothing more may be fed.
         """
-        self.quiet_bytes += len(data)
+        self._unparsed = memoryview(bytes(self._unparsed) + data if self._unparsed else data)
+        return self.go_on()
+
+    def go_on(self) -> bytes | None:
+        """With what is left of what was fed, as far as there is room now. As `feed`."""
+        while self._unparsed and self._has_room():
+            most = max(PORTION_BYTES, self._body_left)
+            portion, self._unparsed = self._unparsed[:most], self._unparsed[most:]
+            if (early := self._parse(portion)) is not None:
+                rest, self._unparsed = self._unparsed, _NOTHING
+                return early + rest
+        return None
+
+    def _parse(self, portion: memoryview) -> bytes | None:
+        self.quiet_bytes += len(portion)
         try:
-            self._parser.feed_data(data)
+            self._parser.feed_data(portion)
         except httptools.HttpParserUpgrade as upgrade:
-            return data[upgrade.args[0] :]
+            return bytes(portion[upgrade.args[0] :])
         except httptools.HttpParserCallbackError as error:
             if isinstance(error.__context__, errors.PilotError):
                 raise error.__context__ from None  # of `heads`, by on_headers_complete
@@ -145,6 +177,7 @@ class Reader:
         heads.check(head)
         heads.check_size(head)
         self.quiet_bytes = 0
+        self._body_left = 0 if head.is_chunked else int(head.first(b"content-length") or 0)
         self._request = Request(head, Body(self._pace))
         self._request.is_last |= self._parser.should_upgrade()
         self._begin(self._request)
@@ -152,6 +185,7 @@ class Reader:
     def on_body(self, data: bytes) -> None:
         assert self._request is not None
         self.quiet_bytes = 0
+        self._body_left = max(0, self._body_left - len(data))
         self._request.body.add(data)
 
     def on_message_complete(self) -> None:
@@ -159,4 +193,4 @@ class Reader:
         self.quiet_bytes = 0
         self._request.body.trailers = self._headers
         self._request.body.end()
-        self._request, self._has_begun = None, False
+        self._request, self._has_begun, self._body_left = None, False, 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextlib
 import os
 import socket
@@ -276,6 +277,50 @@ def test_thousands_of_requests_at_once_wait_for_their_turn(url: str) -> None:
         answers = wire.parse_answers(wire.read_all(stream), *["GET"] * (number + 1))
         sending.join()
     assert answers[-1].body == b"GET /end h "
+
+
+@pytest.mark.parametrize("tail", [get("/end"), get("/end", "Content-Length: 3", method="POST", body=b"abc")])
+def test_what_was_asked_at_once_is_answered_also_when_no_more_comes(url: str, tail: bytes) -> None:
+    """What was not parsed yet, when the client ended its side, was sent all the same."""
+    with wire.connected(url) as stream:
+        number = 5000
+        sending = threading.Thread(target=_send_and_end, args=(stream, get() * number + tail))
+        sending.start()
+        answers = wire.parse_answers(wire.read_all(stream), *["GET"] * (number + 1))
+        sending.join()
+    assert len(answers) == number + 1
+    assert b"/end h " in answers[-1].body
+
+
+def _send_and_end(stream: socket.socket, said: bytes) -> None:
+    stream.sendall(said)
+    stream.shutdown(socket.SHUT_WR)
+
+
+def test_tiny_requests_are_parsed_as_there_is_room_for_them() -> None:
+    """Each takes a hundred times of its bytes once it is parsed; a client may send as many at once as are read."""
+    begun: collections.deque[reader.Request] = collections.deque()
+    said = b"".join(get(f"/{number}") for number in range(8000))
+    under_test = reader.Reader(begun.append, lambda: None, lambda: len(begun) < 2)
+    under_test.feed(said)
+    seen = 0
+    while begun:
+        assert len(begun) <= reader.PORTION_BYTES // len(get("/0")) + 2
+        assert begun.popleft().head.target == b"/%d" % seen
+        seen += 1
+        under_test.go_on()
+    assert (seen, under_test.is_behind) == (8000, False)
+
+
+def test_a_body_of_a_known_length_is_not_cut_into_portions() -> None:
+    begun: list[reader.Request] = []
+    under_test = reader.Reader(begun.append, lambda: None, lambda: len(begun) < 2)
+    body = bytes(50 * reader.PORTION_BYTES)
+    under_test.feed(get("/x", f"Content-Length: {len(body)}", method="POST"))
+    under_test.feed(body + get("/y") * 8000)
+    assert begun[0].body.buffered_bytes == len(body)
+    assert begun[0].body.is_complete
+    assert len(begun) <= reader.PORTION_BYTES // len(get("/y")) + 2
 
 
 def test_a_body_behind_an_answer_that_nobody_reads_is_not_taken_in(url: str) -> None:
