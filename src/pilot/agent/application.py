@@ -113,10 +113,10 @@ class Application:
     async def close(self) -> None:
         """Leave everything to the next agent."""
         await self.door.close()
-        self.view.close()
         await self.legacy.close()
         await self.graph.close()
         await self.world.leave()
+        self.view.close()  # not before: of the world's files some are the view's, and who reads them would wait
         self.sessions.close()
         self.events.close()
         self.requests.close()

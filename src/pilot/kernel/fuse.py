@@ -138,10 +138,15 @@ def init_answer(minor: int, offered: InitFlag, max_write_bytes: int = MAX_WRITE_
     )  # fmt: skip
 
 
-def open_answer(*, direct: bool) -> bytes:
-    """struct fuse_open_out. No handle: a worker that takes over knows nothing of its predecessor's."""
+def open_answer(*, direct: bool, handle: int = 0) -> bytes:
+    """struct fuse_open_out. Who takes over knows nothing of its predecessor's handles."""
     flags = _OPEN_DIRECT_IO | _OPEN_PARALLEL_DIRECT_WRITES if direct else 0
-    return struct.pack("<QII", 0, flags, 0)
+    return struct.pack("<QII", handle, flags, 0)
+
+
+def parse_handle(body: memoryview) -> int:
+    """Of what was opened: READ, WRITE, RELEASE."""
+    return int.from_bytes(body[:8], "little")
 
 
 def parse_io(body: memoryview) -> tuple[int, int]:
