@@ -9,7 +9,8 @@ one ends at once.
 Killed and started anew it says hello again, by which the guest drops the streams of the former.
 
 It must never read from a side what the other cannot take: a client is paused when the stream has no credit or the port
-is behind, and credit goes back to the guest only for what a client's socket has taken.
+is behind, and credit goes back to the guest only for what a client's socket has taken. A guest that does not read is
+not read: it could ask for more than can be kept of what it is to be told.
 """
 
 from __future__ import annotations
@@ -186,7 +187,7 @@ class Question(Carried):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        if self._stream not in self._link.streams:  # it has gone meanwhile
+        if self._stream is None or not self._link.carries(self, self._stream):  # it has gone meanwhile
             self._transport.close()
             return
         self._deadline = asyncio.get_running_loop().call_later(_CONNECT_LINE_S, self._not_answered)
@@ -195,6 +196,7 @@ class Question(Carried):
     def connection_lost(self, error: Exception | None) -> None:
         if hasattr(self, "_deadline"):
             self._deadline.cancel()
+        self._link.answered(self)
         super().connection_lost(error)
 
     def _not_answered(self) -> None:
@@ -208,7 +210,7 @@ class Question(Carried):
             self._deny(str(error).removeprefix("dial: refused: "))
             return
         self._accepted = True
-        if self._stream in self._link.streams:
+        if self._stream is not None and self._link.carries(self, self._stream):
             self._link.mux.accept(self._stream)
         if self._early:
             super().received(bytes(self._early))
@@ -217,7 +219,7 @@ class Question(Carried):
 
     def _deny(self, reason: str) -> None:
         assert self._stream is not None
-        self._link.deny(self._stream, reason)
+        self._link.deny(self, self._stream, reason)
         self._transport.close()
 
     def received(self, data: bytes) -> None:
@@ -236,6 +238,10 @@ class Question(Carried):
         if hasattr(self, "_transport"):
             super().refuse(reason)
 
+    def push(self) -> None:
+        if hasattr(self, "_transport"):  # who does not hear of it yet has sent nothing
+            super().push()
+
 
 class Link(asyncio.Protocol):
     """The connection to QEMU's port, and the clients that share it."""
@@ -247,6 +253,7 @@ class Link(asyncio.Protocol):
         self._out_path = out_path
         self._clients: dict[int, Carried] = {}
         self._asking: set[asyncio.Task[None]] = set()
+        self._questions: set[Question] = set()  # also those whose stream has gone, and whose connection has not yet
         self._waiting: list[Client] = []
         self._blocked = False
 
@@ -262,6 +269,8 @@ class Link(asyncio.Protocol):
             self._dispatch(event)
         self._open_waiting()
         self.flush()
+        if self.mux.pending_bytes > _BACKLOG_BYTES:  # only of answers: `behind` has held up the rest long since
+            self._transport.pause_reading()
 
     def connection_lost(self, error: Exception | None) -> None:
         for client in (*self._clients.values(), *self._waiting):
@@ -276,6 +285,7 @@ class Link(asyncio.Protocol):
         self.flush()
         for client in list(self._clients.values()):
             client.push()
+        self._transport.resume_reading()
 
     # -- for clients
 
@@ -302,9 +312,14 @@ class Link(asyncio.Protocol):
         """The client's socket is gone."""
         if isinstance(client, Client) and client in self._waiting:
             self._waiting.remove(client)
-        if stream is not None and self._clients.pop(stream, None) is client:
+        if stream is not None and self.carries(client, stream):
+            del self._clients[stream]
             self.mux.reset(stream, "the client is gone")
             self.flush()
+
+    def carries(self, client: Carried, stream: int) -> bool:
+        """Whether the stream of that number is its still: a guest may reset one, and begin another of the number."""
+        return self._clients.get(stream) is client
 
     def _open_waiting(self) -> None:
         while self._waiting and self.mux.ready:
@@ -340,11 +355,13 @@ class Link(asyncio.Protocol):
 
     def _ask(self, stream: int, port: int) -> None:
         """The guest wants a port of the host's."""
-        asked = sum(isinstance(client, Question) for client in self._clients.values())
-        if asked >= outward.MOST_STREAMS:
+        if stream not in self.streams:
+            return  # and has given it up already
+        if len(self._questions) >= outward.MOST_STREAMS:
             self.mux.reset(stream, f"{outward.MOST_STREAMS} streams to the host are open already")
             return
         question = self._clients[stream] = Question(self, stream, port)
+        self._questions.add(question)
         task = asyncio.create_task(self._connect(question, stream), name=f"question {stream}")
         self._asking.add(task)
         task.add_done_callback(self._asking.discard)
@@ -354,13 +371,19 @@ class Link(asyncio.Protocol):
             async with asyncio.timeout(_CONNECT_LINE_S):
                 await asyncio.get_running_loop().create_unix_connection(lambda: question, self._out_path)
         except OSError as error:  # TimeoutError is one
-            self.deny(stream, f"the host does not listen: {(error.strerror or type(error).__name__).lower()}")
+            self.answered(question)
+            self.deny(question, stream, f"the host does not listen: {(error.strerror or type(error).__name__).lower()}")
 
-    def deny(self, stream: int, reason: str) -> None:
+    def answered(self, question: Question) -> None:
+        """Nothing of it is left."""
+        self._questions.discard(question)
+
+    def deny(self, question: Question, stream: int, reason: str) -> None:
         """What the guest asked for is not to be had."""
-        self._clients.pop(stream, None)
-        self.mux.reset(stream, reason)
-        self.flush()
+        if self.carries(question, stream):
+            del self._clients[stream]
+            self.mux.reset(stream, reason)
+            self.flush()
 
     def _with(self, stream: int, act: Callable[[Carried], None]) -> None:
         client = self._clients.get(stream)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -14,6 +15,7 @@ import pytest
 
 from pilot.host.vmm.qemu import mux
 from pilot.wire import mux as wire
+from pilot.wire import outward
 
 _DEADLINE_S = 30.0
 
@@ -245,6 +247,104 @@ def test_killed_and_started_anew_it_serves_again(
             guest.accept()
             assert _read_exactly(client, 9) == b"OK 10000\n"
         second.kill()
+
+
+class Port(asyncio.Transport):
+    """QEMU's, which takes nothing more as soon as it is `full`."""
+
+    def __init__(self, link: mux.Link) -> None:
+        super().__init__()
+        self._link = link
+        self.said = bytearray()
+        self.full = False
+        self.reading = True
+        link.connection_made(self)
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.said += data
+        if self.full:
+            self._link.pause_writing()
+
+    def is_closing(self) -> bool:
+        return False
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+    def frames(self, kind: wire.Kind) -> int:
+        """Of that kind, behind the padding and hello that everything begins with."""
+        rest, found = bytes(self.said).lstrip(b"\0"), 0
+        while rest:
+            each, _, length, _ = wire.HEADER.unpack_from(rest)
+            found += each == kind
+            rest = rest[wire.HEADER.size + length :]
+        return found
+
+
+def _linked(out_path: str = "") -> tuple[mux.Link, Port]:
+    """A host's end that has shaken hands."""
+    link, guest = mux.Link(bytes(range(1, 17)), lambda: None, out_path), wire.Mux(wire.Role.GUEST)
+    port = Port(link)
+    guest.receive(bytes(port.said))
+    link.data_received(guest.take_output())
+    return link, port
+
+
+def _ask(stream: int) -> bytes:
+    return wire.HEADER.pack(wire.Kind.OPEN, 0, 4, stream) + b"\1\0\0\0"
+
+
+def _give_up(stream: int) -> bytes:
+    return wire.HEADER.pack(wire.Kind.RESET, 0, 0, stream)
+
+
+def test_a_guest_that_asks_and_does_not_read_is_not_read_for_ever(tmp_path: Path) -> None:
+    async def test() -> None:
+        link, port = _linked(str(tmp_path / "nobody"))
+        port.full = True
+        asked = 0
+        while port.reading:
+            link.data_received(b"".join(_ask(2 * (asked + number)) for number in range(1, 5000)))
+            asked += 5000
+            assert asked < 1_000_000
+        assert link.mux.pending_bytes < 2 << 20
+        port.full = False
+        link.resume_writing()
+        assert (port.reading, link.mux.pending_bytes) == (True, 0)
+
+    asyncio.run(test())
+
+
+def test_what_a_guest_gives_up_counts_for_as_long_as_anything_of_it_is_left(tmp_path: Path) -> None:
+    """Else one that asks and resets, again and again, has a connection and a task begun for each."""
+
+    async def test() -> None:
+        answered = asyncio.Event()
+        path = str(tmp_path / "out.sock")
+
+        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            line = await reader.read(100)
+            writer.close()
+            if line:
+                answered.set()
+
+        async with await asyncio.start_unix_server(accept, path, backlog=2 * outward.MOST_STREAMS):
+            link, port = _linked(path)
+            number = 3 * outward.MOST_STREAMS
+            for each in range(1, number + 1):
+                link.data_received(_ask(2 * each))
+                link.data_received(_give_up(2 * each))
+            assert port.frames(wire.Kind.RESET) == number - outward.MOST_STREAMS
+            async with asyncio.timeout(_DEADLINE_S):
+                while not answered.is_set():  # there is room again
+                    link.data_received(_ask(2 * number + 2))
+                    await asyncio.sleep(0.01)
+                    link.data_received(_give_up(2 * number + 2))
+
+    asyncio.run(test())
 
 
 def test_a_second_one_ends_at_once(tmp_path: Path, guest: Guest) -> None:
