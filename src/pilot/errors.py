@@ -7,9 +7,19 @@ case and without a full stop; `hint` says what the reader can do about it, where
 
 from __future__ import annotations
 
+import os
+
 # What msgspec and json raise for bytes from elsewhere that are not what they should be: no such document, text that is
 # not UTF-8, a nesting deeper than the interpreter's stack.
 UNREADABLE = (ValueError, RecursionError)
+
+
+def told(error: BaseException) -> str:
+    """It in one line, for whoever is not ours to show an errno or a type to."""
+    if isinstance(error, OSError) and error.strerror:
+        place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+        return place + error.strerror[:1].lower() + error.strerror[1:]
+    return str(error) or type(error).__name__
 
 
 class PilotError(Exception):

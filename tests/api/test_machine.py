@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket as sockets
 from collections.abc import Awaitable, Callable
@@ -147,6 +148,59 @@ def test_a_world_is_mounted_started_stopped_and_unmounted(empty: FakeMachine, tm
         assert (await call(empty, "DELETE", "/v1/world"))[1] == {"status": "none", "pid": None}
         assert not mounts.is_mount_point(empty.paths.disk)
         assert (await call(empty, "DELETE", "/v1/world"))[0] == 200
+
+    run(empty, test)
+    empty.close()
+
+
+_DISK = {"descriptor": "none"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "status", "told"),
+    [
+        ({"disk": {}}, 400, "disk"),
+        ({"disk": {"descriptor": "a", "serial": "b"}}, 400, "disk"),
+        ({"disk": {"serial": "none"}}, 404, "serial"),
+        ({"disk": {"serial": ""}}, 404, "serial"),
+        ({"disk": _DISK, "hostname": "n" * 65}, 400, "hostname"),
+        ({"disk": _DISK, "hostname": "two words"}, 400, "hostname"),
+        ({"disk": _DISK, "hostname": "a\nb"}, 400, "hostname"),
+        ({"disk": _DISK, "hostname": "a\0b"}, 400, "hostname"),
+        ({"disk": _DISK, "environment": {"A=B": "c"}}, 400, "environment"),
+        ({"disk": _DISK, "environment": {"": "c"}}, 400, "environment"),
+        ({"disk": _DISK, "environment": {"A": "b\0c"}}, 400, "environment"),
+    ],
+)
+def test_a_world_that_cannot_be_meant_changes_nothing(
+    machine: FakeMachine, wanted: dict[str, object], status: int, told: str
+) -> None:
+    async def test() -> None:
+        answered, answer = await call(machine, "PUT", "/v1/world", wanted)
+        assert answered == status
+        assert told in str(answer["error"])
+        assert "Errno" not in str(answer["error"])
+        now = (await call(machine, "GET", "/v1/status"))[1]
+        assert (now["world"], now["world_error"]) == ("running", None)
+
+    run(machine, test)
+
+
+def test_what_the_kernel_refuses_is_told_without_its_number(
+    empty: FakeMachine, tmp_path: os.PathLike[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse_mount(mount_fd: int, target: str) -> None:
+        raise OSError(errno.EUCLEAN, os.strerror(errno.EUCLEAN), target)
+
+    async def test() -> None:
+        file = os.memfd_create("disk")
+        assert await asyncio.to_thread(send, empty, b'{"name": "disk"}\n', [file]) == b"OK\n"
+        os.close(file)
+        monkeypatch.setattr(mounts, "move_mount", refuse_mount)
+        status, answer = await call(empty, "PUT", "/v1/world", {"disk": {"descriptor": "disk"}})
+        said = f"{empty.paths.disk}: structure needs cleaning"
+        assert (status, answer["error"], answer["code"]) == (500, said, "internal")
+        assert (await call(empty, "GET", "/v1/status"))[1]["world_error"] == said
 
     run(empty, test)
     empty.close()

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from .. import errors
 from ..wire import faults, schema
-from . import network
+from . import names, network, world_spec
 from .machine import Machine
 
 _RNDADDENTROPY = 0x40085203
@@ -22,10 +22,11 @@ _MAX_ENTROPY_BYTES = 512
 
 def adopt(machine: Machine, request: schema.AdoptRequest) -> schema.AdoptAnswer:
     """Apply what was asked for, each on its own; can be called again. Blocks."""
+    world_spec.check_environment(request.environment)
     work: dict[str, Callable[[], None]] = {}
     if request.hostname is not None:
-        hostname = request.hostname
-        work["hostname"] = lambda: _set_hostname(hostname)
+        hostname = names.check(request.hostname)
+        work["hostname"] = lambda: socket.sethostname(hostname)
     if request.time_ns is not None:
         time_ns = request.time_ns
         work["time"] = lambda: _set_time(machine, time_ns)
@@ -60,12 +61,6 @@ def _decode(text: str) -> bytes:
 def _only_in_vm(machine: Machine, what: str) -> None:
     if machine.isolation != "vm":
         raise errors.HostError(f"set {what}: a container shares it with its host")
-
-
-def _set_hostname(hostname: str) -> None:
-    if not 0 < len(hostname.encode()) <= 64 or "\0" in hostname:
-        raise faults.InvalidRequest("hostname: 1 to 64 bytes are needed, none of them NUL")
-    socket.sethostname(hostname)
 
 
 def _set_time(machine: Machine, time_ns: int) -> None:

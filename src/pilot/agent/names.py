@@ -10,12 +10,22 @@ import logging
 import socket
 import struct
 
+from ..wire import faults
 from .rootfs import Root
 
 # Debian's address for the host's own name when it has no permanent one; a fork gets a name of its own in the same line.
 _OWN_ADDRESS = "127.0.1.1"
 _LOCALHOST = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+_HOST_NAME_MAX = 64
 _log = logging.getLogger(__name__)
+
+
+def check(hostname: str) -> str:
+    """It, when the kernel takes it (HOST_NAME_MAX) and it is one word of a line; else `InvalidRequest`."""
+    is_one_word = hostname.split() == [hostname] and hostname.isprintable()
+    if not is_one_word or len(hostname.encode()) > _HOST_NAME_MAX:
+        raise faults.InvalidRequest(f"hostname: one word of 1 to {_HOST_NAME_MAX} bytes is needed")
+    return hostname
 
 
 def plan_hosts(text: str, hostname: str) -> str:

@@ -153,13 +153,14 @@ class World:
         When it runs already it gets the name and the environment of the request, and a drive that has grown has its
         filesystem grown too.
         """
+        self._check(request)
         async with self._lock:
             wanted = Settings(
                 hostname=request.hostname or self._settings.hostname, environment=dict(request.environment)
             )
             if self.state == "running":
                 if request.disk.serial is not None:
-                    await asyncio.to_thread(ext4.grow_mounted, self._machine.paths.disk)
+                    await asyncio.to_thread(_grow, self._machine.paths.disk)
                 if wanted != self._settings:
                     await _to_the_end(self._rename, wanted)
                 return
@@ -169,9 +170,19 @@ class World:
                 await self._end()
                 self._set_running(await _to_the_end(self._start, request.disk))
             except BaseException as error:
-                self.error = str(error) or type(error).__name__
+                self.error = errors.told(error)
                 await asyncio.shield(self._undo())
                 raise
+
+    def _check(self, request: schema.WorldRequest) -> None:
+        """Of what can never be, nothing is begun."""
+        if (request.disk.descriptor is None) == (request.disk.serial is None):
+            raise faults.InvalidRequest("disk: name either a descriptor or a serial")
+        if request.disk.serial is not None and self._machine.isolation == "container":
+            raise no_drive(request.disk.serial, hint="a container has no drives: send a descriptor to port 10001")
+        if request.hostname:
+            names.check(request.hostname)
+        world_spec.check_environment(request.environment)
 
     async def fit(self) -> str | None:
         """Hold a world that runs to what the machine has by now; why that cannot be, or None."""
@@ -218,7 +229,7 @@ class World:
                 await self._end()
                 await _to_the_end(_unmount, self._machine.paths.disk)
             except BaseException as error:
-                self.state, self.error = "failed", str(error) or type(error).__name__
+                self.state, self.error = "failed", errors.told(error)
                 raise
             self.state, self.error = "none", None
 
@@ -304,8 +315,6 @@ class World:
 
     def _mount(self, disk: schema.DiskReference) -> None:
         """The disk that was just sent; else what a former try has mounted; else the drive."""
-        if (disk.descriptor is None) == (disk.serial is None):
-            raise faults.InvalidRequest("disk: name either a descriptor or a serial")
         target = self._machine.paths.disk
         os.makedirs(target, mode=0o700, exist_ok=True)
         if disk.descriptor is not None and disk.descriptor in self._given:
@@ -402,12 +411,24 @@ def _unmount(target: str) -> None:
             time.sleep(0.01)
 
 
+def _grow(target: str) -> None:
+    """See `ext4.grow_mounted`; `HostError`."""
+    try:
+        ext4.grow_mounted(target)
+    except OSError as error:
+        raise errors.HostError(f"grow the disk: {errors.told(error)}") from error
+
+
+def no_drive(serial: str, hint: str | None = None) -> errors.NotFound:
+    return errors.NotFound(f"no drive has the serial {serial!r}", hint=hint)
+
+
 def find_drive(serials: Mapping[str, str], serial: str) -> str:
     """Name of the block device with this serial, of {name: serial}; `NotFound`."""
     for name, found in serials.items():
-        if found.strip() == serial:
+        if serial and found.strip() == serial:
             return name
-    raise errors.NotFound(f"no drive has the serial {serial!r}")
+    raise no_drive(serial)
 
 
 def mount_drive(serial: str, target: str) -> None:

@@ -17,6 +17,7 @@ import msgspec
 
 from ..spec import parse
 from ..spec.seccomp import Seccomp
+from ..wire import faults
 from . import network, world_limits, world_seccomp
 from .decimals import parse_decimal
 from .view import places
@@ -80,6 +81,15 @@ def environment(person: Person, world: Mapping[str, str], request: Sequence[str]
     merged |= world
     merged |= dict(item.split("=", 1) for item in request if "=" in item)
     return tuple(f"{name}={value}" for name, value in merged.items())
+
+
+def check_environment(variables: Mapping[str, str]) -> None:
+    """`InvalidRequest` for what no process can be given."""
+    for name, value in variables.items():
+        if not name or "=" in name or "\0" in name + value:
+            raise faults.InvalidRequest(
+                f"environment: {name!r} cannot be the name of a variable, or its value has a NUL byte"
+            )
 
 
 def config(

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 
+from .. import errors
 from ..wire import faults
 
 _encode = msgspec.json.Encoder().encode
@@ -54,10 +55,9 @@ async def _lines(events: AsyncIterator[object]) -> AsyncIterator[bytes]:
 
 
 def of_error(error: BaseException) -> Response:
-    """The JSON shape of an error. What is not ours is an internal error, told by its type and text."""
+    """The JSON shape of an error. What is not ours is an internal error, told in a line."""
     fault = faults.fault_of(error)
-    text = str(error) or type(error).__name__
-    return refusal(fault, faults.ErrorBody(text, fault.code, getattr(error, "hint", None)), allow(error))
+    return refusal(fault, faults.ErrorBody(errors.told(error), fault.code, getattr(error, "hint", None)), allow(error))
 
 
 def allow(error: BaseException) -> Sequence[tuple[str, str]]:
