@@ -81,11 +81,10 @@ ROWS: dict[str, Row] = {
         "raw frames from root of a world, which owns its network: other sources, IPv4 and IPv6, a neighbour's too, "
         "source routes, VLAN tags, protocols that are neither TCP, UDP nor echo",
         "the gateway: dropped and counted",
-        "c",
     ),
     "a_network_of_ones_own_taken_apart": Row(
-        "root of a world deletes its card, its routes, all its rules; puts up bridges and rules of its own",
-        "it is cut off, and nobody else; the next start of its world has a network as new", "c"
+        "root of a world deletes its card, its routes, all its rules; puts up bridges where its kernel has any",
+        "it is cut off, and nobody else; the next start of its world has a network as new",
     ),
     "cgroups_below_the_cgroups": Row(
         "unmounting `/sys/fs/cgroup`, to write the machine's own cgroups below",
@@ -94,7 +93,6 @@ ROWS: dict[str, Row] = {
     "a_sprite_that_freezes_itself_can_be_ended": Row(
         "a sprite that freezes itself, in cgroups of its own below, and then is restored or destroyed",
         "all below a cgroup is thawed when it is killed; no thread of the agent waits for what it has killed",
-        "c",
     ),
     "a_thousand_connections_that_say_nothing": Row("a thousand connections that say nothing", _NEIGHBOUR),
     "heads_that_never_end": Row("400 heads, a byte at a time, that never end", _NEIGHBOUR),
