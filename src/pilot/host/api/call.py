@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 from starlette.requests import Request
 
+from ...wire.permissions import Permission
 from ..identity.principal import Principal
 from ..relay.access import Access
 from ..relay.crowd import Kind
@@ -45,6 +46,12 @@ class Call:
         """Whether what is asked for may be had of the sprite with that id."""
         assert self.principal is not None
         return self.principal.reaches(Scope.of_sprite(sprite))
+
+    def may(self, permission: Permission, sprite: str) -> bool:
+        """Whether something more than what is asked for may be had of the sprite with that id."""
+        assert self.principal is not None
+        asking = dataclasses.replace(self.principal, permission=permission)
+        return asking.may(permission) and asking.reaches(Scope.of_sprite(sprite))
 
     async def body(self, kind: type[bodies.T]) -> bodies.T:
         return bodies.parse(kind, await bodies.read(self.request))

@@ -80,13 +80,14 @@ class Table(Generic[Ours]):
             self._by_length.setdefault(len(parts), []).append((row, parts))
 
     def find(self, method: str, segments: Sequence[str], *, websocket: bool) -> Match[Ours]:
-        """`NotFound` when no row has this path, `MethodNotAllowed` when one has, but not so."""
+        """`NotFound` when no row has this path, `MethodNotAllowed` when one has, but not so: by another method, or as a
+        WebSocket alone. One that is no WebSocket cannot be upgraded to, and then there is none."""
         candidates = self._by_length.get(len(segments), ())
         fits = [Match(row, found) for row, parts in candidates if (found := _match(parts, segments)) is not None]
         allowed = sorted({match.row.method for match in fits})
-        fits = [match for match in fits if match.row.websocket is websocket]
-        if not fits:
+        if not fits or (websocket and not any(match.row.websocket for match in fits)):
             raise errors.NotFound("not found")
+        fits = [match for match in fits if match.row.websocket is websocket]
         methods = {match.row.method: match for match in sorted(fits, key=lambda each: -len(each.parameters))}
         chosen = methods.get(method) or (methods.get("GET") if method == "HEAD" else None)
         if chosen is None or (chosen.row.method != method and isinstance(chosen.row.call, Operation)):
@@ -94,8 +95,11 @@ class Table(Generic[Ours]):
         return chosen
 
 
-# Session names are the agent's own: nothing else is worth asking for.
-_SHAPES = {"id": re.compile(r"[0-9A-Za-z_-]{1,128}")}
+# Session names are the agent's own: nothing else is worth asking for. No token is named like another call on tokens.
+_SHAPES = {
+    "id": re.compile(r"[0-9A-Za-z_-]{1,128}"),
+    "token": re.compile(r"(?!(?:current|authenticate|authorize)\Z).+"),
+}
 
 
 def _match(parts: Sequence[str], segments: Sequence[str]) -> dict[str, str] | None:

@@ -37,4 +37,7 @@ def error_of(outcome: Outcome) -> errors.PilotError:
     text = outcome.error or outcome.ending.value
     if outcome.ending is Ending.USER_FAULT:
         return _KINDS.get(outcome.code or "", faults.InvalidRequest)(text)
+    if outcome.ending is Ending.CANCELLED:
+        # Only a destroy cancels what else is under way: coming again is no use, which `Unavailable` would say.
+        return errors.Conflict("given up: it is being destroyed")
     return faults.Unavailable(text)

@@ -18,7 +18,7 @@ from typing import IO
 from ... import errors, ids
 from ...ids import MachineId, SpriteName, VolumeId
 from ...volume.client import Status, Volume
-from ...wire import schema
+from ...wire import schema, timestamps
 from ..fsm.documents import Nothing
 from ..fsm.engine import Ended, Engine
 from ..fsm.journal import Record
@@ -266,7 +266,7 @@ class Sprites:
         if now_s - self._suspected.get(sprite.id, -SUSPECT_PAUSE_S) < SUSPECT_PAUSE_S:
             return
         self._suspected[sprite.id] = now_s
-        self.wake(sprite)
+        self._wake(sprite)
 
     def dial_path(self, sprite: Sprite) -> str:
         if sprite.machine is None:
@@ -356,7 +356,22 @@ class Sprites:
         return self._engine.start(requests.RESIZE, sprite.id, Resize(config))
 
     def wake(self, sprite: Sprite) -> Ended:
-        """Joins the wake that is under way."""
+        """Joins the wake that is under way. `StateError` past a deadline at which it was put to rest."""
+        self._require_time(sprite, "wake")
+        return self._wake(sprite)
+
+    def _require_time(self, sprite: Sprite, what: str) -> None:
+        """By its deadline as it is now, not as it was when the caller looked."""
+        found = self.found(sprite.id)
+        if found is None or not found.lifecycle.is_over(now_us()):
+            return
+        expires_at = timestamps.of_us(found.lifecycle.expires_us or 0)
+        raise errors.StateError(
+            f"{what} sprite {found.name}: its deadline has passed (expires_at {expires_at})",
+            hint="give its lifecycle another expires_at or expires_in_s, or an expires_at of null",
+        )
+
+    def _wake(self, sprite: Sprite) -> Ended:
         return self._engine.join(requests.WAKE, sprite.id, Nothing())
 
     def sleep(self, sprite: Sprite, why: str, *, force: bool = False) -> Ended:
@@ -368,6 +383,11 @@ class Sprites:
         return self._engine.join(requests.STOP, sprite.id, Stop(why))
 
     def restart(self, sprite: Sprite) -> Ended:
+        """`StateError` as `wake`."""
+        self._require_time(sprite, "restart")
+        return self._restart(sprite)
+
+    def _restart(self, sprite: Sprite) -> Ended:
         return self._engine.join(requests.RESTART, sprite.id, Nothing())
 
     def mend(self, sprite: Sprite) -> Ended:
@@ -377,7 +397,7 @@ class Sprites:
         """
         with self._host.database.transaction(durable=False) as tx:
             events.add(tx, "sprite.read_only", f"sprite/{sprite.id}", {"why": WHY_READ_ONLY})
-        return self.restart(sprite)
+        return self._restart(sprite)
 
     def destroy(self, sprite: Sprite) -> Ended:
         """Ends what is under way for the sprite first; joins a destroy. `Conflict` for one that is protected."""

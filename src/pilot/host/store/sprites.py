@@ -50,7 +50,8 @@ class Lifecycle(msgspec.Struct, frozen=True, omit_defaults=True):
     """When a sprite rests, and when it ends. Times of None are the host's, 0 is never.
 
     `warm_after_s`: unused for so long it is frozen; `cold_after_s`: frozen for so long its machine is stopped.
-    `expires_us`: then `on_expiry` is done to it. `protected`: it is not destroyed, by nobody.
+    `expires_us`: then `on_expiry` is done to it; what was stopped or suspended stays so until this is another.
+    `protected`: it is not destroyed, by nobody.
     """
 
     warm_after_s: float | None = None
@@ -58,6 +59,10 @@ class Lifecycle(msgspec.Struct, frozen=True, omit_defaults=True):
     expires_us: int | None = None
     on_expiry: Literal["delete", "stop", "suspend"] = "delete"
     protected: bool = False
+
+    def is_over(self, now_us: int) -> bool:
+        """Its deadline has passed, which it outlives at rest."""
+        return self.expires_us is not None and now_us >= self.expires_us and self.on_expiry != "delete"
 
 
 class Rested(msgspec.Struct, frozen=True):

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import json
 import pathlib
 import socket
+import threading
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from tests.support.host import HostUnderTest
+from tests.support.host import WAIT_S, HostUnderTest
 
 from pilot import errors
 from pilot.host import main
 from pilot.host.api.sprites import bodies
+from pilot.host.operations import requests
 from pilot.host.relay import edge, server
 from pilot.host.store.sqlite import SqliteDatabase
+from pilot.host.vmm import MachineSpec
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +138,57 @@ def test_a_method_that_is_none_names_those_that_are(http: httpx.Client) -> None:
     answer = http.patch("/v1/sprites/web")
     assert (answer.status_code, answer.headers["allow"]) == (405, "DELETE, GET, PUT")
     assert httpx.get(f"{http.base_url}/v1/sprites").headers["www-authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("name", ["current", "authenticate", "authorize"])
+def test_a_word_that_is_another_call_on_tokens_is_no_token(http: httpx.Client, name: str) -> None:
+    answer = http.delete(f"/v1/tokens/{name}")
+    assert (answer.status_code, "DELETE" in answer.headers["allow"]) == (405, False)
+    assert http.post("/v1/tokens", json={"name": name}).status_code == 400
+    assert http.post("/v1/tokens", json={"name": f"{name}-one"}).status_code == 201
+
+
+@pytest.mark.parametrize("content", [b"", b"{}"])
+def test_a_limit_that_is_not_said_changes_none(http: httpx.Client, content: bytes) -> None:
+    path = "/v1/sprites/web/policy/resources"
+    assert http.post(path, json={"memory": {"limit_mb": 512}}).status_code == 204
+    answer = http.post(path, content=content)
+    assert (answer.status_code, "memory" in answer.json()["error"]) == (400, True)
+    assert http.get(path).json()["memory"]["limit_mb"] == 512
+    assert http.delete(path).status_code == 204
+
+
+def test_an_access_that_is_null_is_as_if_it_was_not_said(http: httpx.Client) -> None:
+    changed = {"url_settings": {"auth": "sprite", "private_access": "admins"}}
+    assert http.put("/v1/sprites/web", json=changed).status_code == 200
+    unsaid = {"url_settings": {"auth": "sprite", "private_access": None}}
+    answer = http.put("/v1/sprites/web", json=unsaid)
+    assert (answer.status_code, answer.json()["url_settings"]) == (200, changed["url_settings"])
+
+
+def test_a_change_that_a_destroy_gives_up_is_a_conflict(
+    host: HostUnderTest, http: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not 503, which has clients come again for what is no more."""
+    entered, gate, resize = threading.Event(), threading.Event(), host.vmm.resize
+
+    def slow(spec: MachineSpec) -> bool:
+        entered.set()
+        assert gate.wait(WAIT_S)
+        return resize(spec)
+
+    assert http.post("/v1/sprites", json={"name": "going"}).status_code == 201
+    monkeypatch.setattr(host.vmm, "resize", slow)
+    with concurrent.futures.ThreadPoolExecutor() as clients:
+        changed = clients.submit(http.put, "/v1/sprites/going", json={"config": {"ram_mb": 512}})
+        assert entered.wait(WAIT_S)
+        destroyed = clients.submit(http.delete, "/v1/sprites/going")
+        while not any(run.action == requests.DESTROY.name for run in host.engine.active()):
+            assert not destroyed.done()
+        gate.set()
+        answer = changed.result(WAIT_S)
+        assert (answer.status_code, answer.json()["error"]) == (409, "given up: it is being destroyed")
+        assert destroyed.result(WAIT_S).status_code == 204
 
 
 def test_an_address_that_is_taken_is_told_in_one_line() -> None:

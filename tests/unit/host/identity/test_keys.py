@@ -206,6 +206,24 @@ def test_roles(keys: Keys, role: Role) -> None:
     assert {permission for permission in Permission if who.may(permission)} == ROLES[role]
 
 
+def test_a_disk_that_can_be_had_by_its_url_is_told_to_who_may_write(
+    keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To make a sprite of it is a write, here or on another host, and takes the disk away from the one that has it."""
+    monkeypatch.setattr(keys.host.volumes, "stored", {})
+
+    def told(token: str) -> str | None:
+        answer = keys.call("GET", "/v1/sprites/mine/disk", token=token)
+        assert answer.status_code == 200
+        found: str | None = answer.json()["url"]
+        return found
+
+    for token in (keys.all, keys.made(role="operate"), keys.sprite, keys.sprite_macaroon):
+        assert (told(token) or "").startswith("file:///store/vol/")
+    for token in (keys.made(role="read"), keys.made(role="read", sprite="mine")):
+        assert told(token) is None
+
+
 def test_what_each_role_is() -> None:
     assert ROLES[Role.ADMIN] == GRANTABLE
     assert GRANTABLE - ROLES[Role.OPERATE] == {Permission.TOKENS}

@@ -61,8 +61,10 @@ def test_another_method_is_told_from_nothing_at_all() -> None:
     with pytest.raises(faults.MethodNotAllowed) as without_upgrade:
         _asked("/v1/sprites/web/exec/7", websocket=False)
     assert list(without_upgrade.value.allowed) == ["DELETE", "GET"], "its WebSocket is a GET"
-    with pytest.raises(errors.NotFound):
-        _asked("/v1/sprites/web/proxy", websocket=False)
+    for path in ("proxy", "fs/watch", "ports/watch"):
+        with pytest.raises(faults.MethodNotAllowed) as only_upgraded:
+            _asked(f"/v1/sprites/web/{path}", websocket=False)
+        assert list(only_upgraded.value.allowed) == ["GET"]
 
 
 def test_only_what_somebody_beside_pilotd_may_do_has_a_row() -> None:

@@ -252,6 +252,35 @@ def test_deadlines(host: HostUnderTest, http: httpx.Client) -> None:
     assert http.get("/v1/sprites/web").status_code == 404
 
 
+@pytest.mark.parametrize(("on_expiry", "status"), [("stop", "cold"), ("suspend", "warm")])
+def test_what_its_deadline_has_put_to_rest_stays_so_until_it_has_another(
+    host: HostUnderTest, http: httpx.Client, on_expiry: str, status: str
+) -> None:
+    """A use does not wake it for a second, to be put down again: whoever comes is told why, and what to do."""
+    lifecycle = {"expires_at": "2001-01-01T00:00:00Z", "on_expiry": on_expiry}
+    assert http.put("/v1/sprites/web", json={"lifecycle": lifecycle}).status_code == 200
+    _round(host)
+    assert _status(http) == status
+    for method, path in (("POST", "wake"), ("POST", "restart"), ("GET", "exec"), ("GET", "fs/list?path=/")):
+        answer = http.request(method, f"/v1/sprites/web/{path}")
+        assert answer.status_code == 409, path
+        assert "its deadline has passed (expires_at 2001-01-01T00:00:00" in answer.json()["error"]
+        assert "expires_in_s" in answer.json()["message"]
+    assert _status(http) == status
+    assert http.put("/v1/sprites/web", json={"lifecycle": {"expires_in_s": 600}}).status_code == 200
+    assert http.get("/v1/sprites/web/exec").status_code == 200
+    _round(host)
+    assert _status(http) == "running"
+
+
+def test_one_that_its_deadline_may_not_destroy_is_used_as_before(host: HostUnderTest, http: httpx.Client) -> None:
+    lifecycle = {"expires_at": "2001-01-01T00:00:00Z", "protected": True}
+    assert http.put("/v1/sprites/web", json={"lifecycle": lifecycle}).status_code == 200
+    _round(host)
+    assert http.post("/v1/sprites/web/stop").json()["status"] == "cold"
+    assert http.post("/v1/sprites/web/wake").json()["status"] == "running"
+
+
 @pytest.mark.parametrize(
     "wanted",
     [

@@ -24,6 +24,8 @@ MAX_POLICY_BYTES = 4 << 20
 PATIENCE_S = 30.0
 
 T = TypeVar("T", bound=msgspec.Struct)
+_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z"
+_TOKEN_NAME = rf"^(?!(?:current|authenticate|authorize)\Z){_LABEL}"
 
 
 class CreateCheckpoint(msgspec.Struct, frozen=True):
@@ -31,10 +33,13 @@ class CreateCheckpoint(msgspec.Struct, frozen=True):
 
 
 class CreateToken(msgspec.Struct, frozen=True):
-    """`expires_in_s`: from now. Without `sprite` or `app` it is for all of the organisation."""
+    """`expires_in_s`: from now. Without `sprite` or `app` it is for all of the organisation.
+
+    `name`: a label, but none of the words that follow `/v1/tokens/` in other calls.
+    """
 
     description: Annotated[str, msgspec.Meta(max_length=200)] | None = None
-    name: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")] | None = None
+    name: Annotated[str, msgspec.Meta(pattern=_TOKEN_NAME)] | None = None
     role: Role = Role.ADMIN
     sprite: str | None = None
     app: str | None = None
@@ -88,13 +93,13 @@ class MemoryPolicy(msgspec.Struct, frozen=True):
 
 
 class ResourcesPolicy(msgspec.Struct, frozen=True):
-    memory: MemoryPolicy = MemoryPolicy()
+    memory: MemoryPolicy
 
 
 class PutPrivateNetwork(msgspec.Struct, frozen=True):
     """`network`: a name of the organisation's choice; null: none."""
 
-    network: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")] | None
+    network: Annotated[str, msgspec.Meta(pattern=f"^{_LABEL}")] | None
 
 
 def said(body: msgspec.Struct) -> dict[str, object]:

@@ -169,11 +169,11 @@ def usage(found: SpriteUsage) -> dict[str, object]:
     return {"machine": machine, "disk_bytes": found.disk_bytes, "network_bytes": dict(found.network_bytes)}
 
 
-def disk(volume: Volume) -> dict[str, object]:
-    """Without an object store `url` and `durable_at` are null."""
+def disk(volume: Volume, *, with_url: bool) -> dict[str, object]:
+    """Without an object store `url` and `durable_at` are null. Whoever has the URL can have the disk."""
     durable_at = volume.durable_at
     return {
-        "url": volume.url,
+        "url": volume.url if with_url else None,
         "durability": volume.durability,
         "durable_at": None if durable_at is None else timestamps.of_s(durable_at),
         "size_bytes": volume.size_bytes,

@@ -7,6 +7,7 @@ import time
 
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
+from ....wire.permissions import Permission
 from ...relay.crowd import Kind
 from ...services import ending
 from ...services.wanted import NewSprite, SpriteChanges
@@ -100,7 +101,9 @@ async def check_sprite(call: Call) -> Response:
 
 async def get_disk(call: Call) -> Response:
     """Our extension: where the disk is in the object store, and since when all of it is."""
-    return JSONResponse(shapes.disk(await asyncio.to_thread(call.sprites.disk, await call.sprite())))
+    row = await call.sprite()
+    found = await asyncio.to_thread(call.sprites.disk, row)
+    return JSONResponse(shapes.disk(found, with_url=call.may(Permission.SPRITES_WRITE, row.id)))
 
 
 async def get_usage(call: Call) -> Response:
