@@ -57,7 +57,7 @@ class Sprites:
     def await_pool(self) -> None:
         """Until the pool is full again."""
         deadline = time.monotonic() + _TIMEOUT_S
-        while f"\npilotd_pool_ready {self.daemon.pool}\n" not in self.call("GET", "/metrics").text:
+        while f"\npilotd_pool_ready {float(self.daemon.pool)}\n" not in self.call("GET", "/metrics").text:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"the pool is not filled: {self.daemon.tail()}")
             time.sleep(0.05)
