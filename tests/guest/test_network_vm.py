@@ -18,6 +18,7 @@ import httpx
 import pytest
 from sprites.types import URLSettings
 from tests.kernel import test_network_bypass as rows
+from tests.kernel import test_network_sprite as sprites
 from tests.support import internet as nets
 from tests.support import virtual
 from tests.support.farsocket import Far
@@ -197,3 +198,9 @@ def test_a_web_server_of_a_virtual_machine_answers_at_its_address(pilotd: Pilotd
     assert httpx.post(f"{sprite_url}/sleep", headers=headers, timeout=120).status_code == 200
     assert httpx.get(sprite_url, headers=headers).json()["status"] == "warm"
     assert curl() == "hello\n"
+
+
+# Three of them, and a pilotd that is killed; last, because it counts what is there.
+test_virtual_machines_in_one_private_network = pytest.mark.requires("vm-tests")(
+    sprites.test_sprites_in_one_private_network_see_each_other_by_name
+)
