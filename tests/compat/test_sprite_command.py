@@ -174,6 +174,8 @@ def test_words_before_and_after_the_verb(sprite: Sprite, tmp_path: pathlib.Path)
         (("exec", "-q", "true"), "no option -q"),
         (("exec",), "COMMAND is missing"),
         (("lits",), "no verb 'lits' (did you mean list"),
+        (("checkpoint",), "no verb 'checkpoint' (after checkpoint comes create, list"),
+        (("checkpoint", "make", "web"), "no verb 'checkpoint make' (after checkpoint comes create, list"),
         (("create",), "NAME is missing"),
         (("create", "a", "b"), "'b' is one word too many"),
         (("create", "a", "--memory", "much"), "--memory much: not a number"),
@@ -193,10 +195,16 @@ def test_what_cannot_be_meant_is_told_in_one_line(sprite: Sprite, words: tuple[s
 def test_help_manual_and_completion_name_every_verb(sprite: Sprite) -> None:
     overview = sprite("--help")[1]
     page = sprite("manual")[1]
+    names = {name for verb in verbs.VERBS for name in (verb.words, *verb.aliases)}
     for verb in verbs.VERBS:
         assert verb.words in overview
         assert verb.words.replace("-", "\\-") in page
         assert verb.usage() in sprite_help(verb)
+        first = verb.words.split()[0]
+        if first not in names:
+            group = sprite(first, "--help")
+            assert (group[0], group[2]) == (0, "")
+            assert verb.words in group[1]
     for shell in ("bash", "zsh", "fish"):
         code, script, _ = sprite("completion", shell)
         assert code == 0

@@ -20,8 +20,20 @@ def show(said: words.Words) -> int:
     if said.has("version"):
         output.line(f"sprite {__version__}")
     else:
-        output.line("\n".join(_overview() if said.verb is None else _of(said.verb)))
+        output.line("\n".join(_about(said)))
     return 0
+
+
+def _about(said: words.Words) -> list[str]:
+    if said.verb is not None:
+        return _of(said.verb)
+    return _overview() if said.group is None else _group(said.group)
+
+
+def _group(name: str) -> list[str]:
+    """The verbs that begin with this word."""
+    found = [(verb.words, verb.text) for verb in verbs.VERBS if verb.words.startswith(f"{name} ")]
+    return [f"usage: sprite {name} VERB …", "", *_columns(found), "", f"sprite {name} VERB --help tells more."]
 
 
 def version(_: Context) -> None:

@@ -99,6 +99,7 @@ class Words:
 
     def __init__(self) -> None:
         self.verb: Verb | None = None
+        self.group: str | None = None  # what several verbs begin with, when help on it is asked for
         self._options: dict[str, list[str]] = {}
         self._arguments: dict[str, list[str]] = {}
 
@@ -148,8 +149,8 @@ def parse(words: Sequence[str], verbs: Sequence[Verb]) -> Words:
     left = _options(list(words), said, GLOBAL, stop_at_word=True)
     verb, left = _verb(left, verbs)
     if verb is None:
-        if left and not said.has("help"):
-            raise UsageError(f"no verb {' '.join(left[:1])!r}", hint=_near(left[0], verbs))
+        if left:
+            said.group = _group(left, said, verbs)
         return said
     said.verb = verb
     found = _options(left, said, (*verb.options, *GLOBAL), stop_at_word=verb.takes_command)
@@ -167,6 +168,20 @@ def _verb(words: list[str], verbs: Sequence[Verb]) -> tuple[Verb | None, list[st
             if words[: len(parts)] == parts and (best is None or len(parts) > best[0]):
                 best = (len(parts), verb)
     return (None, words) if best is None else (best[1], words[best[0] :])
+
+
+def _group(words: list[str], said: Words, verbs: Sequence[Verb]) -> str | None:
+    """The word that several verbs begin with, of which help is asked; `UsageError` when it is something else."""
+    name, *after = words
+    seconds = [verb.words.removeprefix(f"{name} ") for verb in verbs if verb.words.startswith(f"{name} ")]
+    if not seconds:
+        if said.has("help"):
+            return None
+        raise UsageError(f"no verb {name!r}", hint=_near(name, verbs))
+    left = _options(after, said, GLOBAL, stop_at_word=True)
+    if left or not said.has("help"):
+        raise UsageError(f"no verb {' '.join([name, *left[:1]])!r}", hint=f"after {name} comes {', '.join(seconds)}")
+    return name
 
 
 def _options(words: list[str], said: Words, known: Sequence[Option], *, stop_at_word: bool) -> list[str]:
