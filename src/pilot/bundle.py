@@ -3,7 +3,7 @@ directories, opened, and read.
 
     from pilot import bundle; bundle.main(FILE)      in an interpreter as `bin/pilot.in` has it (`make build`)
 
-    magic number of the interpreter · marshalled (bundled.py's code, rows, extensions, length) · the modules' code
+    magic number of the interpreter · marshalled (bundled.py's code, rows, extensions, length of) · the modules' code
 
 `bundled` reads it, and takes no module whose source has changed since.
 """
@@ -58,10 +58,10 @@ def write(path: str) -> int:
     importer = importlib.import_module("pilot.bundled").__spec__
     assert importer is not None
     assert isinstance(importer.loader, SourceFileLoader)
-    head = marshal.dumps((importer.loader.get_code("pilot.bundled"), rows, extensions, bytes(code)))
+    head = marshal.dumps((importer.loader.get_code("pilot.bundled"), rows, extensions, len(code)))
     temporary = f"{path}.new"
     with open(temporary, "wb") as file:
-        file.write(importlib.util.MAGIC_NUMBER + head)
+        file.write(importlib.util.MAGIC_NUMBER + head + code)
     os.rename(temporary, path)
     return len(rows)
 

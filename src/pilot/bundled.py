@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 class Importer:
     """A finder on sys.meta_path, and the loader of what it finds."""
 
-    def __init__(self, rows: Mapping[str, Row], extensions: Mapping[str, str], code: bytes) -> None:
+    def __init__(self, rows: Mapping[str, Row], extensions: Mapping[str, str], code: memoryview) -> None:
         self._rows = rows
         self._extensions = extensions
-        self._code = memoryview(code)
+        self._code = code
 
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: object = None) -> ModuleSpec | None:
         row = self._rows.get(name)
@@ -72,6 +72,6 @@ def _is_unchanged(source: str, time_ns: int, size: int) -> bool:
     return found.st_mtime_ns == time_ns and found.st_size == size
 
 
-def install(rows: Mapping[str, Row], extensions: Mapping[str, str], code: bytes) -> None:
+def install(rows: Mapping[str, Row], extensions: Mapping[str, str], code: memoryview) -> None:
     """First of all finders."""
     sys.meta_path.insert(0, Importer(rows, extensions, code))

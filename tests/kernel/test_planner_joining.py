@@ -6,6 +6,7 @@ mount namespace of its own, which a shell below `unshare` makes and leaves to th
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -39,6 +40,15 @@ def _await(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
+def _descriptors(pid: int) -> set[str]:
+    """What they lead to; they may come and go meanwhile."""
+    found = set()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found.add(os.readlink(entry))
+    return found
+
+
 class Caller:
     """`pilot`, in a mount namespace of its own each time, after what `prepare` says to a shell."""
 
@@ -60,15 +70,15 @@ class Caller:
             status = subprocess.run(command, check=False, timeout=60, stdout=stdout, stderr=stderr, **given).returncode
         return subprocess.CompletedProcess(words, status, out.read_text(), err.read_text())
 
-    def begin(self) -> subprocess.Popen[bytes]:
-        """A `run` in the foreground whose process says "ready" first, waited for until it is attended to."""
-        process = subprocess.Popen(
-            self.command("", "run", "web"), cwd=self.bundle, stdin=-1, stdout=-1, stderr=-1, env=self.environment
-        )
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"ready\n"
-        _await(lambda: any("signalfd" in os.readlink(entry) for entry in Path(f"/proc/{process.pid}/fd").iterdir()))
-        return process
+    @contextlib.contextmanager
+    def begun(self) -> Iterator[subprocess.Popen[bytes]]:
+        """A `run` in the foreground whose process says "ready" first, when it is attended to."""
+        words = self.command("", "run", "web")
+        with subprocess.Popen(words, cwd=self.bundle, stdin=-1, stdout=-1, stderr=-1, env=self.environment) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"ready\n"
+            _await(lambda: "anon_inode:[signalfd]" in _descriptors(process.pid))
+            yield process
 
 
 @pytest.fixture(scope="module")
@@ -326,13 +336,12 @@ def test_a_child_has_nothing_of_others(
 ) -> None:
     """Neither the planner's socket nor another caller's, while it attends to a process."""
     _configure(bundle, "sh", "-c", "echo ready; read line; exit 5")
-    with Caller(fronts["unserved"], tmp_path / "socket", bundle).begin() as process:
+    with Caller(fronts["unserved"], tmp_path / "socket", bundle).begun() as process:
         (forker,) = _processes("pilot-forker", planner.pid)
         (child,) = _processes("pilot-joined", forker)
         assert os.readlink(f"/proc/{child}/ns/mnt") == os.readlink(f"/proc/{process.pid}/ns/mnt")
-        sockets = {os.readlink(entry) for entry in Path(f"/proc/{child}/fd").iterdir()}
-        others = {os.readlink(entry) for entry in Path(f"/proc/{planner.pid}/fd").iterdir()}
-        assert {name for name in sockets & others if name.startswith("socket:")} == set()
+        shared = _descriptors(child) & _descriptors(planner.pid)
+        assert {name for name in shared if name.startswith("socket:")} == set()
         process.communicate(b"\n", timeout=60)
     assert process.returncode == 5
     _await(lambda: not _processes("pilot-joined", forker))
@@ -345,7 +354,7 @@ def test_the_status_of_a_process_is_not_lost(
     """Whoever is killed while it attends: with the planner all of them go."""
     _configure(bundle, "sh", "-c", "echo ready; read line; exit 5")
     caller = Caller(fronts["python"], tmp_path / "socket", bundle)
-    with caller.begin() as process:
+    with caller.begun() as process:
         (forker,) = _processes("pilot-forker", planner.pid)
         (child,) = _processes("pilot-joined", forker)
         os.kill({"planner": planner.pid, "forker": forker, "child": child}[whom], signal.SIGKILL)

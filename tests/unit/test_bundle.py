@@ -19,7 +19,7 @@ def _row(source: Path, content: bytes) -> bundled.Row:
 def _importer(source: Path) -> bundled.Importer:
     """Of one module, whose code is another than its source's, so that it shows which was taken."""
     content = marshal.dumps(compile("origin = 'bundle'", str(source), "exec"))
-    return bundled.Importer({"bundled_example": _row(source, content)}, {}, content)
+    return bundled.Importer({"bundled_example": _row(source, content)}, {}, memoryview(content))
 
 
 def test_a_module_is_taken_from_the_bundle(tmp_path: Path) -> None:

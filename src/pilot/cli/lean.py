@@ -4,12 +4,14 @@
     uuid, decimal            types that msgspec can decode; they bring `platform`, `numbers` and patterns along
     msgspec.inspect,         what msgspec tells of types, as objects and as JSON Schema; they bring `textwrap` along
     msgspec._json_schema
+    datetime                 all of it is written in Python once more, and thrown away: its C half will do
 
 They are hidden only while msgspec is imported: whoever needs them afterwards gets the real ones.
 """
 
 from __future__ import annotations
 
+import importlib
 import sys
 import types
 
@@ -21,11 +23,13 @@ _HIDDEN: dict[str, tuple[str, ...] | None] = {
     "msgspec.inspect": (),
     "msgspec._json_schema": ("schema", "schema_components"),
 }
+_HALVES = {"datetime": "_datetime"}  # of CPython since 3.0: the module ends in `from _datetime import *`
 
 
 def import_msgspec() -> None:
     """Import msgspec first thing, without those."""
     hidden = {name: _stand_in(name, names) for name, names in _HIDDEN.items() if name not in sys.modules}
+    hidden |= {name: importlib.import_module(half) for name, half in _HALVES.items() if name not in sys.modules}
     sys.modules.update(hidden)  # type: ignore[arg-type]  # None: "there is no such module" (importlib's own word)
     try:
         import msgspec  # noqa: F401

@@ -1,6 +1,6 @@
 """config.json as a value: the whole of runtime-spec 1.3 for Linux."""
 
-from __future__ import annotations
+# Annotations are objects here, not texts: see `document`.
 
 import msgspec
 

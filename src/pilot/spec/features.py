@@ -1,6 +1,6 @@
 """The features document (features.md): what this runtime understands, whether or not this host can do it."""
 
-from __future__ import annotations
+# Annotations are objects here, not texts: see `document`.
 
 from . import mount_options, version
 from .capability_names import CAPABILITIES

@@ -1,6 +1,6 @@
 """`linux` of config.json: namespaces, ids, devices and the rest of what only Linux has."""
 
-from __future__ import annotations
+# Annotations are objects here, not texts: see `document`.
 
 import enum
 

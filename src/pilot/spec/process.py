@@ -1,6 +1,6 @@
 """`process` of config.json: what is executed, as whom, with which privileges and limits."""
 
-from __future__ import annotations
+# Annotations are objects here, not texts: see `document`.
 
 import msgspec
 

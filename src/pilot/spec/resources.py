@@ -1,6 +1,6 @@
 """`linux.resources` of config.json: limits that cgroups enforce; bytes and microseconds."""
 
-from __future__ import annotations
+# Annotations are objects here, not texts: see `document`.
 
 import msgspec
 

@@ -1,6 +1,6 @@
 """`linux.seccomp` of config.json: which system calls may be made, and what happens on the others."""
 
-from __future__ import annotations
+# Annotations are objects here, not texts: see `document`.
 
 import msgspec
 

@@ -1,6 +1,6 @@
 """The state document: what `state` prints and what hooks get on stdin."""
 
-from __future__ import annotations
+# Annotations are objects here, not texts: see `document`.
 
 import enum
 
