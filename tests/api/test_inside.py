@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from pilot import errors
-from pilot.agent.inside import door, sprite_env, tasks
+from pilot.agent.inside import listening, sprite_env, tasks
 from pilot.server import client
 from pilot.wire import faults, inside, schema
 from tests.support.fake_machine import FakeLink, FakeMachine
@@ -111,13 +111,13 @@ def test_without_an_agent_it_says_so(tmp_path: pathlib.Path) -> None:
 def test_more_connections_than_it_serves_at_once_wait_for_their_turn(machine: FakeMachine, socket_path: str) -> None:
     async def test() -> None:
         async with machine.agent():
-            held = [await asyncio.open_unix_connection(socket_path) for _ in range(door.MOST + 3)]
+            held = [await asyncio.open_unix_connection(socket_path) for _ in range(listening.MOST + 3)]
             _, last = held[-1]
             last.write(b"GET /v1/tasks HTTP/1.1\r\nHost: sprite\r\n\r\n")
-            for _, writer in held[: door.MOST]:
+            for _, writer in held[: listening.MOST]:
                 writer.close()
             assert (await held[-1][0].readline()).startswith(b"HTTP/1.1 200 ")
-            for _, writer in held[door.MOST :]:
+            for _, writer in held[listening.MOST :]:
                 writer.close()
 
     run(test)

@@ -100,7 +100,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "host.vmm.container": frozenset({"wire", "server", "machine", "volume.client", "kernel", "runtime", "spec"}),
     "host.fsm": frozenset(),
     # What machines ask: it knows them by name, and brings nobody's room but the store's; other rooms bring rows to it.
-    "host.outward": frozenset({"wire", "server", "kernel.fds", "host.identity.rates", "host.store"}),
+    "host.outward": frozenset({"wire", "server", "kernel.fds", "host.identity", "host.store"}),
     # A request's way: relay → api/<facade> → services → operations.
     "host.identity": frozenset({"wire", "kernel.files", "host.store.tokens", "host.store.database"}),
     "host.relay": frozenset(

@@ -15,6 +15,8 @@ from pilot.host.fly.vault import Vault
 from pilot.host.fsm.engine import Engine
 from pilot.host.identity.authenticator import Authenticator
 from pilot.host.identity.authority import Authority
+from pilot.host.identity.issuer import Issuer
+from pilot.host.identity.oidc import Signer
 from pilot.host.identity.roots import Roots
 from pilot.host.ingress.front import Front
 from pilot.host.ingress.seals import Seals
@@ -111,10 +113,11 @@ class HostUnderTest:
 
     def route(self) -> Route:
         """What another listener may be given, too."""
+        self.issuer = Issuer("https://pilot.test/oidc", Signer(str(self._root / "identity"), bytes(32)))
         self.authority = Authority(self.database, Roots(str(self._root / "identity")))
         self._asked = self.authenticator or Authenticator(self.authority.authenticate)
         return edges.route(
-            Access(self._asked, self.sprites, self.authority), Seals(self.seal_key), self.fly, self.front
+            Access(self._asked, self.sprites, self.authority, self.issuer), Seals(self.seal_key), self.fly, self.front
         )
 
     def forget_tokens(self) -> None:

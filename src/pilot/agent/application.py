@@ -23,7 +23,7 @@ from .fs_watch import FsWatch
 from .graph.api import GraphApi
 from .graph.supervisor import Supervisor
 from .inside.door import Door
-from .inside.rows import rows
+from .inside.rows import fly_rows, rows
 from .inside.tasks import Tasks
 from .legacy.switch import Switch
 from .listener import Listener
@@ -71,8 +71,8 @@ class Application:
         self.tasks = Tasks(machine.link)
         self.outward = Outward(by_socket(self.machine.paths.outward))
         services = ServicesApi(self.services)
-        inside = rows(services, self.tasks, self.outward)
-        self.door = Door(machine.link, self.machine.paths.inside, inside, answer_error)
+        inside, fly = rows(services, self.tasks, self.outward), fly_rows(self.tasks, self.outward)
+        self.door = Door(machine.link, self.machine.paths.inside, inside, fly, answer_error)
         shown = Shown(lambda: self.world.container().pid)
         self.view = ViewServer(machine.link, self.machine.paths.run, shown.text)
         self.facts = FactsApi(machine.memory_bytes, machine.isolation)

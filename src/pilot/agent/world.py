@@ -30,7 +30,7 @@ from .containers import naming
 from .containers.registry import Registry
 from .descriptors import Descriptors
 from .files.pool import Entrance, Pool
-from .inside import places
+from .inside import fly_places, places
 from .machine import Inner, Machine, status_of
 from .out_of_memory import OutOfMemory
 from .sessions import Sessions
@@ -286,7 +286,10 @@ class World:
             paths.init,
             self._settings.hostname,
             policy=paths.policy,
-            inside=places.binds(paths.inside),
+            inside=[
+                *places.binds(paths.inside),
+                (fly_places.ensure(paths.run, paths.inside, naming.WORLD), fly_places.PLACE, False),
+            ],
             view=view_places.binds(paths.run),
             boot_offset_s=_boot_offset_s() if self._machine.isolation == "container" else None,
             devices=devices,

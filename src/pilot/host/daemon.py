@@ -4,7 +4,7 @@
         lock            flock: one pilotd per state directory
         token           the first token, 0600
         ca/             our own authority for TLS, once it is wanted (ingress/certificates.py)
-        identity/       what macaroons are minted with, sealed (identity/roots.py)
+        identity/       what macaroons are minted and machines' tokens signed with, sealed (identity/{roots,oidc}.py)
         visits.key      what cookies of visitors are sealed with, 0600
         secrets.key     what secrets of the Machines API are sealed with, 0600
         state.db        the store; `reserve` is what it has for a destroy when the disk is full
@@ -43,6 +43,8 @@ from .fsm.engine import Engine
 from .identity import sealed
 from .identity.authenticator import Authenticator
 from .identity.authority import Authority
+from .identity.issuer import Issuer
+from .identity.oidc import Signer
 from .identity.roots import Roots
 from .ingress import certificates, seals
 from .network import plan
@@ -53,7 +55,7 @@ from .operations import machines, networks
 from .operations.context import Host, VolumeService
 from .operations.requests import SPRITE
 from .operations.table import operations
-from .outward import machine_rows
+from .outward import identity_rows, machine_rows
 from .outward.sockets import Outward
 from .relay import server
 from .relay.access import Access
@@ -113,8 +115,14 @@ class Settings:
     network_limits: tuple[str, ...] = ()
     insecure_registries: tuple[str, ...] = ()
     seal_key: str | None = None
+    oidc_issuer: str | None = None
     keep_images_s: float = image_bases.KEEP_S
     autostop_after_s: float = fly_rest.AFTER_S
+
+    @property
+    def identity_directory(self) -> str:
+        """Where keys that mint and sign are kept, sealed."""
+        return os.path.join(self.state_dir, "identity")
 
     @property
     def volumed_options(self) -> tuple[str, ...]:
@@ -145,10 +153,11 @@ def serve(settings: Settings) -> None:
         _ensure_token(database, settings.state_dir)
         volumes = volume_client.VolumeClient(stack.enter_context(_volumed(settings)))
         made_networks = stack.enter_context(_networks(settings, database))
-        sprites, fly = stack.enter_context(_services(settings, database, volumes, made_networks))
-        authority = Authority(database, Roots(os.path.join(settings.state_dir, "identity"), settings.seal_key))
+        authority = Authority(database, Roots(settings.identity_directory, settings.seal_key))
+        issuer = _issuer(settings)
+        sprites, fly = stack.enter_context(_services(settings, database, volumes, made_networks, issuer))
         authenticator = Authenticator(authority.authenticate)
-        access = Access(authenticator, sprites, authority, domain=Domain(settings.domain))
+        access = Access(authenticator, sprites, authority, issuer, domain=Domain(settings.domain))
         https_port = settings.tls_listen[1] if settings.tls_listen else None
         relay = server.Server(edges.route(access, _seals(settings.state_dir), fly, https_port=https_port))
         _on_signals(relay)
@@ -206,13 +215,13 @@ def _networks(settings: Settings, database: Database) -> Iterator[Networks]:
 
 @contextlib.contextmanager
 def _services(
-    settings: Settings, database: Database, volumes: VolumeService, made_networks: Networks
+    settings: Settings, database: Database, volumes: VolumeService, made_networks: Networks, issuer: Issuer
 ) -> Iterator[tuple[Sprites, FlyMachines]]:
     """Everything behind the API, running."""
     isolation = Isolation(settings.isolation)
     made = substrates.of_this_host(settings.state_dir, settings.tag, settings.cache_dir)
     made.of(isolation)  # or say now that this host cannot have it
-    outward = Outward(machine_rows.rows(database))
+    outward = Outward([*machine_rows.rows(database), *identity_rows.rows(database, issuer)])
     host = Host(
         database=database,
         volumes=volumes,
@@ -275,6 +284,14 @@ def certificates_of(settings: Settings) -> certificates.Certificates:
 
 def _resting(fly: FlyMachines, after_s: float) -> contextlib.AbstractContextManager[None]:
     return fly_rest.watching(fly, after_s) if after_s else contextlib.nullcontext()
+
+
+def _issuer(settings: Settings) -> Issuer:
+    """Its keys are there before the first machine asks."""
+    seal_path = settings.seal_key or os.path.join(settings.identity_directory, "seal")
+    signer = Signer(settings.identity_directory, sealed.ensure_key(seal_path))
+    signer.published()
+    return Issuer(settings.oidc_issuer or f"https://api.{settings.domain}/oidc", signer)
 
 
 def _seals(state_dir: str) -> seals.Seals:

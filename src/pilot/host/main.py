@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import urllib.parse
 
 from .. import errors, standard
 from . import daemon, logs
@@ -96,6 +97,7 @@ def _settings(options: argparse.Namespace) -> daemon.Settings:
         certificate=_certificate(options),
         network_limits=tuple(options.network_limit),
         seal_key=options.seal_key,
+        oidc_issuer=_issuer_address(options.oidc_issuer),
         insecure_registries=tuple(options.insecure_registry),
         keep_images_s=options.keep_images,
         autostop_after_s=options.autostop_after,
@@ -139,6 +141,16 @@ def _parse_domain(text: str) -> str:
         return Domain(text.lower()).name
     except ValueError as error:
         raise errors.PilotError(f"--domain: {error}") from error
+
+
+def _issuer_address(text: str | None) -> str | None:
+    """As it is in the tokens: without a slash at its end."""
+    if text is None:
+        return None
+    parts = urllib.parse.urlsplit(text)
+    if parts.scheme not in ("https", "http") or not parts.hostname or parts.query or parts.fragment:
+        raise errors.PilotError(f"--oidc-issuer {text}: no address", hint="as in https://pilot.example.com/oidc")
+    return text.rstrip("/")
 
 
 def _check_size(option: str, value: float | None, least: float, most: float) -> None:
@@ -215,8 +227,9 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--seal-key",
         metavar="FILE",
-        help="32 bytes that keys of macaroons are sealed with; else in the state directory",
+        help="32 bytes that keys of macaroons and of machines' tokens are sealed with; else in the state directory",
     )
+    add("--oidc-issuer", metavar="URL", help="where /oidc of this pilotd is reached by who verifies machines' tokens")
     add("--stop-machines-on-exit", action="store_true", help="leave nothing running (for demonstrations and tests)")
     add("--log-level", choices=("debug", "info", "warning", "error"), default="info")
     examined = commands.add_parser("doctor", help="what this host lacks for sprites, and how to mend it").add_argument

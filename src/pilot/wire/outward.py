@@ -50,3 +50,24 @@ class Self(msgspec.Struct, frozen=True, kw_only=True):
 
 
 GET_SELF = Operation("getSelf", "GET", "/v1/self", NoneType, Self, Permission.HOST, operations.QUICK_S)
+
+
+class OidcRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`aud`: who is to believe the token; the issuer's own organisation without it."""
+
+    aud: str | None = None
+    aws_principal_tags: bool = False
+
+
+class OidcToken(msgspec.Struct, frozen=True, kw_only=True):
+    """A JWT, and when it was made and ends, in seconds since 1970 by the host's clock. In the machine it is answered
+    bare."""
+
+    token: str
+    issued_s: float
+    expires_s: float
+
+
+CREATE_OIDC_TOKEN = Operation(
+    "createOidcToken", "POST", "/v1/tokens/oidc", OidcRequest, OidcToken, Permission.HOST, operations.QUICK_S
+)

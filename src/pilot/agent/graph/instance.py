@@ -24,6 +24,7 @@ from ...spec.process import Process
 from ...wire import faults
 from ...wire.graph import Container, Limits, Volume
 from .. import names, rootfs, signal_names, world_limits, world_spec
+from ..inside import fly_places
 from ..machine import Inner, Machine, status_of
 from ..session import open_process
 from . import checking, container_spec, state
@@ -93,7 +94,11 @@ class Instances:
             resources=limits,
             machine=os.uname().machine,
         )
-        binds = [*self._binds_of_names(directory, hostname, wanted), *self._binds(wanted, directory)]
+        binds = [
+            *self._binds_of_names(directory, hostname, wanted),
+            *self._bind_of_fly(wanted),
+            *self._binds(wanted, directory),
+        ]
         return container_spec.config(base, wanted, process, binds)
 
     def _binds(self, wanted: Container, directory: str) -> Iterable[Mapping[str, object]]:
@@ -104,6 +109,14 @@ class Instances:
             place = os.path.join(directory, "files", str(number))
             _write(place, base64.b64decode(file.content), int(file.mode, 8), file.uid, file.gid)
             yield container_spec.bind(place, file.path, readonly=True)
+
+    def _bind_of_fly(self, wanted: Container) -> Iterable[Mapping[str, object]]:
+        """Unless it has something of its own there."""
+        paths, place = self._machine.paths, fly_places.PLACE
+        own = (*(file.path for file in wanted.files), *(mount.path for mount in wanted.mounts))
+        if not any(os.path.normpath(each) == place or each.startswith(f"{place}/") for each in own):
+            source = fly_places.ensure(paths.run, paths.inside, wanted.name)
+            yield container_spec.bind(source, place, readonly=True)
 
     def _binds_of_names(self, directory: str, hostname: str, wanted: Container) -> Iterable[Mapping[str, object]]:
         """What it is called, and whom it asks for names; a file that is wanted at such a place is put over it."""

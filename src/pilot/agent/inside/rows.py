@@ -6,10 +6,16 @@ from ...server.routing import Route
 from ..outward import Outward
 from ..routes import routes
 from ..services.api import ServicesApi
+from .identity_api import IdentityApi
 from .self_api import SelfApi
 from .tasks import Tasks, TasksApi
 
 
 def rows(services: ServicesApi, tasks: Tasks, host: Outward) -> list[Route]:
     """Of the machine's own API they are answered what services are asked."""
-    return routes((services, TasksApi(tasks), SelfApi(host)))
+    return routes((services, TasksApi(tasks), SelfApi(host), IdentityApi(host)))
+
+
+def fly_rows(tasks: Tasks, host: Outward) -> list[Route]:
+    """What /.fly/api has: no more than this."""
+    return routes((TasksApi(tasks), SelfApi(host), IdentityApi(host)))

@@ -30,10 +30,20 @@ class Subject:
     machine_version: str = ""
     region: str = "local"
     image: str = ""
+    image_digest: str = ""
 
     @property
     def text(self) -> str:
         return f"{self.organisation}:{self.app}:{self.machine}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Issued:
+    """A token, and when it was made and ends: seconds since 1970."""
+
+    token: str
+    issued_s: int
+    expires_s: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,17 +67,17 @@ class Issuer:
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": list(ALGORITHMS),
             "scopes_supported": ["openid"],
-            "claims_supported": sorted(self.claims(Subject("", "", "", "", "", ""), None)),
+            "claims_supported": sorted(self.claims(Subject("", "", "", "", "", ""), None, 0)),
         }
 
-    def token(self, subject: Subject, audience: str | None, *, aws_principal_tags: bool = False) -> str:
+    def issue(self, subject: Subject, audience: str | None, *, aws_principal_tags: bool = False) -> Issued:
         """Signed, for ten minutes."""
-        tags = aws_principal_tags
-        return self.signer.sign(dict(self.claims(subject, audience)) | (_aws_tags(subject) if tags else {}))
+        issued_s = int(self.now_s())
+        claims = dict(self.claims(subject, audience, issued_s)) | (_aws_tags(subject) if aws_principal_tags else {})
+        return Issued(self.signer.sign(claims), issued_s, issued_s + LIFE_S)
 
-    def claims(self, subject: Subject, audience: str | None) -> Claims:
+    def claims(self, subject: Subject, audience: str | None, now_s: int) -> Claims:
         """Ids are texts. Without an audience it is for the issuer's own organisation."""
-        now_s = int(self.now_s())
         return {
             "iss": self.of(subject.organisation),
             "sub": subject.text,
@@ -85,6 +95,7 @@ class Issuer:
             "machine_version": subject.machine_version,
             "region": subject.region,
             "image": subject.image,
+            "image_digest": subject.image_digest,
         }
 
 

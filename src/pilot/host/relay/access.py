@@ -18,6 +18,7 @@ from ...wire.permissions import Permission
 from ..identity import authenticator
 from ..identity.authenticator import Authenticator
 from ..identity.authority import Authority
+from ..identity.issuer import Issuer
 from ..identity.principal import Principal
 from ..operations.uses import Uses
 from ..services import ending
@@ -37,6 +38,7 @@ class Access:
     authenticator: Authenticator
     sprites: Sprites
     authority: Authority
+    issuer: Issuer
     domain: Domain = dataclasses.field(default_factory=Domain)
 
     @property

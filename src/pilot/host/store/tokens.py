@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from ... import errors
 from ...wire.permissions import Role
 from . import events
-from .database import Database, Row, Taken
+from .database import Database, Reader, Row, Taken
 from .journal import now_us
 
 _VALID = """SELECT tokens.*, organisations.slug FROM tokens
@@ -107,6 +107,14 @@ def ensure_organisation(database: Database, slug: str) -> Organisation:
         )
         [row] = tx.query("SELECT id, slug FROM organisations WHERE slug = ?", (slug,))
     return Organisation(row["id"], row["slug"])
+
+
+def organisation(reader: Reader, id: str) -> Organisation:
+    """The one with that id. `NotFound`."""
+    rows = reader.query("SELECT id, slug FROM organisations WHERE id = ?", (id,))
+    if not rows:
+        raise errors.NotFound("organisation not found")
+    return Organisation(rows[0]["id"], rows[0]["slug"])
 
 
 def issue(database: Database, organisation: Organisation, wanted: Wanted) -> str:

@@ -19,7 +19,7 @@ from pilot.host.identity.rates import Rates
 from pilot.wire import faults
 
 SEAL = bytes(range(32))
-SUBJECT = Subject("acme", "1f", "shop", "2a", "web", "m1", "v7", "local", "debian:12")
+SUBJECT = Subject("acme", "1f", "shop", "2a", "web", "m1", "v7", "local", "debian:12", "sha256:0f")
 
 
 class Clock:
@@ -72,15 +72,17 @@ def _relabelled(token: str, stranger: Signer) -> KeySet:
 def test_the_claims(tmp_path: pathlib.Path) -> None:
     signer = Signer(str(tmp_path), SEAL)
     issuer = Issuer("https://pilot.test/oidc", signer)
-    claims = _verified(issuer.token(SUBJECT, "sts.amazonaws.com"), signer)
+    issued = issuer.issue(SUBJECT, "sts.amazonaws.com")
+    claims = _verified(issued.token, signer)
     assert claims["iss"] == "https://pilot.test/oidc/acme"
     assert (claims["sub"], claims["aud"]) == ("acme:shop:web", "sts.amazonaws.com")
     assert claims["nbf"] == claims["iat"]
     assert claims["exp"] == int(str(claims["iat"])) + LIFE_S
     said = {name: claims[name] for name in ("app_id", "app_name", "org_id", "org_name", "machine_id", "machine_name",
-                                            "machine_version", "region", "image")}  # fmt: skip
-    assert list(said.values()) == ["2a", "shop", "1f", "acme", "m1", "web", "v7", "local", "debian:12"]
-    again = _verified(issuer.token(SUBJECT, None, aws_principal_tags=True), signer)
+                                            "machine_version", "region", "image", "image_digest")}  # fmt: skip
+    assert list(said.values()) == ["2a", "shop", "1f", "acme", "m1", "web", "v7", "local", "debian:12", "sha256:0f"]
+    assert (claims["iat"], claims["exp"]) == (issued.issued_s, issued.expires_s)
+    again = _verified(issuer.issue(SUBJECT, None, aws_principal_tags=True).token, signer)
     assert again["aud"] == again["iss"]
     assert again["jti"] != claims["jti"]
     assert "https://aws.amazon.com/tags" in again
@@ -90,7 +92,7 @@ def test_the_claims(tmp_path: pathlib.Path) -> None:
 def test_what_is_discovered_is_what_is_issued(tmp_path: pathlib.Path) -> None:
     issuer = Issuer("https://pilot.test/oidc", Signer(str(tmp_path), SEAL))
     found = issuer.discovery("acme")
-    claims = issuer.claims(SUBJECT, None)
+    claims = issuer.claims(SUBJECT, None, 0)
     assert found["issuer"] == claims["iss"]
     assert found["jwks_uri"] == f"{claims['iss']}/.well-known/jwks.json"
     assert found["claims_supported"] == sorted(claims)

@@ -75,7 +75,11 @@ def test_only_what_somebody_beside_pilotd_may_do_has_a_row() -> None:
 
 
 def test_every_row_wants_a_permission_that_can_be_given() -> None:
-    assert {row.path for row in ROWS if row.permission is None} == {"/healthz"}
+    assert {row.path for row in ROWS if row.permission is None} == {
+        "/healthz",
+        "/oidc/{organization}/.well-known/openid-configuration",
+        "/oidc/{organization}/.well-known/jwks.json",
+    }
     assert {row.path for row in ROWS if row.loopback} == {"/metrics"}
     assert Permission.HOST not in {row.permission for row in ROWS}
 

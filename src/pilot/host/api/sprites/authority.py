@@ -20,6 +20,8 @@ from ..call import Call
 from . import bodies
 from .shapes import optional
 
+KEYS_KEPT_S = 300
+
 
 async def get_current(call: Call) -> Response:
     """What has been shown. `restricted_to_machine` is of tokens of machines."""
@@ -36,6 +38,17 @@ async def get_current(call: Call) -> Response:
         "permissions": sorted(each.value for each in who.granted()),
     }
     return JSONResponse({"tokens": [shown]})
+
+
+async def discover_issuer(call: Call) -> Response:
+    """For everybody: who verifies a machine's token has no key of ours. No name is told from one that is not there."""
+    return JSONResponse(call.access.issuer.discovery(call.parameters["organization"]))
+
+
+async def list_issuer_keys(call: Call) -> Response:
+    """Likewise; they may be kept for a while."""
+    keys = await asyncio.to_thread(call.access.issuer.signer.published)
+    return JSONResponse({"keys": keys}, headers={"cache-control": f"public, max-age={KEYS_KEPT_S}"})
 
 
 async def authenticate(call: Call) -> Response:

@@ -81,8 +81,11 @@ CALLS: tuple[Row[Answer], ...] = (
     Row("POST", "/v1/sprites/{name}/checkpoints/{checkpoint}/restore", _POINTS_WRITE, checkpoints.restore_checkpoint),
     Row("HEAD", "/v1/sprites/{name}/exec", Permission.EXEC, sprites.exec_version),
 )
+_ISSUER = "/oidc/{organization}/.well-known"
 OPEN: tuple[Row[Answer], ...] = (
     Row("GET", "/healthz", None, healthz),
+    Row("GET", f"{_ISSUER}/openid-configuration", None, authority.discover_issuer),
+    Row("GET", f"{_ISSUER}/jwks.json", None, authority.list_issuer_keys),
     Row("GET", "/metrics", Permission.METRICS, metrics.answer, loopback=True),
 )
 MACHINE = tuple(relayed("/v1/sprites/{name}"))

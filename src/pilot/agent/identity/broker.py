@@ -1,0 +1,154 @@
+"""Tokens in files, for those who look for them there: written before the first process of a container is executed, and
+another one when two thirds of a token's life have passed.
+
+    a start, a session ─► before_use ─┐                       ┌─► <run>/fly/<container>/<file>, by rename
+    each LOOK_S        ─► look ───────┴─► not fresh? ask host ┘
+
+Nothing is remembered but what was written when. A token is not fresh, too, when the wall clock and the time since the
+boot have parted: a virtual machine that was stopped, or a clock that was set. What a process that runs on from before a
+suspension reads in the first moment may be the old one; what begins after it never is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+
+from ... import errors
+from ...kernel import files
+from ...wire import outward
+from ..events import Events
+from ..inside import fly_places
+from ..machine import Paths
+from ..outward import Outward
+from . import clouds
+from .clouds import Credential, Environment
+
+LOOK_S = 1.0
+# For how long a start waits for its host; then it goes on without, and the token follows.
+PATIENCE_S = 5.0
+RETRY_S = 5.0
+JUMP_S = 5.0
+_USED = 2 / 3
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Moment:
+    """`since_boot_s` goes on while the machine sleeps; `wall_s` is whatever somebody has set."""
+
+    since_boot_s: float
+    wall_s: float
+
+
+def now() -> Moment:
+    return Moment(time.clock_gettime(time.CLOCK_BOOTTIME), time.time())
+
+
+@dataclasses.dataclass(frozen=True)
+class Held:
+    """A token that was written: for whom, when, and how long it lives."""
+
+    audience: str
+    written: Moment
+    life_s: float
+
+    def is_fresh(self, moment: Moment) -> bool:
+        age_s = moment.since_boot_s - self.written.since_boot_s
+        parted_s = abs(moment.wall_s - self.written.wall_s - age_s)
+        return 0 <= age_s < self.life_s * _USED and parted_s < JUMP_S
+
+
+Wanted = Callable[[], Mapping[str, list[Environment]]]
+
+
+class Broker:
+    """On the running loop. `wanted`: the environments that processes of each container have, of those that run."""
+
+    def __init__(
+        self, host: Outward, paths: Paths, events: Events, wanted: Wanted, clock: Callable[[], Moment] = now
+    ) -> None:
+        self._host = host
+        self._paths = paths
+        self._events = events
+        self._wanted = wanted
+        self._clock = clock
+        self._held: dict[tuple[str, str], Held] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._looking: asyncio.Task[None] | None = None
+
+    def open(self) -> None:
+        """Keep fresh what there is, from now on."""
+        self._looking = asyncio.create_task(self._look_on(), name="identity broker")
+
+    async def close(self) -> None:
+        """The next agent goes on."""
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
+
+    async def before_use(self, container: str, environment: Environment | None = None) -> None:
+        """What processes of that container look for is there, and fresh; unless its host gives none for PATIENCE_S,
+        which is told as an event. `environment`: of a process that is about to begin."""
+        environments = [*self._wanted().get(container, ()), *([environment] if environment is not None else [])]
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await self._ensure(container, environments)
+        except (errors.PilotError, OSError, TimeoutError) as error:
+            self._tell(container, error)
+
+    async def look(self) -> None:
+        """Everything that is wanted is fresh, or was tried. `errors` are told."""
+        for container, environments in self._wanted().items():
+            await self.before_use(container) if environments else None
+
+    async def _look_on(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            stale = [each for each, environments in self._wanted().items() if self._stale(each, environments)]
+            for container in stale:
+                await self.before_use(container)
+            if any(self._stale(each, self._wanted().get(each, [])) for each in stale):
+                await asyncio.sleep(RETRY_S)
+
+    def _stale(self, container: str, environments: list[Environment]) -> list[Credential]:
+        moment = self._clock()
+        found = {each.token: each for environment in environments for each in clouds.credentials(environment)}
+        return [each for each in found.values() if not self._is_fresh(container, each, moment)]
+
+    def _is_fresh(self, container: str, wanted: Credential, moment: Moment) -> bool:
+        held = self._held.get((container, wanted.token))
+        is_there = os.path.exists(self._path(container, wanted.token))
+        return held is not None and held.audience == wanted.audience and held.is_fresh(moment) and is_there
+
+    async def _ensure(self, container: str, environments: list[Environment]) -> None:
+        if not self._stale(container, environments):
+            return
+        async with self._locks.setdefault(container, asyncio.Lock()):
+            for credential in self._stale(container, environments):  # another one may have come first
+                await self._renew(container, credential)
+
+    async def _renew(self, container: str, wanted: Credential) -> None:
+        asked = outward.OidcRequest(aud=wanted.audience)
+        began = self._clock()
+        made = await self._host.call(outward.CREATE_OIDC_TOKEN, asked, PATIENCE_S)
+        await asyncio.to_thread(self._write, container, {**wanted.documents, wanted.token: made.token})
+        self._held[container, wanted.token] = Held(wanted.audience, began, made.expires_s - made.issued_s)
+
+    def _write(self, container: str, texts: Mapping[str, str]) -> None:
+        """For all who run in that container: each is what the container is."""
+        fly_places.ensure(self._paths.run, self._paths.inside, container)
+        for name, text in texts.items():
+            files.replace(self._path(container, name), text.encode(), mode=0o444)
+
+    def _path(self, container: str, name: str) -> str:
+        return os.path.join(fly_places.directory(self._paths.run, container), name)
+
+    def _tell(self, container: str, error: BaseException) -> None:
+        why = str(error) or "its host does not answer"
+        _log.warning("credentials of %s: %s", container, why)
+        self._events.add("identity.not_fresh", container, message=why)

@@ -1,0 +1,30 @@
+"""/.fly: what each container finds of its machine, in a directory of its own that it cannot write to.
+
+<run>/inside/fly.sock       the socket
+<run>/fly/<container>/      bound at /.fly, read-only
+    api                     a link to the socket: its root may ask what Fly's /.fly/api is asked
+    …                       what is written for this container alone (broker)
+"""
+
+from __future__ import annotations
+
+import os
+
+PLACE = "/.fly"
+SOCKET = "fly.sock"
+_API = "api"
+
+
+def directory(run: str, container: str) -> str:
+    """Of that container, in the machine."""
+    return os.path.join(run, "fly", container)
+
+
+def ensure(run: str, inside: str, container: str) -> str:
+    """That directory, with the socket in it where there is one. `OSError`."""
+    place = directory(run, container)
+    os.makedirs(place, mode=0o755, exist_ok=True)
+    link, socket = os.path.join(place, _API), os.path.join(inside, SOCKET)
+    if not os.path.lexists(link) and os.path.lexists(socket):
+        os.link(socket, link)
+    return place

@@ -1,0 +1,86 @@
+"""Who a machine is, as it says to others: a sprite, and a Machine's container, with pilotd as a process; joserfc, which
+looks the issuer up as its discovery document says, is who believes them."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import httpx
+import pytest
+from joserfc import jwt
+from joserfc.jwk import KeySet
+from tests.support import flyapi, images, pythonimage
+from tests.support.pilotd import Pilotd
+
+pytestmark = pytest.mark.requires("root", "private", "busybox", "fuse", "loop", "userns", "space")
+
+_SLEEPING = ["sh", "-c", "trap 'exit 0' INT TERM; while :; do sleep 0.1; done"]
+_ASK = """\
+import http.client, json, socket, sys
+place, body = sys.argv[1:]
+connection = http.client.HTTPConnection("flaps")
+connection.sock = socket.socket(socket.AF_UNIX)
+connection.sock.connect(place)
+connection.request("POST", "/v1/tokens/oidc", body)
+answer = connection.getresponse()
+print(answer.status, answer.getheader("content-type"), answer.read().decode())
+"""
+
+
+@pytest.fixture(scope="module")
+def pilotd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilotd]:
+    daemon = Pilotd(tmp_path_factory.mktemp("identity") / "state")
+    daemon.stop_machines_on_exit = True
+    daemon.extra = ("--oidc-issuer", f"{daemon.url}/oidc/")
+    daemon.start()
+    yield daemon
+    daemon.stop()
+
+
+def believed(token: str, issuer: str) -> dict[str, Any]:
+    """Its claims, by whoever trusts that issuer and knows nothing else."""
+    found = httpx.get(f"{issuer}/.well-known/openid-configuration").raise_for_status().json()
+    assert found["issuer"] == issuer
+    keys = KeySet.import_key_set(httpx.get(found["jwks_uri"]).raise_for_status().json())
+    claims = jwt.decode(token, keys, algorithms=found["id_token_signing_alg_values_supported"]).claims
+    required: Mapping[str, Any] = {"iss": {"essential": True, "value": issuer}, "exp": {"essential": True}}
+    jwt.JWTClaimsRegistry(**required).validate(claims)
+    assert set(claims) >= set(found["claims_supported"])
+    return dict(claims)
+
+
+def test_a_sprite_says_who_it_is(pilotd: Pilotd) -> None:
+    with pilotd.client() as client:
+        sprite = client.create_sprite("says")
+        try:
+            for place, words in (("/.sprite/api.sock", ()), ("/.fly/api", ("sudo",))):
+                asked = (*words, "python3", "-c", _ASK, place, '{"aud": "sts.amazonaws.com"}')
+                said = sprite.run(*asked, capture_output=True, check=True).stdout.decode()
+                status, kind, token = said.split()
+                assert (status, kind) == ("200", "text/plain")
+                claims = believed(token, f"{pilotd.url}/oidc/local")
+                assert (claims["sub"], claims["aud"]) == ("local:sprites:says", "sts.amazonaws.com")
+            refused = sprite.run("python3", "-c", _ASK, "/.fly/api", "{}", capture_output=True)
+            assert b"PermissionError" in refused.stderr, "a person who is not root"
+            assert sprite.run("sudo", "touch", "/.fly/x", capture_output=True).returncode == 1
+        finally:
+            sprite.destroy()
+
+
+def test_a_machine_says_who_it_is(pilotd: Pilotd, tmp_path: pathlib.Path) -> None:
+    made = images.make_layout(tmp_path / "image", [images.busybox_layer(), pythonimage.layer()], {"Cmd": _SLEEPING})
+    with images.serve(made) as served, flyapi.app(pilotd, "says") as fly:
+        image = f"{served.domain}/python:1"
+        id = fly.create({"image": image}, name="web")["id"]
+        code, said = fly.run(id, "python3", "-c", _ASK, "/.fly/api", "{}")
+        assert code == 0, said
+        status, kind, token = said.split()
+        assert (status, kind) == ("200", "text/plain")
+        claims = believed(token, f"{pilotd.url}/oidc/local")
+        assert (claims["sub"], claims["machine_id"]) == ("local:says:web", id)
+        assert (claims["image"], claims["image_digest"]) == (image, made.digest)
+        assert claims["aud"] == claims["iss"]
+        fly.call("DELETE", f"/{id}?force=true")
+        fly.wait(id, "destroyed")
