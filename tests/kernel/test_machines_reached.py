@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import concurrent.futures
+import errno
+import re
+import socket
+import ssl
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
-from tests.support import flyapi, images
+from tests.support import flyapi, images, wire
 from tests.support.flyapi import Fly
 from tests.support.pilotd import Pilotd
 
@@ -24,7 +28,7 @@ sleep ${QUERY_STRING:-0}
 _SERVER = f"""mkdir -p /www/cgi-bin; cd /www; echo $FLY_MACHINE_ID > index.html
 cat > cgi-bin/said <<'END'
 {_SAID}END
-chmod 755 cgi-bin/said; trap 'exit 0' INT TERM; httpd -f -p 8000 -h /www & wait"""
+chmod 755 cgi-bin/said; trap 'exit 0' INT TERM; nc -ll -p 9000 -e cat & httpd -f -p 8000 -h /www & wait"""
 _WEB = {"port": 80, "handlers": ["http"]}
 
 
@@ -151,6 +155,57 @@ def test_as_many_run_as_are_to(pilotd: Pilotd, fly: Fly, image: str) -> None:
     assert fly.get(ids[0])["config"]["services"][0]["autostop"] is True
     _until(lambda: sorted(_state(fly, id) for id in ids) == ["started", "stopped"])
     assert _get(pilotd, fly).text.strip() == next(id for id in ids if _state(fly, id) == "started")
+
+
+def _address(fly: Fly) -> str:
+    [row] = fly.raw("GET", f"/v1/apps/{fly.app}/ip_assignments").json()["ips"]
+    return str(row["ip"])
+
+
+def test_reached_at_ports_of_its_own_address(pilotd: Pilotd, fly: Fly, image: str) -> None:
+    """HTTP, TLS by the authority of this host, bytes, and bytes after a line that says who comes."""
+    ports = [
+        _WEB | {"force_https": True},
+        {"port": 443, "handlers": ["tls", "http"]},
+        {"port": 8443, "handlers": ["tls"]},
+    ]
+    echo = {"internal_port": 9000, "ports": [{"start_port": 9001, "end_port": 9002}]}
+    told = {"internal_port": 9000, "ports": [{"port": 9003, "handlers": ["proxy_proto"]}]}
+    config = _config(image, ports=ports)
+    services: Any = config["services"]
+    services += [echo, told]
+    id = fly.create(config)["id"]
+    address = _address(fly)
+    _until(lambda: not _is_refused(address, 443))
+    trust = ssl.create_default_context(cafile=str(pilotd.state / "ca/ca.pem"))
+    sent = httpx.get(f"http://{address}/a?b", headers={"Host": f"{fly.app}.localhost"})
+    assert (sent.status_code, sent.headers["location"]) == (301, f"https://{fly.app}.localhost/a?b")
+    for port in (443, 8443):
+        plain = socket.create_connection((address, port), 30)
+        with trust.wrap_socket(plain, server_hostname=f"{fly.app}.localhost") as stream:
+            stream.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert wire.read_all(stream).endswith(f"\n{id}\n".encode())
+    for port in (9001, 9002):
+        assert _echoed(address, port, b"hello") == b"hello"
+    line, _, rest = _echoed(address, 9003, b"hello").partition(b"\r\n")
+    assert re.fullmatch(rb"PROXY TCP4 127\.0\.0\.1 %s \d+ 9003" % address.encode(), line)
+    assert rest == b"hello"
+    fly.call("POST", f"/{id}", {"config": _config(image)})
+    _until(lambda: _is_refused(address, 9001))
+    assert httpx.get(f"http://{address}/").text == f"{id}\n"
+
+
+def _echoed(address: str, port: int, data: bytes) -> bytes:
+    """All that comes back, with both ends closed in turn."""
+    with socket.create_connection((address, port), 30) as stream:
+        stream.sendall(data)
+        stream.shutdown(socket.SHUT_WR)
+        return wire.read_all(stream)
+
+
+def _is_refused(address: str, port: int) -> bool:
+    with socket.socket() as stream:
+        return stream.connect_ex((address, port)) == errno.ECONNREFUSED
 
 
 def _until(is_so: Any) -> None:

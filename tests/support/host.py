@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 from pilot.host import edges
+from pilot.host.fly.addresses import DEFAULT, parse_range
 from pilot.host.fly.pulling import Images
 from pilot.host.fly.vault import Vault
 from pilot.host.fsm.engine import Engine
@@ -87,7 +88,7 @@ class HostUnderTest:
         self.engine = Engine(SqlJournal(self.database), operations(self.host), told=metrics.run_ended)
         self.host.children.bind(self.engine)
         self.sprites = Sprites(self.host, self.engine, metrics=metrics)
-        self.fly = FlyMachines(self.host, self.engine)
+        self.fly = FlyMachines(self.host, self.engine, parse_range(DEFAULT))
         self.engine.resume()
 
     def _substrates(self) -> Substrates:
@@ -116,9 +117,9 @@ class HostUnderTest:
         self.issuer = Issuer("https://pilot.test/oidc", Signer(str(self._root / "identity"), bytes(32)))
         self.authority = Authority(self.database, Roots(str(self._root / "identity")))
         self._asked = self.authenticator or Authenticator(self.authority.authenticate)
-        return edges.route(
-            Access(self._asked, self.sprites, self.authority, self.issuer), Seals(self.seal_key), self.fly, self.front
-        )
+        access, seals = Access(self._asked, self.sprites, self.authority, self.issuer), Seals(self.seal_key)
+        self.apps = edges.apps_of(access, seals, self.fly)
+        return edges.route(access, seals, self.fly, self.apps, self.front)
 
     def forget_tokens(self) -> None:
         """As if CACHE_S had passed."""

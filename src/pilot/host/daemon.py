@@ -24,6 +24,7 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import fcntl
+import functools
 import hashlib
 import logging
 import os
@@ -37,6 +38,7 @@ from ..images.origins import Insecure, store_directory
 from ..kernel import cgroups, files, hierarchies
 from ..volume import client as volume_client
 from . import edges, host_limits, log_files
+from .fly import addresses
 from .fly.pulling import Images
 from .fly.vault import Vault
 from .fsm.engine import Engine
@@ -47,6 +49,7 @@ from .identity.issuer import Issuer
 from .identity.oidc import Signer
 from .identity.roots import Roots
 from .ingress import certificates, seals
+from .ingress.apps import listeners
 from .network import plan
 from .network.addresses import DEFAULT_RANGE, parse_network, parse_range
 from .network.policy import Egress
@@ -118,6 +121,7 @@ class Settings:
     oidc_issuer: str | None = None
     keep_images_s: float = image_bases.KEEP_S
     autostop_after_s: float = fly_rest.AFTER_S
+    service_addresses: str | None = addresses.DEFAULT
 
     @property
     def identity_directory(self) -> str:
@@ -158,8 +162,7 @@ def serve(settings: Settings) -> None:
         sprites, fly = stack.enter_context(_services(settings, database, volumes, made_networks, issuer))
         authenticator = Authenticator(authority.authenticate)
         access = Access(authenticator, sprites, authority, issuer, domain=Domain(settings.domain))
-        https_port = settings.tls_listen[1] if settings.tls_listen else None
-        relay = server.Server(edges.route(access, _seals(settings.state_dir), fly, https_port=https_port))
+        relay = _relay(settings, access, fly)
         _on_signals(relay)
         stack.enter_context(log_files.watching(settings.state_dir))
         stack.enter_context(retention.watching(database))
@@ -172,6 +175,19 @@ def serve(settings: Settings) -> None:
         print(f"pilotd ready: {urls} (isolation {settings.isolation}, image {settings.variant})", flush=True)
         relay.serve_on(*doors)
         log.info("stopping")
+
+
+def _relay(settings: Settings, access: Access, fly: FlyMachines) -> server.Server:
+    """With what listens at addresses of apps beside it."""
+    visits = _seals(settings.state_dir)
+    apps = edges.apps_of(access, visits, fly)
+    https_port = settings.tls_listen[1] if settings.tls_listen else None
+    route = edges.route(access, visits, fly, apps, https_port=https_port)
+    if settings.service_addresses is None:
+        return server.Server(route)
+    tls = functools.cache(lambda: certificates.server_context(certificates_of(settings)))
+    listening = listeners.Listeners(fly.ways, apps, tls)
+    return server.Server(route, beside=(listening.run,))
 
 
 @contextlib.contextmanager
@@ -241,8 +257,9 @@ def _services(
     metrics = Metrics()
     engine = Engine(SqlJournal(database), operations(host), {SPRITE: RUNS_AT_ONCE}, metrics.run_ended)
     host.children.bind(engine)
+    own = None if settings.service_addresses is None else addresses.parse_range(settings.service_addresses)
     pool = Pool(host, engine, {Shape(isolation, settings.variant): settings.pool_size})
-    sprites, fly = Sprites(host, engine, pool, metrics), FlyMachines(host, engine)
+    sprites, fly = Sprites(host, engine, pool, metrics), FlyMachines(host, engine, own)
     try:
         networks.restore(host)
         machines.answer_all(host)

@@ -24,19 +24,22 @@ from .services.fly import FlyMachines
 from .services.front import Fronts
 
 
+def apps_of(access: Access, seals: Seals, fly: FlyMachines) -> Apps:
+    """What serves apps, at whichever address."""
+    return Apps(fly, Directory(fly.ways, access.domain), Visitors(access.authenticator, seals))
+
+
 def route(
-    access: Access, seals: Seals, fly: FlyMachines, front: Front | None = None, https_port: int | None = None
-) -> Route:
+    access: Access, seals: Seals, fly: FlyMachines, apps: Apps, front: Front | None = None,
+    https_port: int | None = None,
+) -> Route:  # fmt: skip
     """Asked for each request, so that what shares a connection shares no more than that."""
     sprites, domain = calls.facade(access), access.domain
     machines = machine_calls.facade(access, fly)
     sites, visitors = Sites(access.sprites, domain), Visitors(access.authenticator, seals)
     entrance = Entrance(sites, visitors)
-    directory = Directory(fly.ways, domain)
-    apps = Apps(fly, directory, visitors, https_port)
-    ingress = Ingress(
-        access.sprites, access.activity, sites, visitors, entrance, front or Fronts(access.sprites), apps, directory
-    )
+    fronts = front or Fronts(access.sprites)
+    ingress = Ingress(access.sprites, access.activity, sites, visitors, entrance, fronts, apps, https_port)
 
     def to_facade(host: str, path: bytes) -> Facade:
         if domain.is_below(host):

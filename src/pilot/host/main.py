@@ -9,6 +9,7 @@ import urllib.parse
 
 from .. import errors, standard
 from . import daemon, logs
+from .fly import addresses
 from .ingress import certificates
 from .network.addresses import DEFAULT_RANGE, parse_network, parse_range
 from .network.plan import LIMIT_NAMES, parse_limits
@@ -66,6 +67,8 @@ def _settings(options: argparse.Namespace) -> daemon.Settings:
     if options.store is None and (options.durability is not None or options.cache_bytes is not None):
         raise errors.PilotError("--durability and --cache-bytes say nothing without --store")
     parse_range(options.network_range)
+    if options.service_addresses != "off":
+        addresses.parse_range(options.service_addresses)
     for text in options.allow_private:
         parse_network(text)
     parse_limits(options.network_limit)
@@ -101,6 +104,7 @@ def _settings(options: argparse.Namespace) -> daemon.Settings:
         insecure_registries=tuple(options.insecure_registry),
         keep_images_s=options.keep_images,
         autostop_after_s=options.autostop_after,
+        service_addresses=None if options.service_addresses == "off" else options.service_addresses,
     )
 
 
@@ -200,6 +204,12 @@ def _parser() -> argparse.ArgumentParser:
         default=AFTER_S,
         metavar="SECONDS",
         help="a Machine with autostop rests when it is idle for so long and not needed, or off",
+    )
+    add(
+        "--service-addresses",
+        default=addresses.DEFAULT,
+        metavar="CIDR",
+        help="of this host: each app has one, where the ports of its services are; or off",
     )
     add("--pool", type=int, default=0, metavar="N", help="sprites that are made before anybody wants them")
     add("--store", metavar="URL", help="object store that sprites' disks are kept in, too: file:///directory, s3://…")

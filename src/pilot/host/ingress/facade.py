@@ -18,8 +18,7 @@ from ..relay.crowd import Kind
 from ..relay.edge import Exchange
 from ..services.sprites import Sprites
 from ..store.sprites import Sprite
-from . import asked, pages
-from .apps.directory import Directory
+from . import asked, pages, telling
 from .apps.facade import Apps
 from .awake import Waker
 from .entrance import ENTER_PATH, Entrance
@@ -34,7 +33,6 @@ log = logging.getLogger(__name__)
 
 # Requests to one sprite at a time; a WebSocket is one for as long as it lasts.
 MAX_AT_ONCE = 512
-RETRY_AFTER_S = 1
 _NO_METHODS = frozenset({"CONNECT", "TRACE"})
 
 
@@ -53,7 +51,7 @@ class Ingress:
 
     def __init__(
         self, sprites: Sprites, activity: Uses, sites: Sites, visitors: Visitors, entrance: Entrance, front: Front,
-        apps: Apps, directory: Directory,
+        apps: Apps, https_port: int | None = None,
     ) -> None:  # fmt: skip
         self._sprites = sprites
         self._activity = activity
@@ -62,7 +60,7 @@ class Ingress:
         self._entrance = entrance
         self._front = front
         self._apps = apps
-        self._directory = directory
+        self._https_port = https_port
         self._pool = Pool(sprites, _Named())
         self._waker = Waker(sprites, front)
 
@@ -97,10 +95,10 @@ class Ingress:
 
     async def _serve_app(self, exchange: Exchange) -> None:
         """Where a sprite and an app could be meant, the sprite was."""
-        way = await self._directory.find(exchange.head.host, exchange.scheme)
+        way = await self._apps.find(exchange.head.host, exchange.scheme)
         if way is None:
             raise errors.NotFound(f"no sprite and no app has the address {exchange.head.host}")
-        await self._apps.serve(exchange, way)
+        await self._apps.serve(exchange, way, self._https_port)
 
     async def _forward(self, exchange: Exchange, site: Site, *, consumed: bool) -> None:
         sprite = site.sprite
@@ -137,22 +135,12 @@ class Ingress:
             raise faults.Unavailable(f"sprite {sprite.name} has {MAX_AT_ONCE} requests open already")
 
     def _tell(self, exchange: Exchange, site: Site | None, error: Exception) -> None:
-        if exchange.answer.has_begun:
-            log.warning("answer broke off", extra={"host": exchange.head.host, "error": str(error)})
-            return
-        if isinstance(error, NotKnown) and _is_navigation(exchange):
+        if isinstance(error, NotKnown) and _is_navigation(exchange) and not exchange.answer.has_begun:
             headers = self._entrance.invitation(exchange)
             exchange.answer.whole(302, [*headers, (b"cache-control", b"no-store")], b"")
             return
-        fault = faults.fault_of(error)
-        why, hint = (str(error), error.hint) if isinstance(error, errors.PilotError) else ("internal error", None)
-        status = 503 if isinstance(error, faults.Exhausted) else fault.status
-        headers, body = pages.of_error(exchange.head, status, why, hint, site.sprite.name if site else None)
-        if status == 503:
-            headers.append((b"retry-after", b"%d" % RETRY_AFTER_S))
-        if isinstance(error, NotKnown):
-            headers.append((b"www-authenticate", b"Bearer"))
-        exchange.answer.whole(status, headers, body)
+        more = ((b"www-authenticate", b"Bearer"),) if isinstance(error, NotKnown) else ()
+        telling.tell(exchange, error, site.sprite.name if site else None, more)
 
 
 def _is_navigation(exchange: Exchange) -> bool:

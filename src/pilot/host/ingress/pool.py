@@ -95,6 +95,14 @@ class Pool(Generic[Of]):
 
     async def connect(self, of: Of, port: int) -> Upstream:
         """A new one. `NothingListens`; another `PilotError` when its machine cannot be reached at all."""
+        connection, early = await self.open(of, port)
+        upstream = await _upstream(connection)
+        if early:  # it speaks before it is asked: that is no web server
+            upstream.data_received(early)
+        return upstream
+
+    async def open(self, of: Of, port: int) -> tuple[socket.socket, bytes]:
+        """A connection that is the caller's, and what came on it already. Errors as of `connect`."""
         refused: OSError | None = None
         for family, address in _LOOPBACKS:
             connection = await asyncio.to_thread(self._ways.tcp_socket, of, family)
@@ -110,20 +118,16 @@ class Pool(Generic[Of]):
                 connection.close()
                 raise
             else:
-                return await _upstream(connection)
+                return connection, b""
         raise self._nothing(of, port) from refused
 
-    async def _dial(self, of: Of, port: int) -> Upstream:
+    async def _dial(self, of: Of, port: int) -> tuple[socket.socket, bytes]:
         """By its agent, where that alone is in the network that the machine's programs listen in."""
         try:
             stream = await dial.open_stream(self._ways.dial_path(of), lines.tcp_port(port))
         except lines.Refused as error:
             raise self._nothing(of, port) from error
-        connection, early = stream.detach()
-        upstream = await _upstream(connection)
-        if early:  # it speaks before it is asked: that is no web server
-            upstream.data_received(early)
-        return upstream
+        return stream.detach()
 
     def _nothing(self, of: Of, port: int) -> NothingListens:
         return NothingListens(

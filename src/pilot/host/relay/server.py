@@ -7,18 +7,21 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import errno
+import logging
 import resource
 import socket
 import ssl
 import threading
-from collections.abc import Mapping, Sequence
-from typing import cast
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Protocol, cast
 
 import uvloop
 
 from ... import errors
 from . import crowd
 from .edge import Edge, Route
+
+log = logging.getLogger(__name__)
 
 GRACE_S = 5.0
 HANDSHAKE_S = 20.0
@@ -44,12 +47,34 @@ class Door:
         return plain if self.tls is None else "https" + plain.removeprefix("http")
 
 
+class Listening(Protocol):
+    """The part of a server that what runs beside it uses, on its loop."""
+
+    @property
+    def crowd(self) -> crowd.Crowd: ...
+
+    async def accept(self, door: Door, make: Callable[[], asyncio.BaseProtocol]) -> asyncio.Server:
+        """Take connections until the caller closes what is returned. `make`: whose each of them is."""
+        ...
+
+    def edge(self, route: Route) -> Edge:
+        """A connection that HTTP is spoken on; the server ends it when it ends."""
+        ...
+
+
+# Runs as long as the server does; then it is cancelled.
+Beside = Callable[[Listening], Awaitable[None]]
+
+
 class Server:
     """`route` is asked for every request. `most` connections of a kind; else what this process's descriptors allow."""
 
-    def __init__(self, route: Route, most: Mapping[crowd.Kind, int] | None = None) -> None:
+    def __init__(
+        self, route: Route, most: Mapping[crowd.Kind, int] | None = None, beside: Sequence[Beside] = ()
+    ) -> None:
         self._route = route
-        self._crowd = crowd.Crowd(most or crowd.limits(resource.getrlimit(resource.RLIMIT_NOFILE)[0]))
+        self._beside = beside
+        self.crowd = crowd.Crowd(most or crowd.limits(resource.getrlimit(resource.RLIMIT_NOFILE)[0]))
         self._connections: set[Edge] = set()
         self._lock = threading.RLock()  # a signal's handler may interrupt who holds it
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -77,15 +102,24 @@ class Server:
             self._loop, self._stopping = loop, stopping
             if self._is_stopped:
                 stopping.set()
-        accepting = [await self._accept(door) for door in doors]
+        accepting = [await self.accept(door, lambda: self.edge(self._route)) for door in doors]
+        beside = [asyncio.create_task(_told(run(self)), name="beside") for run in self._beside]
         await stopping.wait()
         for each in accepting:
             each.close()
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
         await self._end_connections()
 
-    async def _accept(self, door: Door) -> asyncio.Server:
+    def edge(self, route: Route) -> Edge:
+        """As `Listening.edge`."""
+        return Edge(route, self._connections, self.crowd)
+
+    async def accept(self, door: Door, make: Callable[[], asyncio.BaseProtocol]) -> asyncio.Server:
+        """As `Listening.accept`."""
         accepting = await asyncio.get_running_loop().create_server(
-            lambda: Edge(self._route, self._connections, self._crowd),
+            make,
             sock=door.listener.dup(),
             backlog=ACCEPTED_AT_ONCE,
             ssl=door.tls,
@@ -108,6 +142,14 @@ class Server:
     async def _all_gone(self) -> None:
         while self._connections:
             await next(iter(self._connections)).gone.wait()
+
+
+async def _told(running: Awaitable[None]) -> None:
+    try:
+        await running
+    except Exception:
+        log.exception("what runs beside the server has ended")
+        raise
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -19,6 +19,7 @@ from ...image.oci.documents import Execution
 from ...wire import timestamps
 from ..fly import checks, services
 from ..fly import config as configs
+from ..fly.addresses import Range
 from ..fly.config import Config
 from ..fly.containers import ImageOf
 from ..fsm.documents import Nothing
@@ -72,14 +73,14 @@ class NewMachine:
 
 
 class FlyMachines:
-    """`organisation` is an id throughout."""
+    """`organisation` is an id throughout. `addresses`: from which apps get their own; None: they have none."""
 
-    def __init__(self, host: Host, engine: Engine) -> None:
+    def __init__(self, host: Host, engine: Engine, addresses: Range | None = None) -> None:
         self._host = host
         self._engine = engine
         self.volumes = FlyVolumes(host, engine)
         self.secrets = FlySecrets(host)
-        self.ways = FlyWays(host)
+        self.ways = FlyWays(host, addresses)
         self.processes = FlyProcesses(host, engine, self.check_lease)
 
     @property

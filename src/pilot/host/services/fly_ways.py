@@ -15,10 +15,11 @@ from ... import errors
 from ...ids import MachineId
 from ..fly import config as configs
 from ..fly import services
+from ..fly.addresses import Range
 from ..fly.services import Ports, Service
 from ..operations.context import Host
 from ..operations.uses import Cut, Use, Uses
-from ..store import fly
+from ..store import fly, fly_addresses
 from ..store.fly import App, Machine
 from ..store.journal import now_us
 
@@ -66,10 +67,11 @@ class Served:
 
 
 class FlyWays:
-    """Every method may block, but for `writes` and those about uses."""
+    """Every method may block, but for `writes` and those about uses. `addresses`: from which apps get their own."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, addresses: Range | None) -> None:
         self._host = host
+        self._addresses = addresses
         self._parsed: dict[tuple[MachineId, str], tuple[Service, ...]] = {}
         # Another number after each commit that says anything.
         self.writes = 0
@@ -95,6 +97,21 @@ class FlyWays:
     def served(self, app: App) -> Served:
         rows = [row for row in fly.every(self._host.database, app.id) if row.state != fly.DESTROYED]
         return Served(app, tuple(Backend(row, service) for row in rows for service in self._services(row)))
+
+    def address(self, served: Served) -> str | None:
+        """The app's own, from here on; None where it has no port, or no app has one. `HostError` when there are too
+        many apps, `NotFound` when it has just gone."""
+        app = served.app
+        if self._addresses is None or not served.ways():
+            return None
+        number = fly_addresses.find(self._host.database, app.id)
+        return str(self._addresses.address(self._assigned(app) if number is None else number))
+
+    def _assigned(self, app: App) -> int:
+        assert self._addresses is not None
+        with self._host.database.transaction() as tx:
+            fly.app_by_id(tx, app.id)
+            return fly_addresses.assign(tx, app.id, self._addresses.capacity)
 
     def _services(self, row: Machine) -> tuple[Service, ...]:
         key = row.id, row.version

@@ -14,7 +14,7 @@ import msgspec
 from ... import errors
 from ...ids import MachineId, VolumeId
 from ..fly.containers import ImageOf
-from . import events, fly_secrets
+from . import events, fly_addresses, fly_secrets
 from .database import Reader, Row, Taken, Transaction
 from .journal import now_us
 
@@ -107,6 +107,13 @@ def app_by_name(reader: Reader, name: str) -> App | None:
     return _app(rows[0]) if rows else None
 
 
+def app_by_id(reader: Reader, id: str) -> App:
+    rows = reader.query("SELECT * FROM apps WHERE id = ?", (id,))
+    if not rows:
+        raise errors.NotFound("app not found")
+    return _app(rows[0])
+
+
 def every_app(reader: Reader) -> list[App]:
     """The oldest first."""
     return [_app(row) for row in reader.query("SELECT * FROM apps ORDER BY created_us, id")]
@@ -114,10 +121,7 @@ def every_app(reader: Reader) -> list[App]:
 
 def app_of(reader: Reader, machine: Machine) -> App:
     """`NotFound` when it was deleted."""
-    rows = reader.query("SELECT * FROM apps WHERE id = ?", (machine.app,))
-    if not rows:
-        raise errors.NotFound("app not found")
-    return _app(rows[0])
+    return app_by_id(reader, machine.app)
 
 
 def delete_app(tx: Transaction, id: str) -> None:
@@ -127,6 +131,7 @@ def delete_app(tx: Transaction, id: str) -> None:
     if tx.query("SELECT id FROM fly_volumes WHERE app = ?", (id,)):
         raise errors.Conflict("the app has volumes that are not destroyed yet")
     fly_secrets.forget(tx, id)
+    fly_addresses.forget(tx, id)
     of_app = "(SELECT id FROM fly_machines WHERE app = ?)"
     for table in ("fly_events", "fly_versions"):
         tx.execute(f"DELETE FROM {table} WHERE machine IN {of_app}", (id,))

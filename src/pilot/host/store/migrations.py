@@ -129,7 +129,12 @@ _FLY_VOLUMES = (
 # Whose machine it is, which every machine may ask at any time.
 _SPRITES_BY_MACHINE = ("CREATE INDEX sprites_by_machine ON sprites (machine)",)
 
+# Addresses that apps have of their own.
+_APP_ADDRESSES = (
+    "CREATE TABLE app_addresses (app TEXT PRIMARY KEY REFERENCES apps (id), number BIGINT NOT NULL UNIQUE)",
+)
+
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     _FIRST, _VERSIONS, _SIZES, _EVENTS, _NETWORKS, _PARENTS, _LIFECYCLE, _FLY, _PRIVATE_NETWORKS, _KEYS,
-    _FLY_VOLUMES, _SPRITES_BY_MACHINE,
+    _FLY_VOLUMES, _SPRITES_BY_MACHINE, _APP_ADDRESSES,
 )  # fmt: skip

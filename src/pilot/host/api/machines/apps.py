@@ -55,3 +55,11 @@ def _shape(call: Call, row: App) -> shapes.JSON:
     machines = [each for each in call.machines.machines(row) if each.state != DESTROYED]
     volumes = call.machines.volumes.every(row)
     return shapes.app(row, call.principal.organisation.slug, len(machines), len(volumes))
+
+
+async def list_addresses(call: Call) -> Response:
+    """The one of its own, when it has one: as soon as it has a service with a port."""
+    row = await call.app()
+    ways = call.machines.ways
+    address = await asyncio.to_thread(lambda: ways.address(ways.served(row)))
+    return JSONResponse({"ips": [] if address is None else [shapes.address(row, address)]})

@@ -27,6 +27,13 @@ def app(row: App, organisation: str, machines: int, volumes: int) -> JSON:
     }  # fmt: skip
 
 
+def address(row: App, ip: str) -> JSON:
+    return {
+        "ip": ip, "region": "local", "shared": False, "service_name": "",
+        "created_at": timestamps.of_us(row.created_us),
+    }  # fmt: skip
+
+
 def machine(row: Machine, events: Sequence[Event], private_ip: str, checks: Sequence[Found]) -> JSON:
     """`host_status` is always ok: flyctl reads `incomplete_config` otherwise, and leases nothing."""
     shown: JSON = {

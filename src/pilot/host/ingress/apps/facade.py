@@ -7,8 +7,10 @@ answer, 503 none runs, has room or may be started, 504 not in time.
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
-from collections.abc import Hashable
+from collections.abc import Awaitable, Callable, Hashable
+from typing import TypeVar
 
 from .... import errors
 from ....ids import MachineId
@@ -31,6 +33,7 @@ from .places import Places
 # What has just been started may listen a little later.
 SETTLE_S = 10.0
 _PAUSE_S = 0.05
+T = TypeVar("T")
 _NO_METHODS = frozenset({"CONNECT", "TRACE"})
 
 
@@ -45,23 +48,25 @@ class _Named:
 
 
 class Apps:
-    """For one event loop. `https_port`: where pilotd serves TLS, if it does."""
+    """For one event loop."""
 
-    def __init__(
-        self, machines: FlyMachines, directory: Directory, visitors: Visitors, https_port: int | None = None
-    ) -> None:
+    def __init__(self, machines: FlyMachines, directory: Directory, visitors: Visitors) -> None:
         self._visitors = visitors
-        self._https_port = https_port
+        self._directory = directory
         self._pool = Pool(machines.ways, _Named())
         self.places = Places(machines, directory, Health(machines.processes))
 
-    async def serve(self, exchange: Exchange, way: Way) -> None:
-        """Answers, or raises what is to be told."""
+    async def find(self, host: str, scheme: str) -> Way | None:
+        """As `Directory.find`."""
+        return await self._directory.find(host, scheme)
+
+    async def serve(self, exchange: Exchange, way: Way, https_port: int | None) -> None:
+        """Answers, or raises what is to be told. `https_port`: where the same is served over TLS, if it is."""
         head = exchange.head
         if head.method in _NO_METHODS:
             raise faults.MethodNotAllowed(f"apps are not asked with {head.method}")
-        if way.ports.force_https and exchange.scheme == "http" and self._https_port is not None:
-            _send_to_https(exchange, self._https_port)
+        if way.ports.force_https and exchange.scheme == "http" and https_port is not None:
+            _send_to_https(exchange, https_port)
             return
         shown = await self._visitors.shown(head, is_public=True)
         exchange.hold(Kind.VISITOR)
@@ -98,12 +103,19 @@ class Apps:
             raise type(error)(f"machine {backend.id}, port {port}: {error}", hint=error.hint) from error
 
     async def connect(self, backend: Backend) -> Upstream:
-        """To its internal port; a little later where it has just been started. `NothingListens`, also when it has gone
-        since it was chosen."""
+        """To its internal port, to ask it something. Errors as of `open`."""
+        return await self._settled(backend, lambda: self._pool.connect(backend, backend.service.internal_port))
+
+    async def open(self, backend: Backend) -> tuple[socket.socket, bytes]:
+        """A connection that is the caller's, and what came on it already; a little later where the Machine has just
+        been started. `NothingListens`, also when it has gone since it was chosen."""
+        return await self._settled(backend, lambda: self._pool.open(backend, backend.service.internal_port))
+
+    async def _settled(self, backend: Backend, connect: Callable[[], Awaitable[T]]) -> T:
         end_s = time.monotonic() + SETTLE_S if _is_new(backend) else 0.0
         while True:
             try:
-                return await self._pool.connect(backend, backend.service.internal_port)
+                return await connect()
             except NothingListens:
                 if time.monotonic() > end_s:
                     raise

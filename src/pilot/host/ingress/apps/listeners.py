@@ -1,0 +1,139 @@
+"""Listeners at the apps' own addresses, one for each external port of theirs, as the configs have them now.
+
+    commit ─► which ports are there by now ─► those that have gone are closed, those that are new are opened
+                                               ─► http: an edge of the relay; else: bytes (`raw`)
+
+What cannot be opened (somebody else has the port) is tried again, and told once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import ssl
+from collections.abc import Callable, Iterator
+
+from .... import errors
+from ...relay import server
+from ...relay.edge import Exchange, Facade
+from ...relay.server import Door, Listening
+from ...services.fly_ways import FlyWays, Served, Way
+from .. import telling
+from .facade import Apps
+from .raw import Client, Raw
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 5.0
+# Between two looks, however much is written.
+LEAST_S = 0.1
+MOST = 4096
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """`https_port`: where the app has TLS and HTTP, if it does."""
+
+    way: Way
+    https_port: int | None
+
+
+def wanted(ways: FlyWays) -> dict[tuple[str, int], Wanted]:
+    """All that is to be listened at. Blocks: each app that has a port gets its address."""
+    found: dict[tuple[str, int], Wanted] = {}
+    for served in ways.every():
+        try:
+            address = ways.address(served)
+        except (errors.HostError, errors.NotFound) as error:
+            log.warning("app has no address", extra={"app": served.app.name, "error": str(error)})
+            continue
+        if address is not None:
+            found |= {(address, each.way.port): each for each in _of(served)}
+    return dict(list(found.items())[:MOST])
+
+
+def _of(served: Served) -> Iterator[Wanted]:
+    every = served.ways()
+    secure = {each.first for each in every if each.is_tls and each.is_http}
+    https_port = 443 if 443 in secure else min(secure, default=None)
+    for ports in every:
+        for port in range(ports.first, ports.last + 1):
+            yield Wanted(Way(served.app, port, ports), https_port)
+
+
+class Listeners:
+    """`run` beside a server, on its loop. `tls`: what it is spoken by; asked when it is first needed."""
+
+    def __init__(self, ways: FlyWays, apps: Apps, tls: Callable[[], ssl.SSLContext]) -> None:
+        self._ways = ways
+        self._apps = apps
+        self._raw = Raw(apps)
+        self._tls = tls
+        self._open: dict[tuple[str, int], tuple[Wanted, asyncio.Server]] = {}
+        self._failed: set[tuple[str, int]] = set()
+
+    async def run(self, listening: Listening) -> None:
+        """Until it is cancelled."""
+        loop, told = asyncio.get_running_loop(), asyncio.Event()
+
+        def tell() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(told.set)
+
+        stop = self._ways.watch(tell)
+        try:
+            while True:
+                told.clear()
+                await self._look(listening)
+                await asyncio.sleep(LEAST_S)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(RETRY_S):
+                        await told.wait()
+        finally:
+            stop()
+            for _, accepting in self._open.values():
+                accepting.close()
+
+    async def _look(self, listening: Listening) -> None:
+        there = await asyncio.to_thread(wanted, self._ways)
+        for key, (known, accepting) in list(self._open.items()):
+            if there.get(key) != known:
+                accepting.close()
+                del self._open[key]
+        for key in self._failed - there.keys():
+            self._failed.discard(key)
+        for key, each in there.items():
+            if key not in self._open:
+                await self._listen(listening, key, each)
+
+    async def _listen(self, listening: Listening, key: tuple[str, int], each: Wanted) -> None:
+        try:
+            with server.listen(*key) as listener:
+                door = Door(listener, self._tls() if each.way.ports.is_tls else None)
+                self._open[key] = each, await listening.accept(door, self._maker(listening, each))
+        except (errors.PilotError, OSError) as error:
+            if key not in self._failed:
+                log.warning("port of an app not served", extra={"app": each.way.app.name, "error": str(error)})
+            self._failed.add(key)
+        else:
+            self._failed.discard(key)
+
+    def _maker(self, listening: Listening, each: Wanted) -> Callable[[], asyncio.BaseProtocol]:
+        if each.way.ports.is_http:
+            facade = self._facade(each)
+            return lambda: listening.edge(lambda host, path: facade)
+        return lambda: Client(listening.crowd, lambda client: self._raw.serve(client, each.way))
+
+    def _facade(self, each: Wanted) -> Facade:
+        async def serve(exchange: Exchange) -> None:
+            try:
+                await self._apps.serve(exchange, each.way, each.https_port)
+            except errors.PilotError as error:
+                telling.tell(exchange, error)
+            except Exception as error:
+                log.exception("request failed", extra={"app": each.way.app.name})
+                telling.tell(exchange, error)
+
+        return serve
