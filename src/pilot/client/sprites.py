@@ -84,11 +84,19 @@ def config(context: Context) -> None:
 def _settings(row: dict[str, Any]) -> list[tuple[str, str]]:
     found = [("labels", ",".join(row.get("labels") or ()))]
     found += [(key, str(value)) for key, value in (row.get("config") or {}).items()]
-    return found + [(key, _shown(value)) for key, value in (row.get("lifecycle") or {}).items()]
+    return found + [(key, _shown(key, value)) for key, value in (row.get("lifecycle") or {}).items()]
 
 
-def _shown(value: object) -> str:
-    return "default" if value is None else {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+def _shown(key: str, value: object) -> str:
+    """In the words that `config` takes."""
+    match value:
+        case None:
+            return "off" if key == "expires_at" else "default"
+        case bool():
+            return "yes" if value else "no"
+        case 0:
+            return "off"
+    return str(value)
 
 
 def use(context: Context) -> None:
