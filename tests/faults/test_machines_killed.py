@@ -30,6 +30,7 @@ _CHOSEN = {
     "launch": {"record", "disks", "boot"}, "stop": {"down"}, "update": {"replacing", "renew", "boot"},
     "destroy": {"machine"}, "prepare": {"fill"}, "restart": {"down"}, "suspend": {"freeze"},
     "rest-stop": {"stopping"}, "rest-suspend": {"freeze"},
+    "take": {"take"},
 }  # fmt: skip
 _OF_VOLUMES = {"create": {"disk"}, "snapshot": {"take"}, "destroy": {"disk"}}
 
@@ -160,6 +161,20 @@ def test_prepare_an_image(pilotd: Pilotd, fly: Fly, transition: str, tmp_path_fa
         body = {"config": {"image": f"{served.domain}/box"}}
         _kill_after(pilotd, transition, lambda: fly.raw("POST", f"/v1/apps/{fly.app}/machines", body))
         fly.wait(_only(fly), "started")
+
+
+@pytest.mark.parametrize("transition", _steps(image_base.TAKE))
+def test_take_a_checkpoint_as_an_image(pilotd: Pilotd, fly: Fly, transition: str) -> None:
+    with pilotd.client() as client:
+        sprite = client.create_sprite(f"taken-{transition}")
+        list(sprite.create_checkpoint("for a machine"))
+        init = {"exec": ["sleep", "10000"]}
+        body = {"config": {"image": f"sprite://{sprite.name}/v1", "init": init}}
+        _kill_after(pilotd, transition, lambda: fly.raw("POST", f"/v1/apps/{fly.app}/machines", body))
+        id = _only(fly)
+        fly.wait(id, "started")
+        assert fly.run(id, "id", "-un") == (0, "sprite\n")
+        sprite.destroy()
 
 
 def _volumes(fly: Fly, path: str = "") -> str:

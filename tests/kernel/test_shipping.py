@@ -12,7 +12,8 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.support import clients
+from tests.support import clients, flyapi
+from tests.support.flyapi import Fly
 from tests.support.pilotd import Pilotd
 
 pytestmark = pytest.mark.requires("root", "private", "fuse", "loop", "userns", "space", "podman", "skopeo")
@@ -43,17 +44,19 @@ def pilotd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilotd]:
     daemon.stop()
 
 
+def call(pilotd: Pilotd, method: str, path: str, body: object) -> None:
+    headers = {"Authorization": f"Bearer {pilotd.token()}"}
+    answer = httpx.request(method, f"{pilotd.url}/v1/sprites{path}", json=body, headers=headers, timeout=60)
+    assert answer.is_success, answer.text
+
+
 @pytest.fixture(scope="module")
 def sprite(pilotd: Pilotd) -> Iterator[Any]:
     with pilotd.client() as client:
         made = client.create_sprite("proto")
         made.run("sh", "-c", _WORK, check=True)
-        answer = httpx.put(
-            f"{pilotd.url}/v1/sprites/proto/services/web",
-            json={"cmd": "python3", "args": ["app/main.py"], "http_port": 8080, "env": {"MODE": "fast"}},
-            headers={"Authorization": f"Bearer {pilotd.token()}"}, timeout=60,
-        )  # fmt: skip
-        assert answer.status_code == 200, answer.text
+        service = {"cmd": "python3", "args": ["app/main.py"], "http_port": 8080, "env": {"MODE": "fast"}}
+        call(pilotd, "PUT", "/proto/services/web", service)
         yield made
 
 
@@ -126,3 +129,46 @@ def test_a_checkpoint_ships_the_same_again(
     again = ship(pilotd, "proto", "--checkpoint", shipped[1]["checkpoint"], "--to", f"oci-archive:{tmp_path}/again.tar")
     assert again["digest"] == shipped[1]["digest"]
     assert {volume.name for volume in (pilotd.state / "volumes").iterdir() if "look-" in volume.name} == set()
+
+
+@pytest.fixture
+def fly(pilotd: Pilotd, request: pytest.FixtureRequest) -> Iterator[Fly]:
+    with flyapi.app(pilotd, request.node.originalname.replace("_", "-")[:60].strip("-")) as app:
+        yield app
+
+
+_SERVING = "import time; open('/srv/data/mark', 'w').write('machine'); time.sleep(10000)"
+
+
+def test_a_machine_on_a_fork_of_the_checkpoint(pilotd: Pilotd, fly: Fly) -> None:
+    """It runs what the sprite served, as its user, on the disk as it was; each on its own from there on."""
+    with pilotd.client() as client:
+        call(pilotd, "POST", "", {"name": "prototype", "environment": {"COLOUR": "red", "API_KEY": "hidden"}})
+        sprite = client.sprite("prototype")
+        sprite.run("sh", "-c", "sudo install -d -o sprite /srv/data; echo here > ~/notes; sync", check=True)
+        service = {"cmd": "python3", "args": ["-c", _SERVING], "env": {"MODE": "fast"}}
+        call(pilotd, "PUT", "/prototype/services/app", service)
+        told = ship(pilotd, "prototype", "--to", f"machine:{fly.app}")
+        id = told["machine"]["id"]
+        assert (told["machine"]["state"], told["machine"]["image_ref"]["repository"]) == ("started", "sprite/prototype")
+        look = "cat notes; id -un; echo $COLOUR$MODE$API_KEY; pwd"
+        assert fly.run(id, "sh", "-c", look) == (0, "here\nsprite\nredfast\n/home/sprite\n")
+        assert fly.call("GET", f"/{id}/ps")[0]["command"].split()[:2] == ["python3", "-c"]
+        fly.run(id, "sh", "-c", "echo machine > notes")
+        assert sprite.run("cat", "notes", capture_output=True).stdout == b"here\n"
+        sprite.destroy()
+    fly.call("POST", f"/{id}/stop", {})
+    fly.wait(id, "stopped")
+    fly.call("POST", f"/{id}/start")
+    fly.wait(id, "started")
+    assert fly.run(id, "cat", "notes") == (0, "here\n")  # a start begins as the checkpoint was
+    config = fly.get(id)["config"]
+    fly.call("POST", f"/{id}", {"config": {**config, "env": {"COLOUR": "blue"}}})
+    fly.wait(id, "started")
+    assert fly.run(id, "sh", "-c", "cat notes; echo $COLOUR") == (0, "here\nblue\n")
+
+
+def test_a_machine_of_no_checkpoint(pilotd: Pilotd, sprite: Any, fly: Fly) -> None:
+    for image, status in (("sprite://proto/v99", 404), ("sprite://nobody/v1", 404), ("sprite://proto", 400)):
+        fly.call("POST", "", {"config": {"image": image}}, status=status)
+    assert fly.call("GET", "") == []

@@ -16,8 +16,28 @@ if TYPE_CHECKING:
 
 def ship(context: Context) -> None:
     kind, _, place = (context.said.option("to") or "").partition(":")
-    if kind != "oci-archive" or not place:
-        raise words.UsageError("--to: where is it to go?", hint="--to oci-archive:FILE")
+    to = {"oci-archive": _to_archive, "machine": _to_machine}.get(kind)
+    if to is None or not place:
+        raise words.UsageError("--to: where is it to go?", hint="--to oci-archive:FILE or --to machine:APP")
+    to(context, place)
+
+
+def _to_machine(context: Context, app: str) -> None:
+    """It starts on a fork of the checkpoint: nothing is left out, and nothing is copied."""
+    if context.said.has("leave-out") or context.said.has("keep"):
+        raise words.UsageError("--leave-out, --keep: a Machine begins on the disk as it is")
+    point = context.said.option("checkpoint") or _checkpoint(context)
+    machines = f"/v1/apps/{http.quoted(app)}/machines"
+    made = context.api.call("POST", machines, {"config": {"image": f"sprite://{context.sprite}/{point}"}})
+    context.api.call("GET", f"{machines}/{http.quoted(made['id'])}/wait", query=[("timeout", "60")])
+    row = context.api.call("GET", f"{machines}/{http.quoted(made['id'])}")
+    if context.wants_json:
+        output.document({"checkpoint": point, "app": app, "machine": row})
+    else:
+        output.line(f"{row['id']}  {row['name']}  {row['state']}  {context.sprite}:{point}")
+
+
+def _to_archive(context: Context, place: str) -> None:
     point = context.said.option("checkpoint") or _checkpoint(context)
     query = [("leave_out", each) for each in context.said.options("leave-out")]
     query += [("keep", each) for each in context.said.options("keep")]

@@ -222,11 +222,11 @@ VERBS = (
     ),
     Verb(
         "ship",
-        "an image of a sprite, as it is now or was at a checkpoint, without its secrets and caches",
+        "a sprite, as it is now or was at a checkpoint, as an image (without secrets and caches) or as a Machine",
         "shipping.ship",
         (_NAME,),
         (
-            Option("to", "where to: oci-archive:FILE (-: stdout)", "WHERE"),
+            Option("to", "oci-archive:FILE (-: stdout), or machine:APP", "WHERE"),
             Option("checkpoint", "as it was at this one; without it one is made", "ID"),
             Option("leave-out", "a path (`*`, `**`) to leave out as well; may be repeated", "PATTERN", many=True),
             Option("keep", "a pattern of docs/reference/shipping.md not to leave out", "PATTERN", many=True),

@@ -19,17 +19,26 @@ from .config import ALONE, Config, Container, File, Healthcheck, Restart
 STOP_S = 5.0  # Fly's: kill_timeout
 MOST_STOP_S = 300.0
 MOST_RETRIES = 10
+SPRITE = "sprite://"  # an image that is a checkpoint: sprite://NAME/CHECKPOINT
 _SIGNAL = "INT"  # Fly's, where neither the Machine nor its image says another
 
 
+class OfCheckpoint(msgspec.Struct, frozen=True):
+    """By ids."""
+
+    sprite: str
+    checkpoint: str
+
+
 class ImageOf(msgspec.Struct, frozen=True):
-    """What a container's root is a fork of. `volume`: the sealed base of that digest."""
+    """What a container's root is a fork of. `volume`: the sealed base of that digest. `of`: made of a sprite's disk."""
 
     container: str
     reference: str
     digest: str
     volume: str
     config: Execution = Execution()
+    of: OfCheckpoint | None = None
 
 
 class Platform(msgspec.Struct, frozen=True):

@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 
 from ... import errors
-from ...ids import MachineId, VolumeId
+from ...ids import CheckpointId, MachineId, VolumeId
 from ...machine import pilot_api
 from ...machine.pilot_api import PilotApi
 from ...wire import graph, operations, schema, timestamps
@@ -164,10 +164,18 @@ def images(host: Host, run: Run[object]) -> None:
     wanted = run.request.images if isinstance(run.request, Update) else machine_of(host, run).images
     for image in {each.digest: each for each in wanted}.values():
         if fly.base(host.database, image.digest) is None:
-            request = image_base.Prepare(image.reference, VolumeId(image.volume))
-            outcome = host.children.outcome(run, image_base.PREPARE, image.digest, request)
+            outcome = _make_base(host, run, image)
             if not outcome.done:
                 raise UserFault(f"image {image.reference}: {outcome.error}")
+
+
+def _make_base(host: Host, run: Run[object], image: ImageOf) -> Outcome:
+    volume = VolumeId(image.volume)
+    if image.of is None:
+        request = image_base.Prepare(image.reference, volume)
+        return host.children.outcome(run, image_base.PREPARE, image.digest, request)
+    of = image_base.Take(image.of.sprite, CheckpointId(image.of.checkpoint), volume)
+    return host.children.outcome(run, image_base.TAKE, image.digest, of)
 
 
 def make_disks(host: Host, run: Run[object]) -> None:

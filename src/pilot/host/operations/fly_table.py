@@ -12,6 +12,7 @@ exit      over → down → detach → exited     (its containers have ended by 
 limit     fit                                                                          (memory, until the next start)
 destroy   mark → machine → disks → forget
 prepare   fetch → fill → seal → publish → retire                                       (of an image)
+take      take → seal → publish                                                        (of a sprite's checkpoint)
 collect   unpublish → drop                                                             (of a base that is not used)
           and those of volumes: `fly_volumes`
 """
@@ -130,6 +131,10 @@ ROWS: tuple[Row[Any], ...] = (
             Step("publish", image_base.publish),
             Step("retire", image_base.retire),
         ),
+    ),
+    Row(
+        image_base.TAKE,
+        (Step("take", image_base.take), Step("seal", image_base.seal), Step("publish", image_base.publish)),
     ),
     Row(image_base.COLLECT, (Step("unpublish", image_base.unpublish), Step("drop", image_base.drop))),
 )

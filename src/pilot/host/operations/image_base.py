@@ -6,6 +6,10 @@ seal      nobody writes to it any more
 publish   forks may be made of it
 retire    the layers as they were stored are not needed any more
 
+One of a sprite's checkpoint is not fetched, and nothing of it is copied:
+
+fork      of the checkpoint, rootfs/ and all      seal, publish      as above
+
 And the way back, when no Machine is made of it any more:
 
 unpublish nobody gets a fork of it from here on; refused while a Machine is made of it
@@ -20,7 +24,7 @@ import os
 import msgspec
 
 from ... import errors
-from ...ids import VolumeId
+from ...ids import CheckpointId, VolumeId
 from ...image.oci import digest as digests
 from ...image.oci import unpack
 from ..fly.pulling import Images
@@ -29,6 +33,7 @@ from ..fsm.operation import Action, Run
 from ..fsm.outcome import UserFault
 from ..store import fly
 from ..store.machines import UID_COUNT
+from . import disks
 from .context import Host
 
 
@@ -43,8 +48,17 @@ class Collect(msgspec.Struct, frozen=True):
     volume: VolumeId
 
 
+class Take(msgspec.Struct, frozen=True):
+    """`sprite` and `checkpoint`: whose disk, and when."""
+
+    sprite: str
+    checkpoint: CheckpointId
+    volume: VolumeId
+
+
 IMAGE = "image"
 PREPARE = Action(IMAGE, "prepare", Format[Prepare](Prepare))
+TAKE = Action(IMAGE, "take", Format[Take](Take))
 COLLECT = Action(IMAGE, "collect", Format[Collect](Collect))
 
 
@@ -87,6 +101,20 @@ def fill(host: Host, run: Run[Prepare]) -> None:
         host.volumes.detach(volume)
 
 
+def take(host: Host, run: Run[Take]) -> None:
+    """From nothing each time, as `fill`. `UserFault` when the sprite or its checkpoint has gone."""
+    if fly.base(host.database, run.resource) is not None:
+        return
+    wanted = run.request
+    disks.release(host, wanted.volume)
+    with contextlib.suppress(errors.NotFound):  # no earlier attempt came so far
+        host.volumes.delete(wanted.volume)
+    try:
+        host.volumes.fork(host.sprite(wanted.sprite).volume, wanted.volume, wanted.checkpoint)
+    except errors.NotFound as error:
+        raise UserFault(f"checkpoint {wanted.checkpoint}: {error}", code="not_found") from error
+
+
 def _unpack(host: Host, run: Run[Prepare], root: str) -> None:
     images = images_of(host)
     os.mkdir(root, 0o755)
@@ -97,12 +125,12 @@ def _unpack(host: Host, run: Run[Prepare], root: str) -> None:
         raise UserFault(str(error)) from error
 
 
-def seal(host: Host, run: Run[Prepare]) -> None:
+def seal(host: Host, run: Run[Prepare] | Run[Take]) -> None:
     if fly.base(host.database, run.resource) is None:
         host.volumes.seal(run.request.volume)
 
 
-def publish(host: Host, run: Run[Prepare]) -> None:
+def publish(host: Host, run: Run[Prepare] | Run[Take]) -> None:
     with host.database.transaction() as tx:
         fly.publish_base(tx, run.resource, run.request.volume)
 

@@ -14,25 +14,22 @@ from typing import Literal
 
 from ... import errors, ids
 from ...ids import MachineId
-from ...image.oci import reference
-from ...image.oci.documents import Execution
 from ...wire import timestamps
 from ..fly import checks, services
 from ..fly import config as configs
 from ..fly.addresses import Range
 from ..fly.config import Config
-from ..fly.containers import ImageOf
 from ..fsm.documents import Nothing
 from ..fsm.engine import Ended, Engine
 from ..operations import fly as steps
 from ..operations import fly_requests as requests
-from ..operations import image_base
 from ..operations.context import Host
 from ..operations.fly_requests import MACHINE, Begin, Halt, Launch, Update
 from ..store import fly
 from ..store.database import Database
 from ..store.fly import App, Event, Lease, Machine
 from ..store.journal import now_us
+from .fly_images import FlyImages, MayRead, nobodys
 from .fly_processes import FlyProcesses
 from .fly_secrets import FlySecrets
 from .fly_volumes import FlyVolumes
@@ -78,6 +75,7 @@ class FlyMachines:
     def __init__(self, host: Host, engine: Engine, addresses: Range | None = None) -> None:
         self._host = host
         self._engine = engine
+        self._images = FlyImages(host)
         self.volumes = FlyVolumes(host, engine)
         self.secrets = FlySecrets(host)
         self.ways = FlyWays(host, addresses)
@@ -134,8 +132,8 @@ class FlyMachines:
     def private_ip(self, row: Machine) -> str:
         return steps.private_ip(self._host, row.id)
 
-    def create(self, app: App, wanted: NewMachine) -> tuple[MachineId, Ended]:
-        """Its id, and the run. Asks the registry what the images are: this takes as long as that."""
+    def create(self, app: App, wanted: NewMachine, may_read: MayRead = nobodys) -> tuple[MachineId, Ended]:
+        """Its id, and the run. Asks what the images are (`FlyImages.find`): this takes as long as a registry."""
         config = _parse(wanted.config)
         id = ids.new_machine_id()
         nonce = secrets.token_hex(16) if wanted.lease_s else None
@@ -145,22 +143,13 @@ class FlyMachines:
             region=wanted.region or REGION,
             version=new_version(),
             config=wanted.config,
-            images=self._images(config),
+            images=self._images.find(app.organisation, config, may_read),
             metadata=config.metadata or {},
             launch=wanted.launch,
             lease_nonce=nonce,
             lease_expires_us=now_us() + (wanted.lease_s or 0) * 1_000_000,
         )
         return id, self._engine.start(requests.LAUNCH, id, request)
-
-    def _images(self, config: Config) -> tuple[ImageOf, ...]:
-        found = []
-        for container, text in configs.images(config).items():
-            image = image_base.images_of(self._host).find(text)
-            volume = image_base.volume_name(image.digest, self._host.store_owner)
-            execution = image.config.config or Execution()
-            found.append(ImageOf(container, str(reference.parse(text)), image.digest, volume, execution))
-        return tuple(found)
 
     def start(self, row: Machine, nonce: str | None, source: Literal["user", "flyd"] = "user") -> Ended | None:
         """None when it runs already, or is about to."""
@@ -200,14 +189,23 @@ class FlyMachines:
             raise errors.StateError(f"unable to {verb} machine from current state: '{row.state}'")
         return True
 
-    def update(self, row: Machine, nonce: str | None, config: dict[str, object], version: str, launch: bool) -> Ended:
+    def update(
+        self,
+        row: Machine,
+        nonce: str | None,
+        config: dict[str, object],
+        version: str,
+        launch: bool,
+        may_read: MayRead = nobodys,
+    ) -> Ended:
         """Another version. `version`: the one that there is, if the caller says. Takes as long as `create`."""
         self.check_lease(row, nonce)
         if version and version != row.version:
             raise errors.StateError(f"current machine version is {row.version}, not {version}")
         if row.state not in LASTING - {fly.DESTROYED}:
             raise errors.StateError(f"unable to update machine from current state: '{row.state}'")
-        images = self._images(_parse(config))
+        organisation = fly.app_of(self.database, row).organisation
+        images = self._images.find(organisation, _parse(config), may_read, row.images)
         return self._engine.start(requests.UPDATE, row.id, Update(new_version(), config, images, launch))
 
     def destroy(self, row: Machine, nonce: str | None, *, force: bool) -> Ended:

@@ -58,7 +58,7 @@ class Shipping:
             upper = stack.enter_context(tempfile.TemporaryFile(dir=os.path.dirname(lower.name)))
             report = self._write(sprite, point, wanted, upper)
             origin = settings.Origin(sprite.name, point.id)
-            planned = settings.plan(origin, sprite.environment, report)
+            planned = settings.plan(origin, sprite.environment, report.about)
             layers = (
                 archive.layer(lower, f"pilot image build world-{self._host.variant}", _digest(lower.name)),
                 archive.layer(upper, f"sprite {sprite.name}, {point.id}"),

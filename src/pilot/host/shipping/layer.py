@@ -16,7 +16,6 @@ bytes. A disk that fills up, or a layer that has more than MOST_BYTES, is an err
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import resource
@@ -30,14 +29,12 @@ from collections.abc import Iterator
 import msgspec
 
 from .. import difference
-from . import rules
+from . import about, rules
+from .about import About
 from .rules import Matcher
 
 WHITEOUT = ".wh."
 MOST_TOLD = 200
-MOST_DOCUMENT_BYTES = 1 << 20
-PERSON = "sprite"
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Names as they are; nothing that differs from one run to the next.
 _TAR = (
     "tar", "--create", "--null", "--verbatim-files-from", "--no-unquote", "--no-recursion", "--files-from=-",
@@ -54,14 +51,13 @@ class LeftOut(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """`left_out`: the first of them. `services`: the sprite's own document; `home`: of its user; "" for none."""
+    """`left_out`: the first of them."""
 
     entries: int
     whiteouts: int
     left_out_count: int
     left_out: tuple[LeftOut, ...]
-    services: str = ""
-    home: str = ""
+    about: About = About()
 
 
 class Contents(msgspec.Struct):
@@ -144,46 +140,17 @@ def _whiteout(path: str) -> bytes:
     return member.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
 
 
-def _document(directory_fd: int, directory: str, name: str) -> str:
-    """A small file of a disk; "" where there is none, or something else."""
-    with contextlib.ExitStack() as stack:
-        try:
-            fd = os.open(directory, _DIRECTORY, dir_fd=directory_fd)
-            stack.callback(os.close, fd)
-            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            file = stack.enter_context(os.fdopen(os.open(name, flags, dir_fd=fd), "rb"))
-        except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR):
-                return ""
-            raise
-        return file.read(MOST_DOCUMENT_BYTES).decode(errors="replace") if _is_file(file.fileno()) else ""
-
-
-def _is_file(fd: int) -> bool:
-    return stat.S_ISREG(os.fstat(fd).st_mode)
-
-
-def _home(passwd: str) -> str:
-    """Of the user that commands run as, as the agent has it: "" for a world without one, where root does."""
-    rows = (line.split(":") for line in passwd.splitlines())
-    return next((row[5] or "/" for row in rows if len(row) >= 7 and row[0] == PERSON), "")
-
-
 def make(base_fd: int, state_fd: int, layer_fd: int, matcher: Matcher) -> Report:
     """Of two volumes."""
-    roots = [os.open("rootfs", _DIRECTORY, dir_fd=fd) for fd in (base_fd, state_fd)]
+    roots = [os.open("rootfs", about.DIRECTORY, dir_fd=fd) for fd in (base_fd, state_fd)]
     try:
         found = contents(roots[0], roots[1], matcher)
         write(found, roots[1], layer_fd)
-        home = _home(_document(roots[1], "etc", "passwd"))
     finally:
         for fd in roots:
             os.close(fd)
     told = tuple(LeftOut(each.kind, os.fsencode(each.path).decode(errors="replace")) for each in found.left_out)
-    return Report(
-        len(found.present), len(found.gone), len(told), told[:MOST_TOLD],
-        _document(state_fd, "pilot", "services.json"), home,
-    )  # fmt: skip
+    return Report(len(found.present), len(found.gone), len(told), told[:MOST_TOLD], about.read(state_fd))
 
 
 def main() -> int:

@@ -15,7 +15,7 @@ from ... import errors
 from ...image.oci.documents import Execution
 from ...wire.services import ServiceRequest
 from . import rules
-from .layer import PERSON, Report
+from .about import PERSON, About
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SHELL = ("/bin/bash",)
@@ -44,19 +44,19 @@ class Settings(msgspec.Struct, frozen=True):
     left_out: tuple[str, ...]
 
 
-def plan(origin: Origin, environment: Mapping[str, str], report: Report) -> Settings:
+def plan(origin: Origin, environment: Mapping[str, str], found: About) -> Settings:
     """`HostError` for services that cannot be read."""
-    services = _services(report.services)
+    services = _services(found.services)
     main = _main(services)
     wanted = {**environment, **(main.env if main else {})}
     shown = _without_secrets(wanted)
-    home = report.home or "/root"
+    home = found.home or "/root"
     variables = {"PATH": _PATH, "HOME": home, "LANG": "C.UTF-8", **shown}
     labels = {"pilot.sprite": origin.sprite, "pilot.checkpoint": origin.checkpoint}
     if services:
         labels["pilot.services"] = msgspec.json.encode(_told(services), order="deterministic").decode()
     config = Execution(
-        user=PERSON if report.home else "root",
+        user=PERSON if found.home else "root",
         env=tuple(f"{name}={value}" for name, value in variables.items()),
         cmd=_SHELL if main is None else (main.cmd, *main.args),
         working_dir=(main.dir if main else None) or home,

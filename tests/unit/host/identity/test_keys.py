@@ -127,6 +127,24 @@ def test_a_row_of_the_organisation_refuses_who_has_a_part_of_it(keys: Keys, row:
         assert _asked(keys, row, "mine", token)[0] == 403
 
 
+def test_a_machine_of_a_sprites_disk_wants_a_key_that_may_read_it(keys: Keys) -> None:
+    """As if there were no such sprite; with the right to, there is one."""
+    assert keys.call("POST", "/v1/sprites/mine/checkpoint").status_code == 200
+    body = {"config": {"image": "sprite://mine/v1"}, "skip_launch": True}
+    machines = "/v1/apps/mine-app/machines"
+    absent = {"config": {"image": "sprite://nobody/v1"}, "skip_launch": True}
+    for token in (keys.app, keys.app_macaroon):
+        answers = [keys.call("POST", machines, each, token) for each in (body, absent)]
+        assert [answer.status_code for answer in answers] == [404, 404]
+        assert answers[0].text == answers[1].text
+    made = keys.call("POST", machines, body)
+    assert (made.status_code, made.json()["image_ref"]["repository"]) == (200, "sprite/mine")
+    changed = keys.call(
+        "POST", f"{machines}/{made.json()['id']}", {"config": {"image": "sprite://another/v1"}}, keys.app
+    )
+    assert changed.status_code == 404
+
+
 def test_rows_that_are_narrowed_tell_of_what_is_reached_alone(keys: Keys) -> None:
     """Each of them: one more of these has to be looked at here."""
     assert {row.path for row in NARROWED} == {

@@ -185,7 +185,7 @@ def test_the_user_and_the_services_are_told(disks: Disks) -> None:
     (disks.state.parent / "pilot").mkdir()
     (disks.state.parent / "pilot/services.json").write_text(json.dumps({"version": 1}))
     report = disks.made()
-    assert (report.home, report.services) == ("/home/me", '{"version": 1}')
+    assert (report.about.home, report.about.services) == ("/home/me", '{"version": 1}')
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe", "directory"])
@@ -200,7 +200,7 @@ def test_documents_that_are_something_else_are_not_read(disks: Disks, kind: str,
             os.mkfifo(place / "services.json")
         case "directory":
             (place / "services.json").mkdir()
-    assert disks.made().services == ""
+    assert disks.made().about.services == ""
 
 
 def test_more_than_there_is_room_for(disks: Disks) -> None:

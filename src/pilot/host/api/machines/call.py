@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from .... import errors
 from ....wire import faults
+from ....wire.permissions import Permission
 from ...fly.checks import Found
 from ...identity.principal import Principal
 from ...services.fly import FlyMachines
@@ -53,6 +54,10 @@ class Call:
 
     async def machine(self) -> Machine:
         return await asyncio.to_thread(self.machines.machine, await self.app(), self.parameters["machine"])
+
+    def may_read(self, sprite: str) -> bool:
+        """Whether a Machine may be made of the disk of that sprite. `PermissionDenied` for who may read none."""
+        return self.principal.asking(Permission.FILES_READ).reaches(Scope.of_sprite(sprite))
 
     async def shown(self, row: Machine) -> Response:
         return JSONResponse((await self.describe([row]))[0])

@@ -32,7 +32,7 @@ async def create_machine(call: Call) -> Response:
     new = NewMachine(
         wanted.name or "", wanted.region or "", wanted.config, not wanted.skip_launch, wanted.lease_ttl or None
     )
-    id, ended = await asyncio.to_thread(call.machines.create, app, new)
+    id, ended = await asyncio.to_thread(call.machines.create, app, new, call.may_read)
     row = await _recorded(lambda: call.machines.machine(app, id), ended)
     [shown] = await call.describe([row])
     if row.lease is not None:
@@ -76,8 +76,9 @@ async def update_machine(call: Call) -> Response:
     """Answers when the new version runs, or stands where the old one stood: a start may follow at once."""
     wanted = await call.body(bodies.CreateMachine)
     row = await call.machine()
+    version, launch = wanted.current_version or "", not wanted.skip_launch
     ended = await asyncio.to_thread(
-        call.machines.update, row, call.nonce, wanted.config, wanted.current_version or "", not wanted.skip_launch
+        call.machines.update, row, call.nonce, wanted.config, version, launch, call.may_read
     )
     await ending.finish(ended, DONE_S)
     return await call.shown(await call.machine())

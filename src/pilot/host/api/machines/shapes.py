@@ -8,6 +8,7 @@ from ....image.oci import reference
 from ....volume.client import Volume as Disk
 from ....wire import timestamps
 from ....wire.graph import ProcessRow
+from ...fly import containers
 from ...fly.checks import Found
 from ...fly.containers import ImageOf
 from ...store.fly import App, Event, Lease, Machine
@@ -67,12 +68,13 @@ def _autostop(service: Mapping[str, object]) -> JSON:
 
 
 def image(found: ImageOf) -> JSON:
+    """One of a sprite's checkpoint is of no registry."""
+    shown = {"digest": found.digest, "labels": dict(found.config.labels or {})}
+    if found.of is not None:
+        name = found.reference.removeprefix(containers.SPRITE).partition("/")[0]
+        return {"registry": "", "repository": f"sprite/{name}", "tag": found.of.checkpoint, **shown}
     named = reference.parse(found.reference)
-    labels = found.config.labels or {}
-    return {
-        "registry": named.domain, "repository": named.path, "tag": named.tag or "", "digest": found.digest,
-        "labels": dict(labels),
-    }  # fmt: skip
+    return {"registry": named.domain, "repository": named.path, "tag": named.tag or "", **shown}
 
 
 def check(found: Found) -> JSON:

@@ -1,0 +1,82 @@
+"""Which images a config means: those of registries and of the store of images, and checkpoints of sprites.
+
+    sprite://NAME/CHECKPOINT     of the app's organisation; its disk is forked as it is, and nothing is copied
+
+Such an image has a digest, too: of which sprite and checkpoint it is, which stands for what is on its disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ... import errors
+from ...image.oci import digest as digests
+from ...image.oci import reference
+from ...image.oci.documents import Execution
+from ...wire import faults
+from ..fly import config as configs
+from ..fly.config import Config
+from ..fly.containers import SPRITE, ImageOf, OfCheckpoint
+from ..operations import image_base
+from ..operations.context import Host
+from ..shipping import about, settings
+from ..store import checkpoints, sprites
+from ..store.checkpoints import Checkpoint
+from ..store.sprites import Sprite
+from .looking import Looking
+
+MayRead = Callable[[str], bool]  # the sprite of that id
+
+
+def nobodys(_: str) -> bool:
+    """For who has no say about sprites."""
+    return False
+
+
+class FlyImages:
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._looking = Looking(host.volumes)
+
+    def find(
+        self, organisation: str, config: Config, may_read: MayRead, known: Sequence[ImageOf] = ()
+    ) -> tuple[ImageOf, ...]:
+        """For each container. `known`: what the Machine has; a checkpoint among these may have gone meanwhile.
+        `SpecError`, `NotFound`; `PeerError` of a registry."""
+        had = {(each.container, each.reference): each for each in known if each.of is not None}
+        found = []
+        for container, text in configs.images(config).items():
+            if not text.startswith(SPRITE):
+                found.append(self._of_registry(container, text))
+            elif (container, text) in had:
+                found.append(had[container, text])
+            else:
+                found.append(self._of_sprite(organisation, container, text, may_read))
+        return tuple(found)
+
+    def _of_registry(self, container: str, text: str) -> ImageOf:
+        image = image_base.images_of(self._host).find(text)
+        volume = image_base.volume_name(image.digest, self._host.store_owner)
+        return ImageOf(container, str(reference.parse(text)), image.digest, volume, image.config.config or Execution())
+
+    def _of_sprite(self, organisation: str, container: str, text: str, may_read: MayRead) -> ImageOf:
+        name, slash, id = text.removeprefix(SPRITE).partition("/")
+        if not (name and slash and id):
+            raise errors.SpecError("config.image", f"{text[:200]!r} is not {SPRITE}NAME/CHECKPOINT")
+        sprite = sprites.by_name(self._host.database, organisation, name)
+        if sprite.phase == "destroying" or not may_read(sprite.id):
+            raise errors.NotFound("sprite not found")
+        point = checkpoints.find(self._host.database, sprite.id, id)
+        digest = digests.of(f"{SPRITE}{sprite.id}/{point.id}".encode())
+        volume = image_base.volume_name(digest, self._host.store_owner)
+        return ImageOf(
+            container, text, digest, volume, self._execution(sprite, point), OfCheckpoint(sprite.id, point.id)
+        )
+
+    def _execution(self, sprite: Sprite, point: Checkpoint) -> Execution:
+        """As an image of it would be run."""
+        if self._host.volumes.stat(sprite.volume).vm:
+            raise faults.Unsupported(f"sprite {sprite.name} is a virtual machine: no container has its disk")
+        with self._looking.disks([(sprite.volume, point.id)], "look at the services") as [volume_fd]:
+            found = about.read(volume_fd)
+        return settings.plan(settings.Origin(sprite.name, point.id), sprite.environment, found).config
