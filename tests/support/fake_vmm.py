@@ -13,6 +13,7 @@ import os
 import pathlib
 import socket
 import threading
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -31,7 +32,6 @@ class FakeVmm:
     """`pilot.host.vmm.Vmm`; `machines` and `calls` are for tests to look at."""
 
     mounts_in_guest = False
-    max_processes = 4096
 
     def __init__(self, root: pathlib.Path, isolation: Isolation = Isolation.CONTAINER) -> None:
         self._root = root
@@ -43,7 +43,11 @@ class FakeVmm:
         self.fail_freeze = 0
         self.resizes = True
         self.refuse_below_bytes = 0
+        self.while_resizing: Callable[[], object] = lambda: None
         self.frozen: set[MachineId] = set()
+
+    def max_processes(self, spec: MachineSpec) -> int:
+        return spec.pids
 
     def create(self, spec: MachineSpec) -> None:
         self.calls.append(("create", spec.id))
@@ -71,6 +75,7 @@ class FakeVmm:
         if not self.resizes or spec.id not in self.machines:
             return False
         self.calls.append((f"resize {spec.memory_bytes >> 20} MiB {spec.cpus} cpus", spec.id))
+        self.while_resizing()
         if spec.memory_bytes < self.refuse_below_bytes:
             raise errors.HostError(f"set its limit: {self.refuse_below_bytes} are in use")
         self.made[spec.id] = spec

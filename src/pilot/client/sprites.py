@@ -41,8 +41,8 @@ def _made(context: Context, row: dict[str, Any], rest: str) -> None:
 
 def _changes(said: words.Words) -> dict[str, Any]:
     """`config` and `lifecycle`, as far as the options say something."""
-    size = {"memory": "ram_mb", "cpus": "cpus"}
-    config = {key: _whole(name, said.option(name)) for name, key in size.items() if said.has(name)}
+    size = {"memory": "ram_mb", "cpus": "cpus", "pids": "pids"}
+    config = {key: _own(name, said.option(name)) for name, key in size.items() if said.has(name)}
     lifecycle: dict[str, Any] = {}
     for name in ("warm-after", "cold-after"):
         if said.has(name):
@@ -55,6 +55,11 @@ def _changes(said: words.Words) -> dict[str, Any]:
     if said.has("protected"):
         lifecycle["protected"] = said.option("protected") == "yes"
     return ({"config": config} if config else {}) | ({"lifecycle": lifecycle} if lifecycle else {})
+
+
+def _own(name: str, text: str | None) -> int | None:
+    """default is the host's."""
+    return None if text == "default" else _whole(name, text)
 
 
 def _whole(name: str, text: str | None) -> int:
@@ -224,7 +229,8 @@ def usage(context: Context) -> None:
     if machine := found["machine"]:
         rows.append(("memory", f"{_mib(machine['memory_bytes'])}, at most {_mib(machine['memory_peak_bytes'])}"))
         rows.append(("processor", f"{machine['cpu_s']:.1f} s since it was started"))
-        rows.append(("processes", str(machine["processes"])))
+        most = found["size"]["pids"]
+        rows.append(("processes", str(machine["processes"]) + (f", at most {most}" if most else "")))
     rows += [(f"network {name}", _mib(count)) for name, count in found["network_bytes"].items()]
     output.table(("", ""), rows)
 

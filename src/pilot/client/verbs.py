@@ -21,8 +21,9 @@ _LIFECYCLE = (
 )
 _LABELS = Option("label", "a label; may be repeated", "LABEL", many=True)
 _SIZE = (
-    Option("memory", "of its machine, in MiB", "MIB"),
-    Option("cpus", "of its machine", "N"),
+    Option("memory", "of its machine, in MiB (default)", "MIB"),
+    Option("cpus", "of its machine (default)", "N"),
+    Option("pids", "how many processes and threads it may have (default)", "N"),
 )
 
 _NO_FORWARD = Option("no-port-forward", "ports that it opens are not ports of this host")

@@ -75,7 +75,7 @@ from .store.database import Database
 from .store.journal import SqlJournal
 from .store.sprites import Sprite
 from .store.sqlite import SqliteDatabase
-from .vmm import Isolation, substrates
+from .vmm import Isolation, Size, substrates
 from .vmm.shape import Shape
 from .volumed import Volumed
 
@@ -98,6 +98,7 @@ class Settings:
     isolation: str = "container"
     variant: image.Variant = "minimal"
     cache_dir: str = "/var/cache/pilot"
+    usual_size: Size = Size()
     disk_bytes: int = 100 << 30
     quota_bytes: int | None = None
     keep_free_bytes: int = 64 << 20
@@ -245,6 +246,7 @@ def _services(
         isolation=isolation,
         variant=settings.variant,
         build_archive=lambda: str(image.ensure_world_tar(settings.cache_dir, settings.variant)),
+        usual_size=settings.usual_size,
         disk_bytes=settings.disk_bytes,
         quota_bytes=settings.quota_bytes,
         keep_free_bytes=settings.keep_free_bytes,
@@ -258,7 +260,7 @@ def _services(
     engine = Engine(SqlJournal(database), operations(host), {SPRITE: RUNS_AT_ONCE}, metrics.run_ended)
     host.children.bind(engine)
     own = None if settings.service_addresses is None else addresses.parse_range(settings.service_addresses)
-    pool = Pool(host, engine, {Shape(isolation, settings.variant): settings.pool_size})
+    pool = Pool(host, engine, {Shape(isolation, settings.variant, settings.usual_size): settings.pool_size})
     sprites, fly = Sprites(host, engine, pool, metrics), FlyMachines(host, engine, own)
     try:
         networks.restore(host)

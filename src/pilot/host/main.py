@@ -18,6 +18,7 @@ from .network.resolver.servers import parse_server
 from .services.addresses import DEFAULT_DOMAIN, Domain
 from .services.fly_rest import AFTER_S
 from .services.image_bases import KEEP_S
+from .vmm import Size
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -48,6 +49,9 @@ def _doctor(options: argparse.Namespace) -> int:
     return doctor.run(doctor.checks(options.state_dir, host, port, options.isolation), as_json=options.json)
 
 
+_LEAST = {"disk_gib": 1, "quota_gib": 1, "memory_mib": 128, "cpus": 1, "pids": 128}  # of the others: 0
+
+
 def _settings(options: argparse.Namespace) -> daemon.Settings:
     host, port = daemon.parse_listen(options.listen)
     for name, most in (
@@ -60,10 +64,11 @@ def _settings(options: argparse.Namespace) -> daemon.Settings:
         ("cold_after", 1e9),
         ("keep_images", 1e9),
         ("autostop_after", 1e9),
+        ("memory_mib", 1 << 20),
+        ("cpus", 256),
+        ("pids", 1 << 22),
     ):
-        _check_size(
-            f"--{name.replace('_', '-')}", getattr(options, name), 1 if name in ("disk_gib", "quota_gib") else 0, most
-        )
+        _check_size(f"--{name.replace('_', '-')}", getattr(options, name), _LEAST.get(name, 0), most)
     if options.store is None and (options.durability is not None or options.cache_bytes is not None):
         raise errors.PilotError("--durability and --cache-bytes say nothing without --store")
     parse_range(options.network_range)
@@ -81,6 +86,7 @@ def _settings(options: argparse.Namespace) -> daemon.Settings:
         isolation=options.isolation,
         variant=daemon.parse_variant(options.image),
         cache_dir=options.cache_dir,
+        usual_size=Size(options.memory_mib << 20, options.cpus, options.pids),
         disk_bytes=options.disk_gib << 30,
         quota_bytes=None if options.quota_gib is None else options.quota_gib << 30,
         keep_free_bytes=options.keep_free_mib << 20,
@@ -180,6 +186,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--isolation", choices=("container", "vm"), default="container", help="what a machine is made of")
     add("--image", default="standard", help="what a new sprite's disk holds: standard or minimal")
     add("--cache-dir", default="/var/cache/pilot", help="where built images are kept")
+    usual = Size()
+    add("--memory-mib", type=int, default=usual.memory_bytes >> 20, metavar="N", help="of a sprite that says no other")
+    add("--cpus", type=int, default=usual.cpus, metavar="N", help="likewise: how many processors it may use")
+    add("--pids", type=int, default=usual.pids, metavar="N", help="likewise: how many processes and threads")
     add("--disk-gib", type=int, default=100, help="size of a sprite's disk; only what is written takes space")
     add("--quota-gib", type=int, metavar="N", help="what one may take of this host's disk; else what there is")
     add(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pathlib
 import stat
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -12,6 +14,7 @@ from pilot import errors
 from pilot.host import daemon
 from pilot.host.api.sprites import shapes
 from pilot.host.operations import base, cut, machines
+from pilot.host.operations.context import Host
 from pilot.host.store import machines as rows
 from pilot.host.store import sprites, tokens
 from pilot.host.store.sprites import Config, UrlSettings
@@ -60,12 +63,15 @@ def test_history_goes_back_to_the_first_and_ends_in_a_circle() -> None:
 
 
 def test_a_machine_has_the_size_that_was_asked_for() -> None:
-    assert machines.size_of(Config()) == Size() == Size(2 << 30, 2)
-    sized = machines.size_of(Config(ram_mb=512, cpus=3, region="x"))
-    assert sized == Size(512 << 20, 3)
-    assert machines.size_of(machines.config_of(sized)) == sized
-    row = rows.Machine(MachineId("m1"), "container", 131072, sized.memory_bytes, sized.cpus)
-    assert machines.spec_of(row) == MachineSpec(MachineId("m1"), 131072, 512 << 20, 3)
+    host = cast(Host, SimpleNamespace(usual_size=Size(4 << 30, 1, 512)))
+    assert machines.size_of(host, Config()) == Size(4 << 30, 1, 512), "what is not said is the host's"
+    sized = machines.size_of(host, Config(ram_mb=512, cpus=3, region="x", pids=1000))
+    assert sized == Size(512 << 20, 3, 1000)
+    for size in (sized, host.usual_size):
+        assert machines.size_of(host, machines.config_of(host, size)) == size
+    row = rows.Machine(MachineId("m1"), "container", 131072, sized.memory_bytes, sized.cpus, sized.pids)
+    assert machines.spec_of(row) == MachineSpec(MachineId("m1"), 131072, 512 << 20, 3, 1000)
+    assert machines.size_now(row) == sized
 
 
 def test_a_machine_hides_nothing_from_its_agent_and_owns_its_uids() -> None:
@@ -168,11 +174,11 @@ def test_tokens_are_stored_as_digests_and_compared_whole(tmp_path: pathlib.Path)
 def test_uid_ranges_are_given_out_once_and_again_when_free(tmp_path: pathlib.Path) -> None:
     database = SqliteDatabase(str(tmp_path / "state.db"))
     with database.transaction() as tx:
-        bases = [rows.assign(tx, MachineId(name), "container", 1 << 30, 1).uid_base for name in "abc"]
+        bases = [rows.assign(tx, MachineId(name), "container", 1 << 30, 1, 4096).uid_base for name in "abc"]
         assert bases == [131072, 196608, 262144]
-        assert rows.assign(tx, MachineId("b"), "container", 1 << 30, 1).uid_base == 196608
+        assert rows.assign(tx, MachineId("b"), "container", 1 << 30, 1, 4096).uid_base == 196608
         tx.execute("DELETE FROM machines WHERE id = 'a'")
-        assert rows.assign(tx, MachineId("d"), "container", 1 << 30, 1).uid_base == 131072
+        assert rows.assign(tx, MachineId("d"), "container", 1 << 30, 1, 4096).uid_base == 131072
     database.close()
 
 
@@ -181,7 +187,7 @@ def test_a_failed_transaction_leaves_nothing(tmp_path: pathlib.Path) -> None:
 
     def fail() -> None:
         with database.transaction() as tx:
-            rows.assign(tx, MachineId("a"), "container", 1 << 30, 1)
+            rows.assign(tx, MachineId("a"), "container", 1 << 30, 1, 4096)
             raise KeyError
 
     with pytest.raises(KeyError):

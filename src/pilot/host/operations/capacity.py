@@ -45,7 +45,7 @@ class Capacity:
                 self._running = running()
             if (left := self._left(machine)) < processes:
                 raise UserFault(
-                    f"start machine {machine}: it may take {processes} process numbers, {max(left, 0)} are left",
+                    f"machine {machine}: it may take {processes} process numbers, {max(left, 0)} are left",
                     code="exhausted",
                     hint="stop what is not needed, or raise kernel.pid_max",
                 )

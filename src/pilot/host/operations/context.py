@@ -20,7 +20,7 @@ from ..store import machines, sprites
 from ..store.database import Database
 from ..store.machines import Machine
 from ..store.sprites import Sprite
-from ..vmm import Isolation, Vmm
+from ..vmm import Isolation, Size, Vmm
 from ..vmm.substrates import Substrates
 from .capacity import Capacity
 from .children import Children
@@ -124,6 +124,8 @@ class Host:
 
     `networks`: without it machines have none; `outward`: without it machines ask nobody.
 
+    `usual_size`: of a machine of which nobody says another.
+
     `quota_bytes`: of real bytes, for a disk that nobody wants another one for; None: what there is.
     `keep_free_bytes`: with less room than that on the host's disk no sprite is made.
 
@@ -140,6 +142,7 @@ class Host:
     isolation: Isolation
     variant: str
     build_archive: Callable[[], str]
+    usual_size: Size = Size()
     disk_bytes: int = 100 << 30
     quota_bytes: int | None = None
     keep_free_bytes: int = 0

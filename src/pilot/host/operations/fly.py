@@ -209,7 +209,7 @@ def make_machine(host: Host, run: Run[object]) -> None:
     found = machine_of(host, run)
     size = configs.size(_config(found))
     with host.database.transaction() as tx:
-        row = rows.assign(tx, found.id, host.isolation.value, size.memory_bytes, size.cpus)
+        row = rows.assign(tx, found.id, host.isolation.value, size.memory_bytes, size.cpus, size.pids)
     if not _runs(host, found.id):
         machines.make(host, row)
 
@@ -412,7 +412,7 @@ def fit(host: Host, run: Run[Limit]) -> None:
     if not done:
         raise UserFault("the machine does not run", code="failed_precondition")
     with host.database.transaction() as tx:
-        rows.assign(tx, found.id, row.isolation, row.memory_bytes, row.cpus)
+        rows.assign(tx, found.id, row.isolation, row.memory_bytes, row.cpus, row.pids)
 
 
 # Another version

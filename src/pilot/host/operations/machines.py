@@ -13,6 +13,7 @@ Each is idempotent and knows the machine by its row, and so on which substrate i
 from __future__ import annotations
 
 import logging
+from contextlib import AbstractContextManager
 
 from ... import errors
 from ...ids import MachineId
@@ -29,20 +30,28 @@ from .context import Host
 log = logging.getLogger(__name__)
 
 
-def size_of(config: Config) -> Size:
-    """What `config` asks for; the rest is as `Size` has it."""
-    memory_bytes = config.ram_mb << 20 if config.ram_mb else Size.memory_bytes
-    return Size(memory_bytes, config.cpus or Size.cpus)
+def size_of(host: Host, config: Config) -> Size:
+    """What `config` asks for; the rest is as this host has it."""
+    usual = host.usual_size
+    memory_bytes = config.ram_mb << 20 if config.ram_mb else usual.memory_bytes
+    return Size(memory_bytes, config.cpus or usual.cpus, config.pids or usual.pids)
 
 
-def config_of(size: Size) -> Config:
+def config_of(host: Host, size: Size) -> Config:
     """The configuration that asks for it."""
-    ram_mb = None if size.memory_bytes == Size.memory_bytes else size.memory_bytes >> 20
-    return Config(ram_mb, None if size.cpus == Size.cpus else size.cpus)
+    usual = host.usual_size
+    ram_mb = None if size.memory_bytes == usual.memory_bytes else size.memory_bytes >> 20
+    cpus = None if size.cpus == usual.cpus else size.cpus
+    return Config(ram_mb, cpus, pids=None if size.pids == usual.pids else size.pids)
+
+
+def size_now(machine: Machine) -> Size:
+    """What its row says."""
+    return Size(machine.memory_bytes, machine.cpus, machine.pids)
 
 
 def spec_of(machine: Machine) -> MachineSpec:
-    return MachineSpec(machine.id, machine.uid_base, machine.memory_bytes, machine.cpus)
+    return MachineSpec(machine.id, machine.uid_base, machine.memory_bytes, machine.cpus, machine.pids)
 
 
 def isolation_of(host: Host, id: MachineId) -> Isolation | None:
@@ -111,10 +120,15 @@ def start(host: Host, id: MachineId, disk: Disk | None = None) -> DiskReference 
     substrate = host.substrate(id)
     answer(host, id)
     with (
-        host.capacity.admitted(id, substrate.max_processes, lambda: _running(host)),
+        admitted(host, machines.find(host.database, id)),
         networks.linking(host, id) as link,
     ):
         return substrate.start(id, disk, link)
+
+
+def admitted(host: Host, machine: Machine) -> AbstractContextManager[None]:
+    """While it is made to run, or to be, as large as that row says. `UserFault` when there is no room for it."""
+    return host.capacity.admitted(machine.id, _max_processes(host, machine), lambda: _running(host))
 
 
 def answer(host: Host, id: MachineId) -> None:
@@ -131,8 +145,12 @@ def answer_all(host: Host) -> None:
 
 def _running(host: Host) -> dict[MachineId, int]:
     """The machines that run now, with what each may take of the host's process numbers."""
-    ids = [row.id for row in machines.every(host.database)]
-    return {id: host.substrate(id).max_processes for id in ids if is_running(host, id)}
+    rows = machines.every(host.database)
+    return {row.id: _max_processes(host, row) for row in rows if is_running(host, row.id)}
+
+
+def _max_processes(host: Host, machine: Machine) -> int:
+    return host.substrate(machine.id).max_processes(spec_of(machine))
 
 
 def down(host: Host, id: MachineId) -> None:

@@ -14,7 +14,7 @@ from ...ids import CheckpointId, MachineId, SpriteName, VolumeId
 from ...wire.schema import DiskReference
 from ..fsm.documents import NO_REQUEST, Format
 from ..fsm.operation import Action
-from ..store.sprites import Config, Lifecycle, UrlSettings
+from ..store.sprites import Config, ConfigChanges, Lifecycle, UrlSettings
 from ..vmm import Isolation
 
 SPRITE = "sprite"
@@ -96,9 +96,14 @@ class Sleep(msgspec.Struct, frozen=True):
 
 
 class Resize(msgspec.Struct, frozen=True):
-    """All that it is to have, also what stays."""
+    """What becomes another; when its turn comes the rest is as it is then, and not as whoever asked for this saw it."""
 
-    config: Config
+    changes: ConfigChanges
+
+
+def _all_as_changes(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Version 1 had all that the sprite was to have; what it did not say was the host's."""
+    return {"changes": {"ram_mb": None, "cpus": None, "region": None, "storage_gb": None} | document["config"]}
 
 
 def _claimed_as_field(document: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -123,6 +128,6 @@ RESTART = Action(SPRITE, "restart", NO_REQUEST)
 CHECKPOINT = Action(SPRITE, "checkpoint", Format[MakeCheckpoint](MakeCheckpoint))
 DELETE_CHECKPOINT = Action(SPRITE, "delete_checkpoint", Format[OfCheckpoint](OfCheckpoint))
 RESTORE = Action(SPRITE, "restore", Format[OfCheckpoint](OfCheckpoint))
-RESIZE = Action(SPRITE, "resize", Format[Resize](Resize))
+RESIZE = Action(SPRITE, "resize", Format[Resize](Resize, (_all_as_changes,)))
 DESTROY = Action(SPRITE, "destroy", NO_REQUEST)
 PREPARE_BASE = Action(BASE, "prepare", NO_REQUEST)

@@ -21,7 +21,6 @@ from ..store import events, sprites
 from ..store import machines as rows
 from ..store.machines import Machine
 from ..store.sprites import Sprite
-from ..vmm import Size
 from . import disks, machines, world
 from .context import Host
 from .requests import Resize
@@ -35,10 +34,10 @@ def fit(host: Host, run: Run[Resize]) -> Fitted:
     if sprite.machine is None:
         return Fitted(False)
     before = host.machine(sprite)
-    size = machines.size_of(run.request.config)
-    if size == Size(before.memory_bytes, before.cpus):
+    size = machines.size_of(host, sprite.config.merged(run.request.changes))
+    if size == machines.size_now(before):
         return Fitted(False)
-    wanted = dataclasses.replace(before, memory_bytes=size.memory_bytes, cpus=size.cpus)
+    wanted = dataclasses.replace(before, memory_bytes=size.memory_bytes, cpus=size.cpus, pids=size.pids)
     try:
         return Fitted(_resize(host, sprite, wanted))
     except errors.HostError as error:
@@ -49,8 +48,11 @@ def fit(host: Host, run: Run[Resize]) -> Fitted:
 
 def _resize(host: Host, sprite: Sprite, wanted: Machine) -> bool:
     """Whether it was; `HostError` when the kernel refuses the machine, or the agent the world."""
-    if not host.substrate(wanted.id).resize(machines.spec_of(wanted)):
+    if not machines.is_running(host, wanted.id):
         return False
+    with machines.admitted(host, wanted):
+        if not host.substrate(wanted.id).resize(machines.spec_of(wanted)):
+            return False
     if why := _refused(host, sprite):
         raise errors.HostError(why)
     return True
@@ -70,14 +72,15 @@ def _refused(host: Host, sprite: Sprite) -> str | None:
 
 
 def publish(host: Host, run: Run[Resize]) -> None:
-    sprite, config = host.sprite(run.resource), run.request.config
+    sprite = host.sprite(run.resource)
+    config = sprite.config.merged(run.request.changes)
     if config.storage_gb != sprite.config.storage_gb:
         disks.limit(host, sprite.volume, config)
-    size, now = machines.size_of(config), run.result(Fitted).now
+    size, now = machines.size_of(host, config), run.result(Fitted).now
     with host.database.transaction() as tx:
         if now:
             machine = host.machine(sprite)
-            rows.assign(tx, machine.id, machine.isolation, size.memory_bytes, size.cpus)
+            rows.assign(tx, machine.id, machine.isolation, size.memory_bytes, size.cpus, size.pids)
         sprites.update(tx, sprite.id, config=config)
         detail = {"config": msgspec.to_builtins(config), "now": now}
         events.add(tx, "sprite.resized", f"sprite/{sprite.id}", detail)

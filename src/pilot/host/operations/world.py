@@ -25,7 +25,7 @@ from ..store import sprites
 from ..store.journal import now_us
 from ..store.machines import Machine
 from ..store.sprites import Sprite
-from ..vmm import Isolation, Size
+from ..vmm import Isolation
 from . import disks, machines, networks
 from .context import Host
 from .disks import VolumeDisk
@@ -39,9 +39,9 @@ def make_machine(host: Host, run: Run[object]) -> None:
     """The machine's row with its uids, and the machine itself, not started."""
     sprite = host.sprite(run.resource)
     id, isolation = _wanted_machine(host, run, sprite)
-    size = machines.size_of(sprite.config)
+    size = machines.size_of(host, sprite.config)
     with host.database.transaction() as tx:
-        machine = rows.assign(tx, id, isolation.value, size.memory_bytes, size.cpus)
+        machine = rows.assign(tx, id, isolation.value, size.memory_bytes, size.cpus, size.pids)
         sprites.update(tx, sprite.id, machine=machine.id)
     machines.make(host, machine)
 
@@ -68,11 +68,11 @@ def boot(host: Host, run: Run[object]) -> Booted:
 
 def _fit(host: Host, sprite: Sprite, machine: Machine) -> None:
     """What is about to start gets the size that the sprite wants by now."""
-    size = machines.size_of(sprite.config)
-    if size == Size(machine.memory_bytes, machine.cpus):
+    size = machines.size_of(host, sprite.config)
+    if size == machines.size_now(machine):
         return
     with host.database.transaction() as tx:
-        resized = rows.assign(tx, machine.id, machine.isolation, size.memory_bytes, size.cpus)
+        resized = rows.assign(tx, machine.id, machine.isolation, size.memory_bytes, size.cpus, size.pids)
     machines.make(host, resized)
 
 

@@ -123,7 +123,7 @@ class Pool:
             machine=ids.new_machine_id(),
             volume=VolumeId(f"sprite-{uuid.uuid4()}"),
             isolation=shape.isolation,
-            config=machines.config_of(shape.size),
+            config=machines.config_of(self._host, shape.size),
         )
         id = f"sprite-{uuid.uuid4()}"
         try:

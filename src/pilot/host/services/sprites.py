@@ -15,10 +15,12 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO
 
+import msgspec
+
 from ... import errors, ids
-from ...ids import MachineId, SpriteName, VolumeId
+from ...ids import MachineId, RunId, SpriteName, VolumeId
 from ...volume.client import Status, Volume
-from ...wire import schema, timestamps
+from ...wire import faults, schema, timestamps
 from ..fsm.documents import Nothing
 from ..fsm.engine import Ended, Engine
 from ..fsm.journal import Record
@@ -34,8 +36,8 @@ from ..store.checkpoints import Checkpoint
 from ..store.holds import Hold
 from ..store.journal import now_us
 from ..store.networks import Peer
-from ..store.sprites import Config, Lifecycle, Rested, Sprite, UrlSettings
-from ..vmm import Isolation, Usage
+from ..store.sprites import Config, ConfigChanges, Lifecycle, Rested, Sprite, UrlSettings
+from ..vmm import Isolation, Size, Usage
 from ..vmm.shape import Shape
 from .changes import Changes
 from .feed import Feed
@@ -65,8 +67,11 @@ class Why:
 
 @dataclasses.dataclass(frozen=True)
 class SpriteUsage:
-    """`machine`: None when it does not run; `network_bytes`: by counter, since it has its network."""
+    """`machine`: None when it does not run; `network_bytes`: by counter, since it has its network; `size`: what it is
+    to have, of which `pids` holds where `counts_processes`."""
 
+    size: Size
+    counts_processes: bool
     machine: Usage | None
     disk_bytes: int
     network_bytes: Mapping[str, int]
@@ -102,9 +107,9 @@ class Sprites:
             return self._host.isolation.value
         return self._host.substrate(sprite.machine).isolation.value
 
-    def memory_bytes(self, sprite: Sprite) -> int:
-        """How much it is to have."""
-        return machines.size_of(sprite.config).memory_bytes
+    def size(self, sprite: Sprite) -> Size:
+        """What it is to have."""
+        return machines.size_of(self._host, sprite.config)
 
     def pooled(self) -> int:
         """How many creates would find a sprite that is made already."""
@@ -201,7 +206,8 @@ class Sprites:
             network = self.network_report(sprite).bytes if machine is not None else {}
         except errors.StateError:
             network = {}  # it has none
-        return SpriteUsage(machine, self.disk(sprite).allocated_bytes, network)
+        is_container = self.isolation(sprite) == Isolation.CONTAINER.value
+        return SpriteUsage(self.size(sprite), is_container, machine, self.disk(sprite).allocated_bytes, network)
 
     def disks(self) -> Status:
         """What volumed knows of all disks."""
@@ -297,7 +303,8 @@ class Sprites:
         source = self._source(organisation, wanted.source) if wanted.source else None
         config = wanted.config or Config()
         isolation = self._isolation(source)
-        shape = Shape(isolation, self._host.variant, machines.size_of(config))
+        _check_pids(isolation.value, config.pids)
+        shape = Shape(isolation, self._host.variant, machines.size_of(self._host, config))
         member = self._pool.claim(shape) if source is None else None
         request = Create(
             organisation=organisation,
@@ -351,9 +358,14 @@ class Sprites:
             events.add(tx, "sprite.updated", f"sprite/{sprite.id}", {"name": sprite.name})
         return sprites.by_id(self._host.database, sprite.id)
 
-    def resize(self, sprite: Sprite, config: Config) -> Ended:
-        """All that it is to have, also what stays. `Conflict` as its outcome when more is in use."""
-        return self._engine.start(requests.RESIZE, sprite.id, Resize(config))
+    def resize(self, sprite: Sprite, changes: ConfigChanges) -> Ended:
+        """`Conflict` as its outcome when more is in use; `AlreadyActive` while another one is under way (`turns`)."""
+        _check_pids(self.isolation(sprite), changes.pids)
+        return self._engine.start(requests.RESIZE, sprite.id, Resize(changes))
+
+    def under_way(self, run: RunId) -> Ended | None:
+        """A run that has not ended."""
+        return self._engine.waiting_for(run)
 
     def wake(self, sprite: Sprite) -> Ended:
         """Joins the wake that is under way. `StateError` past a deadline at which it was put to rest."""
@@ -445,6 +457,12 @@ class Sprites:
         if not self._machine_runs(sprite) or self.is_frozen(sprite):
             return False  # one that is frozen cannot be asked, and is woken when somebody needs it
         return self._host.api(sprite).status().world == "running"
+
+
+def _check_pids(isolation: str, pids: int | msgspec.UnsetType | None) -> None:
+    """`Unsupported` where the machine counts its processes by itself."""
+    if isinstance(pids, int) and isolation == Isolation.VM.value:
+        raise faults.Unsupported("config.pids: a virtual machine has process numbers of its own")
 
 
 def _changed(now: Sprite, changes: SpriteChanges) -> dict[str, object]:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from ..store.sprites import Config, Lifecycle, UrlSettings
+from ..store.sprites import Config, ConfigChanges, Lifecycle, UrlSettings
 
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=365 * 86400)]
 
@@ -85,5 +85,5 @@ class SpriteChanges(msgspec.Struct, frozen=True):
     url_settings: UrlSettings | None = None
     labels: list[str] | None = None
     clear_labels: bool = False
-    config: Config | None = None
+    config: ConfigChanges | None = None
     lifecycle: LifecycleChanges | None = None

@@ -15,9 +15,9 @@ LAST_UID_BASE = 1 << 31
 FIRST_UID_BASE = 2 * UID_COUNT  # the first multiple of 65536 above 100000, where distributions begin
 
 
-_RESIZE = "UPDATE machines SET memory_bytes = ?, cpus = ? WHERE id = ? RETURNING *"
-_ASSIGN = """INSERT INTO machines (id, isolation, uid_base, memory_bytes, cpus, created_us) VALUES (?, ?, ?, ?, ?, ?)
-    ON CONFLICT DO NOTHING"""
+_RESIZE = "UPDATE machines SET memory_bytes = ?, cpus = ?, pids = ? WHERE id = ? RETURNING *"
+_ASSIGN = """INSERT INTO machines (id, isolation, uid_base, memory_bytes, cpus, pids, created_us)
+    VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,17 +29,18 @@ class Machine:
     uid_base: int
     memory_bytes: int
     cpus: int
+    pids: int
 
 
-def assign(tx: Transaction, id: MachineId, isolation: str, memory_bytes: int, cpus: int) -> Machine:
+def assign(tx: Transaction, id: MachineId, isolation: str, memory_bytes: int, cpus: int, pids: int) -> Machine:
     """The machine's row, with the lowest range of uids that is free. Idempotent; a size that is new is written."""
     while True:
-        rows = tx.query(_RESIZE, (memory_bytes, cpus, id))
+        rows = tx.query(_RESIZE, (memory_bytes, cpus, pids, id))
         if rows:
             return _machine(rows[0])
         base = _free_uids(tx)
-        if tx.execute(_ASSIGN, (id, isolation, base, memory_bytes, cpus, now_us())):
-            return Machine(id, isolation, base, memory_bytes, cpus)
+        if tx.execute(_ASSIGN, (id, isolation, base, memory_bytes, cpus, pids, now_us())):
+            return Machine(id, isolation, base, memory_bytes, cpus, pids)
         # Somebody has taken those uids since they were looked for.
 
 
@@ -70,4 +71,4 @@ def every(database: Database) -> list[Machine]:
 
 
 def _machine(row: Row) -> Machine:
-    return Machine(MachineId(row["id"]), row["isolation"], row["uid_base"], row["memory_bytes"], row["cpus"])
+    return Machine(MachineId(row["id"]), row["isolation"], row["uid_base"], row["memory_bytes"], row["cpus"], row["pids"])

@@ -134,7 +134,10 @@ _APP_ADDRESSES = (
     "CREATE TABLE app_addresses (app TEXT PRIMARY KEY REFERENCES apps (id), number BIGINT NOT NULL UNIQUE)",
 )
 
+# How many processes a machine may have, which was the same for all.
+_PIDS = ("ALTER TABLE machines ADD COLUMN pids BIGINT NOT NULL DEFAULT 4096",)
+
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     _FIRST, _VERSIONS, _SIZES, _EVENTS, _NETWORKS, _PARENTS, _LIFECYCLE, _FLY, _PRIVATE_NETWORKS, _KEYS,
-    _FLY_VOLUMES, _SPRITES_BY_MACHINE, _APP_ADDRESSES,
+    _FLY_VOLUMES, _SPRITES_BY_MACHINE, _APP_ADDRESSES, _PIDS,
 )  # fmt: skip

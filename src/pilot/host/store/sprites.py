@@ -29,21 +29,39 @@ class UrlSettings(msgspec.Struct, frozen=True):
         return UrlSettings(changes.auth, changes.private_access or self.private_access)
 
 
+_Mebibytes = Annotated[int, msgspec.Meta(ge=128, le=1 << 20)]
+_Processors = Annotated[int, msgspec.Meta(ge=1, le=256)]
+_Gigabytes = Annotated[int, msgspec.Meta(ge=1, le=1 << 20)]
+_Processes = Annotated[int, msgspec.Meta(ge=128, le=1 << 22)]
+
+
 class Config(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The size of a sprite's machine. `region` is accepted and means nothing on one host.
+    """The size of a sprite's machine; None is the host's. `region` is accepted and means nothing on one host.
 
     `storage_gb`: what its disk may take of the host's, in real bytes; nothing that it shares with others counts.
+    `pids`: how many processes and threads there may be in it at a time.
     """
 
-    ram_mb: Annotated[int, msgspec.Meta(ge=128, le=1 << 20)] | None = None
-    cpus: Annotated[int, msgspec.Meta(ge=1, le=256)] | None = None
+    ram_mb: _Mebibytes | None = None
+    cpus: _Processors | None = None
     region: str | None = None
-    storage_gb: Annotated[int, msgspec.Meta(ge=1, le=1 << 20)] | None = None
+    storage_gb: _Gigabytes | None = None
+    pids: _Processes | None = None
 
-    def merged(self, changes: Config) -> Config:
+    def merged(self, changes: ConfigChanges) -> Config:
         """With the changes; what they do not say stays."""
-        said = {key: value for key, value in msgspec.structs.asdict(changes).items() if value is not None}
+        said = {key: value for key, value in msgspec.structs.asdict(changes).items() if value is not msgspec.UNSET}
         return msgspec.structs.replace(self, **said)
+
+
+class ConfigChanges(msgspec.Struct, frozen=True):
+    """Of a `Config`: what is left out stays as it is, null is the host's again."""
+
+    ram_mb: _Mebibytes | msgspec.UnsetType | None = msgspec.UNSET
+    cpus: _Processors | msgspec.UnsetType | None = msgspec.UNSET
+    region: str | msgspec.UnsetType | None = msgspec.UNSET
+    storage_gb: _Gigabytes | msgspec.UnsetType | None = msgspec.UNSET
+    pids: _Processes | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class Lifecycle(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -35,10 +35,11 @@ class MachineStatus(enum.Enum):
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """Of a machine."""
+    """Of a machine. `pids`: processes and threads, where the machine's are the host's, too (container)."""
 
     memory_bytes: int = 2 << 30
     cpus: int = 2
+    pids: int = 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +60,7 @@ class MachineSpec:
     uid_base: int
     memory_bytes: int = Size.memory_bytes
     cpus: int = Size.cpus
+    pids: int = Size.pids
 
 
 class Disk(Protocol):
@@ -100,9 +102,8 @@ class Vmm(Protocol):
         until it stops."""
         ...
 
-    @property
-    def max_processes(self) -> int:
-        """How many of the host's process numbers one machine may take."""
+    def max_processes(self, spec: MachineSpec) -> int:
+        """How many of the host's process numbers that machine may take."""
         ...
 
     def create(self, spec: MachineSpec) -> None: ...

@@ -47,7 +47,7 @@ def add(host: HostUnderTest, id: str, app: str = "app", *, exists: bool = True) 
         fly.add(tx, row)
         fly.enter(tx, id, "started", "start", "flyd")
         if exists:
-            machines.assign(tx, row.id, host.vmm.isolation.value, 256 << 20, 1)
+            machines.assign(tx, row.id, host.vmm.isolation.value, 256 << 20, 1, 4096)
     path = pathlib.Path(host.vmm.dial_path(row.id))
     path.parent.mkdir(parents=True, exist_ok=True)
     return path

@@ -15,13 +15,14 @@ from pilot.host.fsm.outcome import Outcome, UserFault
 from pilot.host.operations.capacity import Capacity
 from pilot.host.services.wanted import NewSprite
 from pilot.host.store.sprites import Sprite
+from pilot.host.vmm import Size
 from pilot.ids import MachineId
 
 
 @pytest.fixture
 def host(tmp_path: pathlib.Path) -> Iterator[HostUnderTest]:
     under_test = HostUnderTest(tmp_path)
-    object.__setattr__(under_test.host, "capacity", Capacity(lambda: 2 * under_test.vmm.max_processes + 1))
+    object.__setattr__(under_test.host, "capacity", Capacity(lambda: 2 * Size.pids + 1))
     yield under_test
     under_test.close()
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import pathlib
+import threading
 from collections.abc import Iterator
 
 import httpx
 import pytest
-from tests.support.host import HostUnderTest
+from tests.support.fake_vmm import FakeVmm
+from tests.support.host import WAIT_S, HostUnderTest
 
-from pilot.host.vmm import Size
+from pilot.host.fsm.documents import Document
+from pilot.host.operations import requests
+from pilot.host.operations.capacity import Capacity
+from pilot.host.store.sprites import Config
+from pilot.host.vmm import Isolation, Size
 
 
 @pytest.fixture
@@ -31,7 +38,7 @@ def _made(host: HostUnderTest) -> Size:
     row = host.sprites.find(host.organisation.id, "web")
     assert row.machine is not None
     spec = host.vmm.made[row.machine]
-    return Size(spec.memory_bytes, spec.cpus)
+    return Size(spec.memory_bytes, spec.cpus, spec.pids)
 
 
 def _resizes(host: HostUnderTest) -> list[str]:
@@ -94,5 +101,69 @@ def test_a_disk_may_take_more_at_once(host: HostUnderTest, http: httpx.Client) -
     assert _resizes(host) == []
 
 
-def test_a_size_that_cannot_be_meant(http: httpx.Client) -> None:
-    assert http.put("/v1/sprites/web", json={"config": {"ram_mb": 1}}).status_code == 400
+@pytest.mark.parametrize("config", [{"ram_mb": 1}, {"pids": 127}, {"pids": (1 << 22) + 1}, {"pids": "many"}])
+def test_a_size_that_cannot_be_meant(http: httpx.Client, config: dict[str, object]) -> None:
+    assert http.put("/v1/sprites/web", json={"config": config}).status_code == 400
+
+
+def test_two_changes_at_once_are_both_kept(host: HostUnderTest, http: httpx.Client) -> None:
+    changing, go_on = threading.Event(), threading.Event()
+    host.vmm.while_resizing = lambda: (changing.set(), go_on.wait(WAIT_S))
+
+    def put(config: dict[str, int]) -> httpx.Response:
+        with httpx.Client(base_url=host.url, headers=http.headers, timeout=WAIT_S) as client:
+            return client.put("/v1/sprites/web", json={"config": config})
+
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        first = pool.submit(put, {"ram_mb": 512})
+        assert changing.wait(WAIT_S)
+        others = [pool.submit(put, each) for each in ({"cpus": 1}, {"storage_gb": 5})]  # what they saw is of before
+        go_on.set()
+        assert [done.result().status_code for done in (first, *others)] == [200, 200, 200]
+    assert http.get("/v1/sprites/web").json()["config"] == {"ram_mb": 512, "cpus": 1, "storage_gb": 5}
+    assert _made(host) == Size(512 << 20, 1)
+
+
+def test_what_is_null_is_the_hosts_again(host: HostUnderTest, http: httpx.Client) -> None:
+    assert http.put("/v1/sprites/web", json={"config": {"cpus": None, "ram_mb": 512}}).status_code == 200
+    assert (http.get("/v1/sprites/web").json()["config"], _made(host)) == ({"ram_mb": 512}, Size(512 << 20))
+    assert http.delete("/v1/sprites/web/policy/resources").status_code == 204
+    assert _made(host) == Size()
+
+
+def test_how_many_processes_it_may_have(host: HostUnderTest, http: httpx.Client) -> None:
+    assert http.get("/v1/sprites/web/usage").json()["size"] == {"ram_mb": 2048, "cpus": 3, "pids": Size.pids}
+    assert http.put("/v1/sprites/web", json={"config": {"pids": 1000}}).json()["config"] == {"cpus": 3, "pids": 1000}
+    assert host.machine("web").requests[-1][1] == "/v1/adopt", "its agent looks at what there is by now"
+    assert (_made(host).pids, http.get("/v1/sprites/web/usage").json()["size"]["pids"]) == (1000, 1000)
+    assert http.post("/v1/sprites", json={"name": "small", "config": {"pids": 256}}).status_code == 201
+    assert sorted(spec.pids for spec in host.vmm.made.values()) == [256, 1000]
+
+
+def test_more_processes_than_the_host_has_numbers_for(host: HostUnderTest, http: httpx.Client) -> None:
+    object.__setattr__(host.host, "capacity", Capacity(lambda: 2 * Size.pids))
+    assert http.post("/v1/sprites", json={"name": "beside"}).status_code == 201
+    answer = http.put("/v1/sprites/web", json={"config": {"pids": Size.pids + 1}})
+    assert (answer.status_code, "process numbers" in answer.json()["error"]) == (429, True)
+    assert (_made(host).pids, http.get("/v1/sprites/web").json()["config"]) == (Size.pids, {"cpus": 3})
+    assert http.put("/v1/sprites/beside", json={"config": {"pids": 128}}).status_code == 200
+    assert http.put("/v1/sprites/web", json={"config": {"pids": Size.pids + 1}}).status_code == 200
+
+
+def test_a_virtual_machine_counts_its_own(tmp_path: pathlib.Path) -> None:
+    host = HostUnderTest(tmp_path, vmm=lambda root: FakeVmm(root, Isolation.VM))
+    try:
+        headers = {"Authorization": f"Bearer {host.token}"}
+        with httpx.Client(base_url=host.url, headers=headers, timeout=WAIT_S) as http:
+            refused = http.post("/v1/sprites", json={"name": "guest", "config": {"pids": 256}})
+            assert refused.status_code == 412
+            assert http.post("/v1/sprites", json={"name": "guest"}).status_code == 201
+            assert http.put("/v1/sprites/guest", json={"config": {"pids": 256}}).status_code == 412
+            assert http.get("/v1/sprites/guest/usage").json()["size"]["pids"] is None
+    finally:
+        host.close()
+
+
+def test_a_change_of_the_build_before_says_all_of_it() -> None:
+    read = requests.RESIZE.request.read(Document(1, {"config": {"cpus": 3}}))
+    assert Config(ram_mb=512, storage_gb=5, pids=256).merged(read.changes) == Config(cpus=3, pids=256)

@@ -23,7 +23,7 @@ def database(tmp_path: pathlib.Path) -> Iterator[Database]:
 
 def number(database: Database, name: str, capacity: int = 10) -> int:
     with database.transaction() as tx:
-        machine = machines.assign(tx, MachineId(name), "container", 1 << 30, 1)
+        machine = machines.assign(tx, MachineId(name), "container", 1 << 30, 1, 4096)
         return networks.assign(tx, machine.id, capacity).number
 
 

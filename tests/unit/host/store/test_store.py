@@ -83,7 +83,7 @@ def database(tmp_path: pathlib.Path) -> Iterator[Database]:
 
 
 def _machine(tx: Transaction, id: str) -> machines.Machine:
-    return machines.assign(tx, MachineId(id), "container", 1 << 30, 1)
+    return machines.assign(tx, MachineId(id), "container", 1 << 30, 1, 4096)
 
 
 def _sprite(database: Database, id: str, name: str = "web") -> sprites.Sprite:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-
-import msgspec
 from starlette.responses import JSONResponse, Response
 
 from ....wire import faults
-from ...services import ending
-from ...store.sprites import Config
+from ...services import turns
+from ...store.sprites import ConfigChanges
 from ..call import Call
 from ..streams import OPERATION_TIMEOUT_S
 from . import bodies, shapes
 
 
 async def get_resources_policy(call: Call) -> Response:
-    return JSONResponse(shapes.resources_policy(call.sprites.memory_bytes(await call.sprite())))
+    return JSONResponse(shapes.resources_policy(call.sprites.size(await call.sprite()).memory_bytes))
 
 
 async def set_resources_policy(call: Call) -> Response:
@@ -35,12 +32,11 @@ async def delete_resources_policy(call: Call) -> Response:
 
 
 async def _set_memory(call: Call, ram_mb: int | None) -> None:
-    row = await call.sprite()
-    await resize(call, row.config, msgspec.structs.replace(row.config, ram_mb=ram_mb))
+    await resize(call, ConfigChanges(ram_mb=ram_mb))
 
 
-async def resize(call: Call, before: Config, wanted: Config) -> None:
+async def resize(call: Call, changes: ConfigChanges) -> None:
     """Returns when the sprite has that size, or is going to have it at its next start. `Conflict`: more is in use."""
-    if wanted != before:
-        ended = await asyncio.to_thread(call.sprites.resize, await call.sprite(), wanted)
-        await ending.finish(ended, OPERATION_TIMEOUT_S)
+    row = await call.sprite()
+    if row.config.merged(changes) != row.config:
+        await turns.follow(lambda: call.sprites.resize(row, changes), call.sprites.under_way, OPERATION_TIMEOUT_S)

@@ -166,7 +166,9 @@ def page(entries: Sequence[SpriteShape], org: Mapping[str, object], token: str |
 
 def usage(found: SpriteUsage) -> dict[str, object]:
     machine = None if found.machine is None else dataclasses.asdict(found.machine)
-    return {"machine": machine, "disk_bytes": found.disk_bytes, "network_bytes": dict(found.network_bytes)}
+    pids = found.size.pids if found.counts_processes else None
+    size = {"ram_mb": found.size.memory_bytes >> 20, "cpus": found.size.cpus, "pids": pids}
+    return {"size": size, "machine": machine, "disk_bytes": found.disk_bytes, "network_bytes": dict(found.network_bytes)}
 
 
 def disk(volume: Volume, *, with_url: bool) -> dict[str, object]:

@@ -67,11 +67,10 @@ async def get_sprite(call: Call) -> Response:
 
 
 async def update_sprite(call: Call) -> Response:
-    changes, row = await call.body(SpriteChanges), await call.sprite()
+    changes = await call.body(SpriteChanges)
     if changes.config is not None:
-        await resources.resize(call, row.config, row.config.merged(changes.config))
-        row = await call.sprite()
-    row = await asyncio.to_thread(call.sprites.update, row, changes)
+        await resources.resize(call, changes.config)
+    row = await asyncio.to_thread(call.sprites.update, await call.sprite(), changes)
     return JSONResponse(await call.describe(row))
 
 

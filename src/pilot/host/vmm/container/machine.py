@@ -47,6 +47,7 @@ _HEALTH = "health.sock"
 _LOG = "console.log"
 _OUT = "out"
 _WORLD = "world"  # its cgroup, in the machine's
+_KEPT_PROCESSES = 512  # by the agent, for itself and init (`agent.world_limits`)
 _STATUSES = {
     Status.RUNNING: MachineStatus.RUNNING,
     Status.PAUSED: MachineStatus.FROZEN,
@@ -58,7 +59,6 @@ class ContainerVmm:
 
     isolation = Isolation.CONTAINER
     mounts_in_guest = False
-    max_processes = specs.PIDS_LIMIT
 
     def __init__(self, state_dir: str, tag: str, guest_root: Callable[[], str], runtime_root: str) -> None:
         self._machines = os.path.join(state_dir, "machines")
@@ -68,6 +68,9 @@ class ContainerVmm:
         self._runtime = runtime.Runtime(runtime_root, waiter=self._waiter)
         _raise_own_files()
         self._children: dict[MachineId, int] = {}  # machines that this process started, and so has to reap
+
+    def max_processes(self, spec: MachineSpec) -> int:
+        return spec.pids
 
     def create(self, spec: MachineSpec) -> None:
         directory = self._path(spec.id)
@@ -99,7 +102,9 @@ class ContainerVmm:
     def resize(self, spec: MachineSpec) -> bool:
         if self.status(spec.id) not in _STATUSES.values():
             return False
-        self._runtime.load(_container_id(spec.id)).update(specs.limits(spec, runs=True))
+        container = self._runtime.load(_container_id(spec.id))
+        _check_processes(container.stats().pids.current, spec)
+        container.update(specs.limits(spec, runs=True))
         numbers = processors.pick(self._group, spec.id, spec.cpus)
         if numbers is not None:
             processors.move(self._group, spec.id, numbers)
@@ -288,6 +293,13 @@ class ContainerVmm:
             self._runtime.load(_container_id(machine)).delete(force=True)
         except errors.NotFound:
             pass  # removed already
+
+
+def _check_processes(count: int, spec: MachineSpec) -> None:
+    """`HostError` when they would leave none of what is kept for init and agent, who then could begin nothing."""
+    most = spec.pids - min(_KEPT_PROCESSES, spec.pids // 4)
+    if count > most:
+        raise errors.HostError(f"limit machine {spec.id} to {spec.pids} processes: there are {count} by now")
 
 
 def _raise_own_files() -> None:

@@ -24,7 +24,6 @@ from ....wire import outward
 from .. import MachineSpec
 
 UID_COUNT = 65536
-PIDS_LIMIT = 4096
 MAX_FILES = 1 << 20
 CPU_PERIOD_US = 100_000
 AGENT = ("/usr/lib/pilot/bin/pilot-init", "--", "/usr/bin/python3", "-ISE", "/usr/lib/pilot")
@@ -117,7 +116,7 @@ def limits(machine: MachineSpec, *, runs: bool) -> Resources:
     return Resources(
         memory=Memory(limit=machine.memory_bytes, check_before_update=True if runs else None),
         cpu=_cpu(machine),
-        pids=Pids(limit=PIDS_LIMIT),
+        pids=Pids(limit=machine.pids),
     )
 
 

@@ -55,13 +55,14 @@ class Patience:
     clone_s: float = 20.0
     stop_s: float = 15.0
 
+_THREADS = 64  # of QEMU and its mux: the guest has process numbers of its own
+
 
 class Qemu:
     """A `Vmm`. `artefacts` and `host` are asked at each start."""
 
     isolation = Isolation.VM
     mounts_in_guest = True
-    max_processes = 64  # threads of QEMU and its mux: the guest has numbers of its own
 
     def __init__(
         self,
@@ -78,6 +79,9 @@ class Qemu:
         self._artefacts = artefacts
         self._host = host
         self._patience = patience or Patience()
+
+    def max_processes(self, spec: MachineSpec) -> int:
+        return _THREADS
 
     def create(self, spec: MachineSpec) -> None:
         directory = self._path(spec.id)
