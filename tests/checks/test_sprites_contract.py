@@ -75,6 +75,12 @@ def test_answers_have_the_statuses_and_shapes_of_the_contract(host: HostUnderTes
         assert http.get("/v1/organization").json()["organization"] == "local"
         _check(http.post("/v1/sprites", json={"name": "web", "unknown": 1}), 201, "Sprite")
         _check(http.post("/v1/sprites", json={"name": "web"}), 409, "Error")
+        made = _check(http.post("/v1/webhooks", json={"url": "https://example.com/"}), 201, "Webhook")
+        _check(http.post("/v1/webhooks", json={"url": "http://10.0.0.1/"}), 400, "Error")
+        _check(http.get(f"/v1/webhooks/{made['id']}"), 200, "Webhook")
+        _check(http.put(f"/v1/webhooks/{made['id']}", json={"enabled": False}), 200, "Webhook")
+        _check(http.delete(f"/v1/webhooks/{made['id']}"), 204, None)
+        _check(http.post(f"/v1/webhooks/{made['id']}/ping"), 404, "Error")
         _check(http.post("/v1/sprites", json={"name": 7}), 400, "Error")
         _check(http.post("/v1/sprites", content=b"{"), 400, "Error")
         _check(http.post("/v1/sprites", json={"name": "x", "from": {"sprite": "nobody"}}), 404, "Error")

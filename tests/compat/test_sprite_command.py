@@ -401,6 +401,33 @@ def test_two_organisations(sprite: Sprite, host: HostUnderTest) -> None:
     assert sprite("-o", "local", "list")[2] == "sprite: no token of local (known: other)\n"
 
 
+def test_sizes(sprite: Sprite) -> None:
+    assert sprite("create", "sized", "--pids", "512", "--cpus", "3")[0] == 0
+    assert "512" in sprite("config", "sized")[1]
+    assert "7, at most 512" in sprite("usage", "sized")[1]
+    assert sprite("config", "sized", "--pids", "default")[0] == 0
+    assert "7, at most 4096" in sprite("usage", "sized")[1]
+    assert json.loads(sprite("config", "sized", "--json")[1])["config"] == {"cpus": 3}
+    assert sprite("config", "sized", "--pids", "many")[0] != 0
+    assert sprite("destroy", "-f", "sized")[0] == 0
+
+
+def test_webhooks(sprite: Sprite) -> None:
+    """Where this host's rule lets none go."""
+    code, secret, _ = sprite("webhook", "create", "http://localhost:9/hook", "--event", "sprite.*", "--of", "web")
+    assert (code, secret.startswith("whsec_")) == (0, True)
+    assert sprite("webhook", "create", "http://127.0.0.1/")[0] == 1
+    [hook] = json.loads(sprite("webhook", "list", "--json")[1])
+    assert "sprite.* of web" in sprite("webhook", "list")[1]
+    code, _, told = sprite("webhook", "ping", hook["id"])
+    assert (code, "is not where webhooks may go" in told) == (1, True)
+    assert sprite("webhook", "disable", hook["id"])[0] == 0
+    assert "disabled: asked for" in sprite("webhook", "list")[1]
+    assert sprite("webhook", "enable", hook["id"])[0] == 0
+    assert sprite("webhook", "delete", hook["id"])[0] == 0
+    assert sprite("webhook", "list", "--json")[1].strip() == "[]"
+
+
 def test_keys(sprite: Sprite) -> None:
     assert sprite("create", "keyed")[0] == 0
     made = ("token", "create", "ci", "--role", "exec", "--only-sprite", "keyed", "--expires", "30d")

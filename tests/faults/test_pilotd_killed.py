@@ -13,6 +13,7 @@ import httpx
 import pytest
 from tests.support import leftovers
 from tests.support.pilotd import Pilotd
+from tests.support.receiver import receiving, verify
 
 from pilot.host.fsm.operation import Action
 from pilot.host.operations import requests, table
@@ -34,6 +35,7 @@ CREATE = _transitions(requests.CREATE)
 def pilotd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilotd]:
     daemon = Pilotd(tmp_path_factory.mktemp("killed") / "state")
     daemon.stop_machines_on_exit = True
+    daemon.extra = ("--allow-webhook", "127.0.0.0/8")
     daemon.start()
     yield daemon
     daemon.stop()
@@ -133,3 +135,27 @@ def test_destroy(pilotd: Pilotd, transition: str) -> None:
     _kill_after(pilotd, transition, lambda: _call(pilotd, "DELETE", "/v1/sprites/gone"))
     assert _call(pilotd, "GET", "/v1/sprites/gone").status_code == 404
     assert list((pilotd.state / "machines").iterdir()) == []
+
+
+def test_webhooks(pilotd: Pilotd) -> None:
+    """What was not taken when pilotd was killed is told by the next one, which knows the secret, too."""
+    with receiving() as receiver:
+        receiver.answers = lambda taken: 503 if taken.document["type"] == "checkpoint.published" else 200
+        made = _call(pilotd, "POST", "/v1/webhooks", {"url": receiver.url}).json()
+        with pilotd.client() as client:
+            sprite = client.create_sprite("told")
+            list(sprite.create_checkpoint("c"))
+            receiver.until_kind("checkpoint.published")
+            pilotd.kill()
+            receiver.answers = lambda _: 200
+            pilotd.start()
+            sprite.destroy()
+        taken = receiver.until_kind("sprite.destroyed")
+    told = [each.document for each in taken]
+    assert [each["id"] for each in told] == sorted(each["id"] for each in told), "nothing is left out, nothing is late"
+    assert len({each.id for each in taken}) == len({each["id"] for each in told})
+    published = [each for each in taken if each.document["type"] == "checkpoint.published"]
+    assert len(published) > 1
+    assert {each.id for each in published} == {published[0].id}
+    assert all(verify(made["secret"], each) for each in taken)
+    assert _call(pilotd, "DELETE", f"/v1/webhooks/{made['id']}").status_code == 204

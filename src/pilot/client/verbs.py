@@ -330,6 +330,24 @@ VERBS = (
     Verb(
         "token revoke", "it is believed no more, and what it has open is cut off", "tokens.revoke", (Argument("TOKEN"),)
     ),
+    Verb(
+        "webhook create",
+        "have what happens posted to a URL; prints the secret that it is signed with, this once",
+        "webhooks.create",
+        (Argument("URL"),),
+        (
+            Option("event", "only of that kind, or kinds: sprite.*; may be repeated", "KIND", many=True),
+            Option("of", "only what happens to that one", "SPRITE"),
+            Option("description", "what for", "TEXT"),
+        ),
+        reads=True,
+        examples=("sprite webhook create https://example.com/hook --event 'sprite.*'",),
+    ),
+    Verb("webhook list", "where what happens is posted to, and how that goes", "webhooks.list_all", reads=True),
+    Verb("webhook delete", "forget one", "webhooks.delete", (Argument("WEBHOOK"),), aliases=("webhook rm",)),
+    Verb("webhook enable", "go on where one stopped, at once", "webhooks.enable", (Argument("WEBHOOK"),)),
+    Verb("webhook disable", "post nothing to one", "webhooks.disable", (Argument("WEBHOOK"),)),
+    Verb("webhook ping", "post a message that says nothing, and see", "webhooks.ping", (Argument("WEBHOOK"),)),
     Verb("network log", "what a sprite tried to reach, and what became of it", "networks.log", (_NAME,), reads=True),
     Verb(
         "network policy",

@@ -52,6 +52,7 @@ from .ingress import certificates, seals
 from .ingress.apps import listeners
 from .network import plan
 from .network.addresses import DEFAULT_RANGE, parse_network, parse_range
+from .network.never import Never
 from .network.policy import Egress
 from .network.service import Networks
 from .operations import machines, networks
@@ -69,6 +70,7 @@ from .services.fly import FlyMachines
 from .services.metrics import Metrics
 from .services.pool import Pool
 from .services.sprites import Sprites
+from .services.webhooks.rule import Rule
 from .store import networks as network_rows
 from .store import tokens
 from .store.database import Database
@@ -98,7 +100,7 @@ class Settings:
     isolation: str = "container"
     variant: image.Variant = "minimal"
     cache_dir: str = "/var/cache/pilot"
-    usual_size: Size = Size()
+    usual_size: Size = dataclasses.field(default_factory=Size)
     disk_bytes: int = 100 << 30
     quota_bytes: int | None = None
     keep_free_bytes: int = 64 << 20
@@ -116,6 +118,7 @@ class Settings:
     domain: str = DEFAULT_DOMAIN
     tls_listen: tuple[str, int] | None = None
     certificate: tuple[str, str] | None = None  # and its key
+    allow_webhooks: tuple[str, ...] = ()
     network_limits: tuple[str, ...] = ()
     insecure_registries: tuple[str, ...] = ()
     seal_key: str | None = None
@@ -169,6 +172,7 @@ def serve(settings: Settings) -> None:
         stack.enter_context(retention.watching(database))
         stack.enter_context(key_uses.watching(database, authenticator.uses))
         stack.enter_context(mending.watching(sprites))
+        stack.enter_context(sprites.webhooks.deliveries.running())
         stack.enter_context(idle.watching(sprites, idle.Timing(settings.warm_after_s, settings.cold_after_s)))
         stack.enter_context(_resting(fly, settings.autostop_after_s))
         doors = [server.Door(listener), *stack.enter_context(_tls_door(settings))]
@@ -261,7 +265,7 @@ def _services(
     host.children.bind(engine)
     own = None if settings.service_addresses is None else addresses.parse_range(settings.service_addresses)
     pool = Pool(host, engine, {Shape(isolation, settings.variant, settings.usual_size): settings.pool_size})
-    sprites, fly = Sprites(host, engine, pool, metrics), FlyMachines(host, engine, own)
+    sprites, fly = Sprites(host, engine, pool, metrics, _webhook_rule(settings)), FlyMachines(host, engine, own)
     try:
         networks.restore(host)
         machines.answer_all(host)
@@ -281,6 +285,13 @@ def _services(
         if not engine.close(STOP_TIMEOUT_S):
             log.warning("runs still under way are left to the next start")
         outward.close()
+
+
+def _webhook_rule(settings: Settings) -> Rule:
+    own = parse_range(settings.network_range).networks
+    private = tuple(map(parse_network, settings.allow_private))
+    allowed = tuple(map(parse_network, settings.allow_webhooks))
+    return Rule(Never(private, own), allowed, only_allowed=settings.egress is Egress.NONE)
 
 
 @contextlib.contextmanager

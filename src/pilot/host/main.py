@@ -74,7 +74,7 @@ def _settings(options: argparse.Namespace) -> daemon.Settings:
     parse_range(options.network_range)
     if options.service_addresses != "off":
         addresses.parse_range(options.service_addresses)
-    for text in options.allow_private:
+    for text in (*options.allow_private, *options.allow_webhook):
         parse_network(text)
     parse_limits(options.network_limit)
     for text in options.resolver:
@@ -100,6 +100,7 @@ def _settings(options: argparse.Namespace) -> daemon.Settings:
         egress=Egress(options.egress),
         network_range=options.network_range,
         allow_private=tuple(options.allow_private),
+        allow_webhooks=tuple(options.allow_webhook),
         resolvers=tuple(options.resolver),
         domain=_parse_domain(options.domain),
         tls_listen=daemon.parse_listen(options.tls_listen) if options.tls_listen else None,
@@ -227,6 +228,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--cache-bytes", type=int, metavar="N", help="what a disk may take here of what the store has (needs --store)")
     add("--egress", choices=("none", "policy", "open"), default="open", help="what sprites may reach at most")
     add("--allow-private", action="append", default=[], metavar="CIDR", help="a private network that they may reach")
+    add(
+        "--allow-webhook", action="append", default=[], metavar="CIDR",
+        help="a network that webhooks may go to where sprites may not, also this host's own address",
+    )  # fmt: skip
     add("--network-range", default=DEFAULT_RANGE, metavar="CIDR[,CIDR6]", help="what machines are numbered from")
     add("--resolver", action="append", default=[], metavar="ADDRESS", help="who is asked for names; resolv.conf's else")
     add("--domain", default=DEFAULT_DOMAIN, help="sprites are reached at NAME-SUFFIX.DOMAIN")

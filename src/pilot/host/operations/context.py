@@ -142,7 +142,7 @@ class Host:
     isolation: Isolation
     variant: str
     build_archive: Callable[[], str]
-    usual_size: Size = Size()
+    usual_size: Size = dataclasses.field(default_factory=Size)
     disk_bytes: int = 100 << 30
     quota_bytes: int | None = None
     keep_free_bytes: int = 0

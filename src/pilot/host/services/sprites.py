@@ -24,6 +24,7 @@ from ...wire import faults, schema, timestamps
 from ..fsm.documents import Nothing
 from ..fsm.engine import Ended, Engine
 from ..fsm.journal import Record
+from ..network.never import Never
 from ..network.policy import Policy
 from ..network.service import Report
 from ..operations import arrive, machines, networks, requests, rest, world
@@ -47,6 +48,8 @@ from .pool import Pool
 from .shipping import Shipped, Shipping
 from .tokens import Tokens
 from .wanted import LifecycleChanges, NewSprite, Source, SpriteChanges
+from .webhooks.book import Webhooks
+from .webhooks.rule import Rule
 
 SUSPECT_PAUSE_S = 5.0
 MOST_HOLDS = 64  # of a sprite
@@ -80,7 +83,14 @@ class SpriteUsage:
 class Sprites:
     """`organisation` is an id throughout; `NotFound` when it has no sprite of the name."""
 
-    def __init__(self, host: Host, engine: Engine, pool: Pool | None = None, metrics: Metrics | None = None) -> None:
+    def __init__(
+        self,
+        host: Host,
+        engine: Engine,
+        pool: Pool | None = None,
+        metrics: Metrics | None = None,
+        webhook_rule: Rule | None = None,
+    ) -> None:
         self._host = host
         self._engine = engine
         self._pool = Pool(host, engine, {}) if pool is None else pool
@@ -90,6 +100,7 @@ class Sprites:
         self._shipping = Shipping(host, self._looking)
         self._suspected: dict[str, float] = {}
         self.tokens = Tokens(host.database)
+        self.webhooks = Webhooks(host.database, host.vault, Rule(Never()) if webhook_rule is None else webhook_rule)
         self.changes = Changes(host.database, self.statuses)
         # Another number after each commit that says anything: what was read before it is to be read anew.
         self.writes = 0

@@ -28,13 +28,15 @@ class Event:
     sprite: str | None = None
 
 
-def add(tx: Transaction, kind: str, subject: str, detail: Mapping[str, object]) -> None:
-    """Written while the row that it is about is there: it keeps whose that was."""
+def add(
+    tx: Transaction, kind: str, subject: str, detail: Mapping[str, object], organisation: str | None = None
+) -> None:
+    """Written while the row that it is about is there: it keeps whose that was; of no sprite's it is said."""
     sprite = subject.removeprefix("sprite/")
     tx.execute(
         """INSERT INTO events (at_us, kind, subject, detail, organisation, sprite) VALUES (?, ?, ?, ?,
-           (SELECT organisation FROM sprites WHERE id = ?), (SELECT name FROM sprites WHERE id = ?))""",
-        (time.time_ns() // 1000, kind, subject, json.dumps(detail), sprite, sprite),
+           coalesce((SELECT organisation FROM sprites WHERE id = ?), ?), (SELECT name FROM sprites WHERE id = ?))""",
+        (time.time_ns() // 1000, kind, subject, json.dumps(detail), sprite, organisation, sprite),
     )
     tx.announce()
 

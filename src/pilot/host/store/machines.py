@@ -71,4 +71,6 @@ def every(database: Database) -> list[Machine]:
 
 
 def _machine(row: Row) -> Machine:
-    return Machine(MachineId(row["id"]), row["isolation"], row["uid_base"], row["memory_bytes"], row["cpus"], row["pids"])
+    return Machine(
+        MachineId(row["id"]), row["isolation"], row["uid_base"], row["memory_bytes"], row["cpus"], row["pids"]
+    )

@@ -137,7 +137,16 @@ _APP_ADDRESSES = (
 # How many processes a machine may have, which was the same for all.
 _PIDS = ("ALTER TABLE machines ADD COLUMN pids BIGINT NOT NULL DEFAULT 4096",)
 
+# Where organisations want to be told what happens, and how far that has come.
+_WEBHOOKS = (
+    """CREATE TABLE webhooks (
+        id TEXT PRIMARY KEY, organisation TEXT NOT NULL REFERENCES organisations (id), url TEXT NOT NULL,
+        sealed TEXT NOT NULL, sprite TEXT, kinds TEXT NOT NULL, description TEXT NOT NULL, created_us BIGINT NOT NULL,
+        seq BIGINT NOT NULL, attempts BIGINT NOT NULL, failing_us BIGINT, next_us BIGINT NOT NULL, error TEXT,
+        delivered_us BIGINT, disabled TEXT)""",
+)
+
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     _FIRST, _VERSIONS, _SIZES, _EVENTS, _NETWORKS, _PARENTS, _LIFECYCLE, _FLY, _PRIVATE_NETWORKS, _KEYS,
-    _FLY_VOLUMES, _SPRITES_BY_MACHINE, _APP_ADDRESSES, _PIDS,
+    _FLY_VOLUMES, _SPRITES_BY_MACHINE, _APP_ADDRESSES, _PIDS, _WEBHOOKS,
 )  # fmt: skip

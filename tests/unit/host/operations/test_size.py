@@ -108,7 +108,12 @@ def test_a_size_that_cannot_be_meant(http: httpx.Client, config: dict[str, objec
 
 def test_two_changes_at_once_are_both_kept(host: HostUnderTest, http: httpx.Client) -> None:
     changing, go_on = threading.Event(), threading.Event()
-    host.vmm.while_resizing = lambda: (changing.set(), go_on.wait(WAIT_S))
+
+    def wait() -> None:
+        changing.set()
+        assert go_on.wait(WAIT_S)
+
+    host.vmm.while_resizing = wait
 
     def put(config: dict[str, int]) -> httpx.Response:
         with httpx.Client(base_url=host.url, headers=http.headers, timeout=WAIT_S) as client:

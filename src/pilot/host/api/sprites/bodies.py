@@ -23,6 +23,7 @@ MAX_BYTES = 64 << 10
 MAX_POLICY_BYTES = 4 << 20
 PATIENCE_S = 30.0
 
+EventKind = Annotated[str, msgspec.Meta(pattern=r"^[a-z_]{1,40}(\.[a-z_]{1,40}|\.\*)\Z")]
 T = TypeVar("T", bound=msgspec.Struct)
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z"
 _TOKEN_NAME = rf"^(?!(?:current|authenticate|authorize)\Z){_LABEL}"
@@ -100,6 +101,19 @@ class PutPrivateNetwork(msgspec.Struct, frozen=True):
     """`network`: a name of the organisation's choice; null: none."""
 
     network: Annotated[str, msgspec.Meta(pattern=f"^{_LABEL}")] | None
+
+
+class CreateWebhook(msgspec.Struct, frozen=True):
+    """`events`: kinds, or `sprite.*`; without them all. `sprite`: of the one of that name alone."""
+
+    url: Annotated[str, msgspec.Meta(max_length=2048, pattern=r"^https?://[!-~]+\Z")]
+    events: Annotated[tuple[EventKind, ...], msgspec.Meta(max_length=32)] = ()
+    sprite: Annotated[str, msgspec.Meta(max_length=255)] | None = None
+    description: Annotated[str, msgspec.Meta(max_length=200)] = ""
+
+
+class ChangeWebhook(msgspec.Struct, frozen=True):
+    enabled: bool
 
 
 def said(body: msgspec.Struct) -> dict[str, object]:

@@ -18,7 +18,19 @@ from ...relay.facade import TableFacade
 from ...relay.table import Reach, Row, relayed
 from .. import metrics
 from ..call import Call
-from . import authority, checkpoints, events, images, lifecycle, network, resources, shapes, sprites, tokens
+from . import (
+    authority,
+    checkpoints,
+    events,
+    images,
+    lifecycle,
+    network,
+    resources,
+    shapes,
+    sprites,
+    tokens,
+    webhooks,
+)
 
 HEADERS: Sequence[tuple[bytes, bytes]] = ((b"sprite-version", shapes.VERSION.encode()),)
 Answer = Callable[[Call], Awaitable[Response]]
@@ -47,6 +59,12 @@ CALLS: tuple[Row[Answer], ...] = (
     Row("POST", "/v1/tokens/authenticate", _ORGANISATION, authority.authenticate),
     Row("POST", "/v1/tokens/authorize", _ORGANISATION, authority.authorize),
     Row("GET", "/v1/events", _READ, events.follow_events, of=Reach.NARROWED),
+    Row("POST", "/v1/webhooks", _WRITE, webhooks.create_webhook),
+    Row("GET", "/v1/webhooks", _WRITE, webhooks.list_webhooks),
+    Row("GET", "/v1/webhooks/{webhook}", _WRITE, webhooks.get_webhook),
+    Row("PUT", "/v1/webhooks/{webhook}", _WRITE, webhooks.change_webhook),
+    Row("DELETE", "/v1/webhooks/{webhook}", _WRITE, webhooks.delete_webhook),
+    Row("POST", "/v1/webhooks/{webhook}/ping", _WRITE, webhooks.ping_webhook),
     Row("POST", "/v1/sprites", _WRITE, sprites.create_sprite),
     Row("GET", "/v1/sprites", _READ, sprites.list_sprites, of=Reach.NARROWED),
     Row("GET", "/v1/sprites/{name}", _READ, sprites.get_sprite),

@@ -16,13 +16,11 @@ from collections.abc import AsyncIterator, Callable
 
 from starlette.responses import Response, StreamingResponse
 
-from ....wire import faults, timestamps
+from ....wire import faults
 from ...relay.crowd import Kind
 from ...services.feed import Beat, Gap
-from ...store.events import Event
+from ...services.told import Told, document
 from ..call import Call
-
-Told = Event | Gap | Beat
 
 
 async def follow_events(call: Call) -> Response:
@@ -49,22 +47,6 @@ def _number(text: str | None) -> int | None:
     if not (text.isascii() and text.isdecimal() and len(text) < 19):
         raise faults.InvalidRequest(f"after: {text[:40]!r} is no number of an event")
     return int(text)
-
-
-def document(told: Told) -> dict[str, object]:
-    match told:
-        case Event():
-            return {
-                "id": told.seq,
-                "type": told.kind,
-                "time": timestamps.of_us(told.at_us),
-                "sprite": {"id": told.subject.partition("/")[2], "name": told.sprite},
-                "detail": dict(told.detail),
-            }
-        case Gap():
-            return {"type": "gap", "first": told.first, "last": told.last}
-        case Beat():
-            return {"type": "heartbeat", "id": told.seq}
 
 
 def ndjson(told: Told) -> bytes:

@@ -168,7 +168,12 @@ def usage(found: SpriteUsage) -> dict[str, object]:
     machine = None if found.machine is None else dataclasses.asdict(found.machine)
     pids = found.size.pids if found.counts_processes else None
     size = {"ram_mb": found.size.memory_bytes >> 20, "cpus": found.size.cpus, "pids": pids}
-    return {"size": size, "machine": machine, "disk_bytes": found.disk_bytes, "network_bytes": dict(found.network_bytes)}
+    return {
+        "size": size,
+        "machine": machine,
+        "disk_bytes": found.disk_bytes,
+        "network_bytes": dict(found.network_bytes),
+    }
 
 
 def disk(volume: Volume, *, with_url: bool) -> dict[str, object]:

@@ -103,7 +103,8 @@ class ContainerVmm:
         if self.status(spec.id) not in _STATUSES.values():
             return False
         container = self._runtime.load(_container_id(spec.id))
-        _check_processes(container.stats().pids.current, spec)
+        if spec.pids < spec_file.read(self._path(spec.id)).pids:
+            _check_processes(container.stats().pids.current, spec)
         container.update(specs.limits(spec, runs=True))
         numbers = processors.pick(self._group, spec.id, spec.cpus)
         if numbers is not None:

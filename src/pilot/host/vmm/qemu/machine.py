@@ -55,6 +55,7 @@ class Patience:
     clone_s: float = 20.0
     stop_s: float = 15.0
 
+
 _THREADS = 64  # of QEMU and its mux: the guest has process numbers of its own
 
 

@@ -1,0 +1,102 @@
+"""One POST to a stranger: to an address that was looked at, within a time, and no more of its answer read than the
+status. Nothing is followed, and no proxy of the environment is used."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import ipaddress
+import socket
+import ssl
+from collections.abc import Mapping
+
+import httpx
+
+from .... import errors
+from ....wire.faults import InvalidRequest
+from ...network.addresses import Address
+from .rule import Rule
+
+ATTEMPT_S = 10.0
+_SCHEMES = ("https", "http")
+_GONE = 410
+
+
+class NotDelivered(errors.PilotError):
+    """This attempt, which says why; another one may."""
+
+
+class Unwanted(NotDelivered):
+    """The receiver wants no more of them (410)."""
+
+
+def check_url(text: str, rule: Rule) -> None:
+    """`InvalidRequest` for what no delivery could ever go to."""
+    try:
+        url = httpx.URL(text)
+    except (httpx.InvalidURL, ValueError) as error:
+        raise InvalidRequest(f"url: {error}") from error
+    if url.scheme not in _SCHEMES or not url.host:
+        raise InvalidRequest("url: not one of http or https, with a host")
+    if not 0 < (url.port or 443) < 1 << 16:
+        raise InvalidRequest("url: no such port")
+    if url.userinfo or url.fragment:
+        raise InvalidRequest("url: a name, a password or a fragment cannot be in it")
+    if (address := _address(url.host)) is not None and not rule.permits(address):
+        raise InvalidRequest(f"url: {_refusal(address)}", hint="pilotd serve --allow-webhook")
+
+
+async def post(url: str, body: bytes, headers: Mapping[str, str], rule: Rule) -> None:
+    """`NotDelivered` for every answer but a good one."""
+    try:
+        async with asyncio.timeout(ATTEMPT_S):
+            status = await _post(httpx.URL(url), body, headers, rule)
+    except TimeoutError as error:
+        raise NotDelivered(f"no answer within {ATTEMPT_S:.0f} s") from error
+    except (httpx.HTTPError, OSError) as error:
+        raise NotDelivered(str(error) or type(error).__name__) from error
+    if status == _GONE:
+        raise Unwanted("the receiver answered 410: it wants no more")
+    if not 200 <= status < 300:
+        raise NotDelivered(f"the receiver answered {status}")
+
+
+async def _post(url: httpx.URL, body: bytes, headers: Mapping[str, str], rule: Rule) -> int:
+    address = await _permitted(url, rule)
+    own = {"host": url.netloc.decode(), "content-type": "application/json", "user-agent": "pilotd"}
+    extensions = {"sni_hostname": url.raw_host.decode()}
+    async with (
+        httpx.AsyncClient(verify=_trust(), trust_env=False, follow_redirects=False, timeout=ATTEMPT_S) as client,
+        client.stream(
+            "POST", url.copy_with(host=str(address)), content=body, headers={**own, **headers}, extensions=extensions
+        ) as answer,
+    ):
+        return answer.status_code
+
+
+async def _permitted(url: httpx.URL, rule: Rule) -> Address:
+    """The first address of its host that it may go to."""
+    port = url.port or (443 if url.scheme == "https" else 80)
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(url.raw_host.decode(), port, type=socket.SOCK_STREAM)
+    addresses = [ipaddress.ip_address(str(each[4][0])) for each in found]
+    for address in addresses:
+        if rule.permits(address):
+            return address
+    raise NotDelivered(_refusal(addresses[0]))
+
+
+def _refusal(address: Address) -> str:
+    return f"{address} is not where webhooks may go"
+
+
+def _address(host: str) -> Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+@functools.cache
+def _trust() -> ssl.SSLContext:
+    return ssl.create_default_context()
