@@ -30,7 +30,7 @@ from pilot.host.relay.edge import Route
 from pilot.host.services.fly import FlyMachines
 from pilot.host.services.metrics import Metrics
 from pilot.host.services.sprites import Sprites
-from pilot.host.services.webhooks.rule import Rule
+from pilot.host.services.webhooks.destinations import Destinations
 from pilot.host.store import tokens
 from pilot.host.store.journal import SqlJournal
 from pilot.host.store.sqlite import SqliteDatabase
@@ -47,7 +47,7 @@ class HostUnderTest:
 
     quota_bytes: int | None = None
     keep_free_bytes = 0
-    webhook_rule: Rule | None = None
+    webhook_destinations: Destinations | None = None
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class HostUnderTest:
         metrics = Metrics()
         self.engine = Engine(SqlJournal(self.database), operations(self.host), told=metrics.run_ended)
         self.host.children.bind(self.engine)
-        self.sprites = Sprites(self.host, self.engine, metrics=metrics, webhook_rule=self.webhook_rule)
+        self.sprites = Sprites(self.host, self.engine, metrics=metrics, webhook_destinations=self.webhook_destinations)
         self.fly = FlyMachines(self.host, self.engine, parse_range(DEFAULT))
         self.engine.resume()
 

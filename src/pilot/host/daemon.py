@@ -70,7 +70,7 @@ from .services.fly import FlyMachines
 from .services.metrics import Metrics
 from .services.pool import Pool
 from .services.sprites import Sprites
-from .services.webhooks.rule import Rule
+from .services.webhooks.destinations import Destinations
 from .store import networks as network_rows
 from .store import tokens
 from .store.database import Database
@@ -265,7 +265,7 @@ def _services(
     host.children.bind(engine)
     own = None if settings.service_addresses is None else addresses.parse_range(settings.service_addresses)
     pool = Pool(host, engine, {Shape(isolation, settings.variant, settings.usual_size): settings.pool_size})
-    sprites, fly = Sprites(host, engine, pool, metrics, _webhook_rule(settings)), FlyMachines(host, engine, own)
+    sprites, fly = Sprites(host, engine, pool, metrics, _webhook_destinations(settings)), FlyMachines(host, engine, own)
     try:
         networks.restore(host)
         machines.answer_all(host)
@@ -287,11 +287,11 @@ def _services(
         outward.close()
 
 
-def _webhook_rule(settings: Settings) -> Rule:
+def _webhook_destinations(settings: Settings) -> Destinations:
     own = parse_range(settings.network_range).networks
     private = tuple(map(parse_network, settings.allow_private))
     allowed = tuple(map(parse_network, settings.allow_webhooks))
-    return Rule(Never(private, own), allowed, only_allowed=settings.egress is Egress.NONE)
+    return Destinations(Never(private, own), allowed, only_allowed=settings.egress is Egress.NONE)
 
 
 @contextlib.contextmanager

@@ -49,7 +49,7 @@ from .shipping import Shipped, Shipping
 from .tokens import Tokens
 from .wanted import LifecycleChanges, NewSprite, Source, SpriteChanges
 from .webhooks.book import Webhooks
-from .webhooks.rule import Rule
+from .webhooks.destinations import Destinations
 
 SUSPECT_PAUSE_S = 5.0
 MOST_HOLDS = 64  # of a sprite
@@ -89,7 +89,7 @@ class Sprites:
         engine: Engine,
         pool: Pool | None = None,
         metrics: Metrics | None = None,
-        webhook_rule: Rule | None = None,
+        webhook_destinations: Destinations | None = None,
     ) -> None:
         self._host = host
         self._engine = engine
@@ -100,7 +100,7 @@ class Sprites:
         self._shipping = Shipping(host, self._looking)
         self._suspected: dict[str, float] = {}
         self.tokens = Tokens(host.database)
-        self.webhooks = Webhooks(host.database, host.vault, Rule(Never()) if webhook_rule is None else webhook_rule)
+        self.webhooks = Webhooks(host.database, host.vault, webhook_destinations or Destinations(Never()))
         self.changes = Changes(host.database, self.statuses)
         # Another number after each commit that says anything: what was read before it is to be read anew.
         self.writes = 0

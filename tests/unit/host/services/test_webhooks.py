@@ -18,18 +18,18 @@ from tests.support.receiver import Receiver, receiving, verify
 from pilot.host.network.never import Never
 from pilot.host.services.webhooks import signature
 from pilot.host.services.webhooks.delivering import Deliveries, Patience
-from pilot.host.services.webhooks.rule import Rule
+from pilot.host.services.webhooks.destinations import Destinations
 from pilot.host.store import events, tokens
 from pilot.host.store.webhooks import Webhook
 
-LOOPBACK = Rule(Never(), (ipaddress.ip_network("127.0.0.0/8"),))
+LOOPBACK = Destinations(Never(), (ipaddress.ip_network("127.0.0.0/8"),))
 QUICK = Patience(first_pause_s=0.01, most_pause_s=0.02)
 
 
 class Hooked(HostUnderTest):
     """One whose webhooks may go to receivers on loopback."""
 
-    webhook_rule = LOOPBACK
+    webhook_destinations = LOOPBACK
 
 
 @pytest.fixture
@@ -271,7 +271,7 @@ def test_a_name_is_what_it_means_at_that_moment(
     """`localhost` may be in a URL, as any name that its owner lets mean loopback; it is looked at when it is sent."""
     url = receiver.url.replace("127.0.0.1", "localhost")
     hook = _make(host, http, url)
-    monkeypatch.setattr(host.sprites.webhooks.deliveries, "_rule", Rule(Never()))
+    monkeypatch.setattr(host.sprites.webhooks.deliveries, "_destinations", Destinations(Never()))
     pinged = http.post(f"{host.url}/v1/webhooks/{hook['id']}/ping").json()
     assert (pinged["delivered"], "is not where webhooks may go" in pinged["error"]) == (False, True)
     assert receiver.taken == []
@@ -290,12 +290,12 @@ def test_a_ping_says_whether_it_is_taken(host: HostUnderTest, http: httpx.Client
 def test_where_it_may_go() -> None:
     own, other = ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("192.0.2.1")
     loopback = ipaddress.ip_network("127.0.0.0/8")
-    assert Rule(Never()).permits(other)
-    assert not Rule(Never()).permits(own)
-    assert not Rule(Never(allowed=(loopback,))).permits(own), "sprites may not reach the host itself either"
+    assert Destinations(Never()).permits(other)
+    assert not Destinations(Never()).permits(own)
+    assert not Destinations(Never(allowed=(loopback,))).permits(own), "sprites may not reach the host itself either"
     assert LOOPBACK.permits(own)
-    assert not Rule(Never(), only_allowed=True).permits(other), "where sprites may go nowhere"
-    assert Rule(Never(), (ipaddress.ip_network("192.0.2.0/24"),), only_allowed=True).permits(other)
+    assert not Destinations(Never(), only_allowed=True).permits(other), "where sprites may go nowhere"
+    assert Destinations(Never(), (ipaddress.ip_network("192.0.2.0/24"),), only_allowed=True).permits(other)
 
 
 def test_no_more_than_so_many(host: HostUnderTest, http: httpx.Client, receiver: Receiver) -> None:

@@ -2,6 +2,6 @@
 
 book         which ones there are: made, listed, enabled, deleted
 delivering   store.events ── told of commits ──► one at a time per webhook ──► its place is moved on, in the store
-sending      one POST, to an address that `rule` lets it go to
+sending      one POST, to an address that `destinations` lets it go to
 signature    by which a receiver knows that it is ours, and of now
 """

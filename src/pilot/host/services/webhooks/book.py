@@ -15,7 +15,7 @@ from ...store.journal import now_us
 from ...store.webhooks import Webhook
 from . import sending, signature
 from .delivering import Deliveries, Message
-from .rule import Rule
+from .destinations import Destinations
 
 MOST = 16
 BY_REQUEST = "asked for"
@@ -35,15 +35,15 @@ class Wanted:
 class Webhooks:
     """Every method but `ping` is quick, and reads or writes the store. `NotFound` for one of somebody else."""
 
-    def __init__(self, database: Database, vault: Vault | None, rule: Rule) -> None:
+    def __init__(self, database: Database, vault: Vault | None, destinations: Destinations) -> None:
         self._database = database
         self._vault = vault
-        self._rule = rule
-        self.deliveries = Deliveries(database, self._opened, rule)
+        self._destinations = destinations
+        self.deliveries = Deliveries(database, self._opened, destinations)
 
     def create(self, organisation: str, wanted: Wanted) -> tuple[Webhook, str]:
         """With its secret, which is told this once. It is told what happens from now on. `Conflict`: too many."""
-        sending.check_url(wanted.url, self._rule)
+        sending.check_url(wanted.url, self._destinations)
         id, secret = secrets.token_hex(8), signature.new_secret()
         made = Webhook(
             id,

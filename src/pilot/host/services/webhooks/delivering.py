@@ -33,7 +33,7 @@ from ...store.webhooks import Webhook
 from ..feed import Gap
 from ..told import document
 from . import sending, signature
-from .rule import Rule
+from .destinations import Destinations
 
 log = logging.getLogger(__name__)
 
@@ -77,11 +77,15 @@ class Deliveries:
     """`secret(webhook)`: what it is signed with."""
 
     def __init__(
-        self, database: Database, secret: Callable[[Webhook], str], rule: Rule, patience: Patience | None = None
+        self,
+        database: Database,
+        secret: Callable[[Webhook], str],
+        destinations: Destinations,
+        patience: Patience | None = None,
     ) -> None:
         self._database = database
         self._secret = secret
-        self._rule = rule
+        self._destinations = destinations
         self._patience = patience or Patience()
 
     @contextlib.contextmanager
@@ -186,7 +190,7 @@ class Deliveries:
         except errors.HostError as error:
             raise sending.NotDelivered(str(error)) from error
         headers = signature.headers(secret, message.id, now_us() // 1_000_000, message.body)
-        await sending.post(webhook.url, message.body, headers, self._rule)
+        await sending.post(webhook.url, message.body, headers, self._destinations)
 
     def _next(self, webhook: Webhook) -> Message | None:
         """The first that it wants of what happened since; what it does not want is passed."""

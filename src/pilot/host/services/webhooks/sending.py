@@ -15,7 +15,7 @@ import httpx
 from .... import errors
 from ....wire.faults import InvalidRequest
 from ...network.addresses import Address
-from .rule import Rule
+from .destinations import Destinations
 
 ATTEMPT_S = 10.0
 _SCHEMES = ("https", "http")
@@ -30,7 +30,7 @@ class Unwanted(NotDelivered):
     """The receiver wants no more of them (410)."""
 
 
-def check_url(text: str, rule: Rule) -> None:
+def check_url(text: str, destinations: Destinations) -> None:
     """`InvalidRequest` for what no delivery could ever go to."""
     try:
         url = httpx.URL(text)
@@ -42,15 +42,15 @@ def check_url(text: str, rule: Rule) -> None:
         raise InvalidRequest("url: no such port")
     if url.userinfo or url.fragment:
         raise InvalidRequest("url: a name, a password or a fragment cannot be in it")
-    if (address := _address(url.host)) is not None and not rule.permits(address):
+    if (address := _address(url.host)) is not None and not destinations.permits(address):
         raise InvalidRequest(f"url: {_refusal(address)}", hint="pilotd serve --allow-webhook")
 
 
-async def post(url: str, body: bytes, headers: Mapping[str, str], rule: Rule) -> None:
+async def post(url: str, body: bytes, headers: Mapping[str, str], destinations: Destinations) -> None:
     """`NotDelivered` for every answer but a good one."""
     try:
         async with asyncio.timeout(ATTEMPT_S):
-            status = await _post(httpx.URL(url), body, headers, rule)
+            status = await _post(httpx.URL(url), body, headers, destinations)
     except TimeoutError as error:
         raise NotDelivered(f"no answer within {ATTEMPT_S:.0f} s") from error
     except (httpx.HTTPError, OSError) as error:
@@ -61,8 +61,8 @@ async def post(url: str, body: bytes, headers: Mapping[str, str], rule: Rule) ->
         raise NotDelivered(f"the receiver answered {status}")
 
 
-async def _post(url: httpx.URL, body: bytes, headers: Mapping[str, str], rule: Rule) -> int:
-    address = await _permitted(url, rule)
+async def _post(url: httpx.URL, body: bytes, headers: Mapping[str, str], destinations: Destinations) -> int:
+    address = await _permitted(url, destinations)
     own = {"host": url.netloc.decode(), "content-type": "application/json", "user-agent": "pilotd"}
     extensions = {"sni_hostname": url.raw_host.decode()}
     async with (
@@ -74,14 +74,14 @@ async def _post(url: httpx.URL, body: bytes, headers: Mapping[str, str], rule: R
         return answer.status_code
 
 
-async def _permitted(url: httpx.URL, rule: Rule) -> Address:
+async def _permitted(url: httpx.URL, destinations: Destinations) -> Address:
     """The first address of its host that it may go to."""
     port = url.port or (443 if url.scheme == "https" else 80)
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(url.raw_host.decode(), port, type=socket.SOCK_STREAM)
     addresses = [ipaddress.ip_address(str(each[4][0])) for each in found]
     for address in addresses:
-        if rule.permits(address):
+        if destinations.permits(address):
             return address
     raise NotDelivered(_refusal(addresses[0]))
 

@@ -17,7 +17,7 @@ _ANY_PORT = 9
 
 
 @dataclasses.dataclass(frozen=True)
-class Rule:
+class Destinations:
     """`never`: where no sprite may go; `allowed`: the operator's exceptions; `only_allowed`: sprites may go nowhere."""
 
     never: Never
