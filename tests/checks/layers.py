@@ -104,7 +104,15 @@ ALLOWED: dict[str, frozenset[str]] = {
     # A request's way: relay → api/<facade> → services → operations.
     "host.identity": frozenset({"wire", "kernel.files", "host.store.tokens", "host.store.database"}),
     "host.relay": frozenset(
-        {"wire", "host.identity", "machine.dial", "host.operations.uses", "host.services", "host.store.sprites"}
+        {
+            "wire",
+            "host.identity",
+            "machine.dial",
+            "host.operations.uses",
+            "host.services",
+            "host.store.sprites",
+            "host.store.tokens",
+        }
     ),
     # Beside api: it serves what is below the domain.
     "host.ingress": frozenset(

@@ -142,6 +142,27 @@ def test_login_is_remembered_for_its_owner_alone(sprite: Sprite, host: HostUnder
     assert sprite("list")[0] == 0
 
 
+def test_login_with_a_macaroon_is_of_its_organisation(sprite: Sprite, tmp_path: pathlib.Path) -> None:
+    """Which is not in it to be read, and whose base64 may have slashes where a plain key has its parts."""
+    sprite("create", "of-the-macaroon")
+    made = sprite("token", "create", "m", "--macaroon", "--role", "read", "--json")
+    token = json.loads(made[1])["token"]
+    narrowed = sprite("token", "attenuate", token, "--only-sprite", "of-the-macaroon")[1].strip() or token
+    url = sprite.environment.pop("SPRITES_API_URL")
+    del sprite.environment["SPRITE_TOKEN"]
+    for each in (token, narrowed):
+        code, said, why = sprite("login", url, "--token", each)
+        assert (code, said.startswith("logged in to local at ")) == (0, True), why
+    assert json.loads(sprite("auth", "list", "--json")[1]) == [{"organization": "local", "url": url, "current": True}]
+    assert sprite("-o", "local", "info", "of-the-macaroon")[::2] == (0, "")
+    sprite.directory = tmp_path
+    assert sprite("use", "of-the-macaroon")[0] == 0
+    assert json.loads((tmp_path / ".sprite").read_text()) == {"organization": "local", "sprite": "of-the-macaroon"}
+    sprite.environment |= {"SPRITES_API_URL": url, "SPRITE_TOKEN": token}
+    assert sprite("destroy", "-f", "of-the-macaroon")[0] == 1, "it only reads"
+    assert sprite("auth", "setup", "--token", token)[2].startswith("sprite: this token does not say whose it is")
+
+
 def test_no_server(sprite: Sprite) -> None:
     sprite.environment["SPRITES_API_URL"] = "http://127.0.0.1:1"
     code, _, err = sprite("list")

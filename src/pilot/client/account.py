@@ -24,14 +24,23 @@ PIN = ".sprite"
 
 
 class Account:
-    """`organisation` is the slug that a token begins with."""
+    """`organisation` is a slug: a plain key begins with it, of a macaroon only the server knows it ("" until then)."""
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, token: str, organisation: str | None = None) -> None:
         self.url = url.rstrip("/")
         self.token = token
-        self.organisation = token.partition("/")[0]
+        self.organisation = _organisation_in(token) if organisation is None else organisation
         if not token or any(ord(each) <= 32 or ord(each) > 126 for each in token):
             raise errors.PilotError("the token has characters that no token has")
+
+
+def _organisation_in(token: str) -> str:
+    return token.partition("/")[0] if token.count("/") == 3 and not _is_macaroon(token) else ""
+
+
+def _is_macaroon(token: str) -> bool:
+    """Base64 has slashes, too."""
+    return token.lower().startswith(("fm1r_", "fm1a_", "fm2_"))
 
 
 class Saved:
@@ -63,7 +72,7 @@ def find(
             raise errors.HostError(f"no token of {wanted}", hint=f"known: {', '.join(sorted(saved.accounts))}")
         raise errors.HostError("no token", hint="run 'sprite login', or set SPRITE_TOKEN")
     found = saved.accounts[wanted]
-    return Account(address or found.url, found.token)
+    return Account(address or found.url, found.token, wanted)
 
 
 def _current_url(environment: Mapping[str, str]) -> str | None:
@@ -106,12 +115,14 @@ def _pin(path: str) -> dict[str, str]:
 def pin(directory: str, name: str, organisation: str) -> str:
     """The path of what was written."""
     path = os.path.join(directory, PIN)
-    _replace(path, {"organization": organisation, "sprite": name}, 0o644)
+    _replace(path, ({"organization": organisation} if organisation else {}) | {"sprite": name}, 0o644)
     return path
 
 
 def save(environment: Mapping[str, str], account: Account) -> str:
     """Write it where `find` looks, as the current one; only its owner may read it."""
+    if not account.organisation:
+        raise errors.PilotError("this token does not say whose it is", hint="'sprite login' asks the server")
     saved = read(environment)
     saved.accounts[account.organisation] = account
     saved.current = account.organisation
@@ -147,7 +158,7 @@ def read(environment: Mapping[str, str]) -> Saved:
         if "token" in document:
             only = Account(document.get("url", DEFAULT_URL), document["token"])
             return Saved(only.organisation, {only.organisation: only})
-        accounts = {org: Account(row["url"], row["token"]) for org, row in document.get("accounts", {}).items()}
+        accounts = {org: Account(row["url"], row["token"], org) for org, row in document.get("accounts", {}).items()}
         return Saved(str(document.get("current", "")), accounts)
     except FileNotFoundError:
         return Saved()

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
 def login(context: Context) -> None:
     url = context.said.argument("URL") or context.said.option("api") or accounts.DEFAULT_URL
-    account = accounts.Account(url, _token(context))
-    organisation = Api(account).call("GET", "/v1/organization")["organization"]
+    token = _token(context)
+    shown = Api(accounts.Account(url, token)).call("GET", "/v1/tokens/current")["tokens"][0]
+    account = accounts.Account(url, token, str(shown["org_slug"]))
     path = accounts.save(os.environ, account)
-    output.line(f"logged in to {organisation} at {account.url} ({path})")
+    output.line(f"logged in to {account.organisation} at {account.url} ({path})")
 
 
 def setup(context: Context) -> None:

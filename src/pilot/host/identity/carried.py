@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ...wire.macaroons import caveats, own
 from ...wire.macaroons.access import Refused, Unspecified
@@ -15,7 +15,8 @@ from ..store.tokens import Kind, Organisation, Scope
 
 # What speaks of no resource can be told before it is known which is meant.
 _OF_NO_RESOURCE = (own.Permissions, caveats.ActionMask, caveats.ValidityWindow)
-# Names one of each kind that a request to pilotd can name.
+# Names one of each kind that a request to pilotd is sure to name. Machines, volumes and commands are none of them: what
+# a body says of them is not looked at, and what is run in a sprite is no command of a Machine.
 _NAMES_ALL = own.HostAccess(own.action_of(None), 0.0, organisation=0, app=0, sprite="")
 
 
@@ -46,7 +47,13 @@ class Carried:
         return self._lets_through(asked, [each for each in self.caveats if isinstance(each, _OF_NO_RESOURCE)])
 
     def reaches(self, permission: Permission | None, scope: Scope) -> bool:
-        return self._can_be_met and self._lets_through(self._asked(permission, scope), self.caveats)
+        return self._can_be_met and self._lets_through(self._asked(permission, scope), self._looked_at(scope))
+
+    def _looked_at(self, scope: Scope) -> Sequence[Caveat]:
+        """All; but of a command that is not known yet those about commands wait for it: whoever runs it asks again."""
+        if scope.has_command and scope.command is None:
+            return [each for each in self.caveats if not isinstance(each, caveats.Commands)]
+        return self.caveats
 
     def _asked(self, permission: Permission | None, scope: Scope) -> own.HostAccess:
         return own.HostAccess(
@@ -55,11 +62,14 @@ class Carried:
             organisation=number(self.organisation.id),
             app=number(scope.id) if scope.kind is Kind.APP and scope.id else None,
             permission=permission,
+            machine=scope.machine,
+            volume=scope.volume,
+            command=scope.command,
             sprite=scope.id if scope.kind is Kind.SPRITE else None,
         )
 
     @staticmethod
-    def _lets_through(asked: own.HostAccess, given: tuple[Caveat, ...] | list[Caveat]) -> bool:
+    def _lets_through(asked: own.HostAccess, given: Sequence[Caveat]) -> bool:
         try:
             for caveat in given:
                 caveat.prohibits(asked)

@@ -25,10 +25,21 @@ from ..services import ending
 from ..services.addresses import Domain
 from ..services.sprites import Sprites
 from ..store.sprites import Sprite
+from ..store.tokens import Scope
 
 WAKE_TIMEOUT_S = 60.0
 # Fewer than the agent's own limit, so that pilotd can still ask a machine whose clients hold all that they may.
 MAX_OPEN = 960
+
+
+def named(scope: Scope, principal: Principal, parameters: Mapping[str, str]) -> Scope:
+    """Of an app, and what else of it the path names. A command in a machine is known later (`require_command`)."""
+    return dataclasses.replace(
+        scope,
+        machine=parameters.get("machine"),
+        volume=parameters.get("volume"),
+        has_command="machine" in parameters and principal.permission is Permission.EXEC,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +74,9 @@ class Access:
             return
         app, sprite = parameters.get("app"), parameters.get("name")
         tokens, organisation = self.sprites.tokens, principal.organisation
-        scope = await asyncio.to_thread(tokens.scope, organisation, app=app, sprite=sprite)
+        scope = named(
+            await asyncio.to_thread(tokens.scope, organisation, app=app, sprite=sprite), principal, parameters
+        )
         if not principal.reaches(scope):
             raise errors.NotFound("sprite not found" if app is None else f"app not found: {app}")
 

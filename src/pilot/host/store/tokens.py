@@ -38,11 +38,19 @@ class Kind(enum.Enum):
 
 @dataclasses.dataclass(frozen=True)
 class Scope:
-    """All of the organisation, or one app or sprite: by its id, so that another one of that `name` is not meant."""
+    """All of the organisation, or one app or sprite: by its id, so that another one of that `name` is not meant.
+
+    `machine`, `volume`: of the app, what a request names; `command`: what is to be run in that machine, and
+    `has_command` before it is known which.
+    """
 
     kind: Kind = Kind.ORGANISATION
     id: str | None = None
     name: str | None = None
+    machine: str | None = None
+    volume: str | None = None
+    command: tuple[str, ...] | None = None
+    has_command: bool = False
 
     @classmethod
     def of_sprite(cls, id: str, name: str | None = None) -> Scope:

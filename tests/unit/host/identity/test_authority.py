@@ -12,13 +12,16 @@ import pytest
 from tests.support.host import HostUnderTest
 
 from pilot import errors
+from pilot.host.fly.containers import ImageOf
 from pilot.host.identity.authority import LOCATION, Authority, is_macaroon
 from pilot.host.identity.carried import Carried, number
 from pilot.host.identity.principal import Principal
 from pilot.host.identity.roots import ROTATE_S, Roots
-from pilot.host.store import tokens
+from pilot.host.store import fly, tokens
+from pilot.host.store.fly import Machine
 from pilot.host.store.sqlite import SqliteDatabase
 from pilot.host.store.tokens import WHOLE, Organisation, Scope, Wanted
+from pilot.ids import MachineId
 from pilot.wire.macaroons import caveats, header, macaroon, own
 from pilot.wire.macaroons.caveats import Caveat
 from pilot.wire.permissions import GRANTABLE, ROLES, Permission, Role
@@ -321,6 +324,53 @@ def test_authenticate_and_authorize(host: HostUnderTest, http: httpx.Client) -> 
         assert answer.status_code == expected
     for wrong in ("", "fm2_AAAA", host.token, token + "x"):
         assert http.post("/v1/tokens/authenticate", json={"header": wrong}).status_code == 400
+
+
+def _machines(host: HostUnderTest, http: httpx.Client, *ids: str) -> str:
+    """An app with these, none of which runs; a token of all of it."""
+    http.post("/v1/apps", json={"app_name": "mill", "org_slug": "local"})
+    with host.database.transaction() as tx:
+        app = fly.app(tx, host.organisation.id, "mill")
+        for id in ids:
+            image = ImageOf("app", "box:1", "sha256:0", "v")
+            row = Machine(
+                MachineId(id), app.id, id, "local", "stopped", "1", {"image": "box:1"}, {}, (image,), cordoned=False,
+                lease=None, created_us=0, updated_us=0,
+            )  # fmt: skip
+            fly.add(tx, row)
+    return _made(http)
+
+
+def test_a_machine_and_a_command_where_a_request_names_them(host: HostUnderTest, http: httpx.Client) -> None:
+    token = macaroon.decode(header.parse_tokens(_machines(host, http, "m1", "m2"))[0])
+
+    def status(method: str, path: str, *added: Caveat, body: object = None) -> int:
+        shown = {"Authorization": header.write([token.attenuate(*added)])}
+        return http.request(method, f"/v1/apps/mill/machines{path}", headers=shown, json=body).status_code
+
+    one = caveats.Machines({"m1": 31})
+    assert status("GET", "/m1", one) == 200
+    assert status("GET", "/m2", one) == 404
+    assert status("GET", "", one) == 404, "of all machines"
+    assert status("POST", "", one, body={"config": {"image": "box:1"}}) == 404
+    assert status("GET", "/m1/metadata", caveats.Machines({"m1": 1})) == 200
+    assert status("POST", "/m1/metadata/k", caveats.Machines({"m1": 1}), body={"value": "v"}) == 404, "it only reads"
+    ls = (one, caveats.Commands((caveats.Command(["ls"]),)))
+    assert status("POST", "/m1/exec", *ls, body={"command": ["rm", "-r"]}) == 403
+    assert status("POST", "/m1/exec", *ls, body={"cmd": "rm ls"}) == 403
+    assert status("POST", "/m2/exec", *ls, body={"command": ["ls"]}) == 404
+    assert status("POST", "/m1/exec", *ls, body={"command": ["ls", "-l"]}) == 412, "it may, and the machine is stopped"
+    assert status("GET", "/m1", *ls) == 404, "nothing but commands"
+
+
+def test_a_volume_where_a_request_names_it(host: HostUnderTest, http: httpx.Client) -> None:
+    token = macaroon.decode(header.parse_tokens(_machines(host, http))[0])
+    made = http.post("/v1/apps/mill/volumes", json={"name": "data", "size_gb": 1}).json()["id"]
+    for path, expected in ((f"/{made}", 200), ("/vol_none", 404), ("", 404)):
+        shown = {"Authorization": header.write([token.attenuate(caveats.Volumes({made: 31}))])}
+        assert http.get(f"/v1/apps/mill/volumes{path}", headers=shown).status_code == expected
+    other = {"Authorization": header.write([token.attenuate(caveats.Volumes({"vol_other": 31}))])}
+    assert http.get(f"/v1/apps/mill/volumes/{made}", headers=other).status_code == 404
 
 
 def test_tokens_of_others_are_as_if_there_were_none(host: HostUnderTest, http: httpx.Client) -> None:

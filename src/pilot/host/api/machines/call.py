@@ -15,6 +15,7 @@ from ....wire import faults
 from ....wire.permissions import Permission
 from ...fly.checks import Found
 from ...identity.principal import Principal
+from ...relay.access import named
 from ...services.fly import FlyMachines
 from ...services.fly_processes import CHECKS_S
 from ...store.fly import App, Machine
@@ -48,9 +49,18 @@ class Call:
 
     async def app(self) -> App:
         found = await asyncio.to_thread(self.machines.app, self.organisation, self.parameters["app"])
-        if not self.principal.reaches(Scope.of_app(found.id)):
+        if not self.principal.reaches(self._scope(found)):
             raise errors.NotFound(f"app not found: {found.name}")
         return found
+
+    def _scope(self, found: App) -> Scope:
+        return named(Scope.of_app(found.id), self.principal, self.parameters)
+
+    async def require_command(self, words: Sequence[str]) -> None:
+        """`PermissionDenied` unless these may be run in the machine that the path names."""
+        scope = dataclasses.replace(self._scope(await self.app()), command=tuple(words))
+        if not self.principal.reaches(scope):
+            raise faults.PermissionDenied("this token may not run that command")
 
     async def machine(self) -> Machine:
         return await asyncio.to_thread(self.machines.machine, await self.app(), self.parameters["machine"])

@@ -175,7 +175,9 @@ async def execute(call: Call) -> Response:
     if container not in {each.container for each in row.images}:
         raise errors.NotFound(f"exec: no container {container[:50]}; it has {', '.join(_names(row))}")
     timeout_s = min(wanted.timeout or MOST_WAIT_S, bodies.MOST_EXEC_S)
-    command = fly_exec.Command(container, bodies.words(wanted), (wanted.stdin or "").encode(), timeout_s)
+    words = bodies.words(wanted)
+    await call.require_command(words)
+    command = fly_exec.Command(container, words, (wanted.stdin or "").encode(), timeout_s)
     result = await call.machines.processes.run(row, command)
     return JSONResponse(
         {"exit_code": result.exit_code, "exit_signal": max(result.exit_code - 128, 0),
