@@ -15,7 +15,11 @@ from tests.support.layers import Item, symlink, tar
 
 SITE = "usr/lib/python3/dist-packages"
 _PYTHON = Path(sysconfig.get_path("stdlib")).name  # python3.11
-_LEFT_OUT = frozenset({"__pycache__", "test", "tests", "idlelib", "tkinter", "lib2to3", "ensurepip", "site-packages"})
+_LEFT_OUT = frozenset(
+    {"__pycache__", "test", "tests", "idlelib", "tkinter", "lib2to3", "ensurepip", "site-packages", "dist-packages",
+     "distutils", "pydoc_data", "turtledemo", "unittest", "curses", "sqlite3", "wsgiref", "xmlrpc", "venv",
+     f"config-{sysconfig.get_config_var('LDVERSION')}-{sysconfig.get_config_var('MULTIARCH')}"}
+)  # fmt: skip
 
 
 @functools.cache

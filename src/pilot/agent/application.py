@@ -10,6 +10,7 @@ import msgspec
 from ..server.response import Response, of_error
 from ..server.routing import Router
 from . import document, freezer
+from .containers import naming
 from .containers.api import ContainersApi
 from .containers.registry import Registry
 from .containers.verbs import VerbsApi
@@ -22,6 +23,8 @@ from .fs_api import FsApi, error_answer
 from .fs_watch import FsWatch
 from .graph.api import GraphApi
 from .graph.supervisor import Supervisor
+from .identity.broker import Broker
+from .identity.clouds import Environment
 from .inside.door import Door
 from .inside.rows import fly_rows, rows
 from .inside.tasks import Tasks
@@ -73,6 +76,8 @@ class Application:
         services = ServicesApi(self.services)
         inside, fly = rows(services, self.tasks, self.outward), fly_rows(self.tasks, self.outward)
         self.door = Door(machine.link, self.machine.paths.inside, inside, fly, answer_error)
+        self.broker = Broker(self.outward, self.machine.paths, self.events, self._environments)
+        self.world.before_start = self.graph.before_start = self.broker.before_use
         shown = Shown(lambda: self.world.container().pid)
         self.view = ViewServer(machine.link, self.machine.paths.run, shown.text)
         self.facts = FactsApi(machine.memory_bytes, machine.isolation)
@@ -93,7 +98,7 @@ class Application:
             EventsApi(self.events),
             self.facts,
             DisksApi(self.machine.paths, self.descriptors),
-            ExecApi(self.sessions, self.world, self.registry, self.graph),
+            ExecApi(self.sessions, self.world, self.registry, self.graph, self.broker.before_use),
             FsApi(self.world),
             FsWatch(self.world),
             PortsApi(self.world),
@@ -105,6 +110,13 @@ class Application:
         self.listener = Listener(self.router, self.descriptors, answer_error, self.world.networks, self.policy.check)
         self.legacy.front = lambda theirs: self.listener.front(Router([*theirs, *ours]))
 
+    def _environments(self) -> dict[str, list[Environment]]:
+        """What processes are given in each container that runs, or is about to."""
+        found = self.graph.environments()
+        if self.world.state in ("starting", "running"):
+            found.setdefault(naming.WORLD, []).append(self.world.given())
+        return found
+
     def _fit(self, size: Size) -> None:
         """The machine has another size since the world was last held to it."""
         self.facts.memory_bytes = size.memory_bytes
@@ -113,6 +125,7 @@ class Application:
     async def close(self) -> None:
         """Leave everything to the next agent."""
         await self.door.close()
+        await self.broker.close()
         await self.legacy.close()
         await self.graph.close()
         await self.world.leave()
@@ -139,6 +152,7 @@ class Application:
         self.graph.restore()
         self.services.restore()
         self.legacy.restore()
+        self.broker.open()
 
 
 def _next_state(machine: Machine) -> AgentState:

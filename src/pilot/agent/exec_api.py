@@ -6,7 +6,7 @@ import asyncio
 import errno
 import signal as signals
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
 from .. import errors
 from ..server import response
@@ -32,15 +32,21 @@ _ASKED_FOR = frozenset(
 _KILL_TIMEOUT_S = 10.0
 _MAX_KILL_TIMEOUT_S = 3600.0
 
+# What processes of a container look for is made fresh.
+BeforeUse = Callable[[str], Awaitable[None]]
+
 
 class ExecApi:
     """Sessions of the world, and with `container` in the query of any other container."""
 
-    def __init__(self, sessions: Sessions, world: World, registry: Registry, graph: Supervisor) -> None:
+    def __init__(
+        self, sessions: Sessions, world: World, registry: Registry, graph: Supervisor, before_use: BeforeUse
+    ) -> None:
         self._sessions = sessions
         self._world = world
         self._registry = registry
         self._graph = graph
+        self._before_use = before_use
 
     def routes(self) -> list[Route]:
         return [
@@ -108,6 +114,7 @@ class ExecApi:
         return session
 
     async def _create(self, command: Command) -> Session:
+        await self._before_use(command.container)
         try:
             return await self._sessions.create(self._container(command.container), command)
         except errors.StepError as error:

@@ -14,7 +14,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import ParamSpec, TypeVar
 
 import msgspec
@@ -30,6 +30,7 @@ from .containers import naming
 from .containers.registry import Registry
 from .descriptors import Descriptors
 from .files.pool import Entrance, Pool
+from .identity import clouds
 from .inside import fly_places, places
 from .machine import Inner, Machine, status_of
 from .out_of_memory import OutOfMemory
@@ -79,6 +80,7 @@ class World:
         self.default_environment: dict[str, str] = {}
         self.network: schema.NetworkCard | None = None
         self.on_fit: Callable[[world_limits.Size], None] = lambda _: None
+        self.before_start: Callable[[str, Mapping[str, str]], Awaitable[None]] | None = None
         self.state: schema.WorldState = "none"
         self.error: str | None = None
 
@@ -132,9 +134,14 @@ class World:
         passwd, group = root.read_small("/etc/passwd"), root.read_small("/etc/group")
         return world_spec.find_person(SPRITE, passwd, group) or world_spec.ROOT
 
-    def environment(self) -> dict[str, str]:
+    def given(self) -> dict[str, str]:
         """What the host gives to all that runs in the world."""
         return {**self.default_environment, **self._settings.environment}
+
+    def environment(self) -> dict[str, str]:
+        """That, and where credentials are that it asks for."""
+        given = self.given()
+        return {**given, **clouds.variables(given, self._settings.hostname)}
 
     def process(self, arguments: Sequence[str], env: Sequence[str], cwd: str, *, tty: bool) -> Process:
         """The process of a session."""
@@ -163,11 +170,13 @@ class World:
                     await asyncio.to_thread(_grow, self._machine.paths.disk)
                 if wanted != self._settings:
                     await _to_the_end(self._rename, wanted)
+                    await self._announce()
                 return
             self.state, self.error = "starting", None
             self._settle(wanted)
             try:
                 await self._end()
+                await self._announce()
                 self._set_running(await _to_the_end(self._start, request.disk))
             except BaseException as error:
                 self.error = errors.told(error)
@@ -183,6 +192,11 @@ class World:
         if request.hostname:
             names.check(request.hostname)
         world_spec.check_environment(request.environment)
+
+    async def _announce(self) -> None:
+        """What its processes will look for is there before them."""
+        if self.before_start is not None:
+            await self.before_start(naming.WORLD, self.given())
 
     async def fit(self) -> str | None:
         """Hold a world that runs to what the machine has by now; why that cannot be, or None."""

@@ -18,6 +18,7 @@ EventType = Literal[
     "container.removed",
     "container.health",
     "world.out_of_memory",
+    "credentials.stale",
     "gap",
 ]
 
@@ -32,6 +33,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     container.removed      ended on purpose by the host, with all that is in it
     container.health       health, message of the check
     world.out_of_memory    message: how many of its processes the kernel has ended
+    credentials.stale      message: why a token that the container's processes look for could not be written
     graph.changed          generation
     agent.started          restarts: how often the agent was started anew
     gap                    missed: so many events before the next one are not kept any more

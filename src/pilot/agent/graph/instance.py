@@ -24,6 +24,7 @@ from ...spec.process import Process
 from ...wire import faults
 from ...wire.graph import Container, Limits, Volume
 from .. import names, rootfs, signal_names, world_limits, world_spec
+from ..identity import clouds
 from ..inside import fly_places
 from ..machine import Inner, Machine, status_of
 from ..session import open_process
@@ -74,7 +75,7 @@ class Instances:
     ) -> Process:
         """Another process of a container that was made so."""
         person = _find_person(root, made.user)
-        variables = world_spec.environment(person, made.environment, env, tty=tty)
+        variables = world_spec.environment(person, _environment(made, {}), env, tty=tty)
         directory = os.path.join(made.cwd or "/", cwd)
         document = world_spec.process(arguments, person, directory, variables, tty=tty, files=_files_limit())
         return parse.parse_process(msgspec.json.encode(document))
@@ -197,6 +198,7 @@ class Instances:
         if container is not None:
             container.delete(force=True)
         shutil.rmtree(self._directory(name), ignore_errors=True)
+        shutil.rmtree(fly_places.directory(self._machine.paths.run, name), ignore_errors=True)
 
     # ---- volumes ----------------------------------------------------------------------------------------------------
 
@@ -238,10 +240,15 @@ class Instances:
 def _process(wanted: Container, root: rootfs.Root, inherited: Mapping[str, str], user: str | None) -> dict[str, object]:
     """`process` of config.json, for who is known in this root."""
     person = _find_person(root, user)
-    own = [f"{name}={value}" for name, value in wanted.environment.items()]
-    variables = world_spec.environment(person, inherited, own, tty=False)
+    variables = world_spec.environment(person, _environment(wanted, inherited), (), tty=False)
     cwd = wanted.cwd or (person.home if wanted.within else "/")
     return world_spec.process(wanted.command, person, cwd, variables, tty=False, files=_files_limit())
+
+
+def _environment(wanted: Container, inherited: Mapping[str, str]) -> dict[str, str]:
+    """Its own over what it inherits, and where credentials are that this asks for."""
+    given = {**inherited, **wanted.environment}
+    return {**given, **clouds.variables(given, wanted.hostname or wanted.name)}
 
 
 def _find_person(root: rootfs.Root, user: str | None) -> world_spec.Person:

@@ -55,6 +55,13 @@ class Processes:
         with rootfs.Root.open(f"/proc/{pid}/root") as root:
             return self._instances.process(container, root, environment, user)
 
+    def home(self, container: Container) -> tuple[str, dict[str, str]]:
+        """The container of whose root it is, and the environment that it is given there."""
+        if container.within is None:
+            return container.name, container.environment
+        given = self._world.given() if container.within == naming.WORLD else self._host(container.within).environment
+        return container.within, {**given, **container.environment}
+
     def _host(self, name: str) -> Container:
         try:
             return self._wanted()[name]

@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import logging
 import os
 import signal as signals
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -87,6 +88,7 @@ class Supervisor:
         self._prober = Prober(
             self._nodes, lambda: self.wanted.containers, registry, self._processes, machine.exits, events
         )
+        self.before_start: Callable[[str, Mapping[str, str]], Awaitable[None]] | None = None
         self._busy: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = False
@@ -157,6 +159,16 @@ class Supervisor:
         if made is None or made.within is not None:
             raise errors.NotFound(f"no container runs that is called {name!r}")
         return self._processes.of_session(made, arguments, env, cwd, tty=tty)
+
+    def environments(self) -> dict[str, list[Mapping[str, str]]]:
+        """What processes are given in each root, of those that run or are about to."""
+        found: dict[str, list[Mapping[str, str]]] = {}
+        for _, node in self._nodes.items():
+            if node.made is not None and (node.process is not None or node.starting):
+                with contextlib.suppress(errors.NotFound):  # what it is in is not wanted any more, and it ends with it
+                    home, environment = self._processes.home(node.made)
+                    found.setdefault(home, []).append(environment)
+        return found
 
     def has_ended(self, name: str) -> bool:
         """It ran, and does not any more; all that it wrote is in its log."""
@@ -337,6 +349,8 @@ class Supervisor:
             loop.call_soon_threadsafe(write)
             written.result()
 
+        if self.before_start is not None:
+            await self.before_start(*self._processes.home(wanted))
         for mount in wanted.mounts:
             for volume in self.wanted.volumes:
                 if volume.name == mount.volume:

@@ -1,8 +1,8 @@
 """Tokens in files, for those who look for them there: written before the first process of a container is executed, and
 another one when two thirds of a token's life have passed.
 
-    a start, a session ─► before_use ─┐                       ┌─► <run>/fly/<container>/<file>, by rename
-    each LOOK_S        ─► look ───────┴─► not fresh? ask host ┘
+    a start, a session ──► before_use ─► not fresh? ─► ask the host ─► <run>/fly/<container>/<file>, by rename
+    each LOOK_S, as long as something is wanted ─┘
 
 Nothing is remembered but what was written when. A token is not fresh, too, when the wall clock and the time since the
 boot have parted: a virtual machine that was stopped, or a clock that was set. What a process that runs on from before a
@@ -16,7 +16,7 @@ import dataclasses
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from ... import errors
 from ...kernel import files
@@ -63,7 +63,7 @@ class Held:
         return 0 <= age_s < self.life_s * _USED and parted_s < JUMP_S
 
 
-Wanted = Callable[[], Mapping[str, list[Environment]]]
+Wanted = Callable[[], Mapping[str, Sequence[Environment]]]
 
 
 class Broker:
@@ -83,7 +83,8 @@ class Broker:
 
     def open(self) -> None:
         """Keep fresh what there is, from now on."""
-        self._looking = asyncio.create_task(self._look_on(), name="identity broker")
+        if self._all_wanted() and (self._looking is None or self._looking.done()):
+            self._looking = asyncio.create_task(self._look_on(), name="identity broker")
 
     async def close(self) -> None:
         """The next agent goes on."""
@@ -95,27 +96,29 @@ class Broker:
         """What processes of that container look for is there, and fresh; unless its host gives none for PATIENCE_S,
         which is told as an event. `environment`: of a process that is about to begin."""
         environments = [*self._wanted().get(container, ()), *([environment] if environment is not None else [])]
+        if not any(clouds.credentials(each) for each in environments):
+            return
+        self.open()
         try:
             async with asyncio.timeout(PATIENCE_S):
                 await self._ensure(container, environments)
         except (errors.PilotError, OSError, TimeoutError) as error:
             self._tell(container, error)
 
-    async def look(self) -> None:
-        """Everything that is wanted is fresh, or was tried. `errors` are told."""
-        for container, environments in self._wanted().items():
-            await self.before_use(container) if environments else None
+    def _all_wanted(self) -> list[str]:
+        """Containers that have something to be kept fresh."""
+        found = self._wanted().items()
+        return [name for name, environments in found if any(map(clouds.credentials, environments))]
 
     async def _look_on(self) -> None:
-        while True:
-            await asyncio.sleep(LOOK_S)
-            stale = [each for each, environments in self._wanted().items() if self._stale(each, environments)]
-            for container in stale:
+        """As long as there is something; who wants the first thing begins it again."""
+        while wanted := self._all_wanted():
+            for container in wanted:
                 await self.before_use(container)
-            if any(self._stale(each, self._wanted().get(each, [])) for each in stale):
-                await asyncio.sleep(RETRY_S)
+            is_stale = any(self._stale(each, self._wanted().get(each, [])) for each in wanted)
+            await asyncio.sleep(RETRY_S if is_stale else LOOK_S)
 
-    def _stale(self, container: str, environments: list[Environment]) -> list[Credential]:
+    def _stale(self, container: str, environments: Sequence[Environment]) -> list[Credential]:
         moment = self._clock()
         found = {each.token: each for environment in environments for each in clouds.credentials(environment)}
         return [each for each in found.values() if not self._is_fresh(container, each, moment)]
@@ -125,7 +128,7 @@ class Broker:
         is_there = os.path.exists(self._path(container, wanted.token))
         return held is not None and held.audience == wanted.audience and held.is_fresh(moment) and is_there
 
-    async def _ensure(self, container: str, environments: list[Environment]) -> None:
+    async def _ensure(self, container: str, environments: Sequence[Environment]) -> None:
         if not self._stale(container, environments):
             return
         async with self._locks.setdefault(container, asyncio.Lock()):
@@ -151,4 +154,4 @@ class Broker:
     def _tell(self, container: str, error: BaseException) -> None:
         why = str(error) or "its host does not answer"
         _log.warning("credentials of %s: %s", container, why)
-        self._events.add("identity.not_fresh", container, message=why)
+        self._events.add("credentials.stale", container, message=why)

@@ -1,0 +1,175 @@
+"""Tokens of clouds in files: written before they are needed, kept fresh by two clocks; the real agent's way to a host
+of the test's."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+
+import pytest
+
+from pilot import errors
+from pilot.agent.application import Application
+from pilot.agent.identity import broker
+from pilot.agent.identity.broker import Broker, Held, Moment
+from pilot.host.outward import rows
+from pilot.host.outward.sockets import Outward
+from pilot.ids import MachineId
+from pilot.wire import outward
+from tests.support.fake_machine import FakeMachine
+
+pytestmark = pytest.mark.requires("root", "private")
+
+ROLE = {"AWS_ROLE_ARN": "arn:aws:iam::1:role/r"}
+VAULT = {"VAULT_ADDR": "https://vault.test", "VAULT_ROLE": "web"}
+LIFE_S = 600.0
+
+
+class Host:
+    """Answers with tokens that are numbered; `refuses`: none."""
+
+    def __init__(self) -> None:
+        self.asked: list[str | None] = []
+        self.refuses = False
+        self.outward = Outward([rows.answering(outward.CREATE_OIDC_TOKEN, self._create)])
+
+    def _create(self, _: rows.Caller, asked: outward.OidcRequest, __: Mapping[str, str]) -> outward.OidcToken:
+        if self.refuses:
+            raise errors.StateError("not now")
+        self.asked.append(asked.aud)
+        return outward.OidcToken(token=f"t{len(self.asked)}", issued_s=1000.0, expires_s=1000.0 + LIFE_S)
+
+
+@pytest.fixture
+def host(machine: FakeMachine) -> Iterator[Host]:
+    made = Host()
+    made.outward.ensure(MachineId("m1"), outward.socket_in(machine.paths.outward))
+    yield made
+    made.outward.close()
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.moment = Moment(50.0, 1_800_000_000.0)
+
+    def __call__(self) -> Moment:
+        return self.moment
+
+    def pass_s(self, since_boot_s: float, wall_s: float | None = None) -> None:
+        wall = since_boot_s if wall_s is None else wall_s
+        self.moment = Moment(self.moment.since_boot_s + since_boot_s, self.moment.wall_s + wall)
+
+
+Test = Callable[[Application, Broker, Clock], Awaitable[None]]
+
+
+def run(machine: FakeMachine, wanted: Mapping[str, list[Mapping[str, str]]], test: Test) -> None:
+    async def bounded() -> None:
+        clock = Clock()
+        async with asyncio.timeout(60), machine.agent() as app:
+            made = Broker(app.outward, app.machine.paths, app.events, lambda: wanted, clock)
+            try:
+                await test(app, made, clock)
+            finally:
+                await made.close()
+
+    asyncio.run(bounded())
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    while not holds():  # noqa: ASYNC110 - files and counters tell nobody
+        await asyncio.sleep(0.01)
+
+
+def read(app: Application, container: str, name: str = "oidc_token") -> str:
+    with open(os.path.join(app.machine.paths.run, "fly", container, name)) as file:
+        return file.read()
+
+
+def test_it_is_there_before_it_is_needed_and_asked_for_once(host: Host, machine: FakeMachine) -> None:
+    async def test(app: Application, made: Broker, clock: Clock) -> None:
+        await asyncio.gather(*[made.before_use("app", ROLE) for _ in range(8)])
+        assert (read(app, "app"), host.asked) == ("t1", ["sts.amazonaws.com"])
+        place = os.path.join(app.machine.paths.run, "fly", "app")
+        assert sorted(os.listdir(place)) == ["api", "oidc_token"], "nothing half written"
+        assert os.stat(os.path.join(place, "oidc_token")).st_mode & 0o777 == 0o444
+        clock.pass_s(LIFE_S * 2 / 3 - 1)
+        await made.before_use("app", ROLE)
+        assert len(host.asked) == 1
+
+    run(machine, {}, test)
+
+
+@pytest.mark.parametrize(
+    ("since_boot_s", "wall_s"),
+    [(LIFE_S * 2 / 3, None), (0, 3600), (0, -3600), (3600, None), (10, 10 + broker.JUMP_S)],
+    ids=["two thirds have passed", "stopped meanwhile", "set back", "asleep", "a clock that was set"],
+)
+def test_what_is_not_fresh_is_replaced(
+    host: Host, machine: FakeMachine, since_boot_s: float, wall_s: float | None
+) -> None:
+    async def test(app: Application, made: Broker, clock: Clock) -> None:
+        await made.before_use("app", ROLE)
+        with open(os.path.join(app.machine.paths.run, "fly", "app", "oidc_token")) as held:
+            clock.pass_s(since_boot_s, wall_s)
+            await made.before_use("app", ROLE)
+            assert (held.read(), read(app, "app")) == ("t1", "t2"), "who reads the old one reads all of it"
+
+    run(machine, {}, test)
+
+
+def test_each_container_has_its_own(host: Host, machine: FakeMachine) -> None:
+    async def test(app: Application, made: Broker, _: Clock) -> None:
+        await made.before_use("a", ROLE)
+        await made.before_use("b", {**ROLE, **VAULT})
+        await made.before_use("c", {"PATH": "/bin"})
+        assert (read(app, "a"), read(app, "b"), read(app, "b", "vault_token")) == ("t1", "t2", "t3")
+        assert not os.path.exists(os.path.join(app.machine.paths.run, "fly", "c"))
+        assert host.asked[2] == "https://vault.test"
+
+    run(machine, {}, test)
+
+
+def test_it_is_kept_fresh_while_it_is_wanted(host: Host, machine: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also by an agent that finds containers of another one."""
+    monkeypatch.setattr(broker, "LOOK_S", 0.01)
+    wanted: dict[str, list[Mapping[str, str]]] = {"app": [ROLE]}
+
+    async def test(app: Application, made: Broker, clock: Clock) -> None:
+        made.open()
+        await until(lambda: len(host.asked) >= 1)
+        clock.pass_s(LIFE_S)
+        await until(lambda: len(host.asked) >= 2)
+        del wanted["app"]
+        assert made._looking is not None
+        await made._looking
+        assert read(app, "app") == "t2"
+
+    run(machine, wanted, test)
+
+
+def test_a_host_that_refuses_keeps_nothing_from_starting_and_is_told(
+    host: Host, machine: FakeMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker, "RETRY_S", 0.01)
+    host.refuses = True
+    wanted: dict[str, list[Mapping[str, str]]] = {"app": [ROLE]}
+
+    async def test(app: Application, made: Broker, _: Clock) -> None:
+        await made.before_use("app", ROLE)
+        (told,) = [each for each in app.events.since(0) if each.type == "credentials.stale"]
+        assert (told.container, told.message) == ("app", "POST /v1/tokens/oidc: not now")
+        host.refuses = False
+        await until(lambda: os.path.exists(os.path.join(app.machine.paths.run, "fly", "app", "oidc_token")))
+        wanted.clear()
+
+    run(machine, wanted, test)
+
+
+def test_when_a_token_is_fresh() -> None:
+    held = Held("a", Moment(100.0, 1000.0), 600.0)
+    assert held.is_fresh(Moment(100.0, 1000.0))
+    assert held.is_fresh(Moment(499.0, 1399.0))
+    assert not held.is_fresh(Moment(500.0, 1400.0))
+    assert not held.is_fresh(Moment(99.0, 999.0)), "another boot"
