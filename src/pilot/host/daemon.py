@@ -63,7 +63,7 @@ from .outward import identity_rows, machine_rows
 from .outward.sockets import Outward
 from .relay import server
 from .relay.access import Access
-from .services import fly_exits, fly_rest, idle, image_bases, mending, retention
+from .services import fly_exits, fly_peers, fly_rest, idle, image_bases, mending, retention
 from .services import tokens as key_uses
 from .services.addresses import DEFAULT_DOMAIN, Domain
 from .services.fly import FlyMachines
@@ -275,7 +275,11 @@ def _services(
         pool.start()
         _adopt(sprites)
         keep_s = settings.keep_images_s
-        with fly_exits.watching(host, engine), image_bases.watching(host, engine, keep_s):
+        with (
+            fly_exits.watching(host, engine),
+            fly_peers.watching(host),
+            image_bases.watching(host, engine, keep_s),
+        ):
             yield sprites, fly
     finally:
         pool.stop()

@@ -34,7 +34,9 @@ from .zone import Zone
 
 @dataclasses.dataclass(frozen=True)
 class Peer:
-    """A machine in the same private network: `name` below `internal.` is what it is called, `number` is its own."""
+    """A machine in the same private network: `name` below `internal.` is what it is called, `number` is its own.
+
+    It may be there under several names, and several under the same one."""
 
     name: str
     number: int
@@ -42,13 +44,14 @@ class Peer:
 
 @dataclasses.dataclass(frozen=True)
 class Member:
-    """A machine with a network. `serial` grows with each change of its policy."""
+    """A machine with a network. `serial` grows with each change of its policy. `names`: its own, below `internal.`"""
 
     machine: MachineId
     number: int
     policy: Policy = dataclasses.field(default_factory=Policy)
     serial: int = 1
     peers: tuple[Peer, ...] = ()
+    names: tuple[str, ...] = ()
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -161,7 +164,8 @@ class Networks:
     def _enforce(self, member: Member) -> None:
         before, wanted = zone.read(self._directory, member.machine), self._zone(member)
         if wanted.internal or (before is not None and before.internal):
-            apply.set_peers(self._gateway(member), [each for peer in member.peers for each in self._addresses(peer)])
+            found = (each for peer in member.peers for each in self._addresses(peer))
+            apply.set_peers(self._gateway(member), list(dict.fromkeys(found)))
         if before is None or before.serial <= member.serial:  # else somebody has set a newer one meanwhile
             zone.write(self._directory, wanted)
         self._sync(member.machine)
@@ -224,8 +228,17 @@ class Networks:
             rules=zone.rules_of(effective),
             queries_per_s=self.settings.limits.dns_queries_per_s,
             log=self._logs(member.machine)[0],
-            internal={f"{peer.name}.{zone.INTERNAL}": tuple(map(str, self._addresses(peer))) for peer in member.peers},
+            internal=self._names(member),
         )
+
+    def _names(self, member: Member) -> dict[str, tuple[str, ...]]:
+        """Its own lead to itself, as it is seen inside."""
+        found: dict[str, list[str]] = {}
+        for name in member.names:
+            found[name] = [str(ends.far.ip) for ends in self.inside]
+        for peer in member.peers:
+            found.setdefault(peer.name, []).extend(map(str, self._addresses(peer)))
+        return {f"{name}.{zone.INTERNAL}": tuple(addresses) for name, addresses in found.items()}
 
     def _addresses(self, peer: Peer) -> tuple[Address, ...]:
         """Of its gateway, which lets it be reached there."""

@@ -4,6 +4,7 @@ linking   row → gateway, zone, policy in force ─► what joins the machine t
 relink    the same for one that runs                                               at each further start of its world
 enforce   another policy
 join      another private network, or none; its other members hear of it
+tell_siblings   Machines of an app are each other's peers, and nobody else's
 remove    nothing is left; the row is its owner's to delete
 restore   those that there were, for a pilotd that starts
 """
@@ -56,8 +57,11 @@ def linking(host: Host, id: MachineId) -> Iterator[Link | None]:
         yield None
         return
     networks = _service(host, id)
+    is_new = rows.find(host.database, id) is None
     with host.database.transaction(durable=False) as tx:
         row = rows.assign(tx, id, networks.capacity)
+    if is_new:
+        tell_siblings(host, id)
     member = _member(host, row)
     with concurrent.futures.ThreadPoolExecutor(1, f"network-{id}") as pool:
         yield _Joined(networks, pool.submit(_ensure, host, networks, member).result)
@@ -79,7 +83,7 @@ def _ensure(host: Host, networks: Networks, member: Member) -> Member:
         with host.database.transaction() as tx:
             row = rows.renumber(tx, member.machine, networks.capacity, taken)
         member = _member(host, row)
-        _tell(host, networks, rows.peers(host.database, member.machine))
+        _tell(host, networks, _beside(host, member.machine))
 
 
 def relink(host: Host, id: MachineId) -> None:
@@ -122,11 +126,11 @@ def join(host: Host, id: MachineId, private: str | None) -> None:
     networks = _service(host, id)
     with host.database.transaction() as tx:
         rows.assign(tx, id, networks.capacity)
-    before = rows.peers(host.database, id)
+    before = _beside(host, id)
     with host.database.transaction() as tx:
         rows.set_private(tx, id, private)
     networks.refresh(id, functools.partial(_present, host, id))
-    _tell(host, networks, [*before, *rows.peers(host.database, id)])
+    _tell(host, networks, [*before, *_beside(host, id)])
 
 
 def private_of(host: Host, id: MachineId) -> tuple[str | None, list[rows.Peer]]:
@@ -135,9 +139,21 @@ def private_of(host: Host, id: MachineId) -> tuple[str | None, list[rows.Peer]]:
     return (row.private if row else None), rows.peers(host.database, id)
 
 
-def _tell(host: Host, networks: Networks, peers: Iterable[rows.Peer]) -> None:
+def tell_siblings(host: Host, id: MachineId) -> None:
+    """Which Machines of the app there are, or run, has changed."""
+    if host.networks is not None:
+        _tell(host, host.networks, (each.machine for each in rows.siblings(host.database, id) if each.network))
+
+
+def _beside(host: Host, id: MachineId) -> list[MachineId]:
+    """Those in the same private network."""
+    siblings = [each.machine for each in rows.siblings(host.database, id) if each.network and each.machine != id]
+    return [peer.network.machine for peer in rows.peers(host.database, id)] + siblings
+
+
+def _tell(host: Host, networks: Networks, peers: Iterable[MachineId]) -> None:
     """Theirs has changed. Security does not wait for them: each gateway lets in, and out, by itself."""
-    for machine in {peer.network.machine: None for peer in peers}:
+    for machine in dict.fromkeys(peers):
         try:
             networks.refresh(machine, functools.partial(_present, host, machine))
         except errors.PilotError as error:
@@ -174,12 +190,12 @@ def remove(host: Host, id: MachineId) -> None:
     row = rows.find(host.database, id)
     if host.networks is None or row is None:
         return
-    peers = rows.peers(host.database, id)
+    beside = _beside(host, id)
     host.networks.remove(id, row.number)
     if row.private is not None:
         with host.database.transaction() as tx:
             rows.set_private(tx, id, None)
-        _tell(host, host.networks, peers)
+    _tell(host, host.networks, beside)
 
 
 def restore(host: Host) -> None:
@@ -204,5 +220,12 @@ def _restore(host: Host, row: Network) -> None:
 
 def _member(host: Host, row: Network) -> Member:
     found = () if row.private is None else rows.peers(host.database, row.machine)
-    peers = tuple(Peer(peer.sprite, peer.network.number) for peer in found)
-    return Member(row.machine, row.number, policy.parse(row.policy), row.serial, peers)
+    peers = [Peer(peer.sprite, peer.network.number) for peer in found]
+    names: list[str] = []
+    for each in rows.siblings(host.database, row.machine):
+        called = [f"{each.machine}.vm.{each.app}", *([each.app] if each.runs else [])]
+        if each.machine == row.machine:
+            names += called
+        elif each.network is not None:
+            peers += [Peer(name, each.network.number) for name in called]
+    return Member(row.machine, row.number, policy.parse(row.policy), row.serial, tuple(peers), tuple(names))

@@ -201,6 +201,14 @@ def in_state(reader: Reader, state: str) -> list[tuple[MachineId, str]]:
     return [(MachineId(row["id"]), row["version"]) for row in rows]
 
 
+def started_by_app(reader: Reader) -> dict[str, frozenset[MachineId]]:
+    """Of each app that has one."""
+    found: dict[str, set[MachineId]] = {}
+    for row in reader.query("SELECT app, id FROM fly_machines WHERE state = ?", ("started",)):
+        found.setdefault(row["app"], set()).add(MachineId(row["id"]))
+    return {app: frozenset(ids) for app, ids in found.items()}
+
+
 def change(tx: Transaction, id: str, **columns: object) -> None:
     """Set columns; documents are given as values. Whoever reads Machines is told."""
     stored = {"updated_us": now_us()} | {name: _stored(name, value) for name, value in columns.items()}

@@ -106,6 +106,32 @@ def peers(database: Database, machine: MachineId) -> list[Peer]:
     return [Peer(row["sprite"], _network(row), row["sprite_id"]) for row in rows]
 
 
+@dataclasses.dataclass(frozen=True)
+class Sibling:
+    """A Machine of an app; `runs` as its row says. `network` None: it has not been started yet."""
+
+    machine: MachineId
+    app: str
+    runs: bool
+    network: Network | None
+
+
+def siblings(database: Database, machine: MachineId) -> list[Sibling]:
+    """All Machines of the app that the machine is one of, also itself: these alone see each other. None for others."""
+    rows = database.query(
+        """SELECT other.id, other.state, apps.name AS app, networks.machine, networks.number, networks.policy,
+                  networks.serial, networks.private
+           FROM fly_machines AS own JOIN apps ON apps.id = own.app JOIN fly_machines AS other ON other.app = own.app
+           LEFT JOIN networks ON networks.machine = other.id
+           WHERE own.id = ? AND other.state NOT IN ('destroying', 'destroyed') ORDER BY other.created_us, other.id""",
+        (machine,),
+    )
+    return [
+        Sibling(MachineId(row["id"]), row["app"], row["state"] == "started", _network(row) if row["machine"] else None)
+        for row in rows
+    ]
+
+
 def find(database: Database, machine: MachineId) -> Network | None:
     rows = database.query("SELECT * FROM networks WHERE machine = ?", (machine,))
     return _network(rows[0]) if rows else None

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from pilot import errors
-from pilot.host.store import machines, networks, sprites, tokens
+from pilot.host.store import fly, machines, networks, sprites, tokens
 from pilot.host.store.database import Database
 from pilot.host.store.sqlite import SqliteDatabase
 from pilot.ids import MachineId, SpriteName, VolumeId
@@ -58,6 +58,28 @@ def test_peers_are_those_of_the_organisation_in_the_same_private_network(databas
         machines_of["b"],
         machines_of["c"],
     ]
+
+
+def test_siblings_are_the_machines_of_an_app(database: Database) -> None:
+    organisation = tokens.ensure_organisation(database, "ours").id
+    with database.transaction() as tx:
+        for name in ("shop", "other"):
+            fly.add_app(tx, fly.App(name, organisation, name, "default", 0))
+        for at_us, (id, app, state) in enumerate(
+            [("a", "shop", "started"), ("b", "shop", "stopped"), ("c", "shop", "destroying"), ("d", "other", "started")]
+        ):
+            row = fly.Machine(
+                MachineId(id), app, id, "local", state, "1", {}, {}, (), cordoned=False, lease=None, created_us=at_us,
+                updated_us=0,
+            )  # fmt: skip
+            fly.add(tx, row)
+    number(database, "a")
+    found = networks.siblings(database, MachineId("b"))
+    assert [(each.machine, each.app, each.runs, each.network is not None) for each in found] == [
+        ("a", "shop", True, True), ("b", "shop", False, False),
+    ]  # fmt: skip
+    assert networks.siblings(database, MachineId("nobody")) == []
+    assert fly.started_by_app(database) == {"shop": {"a"}, "other": {"d"}}
 
 
 def test_the_lowest_number_that_is_free_is_given_and_kept(database: Database) -> None:
