@@ -94,6 +94,8 @@ ALLOWED: dict[str, frozenset[str]] = {
     "conformance": frozenset({"wire", "machine", "kernel.fds"}),
     # ssh, ended on the host: it knows a machine by where it is dialled.
     "shell": frozenset({"wire", "server"}),
+    # containerd's Task service: it drives a bare machine by its dial socket, and has its own ideas of nothing.
+    "shim": frozenset({"wire", "server", "machine", "bare.machines", "kernel.mounts", "spec"}),
     # A machine without pilotd: the substrates of pilotd, and nothing else of it.
     "bare": frozenset({"wire", "machine", "host.vmm", "image", "kernel"}),
     "host": frozenset({"standard", "wire", "server", "machine", "volume.client", "kernel", "image", "images.origins"}),

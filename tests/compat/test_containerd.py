@@ -6,28 +6,14 @@ import json
 import os
 import re
 import subprocess
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support import busybox, groups, leftovers
+from tests.support import busybox, containerd, groups, leftovers
 from tests.support.clients import PILOT, Client
 
 pytestmark = pytest.mark.requires("root", "private", "busybox", "containerd", "ctr")
-
-_CONFIG = """
-version = 2
-root = "{directory}/root"
-state = "{directory}/state"
-disabled_plugins = ["io.containerd.grpc.v1.cri"]
-[grpc]
-address = "{directory}/containerd.sock"
-[ttrpc]
-address = "{directory}/ttrpc.sock"
-"""
-_DEADLINE_S = 60
 
 
 @pytest.fixture(scope="module")
@@ -44,28 +30,8 @@ def rootfs(directory: Path) -> Path:
 @pytest.fixture(scope="module")
 def ctr(directory: Path) -> Iterator[Client]:
     """ctr of a containerd of our own."""
-    (directory / "config.toml").write_text(_CONFIG.format(directory=directory))
-    daemon = subprocess.Popen(
-        ["containerd", "--config", directory / "config.toml"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert daemon.stderr is not None
-    log: list[str] = []
-    for line in daemon.stderr:
-        log.append(line)
-        if "successfully booted" in line:
-            break
-    else:
-        pytest.fail(f"containerd did not start:\n{''.join(log)}")
-    reader = threading.Thread(target=log.extend, args=(daemon.stderr,), name="containerd-log")
-    reader.start()
-    yield Client(("ctr", "--address", str(directory / "containerd.sock")), dict(os.environ))
-    daemon.terminate()
-    daemon.wait(_DEADLINE_S)
-    reader.join()
-    daemon.stderr.close()
+    with containerd.running(directory) as client:
+        yield client
 
 
 @pytest.fixture(autouse=True)
@@ -73,12 +39,7 @@ def nothing_left(ctr: Client) -> Iterator[None]:
     """Afterwards there are no containers, and no mount, cgroup or state of them."""
     before = leftovers.observe()
     yield
-    for task in ctr.run("task", "ls", "--quiet").split():
-        ctr.call("task", "kill", "--signal", "SIGKILL", task)
-        _until(lambda task=task: "RUNNING" not in _row(ctr, task))  # type: ignore[misc]
-        ctr.call("task", "delete", task)
-    for container in ctr.run("container", "ls", "--quiet").split():
-        ctr.run("container", "delete", container)
+    containerd.end_all(ctr)
     assert ctr.run("container", "ls", "--quiet") == ""
     new = leftovers.observe().new_since(before)
     assert not set(new) & {"mounts", "links"}, new
@@ -93,20 +54,7 @@ def _words(rootfs: Path, *options: str) -> tuple[str, ...]:
 def _start(ctr: Client, rootfs: Path, *options: str) -> int:
     """A task in the background; its pid."""
     ctr.run(*_words(rootfs, "--detach", "--null-io", *options), "sh", "-c", "while true; do sleep 0.05; done")
-    return int(_row(ctr, "web")[1])
-
-
-def _row(ctr: Client, name: str) -> list[str]:
-    """Name, pid and status."""
-    rows = (line.split() for line in ctr.run("task", "ls").splitlines())
-    return next(row for row in rows if row[0] == name)
-
-
-def _until(holds: Callable[[], bool]) -> None:
-    """Ask again and again; each question is a process of its own, so this is no busy loop."""
-    deadline = time.monotonic() + _DEADLINE_S
-    while not holds():
-        assert time.monotonic() < deadline
+    return int(containerd.row(ctr, "web")[1])
 
 
 def test_run(ctr: Client, rootfs: Path) -> None:
@@ -127,7 +75,7 @@ def test_terminal(ctr: Client, rootfs: Path) -> None:
         ["script", "-qec", " ".join(command), "/dev/null"],
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        timeout=_DEADLINE_S,
+        timeout=containerd.DEADLINE_S,
         check=False,
     )
     assert done.returncode == 0
@@ -152,10 +100,10 @@ def test_processes(ctr: Client, rootfs: Path) -> None:
 def test_pause_and_resume(ctr: Client, rootfs: Path) -> None:
     pid = _start(ctr, rootfs)
     ctr.run("task", "pause", "web")
-    assert _row(ctr, "web")[2] == "PAUSED"
+    assert containerd.row(ctr, "web")[2] == "PAUSED"
     assert groups.is_frozen(pid)
     ctr.run("task", "resume", "web")
-    assert _row(ctr, "web")[2] == "RUNNING"
+    assert containerd.row(ctr, "web")[2] == "RUNNING"
     assert not groups.is_frozen(pid)
 
 
@@ -173,7 +121,7 @@ def test_kill_and_delete(ctr: Client, rootfs: Path) -> None:
     pid = _start(ctr, rootfs)
     assert ctr.call("task", "delete", "web").code == 1, "a running task is not deleted"
     ctr.run("task", "kill", "--signal", "SIGKILL", "web")
-    _until(lambda: _row(ctr, "web")[2] == "STOPPED")
+    containerd.until(lambda: containerd.row(ctr, "web")[2] == "STOPPED")
     assert not Path(f"/proc/{pid}").exists()
     assert re.search("exit code 137", ctr.call("task", "delete", "web").err)
     assert ctr.run("task", "ls", "--quiet") == ""
@@ -185,4 +133,4 @@ def test_a_kill_of_the_shim_leaves_nothing(ctr: Client, rootfs: Path) -> None:
     shim = int(re.findall(r"PPid:\t(\d+)", Path(f"/proc/{pid}/status").read_text())[0])
     assert b"containerd-shim-runc-v2" in Path(f"/proc/{shim}/cmdline").read_bytes()
     os.kill(shim, 9)
-    _until(lambda: not Path(f"/proc/{pid}").exists() and ctr.run("task", "ls", "--quiet") == "")
+    containerd.until(lambda: not Path(f"/proc/{pid}").exists() and ctr.run("task", "ls", "--quiet") == "")

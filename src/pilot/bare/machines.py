@@ -17,10 +17,10 @@ import zlib
 from collections.abc import Mapping
 
 from .. import errors
-from ..host.vmm import Isolation, MachineSpec, Vmm, substrates
+from ..host.vmm import Isolation, MachineSpec, MachineStatus, Vmm, substrates
 from ..ids import MachineId
 from ..image import cache as artefacts
-from ..kernel import idmap, mounts
+from ..kernel import cgroups, hierarchies, idmap, mounts
 from ..machine import pilot_api
 from ..wire import graph, operations, schema
 
@@ -41,8 +41,19 @@ def start(directory: str, roots: Mapping[str, str], memory_bytes: int, cache_dir
     with contextlib.suppress(FileExistsError):
         os.symlink(os.path.relpath(vmm.dial_path(_ID), directory), link)
     for name, root in roots.items():
-        mount_root(link, name, root, uid_base)
+        _mount_root(link, name, root, uid_base)
     return link
+
+
+def runs(directory: str, cache_dir: str = artefacts.DEFAULT) -> bool:
+    """Whether it is there, whatever it answers."""
+    return _vmm(os.path.abspath(directory), cache_dir).status(_ID) is MachineStatus.RUNNING
+
+
+def add_root(directory: str, name: str, root: str) -> graph.Disk:
+    """A directory of the host, as a disk of the machine in `directory`, which runs."""
+    directory = os.path.abspath(directory)
+    return _mount_root(os.path.join(directory, "dial.sock"), name, root, _uid_base(directory))
 
 
 def stop(directory: str, cache_dir: str = artefacts.DEFAULT) -> None:
@@ -54,11 +65,12 @@ def stop(directory: str, cache_dir: str = artefacts.DEFAULT) -> None:
     for name in ("machines", "templates"):
         with contextlib.suppress(FileNotFoundError, OSError):
             os.rmdir(os.path.join(directory, name))
-    shutil.rmtree(f"/run/pilot-{_tag(directory)}", ignore_errors=True)
+    tag = _tag(directory)
+    shutil.rmtree(f"/run/pilot-{tag}", ignore_errors=True)
+    cgroups.Cgroup(hierarchies.probe_hierarchies().paths(f"/pilot-{tag}")).delete()
 
 
-def mount_root(dial_path: str, name: str, directory: str, uid_base: int) -> graph.Disk:
-    """A directory of the host, as a disk of the machine."""
+def _mount_root(dial_path: str, name: str, directory: str, uid_base: int) -> graph.Disk:
     try:
         tree_fd = mounts.open_tree(directory, clone=True)
     except OSError as error:

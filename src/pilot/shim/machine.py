@@ -1,0 +1,94 @@
+"""The machine of a group: made with its first container, ended with its last. It is driven by its dial socket alone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterable, Sequence
+
+from .. import errors
+from ..bare import machines
+from ..machine.pilot_api import PilotApi
+from ..wire import graph, operations
+from ..wire.operations import Answered, Asked, Operation
+from .group import Group
+from .wanted import Wanted
+
+MEMORY_BYTES = 1 << 30
+_SETTLED_S = 20
+_PAUSE_S = 0.01
+_PASSING = frozenset({"starting", "stopping", "removing"})
+
+
+class Machine:
+    """All of it blocks."""
+
+    def __init__(self, group: Group) -> None:
+        self._directory = group.machine
+        self.dial_path = os.path.join(group.machine, "dial.sock")
+
+    def start(self, memory_bytes: int) -> None:
+        """It runs; idempotent."""
+        machines.start(self._directory, {}, memory_bytes)
+
+    def runs(self) -> bool:
+        """Asked of the host, whatever it answers itself."""
+        return machines.runs(self._directory)
+
+    def stop(self) -> None:
+        """Nothing is left of it; idempotent."""
+        machines.stop(self._directory)
+
+    def call(
+        self,
+        operation: Operation[Asked, Answered],
+        asked: Asked,
+        query: Sequence[tuple[str, str]] = (),
+        **parameters: str,
+    ) -> Answered:
+        """As `PilotApi.call`."""
+        return PilotApi(self.dial_path).call(operation, asked, query=query, **parameters)
+
+    def settled(self, name: str) -> graph.ContainerStatus:
+        """A container, when nothing is under way with it."""
+        query = [("settled", str(_SETTLED_S))]
+        while (row := self.call(operations.GET_CONTAINER, None, query, name=name)).status in _PASSING:
+            pass
+        return row
+
+    def wait_over(self, name: str) -> None:
+        """The agent is through with the end of a container that has ended: what it wrote is in its log."""
+        while self.settled(name).status == "running":
+            time.sleep(_PAUSE_S)
+
+    def give(self, wanted: Wanted) -> None:
+        """What the container has of the host is in the machine."""
+        for bind in wanted.disks:
+            machines.add_root(self._directory, bind.disk, bind.source)
+
+    def remove(self, name: str, disks: Iterable[str]) -> None:
+        """A container has gone, with all that was there for it; idempotent."""
+        self.call(operations.DELETE_CONTAINER, None, name=name)
+        with contextlib.suppress(errors.NotFound):  # it has gone
+            self.settled(name)
+        for disk in disks:
+            self.call(operations.UNMOUNT_DISK, None, name=disk)
+
+    def take_out(self, wanted: Wanted | None) -> None:
+        """It has gone, if it was there."""
+        if wanted is not None and self.runs():
+            self.remove(wanted.name, [each.disk for each in wanted.disks])
+
+    def forget(self, wanted: Wanted | None) -> bool:
+        """Of a shim that has died: the container has gone, and with the last one the machine; whether that has."""
+        self.take_out(wanted)
+        if self.runs():
+            if self.containers():
+                return False
+            self.stop()
+        return True
+
+    def containers(self) -> list[str]:
+        """What is wanted of it."""
+        return [row.name for row in self.call(operations.GET_GRAPH, None).containers]
