@@ -46,6 +46,7 @@ static const struct call functions[] = {
     FUNCTION(check_device, "si"),
     FUNCTION(check_filesystem, "sii"),
     FUNCTION(check_kind, "ss"),
+    FUNCTION(offer, "si"),
 };
 /* clang-format on */
 

@@ -121,3 +121,16 @@ long do_send_to(struct run *run, const unsigned long *a)
     (void)run;
     return (int)a[1] < 0 ? -EBADF : send_bytes(a[0], (const void *)a[2], a[3], a[1]);
 }
+
+/* Under a filter that notifies of sendmsg(2): the number of a descriptor, for the parent to take (pidfd_getfd(2)). Whoever would answer the
+ * notification has no listener yet. */
+long do_offer(struct run *run, const unsigned long *a)
+{
+    const struct instruction *in = &run->program->instructions[run->position];
+    struct message message = {OFFER, in->step, run->position, a[0], a[1]};
+
+    if ((int)a[0] < 0 || run->channel < 0)
+        return (int)a[0] < 0 ? -EBADF : -EPIPE;
+    long result = RAW3(SYS_write, run->channel, &message, sizeof message);
+    return result < 0 ? result : 0;
+}

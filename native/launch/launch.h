@@ -100,7 +100,7 @@ int enter_stage(struct entrance *entrance);
 
 /* channel.c: messages to the parent; see native/README.md. */
 enum { NO_STEP = 0xFFFF }; /* what happens before the first step */
-enum message_kind { FAILED = 1, BARRIER, RELEASE, SPAWNED, DESCRIPTOR, DONE };
+enum message_kind { FAILED = 1, BARRIER, RELEASE, SPAWNED, DESCRIPTOR, DONE, OFFER };
 struct message {
     uint32_t kind, step, instruction;
     int32_t error, value;
@@ -112,6 +112,7 @@ long do_barrier(struct run *run, const unsigned long *a);
 long do_release(struct run *run, const unsigned long *a);
 long do_send(struct run *run, const unsigned long *a);
 long do_send_to(struct run *run, const unsigned long *a);
+long do_offer(struct run *run, const unsigned long *a);
 
 /* paths.c */
 long do_openat2(struct run *run, const unsigned long *a);

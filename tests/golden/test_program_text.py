@@ -54,6 +54,8 @@ EVERY: tuple[Step, ...] = (
     steps.OpenTerminal(ROOT, Slot("master"), Slot("peer"), 24, 80, console="dev/console"),
     steps.SendTo(Slot("console"), Slot("master"), b"/dev/ptmx"),
     steps.SendDescriptor(Slot("master")),
+    steps.OfferDescriptor(Slot("master")),
+    steps.Hold(Slot("peer")),
     steps.NewSession(),
     steps.ControllingTerminal(Slot("peer")),
     steps.RunHook("/usr/bin/hook", ("hook", "create"), ("A=b",), Slot("state"), 5000),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +75,44 @@ def test_the_listener_goes_to_the_agent(
         assert runtime.wait(spawned, 10).exit_code() == 0
         of_exec = _receive(listener)
         assert (of_exec["pid"], of_exec["state"]["pid"]) == (spawned.pid, container.pid)
+
+
+@pytest.mark.parametrize("user_namespace", [False, True], ids=["", "user namespace"])
+def test_the_listener_of_the_call_that_would_send_it(
+    runtime: Runtime, bundle: Path, tmp_path: Path, user_namespace: bool
+) -> None:
+    """Nobody answers a notification of sendmsg(2) before he has the listener; and it stays open in nobody."""
+    config = bundles.make_config("true")
+    if user_namespace:
+        config = bundles.with_user_namespace(config)
+    rule = _profile(names=["sendmsg"], action="SCMP_ACT_NOTIFY", errnoRet=None)
+    config["linux"]["seccomp"] = {**rule, "listenerPath": str(tmp_path / "agent")}
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "agent"))
+        listener.listen()
+        container = bundles.create(runtime, bundle, config).container
+        assert _receive(listener)["pid"] == container.pid
+        _await(lambda: "anon_inode:seccomp notify" not in _descriptors(container.pid))
+        process = parse.parse_process(json.dumps({"args": ["/bin/true"], "cwd": "/"}))
+        spawned = container.exec(process, Stdio())
+        assert runtime.wait(spawned, 10).exit_code() == 0
+        assert _receive(listener)["pid"] == spawned.pid
+
+
+def _descriptors(pid: int) -> set[str]:
+    """What they lead to; they may go meanwhile."""
+    found = set()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found.add(os.readlink(entry))
+    return found
+
+
+def _await(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def _receive(listener: socket.socket) -> dict[str, Any]:

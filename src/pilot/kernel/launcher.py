@@ -5,7 +5,7 @@
        │   ─── go ─────────────────────────────────────►│
        │   ◄── BARRIER ─────────────────────────────────┤  runs its steps
        │   ─── go, descriptors ────────────────────────►│
-       │   ◄── DESCRIPTOR slot ─────────────────────────┤
+       │   ◄── DESCRIPTOR slot, or OFFER slot, number ──┤
        │   ◄── FAILED step, errno ─── or ── DONE ───────┤
        └── end of file: it has executed, or ended       ▼
 
@@ -80,6 +80,7 @@ class MessageKind(enum.IntEnum):
     SPAWNED = 4
     DESCRIPTOR = 5
     DONE = 6
+    OFFER = 7  # `error` is the number of a descriptor in the process
 
 
 class _Message(NamedTuple):
@@ -164,8 +165,17 @@ class _Conversation:
             self._reply([])
         elif message.kind == MessageKind.DESCRIPTOR:
             self._received[self._program.slots()[message.value]] = message.descriptor
+        elif message.kind == MessageKind.OFFER:
+            self._received[self._program.slots()[message.value]] = self._take(message.error)
         elif message.kind == MessageKind.DONE:
             self._done = True
+
+    def _take(self, number: int) -> int:
+        try:
+            return process.pidfd_getfd(self.process.pid_fd, number)
+        except OSError as error:
+            reason = _reason(error.errno or 0)
+            raise errors.HostError(f"take the seccomp listener of process {self.process.pid}: {reason}") from error
 
     def _adopt(self, pid: int, pid_fd: int) -> None:
         self.process = Spawned(pid, process.start_time(pid), pid_fd, self._received)

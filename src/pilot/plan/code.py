@@ -139,6 +139,7 @@ class Call(enum.IntEnum):
     CHECK_DEVICE = 83  # slot, number: it is that character device
     CHECK_FILESYSTEM = 84  # slot, magic number, whether it must be or must not
     CHECK_KIND = 85  # two slots: both are directories, or neither is
+    OFFER = 86  # a descriptor whose number is told: the parent takes it
 
 
 Argument = int | str | bytes | None | Sequence[str]

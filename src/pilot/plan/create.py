@@ -154,6 +154,7 @@ def plan_create(spec: Spec, facts: HostFacts, options: CreateOptions) -> Plan:
         *identity.plan_identity(process, options.ending, facts),
         *identity.plan_filter(process, options.ending, facts),
         Release(),
+        *identity.plan_given(options.ending.filter),
         AwaitStart(FIFO),
         *_plan_hooks(spec.hooks.start_container, START_STATE, options.ending.environment),
         *identity.plan_exec(process, options.ending, holds=(FIFO,)),

@@ -94,6 +94,7 @@ def plan_exec(process: Process, facts: HostFacts, options: ExecOptions) -> Plan:
         # A listener is for the parent to pass on; any other filter need not allow the barrier.
         *(filter_ if notifies else ()),
         *((Barrier(BEFORE_START),) if options.before_start or parent_limits else ()),
+        *identity.plan_given(options.ending.filter),
         *(() if notifies else filter_),
         *identity.plan_exec(process, options.ending),
     )

@@ -31,10 +31,12 @@ from .steps import (
     DropBoundingSet,
     Execute,
     FindExecutable,
+    Hold,
     InstallDescriptors,
     KeepCapabilities,
     NewSession,
     NoNewPrivileges,
+    OfferDescriptor,
     Seccomp,
     SendDescriptor,
     SetAmbientSet,
@@ -63,11 +65,12 @@ _CAPABILITY_SETS = ("bounding", "effective", "permitted", "inheritable", "ambien
 
 
 class Filter(msgspec.Struct, frozen=True):
-    """A compiled seccomp profile; `wants_listener` when it notifies."""
+    """A compiled seccomp profile; `wants_listener` when it notifies, `hides_sendmsg` when it does of that call."""
 
     program: bytes
     flags: int = 0
     wants_listener: bool = False
+    hides_sendmsg: bool = False
 
 
 class Ending(msgspec.Struct, frozen=True):
@@ -131,8 +134,17 @@ def plan_filter(process: Process, ending: Ending, facts: HostFacts) -> tuple[Ste
     return (
         load,
         *((SetCapabilities(sets["effective"], sets["permitted"], sets["inheritable"]),) if gives_up else ()),
-        *((SendDescriptor(LISTENER),) if profile.wants_listener else ()),
+        *((_give(profile),) if profile.wants_listener else ()),
     )
+
+
+def _give(profile: Filter) -> Step:
+    return OfferDescriptor(LISTENER) if profile.hides_sendmsg else SendDescriptor(LISTENER)
+
+
+def plan_given(profile: Filter | None) -> tuple[Step, ...]:
+    """After the barrier that follows the filter: the listener has been taken by now."""
+    return (Hold(LISTENER),) if profile is not None and profile.wants_listener and profile.hides_sendmsg else ()
 
 
 def _loads_with_privilege(process: Process, ending: Ending) -> bool:

@@ -38,8 +38,10 @@ def plan_nodes(setup: Setup) -> tuple[tuple[Opening, ...], tuple[Step, ...]]:
     if dev is None:
         return (), ()
     base, opens = dev
-    own = {clean(device.path) for device in setup.spec.linux.devices}
-    devices = [device for device in _DEFAULT if device.path not in own] + list(setup.spec.linux.devices)
+    # Who asks for ptmx gets what everybody gets, a link (`_plan_links`): a node would be of the host's devpts.
+    wanted = [device for device in setup.spec.linux.devices if clean(device.path) != "/dev/ptmx"]
+    own = {clean(device.path) for device in wanted}
+    devices = [device for device in _DEFAULT if device.path not in own] + wanted
     openings: list[Opening] = []
     steps: list[Step] = []
     for index, device in enumerate(devices):

@@ -23,7 +23,8 @@ def compile_filter(profile: Seccomp | None, cache_directory: str | None) -> Filt
     from ..plan import seccomp as seccomp_plan
 
     compiled = seccomp.compile_filter(seccomp_plan.plan_filter(profile), cache_directory)
-    return Filter(compiled.instructions, compiled.flags, compiled.notifies)
+    hides_sendmsg = any(rule.action == "SCMP_ACT_NOTIFY" and "sendmsg" in rule.names for rule in profile.syscalls)
+    return Filter(compiled.instructions, compiled.flags, compiled.notifies, hides_sendmsg)
 
 
 def send_listener(profile: Seccomp, listener_fd: int, pid: int, state: State) -> None:

@@ -15,7 +15,8 @@ out (openat2 RESOLVE_IN_ROOT). Paths without one are those of the namespace that
 | process   | SetHostname SetDomainname NewSession OpenTerminal ControllingTerminal InstallDescriptors |
 |           | ChangeDirectory EnterDirectory FindExecutable Execute Seccomp |
 |           | and all that a process is allowed or limited to |
-| control   | JoinNamespace Unshare JoinCgroup Spawn Barrier Release AwaitStart SendDescriptor SendTo RunHook |
+| control   | JoinNamespace Unshare JoinCgroup Spawn Barrier Release AwaitStart SendDescriptor OfferDescriptor |
+|           | Hold SendTo RunHook |
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ from ..code import Slot
 from .control import (
     AwaitStart,
     Barrier,
+    Hold,
     JoinCgroup,
     JoinNamespace,
+    OfferDescriptor,
     Release,
     RunHook,
     SendDescriptor,
@@ -118,6 +121,7 @@ __all__ = [
     "Execute",
     "FindExecutable",
     "HideMount",
+    "Hold",
     "InstallDescriptors",
     "JoinCgroup",
     "JoinKeyring",
@@ -133,6 +137,7 @@ __all__ = [
     "NewFilesystem",
     "NewSession",
     "NoNewPrivileges",
+    "OfferDescriptor",
     "Open",
     "OpenPlace",
     "OpenTerminal",

@@ -145,6 +145,33 @@ class SendDescriptor(msgspec.Struct, frozen=True):
         code.call(Call.SEND, self.slot, code.told(self.slot))
 
 
+class OfferDescriptor(msgspec.Struct, frozen=True):
+    """The same for who cannot call sendmsg(2): the parent takes it, for which it needs the right to trace us.
+
+    It has to be open until the parent has answered the next barrier: a `Hold` follows that.
+    """
+
+    slot: Slot
+
+    def describe(self) -> str:
+        return f"have the parent take descriptor {self.slot}"
+
+    def write(self, code: Code) -> None:
+        code.call(Call.OFFER, self.slot, code.told(self.slot))
+
+
+class Hold(msgspec.Struct, frozen=True):
+    """Nothing, but that a slot is open until here."""
+
+    slot: Slot
+
+    def describe(self) -> str:
+        return f"close {self.slot}"
+
+    def write(self, code: Code) -> None:
+        code.slot(self.slot)
+
+
 class SendTo(msgspec.Struct, frozen=True):
     """Send a descriptor with `payload` (at least one byte) over a connected Unix socket: a console socket."""
 
