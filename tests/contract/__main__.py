@@ -87,8 +87,6 @@ def left_out(document: str) -> Iterator[str]:
     text = (HERE / f"{document}.toml").read_text()
     reasons = re.findall(r"^\[\[operations\]\]\n# (.+)$", text, re.MULTILINE)
     for row, why in zip(tomllib.loads(text)["operations"], reasons, strict=True):
-        if "parameters" in row:
-            continue  # what it is asked with, and not less
         which = next(value for key, value in row.items() if key.startswith("include-"))
         what = "asked" if not row.get("enabled", True) else ", ".join(f"`{check}`" for check in row["checks"])
         yield f"| {document} | `{which.replace('|', ' ').strip('^()$')}` | {what} | {why} |"

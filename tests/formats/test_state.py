@@ -12,9 +12,10 @@ from pilot.host.fsm.operation import Action
 from pilot.host.fsm.outcome import Ending
 from pilot.host.operations import requests
 from pilot.host.operations.disks import VolumeDisk
-from pilot.host.store import machines, sprites
+from pilot.host.store import fly, machines, sprites, tokens
 from pilot.host.store.database import Database
 from pilot.host.store.journal import SqlJournal
+from pilot.host.store.migrations import MIGRATIONS
 from pilot.host.vmm import MachineSpec
 from pilot.ids import CheckpointId, RunId, VolumeId
 from tests.support.fake_volumes import FakeVolumes
@@ -24,7 +25,7 @@ SAMPLES = pathlib.Path(__file__).parent
 URL = "s3://bucket/prefix/vol/0123456789abcdef"
 
 # What had its machine down, or no machine yet, when its process died.
-DOWN = {"stopping", "restarting", "plain", "fork", "fork-live", "stored", "going"}
+DOWN = {"stopping", "restarting", "plain", "fork", "fork-live", "stored", "going", "cold"}
 
 ENDS = {
     "claimed-early": "live",
@@ -165,6 +166,40 @@ def test_a_size_that_was_given_is_written_down(tmp_path: pathlib.Path) -> None:
         assert (machine.memory_bytes, machine.cpus) == (512 << 20, 3)
     finally:
         host.close()
+
+
+@pytest.mark.parametrize("version", range(5, len(MIGRATIONS) + 1))
+def test_what_each_version_of_the_store_had_is_there(tmp_path: pathlib.Path, version: int) -> None:
+    """`make_state`, run in the first build that wrote this version."""
+    sample = SAMPLES / f"state-v{version}.sql"
+    assert sample.exists(), f"no sample: python -m tests.formats.make_state >{sample}"
+    host = Revived(tmp_path, sample)
+    try:
+        web, cold = (host.sprites.find(_local(host.database), name) for name in ("web", "cold"))
+        assert (web.labels, web.environment, web.config.ram_mb) == (("a",), {"A": "1"}, 512)
+        assert [point.comment for point in host.sprites.checkpoints(web)] == ["kept"]
+        for row in (web, cold):
+            assert host.sprites.wake(row).result(WAIT_S).done
+            assert host.sprites.status(row) == "running"
+        assert host.sprites.make_checkpoint(web, "another").result(WAIT_S).done
+        _check_later_tables(host, web, version)
+    finally:
+        host.close()
+
+
+def _check_later_tables(host: Revived, web: sprites.Sprite, version: int) -> None:
+    """What came with a version, and is none of a sprite's row."""
+    if version >= 7:
+        assert [hold.name for hold in host.sprites.holds(web)] == ["build"]
+        assert web.lifecycle.cold_after_s == 60
+    if version >= 8:
+        assert fly.app(host.database, _local(host.database), "shop").name == "shop"
+    if version >= 10:
+        organisation = tokens.ensure_organisation(host.database, "local")
+        assert "reader" in {key.wanted.name for key in host.sprites.tokens.every(organisation)}
+    if version >= 11:
+        query = "SELECT v.name, s.name AS secret FROM fly_volumes v JOIN fly_secrets s ON v.app = s.app"
+        assert [(row["name"], row["secret"]) for row in host.database.query(query)] == [("data", "key")]
 
 
 def test_every_operation_has_a_run_in_the_samples() -> None:
