@@ -199,10 +199,11 @@ adversary: images
 compare: deps build
 	$(PRIVATE) $(BIN)/python -m tests.support.compare docs/reference/conformance-observed.json
 
-# Pins with hashes, without addresses.
+# Pins with hashes, without addresses: of all that is worked and tested with, and of what pilotd runs with.
+PIN := $(BIN)/pip-compile -q --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --no-header
 lock:
-	$(BIN)/pip-compile -q --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links \
-	  --no-header --all-extras -o requirements.lock pyproject.toml
+	$(PIN) --all-extras -o requirements.lock pyproject.toml
+	$(PIN) --extra host -c requirements.lock -o packaging/requirements.lock pyproject.toml
 
 clean:
 	rm -rf $(VENV) $(STAMPS) build dist src/*.egg-info $(INIT)
