@@ -14,6 +14,9 @@ until it is mounted again, so one disk must not do that to another. Each has its
 filesystem. Who takes more than its share is refused earlier, with the *guard* still free; who takes less may use the
 guard, and waits longer before it is refused at all: others may go, or be deleted, meanwhile.
 
+A filesystem that is being mounted replays its journal into chunks that a checkpoint may share. As long as that lasts
+(`mounting`) half of the reserve is the disk's, so that what was stopped on a full disk can be started, and emptied.
+
 A disk may have a *quota* of real bytes of its own. Who comes up to it is refused likewise, and waits for nobody.
 
 Writes in place are not refused: a journal that has its chunks goes on. They take new room only where a chunk is partly
@@ -28,12 +31,13 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 _log = logging.getLogger(__name__)
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 RESERVE = "reserve"
+_MOUNTING = "mounting"
 _RESERVE_BYTES = 64 << 20
 _RESERVE_SHARE = 16  # of a small filesystem
 _GIVE_UP_S = 30.0
@@ -86,6 +90,24 @@ def keep_reserve(volumes: str) -> None:
         os.close(fd)
 
 
+@contextlib.contextmanager
+def mounting(directory: str) -> Iterator[None]:
+    """Half of the reserve is for the disk there, as long as the block lasts. Its worker sees it by a file; one that a
+    volumed leaves behind, killed in the block, goes with the next mount."""
+    path = os.path.join(directory, _MOUNTING)
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        # Not even room for a name: what is kept for the map is not to be touched then.
+    try:
+        yield
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+
+
 def is_greedy(directory: str) -> bool:
     """Whether the disk there takes more than its share; one that is alone does, however little it takes."""
     status, count = os.statvfs(directory), _count_disks(directory)
@@ -131,9 +153,22 @@ class Gauge:
         own = left if (quota := self._quota()) is None else quota - _held(self._slab)
         self.is_at_quota = own < min(left, size)
         if min(left, own) < size:
+            if (quota is None or own >= size) and self._borrows(size):
+                self._left = 0
+                return
             raise OSError(errno.ENOSPC, "no room for new chunks", self._slab)
         self._told = False
         self._left = min(left // _SHARE, own // _SHARE, _AT_ONCE_BYTES)
+
+    def _borrows(self, size: int) -> bool:
+        """Of the reserve, for a mount."""
+        if not os.path.exists(os.path.join(self._directory, _MOUNTING)):
+            return False
+        kept = _held(os.path.join(_volumes(self._directory), RESERVE))
+        if _available(self._directory) + kept - size < reserve_bytes(self._directory) // 2:
+            return False
+        give_way(self._directory)
+        return True
 
     def affords(self, size: int) -> bool:
         """As `claim`, for something that can be left undone: whether it is granted."""

@@ -36,6 +36,7 @@ from ...kernel import idmap, loop, mounts
 from .. import crashpoint, facts, messages
 from ..books import delta
 from ..checkpoint import Checkpoint
+from ..disk import room
 from ..requests import to_errand, to_worker
 from ..requests.base import A, Request
 from ..serving import zygote
@@ -211,7 +212,8 @@ class Attachment:
             raise
 
     def _mount_ext4(self, device: _Loop) -> int:
-        _, (fd,) = self._zygote.errand(to_errand.Mount(self.volume, device.number), [device.fd])
+        with room.mounting(self._directory):
+            _, (fd,) = self._zygote.errand(to_errand.Mount(self.volume, device.number), [device.fd])
         return fd
 
     def hand_out(self, uid_base: int, uid_count: int) -> int:

@@ -337,3 +337,28 @@ def test_who_was_refused_is_refused_at_once_until_there_is_room(
         one.trim(CHUNK, 20 * CHUNK)
         one.commit()
         assert _fill(other, range(5, 10)) == 5
+
+
+def test_half_of_the_reserve_is_for_a_filesystem_that_is_being_mounted(
+    directory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other half stays for the map; a quota is none of the host's disk, and stands."""
+    reserve, taken = Path(directory).parents[1] / room.RESERVE, 0
+    reserve.write_bytes(bytes(8 * CHUNK))
+    monkeypatch.setattr(room, "free_bytes", lambda _: 0)
+    monkeypatch.setattr(room, "_available", lambda _: 8 * CHUNK - reserve.stat().st_size - taken)
+    gauge = room.Gauge(directory)
+    with pytest.raises(OSError, match="no room"):
+        gauge.claim(CHUNK)
+    assert reserve.stat().st_size == 8 * CHUNK
+    with room.mounting(directory):
+        with pytest.raises(OSError, match="no room"):
+            room.Gauge(directory, lambda: 0).claim(CHUNK)
+        for _ in range(4):
+            gauge.claim(CHUNK)
+            taken += CHUNK
+        with pytest.raises(OSError, match="no room"):
+            gauge.claim(CHUNK)
+    taken = 0
+    with pytest.raises(OSError, match="no room"):
+        gauge.claim(CHUNK)
