@@ -200,6 +200,9 @@ def _check_later_tables(host: Revived, web: sprites.Sprite, version: int) -> Non
     if version >= 11:
         query = "SELECT v.name, s.name AS secret FROM fly_volumes v JOIN fly_secrets s ON v.app = s.app"
         assert [(row["name"], row["secret"]) for row in host.database.query(query)] == [("data", "key")]
+    if version >= 15:
+        hooks = host.sprites.webhooks.every(_local(host.database))
+        assert [hook.url for hook in hooks] == ["https://receiver.example/"]
 
 
 def test_every_operation_has_a_run_in_the_samples() -> None:

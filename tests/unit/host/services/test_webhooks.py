@@ -258,7 +258,8 @@ def test_what_is_forgotten_meanwhile_is_told(host: HostUnderTest, http: httpx.Cl
     "url",
     ["http://10.0.0.1/x", "http://169.254.169.254/latest/meta-data", "http://[::1]:8080/", "http://[::ffff:10.0.0.1]/",
      "http://0.0.0.0/", "https://[fd00::1]/", "ftp://example.com/", "example.com", "http://", "http://a:b@example.com/",
-     "http://example.com/#x", "http://exa mple.com/", "http://example.com:99999/", "http://" + "a" * 3000],
+     "http://example.com/#x", "http://exa mple.com/", "http://example.com:99999/", "http://" + "a" * 3000,
+     "http://a..b/", "http://" + "a" * 64 + ".example/"],
 )  # fmt: skip
 def test_urls_that_nothing_is_sent_to(host: HostUnderTest, http: httpx.Client, url: str) -> None:
     assert http.post(f"{host.url}/v1/webhooks", json={"url": url}).status_code == 400

@@ -38,6 +38,8 @@ def check_url(text: str, destinations: Destinations) -> None:
         raise InvalidRequest(f"url: {error}") from error
     if url.scheme not in _SCHEMES or not url.host:
         raise InvalidRequest("url: not one of http or https, with a host")
+    if not _can_be_asked_for(url.raw_host):
+        raise InvalidRequest("url: no host can be called so")
     if not 0 < (url.port or 443) < 1 << 16:
         raise InvalidRequest("url: no such port")
     if url.userinfo or url.fragment:
@@ -53,7 +55,7 @@ async def post(url: str, body: bytes, headers: Mapping[str, str], destinations: 
             status = await _post(httpx.URL(url), body, headers, destinations)
     except TimeoutError as error:
         raise NotDelivered(f"no answer within {ATTEMPT_S:.0f} s") from error
-    except (httpx.HTTPError, OSError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
         raise NotDelivered(str(error) or type(error).__name__) from error
     if status == _GONE:
         raise Unwanted("the receiver answered 410: it wants no more")
@@ -84,6 +86,15 @@ async def _permitted(url: httpx.URL, destinations: Destinations) -> Address:
         if destinations.permits(address):
             return address
     raise NotDelivered(_refusal(addresses[0]))
+
+
+def _can_be_asked_for(host: bytes) -> bool:
+    """Whether the resolver takes it: labels of 1 to 63 bytes."""
+    try:
+        host.decode().encode("idna")
+    except UnicodeError:
+        return False
+    return True
 
 
 def _refusal(address: Address) -> str:
