@@ -83,6 +83,7 @@ def _be_forker(channel: socket.socket) -> NoReturn:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
     _load_what_is_left()
     gc.freeze()
+    own_pid = os.getpid()
     while True:
         packet, received, _, _ = socket.recv_fds(
             channel, _UMASK_BYTES + messages.MAX_REQUEST, messages.MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
@@ -92,7 +93,7 @@ def _be_forker(channel: socket.socket) -> NoReturn:
         try:
             if os.fork() == 0:
                 channel.close()
-                _be_child(packet, received)
+                _be_child(own_pid, packet, received)
         except OSError as error:
             print(f"pilot planner: fork: {error}", file=sys.stderr)
         fds.close_all(received)
@@ -112,9 +113,11 @@ def _load_what_is_left() -> None:
 # ---- a child --------------------------------------------------------------------------------------------------------
 
 
-def _be_child(packet: bytes, received: Sequence[int]) -> NoReturn:
+def _be_child(forker_pid: int, packet: bytes, received: Sequence[int]) -> NoReturn:
     """Answer one request. Whatever happens, the caller sees the end of its connection, and does what is left to do."""
     syscalls.libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != forker_pid:
+        os._exit(0)  # it has died before that
     _name("pilot-joined")
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
