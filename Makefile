@@ -22,7 +22,7 @@ INIT_SRC := $(wildcard native/init/*.c)
 INIT_HDR := $(wildcard native/init/*.h)
 export DEBIAN_FRONTEND := noninteractive
 
-.PHONY: deps build images quick check sanitize test vm-tests demo bench soak network-soak outside-tests debian-proof crashlab chaos agent-kills neighbour workloads fuzz contract adversary compare clean lock
+.PHONY: deps build clients images quick check sanitize test vm-tests demo bench soak network-soak outside-tests debian-proof crashlab chaos agent-kills neighbour workloads fuzz contract adversary compare clean lock
 
 build: $(STAMPS)/package $(STAMPS)/bundle $(STAMPS)/front $(INIT)
 
@@ -81,6 +81,14 @@ $(INIT): $(INIT_SRC) $(INIT_HDR) $(STATIC_CC) | $(STAMPS)/apt-build
 	@mkdir -p $(@D)
 	$(STATIC_CC) -o $@ $(INIT_SRC)
 
+# What makes clients of a document, in an environment of its own.
+clients: $(STAMPS)/clients
+
+$(STAMPS)/clients: tests/clients/requirements.lock $(STAMPS)/venv
+	@test -x $(VENV)/clients/bin/python || $(PYTHON) -m venv $(VENV)/clients
+	@$(VENV)/clients/bin/pip install -q --require-hashes -r $<
+	@touch $@
+
 # What tests and demo boot from, built outside the private (and offline) network namespace. Kept in /var/cache/pilot.
 images: deps build
 	$(BIN)/pilot image build guest guest-disk kernel world-minimal
@@ -108,7 +116,7 @@ PRIVATE := $(BIN)/python -m tests.support.private --
 # As many sessions as LANES says, each in namespaces of its own, take the files in turn.
 LANES ?= 2
 UNSTEADY ?= 5
-test: deps check sanitize images
+test: deps check sanitize images clients
 	$(BIN)/python -m tests.support.lanes -n $(LANES) --unsteady $(UNSTEADY) tests --ignore=tests/checks
 
 # Tests inside virtual machines, those that take long too; what they said goes to docs/reference/vm-tests.md, and of ways

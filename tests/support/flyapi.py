@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 
+from tests.support import machines_document
 from tests.support.pilotd import Pilotd
 
 WAIT_S = 60
@@ -30,11 +31,12 @@ class Fly:
         return answer.json() if answer.content else None
 
     def raw(self, method: str, path: str, body: object = None, **more: Any) -> httpx.Response:
-        """Any call."""
+        """Any call; its answer is held against the document."""
         headers = {"Authorization": f"Bearer {self._pilotd.token()}", **more.pop("headers", {})}
         self.last = httpx.request(
             method, f"{self._pilotd.url}{path}", json=body, headers=headers, timeout=WAIT_S + 30, **more
         )
+        machines_document.check(method, path, self.last.status_code, self.last.json() if self.last.content else None)
         return self.last
 
     def create(self, config: Mapping[str, object], *, wait: str | None = "started", **more: object) -> JSON:

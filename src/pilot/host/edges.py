@@ -2,7 +2,7 @@
 
 ingress   whatever is below the domain: one sprite, one app, or none
 login     /login, for people with a browser
-machines  /v1/apps and /v1/platform: Fly's Machines API
+machines  /v1/apps, /v1/platform and /spec: Fly's Machines API
 sprites   everything else
 """
 

@@ -315,12 +315,12 @@ def test_no_command(body: dict[str, object]) -> None:
 @pytest.mark.parametrize(
     ("body", "signal", "timeout_s"),
     [
-        (bodies.Stop(), None, None),
-        (bodies.Stop("SIGINT", "10s"), "SIGINT", 10.0),
-        (bodies.Stop(9, 1_000_000_000), "9", 1.0),
-        (bodies.Stop("", ""), None, None),
+        (bodies.StopMachine(), None, None),
+        (bodies.StopMachine("SIGINT", "10s"), "SIGINT", 10.0),
+        (bodies.StopMachine(9, 1_000_000_000), "9", 1.0),
+        (bodies.StopMachine("", ""), None, None),
     ],
 )
-def test_how_to_stop(body: bodies.Stop, signal: str | None, timeout_s: float | None) -> None:
+def test_how_to_stop(body: bodies.StopMachine, signal: str | None, timeout_s: float | None) -> None:
     found = bodies.halt(body)
     assert (found.signal, found.timeout_s) == (signal, timeout_s)

@@ -38,7 +38,7 @@ class CreateMachine(msgspec.Struct, frozen=True):
     current_version: str | None = None
 
 
-class Stop(msgspec.Struct, frozen=True):
+class StopMachine(msgspec.Struct, frozen=True):
     """A signal by name or number."""
 
     signal: str | int | None = None
@@ -69,7 +69,7 @@ class ExtendVolume(msgspec.Struct, frozen=True):
     size_gb: int
 
 
-class Secret(msgspec.Struct, frozen=True):
+class SetSecret(msgspec.Struct, frozen=True):
     value: str
 
 
@@ -117,7 +117,7 @@ def parse(kind: type[T], data: bytes) -> T:
         raise faults.InvalidRequest(f"body: {text[:1].lower()}{text[1:]}") from error
 
 
-def halt(wanted: Stop) -> Halt:
+def halt(wanted: StopMachine) -> Halt:
     """`SpecError` for what is no signal's name, or no duration."""
     timeout = wanted.timeout
     if timeout is None or timeout == "":

@@ -7,6 +7,7 @@ import json
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+import msgspec
 from starlette.responses import JSONResponse, Response
 
 from .... import errors
@@ -20,12 +21,13 @@ from ...relay.facade import TableFacade
 from ...relay.table import Reach, Row
 from ...services.fly import REGION, FlyMachines, LeaseHeld
 from ...services.fly_wait import Missed
-from . import apps, machines, processes, volumes
+from . import apps, document, machines, processes, volumes
 from . import secrets as secret_calls
 from .call import Call
 
 Answer = Callable[[Call], Awaitable[Response]]
-PREFIXES = (b"/v1/apps", b"/v1/platform")
+PREFIXES = (b"/v1/apps", b"/v1/platform", b"/spec")
+DOCUMENT = "/spec/openapi3.json"
 _READ, _WRITE, _EXEC = Permission.MACHINES_READ, Permission.MACHINES_WRITE, Permission.EXEC
 _APP = "/v1/apps/{app}"
 _ALL = f"{_APP}/machines"
@@ -39,7 +41,18 @@ async def list_regions(_: Call) -> Response:
     return JSONResponse({"Regions": [{"code": REGION, "name": "this host", "capacity": 1}], "nearest": REGION})
 
 
+@functools.cache
+def _document() -> bytes:
+    return msgspec.json.encode(document.document(CALLS))
+
+
+async def get_document(_: Call | None) -> Response:
+    """For everybody: it has nothing of anybody."""
+    return Response(_document(), media_type="application/json")
+
+
 CALLS: tuple[Row[Answer], ...] = (
+    Row("GET", DOCUMENT, None, get_document),
     Row("GET", "/v1/apps", _READ, apps.list_apps, of=Reach.NARROWED),
     Row("POST", "/v1/apps", _WRITE, apps.create_app),
     Row("GET", _APP, _READ, apps.get_app),
@@ -131,8 +144,10 @@ def facade(access: Access, fly: FlyMachines) -> Facade:
 async def _answer(
     fly: FlyMachines, exchange: Exchange, answer: Answer, parameters: Mapping[str, str], principal: Principal | None
 ) -> None:
-    assert principal is not None
     request = asgi.request_of(exchange)
-    response = await answer(Call(request, fly, principal, parameters))
+    if principal is None:
+        response = await get_document(None)
+    else:
+        response = await answer(Call(request, fly, principal, parameters))
     response.raw_headers += MachinesVoice().headers
     await asgi.send(exchange, request, response)

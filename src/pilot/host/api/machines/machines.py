@@ -99,14 +99,14 @@ async def start_machine(call: Call) -> Response:
 
 
 async def stop_machine(call: Call) -> Response:
-    how = bodies.halt(await call.body(bodies.Stop))
+    how = bodies.halt(await call.body(bodies.StopMachine))
     await asyncio.to_thread(call.machines.stop, await call.machine(), call.nonce, how)
     return ok()
 
 
 async def restart_machine(call: Call) -> Response:
     query = call.request.query_params
-    how = bodies.halt(bodies.Stop(query.get("signal"), query.get("timeout")))
+    how = bodies.halt(bodies.StopMachine(query.get("signal"), query.get("timeout")))
     if call.flag("force_stop"):
         how = Halt("KILL", 0.0)
     await asyncio.to_thread(call.machines.restart, await call.machine(), call.nonce, how)

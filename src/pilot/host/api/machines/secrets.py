@@ -21,7 +21,7 @@ async def get_secret(call: Call) -> Response:
 
 
 async def set_secret(call: Call) -> Response:
-    body, name, app = await call.body(bodies.Secret), call.parameters["secret"], await call.app()
+    body, name, app = await call.body(bodies.SetSecret), call.parameters["secret"], await call.app()
     version = await asyncio.to_thread(call.machines.secrets.change, app, {name: body.value})
     row = await asyncio.to_thread(call.machines.secrets.find, app, name)
     return JSONResponse({**shapes.secret(row), "version": version}, 201)

@@ -1,0 +1,170 @@
+"""The OpenAPI document of the Machines API, made of its table: what is asked, what is answered, in which form.
+
+Served at `GET /spec/openapi3.json`, to everybody. Where it is otherwise than the official document is told in
+docs/reference/machines.md, with the client that forces it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from ....wire.permissions import Permission
+from ...fly.config import Config
+from ...relay.table import Row
+from . import answers, bodies
+
+JSON = dict[str, object]
+_REF = "#/components/schemas/{name}"
+_CONFIG: JSON = {"$ref": _REF.format(name="Config")}
+# Configs are kept whole: of what has no type here the document says nothing.
+_CONFIGURED = {"CreateMachine": "config", "Machine": "config", "MachineVersion": "user_config"}
+_TAGS = ("Machines", "Volumes", "Secrets", "Platform")
+
+
+@dataclasses.dataclass(frozen=True)
+class Said:
+    """Of one call: its operationId, the body that it takes, what it answers (None: nothing), its query's parameters."""
+
+    name: str
+    answer: type | None
+    body: type | None = None
+    status: int = 200
+    query: Sequence[str] = ()
+    many: bool = False
+
+
+_APP = "/v1/apps/{app}"
+_ALL = f"{_APP}/machines"
+_ONE = f"{_ALL}/{{machine}}"
+_LEASE, _METADATA = f"{_ONE}/lease", f"{_ONE}/metadata"
+_VOLUMES, _SECRETS = f"{_APP}/volumes", f"{_APP}/secrets"
+_VOLUME, _SECRET = f"{_VOLUMES}/{{volume}}", f"{_SECRETS}/{{secret}}"
+
+SAID: dict[tuple[str, str], Said] = {
+    ("GET", "/v1/apps"): Said("Apps_list", answers.Apps, query=("org_slug",)),
+    ("POST", "/v1/apps"): Said("Apps_create", answers.App, bodies.CreateApp, 201),
+    ("GET", _APP): Said("Apps_show", answers.App),
+    ("DELETE", _APP): Said("Apps_delete", None, status=202),
+    ("GET", f"{_APP}/ip_assignments"): Said("App_IPAssignments_list", answers.IPAssignments),
+    ("GET", _ALL): Said("Machines_list", answers.Machine, query=("include_deleted", "region", "state"), many=True),
+    ("POST", _ALL): Said("Machines_create", answers.Machine, bodies.CreateMachine),
+    ("GET", _ONE): Said("Machines_show", answers.Machine),
+    ("POST", _ONE): Said("Machines_update", answers.Machine, bodies.CreateMachine),
+    ("PUT", _ONE): Said("Machines_replace", answers.Machine, bodies.CreateMachine),
+    ("DELETE", _ONE): Said("Machines_delete", answers.Ok, query=("force", "kill")),
+    ("POST", f"{_ONE}/start"): Said("Machines_start", answers.Started),
+    ("POST", f"{_ONE}/stop"): Said("Machines_stop", answers.Ok, bodies.StopMachine),
+    ("POST", f"{_ONE}/restart"): Said("Machines_restart", answers.Ok, query=("force_stop", "timeout", "signal")),
+    ("POST", f"{_ONE}/suspend"): Said("Machines_suspend", answers.Ok),
+    ("POST", f"{_ONE}/cordon"): Said("Machines_cordon", answers.Ok),
+    ("POST", f"{_ONE}/uncordon"): Said("Machines_uncordon", answers.Ok),
+    ("GET", f"{_ONE}/wait"): Said(
+        "Machines_wait", answers.Waited, query=("state", "timeout", "version", "instance_id")
+    ),
+    ("GET", f"{_ONE}/events"): Said("Machines_list_events", answers.MachineEvent, query=("limit",), many=True),
+    ("GET", f"{_ONE}/versions"): Said("Machines_list_versions", answers.MachineVersion, many=True),
+    ("POST", f"{_ONE}/exec"): Said("Machines_exec", answers.Executed, bodies.Exec),
+    ("GET", _LEASE): Said("Machines_show_lease", answers.Lease),
+    ("POST", _LEASE): Said("Machines_create_lease", answers.Lease, bodies.AcquireLease, 201, query=("ttl",)),
+    ("DELETE", _LEASE): Said("Machines_release_lease", answers.Ok),
+    ("GET", _METADATA): Said("Machines_show_metadata", dict),
+    ("PUT", _METADATA): Said("Machines_replace_metadata", None, bodies.Metadata, 204),
+    ("PATCH", _METADATA): Said("Machines_patch_metadata", None, bodies.Metadata, 204),
+    ("GET", f"{_METADATA}/{{key}}"): Said("Machines_show_metadata_key", answers.MetadataEntry),
+    ("POST", f"{_METADATA}/{{key}}"): Said("Machines_update_metadata", None, bodies.MetadataValue, 204),
+    ("DELETE", f"{_METADATA}/{{key}}"): Said("Machines_delete_metadata", None, status=204),
+    ("POST", f"{_ONE}/signal"): Said("Machines_signal", answers.Ok, bodies.Signal),
+    ("GET", f"{_ONE}/ps"): Said("Machines_list_processes", answers.Process, query=("sort_by", "order"), many=True),
+    ("GET", f"{_ONE}/memory"): Said("Machines_show_memory", answers.MachineMemory),
+    ("PUT", f"{_ONE}/memory"): Said("Machines_set_memory", answers.MachineMemory, bodies.Memory),
+    ("GET", _VOLUMES): Said("Volumes_list", answers.Volume, many=True),
+    ("POST", _VOLUMES): Said("Volumes_create", answers.Volume, bodies.CreateVolume),
+    ("GET", _VOLUME): Said("Volumes_get_by_id", answers.Volume),
+    ("PUT", _VOLUME): Said("Volumes_update", answers.Volume, bodies.UpdateVolume),
+    ("DELETE", _VOLUME): Said("Volumes_delete", answers.Volume),
+    ("PUT", f"{_VOLUME}/extend"): Said("Volumes_extend", answers.Extended, bodies.ExtendVolume),
+    ("GET", f"{_VOLUME}/snapshots"): Said("Volumes_list_snapshots", answers.VolumeSnapshot, many=True),
+    ("POST", f"{_VOLUME}/snapshots"): Said("Volumes_create_snapshot", answers.VolumeSnapshot),
+    ("GET", _SECRETS): Said("Secrets_list", answers.AppSecrets, query=("show_secrets", "min_version")),
+    ("POST", _SECRETS): Said("Secrets_update", answers.AppSecrets, bodies.Secrets),
+    ("GET", _SECRET): Said("Secret_get", answers.AppSecret),
+    ("POST", _SECRET): Said("Secret_create", answers.AppSecret, bodies.SetSecret, 201),
+    ("DELETE", _SECRET): Said("Secret_delete", answers.SecretsVersion),
+    ("GET", "/v1/platform/regions"): Said("Platform_regions_get", answers.Regions),
+}
+
+
+def document(rows: Iterable[Row[Any]]) -> JSON:
+    """Of the calls of that table that want a token."""
+    paths: dict[str, JSON] = {}
+    for row in rows:
+        if row.permission is not None:
+            paths.setdefault(row.path, {})[row.method.lower()] = _operation(row.method, row.path, row.permission)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Machines API as pilotd serves it", "version": "1.0",
+            "description": "Fly's Machines API, as far as it is listed here.", "license": {"name": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "security": [{"token": []}],
+        "tags": [{"name": name} for name in ("Apps", *_TAGS)],
+        "paths": paths,
+        "components": {"schemas": _schemas(), "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
+    }  # fmt: skip
+
+
+def _operation(method: str, path: str, permission: Permission) -> JSON:
+    said = SAID[method, path]
+    parameters = [_parameter(name, "path") for name in re.findall(r"{(\w+)}", path)]
+    parameters += [_parameter(name, "query") for name in said.query]
+    shown: JSON = {
+        "operationId": said.name,
+        "tags": [next((tag for tag in _TAGS if f"/{tag.lower()}" in path), "Apps")],
+        "summary": f"Wants the permission {permission.value}.",
+        "parameters": parameters,
+        "responses": {
+            str(said.status): _response(said),
+            "default": _described("refused", answers.Failure),
+        },
+    }
+    if said.body is not None:
+        content = {"application/json": {"schema": {"$ref": _REF.format(name=said.body.__name__)}}}
+        shown["requestBody"] = {"content": content, "required": True}
+    return shown
+
+
+def _parameter(name: str, place: str) -> JSON:
+    return {"name": name, "in": place, "required": place == "path", "schema": {"type": "string"}}
+
+
+def _response(said: Said) -> JSON:
+    return {"description": "nothing to say"} if said.answer is None else _described("as asked", said.answer, said.many)
+
+
+def _described(what: str, kind: type, many: bool = False) -> JSON:
+    one: JSON = {"$ref": _REF.format(name=kind.__name__)}
+    if kind is dict:
+        one = {"type": "object", "additionalProperties": {"type": "string"}}
+    schema = {"type": "array", "items": one} if many else one
+    return {"description": what, "content": {"application/json": {"schema": schema}}}
+
+
+@functools.cache
+def _schemas() -> dict[str, JSON]:
+    kinds = {
+        kind for said in SAID.values() for kind in (said.answer, said.body) if kind is not None and kind is not dict
+    }
+    by_name = sorted(kinds | {answers.Failure, Config}, key=lambda kind: kind.__name__)
+    _, found = msgspec.json.schema_components(
+        by_name, schema_hook=lambda _: {"description": "anything"}, ref_template=_REF
+    )
+    for name, field in _CONFIGURED.items():
+        found[name]["properties"][field] = _CONFIG
+    return found
