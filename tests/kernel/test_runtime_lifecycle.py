@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import stat
@@ -317,3 +318,32 @@ def test_a_creator_that_is_killed_leaves_what_delete_removes(runtime: Runtime, b
     signal.pidfd_send_signal(hook_fd, signal.SIGKILL)
     assert liveness.has_ended(hook_fd, 10)
     os.close(hook_fd)
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_one_that_ends_just_before_its_signal(runtime: Runtime, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody else, or criu, ended it between the look and the kill: it does not run, and it can be deleted."""
+    opened = liveness.opened_process
+
+    @contextlib.contextmanager
+    def ends_when_it_was_seen(pid: int, start_time: int) -> Iterator[int | None]:
+        with opened(pid, start_time) as pid_fd:
+            if pid_fd is not None:
+                signal.pidfd_send_signal(pid_fd, signal.SIGKILL)
+                runtime.wait(created.process, 10)
+            yield pid_fd
+
+    created = bundles.create(runtime, bundle, bundles.make_config("sleep", "1000"))
+    with monkeypatch.context() as patched:
+        patched.setattr(liveness, "opened_process", ends_when_it_was_seen)
+        with pytest.raises(errors.StateError, match="container not running"):
+            created.container.kill(signal.SIGTERM)
+    created.container.delete()
+    created.process.close()
+
+    created = bundles.create(runtime, bundle, bundles.make_config("sleep", "1000"))
+    with monkeypatch.context() as patched:
+        patched.setattr(liveness, "opened_process", ends_when_it_was_seen)
+        created.container._kill_everything()
+    created.container.delete()
+    created.process.close()

@@ -6,6 +6,7 @@ change something hold the container's lock; questions do not.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import os
@@ -199,7 +200,7 @@ class Container:
             elif everyone and self._record.cgroup:
                 self.cgroup.kill(signal)
             elif pid_fd is not None:
-                signal_.pidfd_send_signal(pid_fd, signal)
+                _send(pid_fd, signal)
                 if signal == signal_.SIGKILL and self.cgroup.frozen():
                     self.cgroup.thaw()  # a frozen process of cgroup v1 dies only when it is thawed
 
@@ -384,13 +385,22 @@ class Container:
     def _kill_everything(self) -> None:
         with liveness.opened_process(self._record.pid, self._record.start_time) as pid_fd:
             if pid_fd is not None:
-                signal_.pidfd_send_signal(pid_fd, signal_.SIGKILL)
+                with contextlib.suppress(errors.StateError):
+                    _send(pid_fd, signal_.SIGKILL)
             if self.cgroup.exists():
                 self.cgroup.kill(signal_.SIGKILL, _KILL_TIMEOUT_S)
             if pid_fd is not None and not liveness.has_ended(pid_fd, _KILL_TIMEOUT_S):
                 raise errors.HostError(
                     f"kill process {self._record.pid}: it has not ended after {_KILL_TIMEOUT_S:.0f} s", hint=_UNREAPED
                 )
+
+
+def _send(pid_fd: int, signal: int) -> None:
+    """StateError when the process has ended since it was looked for."""
+    try:
+        signal_.pidfd_send_signal(pid_fd, signal)
+    except ProcessLookupError as error:
+        raise errors.StateError("container not running") from error
 
 
 def rootfs_path(bundle: str, spec: Spec) -> str:
