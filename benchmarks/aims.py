@@ -1,4 +1,6 @@
-"""What is asked of volumes, and what the newest results say to it. The aims are data; nothing is measured here.
+"""What is asked of volumes, networks and machines, and what the newest results say to it.
+
+The aims are data; nothing is measured here.
 
     aim ─ benchmark, table, row, column, statistic ─► a number of the newest result ─ compared with the bound ─► verdict
 
@@ -23,6 +25,8 @@ _PLAIN, _FLOOR = "ext4 on loop", "C floor"
 _HELD, _CALL = "checkpoint: writers held", "checkpoint: the whole call"
 _LIFE = "create, fork, attach, detach, restore, delete"
 _FIRST = "first byte of a volume that another host had"
+_API, _BYTES = "the pilot API", "WebSocket, the bytes alone"
+_ONE, _OUTPUT = "a container of `true`", "256 MiB of output by exec"
 _MEMORY = "memory of the worker of a 10 GiB disk"
 
 
@@ -56,6 +60,11 @@ def _network(what: str, table: str, row: str, bound: float, yardstick: str) -> A
     return Aim(what, table, row, "ratio", bound, yardstick=yardstick, benchmark="network")
 
 
+def _machine(what: str, table: str, row: str, bound: float, side: Bound = Bound.MOST, yardstick: str = "") -> Aim:
+    statistic = "ratio" if yardstick else "median"
+    return Aim(what, table, row, statistic, bound, side=side, yardstick=yardstick, benchmark="machine")
+
+
 AIMS = (
     _ratio("untar", "untar of ", 1.5),
     _ratio("dpkg: write, fsync, rename", "500 × write, fsync, rename", 1.5),
@@ -86,6 +95,14 @@ AIMS = (
     Aim("an allowed name", "an allowed name", "the sprite's resolver", "median", 1, "wall_ms", benchmark="network"),
     Aim("a policy in force", "a change of policy", "a policy, in force", "p90", 100, "wall_ms", benchmark="network"),
     Aim("network, added to a create", "set-up", "the machine's link", "median", 5, "wall_ms", benchmark="network"),
+    _machine("a container by the API, to its exit", _ONE, _API, 1 / 3, yardstick="crun run"),
+    _machine("exec by the API", "exec of `true`", _API, 1, yardstick="crun exec"),
+    _machine("output of exec, MB/s", _OUTPUT, _BYTES, 500, Bound.LEAST),
+    _machine("output of exec", _OUTPUT, _BYTES, 1, Bound.LEAST, "podman exec"),
+    _machine("a graph of ten up", "a graph of 10", _API, 150),
+    _machine("a graph of ten up, beside podman", "a graph of 10", _API, 1, yardstick="podman play kube"),
+    _machine("agent and init of 20 machines, MiB", "20 idle machines: memory", "a machine", 16),
+    _machine("an idle agent, ms of a processor's second", "20 idle machines: processor", "agent", 1),
 )  # fmt: skip
 
 

@@ -29,6 +29,11 @@ def pss_mib(pid: int) -> float:
     return next(int(row[1]) for row in rows if row[0] == "Pss:") / 1024
 
 
+def cpu_ms(pid: int) -> float:
+    """Processor time that it has used: exact, of the scheduler, where /proc/PID/stat has ticks."""
+    return int(_read(str(pid), "schedstat").split()[0]) / 1e6
+
+
 def _read(pid: str, name: str) -> str:
     with open(f"/proc/{pid}/{name}", encoding="utf-8", errors="replace") as file:
         return file.read()

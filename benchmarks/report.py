@@ -30,7 +30,7 @@ def newest() -> dict[str, Mapping[str, Any]]:
 def write_page() -> Path:
     """The page, from what is there."""
     found = newest()
-    sections = [f"## Aims of volumes\n\n{aims.format_page(found)}"]
+    sections = [f"## Aims\n\n{aims.format_page(found)}"]
     sections += [_section(name, document) for name, document in found.items()]
     PAGE.write_text("\n".join([_HEAD, *sections]), encoding="utf-8")
     return PAGE

@@ -47,6 +47,9 @@ def test_the_whole_way(directory: pathlib.Path, tmp_path: pathlib.Path, capfd: p
     assert capfd.readouterr().out == "hello from greet\n"
     assert _machine(dial, "exec", "--container", "show", "--", "sh", "-c", "stat -c %u /etc/mine; exit 5") == 5
     assert capfd.readouterr().out == "0\n", "what is root's here is root's there"
+    network = "ls /sys/class/net; wc -l </proc/net/route"
+    assert _machine(dial, "exec", "--container", "show", "--", "sh", "-c", network) == 0
+    assert capfd.readouterr().out == "lo\n1\n", "it has no network but itself"
     assert _machine(dial, "ps") == 0
     listed = capfd.readouterr().out
     assert "greet" in listed
