@@ -211,3 +211,16 @@ def test_a_kill_of_the_shim_leaves_nothing(ctr: Client, rootfs: Path) -> None:
     assert b"pilot.shim" in Path(f"/proc/{shim}/cmdline").read_bytes()
     os.kill(shim, 9)
     containerd.until(lambda: ctr.run("task", "ls", "--quiet") == "")
+
+
+def test_a_restart_of_containerd(tmp_path_factory: pytest.TempPathFactory, rootfs: Path) -> None:
+    """What runs goes on, and is the next one's to end."""
+    own = tmp_path_factory.mktemp("own")
+    with containerd.running(own) as first:
+        _start(first, rootfs)
+        shim = containerd.row(first, "web")[1]
+    with containerd.running(own) as second:
+        assert containerd.row(second, "web") == ["web", shim, "RUNNING"]
+        result = second.call("task", "exec", "--exec-id", "one", "web", "sh", "-c", "echo here; exit 3")
+        assert (result.code, result.out) == (3, "here\n")
+        containerd.end_all(second)
