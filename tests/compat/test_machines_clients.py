@@ -17,7 +17,7 @@ from tests.support.pilotd import Pilotd
 
 from pilot.host.api.machines.calls import DOCUMENT
 
-pytestmark = pytest.mark.requires("root", "private", "busybox", "fuse", "loop", "userns", "space")
+pytestmark = pytest.mark.requires("root", "private", "busybox", "fuse", "loop", "userns", "space", "clients")
 
 _CMD = ["sh", "-c", "trap 'exit 0' INT TERM; while :; do sleep 0.1; done"]
 _BIN = pathlib.Path(sys.prefix) / "clients/bin"
@@ -70,7 +70,7 @@ def test_a_client_that_is_generated_from_the_document(pilotd: Pilotd, image: str
 def _run(program: str, *arguments: str) -> str:
     """Of the environment of `make clients`; what it said."""
     environment = os.environ | {"PATH": f"{_BIN}:{os.environ['PATH']}"}
-    command = [_BIN / program, *arguments]
+    command = [str(_BIN / program), *arguments]
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, timeout=200)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

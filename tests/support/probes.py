@@ -38,6 +38,11 @@ def _pid_one_is_ours() -> bool:
         return b"tests.support.private" in first.read() or b"guest.tests" in kernel.read().split()
 
 
+def _probe_clients() -> str | None:
+    found = os.path.join(sys.prefix, "clients/bin/openapi-python-client")
+    return None if os.path.exists(found) else "no environment of clients: make clients"
+
+
 def _probe_fuse() -> str | None:
     try:
         os.close(os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC))
@@ -201,6 +206,7 @@ PROBES: dict[str, Callable[[], str | None]] = {
     "guest-kernel": _probe_guest_kernel,
     "guest-tests": _probe_guest_tests,
     "vm-tests": _probe_vm_tests,
+    "clients": _probe_clients,
     "node": _command("node"),
     "podman": _command("podman"),
     "buildah": _command("buildah"),
