@@ -30,14 +30,14 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from .. import errors, image
 from ..image.oci.store import Store
 from ..images.origins import Insecure, store_directory
 from ..kernel import cgroups, files, hierarchies
 from ..volume import client as volume_client
-from . import edges, host_limits, log_files
+from . import draining, edges, host_limits, log_files
 from .fly import addresses
 from .fly.pulling import Images
 from .fly.vault import Vault
@@ -90,6 +90,13 @@ RUNS_AT_ONCE = 64  # of sprites; each has a thread, and most of them wait for a 
 ADOPTIONS_AT_ONCE = 16  # one machine that does not answer takes ten seconds
 
 
+@dataclasses.dataclass
+class Ending:
+    """`is_drain`: nothing is to be left running."""
+
+    is_drain: bool = False
+
+
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """What the command line says. Times of 0 are never."""
@@ -127,6 +134,13 @@ class Settings:
     autostop_after_s: float = fly_rest.AFTER_S
     service_addresses: str | None = addresses.DEFAULT
 
+    ending: Ending = dataclasses.field(default_factory=Ending)
+
+    @property
+    def leaves_nothing(self) -> bool:
+        """Whether machines and what serves them end with pilotd."""
+        return self.stop_machines or self.ending.is_drain
+
     @property
     def identity_directory(self) -> str:
         """Where keys that mint and sign are kept, sealed."""
@@ -149,6 +163,7 @@ def serve(settings: Settings) -> None:
     if os.geteuid() != 0:
         raise errors.HostError("serve: not root", hint="pilotd makes namespaces, mounts and cgroups: run it as root")
     os.makedirs(settings.state_dir, mode=0o700, exist_ok=True)
+    _on_drain(settings.ending, lambda: None)
     with contextlib.ExitStack() as stack:
         stack.enter_context(_locked(settings.state_dir))
         host_limits.raise_descriptors()
@@ -167,7 +182,7 @@ def serve(settings: Settings) -> None:
         authenticator = Authenticator(authority.authenticate)
         access = Access(authenticator, sprites, authority, issuer, domain=Domain(settings.domain))
         relay = _relay(settings, access, fly)
-        _on_signals(relay)
+        _on_signals(relay, settings.ending)
         stack.enter_context(log_files.watching(settings.state_dir))
         stack.enter_context(retention.watching(database))
         stack.enter_context(key_uses.watching(database, authenticator.uses))
@@ -204,7 +219,7 @@ def _volumed(settings: Settings) -> Iterator[str]:
         volumed.watch()
         yield volumed.socket_path
     finally:
-        if settings.stop_machines:
+        if settings.leaves_nothing:
             volumed.stop()
             _remove_cgroups(settings.tag)
         else:
@@ -226,7 +241,7 @@ def _networks(settings: Settings, database: Database) -> Iterator[Networks]:
     try:
         yield made
     finally:
-        if settings.stop_machines:
+        if settings.leaves_nothing:
             for row in network_rows.every(database):
                 made.remove(row.machine, row.number)
             made.stop()
@@ -283,7 +298,7 @@ def _services(
             yield sprites, fly
     finally:
         pool.stop()
-        if settings.stop_machines:
+        if settings.leaves_nothing:
             pool.clear()
             _stop_machines(sprites, fly)
         if not engine.close(STOP_TIMEOUT_S):
@@ -367,9 +382,20 @@ def _remove_cgroups(tag: str) -> None:
         group.delete()
 
 
-def _on_signals(relay: server.Server) -> None:
+def _on_signals(relay: server.Server, ending: Ending) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: relay.stop())
+    _on_drain(ending, relay.stop)
+    if ending.is_drain:  # asked for while all of this was being put together
+        relay.stop()
+
+
+def _on_drain(ending: Ending, stop: Callable[[], None]) -> None:
+    def drain(*_: object) -> None:
+        ending.is_drain = True
+        stop()
+
+    signal.signal(draining.SIGNAL, drain)
 
 
 @contextlib.contextmanager
@@ -377,6 +403,7 @@ def _locked(state_dir: str) -> Iterator[None]:
     lock_fd = os.open(os.path.join(state_dir, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        draining.note(lock_fd)
         yield
     except BlockingIOError as error:
         raise errors.Conflict(f"serve {state_dir}: another pilotd serves it") from error

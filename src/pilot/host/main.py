@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import urllib.parse
+from collections.abc import Callable, Mapping
 
 from .. import errors, standard
 from . import daemon, logs
@@ -29,6 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _show_authority(options)
     if options.command == "doctor":
         return _doctor(options)
+    if options.command in _OF_OPERATORS:
+        return _told(lambda: _OF_OPERATORS[options.command](options))
     logs.begin(options.log_level)
     try:
         settings = _settings(options)
@@ -36,6 +40,62 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"pilotd: {error}" + (f" ({error.hint})" if error.hint else ""), file=sys.stderr)
         return 2
     return daemon.run(settings)
+
+
+def _told(act: Callable[[], None]) -> int:
+    try:
+        act()
+    except errors.PilotError as error:
+        print(f"pilotd: {error}" + (f" ({error.hint})" if error.hint else ""), file=sys.stderr)
+        return 1
+    return 0
+
+
+def _back_up(options: argparse.Namespace) -> None:
+    from . import backup
+
+    if options.file == "-":
+        backup.write(options.state_dir, sys.stdout.buffer)
+        return
+    part = f"{options.file}.{os.getpid()}.part"
+    try:
+        fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with open(fd, "wb") as out:
+            backup.write(options.state_dir, out)
+            out.flush()
+            os.fsync(fd)
+        os.rename(part, options.file)
+    except OSError as error:
+        raise errors.HostError(f"write {options.file}: {(error.strerror or str(error)).lower()}") from error
+    finally:
+        with contextlib.suppress(FileNotFoundError):  # it has its name
+            os.unlink(part)
+
+
+def _restore(options: argparse.Namespace) -> None:
+    from . import backup
+
+    with contextlib.ExitStack() as stack:
+        try:
+            source = sys.stdin.buffer if options.file == "-" else stack.enter_context(open(options.file, "rb"))
+        except OSError as error:
+            raise errors.HostError(f"read {options.file}: {(error.strerror or str(error)).lower()}") from error
+        about = backup.restore(options.state_dir, source)
+    print(f"restored {options.state_dir} as of {about.made_at} (pilotd {about.pilotd})")
+
+
+def _drain(options: argparse.Namespace) -> None:
+    from . import draining
+
+    draining.drain(options.state_dir, options.patience)
+    print(f"{options.state_dir}: pilotd has ended, and nothing of it runs")
+
+
+_OF_OPERATORS: Mapping[str, Callable[[argparse.Namespace], None]] = {
+    "backup": _back_up,
+    "restore": _restore,
+    "drain": _drain,
+}
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -257,6 +317,17 @@ def _parser() -> argparse.ArgumentParser:
     add("--oidc-issuer", metavar="URL", help="where /oidc of this pilotd is reached by who verifies machines' tokens")
     add("--stop-machines-on-exit", action="store_true", help="leave nothing running (for demonstrations and tests)")
     add("--log-level", choices=("debug", "info", "warning", "error"), default="info")
+    for verb, text in (
+        ("backup", "what pilotd knows (not disks) as one file, also while it runs"),
+        ("restore", "that file into a state directory without a database"),
+        ("drain", "end pilotd and all that it has started; sprites wake with their next use"),
+    ):
+        operating = commands.add_parser(verb, help=text).add_argument
+        operating("--state-dir", default="/var/lib/pilot", help="as of serve")
+        if verb == "drain":
+            operating("--patience", type=float, default=300.0, metavar="SECONDS", help="how long to wait for its end")
+        else:
+            operating("file", metavar="FILE", help="-: standard output or input")
     examined = commands.add_parser("doctor", help="what this host lacks for sprites, and how to mend it").add_argument
     examined("--state-dir", default="/var/lib/pilot", help="as of serve")
     examined("--listen", default="127.0.0.1:8080", metavar="HOST:PORT")

@@ -1,0 +1,155 @@
+"""A backup is of one moment, and whole or none; so is what is restored of it."""
+
+from __future__ import annotations
+
+import io
+import os
+import pathlib
+import sqlite3
+import tarfile
+import threading
+
+import pytest
+
+from pilot import errors
+from pilot.host import backup, main
+from pilot.host.store import tokens
+from pilot.host.store.sqlite import SqliteDatabase
+from pilot.kernel import files
+
+
+@pytest.fixture
+def state(tmp_path: pathlib.Path) -> pathlib.Path:
+    place = tmp_path / "state"
+    for name, text in (
+        ("token", "t"), ("secrets.key", "s"), ("identity/seal", "i"), ("identity/roots", "r"), ("identity/.half", "x"),
+        ("ca/ca.pem", "c"), ("network/defaults", "d"), ("network/resolver.log", "l"), ("volumes/disks/slab", "v"),
+    ):  # fmt: skip
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text(text)
+    return place
+
+
+def backed_up(state: pathlib.Path) -> bytes:
+    out = io.BytesIO()
+    backup.write(str(state), out)
+    return out.getvalue()
+
+
+def organisations(state: pathlib.Path) -> int:
+    database = SqliteDatabase(str(state / "state.db"))
+    try:
+        return int(database.query("SELECT count(*) AS n FROM organisations")[0]["n"])
+    finally:
+        database.close()
+
+
+def test_it_is_of_one_moment_while_others_write(state: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    database = SqliteDatabase(str(state / "state.db"))
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            tokens.ensure_organisation(database, f"o-{os.urandom(4).hex()}")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        made = [backed_up(state) for _ in range(5)]
+    finally:
+        stop.set()
+        writer.join()
+        database.close()
+    for number, data in enumerate(made):
+        about = backup.restore(str(tmp_path / str(number)), io.BytesIO(data))
+        assert about.version == backup.VERSION
+    counts = [organisations(tmp_path / str(number)) for number in range(5)]
+    assert counts == sorted(counts)
+
+
+def test_what_is_in_it_and_in_what_is_restored(state: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    SqliteDatabase(str(state / "state.db")).close()
+    data = backed_up(state)
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        assert archive.getnames() == [
+            "backup.json", "state.db", "token", "secrets.key", "network/defaults", "identity/roots", "identity/seal",
+            "ca/ca.pem",
+        ]  # fmt: skip
+    other = tmp_path / "other"
+    (other / "volumes").mkdir(parents=True)
+    backup.restore(str(other), io.BytesIO(data))
+    assert sorted(str(path.relative_to(other)) for path in other.rglob("*") if path.is_file()) == [
+        "ca/ca.pem", "identity/roots", "identity/seal", "lock", "network/defaults", "secrets.key", "state.db", "token",
+    ]  # fmt: skip
+    assert {path.stat().st_mode & 0o777 for path in other.rglob("*") if path.is_file()} == {0o600}
+    assert (other / "token").read_text() == "t"
+
+
+def test_a_database_that_is_there_is_not_replaced(state: pathlib.Path) -> None:
+    SqliteDatabase(str(state / "state.db")).close()
+    with pytest.raises(errors.Conflict, match=r"it has a state\.db"):
+        backup.restore(str(state), io.BytesIO(backed_up(state)))
+
+
+def test_a_pilotd_that_serves_it_is_in_the_way(state: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    SqliteDatabase(str(state / "state.db")).close()
+    data = backed_up(state)
+    (tmp_path / "served").mkdir()
+    with files.held(str(tmp_path / "served/lock")), pytest.raises(errors.Conflict, match="a pilotd serves it"):
+        backup.restore(str(tmp_path / "served"), io.BytesIO(data))
+
+
+def _tar(*members: tuple[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for name, content in members:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return out.getvalue()
+
+
+ABOUT = ("backup.json", b'{"version": 1, "made_at": "now", "pilotd": "0"}')
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"", b"x" * 2000, _tar(("token", b"")), _tar(ABOUT), _tar(ABOUT, ("state.db", b"no database" * 100)),
+        _tar(ABOUT, ("state.db", b"")), _tar(ABOUT, ("../token", b"")), _tar(ABOUT, ("/etc/passwd", b"")),
+        _tar(ABOUT, ("identity/../token", b"")), _tar(ABOUT, ("identity/a/b", b"")), _tar(ABOUT, ("volumes/x", b"")),
+        _tar(("backup.json", b'{"version": 2, "made_at": "", "pilotd": ""}')), _tar(("backup.json", b"{")),
+    ],
+)  # fmt: skip
+def test_what_is_no_backup_leaves_no_database(tmp_path: pathlib.Path, data: bytes) -> None:
+    with pytest.raises(errors.SpecError):
+        backup.restore(str(tmp_path / "state"), io.BytesIO(data))
+    assert not (tmp_path / "state/state.db").exists()
+    assert [path.name for path in (tmp_path / "state").iterdir()] == ["lock"]
+    assert not (tmp_path / "token").exists()
+
+
+def test_one_that_breaks_off_is_none(state: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    SqliteDatabase(str(state / "state.db")).close()
+    data = backed_up(state)
+    for size in (512, 2000, len(data) // 2):
+        with pytest.raises(errors.SpecError):
+            backup.restore(str(tmp_path / "other"), io.BytesIO(data[:size]))
+        assert not (tmp_path / "other/state.db").exists()
+
+
+def test_by_the_command_line(state: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    SqliteDatabase(str(state / "state.db")).close()
+    target = tmp_path / "backup.tar"
+    assert main.main(["backup", "--state-dir", str(state), str(target)]) == 0
+    assert target.stat().st_mode & 0o777 == 0o600
+    assert main.main(["restore", "--state-dir", str(tmp_path / "new"), str(target)]) == 0
+    assert "restored" in capsys.readouterr().out
+    with sqlite3.connect(tmp_path / "new/state.db") as found:
+        assert found.execute("SELECT max(version) FROM schema_version").fetchone()[0] > 0
+    for words in (["backup", "--state-dir", str(tmp_path / "none"), str(tmp_path / "x")],
+                  ["restore", "--state-dir", str(tmp_path / "y"), str(tmp_path / "absent")],
+                  ["drain", "--state-dir", str(state)], ["drain", "--state-dir", str(tmp_path / "none")]):  # fmt: skip
+        assert main.main(words) == 1
+        assert capsys.readouterr().err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".part")] == []
