@@ -22,7 +22,13 @@ INIT_SRC := $(wildcard native/init/*.c)
 INIT_HDR := $(wildcard native/init/*.h)
 export DEBIAN_FRONTEND := noninteractive
 
-.PHONY: deps build clients images quick check sanitize test vm-tests demo bench soak network-soak outside-tests debian-proof crashlab chaos agent-kills neighbour workloads fuzz contract adversary compare clean lock
+# Where `make install` puts programs (bin/), what they consist of (lib/pilot/) and units of systemd.
+PREFIX ?= /usr/local
+UNITS ?= $(PREFIX)/lib/systemd/system
+REQUIREMENTS ?= packaging/requirements.lock
+PROGRAMS := pilot pilotd sprite
+
+.PHONY: deps build clients install uninstall images quick check sanitize test vm-tests demo bench soak network-soak outside-tests debian-proof crashlab chaos agent-kills neighbour workloads fuzz contract adversary compare clean lock
 
 build: $(STAMPS)/package $(STAMPS)/bundle $(STAMPS)/front $(INIT)
 
@@ -88,6 +94,23 @@ $(STAMPS)/clients: tests/clients/requirements.lock $(STAMPS)/venv
 	@test -x $(VENV)/clients/bin/python || $(PYTHON) -m venv $(VENV)/clients
 	@$(VENV)/clients/bin/pip install -q --require-hashes -r $<
 	@touch $@
+
+# An environment of its own, without what only tests need; this checkout may go afterwards. docs/howto/operate-pilotd.md
+install: $(STAMPS)/venv $(STATIC_CC)
+	@test -x $(PREFIX)/lib/pilot/bin/python || $(PYTHON) -m venv --without-pip $(PREFIX)/lib/pilot
+	@$(if $(REQUIREMENTS),$(BIN)/pip --python $(PREFIX)/lib/pilot/bin/python install -q --require-hashes -r $(REQUIREMENTS))
+	@rm -rf build/wheel && $(BIN)/pip wheel -q --no-deps --no-build-isolation -w build/wheel .
+	@$(BIN)/pip --python $(PREFIX)/lib/pilot/bin/python install -q --no-deps --force-reinstall build/wheel/*.whl
+	@mkdir -p $(PREFIX)/bin $(UNITS)
+	@for program in $(PROGRAMS); do ln -sfn ../lib/pilot/bin/$$program $(PREFIX)/bin/$$program; done
+	@for unit in $(notdir $(wildcard packaging/systemd/*)); do \
+	  sed 's|/usr/bin/pilot|$(PREFIX)/bin/pilot|' packaging/systemd/$$unit >$(UNITS)/$$unit; done
+	@echo "installed: $(addprefix $(PREFIX)/bin/,$(PROGRAMS)); units in $(UNITS)"
+
+# What install has put there, and nothing else: sprites, images and options stay.
+uninstall:
+	rm -f $(addprefix $(PREFIX)/bin/,$(PROGRAMS)) $(addprefix $(UNITS)/,$(notdir $(wildcard packaging/systemd/*)))
+	rm -rf $(PREFIX)/lib/pilot
 
 # What tests and demo boot from, built outside the private (and offline) network namespace. Kept in /var/cache/pilot.
 images: deps build

@@ -1,0 +1,81 @@
+"""`make install`: programs that need this checkout no more, units that lead to them, and an end of all of it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = [pytest.mark.slow, pytest.mark.requires("musl-gcc")]
+
+
+def _run(*words: object, cwd: Path = ROOT) -> str:
+    environment = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/root"), "PIP_NO_INDEX": "1"}
+    done = subprocess.run(
+        list(map(str, words)), cwd=cwd, env=environment, capture_output=True, text=True, timeout=400, check=False
+    )
+    assert done.returncode == 0, f"{words}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Made from a copy that is gone by now; what a host takes from an index is lent by our own environment."""
+    scratch = tmp_path_factory.mktemp("checkout") / "copy"
+    ignored = shutil.ignore_patterns(".git", ".venv", ".hypothesis", "build", "dist", "__pycache__", ".*_cache")
+    shutil.copytree(ROOT, scratch, symlinks=True, ignore=ignored)
+    place = tmp_path_factory.mktemp("installed")
+    _run(
+        "make",
+        "-o",
+        ".stamps/venv",
+        "install",
+        f"PREFIX={place}",
+        "REQUIREMENTS=",
+        f"BIN={ROOT}/.venv/bin",
+        cwd=scratch,
+    )
+    shutil.rmtree(scratch)
+    (site,) = place.glob("lib/pilot/lib/python*/site-packages")
+    (site / "lent.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return place
+
+
+def test_programs_run_without_the_checkout(prefix: Path) -> None:
+    assert "pilot" in _run(prefix / "bin/pilot", "--version", cwd=prefix)
+    assert "sprite" in _run(prefix / "bin/sprite", "--version", cwd=prefix)
+    assert "drain" in _run(prefix / "bin/pilotd", "--help", cwd=prefix)
+    found = _run(prefix / "lib/pilot/bin/python", "-c", "import pilot; print(pilot.__file__)", cwd=prefix)
+    assert found.startswith(str(prefix))
+
+
+def test_units_lead_to_what_was_installed(prefix: Path) -> None:
+    units = sorted((prefix / "lib/systemd/system").iterdir())
+    assert [unit.name for unit in units] == ["pilot-planner.service", "pilot-planner.socket", "pilotd.service"]
+    started = [word for unit in units for word in re.findall(r"^Exec\w+=(\S+)", unit.read_text(), re.MULTILINE)]
+    assert started
+    assert {word for word in started if not os.access(word, os.X_OK) or not word.startswith(str(prefix))} == set()
+    if shutil.which("systemd-analyze"):
+        done = subprocess.run(
+            ["systemd-analyze", "verify", "--man=no", *map(str, units)], capture_output=True, text=True, check=False,
+            timeout=60, env={**os.environ, "SYSTEMD_UNIT_PATH": f"{prefix}/lib/systemd/system:"},
+        )  # fmt: skip
+        assert [line for line in done.stderr.splitlines() if "pilot" in line] == []
+
+
+def test_openrc_s_script_is_one() -> None:
+    script = ROOT / "packaging/openrc/pilotd"
+    assert os.access(script, os.X_OK)
+    _run("sh", "-n", script)
+
+
+def test_uninstall_leaves_nothing(prefix: Path) -> None:
+    _run("make", "uninstall", f"PREFIX={prefix}")
+    assert [path for path in prefix.rglob("*") if not path.is_dir()] == []
