@@ -17,7 +17,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import sqlite3
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -28,6 +27,7 @@ import msgspec
 from .. import __version__, errors
 from ..kernel import files
 from ..wire import timestamps
+from .store import sqlite
 
 VERSION = 1
 DATABASE = "state.db"
@@ -52,17 +52,11 @@ def write(state_dir: str, out: IO[bytes]) -> None:
         _add(archive, _ABOUT, msgspec.json.encode(About(VERSION, timestamps.now(), __version__)))
         with tempfile.TemporaryDirectory(dir=state_dir, prefix=".backup-") as scratch:
             copy = os.path.join(scratch, DATABASE)
-            _copy_database(path, copy)
+            sqlite.copy(path, copy)
             archive.add(copy, DATABASE, filter=_plain)
         for name in _there(state_dir):
             with open(os.path.join(state_dir, name), "rb") as file:
                 _add(archive, name, file.read())
-
-
-def _copy_database(path: str, copy: str) -> None:
-    """One moment of it, while others write."""
-    with contextlib.closing(sqlite3.connect(path)) as source, contextlib.closing(sqlite3.connect(copy)) as target:
-        source.backup(target)
 
 
 def _there(state_dir: str) -> Iterator[str]:
@@ -105,7 +99,8 @@ def restore(state_dir: str, source: IO[bytes]) -> About:
             raise errors.Conflict(f"restore {state_dir}: it has a {DATABASE}", hint="move it away")
         with tempfile.TemporaryDirectory(dir=state_dir, prefix=".restore-") as scratch:
             about = _unpack(source, state_dir, os.path.join(scratch, DATABASE))
-            _check(os.path.join(scratch, DATABASE))
+            if problem := sqlite.examine(os.path.join(scratch, DATABASE)):
+                raise errors.SpecError("$", f"{DATABASE}: {problem}", file="backup")
             os.rename(os.path.join(scratch, DATABASE), os.path.join(state_dir, DATABASE))
         files.sync_directory(state_dir)
         return about
@@ -169,23 +164,10 @@ def _save(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> None:
         os.fsync(out.fileno())
 
 
-def _check(path: str) -> None:
-    try:
-        with contextlib.closing(sqlite3.connect(path)) as found:
-            (said,) = found.execute("PRAGMA quick_check(1)").fetchone()
-            (version,) = found.execute("SELECT max(version) FROM schema_version").fetchone()
-    except sqlite3.DatabaseError as error:
-        raise errors.SpecError("$", f"{DATABASE}: {error}", file="backup") from error
-    if said != "ok" or not version:
-        raise errors.SpecError("$", f"{DATABASE}: {said}, schema version {version}", file="backup")
-
-
 @contextlib.contextmanager
 def _told(what: str) -> Iterator[None]:
     """What the host refuses, in a plain line."""
     try:
         yield
-    except sqlite3.Error as error:
-        raise errors.HostError(f"{what}: {error}") from error
     except OSError as error:
         raise errors.HostError(f"{what}: {error.filename or ''}: {(error.strerror or str(error)).lower()}") from error

@@ -185,3 +185,23 @@ def _connect(path: str) -> sqlite3.Connection:
     connection.row_factory = sqlite3.Row
     connection.execute("PRAGMA foreign_keys=ON")
     return connection
+
+
+def copy(path: str, target: str) -> None:
+    """The database at `path` as of one moment, also while others write; `target` is made. `HostError`."""
+    try:
+        with contextlib.closing(sqlite3.connect(path)) as source, contextlib.closing(sqlite3.connect(target)) as made:
+            source.backup(made)
+    except sqlite3.Error as error:
+        raise errors.HostError(f"copy {path}: {error}") from error
+
+
+def examine(path: str) -> str | None:
+    """What is wrong with a copy; None when it is whole, and of a pilotd."""
+    try:
+        with contextlib.closing(sqlite3.connect(path)) as found:
+            (said,) = found.execute("PRAGMA quick_check(1)").fetchone()
+            (version,) = found.execute("SELECT max(version) FROM schema_version").fetchone()
+    except sqlite3.DatabaseError as error:
+        return str(error)
+    return str(said) if said != "ok" else None if version else "it has no schema"
