@@ -14,10 +14,9 @@ from types import NoneType
 from typing import TypeVar, cast
 
 import h11
-import msgspec
 
 from .. import errors
-from ..wire import faults, http, websocket
+from ..wire import bodies, faults, http, websocket
 from ..wire.operations import Answered, Asked, Operation
 from .stream import Stream
 
@@ -123,7 +122,7 @@ class Call:
         """The body as JSON of this shape; an empty one is an empty object."""
         body = await self.body()
         try:
-            return msgspec.json.decode(body.strip() or b"{}", type=kind)
+            return bodies.decode(body, kind)
         except errors.UNREADABLE as error:
             raise faults.InvalidRequest(f"{self.request.path}: body: {error}") from error
 

@@ -8,6 +8,7 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from .... import errors
+from ....wire import bodies as wire_bodies
 from ....wire import faults
 from ...fly import config as configs
 from ...operations.fly_requests import Halt
@@ -111,7 +112,7 @@ class MetadataValue(msgspec.Struct, frozen=True):
 def parse(kind: type[T], data: bytes) -> T:
     """`InvalidRequest`; an empty body is an empty object, whatever its type is said to be."""
     try:
-        return msgspec.json.decode(data.strip() or b"{}", type=kind)
+        return wire_bodies.decode(data, kind)
     except errors.UNREADABLE as error:
         text = str(error)
         raise faults.InvalidRequest(f"body: {text[:1].lower()}{text[1:]}") from error

@@ -14,6 +14,7 @@ import msgspec
 from starlette.requests import Request
 
 from .... import errors
+from ....wire import bodies as wire_bodies
 from ....wire.faults import InvalidRequest, TooLarge, TooSlow
 from ....wire.permissions import Permission, Role
 from ...network import policy
@@ -140,7 +141,7 @@ async def read(request: Request, most: int = MAX_BYTES) -> bytes:
 def parse(kind: type[T], data: bytes) -> T:
     """`InvalidRequest` when the body is not JSON or does not fit; an empty body is an empty object."""
     try:
-        return msgspec.json.decode(data.strip() or b"{}", type=kind)
+        return wire_bodies.decode(data, kind)
     except errors.UNREADABLE as error:
         raise InvalidRequest(f"body: {_lower(str(error))}") from error
 
