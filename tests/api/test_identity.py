@@ -7,29 +7,37 @@ import asyncio
 import json
 import os
 import pathlib
+import time
 from collections.abc import Awaitable, Callable, Iterator
 
+import httpx
 import pytest
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
 from pilot.agent.inside import fly_places
+from pilot.agent.outward import by_socket
+from pilot.host.api.machines import own
 from pilot.host.fly.containers import ImageOf
 from pilot.host.identity.issuer import Issuer
+from pilot.host.identity.machine_tokens import LIFE_S, MachineTokens
 from pilot.host.identity.oidc import ALGORITHMS, Signer
 from pilot.host.outward import identity_rows
 from pilot.host.outward.sockets import Outward
 from pilot.host.store import fly, tokens
 from pilot.host.store.fly import App, Machine
-from pilot.host.store.sqlite import SqliteDatabase
+from pilot.host.store.tokens import Wanted
 from pilot.ids import MachineId
 from pilot.kernel import fds
+from pilot.server import client
 from pilot.wire import outward
+from pilot.wire.macaroons import caveats, header, macaroon
 from tests.support.fake_machine import FakeMachine
+from tests.support.host import HostUnderTest
 
 pytestmark = pytest.mark.requires("root", "private")
 
-ME, NOBODYS = MachineId("m1"), MachineId("m2")
+ME, BESIDE, THEIRS, NOBODYS = map(MachineId, ("m1", "m2", "m3", "m4"))
 
 
 @pytest.fixture(scope="module")
@@ -37,23 +45,47 @@ def issuer(tmp_path_factory: pytest.TempPathFactory) -> Issuer:
     return Issuer("https://pilot.test/oidc", Signer(str(tmp_path_factory.mktemp("identity")), bytes(32)))
 
 
-@pytest.fixture
-def host(tmp_path: pathlib.Path, issuer: Issuer) -> Iterator[Outward]:
-    """Its store has one Machine, of an app `shop`."""
-    database = SqliteDatabase(str(tmp_path / "state.db"))
-    organisation = tokens.ensure_organisation(database, "acme")
+class Site:
+    """A host whose store has two Machines of an app `shop`, and another of an app `bank` of others."""
+
+    def __init__(self, root: pathlib.Path, issuer: Issuer) -> None:
+        self.whole = HostUnderTest(root)
+        database = self.whole.database
+        self.tokens = MachineTokens(self.whole.roots)
+        for app, organisation, ids in (("shop", "acme", (ME, BESIDE)), ("bank", "other", (THEIRS,))):
+            owner = tokens.ensure_organisation(database, organisation).id
+            with database.transaction() as tx:
+                fly.add_app(tx, App(number_of(app), owner, app, "default", 0))
+                for id in ids:
+                    fly.add(tx, _machine(id, number_of(app)))
+        self.outward = Outward(identity_rows.rows(database, issuer, self.tokens))
+        self.outward.bring(own.rows(self.whole.fly, self.tokens))
+
+    def ensure(self, machine: MachineId, path: str) -> None:
+        self.outward.ensure(machine, path)
+
+    def close(self) -> None:
+        self.outward.close()
+        self.whole.close()
+
+
+def number_of(app: str) -> str:
+    return app.encode().hex()
+
+
+def _machine(id: MachineId, app: str) -> Machine:
     image = ImageOf("app", "docker.io/library/box:1", "sha256:0f", "v")
-    row = Machine(
-        ME, "1a", "web", "local", "created", "v7", {"image": "box"}, {}, (image,), cordoned=False, lease=None,
-        created_us=0, updated_us=0,
+    return Machine(
+        id, app, "web" if id == ME else id, "local", "stopped", "v7", {"image": "box"}, {"colour": "red"}, (image,),
+        cordoned=False, lease=None, created_us=0, updated_us=0,
     )  # fmt: skip
-    with database.transaction() as tx:
-        fly.add_app(tx, App("1a", organisation.id, "shop", "default", 0))
-        fly.add(tx, row)
-    made = Outward(identity_rows.rows(database, issuer))
+
+
+@pytest.fixture
+def host(tmp_path: pathlib.Path, issuer: Issuer) -> Iterator[Site]:
+    made = Site(tmp_path / "host", issuer)
     yield made
     made.close()
-    database.close()
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
@@ -64,11 +96,11 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(bounded())
 
 
-async def ask(path: str, body: bytes) -> tuple[int, bytes]:
+async def ask(path: str, body: bytes, what: str = "POST /v1/tokens/oidc", headers: str = "") -> tuple[int, bytes]:
     """As curl does with `--data`, which calls JSON a form."""
     with fds.short_path(path) as short:
         reader, writer = await asyncio.open_unix_connection(short)
-    head = f"POST /v1/tokens/oidc HTTP/1.1\r\nHost: flaps\r\nContent-Length: {len(body)}\r\nConnection: close\r\n"
+    head = f"{what} HTTP/1.1\r\nHost: flaps\r\nContent-Length: {len(body)}\r\nConnection: close\r\n{headers}"
     writer.write(head.encode() + b"Content-Type: application/x-www-form-urlencoded\r\n\r\n" + body)
     said = await reader.read()
     writer.close()
@@ -81,7 +113,7 @@ def claims_of(token: bytes, issuer: Issuer) -> dict[str, object]:
     return jwt.decode(token.decode(), KeySet.import_key_set({"keys": keys}), algorithms=list(ALGORITHMS)).claims
 
 
-def test_both_sockets_answer_the_bare_token(host: Outward, issuer: Issuer, machine: FakeMachine) -> None:
+def test_both_sockets_answer_the_bare_token(host: Site, issuer: Issuer, machine: FakeMachine) -> None:
     host.ensure(ME, outward.socket_in(machine.paths.outward))
 
     async def test() -> None:
@@ -108,7 +140,7 @@ def test_both_sockets_answer_the_bare_token(host: Outward, issuer: Issuer, machi
     [(b"", 200), (b'{"aud": null}', 200), (b'{"aud": ""}', 400), (b'{"aud": 1}', 400), (b"[]", 400), (b"aud=x", 400),
      (json.dumps({"aud": "x" * 256}).encode(), 400), (b'{"aud": "x"', 400)],
 )  # fmt: skip
-def test_what_can_be_asked(host: Outward, machine: FakeMachine, body: bytes, status: int) -> None:
+def test_what_can_be_asked(host: Site, machine: FakeMachine, body: bytes, status: int) -> None:
     host.ensure(ME, outward.socket_in(machine.paths.outward))
 
     async def test() -> None:
@@ -118,7 +150,7 @@ def test_what_can_be_asked(host: Outward, machine: FakeMachine, body: bytes, sta
     run(test)
 
 
-def test_a_machine_that_is_nobodys_is_nobody(host: Outward, machine: FakeMachine) -> None:
+def test_a_machine_that_is_nobodys_is_nobody(host: Site, machine: FakeMachine) -> None:
     host.ensure(NOBODYS, outward.socket_in(machine.paths.outward))
 
     async def test() -> None:
@@ -127,3 +159,96 @@ def test_a_machine_that_is_nobodys_is_nobody(host: Outward, machine: FakeMachine
             assert (status, json.loads(said)["error"]) == (409, "POST /v1/tokens/oidc: this machine is nobody's yet")
 
     run(test)
+
+
+def of_root(machine: FakeMachine) -> str:
+    return os.path.join(machine.paths.inside, fly_places.SOCKET)
+
+
+def test_a_machine_asks_about_itself_and_the_token_is_added_on_the_way(host: Site, machine: FakeMachine) -> None:
+    host.ensure(ME, outward.socket_in(machine.paths.outward))
+
+    async def test() -> None:
+        async with machine.agent():
+            metadata = "/v1/apps/shop/machines/m1/metadata"
+            assert await ask(of_root(machine), b"", f"GET {metadata}") == (200, b'{"colour":"red"}')
+            assert (await ask(of_root(machine), b'{"value": "L"}', f"POST {metadata}/size"))[0] == 204
+            assert await ask(of_root(machine), b"", f"GET {metadata}/size") == (200, b'{"value":"L"}')
+            assert (await ask(of_root(machine), b"", f"DELETE {metadata}/colour"))[0] == 204
+            assert await ask(of_root(machine), b"", f"GET {metadata}") == (200, b'{"size":"L"}')
+            assert (await ask(of_root(machine), b"", f"GET {metadata}/colour"))[0] == 404
+            shown = "Authorization: FlyV1 fm2_AAAA\r\nConnection: authorization\r\n"
+            assert (await ask(of_root(machine), b"", f"GET {metadata}", shown))[0] == 200, (
+                "what it shows is not looked at"
+            )
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("what", "status"),
+    [
+        ("GET /v1/apps/shop/machines/m2/metadata", 403),
+        ("POST /v1/apps/shop/machines/m2/stop", 403),
+        ("GET /v1/apps/bank/machines/m3/metadata", 404),
+        ("GET /v1/apps/shop/machines/m3/metadata", 404),
+        ("GET /v1/apps/none/machines/m1/metadata", 404),
+        ("GET /v1/apps/shop/machines/m1", 404),
+        ("GET /v1/apps/shop/machines", 404),
+        ("DELETE /v1/apps/shop/machines/m1", 404),
+        ("POST /v1/tokens/machine", 404),
+        ("GET /v1/apps/shop/machines/m1/%2e%2e/m2/metadata", 404),
+    ],
+)
+def test_and_about_nothing_else(host: Site, machine: FakeMachine, what: str, status: int) -> None:
+    host.ensure(ME, outward.socket_in(machine.paths.outward))
+
+    async def test() -> None:
+        async with machine.agent():
+            assert (await ask(of_root(machine), b"{}", what))[0] == status
+            assert (await ask(os.path.join(machine.paths.inside, "api.sock"), b"{}", what))[0] == 404
+
+    run(test)
+
+
+async def shown_by(machine: FakeMachine, token: str) -> int:
+    """As an agent with that token is answered, which is whatever somebody has stolen."""
+    stream = await by_socket(machine.paths.outward)(outward.PORT_HOST_API)
+    target = "/v1/apps/shop/machines/m1/metadata"
+    async with await client.request(stream, "GET", target, headers={"Authorization": token}) as answer:
+        return answer.status
+
+
+def test_a_stolen_token_is_of_no_use_elsewhere(host: Site, machine: FakeMachine) -> None:
+    """Not to the machine beside it, not at pilotd's own listeners; nor one that was changed, is over, or is a key."""
+    minted = host.tokens.mint(identity_rows.holder_of(host.whole.database, ME)).token
+    key, _ = host.whole.authority.mint(tokens.ensure_organisation(host.whole.database, "acme"), Wanted())
+    locked = macaroon.decode(header.parse_tokens(key)[0]).attenuate(caveats.FromMachineSource(ME))
+
+    async def by(caller: MachineId, token: str) -> int:
+        await asyncio.to_thread(host.ensure, caller, outward.socket_in(machine.paths.outward))
+        try:
+            return await shown_by(machine, token)
+        finally:
+            await asyncio.to_thread(host.outward.remove, caller)
+
+    async def test() -> None:
+        assert await by(ME, minted) == 200
+        assert await by(BESIDE, minted) == 403
+        assert await by(THEIRS, minted) == 404
+        for none in (
+            "",
+            "FlyV1 fm2_AAAA",
+            minted[:-8],
+            f"{minted},{minted.partition(' ')[2]}",
+            key,
+            header.write([locked]),
+        ):
+            assert await by(ME, none) == 401, none
+        host.tokens.now_s = lambda: time.time() + LIFE_S + 1
+        assert await by(ME, minted) == 403
+
+    run(test)
+    for path in ("/v1/apps", "/v1/apps/shop", "/v1/sprites", "/v1/tokens/current"):
+        answer = httpx.get(f"{host.whole.url}{path}", headers={"Authorization": minted})
+        assert answer.status_code == 401

@@ -155,6 +155,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "host.api": frozenset(
         {
             "wire",
+            "server",
             "volume.client",
             "image.oci.reference",
             "host.fly",
@@ -162,6 +163,7 @@ ALLOWED: dict[str, frozenset[str]] = {
             "host.identity",
             "host.operations.fly_requests",
             "host.operations.results",
+            "host.outward.rows",
             "host.relay",
             "host.services",
             "host.shipping.rules",

@@ -117,7 +117,8 @@ class HostUnderTest:
     def route(self) -> Route:
         """What another listener may be given, too."""
         self.issuer = Issuer("https://pilot.test/oidc", Signer(str(self._root / "identity"), bytes(32)))
-        self.authority = Authority(self.database, Roots(str(self._root / "identity")))
+        self.roots = Roots(str(self._root / "identity"))
+        self.authority = Authority(self.database, self.roots)
         self._asked = self.authenticator or Authenticator(self.authority.authenticate)
         access, seals = Access(self._asked, self.sprites, self.authority, self.issuer), Seals(self.seal_key)
         self.apps = edges.apps_of(access, seals, self.fly)

@@ -38,6 +38,7 @@ from ..images.origins import Insecure, store_directory
 from ..kernel import cgroups, files, hierarchies
 from ..volume import client as volume_client
 from . import draining, edges, host_limits, log_files
+from .api.machines import own as own_rows
 from .fly import addresses
 from .fly.pulling import Images
 from .fly.vault import Vault
@@ -46,6 +47,7 @@ from .identity import sealed
 from .identity.authenticator import Authenticator
 from .identity.authority import Authority
 from .identity.issuer import Issuer
+from .identity.machine_tokens import MachineTokens
 from .identity.oidc import Signer
 from .identity.roots import Roots
 from .ingress import certificates, seals
@@ -176,9 +178,12 @@ def serve(settings: Settings) -> None:
         _ensure_token(database, settings.state_dir)
         volumes = volume_client.VolumeClient(stack.enter_context(_volumed(settings)))
         made_networks = stack.enter_context(_networks(settings, database))
-        authority = Authority(database, Roots(settings.identity_directory, settings.seal_key))
-        issuer = _issuer(settings)
-        sprites, fly = stack.enter_context(_services(settings, database, volumes, made_networks, issuer))
+        roots, issuer = Roots(settings.identity_directory, settings.seal_key), _issuer(settings)
+        authority, machine_tokens = Authority(database, roots), MachineTokens(roots)
+        outward = Outward([*machine_rows.rows(database), *identity_rows.rows(database, issuer, machine_tokens)])
+        sprites, fly = stack.enter_context(
+            _services(settings, database, volumes, made_networks, outward, machine_tokens)
+        )
         authenticator = Authenticator(authority.authenticate)
         access = Access(authenticator, sprites, authority, issuer, domain=Domain(settings.domain))
         relay = _relay(settings, access, fly)
@@ -251,13 +256,17 @@ def _networks(settings: Settings, database: Database) -> Iterator[Networks]:
 
 @contextlib.contextmanager
 def _services(
-    settings: Settings, database: Database, volumes: VolumeService, made_networks: Networks, issuer: Issuer
+    settings: Settings,
+    database: Database,
+    volumes: VolumeService,
+    made_networks: Networks,
+    outward: Outward,
+    machine_tokens: MachineTokens,
 ) -> Iterator[tuple[Sprites, FlyMachines]]:
     """Everything behind the API, running."""
     isolation = Isolation(settings.isolation)
     made = substrates.of_this_host(settings.state_dir, settings.tag, settings.cache_dir)
     made.of(isolation)  # or say now that this host cannot have it
-    outward = Outward([*machine_rows.rows(database), *identity_rows.rows(database, issuer)])
     host = Host(
         database=database,
         volumes=volumes,
@@ -283,6 +292,7 @@ def _services(
     sprites, fly = Sprites(host, engine, pool, metrics, _webhook_destinations(settings)), FlyMachines(host, engine, own)
     try:
         networks.restore(host)
+        outward.bring(own_rows.rows(fly, machine_tokens))
         machines.answer_all(host)
         log.info("runs resumed", extra={"count": engine.resume()})
         sprites.sweep()

@@ -4,7 +4,8 @@
     machine (vm)          a stream of the multiplexer that the guest opens (wire/mux.py)  OPEN(port) / ACCEPT
     both                  then HTTP/1.1: the rows below, and whatever else the host has registered (host/outward)
 
-The stream itself says which machine asks, and nothing in a request can say otherwise: no token is wanted or looked at.
+The stream itself says which machine asks, and nothing in a request can say otherwise: no token is wanted or looked at,
+but for what is passed on of containers' requests (`PASSED_ON`), to which the agent adds the machine's own.
 Streams end with whoever serves them, with a snapshot and with a new agent; the way stays, and is taken anew.
 """
 
@@ -71,3 +72,35 @@ class OidcToken(msgspec.Struct, frozen=True, kw_only=True):
 CREATE_OIDC_TOKEN = Operation(
     "createOidcToken", "POST", "/v1/tokens/oidc", OidcRequest, OidcToken, Permission.HOST, operations.QUICK_S
 )
+
+
+class MachineToken(msgspec.Struct, frozen=True, kw_only=True):
+    """A macaroon that is of use to this machine alone, for the agent to keep: nothing else in the machine sees it.
+    Times are in seconds since 1970, by the host's clock."""
+
+    token: str
+    issued_s: float
+    expires_s: float
+
+
+CREATE_MACHINE_TOKEN = Operation(
+    "createMachineToken", "POST", "/v1/tokens/machine", NoneType, MachineToken, Permission.HOST, operations.QUICK_S
+)
+
+# What a container of a Machine may ask its host by /.fly/api, about its own Machine: with paths and bodies of the
+# Machines API.
+_OWN = "/v1/apps/{app}/machines/{machine}"
+_KEY = f"{_OWN}/metadata/{{key}}"
+GET_METADATA = Operation(
+    "getOwnMetadata", "GET", f"{_OWN}/metadata", NoneType, bytes, Permission.HOST, operations.QUICK_S
+)
+GET_METADATA_KEY = Operation("getOwnMetadataKey", "GET", _KEY, NoneType, bytes, Permission.HOST, operations.QUICK_S)
+SET_METADATA_KEY = Operation(
+    "setOwnMetadataKey", "POST", _KEY, bytes, NoneType, Permission.HOST, operations.QUICK_S, status=204
+)
+DELETE_METADATA_KEY = Operation(
+    "deleteOwnMetadataKey", "DELETE", _KEY, NoneType, NoneType, Permission.HOST, operations.QUICK_S, status=204
+)
+SUSPEND_SELF = Operation("suspendSelf", "POST", f"{_OWN}/suspend", NoneType, bytes, Permission.HOST, operations.QUICK_S)
+STOP_SELF = Operation("stopSelf", "POST", f"{_OWN}/stop", NoneType, bytes, Permission.HOST, operations.QUICK_S)
+PASSED_ON = (GET_METADATA, GET_METADATA_KEY, SET_METADATA_KEY, DELETE_METADATA_KEY, SUSPEND_SELF, STOP_SELF)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 
 from ... import errors
@@ -12,6 +13,7 @@ from ..containers import naming
 from ..containers.registry import Registry
 from ..world import World
 from .instance import Instances
+from .nodes import Nodes
 
 
 class Processes:
@@ -61,6 +63,16 @@ class Processes:
             return container.name, container.environment
         given = self._world.given() if container.within == naming.WORLD else self._host(container.within).environment
         return container.within, {**given, **container.environment}
+
+    def environments(self, nodes: Nodes) -> dict[str, list[Mapping[str, str]]]:
+        """What processes are given in each root, of those that run or are about to."""
+        found: dict[str, list[Mapping[str, str]]] = {}
+        for _, node in nodes.items():
+            if node.made is not None and (node.process is not None or node.starting):
+                with contextlib.suppress(errors.NotFound):  # what it is in is not wanted any more, and it ends with it
+                    home, environment = self.home(node.made)
+                    found.setdefault(home, []).append(environment)
+        return found
 
     def _host(self, name: str) -> Container:
         try:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import contextlib
 import logging
 import os
 import signal as signals
@@ -162,13 +161,7 @@ class Supervisor:
 
     def environments(self) -> dict[str, list[Mapping[str, str]]]:
         """What processes are given in each root, of those that run or are about to."""
-        found: dict[str, list[Mapping[str, str]]] = {}
-        for _, node in self._nodes.items():
-            if node.made is not None and (node.process is not None or node.starting):
-                with contextlib.suppress(errors.NotFound):  # what it is in is not wanted any more, and it ends with it
-                    home, environment = self._processes.home(node.made)
-                    found.setdefault(home, []).append(environment)
-        return found
+        return self._processes.environments(self._nodes)
 
     def has_ended(self, name: str) -> bool:
         """It ran, and does not any more; all that it wrote is in its log."""

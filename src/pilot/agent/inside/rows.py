@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from ...server.routing import Route
+from ..identity.own_token import OwnToken
 from ..outward import Outward
 from ..routes import routes
 from ..services.api import ServicesApi
 from .identity_api import IdentityApi
+from .passing import PassingApi
 from .self_api import SelfApi
 from .tasks import Tasks, TasksApi
 
@@ -18,4 +20,4 @@ def rows(services: ServicesApi, tasks: Tasks, host: Outward) -> list[Route]:
 
 def fly_rows(tasks: Tasks, host: Outward) -> list[Route]:
     """What /.fly/api has: no more than this."""
-    return routes((TasksApi(tasks), SelfApi(host), IdentityApi(host)))
+    return routes((TasksApi(tasks), SelfApi(host), IdentityApi(host), PassingApi(host, OwnToken(host))))

@@ -46,6 +46,11 @@ class Outward:
         self._thread = threading.Thread(target=self._loop.run_forever, name="outward", daemon=True)
         self._thread.start()
 
+    def bring(self, more: Sequence[rows.Row]) -> None:
+        """Rows of who comes to be after this; before the first machine is answered."""
+        assert not self._doors, "machines are answered already"
+        self._rows = [*self._rows, *more]
+
     def ensure(self, machine: MachineId, path: str) -> None:
         """It is answered at `path`, from now on; unless its directory has gone, which no socket may bring back. A host
         without room for a socket goes on, and says so."""

@@ -1,0 +1,102 @@
+"""What a Machine may ask about itself, by its own socket (`wire.outward.PASSED_ON`): the same paths and bodies as the
+Machines API has, permitted by the token that its agent adds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from .... import errors
+from ....server import response
+from ....server.call import Call
+from ....wire import outward
+from ....wire.macaroons import own
+from ....wire.operations import AnyOperation
+from ....wire.permissions import Permission
+from ...identity.carried import number
+from ...identity.machine_tokens import MachineTokens
+from ...operations.fly_requests import Halt
+from ...outward.rows import Caller, Row
+from ...services.fly import FlyMachines
+from ...store import fly as store
+from ...store.fly import Machine
+from . import bodies
+
+Answer = Callable[[Machine, Call], Awaitable[response.Response]]
+_READ, _WRITE = Permission.MACHINES_READ, Permission.MACHINES_WRITE
+
+
+def rows(machines: FlyMachines, tokens: MachineTokens) -> Sequence[Row]:
+    """All of them."""
+    asked = Own(machines, tokens)
+    return (
+        asked.row(outward.GET_METADATA, _READ, asked.get_metadata),
+        asked.row(outward.GET_METADATA_KEY, _READ, asked.get_metadata_key),
+        asked.row(outward.SET_METADATA_KEY, _WRITE, asked.set_metadata_key),
+        asked.row(outward.DELETE_METADATA_KEY, _WRITE, asked.delete_metadata_key),
+        asked.row(outward.SUSPEND_SELF, _WRITE, asked.suspend),
+        asked.row(outward.STOP_SELF, _WRITE, asked.stop),
+    )
+
+
+class Own:
+    def __init__(self, machines: FlyMachines, tokens: MachineTokens) -> None:
+        self._machines = machines
+        self._tokens = tokens
+
+    def row(self, operation: AnyOperation, permission: Permission, answer: Answer) -> Row:
+        async def endpoint(caller: Caller, call: Call) -> response.Response:
+            return await answer(await asyncio.to_thread(self._permitted, caller, call, permission), call)
+
+        return Row(operation, endpoint)
+
+    def _permitted(self, caller: Caller, call: Call, permission: Permission) -> Machine:
+        """The Machine that the path names, of the organisation of the one that asks. `NotFound`, `Unauthenticated`,
+        `PermissionDenied`."""
+        database = self._machines.database
+        asking = store.app_of(database, store.by_id(database, caller.machine))
+        app = self._machines.app(asking.organisation, call.parameters["app"])
+        found = self._machines.machine(app, call.parameters["machine"])
+        asked = own.HostAccess(
+            own.action_of(permission),
+            self._tokens.now_s(),
+            organisation=number(asking.organisation),
+            app=number(app.id),
+            machine=found.id,
+            source_machine=caller.machine,
+            permission=permission,
+        )
+        self._tokens.require(call.request.headers.get("authorization", ""), asked)
+        return found
+
+    async def get_metadata(self, row: Machine, _: Call) -> response.Response:
+        return response.json(dict(row.metadata))
+
+    async def get_metadata_key(self, row: Machine, call: Call) -> response.Response:
+        key = call.parameters["key"]
+        if key not in row.metadata:
+            raise errors.NotFound(f"metadata key not found: {key[:100]}")
+        return response.json({"value": row.metadata[key]})
+
+    async def set_metadata_key(self, row: Machine, call: Call) -> response.Response:
+        wanted = bodies.parse(bodies.MetadataValue, await call.body())
+        return await self._keep(row, {**row.metadata, call.parameters["key"]: wanted.value})
+
+    async def delete_metadata_key(self, row: Machine, call: Call) -> response.Response:
+        return await self._keep(row, {key: row.metadata[key] for key in row.metadata if key != call.parameters["key"]})
+
+    async def _keep(self, row: Machine, metadata: dict[str, str]) -> response.Response:
+        await asyncio.to_thread(self._machines.set_metadata, row, metadata)
+        return response.Response(204)
+
+    async def suspend(self, row: Machine, _: Call) -> response.Response:
+        """Begun when this is answered, if the answer still comes."""
+        await asyncio.to_thread(self._machines.suspend, row, None)
+        return response.json({"ok": True})
+
+    async def stop(self, row: Machine, call: Call) -> response.Response:
+        """Begun when this is answered."""
+        body = await call.body()
+        how = bodies.halt(bodies.parse(bodies.Stop, body)) if body.strip() else Halt()
+        await asyncio.to_thread(self._machines.stop, row, None, how)
+        return response.json({"ok": True})
