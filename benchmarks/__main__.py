@@ -13,7 +13,7 @@ import sys
 from . import aims, harness, report
 
 # Each a module with `run(rounds) -> Sequence[Table]`.
-BENCHMARKS = ("runtime", "commands", "volume", "remote", "sprite", "machine", "vm", "ingress", "network")
+BENCHMARKS = ("runtime", "commands", "volume", "remote", "sprite", "machine", "vm", "ingress", "network", "identity")
 _ROUNDS = 50
 _QUICK = 5
 
