@@ -177,6 +177,13 @@ def test_a_machine_asks_about_itself_and_the_token_is_added_on_the_way(host: Sit
             assert (await ask(of_root(machine), b"", f"DELETE {metadata}/colour"))[0] == 204
             assert await ask(of_root(machine), b"", f"GET {metadata}") == (200, b'{"size":"L"}')
             assert (await ask(of_root(machine), b"", f"GET {metadata}/colour"))[0] == 404
+            stop = "POST /v1/apps/shop/machines/m1/stop"
+            for body, status in (
+                (b"", 200),
+                (b'{"signal": "SIGINT"}', 200),
+                (b"[]", 400),
+            ):
+                assert (await ask(of_root(machine), body, stop))[0] == status, "of one that is stopped already"
             shown = "Authorization: FlyV1 fm2_AAAA\r\nConnection: authorization\r\n"
             assert (await ask(of_root(machine), b"", f"GET {metadata}", shown))[0] == 200, (
                 "what it shows is not looked at"

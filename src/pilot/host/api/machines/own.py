@@ -97,6 +97,6 @@ class Own:
     async def stop(self, row: Machine, call: Call) -> response.Response:
         """Begun when this is answered."""
         body = await call.body()
-        how = bodies.halt(bodies.parse(bodies.Stop, body)) if body.strip() else Halt()
+        how = bodies.halt(bodies.parse(bodies.StopMachine, body)) if body.strip() else Halt()
         await asyncio.to_thread(self._machines.stop, row, None, how)
         return response.json({"ok": True})
