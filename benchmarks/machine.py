@@ -43,6 +43,7 @@ _MACHINES, _FEW = 20, 3
 _IDLE_S = 10.0
 _LIMIT_S = 30.0
 _PATIENCE_S = 60.0
+_LOOK_S = 0.01
 
 
 def run(rounds: int) -> Sequence[Table]:
@@ -101,21 +102,16 @@ def _create_to_exit(api: Api) -> Sample:
     spec = graph.ContainerSpec(root=_ROOT, command=["true"], restart=graph.Restart(policy="no"))
     begin = time.perf_counter()
     api.call(operations.PUT_CONTAINER, spec, name="one")
-    told = _end_of(api, "one")
+    api.call(operations.GET_CONTAINER, None, query=[("settled", "20")], name="one")  # it has been started
+    told = api.call(operations.WAIT_CONTAINER, None, name="one")
     wall_ms = _timed(begin)
     if told.exit_code:
         raise RuntimeError(f"`true` in a container of the API: exit code {told.exit_code}")
     api.call(operations.DELETE_CONTAINER, None, name="one")
     _gone(api, "one")
     whole_ms = _timed(begin)
+    api.call(operations.ACKNOWLEDGE_EXIT, None, name="one", seq=str(told.seq))
     return {"wall_ms": wall_ms, "whole_ms": whole_ms}
-
-
-def _end_of(api: Api, name: str) -> graph.ContainerStatus:
-    while True:
-        row = api.call(operations.GET_CONTAINER, None, query=[("settled", "20")], name=name)
-        if row.status == "exited":
-            return row
 
 
 def _gone(api: Api, name: str) -> None:
@@ -281,12 +277,12 @@ def _apply(api: Api) -> Sample:
 
 
 def _settle(api: Api, count: int) -> None:
-    """Asked again and again, as `pilot machine run` does, with a shorter pause."""
+    """Asked again and again, as `pilot machine run` does."""
     while True:
         told = api.call(operations.GET_GRAPH, None)
         if told.settled and [row.status for row in told.containers] == ["running"] * count:
             return
-        time.sleep(0.002)
+        time.sleep(_LOOK_S)
 
 
 def _pod(place: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from .. import errors
 from ..bare import machines
@@ -67,18 +67,18 @@ class Machine:
         for bind in wanted.disks:
             machines.add_root(self._directory, bind.disk, bind.source)
 
-    def remove(self, name: str, disks: Iterable[str]) -> None:
+    def remove(self, wanted: Wanted) -> None:
         """A container has gone, with all that was there for it; idempotent."""
-        self.call(operations.DELETE_CONTAINER, None, name=name)
+        self.call(operations.DELETE_CONTAINER, None, name=wanted.name)
         with contextlib.suppress(errors.NotFound):  # it has gone
-            self.settled(name)
-        for disk in disks:
-            self.call(operations.UNMOUNT_DISK, None, name=disk)
+            self.settled(wanted.name)
+        for bind in wanted.disks:
+            self.call(operations.UNMOUNT_DISK, None, name=bind.disk)
 
     def take_out(self, wanted: Wanted | None) -> None:
         """It has gone, if it was there."""
         if wanted is not None and self.runs():
-            self.remove(wanted.name, [each.disk for each in wanted.disks])
+            self.remove(wanted)
 
     def forget(self, wanted: Wanted | None) -> bool:
         """Of a shim that has died: the container has gone, and with the last one the machine; whether that has."""

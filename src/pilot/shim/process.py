@@ -235,6 +235,10 @@ class Executed(Process):
     async def end_stdin(self) -> None:
         self._source.end()
 
+    async def close(self) -> None:
+        await super().close()
+        self._source.close()
+
     # ---- parts ------------------------------------------------------------------------------------------------------
 
     async def _open(self, target: str) -> WebSocket:

@@ -89,8 +89,7 @@ class Tasks:
             await asyncio.to_thread(self._machine.give, plan)
             task = Task(asked, spec, First(asked, self._machine, plan), mounted=mounted)
         except BaseException:
-            if mounted:
-                mounts.umount(rootfs, mounts.Unmount.DETACH)
+            await self._undo(plan, mounted=mounted)
             raise
         self._tasks[asked.id] = task
         if self._watch is None:
@@ -233,10 +232,18 @@ class Tasks:
             if task.name == event.container:
                 task.first.set_over(LOST if event.exit_code is None else event.exit_code, event.exit)
 
+    async def _undo(self, plan: wanted.Wanted, *, mounted: bool) -> None:
+        """Of a container that could not be made; why is told by whoever calls."""
+        try:
+            await asyncio.to_thread(self._machine.take_out, plan)
+        except errors.PilotError as error:
+            _log.error("%s: what there is of it in the machine: %s", plan.name, error)
+        if mounted:
+            mounts.umount(plan.root.source, mounts.Unmount.DETACH)
+
     async def _forget(self, task: Task) -> None:
-        disks = [each.disk for each in task.first.plan.disks]
         if await asyncio.to_thread(self._machine.runs):
-            await asyncio.to_thread(self._machine.remove, task.name, disks)
+            await asyncio.to_thread(self._machine.remove, task.first.plan)
             if task.first.seq is not None:
                 seq = str(task.first.seq)
                 await asyncio.to_thread(self._machine.call, operations.ACKNOWLEDGE_EXIT, None, name=task.name, seq=seq)
