@@ -10,7 +10,7 @@ APT_BUILD := gcc libc6-dev musl-tools python3-venv python3-dev
 APT_RUN := mmdebstrap erofs-utils e2fsprogs libseccomp2 iproute2 kmod nftables zstd lz4 cpio qemu-system-x86
 APT_TEST := busybox-static runc crun attr uidmap podman buildah conmon containerd criu skopeo docker-registry openssl curl openssh-client
 # Another nodejs than Debian's brings its own npm, and refuses that of Debian beside it.
-APT_OUTSIDE := chromium $(if $(shell command -v npm),,nodejs npm)
+APT_OUTSIDE := chromium nginx-light sqlite3 $(if $(shell command -v npm),,nodejs npm)
 APT_FUZZ := clang libclang-rt-dev
 APT_WORKLOADS := fio stress-ng dbench postgresql postgresql-contrib
 INIT := src/pilot/kernel/bin/pilot-init
