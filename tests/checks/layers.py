@@ -148,6 +148,7 @@ ALLOWED: dict[str, frozenset[str]] = {
             "host.store",
             "host.vmm",
             "host.periodic",
+            "kernel.inroot",
             "machine",
             "volume.client",
         }

@@ -81,6 +81,16 @@ def test_a_sprite_is_made_used_saved_restored_forked_and_destroyed(sprite: Sprit
     code, out, err = sprite("ship", "web", "--checkpoint", "v1", "--to", "oci-archive:-")
     assert (code, out.startswith("oci-layout")) == (0, True), err
     assert sprite("ship", "web", "--to", "somewhere")[0] != 0
+    assert sprite("checkpoint", "name", "-s", "web", "v1", "first") == (0, "", "")
+    assert "first" in sprite("checkpoint", "list", "-s", "web", "--json")[1]
+    assert "file" in sprite("checkpoint", "browse", "-s", "web", "first")[1]
+    assert sprite("checkpoint", "cat", "-s", "web", "first", "/file") == (0, "one\n", "")
+    assert sprite("create", "job", "--from-checkpoint", "web:first")[0] == 0
+    assert sprite("exec", "-s", "job", "cat", "file") == (0, "one\n", "")
+    code, out, _ = sprite("fork", "web", "try-1", "try-2", "--checkpoint", "first")
+    assert (code, out.count("forked from web at first")) == (0, 2)
+    for name in ("job", "try-1", "try-2"):
+        assert sprite("destroy", "-f", name)[0] == 0
     assert sprite("fork", "web", "old", "--checkpoint", "v1")[0] == 0
     assert sprite("exec", "-s", "old", "cat", "file") == (0, "one\n", "")
     assert sprite("checkpoint", "restore", "-s", "web", "v1")[0] == 0

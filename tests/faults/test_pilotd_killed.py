@@ -137,6 +137,22 @@ def test_destroy(pilotd: Pilotd, transition: str) -> None:
     assert list((pilotd.state / "machines").iterdir()) == []
 
 
+@pytest.mark.parametrize("transition", ["save", "disk"])
+def test_several_forks(pilotd: Pilotd, transition: str) -> None:
+    """Killed when all begin with the same state, and when the first of them has one."""
+    with pilotd.client() as client:
+        base = client.create_sprite("base")
+        base.run("sh", "-c", "echo one > ~/file; sync", check=True)
+        wanted = {"names": ["fork-a", "fork-b", "fork-c"]}
+        _kill_after(pilotd, transition, lambda: _call(pilotd, "POST", "/v1/sprites/base/fork", wanted))
+        for name in ("fork-a", "fork-b", "fork-c"):
+            sprite = client.get_sprite(name)
+            assert sprite.run("sh", "-c", "cat ~/file", capture_output=True).stdout == b"one\n"
+            sprite.destroy()
+        client.get_sprite("base").destroy()
+    assert list((pilotd.state / "machines").iterdir()) == []
+
+
 def test_webhooks(pilotd: Pilotd) -> None:
     """What was not taken when pilotd was killed is told by the next one, which knows the secret, too."""
     with receiving() as receiver:

@@ -66,7 +66,7 @@ class FakeVolumes:
         self._known(source)
         if self._live(volume).exists():
             raise errors.Conflict(f"fork volume {volume}: it exists")
-        shutil.copytree(self._point(source, checkpoint) if checkpoint else self._live(source), self._live(volume))
+        _copy(self._point(source, checkpoint) if checkpoint else self._live(source), self._live(volume))
 
     def limit(self, volume: VolumeId, quota_bytes: int | None) -> None:
         self._known(volume)
@@ -131,7 +131,7 @@ class FakeVolumes:
         assert checkpoint is not None
         if self._point(volume, checkpoint).exists():
             raise errors.Conflict(f"checkpoint {checkpoint} of volume {volume}: it exists")
-        shutil.copytree(self._live(volume), self._point(volume, checkpoint))
+        _copy(self._live(volume), self._point(volume, checkpoint))
         cut = self._cuts.setdefault(volume, {})[checkpoint] = FakeCut(checkpoint, comment)
         return cut
 
@@ -144,7 +144,7 @@ class FakeVolumes:
         old = self._root / volume / f"old-{len(os.listdir(self._root / volume))}"
         self._live(volume).rename(old)
         shutil.rmtree(old)
-        shutil.copytree(self._point(volume, checkpoint), self._live(volume))
+        _copy(self._point(volume, checkpoint), self._live(volume))
 
     def checkpoints(self, volume: VolumeId) -> Sequence[FakeCut]:
         return [*self._cuts.get(volume, {}).values()]
@@ -154,3 +154,8 @@ class FakeVolumes:
             raise errors.NotFound(f"checkpoint {checkpoint} of volume {volume}: there is none")
         shutil.rmtree(self._point(volume, checkpoint))
         del self._cuts[volume][checkpoint]
+
+
+def _copy(source: pathlib.Path, target: pathlib.Path) -> None:
+    """Links as links."""
+    shutil.copytree(source, target, symlinks=True)

@@ -13,7 +13,41 @@ if TYPE_CHECKING:
 
 
 def create(context: Context) -> None:
-    _follow(context, sprite_path(context.sprite, "checkpoint"), {"comment": context.said.option("comment") or ""})
+    body = {"comment": context.said.option("comment") or "", "name": context.said.option("name")}
+    _follow(context, sprite_path(context.sprite, "checkpoint"), body)
+
+
+def rename(context: Context) -> None:
+    """Without a name it has none any more."""
+    context.api.call("PUT", _path(context), {"name": context.said.argument("CALLED")})
+
+
+def browse(context: Context) -> None:
+    """A directory as a table; a file as it is."""
+    path = context.said.argument("PATH") or "/"
+    found = context.api.call("GET", f"{_path(context)}/fs/list", query=[("path", path)])
+    if context.wants_json:
+        output.document(found)
+        return
+    output.table(("MODE", "OWNER", "SIZE", "CHANGED", "NAME"), [_entry(row) for row in found["entries"]])
+
+
+_LETTERS = {"directory": "d", "symlink": "l", "file": "-"}
+
+
+def _entry(row: dict[str, Any]) -> tuple[str, ...]:
+    name = row["name"] + (f" -> {row['target']}" if row["target"] is not None else "")
+    mode = f"{_LETTERS[row['type']]}{int(row['mode'], 8):04o}"
+    return mode, f"{row['uid']}:{row['gid']}", str(row["size"]), output.moment(row["modTime"]), name
+
+
+def read(context: Context) -> None:
+    answer = context.api.raw("GET", f"{_path(context)}/fs/read", [("path", context.said.required("PATH"))])
+    try:
+        for piece in answer.pieces():
+            output.write_all(1, piece)
+    finally:
+        answer.close()
 
 
 def restore(context: Context) -> None:
@@ -35,8 +69,10 @@ def list_all(context: Context) -> None:
     if context.wants_json:
         output.document(found)
         return
-    shown = [(row["id"], output.moment(row["create_time"]), row.get("comment") or "") for row in found]
-    output.table(("ID", "CREATED", "COMMENT"), shown)
+    shown = [
+        (row["id"], row.get("name") or "", output.moment(row["create_time"]), row.get("comment") or "") for row in found
+    ]
+    output.table(("ID", "NAME", "CREATED", "COMMENT"), shown)
 
 
 def info(context: Context) -> None:

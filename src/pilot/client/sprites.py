@@ -21,15 +21,29 @@ def create(context: Context) -> None:
     said = context.said
     body: dict[str, Any] = {"name": said.required("NAME"), "labels": said.options("label")}
     body |= {"from": {"url": said.option("from")}} if said.has("from") else {}
+    body |= {"template": said.option("from-checkpoint")} if said.has("from-checkpoint") else {}
     body |= _changes(said)
     _made(context, context.api.call("POST", "/v1/sprites", body), "")
 
 
 def fork(context: Context) -> None:
-    source, at = context.said.required("SOURCE"), context.said.option("checkpoint")
-    origin = {"sprite": source} | ({"checkpoint": at} if at else {})
-    made = context.api.call("POST", "/v1/sprites", {"name": context.said.required("NAME"), "from": origin})
-    _made(context, made, f"  forked from {source}" + (f" at {at}" if at else ""))
+    """One by itself; several by one call, so that all are of one moment."""
+    source, at, names = (
+        context.said.required("SOURCE"), context.said.option("checkpoint"), context.said.arguments("NAME")
+    )  # fmt: skip
+    told = f"  forked from {source}" + (f" at {at}" if at else "")
+    if len(names) == 1:
+        origin = {"sprite": source} | ({"checkpoint": at} if at else {})
+        _made(context, context.api.call("POST", "/v1/sprites", {"name": names[0], "from": origin}), told)
+        return
+    found = context.api.call("POST", sprite_path(source, "fork"), {"names": list(names), "checkpoint": at})
+    if context.wants_json:
+        output.document(found)
+    else:
+        for row in found["sprites"]:
+            _made(context, row, told)
+    if failed := found["failed"]:
+        raise errors.PilotError("; ".join(f"{each['name']} was not made: {each['error']}" for each in failed))
 
 
 def _made(context: Context, row: dict[str, Any], rest: str) -> None:

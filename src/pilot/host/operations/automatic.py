@@ -1,6 +1,8 @@
-"""The checkpoint that pilotd makes by itself before a restore, so that a restore can be taken back.
+"""The checkpoint that pilotd makes by itself before a restore, so that a restore can be taken back; and the one that
+several forks are made of.
 
-A courtesy: when it cannot be made (no space, a world that hangs), the restore goes on without. The latest few are kept.
+Before a restore it is a courtesy: when it cannot be made (no space, a world that hangs), the restore goes on without.
+The latest few are kept.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from ..store.journal import now_us
 from ..store.sprites import Sprite
 from . import cut
 from .context import Cut, Host
-from .requests import OfCheckpoint
+from .requests import ForkMany, OfCheckpoint
 from .results import Saved
 
 log = logging.getLogger(__name__)
@@ -28,16 +30,20 @@ KEPT = 3
 def save(host: Host, run: Run[OfCheckpoint]) -> Saved:
     """Taken and published; the run's id makes its name, so a repetition finds it made."""
     sprite = host.sprite(run.resource)
-    name = CheckpointId(f"auto-{run.id}")
     try:
-        made = cut.made(host, sprite, name, _comment(run))
+        return Saved(make(host, sprite, CheckpointId(f"auto-{run.id}"), _comment(run)))
     except errors.PilotError as error:
         log.warning("no automatic checkpoint", extra={"sprite": sprite.id, "error": str(error)})
         return Saved(None)
+
+
+def make(host: Host, sprite: Sprite, name: CheckpointId, comment: str) -> CheckpointId:
+    """Idempotent by name."""
+    made = cut.made(host, sprite, name, comment)
     with host.database.transaction() as tx:
-        checkpoints.publish_newest(tx, _row(sprite, name, _comment(run), made))
+        checkpoints.publish_newest(tx, _row(sprite, name, comment, made))
         sprites.update(tx, sprite.id, current_source=name)
-    return Saved(name)
+    return name
 
 
 def _comment(run: Run[OfCheckpoint]) -> str:
@@ -58,12 +64,12 @@ def _row(sprite: Sprite, name: CheckpointId, comment: str, made: Cut) -> Checkpo
     )
 
 
-def prune(host: Host, run: Run[OfCheckpoint]) -> None:
-    """All but the latest; never the one that the disk has just been restored to."""
+def prune(host: Host, run: Run[OfCheckpoint] | Run[ForkMany]) -> None:
+    """All but the latest; never the one that the disk has just been restored to, or that somebody has named."""
     sprite = host.sprite(run.resource)
     made = [point for point in checkpoints.every(host.database, sprite.id) if point.is_auto]
     for point in made[KEPT:]:
-        if point.id == run.request.checkpoint:
+        if point.id == run.request.checkpoint or point.name is not None:
             continue
         with contextlib.suppress(errors.NotFound):  # an earlier attempt did it
             host.volumes.delete_checkpoint(sprite.volume, point.id)

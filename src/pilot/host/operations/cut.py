@@ -77,10 +77,13 @@ def parse_held(answer: schema.FreezeAnswer) -> Held:
     return Held(answer.frozen_ms if is_time else 0.0, answer.held)
 
 
-def reserve(host: Host, run: Run[object]) -> Reserved:
+def reserve(host: Host, run: Run[MakeCheckpoint]) -> Reserved:
     """The id of the checkpoint to be: `v` and a number never used before."""
+    name = run.request.name
     try:
         with host.database.transaction() as tx:
+            if name is not None and checkpoints.is_taken(tx, run.resource, name):
+                raise UserFault(f"another checkpoint is called {name}", code="conflict")
             number = checkpoints.reserve(tx, run.resource)
     except errors.NotFound as error:
         raise UserFault(str(error), code="not_found") from error
@@ -117,8 +120,11 @@ def publish(host: Host, run: Run[MakeCheckpoint]) -> None:
         frozen_ms=taken.frozen_ms,
         created_us=taken.created_us,
     )
+    name = run.request.name
     with host.database.transaction() as tx:
         checkpoints.publish_newest(tx, point)
+        if name is not None:
+            checkpoints.rename(tx, sprite.id, point.id, name)
         sprites.update(tx, sprite.id, current_source=point.id)
 
 

@@ -75,13 +75,30 @@ class MakeMember(msgspec.Struct, frozen=True):
 
 
 class MakeCheckpoint(msgspec.Struct, frozen=True):
+    """`name`: what it is called beside its id."""
+
     comment: str = ""
+    name: str | None = None
 
 
 class OfCheckpoint(msgspec.Struct, frozen=True):
     """Restore it, or delete it."""
 
     checkpoint: CheckpointId
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """One of several forks; `create` without where its disk comes from."""
+
+    sprite: str
+    create: Create
+
+
+class ForkMany(msgspec.Struct, frozen=True):
+    """All of one state: that of `checkpoint`, or as the disk is when the turn comes."""
+
+    checkpoint: CheckpointId | None
+    forks: tuple[Wanted, ...]
 
 
 class Stop(msgspec.Struct, frozen=True):
@@ -128,6 +145,7 @@ RESTART = Action(SPRITE, "restart", NO_REQUEST)
 CHECKPOINT = Action(SPRITE, "checkpoint", Format[MakeCheckpoint](MakeCheckpoint))
 DELETE_CHECKPOINT = Action(SPRITE, "delete_checkpoint", Format[OfCheckpoint](OfCheckpoint))
 RESTORE = Action(SPRITE, "restore", Format[OfCheckpoint](OfCheckpoint))
+FORK_MANY = Action(SPRITE, "fork_many", Format[ForkMany](ForkMany))
 RESIZE = Action(SPRITE, "resize", Format[Resize](Resize, (_all_as_changes,)))
 DESTROY = Action(SPRITE, "destroy", NO_REQUEST)
 PREPARE_BASE = Action(BASE, "prepare", NO_REQUEST)

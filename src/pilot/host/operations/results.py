@@ -40,6 +40,12 @@ class Saved(msgspec.Struct, frozen=True):
     id: CheckpointId | None
 
 
+class Forked(msgspec.Struct, frozen=True):
+    """Of those that failed, by name: why."""
+
+    failed: dict[str, str]
+
+
 class Down(msgspec.Struct, frozen=True):
     """Whether a world ran before."""
 
@@ -70,6 +76,7 @@ UP = Format[Up](Up)
 RESERVED = Format[Reserved](Reserved)
 TAKEN = Format[Taken](Taken)
 SAVED = Format[Saved](Saved)
+FORKED = Format[Forked](Forked)
 DOWN = Format[Down](Down)
 FITTED = Format[Fitted](Fitted)
 ARCHIVED = Format[Archived](Archived)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..fsm.operation import AnyOperation
-from . import automatic, base, create, cut, destroy, fly_table, requests, resize, rest, results, world
+from . import automatic, base, create, cut, destroy, fly_table, fork_many, requests, resize, rest, results, world
 from .context import Host
 from .table_rows import ATTEMPTS, AnyStep, Row, Step
 
@@ -67,6 +67,14 @@ ROWS: tuple[Row[Any], ...] = (
             Step("swap", cut.swap),
             Step("publish", cut.publish_restored),
             Step("up", cut.back_up),
+            Step("prune", automatic.prune),
+        ),
+    ),
+    Row(
+        requests.FORK_MANY,
+        (
+            Step("save", fork_many.save, results.SAVED),
+            Step("create", fork_many.create, results.FORKED),
             Step("prune", automatic.prune),
         ),
     ),

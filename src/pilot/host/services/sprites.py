@@ -29,7 +29,19 @@ from ..network.policy import Policy
 from ..network.service import Report
 from ..operations import arrive, machines, networks, requests, rest, world
 from ..operations.context import Host
-from ..operations.requests import SPRITE, Create, Fork, MakeCheckpoint, OfCheckpoint, Resize, Sleep, Stop, Stored
+from ..operations.requests import (
+    SPRITE,
+    Create,
+    Fork,
+    ForkMany,
+    MakeCheckpoint,
+    OfCheckpoint,
+    Resize,
+    Sleep,
+    Stop,
+    Stored,
+    Wanted,
+)
 from ..operations.uses import Uses
 from ..shipping.rules import Rule
 from ..store import checkpoints, events, holds, sprites
@@ -40,6 +52,7 @@ from ..store.networks import Peer
 from ..store.sprites import Config, ConfigChanges, Lifecycle, Rested, Sprite, UrlSettings
 from ..vmm import Isolation, Size, Usage
 from ..vmm.shape import Shape
+from .browsing import Browsing
 from .changes import Changes
 from .feed import Feed
 from .looking import Looking
@@ -47,7 +60,7 @@ from .metrics import Metrics
 from .pool import Pool
 from .shipping import Shipped, Shipping
 from .tokens import Tokens
-from .wanted import LifecycleChanges, NewSprite, Source, SpriteChanges
+from .wanted import Forks, LifecycleChanges, NewSprite, Source, SpriteChanges
 from .webhooks.book import Webhooks
 from .webhooks.destinations import Destinations
 
@@ -97,6 +110,7 @@ class Sprites:
         self.metrics = Metrics() if metrics is None else metrics
         self.metrics.count(self)
         self._looking = Looking(host.volumes)
+        self._browsing = Browsing(self._looking)
         self._shipping = Shipping(host, self._looking)
         self._suspected: dict[str, float] = {}
         self.tokens = Tokens(host.database)
@@ -309,20 +323,37 @@ class Sprites:
 
     def create(self, organisation: str, wanted: NewSprite) -> Ended:
         """`Conflict` for a name that is taken."""
+        source = self._source(organisation, wanted.origin) if wanted.origin else None
+        request = self._request(organisation, wanted, source)
+        shape = Shape(self._isolation(source), self._host.variant, machines.size_of(self._host, request.config))
+        member = self._pool.claim(shape) if source is None else None
+        if member is not None:
+            request = msgspec.structs.replace(
+                request, machine=member.machine, volume=member.volume, claimed=member.claimed
+            )
+        ended = self._engine.start(requests.CREATE, member.id if member else _new_sprite(), request)
+        ended.add_done_callback(lambda _: self._pool.fill_soon())
+        return ended
+
+    def fork_many(self, sprite: Sprite, wanted: Forks) -> Ended:
+        """`Conflict` for a name that is taken; `AlreadyActive` while others are being made of it."""
+        point = None if wanted.checkpoint is None else self.checkpoint(sprite, wanted.checkpoint).id
+        made = [self._request(sprite.organisation, each, Fork(sprite.id, point)) for each in wanted.sprites()]
+        forks = tuple(Wanted(_new_sprite(), each) for each in made)
+        return self._engine.start(requests.FORK_MANY, sprite.id, ForkMany(point, forks))
+
+    def _request(self, organisation: str, wanted: NewSprite, source: Fork | Stored | None) -> Create:
+        """Of one that is made anew. `Conflict` for a name that is taken."""
         name = ids.parse_sprite_name(wanted.name)
         self._refuse_taken(organisation, name)
-        source = self._source(organisation, wanted.source) if wanted.source else None
-        config = wanted.config or Config()
-        isolation = self._isolation(source)
+        config, isolation = wanted.config or Config(), self._isolation(source)
         _check_pids(isolation.value, config.pids)
-        shape = Shape(isolation, self._host.variant, machines.size_of(self._host, config))
-        member = self._pool.claim(shape) if source is None else None
-        request = Create(
+        return Create(
             organisation=organisation,
             name=name,
             suffix=secrets.token_hex(2),
-            machine=member.machine if member else ids.new_machine_id(),
-            volume=member.volume if member else _new_volume(source),
+            machine=ids.new_machine_id(),
+            volume=_new_volume(source),
             isolation=isolation,
             labels=tuple(wanted.labels or ()),
             url_settings=wanted.url_settings or UrlSettings(),
@@ -330,11 +361,7 @@ class Sprites:
             config=config,
             lifecycle=(wanted.lifecycle or LifecycleChanges()).applied(Lifecycle(), now_us()),
             source=source,
-            claimed=member.claimed if member else None,
         )
-        ended = self._engine.start(requests.CREATE, member.id if member else f"sprite-{uuid.uuid4()}", request)
-        ended.add_done_callback(lambda _: self._pool.fill_soon())
-        return ended
 
     def _refuse_taken(self, organisation: str, name: SpriteName) -> None:
         # For the answer's sake only; the row's uniqueness is what decides between two at once.
@@ -434,9 +461,27 @@ class Sprites:
         found = self.found(sprite.id)
         return found is not None and found.lifecycle.protected
 
-    def make_checkpoint(self, sprite: Sprite, comment: str) -> Ended:
-        """`Conflict` (AlreadyActive) while another one is being made."""
-        return self._engine.start(requests.CHECKPOINT, sprite.id, MakeCheckpoint(comment))
+    def make_checkpoint(self, sprite: Sprite, comment: str, name: str | None = None) -> Ended:
+        """`Conflict` (AlreadyActive) while another one is being made, or one has that name. `InvalidRequest`."""
+        if name is not None:
+            _check_name(name)
+            if checkpoints.is_taken(self._host.database, sprite.id, name):
+                raise errors.Conflict(f"another checkpoint is called {name}", hint="give the name to another one first")
+        return self._engine.start(requests.CHECKPOINT, sprite.id, MakeCheckpoint(comment, name))
+
+    def rename_checkpoint(self, sprite: Sprite, checkpoint: str, name: str | None) -> Checkpoint:
+        """Another one that was called so is not any more; None: it has no name. `InvalidRequest`."""
+        if name is not None:
+            _check_name(name)
+        found = self.checkpoint(sprite, checkpoint)
+        with self._host.database.transaction() as tx:
+            checkpoints.rename(tx, sprite.id, found.id, name)
+        return self.checkpoint(sprite, found.id)
+
+    @property
+    def browsing(self) -> Browsing:
+        """What is in a checkpoint."""
+        return self._browsing
 
     def restore(self, sprite: Sprite, checkpoint: str) -> Ended:
         wanted = OfCheckpoint(self.checkpoint(sprite, checkpoint).id)
@@ -470,6 +515,13 @@ class Sprites:
         return self._host.api(sprite).status().world == "running"
 
 
+def _check_name(name: str) -> None:
+    if not checkpoints.is_name(name):
+        raise faults.InvalidRequest(
+            f"name {name[:80]!r}: no name of a checkpoint", hint="small letters, digits, `.`, `_`, `-`; not as v1"
+        )
+
+
 def _check_pids(isolation: str, pids: int | msgspec.UnsetType | None) -> None:
     """`Unsupported` where the machine counts its processes by itself."""
     if isinstance(pids, int) and isolation == Isolation.VM.value:
@@ -488,6 +540,10 @@ def _changed(now: Sprite, changes: SpriteChanges) -> dict[str, object]:
     if changes.lifecycle is not None:
         columns["lifecycle"] = changes.lifecycle.applied(now.lifecycle, now_us())
     return columns
+
+
+def _new_sprite() -> str:
+    return f"sprite-{uuid.uuid4()}"
 
 
 def _new_volume(source: Fork | Stored | None) -> VolumeId:

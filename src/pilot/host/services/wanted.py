@@ -9,6 +9,7 @@ import msgspec
 
 from ..store.sprites import Config, ConfigChanges, Lifecycle, UrlSettings
 
+MOST_FORKS = 50
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=365 * 86400)]
 
 
@@ -72,11 +73,42 @@ class NewSprite(msgspec.Struct, frozen=True):
     labels: list[str] | None = None
     lifecycle: LifecycleChanges | None = None
     source: Source | None = msgspec.field(default=None, name="from")
+    template: Annotated[str, msgspec.Meta(pattern=r"^[^:]+:[^:]+\Z", max_length=400)] | None = None
+
+    @property
+    def origin(self) -> Source | None:
+        """`template` is `from`, in a word."""
+        if self.template is None:
+            return self.source
+        sprite, _, checkpoint = self.template.partition(":")
+        return Source(sprite, checkpoint)
 
     def __post_init__(self) -> None:
+        if self.template is not None and self.source is not None:
+            raise ValueError("from or template, not both")
         for name, value in (self.environment or {}).items():
             if not name or "=" in name or "\0" in name + value:
                 raise ValueError(f"environment: {name!r} cannot be the name of a variable, or its value has a NUL byte")
+
+
+class Forks(msgspec.Struct, frozen=True):
+    """Sprites of these names, each as `NewSprite` says, all on forks of one state: of `checkpoint`, or as it is."""
+
+    names: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=MOST_FORKS)]
+    checkpoint: str | None = None
+    config: Config | None = None
+    environment: dict[str, str] | None = None
+    labels: list[str] | None = None
+    lifecycle: LifecycleChanges | None = None
+
+    def __post_init__(self) -> None:
+        if len(set(self.names)) < len(self.names):
+            raise ValueError("names: each once")
+        self.sprites()
+
+    def sprites(self) -> list[NewSprite]:
+        said = self.config, self.environment, None, self.labels, self.lifecycle
+        return [NewSprite(name, *said) for name in self.names]
 
 
 class SpriteChanges(msgspec.Struct, frozen=True):

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 from ... import errors
 from ...ids import CheckpointId
 from . import events
-from .database import Database, Row, Transaction
+from .database import Database, Reader, Row, Transaction
 
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """`source`: the checkpoint that the disk had come from when this one was made."""
+    """`source`: the checkpoint that the disk had come from when this one was made. `name`: what people call it."""
 
     sprite: str
     id: CheckpointId
@@ -23,6 +24,20 @@ class Checkpoint:
     clean: bool
     frozen_ms: float
     created_us: int
+    name: str | None = None
+
+
+_NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
+_ID = re.compile(r"v[0-9]+|auto-.*|current")
+
+
+def is_name(text: str) -> bool:
+    """Whether a checkpoint may be called so: in small letters, and not as any is called by itself."""
+    return _NAME.fullmatch(text) is not None and _ID.fullmatch(text) is None
+
+
+def is_taken(reader: Reader, sprite: str, name: str) -> bool:
+    return bool(reader.query("SELECT 1 FROM checkpoints WHERE sprite = ? AND name = ?", (sprite, name)))
 
 
 def reserve(tx: Transaction, sprite: str) -> int:
@@ -70,8 +85,20 @@ def every(database: Database, sprite: str) -> list[Checkpoint]:
     return [_checkpoint(row) for row in rows]
 
 
-def find(database: Database, sprite: str, checkpoint: str) -> Checkpoint:
-    rows = database.query("SELECT * FROM checkpoints WHERE sprite = ? AND id = ?", (sprite, checkpoint))
+def rename(tx: Transaction, sprite: str, checkpoint: str, name: str | None) -> None:
+    """Another one of the sprite that was called so is not any more. `NotFound`."""
+    tx.execute(
+        "UPDATE checkpoints SET name = NULL WHERE sprite = ? AND name = ? AND id != ?", (sprite, name, checkpoint)
+    )
+    if not tx.execute("UPDATE checkpoints SET name = ? WHERE sprite = ? AND id = ?", (name, sprite, checkpoint)):
+        raise errors.NotFound("checkpoint not found")
+    events.add(tx, "checkpoint.renamed", f"sprite/{sprite}", {"checkpoint": checkpoint, "name": name})
+
+
+def find(reader: Reader, sprite: str, checkpoint: str) -> Checkpoint:
+    """By its id, or by its name, which is never like an id (`is_name`)."""
+    where = "sprite = ? AND (id = ? OR name = ?)"
+    rows = reader.query(f"SELECT * FROM checkpoints WHERE {where}", (sprite, checkpoint, checkpoint))
     if not rows:
         raise errors.NotFound("checkpoint not found")
     return _checkpoint(rows[0])

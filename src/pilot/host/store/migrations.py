@@ -146,7 +146,14 @@ _WEBHOOKS = (
         delivered_us BIGINT, disabled TEXT)""",
 )
 
+# What people call checkpoints, of which each name is at one of a sprite.
+_CHECKPOINT_NAMES = (
+    "ALTER TABLE checkpoints ADD COLUMN name TEXT",
+    "CREATE UNIQUE INDEX checkpoint_names ON checkpoints (sprite, name) WHERE name IS NOT NULL",
+)
+
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     _FIRST, _VERSIONS, _SIZES, _EVENTS, _NETWORKS, _PARENTS, _LIFECYCLE, _FLY, _PRIVATE_NETWORKS, _KEYS,
     _FLY_VOLUMES, _SPRITES_BY_MACHINE, _APP_ADDRESSES, _PIDS, _WEBHOOKS,
+    _CHECKPOINT_NAMES,
 )  # fmt: skip

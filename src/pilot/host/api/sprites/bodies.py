@@ -32,6 +32,13 @@ _TOKEN_NAME = rf"^(?!(?:current|authenticate|authorize)\Z){_LABEL}"
 
 class CreateCheckpoint(msgspec.Struct, frozen=True):
     comment: str | None = None
+    name: str | None = None
+
+
+class RenameCheckpoint(msgspec.Struct, frozen=True):
+    """`name`: null takes it away."""
+
+    name: str | None
 
 
 class CreateToken(msgspec.Struct, frozen=True):

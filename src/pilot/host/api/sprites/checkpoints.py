@@ -22,7 +22,8 @@ _PIECE_BYTES = 64 << 10
 
 async def create_checkpoint(call: Call) -> Response:
     wanted = await call.body(bodies.CreateCheckpoint)
-    ended = await asyncio.to_thread(call.sprites.make_checkpoint, await call.sprite(), wanted.comment or "")
+    row = await call.sprite()
+    ended = await asyncio.to_thread(call.sprites.make_checkpoint, row, wanted.comment or "", wanted.name)
     return stream(ended, "creating checkpoint", lambda done: f"checkpoint {done.result(Reserved).id} created")
 
 
@@ -57,6 +58,42 @@ async def get_checkpoint(call: Call) -> Response:
     return JSONResponse(shapes.checkpoint(point, shapes.history(point.source, sources)))
 
 
+async def rename_checkpoint(call: Call) -> Response:
+    """It is called so from now on, and another one that was is not."""
+    row, wanted = await call.sprite(), await call.body(bodies.RenameCheckpoint)
+    await asyncio.to_thread(call.sprites.rename_checkpoint, row, call.parameters["checkpoint"], wanted.name)
+    return await get_checkpoint(call)
+
+
+async def list_files(call: Call) -> Response:
+    """What is in a directory of it, in the shape of the machines' own `fs/list`."""
+    row, path = await call.sprite(), _path_in(call)
+    point = await asyncio.to_thread(call.sprites.checkpoint, row, call.parameters["checkpoint"])
+    found = await asyncio.to_thread(call.sprites.browsing.entries, row.volume, point.id, path)
+    return Response(json_line(shapes.listing(path, found)), media_type="application/json")
+
+
+async def read_file(call: Call) -> Response:
+    row, path = await call.sprite(), _path_in(call)
+    point = await asyncio.to_thread(call.sprites.checkpoint, row, call.parameters["checkpoint"])
+    file, size_bytes = await asyncio.to_thread(call.sprites.browsing.file, row.volume, point.id, path)
+    headers = {"content-length": str(size_bytes)}
+    return StreamingResponse(_pieces(file), media_type="application/octet-stream", headers=headers)
+
+
+def _path_in(call: Call) -> str:
+    path = call.request.query_params.get("path", "")
+    if not path.startswith("/") or "\0" in path:
+        raise faults.InvalidRequest(f"path: {path[:80]!r} is none that begins at /")
+    return path
+
+
+async def _pieces(file: IO[bytes]) -> AsyncIterator[bytes]:
+    with file:
+        while piece := await asyncio.to_thread(file.read, _PIECE_BYTES):
+            yield piece
+
+
 async def compare_checkpoint(call: Call) -> Response:
     """NDJSON: what has changed from the checkpoint to another one (`to`), or to what the disk is now."""
     row, before = await call.sprite(), call.parameters["checkpoint"]
@@ -77,9 +114,8 @@ async def _difference(working: asyncio.Future[IO[bytes]]) -> AsyncIterator[bytes
     except errors.PilotError as error:
         yield json_line(shapes.line("error", str(error), time.time_ns() // 1000))
         return
-    with found:
-        while piece := await asyncio.to_thread(found.read, _PIECE_BYTES):
-            yield piece
+    async for piece in _pieces(found):
+        yield piece
 
 
 async def delete_checkpoint(call: Call) -> Response:

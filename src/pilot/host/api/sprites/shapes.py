@@ -10,6 +10,7 @@ import msgspec
 
 from ....volume.client import Volume
 from ....wire import timestamps
+from ...services.browsing import Entry
 from ...services.sprites import SpriteUsage, Why
 from ...store.checkpoints import Checkpoint
 from ...store.holds import Hold
@@ -18,6 +19,7 @@ from ...store.tokens import Token
 
 VERSION = "v0.0.1-rc48"  # what sprites-go compares to choose its way of attaching; later than rc29
 NO_LIMIT = 1_000_000
+_EARLIEST_US, _LATEST_US = -62135596800_000_000, 253402300799_999_999  # the years 1 to 9999, which can be told
 
 
 class SpriteShape(TypedDict):
@@ -47,7 +49,7 @@ class SpriteShape(TypedDict):
 
 
 class CheckpointShape(TypedDict):
-    """`clean` and `frozen_ms` are ours, and not of the live state."""
+    """`name`, `clean` and `frozen_ms` are ours, and not of the live state."""
 
     id: str
     create_time: str
@@ -56,6 +58,7 @@ class CheckpointShape(TypedDict):
     history: Sequence[str]
     is_auto: bool
     health: str
+    name: NotRequired[str | None]
     clean: NotRequired[bool]
     frozen_ms: NotRequired[float]
 
@@ -196,12 +199,33 @@ def checkpoint(row: Checkpoint, history: list[str]) -> CheckpointShape:
         "create_time": timestamps.of_us(row.created_us),
         "source_id": row.source or "",
         "comment": row.comment,
+        "name": row.name,
         "history": history,
         "is_auto": row.is_auto,
         "health": "",
         "clean": row.clean,
         "frozen_ms": row.frozen_ms,
     }
+
+
+def listing(path: str, entries: Sequence[Entry]) -> dict[str, object]:
+    """As machines list a directory; owner and target are ours."""
+    rows = [
+        {
+            "name": each.name,
+            "path": each.path,
+            "type": each.kind,
+            "size": each.size_bytes,
+            "mode": f"{each.mode:o}",
+            "modTime": timestamps.of_us(min(max(each.mtime_ns // 1000, _EARLIEST_US), _LATEST_US)),
+            "isDir": each.kind == "directory",
+            "uid": each.uid,
+            "gid": each.gid,
+            "target": each.target,
+        }
+        for each in entries
+    ]
+    return {"path": path, "entries": rows, "count": len(rows)}
 
 
 def current(row: Sprite, now_us: int, history: list[str]) -> CheckpointShape:

@@ -7,10 +7,12 @@ import time
 
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
+from .... import errors
 from ....wire.permissions import Permission
+from ...operations.results import Forked
 from ...relay.crowd import Kind
 from ...services import ending
-from ...services.wanted import NewSprite, SpriteChanges
+from ...services.wanted import Forks, NewSprite, SpriteChanges
 from ..call import Call
 from ..streams import OPERATION_TIMEOUT_S, now
 from . import resources, shapes
@@ -22,13 +24,26 @@ MAX_PAGE = 50
 
 async def create_sprite(call: Call) -> Response:
     wanted = await call.body(NewSprite)
-    if wanted.source and wanted.source.sprite:
+    if wanted.origin and wanted.origin.sprite:
         assert call.principal is not None
-        await call.access.sprite(call.principal, wanted.source.sprite)  # who has a fork has the disk
+        await call.access.sprite(call.principal, wanted.origin.sprite)  # who has a fork has the disk
     started = await asyncio.to_thread(call.sprites.create, call.organisation.id, wanted)
     await ending.finish(started, CREATE_TIMEOUT_S)
     row = await asyncio.to_thread(call.sprites.find, call.organisation.id, wanted.name)
     return JSONResponse(await call.describe(row), 201)
+
+
+async def fork_sprites(call: Call) -> Response:
+    """Several at once, all on one state. Those that could not be made are told; `Conflict` when none could."""
+    wanted, row = await call.body(Forks), await call.sprite()
+    started = await asyncio.to_thread(call.sprites.fork_many, row, wanted)
+    failed = (await ending.finish(started, OPERATION_TIMEOUT_S)).result(Forked).failed
+    if len(failed) == len(wanted.names):
+        raise errors.Conflict(f"none was made: {next(iter(failed.values()))}")
+    names = [name for name in wanted.names if name not in failed]
+    made = [await asyncio.to_thread(call.sprites.find, call.organisation.id, name) for name in names]
+    told = [{"name": name, "error": error} for name, error in failed.items()]
+    return JSONResponse({"sprites": [await call.describe(each) for each in made], "failed": told}, 201)
 
 
 async def list_sprites(call: Call) -> Response:
