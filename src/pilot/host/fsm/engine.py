@@ -11,13 +11,14 @@ from __future__ import annotations
 import collections
 import concurrent.futures
 import dataclasses
+import functools
 import logging
 import queue
 import re
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from ... import errors
@@ -108,7 +109,7 @@ class Engine:
         records = self._journal.active()
         for record in records:
             self._ids.follow(record.id)
-            self._enqueue(record)
+        self._enqueue(records)
         return len(records)
 
     def start(self, action: Action[R], resource: str, request: R) -> Ended:
@@ -120,7 +121,8 @@ class Engine:
         document = action.request.write(request)
         record = Record(self._ids.next(), action.kind, action.name, resource, document, names, parent)
         self._journal.begin(record)
-        return self._enqueue(record)
+        [ended] = self._enqueue([record])
+        return ended
 
     def child(self, run: Run[object], action: Action[R], resource: str, request: R) -> Outcome:
         """For transitions: how the run that `run` wants for this has ended; begun by the first call.
@@ -131,15 +133,23 @@ class Engine:
         if (action.kind, resource) == (run.kind, run.resource):
             raise Abort(f"{run.action}: a child {action.name} of the same {run.kind} could never begin")
         known = self._journal.child(run.id, action.kind, action.name, resource)
-        if known is not None and known.finished and known.outcome is not None:
-            return dataclasses.replace(known.outcome, results=known.read(self._operation(known)).results)
+        if (outcome := self._outcome(known)) is not None:
+            return outcome
         try:
             ended = self.waiting_for(known.id) if known else self._start(action, resource, request, run.id)
         except AlreadyActive as active:
             ended = self.waiting_for(active.run)  # of somebody else; ours begins when that has ended
         if ended is not None:
             ended.add_done_callback(lambda _: self._wake(run.id))
+        elif (outcome := self._outcome(self._journal.child(run.id, action.kind, action.name, resource))) is not None:
+            return outcome  # it has ended since it was looked at
         raise Awaiting
+
+    def _outcome(self, known: Record | None) -> Outcome | None:
+        """Of a child that has ended."""
+        if known is None or not known.finished or known.outcome is None:
+            return None
+        return dataclasses.replace(known.outcome, results=known.read(self._operation(known)).results)
 
     def _wake(self, run: RunId) -> None:
         with self._lock:
@@ -214,17 +224,25 @@ class Engine:
         with self._lock:
             return list(self._threads)
 
-    def _enqueue(self, record: Record) -> Ended:
-        slots = self._slots.get(record.kind, self._unlimited)
-        ticket = _Ticket(record, slots, self._stopping)
-        lane = (record.kind, record.resource)
+    def _enqueue(self, records: Sequence[Record]) -> list[Ended]:
+        """All are known before one begins: a parent that is resumed finds its children under way, and hears of their
+        ends."""
+        tickets = [_Ticket(record, self._slots_of(record), self._stopping) for record in records]
+        lanes: dict[Lane, Slots] = {}
         with self._lock:
-            self._tickets[record.id] = ticket
-            is_new = lane not in self._lanes
-            self._lanes.setdefault(lane, collections.deque()).append(ticket)
-        if is_new:
-            slots.ask(lambda: self._spawn(lane, slots))
-        return ticket.ended
+            for record, ticket in zip(records, tickets, strict=True):
+                self._tickets[record.id] = ticket
+                lane = (record.kind, record.resource)
+                if lane not in self._lanes:
+                    self._lanes[lane] = collections.deque()
+                    lanes[lane] = self._slots_of(record)
+                self._lanes[lane].append(ticket)
+        for lane, slots in lanes.items():
+            slots.ask(functools.partial(self._spawn, lane, slots))
+        return [ticket.ended for ticket in tickets]
+
+    def _slots_of(self, record: Record) -> Slots:
+        return self._slots.get(record.kind, self._unlimited)
 
     def _spawn(self, lane: Lane, slots: Slots) -> None:
         """With a slot, which the thread gives up."""

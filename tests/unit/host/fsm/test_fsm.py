@@ -655,6 +655,42 @@ def test_children_survive_a_crash_at_any_line(database: Database, at: int, monke
     assert len(family.made) - len(made_before) <= 2
 
 
+def test_a_parent_that_is_resumed_hears_of_its_childrens_ends(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of those that were journalled after it: nobody comes to ask again before the test is over."""
+    monkeypatch.setattr(driver, "CHILD_PAUSE_S", 100 * WAIT_S)
+    engines: list[Engine] = []
+    begun, go_on = threading.Event(), threading.Event()
+
+    def part(run: Run[Nothing]) -> str:
+        begun.set()
+        if not go_on.is_set():
+            raise OSError("not yet")
+        return f"made {run.resource}"
+
+    def parts(run: Run[Nothing]) -> None:
+        for name in ("left", "right"):
+            engines[-1].child(run, PARTS, name, Nothing())
+
+    operations = (
+        Operation(MAKE, (Transition("parts", parts),)),
+        Operation(PARTS, (Transition("make", part, None, TEXT),)),
+    )
+    engines.append(Engine(SqlJournal(database), operations))
+    engines[0].start(MAKE, "x", Nothing())
+    assert begun.wait(WAIT_S)
+    assert engines[0].close(WAIT_S)
+    go_on.set()
+    engines.append(Engine(SqlJournal(database), operations))
+    assert engines[1].resume() == 2
+    for record in SqlJournal(database).active():
+        if (ended := engines[1].waiting_for(record.id)) is not None:
+            assert ended.result(WAIT_S).done
+    assert engines[1].close(WAIT_S)
+    assert SqlJournal(database).active() == []
+
+
 def test_cancelling_a_parent_cancels_its_children(database: Database) -> None:
     tried = threading.Event()
 
