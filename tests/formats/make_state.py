@@ -8,12 +8,20 @@ Whoever adds a migration runs it, and adds to it what the new tables are for. Wh
 from __future__ import annotations
 
 import pathlib
+import secrets
 import sqlite3
 import sys
 import tempfile
+import time
 
 import httpx
 
+from pilot.host.fsm.journal import Record
+from pilot.host.operations import requests
+from pilot.host.services.creating import Creating
+from pilot.host.services.wanted import Forks
+from pilot.host.store.journal import SqlJournal
+from pilot.ids import CheckpointId, RunId
 from tests.support.host import HostUnderTest
 
 _SPRITE = {
@@ -34,14 +42,31 @@ _CALLS: tuple[tuple[str, str, object], ...] = (
 )
 
 
+def _call(http: httpx.Client, method: str, path: str, body: object) -> None:
+    answer = http.request(method, path, json=body)
+    print(method, path, answer.status_code, file=sys.stderr)
+
+
+def _begin_forks(host: HostUnderTest) -> None:
+    """A run of several forks that nobody has carried out yet."""
+    row = host.sprites.find(host.organisation.id, "web")
+    wanted = Creating(host.host, host.sprites.isolation).forks(row, CheckpointId("v1"), Forks(("copy-a", "copy-b")))
+    action = requests.FORK_MANY
+    id = RunId(f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(8)}")
+    names = ("save", "create", "prune")
+    record = Record(id, action.kind, action.name, row.id, action.request.write(wanted), names, None)
+    SqlJournal(host.database).begin(record)
+
+
 def main() -> int:
     """See the module."""
     with tempfile.TemporaryDirectory() as directory:
         host = HostUnderTest(pathlib.Path(directory))
         with httpx.Client(base_url=host.url, headers={"Authorization": f"Bearer {host.token}"}, timeout=60) as http:
             for method, path, body in _CALLS:
-                answer = http.request(method, path, json=body)
-                print(method, path, answer.status_code, file=sys.stderr)
+                _call(http, method, path, body)
+            _call(http, "PUT", "/v1/sprites/web/checkpoints/v1", {"name": "ready"})
+        _begin_forks(host)
         host.close()
         with sqlite3.connect(pathlib.Path(directory) / "state.db") as connection:
             for line in connection.iterdump():

@@ -178,6 +178,7 @@ def test_what_each_version_of_the_store_had_is_there(tmp_path: pathlib.Path, ver
         web, cold = (host.sprites.find(_local(host.database), name) for name in ("web", "cold"))
         assert (web.labels, web.environment, web.config.ram_mb) == (("a",), {"A": "1"}, 512)
         assert [point.comment for point in host.sprites.checkpoints(web)] == ["kept"]
+        assert [point.name for point in host.sprites.checkpoints(web)] == ["ready" if version >= 16 else None]
         for row in (web, cold):
             assert host.sprites.wake(row).result(WAIT_S).done
             assert host.sprites.status(row) == "running"

@@ -118,9 +118,10 @@ class Resize(msgspec.Struct, frozen=True):
     changes: ConfigChanges
 
 
-def _all_as_changes(document: Mapping[str, Any]) -> Mapping[str, Any]:
+def _all_as_changes(document: Mapping[str, Mapping[str, object]]) -> Mapping[str, object]:
     """Version 1 had all that the sprite was to have; what it did not say was the host's."""
-    return {"changes": {"ram_mb": None, "cpus": None, "region": None, "storage_gb": None} | document["config"]}
+    nothing = {"ram_mb": None, "cpus": None, "region": None, "storage_gb": None}
+    return {"changes": {**nothing, **document["config"]}}
 
 
 def _claimed_as_field(document: Mapping[str, Any]) -> Mapping[str, Any]:

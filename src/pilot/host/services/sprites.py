@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import secrets
 import socket
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO
 
 import msgspec
 
-from ... import errors, ids
-from ...ids import MachineId, RunId, SpriteName, VolumeId
+from ... import errors
+from ...ids import MachineId, RunId
 from ...volume.client import Status, Volume
 from ...wire import faults, schema, timestamps
 from ..fsm.documents import Nothing
@@ -27,20 +25,15 @@ from ..fsm.journal import Record
 from ..network.never import Never
 from ..network.policy import Policy
 from ..network.service import Report
-from ..operations import arrive, machines, networks, requests, rest, world
+from ..operations import machines, networks, requests, rest, world
 from ..operations.context import Host
 from ..operations.requests import (
     SPRITE,
-    Create,
-    Fork,
-    ForkMany,
     MakeCheckpoint,
     OfCheckpoint,
     Resize,
     Sleep,
     Stop,
-    Stored,
-    Wanted,
 )
 from ..operations.uses import Uses
 from ..shipping.rules import Rule
@@ -49,18 +42,19 @@ from ..store.checkpoints import Checkpoint
 from ..store.holds import Hold
 from ..store.journal import now_us
 from ..store.networks import Peer
-from ..store.sprites import Config, ConfigChanges, Lifecycle, Rested, Sprite, UrlSettings
+from ..store.sprites import ConfigChanges, Rested, Sprite
 from ..vmm import Isolation, Size, Usage
 from ..vmm.shape import Shape
 from .browsing import Browsing
 from .changes import Changes
+from .creating import Creating, check_pids, new_sprite
 from .feed import Feed
 from .looking import Looking
 from .metrics import Metrics
 from .pool import Pool
 from .shipping import Shipped, Shipping
 from .tokens import Tokens
-from .wanted import Forks, LifecycleChanges, NewSprite, Source, SpriteChanges
+from .wanted import Forks, NewSprite, SpriteChanges
 from .webhooks.book import Webhooks
 from .webhooks.destinations import Destinations
 
@@ -109,6 +103,7 @@ class Sprites:
         self._pool = Pool(host, engine, {}) if pool is None else pool
         self.metrics = Metrics() if metrics is None else metrics
         self.metrics.count(self)
+        self._creating = Creating(host, self.isolation)
         self._looking = Looking(host.volumes)
         self._browsing = Browsing(self._looking)
         self._shipping = Shipping(host, self._looking)
@@ -323,69 +318,23 @@ class Sprites:
 
     def create(self, organisation: str, wanted: NewSprite) -> Ended:
         """`Conflict` for a name that is taken."""
-        source = self._source(organisation, wanted.origin) if wanted.origin else None
-        request = self._request(organisation, wanted, source)
-        shape = Shape(self._isolation(source), self._host.variant, machines.size_of(self._host, request.config))
+        source = self._creating.source(organisation, wanted.origin) if wanted.origin else None
+        request = self._creating.request(organisation, wanted, source)
+        isolation = self._creating.isolation(source)
+        shape = Shape(isolation, self._host.variant, machines.size_of(self._host, request.config))
         member = self._pool.claim(shape) if source is None else None
         if member is not None:
             request = msgspec.structs.replace(
                 request, machine=member.machine, volume=member.volume, claimed=member.claimed
             )
-        ended = self._engine.start(requests.CREATE, member.id if member else _new_sprite(), request)
+        ended = self._engine.start(requests.CREATE, member.id if member else new_sprite(), request)
         ended.add_done_callback(lambda _: self._pool.fill_soon())
         return ended
 
     def fork_many(self, sprite: Sprite, wanted: Forks) -> Ended:
         """`Conflict` for a name that is taken; `AlreadyActive` while others are being made of it."""
         point = None if wanted.checkpoint is None else self.checkpoint(sprite, wanted.checkpoint).id
-        made = [self._request(sprite.organisation, each, Fork(sprite.id, point)) for each in wanted.sprites()]
-        forks = tuple(Wanted(_new_sprite(), each) for each in made)
-        return self._engine.start(requests.FORK_MANY, sprite.id, ForkMany(point, forks))
-
-    def _request(self, organisation: str, wanted: NewSprite, source: Fork | Stored | None) -> Create:
-        """Of one that is made anew. `Conflict` for a name that is taken."""
-        name = ids.parse_sprite_name(wanted.name)
-        self._refuse_taken(organisation, name)
-        config, isolation = wanted.config or Config(), self._isolation(source)
-        _check_pids(isolation.value, config.pids)
-        return Create(
-            organisation=organisation,
-            name=name,
-            suffix=secrets.token_hex(2),
-            machine=ids.new_machine_id(),
-            volume=_new_volume(source),
-            isolation=isolation,
-            labels=tuple(wanted.labels or ()),
-            url_settings=wanted.url_settings or UrlSettings(),
-            environment=wanted.environment or {},
-            config=config,
-            lifecycle=(wanted.lifecycle or LifecycleChanges()).applied(Lifecycle(), now_us()),
-            source=source,
-        )
-
-    def _refuse_taken(self, organisation: str, name: SpriteName) -> None:
-        # For the answer's sake only; the row's uniqueness is what decides between two at once.
-        try:
-            self.find(organisation, name)
-        except errors.NotFound:
-            return
-        raise errors.Conflict("sprite already exists")
-
-    def _source(self, organisation: str, source: Source) -> Fork | Stored:
-        if source.url:
-            return Stored(source.url)
-        found = self.find(organisation, source.sprite or "")
-        if found.phase == "destroying":
-            raise errors.NotFound("sprite not found")
-        if source.checkpoint is None:
-            return Fork(found.id)
-        return Fork(found.id, self.checkpoint(found, source.checkpoint).id)
-
-    def _isolation(self, source: Fork | Stored | None) -> Isolation:
-        """That of the sprite whose disk is forked: a disk that guests have mounted is never the host's to mount."""
-        if isinstance(source, Fork):
-            return Isolation(self.isolation(sprites.by_id(self._host.database, source.sprite)))
-        return self._host.isolation
+        return self._engine.start(requests.FORK_MANY, sprite.id, self._creating.forks(sprite, point, wanted))
 
     def update(self, sprite: Sprite, changes: SpriteChanges) -> Sprite:
         """All but its size (`resize`), on what is so now and not when the caller looked: of two at once neither undoes
@@ -398,7 +347,7 @@ class Sprites:
 
     def resize(self, sprite: Sprite, changes: ConfigChanges) -> Ended:
         """`Conflict` as its outcome when more is in use; `AlreadyActive` while another one is under way (`turns`)."""
-        _check_pids(self.isolation(sprite), changes.pids)
+        check_pids(self.isolation(sprite), changes.pids)
         return self._engine.start(requests.RESIZE, sprite.id, Resize(changes))
 
     def under_way(self, run: RunId) -> Ended | None:
@@ -522,12 +471,6 @@ def _check_name(name: str) -> None:
         )
 
 
-def _check_pids(isolation: str, pids: int | msgspec.UnsetType | None) -> None:
-    """`Unsupported` where the machine counts its processes by itself."""
-    if isinstance(pids, int) and isolation == Isolation.VM.value:
-        raise faults.Unsupported("config.pids: a virtual machine has process numbers of its own")
-
-
 def _changed(now: Sprite, changes: SpriteChanges) -> dict[str, object]:
     """The columns that become others."""
     columns: dict[str, object] = {}
@@ -540,13 +483,3 @@ def _changed(now: Sprite, changes: SpriteChanges) -> dict[str, object]:
     if changes.lifecycle is not None:
         columns["lifecycle"] = changes.lifecycle.applied(now.lifecycle, now_us())
     return columns
-
-
-def _new_sprite() -> str:
-    return f"sprite-{uuid.uuid4()}"
-
-
-def _new_volume(source: Fork | Stored | None) -> VolumeId:
-    if isinstance(source, Stored):
-        return arrive.volume_of(source.url)
-    return VolumeId(f"sprite-{uuid.uuid4()}")

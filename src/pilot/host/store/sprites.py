@@ -202,6 +202,11 @@ def at_address(database: Database, name: str, suffix: str) -> list[Sprite]:
     return [_sprite(row) for row in rows]
 
 
+def is_taken(database: Database, organisation: str, name: str) -> bool:
+    """Whether one of the organisation is called so."""
+    return bool(database.query("SELECT 1 FROM sprites WHERE organisation = ? AND name = ?", (organisation, name)))
+
+
 def of_machine(database: Database, machine: MachineId) -> Sprite | None:
     """Whose machine that is; None of one that is in the pool, or somebody else's."""
     rows = database.query(OF_MACHINE, (machine,))

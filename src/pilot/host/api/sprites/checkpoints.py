@@ -78,6 +78,9 @@ async def read_file(call: Call) -> Response:
     point = await asyncio.to_thread(call.sprites.checkpoint, row, call.parameters["checkpoint"])
     file, size_bytes = await asyncio.to_thread(call.sprites.browsing.file, row.volume, point.id, path)
     headers = {"content-length": str(size_bytes)}
+    if call.request.method == "HEAD":
+        file.close()
+        return Response(headers=headers, media_type="application/octet-stream")
     return StreamingResponse(_pieces(file), media_type="application/octet-stream", headers=headers)
 
 

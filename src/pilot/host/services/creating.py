@@ -1,0 +1,90 @@
+"""What a create is asked for, as the run's request has it: with every id that it is going to use."""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from collections.abc import Callable
+
+import msgspec
+
+from ... import errors, ids
+from ...ids import CheckpointId, VolumeId
+from ...wire import faults
+from ..operations import arrive
+from ..operations.context import Host
+from ..operations.requests import Create, Fork, ForkMany, Stored, Wanted
+from ..store import checkpoints, sprites
+from ..store.journal import now_us
+from ..store.sprites import Config, Lifecycle, Sprite, UrlSettings
+from ..vmm import Isolation
+from .wanted import Forks, LifecycleChanges, NewSprite, Source
+
+
+class Creating:
+    """`isolation_of(sprite)`: what stands between one that there is and the host."""
+
+    def __init__(self, host: Host, isolation_of: Callable[[Sprite], str]) -> None:
+        self._host = host
+        self._isolation_of = isolation_of
+
+    def request(self, organisation: str, wanted: NewSprite, source: Fork | Stored | None) -> Create:
+        """Of one that is made anew. `Conflict` for a name that is taken."""
+        name = ids.parse_sprite_name(wanted.name)
+        if sprites.is_taken(self._host.database, organisation, name):
+            # For the answer's sake only; the row's uniqueness is what decides between two at once.
+            raise errors.Conflict("sprite already exists")
+        config, isolation = wanted.config or Config(), self.isolation(source)
+        check_pids(isolation.value, config.pids)
+        return Create(
+            organisation=organisation,
+            name=name,
+            suffix=secrets.token_hex(2),
+            machine=ids.new_machine_id(),
+            volume=_new_volume(source),
+            isolation=isolation,
+            labels=tuple(wanted.labels or ()),
+            url_settings=wanted.url_settings or UrlSettings(),
+            environment=wanted.environment or {},
+            config=config,
+            lifecycle=(wanted.lifecycle or LifecycleChanges()).applied(Lifecycle(), now_us()),
+            source=source,
+        )
+
+    def forks(self, sprite: Sprite, point: CheckpointId | None, wanted: Forks) -> ForkMany:
+        """`Conflict` as above, before any is made."""
+        made = [self.request(sprite.organisation, each, Fork(sprite.id, point)) for each in wanted.sprites()]
+        return ForkMany(point, tuple(Wanted(new_sprite(), each) for each in made))
+
+    def source(self, organisation: str, wanted: Source) -> Fork | Stored:
+        """`NotFound` for a sprite or a checkpoint that there is not."""
+        if wanted.url:
+            return Stored(wanted.url)
+        found = sprites.by_name(self._host.database, organisation, wanted.sprite or "")
+        if found.phase == "destroying":
+            raise errors.NotFound("sprite not found")
+        if wanted.checkpoint is None:
+            return Fork(found.id)
+        return Fork(found.id, checkpoints.find(self._host.database, found.id, wanted.checkpoint).id)
+
+    def isolation(self, source: Fork | Stored | None) -> Isolation:
+        """That of the sprite whose disk is forked: a disk that guests have mounted is never the host's to mount."""
+        if isinstance(source, Fork):
+            return Isolation(self._isolation_of(sprites.by_id(self._host.database, source.sprite)))
+        return self._host.isolation
+
+
+def check_pids(isolation: str, pids: int | msgspec.UnsetType | None) -> None:
+    """`Unsupported` where the machine counts its processes by itself."""
+    if isinstance(pids, int) and isolation == Isolation.VM.value:
+        raise faults.Unsupported("config.pids: a virtual machine has process numbers of its own")
+
+
+def new_sprite() -> str:
+    return f"sprite-{uuid.uuid4()}"
+
+
+def _new_volume(source: Fork | Stored | None) -> VolumeId:
+    if isinstance(source, Stored):
+        return arrive.volume_of(source.url)
+    return VolumeId(f"sprite-{uuid.uuid4()}")
