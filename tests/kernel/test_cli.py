@@ -143,7 +143,7 @@ def test_exec(run: Run, bundle: Path, tmp_path: Path) -> None:
 def test_descriptors_of_socket_activation(run: Run, bundle: Path, tmp_path: Path) -> None:
     _configure(bundle, bundles.make_config("sh", "-c", "echo $LISTEN_FDS $LISTEN_PID; cat <&3"))
     (tmp_path / "passed").write_text("passed\n")
-    script = f'exec 3<{tmp_path}/passed; LISTEN_FDS=1 exec "$@"'
+    script = f'exec 3<{tmp_path}/passed; LISTEN_FDS=1 LISTEN_PID=$$ exec "$@"'
     command = [front.PILOT, "--root", str(tmp_path / "root"), "run", "web"]
     done = subprocess.run(
         ["sh", "-c", script, "sh", *command], cwd=bundle, stdin=subprocess.DEVNULL, capture_output=True, text=True,

@@ -170,7 +170,7 @@ def test_descriptors_are_preserved(pilot: Pilot, bundle: Path, tmp_path: Path) -
 def test_socket_activation_is_passed_on(program: Path, bundle: Path, tmp_path: Path) -> None:
     _configure(bundle, "sh", "-c", "echo $LISTEN_FDS $LISTEN_PID; cat <&3")
     (tmp_path / "3").write_text("passed\n")
-    command = f"LISTEN_FDS=1 exec {program} --root {tmp_path}/root run web 3<{tmp_path}/3"
+    command = f"LISTEN_FDS=1 LISTEN_PID=$$ exec {program} --root {tmp_path}/root run web 3<{tmp_path}/3"
     done = subprocess.run(["sh", "-c", command], cwd=bundle, capture_output=True, text=True, timeout=60, check=False)
     assert (done.stdout, done.stderr) == ("1 1\npassed\n", "")
 

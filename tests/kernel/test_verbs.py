@@ -253,13 +253,27 @@ def test_descriptors_are_passed(
     _configure(
         bundle, bundles.make_config("sh", "-c", "for n in 3 4 5; do [ -e /proc/self/fd/$n ] && echo $n; done; true")
     )
-    script = 'exec 3</dev/zero 4</dev/zero 5</dev/zero; [ "$1" = 0 ] || export LISTEN_FDS=$1; shift; exec "$@"'
+    listening = '[ "$1" = 0 ] || export LISTEN_FDS=$1 LISTEN_PID=$$'
+    script = f'exec 3</dev/zero 4</dev/zero 5</dev/zero; {listening}; shift; exec "$@"'
     command = [*_PILOT, "--root", str(tmp_path / "root"), "run", "--preserve-fds", str(preserve), "web"]
     done = subprocess.run(
         ["sh", "-c", script, "sh", str(listen), *command], cwd=bundle, stdin=subprocess.DEVNULL, capture_output=True,
         text=True, timeout=60, check=False,
     )  # fmt: skip
     assert (done.stdout.split(), done.stderr) == (expected.split(), "")
+
+
+@pytest.mark.parametrize("words", ["LISTEN_FDS=2", "LISTEN_FDS=2 LISTEN_PID=1"])
+def test_descriptors_of_anothers_socket_activation_stay(bundle: Path, tmp_path: Path, words: str) -> None:
+    """An environment of old: the caller's descriptors of those numbers are other ones. The state root is its own."""
+    _configure(bundle, bundles.make_config("sh", "-c", "[ -e /proc/self/fd/3 ] || echo ${LISTEN_FDS:-none}"))
+    script = f'exec 3</dev/zero 4</dev/zero; {words} exec "$@"'
+    done = subprocess.run(
+        ["sh", "-c", script, "sh", *_PILOT, "--root", str(tmp_path / "root"), "run", "web"], cwd=bundle,
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("none\n", "")
+    assert (tmp_path / "root").stat().st_mode & 0o777 == 0o700
 
 
 def test_a_descriptor_that_is_not_open(run: Run, bundle: Path) -> None:

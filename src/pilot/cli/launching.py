@@ -107,5 +107,7 @@ def check_console(process: Process | None, console_socket: str, detached: bool) 
 
 
 def _listen_fds(context: Context) -> int:
+    """As sd_listen_fds(3) has it: what is said to another process is of old, and of other descriptors."""
     text = context.environment.get("LISTEN_FDS", "")
-    return int(text) if text.isdecimal() and text.isascii() else 0
+    is_ours = context.environment.get("LISTEN_PID") == str(context.pid())
+    return int(text) if is_ours and text.isdecimal() and text.isascii() else 0

@@ -63,6 +63,10 @@ class Context(msgspec.Struct, frozen=True):
         """All below the root; as in runc one that is damaged is told of, and hides no other."""
         return self.runtime().list(lambda id, error: self.log.warning(f"load container {id}: {error}"))
 
+    def pid(self) -> int:
+        """The caller's process."""
+        return os.getpid()
+
     def write(self, text: str) -> None:
         """To the caller's stdout, at once."""
         sys.stdout.write(text)

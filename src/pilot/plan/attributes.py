@@ -20,13 +20,13 @@ _ATIME: dict[Flag, MountAttribute] = {
     Flag.NOATIME: MountAttribute.NOATIME,
     Flag.RELATIME: MountAttribute.NONE,
 }
-# ... and those that belong to the filesystem, by their name for fsconfig(2). MS_SILENT has none and changes nothing.
+# ... and those that belong to the filesystem, by their name for fsconfig(2). MS_SILENT and MS_I_VERSION have none, and
+# change nothing where mount(2) takes them.
 _FILESYSTEM: dict[Flag, str] = {
     Flag.SYNCHRONOUS: "sync",
     Flag.DIRSYNC: "dirsync",
     Flag.LAZYTIME: "lazytime",
     Flag.MANDLOCK: "mand",
-    Flag.I_VERSION: "iversion",
     Flag.POSIXACL: "acl",
 }
 # Filesystems of the kernel's own, where one superblock may have many mounts: read-only is said of the mount alone.

@@ -1,6 +1,6 @@
 """A mount of type cgroup: what a container sees below /sys/fs/cgroup.
 
-v2             its own cgroup: a new cgroup2 mount in its cgroup namespace, else a bind of its directory
+v2, cgroup2    its own cgroup: a new cgroup2 mount in its cgroup namespace, else a bind of its directory
 v1, hybrid     a tmpfs with one mount per hierarchy, and links for controllers that share one (cpu → cpu,cpuacct)
 """
 
@@ -22,12 +22,13 @@ from .steps import AttachMount, MakeSymlink, MountFilesystem, NewFilesystem, Set
 _Parts = tuple[tuple[OpenMount, ...], tuple[Step, ...], tuple[Step, ...]]
 
 
-def plan_cgroup_mount(slot: Slot, path: str, options: Options, setup: Setup) -> _Parts:
-    """Openings, steps, and steps at the end."""
+def plan_cgroup_mount(slot: Slot, path: str, options: Options, setup: Setup, fstype: str) -> _Parts:
+    """Openings, steps, and steps at the end. Of type cgroup2 the v2 hierarchy alone is mounted, where there is one."""
     inside = path.lstrip("/")
     set_, _ = attributes.plan_attributes(options)
-    if setup.facts.cgroup_layout is CgroupLayout.V2:
-        mount = next(mount for mount, _ in _hierarchies(setup))
+    v2 = next((mount for mount, _ in _hierarchies(setup) if mount.version == 2), None)
+    if v2 is not None and (setup.facts.cgroup_layout is CgroupLayout.V2 or fstype == "cgroup2"):
+        mount = v2
         openings, steps = _plan_hierarchy(slot, inside, mount, set_, setup)
         return openings, steps, ()
     made: list[Step] = [

@@ -33,6 +33,7 @@ DEFAULT_RULES = tuple(
         ("c", 1, 9, "rwm"),  # urandom
         ("c", 5, 0, "rwm"),  # tty
         ("c", 5, 2, "rwm"),  # ptmx
+        ("c", 10, 200, "rwm"),  # net/tun, as runc and crun
         ("c", 136, None, "rwm"),  # pts
     )
 )

@@ -27,12 +27,13 @@ from .program import About, Step
 from .setup import Setup
 from .steps import AttachMount, CopyUp, MakeDirectories, NewFilesystem, Open, OpenTree, SetMountAttributes, TakeMount
 
-# What may be mounted below /proc; anything else could fool the runtime or the container about itself.
+# What may be mounted below /proc; anything else could fool the runtime or the container about itself. What lies below
+# /proc/net is each process's own: only the first would see it.
 _ALLOWED_IN_PROC = frozenset(
     f"/proc/{name}"
     for name in (
-        "cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg", "slabinfo", "net/dev",
-        "sys/kernel/ns_last_pid", "sys/crypto/fips_enabled",
+        "cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg", "slabinfo", "sys/kernel/ns_last_pid",
+        "sys/crypto/fips_enabled",
     )
 )  # fmt: skip
 # SELinux labels the files of these by rules of its own.
@@ -76,7 +77,7 @@ def _plan_mount(index: int, mount: Mount, setup: Setup) -> MountPlan:
     if options.is_bind or mount.type == "bind":
         return _plan_bind(index, path, mount, options, setup)
     if mount.type == "cgroup" or (mount.type == "cgroup2" and not setup.has(NamespaceType.CGROUP)):
-        return MountPlan(*cgroup_mount.plan_cgroup_mount(slot, path, options, setup))
+        return MountPlan(*cgroup_mount.plan_cgroup_mount(slot, path, options, setup, mount.type))
     if mount.type == "sysfs" and setup.has(NamespaceType.USER) and not setup.owns(NamespaceType.NETWORK):
         # Only who owns the network namespace may make a sysfs: the present one is as good.
         return _plan_bind(index, path, msgspec.structs.replace(mount, source="/sys"), _recursive(options), setup)

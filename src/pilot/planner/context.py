@@ -56,6 +56,9 @@ class CallersContext(Context, frozen=True, kw_only=True):
             on_warning=self.log.warning,
         )
 
+    def pid(self) -> int:
+        return self.caller.pid
+
     def write(self, text: str) -> None:
         """The caller's process prints it in the end, so that it is printed once and never waits for here."""
         self.output.write(text)

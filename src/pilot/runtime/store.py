@@ -103,7 +103,7 @@ class Store:
     @contextlib.contextmanager
     def added(self, record: Record, config: bytes) -> Iterator[None]:
         """Add a container and hold its lock; `Conflict` when the id is taken. The caller removes it on failure."""
-        os.makedirs(self.root, mode=0o711, exist_ok=True)
+        os.makedirs(self.root, mode=0o700, exist_ok=True)
         self._remove_abandoned()
         staged = os.path.join(self.root, _STAGED + os.urandom(8).hex())
         os.mkdir(staged, 0o711)

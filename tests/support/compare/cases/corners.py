@@ -215,7 +215,6 @@ CASES = (
                     "sync",
                     "async",
                     "dirsync",
-                    "defaults",
                     "iversion",
                     "noiversion",
                     "mand",

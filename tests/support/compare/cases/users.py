@@ -252,6 +252,28 @@ CASES = (
             "there": "grep -q cgroup /proc/self/mounts && echo yes",
         },
     ),
+    Case(
+        "a file below /proc/net",
+        ("mounts[].destination",),
+        {"mounts+": [_bind("/proc/net/dev", source="source/dev")]},
+        files={"source/dev": "of the bundle\n"},
+        inside={"cat": "cat /proc/net/dev"},
+    ),
+    Case(
+        "cgroup2 where there are both",
+        ("mounts[].type",),
+        {"mounts+": [{"destination": "/cg2", "type": "cgroup2", "source": "cgroup2"}]},
+        inside={"type": "grep ' /cg2 ' /proc/self/mounts | cut -d' ' -f3"},
+    ),
+    Case(
+        "cgroup2 where there are both, without a cgroup namespace",
+        ("mounts[].type",),
+        {
+            "mounts+": [{"destination": "/cg2", "type": "cgroup2", "source": "cgroup2"}],
+            "linux.namespaces": [{"type": kind} for kind in ("pid", "network", "ipc", "uts", "mount")],
+        },
+        inside={"type": "grep ' /cg2 ' /proc/self/mounts | cut -d' ' -f3"},
+    ),
     # namespaces, sysctls
     Case(
         "a range of groups for ping that is not mapped",
