@@ -290,6 +290,19 @@ def test_a_cgroup_that_others_live_in(runtime: Runtime, bundle: Path) -> None:
     first.process.close()
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
+def test_a_created_container_that_is_asked_to_end(runtime: Runtime, bundle: Path, number: int) -> None:
+    """As in runc; as the first process of its pid namespace it would hear of none of these."""
+    created = bundles.create(runtime, bundle, bundles.make_config())
+    created.container.kill(signal.SIGUSR1)  # which is no such request: it is as it was
+    assert created.container.status() is Status.CREATED
+    created.container.kill(number)
+    runtime.wait(created.process, 10)
+    assert created.container.status() is Status.STOPPED
+    created.container.delete()
+    created.process.close()
+
+
 @pytest.mark.usefixtures("nothing_left")
 def test_a_creator_that_is_killed_leaves_what_delete_removes(runtime: Runtime, bundle: Path, tmp_path: Path) -> None:
     """It dies while a createRuntime hook runs: the process ends by itself, the rest goes with delete --force."""

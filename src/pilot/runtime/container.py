@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 _KILL_TIMEOUT_S = 10.0
 _START_TIMEOUT_S = 60.0
+# By these a process is asked to end.
+_ENDING = frozenset({signal_.SIGHUP, signal_.SIGINT, signal_.SIGQUIT, signal_.SIGTERM})
 _UNREAPED = "the kernel keeps it until every process that was started by exec has been waited for"
 
 
@@ -192,6 +194,8 @@ class Container:
         Where the container shares a pid namespace SIGKILL always goes to all, whether or not the first is among them
         still: nothing else would end the rest. StateError when there is nobody; with `all` that is as it should be.
         """
+        if signal in _ENDING and self._owns_pids() and self._end_created():
+            return
         everyone = all or (signal == signal_.SIGKILL and not self._owns_pids())
         with liveness.opened_process(self._record.pid, self._record.start_time) as pid_fd:
             if pid_fd is None and not (everyone and self.processes()):
@@ -203,6 +207,17 @@ class Container:
                 _send(pid_fd, signal)
                 if signal == signal_.SIGKILL and self.cgroup.frozen():
                     self.cgroup.thaw()  # a frozen process of cgroup v1 dies only when it is thawed
+
+    def _end_created(self) -> bool:
+        """End what waits to be started. The first process of a pid namespace hears of no signal that it handles not
+        (pid_namespaces(7)), so whoever asks it to end would wait for ever; in runc it handles these."""
+        if self.status() is not Status.CREATED:
+            return False
+        with self._store.locked(self.id):
+            if self.status() is not Status.CREATED:
+                return False  # it has been started meanwhile, and may handle it
+            self.kill(signal_.SIGKILL)
+            return True
 
     def delete(self, force: bool = False) -> None:
         """Remove everything of a stopped container, then run poststop hooks; idempotent after a crash.

@@ -102,6 +102,9 @@ MEANT: Mapping[str, Mapping[str, str]] = {
     },
     "no action": {"status": f"an error: {_SPEC}"},
     "an empty seccomp": {"status": f"an error: {_SPEC}"},
+    "paused, by the freezer of v1": {
+        "changed.freezer": "by that of v2 where there is one, too: what it holds can still be killed"
+    },
     "AppArmor, unconfined, where there is none": {"status": "it asks for nothing"},
     "directories that are made for destinations": {"after.left": "the mode of a file is 0644, as in later runcs"},
     "offsets of time without a time namespace": {"status": "an error, as in later runcs: nothing would keep them"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..case import Case
-from ..observers import left, tool
+from ..observers import cgroup, left, tool
 
 _INFO = "cut -d' ' -f 5,6 /proc/self/mountinfo | grep -E ' ?/m' | sort"
 _MODES = "ls -ld {} | cut -c 1-10"
@@ -336,6 +336,13 @@ CASES = (
         inside={"ran": "true"},
         ended=("delete ID", "delete ID", "state ID", "delete --force ID"),
         after={"left": left},
+    ),
+    Case(
+        "paused, by the freezer of v1",
+        ("operation.pause",),
+        inside={"ran": "true"},
+        verbs=("pause ID",),
+        changed={"freezer": cgroup("freezer.state")},
     ),
     Case(
         "started when it has ended",
