@@ -19,13 +19,52 @@ pytestmark = pytest.mark.requires("root", "private", "busybox", "fuse", "loop", 
 _SLEEPING = ["sh", "-c", "trap 'exit 0' INT TERM; while :; do sleep 0.1; done"]
 _ASK = """\
 import http.client, json, socket, sys
-place, body = sys.argv[1:]
+place, method, path, body = sys.argv[1:]
 connection = http.client.HTTPConnection("flaps")
 connection.sock = socket.socket(socket.AF_UNIX)
 connection.sock.connect(place)
-connection.request("POST", "/v1/tokens/oidc", body)
+connection.request(method, path, body)
 answer = connection.getresponse()
 print(answer.status, answer.getheader("content-type"), answer.read().decode())
+"""
+_OIDC = ("POST", "/v1/tokens/oidc")
+# Where in all that root can read some text is: environments, command lines and memory of all processes but this one,
+# and every file. Texts come backwards, so that this program's own arguments are no find.
+_GREP = """\
+import os, sys
+sys.stderr = sys.stdout
+texts = [text[::-1].encode() for text in sys.argv[1:]]
+
+def told(place, data):
+    for text in texts:
+        if text in data:
+            print(place, text.decode()[::-1], flush=True)
+
+def memory(pid):
+    with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as mem:
+        for line in maps:
+            first, _, last = line.split()[0].partition("-")
+            if line.split()[1].startswith("r") and "[v" not in line:
+                mem.seek(int(first, 16))
+                yield mem.read(int(last, 16) - int(first, 16))
+
+looked = 0
+for pid in filter(str.isdigit, os.listdir("/proc")):
+    if int(pid) != os.getpid():
+        for name in ("environ", "cmdline"):
+            with open(f"/proc/{pid}/{name}", "rb") as file:
+                told(f"{pid} {name}", file.read())
+        for piece in memory(pid):
+            told(f"{pid} memory", piece)
+            looked += len(piece)
+for directory, names, files in os.walk("/"):
+    names[:] = [name for name in names if os.path.join(directory, name) not in ("/proc", "/sys", "/dev")]
+    for path in (os.path.join(directory, name) for name in files):
+        if os.path.isfile(path) and not os.path.islink(path):
+            with open(path, "rb") as file:
+                told(path, file.read())
+            looked += 1
+print("looked at", looked)
 """
 
 
@@ -51,18 +90,31 @@ def believed(token: str, issuer: str) -> dict[str, Any]:
     return dict(claims)
 
 
+def found_inside(pilotd: Pilotd, fly: flyapi.Fly, id: str) -> list[str]:
+    """Where in a Machine's container there is a macaroon, a private key, or pilotd's own key; and that something was
+    looked at is seen by a text that is there."""
+    secrets = ("fm2_", "BEGIN PRIVATE KEY", pilotd.token().rpartition("/")[2])
+    code, said = fly.run(id, "python3", "-c", _GREP, *(text[::-1] for text in (*secrets, f"FLY_MACHINE_ID={id}")))
+    assert code == 0, said
+    *found, last = said.splitlines()
+    assert last.startswith("looked at ")
+    known = f" {f'FLY_MACHINE_ID={id}'[::-1]}"
+    assert any(line.endswith(known) for line in found)
+    return [line for line in found if not line.endswith(known)]
+
+
 def test_a_sprite_says_who_it_is(pilotd: Pilotd) -> None:
     with pilotd.client() as client:
         sprite = client.create_sprite("says")
         try:
             for place, words in (("/.sprite/api.sock", ()), ("/.fly/api", ("sudo",))):
-                asked = (*words, "python3", "-c", _ASK, place, '{"aud": "sts.amazonaws.com"}')
+                asked = (*words, "python3", "-c", _ASK, place, *_OIDC, '{"aud": "sts.amazonaws.com"}')
                 said = sprite.run(*asked, capture_output=True, check=True).stdout.decode()
                 status, kind, token = said.split()
                 assert (status, kind) == ("200", "text/plain")
                 claims = believed(token, f"{pilotd.url}/oidc/local")
                 assert (claims["sub"], claims["aud"]) == ("local:sprites:says", "sts.amazonaws.com")
-            refused = sprite.run("python3", "-c", _ASK, "/.fly/api", "{}", capture_output=True)
+            refused = sprite.run("python3", "-c", _ASK, "/.fly/api", *_OIDC, "{}", capture_output=True)
             assert b"PermissionError" in refused.stderr, "a person who is not root"
             assert sprite.run("sudo", "touch", "/.fly/x", capture_output=True).returncode == 1
         finally:
@@ -74,7 +126,7 @@ def test_a_machine_says_who_it_is(pilotd: Pilotd, tmp_path: pathlib.Path) -> Non
     with images.serve(made) as served, flyapi.app(pilotd, "says") as fly:
         image = f"{served.domain}/python:1"
         id = fly.create({"image": image}, name="web")["id"]
-        code, said = fly.run(id, "python3", "-c", _ASK, "/.fly/api", "{}")
+        code, said = fly.run(id, "python3", "-c", _ASK, "/.fly/api", *_OIDC, "{}")
         assert code == 0, said
         status, kind, token = said.split()
         assert (status, kind) == ("200", "text/plain")
@@ -82,5 +134,9 @@ def test_a_machine_says_who_it_is(pilotd: Pilotd, tmp_path: pathlib.Path) -> Non
         assert (claims["sub"], claims["machine_id"]) == ("local:says:web", id)
         assert (claims["image"], claims["image_digest"]) == (image, made.digest)
         assert claims["aud"] == claims["iss"]
+        own = f"/v1/apps/says/machines/{id}/metadata"
+        assert fly.run(id, "python3", "-c", _ASK, "/.fly/api", "POST", f"{own}/k", '{"value": "v"}')[1] == "204 None \n"
+        assert fly.call("GET", f"/{id}/metadata") == {"k": "v"}
+        assert found_inside(pilotd, fly, id) == [], "the token that was added on the way is nowhere in it"
         fly.call("DELETE", f"/{id}?force=true")
         fly.wait(id, "destroyed")
