@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -70,16 +69,8 @@ def test_a_command_that_does_not_exist(ctr: Client, rootfs: Path) -> None:
 
 
 def test_terminal(ctr: Client, rootfs: Path) -> None:
-    command = [*ctr.words, *_words(rootfs, "--rm", "--tty"), "tty"]
-    done = subprocess.run(
-        ["script", "-qec", " ".join(command), "/dev/null"],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=containerd.DEADLINE_S,
-        check=False,
-    )
-    assert done.returncode == 0
-    assert b"/dev/pts/0\r" in done.stdout
+    command = " ".join([*ctr.words, *_words(rootfs, "--rm", "--tty"), "sh", "-c", "'tty; read line; exit 3'"])
+    assert containerd.on_a_terminal(command, b"/dev/pts/0\r") == 3
 
 
 def test_exec(ctr: Client, rootfs: Path) -> None:

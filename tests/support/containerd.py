@@ -81,3 +81,23 @@ def until(holds: Callable[[], bool]) -> None:
     deadline = time.monotonic() + DEADLINE_S
     while not holds():
         assert time.monotonic() < deadline
+
+
+def on_a_terminal(command: str, wanted: bytes) -> int:
+    """The exit status of a command that says `wanted` on its terminal and then reads a line.
+
+    ctr closes what it has not read when it hears of an end, so nothing that counts may come with it.
+    """
+    words = ["script", "-qec", command, "/dev/null"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as script:
+        assert script.stdin is not None
+        assert script.stdout is not None
+        said = b""
+        while wanted not in said:
+            data = os.read(script.stdout.fileno(), 4096)
+            assert data, said
+            said += data
+        script.stdin.write(b"\n")
+        script.stdin.close()
+        script.stdout.read()
+    return script.returncode
