@@ -89,7 +89,14 @@ def left_out(document: str) -> Iterator[str]:
     for row, why in zip(tomllib.loads(text)["operations"], reasons, strict=True):
         which = next(value for key, value in row.items() if key.startswith("include-"))
         what = "asked" if not row.get("enabled", True) else ", ".join(f"`{check}`" for check in row["checks"])
-        yield f"| {document} | `{which.replace('|', ' ').strip('^()$')}` | {what} | {why} |"
+        yield f"| {document} | `{_shown(which)}` | {what} | {why} |"
+
+
+def _shown(pattern: str) -> str:
+    """As a cell of a table has it: without its anchors, and the parentheses around all of it."""
+    inner = pattern.removeprefix("^").removesuffix("$")
+    whole = re.fullmatch(r"\(([^()]*)\)", inner)
+    return (whole[1] if whole else inner).replace("|", " ")
 
 
 def _write(page: Path, rows: list[Seen], options: argparse.Namespace) -> None:
