@@ -157,6 +157,24 @@ def test_as_many_run_as_are_to(pilotd: Pilotd, fly: Fly, image: str) -> None:
     assert _get(pilotd, fly).text.strip() == next(id for id in ids if _state(fly, id) == "started")
 
 
+def test_the_published_recipe_of_a_pool(pilotd: Pilotd, image: str) -> None:
+    """An app for each user, with an address, a volume and a Machine; asked whether it is ready; gone as a whole."""
+    fly = Fly(pilotd, "user-1")
+    body = {"app_name": fly.app, "org_slug": "personal", "network": "user-1"}
+    assert [fly.raw("POST", "/v1/apps", body).status_code for _ in range(2)] == [201, 422]
+    path = f"/v1/apps/{fly.app}"
+    assert fly.raw("GET", path).json()["network"] == "user-1"
+    asked = {"type": "private_v6", "network": "user-1"}
+    addresses = {fly.raw("POST", f"{path}/ip_assignments", asked).json()["ip"] for _ in range(2)}
+    assert addresses == {_address(fly)}
+    volume = fly.raw("POST", f"{path}/volumes", {"name": "data", "size_gb": 1}).json()["id"]
+    id = fly.create({"image": image, "mounts": [{"volume": volume, "path": "/data"}]})["id"]
+    assert fly.run(id, "sh", "-c", "exit 3")[0] == 3
+    assert fly.run(id, "touch", "/data/ready")[0] == 0
+    assert fly.raw("DELETE", path).status_code == 202
+    assert fly.raw("GET", path).status_code == 404
+
+
 def _address(fly: Fly) -> str:
     [row] = fly.raw("GET", f"/v1/apps/{fly.app}/ip_assignments").json()["ips"]
     return str(row["ip"])

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 
 from ... import errors
 from ...ids import MachineId
+from ...wire import faults
 from ..fly import config as configs
 from ..fly import services
 from ..fly.addresses import Range
@@ -99,19 +100,23 @@ class FlyWays:
         return Served(app, tuple(Backend(row, service) for row in rows for service in self._services(row)))
 
     def address(self, served: Served) -> str | None:
-        """The app's own, from here on; None where it has no port, or no app has one. `HostError` when there are too
-        many apps, `NotFound` when it has just gone."""
-        app = served.app
-        if self._addresses is None or not served.ways():
+        """The app's own, which it has from its first port on, or since it asked; None before, or where there are none.
+        Errors as of `give_address`."""
+        number = fly_addresses.find(self._host.database, served.app.id)
+        if self._addresses is None or (number is None and not served.ways()):
             return None
-        number = fly_addresses.find(self._host.database, app.id)
-        return str(self._addresses.address(self._assigned(app) if number is None else number))
+        return self.give_address(served.app) if number is None else str(self._addresses.address(number))
 
-    def _assigned(self, app: App) -> int:
-        assert self._addresses is not None
+    def give_address(self, app: App) -> str:
+        """The app's own from here on. `HostError` when there are too many apps, `NotFound` when it has just gone,
+        `Unsupported` where no app has one."""
+        if self._addresses is None:
+            raise faults.Unsupported(
+                "ip_assignments: apps have no addresses here", hint="pilotd serve --service-addresses"
+            )
         with self._host.database.transaction() as tx:
             fly.app_by_id(tx, app.id)
-            return fly_addresses.assign(tx, app.id, self._addresses.capacity)
+            return str(self._addresses.address(fly_addresses.assign(tx, app.id, self._addresses.capacity)))
 
     def _services(self, row: Machine) -> tuple[Service, ...]:
         key = row.id, row.version

@@ -63,3 +63,10 @@ async def list_addresses(call: Call) -> Response:
     ways = call.machines.ways
     address = await asyncio.to_thread(lambda: ways.address(ways.served(row)))
     return JSONResponse({"ips": [] if address is None else [shapes.address(row, address)]})
+
+
+async def assign_address(call: Call) -> Response:
+    """The one of its own, from here on."""
+    await call.body(bodies.AssignIP)
+    row = await call.app()
+    return JSONResponse(shapes.address(row, await asyncio.to_thread(call.machines.ways.give_address, row)))

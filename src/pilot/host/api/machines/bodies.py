@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
@@ -26,6 +26,16 @@ class CreateApp(msgspec.Struct, frozen=True):
     app_name: str | None = None
     org_slug: str | None = None
     network: str | None = None
+
+
+class AssignIP(msgspec.Struct, frozen=True):
+    """An app has one address here, whatever is asked for, and each app is a network of its own."""
+
+    type: Literal["v4", "v6", "shared_v4", "private_v6"] | None = None
+    network: str | None = None
+    region: str | None = None
+    org_slug: str | None = None
+    service_name: str | None = None
 
 
 class CreateMachine(msgspec.Struct, frozen=True):

@@ -58,6 +58,7 @@ CALLS: tuple[Row[Answer], ...] = (
     Row("GET", _APP, _READ, apps.get_app),
     Row("DELETE", _APP, _WRITE, apps.delete_app),
     Row("GET", f"{_APP}/ip_assignments", _READ, apps.list_addresses),
+    Row("POST", f"{_APP}/ip_assignments", _WRITE, apps.assign_address),
     Row("GET", _ALL, _READ, machines.list_machines),
     Row("POST", _ALL, _WRITE, machines.create_machine),
     Row("GET", _ONE, _READ, machines.get_machine),

@@ -52,6 +52,7 @@ SAID: dict[tuple[str, str], Said] = {
     ("GET", _APP): Said("Apps_show", answers.App),
     ("DELETE", _APP): Said("Apps_delete", None, status=202),
     ("GET", f"{_APP}/ip_assignments"): Said("App_IPAssignments_list", answers.IPAssignments),
+    ("POST", f"{_APP}/ip_assignments"): Said("App_IPAssignments_create", answers.IPAssignment, bodies.AssignIP),
     ("GET", _ALL): Said("Machines_list", answers.Machine, query=("include_deleted", "region", "state"), many=True),
     ("POST", _ALL): Said("Machines_create", answers.Machine, bodies.CreateMachine),
     ("GET", _ONE): Said("Machines_show", answers.Machine),

@@ -86,7 +86,10 @@ class Listeners:
         try:
             while True:
                 told.clear()
-                await self._look(listening)
+                try:
+                    await self._look(listening)
+                except (errors.PilotError, OSError) as error:  # of the store: it is asked again
+                    log.warning("ports of apps not looked at", extra={"error": str(error)})
                 await asyncio.sleep(LEAST_S)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(RETRY_S):

@@ -37,7 +37,8 @@ class Client(End):
         super().connection_made(transport)
         self._own = cast(asyncio.Transport, transport)
         self._own.pause_reading()
-        self._ends = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+        nobody = ("", 0)  # gone already
+        self._ends = tuple(transport.get_extra_info(name) or nobody for name in ("peername", "sockname"))
         self.peer = str(self._ends[0][0])
         self._crowd.arrive(self)
         self._serving = self._loop.create_task(self._run(), name="raw connection")
