@@ -23,7 +23,8 @@ pytestmark = pytest.mark.requires("root", "private", "busybox", "fuse", "loop", 
 _SAID = r"""#!/bin/sh
 printf 'Content-Type: text/plain\r\n\r\n'
 env
-sleep ${QUERY_STRING:-0}
+if [ "$QUERY_STRING" = hold ]; then touch /www/came; while [ ! -e /www/go ]; do sleep 0.1; done
+else sleep ${QUERY_STRING:-0}; fi
 """
 _SERVER = f"""mkdir -p /www/cgi-bin; cd /www; echo $FLY_MACHINE_ID > index.html
 cat > cgi-bin/said <<'END'
@@ -119,17 +120,23 @@ def test_cordoned_and_unhealthy_ones_get_nothing(pilotd: Pilotd, fly: Fly, image
 
 
 def test_balanced_by_limits(pilotd: Pilotd, fly: Fly, image: str) -> None:
-    """Of two, each has one below its soft limit; a third starts where one may, and the hard limit holds."""
+    """Of two that take one request each, the second is started for the second request; a third one waits for room."""
     limits = {"type": "requests", "soft_limit": 1, "hard_limit": 1}
     ids = [fly.create(_config(image, concurrency=limits))["id"] for _ in range(2)]
     fly.call("POST", f"/{ids[1]}/stop")
     fly.wait(ids[1], "stopped")
-    with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(lambda _: _get(pilotd, fly, "/cgi-bin/said?1").text, range(4)))
-    assert {line for answer in answers for line in answer.splitlines() if line.startswith("FLY_MACHINE_ID=")} == {
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        held = [pool.submit(_get, pilotd, fly, "/cgi-bin/said?hold") for _ in range(2)]
+        for id in ids:
+            _until(lambda id=id: _state(fly, id) == "started" and fly.run(id, "ls", "/www/came")[0] == 0)
+        third = pool.submit(_get, pilotd, fly)
+        fly.run(ids[0], "touch", "/www/go")
+        assert third.result().text.strip() in ids
+        fly.run(ids[1], "touch", "/www/go")
+        said = [answer.result().text for answer in held]
+    assert {line for text in said for line in text.splitlines() if line.startswith("FLY_MACHINE_ID=")} == {
         f"FLY_MACHINE_ID={id}" for id in ids
     }
-    assert _state(fly, ids[1]) == "started"
 
 
 def test_put_to_rest_when_nobody_needs_it(pilotd: Pilotd, fly: Fly, image: str) -> None:
