@@ -561,7 +561,7 @@ def test_hooks_get_the_state_and_their_status_counts(rootfs: Path, tmp_path: Pat
     _, text = run(program, {"state": state}, on_barrier)
     assert made.read_text() == f'{{"pid": {text.strip()}}}yes\n{{"pid": {text.strip()}}}'
     for script, timeout_ms, reason in (
-        ("exit 3", 0, "exited with status 3"),
+        ("exit 3", 0, "exit status 3"),
         ("kill -9 $$", 0, "killed by signal 9"),
         ("kill -STOP $$", 1, "timed out"),
     ):

@@ -142,7 +142,7 @@ def test_why_a_start_container_hook_failed_is_told(run: Run, bundle: Path, kind:
         done = run("run", "web", runtime=runtime)
         assert (done.returncode, done.stdout) == (1, "")
         assert "hook" in done.stderr
-    assert done.stderr.startswith(f"pilot: run hook {_HOOKS[kind]['path']}: ")
+    assert done.stderr.startswith(f"pilot: error running startContainer hook #0: {_HOOKS[kind]['path']}: ")
 
 
 @pytest.mark.requires("runc")

@@ -213,7 +213,7 @@ def test_commands_that_cannot_be_run_end_as_in_a_shell(tmp_path: pathlib.Path) -
         assert run("nonesuch") == (127, 'sprite: exec: "nonesuch": executable file not found in $PATH\n')
         assert run("/not/there") == (127, 'sprite: exec: "/not/there": stat /not/there: no such file or directory\n')
         why = "(or what runs it: the interpreter of a script, the loader of a program)"
-        assert run("./script") == (127, f'sprite: exec: "./script": no such file or directory {why}\n')
+        assert run("./script") == (127, f"sprite: exec ./script: no such file or directory {why}\n")
         assert run("/etc/passwd") == (126, 'sprite: exec: "/etc/passwd": permission denied\n')
         assert run("/tmp") == (126, 'sprite: exec: "/tmp": permission denied\n')
         code, said = run("--dir", "/not/there", "true")

@@ -238,9 +238,11 @@ def test_propagation_from_outside(runtime: Runtime, bundle: Path, tmp_path: Path
     assert "/private/in" not in inside
 
 
-def test_nothing_is_mounted_over_proc(runtime: Runtime, bundle: Path) -> None:
+@pytest.mark.parametrize("destination", ["/proc/self/attr", "/proc/net/dev"])
+def test_nothing_is_mounted_over_proc(runtime: Runtime, bundle: Path, destination: str) -> None:
+    """/proc/net leads to another directory for each process: what is mounted there nobody sees."""
     config = bundles.make_config()
-    config["mounts"].append({"destination": "/proc/self/attr", "type": "tmpfs", "source": "tmpfs"})
+    config["mounts"].append({"destination": destination, "type": "tmpfs", "source": "tmpfs"})
     with pytest.raises(errors.SpecError, match="inside /proc"):
         bundles.create(runtime, bundle, config)
 
@@ -375,6 +377,15 @@ def test_poststop_follows_a_create_that_failed(runtime: Runtime, bundle: Path, t
     with pytest.raises(errors.HostError, match="createRuntime hook #0: exit status 1"):
         bundles.create(runtime, bundle, config)
     assert json.loads((tmp_path / "state").read_text())["status"] == "stopped"
+
+
+@pytest.mark.parametrize("kind", ["prestart", "createRuntime", "createContainer"])
+def test_which_hook_failed_is_told(runtime: Runtime, bundle: Path, kind: str) -> None:
+    """Those that run inside are told as those that run outside, in the words of later runcs."""
+    config = bundles.make_config()
+    config["hooks"] = {kind: [{"path": "/bin/true"}, {"path": "/bin/sh", "args": ["sh", "-c", "exit 7"]}]}
+    with pytest.raises(errors.PilotError, match=rf"error running {kind} hook #1: .*exit status 7"):
+        bundles.create(runtime, bundle, config)
 
 
 def test_a_hook_that_takes_too_long(runtime: Runtime, bundle: Path) -> None:

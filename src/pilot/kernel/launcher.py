@@ -27,7 +27,7 @@ import msgspec
 
 from .. import errors
 from ..plan.program import NO_STEP, About, Program
-from ..plan.steps import Release
+from ..plan.steps import Release, RunHook
 from . import _launch, process
 from .waiter import Waiter
 
@@ -216,7 +216,7 @@ def _error(program: Program, message: _Message) -> errors.PilotError:
     reason = _hook_reason(message.value) if message.value else _reason(message.error)
     index, total = message.step, len(program.steps)
     step = program.steps[index]
-    subject = step.subject if isinstance(step, About) else step.describe()
+    subject = step.subject if isinstance(step, About | RunHook) and step.subject else step.describe()
     error = errors.StepError(index, total, subject, message.error, reason, step.describe())
     error.__cause__ = OSError(message.error, os.strerror(message.error))
     return error
@@ -224,7 +224,7 @@ def _error(program: Program, message: _Message) -> errors.PilotError:
 
 def _hook_reason(status: int) -> str:
     code = os.waitstatus_to_exitcode(status)
-    return f"exited with status {code}" if code >= 0 else f"killed by signal {-code}"
+    return f"exit status {code}" if code >= 0 else f"killed by signal {-code}"
 
 
 def _reason(number: int) -> str:

@@ -231,7 +231,9 @@ def _require_v2(file: str, versions: Mapping[str, int]) -> None:
     controller = file.partition(".")[0]
     is_v1 = versions.get(controller) == 1 or _V1_NAMES.get(controller) in versions
     if is_v1 and not file.endswith(".pressure"):  # pressure is told with and without the controller
-        raise errors.HostError(f"set {file}: controller {controller} of this host is cgroup v1's and has no such file")
+        raise errors.HostError(
+            f"set {file}: invalid configuration: cannot use unified on cgroup v1, which {controller} is of"
+        )
 
 
 def _unified(resources: Resources, host: HostFacts) -> Iterator[Write]:
@@ -240,7 +242,7 @@ def _unified(resources: Resources, host: HostFacts) -> Iterator[Write]:
         if "/" in file or file in {"", ".", ".."}:
             raise errors.SpecError(f"{_RESOURCES}.unified", f"{file!r} must be the name of a file")
         if not _has_tree(host):
-            raise errors.HostError(f"set {file}: unified resources need cgroup v2")
+            raise errors.HostError(f"set {file}: invalid configuration: cannot use unified on cgroup v1")
         _require_v2(file, versions)
         # The kernel takes one line per write.
         for line in text.split("\n"):

@@ -156,7 +156,7 @@ def plan_create(spec: Spec, facts: HostFacts, options: CreateOptions) -> Plan:
         Release(),
         *identity.plan_given(options.ending.filter),
         AwaitStart(FIFO),
-        *_plan_hooks(spec.hooks.start_container, START_STATE, options.ending.environment),
+        *_plan_hooks("startContainer", spec.hooks.start_container, START_STATE, options.ending.environment),
         *identity.plan_exec(process, options.ending, holds=(FIFO,)),
     )
     return Plan(
@@ -245,7 +245,7 @@ def _plan_root(setup: Setup, options: CreateOptions) -> _Root:
         *_plan_runtime_hooks(setup),
         # As in runc, whose hooks find the rootfs as their working directory.
         *((EnterDirectory(ROOT),) if spec.hooks.create_container else ()),
-        *_plan_hooks(spec.hooks.create_container, CREATE_STATE),
+        *_plan_hooks("createContainer", spec.hooks.create_container, CREATE_STATE),
         *_plan_terminal(ROOT, options, console=True),
         *_plan_cwd(spec),
         *(step for plan in plans for step in plan.late),
@@ -384,10 +384,18 @@ def _plan_runtime_hooks(setup: Setup) -> tuple[Step, ...]:
     return ()
 
 
-def _plan_hooks(hooks: tuple[Hook, ...], state: Slot, environment: tuple[str, ...] = ()) -> tuple[Step, ...]:
-    """`environment` is for those that name none of their own."""
+def _plan_hooks(kind: str, hooks: tuple[Hook, ...], state: Slot, environment: tuple[str, ...] = ()) -> tuple[Step, ...]:
+    """`environment` is for those that name none of their own. What fails is told in the words of runc."""
     return tuple(
-        RunHook(h.path, h.args or (h.path,), h.env or environment, state, (h.timeout or 0) * 1000) for h in hooks
+        RunHook(
+            hook.path,
+            hook.args or (hook.path,),
+            hook.env or environment,
+            state,
+            (hook.timeout or 0) * 1000,
+            f"error running {kind} hook #{index}: {hook.path}",
+        )
+        for index, hook in enumerate(hooks)
     )
 
 

@@ -17,7 +17,7 @@ import msgspec
 
 from .. import errors
 from ..spec import capability_names
-from ..spec.linux import Linux
+from ..spec.linux import Linux, MemoryPolicy
 from ..spec.process import Capabilities, ExecCpuAffinity, Process, Rlimit
 from . import numbers
 from .code import Slot
@@ -58,6 +58,8 @@ _NO_LIMIT = 2**64 - 1
 _DEFAULT_UMASK = 0o022
 _CPU_DIGITS = 5  # no kernel has more than 8192
 _ALL_CPUS = frozenset(range(1024))
+_MODES_OF_NO_NODES = frozenset({"MPOL_DEFAULT", "MPOL_LOCAL"})
+_MODES_OF_ANY_NODES = frozenset({"MPOL_PREFERRED"})
 _LOADING = frozenset({capability_names.NUMBERS["CAP_SYS_ADMIN"]})  # what it takes to load a filter
 
 
@@ -175,14 +177,16 @@ def _plan_limit(index: int, limit: Rlimit) -> Limit:
     return Limit(number, limit.soft & _NO_LIMIT, limit.hard & _NO_LIMIT)
 
 
-def parse_cpus(text: str, path: str) -> frozenset[int]:
+def parse_cpus(text: str, path: str, what: str = "list of cpus") -> frozenset[int]:
     """A list such as 0-3,7 → numbers; used for cpus and for memory nodes."""
     result: set[int] = set()
     for part in filter(None, text.replace(" ", "").split(",")):
         first, separator, last = part.partition("-")
         numbers_ = (first, last) if separator else (first, first)
         if not all(number.isascii() and number.isdigit() and len(number) <= _CPU_DIGITS for number in numbers_):
-            raise errors.SpecError(path, f"{text!r} is not a list of numbers and ranges")
+            raise errors.SpecError(path, f'invalid {what} "{text}": not a list of numbers and ranges')
+        if int(numbers_[0]) > int(numbers_[1]):
+            raise errors.SpecError(path, f'invalid {what} "{text}": invalid range: {part}')
         result.update(range(int(numbers_[0]), int(numbers_[1]) + 1))
     return frozenset(result)
 
@@ -197,11 +201,24 @@ def plan_domain(linux: Linux) -> tuple[Step, ...]:
             raise errors.SpecError("$.linux.personality", f"unknown domain {personality.domain!r}")
         steps.append(SetPersonality(numbers.PERSONALITIES[personality.domain]))
     if policy is not None:
-        if policy.mode not in numbers.MEMORY_POLICIES or set(policy.flags) - set(numbers.MEMORY_POLICY_FLAGS):
-            raise errors.SpecError("$.linux.memoryPolicy", f"unknown mode {policy.mode!r} or flags")
-        mode = numbers.MEMORY_POLICIES[policy.mode] | sum(numbers.MEMORY_POLICY_FLAGS[name] for name in policy.flags)
-        steps.append(SetMemoryPolicy(mode, parse_cpus(policy.nodes, "$.linux.memoryPolicy.nodes")))
+        steps.append(_plan_memory_policy(policy))
     return tuple(steps)
+
+
+def _plan_memory_policy(policy: MemoryPolicy) -> SetMemoryPolicy:
+    """What set_mempolicy(2) refuses with EINVAL, whichever it is, is told in the words of runc."""
+    path = "$.linux.memoryPolicy"
+    mode = _number(numbers.MEMORY_POLICIES, policy.mode, f"{path}.mode", 'invalid memory policy mode "{}"')
+    flags = [
+        _number(numbers.MEMORY_POLICY_FLAGS, flag, f"{path}.flags", 'invalid memory policy flag "{}"')
+        for flag in policy.flags
+    ]
+    nodes = parse_cpus(policy.nodes, f"{path}.nodes", "memory policy nodes")
+    if policy.mode in _MODES_OF_NO_NODES and nodes:
+        raise errors.SpecError(f"{path}.nodes", f"memory policy mode requires 0 nodes but got {len(nodes)}")
+    if policy.mode not in _MODES_OF_NO_NODES | _MODES_OF_ANY_NODES and not nodes:
+        raise errors.SpecError(f"{path}.nodes", "memory policy mode requires at least one node but got 0")
+    return SetMemoryPolicy(mode | sum(flags), nodes)
 
 
 def complete_process(process: Process, first: Process | None) -> Process:
@@ -238,17 +255,24 @@ def find_warnings(process: Process, facts: HostFacts) -> list[str]:
 def _plan_scheduling(process: Process) -> tuple[Step, ...]:
     scheduler, io, affinity = process.scheduler, process.io_priority, process.exec_cpu_affinity or ExecCpuAffinity()
     # The caller's own mask is not the container's: without one of its own a process may use all that its cpuset has.
-    # Since 6.2 the kernel keeps a mask across cpusets, so that of `initial`, too, has to be ended once it has joined.
-    steps: list[Step] = [SetCpuAffinity(parse_cpus(affinity.final, "$.process.execCPUAffinity.final") or _ALL_CPUS)]
+    # After `initial` alone it is as the kernel has it, as the specification demands.
+    final = parse_cpus(affinity.final, "$.process.execCPUAffinity.final")
+    steps: list[Step] = [] if affinity.initial and not final else [SetCpuAffinity(final or _ALL_CPUS)]
     if scheduler is not None:
-        policy = _number(numbers.SCHEDULERS, scheduler.policy, "$.process.scheduler.policy")
-        flags = sum(_number(numbers.SCHEDULER_FLAGS, name, "$.process.scheduler.flags") for name in scheduler.flags)
+        path = "$.process.scheduler"
+        policy = _number(numbers.SCHEDULERS, scheduler.policy, f"{path}.policy", "invalid scheduler policy: {}")
+        flags = sum(
+            _number(numbers.SCHEDULER_FLAGS, flag, f"{path}.flags", "invalid scheduler flag: {}")
+            for flag in scheduler.flags
+        )
         if scheduler.policy == "SCHED_DEADLINE":
             _check_deadline(scheduler.runtime, scheduler.deadline, scheduler.period or 0)
         times = (scheduler.runtime or 0, scheduler.deadline or 0, scheduler.period or 0)
         steps.append(SetScheduler(policy, flags, scheduler.nice, scheduler.priority, *times))
     if io is not None:
-        steps.append(SetIoPriority(_number(numbers.IO_CLASSES, io.io_class, "$.process.ioPriority.class"), io.priority))
+        path = "$.process.ioPriority.class"
+        number = _number(numbers.IO_CLASSES, io.io_class, path, 'invalid ioPriority.Class: "{}"')
+        steps.append(SetIoPriority(number, io.priority))
     return tuple(steps)
 
 
@@ -272,9 +296,10 @@ def _check_deadline(runtime: int | None, deadline: int | None, period: int) -> N
         raise errors.SpecError("$.process.scheduler", f"sched_setattr: `SCHED_DEADLINE` {problem}")
 
 
-def _number(table: dict[str, int], name: str, path: str) -> int:
+def _number(table: dict[str, int], name: str, path: str, problem: str) -> int:
+    """`problem` is what runc says of a name that there is not, with {} for the name."""
     if name not in table:
-        raise errors.SpecError(path, f"unknown name {name!r}")
+        raise errors.SpecError(path, problem.format(name))
     return table[name]
 
 

@@ -62,9 +62,14 @@ def plan_mount(index: int, mount: Mount, setup: Setup) -> MountPlan:
     return msgspec.structs.replace(
         plan,
         openings=tuple(msgspec.structs.replace(opening, subject=subject) for opening in plan.openings),
-        steps=tuple(About(subject, step) for step in plan.steps),
-        late=tuple(About(subject, step) for step in plan.late),
+        steps=tuple(_about(subject, step) for step in plan.steps),
+        late=tuple(_about(subject, step) for step in plan.late),
     )
+
+
+def _about(subject: str, step: Step) -> About:
+    """What is about something of its own already, is so within `subject`."""
+    return About(f"{subject}: {step.subject}", step.step) if isinstance(step, About) else About(subject, step)
 
 
 def _plan_mount(index: int, mount: Mount, setup: Setup) -> MountPlan:
@@ -180,9 +185,10 @@ def _attach_steps(slot: Slot, path: str, fstype: str) -> list[Step]:
         return [AttachMount(slot, ROOT, _inside(path), in_proc=path.startswith("/proc/"))]
     place = Slot(f"{slot}-place")
     flags, resolve = abi.O_PATH | os.O_DIRECTORY, Resolve.IN_ROOT | Resolve.NO_SYMLINKS
+    demand = f'filesystem "{fstype}" must be mounted on ordinary directory'
     return [
-        MakeDirectories(ROOT, _inside(path)),
-        Open(place, ROOT, _inside(path), flags, resolve=resolve),
+        About(demand, MakeDirectories(ROOT, _inside(path))),
+        About(demand, Open(place, ROOT, _inside(path), flags, resolve=resolve)),
         AttachMount(slot, place, "", in_proc=True),
     ]
 

@@ -36,7 +36,7 @@ def named(process: Process, executable: str | None = None) -> Iterator[None]:
         name = executable or process.args[0]
         if str(error).startswith(_EXECUTE):
             reason = EXECUTE_ERRORS.get(error.errno, os.strerror(error.errno))
-            raise errors.StepError(error.index, error.total, f'exec: "{name}"', error.errno, reason) from error
+            raise errors.StepError(error.index, error.total, f"exec {name}", error.errno, reason) from error
         if not str(error).startswith(_FIND):
             raise
         if "/" not in name and error.errno == errno.ENOENT:

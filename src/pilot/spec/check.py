@@ -150,8 +150,8 @@ def _check_ids(linux: Linux, own: set[NamespaceType]) -> None:
     user = next((n for n in linux.namespaces if n.type is NamespaceType.USER), None)
     if user is None or user.path:
         return
-    _require(bool(linux.uid_mappings), "$.linux.uidMappings", "user namespaces enabled, but no user mapping found")
-    _require(bool(linux.gid_mappings), "$.linux.gidMappings", "user namespaces enabled, but no group mapping found")
+    _require(bool(linux.uid_mappings), "$.linux.uidMappings", "user namespaces enabled, but no uid mappings found")
+    _require(bool(linux.gid_mappings), "$.linux.gidMappings", "user namespaces enabled, but no gid mappings found")
     for name, mappings in (("uidMappings", linux.uid_mappings), ("gidMappings", linux.gid_mappings)):
         for index, row in enumerate(mappings):
             ranges_fit = (

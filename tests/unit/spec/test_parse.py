@@ -99,7 +99,7 @@ WRONG: list[tuple[str, object, str, str]] = [
     ("rlimit twice", _process(rlimits=[{"type": "RLIMIT_CPU"}] * 2), "$.process.rlimits[1]", "twice"),
     ("hostname without uts", _config(linux={"namespaces": [{"type": "mount"}]}), "$.hostname", "private UTS"),
     ("user without mappings", _linux(namespaces=[{"type": "user"}, {"type": "uts"}, {"type": "mount"}]),
-     "$.linux.uidMappings", "no user mapping found"),
+     "$.linux.uidMappings", "no uid mappings found"),
     ("masked without mount", _config(hostname="", linux={"maskedPaths": ["/proc/x"], "namespaces": []}),
      "$.linux.maskedPaths", "private MNT"),
     ("global sysctl", _linux(sysctl={"vm.swappiness": "1"}), "$.linux.sysctl.vm.swappiness", "not in a separate"),

@@ -200,6 +200,7 @@ class RunHook(msgspec.Struct, frozen=True):
     environment: tuple[str, ...]
     stdin: Slot
     timeout_ms: int = 0
+    subject: str = ""  # what a failure is told as: which hook of the configuration this is
 
     def describe(self) -> str:
         return f"run hook {' '.join((self.path, *self.arguments[1:]))}"
@@ -211,7 +212,8 @@ class RunHook(msgspec.Struct, frozen=True):
     def _complaints(self) -> tuple[str, ...]:
         """As those of `Execute`."""
         reasons = {**_HOOK_ERRORS, **EXECUTE_ERRORS}  # what is for all others stays the last
-        return tuple(f"{chr(n)}pilot: run hook {self.path[:MOST_SHOWN]}: {text}\n" for n, text in reasons.items())
+        subject = (self.subject or f"run hook {self.path}")[:MOST_SHOWN]
+        return tuple(f"{chr(number)}pilot: {subject}: {text}\n" for number, text in reasons.items())
 
 
 def _slot_words(code: Code, slots: tuple[Slot, ...]) -> bytes:
