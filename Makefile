@@ -28,7 +28,7 @@ UNITS ?= $(PREFIX)/lib/systemd/system
 REQUIREMENTS ?= packaging/requirements.lock
 PROGRAMS := pilot pilotd sprite
 
-.PHONY: deps build clients install uninstall images quick check sanitize test vm-tests demo bench soak network-soak outside-tests debian-proof crashlab chaos agent-kills neighbour workloads fuzz contract adversary compare clean lock
+.PHONY: deps build clients install uninstall images quick check sanitize test vm-tests demo bench soak network-soak outside-tests debian-proof crashlab chaos agent-kills neighbour workloads fuzz contract langchain adversary compare clean lock
 
 build: $(STAMPS)/package $(STAMPS)/bundle $(STAMPS)/front $(INIT)
 
@@ -219,6 +219,12 @@ contract: images
 	@test -x $(VENV)/contract/bin/schemathesis || $(PYTHON) -m venv $(VENV)/contract
 	@$(VENV)/contract/bin/pip install -q --require-hashes -r tests/contract/requirements.lock
 	$(PRIVATE) $(BIN)/python -m tests.contract $(CONTRACT) --report docs/reference/contract.md
+
+# langchain's standard tests of a sandbox, unmodified, on a sprite (packages come from the index that pip knows).
+langchain: images
+	@test -x $(VENV)/langchain/bin/python || $(PYTHON) -m venv $(VENV)/langchain
+	@$(VENV)/langchain/bin/pip install -q --require-hashes -r tests/langchain/requirements.lock
+	$(PRIVATE) $(BIN)/python -m tests.langchain
 
 # Probes from inside a sprite and floods from outside, as containers; what was seen goes to docs/reference/isolation.md.
 adversary: images

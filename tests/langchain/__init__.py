@@ -1,0 +1,1 @@
+"""langchain's standard tests of a sandbox (`langchain-tests`), unmodified, on a sprite: `make langchain`."""

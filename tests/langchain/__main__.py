@@ -1,0 +1,49 @@
+"""`make langchain`: a pilotd, and langchain's standard tests of a sandbox on it.
+
+python -m tests.support.private -- python -m tests.langchain [arguments of pytest]
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.support.pilotd import Pilotd
+
+PYTHON = Path(sys.prefix) / "langchain/bin/python"
+_SUITE = (
+    "-m",
+    "pytest",
+    "-q",
+    "-p",
+    "no:cacheprovider",
+    "-o",
+    "addopts=",
+    "-o",
+    "filterwarnings=",
+    "-c",
+    os.devnull,
+    "--noconftest",
+    "-o",
+    "asyncio_mode=auto",
+)
+
+
+def main() -> int:
+    with tempfile.TemporaryDirectory(prefix="langchain-") as scratch:
+        pilotd = Pilotd(Path(scratch) / "state")
+        pilotd.stop_machines_on_exit = True
+        pilotd.start()
+        try:
+            given = {"PILOT_URL": pilotd.url, "PILOT_TOKEN": pilotd.token(), "PYTHONPATH": os.getcwd()}
+            suite = [str(PYTHON), *_SUITE, "--rootdir", "tests/langchain", "tests/langchain/standard.py", *sys.argv[1:]]
+            return subprocess.run(suite, env=os.environ | given, check=False, timeout=3000).returncode
+        finally:
+            pilotd.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
