@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TypeVar
 
 import msgspec
 
@@ -20,6 +20,7 @@ from ...relay.table import Row
 from . import answers, bodies
 
 JSON = dict[str, object]
+T = TypeVar("T")  # whatever answers the calls of a table
 _REF = "#/components/schemas/{name}"
 _CONFIG: JSON = {"$ref": _REF.format(name="Config")}
 # Configs are kept whole: of what has no type here the document says nothing.
@@ -101,7 +102,7 @@ SAID: dict[tuple[str, str], Said] = {
 }
 
 
-def document(rows: Iterable[Row[Any]]) -> JSON:
+def document(rows: Iterable[Row[T]]) -> JSON:
     """Of the calls of that table that want a token."""
     paths: dict[str, JSON] = {}
     for row in rows:
