@@ -139,6 +139,17 @@ def test_a_network_device_moves_in(runtime: Runtime, bundle: Path) -> None:
     assert "BROADCAST,UP,LOWER_UP" in text or "BROADCAST,MULTICAST,UP" in text
 
 
+@pytest.mark.requires("veth")
+def test_a_network_device_without_addresses_moves_in(runtime: Runtime, bundle: Path) -> None:
+    """Down, and as it was made."""
+    (bundle / "rootfs/bin/ip").symlink_to("busybox")
+    subprocess.run(["ip", "link", "add", "bare", "type", "veth", "peer", "name", "bare-peer"], check=True)
+    config = _shell("ip -o link show eth0; ip -o addr show dev eth0")
+    config["linux"]["netDevices"] = {"bare": {"name": "eth0"}}
+    code, text = bundles.run_to_end(runtime, bundle, config)
+    assert (code, "eth0" in text, "inet " in text) == (0, True, False)
+
+
 def test_a_network_device_that_is_not_there(runtime: Runtime, bundle: Path) -> None:
     config = bundles.make_config()
     config["linux"]["netDevices"] = {"nonesuch": {}}

@@ -138,6 +138,8 @@ class Route:
 
     def send(self, requests: Sequence[Request]) -> None:
         """Carry out all of them; `OSError` of the first that failed and may not."""
+        if not requests:
+            return  # an empty message is ENODATA
         self._socket.send(b"".join(_encode(request, number) for number, request in enumerate(requests, start=1)))
         problem: OSError | None = None
         waiting = len(requests)
