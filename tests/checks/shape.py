@@ -9,7 +9,6 @@ MAX_CLASS_LINES = 400
 # table has rows of different types, and before a library without types; this often.
 TYPED = ("volume", "host")
 ANY: dict[str, int] = {
-    "host.api.machines.document": 1,  # rows of different types
     "host.fsm.documents": 3,  # formats of requests and results of whatever type, in one table
     "host.fsm.operation": 1,  # the same
     "host.operations.requests": 2,  # of an older build, before it is what it is now
