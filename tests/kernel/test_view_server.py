@@ -143,3 +143,19 @@ def test_who_reads_it_while_an_agent_leaves_is_answered_until_files_are_left(tmp
     finally:
         mounts.umount(os.path.join(machine.paths.run, "view"), mounts.Unmount.DETACH)
         machine.close()
+
+
+def test_what_a_former_agent_left_and_init_does_not_have_is_replaced_without_a_look(tmp_path: pathlib.Path) -> None:
+    """Somebody holds the descriptor of that connection, and answers nothing: whoever looked would wait for ever."""
+    with contextlib.closing(FakeLink()) as first, contextlib.closing(FakeLink()) as second:
+        former = Server(first, str(tmp_path), _longer_each_time())
+        former.open()
+        former.close()
+        under_test = Server(second, str(tmp_path), lambda _: "now\n")
+        under_test.open()
+        try:
+            assert len(_mounted(tmp_path)) == 1
+            assert (tmp_path / "view/cpuinfo").read_text() == "now\n"
+        finally:
+            under_test.close()
+            mounts.umount(tmp_path / "view", mounts.Unmount.DETACH)

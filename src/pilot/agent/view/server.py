@@ -92,13 +92,21 @@ class Server:
         undo.callback(os.close, fd)
         mount_fd = mounts.mount_detached("fuse", {**_OPTIONS, "fd": str(fd)}, _ATTRIBUTES)
         try:
-            os.makedirs(self._directory, mode=0o755, exist_ok=True)
+            self._clear()
             undo.callback(self._unmount)
             self._link.put(STORE_NAME, fd)
             mounts.move_mount(mount_fd, self._directory)
         finally:
             os.close(mount_fd)
         return fd
+
+    def _clear(self) -> None:
+        """A directory, and nothing mounted there. What a former agent left is not even looked at: who looks waits as
+        long as somebody has the descriptor of that connection and does not answer."""
+        os.makedirs(os.path.dirname(self._directory), mode=0o755, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(self._directory, 0o755)
+        self._unmount()
 
     def _unmount(self) -> None:
         """Also in worlds that have files of it: with its last descriptor the connection ends, and readers hear so."""
