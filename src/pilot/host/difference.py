@@ -15,6 +15,7 @@ is an error that ends it: half a difference is none.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -22,7 +23,9 @@ import sys
 from collections.abc import Iterator
 from typing import IO
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+from ..kernel import inroot
+
+_NO_DIRECTORY = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})  # ELOOP: it, or one above it, is a link
 _KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "symlink"}
 Line = dict[str, object]
 
@@ -45,11 +48,14 @@ def differences(before_fd: int, after_fd: int) -> Iterator[Line]:
 
 
 def entries(root_fd: int, path: str) -> dict[str, os.stat_result]:
-    """Of the directory at `path`; nothing where there is no such directory on this side."""
+    """Of the directory at `path`; nothing where there is no such directory on this side. The disk is a stranger's: its
+    links lead anywhere, out of it too, and none is followed."""
     try:
-        fd = os.open(path, _DIRECTORY, dir_fd=root_fd)
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
+        fd = inroot.open_directory_as_named(root_fd, path)
+    except OSError as error:
+        if error.errno in _NO_DIRECTORY:
+            return {}
+        raise
     try:
         with os.scandir(fd) as found:
             return {entry.name: entry.stat(follow_symlinks=False) for entry in found}

@@ -18,11 +18,18 @@ _OPENAT2 = 437
 _RESOLVE_IN_ROOT = 0x10
 _RACES = 32
 _RESOLVE_NO_XDEV, _RESOLVE_NO_MAGICLINKS = 0x01, 0x02
+_RESOLVE_NO_SYMLINKS, _RESOLVE_BENEATH = 0x04, 0x08
 
 
 def open_in_root(root_fd: int, path: str, flags: int = os.O_RDONLY, mode: int = 0) -> int:
     """A descriptor of `path` below `root_fd`, the caller's to close; close-on-exec. `OSError`."""
     return _open_retrying(root_fd, path, flags, mode, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS)
+
+
+def open_directory_as_named(root_fd: int, path: str) -> int:
+    """A descriptor of the directory that `path` below `root_fd` names, without following a link in any of its parts."""
+    resolve = _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS
+    return _open_retrying(root_fd, path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, 0, resolve)
 
 
 def _open_retrying(root_fd: int, path: str, flags: int, mode: int, resolve: int) -> int:

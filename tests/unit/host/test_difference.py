@@ -80,6 +80,19 @@ def test_modes_of_directories_and_names_that_are_no_text(before: pathlib.Path, t
     ]
 
 
+@pytest.mark.parametrize("is_absolute", [True, False])
+def test_a_link_in_the_place_of_a_directory_is_not_followed(tmp_path: pathlib.Path, is_absolute: bool) -> None:
+    """Not to what lies outside of the disk, though both have a directory of that name; nor to what lies in it."""
+    put(tmp_path / "outside/etc/deep/of-the-host", "secret")
+    put(tmp_path / "before/x/etc/deep/old", "x")
+    put(tmp_path / "before/y/etc/deep/inside", "x")
+    put(tmp_path / "after/y/etc/deep/inside", "x")
+    os.symlink(tmp_path / "outside" if is_absolute else "y", tmp_path / "after/x")
+    for one, other, change in (("before", "after", "deleted"), ("after", "before", "added")):
+        found = [(line[0], line[1]) for line in said(tmp_path / one, tmp_path / other) if str(line[1]).startswith("/x/")]
+        assert found == [(change, "/x/etc"), (change, "/x/etc/deep"), (change, "/x/etc/deep/old")]
+
+
 def test_half_a_difference_is_none(before: pathlib.Path) -> None:
     command = [sys.executable, "-m", "pilot.host.difference", "99", "99"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)

@@ -109,6 +109,16 @@ def test_a_directory_made_anew_hides_what_was_in_it(disks: Disks) -> None:
     assert set(disks.members()) == {".", "./d", "./d/.wh.old", "./d/both"}
 
 
+def test_a_link_of_the_base_is_not_followed(disks: Disks, tmp_path: pathlib.Path) -> None:
+    """/var/run of the base leads out of its disk; the sprite has made a directory of it."""
+    (tmp_path / "outside/systemd/of-the-host").mkdir(parents=True)
+    (disks.base / "var").mkdir()
+    os.symlink(tmp_path / "outside", disks.base / "var/run")
+    (disks.state / "var/run/systemd").mkdir(parents=True)
+    report = disks.made()
+    assert (report.whiteouts, set(disks.members())) == (0, {".", "./var", "./var/run", "./var/run/systemd"})
+
+
 def test_links_holes_attributes_owners_and_names(disks: Disks) -> None:
     place = disks.state
     (place / "one").write_text("twice")
