@@ -10,7 +10,8 @@ are entries, however large they are. One line of JSON for each difference, the l
 
 Two states of one disk have the same inode where nothing was done to a file: its number and time of change tell, which
 no program can set back. Of a directory only what is its own counts: owner, mode. A directory that cannot be looked at
-is an error that ends it: half a difference is none.
+is an error that ends it: half a difference is none. So are more paths than `MOST_MEMORY_BYTES` can hold: links cost
+whoever makes them next to nothing.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import resource
 import stat
 import sys
 from collections.abc import Iterator
@@ -27,6 +29,8 @@ from ..kernel import inroot
 
 _NO_DIRECTORY = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})  # ELOOP: it, or one above it, is a link
 _KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "symlink"}
+MOST_MEMORY_BYTES = 1 << 30
+TOO_MANY = f"more paths than {MOST_MEMORY_BYTES >> 20} MiB of memory can hold"
 Line = dict[str, object]
 
 
@@ -97,13 +101,22 @@ def write(before_fd: int, after_fd: int, out: IO[str]) -> None:
     out.write(json.dumps({"type": "complete", **counts}) + "\n")
 
 
+def bound_memory() -> None:
+    """Of this process, for good: what goes beyond is `MemoryError`."""
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY_BYTES, MOST_MEMORY_BYTES))
+
+
 def main() -> int:
     before_fd, after_fd = map(int, sys.argv[1:])
+    bound_memory()
     try:
         write(before_fd, after_fd, sys.stdout)
         sys.stdout.flush()
     except OSError as error:
         print(f"{error.filename or '.'}: {(error.strerror or str(error)).lower()}", file=sys.stderr)
+        return 1
+    except MemoryError:
+        print(TOO_MANY, file=sys.stderr)
         return 1
     return 0
 

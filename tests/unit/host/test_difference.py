@@ -89,7 +89,7 @@ def test_a_link_in_the_place_of_a_directory_is_not_followed(tmp_path: pathlib.Pa
     put(tmp_path / "after/y/etc/deep/inside", "x")
     os.symlink(tmp_path / "outside" if is_absolute else "y", tmp_path / "after/x")
     for one, other, change in (("before", "after", "deleted"), ("after", "before", "added")):
-        found = [(line[0], line[1]) for line in said(tmp_path / one, tmp_path / other) if str(line[1]).startswith("/x/")]
+        found = [line[:2] for line in said(tmp_path / one, tmp_path / other) if str(line[1]).startswith("/x/")]
         assert found == [(change, "/x/etc"), (change, "/x/etc/deep"), (change, "/x/etc/deep/old")]
 
 
@@ -97,3 +97,20 @@ def test_half_a_difference_is_none(before: pathlib.Path) -> None:
     command = [sys.executable, "-m", "pilot.host.difference", "99", "99"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout, "bad file descriptor" in done.stderr) == (1, "", True)
+
+
+@pytest.mark.parametrize(
+    ("module", "work", "arguments"),
+    [("pilot.host.difference", "write", ["0", "0"]), ("pilot.host.shipping.layer", "make", ["0", "0", "0", "1"])],
+)
+def test_more_paths_than_there_is_memory_for(module: str, work: str, arguments: list[str]) -> None:
+    program = f"""
+import sys
+import {module} as tried
+
+tried.{work} = lambda *_: bytearray({difference.MOST_MEMORY_BYTES})
+sys.exit(tried.main())
+"""
+    command = [sys.executable, "-c", program, *arguments]
+    done = subprocess.run(command, input="[]", capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"{difference.TOO_MANY}\n")

@@ -11,7 +11,8 @@ Both directories are of volumes (rootfs/, pilot/) that nobody writes to. The lay
 
 What has changed is told by metadata (`host.difference`); the base may be another one than the disk was forked of: then
 the layer is larger, and right. No times of reading and no names of processes are in it: the same states make the same
-bytes. A disk that fills up, or a layer that has more than MOST_BYTES, is an error that ends it.
+bytes. A disk that fills up, a layer that has more than MOST_BYTES, and more paths than there is memory for
+(`difference.MOST_MEMORY_BYTES`) are errors that end it.
 """
 
 from __future__ import annotations
@@ -111,7 +112,7 @@ def members(found: Contents) -> list[str]:
     for path in (*found.present, *found.gone):
         while (path := os.path.dirname(path)) and path not in wanted:
             wanted.add(path)
-    return sorted(wanted, key=lambda path: path.split("/"))
+    return sorted(wanted, key=lambda path: path.replace("/", "\0"))
 
 
 def write(found: Contents, root_fd: int, layer_fd: int) -> None:
@@ -156,10 +157,14 @@ def make(base_fd: int, state_fd: int, layer_fd: int, matcher: Matcher) -> Report
 def main() -> int:
     base_fd, state_fd, layer_fd, most_bytes = map(int, sys.argv[1:])
     resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
+    difference.bound_memory()
     try:
         report = make(base_fd, state_fd, layer_fd, Matcher(rules.parse(sys.stdin.buffer.read())))
     except OSError as error:
         print(f"{error.filename or '.'}: {(error.strerror or str(error)).lower()}", file=sys.stderr)
+        return 1
+    except MemoryError:
+        print(difference.TOO_MANY, file=sys.stderr)
         return 1
     sys.stdout.buffer.write(msgspec.json.encode(report))
     sys.stdout.flush()
