@@ -9,13 +9,13 @@ from __future__ import annotations
 import dataclasses
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Literal
 
 from ... import errors, ids
 from ...ids import MachineId
 from ...wire import timestamps
-from ..fly import checks, services
+from ..fly import checks, metadata, services
 from ..fly import config as configs
 from ..fly.addresses import Range
 from ..fly.config import Config
@@ -135,6 +135,7 @@ class FlyMachines:
     def create(self, app: App, wanted: NewMachine, may_read: MayRead = nobodys) -> tuple[MachineId, Ended]:
         """Its id, and the run. Asks what the images are (`FlyImages.find`): this takes as long as a registry."""
         config = _parse(wanted.config)
+        metadata.check(config.metadata or {})
         id = ids.new_machine_id()
         nonce = secrets.token_hex(16) if wanted.lease_s else None
         request = Launch(
@@ -229,10 +230,19 @@ class FlyMachines:
         with self.database.transaction() as tx:
             fly.change(tx, row.id, cordoned=cordoned)
 
-    def set_metadata(self, row: Machine, metadata: Mapping[str, str]) -> None:
-        """All of it. No new version."""
+    def change_metadata(self, row: Machine, put: Mapping[str, str], drop: Collection[str] = ()) -> None:
+        """Of what there is by now. No new version. `SpecError` beyond what is kept (`fly.metadata`)."""
         with self.database.transaction() as tx:
-            fly.change(tx, row.id, metadata=dict(metadata))
+            kept = fly.by_id(tx, row.id).metadata
+            made = metadata.changed(kept, put, drop)
+            if made != kept:
+                fly.change(tx, row.id, metadata=made)
+
+    def replace_metadata(self, row: Machine, whole: Mapping[str, str]) -> None:
+        """As `change_metadata`."""
+        metadata.check(whole)
+        with self.database.transaction() as tx:
+            fly.change(tx, row.id, metadata=dict(whole))
 
     # Leases
 

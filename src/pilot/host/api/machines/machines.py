@@ -228,8 +228,8 @@ async def put_metadata(call: Call) -> Response:
     row = await call.machine()
     if wanted.machine_version and wanted.machine_version != row.version:
         raise errors.StateError(f"current machine version is {row.version}, not {wanted.machine_version}")
-    kept = row.metadata if call.request.method == "PATCH" else {}
-    await asyncio.to_thread(call.machines.set_metadata, row, {**kept, **wanted.metadata})
+    change = call.machines.change_metadata if call.request.method == "PATCH" else call.machines.replace_metadata
+    await asyncio.to_thread(change, row, wanted.metadata)
     return Response(status_code=204)
 
 
@@ -244,12 +244,11 @@ async def get_metadata_key(call: Call) -> Response:
 async def set_metadata_key(call: Call) -> Response:
     wanted = await call.body(bodies.MetadataValue)
     row = await call.machine()
-    await asyncio.to_thread(call.machines.set_metadata, row, {**row.metadata, call.parameters["key"]: wanted.value})
+    await asyncio.to_thread(call.machines.change_metadata, row, {call.parameters["key"]: wanted.value})
     return Response(status_code=204)
 
 
 async def delete_metadata_key(call: Call) -> Response:
     row = await call.machine()
-    left = {key: value for key, value in row.metadata.items() if key != call.parameters["key"]}
-    await asyncio.to_thread(call.machines.set_metadata, row, left)
+    await asyncio.to_thread(call.machines.change_metadata, row, {}, {call.parameters["key"]})
     return Response(status_code=204)

@@ -4,7 +4,7 @@ Machines API has, permitted by the token that its agent adds."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 from .... import errors
 from ....server import response
@@ -80,13 +80,13 @@ class Own:
 
     async def set_metadata_key(self, row: Machine, call: Call) -> response.Response:
         wanted = bodies.parse(bodies.MetadataValue, await call.body())
-        return await self._keep(row, {**row.metadata, call.parameters["key"]: wanted.value})
+        return await self._change(row, {call.parameters["key"]: wanted.value})
 
     async def delete_metadata_key(self, row: Machine, call: Call) -> response.Response:
-        return await self._keep(row, {key: row.metadata[key] for key in row.metadata if key != call.parameters["key"]})
+        return await self._change(row, {}, {call.parameters["key"]})
 
-    async def _keep(self, row: Machine, metadata: dict[str, str]) -> response.Response:
-        await asyncio.to_thread(self._machines.set_metadata, row, metadata)
+    async def _change(self, row: Machine, put: Mapping[str, str], drop: Collection[str] = ()) -> response.Response:
+        await asyncio.to_thread(self._machines.change_metadata, row, put, drop)
         return response.Response(204)
 
     async def suspend(self, row: Machine, _: Call) -> response.Response:
