@@ -19,7 +19,8 @@ from .config import Config
 
 # Fly's, where a service says none. There is no hard one then.
 SOFT_LIMIT = 20
-MOST_PORTS = 1024  # of one service
+MOST_SERVICES = 256
+MOST_PORTS = 1024  # of all services together
 
 
 class Handler(enum.Enum):
@@ -95,8 +96,17 @@ class Service:
 
 def plan(config: Config) -> tuple[Service, ...]:
     """`SpecError` with the place for what cannot be served."""
+    if len(config.services or ()) > MOST_SERVICES:
+        raise errors.SpecError("config.services", f"more than {MOST_SERVICES}")
     checked = checks.names_of_services(config)
-    return tuple(_service(config, number, names) for number, names in enumerate(checked))
+    found: list[Service] = []
+    ports = 0
+    for number, names in enumerate(checked):
+        found.append(_service(config, number, names))
+        ports += sum(each.last - each.first + 1 for each in found[-1].ports)
+        if ports > MOST_PORTS:
+            raise errors.SpecError(f"config.services[{number}].ports", f"more than {MOST_PORTS} ports of all services")
+    return tuple(found)
 
 
 def served(services: Sequence[Service]) -> Iterator[tuple[Service, Ports]]:
@@ -116,8 +126,6 @@ def _service(config: Config, number: int, checked: tuple[str, ...]) -> Service:
     ports = tuple(_ports(each, f"{place}.ports[{index}]") for index, each in enumerate(wanted.ports or ()))
     if ports and wanted.internal_port is None:
         raise errors.SpecError(f"{place}.internal_port", "is required")
-    if sum(each.last - each.first + 1 for each in ports) > MOST_PORTS:
-        raise errors.SpecError(f"{place}.ports", f"more than {MOST_PORTS} ports of one service")
     limits = wanted.concurrency or configs.Concurrency()
     soft, hard = limits.soft_limit or limits.hard_limit or SOFT_LIMIT, limits.hard_limit or None
     return Service(

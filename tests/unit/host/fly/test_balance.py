@@ -116,3 +116,14 @@ def test_services_that_cannot_be(service: dict[str, object], place: str) -> None
     with pytest.raises(errors.SpecError) as raised:
         _plan(**service)
     assert place in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("many", "ports", "place"),
+    [(2, {"start_port": 1, "end_port": 600}, "services[1].ports"), (257, {"port": 80}, "config.services")],
+)
+def test_services_together_are_bounded(many: int, ports: dict[str, object], place: str) -> None:
+    document = {"image": "x", "services": [{"internal_port": 80, "ports": [ports]}] * many}
+    with pytest.raises(errors.SpecError) as raised:
+        services.plan(config.parse(document))
+    assert place in str(raised.value)

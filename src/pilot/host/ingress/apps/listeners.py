@@ -11,8 +11,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import itertools
 import logging
 import ssl
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 from .... import errors
@@ -30,6 +32,9 @@ RETRY_S = 5.0
 # Between two looks, however much is written.
 LEAST_S = 0.1
 MOST = 4096
+# So that no app, and no organisation with however many apps, leaves the others none. Of an app, a port that two of its
+# Machines have in different ranges counts twice.
+MOST_OF_APP, MOST_OF_ORGANISATION = 1024, 2048
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,18 +45,32 @@ class Wanted:
     https_port: int | None
 
 
-def wanted(ways: FlyWays) -> dict[tuple[str, int], Wanted]:
-    """All that is to be listened at. Blocks: each app that has a port gets its address."""
+def wanted(ways: FlyWays) -> tuple[dict[tuple[str, int], Wanted], frozenset[str]]:
+    """All that is to be listened at, and the names of apps of which it is not all that they want.
+
+    Blocks: each app that has a port gets its address. The oldest app is the first one.
+    """
     found: dict[tuple[str, int], Wanted] = {}
+    of_organisation: Counter[str] = Counter()
+    cut: set[str] = set()
     for served in ways.every():
+        owner = served.app.organisation
+        room = min(MOST_OF_APP, MOST_OF_ORGANISATION - of_organisation[owner], MOST - len(found))
+        every = _of(served)
+        ports = {each.way.port: each for each in itertools.islice(every, room)}
+        if next(every, None) is not None:
+            cut.add(served.app.name)
+        if not ports:
+            continue
         try:
             address = ways.address(served)
         except (errors.HostError, errors.NotFound) as error:
             log.warning("app has no address", extra={"app": served.app.name, "error": str(error)})
             continue
         if address is not None:
-            found |= {(address, each.way.port): each for each in _of(served)}
-    return dict(list(found.items())[:MOST])
+            found |= {(address, port): each for port, each in ports.items()}
+            of_organisation[owner] += len(ports)
+    return found, frozenset(cut)
 
 
 def _of(served: Served) -> Iterator[Wanted]:
@@ -73,6 +92,7 @@ class Listeners:
         self._tls = tls
         self._open: dict[tuple[str, int], tuple[Wanted, asyncio.Server]] = {}
         self._failed: set[tuple[str, int]] = set()
+        self._cut: frozenset[str] = frozenset()
 
     async def run(self, listening: Listening) -> None:
         """Until it is cancelled."""
@@ -100,7 +120,10 @@ class Listeners:
                 accepting.close()
 
     async def _look(self, listening: Listening) -> None:
-        there = await asyncio.to_thread(wanted, self._ways)
+        there, cut = await asyncio.to_thread(wanted, self._ways)
+        for app in cut - self._cut:
+            log.warning("app has more ports than it may", extra={"app": app})
+        self._cut = cut
         for key, (known, accepting) in list(self._open.items()):
             if there.get(key) != known:
                 accepting.close()
