@@ -34,10 +34,12 @@ from .fly_processes import FlyProcesses
 from .fly_secrets import FlySecrets
 from .fly_volumes import FlyVolumes
 from .fly_ways import FlyWays
+from .threads import Threads
 
 REGION = "local"
 DEFAULT_LEASE_S = 13
 MOST_LEASE_S = 24 * 3600
+_MOST_LOOKED_UP, _MOST_LOOKED_UP_OF_ONE = 32, 8
 # From which states a verb begins (from those that pass, when they have passed); in those after, it has nothing to do.
 _BEGINS = {
     "start": (
@@ -70,12 +72,17 @@ class NewMachine:
 
 
 class FlyMachines:
-    """`organisation` is an id throughout. `addresses`: from which apps get their own; None: they have none."""
+    """`organisation` is an id throughout. `addresses`: from which apps get their own; None: they have none.
+
+    What asks registries (`create`, `update`) is done in `looking_up`, as of the organisation: a registry may say
+    nothing for a minute.
+    """
 
     def __init__(self, host: Host, engine: Engine, addresses: Range | None = None) -> None:
         self._host = host
         self._engine = engine
         self._images = FlyImages(host)
+        self.looking_up = Threads("look images up", _MOST_LOOKED_UP, _MOST_LOOKED_UP_OF_ONE)
         self.volumes = FlyVolumes(host, engine)
         self.secrets = FlySecrets(host)
         self.ways = FlyWays(host, addresses)

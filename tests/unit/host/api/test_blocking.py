@@ -11,8 +11,12 @@ import httpx
 import pytest
 from tests.support.host import WAIT_S, HostUnderTest
 
+from pilot import errors
+from pilot.host.fly.pulling import Images
 from pilot.host.services.wanted import NewSprite
-from pilot.host.store import sprites, tokens
+from pilot.host.store import fly, sprites, tokens
+from pilot.host.store.fly import App
+from pilot.image.oci.documents import Image
 
 
 @pytest.fixture
@@ -82,3 +86,36 @@ def test_authentication_that_hangs_stops_nobody_who_is_known(
     assert host.sprites.create(host.organisation.id, NewSprite("other")).result(WAIT_S).done
     gate = Gate(monkeypatch, tokens, "authenticate", lambda database, token: token == "slow")
     _held(host, gate, "/v1/sprites/other", token="slow")
+
+
+def _no_image(_images: Images, text: str) -> Image:
+    raise errors.NotFound(f"no image {text}")
+
+
+def test_a_registry_that_hangs_holds_up_nobody_else(host: HostUnderTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More Machines are made of its images than there are threads for all else that blocks."""
+    with host.database.transaction() as tx:
+        fly.add_app(tx, App("app", host.organisation.id, "app", "default", 0))
+    monkeypatch.setattr(Images, "find", _no_image)
+    gate = Gate(monkeypatch, Images, "find", lambda _, text: text == "slow.test/box")
+    statuses: list[int] = []
+
+    def create() -> None:
+        headers = {"Authorization": f"Bearer {host.token}"}
+        body = {"config": {"image": "slow.test/box"}, "skip_launch": True}
+        url = f"{host.url}/v1/apps/app/machines"
+        statuses.append(httpx.post(url, headers=headers, json=body, timeout=2 * WAIT_S).status_code)
+
+    asking = [threading.Thread(target=create) for _ in range(80)]
+    for thread in asking:
+        thread.start()
+    assert gate.entered.wait(WAIT_S)
+    try:
+        for _ in range(20):  # whichever of them come before or after
+            assert _get(host, "/v1/apps/app").status_code == 200
+        assert statuses == []
+    finally:
+        gate.open()
+    for thread in asking:
+        thread.join(2 * WAIT_S)
+    assert statuses == [404] * 80

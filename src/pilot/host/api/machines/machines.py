@@ -32,7 +32,9 @@ async def create_machine(call: Call) -> Response:
     new = NewMachine(
         wanted.name or "", wanted.region or "", wanted.config, not wanted.skip_launch, wanted.lease_ttl or None
     )
-    id, ended = await asyncio.to_thread(call.machines.create, app, new, call.may_read)
+    id, ended = await call.machines.looking_up.in_turn(
+        call.organisation, lambda: call.machines.create(app, new, call.may_read)
+    )
     row = await _recorded(lambda: call.machines.machine(app, id), ended)
     [shown] = await call.describe([row])
     if row.lease is not None:
@@ -77,8 +79,9 @@ async def update_machine(call: Call) -> Response:
     wanted = await call.body(bodies.CreateMachine)
     row = await call.machine()
     version, launch = wanted.current_version or "", not wanted.skip_launch
-    ended = await asyncio.to_thread(
-        call.machines.update, row, call.nonce, wanted.config, version, launch, call.may_read
+    ended = await call.machines.looking_up.in_turn(
+        call.organisation,
+        lambda: call.machines.update(row, call.nonce, wanted.config, version, launch, call.may_read),
     )
     await ending.finish(ended, DONE_S)
     return await call.shown(await call.machine())
