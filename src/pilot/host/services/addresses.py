@@ -21,6 +21,12 @@ _DOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0
 MAX_PORT = 65535
 
 
+def split_port(label: str) -> tuple[int, str] | None:
+    """`PORT-REST` as these; None for what does not begin with a port."""
+    split = _WITH_PORT.fullmatch(label)
+    return (int(split["port"]), split["rest"]) if split and int(split["port"]) <= MAX_PORT else None
+
+
 @dataclasses.dataclass(frozen=True)
 class Address:
     """`port` None: whatever the sprite serves the web with."""

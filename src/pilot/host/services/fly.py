@@ -26,9 +26,10 @@ from ..operations import fly_requests as requests
 from ..operations.context import Host
 from ..operations.fly_requests import MACHINE, Begin, Halt, Launch, Update
 from ..store import fly
-from ..store.database import Database
+from ..store.database import Database, Transaction
 from ..store.fly import App, Event, Lease, Machine
 from ..store.journal import now_us
+from . import addresses
 from .fly_images import FlyImages, MayRead, nobodys
 from .fly_processes import FlyProcesses
 from .fly_secrets import FlySecrets
@@ -101,9 +102,11 @@ class FlyMachines:
         return fly.app(self.database, organisation, name)
 
     def create_app(self, organisation: str, name: str, network: str) -> App:
-        """`Conflict` for a name that is taken."""
+        """`Conflict` for a name that is taken, or an address of which (`PORT-NAME`) would be that of another app."""
         made = App(secrets.token_hex(8), organisation, ids.parse_sprite_name(name), network, now_us())
         with self.database.transaction() as tx:
+            if _is_taken_for_another(tx, made.name):
+                raise errors.Conflict(f"Name could not be told from a port of an app (PORT-APP): {made.name}")
             fly.add_app(tx, made)
         return made
 
@@ -286,6 +289,15 @@ class FlyMachines:
         self.check_lease(row, nonce)
         with self.database.transaction() as tx:
             fly.change(tx, row.id, lease=None)
+
+
+def _is_taken_for_another(tx: Transaction, name: str) -> bool:
+    """Of the names `shop` and `8080-shop` one is also the address of a port of the other."""
+    split = addresses.split_port(name)
+    if split is not None and split[1] in fly.app_names(tx, split[1]):
+        return True
+    others = map(addresses.split_port, fly.app_names(tx, f"-{name}"))
+    return any(other is not None and other[1] == name for other in others)
 
 
 def _parse(document: Mapping[str, object]) -> Config:

@@ -107,6 +107,12 @@ def app_by_name(reader: Reader, name: str) -> App | None:
     return _app(rows[0]) if rows else None
 
 
+def app_names(reader: Reader | Transaction, ending: str) -> list[str]:
+    """Of all apps whose names end so, of whatever organisation."""
+    rows = reader.query("SELECT name FROM apps WHERE substr(name, -length(?)) = ? ORDER BY name", (ending, ending))
+    return [row["name"] for row in rows]
+
+
 def app_by_id(reader: Reader, id: str) -> App:
     rows = reader.query("SELECT * FROM apps WHERE id = ?", (id,))
     if not rows:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import Callable, Hashable
 from typing import TypeVar, cast
 
 from ...fly.services import Ports
-from ...services.addresses import MAX_PORT, Domain
+from ...services.addresses import Domain, split_port
 from ...services.fly_ways import Backend, FlyWays, Served, Way
 from ...store.fly import App
 
@@ -18,7 +17,6 @@ MAX_KNOWN = 4096
 BELIEVED_S = 5.0
 # The ports that a browser means when it says none.
 _USUAL = {"http": 80, "https": 443}
-_WITH_PORT = re.compile(r"(?P<port>[1-9][0-9]{0,4})-(?P<app>.+)")
 T = TypeVar("T")
 
 
@@ -59,9 +57,9 @@ class Directory:
             return None
         if (app := self._ways.app(label)) is not None:
             return _of_web(self._ways.served(app), scheme)
-        split = _WITH_PORT.fullmatch(label)
-        app = self._ways.app(split["app"]) if split and int(split["port"]) <= MAX_PORT else None
-        return None if split is None or app is None else _at(self._ways.served(app), int(split["port"]))
+        split = split_port(label)
+        app = None if split is None else self._ways.app(split[1])
+        return None if split is None or app is None else _at(self._ways.served(app), split[0])
 
 
 def _of_web(served: Served, scheme: str) -> Way | None:
