@@ -107,3 +107,5 @@ def _round(watch: RestWatch) -> None:
         watch.round()
     except (errors.PilotError, OSError) as error:
         log.warning("rest watch", extra={"error": str(error)})
+    except Exception:  # a fault of ours, with which autostop must not end for good
+        log.exception("rest watch")

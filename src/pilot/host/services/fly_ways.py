@@ -9,6 +9,7 @@ import dataclasses
 import itertools
 import logging
 import socket
+import threading
 from collections.abc import Callable, Sequence
 
 from ... import errors
@@ -74,6 +75,7 @@ class FlyWays:
         self._host = host
         self._addresses = addresses
         self._parsed: dict[tuple[MachineId, str], tuple[Service, ...]] = {}
+        self._parsing = threading.Lock()
         # Another number after each commit that says anything.
         self.writes = 0
         self._numbers = itertools.count(1)
@@ -96,7 +98,7 @@ class FlyWays:
         return [each for each in found if each.backends]
 
     def served(self, app: App) -> Served:
-        rows = [row for row in fly.every(self._host.database, app.id) if row.state != fly.DESTROYED]
+        rows = fly.undestroyed(self._host.database, app.id)
         return Served(app, tuple(Backend(row, service) for row in rows for service in self._services(row)))
 
     def address(self, served: Served) -> str | None:
@@ -127,9 +129,10 @@ class FlyWays:
         except errors.SpecError as error:  # of a build that let it pass
             log.warning("services not served", extra={"machine": row.id, "error": str(error)})
             found = ()
-        while len(self._parsed) >= MOST_PARSED:
-            del self._parsed[next(iter(self._parsed))]
-        self._parsed[key] = found
+        with self._parsing:  # several threads look after each commit
+            while len(self._parsed) >= MOST_PARSED:
+                del self._parsed[next(iter(self._parsed))]
+            self._parsed[key] = found
         return found
 
     def is_leased(self, row: Machine) -> bool:

@@ -1,4 +1,5 @@
-"""What pilotd forgets of its own history: runs that ended, holds that have run out, and the events of long ago.
+"""What pilotd forgets of its own history: runs that ended, holds that have run out, Machines that were destroyed, and
+the events of long ago.
 
 Sprites are never forgotten.
 """
@@ -10,7 +11,7 @@ from contextlib import AbstractContextManager
 
 from ... import errors
 from .. import periodic
-from ..store import events, holds, journal
+from ..store import events, fly, holds, journal
 from ..store.database import Database
 
 log = logging.getLogger(__name__)
@@ -18,6 +19,7 @@ log = logging.getLogger(__name__)
 PERIOD_S = 600.0
 RUNS_S = 7 * 86400
 EVENTS_S = 30 * 86400
+DESTROYED_S = 7 * 86400
 
 
 def forget(database: Database, now_us: int) -> None:
@@ -25,6 +27,7 @@ def forget(database: Database, now_us: int) -> None:
     with database.transaction() as tx:
         journal.forget_finished(tx, now_us - RUNS_S * 1_000_000)
         holds.forget_expired(tx, now_us)
+        fly.forget_destroyed(tx, now_us - DESTROYED_S * 1_000_000)
         events.forget(tx, now_us - EVENTS_S * 1_000_000)
     database.refill()
 

@@ -20,6 +20,7 @@ from .journal import now_us
 
 DESTROYED = "destroyed"
 MOST_EVENTS = 100
+MOST_FORGOTTEN = 1000
 _EVENT = "INSERT INTO fly_events (machine, type, status, source, at_us, request) VALUES (?, ?, ?, ?, ?, ?)"
 
 
@@ -199,6 +200,28 @@ def every(reader: Reader, app: str | None = None) -> list[Machine]:
     else:
         rows = reader.query("SELECT * FROM fly_machines WHERE app = ? ORDER BY created_us, id", (app,))
     return [_machine(row) for row in rows]
+
+
+def undestroyed(reader: Reader, app: str) -> list[Machine]:
+    """As `every`, but for those that were destroyed, of which an app may have many thousands."""
+    # The state is said as the index says it (`fly_machine_names`), which has no others.
+    rows = reader.query(
+        "SELECT * FROM fly_machines WHERE app = ? AND state != 'destroyed' ORDER BY created_us, id", (app,)
+    )
+    return [_machine(row) for row in rows]
+
+
+def forget_destroyed(tx: Transaction, before_us: int) -> None:
+    """What is kept of Machines that were destroyed before that; MOST_FORGOTTEN of them, the oldest first."""
+    rows = tx.query(
+        """SELECT id FROM fly_machines WHERE state = ? AND updated_us < ?
+           AND id NOT IN (SELECT machine FROM fly_volumes WHERE machine IS NOT NULL) ORDER BY updated_us LIMIT ?""",
+        (DESTROYED, before_us, MOST_FORGOTTEN),
+    )
+    for row in rows:
+        for table in ("fly_events", "fly_versions"):
+            tx.execute(f"DELETE FROM {table} WHERE machine = ?", (row["id"],))
+        tx.execute("DELETE FROM fly_machines WHERE id = ?", (row["id"],))
 
 
 def in_state(reader: Reader, state: str) -> list[tuple[MachineId, str]]:

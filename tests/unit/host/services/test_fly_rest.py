@@ -114,3 +114,12 @@ def test_groups_are_of_those_that_run(host: HostUnderTest) -> None:
         fly.change(tx, "b", state="stopped", updated_us=now_us())
     [served] = host.fly.ways.every()
     assert [[services[0].id for services in group] for group in fly_rest.groups(served)] == [["a"]]
+
+
+class Broken(RestWatch):
+    def round(self) -> None:
+        raise KeyError("a fault of pilotd's own")
+
+
+def test_a_fault_in_a_round_ends_no_watch(host: HostUnderTest) -> None:
+    fly_rest._round(Broken(host.fly, 10.0))

@@ -110,6 +110,8 @@ class Listeners:
                     await self._look(listening)
                 except (errors.PilotError, OSError) as error:  # of the store: it is asked again
                     log.warning("ports of apps not looked at", extra={"error": str(error)})
+                except Exception:  # a fault of ours, which must not close what is open
+                    log.exception("ports of apps not looked at")
                 await asyncio.sleep(LEAST_S)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(RETRY_S):
