@@ -8,8 +8,8 @@
 Disks are not in it: with `--store` they are in the object store; without, they are `volumes/`, to be copied while no
 pilotd runs (`pilotd drain`). A key that was given by `--seal-key` is the operator's, who has it.
 
-The database is copied first, then the keys: each is on disk before a row speaks of it, so none is missing. Restoring
-writes the database last: a directory with a database is whole.
+The database is copied first, then the keys: each is on disk before a row speaks of it, so none is missing. A restore
+unpacks beside, looks at all of it, and moves it to its place, the database last: a directory with a database is whole.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import shutil
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -35,6 +36,8 @@ FILES = ("token", "secrets.key", "visits.key", "network/defaults")
 DIRECTORIES = ("identity", "ca")
 MOST_BYTES = 16 << 20  # of one of the files
 _ABOUT = "backup.json"
+_SCRATCH = (".backup-", ".restore-")
+_OF_A_DATABASE = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}-journal")
 
 
 class About(msgspec.Struct, frozen=True):
@@ -50,7 +53,7 @@ def write(state_dir: str, out: IO[bytes]) -> None:
         raise errors.HostError(f"back up {state_dir}: no pilotd has ever served it", hint="--state-dir as of serve")
     with _told(f"back up {state_dir}"), tarfile.open(fileobj=out, mode="w|") as archive:
         _add(archive, _ABOUT, msgspec.json.encode(About(VERSION, timestamps.now(), __version__)))
-        with tempfile.TemporaryDirectory(dir=state_dir, prefix=".backup-") as scratch:
+        with _scratch(state_dir, ".backup-") as scratch:
             copy = os.path.join(scratch, DATABASE)
             sqlite.copy(path, copy)
             archive.add(copy, DATABASE, filter=_plain)
@@ -89,39 +92,82 @@ def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
 def restore(state_dir: str, source: IO[bytes]) -> About:
     """Into a directory that no pilotd serves and that has no database: what is there besides (`volumes/`) stays.
 
-    `Conflict` where there is one; `SpecError` for a file that is no backup, or not a whole one: then none is there.
+    `Conflict` where there is one, or the log of one; `SpecError` for a file that is no backup, or not a whole one: then
+    nothing in the directory has changed.
     """
     os.makedirs(state_dir, mode=0o700, exist_ok=True)
     with files.alone(os.path.join(state_dir, "lock")) as is_ours, _told(f"restore {state_dir}"):
         if not is_ours:
             raise errors.Conflict(f"restore {state_dir}: a pilotd serves it", hint="end it first: pilotd drain")
-        if os.path.exists(os.path.join(state_dir, DATABASE)):
-            raise errors.Conflict(f"restore {state_dir}: it has a {DATABASE}", hint="move it away")
-        with tempfile.TemporaryDirectory(dir=state_dir, prefix=".restore-") as scratch:
-            about = _unpack(source, state_dir, os.path.join(scratch, DATABASE))
+        sweep(state_dir)
+        _check_no_database(state_dir)
+        with _scratch(state_dir, ".restore-") as scratch:
+            about, names = _unpack(source, scratch)
             if problem := sqlite.examine(os.path.join(scratch, DATABASE)):
                 raise errors.SpecError("$", f"{DATABASE}: {problem}", file="backup")
-            os.rename(os.path.join(scratch, DATABASE), os.path.join(state_dir, DATABASE))
-        files.sync_directory(state_dir)
+            for name in (*names, DATABASE):
+                _move(name, scratch, state_dir)
         return about
 
 
-def _unpack(source: IO[bytes], state_dir: str, database: str) -> About:
-    about = None
+def _check_no_database(state_dir: str) -> None:
+    """Nor a log: SQLite does not see that it is of another database, and would write it into the restored one."""
+    found = [name for name in _OF_A_DATABASE if os.path.exists(os.path.join(state_dir, name))]
+    if found:
+        hint = f"move {'it' if len(found) == 1 else 'them'} away"
+        raise errors.Conflict(f"restore {state_dir}: it has a {' and a '.join(found)}", hint=hint)
+
+
+def _move(name: str, source: str, target: str) -> None:
+    """Of one filesystem; it is there after a power loss."""
+    place = os.path.join(target, name)
+    directory = os.path.dirname(place)
+    os.makedirs(directory, mode=0o700, exist_ok=True)
+    os.rename(os.path.join(source, name), place)
+    files.sync_directory(directory)
+
+
+@contextlib.contextmanager
+def _scratch(state_dir: str, prefix: str) -> Iterator[str]:
+    """A directory of its own for the block; it is locked, so `sweep` knows whether somebody is still at work there."""
+    with tempfile.TemporaryDirectory(dir=state_dir, prefix=prefix) as place, files.directory_held(place):
+        yield place
+
+
+def sweep(state_dir: str) -> None:
+    """Remove what backups and restores that were killed have left."""
+    for name in os.listdir(state_dir):
+        if name.startswith(_SCRATCH):
+            _remove_left(os.path.join(state_dir, name))
+
+
+def _remove_left(place: str) -> None:
+    try:
+        with files.directory_alone(place) as is_left:
+            if is_left:
+                shutil.rmtree(place)
+    except FileNotFoundError:
+        pass  # whoever was at work there has removed it
+
+
+def _unpack(source: IO[bytes], scratch: str) -> tuple[About, list[str]]:
+    """What it says of itself, and the names of what it has besides the database."""
+    about, names = None, []
     try:
         with tarfile.open(fileobj=source, mode="r|") as archive:
             for member in archive:
                 if about is None:
                     about = _about(archive, member)
                 elif member.name == DATABASE and member.isreg():
-                    _save(archive, member, database)
+                    _save(archive, member, os.path.join(scratch, DATABASE))
                 else:
-                    _restore(archive, member, state_dir)
+                    _restore(archive, member, scratch)
+                    names.append(member.name)
     except (tarfile.TarError, EOFError) as error:
         raise errors.SpecError("$", f"no backup, or not a whole one: {error}", file="backup") from error
-    if about is None or not os.path.exists(database):
+    if about is None or not os.path.exists(os.path.join(scratch, DATABASE)):
         raise errors.SpecError("$", f"no backup, or not a whole one: it has no {DATABASE}", file="backup")
-    return about
+    return about, list(dict.fromkeys(names))
 
 
 def _about(archive: tarfile.TarFile, member: tarfile.TarInfo) -> About:
@@ -136,13 +182,13 @@ def _about(archive: tarfile.TarFile, member: tarfile.TarInfo) -> About:
     return found
 
 
-def _restore(archive: tarfile.TarFile, member: tarfile.TarInfo, state_dir: str) -> None:
+def _restore(archive: tarfile.TarFile, member: tarfile.TarInfo, scratch: str) -> None:
     """Names that a backup has, and no others."""
     directory, slash, name = member.name.partition("/")
     is_known = member.name in FILES or (slash and directory in DIRECTORIES and name not in ("", ".", ".."))
     if not is_known or "/" in name.removeprefix("defaults") or not member.isreg():
         raise errors.SpecError("$", f"no backup has {member.name[:100]!r}", file="backup")
-    place = os.path.join(state_dir, member.name)
+    place = os.path.join(scratch, member.name)
     os.makedirs(os.path.dirname(place), mode=0o700, exist_ok=True)
     files.replace(place, _content(archive, member), durable=True)
 
@@ -155,8 +201,9 @@ def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
 
 
 def _save(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> None:
-    file = archive.extractfile(member)
-    assert file is not None  # it is a regular one
+    file = archive.extractfile(member) if not member.sparse else None
+    if file is None:
+        raise errors.SpecError("$", f"{member.name}: it has holes, which no backup has", file="backup")
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as out:
         while piece := file.read(1 << 20):
             out.write(piece)

@@ -37,7 +37,7 @@ from ..image.oci.store import Store
 from ..images.origins import Insecure, store_directory
 from ..kernel import cgroups, files, hierarchies
 from ..volume import client as volume_client
-from . import draining, edges, host_limits, log_files
+from . import backup, draining, edges, host_limits, log_files
 from .api.machines import own as own_rows
 from .fly import addresses
 from .fly.pulling import Images
@@ -168,6 +168,7 @@ def serve(settings: Settings) -> None:
     _on_drain(settings.ending, lambda: None)
     with contextlib.ExitStack() as stack:
         stack.enter_context(_locked(settings.state_dir))
+        backup.sweep(settings.state_dir)
         host_limits.raise_descriptors()
         listener = server.listen(settings.host, settings.port)
         stack.callback(listener.close)
@@ -422,9 +423,15 @@ def _locked(state_dir: str) -> Iterator[None]:
 
 
 def _ensure_token(database: Database, state_dir: str) -> None:
-    """The first token, written where only root reads it. A crash before the rename leaves a token that nobody has."""
+    """The first token, written where only root reads it. A crash before the rename leaves a token that nobody has.
+
+    A database that never had one is new: the file that is there is of another, which was lost or moved away.
+    """
     path = os.path.join(state_dir, "token")
     organisation = tokens.ensure_organisation(database, ORGANISATION)
+    if not tokens.every(database, organisation):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
     if os.path.exists(path):
         return
     token = tokens.issue(database, organisation, tokens.Wanted(description="first token"))

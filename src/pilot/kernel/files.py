@@ -92,6 +92,35 @@ def alone(path: str) -> Iterator[bool]:
         os.close(fd)
 
 
+@contextlib.contextmanager
+def directory_held(path: str) -> Iterator[None]:
+    """As `held`, of a directory that there is."""
+    with _directory(path) as fd:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def directory_alone(path: str) -> Iterator[bool]:
+    """As `alone`, of a directory that there is."""
+    with _directory(path) as fd:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+@contextlib.contextmanager
+def _directory(path: str) -> Iterator[int]:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
 def lock(path: str, refusal: str, timeout_s: float = LOCK_TIMEOUT_S) -> int:
     """The locked file's descriptor: held until it is closed. StateError with `refusal` when it stays taken.
 

@@ -129,6 +129,60 @@ def test_what_is_no_backup_leaves_no_database(tmp_path: pathlib.Path, data: byte
     assert not (tmp_path / "token").exists()
 
 
+@pytest.mark.parametrize("left", ["state.db-wal", "state.db-shm", "state.db-journal"])
+def test_the_log_of_another_database_is_not_written_into_a_restored_one(
+    state: pathlib.Path, tmp_path: pathlib.Path, left: str
+) -> None:
+    SqliteDatabase(str(state / "state.db")).close()
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / left).write_text("of before")
+    with pytest.raises(errors.Conflict, match=rf"it has a {left}"):
+        backup.restore(str(other), io.BytesIO(backed_up(state)))
+    assert (other / left).read_text() == "of before"
+
+
+def _sparse(name: str, size: int) -> bytes:
+    """A member of a few bytes that says it is a file of `size`."""
+    member = tarfile.TarInfo(name)
+    member.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": name,
+                          "GNU.sparse.realsize": str(size)}  # fmt: skip
+    content = f"1\n{size}\n0\n".encode().ljust(512, b"\0")
+    member.size = len(content)
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        about = tarfile.TarInfo(ABOUT[0])
+        about.size = len(ABOUT[1])
+        archive.addfile(about, io.BytesIO(ABOUT[1]))
+        archive.addfile(member, io.BytesIO(content))
+    return out.getvalue()
+
+
+def test_a_file_that_is_no_backup_changes_no_key(state: pathlib.Path) -> None:
+    """It may begin as one, and be cut off, or have no database, or one that is damaged, or of holes."""
+    SqliteDatabase(str(state / "state.db")).close()
+    whole = backed_up(state)
+    (state / "state.db").unlink()
+    keys = {path: path.read_bytes() for path in state.rglob("*") if path.is_file()}
+    foreign = [("token", b"theirs"), ("identity/seal", b"theirs"), ("ca/new", b"theirs")]
+    for data in (
+        _tar(ABOUT, *foreign), _tar(ABOUT, *foreign, ("state.db", b"x" * 8192)), whole[: -len(whole) // 4],
+        _tar(ABOUT, *foreign, ("volumes/x", b"")), _sparse("state.db", 1 << 20),
+    ):  # fmt: skip
+        with pytest.raises(errors.SpecError):
+            backup.restore(str(state), io.BytesIO(data))
+        assert {path: path.read_bytes() for path in state.rglob("*") if path.is_file() and path.name != "lock"} == keys
+
+
+def test_what_a_killed_one_has_left_is_swept_and_one_at_work_stays(state: pathlib.Path) -> None:
+    for name in (".backup-killed", ".restore-killed", ".backup-at-work", ".other"):
+        (state / name).mkdir()
+        (state / name / "state.db").write_text("large")
+    with files.directory_held(str(state / ".backup-at-work")):
+        backup.sweep(str(state))
+    assert sorted(path.name for path in state.iterdir() if path.name.startswith(".")) == [".backup-at-work", ".other"]
+
+
 def test_one_that_breaks_off_is_none(state: pathlib.Path, tmp_path: pathlib.Path) -> None:
     SqliteDatabase(str(state / "state.db")).close()
     data = backed_up(state)

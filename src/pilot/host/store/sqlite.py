@@ -25,7 +25,10 @@ from .database import DiskFull, Row, Taken, Transaction
 
 BUSY_TIMEOUT_S = 10.0
 READERS_KEPT = 8
-_DAMAGED = "put a copy of it back; without one, move it away: pilotd begins anew and knows no sprite, their disks stay"
+_DAMAGED = (
+    "put a copy of it back (pilotd restore); without one, move it away, with -wal and -shm: "
+    "pilotd begins anew and knows no sprite, their disks stay"
+)
 _UNIQUE = frozenset({sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY})
 
 
