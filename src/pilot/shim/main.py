@@ -147,10 +147,15 @@ def _delete(asked: argparse.Namespace) -> None:
                 group.remove()
         finally:
             os.close(lock_fd)
-    if mounts.is_mount_point(rootfs):
+    if _is_below(bundle, rootfs) and mounts.is_mount_point(rootfs):
         mounts.umount(rootfs, mounts.Unmount.DETACH)
     told = messages.DeleteResponse(pid=os.getpid(), exit_status=KILLED, exited_at=messages.timestamp())
     sys.stdout.buffer.write(protobuf.encode(told))
+
+
+def _is_below(bundle: str, rootfs: str) -> bool:
+    """Whether it is the bundle's own, where a snapshot is mounted: any other root is the caller's, with its mounts."""
+    return os.path.normpath(rootfs).startswith(os.path.normpath(bundle) + os.sep)
 
 
 def _planned(id: str, spec: Spec, rootfs: str) -> wanted.Wanted | None:
