@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -201,10 +202,13 @@ def test_what_is_refused(ctr: Client, rootfs: Path) -> None:
     assert b"a container's first process has no terminal" in done.stdout
 
 
-def test_a_kill_of_the_shim_leaves_nothing(ctr: Client, rootfs: Path) -> None:
-    """containerd then calls the shim's `delete`, of a container that runs."""
-    _start(ctr, rootfs)
-    shim = int(containerd.row(ctr, "web")[1])
+@pytest.mark.parametrize("machine", ["that-answers", "that-does-not"])
+def test_a_kill_of_the_shim_leaves_nothing(ctr: Client, rootfs: Path, machine: str) -> None:
+    """containerd then calls the shim's `delete`, of a container that runs, also in a machine that answers nothing."""
+    _start(ctr, rootfs, name=machine)  # containerd keeps the name for a moment after `delete`
+    if machine == "that-does-not":
+        assert agents.kill_agent(number=signal.SIGSTOP)
+    shim = int(containerd.row(ctr, machine)[1])
     assert b"pilot.shim" in Path(f"/proc/{shim}/cmdline").read_bytes()
     os.kill(shim, 9)
     containerd.until(lambda: ctr.run("task", "ls", "--quiet") == "")

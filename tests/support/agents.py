@@ -9,15 +9,15 @@ import signal
 BUILT_IN = b"/usr/lib/pilot\0"  # of its command line
 
 
-def kill_agent(mark: bytes = BUILT_IN) -> bool:
-    """By SIGKILL; whether there was one: init may be about to start the next.
+def kill_agent(mark: bytes = BUILT_IN, number: signal.Signals = signal.SIGKILL) -> bool:
+    """By signal `number`; whether there was one: init may be about to start the next.
 
     The oldest one of its command line: a process that it is about to start has the same until it executes.
     """
     pids = [int(pid) for pid in filter(str.isdecimal, os.listdir("/proc")) if mark in _command(pid)]
     agents = [pid for pid in pids if b"pilot-init" not in _command(str(pid))]
     try:
-        os.kill(min(agents), signal.SIGKILL)
+        os.kill(min(agents), number)
     except (ValueError, ProcessLookupError):  # of none
         return False
     return True

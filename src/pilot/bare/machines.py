@@ -56,18 +56,20 @@ def add_root(directory: str, name: str, root: str) -> graph.Disk:
     return _mount_root(os.path.join(directory, "dial.sock"), name, root, _uid_base(directory))
 
 
-def stop(directory: str, cache_dir: str = artefacts.DEFAULT) -> None:
-    """Nothing is left of it, but what was in the directory besides; idempotent."""
+def stop(directory: str, cache_dir: str = artefacts.DEFAULT, *, at_once: bool = False) -> None:
+    """Nothing is left of it, but what was in the directory besides; idempotent. `at_once`: it is not asked to end."""
     directory = os.path.abspath(directory)
+    group = cgroups.Cgroup(hierarchies.probe_hierarchies().paths(f"/pilot-{_tag(directory)}"))
+    if at_once:
+        group.kill()
     _vmm(directory, cache_dir).destroy(_ID)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(os.path.join(directory, "dial.sock"))
     for name in ("machines", "templates"):
         with contextlib.suppress(FileNotFoundError, OSError):
             os.rmdir(os.path.join(directory, name))
-    tag = _tag(directory)
-    shutil.rmtree(f"/run/pilot-{tag}", ignore_errors=True)
-    cgroups.Cgroup(hierarchies.probe_hierarchies().paths(f"/pilot-{tag}")).delete()
+    shutil.rmtree(f"/run/pilot-{_tag(directory)}", ignore_errors=True)
+    group.delete()
 
 
 def _mount_root(dial_path: str, name: str, directory: str, uid_base: int) -> graph.Disk:

@@ -5,7 +5,7 @@
         shim.sock   where it listens
         machine/    a bare machine (`pilot.bare`), its dial.sock and console.log
 
-A shim that dies leaves its machine running; `delete`, which containerd runs then, ends it with its last container.
+A shim that dies leaves its machine running; `delete`, which containerd runs then for each of its containers, ends it.
 """
 
 from __future__ import annotations

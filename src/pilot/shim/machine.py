@@ -16,6 +16,8 @@ from .group import Group
 from .wanted import Wanted
 
 MEMORY_BYTES = 1 << 30
+# So long nothing is under way with a container, whatever a machine says: it is not trusted.
+MOST_S = 120.0
 _SETTLED_S = 20
 _PAUSE_S = 0.01
 _PASSING = frozenset({"starting", "stopping", "removing"})
@@ -40,6 +42,10 @@ class Machine:
         """Nothing is left of it; idempotent."""
         machines.stop(self._directory)
 
+    def kill(self) -> None:
+        """As `stop`, without asking it: a machine whose agent does not answer, or one that nobody needs any more."""
+        machines.stop(self._directory, at_once=True)
+
     def call(
         self,
         operation: Operation[Asked, Answered],
@@ -51,15 +57,20 @@ class Machine:
         return PilotApi(self.dial_path).call(operation, asked, query=query, **parameters)
 
     def settled(self, name: str) -> graph.ContainerStatus:
-        """A container, when nothing is under way with it."""
-        query = [("settled", str(_SETTLED_S))]
+        """A container, when nothing is under way with it. `PeerError` when that takes too long."""
+        query, end_s = [("settled", str(_SETTLED_S))], time.monotonic() + MOST_S
         while (row := self.call(operations.GET_CONTAINER, None, query, name=name)).status in _PASSING:
-            pass
+            _check_time(end_s, name, row)
         return row
 
     def wait_over(self, name: str) -> None:
-        """The agent is through with the end of a container that has ended: what it wrote is in its log."""
-        while self.settled(name).status == "running":
+        """The agent is through with the end of a container that has ended: what it wrote is in its log.
+
+        `PeerError` when that takes too long.
+        """
+        end_s = time.monotonic() + MOST_S
+        while (row := self.settled(name)).status == "running":
+            _check_time(end_s, name, row)
             time.sleep(_PAUSE_S)
 
     def give(self, wanted: Wanted) -> None:
@@ -80,15 +91,7 @@ class Machine:
         if wanted is not None and self.runs():
             self.remove(wanted)
 
-    def forget(self, wanted: Wanted | None) -> bool:
-        """Of a shim that has died: the container has gone, and with the last one the machine; whether that has."""
-        self.take_out(wanted)
-        if self.runs():
-            if self.containers():
-                return False
-            self.stop()
-        return True
 
-    def containers(self) -> list[str]:
-        """What is wanted of it."""
-        return [row.name for row in self.call(operations.GET_GRAPH, None).containers]
+def _check_time(end_s: float, name: str, row: graph.ContainerStatus) -> None:
+    if time.monotonic() > end_s:
+        raise errors.PeerError(f"container {name}: the machine has said {row.status!r} for {MOST_S:g} s")

@@ -27,6 +27,7 @@ from .streams import Sink, Source
 
 OPEN_S = 30.0
 RETRY_S = 0.1
+REST_S = 60.0  # so long an agent that has died may take to come back, for the last of the output of what has ended
 LOST = 255  # how it ended is known to nobody any more
 _log = logging.getLogger(__name__)
 
@@ -137,7 +138,9 @@ class First(Process):
         raise errors.StateError("resize: it has no terminal")
 
     def set_over(self, exit_code: int, seq: int | None) -> None:
-        """The machine says that it has ended; `seq` acknowledges it."""
+        """The machine says that it has ended; `seq` acknowledges it. What was said first counts."""
+        if self._over.is_set():
+            return
         self.seq = seq
         self.hurry()
         if self._is_asked_for:
@@ -154,7 +157,10 @@ class First(Process):
         finally:
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
-        while not await self._read_rest():  # noqa: ASYNC110 - nobody tells when an agent that died is back
+        loop = asyncio.get_running_loop()
+        end_s = loop.time() + REST_S
+        # Nobody tells when an agent that died is back.
+        while not await self._read_rest() and loop.time() < end_s:  # noqa: ASYNC110
             await asyncio.sleep(RETRY_S)
 
     async def _read_rest(self) -> bool:

@@ -26,12 +26,12 @@ def run(group: Group, listening: socket.socket, namespace: str) -> None:
     logging.basicConfig(format="pilot: %(message)s", level=logging.INFO)
     logging.raiseExceptions = False  # nobody reads the log, and it is full
     asyncio.run(_serve(group, listening, namespace))
-    Machine(group).stop()
+    Machine(group).stop()  # which one of those threads may have made meanwhile
     group.remove()
 
 
 async def _serve(group: Group, listening: socket.socket, namespace: str) -> None:
-    """Until containerd has deleted the last of its tasks, and says so."""
+    """Until containerd has deleted the last of its tasks, and says so; then the machine has ended."""
     asyncio.get_running_loop().set_default_executor(concurrent.futures.ThreadPoolExecutor(THREADS))
     publisher = Publisher(os.environ.get("TTRPC_ADDRESS", ""), namespace)
     machine = Machine(group)
@@ -54,3 +54,4 @@ async def _serve(group: Group, listening: socket.socket, namespace: str) -> None
     for task in (accepted, published):
         task.cancel()
     await asyncio.gather(accepted, published, return_exceptions=True)
+    machine.stop()  # in here: the threads that the loop's end waits for may wait for what the machine does not say

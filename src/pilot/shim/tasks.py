@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import signal
 
 from .. import errors
 from ..kernel import mounts
@@ -58,6 +59,7 @@ class Tasks:
         self._tasks: dict[str, Task] = {}
         self._watch: asyncio.Task[None] | None = None
         self._ends: set[asyncio.Task[None]] = set()
+        self._made = asyncio.Lock()  # the machine is made, or ended, by one at a time
         self.pid = os.getpid()
 
     def __len__(self) -> int:
@@ -85,7 +87,8 @@ class Tasks:
         check_directories(plan)
         mounted = await asyncio.to_thread(_mount_rootfs, asked.rootfs, rootfs)
         try:
-            await asyncio.to_thread(self._machine.start, wanted.memory_bytes(spec, MEMORY_BYTES))
+            async with self._made:
+                await asyncio.to_thread(self._machine.start, wanted.memory_bytes(spec, MEMORY_BYTES))
             await asyncio.to_thread(self._machine.give, plan)
             task = Task(asked, spec, First(asked, self._machine, plan), mounted=mounted)
         except BaseException:
@@ -142,7 +145,7 @@ class Tasks:
             process.set_ended(128 + asked.signal)
             self._tell_end(task, asked.exec_id, process)
         else:
-            await process.kill(asked.signal, everybody=asked.all)
+            await self._signal(task, process, asked)
 
     async def delete(self, id: str, exec_id: str) -> messages.DeleteResponse:
         """Nothing is left of one that has ended."""
@@ -241,16 +244,39 @@ class Tasks:
         if mounted:
             mounts.umount(plan.root.source, mounts.Unmount.DETACH)
 
+    async def _signal(self, task: Task, process: Process, asked: messages.KillRequest) -> None:
+        """A machine that does not answer ends with its last task's SIGKILL, which would be the end of all in it."""
+        try:
+            await process.kill(asked.signal, everybody=asked.all)
+        except errors.PeerError as error:
+            if asked.signal != signal.SIGKILL or process is not task.first or len(self) > 1:
+                raise
+            await self._end_machine(f"kill {task.id}: {error}")
+            task.first.set_over(128 + signal.SIGKILL, None)
+
+    async def _end_machine(self, why: str) -> None:
+        _log.error("%s: the machine is ended", why)
+        async with self._made:
+            await asyncio.to_thread(self._machine.kill)
+
     async def _forget(self, task: Task) -> None:
+        try:
+            await self._take_out(task)
+        except errors.PilotError as error:
+            if len(self) > 1:
+                raise
+            await self._end_machine(f"delete {task.id}: {error}")
+        if task.mounted:
+            with contextlib.suppress(OSError):  # somebody else has unmounted it
+                mounts.umount(task.first.plan.root.source, mounts.Unmount.DETACH)
+        del self._tasks[task.id]
+
+    async def _take_out(self, task: Task) -> None:
         if await asyncio.to_thread(self._machine.runs):
             await asyncio.to_thread(self._machine.remove, task.first.plan)
             if task.first.seq is not None:
                 seq = str(task.first.seq)
                 await asyncio.to_thread(self._machine.call, operations.ACKNOWLEDGE_EXIT, None, name=task.name, seq=seq)
-        if task.mounted:
-            with contextlib.suppress(OSError):  # somebody else has unmounted it
-                mounts.umount(task.first.plan.root.source, mounts.Unmount.DETACH)
-        del self._tasks[task.id]
 
 
 def _words(process: Wished, user: str | None) -> list[tuple[str, str]]:

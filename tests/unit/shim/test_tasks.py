@@ -1,14 +1,133 @@
-"""What a task may have of the host."""
+"""The tasks of a group, with a machine that is none: what they may have of the host, and what is done one at a time."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import json
 import pathlib
+import threading
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
 from pilot import errors
-from pilot.shim import tasks, wanted
+from pilot.shim import messages, tasks, wanted
+from pilot.shim.group import Group
+from pilot.shim.machine import Machine
+from pilot.shim.publishing import Publisher
 from pilot.wire import graph
+from pilot.wire.operations import Answered, Asked, Operation
+
+
+class Silent(Machine):
+    """It can be made and ended, and answers nothing. Nothing listens at its `dial_path`."""
+
+    def __init__(self, directory: pathlib.Path) -> None:
+        super().__init__(Group(str(directory)))
+        self.making = threading.Lock()
+        self.there = False
+
+    def start(self, memory_bytes: int) -> None:
+        assert self.making.acquire(blocking=False), "two make it at once"
+        try:
+            threading.Event().wait(0.05)  # another that comes meanwhile finds it being made
+            self.there = True
+        finally:
+            self.making.release()
+
+    def runs(self) -> bool:
+        return self.there
+
+    def kill(self) -> None:
+        self.there = False
+
+    def give(self, wanted: wanted.Wanted) -> None:
+        assert self.there
+
+    def call(
+        self,
+        operation: Operation[Asked, Answered],
+        asked: Asked,
+        query: Sequence[tuple[str, str]] = (),
+        **parameters: str,
+    ) -> Answered:
+        raise errors.PeerError(f"{operation.id}: nobody answers")
+
+
+@pytest.fixture
+def machine(tmp_path: pathlib.Path) -> Silent:
+    return Silent(tmp_path / "group")
+
+
+def _asked(directory: pathlib.Path, id: str) -> messages.CreateTaskRequest:
+    """Its Create, with a bundle."""
+    bundle = directory / id
+    bundle.mkdir()
+    document = {"ociVersion": "1.0.2", "root": {"path": "rootfs"}, "process": {"args": ["sh"], "cwd": "/"}}
+    (bundle / "config.json").write_text(json.dumps(document))
+    return messages.CreateTaskRequest(id=id, bundle=str(bundle))
+
+
+@contextlib.asynccontextmanager
+async def _tasks_of(machine: Machine) -> AsyncIterator[tasks.Tasks]:
+    found = tasks.Tasks(machine, Publisher("", "own"))
+    try:
+        yield found
+    finally:
+        await found.close()
+
+
+async def _run(found: tasks.Tasks, asked: messages.CreateTaskRequest) -> tasks.Task:
+    """A task that runs, as if its machine had once answered."""
+    await found.create(asked)
+    task = found.find(asked.id)
+    task.first.status = messages.Status.RUNNING
+    return task
+
+
+def test_a_machine_is_made_by_one_at_a_time(machine: Silent, tmp_path: pathlib.Path) -> None:
+    async def create() -> int:
+        async with _tasks_of(machine) as found:
+            await asyncio.gather(*(found.create(_asked(tmp_path, id)) for id in "abc"))
+            return len(found)
+
+    assert asyncio.run(create()) == 3
+
+
+def test_a_machine_that_does_not_answer_ends_with_the_kill_of_its_last_task(
+    machine: Silent, tmp_path: pathlib.Path
+) -> None:
+    async def kill(*ids: str, signal: int) -> int:
+        async with _tasks_of(machine) as found:
+            for id in ids:
+                task = await _run(found, _asked(tmp_path, id))
+            await found.kill(messages.KillRequest(id=ids[-1], signal=signal))
+            return task.first.exit_status
+
+    for ids, signal in ((("a", "b"), 9), (("c",), 15)):
+        with pytest.raises(errors.PeerError):
+            asyncio.run(kill(*ids, signal=signal))
+        assert machine.there
+    assert asyncio.run(kill("d", signal=9)) == 137
+    assert not machine.there
+
+
+def test_a_machine_that_does_not_answer_ends_with_the_delete_of_its_last_task(
+    machine: Silent, tmp_path: pathlib.Path
+) -> None:
+    async def delete(*ids: str) -> int:
+        async with _tasks_of(machine) as found:
+            for id in ids:
+                await found.create(_asked(tmp_path, id))
+            await found.delete(ids[-1], "")
+            return len(found)
+
+    with pytest.raises(errors.PeerError):
+        asyncio.run(delete("a", "b"))
+    assert machine.there
+    assert asyncio.run(delete("c")) == 0
+    assert not machine.there
 
 
 def test_only_directories_are_bound(tmp_path: pathlib.Path) -> None:
