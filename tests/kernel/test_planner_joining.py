@@ -409,3 +409,31 @@ def test_a_request_is_handed_on_as_it_came() -> None:
     request = messages.Request("digest", ("run", "", "web\udc80"), {"A": "1=2", "B": "", "\udcff": "x"})
     parsed = messages.parse_request(messages.parse_report(messages.format_request(request)))
     assert msgspec.structs.astuple(parsed) == msgspec.structs.astuple(request)
+
+
+_UNWINDING = """
+import os, socket, sys
+from pilot.planner import joining
+
+own = os.getpid()
+try:
+    forker = joining.Forker()
+    read_fd, write_fd = os.pipe()
+    socket.send_fds(forker._channel, [b"no request"], [write_fd])
+    os.close(write_fd)
+    os.read(read_fd, 1)  # the child has ended
+    forker.close()
+finally:
+    os.write(1, b"of the planner " if os.getpid() == own else b"of a child ")
+"""
+
+
+def test_a_child_that_can_tell_nobody_of_its_error_ends() -> None:
+    """What is above it in its stack is the planner's: it would be undone, first of all the name of its socket."""
+    reader_fd, err_fd = os.pipe()
+    os.close(reader_fd)
+    try:
+        done = subprocess.run([sys.executable, "-c", _UNWINDING], check=False, stdout=subprocess.PIPE, stderr=err_fd)
+    finally:
+        os.close(err_fd)
+    assert (done.returncode, done.stdout) == (0, b"of the planner ")

@@ -45,7 +45,12 @@ class Forker:
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._pid = os.fork()
         if self._pid == 0:
-            _be_forker(theirs)
+            try:
+                _be_forker(theirs)
+            except BaseException:  # noqa: BLE001 - it is told here, and nowhere above
+                traceback.print_exc()
+            finally:
+                os._exit(1)  # whatever happens: what is above here is the planner's, its socket's path for one
         theirs.close()
 
     def answer(self, request: Request, caller: Caller, umask: int) -> None:
@@ -91,11 +96,17 @@ def _be_forker(channel: socket.socket) -> NoReturn:
         if not packet:
             os._exit(0)
         try:
-            if os.fork() == 0:
-                channel.close()
-                _be_child(own_pid, packet, received)
+            pid = os.fork()
         except OSError as error:
-            print(f"pilot planner: fork: {error}", file=sys.stderr)
+            with contextlib.suppress(OSError):  # nobody reads it any more, or a disk is full
+                print(f"pilot planner: fork: {error}", file=sys.stderr)
+        else:
+            if pid == 0:
+                try:
+                    channel.close()
+                    _be_child(own_pid, packet, received)
+                finally:
+                    os._exit(0)  # also when there is nobody to tell of an error
         fds.close_all(received)
 
 
@@ -113,7 +124,7 @@ def _load_what_is_left() -> None:
 # ---- a child --------------------------------------------------------------------------------------------------------
 
 
-def _be_child(forker_pid: int, packet: bytes, received: Sequence[int]) -> NoReturn:
+def _be_child(forker_pid: int, packet: bytes, received: Sequence[int]) -> None:
     """Answer one request. Whatever happens, the caller sees the end of its connection, and does what is left to do."""
     syscalls.libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != forker_pid:
@@ -132,9 +143,8 @@ def _be_child(forker_pid: int, packet: bytes, received: Sequence[int]) -> NoRetu
             verbs.answer(messages.parse_request(messages.parse_report(packet[_UMASK_BYTES:])), caller)
     except (errors.PeerError, OSError) as error:
         print(f"pilot planner: {error}", file=sys.stderr)
-    except BaseException:  # noqa: BLE001 - the forker's loop must not go on in here
+    except BaseException:  # noqa: BLE001 - it is told here, and nowhere above
         traceback.print_exc()
-    os._exit(0)
 
 
 def _sees(pid: int, namespace_fd: int) -> bool:
