@@ -1,6 +1,6 @@
 """What lies between two states of a disk, as a process of its own.
 
-    python -m pilot.host.difference BEFORE_FD AFTER_FD
+    python -m pilot.host.difference BEFORE_FD AFTER_FD MOST_BYTES
 
 Both descriptors are of directories that nobody writes to. Nothing but metadata is read, so it takes as long as there
 are entries, however large they are. One line of JSON for each difference, the last one counts them:
@@ -107,7 +107,8 @@ def bound_memory() -> None:
 
 
 def main() -> int:
-    before_fd, after_fd = map(int, sys.argv[1:])
+    before_fd, after_fd, most_bytes = map(int, sys.argv[1:])
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
     bound_memory()
     try:
         write(before_fd, after_fd, sys.stdout)

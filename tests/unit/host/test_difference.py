@@ -94,14 +94,14 @@ def test_a_link_in_the_place_of_a_directory_is_not_followed(tmp_path: pathlib.Pa
 
 
 def test_half_a_difference_is_none(before: pathlib.Path) -> None:
-    command = [sys.executable, "-m", "pilot.host.difference", "99", "99"]
+    command = [sys.executable, "-m", "pilot.host.difference", "99", "99", "1"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout, "bad file descriptor" in done.stderr) == (1, "", True)
 
 
 @pytest.mark.parametrize(
     ("module", "work", "arguments"),
-    [("pilot.host.difference", "write", ["0", "0"]), ("pilot.host.shipping.layer", "make", ["0", "0", "0", "1"])],
+    [("pilot.host.difference", "write", ["0", "0", "1"]), ("pilot.host.shipping.layer", "make", ["0", "0", "0", "1"])],
 )
 def test_more_paths_than_there_is_memory_for(module: str, work: str, arguments: list[str]) -> None:
     program = f"""

@@ -17,6 +17,8 @@ from ..services import ending
 from .sprites import shapes
 
 OPERATION_TIMEOUT_S = 290.0
+# How long an answer that is held for its reader may take.
+ANSWER_S, ANSWER_BYTES_PER_S = 120.0, 1 << 20
 STREAM_NOTE_S = 10.0
 
 
@@ -35,6 +37,19 @@ async def _lines(ended: Ended, begin: str, end: Callable[[Outcome], str]) -> Asy
     except errors.PilotError as error:
         kind, text = "error", str(error)
     yield json_line(shapes.line(kind, text, time.time_ns() // 1000))
+
+
+class Deadline:
+    """By when the last of so many bytes is to be read: what they are read from is room that others want."""
+
+    def __init__(self, size_bytes: int, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._now_s = now_s
+        self._end_s = now_s() + ANSWER_S + size_bytes / ANSWER_BYTES_PER_S
+
+    def check(self) -> None:
+        """`HostError`, which breaks the answer off."""
+        if self._now_s() > self._end_s:
+            raise errors.HostError("an answer is read too slowly: it is broken off")
 
 
 def json_line(document: Mapping[str, object]) -> bytes:

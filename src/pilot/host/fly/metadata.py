@@ -14,7 +14,7 @@ MOST_BYTES = 64 << 10  # keys and values together
 
 def changed(kept: Mapping[str, str], put: Mapping[str, str], drop: Collection[str] = ()) -> dict[str, str]:
     """`kept` without `drop`, with `put`. `SpecError` when that is too much; what only goes never is."""
-    made = {key: value for key, value in kept.items() if key not in drop} | put
+    made = {key: value for key, value in kept.items() if key not in drop} | dict(put)
     if put:
         check(made)
     return made

@@ -11,15 +11,15 @@ import dataclasses
 import errno
 import os
 import posixpath
+import shutil
 import stat
-import tempfile
 from collections.abc import Callable, Iterator
-from typing import IO
 
 from ... import errors
 from ...ids import CheckpointId, VolumeId
 from ...kernel import inroot
 from ...wire import faults
+from .lending import Lending, Lent
 from .looking import Looking
 
 MOST_ENTRIES = 10_000
@@ -44,10 +44,11 @@ class Entry:
 
 
 class Browsing:
-    """Both block. `NotFound` for a path that is not there; `Unsupported` and `Exhausted` as `Looking` has it."""
+    """All block. `NotFound` for a path that is not there; `Unsupported` and `Exhausted` as `Looking` has it."""
 
-    def __init__(self, looking: Looking) -> None:
+    def __init__(self, looking: Looking, lending: Lending) -> None:
         self._looking = looking
+        self._lending = lending
 
     def entries(self, volume: VolumeId, point: CheckpointId, path: str) -> list[Entry]:
         """Of a directory, by name; of anything else the one that it is, which is not followed."""
@@ -71,26 +72,33 @@ class Browsing:
                 raise kind(f"{path}: {(error.strerror or str(error)).lower()}") from error
             yield fd
 
-    def file(self, volume: VolumeId, point: CheckpointId, path: str) -> tuple[IO[bytes], int]:
-        """A copy of the file, the caller's to close, and its length. Only of files: to open a FIFO waits, and a device
-        is this host's."""
+    def size(self, volume: VolumeId, point: CheckpointId, path: str) -> int:
+        """Of a file, which `file` would copy."""
         with self._place(volume, point, path, os.O_PATH) as fd:
-            status = os.fstat(fd)
-            if not stat.S_ISREG(status.st_mode):
-                raise faults.InvalidRequest(f"{path}: not a file")
-            if status.st_size > MOST_BYTES:
-                raise faults.InvalidRequest(
-                    f"{path}: {status.st_size} bytes; {MOST_BYTES} are read of a checkpoint", hint="fork it"
-                )
-            with contextlib.ExitStack() as stack:
-                copy = stack.enter_context(tempfile.TemporaryFile())
-                with open(f"/proc/self/fd/{fd}", "rb") as file:
-                    while piece := file.read(1 << 20):
-                        copy.write(piece)
-                size_bytes = copy.tell()
-                copy.seek(0)
-                stack.pop_all()  # whole: it is the caller's
-                return copy, size_bytes
+            return _size(fd, path)
+
+    def file(self, who: str, volume: VolumeId, point: CheckpointId, path: str) -> tuple[Lent, int]:
+        """A copy of the file, the caller's to close, and its length. Only of files: to open a FIFO waits, and a device
+        is this host's. `who`: for whom it is `Lent`."""
+        with self._place(volume, point, path, os.O_PATH) as fd, contextlib.ExitStack() as stack:
+            size_bytes = _size(fd, path)
+            copy = stack.enter_context(self._lending.file(who, "read", size_bytes, size_bytes))
+            with open(f"/proc/self/fd/{fd}", "rb") as file, open(copy.fileno(), "wb", closefd=False) as out:
+                shutil.copyfileobj(file, out, 1 << 20)
+            copy.written()
+            stack.pop_all()  # whole: it is the caller's
+            return copy, size_bytes
+
+
+def _size(fd: int, path: str) -> int:
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode):
+        raise faults.InvalidRequest(f"{path}: not a file")
+    if status.st_size > MOST_BYTES:
+        raise faults.InvalidRequest(
+            f"{path}: {status.st_size} bytes; {MOST_BYTES} are read of a checkpoint", hint="fork it"
+        )
+    return status.st_size
 
 
 def _at_most(found: Iterator[os.DirEntry[str]]) -> Iterator[os.DirEntry[str]]:

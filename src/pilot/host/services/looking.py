@@ -10,16 +10,15 @@ import logging
 import os
 import subprocess
 import sys
-import tempfile
 import threading
 import uuid
 from collections.abc import Iterator, Sequence
-from typing import IO
 
 from ... import errors
 from ...ids import CheckpointId, VolumeId
 from ...wire import faults
 from ..operations.context import VolumeService
+from .lending import Lent
 
 log = logging.getLogger(__name__)
 
@@ -37,11 +36,11 @@ class Looking:
         self._volumes = volumes
         self._room = threading.BoundedSemaphore(AT_ONCE)
 
-    def difference(self, volume: VolumeId, points: Sequence[CheckpointId | None]) -> IO[bytes]:
-        """Lines of `host.difference` from the first of two states to the second (None: as it is now), as a file that is
-        the caller's to close. Blocks; `Exhausted` when as many are under way as may be."""
+    def difference(self, volume: VolumeId, points: Sequence[CheckpointId | None], out: Lent) -> None:
+        """Lines of `host.difference` from the first of two states to the second (None: as it is now), all of them in
+        `out`. Blocks; `Exhausted` when as many are under way as may be."""
         with self.disks([(volume, point) for point in points], "compare") as mount_fds, contextlib.ExitStack() as stack:
-            return _run([stack.enter_context(_root(fd)) for fd in mount_fds])
+            _run([stack.enter_context(_root(fd)) for fd in mount_fds], out)
 
     @contextlib.contextmanager
     def disks(self, states: Sequence[tuple[VolumeId, CheckpointId | None]], what: str) -> Iterator[list[int]]:
@@ -99,24 +98,20 @@ def _forget(volumes: VolumeService, fork: VolumeId) -> None:
         pass  # as above
 
 
-def _run(fds: Sequence[int]) -> IO[bytes]:
-    command = [sys.executable, "-P", "-m", _MODULE, *map(str, fds)]
-    with contextlib.ExitStack() as stack:
-        out = stack.enter_context(tempfile.TemporaryFile())
-        try:
-            done = subprocess.run(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.PIPE,
-                pass_fds=fds,
-                timeout=MOST_S,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise errors.HostError(f"compare: not done after {MOST_S:.0f} s") from error
-        if done.returncode:
-            raise errors.HostError(f"compare: {done.stderr.decode(errors='replace').strip()[-400:]}")
-        out.seek(0)
-        stack.pop_all()  # whole: it is the caller's
-        return out
+def _run(fds: Sequence[int], out: Lent) -> None:
+    command = [sys.executable, "-P", "-m", _MODULE, *map(str, (*fds, out.most_bytes))]
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.PIPE,
+            pass_fds=fds,
+            timeout=MOST_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise errors.HostError(f"compare: not done after {MOST_S:.0f} s") from error
+    if done.returncode:
+        raise errors.HostError(f"compare: {done.stderr.decode(errors='replace').strip()[-400:]}")
+    out.written()

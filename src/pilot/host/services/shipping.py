@@ -1,7 +1,7 @@
 """A checkpoint of a sprite as an image: `host.shipping` with what it is made from.
 
 The base layer is the archive that the base volume was made of, as it is; the other is what lies between that volume and
-the checkpoint (`Looking`), in a file without a name beside the archive: it goes with whoever holds it, whatever dies.
+the checkpoint (`Looking`), in a file without a name (`Lending`): it goes with whoever holds it, whatever dies.
 """
 
 from __future__ import annotations
@@ -11,9 +11,7 @@ import functools
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
-from typing import IO
 
 import msgspec
 
@@ -31,6 +29,7 @@ from ..shipping.rules import Rule
 from ..store import bases
 from ..store.checkpoints import Checkpoint
 from ..store.sprites import Sprite
+from .lending import Lending, Lent
 from .looking import Looking
 
 MOST_S = 1800.0
@@ -46,16 +45,17 @@ class Shipped(msgspec.Struct, frozen=True):
 
 
 class Shipping:
-    def __init__(self, host: Host, looking: Looking) -> None:
+    def __init__(self, host: Host, looking: Looking, lending: Lending) -> None:
         self._host = host
         self._looking = looking
+        self._lending = lending
 
     def image(self, sprite: Sprite, point: Checkpoint, wanted: Sequence[Rule] = rules.BUILT_IN) -> Shipped:
         """Takes as long as there are paths, and what was changed is large. As `Looking.difference`; `HostError`, too,
-        when there is no room for the layer."""
+        when the layer is larger than what it was lent (`Lending`)."""
         with contextlib.ExitStack() as stack:
             lower = stack.enter_context(open(self._base_archive(), "rb"))
-            upper = stack.enter_context(tempfile.TemporaryFile(dir=os.path.dirname(lower.name)))
+            upper = stack.enter_context(self._lending.file(sprite.organisation, "ship"))
             report = self._write(sprite, point, wanted, upper)
             origin = settings.Origin(sprite.name, point.id)
             planned = settings.plan(origin, sprite.environment, report.about)
@@ -80,11 +80,11 @@ class Shipping:
             raise errors.HostError(f"ship: the base volume is not of {os.path.basename(path)}", hint=hint)
         return path
 
-    def _write(self, sprite: Sprite, point: Checkpoint, wanted: Sequence[Rule], upper: IO[bytes]) -> Report:
+    def _write(self, sprite: Sprite, point: Checkpoint, wanted: Sequence[Rule], upper: Lent) -> Report:
         base_volume = bases.find(self._host.database, self._host.variant)
         assert base_volume is not None  # `_base_archive` has seen it
         with self._looking.disks([(base_volume, None), (sprite.volume, point.id)], "ship") as fds:
-            command = [sys.executable, "-P", "-m", _MODULE, *map(str, (*fds, upper.fileno(), self._room(upper)))]
+            command = [sys.executable, "-P", "-m", _MODULE, *map(str, (*fds, upper.fileno(), upper.most_bytes))]
             try:
                 done = subprocess.run(
                     command, input=msgspec.json.encode(wanted), capture_output=True, pass_fds=(*fds, upper.fileno()),
@@ -94,12 +94,8 @@ class Shipping:
                 raise errors.HostError(f"ship: not done after {MOST_S:.0f} s") from error
         if done.returncode:
             raise errors.HostError(f"ship: {done.stderr.decode(errors='replace').strip()[-400:]}")
+        upper.written()
         return msgspec.json.decode(done.stdout, type=Report)
-
-    def _room(self, file: IO[bytes]) -> int:
-        """Bytes that its filesystem has beyond what is to be left."""
-        found = os.fstatvfs(file.fileno())
-        return max(found.f_bavail * found.f_frsize - self._host.keep_free_bytes, 0)
 
 
 @functools.cache

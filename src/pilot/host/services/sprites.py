@@ -6,8 +6,10 @@ volumed.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
+import os
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -49,6 +51,7 @@ from .browsing import Browsing
 from .changes import Changes
 from .creating import Creating, check_pids, new_sprite
 from .feed import Feed
+from .lending import Lending
 from .looking import Looking
 from .metrics import Metrics
 from .pool import Pool
@@ -60,6 +63,7 @@ from .webhooks.destinations import Destinations
 
 SUSPECT_PAUSE_S = 5.0
 MOST_HOLDS = 64  # of a sprite
+MOST_DIFFERENCE_BYTES = 256 << 20
 WHY_READ_ONLY = "its filesystem had become read-only while the disk was full; there is room again, it is started anew"
 
 
@@ -105,8 +109,9 @@ class Sprites:
         self.metrics.count(self)
         self._creating = Creating(host, self.isolation)
         self._looking = Looking(host.volumes)
-        self._browsing = Browsing(self._looking)
-        self._shipping = Shipping(host, self._looking)
+        self._lending = Lending(lambda: os.path.dirname(host.build_archive()), host.keep_free_bytes)
+        self._browsing = Browsing(self._looking, self._lending)
+        self._shipping = Shipping(host, self._looking, self._lending)
         self._suspected: dict[str, float] = {}
         self.tokens = Tokens(host.database)
         self.webhooks = Webhooks(host.database, host.vault, webhook_destinations or Destinations(Never()))
@@ -264,9 +269,14 @@ class Sprites:
         return checkpoints.find(self._host.database, sprite.id, checkpoint)
 
     def difference(self, sprite: Sprite, before: str, after: str | None) -> IO[bytes]:
-        """See `Looking.difference`; `after` None: what the disk is now. `NotFound` for a checkpoint that is none."""
+        """See `Looking.difference`: the caller's to close; `after` None: what the disk is now. `NotFound` for a
+        checkpoint that is none."""
         points = [self.checkpoint(sprite, before).id, None if after is None else self.checkpoint(sprite, after).id]
-        return self._looking.difference(sprite.volume, points)
+        with contextlib.ExitStack() as stack:
+            out = stack.enter_context(self._lending.file(sprite.organisation, "compare", MOST_DIFFERENCE_BYTES))
+            self._looking.difference(sprite.volume, points, out)
+            stack.pop_all()  # whole: it is the caller's
+            return out
 
     def image(self, sprite: Sprite, checkpoint: str, wanted: Sequence[Rule]) -> Shipped:
         """See `Shipping.image`. `NotFound` for a checkpoint that is none."""

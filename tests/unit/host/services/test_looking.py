@@ -11,7 +11,8 @@ import pytest
 from tests.support.host import HostUnderTest
 
 from pilot import errors
-from pilot.host.services import looking
+from pilot.host.api import streams
+from pilot.host.services import lending, looking, sprites
 from pilot.ids import VolumeId
 from pilot.wire import faults
 
@@ -67,3 +68,30 @@ def test_what_a_pilotd_that_died_has_left_is_taken_away(host: HostUnderTest, htt
     host.sprites.sweep()
     assert _looks(host) == []
     assert row.volume in host.volumes.names()
+
+
+def test_an_answer_that_is_not_read_keeps_its_place(host: HostUnderTest, http: httpx.Client) -> None:
+    row = host.sprites.find(host.organisation.id, "web")
+    held = [host.sprites.difference(row, "v1", None) for _ in range(lending.OF_ONE)]
+    assert (http.get("/v1/sprites/web/checkpoints/v1/fs/read?path=/etc/os-release")).status_code == 429
+    assert "as many answers" in http.get("/v1/sprites/web/checkpoints/v1/diff").json()["error"]
+    head = http.head("/v1/sprites/web/checkpoints/v1/fs/read?path=/etc/os-release")
+    assert (head.status_code, head.headers["content-length"]) == (200, str(len("ID=fake\n")))
+    for file in held:
+        file.close()
+    assert http.get("/v1/sprites/web/checkpoints/v1/fs/read?path=/etc/os-release").text == "ID=fake\n"
+
+
+def test_a_difference_that_has_no_room_says_so(
+    host: HostUnderTest, http: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sprites, "MOST_DIFFERENCE_BYTES", 10)
+    assert "file too large" in http.get("/v1/sprites/web/checkpoints/v1/diff").json()["error"]
+    assert _looks(host) == []
+
+
+def test_who_reads_too_slowly_is_left(host: HostUnderTest, http: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "ANSWER_S", -1000.0)
+    for _ in range(lending.OF_ONE + 1):
+        with pytest.raises(httpx.RemoteProtocolError):
+            http.get("/v1/sprites/web/checkpoints/v1/diff")

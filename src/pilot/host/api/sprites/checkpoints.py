@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator
 from typing import IO
@@ -14,7 +15,7 @@ from ....wire import faults
 from ...operations.results import Reserved
 from ...services import ending
 from ..call import Call
-from ..streams import OPERATION_TIMEOUT_S, STREAM_NOTE_S, json_line, stream
+from ..streams import OPERATION_TIMEOUT_S, STREAM_NOTE_S, Deadline, json_line, stream
 from . import bodies, shapes
 
 _PIECE_BYTES = 64 << 10
@@ -76,12 +77,13 @@ async def list_files(call: Call) -> Response:
 async def read_file(call: Call) -> Response:
     row, path = await call.sprite(), _path_in(call)
     point = await asyncio.to_thread(call.sprites.checkpoint, row, call.parameters["checkpoint"])
-    file, size_bytes = await asyncio.to_thread(call.sprites.browsing.file, row.volume, point.id, path)
-    headers = {"content-length": str(size_bytes)}
+    browsing, media_type = call.sprites.browsing, "application/octet-stream"
     if call.request.method == "HEAD":
-        file.close()
-        return Response(headers=headers, media_type="application/octet-stream")
-    return StreamingResponse(_pieces(file), media_type="application/octet-stream", headers=headers)
+        size_bytes = await asyncio.to_thread(browsing.size, row.volume, point.id, path)
+        return Response(headers={"content-length": str(size_bytes)}, media_type=media_type)
+    file, size_bytes = await asyncio.to_thread(browsing.file, row.organisation, row.volume, point.id, path)
+    headers = {"content-length": str(size_bytes)}
+    return StreamingResponse(_pieces(file), media_type=media_type, headers=headers)
 
 
 def _path_in(call: Call) -> str:
@@ -92,9 +94,11 @@ def _path_in(call: Call) -> str:
 
 
 async def _pieces(file: IO[bytes]) -> AsyncIterator[bytes]:
+    deadline = Deadline(os.fstat(file.fileno()).st_size)
     with file:
         while piece := await asyncio.to_thread(file.read, _PIECE_BYTES):
             yield piece
+            deadline.check()
 
 
 async def compare_checkpoint(call: Call) -> Response:

@@ -11,6 +11,7 @@ from starlette.responses import Response, StreamingResponse
 from ...services.shipping import Shipped
 from ...shipping import rules
 from ..call import Call
+from ..streams import Deadline
 
 MOST_TOLD = 40
 _MOST_CHARACTERS = 200
@@ -42,10 +43,11 @@ def _told(made: Shipped) -> dict[str, object]:
 
 
 async def _pieces(made: Shipped) -> AsyncIterator[bytes]:
-    pieces = made.archive.pieces()
+    pieces, deadline = made.archive.pieces(), Deadline(made.archive.size)
     try:
         while (piece := await asyncio.to_thread(_next, pieces)) is not None:
             yield piece
+            deadline.check()
     finally:
         made.archive.close()
 
