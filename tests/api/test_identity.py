@@ -15,11 +15,12 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
+from pilot import errors
 from pilot.agent.inside import fly_places
 from pilot.agent.outward import by_socket
 from pilot.host.api.machines import own
 from pilot.host.fly.containers import ImageOf
-from pilot.host.identity.issuer import Issuer
+from pilot.host.identity.issuer import Issuer, Subject
 from pilot.host.identity.machine_tokens import LIFE_S, MachineTokens
 from pilot.host.identity.oidc import ALGORITHMS, Signer
 from pilot.host.outward import identity_rows
@@ -159,6 +160,14 @@ def test_a_machine_that_is_nobodys_is_nobody(host: Site, machine: FakeMachine) -
             assert (status, json.loads(said)["error"]) == (409, "POST /v1/tokens/oidc: this machine is nobody's yet")
 
     run(test)
+
+
+def test_no_app_is_called_as_sprites_are(host: Site) -> None:
+    """Who trusts the sprite `web` does not trust the Machine `web` of whatever app."""
+    made = Subject("acme", "1", identity_rows.SPRITES, "", "web", "s")
+    assert made.text == "acme:_sprites:web"
+    with pytest.raises(errors.PilotError, match="invalid"):
+        host.whole.fly.create_app("acme", identity_rows.SPRITES, "default")
 
 
 def of_root(machine: FakeMachine) -> str:

@@ -80,7 +80,7 @@ def _site() -> bytes:
 
 
 def test_in_a_sprite(pilotd: Pilotd, aws: sts.Aws) -> None:
-    aws.subject = "local:sprites:reads"
+    aws.subject = "local:_sprites:reads"
     headers = {"Authorization": f"Bearer {pilotd.token()}"}
     body = {"name": "reads", "environment": ENVIRONMENT}
     assert httpx.post(f"{pilotd.url}/v1/sprites", json=body, headers=headers, timeout=60).status_code == 201

@@ -113,7 +113,7 @@ def test_a_sprite_says_who_it_is(pilotd: Pilotd) -> None:
                 status, kind, token = said.split()
                 assert (status, kind) == ("200", "text/plain")
                 claims = believed(token, f"{pilotd.url}/oidc/local")
-                assert (claims["sub"], claims["aud"]) == ("local:sprites:says", "sts.amazonaws.com")
+                assert (claims["sub"], claims["aud"]) == ("local:_sprites:says", "sts.amazonaws.com")
             refused = sprite.run("python3", "-c", _ASK, "/.fly/api", *_OIDC, "{}", capture_output=True)
             assert b"PermissionError" in refused.stderr, "a person who is not root"
             assert sprite.run("sudo", "touch", "/.fly/x", capture_output=True).returncode == 1

@@ -19,7 +19,7 @@ MAX_AUDIENCE = 255
 
 @dataclasses.dataclass(frozen=True)
 class Subject:
-    """A machine, as its host's rows have it. `app`: of a sprite, "sprites"."""
+    """A machine, as its host's rows have it. `app`: of a sprite, "_sprites"."""
 
     organisation: str
     organisation_id: str

@@ -13,7 +13,7 @@ from ..store import fly, sprites, tokens
 from ..store.database import Database
 from .rows import Caller, Row, answering
 
-_SPRITES = "sprites"  # the app of all sprites, which have none
+SPRITES = "_sprites"  # for the app of all sprites, which have none; no app can be called so
 
 
 def rows(database: Database, issuer: Issuer, machine_tokens: MachineTokens) -> Sequence[Row]:
@@ -51,7 +51,7 @@ def subject_of(database: Database, machine: MachineId) -> Subject:
     sprite = sprites.of_machine(database, machine)
     if sprite is not None:
         slug = tokens.organisation(database, sprite.organisation).slug
-        return Subject(slug, sprite.organisation, _SPRITES, "", sprite.name, sprite.id)
+        return Subject(slug, sprite.organisation, SPRITES, "", sprite.name, sprite.id)
     row, app = _machine_of_app(database, machine)
     slug = tokens.organisation(database, app.organisation).slug
     first = next(iter(row.images), None)

@@ -46,7 +46,7 @@ def insert(tx: Transaction, webhook: Webhook, most: int) -> None:
     row = dataclasses.asdict(webhook) | {"kinds": json.dumps(webhook.kinds)}
     names, places = ", ".join(row), ", ".join("?" * len(row))
     tx.execute(f"INSERT INTO webhooks ({names}) VALUES ({places})", tuple(row.values()))
-    _tell(tx, "webhook.created", webhook, {"url": webhook.url})
+    _tell(tx, "webhook.created", webhook, {})  # not its URL: whoever reads events need not know it
 
 
 def every(reader: Reader, organisation: str) -> list[Webhook]:

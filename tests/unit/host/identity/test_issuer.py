@@ -8,6 +8,7 @@ import pathlib
 import time
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 from joserfc import jwt
 from joserfc.errors import BadSignatureError
 from joserfc.jwk import KeySet
@@ -67,6 +68,20 @@ def _relabelled(token: str, stranger: Signer) -> KeySet:
     algorithm = "RS256" if len(token.split(".")[2]) > 100 else "ES256"
     (key,) = [each for each in stranger.published() if each["alg"] == algorithm]
     return _key_set([key | {"kid": _kid(token)}])
+
+
+def test_keys_are_loaded_once_whoever_asks(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Signer(str(tmp_path), SEAL).rotate()
+    signer = Signer(str(tmp_path), SEAL)
+    known = signer.published()
+
+    def load(*_: object) -> None:
+        raise AssertionError("a key is loaded anew")
+
+    monkeypatch.setattr(serialization, "load_pem_private_key", load)
+    for algorithm in ALGORITHMS:
+        assert _kid(signer.sign({"sub": "x"}, algorithm)) in {each["kid"] for each in known}
+    assert signer.published() == known
 
 
 def test_the_claims(tmp_path: pathlib.Path) -> None:

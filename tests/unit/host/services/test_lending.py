@@ -24,7 +24,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
     def free(size_bytes: int) -> None:
         found = os.statvfs_result((4096, 1, 0, 0, size_bytes + KEEP_FREE, 0, 0, 0, 0, 255))
-        monkeypatch.setattr(lending.os, "fstatvfs", lambda _: found)
+        monkeypatch.setattr(os, "fstatvfs", lambda _: found)
 
     free(1 << 40)
     return free

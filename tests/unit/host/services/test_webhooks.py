@@ -231,6 +231,17 @@ def test_a_key_of_one_sprite_makes_none(host: HostUnderTest, http: httpx.Client,
         assert httpx.get(f"{host.url}/v1/webhooks", headers=headers, timeout=WAIT_S).status_code == 403
 
 
+def test_its_url_is_told_to_no_reader_of_events(host: HostUnderTest, http: httpx.Client) -> None:
+    """A key that may read is not one that may see webhooks, and a URL may be a secret."""
+    hook = _make(host, http, "http://127.0.0.1:9/hook?secret=abc")
+    http.put(f"{host.url}/v1/webhooks/{hook['id']}", json={"enabled": False})
+    http.put(f"{host.url}/v1/webhooks/{hook['id']}", json={"enabled": True})
+    http.delete(f"{host.url}/v1/webhooks/{hook['id']}")
+    told = [each for each in events.since(host.database, 0) if each.kind.startswith("webhook.")]
+    assert len(told) == 4
+    assert "abc" not in repr(told)
+
+
 def test_one_that_hangs_keeps_no_other_waiting(host: HostUnderTest, http: httpx.Client, receiver: Receiver) -> None:
     go_on = threading.Event()
     receiver.answers = lambda _: 200 if go_on.wait(WAIT_S) else 500
