@@ -40,6 +40,7 @@ from ..volume import client as volume_client
 from . import backup, draining, edges, host_limits, log_files
 from .api.machines import own as own_rows
 from .fly import addresses
+from .fly.containers import MOST_STOP_S
 from .fly.pulling import Images
 from .fly.vault import Vault
 from .fsm.engine import Engine
@@ -88,15 +89,18 @@ log = logging.getLogger(__name__)
 ORGANISATION = "local"
 BASE_TIMEOUT_S = 1800
 STOP_TIMEOUT_S = 60
+DRAIN_TIMEOUT_S = MOST_STOP_S + 2 * STOP_TIMEOUT_S  # a Machine may ask for as long, and takes its network down after it
 RUNS_AT_ONCE = 64  # of sprites; each has a thread, and most of them wait for a kernel or a disk
 ADOPTIONS_AT_ONCE = 16  # one machine that does not answer takes ten seconds
 
 
 @dataclasses.dataclass
 class Ending:
-    """`is_drain`: nothing is to be left running."""
+    """`is_drain`: nothing is to be left running. `left`: what is all the same; then neither its network nor its disks
+    are taken from it."""
 
     is_drain: bool = False
+    left: list[str] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,7 +145,7 @@ class Settings:
     @property
     def leaves_nothing(self) -> bool:
         """Whether machines and what serves them end with pilotd."""
-        return self.stop_machines or self.ending.is_drain
+        return (self.stop_machines or self.ending.is_drain) and not self.ending.left
 
     @property
     def identity_directory(self) -> str:
@@ -167,7 +171,7 @@ def serve(settings: Settings) -> None:
     os.makedirs(settings.state_dir, mode=0o700, exist_ok=True)
     _on_drain(settings.ending, lambda: None)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_locked(settings.state_dir))
+        stack.enter_context(_locked(settings.state_dir, settings.ending))
         backup.sweep(settings.state_dir)
         host_limits.raise_descriptors()
         listener = server.listen(settings.host, settings.port)
@@ -225,11 +229,20 @@ def _volumed(settings: Settings) -> Iterator[str]:
         volumed.watch()
         yield volumed.socket_path
     finally:
+        if settings.ending.is_drain:
+            settings.ending.left += _attached(volume_client.VolumeClient(volumed.socket_path))
         if settings.leaves_nothing:
             volumed.stop()
             _remove_cgroups(settings.tag)
         else:
             volumed.release()
+
+
+def _attached(volumes: VolumeService) -> list[str]:
+    try:
+        return [f"disk {each.volume}" for each in volumes.list() if each.attached]
+    except errors.PilotError as error:
+        return [f"volumed, which does not say what is attached: {error}"]
 
 
 @contextlib.contextmanager
@@ -311,9 +324,13 @@ def _services(
         pool.stop()
         if settings.leaves_nothing:
             pool.clear()
-            _stop_machines(sprites, fly)
+            not_stopped = _stop_machines(sprites, fly, DRAIN_TIMEOUT_S if settings.ending.is_drain else STOP_TIMEOUT_S)
+            if settings.ending.is_drain:
+                settings.ending.left += not_stopped
         if not engine.close(STOP_TIMEOUT_S):
             log.warning("runs still under way are left to the next start")
+            if settings.ending.is_drain:
+                settings.ending.left.append("runs under way")
         outward.close()
 
 
@@ -379,12 +396,15 @@ def _adopt_one(sprites: Sprites, sprite: Sprite) -> None:
         log.info("sprite found", extra={"sprite": sprite.name, "running": adopted})
 
 
-def _stop_machines(sprites: Sprites, fly: FlyMachines) -> None:
-    ended = {sprite.name: sprites.stop(sprite) for sprite in sprites.every()} | fly.stop_all()
-    concurrent.futures.wait(ended.values(), STOP_TIMEOUT_S)
-    for name, future in ended.items():
-        if not future.done() or not future.result().done:
-            log.error("not stopped", extra={"machine": name})
+def _stop_machines(sprites: Sprites, fly: FlyMachines, timeout_s: float) -> list[str]:
+    """Those that did not stop."""
+    ended = [(f"sprite {sprite.name}", sprites.stop(sprite)) for sprite in sprites.every()]
+    ended += [(f"machine {id}", stopping) for id, stopping in fly.stop_all().items()]
+    concurrent.futures.wait([future for _, future in ended], timeout_s)
+    left = [name for name, future in ended if not future.done() or not future.result().done]
+    for name in left:
+        log.error("not stopped", extra={"machine": name})
+    return left
 
 
 def _remove_cgroups(tag: str) -> None:
@@ -410,12 +430,17 @@ def _on_drain(ending: Ending, stop: Callable[[], None]) -> None:
 
 
 @contextlib.contextmanager
-def _locked(state_dir: str) -> Iterator[None]:
+def _locked(state_dir: str, ending: Ending) -> Iterator[None]:
+    """Who waits for a drain finds in it whether all was ended. `HostError` when it was not."""
     lock_fd = os.open(os.path.join(state_dir, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         draining.note(lock_fd)
         yield
+        if ending.is_drain:
+            if ending.left:
+                raise errors.HostError(f"drain {state_dir}: left running: {', '.join(sorted(ending.left)[:20])}")
+            draining.note_done(lock_fd)
     except BlockingIOError as error:
         raise errors.Conflict(f"serve {state_dir}: another pilotd serves it") from error
     finally:

@@ -4,6 +4,8 @@ Sprites are stopped as `sprite stop` does and wake with their next use; Machines
 stay so until they are started. volumed, the resolver and all networks of machines end. (SIGTERM ends pilotd alone.)
 
 Which process it is, is in the lock that it holds; that it has the lock open is looked at before it gets the signal.
+What it writes there last says that it has ended all else: one that was killed, or that something did not end for, has
+not. Neither has one that was not the last: somebody's supervisor has started another.
 """
 
 from __future__ import annotations
@@ -18,10 +20,12 @@ from ..kernel import files
 
 SIGNAL = signal.SIGUSR1
 LOCK = "lock"
+_DONE = "drained"
 
 
 def drain(state_dir: str, patience_s: float) -> None:
-    """It has ended when this returns. `NotFound`: no pilotd serves that directory; `HostError`: it goes on ending."""
+    """It has ended, and nothing of it runs, when this returns. `NotFound`: no pilotd serves that directory;
+    `HostError`: it goes on ending, or has ended and left something."""
     path = os.path.join(state_dir, LOCK)
     if not os.path.exists(path):
         raise errors.NotFound(f"drain {state_dir}: no pilotd has ever served it")
@@ -35,6 +39,11 @@ def drain(state_dir: str, patience_s: float) -> None:
         if not process.ended_within(patience_s):
             raise errors.HostError(
                 f"drain {state_dir}: not done after {patience_s:.0f} s", hint="it goes on; look again"
+            )
+        if _said(path) != [str(process.pid), _DONE]:
+            raise errors.HostError(
+                f"drain {state_dir}: pilotd has ended, but not all of its machines and disks",
+                hint="its log says which; start pilotd, and drain again",
             )
 
 
@@ -59,11 +68,15 @@ class _Process:
 
 
 def _holder(path: str) -> int:
-    with open(path, encoding="ascii", errors="replace") as file:
-        text = file.read(32).strip()
-    if not text.isdecimal():
+    said = _said(path)
+    if len(said) != 1 or not said[0].isdecimal():
         raise errors.HostError(f"drain: {path} does not say who holds it; try again", hint="a pilotd of before: end it")
-    return int(text)
+    return int(said[0])
+
+
+def _said(path: str) -> list[str]:
+    with open(path, encoding="ascii", errors="replace") as file:
+        return file.read(64).split()
 
 
 def _has_open(pid: int, path: str) -> bool:
@@ -80,3 +93,8 @@ def note(lock_fd: int) -> None:
     """Ours is the process that holds it."""
     os.ftruncate(lock_fd, 0)
     os.pwrite(lock_fd, f"{os.getpid()}\n".encode(), 0)
+
+
+def note_done(lock_fd: int) -> None:
+    """Ours has drained. Nothing comes after this but its end."""
+    os.pwrite(lock_fd, f"{os.getpid()}\n{_DONE}\n".encode(), 0)

@@ -325,7 +325,7 @@ def _parser() -> argparse.ArgumentParser:
         operating = commands.add_parser(verb, help=text).add_argument
         operating("--state-dir", default="/var/lib/pilot", help="as of serve")
         if verb == "drain":
-            operating("--patience", type=float, default=300.0, metavar="SECONDS", help="how long to wait for its end")
+            operating("--patience", type=float, default=600.0, metavar="SECONDS", help="how long to wait for its end")
         else:
             operating("file", metavar="FILE", help="-: standard output or input")
     examined = commands.add_parser("doctor", help="what this host lacks for sprites, and how to mend it").add_argument
