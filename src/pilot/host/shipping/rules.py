@@ -91,12 +91,41 @@ class Matcher:
 
 
 def _expression(pattern: str) -> str:
-    return "".join(f"/{_part(part)}" if part != "**" else "(?:/[^/]+)*" for part in pattern.split("/")[1:])
+    """Each run of parts between two `**` is taken where it is met first, and that is not gone back on: a later place
+    for it leaves less for the rest. So however many there are, it takes no more than a few looks at each character."""
+    first, *rest = _runs(pattern)
+    if not rest:
+        return first
+    *middle, last = rest
+    return first + "".join(f"(?>{_ANY_PARTS}?{run})" for run in middle) + _ANY_PARTS + last
+
+
+_ANY_PARTS = "(?:/[^/]+)*"
+
+
+def _runs(pattern: str) -> list[str]:
+    """What lies between `**`, of which several at once are one; perhaps nothing at both ends."""
+    runs = [""]
+    parts = pattern.split("/")[1:]
+    for before, part in zip(["", *parts], parts, strict=False):
+        if part != "**":
+            runs[-1] += f"/{_part(part)}"
+        elif before != "**":
+            runs.append("")
+    return runs
 
 
 @functools.cache
 def _part(part: str) -> str:
-    return "[^/]*".join(map(re.escape, part.split("*")))
+    """One whole name; what lies between two stars is taken where it is met first."""
+    first, *rest = map(re.escape, part.split("*"))
+    if not rest:
+        return f"{first}{_END}"
+    *middle, last = rest
+    return f"(?>{first}{''.join(f'(?>[^/]*?{each})' for each in middle if each)}[^/]*{last}{_END})"
+
+
+_END = r"(?=/|\Z)"
 
 
 # Variables
@@ -106,13 +135,21 @@ _TELLING = frozenset(
     {"SECRET", "SECRETS", "TOKEN", "TOKENS", "PASSWORD", "PASSWD", "PASS", "CREDENTIAL", "CREDENTIALS", "KEY", "KEYS",
      "APIKEY", "AUTH", "AUTHORIZATION", "COOKIE", "DSN", "PASSPHRASE", "PAT"}
 )  # fmt: skip
+# PGPASSWORD, AUTHTOKEN, SSHPASS, …: words that are written as one. KEY alone would be MONKEY's. And PWD alone is the
+# directory, MYSQL_PWD is not.
+_ENDINGS = ("SECRET", "TOKEN", "PASSWORD", "PASSWD", "PASSPHRASE", "CREDENTIAL", "CREDENTIALS", "SSHPASS", "APIKEY",
+            "ACCESSKEY", "AUTHKEY", "PRIVATEKEY", "SECRETKEY", "SIGNINGKEY", "ENCRYPTIONKEY")  # fmt: skip
 _WITH_PASSWORD = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/@\s]*:[^/@\s]+@.*", re.DOTALL)
 
 
 def is_secret_variable(name: str, value: str) -> bool:
-    """By a part of its name (`API_KEY`, `githubToken`), or an address with a password in its value."""
-    words = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name).upper().split("_")
-    return not _TELLING.isdisjoint(words) or _WITH_PASSWORD.fullmatch(value) is not None
+    """By a part of its name (`API_KEY`, `githubToken`, `TOKEN1`), or an address with a password in its value."""
+    words = [word.rstrip("0123456789") for word in re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name).upper().split("_")]
+    return any(map(_tells, words)) or "PWD" in words[1:] or _WITH_PASSWORD.fullmatch(value) is not None
+
+
+def _tells(word: str) -> bool:
+    return word in _TELLING or word.endswith(_ENDINGS)
 
 
 def parse(text: bytes) -> tuple[Rule, ...]:

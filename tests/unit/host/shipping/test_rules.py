@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fnmatch
 import pathlib
+import random
 
 import pytest
 
 from pilot.host.shipping import rules
+from pilot.host.shipping.rules import Rule
 from pilot.wire import faults
 
 PAGE = pathlib.Path(__file__).parents[4] / "docs/reference/shipping.md"
@@ -60,6 +63,17 @@ def test_paths(path: str, kind: str | None) -> None:
         ("PWD", "/", False),
         ("AUTHOR", "me", False),
         ("MODE", "a:b@c", False),
+        ("PGPASSWORD", "x", True),
+        ("MYSQL_PWD", "x", True),
+        ("SSHPASS", "x", True),
+        ("AWS_ACCESSKEY", "x", True),
+        ("MINIO_SECRETKEY", "x", True),
+        ("NPM_AUTHTOKEN", "x", True),
+        ("TOKEN1", "x", True),
+        ("DEPLOY_KEY2", "x", True),
+        ("OLDPWD", "/", False),
+        ("COMPASS", "north", False),
+        ("MONKEY2", "x", False),
     ],
 )
 def test_variables(name: str, value: str, is_secret: bool) -> None:
@@ -72,6 +86,41 @@ def test_what_the_caller_adds_and_keeps() -> None:
         "yours", None, "yours", None,
     ]  # fmt: skip
     assert matcher.kind("/root/.npmrc") == "secret"
+
+
+def _names(pattern: list[str], path: list[str]) -> bool:
+    """What a pattern is, slowly."""
+    if not pattern:
+        return not path
+    if pattern[0] == "**":
+        return any(_names(pattern[1:], path[start:]) for start in range(len(path) + 1))
+    return bool(path) and fnmatch.fnmatchcase(path[0], pattern[0]) and _names(pattern[1:], path[1:])
+
+
+def test_patterns_are_what_they_are_by_definition() -> None:
+    drawn = random.Random(7)
+    parts = ("a", "b", "ab", "*", "a*", "*b", "*a*", "a*b*a", "**", "**", "a**b", "***")
+    names = ("a", "b", "ab", "ba", "aba", "abba", "a\n")
+    for _ in range(3000):
+        pattern = drawn.choices(parts, k=drawn.randint(1, 5))
+        path = drawn.choices(names, k=drawn.randint(1, 6))
+        matcher = rules.Matcher([Rule("yours", "/" + "/".join(pattern))])
+        found = matcher.kind("/" + "/".join(path)) is not None
+        assert found == _names(pattern, path), (pattern, path)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path"),
+    [
+        ("/home/" + "a*" * 200 + "b", "/home/" + "a" * 255),
+        ("/**/a" * 100 + "/**/b", "/a" * 1000),
+        ("/**" * 300 + "/b", "/a" * 1000),
+        ("/" + "*" * 900 + "b", "/" + "a" * 255),
+    ],
+)
+def test_many_stars_come_to_an_end(pattern: str, path: str) -> None:
+    """Trying each way in which they may fall takes longer than there is time."""
+    assert rules.Matcher(rules.chosen([pattern], [])).kind(path) is None
 
 
 @pytest.mark.parametrize("pattern", ["", "relative", "/", "/a/", "//a", "/a/../b", "/a/./b", "/a\0", "/" + "a" * 1000])
