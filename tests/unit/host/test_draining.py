@@ -14,6 +14,7 @@ import pytest
 
 from pilot import errors
 from pilot.host import daemon, draining
+from pilot.host.fly.containers import MOST_STOP_S
 from pilot.host.operations.context import VolumeService
 from pilot.host.services.fly import FlyMachines
 from pilot.host.services.sprites import Sprites
@@ -118,7 +119,7 @@ def test_those_that_did_not_stop_are_told() -> None:
 
 
 def test_a_drain_waits_for_longer_than_any_machine_takes() -> None:
-    assert daemon.DRAIN_TIMEOUT_S > daemon.MOST_STOP_S
+    assert daemon.DRAIN_TIMEOUT_S > MOST_STOP_S
 
 
 class _Silent:
