@@ -12,6 +12,7 @@ import contextlib
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Iterator
+from contextlib import AbstractContextManager
 
 from .... import errors
 from ....ids import MachineId
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 
 HOLD_S = 30.0
 MAX_HELD = 128  # of one app
+# Of one app, which have their place or wait for it: all apps and sprites share what there is (`relay.crowd`).
+MAX_AT_ONCE = 512
 START_S = 60.0
 # What nobody tells of: the end of a check.
 LOOK_S = 0.25
@@ -43,22 +46,25 @@ class Places:
         self._directory = directory
         self._health = health
         self._starting: dict[MachineId, asyncio.Task[None]] = {}
+        self._open: Counter[str] = Counter()
         self._held: Counter[str] = Counter()
         self._waiting: set[asyncio.Event] = set()
 
     @contextlib.asynccontextmanager
     async def place(self, way: Way, cut: Cut, without: Collection[MachineId] = ()) -> AsyncIterator[Backend]:
-        """At none of `without`. `Unavailable` when there is none in time, `Exhausted` when too many wait for one."""
-        while True:
-            chosen = await self._choose(way, without)
-            of_machine, of_service = self._ways.using(chosen, cut)
-            try:
-                with of_machine, of_service:
-                    if await self._is_started(way, chosen):
-                        yield chosen
-                        return
-            finally:
-                self._tell()
+        """At none of `without`. `Unavailable` when there is none in time, or the app has as many connections as it may;
+        `Exhausted` when too many wait for one."""
+        with self._counted(way):
+            while True:
+                chosen = await self._choose(way, without)
+                of_machine, of_service = self._ways.using(chosen, cut)
+                try:
+                    with of_machine, of_service:
+                        if await self._is_started(way, chosen):
+                            yield chosen
+                            return
+                finally:
+                    self._tell()
 
     async def _is_started(self, way: Way, chosen: Backend) -> bool:
         now = await self._directory.backends(way)
@@ -131,18 +137,20 @@ class Places:
 
     # Those who wait
 
-    @contextlib.contextmanager
-    def _holding(self, way: Way) -> Iterator[None]:
-        app = way.app.id
-        if self._held[app] >= MAX_HELD:
-            raise faults.Exhausted(f"app {way.app.name}: {MAX_HELD} connections wait for a machine already")
-        self._held[app] += 1
-        try:
-            yield
-        finally:
-            self._held[app] -= 1
-            if not self._held[app]:
-                del self._held[app]
+    def _counted(self, way: Way) -> AbstractContextManager[None]:
+        app = way.app.name
+        return _one_more(
+            self._open, way, MAX_AT_ONCE, faults.Unavailable(f"app {app} has {MAX_AT_ONCE} connections open already")
+        )
+
+    def _holding(self, way: Way) -> AbstractContextManager[None]:
+        app = way.app.name
+        return _one_more(
+            self._held,
+            way,
+            MAX_HELD,
+            faults.Exhausted(f"app {app}: {MAX_HELD} connections wait for a machine already"),
+        )
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[asyncio.Event]:
@@ -165,6 +173,21 @@ class Places:
     def _tell(self) -> None:
         for told in self._waiting:
             told.set()
+
+
+@contextlib.contextmanager
+def _one_more(counts: Counter[str], way: Way, most: int, refusal: errors.PilotError) -> Iterator[None]:
+    """Of that app, for as long as the block lasts."""
+    app = way.app.id
+    if counts[app] >= most:
+        raise refusal
+    counts[app] += 1
+    try:
+        yield
+    finally:
+        counts[app] -= 1
+        if not counts[app]:
+            del counts[app]
 
 
 async def _news(told: asyncio.Event) -> None:

@@ -1,6 +1,7 @@
 """A connection that carries whatever it likes: to one Machine, and to no other, from its first byte to its end.
 
-Nothing is read of it until its Machine is there. PROXY protocol: https://www.haproxy.org/download/1.8/doc/proxy-protocol.txt
+Of it one buffer is read until its Machine is there, so that one that is reset meanwhile gives its place up.
+PROXY protocol: https://www.haproxy.org/download/1.8/doc/proxy-protocol.txt
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from .facade import Apps
 
 log = logging.getLogger(__name__)
 
+# Without a byte in either direction. Longer than programs let their own connections rest (TCP's keep-alive has 2 h).
+IDLE_S = 3600.0
+
 
 class Client(End):
     """Its connection. `serve` has it from the beginning, and ends it."""
@@ -36,7 +40,7 @@ class Client(End):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._own = cast(asyncio.Transport, transport)
-        self._own.pause_reading()
+        self._moved_s = self._loop.time()
         nobody = ("", 0)  # gone already
         self._ends = tuple(transport.get_extra_info(name) or nobody for name in ("peername", "sockname"))
         self.peer = str(self._ends[0][0])
@@ -52,9 +56,21 @@ class Client(End):
         finally:
             self._own.abort()
 
+    def data_received(self, data: bytes) -> None:
+        self._moved_s = self._loop.time()
+        if self._other is None:
+            self._own.pause_reading()
+        super().data_received(data)
+
+    def write(self, data: bytes) -> None:
+        self._moved_s = self._loop.time()
+        super().write(data)
+
     def connection_lost(self, reason: Exception | None) -> None:
         super().connection_lost(reason)
         self._crowd.leave(self)
+        if self._other is None and self._serving is not None:
+            self._serving.cancel()  # nobody waits any more
 
     def make_room(self) -> None:
         self._own.abort()
@@ -71,12 +87,18 @@ class Client(End):
         return b"PROXY %s %s %s %d %d\r\n" % (family, peer.encode(), here.encode(), peer_port, port)
 
     async def run_with(self, server: End) -> None:
-        """Until both ends are lost."""
+        """Until both ends are lost, or it has been idle for too long."""
         server.join(self)
         self.join(server)
         if not self._own.is_closing():
             self._own.resume_reading()
-        await asyncio.wait({self.lost, server.lost}, return_when=asyncio.ALL_COMPLETED)
+        ends = {self.lost, server.lost}
+        while (left_s := self._moved_s + IDLE_S - self._loop.time()) > 0:
+            if not (await asyncio.wait(ends, timeout=left_s))[1]:
+                return
+        log.info("connection was idle", extra={"peer": self.peer, "idle_s": IDLE_S})
+        self._own.abort()
+        await asyncio.wait(ends)
 
 
 class Raw:
