@@ -22,6 +22,7 @@ from ..fsm.engine import Ended, Engine
 from ..operations import fly_requests as requests
 from ..operations.context import Host
 from ..operations.fly_requests import Limit
+from ..store import fly
 from ..store import machines as rows
 from ..store.fly import Machine
 from . import fly_exec
@@ -63,8 +64,12 @@ class FlyProcesses:
         return await self._asking.at_once(row.app, work)
 
     async def run(self, row: Machine, command: fly_exec.Command) -> fly_exec.Result:
-        """As `fly_exec.run`. `Exhausted` when its app has as many under way as it may."""
-        return await self._commands.at_once(row.app, lambda: fly_exec.run(self._dial_path(row), command))
+        """As `fly_exec.run`; a use of the Machine. `Exhausted` when its app has as many under way as it may."""
+        return await self._commands.at_once(row.app, lambda: self._run(row, command))
+
+    def _run(self, row: Machine, command: fly_exec.Command) -> fly_exec.Result:
+        with self._host.uses.using(row.id):  # counted before it is asked whether it runs, as `Places` has it
+            return fly_exec.run(self._dial_path(fly.by_id(self._host.database, row.id)), command)
 
     def api(self, row: Machine, end_s: float | None = None) -> PilotApi:
         """Of its agent, until then; of itself for `ASKED_S`."""

@@ -159,3 +159,18 @@ def test_commands_of_one_app_hold_up_nobody_else(host: HostUnderTest, mute: Mute
             thread.join(WAIT_S)
     assert len(statuses) == 80
     assert 200 not in statuses
+
+
+def test_a_command_is_a_use_of_its_machine(host: HostUnderTest, mute: Mute) -> None:
+    """So that autostop puts none to rest under it."""
+    path, body = "/app/machines/m1/exec", {"cmd": "true", "timeout": 60}
+    with machine(add(host, "m1"), mute):
+        asking = threading.Thread(target=ask, args=(host, path, "POST", body))
+        asking.start()
+        assert mute.asked.acquire(timeout=WAIT_S)
+        assert host.host.uses.open_connections("m1") == 1
+        outcome = host.fly.rest(fly.by_id(host.database, "m1"), suspend=False).result(WAIT_S)
+        assert outcome.error == "the machine is in use"
+        mute.end.set()
+        asking.join(WAIT_S)
+    assert host.host.uses.open_connections("m1") == 0
