@@ -7,14 +7,12 @@ from ..relay.heads import HOP_BY_HOP, Head
 from . import cookies
 
 # What pilotd says itself, or what a client could say only to be taken for somebody else.
-_OURS = frozenset(
-    b"host expect content-length forwarded x-forwarded-for x-forwarded-host x-forwarded-proto x-real-ip".split()
-)
-# Gateways to programs (CGI, WSGI) read `_` as `-`: a name that would be read as one of these is not passed on.
-_READ_AS_OURS = frozenset(name.replace(b"-", b"_") for name in _OURS | HOP_BY_HOP if b"-" in name)
-_LEFT_OUT = _OURS | _READ_AS_OURS
-_LEFT_OUT_WITH_TOKEN = _LEFT_OUT | {b"authorization"}
-_NOT_BEHIND_A_BODY = _OURS | {b"authorization", b"cookie", b"content-type", b"content-encoding"}
+_OURS = frozenset(b"host expect content-length forwarded x-real-ip".split())
+_OURS_BEGIN = (b"x-forwarded-", b"fly-")
+_NOT_BESIDE_OURS = _OURS | HOP_BY_HOP
+_NONE: frozenset[bytes] = frozenset()
+_TOKEN = frozenset({b"authorization"})
+_NOT_BEHIND_A_BODY = frozenset({b"authorization", b"cookie", b"content-type", b"content-encoding"})
 # What may be asked twice (RFC 9110, 9.2.2).
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 
@@ -33,12 +31,11 @@ def target(head: Head) -> bytes:
 
 
 def rendered(head: Head, peer: str, scheme: bytes, *, consumed: bool, said: heads.Headers = ()) -> bytes:
-    """The head to send. `consumed`: Authorization was for pilotd. `said`: what pilotd says beside, and nobody else."""
+    """The head to send. `consumed`: Authorization was for pilotd. `said`: what pilotd says beside; `is_ours`."""
     host = head.first(b"host") or b""
     lines = [b"%s %s HTTP/1.1\r\nhost: %s\r\n" % (head.method.encode(), target(head), host)]
-    left_out = _LEFT_OUT_WITH_TOKEN if consumed else _LEFT_OUT
-    for name, value in heads.passed_on(head.headers, left_out | _spellings(said)):
-        if name == b"cookie" and not (value := cookies.without_ours(value)):
+    for name, value in heads.passed_on(head.headers, _TOKEN if consumed else _NONE):
+        if is_ours(name) or (name == b"cookie" and not (value := cookies.without_ours(value))):
             continue
         lines.append(b"%s: %s\r\n" % (name, value))
     lines.append(
@@ -55,12 +52,14 @@ def rendered(head: Head, peer: str, scheme: bytes, *, consumed: bool, said: head
     return b"".join(lines)
 
 
-def _spellings(said: heads.Headers) -> frozenset[bytes]:
-    """All that a program could take for one of these."""
-    names = frozenset(name for name, _ in said)
-    return names | {name.replace(b"-", b"_") for name in names}
+def is_ours(name: bytes) -> bool:
+    """Whether no client says that. Gateways to programs (CGI, WSGI) read `_` as `-`, wherever it stands."""
+    if b"_" in name:
+        name = name.replace(b"_", b"-")
+        return name in _NOT_BESIDE_OURS or name.startswith(_OURS_BEGIN)
+    return name in _OURS or name.startswith(_OURS_BEGIN)
 
 
 def trailers(headers: heads.Headers) -> heads.Headers:
     """Those of a request's body that may be passed on."""
-    return heads.passed_on(headers, _NOT_BEHIND_A_BODY)
+    return tuple([pair for pair in heads.passed_on(headers, _NOT_BEHIND_A_BODY) if not is_ours(pair[0])])
