@@ -22,6 +22,7 @@ from .process import LOST, Executed, First, Process
 from .publishing import Publisher
 
 RETRY_S = 0.1
+IDLE_S = 1.0  # as long as nothing has been heard of a machine
 _log = logging.getLogger(__name__)
 
 
@@ -59,6 +60,7 @@ class Tasks:
         self._tasks: dict[str, Task] = {}
         self._watch: asyncio.Task[None] | None = None
         self._ends: set[asyncio.Task[None]] = set()
+        self._seq = 0  # of the machine's last event that was heard
         self._made = asyncio.Lock()  # the machine is made, or ended, by one at a time
         self.pid = os.getpid()
 
@@ -88,6 +90,7 @@ class Tasks:
         mounted = await asyncio.to_thread(_mount_rootfs, asked.rootfs, rootfs)
         try:
             async with self._made:
+                await self._look()
                 await asyncio.to_thread(self._machine.start, wanted.memory_bytes(spec, MEMORY_BYTES))
             await asyncio.to_thread(self._machine.give, plan)
             task = Task(asked, spec, First(asked, self._machine, plan), mounted=mounted)
@@ -212,21 +215,38 @@ class Tasks:
         end.add_done_callback(self._ends.discard)
 
     async def _watching(self) -> None:
-        """What has ended, over deaths of the agent. A machine that is no more has ended all."""
-        seq = 0
+        """What has ended, over deaths of the agent. What goes wrong again and again is told once."""
+        told = ""
         while True:
+            heard = self._seq
             try:
-                query = [("follow", "true"), ("since", str(seq))]
-                async for event in lines.follow(self._machine.dial_path, operations.WATCH_EVENTS, query=query):
-                    seq = event.seq
-                    self._hear(event)
-            except errors.PilotError as error:
-                _log.info("events: %s", error)
-                if not await asyncio.to_thread(self._machine.runs):
-                    _log.error("the machine has ended")
-                    for task in self._tasks.values():
-                        task.first.set_over(LOST, None)
-            await asyncio.sleep(RETRY_S)
+                await self._follow()
+            except (errors.PilotError, OSError) as error:
+                if self._seq != heard or str(error) != told:
+                    _log.info("events: %s", error)
+                told = str(error)
+            await asyncio.sleep(RETRY_S if self._seq else IDLE_S)
+
+    async def _follow(self) -> None:
+        """To the end of the connection. A machine that is no more has ended all."""
+        try:
+            query = [("follow", "true"), ("since", str(self._seq))]
+            async for event in lines.follow(self._machine.dial_path, operations.WATCH_EVENTS, query=query):
+                self._seq = event.seq
+                self._hear(event)
+        except errors.PilotError:
+            async with self._made:
+                await self._look()
+            raise
+
+    async def _look(self) -> None:
+        """A machine that has ended: the next one counts its events from the first again."""
+        if not await asyncio.to_thread(self._machine.runs):
+            if self._seq:
+                _log.error("the machine has ended")
+            self._seq = 0
+            for task in self._tasks.values():
+                task.first.set_over(LOST, None)
 
     def _hear(self, event: events.Event) -> None:
         if event.type != "container.ended":

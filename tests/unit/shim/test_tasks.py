@@ -7,8 +7,10 @@ import contextlib
 import json
 import pathlib
 import threading
+import urllib.parse
 from collections.abc import AsyncIterator, Sequence
 
+import msgspec
 import pytest
 
 from pilot import errors
@@ -16,8 +18,10 @@ from pilot.shim import messages, tasks, wanted
 from pilot.shim.group import Group
 from pilot.shim.machine import Machine
 from pilot.shim.publishing import Publisher
-from pilot.wire import graph
+from pilot.wire import events, graph
 from pilot.wire.operations import Answered, Asked, Operation
+
+DEADLINE_S = 60.0
 
 
 class Silent(Machine):
@@ -128,6 +132,65 @@ def test_a_machine_that_does_not_answer_ends_with_the_delete_of_its_last_task(
     assert machine.there
     assert asyncio.run(delete("c")) == 0
     assert not machine.there
+
+
+class Journal:
+    """The machine's events, told to whoever asks."""
+
+    def __init__(self) -> None:
+        self.events: list[events.Event] = []
+
+    @contextlib.asynccontextmanager
+    async def served(self, path: pathlib.Path) -> AsyncIterator[None]:
+        """At the machine's dial socket."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        server = await asyncio.start_unix_server(self._serve, path)
+        try:
+            yield
+        finally:
+            server.close()
+            path.unlink()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.closing(writer):
+            await reader.readline()
+            writer.write(b"OK 10000\n")
+            target = (await reader.readuntil(b"\r\n\r\n")).split()[1].decode()
+            since = int(urllib.parse.parse_qs(target.partition("?")[2])["since"][0])
+            body = b"".join(msgspec.json.encode(each) + b"\n" for each in self.events if each.seq > since)
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+            await writer.drain()
+
+
+def _ended(seq: int, name: str, code: int) -> events.Event:
+    return events.Event(seq=seq, time="", type="container.ended", container=name, exit_code=code, exit=1)
+
+
+def test_the_events_of_a_machine_that_is_made_anew(
+    machine: Silent, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It counts them from the first again, while the shim lives on with another task of the group."""
+
+    monkeypatch.setattr(tasks, "IDLE_S", 0.01)
+    journal = Journal()
+    path = pathlib.Path(machine.dial_path)
+
+    async def codes() -> list[int]:
+        async with asyncio.timeout(DEADLINE_S), _tasks_of(machine) as found:
+            async with journal.served(path):
+                for id in "ab":
+                    await found.create(_asked(tmp_path, id))
+                journal.events = [_ended(5, "a", 3)]
+                await found.find("a").first.ended.wait()
+            machine.there, journal.events = False, []
+            await found.find("b").first.ended.wait()
+            async with journal.served(path):
+                await found.create(_asked(tmp_path, "c"))
+                journal.events = [_ended(1, "c", 4)]
+                await found.find("c").first.ended.wait()
+            return [found.find(id).first.exit_status for id in "abc"]
+
+    assert asyncio.run(codes()) == [3, 255, 4]
 
 
 def test_only_directories_are_bound(tmp_path: pathlib.Path) -> None:
