@@ -312,6 +312,16 @@ def check_directories(plan: wanted.Wanted) -> None:
     for bind in plan.binds:
         if not os.path.isdir(bind.source):
             raise errors.SpecError("$.mounts", f"{bind.source} at {bind.path}: only directories can be mounted")
+        if bind.recursive:
+            _check_nothing_below(bind)
+
+
+def _check_nothing_below(bind: wanted.Bind) -> None:
+    source = os.path.realpath(bind.source)
+    for entry in mounts.mounts_below(mounts.read_mountinfo(), source):
+        if entry.mount_point != source:
+            problem = f"{bind.source} at {bind.path}: {entry.mount_point} is mounted below it"
+            raise errors.SpecError("$.mounts", problem, hint="bind it alone, without `rbind`")
 
 
 def _mount_rootfs(asked: tuple[messages.Mount, ...], rootfs: str) -> bool:

@@ -37,16 +37,24 @@ _OWN = {
 _TAKEN = {"memory": {"limit"}, "pids": {"limit"}, "cpu": {"quota", "period"}}
 _PASSED_OVER = {"cpu": {"shares"}, "memory": {"swap", "reservation", "disableOOMKiller", "useHierarchy"}}
 _PERIOD_US = 100_000
+# Options of a directory that is bound: what the contract says too, and what is so anyway.
+_READONLY = frozenset({"ro", "rro"})
+_BIND = frozenset({"bind", "rbind"})
+_OPTIONS = _READONLY | _BIND | {"rw", "private", "rprivate", "exec", "suid", "dev"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Bind:
-    """A directory of the host that the container sees at `path`; `disk` is what it is called in the machine."""
+    """A directory of the host that the container sees at `path`; `disk` is what it is called in the machine.
+
+    `recursive`: with what is mounted below it, so that nothing may be, as disks are single mounts.
+    """
 
     disk: str
     source: str
     path: str
     readonly: bool
+    recursive: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,10 +175,25 @@ def _binds(id: str, mounts: Sequence[Mount]) -> Iterator[Bind]:
         place = posixpath.normpath(mount.destination)
         if mount.type in _OWN.get(place, ()):
             continue
-        if mount.type != "bind" and not {"bind", "rbind"} & set(mount.options):
-            problem = f"{mount.type or 'nothing'} at {place}: only directories of the host can be mounted"
-            raise errors.SpecError(f"$.mounts[{number}]", problem)
-        yield Bind(f"bind-{_digest(id)}-{number}", mount.source, place, "ro" in mount.options)
+        _check_bind(f"$.mounts[{number}]", mount, place)
+        options = set(mount.options)
+        disk = f"bind-{_digest(id)}-{number}"
+        yield Bind(disk, mount.source, place, bool(_READONLY & options), recursive="rbind" in options)
+
+
+def _check_bind(path: str, mount: Mount, place: str) -> None:
+    if mount.type != "bind" and not _BIND & set(mount.options):
+        problem = f"{mount.type or 'nothing'} at {place}: only directories of the host can be mounted"
+        raise errors.SpecError(path, problem)
+    if not posixpath.isabs(mount.source):
+        raise errors.SpecError(f"{path}.source", f"{mount.source!r} at {place}: it has to be an absolute path")
+    for number, option in enumerate(mount.options):
+        if option not in _OPTIONS:
+            problem = f"{option} at {place}: the pilot API has no word for it"
+            raise errors.SpecError(f"{path}.options[{number}]", problem)
+    for name, mappings in (("uidMappings", mount.uid_mappings), ("gidMappings", mount.gid_mappings)):
+        if mappings:
+            raise errors.SpecError(f"{path}.{name}", f"{place}: the pilot API has no word for it")
 
 
 def _given(document: Document) -> dict[str, object]:

@@ -204,3 +204,13 @@ def test_only_directories_are_bound(tmp_path: pathlib.Path) -> None:
         else:
             with pytest.raises(errors.SpecError, match="only directories"):
                 tasks.check_directories(plan)
+
+
+def test_what_is_mounted_below_a_directory_is_not_left_out() -> None:
+    """With `rbind` it is meant, and a disk is one mount."""
+    root = wanted.Bind("root", "/", "/", False)
+    for source, recursive, is_good in (("/", False, True), ("/", True, False), ("/proc/self/attr", True, True)):
+        bind = wanted.Bind("bind", source, "/x", True, recursive=recursive)
+        plan = wanted.Wanted("web", root, (bind,), graph.ContainerSpec(command=["sh"]))
+        with contextlib.nullcontext() if is_good else pytest.raises(errors.SpecError, match="is mounted below it"):
+            tasks.check_directories(plan)

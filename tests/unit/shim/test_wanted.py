@@ -37,6 +37,13 @@ def _document(linux: Mapping[str, Any] | None = None, **more: Any) -> dict[str, 
     }
 
 
+_MAPPINGS = [{"containerID": 0, "hostID": 1000, "size": 1}]
+
+
+def _bind(source: str, *options: str) -> dict[str, Any]:
+    return {"destination": "/x", "type": "bind", "source": source, "options": ["rbind", *options]}
+
+
 def _plan(document: Mapping[str, Any], id: str = "web") -> wanted.Wanted:
     return wanted.plan(id, parse.parse_spec(json.dumps(document)), ROOTFS)
 
@@ -75,12 +82,29 @@ def test_what_a_config_asks_for() -> None:
         ({}, {"hooks": {"poststart": [{"path": "/bin/true"}]}}, "$.hooks.poststart"),
         ({}, {"mounts": [{"destination": "/x", "type": "tmpfs", "source": "tmpfs"}]}, "$.mounts[0]"),
         ({}, {"mounts": [{"destination": "/proc", "type": "tmpfs", "source": "tmpfs"}]}, "$.mounts[0]"),
+        ({}, {"mounts": [_bind("data", "ro")]}, "$.mounts[0].source"),
+        ({}, {"mounts": [_bind("/srv", "rw", "nosuid")]}, "$.mounts[0].options[2]"),
+        ({}, {"mounts": [_bind("/srv", "rslave")]}, "$.mounts[0].options[1]"),
+        (
+            {},
+            {"mounts": [_bind("/srv") | {"uidMappings": _MAPPINGS, "gidMappings": _MAPPINGS}]},
+            "$.mounts[0].uidMappings",
+        ),
     ],
 )
 def test_what_the_contract_has_no_words_for(linux: dict[str, Any], more: dict[str, Any], path: str) -> None:
     with pytest.raises(errors.SpecError) as raised:
         _plan(_document(linux, **more))
     assert raised.value.path == path
+
+
+@pytest.mark.parametrize(
+    ("options", "readonly"),
+    [((), False), (("rw", "rprivate"), False), (("ro",), True), (("rro",), True), (("rprivate", "rro"), True)],
+)
+def test_a_directory_that_is_not_to_be_written(options: tuple[str, ...], readonly: bool) -> None:
+    found = _plan(_document(mounts=[_bind("/srv", *options)]))
+    assert [mount.readonly for mount in found.spec.mounts] == [readonly]
 
 
 @pytest.mark.parametrize("id", ["Web", "a" * 32, "world", "machine", "a_b", "-a", "f" * 64])
