@@ -11,7 +11,8 @@ import functools
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -19,7 +20,7 @@ from ... import errors
 from ...image.oci import platform
 from ...image.oci.digest import Digest
 from ...image.oci.documents import Execution
-from ...wire import timestamps
+from ...wire import faults, timestamps
 from ..operations import base
 from ..operations.context import Host
 from ..shipping import archive, rules, settings
@@ -45,15 +46,19 @@ class Shipped(msgspec.Struct, frozen=True):
 
 
 class Shipping:
+    """One at a time for each organisation: it takes long. `looking` is for this alone, so no other waits for it."""
+
     def __init__(self, host: Host, looking: Looking, lending: Lending) -> None:
         self._host = host
         self._looking = looking
         self._lending = lending
+        self._lock = threading.Lock()
+        self._under_way: set[str] = set()
 
     def image(self, sprite: Sprite, point: Checkpoint, wanted: Sequence[Rule] = rules.BUILT_IN) -> Shipped:
         """Takes as long as there are paths, and what was changed is large. As `Looking.difference`; `HostError`, too,
         when the layer is larger than what it was lent (`Lending`)."""
-        with contextlib.ExitStack() as stack:
+        with self.turn_of(sprite.organisation), contextlib.ExitStack() as stack:
             lower = stack.enter_context(open(self._base_archive(), "rb"))
             upper = stack.enter_context(self._lending.file(sprite.organisation, "ship"))
             report = self._write(sprite, point, wanted, upper)
@@ -66,6 +71,20 @@ class Shipping:
             made = Archive(self._image(sprite, point, layers, planned.config))
             stack.pop_all()  # its files are the archive's
             return Shipped(made, report, planned.left_out)
+
+    @contextlib.contextmanager
+    def turn_of(self, organisation: str) -> Iterator[None]:
+        """`Exhausted` while it has another one."""
+        with self._lock:
+            if organisation in self._under_way:
+                hint = "try again when it is made"
+                raise faults.Exhausted("ship: another image of this organisation is being made", hint=hint)
+            self._under_way.add(organisation)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._under_way.remove(organisation)
 
     def _image(self, sprite: Sprite, point: Checkpoint, layers: tuple[Layer, ...], config: Execution) -> Image:
         created = timestamps.of_us(point.created_us)

@@ -111,7 +111,7 @@ class Sprites:
         self._looking = Looking(host.volumes)
         self._lending = Lending(lambda: os.path.dirname(host.build_archive()), host.keep_free_bytes)
         self._browsing = Browsing(self._looking, self._lending)
-        self._shipping = Shipping(host, self._looking, self._lending)
+        self._shipping = Shipping(host, Looking(host.volumes), self._lending)
         self._suspected: dict[str, float] = {}
         self.tokens = Tokens(host.database)
         self.webhooks = Webhooks(host.database, host.vault, webhook_destinations or Destinations(Never()))
