@@ -158,7 +158,7 @@ class FlyMachines:
             metadata=config.metadata or {},
             launch=wanted.launch,
             lease_nonce=nonce,
-            lease_expires_us=now_us() + (wanted.lease_s or 0) * 1_000_000,
+            lease_expires_us=lease_end_us(wanted.lease_s or 0),
         )
         return id, self._engine.start(requests.LAUNCH, id, request)
 
@@ -271,7 +271,7 @@ class FlyMachines:
         """A new one, or the same for longer. `LeaseHeld`."""
         self.check_lease(row, nonce)
         held = self.lease(row)
-        expires_us = now_us() + min(max(ttl_s, 1), MOST_LEASE_S) * 1_000_000
+        expires_us = lease_end_us(ttl_s)
         kept = held.nonce if held is not None else secrets.token_hex(16)
         made = Lease(kept, owner, description or (held.description if held else ""), expires_us)
         with self.database.transaction() as tx:
@@ -289,6 +289,11 @@ class FlyMachines:
         self.check_lease(row, nonce)
         with self.database.transaction() as tx:
             fly.change(tx, row.id, lease=None)
+
+
+def lease_end_us(ttl_s: int) -> int:
+    """Of one that begins now: a second at least, MOST_LEASE_S at most."""
+    return now_us() + min(max(ttl_s, 1), MOST_LEASE_S) * 1_000_000
 
 
 def _is_taken_for_another(tx: Transaction, name: str) -> bool:

@@ -107,7 +107,9 @@ class FlyWays:
         number = fly_addresses.find(self._host.database, served.app.id)
         if self._addresses is None or (number is None and not served.ways()):
             return None
-        return self.give_address(served.app) if number is None else str(self._addresses.address(number))
+        if number is None or number > self._addresses.capacity:  # there were more of them when it got it
+            return self.give_address(served.app)
+        return str(self._addresses.address(number))
 
     def give_address(self, app: App) -> str:
         """The app's own from here on. `HostError` when there are too many apps, `NotFound` when it has just gone,

@@ -1,4 +1,5 @@
-"""Which number an app's own address comes from: assigned when it is first needed, free again with the app."""
+"""Which number an app's own address comes from: assigned when it is first needed, free again with the app, or when
+there are no longer so many addresses."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ def assign(tx: Transaction, app: str, capacity: int) -> int:
 
     Another writer may take the number between looking and inserting; then the next one is tried.
     """
+    tx.execute("DELETE FROM app_addresses WHERE app = ? AND number > ?", (app, capacity))
     while (number := find(tx, app)) is None:
         free = _free(tx)
         if free > capacity:

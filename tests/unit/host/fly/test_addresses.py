@@ -5,9 +5,11 @@ from __future__ import annotations
 import pathlib
 
 import pytest
+from tests.support.host import HostUnderTest
 
 from pilot import errors
 from pilot.host.fly.addresses import DEFAULT, parse_range
+from pilot.host.services.fly_ways import FlyWays
 from pilot.host.store import fly, fly_addresses, tokens
 from pilot.host.store.fly import App
 from pilot.host.store.sqlite import SqliteDatabase
@@ -45,3 +47,16 @@ def test_a_number_is_kept_until_the_app_goes(tmp_path: pathlib.Path) -> None:
         fly.delete_app(tx, "a")
         assert fly_addresses.assign(tx, "c", 2) == 1
     database.close()
+
+
+def test_a_number_outside_of_a_smaller_range_is_replaced(tmp_path: pathlib.Path) -> None:
+    under_test = HostUnderTest(tmp_path)
+    with under_test.database.transaction() as tx:
+        for name in "abc":
+            fly.add_app(tx, App(name, under_test.organisation.id, name, "default", 0))
+            fly_addresses.assign(tx, name, 10)
+        fly.delete_app(tx, "a")
+    narrow = FlyWays(under_test.host, parse_range("192.0.2.8/30"))
+    found = [narrow.address(narrow.served(fly.app_by_id(under_test.database, name))) for name in "bc"]
+    assert found == ["192.0.2.10", "192.0.2.9"]
+    under_test.close()
