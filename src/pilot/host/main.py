@@ -280,7 +280,7 @@ def _parser() -> argparse.ArgumentParser:
         "--service-addresses",
         default=addresses.DEFAULT,
         metavar="CIDR",
-        help="of this host: each app has one, where the ports of its services are; or off",
+        help="of this host, and of no other pilotd: each app has one, where the ports of its services are; or off",
     )
     add("--pool", type=int, default=0, metavar="N", help="sprites that are made before anybody wants them")
     add("--store", metavar="URL", help="object store that sprites' disks are kept in, too: file:///directory, s3://…")
