@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 PLACE = "/.fly"
@@ -26,5 +27,6 @@ def ensure(run: str, inside: str, container: str) -> str:
     os.makedirs(place, mode=0o755, exist_ok=True)
     link, socket = os.path.join(place, _API), os.path.join(inside, SOCKET)
     if not os.path.lexists(link) and os.path.lexists(socket):
-        os.link(socket, link)
+        with contextlib.suppress(FileExistsError):  # a start and the broker may be here at once
+            os.link(socket, link)
     return place

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import ipaddress
 import pathlib
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,10 +18,12 @@ from tests.support.host import WAIT_S, HostUnderTest
 from tests.support.receiver import Receiver, receiving, verify
 
 from pilot.host.network.never import Never
-from pilot.host.services.webhooks import signature
-from pilot.host.services.webhooks.delivering import Deliveries, Patience
+from pilot.host.services.webhooks import names, signature
+from pilot.host.services.webhooks.delivering import AT_ONCE_OF_ONE, Deliveries, Patience
 from pilot.host.services.webhooks.destinations import Destinations
+from pilot.host.services.webhooks.sending import NotDelivered
 from pilot.host.store import events, tokens
+from pilot.host.store.journal import now_us
 from pilot.host.store.webhooks import Webhook
 
 LOOPBACK = Destinations(Never(), (ipaddress.ip_network("127.0.0.0/8"),))
@@ -229,6 +233,77 @@ def test_a_key_of_one_sprite_makes_none(host: HostUnderTest, http: httpx.Client,
         answer = httpx.post(f"{host.url}/v1/webhooks", json={"url": receiver.url}, headers=headers, timeout=WAIT_S)
         assert answer.status_code == 403
         assert httpx.get(f"{host.url}/v1/webhooks", headers=headers, timeout=WAIT_S).status_code == 403
+
+
+def test_one_that_is_enabled_anew_begins_anew(host: HostUnderTest, http: httpx.Client) -> None:
+    """Also where an attempt of before fails after that."""
+    hook = _make(host, http, "http://127.0.0.1:9/")
+    tired = Patience(first_pause_s=1000.0, most_pause_s=1e6, give_up_s=0.0, least_attempts=3)
+    deliveries = Deliveries(host.database, host.sprites.webhooks._opened, LOOPBACK, tired)
+    for _ in range(2):
+        deliveries._note_failure(host.sprites.webhooks.find(host.organisation.id, hook["id"]), NotDelivered("no"))
+    attempted = host.sprites.webhooks.find(host.organisation.id, hook["id"])
+    assert attempted.attempts == 2
+    http.put(f"{host.url}/v1/webhooks/{hook['id']}", json={"enabled": True})
+    began_us = now_us()
+    deliveries._note_failure(attempted, NotDelivered("no"))
+    found = host.sprites.webhooks.find(host.organisation.id, hook["id"])
+    assert (found.attempts, found.disabled) == (1, None)
+    assert found.next_us - began_us < 1300e6, "the first pause, and not the third"
+    http.delete(f"{host.url}/v1/webhooks/{hook['id']}")
+    deliveries._note_failure(attempted, NotDelivered("no"))
+
+
+@pytest.fixture
+def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Names below .silent are asked for as long as the test lasts."""
+    asked: list[str] = []
+    go_on, real = threading.Event(), socket.getaddrinfo
+
+    def getaddrinfo(host: str, *more: Any, **named: Any) -> Any:
+        if str(host).endswith(".silent"):
+            asked.append(host)
+            go_on.wait(WAIT_S)
+            raise OSError("no answer")
+        return real(host, *more, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    yield asked
+    go_on.set()
+
+
+def test_names_that_nobody_answers_for_hold_up_neither_others_nor_the_end(
+    host: HostUnderTest, http: httpx.Client, receiver: Receiver, silent: list[str]
+) -> None:
+    other = tokens.ensure_organisation(host.database, "other")
+    theirs = tokens.issue(host.database, other, tokens.Wanted())
+    _make(host, http, receiver.url, events=["a.*"])
+    with httpx.Client(headers={"Authorization": f"Bearer {theirs}"}, timeout=WAIT_S) as stranger:
+        for number in range(16):
+            _make(host, stranger, f"http://w{number}.silent/", events=["a.*"])
+    with _delivering(host):
+        with host.database.transaction() as tx:
+            events.add(tx, "a.theirs", "sprite/x", {}, other.id)
+        _until(lambda: {"asked": len(silent)}, lambda found: found["asked"] >= AT_ONCE_OF_ONE)
+        _happen(host, "a.one", "a.two")
+        receiver.until_kind("a.two")
+
+
+def test_so_many_names_are_asked_for_at_once_and_each_once(silent: list[str]) -> None:
+    async def test() -> None:
+        asked = names.Names()
+        waiting = [asyncio.ensure_future(asked.addresses("a", f"w{n % names.MOST_OF_ONE}.silent")) for n in range(40)]
+        await asyncio.sleep(0)
+        with pytest.raises(names.Busy):
+            await asked.addresses("a", "another.silent")
+        [own] = set(await asked.addresses("b", "127.0.0.1"))
+        assert str(own) == "127.0.0.1"
+        for each in waiting:
+            each.cancel()
+
+    asyncio.run(test())
+    _until(lambda: {"asked": len(silent)}, lambda found: found["asked"] == names.MOST_OF_ONE)
+    assert sorted(silent) == sorted({f"w{n}.silent" for n in range(names.MOST_OF_ONE)})
 
 
 def test_its_url_is_told_to_no_reader_of_events(host: HostUnderTest, http: httpx.Client) -> None:

@@ -22,6 +22,7 @@ import json
 import logging
 import random
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 
 from .... import errors
@@ -34,10 +35,12 @@ from ..feed import Gap
 from ..told import document
 from . import sending, signature
 from .destinations import Destinations
+from .names import Names
 
 log = logging.getLogger(__name__)
 
 AT_ONCE = 8
+AT_ONCE_OF_ONE = 4  # organisation
 FIRST_PAUSE_S = 1.0
 MOST_PAUSE_S = 300.0
 GIVE_UP_S = 24 * 3600.0
@@ -73,6 +76,17 @@ class Patience:
         return now_us - webhook.failing_us >= self.give_up_s * 1e6
 
 
+class _Rooms:
+    """For attempts. Who waits for the room of their own organisation keeps none from others."""
+
+    def __init__(self) -> None:
+        self.all = asyncio.Semaphore(AT_ONCE)
+        self._of_one: weakref.WeakValueDictionary[str, asyncio.Semaphore] = weakref.WeakValueDictionary()
+
+    def of(self, organisation: str) -> asyncio.Semaphore:
+        return self._of_one.setdefault(organisation, asyncio.Semaphore(AT_ONCE_OF_ONE))
+
+
 class Deliveries:
     """`secret(webhook)`: what it is signed with."""
 
@@ -87,6 +101,7 @@ class Deliveries:
         self._secret = secret
         self._destinations = destinations
         self._patience = patience or Patience()
+        self._names = Names()
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
@@ -115,7 +130,7 @@ class Deliveries:
             await working
 
     async def _deliver(self) -> None:
-        loop, told, room = asyncio.get_running_loop(), asyncio.Event(), asyncio.Semaphore(AT_ONCE)
+        loop, told, rooms = asyncio.get_running_loop(), asyncio.Event(), _Rooms()
         busy: dict[str, asyncio.Task[None]] = {}
 
         def tell() -> None:
@@ -136,7 +151,7 @@ class Deliveries:
                 waits_s = {webhook: self._due_in_s(webhook) for webhook in await self._behind()}
                 for webhook, wait_s in waits_s.items():
                     if wait_s <= 0 and webhook.id not in busy:
-                        busy[webhook.id] = asyncio.create_task(self._serve(webhook, room))
+                        busy[webhook.id] = asyncio.create_task(self._serve(webhook, rooms))
                         busy[webhook.id].add_done_callback(functools.partial(end, webhook.id))
                 pause_s = min((wait_s for wait_s in waits_s.values() if wait_s > 0), default=LOOK_S)
                 with contextlib.suppress(TimeoutError):
@@ -162,12 +177,12 @@ class Deliveries:
         wait_s = (webhook.next_us - now_us()) / 1e6
         return wait_s if wait_s <= 2 * self._patience.most_pause_s else 0
 
-    async def _serve(self, webhook: Webhook, room: asyncio.Semaphore) -> None:
+    async def _serve(self, webhook: Webhook, rooms: _Rooms) -> None:
         """All that there is for it, until one fails."""
         now: Webhook | None = webhook
         try:
             while now is not None and (message := await asyncio.to_thread(self._next, now)) is not None:
-                async with room:
+                async with rooms.of(now.organisation), rooms.all:
                     now = await self._attempt(now, message)
         except (errors.PilotError, OSError) as error:
             # Of the store: told, and tried again.
@@ -190,7 +205,8 @@ class Deliveries:
         except errors.HostError as error:
             raise sending.NotDelivered(str(error)) from error
         headers = signature.headers(secret, message.id, now_us() // 1_000_000, message.body)
-        await sending.post(webhook.url, message.body, headers, self._destinations)
+        resolve = functools.partial(self._names.addresses, webhook.organisation)
+        await sending.post(webhook.url, message.body, headers, self._destinations, resolve)
 
     def _next(self, webhook: Webhook) -> Message | None:
         """The first that it wants of what happened since; what it does not want is passed."""
@@ -211,10 +227,12 @@ class Deliveries:
         with self._database.transaction(durable=False) as tx:
             return webhooks.delivered(tx, webhook.id, message.seq, now_us())
 
-    def _note_failure(self, webhook: Webhook, error: sending.NotDelivered) -> None:
+    def _note_failure(self, attempted: Webhook, error: sending.NotDelivered) -> None:
+        """By what the webhook is now: it may have been enabled anew since the attempt began, or deleted."""
         now = now_us()
-        log.info("webhook not delivered", extra={"webhook": webhook.id, "error": str(error)})
-        with self._database.transaction(durable=False) as tx:
+        log.info("webhook not delivered", extra={"webhook": attempted.id, "error": str(error)})
+        with self._database.transaction(durable=False) as tx, contextlib.suppress(errors.NotFound):
+            webhook = webhooks.find(tx, attempted.organisation, attempted.id)
             next_us = now + round(self._patience.pause_s(webhook.attempts) * 1e6)
             webhooks.failed(tx, webhook.id, str(error), now, next_us)
             if isinstance(error, sending.Unwanted):

@@ -6,20 +6,22 @@ from __future__ import annotations
 import asyncio
 import functools
 import ipaddress
-import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import httpx
 
 from .... import errors
 from ....wire.faults import InvalidRequest
 from ...network.addresses import Address
+from . import names
 from .destinations import Destinations
 
 ATTEMPT_S = 10.0
 _SCHEMES = ("https", "http")
 _GONE = 410
+# What a host's name means.
+Resolve = Callable[[str], Awaitable[Sequence[Address]]]
 
 
 class NotDelivered(errors.PilotError):
@@ -48,14 +50,15 @@ def check_url(text: str, destinations: Destinations) -> None:
         raise InvalidRequest(f"url: {_refusal(address)}", hint="pilotd serve --allow-webhook")
 
 
-async def post(url: str, body: bytes, headers: Mapping[str, str], destinations: Destinations) -> None:
+async def post(url: str, body: bytes, headers: Mapping[str, str], destinations: Destinations, resolve: Resolve) -> None:
     """`NotDelivered` for every answer but a good one."""
     try:
         async with asyncio.timeout(ATTEMPT_S):
-            status = await _post(httpx.URL(url), body, headers, destinations)
+            address = await _permitted(httpx.URL(url), destinations, resolve)
+            status = await _post(httpx.URL(url), body, headers, address)
     except TimeoutError as error:
         raise NotDelivered(f"no answer within {ATTEMPT_S:.0f} s") from error
-    except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError, names.Busy) as error:
         raise NotDelivered(str(error) or type(error).__name__) from error
     if status == _GONE:
         raise Unwanted("the receiver answered 410: it wants no more")
@@ -63,8 +66,7 @@ async def post(url: str, body: bytes, headers: Mapping[str, str], destinations: 
         raise NotDelivered(f"the receiver answered {status}")
 
 
-async def _post(url: httpx.URL, body: bytes, headers: Mapping[str, str], destinations: Destinations) -> int:
-    address = await _permitted(url, destinations)
+async def _post(url: httpx.URL, body: bytes, headers: Mapping[str, str], address: Address) -> int:
     own = {"host": url.netloc.decode(), "content-type": "application/json", "user-agent": "pilotd"}
     extensions = {"sni_hostname": url.raw_host.decode()}
     async with (
@@ -76,12 +78,9 @@ async def _post(url: httpx.URL, body: bytes, headers: Mapping[str, str], destina
         return answer.status_code
 
 
-async def _permitted(url: httpx.URL, destinations: Destinations) -> Address:
+async def _permitted(url: httpx.URL, destinations: Destinations, resolve: Resolve) -> Address:
     """The first address of its host that it may go to."""
-    port = url.port or (443 if url.scheme == "https" else 80)
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(url.raw_host.decode(), port, type=socket.SOCK_STREAM)
-    addresses = [ipaddress.ip_address(str(each[4][0])) for each in found]
+    addresses = await resolve(url.raw_host.decode())
     for address in addresses:
         if destinations.permits(address):
             return address
