@@ -105,6 +105,9 @@ install: $(STAMPS)/venv $(STATIC_CC)
 	@for program in $(PROGRAMS); do ln -sfn ../lib/pilot/bin/$$program $(PREFIX)/bin/$$program; done
 	@for unit in $(notdir $(wildcard packaging/systemd/*)); do \
 	  sed 's|/usr/bin/pilot|$(PREFIX)/bin/pilot|' packaging/systemd/$$unit >$(UNITS)/$$unit; done
+	@mkdir -p $(PREFIX)/lib/pilot/openrc
+	@sed 's|/usr/bin/pilot|$(PREFIX)/bin/pilot|' packaging/openrc/pilotd >$(PREFIX)/lib/pilot/openrc/pilotd
+	@chmod 755 $(PREFIX)/lib/pilot/openrc/pilotd
 	@echo "installed: $(addprefix $(PREFIX)/bin/,$(PROGRAMS)); units in $(UNITS)"
 
 # What install has put there, and nothing else: sprites, images and options stay.

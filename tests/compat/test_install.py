@@ -70,10 +70,13 @@ def test_units_lead_to_what_was_installed(prefix: Path) -> None:
         assert [line for line in done.stderr.splitlines() if "pilot" in line] == []
 
 
-def test_openrc_s_script_is_one() -> None:
-    script = ROOT / "packaging/openrc/pilotd"
+def test_openrc_s_script_is_one_and_leads_to_what_was_installed(prefix: Path) -> None:
+    script = prefix / "lib/pilot/openrc/pilotd"
     assert os.access(script, os.X_OK)
     _run("sh", "-n", script)
+    (command,) = re.findall(r'^command="(.+)"', script.read_text(), re.MULTILINE)
+    assert command == str(prefix / "bin/pilotd")
+    assert os.access(command, os.X_OK)
 
 
 def test_uninstall_leaves_nothing(prefix: Path) -> None:
