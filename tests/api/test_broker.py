@@ -11,7 +11,7 @@ import pytest
 
 from pilot import errors
 from pilot.agent.application import Application
-from pilot.agent.identity import broker
+from pilot.agent.identity import broker, clouds
 from pilot.agent.identity.broker import Broker, Held, Moment
 from pilot.host.outward import rows
 from pilot.host.outward.sockets import Outward
@@ -32,10 +32,11 @@ class Host:
     def __init__(self) -> None:
         self.asked: list[str | None] = []
         self.refuses = False
+        self.refused: set[str | None] = set()
         self.outward = Outward([rows.answering(outward.CREATE_OIDC_TOKEN, self._create)])
 
     def _create(self, _: rows.Caller, asked: outward.OidcRequest, __: Mapping[str, str]) -> outward.OidcToken:
-        if self.refuses:
+        if self.refuses or asked.aud in self.refused:
             raise errors.StateError("not now")
         self.asked.append(asked.aud)
         return outward.OidcToken(token=f"t{len(self.asked)}", issued_s=1000.0, expires_s=1000.0 + LIFE_S)
@@ -87,6 +88,11 @@ def read(app: Application, container: str, name: str = "oidc_token") -> str:
         return file.read()
 
 
+def token_of(environment: Mapping[str, str]) -> str:
+    [found] = clouds.credentials(environment)
+    return found.token
+
+
 def test_it_is_there_before_it_is_needed_and_asked_for_once(host: Host, machine: FakeMachine) -> None:
     async def test(app: Application, made: Broker, clock: Clock) -> None:
         await asyncio.gather(*[made.before_use("app", ROLE) for _ in range(8)])
@@ -124,11 +130,41 @@ def test_each_container_has_its_own(host: Host, machine: FakeMachine) -> None:
         await made.before_use("a", ROLE)
         await made.before_use("b", {**ROLE, **VAULT})
         await made.before_use("c", {"PATH": "/bin"})
-        assert (read(app, "a"), read(app, "b"), read(app, "b", "vault_token")) == ("t1", "t2", "t3")
+        assert (read(app, "a"), read(app, "b"), read(app, "b", token_of(VAULT))) == ("t1", "t2", "t3")
         assert not os.path.exists(os.path.join(app.machine.paths.run, "fly", "c"))
         assert host.asked[2] == "https://vault.test"
 
     run(machine, {}, test)
+
+
+def test_another_account_is_there_before_its_first_process(host: Host, machine: FakeMachine) -> None:
+    """Though the token of its provider is fresh."""
+    google = {"GCP_WORKLOAD_IDENTITY_PROVIDER": "projects/1/locations/global/workloadIdentityPools/p/providers/q"}
+
+    async def test(app: Application, made: Broker, _: Clock) -> None:
+        for account in ("one@b.test", "two@b.test"):
+            environment = {**google, "GCP_SERVICE_ACCOUNT": account}
+            await made.before_use("app", environment)
+            place = clouds.variables(environment, "m1")["GOOGLE_APPLICATION_CREDENTIALS"]
+            assert account in read(app, "app", os.path.basename(place))
+
+    run(machine, {}, test)
+
+
+def test_one_that_is_refused_keeps_no_other_from_its_token_and_is_told_once(host: Host, machine: FakeMachine) -> None:
+    host.refused.add("https://vault.test")
+    other = {"AZURE_CLIENT_ID": "c", "AZURE_TENANT_ID": "t"}
+
+    async def test(app: Application, made: Broker, _: Clock) -> None:
+        for _ in range(3):
+            await made.before_use("app", {**VAULT, **ROLE})
+        await made.before_use("b", VAULT)
+        await made.before_use("app", {**other, **VAULT})
+        assert (read(app, "app"), read(app, "app", token_of(other))) == ("t1", "t2")
+        told = [each.container for each in app.events.since(0) if each.type == "credentials.stale"]
+        assert told == ["app", "b"]
+
+    run(machine, {"app": [VAULT]}, test)
 
 
 def test_it_is_kept_fresh_while_it_is_wanted(host: Host, machine: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,11 +51,12 @@ def now() -> Moment:
 
 @dataclasses.dataclass(frozen=True)
 class Held:
-    """A token that was written: for whom, when, and how long it lives."""
+    """A token that was written: for whom, when, how long it lives, and which documents beside it."""
 
     audience: str
     written: Moment
     life_s: float
+    documents: frozenset[str] = frozenset()
 
     def is_fresh(self, moment: Moment) -> bool:
         age_s = moment.since_boot_s - self.written.since_boot_s
@@ -79,6 +80,7 @@ class Broker:
         self._clock = clock
         self._held: dict[tuple[str, str], Held] = {}
         self._locks: dict[str, asyncio.Lock] = {}
+        self._told: dict[str, str] = {}
         self._looking: asyncio.Task[None] | None = None
 
     def open(self) -> None:
@@ -96,7 +98,7 @@ class Broker:
         """What processes of that container look for is there, and fresh; unless its host gives none for PATIENCE_S,
         which is told as an event. `environment`: of a process that is about to begin."""
         environments = [*self._wanted().get(container, ()), *([environment] if environment is not None else [])]
-        if not any(clouds.credentials(each) for each in environments):
+        if not clouds.credentials(*environments):
             return
         self.open()
         try:
@@ -104,11 +106,13 @@ class Broker:
                 await self._ensure(container, environments)
         except (errors.PilotError, OSError, TimeoutError) as error:
             self._tell(container, error)
+        else:
+            self._told.pop(container, None)
 
     def _all_wanted(self) -> list[str]:
         """Containers that have something to be kept fresh."""
         found = self._wanted().items()
-        return [name for name, environments in found if any(map(clouds.credentials, environments))]
+        return [name for name, environments in found if clouds.credentials(*environments)]
 
     async def _look_on(self) -> None:
         """As long as there is something; who wants the first thing begins it again."""
@@ -120,27 +124,34 @@ class Broker:
 
     def _stale(self, container: str, environments: Sequence[Environment]) -> list[Credential]:
         moment = self._clock()
-        found = {each.token: each for environment in environments for each in clouds.credentials(environment)}
-        return [each for each in found.values() if not self._is_fresh(container, each, moment)]
+        return [each for each in clouds.credentials(*environments) if not self._is_fresh(container, each, moment)]
 
     def _is_fresh(self, container: str, wanted: Credential, moment: Moment) -> bool:
         held = self._held.get((container, wanted.token))
-        is_there = os.path.exists(self._path(container, wanted.token))
-        return held is not None and held.audience == wanted.audience and held.is_fresh(moment) and is_there
+        if held is None or held.audience != wanted.audience or not held.documents >= wanted.documents.keys():
+            return False
+        return held.is_fresh(moment) and os.path.exists(self._path(container, wanted.token))
 
     async def _ensure(self, container: str, environments: Sequence[Environment]) -> None:
         if not self._stale(container, environments):
             return
+        refused: errors.PilotError | OSError | None = None
         async with self._locks.setdefault(container, asyncio.Lock()):
             for credential in self._stale(container, environments):  # another one may have come first
-                await self._renew(container, credential)
+                try:
+                    await self._renew(container, credential)
+                except (errors.PilotError, OSError) as error:
+                    refused = error  # of this one: the others are not kept from theirs
+        if refused is not None:
+            raise refused
 
     async def _renew(self, container: str, wanted: Credential) -> None:
         asked = outward.OidcRequest(aud=wanted.audience)
         began = self._clock()
         made = await self._host.call(outward.CREATE_OIDC_TOKEN, asked, PATIENCE_S)
         await asyncio.to_thread(self._write, container, {**wanted.documents, wanted.token: made.token})
-        self._held[container, wanted.token] = Held(wanted.audience, began, made.expires_s - made.issued_s)
+        documents = frozenset(wanted.documents)
+        self._held[container, wanted.token] = Held(wanted.audience, began, made.expires_s - made.issued_s, documents)
 
     def _write(self, container: str, texts: Mapping[str, str]) -> None:
         """For all who run in that container: each is what the container is."""
@@ -152,6 +163,10 @@ class Broker:
         return os.path.join(fly_places.directory(self._paths.run, container), name)
 
     def _tell(self, container: str, error: BaseException) -> None:
+        """Once, though it is tried again and again."""
         why = str(error) or "its host does not answer"
+        if self._told.get(container) == why:
+            return
+        self._told[container] = why
         _log.warning("credentials of %s: %s", container, why)
         self._events.add("credentials.stale", container, message=why)
