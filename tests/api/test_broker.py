@@ -156,8 +156,8 @@ def test_one_that_is_refused_keeps_no_other_from_its_token_and_is_told_once(host
     other = {"AZURE_CLIENT_ID": "c", "AZURE_TENANT_ID": "t"}
 
     async def test(app: Application, made: Broker, _: Clock) -> None:
-        for _ in range(3):
-            await made.before_use("app", {**VAULT, **ROLE})
+        for environment in [{**VAULT, **ROLE}] * 3:
+            await made.before_use("app", environment)
         await made.before_use("b", VAULT)
         await made.before_use("app", {**other, **VAULT})
         assert (read(app, "app"), read(app, "app", token_of(other))) == ("t1", "t2")

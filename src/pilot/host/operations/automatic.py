@@ -25,13 +25,14 @@ from .results import Saved
 log = logging.getLogger(__name__)
 
 KEPT = 3
+PREFIX = "auto-"  # of their ids, and of no others
 
 
 def save(host: Host, run: Run[OfCheckpoint]) -> Saved:
     """Taken and published; the run's id makes its name, so a repetition finds it made."""
     sprite = host.sprite(run.resource)
     try:
-        return Saved(make(host, sprite, CheckpointId(f"auto-{run.id}"), _comment(run)))
+        return Saved(make(host, sprite, CheckpointId(f"{PREFIX}{run.id}"), _comment(run)))
     except errors.PilotError as error:
         log.warning("no automatic checkpoint", extra={"sprite": sprite.id, "error": str(error)})
         return Saved(None)
@@ -65,13 +66,19 @@ def _row(sprite: Sprite, name: CheckpointId, comment: str, made: Cut) -> Checkpo
 
 
 def prune(host: Host, run: Run[OfCheckpoint] | Run[ForkMany]) -> None:
-    """All but the latest; never the one that the disk has just been restored to, or that somebody has named."""
+    """All but the latest; never the one that the disk has just been restored to, or that somebody has named.
+
+    Rows go first, each unless it has been named by then: so what is named is there. Then what the disk has without a
+    row, also of an earlier attempt that died between.
+    """
     sprite = host.sprite(run.resource)
     made = [point for point in checkpoints.every(host.database, sprite.id) if point.is_auto]
     for point in made[KEPT:]:
-        if point.id == run.request.checkpoint or point.name is not None:
-            continue
-        with contextlib.suppress(errors.NotFound):  # an earlier attempt did it
-            host.volumes.delete_checkpoint(sprite.volume, point.id)
-        with host.database.transaction() as tx:
-            checkpoints.delete(tx, sprite.id, point.id)
+        if point.id != run.request.checkpoint:
+            with host.database.transaction() as tx:
+                checkpoints.delete_unnamed(tx, sprite.id, point.id)
+    known = {point.id for point in checkpoints.every(host.database, sprite.id)}
+    for left in host.volumes.checkpoints(sprite.volume):
+        if left.id.startswith(PREFIX) and left.id not in known:
+            with contextlib.suppress(errors.NotFound):  # it is gone, as is wanted
+                host.volumes.delete_checkpoint(sprite.volume, left.id)

@@ -26,7 +26,7 @@ def save(host: Host, run: Run[ForkMany]) -> Saved:
     sprite, wanted = host.sprite(run.resource), run.request.checkpoint
     if wanted is None:
         comment = f"before {len(run.request.forks)} forks"
-        return Saved(automatic.make(host, sprite, CheckpointId(f"auto-{run.id}"), comment))
+        return Saved(automatic.make(host, sprite, CheckpointId(f"{automatic.PREFIX}{run.id}"), comment))
     try:
         return Saved(checkpoints.find(host.database, sprite.id, wanted).id)
     except errors.NotFound as error:

@@ -79,6 +79,12 @@ def delete(tx: Transaction, sprite: str, checkpoint: str) -> None:
     events.add(tx, "checkpoint.deleted", f"sprite/{sprite}", {"checkpoint": checkpoint})
 
 
+def delete_unnamed(tx: Transaction, sprite: str, checkpoint: str) -> None:
+    """Unless somebody has named it."""
+    if tx.query("SELECT 1 FROM checkpoints WHERE sprite = ? AND id = ? AND name IS NULL", (sprite, checkpoint)):
+        delete(tx, sprite, checkpoint)
+
+
 def every(database: Database, sprite: str) -> list[Checkpoint]:
     """Newest first."""
     rows = database.query("SELECT * FROM checkpoints WHERE sprite = ? ORDER BY created_us DESC, number DESC", (sprite,))

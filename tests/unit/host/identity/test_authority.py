@@ -373,6 +373,24 @@ def test_a_volume_where_a_request_names_it(host: HostUnderTest, http: httpx.Clie
     assert http.get(f"/v1/apps/mill/volumes/{made}", headers=other).status_code == 404
 
 
+def test_a_token_of_a_machine_mounts_no_volume_that_it_is_not_of(host: HostUnderTest, http: httpx.Client) -> None:
+    token = macaroon.decode(header.parse_tokens(_machines(host, http, "m1"))[0])
+    made = [http.post("/v1/apps/mill/volumes", json={"name": n, "size_gb": 1}).json()["id"] for n in ("a", "b")]
+
+    def denied(volume: str, *added: Caveat) -> bool:
+        shown = {"Authorization": header.write([token.attenuate(*added)])}
+        config = {"image": "box:1", "mounts": [{"volume": volume, "path": "/data"}]}
+        answer = http.post("/v1/apps/mill/machines/m1", headers=shown, json={"config": config})
+        return answer.status_code == 403
+
+    one = caveats.Machines({"m1": 31})
+    assert denied(made[0], one)
+    assert not denied(made[0]), "who may change all of the app mounts what it has"
+    with host.database.transaction() as tx:
+        fly.change(tx, "m1", config={"image": "box:1", "mounts": [{"volume": made[0], "path": "/data"}]})
+    assert (denied(made[0], one), denied(made[1], one)) == (False, True), "what it has mounted it keeps"
+
+
 def test_tokens_of_others_are_as_if_there_were_none(host: HostUnderTest, http: httpx.Client) -> None:
     other = tokens.ensure_organisation(host.database, "other")
     theirs, _ = host.authority.mint(other, Wanted())

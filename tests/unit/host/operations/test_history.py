@@ -14,7 +14,9 @@ from tests.support.host import HostUnderTest
 from pilot import errors
 from pilot.host.operations import automatic
 from pilot.host.services import retention
-from pilot.host.store import journal
+from pilot.host.store import checkpoints, journal
+from pilot.host.store.checkpoints import Checkpoint
+from pilot.host.store.database import Database
 from pilot.ids import CheckpointId, VolumeId
 
 
@@ -74,6 +76,42 @@ def test_only_the_latest_are_kept_and_never_the_one_in_use_is_dropped(http: http
     oldest = kept[-1]
     assert _run(http, f"checkpoints/{oldest}/restore") == "complete"
     assert oldest in _points(http, "?includeAuto=true")
+
+
+def test_one_that_is_named_while_others_are_dropped_stays(
+    host: HostUnderTest, http: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert _run(http, "checkpoint") == "complete"
+    _write(http, "kept")
+    for _ in range(automatic.KEPT):
+        assert _run(http, "checkpoints/v1/restore") == "complete"
+    oldest = _points(http, "?includeAuto=true")[-2]
+    sprite, every = host.sprites.find(host.organisation.id, "web"), checkpoints.every
+
+    def named_meanwhile(database: Database, id: str) -> list[Checkpoint]:
+        found = every(database, id)
+        with database.transaction() as tx:
+            checkpoints.rename(tx, id, oldest, "template")
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoints, "every", named_meanwhile)
+        assert _run(http, "checkpoints/v1/restore") == "complete"
+    assert oldest in _points(http, "?includeAuto=true")
+    assert oldest in [point.id for point in host.volumes.checkpoints(sprite.volume)]
+    assert _run(http, "checkpoints/template/restore") == "complete"
+    assert _read(http) == "kept"
+
+
+def test_what_a_pilotd_that_died_has_dropped_by_half_is_dropped(host: HostUnderTest, http: httpx.Client) -> None:
+    assert _run(http, "checkpoint") == "complete"
+    assert _run(http, "checkpoints/v1/restore") == "complete"
+    sprite, auto = host.sprites.find(host.organisation.id, "web"), CheckpointId(_points(http, "?includeAuto=true")[1])
+    with host.database.transaction() as tx:
+        checkpoints.delete(tx, sprite.id, auto)
+    assert _run(http, "checkpoints/v1/restore") == "complete"
+    left = [point.id for point in host.volumes.checkpoints(sprite.volume)]
+    assert (auto in left, len(left)) == (False, 2)
 
 
 def test_the_newest_is_the_newest_also_when_the_clock_was_set_back(

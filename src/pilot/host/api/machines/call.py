@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from .... import errors
 from ....wire import faults
 from ....wire.permissions import Permission
+from ...fly import config as configs
 from ...fly.checks import Found
 from ...identity.principal import Principal
 from ...relay.access import named
@@ -62,6 +63,16 @@ class Call:
         if not self.principal.reaches(scope):
             raise faults.PermissionDenied("this token may not run that command")
 
+    async def require_volumes(self, row: Machine, wanted: Mapping[str, object]) -> None:
+        """`PermissionDenied` unless the volumes that this config would mount anew may be changed: a token of a machine
+        is none of what the machine could mount. `SpecError`."""
+        if not self.principal.caveats:
+            return
+        volumes = await asyncio.to_thread(lambda: {*mounted(wanted)} - {*mounted(row.config)})
+        for volume in volumes:
+            if not self.principal.reaches(dataclasses.replace(Scope.of_app(row.app), volume=volume)):
+                raise faults.PermissionDenied(f"this token may not mount volume {volume[:100]}")
+
     async def machine(self) -> Machine:
         return await asyncio.to_thread(self.machines.machine, await self.app(), self.parameters["machine"])
 
@@ -97,6 +108,11 @@ class Call:
     def flag(self, *names: str) -> bool:
         """Of the query, under any of these names."""
         return any(self.request.query_params.get(name, "") in ("true", "1") for name in names)
+
+
+def mounted(config: Mapping[str, object]) -> tuple[str, ...]:
+    """The ids of the volumes. `SpecError`."""
+    return configs.volumes(configs.parse(config))
 
 
 def ok() -> Response:

@@ -78,6 +78,7 @@ async def update_machine(call: Call) -> Response:
     """Answers when the new version runs, or stands where the old one stood: a start may follow at once."""
     wanted = await call.body(bodies.CreateMachine)
     row = await call.machine()
+    await call.require_volumes(row, wanted.config)
     version, launch = wanted.current_version or "", not wanted.skip_launch
     ended = await call.machines.looking_up.in_turn(
         call.organisation,
