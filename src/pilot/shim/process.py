@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine, Sequence
+import signal
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import Protocol
 
 from .. import errors
@@ -54,6 +55,7 @@ class Process:
         self.exit_status = 0
         self.exited_at: messages.Timestamp | None = None
         self.ended = asyncio.Event()
+        self.changing = asyncio.Lock()  # start, kill and delete are one after the other
         self.sinks = {"stdout": Sink(paths.stdout), "stderr": Sink(paths.stderr)}
         self.copying: asyncio.Task[None] | None = None
         self._code = LOST
@@ -229,9 +231,11 @@ class Executed(Process):
 
     async def kill(self, number: int, *, everybody: bool) -> None:
         query = [("signal", str(number)), ("timeout", "0s")]
-        async for _ in lines.follow(self._machine.dial_path, operations.KILL_SESSION, query=query, id=self._id):
-            pass
-        self.hurry()
+        async with _in_time("kill"):
+            async for _ in lines.follow(self._machine.dial_path, operations.KILL_SESSION, query=query, id=self._id):
+                pass
+        if number == signal.SIGKILL:
+            self.hurry()
 
     async def resize(self, columns: int, rows: int) -> None:
         self._size = columns, rows
@@ -255,7 +259,8 @@ class Executed(Process):
             raise faults.error_of(refused.status, refused.code, str(refused), refused.hint) from refused
 
     async def _info(self, socket: WebSocket) -> exec_frames.SessionInfo:
-        message = await socket.receive()
+        async with _in_time("exec"):
+            message = await socket.receive()
         if not isinstance(message, websocket.Closed):
             found = exec_frames.parse_server_message(message, tty=self.paths.terminal)
             if isinstance(found, exec_frames.SessionInfo):
@@ -324,3 +329,12 @@ class Executed(Process):
         assert self._socket is not None
         with contextlib.suppress(errors.PeerError):
             await self._socket.send(message)
+
+
+@contextlib.asynccontextmanager
+async def _in_time(what: str) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(OPEN_S):
+            yield
+    except TimeoutError as error:
+        raise errors.PeerError(f"{what}: the machine has not answered within {OPEN_S:g} s") from error

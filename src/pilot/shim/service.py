@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
+from .. import errors
 from ..wire import operations
 from . import messages as m
 from . import protobuf
@@ -67,6 +68,8 @@ class Service:
         )
 
     async def create(self, asked: m.CreateTaskRequest) -> m.PidResponse:
+        if self.ended.is_set():
+            raise errors.StateError(f"create {asked.id}: the shim of its group is ending", hint="try again")
         await self._tasks.create(asked)
         return m.PidResponse(pid=self._tasks.pid)
 
@@ -135,7 +138,7 @@ class Service:
         return m.ConnectResponse(shim_pid=self._tasks.pid, task_pid=self._tasks.pid, version=VERSION)
 
     async def shutdown(self, asked: m.ShutdownRequest) -> Empty:
-        """Nothing while there are tasks: others of the group, which containerd shuts down one by one."""
+        """Nothing while there are tasks, or are to be: others of the group, which containerd shuts down one by one."""
         if asked.now or not len(self._tasks):
             self.ended.set()
         return Empty()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import logging
 import os
 import socket
@@ -45,6 +46,8 @@ async def _serve(group: Group, listening: socket.socket, namespace: str) -> None
     accepted = asyncio.create_task(accepting.accept(listening, MOST_CONNECTIONS, serve), name="containerd")
     published = asyncio.create_task(publisher.run(), name="events")
     await service.ended.wait()
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(group.socket)  # who comes now waits for our end, and starts another shim
     await tasks.close()
     try:
         async with asyncio.timeout(TOLD_S):

@@ -23,6 +23,8 @@ from .publishing import Publisher
 
 RETRY_S = 0.1
 IDLE_S = 1.0  # as long as nothing has been heard of a machine
+# Signals that end no process that does nothing about them (signal(7)).
+_HARMLESS = frozenset({0, signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH})
 _log = logging.getLogger(__name__)
 
 
@@ -58,6 +60,7 @@ class Tasks:
         self._machine = machine
         self._publisher = publisher
         self._tasks: dict[str, Task] = {}
+        self._creating: set[str] = set()
         self._watch: asyncio.Task[None] | None = None
         self._ends: set[asyncio.Task[None]] = set()
         self._seq = 0  # of the machine's last event that was heard
@@ -65,7 +68,8 @@ class Tasks:
         self.pid = os.getpid()
 
     def __len__(self) -> int:
-        return len(self._tasks)
+        """With those that are being created."""
+        return len(self._tasks) + len(self._creating)
 
     def find(self, id: str) -> Task:
         """`NotFound`."""
@@ -77,8 +81,23 @@ class Tasks:
 
     async def create(self, asked: messages.CreateTaskRequest) -> None:
         """What the container needs is in the machine; it is not started. Nothing is left of one that fails."""
-        if asked.id in self._tasks:
+        if asked.id in self._tasks or asked.id in self._creating:
             raise errors.Conflict(f"task {asked.id}: there is one")
+        self._creating.add(asked.id)
+        try:
+            self._tasks[asked.id] = await self._create(asked)
+        finally:
+            self._creating.remove(asked.id)
+        if self._watch is None:
+            self._watch = asyncio.create_task(self._watching(), name="events of the machine")
+        streams = messages.TaskIO(stdin=asked.stdin, stdout=asked.stdout, stderr=asked.stderr)
+        self._publisher.publish(
+            messages.TaskCreate(
+                container_id=asked.id, bundle=asked.bundle, rootfs=asked.rootfs, io=streams, pid=self.pid
+            )
+        )
+
+    async def _create(self, asked: messages.CreateTaskRequest) -> Task:
         if asked.terminal:
             raise faults.Unsupported("a container's first process has no terminal", hint="those of exec have one")
         if asked.checkpoint:
@@ -93,19 +112,10 @@ class Tasks:
                 await self._look()
                 await asyncio.to_thread(self._machine.start, wanted.memory_bytes(spec, MEMORY_BYTES))
             await asyncio.to_thread(self._machine.give, plan)
-            task = Task(asked, spec, First(asked, self._machine, plan), mounted=mounted)
+            return Task(asked, spec, First(asked, self._machine, plan), mounted=mounted)
         except BaseException:
             await self._undo(plan, mounted=mounted)
             raise
-        self._tasks[asked.id] = task
-        if self._watch is None:
-            self._watch = asyncio.create_task(self._watching(), name="events of the machine")
-        streams = messages.TaskIO(stdin=asked.stdin, stdout=asked.stdout, stderr=asked.stderr)
-        self._publisher.publish(
-            messages.TaskCreate(
-                container_id=asked.id, bundle=asked.bundle, rootfs=asked.rootfs, io=streams, pid=self.pid
-            )
-        )
 
     def execute(self, asked: messages.ExecProcessRequest) -> None:
         """Another process, which is not started."""
@@ -123,18 +133,22 @@ class Tasks:
         """It runs. Its start is told before its end."""
         task = self.find(id)
         process = task.process(exec_id)
-        if process.status is not Status.CREATED:
-            raise errors.StateError(f"start {exec_id or id}: it was started before")
-        try:
-            await process.start()
-        except errors.PilotError:
-            await process.close()
-            process.set_ended(LOST)
-            raise
+        async with process.changing:
+            if process.status is not Status.CREATED:
+                raise errors.StateError(f"start {exec_id or id}: it was started before")
+            try:
+                await process.start()
+            except errors.PilotError:
+                await process.close()
+                process.set_ended(LOST)
+                raise
+            self._tell_start(task, exec_id, process)
+
+    def _tell_start(self, task: Task, exec_id: str, process: Process) -> None:
         self._publisher.publish(
-            messages.TaskExecStarted(container_id=id, exec_id=exec_id, pid=self.pid)
+            messages.TaskExecStarted(container_id=task.id, exec_id=exec_id, pid=self.pid)
             if exec_id
-            else messages.TaskStart(container_id=id, pid=self.pid)
+            else messages.TaskStart(container_id=task.id, pid=self.pid)
         )
         self._tell_end(task, exec_id, process)
 
@@ -142,26 +156,30 @@ class Tasks:
         """Send a signal. One that was never started has ended by it."""
         task = self.find(asked.id)
         process = task.process(asked.exec_id)
-        if process.status is Status.STOPPED:
-            raise errors.NotFound(f"kill {asked.exec_id or asked.id}: process already finished")
-        if process.status is Status.CREATED:
-            process.set_ended(128 + asked.signal)
-            self._tell_end(task, asked.exec_id, process)
-        else:
-            await self._signal(task, process, asked)
+        async with process.changing:
+            if process.status is Status.STOPPED:
+                raise errors.NotFound(f"kill {asked.exec_id or asked.id}: process already finished")
+            if process.status is Status.RUNNING:
+                await self._signal(task, process, asked)
+            elif asked.signal not in _HARMLESS:
+                process.set_ended(128 + asked.signal)
+                self._tell_end(task, asked.exec_id, process)
 
     async def delete(self, id: str, exec_id: str) -> messages.DeleteResponse:
         """Nothing is left of one that has ended."""
         task = self.find(id)
         process = task.process(exec_id)
-        if process.status is Status.RUNNING:
-            raise errors.StateError(f"delete {exec_id or id}: it runs")
-        process.set_ended(0)  # one that was never started
-        await process.close()
-        if exec_id:
-            del task.executed[exec_id]
-        else:
-            await self._forget(task)
+        async with process.changing:
+            if self.find(id).process(exec_id) is not process:
+                raise errors.NotFound(f"delete {exec_id or id}: it has just been deleted")
+            if process.status is Status.RUNNING:
+                raise errors.StateError(f"delete {exec_id or id}: it runs")
+            process.set_ended(0)  # one that was never started
+            await process.close()
+            if exec_id:
+                del task.executed[exec_id]
+            else:
+                await self._forget(task)
         told = messages.DeleteResponse(pid=self.pid, exit_status=process.exit_status, exited_at=process.exited_at)
         self._publisher.publish(
             messages.TaskDelete(
@@ -286,6 +304,9 @@ class Tasks:
             if len(self) > 1:
                 raise
             await self._end_machine(f"delete {task.id}: {error}")
+        for each in task.executed.values():  # those that were never deleted
+            each.set_ended(LOST)
+            await each.close()
         if task.mounted:
             with contextlib.suppress(OSError):  # somebody else has unmounted it
                 mounts.umount(task.first.plan.root.source, mounts.Unmount.DETACH)

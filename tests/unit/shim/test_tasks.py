@@ -9,12 +9,13 @@ import pathlib
 import threading
 import urllib.parse
 from collections.abc import AsyncIterator, Sequence
+from typing import cast
 
 import msgspec
 import pytest
 
 from pilot import errors
-from pilot.shim import messages, tasks, wanted
+from pilot.shim import messages, service, tasks, wanted
 from pilot.shim.group import Group
 from pilot.shim.machine import Machine
 from pilot.shim.publishing import Publisher
@@ -132,6 +133,68 @@ def test_a_machine_that_does_not_answer_ends_with_the_delete_of_its_last_task(
     assert machine.there
     assert asyncio.run(delete("c")) == 0
     assert not machine.there
+
+
+class Slow(Silent):
+    """It lets a container run when `answers` is set; `calls` are what it was asked for."""
+
+    def __init__(self, directory: pathlib.Path) -> None:
+        super().__init__(directory)
+        self.answers = threading.Event()
+        self.calls: list[str] = []
+
+    def call(
+        self,
+        operation: Operation[Asked, Answered],
+        asked: Asked,
+        query: Sequence[tuple[str, str]] = (),
+        **parameters: str,
+    ) -> Answered:
+        self.calls.append(operation.id)
+        assert self.answers.wait(DEADLINE_S)
+        row = graph.ContainerStatus(name="a", status="running", why="")
+        return cast(Answered, row if operation.id == "getContainer" else None)
+
+
+def test_a_kill_waits_for_the_start(tmp_path: pathlib.Path) -> None:
+    """Of what is being started nobody would hear any more, if it were taken for one that never was."""
+    machine = Slow(tmp_path / "group")
+
+    async def start_and_kill() -> messages.Status:
+        async with asyncio.timeout(DEADLINE_S), _tasks_of(machine) as found:
+            await found.create(_asked(tmp_path, "a"))
+            await found.kill(messages.KillRequest(id="a", signal=0))  # only asks whether it is there
+            starting = asyncio.create_task(found.start("a", ""))
+            while not machine.calls:  # noqa: ASYNC110 - it is a thread that calls
+                await asyncio.sleep(0.01)
+            killing = asyncio.create_task(found.kill(messages.KillRequest(id="a", signal=9)))
+            await asyncio.sleep(0)
+            machine.answers.set()
+            await asyncio.gather(starting, killing)
+            return found.find("a").first.status
+
+    assert asyncio.run(start_and_kill()) is messages.Status.RUNNING
+    assert machine.calls == ["putContainer", "getContainer", "killContainer"]
+
+
+def test_there_is_no_end_while_a_task_is_being_made(machine: Silent, tmp_path: pathlib.Path) -> None:
+    async def create_and_shut_down() -> None:
+        async with _tasks_of(machine) as found:
+            shim = service.Service(found, machine)
+            asked = _asked(tmp_path, "a")
+            creating = asyncio.create_task(shim.create(asked))
+            await asyncio.sleep(0)
+            with pytest.raises(errors.Conflict):
+                await shim.create(asked)
+            await shim.shutdown(messages.ShutdownRequest(id="a"))
+            assert not shim.ended.is_set()
+            await creating
+            await shim.shutdown(messages.ShutdownRequest(id="a", now=True))
+            assert shim.ended.is_set()
+            with pytest.raises(errors.StateError, match="is ending"):
+                await shim.create(_asked(tmp_path, "b"))
+
+    asyncio.run(create_and_shut_down())
 
 
 class Journal:
