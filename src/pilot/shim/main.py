@@ -57,7 +57,6 @@ def main() -> int:
 
 def _start(asked: argparse.Namespace) -> None:
     group = _group(asked, os.getcwd())
-    os.makedirs(group.directory, mode=0o700, exist_ok=True)
     if not _answers(group.socket):
         lock_fd = _lock(group)
         try:
@@ -89,18 +88,29 @@ def _lock(group: Group) -> int:
     """Ours, when the shim that has it is no more: it may have to end its machine first."""
     end_s = time.monotonic() + LOCK_S
     while True:
-        os.makedirs(group.directory, mode=0o700, exist_ok=True)
-        fd = os.open(group.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.exists(group.lock) and os.path.samestat(os.fstat(fd), os.stat(group.lock)):
-                return fd
-        except BlockingIOError:
-            pass
-        os.close(fd)
+        fd = _try_to_lock(group)
+        if fd is not None:
+            return fd
         if time.monotonic() > end_s:
             raise errors.HostError(f"the former shim of {group.directory} has not ended within {LOCK_S:g} s")
         time.sleep(_PAUSE_S)
+
+
+def _try_to_lock(group: Group) -> int | None:
+    """None also when a shim that ends takes the directory, or the one of all groups, away meanwhile."""
+    try:
+        os.makedirs(group.directory, mode=0o700, exist_ok=True)
+        fd = os.open(group.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(fd), os.stat(group.lock)):
+            return fd
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    os.close(fd)
+    return None
 
 
 def _launch(asked: argparse.Namespace, group: Group, lock_fd: int) -> None:

@@ -56,9 +56,19 @@ class Process:
         self.exited_at: messages.Timestamp | None = None
         self.ended = asyncio.Event()
         self.changing = asyncio.Lock()  # start, kill and delete are one after the other
-        self.sinks = {"stdout": Sink(paths.stdout), "stderr": Sink(paths.stderr)}
+        self.sinks: dict[str, Sink] = {}
+        with contextlib.ExitStack() as opened:  # all of them, or none
+            for name, path in (("stdout", paths.stdout), ("stderr", paths.stderr)):
+                self.sinks[name] = Sink(path)
+                opened.callback(self.sinks[name].close)
+            self.source = self._open_source()
+            opened.pop_all()
         self.copying: asyncio.Task[None] | None = None
         self._code = LOST
+
+    def _open_source(self) -> Source:
+        """Nowhere: input is not read."""
+        return Source("")
 
     async def start(self) -> None:
         """It runs; what keeps it from doing so is raised."""
@@ -211,7 +221,6 @@ class Executed(Process):
         self._machine = machine
         self._container = container
         self._words = words
-        self._source = Source(paths.stdin)
         self._size: tuple[int, int] | None = None
         self._socket: WebSocket | None = None
         self._id = ""
@@ -220,7 +229,7 @@ class Executed(Process):
     async def start(self) -> None:
         query = [("container", self._container), *self._words, ("detachable", "true")]
         query += [("tty", "true")] if self.paths.terminal else []
-        query += [("stdin", "true")] if self._source.there else []
+        query += [("stdin", "true")] if self.source.there else []
         if self._size is not None:
             query += [("cols", str(self._size[0])), ("rows", str(self._size[1]))]
         socket = await self._open(operations.OPEN_SESSION.target({}, query))
@@ -243,13 +252,16 @@ class Executed(Process):
             await self._send(exec_frames.text(exec_frames.Resize(cols=columns, rows=rows)))
 
     async def end_stdin(self) -> None:
-        self._source.end()
+        self.source.end()
 
     async def close(self) -> None:
         await super().close()
-        self._source.close()
+        self.source.close()
 
     # ---- parts ------------------------------------------------------------------------------------------------------
+
+    def _open_source(self) -> Source:
+        return Source(self.paths.stdin)
 
     async def _open(self, target: str) -> WebSocket:
         stream = await dial_unix(self._machine.dial_path, dial.PORT_API, timeout_s=OPEN_S)
@@ -278,7 +290,7 @@ class Executed(Process):
         finally:
             writing.cancel()
             await asyncio.gather(writing, return_exceptions=True)
-            self._source.close()
+            self.source.close()
 
     async def _again(self) -> int | None:
         """Attach anew; the exit code when it has ended, None when the connection has."""
@@ -319,9 +331,9 @@ class Executed(Process):
             self._given[stream] += count
 
     async def _input(self) -> None:
-        while data := await self._source.read():
+        while data := await self.source.read():
             await self._send(exec_frames.stdin_message(data, tty=self.paths.terminal))
-        if not self.paths.terminal and self._source.there:
+        if not self.paths.terminal and self.source.there:
             await self._send(exec_frames.STDIN_EOF_MESSAGE)
 
     async def _send(self, message: str | bytes) -> None:

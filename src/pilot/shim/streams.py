@@ -84,7 +84,11 @@ class Source:
         self._fd = self._kept_fd = -1
         if path:
             self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            self._kept_fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                self._kept_fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            except OSError:
+                os.close(self._fd)
+                raise
 
     @property
     def there(self) -> bool:

@@ -192,10 +192,11 @@ class Tasks:
         """Other limits: those that are said, beside those that were."""
         task = self.find(asked.id)
         resources = parse.parse_resources(asked.resources.value if asked.resources is not None else b"{}")
-        task.first.plan = wanted.with_limits(task.first.plan, wanted.limits(resources, "$"))
+        wanted.check_given(resources)
+        plan = wanted.with_limits(task.first.plan, wanted.limits(resources, "$"))
         if task.first.status is Status.RUNNING:
-            spec = task.first.plan.spec
-            await asyncio.to_thread(self._machine.call, operations.PUT_CONTAINER, spec, name=task.name)
+            await asyncio.to_thread(self._machine.call, operations.PUT_CONTAINER, plan.spec, name=task.name)
+        task.first.plan = plan
 
     async def pause(self, id: str, *, paused: bool) -> None:
         """Its processes stand still, or go on."""
@@ -347,10 +348,13 @@ def _check_nothing_below(bind: wanted.Bind) -> None:
 
 def _mount_rootfs(asked: tuple[messages.Mount, ...], rootfs: str) -> bool:
     """What the snapshotter says; whether there was anything."""
-    for each in asked:
-        options = mount_options.parse_options(each.options)
-        flags = mounts.Flag(int(options.set_flags))
-        mounts.mount(each.source, rootfs, each.type, flags, ",".join(options.data) or None)
-        if flags & mounts.Flag.RDONLY:
-            mounts.set_attributes(rootfs, add=mounts.Attribute.RDONLY)  # a bind mount does not take it at once
+    with contextlib.ExitStack() as made:  # all of them, or none
+        for each in asked:
+            options = mount_options.parse_options(each.options)
+            flags = mounts.Flag(int(options.set_flags))
+            mounts.mount(each.source, rootfs, each.type, flags, ",".join(options.data) or None)
+            made.callback(mounts.umount, rootfs, mounts.Unmount.DETACH)
+            if flags & mounts.Flag.RDONLY:
+                mounts.set_attributes(rootfs, add=mounts.Attribute.RDONLY)  # a bind mount does not take it at once
+        made.pop_all()
     return bool(asked)

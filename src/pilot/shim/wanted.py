@@ -158,6 +158,19 @@ def limits(resources: Resources | None, path: str = "$.linux.resources") -> grap
     )
 
 
+def check_given(resources: Resources) -> None:
+    """`SpecError` for a limit of an update that is to be lifted: the contract has no word for "none any more"."""
+    memory, pids, cpu = resources.memory, resources.pids, resources.cpu
+    given = {
+        "memory.limit": None if memory is None else memory.limit,
+        "pids.limit": None if pids is None else pids.limit,
+        "cpu.quota": None if cpu is None else cpu.quota,
+    }
+    for name, value in given.items():
+        if value is not None and value < 0:
+            raise errors.SpecError(f"$.{name}", f"{value}: a limit can be changed, not lifted")
+
+
 def _check(spec: Spec) -> None:
     for number, namespace in enumerate(spec.linux.namespaces):
         if namespace.path:

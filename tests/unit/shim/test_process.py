@@ -10,6 +10,7 @@ import signal
 import pytest
 from tests.support import broken_machine
 
+from pilot import errors
 from pilot.shim import messages, streams
 from pilot.shim.group import Group
 from pilot.shim.machine import Machine
@@ -67,3 +68,12 @@ def test_only_a_kill_gives_up_what_nobody_reads(fifo: pathlib.Path, monkeypatch:
     monkeypatch.setattr(streams, "PATIENCE_S", 0.02)
     assert asyncio.run(_after(signal.SIGWINCH, fifo)) == len(MUCH)
     assert asyncio.run(_after(signal.SIGKILL, fifo)) < len(MUCH)
+
+
+def test_of_streams_that_cannot_all_be_opened_none_stays_open(fifo: pathlib.Path) -> None:
+    before = os.listdir("/proc/self/fd")
+    for stdin, stderr in (("", "/nowhere"), ("/nowhere", ""), ("", "binary:///bin/true")):
+        asked = messages.ExecProcessRequest(stdin=stdin, stdout=str(fifo), stderr=stderr)
+        with pytest.raises((OSError, errors.PilotError)):
+            Executed(asked, Machine(Group("/nowhere")), "web", [])
+    assert os.listdir("/proc/self/fd") == before

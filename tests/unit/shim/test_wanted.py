@@ -136,3 +136,11 @@ def test_other_limits_are_beside_those_that_were() -> None:
     plan = _plan(_document({"resources": {"memory": {"limit": 1 << 28}, "pids": {"limit": 40}}}))
     changed = wanted.with_limits(plan, graph.Limits(memory_bytes=1 << 29)).spec.limits
     assert changed == graph.Limits(memory_bytes=1 << 29, processes=40)
+
+
+def test_a_limit_is_not_lifted() -> None:
+    """-1 is "none" to runc; the contract keeps what is not said."""
+    wanted.check_given(parse.parse_resources(b'{"memory": {"limit": 1}, "pids": {"limit": 0}}'))
+    with pytest.raises(errors.SpecError) as raised:
+        wanted.check_given(parse.parse_resources(b'{"memory": {"limit": -1}}'))
+    assert raised.value.path == "$.memory.limit"
