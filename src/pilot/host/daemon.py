@@ -292,6 +292,7 @@ def _services(
         disk_bytes=settings.disk_bytes,
         quota_bytes=settings.quota_bytes,
         keep_free_bytes=settings.keep_free_bytes,
+        scratch=settings.state_dir,
         networks=made_networks,
         outward=outward,
         images=Images(Store(store_directory(settings.cache_dir)), Insecure(frozenset(settings.insecure_registries))),

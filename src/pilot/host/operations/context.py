@@ -129,6 +129,7 @@ class Host:
     `quota_bytes`: of real bytes, for a disk that nobody wants another one for; None: what there is.
     `keep_free_bytes`: with less room than that on the host's disk no sprite is made.
 
+    `scratch`: a directory of that disk for files without a name (None: the system's own).
     `images`: where those of Machines come from; `children`: runs that a step waits for.
 
     `vault`: what secrets of apps are sealed with; without it there are none.
@@ -146,6 +147,7 @@ class Host:
     disk_bytes: int = 100 << 30
     quota_bytes: int | None = None
     keep_free_bytes: int = 0
+    scratch: str | None = None
     store_owner: str | None = None
     networks: Networks | None = None
     outward: Outward | None = None

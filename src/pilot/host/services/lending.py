@@ -57,9 +57,9 @@ class Lent(io.FileIO):
 
 
 class Lending:
-    """`directory`: where they are. Safe to use from any thread."""
+    """`directory`: where they are; None: the system's own. Safe to use from any thread."""
 
-    def __init__(self, directory: Callable[[], str], keep_free_bytes: int) -> None:
+    def __init__(self, directory: str | None, keep_free_bytes: int) -> None:
         self._directory = directory
         self._keep_free_bytes = keep_free_bytes
         self._lock = threading.Lock()
@@ -70,7 +70,7 @@ class Lending:
 
     def file(self, who: str, what: str, most_bytes: int = ANY, least_bytes: int = 1) -> Lent:
         """For an organisation. `what`: for the error, `Exhausted`."""
-        with tempfile.TemporaryFile(dir=self._directory(), buffering=0) as made:
+        with tempfile.TemporaryFile(dir=self._directory, buffering=0) as made:
             found = os.fstatvfs(made.fileno())
             free_bytes = found.f_bavail * found.f_frsize
             number, promised = self._promise(who, what, (least_bytes, most_bytes), free_bytes)

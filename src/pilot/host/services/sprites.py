@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-import os
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -109,7 +108,7 @@ class Sprites:
         self.metrics.count(self)
         self._creating = Creating(host, self.isolation)
         self._looking = Looking(host.volumes)
-        self._lending = Lending(lambda: os.path.dirname(host.build_archive()), host.keep_free_bytes)
+        self._lending = Lending(host.scratch, host.keep_free_bytes)
         self._browsing = Browsing(self._looking, self._lending)
         self._shipping = Shipping(host, Looking(host.volumes), self._lending)
         self._suspected: dict[str, float] = {}

@@ -32,7 +32,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
 @pytest.fixture
 def lent(tmp_path: pathlib.Path, disk: Callable[[int], None]) -> Lending:
-    return Lending(lambda: str(tmp_path), KEEP_FREE)
+    return Lending(str(tmp_path), KEEP_FREE)
 
 
 def test_of_one_organisation_no_more_than_so_many_and_others_have_theirs(lent: Lending) -> None:
