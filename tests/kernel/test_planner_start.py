@@ -53,10 +53,16 @@ def _planners(tmp_path: Path) -> list[int]:
 
 
 def _await_planner(tmp_path: Path) -> int:
-    """The one that listens."""
+    """The one that listens. Its forker has its name a moment later than it is there."""
+    found: list[int] = []
+
+    def is_alone() -> bool:
+        found[:] = _planners(tmp_path)
+        return len(found) == 1
+
     _await((tmp_path / "run/socket").exists)
-    (pid,) = _planners(tmp_path)
-    return pid
+    _await(is_alone)
+    return found[0]
 
 
 def _await(condition: Callable[[], bool]) -> None:
@@ -245,6 +251,20 @@ def test_none_is_started_where_its_place_or_program_is_another_there(
     problem = f"start a planner: {here} is not the same among the mounts of process 1"
     assert done.stderr.splitlines()[-1:] == [f"pilot.errors.HostError: {problem}"]
     assert _planners(tmp_path) == []
+
+
+def test_it_keeps_no_mount_of_its_caller(pilot: Path, bundle: Path, tmp_path: Path) -> None:
+    """Also not by a descriptor, as of its lock: what a chroot has bound could not be unmounted."""
+    run = tmp_path / "run"
+    prepare = f'set -e; mount --bind {run} {run}; exec "$@"'
+    assert _run(pilot, bundle, "unshare", "--mount", "sh", "-c", prepare, "-").stderr == ""
+    process = Path(f"/proc/{_await_planner(tmp_path)}")
+    mounts = {line.split()[0] for line in (process / "mountinfo").read_text().splitlines()}
+    lock_fd = int((process / "cmdline").read_bytes().partition(b"--lock-fd\0")[2].partition(b"\0")[0])
+    assert os.readlink(process / f"fd/{lock_fd}") == f"{run}/lock"
+    lines = (process / f"fdinfo/{lock_fd}").read_text().splitlines()
+    (mount,) = (line.split()[1] for line in lines if line.startswith("mnt_id:"))
+    assert mount in mounts
 
 
 def test_an_old_build_ends_when_the_new_one_asks(tmp_path: Path, bundle: Path) -> None:

@@ -12,7 +12,7 @@ import contextlib
 import fcntl
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from .. import errors
 
@@ -45,11 +45,11 @@ def make_directory(path: str) -> None:
 
 
 @contextlib.contextmanager
-def locked(socket: str) -> Iterator[int]:
+def locked(socket: str, opener: Callable[[str, int, int], int] = os.open) -> Iterator[int]:
     """Hold the lock of a planner at `socket`; Conflict when another has it. A child that inherits it holds it too."""
     path = os.path.join(os.path.dirname(socket), "lock")
     try:
-        lock_fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        lock_fd = opener(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         raise errors.HostError(f"open {path}: {(error.strerror or '').lower()}") from error
     try:

@@ -46,7 +46,7 @@ def start(socket: str, program: Sequence[str] | None = None, idle_s: int = IDLE_
     if os.path.isdir(_SYSTEMD):
         _start_by_systemd(words)
         return
-    with place.locked(socket) as lock_fd:
+    with _lock_of_process_1(socket) as lock_fd:
         status_fd, ours_fd = os.pipe2(os.O_CLOEXEC)
         pid = os.fork()
         if pid == 0:
@@ -92,6 +92,17 @@ def _mounts_of_process_1() -> Iterator[tuple[int, int]]:
         except OSError as error:
             raise errors.HostError("start a planner: the mounts of process 1 cannot be seen") from error
         yield mounts
+
+
+@contextlib.contextmanager
+def _lock_of_process_1(socket: str) -> Iterator[int]:
+    """By its mounts: a descriptor keeps the mount alive that it was opened by, as long as the planner lives."""
+
+    def opener(path: str, flags: int, mode: int) -> int:
+        return inroot.open_in_root(root_fd, path, flags, mode)
+
+    with _mounts_of_process_1() as (_, root_fd), place.locked(socket, opener) as lock_fd:
+        yield lock_fd
 
 
 def _is_same(path: str, root_fd: int) -> bool:
