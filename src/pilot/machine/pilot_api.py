@@ -28,6 +28,7 @@ from . import dial, exchange
 GRACE_S = 2.0
 MAX_S = 600.0
 MAX_ERROR = 1000
+MAX_NOISE = 200  # of what is not HTTP
 
 
 class PilotApi:
@@ -63,7 +64,7 @@ class PilotApi:
             timeout_s = min(operation.deadline_s + GRACE_S, MAX_S, exchange.left_s(self._end_s))
             answer = exchange.exchange(self._path, timeout_s, *request)
         except (OSError, h11.ProtocolError) as error:
-            raise errors.PeerError(f"{what}: {(str(error) or type(error).__name__)[:MAX_ERROR]}") from error
+            raise errors.PeerError(f"{what}: {(str(error) or type(error).__name__)[:MAX_NOISE]}") from error
         return _answered(what, operation, answer)
 
     def status(self) -> schema.Status:
