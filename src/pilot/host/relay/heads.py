@@ -152,9 +152,14 @@ def check_size(head: Head) -> None:
     """`HeadTooLarge` for more than anybody needs."""
     size = sum([len(name) + len(value) for name, value in head.headers])
     if len(head.target) > MAX_TARGET_BYTES or size > MAX_HEADERS_BYTES or len(head.headers) > MAX_HEADERS:
-        raise faults.HeadTooLarge(
-            f"request: more than {MAX_TARGET_BYTES} bytes of target, or {MAX_HEADERS_BYTES} or {MAX_HEADERS} headers"
-        )
+        raise too_large()
+
+
+def too_large() -> faults.HeadTooLarge:
+    """Also of a head that has no end yet."""
+    return faults.HeadTooLarge(
+        f"request: more than {MAX_TARGET_BYTES} bytes of target, or {MAX_HEADERS_BYTES} or {MAX_HEADERS} headers"
+    )
 
 
 def passed_on(headers: Headers, left_out: frozenset[bytes]) -> Headers:

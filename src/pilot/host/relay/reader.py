@@ -148,7 +148,9 @@ class Reader:
         except httptools.HttpParserError as error:
             raise faults.InvalidRequest(f"request: {str(error)[:MAX_ERROR].lower()}") from error
         if self.quiet_bytes > MAX_QUIET_BYTES:
-            raise faults.HeadTooLarge(f"request: {MAX_QUIET_BYTES} bytes without an end of its head or its chunk")
+            if self.is_in_head:
+                raise heads.too_large()
+            raise faults.HeadTooLarge(f"request: {MAX_QUIET_BYTES} bytes without an end of its chunk")
         return None
 
     def end(self, error: errors.PilotError | None = None) -> bool:
