@@ -31,7 +31,7 @@ _OIDC = ("POST", "/v1/tokens/oidc")
 # Where in all that root can read some text is: environments, command lines and memory of all processes but this one,
 # and every file. Texts come backwards, so that this program's own arguments are no find.
 _GREP = """\
-import os, sys
+import os, sys, time
 sys.stderr = sys.stdout
 texts = [text[::-1].encode() for text in sys.argv[1:]]
 
@@ -48,15 +48,27 @@ def memory(pid):
                 mem.seek(int(first, 16))
                 yield mem.read(int(last, 16) - int(first, 16))
 
+def ends(pid):
+    # One that ends has no memory any more, a moment before it is gone.
+    for _ in range(100):
+        if not os.path.exists(f"/proc/{pid}/environ") or not open(f"/proc/{pid}/cmdline").read():
+            return True
+        time.sleep(0.1)
+    return False
+
 looked = 0
 for pid in filter(str.isdigit, os.listdir("/proc")):
     if int(pid) != os.getpid():
         for name in ("environ", "cmdline"):
             with open(f"/proc/{pid}/{name}", "rb") as file:
                 told(f"{pid} {name}", file.read())
-        for piece in memory(pid):
-            told(f"{pid} memory", piece)
-            looked += len(piece)
+        try:
+            for piece in memory(pid):
+                told(f"{pid} memory", piece)
+                looked += len(piece)
+        except PermissionError:
+            if not ends(pid):
+                raise
 for directory, names, files in os.walk("/"):
     names[:] = [name for name in names if os.path.join(directory, name) not in ("/proc", "/sys", "/dev")]
     for path in (os.path.join(directory, name) for name in files):

@@ -119,7 +119,7 @@ def test_it_has_begun_when_it_began(sprite: Any) -> None:
         assert 0 <= float(text) < min(600, host_s)
     booted = int(_says(sprite, "grep btime /proc/stat").split()[1])
     now, up = map(float, _says(sprite, "date +%s; cut -d' ' -f1 /proc/uptime").split())
-    assert abs(now - up - booted) <= 2, "and says so everywhere"
+    assert abs(now - up - booted) <= 3, "and says so everywhere; each of the three is in whole seconds somewhere"
     assert _says(sprite, "ps -o lstart= -p 1").strip()
 
 
