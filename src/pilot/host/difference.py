@@ -22,7 +22,7 @@ import os
 import resource
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO
 
 from ..kernel import inroot
@@ -101,17 +101,13 @@ def write(before_fd: int, after_fd: int, out: IO[str]) -> None:
     out.write(json.dumps({"type": "complete", **counts}) + "\n")
 
 
-def bound_memory() -> None:
-    """Of this process, for good: what goes beyond is `MemoryError`."""
-    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY_BYTES, MOST_MEMORY_BYTES))
-
-
-def main() -> int:
-    before_fd, after_fd, most_bytes = map(int, sys.argv[1:])
+def within_bounds(most_bytes: int, work: Callable[[], None]) -> int:
+    """The exit status of a process that does that and no more: with so much memory, files no longer than `most_bytes`,
+    and an error told in a line."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
-    bound_memory()
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY_BYTES, MOST_MEMORY_BYTES))
     try:
-        write(before_fd, after_fd, sys.stdout)
+        work()
         sys.stdout.flush()
     except OSError as error:
         print(f"{error.filename or '.'}: {(error.strerror or str(error)).lower()}", file=sys.stderr)
@@ -120,6 +116,11 @@ def main() -> int:
         print(TOO_MANY, file=sys.stderr)
         return 1
     return 0
+
+
+def main() -> int:
+    before_fd, after_fd, most_bytes = map(int, sys.argv[1:])
+    return within_bounds(most_bytes, lambda: write(before_fd, after_fd, sys.stdout))
 
 
 if __name__ == "__main__":

@@ -9,16 +9,20 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import h11
 import msgspec
 
+from .. import errors
 from ..wire import dial as lines
 from . import dial
 
 MAX_ANSWER_BYTES = 1 << 20
 READ_BYTES = 65536
 HOST = "machine"
+MAX_ERROR = 1000
+Value = TypeVar("Value")
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -27,6 +31,15 @@ class Answer(msgspec.Struct, frozen=True):
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+def decoded(what: str, status: int, data: bytes, kind: type[Value]) -> Value:
+    """What an answer says in JSON. `PeerError` when it is not what was meant."""
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except errors.UNREADABLE as error:
+        told = f"{str(error)[:MAX_ERROR]}: {data[:80]!r}"
+        raise errors.PeerError(f"{what}: answer {status}: {told}") from error
 
 
 def exchange(path: str, timeout_s: float, request: h11.Request, body: bytes) -> Answer:

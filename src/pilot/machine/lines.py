@@ -8,10 +8,9 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Generic, TypeVar
+from typing import Generic
 
 import h11
-import msgspec
 
 from .. import errors
 from ..wire import dial as dial_lines
@@ -21,8 +20,6 @@ from . import dial, exchange
 
 BEGIN_S = 30.0
 MOST_LINE_BYTES = 1 << 20
-MOST_TOLD = 1000
-Value = TypeVar("Value")
 
 
 def read(
@@ -132,19 +129,12 @@ class _Answer(Generic[Answered]):
         if self._status == self._operation.status:
             *whole, self._rest = self._rest.split(b"\n")
             for line in whole:
-                yield self._decoded(line, self._answered)
+                yield exchange.decoded(self._operation.path, self._status, line, self._answered)
         if len(self._rest) > MOST_LINE_BYTES:
             raise errors.PeerError(f"{self._operation.path}: a line is longer than {MOST_LINE_BYTES} bytes")
 
     def end(self) -> None:
         """Raises what was said instead of values."""
         if self._status is not None and self._status != self._operation.status:
-            body = self._decoded(self._rest, faults.ErrorBody)
+            body = exchange.decoded(self._operation.path, self._status, self._rest, faults.ErrorBody)
             raise faults.error_of(self._status, body.code, body.error, body.hint)
-
-    def _decoded(self, data: bytes, kind: type[Value]) -> Value:
-        try:
-            return msgspec.json.decode(data, type=kind)
-        except errors.UNREADABLE as error:
-            told = f"{str(error)[:MOST_TOLD]}: {data[:80]!r}"
-            raise errors.PeerError(f"{self._operation.path}: answer {self._status}: {told}") from error

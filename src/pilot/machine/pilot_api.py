@@ -27,7 +27,6 @@ from . import dial, exchange
 # Beside the agent's own deadline: it has said that it was not done in time before we give up.
 GRACE_S = 2.0
 MAX_S = 600.0
-MAX_ERROR = 1000
 MAX_NOISE = 200  # of what is not HTTP
 
 
@@ -98,22 +97,16 @@ def _request(
 def _answered(what: str, operation: Operation[Asked, Answered], answer: exchange.Answer) -> Answered:
     """The value that the row promises, or the error that was meant."""
     if answer.status >= 400:
-        refusal = _decoded(what, answer, _Refusal)
-        hint = refusal.hint and refusal.hint[:MAX_ERROR]
-        raise faults.error_of(answer.status, refusal.code, f"{what}: {refusal.error[:MAX_ERROR]}", hint)
+        refusal = exchange.decoded(what, answer.status, answer.body, _Refusal)
+        hint = refusal.hint and refusal.hint[: exchange.MAX_ERROR]
+        raise faults.error_of(answer.status, refusal.code, f"{what}: {refusal.error[: exchange.MAX_ERROR]}", hint)
     if answer.status != operation.status:
         raise errors.PeerError(f"{what}: answer {answer.status} where {operation.status} is meant")
     if operation.answered is NoneType:
         return cast(Answered, None)
-    return cast(Answered, answer.body) if operation.answered is bytes else _decoded(what, answer, operation.answered)
-
-
-def _decoded(what: str, answer: exchange.Answer, kind: type[Answered]) -> Answered:
-    try:
-        return msgspec.json.decode(answer.body, type=kind)
-    except errors.UNREADABLE as error:
-        told = f"{str(error)[:MAX_ERROR]}: {answer.body[:80]!r}"
-        raise errors.PeerError(f"{what}: answer {answer.status}: {told}") from error
+    if operation.answered is bytes:
+        return cast(Answered, answer.body)
+    return exchange.decoded(what, answer.status, answer.body, operation.answered)
 
 
 def send_descriptor(dial_path: str, name: str, fd: int, timeout_s: float = operations.QUICK_S) -> None:

@@ -19,6 +19,7 @@ from ... import errors
 from ...ids import CheckpointId, VolumeId
 from ...kernel import inroot
 from ...wire import faults
+from . import looking
 from .lending import Lending, Lent
 from .looking import Looking
 
@@ -46,8 +47,8 @@ class Entry:
 class Browsing:
     """All block. `NotFound` for a path that is not there; `Unsupported` and `Exhausted` as `Looking` has it."""
 
-    def __init__(self, looking: Looking, lending: Lending) -> None:
-        self._looking = looking
+    def __init__(self, disks: Looking, lending: Lending) -> None:
+        self._looking = disks
         self._lending = lending
 
     def entries(self, volume: VolumeId, point: CheckpointId, path: str) -> list[Entry]:
@@ -63,8 +64,7 @@ class Browsing:
     def _place(self, volume: VolumeId, point: CheckpointId, path: str, flags: int) -> Iterator[int]:
         with self._looking.disks([(volume, point)], "browse") as [disk_fd], contextlib.ExitStack() as stack:
             try:
-                root_fd = os.open("rootfs", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=disk_fd)
-                stack.callback(os.close, root_fd)
+                root_fd = stack.enter_context(looking.root(disk_fd))
                 fd = inroot.open_in_root(root_fd, path, flags)
                 stack.callback(os.close, fd)
             except OSError as error:

@@ -40,7 +40,9 @@ class Looking:
         """Lines of `host.difference` from the first of two states to the second (None: as it is now), all of them in
         `out`. Blocks; `Exhausted` when as many are under way as may be."""
         with self.disks([(volume, point) for point in points], "compare") as mount_fds, contextlib.ExitStack() as stack:
-            _run([stack.enter_context(_root(fd)) for fd in mount_fds], out)
+            roots = [stack.enter_context(root(fd)) for fd in mount_fds]
+            look(_MODULE, "compare", MOST_S, roots, [out.most_bytes], out)
+            out.written()
 
     @contextlib.contextmanager
     def disks(self, states: Sequence[tuple[VolumeId, CheckpointId | None]], what: str) -> Iterator[list[int]]:
@@ -78,7 +80,7 @@ class Looking:
 
 
 @contextlib.contextmanager
-def _root(mount_fd: int) -> Iterator[int]:
+def root(mount_fd: int) -> Iterator[int]:
     """A descriptor of the root directory that sprites see."""
     fd = os.open("rootfs", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=mount_fd)
     try:
@@ -98,20 +100,18 @@ def _forget(volumes: VolumeService, fork: VolumeId) -> None:
         pass  # as above
 
 
-def _run(fds: Sequence[int], out: Lent) -> None:
-    command = [sys.executable, "-P", "-m", _MODULE, *map(str, (*fds, out.most_bytes))]
+def look(
+    module: str, what: str, most_s: float, fds: Sequence[int], words: Sequence[int], out: Lent | int, given: bytes = b""
+) -> bytes:
+    """What a process of its own says, which has these descriptors and is told them, then `words`; nothing when it is
+    written to a file `out`. `HostError`."""
+    command = [sys.executable, "-P", "-m", module, *map(str, (*fds, *words))]
     try:
         done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=subprocess.PIPE,
-            pass_fds=fds,
-            timeout=MOST_S,
-            check=False,
+            command, input=given, stdout=out, stderr=subprocess.PIPE, pass_fds=fds, timeout=most_s, check=False
         )
     except subprocess.TimeoutExpired as error:
-        raise errors.HostError(f"compare: not done after {MOST_S:.0f} s") from error
+        raise errors.HostError(f"{what}: not done after {most_s:.0f} s") from error
     if done.returncode:
-        raise errors.HostError(f"compare: {done.stderr.decode(errors='replace').strip()[-400:]}")
-    out.written()
+        raise errors.HostError(f"{what}: {done.stderr.decode(errors='replace').strip()[-400:]}")
+    return done.stdout or b""

@@ -10,13 +10,13 @@ import contextlib
 import functools
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 
 import msgspec
 
 from ... import errors
+from ...ids import VolumeId
 from ...image.oci import platform
 from ...image.oci.digest import Digest
 from ...image.oci.documents import Execution
@@ -31,7 +31,7 @@ from ..store import bases
 from ..store.checkpoints import Checkpoint
 from ..store.sprites import Sprite
 from .lending import Lending, Lent
-from .looking import Looking
+from .looking import Looking, look
 
 MOST_S = 1800.0
 _MODULE = "pilot.host.shipping.layer"
@@ -59,9 +59,10 @@ class Shipping:
         """Takes as long as there are paths, and what was changed is large. As `Looking.difference`; `HostError`, too,
         when the layer is larger than what it was lent (`Lending`)."""
         with self.turn_of(sprite.organisation), contextlib.ExitStack() as stack:
-            lower = stack.enter_context(open(self._base_archive(), "rb"))
+            base_archive, base_volume = self._base()
+            lower = stack.enter_context(open(base_archive, "rb"))
             upper = stack.enter_context(self._lending.file(sprite.organisation, "ship"))
-            report = self._write(sprite, point, wanted, upper)
+            report = self._write(base_volume, sprite, point, wanted, upper)
             origin = settings.Origin(sprite.name, point.id)
             planned = settings.plan(origin, sprite.environment, report.about)
             layers = (
@@ -90,31 +91,24 @@ class Shipping:
         created = timestamps.of_us(point.created_us)
         return Image(f"{sprite.name}:{point.id}", created, platform.host(), layers, config)
 
-    def _base_archive(self) -> str:
-        """That of the base volume."""
+    def _base(self) -> tuple[str, VolumeId]:
+        """The archive of the base volume, and that volume."""
         path = self._host.build_archive()
         found = bases.find(self._host.database, self._host.variant)
         if found is None or base.choose(base.volume_name(path), found, self._host.store_owner) != found:
             hint = "start pilotd anew, which makes it"
             raise errors.HostError(f"ship: the base volume is not of {os.path.basename(path)}", hint=hint)
-        return path
+        return path, found
 
-    def _write(self, sprite: Sprite, point: Checkpoint, wanted: Sequence[Rule], upper: Lent) -> Report:
-        base_volume = bases.find(self._host.database, self._host.variant)
-        assert base_volume is not None  # `_base_archive` has seen it
+    def _write(
+        self, base_volume: VolumeId, sprite: Sprite, point: Checkpoint, wanted: Sequence[Rule], upper: Lent
+    ) -> Report:
         with self._looking.disks([(base_volume, None), (sprite.volume, point.id)], "ship") as fds:
-            command = [sys.executable, "-P", "-m", _MODULE, *map(str, (*fds, upper.fileno(), upper.most_bytes))]
-            try:
-                done = subprocess.run(
-                    command, input=msgspec.json.encode(wanted), capture_output=True, pass_fds=(*fds, upper.fileno()),
-                    timeout=MOST_S, check=False,
-                )  # fmt: skip
-            except subprocess.TimeoutExpired as error:
-                raise errors.HostError(f"ship: not done after {MOST_S:.0f} s") from error
-        if done.returncode:
-            raise errors.HostError(f"ship: {done.stderr.decode(errors='replace').strip()[-400:]}")
+            given = msgspec.json.encode(wanted)
+            passed = [*fds, upper.fileno()]
+            said = look(_MODULE, "ship", MOST_S, passed, [upper.most_bytes], subprocess.PIPE, given)
         upper.written()
-        return msgspec.json.decode(done.stdout, type=Report)
+        return msgspec.json.decode(said, type=Report)
 
 
 @functools.cache

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import signal
 import stat
 import subprocess
@@ -154,21 +153,14 @@ def make(base_fd: int, state_fd: int, layer_fd: int, matcher: Matcher) -> Report
     return Report(len(found.present), len(found.gone), len(told), told[:MOST_TOLD], about.read(state_fd))
 
 
+def _tell(base_fd: int, state_fd: int, layer_fd: int) -> None:
+    report = make(base_fd, state_fd, layer_fd, Matcher(rules.parse(sys.stdin.buffer.read())))
+    sys.stdout.buffer.write(msgspec.json.encode(report))
+
+
 def main() -> int:
     base_fd, state_fd, layer_fd, most_bytes = map(int, sys.argv[1:])
-    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
-    difference.bound_memory()
-    try:
-        report = make(base_fd, state_fd, layer_fd, Matcher(rules.parse(sys.stdin.buffer.read())))
-    except OSError as error:
-        print(f"{error.filename or '.'}: {(error.strerror or str(error)).lower()}", file=sys.stderr)
-        return 1
-    except MemoryError:
-        print(difference.TOO_MANY, file=sys.stderr)
-        return 1
-    sys.stdout.buffer.write(msgspec.json.encode(report))
-    sys.stdout.flush()
-    return 0
+    return difference.within_bounds(most_bytes, lambda: _tell(base_fd, state_fd, layer_fd))
 
 
 if __name__ == "__main__":
