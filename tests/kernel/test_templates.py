@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -54,3 +55,65 @@ def test_forks_begin_as_their_template_and_it_can_be_looked_into(pilotd: Pilotd)
             sprite = client.get_sprite(name)
             assert sprite.run("sh", "-c", "cat ~/d/link", capture_output=True).stdout == b"one\n"
             sprite.destroy()
+
+
+_TREE = """
+mkdir -p ~/app/sub && cd ~/app && echo one > file && ln file sub/hard && ln -s /etc/passwd link
+sudo setfattr -n user.mark -v kept file 2>/dev/null || true
+sudo install -o root -g daemon -m 2750 -d owned && truncate -s 64M hole && printf x >>hole
+sudo mkdir -p '/srv/a b' && echo deep | sudo tee '/srv/a b/ü' >/dev/null
+ln -s /srv ~/elsewhere
+"""
+_SEEN = "cd ~/app && cat file link | sha256sum && stat -c '%n %a %U %G %h %F' * sub/* && stat -c %b hole"
+
+
+def _restored(pilotd: Pilotd, path: object, checkpoint: str = "ready") -> dict[str, Any]:
+    """The last line of what is said."""
+    answer = _call(pilotd, "POST", f"/v1/sprites/base/checkpoints/{checkpoint}/restore", {"path": path})
+    assert answer.status_code == 200, answer.text
+    line: dict[str, Any] = json.loads(answer.text.splitlines()[-1])
+    return line
+
+
+def test_one_path_is_put_back_while_all_else_runs_on(pilotd: Pilotd) -> None:
+    with pilotd.client() as client:
+        base = client.create_sprite("base")
+
+        def said(script: str) -> str:
+            return bytes(base.run("sh", "-c", script, capture_output=True, check=True).stdout).decode()
+
+        said(_TREE)
+        before = said(_SEEN)
+        assert _call(pilotd, "POST", "/v1/sprites/base/checkpoint", {"name": "ready"}).status_code == 200
+        begun = said("setsid sleep 1000 >/dev/null 2>&1 & echo $!").strip()
+        said("cd ~/app && echo two > file && sudo rm -rf owned link && echo new > added; echo stays > ~/other")
+        assert _restored(pilotd, "/home/sprite/app")["type"] == "complete"
+        assert said(_SEEN) == before, "owners, modes, links, holes as they were; what was added is gone"
+        assert said(f"cat ~/other; cat /proc/{begun}/comm; ls -A ~").split()[:2] == ["stays", "sleep"]
+        assert ".restoring" not in said("ls -A ~")
+
+        said("sudo rm -rf /srv/*")
+        assert _restored(pilotd, "/home/sprite/elsewhere/a b/\u00fc")["type"] == "complete", (
+            "links as the sprite has them"
+        )
+        assert said("cat '/srv/a b/ü'") == "deep\n"
+
+        said("rm ~/app/link && mkdir ~/app/link")
+        assert _restored(pilotd, "/home/sprite/app/link/")["type"] == "complete"
+        assert said("readlink ~/app/link") == "/etc/passwd\n", "the link, and not where it leads"
+
+        for path, why in (("/home/sprite/nothing", "no such file"), ("/proc", "restore /proc")):
+            line = _restored(pilotd, path)
+            assert (line["type"], why in line["error"]) == ("error", True), line
+        assert said("cat /proc/self/comm") == "cat\n"
+        for wrong in ("relative", "/", "//", "/a/../b", "/a\0b", 7):
+            refused = _call(pilotd, "POST", "/v1/sprites/base/checkpoints/ready/restore", {"path": wrong})
+            assert refused.status_code == 400, wrong
+        missing = _call(pilotd, "POST", "/v1/sprites/base/checkpoints/v99/restore", {"path": "/etc"})
+        assert missing.status_code == 404
+
+        said("sudo rm -rf /srv/*")
+        assert _call(pilotd, "POST", "/v1/sprites/base/stop").status_code == 200
+        assert _restored(pilotd, "/srv")["type"] == "complete", "one that slept is woken"
+        assert said("cat '/srv/a b/ü'") == "deep\n"
+        base.destroy()

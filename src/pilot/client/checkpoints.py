@@ -51,7 +51,8 @@ def read(context: Context) -> None:
 
 
 def restore(context: Context) -> None:
-    _follow(context, f"{_path(context)}/restore", None)
+    path = context.said.argument("PATH")
+    _follow(context, f"{_path(context)}/restore", {"path": path} if path else None)
 
 
 def _follow(context: Context, path: str, body: dict[str, Any] | None) -> None:

@@ -246,10 +246,11 @@ VERBS = (
     Verb("checkpoint delete", "forget one", "checkpoints.delete", (_ID,), aliases=("checkpoint rm",)),
     Verb(
         "restore",
-        "make the disk what it was; what has changed since is lost, all sessions end",
+        "make the disk what it was; what has changed since is lost, all sessions end; or one path, while all runs on",
         "checkpoints.restore",
-        (_ID,),
+        (_ID, Argument("PATH", least=0)),
         aliases=("checkpoint restore",),
+        examples=("sprite restore v1", "sprite restore v1 /home/sprite/app"),
     ),
     Verb(
         "ship",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 from starlette.responses import Response, StreamingResponse
 
@@ -23,17 +23,25 @@ STREAM_NOTE_S = 10.0
 
 
 def stream(ended: Ended, begin: str, end: Callable[[Outcome], str]) -> Response:
-    return StreamingResponse(_lines(ended, begin, end), media_type="application/x-ndjson")
+    async def finish() -> str:
+        return end(await ending.finish(ended, OPERATION_TIMEOUT_S))
+
+    return tell(finish(), begin)
 
 
-async def _lines(ended: Ended, begin: str, end: Callable[[Outcome], str]) -> AsyncIterator[bytes]:
+def tell(work: Awaitable[str], begin: str) -> Response:
+    """`work` returns what the last line says. It goes on when nobody reads any more."""
+    return StreamingResponse(_lines(work, begin), media_type="application/x-ndjson")
+
+
+async def _lines(work: Awaitable[str], begin: str) -> AsyncIterator[bytes]:
     """`info`, a blank line now and then (clients have read timeouts), then `complete` or `error`."""
+    waiting = asyncio.ensure_future(work)
     yield json_line(shapes.line("info", begin, time.time_ns() // 1000))
-    waiting = asyncio.ensure_future(ending.finish(ended, OPERATION_TIMEOUT_S))
     try:
         while not (await asyncio.wait({waiting}, timeout=STREAM_NOTE_S))[0]:
             yield b"\n"
-        kind, text = "complete", end(waiting.result())
+        kind, text = "complete", waiting.result()
     except errors.PilotError as error:
         kind, text = "error", str(error)
     yield json_line(shapes.line(kind, text, time.time_ns() // 1000))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from typing import IO
 
 import h11
 import msgspec
@@ -19,11 +20,11 @@ _SILENCE_S = 60.0
 
 @dataclasses.dataclass(frozen=True)
 class Command:
-    """`container`: its name in the Machine."""
+    """`container`: its name in the Machine. `stdin`: read to its end, and left open; None: it has none."""
 
     container: str
     words: tuple[str, ...]
-    stdin: bytes
+    stdin: IO[bytes] | None
     timeout_s: float
 
 
@@ -38,16 +39,13 @@ def run(dial_path: str, command: Command) -> Result:
     """Blocks until it has ended. `DeadlineExceeded` when its time is over: then it is ended a moment later."""
     query = [("cmd", word) for word in command.words]
     query += [("container", command.container), ("max_run_after_disconnect", "1s")]
-    query += [("stdin", "true")] if command.stdin else []
+    query += [("stdin", "true")] if command.stdin is not None else []
     target = operations.OPEN_SESSION.target({}, query)
     end_s = time.monotonic() + command.timeout_s
     try:
         with web_socket.open_socket(dial_path, target, min(_SILENCE_S, command.timeout_s)) as socket:
-            for start in range(0, len(command.stdin), exec_frames.MAX_PAYLOAD):
-                piece = command.stdin[start : start + exec_frames.MAX_PAYLOAD]
-                socket.send(exec_frames.stdin_message(piece, tty=False))
-            if command.stdin:
-                socket.send(exec_frames.STDIN_EOF_MESSAGE)
+            if command.stdin is not None:
+                _send(socket, command.stdin, end_s)
             return _to_its_end(socket, end_s)
     except web_socket.Refused as refused:
         raise _meant(refused) from refused
@@ -55,6 +53,14 @@ def run(dial_path: str, command: Command) -> Result:
         raise faults.DeadlineExceeded(f"the command did not end within {command.timeout_s:g} s") from error
     except (OSError, h11.ProtocolError) as error:
         raise errors.PeerError(f"exec: {error}") from error
+
+
+def _send(socket: web_socket.Socket, stdin: IO[bytes], end_s: float) -> None:
+    while piece := stdin.read(exec_frames.MAX_PAYLOAD):
+        if time.monotonic() > end_s:
+            raise TimeoutError
+        socket.send(exec_frames.stdin_message(piece, tty=False))
+    socket.send(exec_frames.STDIN_EOF_MESSAGE)
 
 
 def _to_its_end(socket: web_socket.Socket, end_s: float) -> Result:

@@ -54,6 +54,7 @@ from .lending import Lending
 from .looking import Looking
 from .metrics import Metrics
 from .pool import Pool
+from .putting_back import PuttingBack
 from .shipping import Shipped, Shipping
 from .tokens import Tokens
 from .wanted import Forks, NewSprite, SpriteChanges
@@ -110,6 +111,7 @@ class Sprites:
         self._looking = Looking(host.volumes)
         self._lending = Lending(host.scratch, host.keep_free_bytes)
         self._browsing = Browsing(self._looking, self._lending)
+        self._putting_back = PuttingBack(host, self._looking, self._lending)
         self._shipping = Shipping(host, Looking(host.volumes), self._lending)
         self._suspected: dict[str, float] = {}
         self.tokens = Tokens(host.database)
@@ -440,6 +442,11 @@ class Sprites:
     def browsing(self) -> Browsing:
         """What is in a checkpoint."""
         return self._browsing
+
+    @property
+    def putting_back(self) -> PuttingBack:
+        """One path as it was at a checkpoint."""
+        return self._putting_back
 
     def restore(self, sprite: Sprite, checkpoint: str) -> Ended:
         wanted = OfCheckpoint(self.checkpoint(sprite, checkpoint).id)

@@ -18,13 +18,14 @@ T = TypeVar("T")
 
 
 class Threads:
-    """`most` at a time, and `most_of_one` of each who asks. Of one event loop. Work that has begun keeps its place
-    until it ends, whether or not somebody still waits for it."""
+    """`most` at a time, and `most_of_one` of each who asks (an `asker`). Of one event loop. Work that has begun keeps
+    its place until it ends, whether or not somebody still waits for it."""
 
-    def __init__(self, name: str, most: int, most_of_one: int) -> None:
+    def __init__(self, name: str, most: int, most_of_one: int, asker: str = "app") -> None:
         self._name = name
         self._most = most
         self._most_of_one = most_of_one
+        self._asker = asker
         self._pool = concurrent.futures.ThreadPoolExecutor(most, name)
         self._under_way: set[asyncio.Task[object]] = set()
         self._rooms: weakref.WeakValueDictionary[Hashable, asyncio.Semaphore] = weakref.WeakValueDictionary()
@@ -37,7 +38,7 @@ class Threads:
         """As `in_turn`; `Exhausted` when it would have to wait."""
         room = self._room(who)
         if room.locked() or len(self._under_way) >= self._most:
-            some = f"{self._most_of_one} of the same app" if room.locked() else str(self._most)
+            some = f"{self._most_of_one} of the same {self._asker}" if room.locked() else str(self._most)
             raise faults.Exhausted(f"{self._name}: {some} are under way", hint="try again in a while")
         return await self._run(room, work)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import Callable
 
 from starlette.responses import JSONResponse, Response
@@ -181,7 +182,8 @@ async def execute(call: Call) -> Response:
     timeout_s = min(wanted.timeout or MOST_WAIT_S, bodies.MOST_EXEC_S)
     words = bodies.words(wanted)
     await call.require_command(words)
-    command = fly_exec.Command(container, words, (wanted.stdin or "").encode(), timeout_s)
+    stdin = io.BytesIO(wanted.stdin.encode()) if wanted.stdin else None
+    command = fly_exec.Command(container, words, stdin, timeout_s)
     result = await call.machines.processes.run(row, command)
     return JSONResponse(
         {"exit_code": result.exit_code, "exit_signal": max(result.exit_code - 128, 0),

@@ -35,6 +35,12 @@ class CreateCheckpoint(msgspec.Struct, frozen=True):
     name: str | None = None
 
 
+class RestoreCheckpoint(msgspec.Struct, frozen=True):
+    """`path`: this alone, while the sprite runs on; without it the whole disk."""
+
+    path: str | None = None
+
+
 class RenameCheckpoint(msgspec.Struct, frozen=True):
     """`name`: null takes it away."""
 

@@ -13,9 +13,10 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from .... import errors
 from ....wire import faults
 from ...operations.results import Reserved
-from ...services import ending
+from ...services import ending, putting_back
+from ...store.sprites import Sprite
 from ..call import Call
-from ..streams import OPERATION_TIMEOUT_S, STREAM_NOTE_S, Deadline, json_line, stream
+from ..streams import OPERATION_TIMEOUT_S, STREAM_NOTE_S, Deadline, json_line, stream, tell
 from . import bodies, shapes
 
 _PIECE_BYTES = 64 << 10
@@ -29,9 +30,25 @@ async def create_checkpoint(call: Call) -> Response:
 
 
 async def restore_checkpoint(call: Call) -> Response:
-    checkpoint = call.parameters["checkpoint"]
-    ended = await asyncio.to_thread(call.sprites.restore, await call.sprite(), checkpoint)
+    wanted, checkpoint = await call.body(bodies.RestoreCheckpoint), call.parameters["checkpoint"]
+    row = await call.sprite()
+    if wanted.path is not None:
+        return await _restore_path(call, row, putting_back.parse(wanted.path))
+    ended = await asyncio.to_thread(call.sprites.restore, row, checkpoint)
     return stream(ended, f"restoring checkpoint {checkpoint}", lambda _: f"restored {checkpoint}")
+
+
+async def _restore_path(call: Call, row: Sprite, path: str) -> Response:
+    point = await asyncio.to_thread(call.sprites.checkpoint, row, call.parameters["checkpoint"])
+
+    async def put() -> str:
+        with call.access.activity.using(row.id):
+            (await call.access.open(row)).close()  # woken, if it slept
+            found = await asyncio.to_thread(call.sprites.find, row.organisation, row.name)
+            await call.sprites.putting_back.run(found, point.id, path)
+        return f"restored {path} of {point.id}"
+
+    return tell(put(), f"restoring {path} of checkpoint {point.id}")
 
 
 async def list_checkpoints(call: Call) -> Response:

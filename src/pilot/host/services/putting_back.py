@@ -1,0 +1,85 @@
+"""One path of a sprite as it was at a checkpoint, put back while everything else of it runs on.
+
+    a look at the checkpoint ─► a tar (`host.subtree`) ─► tar of the sprite, as its root ─► rename into place
+
+The host reads, the sprite's own tar writes, within the sprite's walls: nothing of the host is written to, whatever the
+disk says. What is there now is gone once the other is whole, by two renames; until then it stays as it is. A pilotd or
+a sprite that dies in the middle leaves `.restoring-NAME` beside the path, which the next restore of it removes, and
+between the two renames the path is in there, as `old/NAME`.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import subprocess
+
+from ... import errors
+from ...ids import CheckpointId
+from ...wire import faults
+from ..operations.context import Host
+from ..store.sprites import Sprite
+from . import fly_exec
+from .lending import Lending
+from .looking import Looking, look
+from .threads import Threads
+
+READ_S, WRITE_S = 280.0, 600.0
+_MOST, _MOST_OF_ONE = 16, 4  # at once, of all and of one organisation
+_MODULE = "pilot.host.subtree"
+# $1: the directory, $2: the name in it. Its exit status is 0 only when what was asked for is in place.
+_SCRIPT = """
+set -e
+mkdir -p -- "$1"
+cd -P -- "$1"
+made=".restoring-$2"
+rm -rf -- "$made"
+mkdir -m 700 -- "$made" "$made/new" "$made/old"
+trap 'rm -rf -- "$made"' EXIT
+tar --extract --file=- --directory="$made/new" --numeric-owner --same-owner --preserve-permissions \\
+    --xattrs --xattrs-include='*' --acls
+if [ -e "$2" ] || [ -L "$2" ]; then mv -T -- "$2" "$made/old/$2"; fi
+mv -T -- "$made/new/$2" "$2" || { [ ! -e "$made/old/$2" ] || mv -T -- "$made/old/$2" "$2"; exit 1; }
+"""
+
+
+def parse(path: str) -> str:
+    """As one has to be: absolute, without `..`, and not the root, which is the whole disk. `InvalidRequest`."""
+    clean = posixpath.normpath(path)
+    if not path.startswith("/") or "\0" in path or ".." in path.split("/"):
+        raise faults.InvalidRequest(f"path: {path[:80]!r} is none that begins at / and has no ..")
+    if clean in ("/", "//"):
+        raise faults.InvalidRequest("path: / is the whole disk", hint="restore without a path")
+    return "/" + clean.lstrip("/")
+
+
+class PuttingBack:
+    """`Exhausted` when as many are under way as may be."""
+
+    def __init__(self, host: Host, disks: Looking, lending: Lending) -> None:
+        self._host = host
+        self._looking = disks
+        self._lending = lending
+        self._threads = Threads("restore a path", _MOST, _MOST_OF_ONE, "organisation")
+
+    async def run(self, sprite: Sprite, point: CheckpointId, path: str) -> None:
+        """As `put`, in a thread."""
+        await self._threads.at_once(sprite.organisation, lambda: self.put(sprite, point, path))
+
+    def put(self, sprite: Sprite, point: CheckpointId, path: str) -> None:
+        """Of a sprite whose world runs, for who has counted as its user; `path` as `parse` gives it. `Unsupported` and
+        `Exhausted` as `Looking`; `HostError` when it cannot be read, `StateError` when it cannot be written."""
+        directory, name = posixpath.split(path)
+        with self._lending.file(sprite.organisation, "restore") as tar:
+            with self._looking.disks([(sprite.volume, point)], "restore") as [disk_fd]:
+                fds = [disk_fd, tar.fileno()]
+                look(_MODULE, f"restore {path}", READ_S, fds, [tar.most_bytes], subprocess.PIPE, path.encode())
+            tar.written()
+            words = ("sudo", "-n", "sh", "-c", _SCRIPT, "restore", directory, name)
+            done = fly_exec.run(self._dial_path(sprite), fly_exec.Command("world", words, tar, WRITE_S))
+        if done.exit_code:
+            said = (done.stderr or done.stdout).decode(errors="replace").strip()[-300:]
+            raise errors.StateError(f"restore {path}: its tar ended with {done.exit_code}: {said}")
+
+    def _dial_path(self, sprite: Sprite) -> str:
+        assert sprite.machine is not None, "its world runs"
+        return self._host.substrate(sprite.machine).dial_path(sprite.machine)
