@@ -13,7 +13,7 @@ import pytest
 from tests.support import matrix
 from tests.support.pilotd import Pilotd
 
-pytestmark = pytest.mark.requires("root", "private", "qemu", "mmdebstrap", "fuse", "space", "vm_tests")
+pytestmark = pytest.mark.requires("root", "private", "qemu", "mmdebstrap", "fuse", "space", "vm-tests")
 
 
 @pytest.fixture(scope="module")
