@@ -90,6 +90,8 @@ AIMS = (
     Aim("lost with a host: age of what is left", "lost with a host", "20 ms", "most", 2000, benchmark="remote"),
     Aim("worker, 10 GB mapped: resident", _MEMORY, "after mapping 10 GiB", "most", 25, "rss_mb"),
     Aim("worker, 10 GB, attached again: resident", _MEMORY, "10 GiB, attached again", "most", 25, "rss_mb"),
+    Aim("worker, 10 GB, mapped, idle: resident", _MEMORY, "after mapping 10 GiB, idle", "most", 25, "rss_mb"),
+    Aim("worker, 10 GB, attached again, idle: resident", _MEMORY, "10 GiB, attached again, idle", "most", 25, "rss_mb"),
     _network("out with a policy, time", "256 MiB out", "with a policy", 1 / 0.9, "without a policy"),
     _network("out with a policy, time beside plain NAT", "256 MiB out", "with a policy", 1.25, "plain veths with NAT"),
     Aim("an allowed name", "an allowed name", "the sprite's resolver", "median", 1, "wall_ms", benchmark="network"),

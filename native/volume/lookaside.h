@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <time.h>
 
 enum {
     CHUNK_BYTES = 64 << 10, /* layout.CHUNK_BYTES */
@@ -61,10 +62,26 @@ void grace_enter(struct grace *grace, int lane);
 void grace_leave(struct grace *grace, int lane);
 void grace_wait(struct grace *grace);
 
+/* rest.c: a lane that nobody asks gives its buffer's memory back. Of one lane, used by its thread alone. */
+struct rest {
+    bool opened, has_timer;
+    timer_t timer;
+    int epoll_fd;
+    uint64_t served, served_before; /* requests: now, and when the timer last rang */
+};
+
+/* Around all waiting of a lane: outside of it no signal of this comes. */
+void rest_enter(struct rest *rest, int fuse_fd);
+void rest_leave(void);
+/* A read was interrupted: drops the buffer and waits for a request if none has come lately. */
+void rest_if_idle(struct rest *rest, char *buffer, size_t size);
+void rest_close(struct rest *rest);
+
 /* serve.c: requests of FUSE that need no decision. */
 struct server {
     struct table table;
     struct grace grace;
+    struct rest rests[MAX_LANES];
     int fuse_fd;
     _Atomic int slabs[MAX_SLABS];
     _Atomic uint64_t size_bytes;
@@ -78,7 +95,7 @@ struct server {
 enum { WRITE_HEADER = 80 };
 
 /* Answers requests until one comes that Python must see: its length. -1 with errno: the connection has ended, or the
-   kernel refuses an answer. */
-ssize_t serve_until_asked(struct server *server, char *request, int lane);
+   kernel refuses an answer. `room` is what `request` holds; it is resident from its first use on whenever it is read to. */
+ssize_t serve_until_asked(struct server *server, char *request, size_t room, int lane);
 
 #endif

@@ -46,6 +46,8 @@ static void lookaside_dealloc(PyObject *self)
     if (server_of(self)->table.pages) {
         table_close(&server_of(self)->table);
         grace_close(&server_of(self)->grace);
+        for (int lane = 0; lane < MAX_LANES; lane++)
+            rest_close(&server_of(self)->rests[lane]);
     }
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
     Py_DECREF(type);
@@ -179,7 +181,7 @@ static PyObject *receive(PyObject *self, PyObject *arguments)
         PyErr_SetString(PyExc_ValueError, "a larger buffer, or a smaller lane, is wanted");
     } else {
         Py_BEGIN_ALLOW_THREADS
-        size = serve_until_asked(server_of(self), buffer.buf, lane);
+        size = serve_until_asked(server_of(self), buffer.buf, buffer.len, lane);
         Py_END_ALLOW_THREADS
         if (size < 0)
             PyErr_SetFromErrno(PyExc_OSError);

@@ -102,8 +102,13 @@ static bool write_runs(const struct request *request)
 /* ENOENT: the request is gone (interrupted); ENODEV: the connection is, which the next read says. */
 static int send_answer(struct server *server, const struct iovec *parts, int count)
 {
+    ssize_t sent;
+
     atomic_fetch_add(&server->answered, 1);
-    return writev(server->fuse_fd, parts, count) >= 0 || errno == ENOENT || errno == ENODEV ? 1 : -1;
+    do {
+        sent = writev(server->fuse_fd, parts, count);
+    } while (sent < 0 && errno == EINTR);
+    return sent >= 0 || errno == ENOENT || errno == ENODEV ? 1 : -1;
 }
 
 /* 1: answered, 0: not ours, -1 errno. The answer's header takes the place of what ends where the data begins. */
@@ -132,14 +137,16 @@ static int answer_write(struct server *server, struct request *request)
 }
 
 /* A sync that fails tells so once only, so it is answered here whatever it says. */
-static int answer_sync(struct server *server, const struct fuse_in_header *request)
+static int answer_sync(struct server *server, const struct fuse_in_header *request, int lane)
 {
     int fd = atomic_load(&server->clean_fd);
     uint64_t writes = atomic_load(&server->writes);
 
     if (fd < 0)
         return 0;
+    rest_leave(); /* where the slab's filesystem can be interrupted, EINTR would be this sync's answer */
     int error = fdatasync(fd) ? errno : 0;
+    rest_enter(&server->rests[lane], server->fuse_fd);
     for (uint64_t synced = atomic_load(&server->synced); !error && synced < writes;)
         if (atomic_compare_exchange_weak(&server->synced, &synced, writes))
             break;
@@ -167,7 +174,7 @@ static int answer_io(struct server *server, char *bytes, size_t size)
 }
 
 /* Answers the request if it can, inside a grace period; as the functions above. */
-static int try(struct server *server, char *bytes, size_t size)
+static int try(struct server *server, char *bytes, size_t size, int lane)
 {
     const struct fuse_in_header *header = (const void *)bytes;
 
@@ -178,27 +185,42 @@ static int try(struct server *server, char *bytes, size_t size)
     case FUSE_WRITE:
         return answer_io(server, bytes, size);
     case FUSE_FSYNC:
-        return answer_sync(server, header);
+        return answer_sync(server, header, lane);
     default:
         return 0;
     }
 }
 
-ssize_t serve_until_asked(struct server *server, char *request, int lane)
+static ssize_t serve(struct server *server, char *request, size_t room, int lane)
 {
+    struct rest *rest = &server->rests[lane];
+
     for (;;) {
         ssize_t size = read(server->fuse_fd, request, WRITE_HEADER + MAX_IO_BYTES);
         if (size < 0) {
-            if (errno == ENOENT || errno == EINTR || errno == EAGAIN)
-                continue; /* ENOENT: the request was taken back before we read it */
-            return -1;
+            if (errno == EINTR)
+                rest_if_idle(rest, request, room);
+            else if (errno != ENOENT && errno != EAGAIN) /* ENOENT: the request was taken back before we read it */
+                return -1;
+            continue;
         }
+        rest->served++;
         if (size < (ssize_t)sizeof(struct fuse_in_header))
             return size;
         grace_enter(&server->grace, lane);
-        int done = try(server, request, size);
+        int done = try(server, request, size, lane);
         grace_leave(&server->grace, lane);
         if (done <= 0)
             return done < 0 ? -1 : size;
     }
+}
+
+ssize_t serve_until_asked(struct server *server, char *request, size_t room, int lane)
+{
+    rest_enter(&server->rests[lane], server->fuse_fd);
+    ssize_t size = serve(server, request, room, lane);
+    int error = errno;
+    rest_leave();
+    errno = error;
+    return size;
 }

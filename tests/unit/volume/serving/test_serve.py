@@ -10,6 +10,7 @@ import random
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import pytest
 
 from pilot import errors
 from pilot.ids import CheckpointId
+from pilot.kernel import directio
 from pilot.kernel import fuse as proto
 from pilot.volume import _lookaside, layout
 from pilot.volume.books import delta, ledger
@@ -242,6 +244,13 @@ def _wait_until_it_writes(thread: threading.Thread) -> None:
         os.sched_yield()
 
 
+def _ask(ours: socket.socket, count: int) -> None:
+    """Reads of the first chunk."""
+    body = struct.pack("<QQIIQII", 0, 0, CHUNK, 0, 0, 0, 0)
+    for number in range(count):
+        ours.send(proto.HEADER.pack(proto.HEADER.size + len(body), proto.Op.READ, number, 2, 0, 0, 0, 0, 0) + body)
+
+
 def test_who_is_inside_is_waited_for(tmp_path: Path) -> None:
     """A thread that cannot send its answer is inside until it can."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -254,9 +263,7 @@ def test_who_is_inside_is_waited_for(tmp_path: Path) -> None:
         request = slab.aligned(_lookaside.WRITE_HEADER_BYTES + _lookaside.MAX_IO_BYTES)
         serving = threading.Thread(target=table.receive, args=(request, 0))
         serving.start()
-        body = struct.pack("<QQIIQII", 0, 0, CHUNK, 0, 0, 0, 0)
-        for number in range(16):  # more than the socket takes
-            ours.send(proto.HEADER.pack(proto.HEADER.size + len(body), proto.Op.READ, number, 2, 0, 0, 0, 0, 0) + body)
+        _ask(ours, 16)  # more than the socket takes
         _wait_until_it_writes(serving)
 
         def settle() -> None:
@@ -268,6 +275,51 @@ def test_who_is_inside_is_waited_for(tmp_path: Path) -> None:
         for _ in range(16):
             assert ours.recv(2 * CHUNK)[proto.ANSWER.size :] == b"s" * CHUNK
         assert settled.wait(10)
+        ours.send(proto.HEADER.pack(proto.HEADER.size, proto.Op.STATFS, 16, 1, 0, 0, 0, 0, 0))
+        serving.join(10)
+        assert not serving.is_alive()
+
+
+def _resident_kib(address: int) -> int:
+    """Of the mapping that this address lies in."""
+    inside = False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        first, *rest = line.split()
+        if "-" in first:
+            low, high = (int(word, 16) for word in first.split("-"))
+            inside = low <= address < high
+        elif inside and first == "Rss:":
+            return int(rest[0])
+    raise AssertionError("no such mapping")
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_lane_that_nobody_asks_has_no_memory_and_has_it_back_for_the_next_request(tmp_path: Path) -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    (tmp_path / "slab").write_bytes(b"s" * 2 * CHUNK)
+    with ours, theirs, open(tmp_path / "slab", "rb") as file:
+        table = _lookaside.Lookaside(theirs.fileno(), SIZE)
+        table.set_slab(0, file.fileno())
+        table.learn(0, [layout.place(0, 1)], False)
+        buffer = slab.aligned(4096 + _lookaside.MAX_IO_BYTES, resident=True)
+        address = directio.address_of(buffer)
+        whole_kib = _resident_kib(address)
+        request = buffer[4096 - _lookaside.WRITE_HEADER_BYTES :]
+        serving = threading.Thread(target=table.receive, args=(request, 0))
+        serving.start()
+        for _ in range(2):
+            _until(lambda: _resident_kib(address) <= whole_kib - _lookaside.MAX_IO_BYTES // 1024)
+            _ask(ours, 16)  # more than the socket takes
+            _wait_until_it_writes(serving)
+            assert _resident_kib(address) == whole_kib
+            for _ in range(16):
+                assert ours.recv(2 * CHUNK)[proto.ANSWER.size :] == b"s" * CHUNK
         ours.send(proto.HEADER.pack(proto.HEADER.size, proto.Op.STATFS, 16, 1, 0, 0, 0, 0, 0))
         serving.join(10)
         assert not serving.is_alive()
