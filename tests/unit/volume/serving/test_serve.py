@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import mmap
 import os
 import platform
 import random
@@ -280,17 +281,13 @@ def test_who_is_inside_is_waited_for(tmp_path: Path) -> None:
         assert not serving.is_alive()
 
 
-def _resident_kib(address: int) -> int:
-    """Of the mapping that this address lies in."""
-    inside = False
-    for line in Path("/proc/self/smaps").read_text().splitlines():
-        first, *rest = line.split()
-        if "-" in first:
-            low, high = (int(word, 16) for word in first.split("-"))
-            inside = low <= address < high
-        elif inside and first == "Rss:":
-            return int(rest[0])
-    raise AssertionError("no such mapping")
+def _resident_pages(buffer: memoryview) -> int:
+    """Of the buffer, which begins a page, those that are in memory (bit 63 of proc_pid_pagemap(5))."""
+    first, count = directio.address_of(buffer) // mmap.PAGESIZE, len(buffer) // mmap.PAGESIZE
+    with open("/proc/self/pagemap", "rb") as file:
+        file.seek(first * 8)
+        entries = struct.unpack(f"<{count}Q", file.read(count * 8))
+    return sum(entry >> 63 for entry in entries)
 
 
 def _until(condition: Callable[[], bool]) -> None:
@@ -308,16 +305,16 @@ def test_a_lane_that_nobody_asks_has_no_memory_and_has_it_back_for_the_next_requ
         table.set_slab(0, file.fileno())
         table.learn(0, [layout.place(0, 1)], False)
         buffer = slab.aligned(4096 + _lookaside.MAX_IO_BYTES, resident=True)
-        address = directio.address_of(buffer)
-        whole_kib = _resident_kib(address)
+        whole = len(buffer) // mmap.PAGESIZE
+        assert _resident_pages(buffer) == whole
         request = buffer[4096 - _lookaside.WRITE_HEADER_BYTES :]
         serving = threading.Thread(target=table.receive, args=(request, 0))
         serving.start()
         for _ in range(2):
-            _until(lambda: _resident_kib(address) <= whole_kib - _lookaside.MAX_IO_BYTES // 1024)
+            _until(lambda: _resident_pages(buffer) <= 1)  # of the first there are bytes that are not the lane's
             _ask(ours, 16)  # more than the socket takes
             _wait_until_it_writes(serving)
-            assert _resident_kib(address) == whole_kib
+            assert _resident_pages(buffer) == whole
             for _ in range(16):
                 assert ours.recv(2 * CHUNK)[proto.ANSWER.size :] == b"s" * CHUNK
         ours.send(proto.HEADER.pack(proto.HEADER.size, proto.Op.STATFS, 16, 1, 0, 0, 0, 0, 0))
