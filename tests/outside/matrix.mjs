@@ -252,15 +252,16 @@ const rows = {
     const events = [];
     for await (const each of await sprite.createService('web', { cmd: 'sh', args: ['-c', script], httpPort: 9000 }, '1s')) events.push(each);
     assert.equal(events[0].type, 'started');
-    assert.ok(events.some((each) => each.type === 'stdout' && each.data.includes('up')));
+    const logged = async (word) => {
+      const said = [];
+      for await (const each of await sprite.getServiceLogs('web', { lines: 100, duration: '0s' })) said.push(each.data ?? '');
+      return said.join('').includes(word);
+    };
+    await until(() => logged('up'), 'its log has what it says');
     assert.deepEqual((await sprite.listServices()).map((each) => each.name), ['web']);
     assert.equal(await status(), 'running');
     await sprite.signalService('web', 'SIGUSR1');
-    await until(async () => {
-      const said = [];
-      for await (const each of await sprite.getServiceLogs('web', { lines: 100, duration: '0s' })) said.push(each.data ?? '');
-      return said.join('').includes('usr1');
-    }, 'its log has what it said to the signal');
+    await until(() => logged('usr1'), 'its log has what it said to the signal');
     await last(await sprite.stopService('web', '5s'));
     assert.equal(await status(), 'stopped');
     await last(await sprite.startService('web', '0.5s'));

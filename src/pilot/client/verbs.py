@@ -405,6 +405,19 @@ VERBS = (
         reads=True,
     ),
     Verb(
+        "spawn allow",
+        "let a sprite make others by itself, from inside, without a token: so many at a time",
+        "spawning.allow",
+        (Argument("CHILDREN"),),
+        (
+            Option("from", "image (the usual), self, or SPRITE:CHECKPOINT; may be repeated", "WHAT", many=True),
+            Option("expires-in", "then each of them is destroyed: 90s, 2h, 7d", "DURATION"),
+        ),
+        examples=("sprite spawn allow -s web 3 --from self --expires-in 1h",),
+    ),
+    Verb("spawn forbid", "it makes no more; those that there are stay", "spawning.forbid", (_NAME,)),
+    Verb("spawn show", "what a sprite may make by itself", "spawning.show", (_NAME,), reads=True),
+    Verb(
         "file list",
         "a directory of a sprite",
         "files.list_directory",

@@ -62,7 +62,7 @@ from .operations import machines, networks
 from .operations.context import Host, VolumeService
 from .operations.requests import SPRITE
 from .operations.table import operations
-from .outward import identity_rows, machine_rows
+from .outward import identity_rows, machine_rows, sprite_rows
 from .outward.sockets import Outward
 from .relay import server
 from .relay.access import Access
@@ -72,6 +72,7 @@ from .services.addresses import DEFAULT_DOMAIN, Domain
 from .services.fly import FlyMachines
 from .services.metrics import Metrics
 from .services.pool import Pool
+from .services.spawning import Spawning
 from .services.sprites import Sprites
 from .services.webhooks.destinations import Destinations
 from .store import networks as network_rows
@@ -307,7 +308,7 @@ def _services(
     sprites, fly = Sprites(host, engine, pool, metrics, _webhook_destinations(settings)), FlyMachines(host, engine, own)
     try:
         networks.restore(host)
-        outward.bring(own_rows.rows(fly, machine_tokens))
+        outward.bring([*own_rows.rows(fly, machine_tokens), *sprite_rows.rows(sprites, Spawning(host, sprites))])
         machines.answer_all(host)
         log.info("runs resumed", extra={"count": engine.resume()})
         sprites.sweep()

@@ -86,7 +86,7 @@ class Answer:
         if self.status >= 400:
             raise _refusal(self._what, self.status, body)
         try:
-            return msgspec.json.decode(body, type=kind)
+            return msgspec.json.decode(body or b"null", type=kind)  # an answer without a body is None
         except errors.UNREADABLE as error:
             raise errors.PeerError(f"{self._what}: answer: {error}") from error
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 from types import NoneType
+from typing import Annotated
 
 import msgspec
 
@@ -85,6 +86,70 @@ class MachineToken(msgspec.Struct, frozen=True, kw_only=True):
 
 CREATE_MACHINE_TOKEN = Operation(
     "createMachineToken", "POST", "/v1/tokens/machine", NoneType, MachineToken, Permission.HOST, operations.QUICK_S
+)
+
+SPAWN_S = 120.0
+
+
+class NewChild(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A sprite that a sprite makes by itself. It is called after its parent, with `name` behind it.
+
+    `source`: "image", "self" (its own disk, as it is) or a template, "SPRITE:CHECKPOINT".
+    """
+
+    name: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")] | None = None
+    source: str = msgspec.field(default="image", name="from")
+    environment: dict[str, str] = {}
+    expires_in_s: Annotated[float, msgspec.Meta(gt=0, le=10 * 365 * 86400)] | None = None
+
+
+class Child(msgspec.Struct, frozen=True, kw_only=True):
+    """`expires_s`: when it is destroyed; times are in seconds since 1970, by the host's clock."""
+
+    name: str
+    status: str
+    created_s: float
+    expires_s: float | None
+
+
+class Children(msgspec.Struct, frozen=True, kw_only=True):
+    sprites: list[Child]
+
+
+SPAWN = Operation("spawn", "POST", "/v1/sprites", NewChild, Child, Permission.HOST, SPAWN_S, status=201)
+LIST_CHILDREN = Operation("listChildren", "GET", "/v1/sprites", NoneType, Children, Permission.HOST, operations.QUICK_S)
+DESTROY_CHILD = Operation(
+    "destroyChild", "DELETE", "/v1/sprites/{name}", NoneType, NoneType, Permission.HOST, SPAWN_S, status=204
+)
+
+
+class OwnCheckpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """Of the sprite that asks."""
+
+    id: str
+    create_time: str
+    comment: str = ""
+    name: str | None = None
+
+
+class OwnCheckpoints(msgspec.Struct, frozen=True, kw_only=True):
+    checkpoints: list[OwnCheckpoint]
+
+
+class NewCheckpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    comment: str | None = None
+    name: str | None = None
+
+
+class MadeCheckpoint(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+
+
+LIST_OWN_CHECKPOINTS = Operation(
+    "listOwnCheckpoints", "GET", "/v1/checkpoints", NoneType, OwnCheckpoints, Permission.HOST, operations.QUICK_S
+)
+CREATE_OWN_CHECKPOINT = Operation(
+    "createOwnCheckpoint", "POST", "/v1/checkpoint", NewCheckpoint, MadeCheckpoint, Permission.HOST, SPAWN_S
 )
 
 # What a container of a Machine may ask its host by /.fly/api, about its own Machine: with paths and bodies of the

@@ -8,6 +8,7 @@ from ..outward import Outward
 from ..routes import routes
 from ..services.api import ServicesApi
 from .identity_api import IdentityApi
+from .own_sprite import OwnSpriteApi
 from .passing import PassingApi
 from .self_api import SelfApi
 from .tasks import Tasks, TasksApi
@@ -15,7 +16,7 @@ from .tasks import Tasks, TasksApi
 
 def rows(services: ServicesApi, tasks: Tasks, host: Outward) -> list[Route]:
     """Of the machine's own API they are answered what services are asked."""
-    return routes((services, TasksApi(tasks), SelfApi(host), IdentityApi(host)))
+    return routes((services, TasksApi(tasks), SelfApi(host), IdentityApi(host), OwnSpriteApi(host)))
 
 
 def fly_rows(tasks: Tasks, host: Outward) -> list[Route]:

@@ -5,6 +5,9 @@
                         [--http-port N] [--duration 5s] | start | stop | restart | delete NAME | signal NAME SIGNAL
                         | logs NAME [--lines N]
     sprite-env tasks    list | get NAME | create NAME --expire 10m | refresh NAME --expire 10m | delete NAME
+    sprite-env checkpoints list | create [--comment TEXT] [--name NAME]
+    sprite-env sprites  list | create [NAME] [--from image|self|SPRITE:CHECKPOINT] [--env K=V]… [--expire SECONDS]
+                        | delete NAME
     sprite-env curl     [-X METHOD] [-d BODY] PATH
 
 Answers are printed as they come. The exit status is 1 for what was refused, 2 for what cannot be meant.
@@ -84,6 +87,24 @@ def tasks(said: argparse.Namespace) -> int:
     return ask("DELETE", place)
 
 
+def checkpoints(said: argparse.Namespace) -> int:
+    if said.verb == "list":
+        return ask("GET", "/v1/checkpoints")
+    return ask("POST", "/v1/checkpoint", {"comment": said.comment, "name": said.called})
+
+
+def sprites(said: argparse.Namespace) -> int:
+    """Of its own children."""
+    match said.verb:
+        case "list":
+            return ask("GET", "/v1/sprites")
+        case "delete":
+            return ask("DELETE", f"/v1/sprites/{quote(said.name, safe='')}")
+    body = {"from": said.origin, "environment": dict(each.partition("=")[::2] for each in said.env)}
+    optional = {"name": said.name, "expires_in_s": said.expire}
+    return ask("POST", "/v1/sprites", body | {key: value for key, value in optional.items() if value})
+
+
 def bare(said: argparse.Namespace) -> int:
     method = said.method or ("POST" if said.data is not None else "GET")
     return ask(method, "/" + said.path.removeprefix("/"), said.data)
@@ -118,6 +139,23 @@ def parser() -> argparse.ArgumentParser:
             verb.add_argument("name")
         if name in ("create", "refresh"):
             verb.add_argument("--expire", required=True, help="seconds, or as in 30m; an hour at most")
+    verbs = rooms.add_parser("checkpoints", help="of this sprite's disk").add_subparsers(dest="verb", required=True)
+    verbs.add_parser("list").set_defaults(act=checkpoints)
+    verb = verbs.add_parser("create")
+    verb.set_defaults(act=checkpoints)
+    verb.add_argument("--comment")
+    verb.add_argument("--name", dest="called", help="by which it can be asked for, as by its id")
+    verbs = rooms.add_parser("sprites", help="made by this one").add_subparsers(dest="verb", required=True)
+    verbs.add_parser("list").set_defaults(act=sprites)
+    verb = verbs.add_parser("create")
+    verb.set_defaults(act=sprites)
+    verb.add_argument("name", nargs="?", help="follows this one's own name")
+    verb.add_argument("--from", dest="origin", default="image", metavar="image|self|SPRITE:CHECKPOINT")
+    verb.add_argument("--env", action="append", default=[], metavar="NAME=VALUE")
+    verb.add_argument("--expire", type=float, help="seconds")
+    verb = verbs.add_parser("delete")
+    verb.set_defaults(act=sprites)
+    verb.add_argument("name")
     asked = rooms.add_parser("curl", help="the bare call")
     asked.set_defaults(act=bare)
     asked.add_argument("-X", dest="method")

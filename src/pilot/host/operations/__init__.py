@@ -1,6 +1,6 @@
 """What pilotd does to sprites, as operations of `fsm`: data in `table`, the steps in the files beside it.
 
-    create      record → disk → machine → boot → world → publish          (fork: `disk` forks another sprite's)
+    create      record → disk → machine → join → boot → world → publish   (fork: `disk` forks another sprite's)
     pool        record → disk → machine → boot → ready               (a create that claims it finds these done)
     wake                                  boot → world → publish
     sleep       freeze → publish                                     (warm; a wake thaws it)

@@ -7,10 +7,11 @@ from ...ids import CheckpointId, VolumeId
 from ...wire import operations
 from ..fsm.operation import Run
 from ..fsm.outcome import Abort, Outcome, UserFault
+from ..network import policy
 from ..store import bases, checkpoints, sprites
 from ..store.journal import now_us
 from ..store.sprites import Sprite
-from . import arrive, cut, destroy, disks
+from . import arrive, cut, destroy, disks, networks
 from .context import Host
 from .requests import Create, MakeMember, Stored
 
@@ -142,6 +143,17 @@ def _fork_sprite(host: Host, source_id: str, checkpoint: CheckpointId | None, vo
     except errors.NotFound as error:
         raise UserFault(str(error), code="not_found") from error
     host.volumes.fork(source.volume, volume, checkpoint)
+
+
+def join(host: Host, run: Run[Create]) -> None:
+    """Its network is as the request says before anything of the sprite runs."""
+    wanted = run.request.joins
+    if wanted is None or host.networks is None:
+        return
+    machine = host.machine(host.sprite(run.resource)).id
+    networks.enforce(host, machine, policy.parse(wanted.policy))
+    if wanted.private is not None:
+        networks.join(host, machine, wanted.private)
 
 
 def settle_member(host: Host, run: Run[object], outcome: Outcome) -> None:

@@ -40,6 +40,13 @@ class Member(msgspec.Struct, frozen=True):
     disk: DiskReference | None
 
 
+class Joins(msgspec.Struct, frozen=True):
+    """What a sprite's network is to be from the first moment: its policy as a document, and the private one."""
+
+    policy: dict[str, object]
+    private: str | None = None
+
+
 class Create(msgspec.Struct, frozen=True):
     """Every id is in the request, so that a repetition means the same things. Those of a member, where one is claimed.
 
@@ -60,6 +67,7 @@ class Create(msgspec.Struct, frozen=True):
     lifecycle: Lifecycle = Lifecycle()
     source: Fork | Stored | None = None
     claimed: Member | None = None
+    joins: Joins | None = None
 
 
 class MakeMember(msgspec.Struct, frozen=True):

@@ -21,7 +21,15 @@ _DOWN: tuple[AnyStep, ...] = (Step("down", world.machine_down), Step("detach", w
 ROWS: tuple[Row[Any], ...] = (
     Row(
         requests.CREATE,
-        (Step("record", create.record), Step("disk", create.disk), _MACHINE, _BOOT, _WORLD, _PUBLISH),
+        (
+            Step("record", create.record),
+            Step("disk", create.disk),
+            _MACHINE,
+            Step("join", create.join),
+            _BOOT,
+            _WORLD,
+            _PUBLISH,
+        ),
         create.settle,
     ),
     Row(

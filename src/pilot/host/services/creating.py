@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import secrets
 import uuid
 from collections.abc import Callable
@@ -13,12 +14,21 @@ from ...ids import CheckpointId, VolumeId
 from ...wire import faults
 from ..operations import arrive
 from ..operations.context import Host
-from ..operations.requests import Create, Fork, ForkMany, Stored, Wanted
+from ..operations.requests import Create, Fork, ForkMany, Joins, Stored, Wanted
 from ..store import checkpoints, sprites
 from ..store.journal import now_us
 from ..store.sprites import Config, Lifecycle, Sprite, UrlSettings
 from ..vmm import Isolation
 from .wanted import Forks, LifecycleChanges, NewSprite, Source
+
+
+@dataclasses.dataclass(frozen=True)
+class Descent:
+    """What a child has of its parent: `isolation` is the least that it may have."""
+
+    lifecycle: Lifecycle
+    isolation: str
+    joins: Joins | None
 
 
 class Creating:
@@ -28,14 +38,19 @@ class Creating:
         self._host = host
         self._isolation_of = isolation_of
 
-    def request(self, organisation: str, wanted: NewSprite, source: Fork | Stored | None) -> Create:
-        """Of one that is made anew. `Conflict` for a name that is taken."""
+    def request(
+        self, organisation: str, wanted: NewSprite, source: Fork | Stored | None, descent: Descent | None = None
+    ) -> Create:
+        """Of one that is made anew, by another one with `descent`. `Conflict` for a name that is taken."""
         name = ids.parse_sprite_name(wanted.name)
         if sprites.is_taken(self._host.database, organisation, name):
             # For the answer's sake only; the row's uniqueness is what decides between two at once.
             raise errors.Conflict("sprite already exists")
         config, isolation = wanted.config or Config(), self.isolation(source)
         check_pids(isolation.value, config.pids)
+        if descent is not None and isolation.value != descent.isolation:
+            raise faults.Unsupported(f"create: a child of a {descent.isolation} would be a {isolation.value}")
+        lifecycle = (wanted.lifecycle or LifecycleChanges()).applied(Lifecycle(), now_us())
         return Create(
             organisation=organisation,
             name=name,
@@ -47,8 +62,9 @@ class Creating:
             url_settings=wanted.url_settings or UrlSettings(),
             environment=wanted.environment or {},
             config=config,
-            lifecycle=(wanted.lifecycle or LifecycleChanges()).applied(Lifecycle(), now_us()),
+            lifecycle=descent.lifecycle if descent else lifecycle,
             source=source,
+            joins=descent.joins if descent else None,
         )
 
     def forks(self, sprite: Sprite, point: CheckpointId | None, wanted: Forks) -> ForkMany:

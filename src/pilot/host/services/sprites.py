@@ -43,12 +43,12 @@ from ..store.checkpoints import Checkpoint
 from ..store.holds import Hold
 from ..store.journal import now_us
 from ..store.networks import Peer
-from ..store.sprites import ConfigChanges, Rested, Sprite
+from ..store.sprites import ConfigChanges, Rested, Spawn, Sprite
 from ..vmm import Isolation, Size, Usage
 from ..vmm.shape import Shape
 from .browsing import Browsing
 from .changes import Changes
-from .creating import Creating, check_pids, new_sprite
+from .creating import Creating, Descent, check_pids, new_sprite
 from .feed import Feed
 from .lending import Lending
 from .looking import Looking
@@ -327,10 +327,10 @@ class Sprites:
 
     # What is done
 
-    def create(self, organisation: str, wanted: NewSprite) -> Ended:
-        """`Conflict` for a name that is taken."""
+    def create(self, organisation: str, wanted: NewSprite, descent: Descent | None = None) -> Ended:
+        """`Conflict` for a name that is taken. `descent`: of one that another one makes."""
         source = self._creating.source(organisation, wanted.origin) if wanted.origin else None
-        request = self._creating.request(organisation, wanted, source)
+        request = self._creating.request(organisation, wanted, source, descent)
         isolation = self._creating.isolation(source)
         shape = Shape(isolation, self._host.variant, machines.size_of(self._host, request.config))
         member = self._pool.claim(shape) if source is None else None
@@ -346,6 +346,12 @@ class Sprites:
         """`Conflict` for a name that is taken; `AlreadyActive` while others are being made of it."""
         point = None if wanted.checkpoint is None else self.checkpoint(sprite, wanted.checkpoint).id
         return self._engine.start(requests.FORK_MANY, sprite.id, self._creating.forks(sprite, point, wanted))
+
+    def allow_spawn(self, sprite: Sprite, wanted: Spawn | None) -> None:
+        """What it may make by itself from now on."""
+        with self._host.database.transaction() as tx:
+            now = sprites.locked(tx, sprite.id)
+            sprites.update(tx, sprite.id, lifecycle=msgspec.structs.replace(now.lifecycle, spawn=wanted))
 
     def update(self, sprite: Sprite, changes: SpriteChanges) -> Sprite:
         """All but its size (`resize`), on what is so now and not when the caller looked: of two at once neither undoes

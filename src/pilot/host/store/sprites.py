@@ -29,6 +29,7 @@ class UrlSettings(msgspec.Struct, frozen=True):
         return UrlSettings(changes.auth, changes.private_access or self.private_access)
 
 
+_Source = Annotated[str, msgspec.Meta(pattern=r"^(image|self|[^:]+:[^:]+)\Z", max_length=400)]
 _Mebibytes = Annotated[int, msgspec.Meta(ge=128, le=1 << 20)]
 _Processors = Annotated[int, msgspec.Meta(ge=1, le=256)]
 _Gigabytes = Annotated[int, msgspec.Meta(ge=1, le=1 << 20)]
@@ -64,12 +65,23 @@ class ConfigChanges(msgspec.Struct, frozen=True):
     pids: _Processes | msgspec.UnsetType | None = msgspec.UNSET
 
 
+class Spawn(msgspec.Struct, frozen=True):
+    """Sprites that a sprite may make by itself: how many there may be at a time, from what (`image`, `self`, or a
+    template `SPRITE:CHECKPOINT`), and for how long each of them is; None: as long as nobody destroys it."""
+
+    children: Annotated[int, msgspec.Meta(ge=1, le=50)]
+    sources: Annotated[tuple[_Source, ...], msgspec.Meta(min_length=1, max_length=32)] = msgspec.field(
+        default=("image",), name="from"
+    )
+    expires_in_s: Annotated[float, msgspec.Meta(gt=0, le=10 * 365 * 86400)] | None = None
+
+
 class Lifecycle(msgspec.Struct, frozen=True, omit_defaults=True):
     """When a sprite rests, and when it ends. Times of None are the host's, 0 is never.
 
     `warm_after_s`: unused for so long it is frozen; `cold_after_s`: frozen for so long its machine is stopped.
     `expires_us`: then `on_expiry` is done to it; what was stopped or suspended stays so until this is another.
-    `protected`: it is not destroyed, by nobody.
+    `protected`: it is not destroyed, by nobody. `spawn`: what it may make by itself; `parent`: who has made it so.
     """
 
     warm_after_s: float | None = None
@@ -77,6 +89,8 @@ class Lifecycle(msgspec.Struct, frozen=True, omit_defaults=True):
     expires_us: int | None = None
     on_expiry: Literal["delete", "stop", "suspend"] = "delete"
     protected: bool = False
+    spawn: Spawn | None = None
+    parent: str | None = None
 
     def is_over(self, now_us: int) -> bool:
         """Its deadline has passed, which it outlives at rest."""

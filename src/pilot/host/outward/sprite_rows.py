@@ -1,0 +1,64 @@
+"""What a sprite may ask of its host about itself and its children, without a token: the socket says which one asks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from ...server import response
+from ...server.call import Call
+from ...wire import outward, timestamps
+from ..operations.results import Reserved
+from ..services import ending
+from ..services.spawning import Spawning
+from ..services.sprites import Sprites
+from .rows import Caller, Row, answering
+
+
+def rows(sprites: Sprites, spawning: Spawning) -> Sequence[Row]:
+    """All of them."""
+
+    async def spawn(caller: Caller, call: Call) -> response.Response:
+        asked = await call.asked(outward.SPAWN)
+        parent = await asyncio.to_thread(spawning.parent, caller.machine)
+        with spawning.turn_of(parent):
+            name, ended = await asyncio.to_thread(spawning.begin, parent, asked)
+            await ending.finish(ended, outward.SPAWN_S)
+        child = await asyncio.to_thread(spawning.child, parent, name)
+        return response.json(await asyncio.to_thread(spawning.told, child), outward.SPAWN.status)
+
+    def list_children(caller: Caller, _: None, __: Mapping[str, str]) -> outward.Children:
+        found = spawning.children(spawning.parent(caller.machine))
+        return outward.Children(sprites=[spawning.told(each) for each in found])
+
+    async def destroy_child(caller: Caller, call: Call) -> response.Response:
+        parent = await asyncio.to_thread(spawning.parent, caller.machine)
+        child = await asyncio.to_thread(spawning.child, parent, call.parameters["name"])
+        await ending.finish(await asyncio.to_thread(sprites.destroy, child), outward.SPAWN_S)
+        return response.Response(outward.DESTROY_CHILD.status)
+
+    def list_checkpoints(caller: Caller, _: None, __: Mapping[str, str]) -> outward.OwnCheckpoints:
+        points = sprites.checkpoints(spawning.parent(caller.machine))
+        shown = [
+            outward.OwnCheckpoint(
+                id=each.id, create_time=timestamps.of_us(each.created_us), comment=each.comment, name=each.name
+            )
+            for each in points
+            if not each.is_auto
+        ]
+        return outward.OwnCheckpoints(checkpoints=shown)
+
+    async def create_checkpoint(caller: Caller, call: Call) -> response.Response:
+        asked = await call.asked(outward.CREATE_OWN_CHECKPOINT)
+        sprite = await asyncio.to_thread(spawning.parent, caller.machine)
+        ended = await asyncio.to_thread(sprites.make_checkpoint, sprite, asked.comment or "", asked.name)
+        done = (await ending.finish(ended, outward.SPAWN_S)).result(Reserved)
+        return response.json(outward.MadeCheckpoint(id=done.id), outward.CREATE_OWN_CHECKPOINT.status)
+
+    return (
+        Row(outward.SPAWN, spawn),
+        answering(outward.LIST_CHILDREN, list_children),
+        Row(outward.DESTROY_CHILD, destroy_child),
+        answering(outward.LIST_OWN_CHECKPOINTS, list_checkpoints),
+        Row(outward.CREATE_OWN_CHECKPOINT, create_checkpoint),
+    )
