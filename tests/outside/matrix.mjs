@@ -251,7 +251,7 @@ const rows = {
     const status = async () => (await sprite.getService('web')).state.status;
     const events = [];
     for await (const each of await sprite.createService('web', { cmd: 'sh', args: ['-c', script], httpPort: 9000 }, '1s')) events.push(each);
-    assert.equal(events[0].type, 'started');
+    assert.equal(events.at(-1).type, 'complete');
     const logged = async (word) => {
       const said = [];
       for await (const each of await sprite.getServiceLogs('web', { lines: 100, duration: '0s' })) said.push(each.data ?? '');
@@ -259,14 +259,14 @@ const rows = {
     };
     await until(() => logged('up'), 'its log has what it says');
     assert.deepEqual((await sprite.listServices()).map((each) => each.name), ['web']);
-    assert.equal(await status(), 'running');
+    await until(async () => (await status()) === 'running', 'it runs');
     await sprite.signalService('web', 'SIGUSR1');
     await until(() => logged('usr1'), 'its log has what it said to the signal');
     await last(await sprite.stopService('web', '5s'));
     assert.equal(await status(), 'stopped');
     await last(await sprite.startService('web', '0.5s'));
     await last(await sprite.restartService('web', '0.5s'));
-    assert.equal(await status(), 'running');
+    await until(async () => (await status()) === 'running', 'it runs again');
     const other = () => sprite.createService('other', { cmd: 'sleep', args: ['1'], httpPort: 9001 });
     await refused(other, (error) => assert.match(error.message, /another service already has an HTTP port/));
     await refused(() => sprite.signalService('web', 'SIGNONSENSE'), (error) => assert.match(error.message, /400|signal/i));

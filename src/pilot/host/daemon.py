@@ -39,6 +39,7 @@ from ..kernel import cgroups, files, hierarchies
 from ..volume import client as volume_client
 from . import backup, draining, edges, host_limits, log_files
 from .api.machines import own as own_rows
+from .api.sprites import own as own_sprite_rows
 from .fly import addresses
 from .fly.containers import MOST_STOP_S
 from .fly.pulling import Images
@@ -62,7 +63,7 @@ from .operations import machines, networks
 from .operations.context import Host, VolumeService
 from .operations.requests import SPRITE
 from .operations.table import operations
-from .outward import identity_rows, machine_rows, sprite_rows
+from .outward import identity_rows, machine_rows
 from .outward.sockets import Outward
 from .relay import server
 from .relay.access import Access
@@ -308,7 +309,7 @@ def _services(
     sprites, fly = Sprites(host, engine, pool, metrics, _webhook_destinations(settings)), FlyMachines(host, engine, own)
     try:
         networks.restore(host)
-        outward.bring([*own_rows.rows(fly, machine_tokens), *sprite_rows.rows(sprites, Spawning(host, sprites))])
+        outward.bring([*own_rows.rows(fly, machine_tokens), *own_sprite_rows.rows(sprites, Spawning(host, sprites))])
         machines.answer_all(host)
         log.info("runs resumed", extra={"count": engine.resume()})
         sprites.sweep()

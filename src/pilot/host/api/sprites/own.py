@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from ...server import response
-from ...server.call import Call
-from ...wire import outward, timestamps
-from ..operations.results import Reserved
-from ..services import ending
-from ..services.spawning import Spawning
-from ..services.sprites import Sprites
-from .rows import Caller, Row, answering
+from ....server import response
+from ....server.call import Call
+from ....wire import outward, timestamps
+from ...operations.results import Reserved
+from ...outward.rows import Caller, Row, answering
+from ...services import ending
+from ...services.spawning import Spawning
+from ...services.sprites import Sprites
 
 
 def rows(sprites: Sprites, spawning: Spawning) -> Sequence[Row]:
