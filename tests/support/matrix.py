@@ -381,7 +381,7 @@ def a_services_whole_life(bed: Bed) -> None:
     until(lambda: _status(bed, "web") == "running", "it runs again")
     with pytest.raises(SpriteError, match="Service conflict"):
         services.create_service(bed.sprite, "other", "sleep", ["1"], http_port=9001)
-    with pytest.raises(SpriteError, match="400"):
+    with pytest.raises(SpriteError, match="Invalid signal"):
         services.signal_service(bed.sprite, "web", "SIGNONSENSE")
     services.delete_service(bed.sprite, "web")
     with pytest.raises(SpriteError, match="not found"):
