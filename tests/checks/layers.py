@@ -170,12 +170,12 @@ ALLOWED: dict[str, frozenset[str]] = {
             "host.shipping.rules",
             "host.store",
         }
-        | {"host.network.policy"}
+        | {"host.network.connectors.connector", "host.network.policy"}
     ),
     # A sprite as an image: values and bytes; it knows neither the store nor volumes.
     "host.shipping": frozenset({"wire", "host.difference", "image.oci.digest", "image.oci.documents"}),
     # It knows machines by name and process, and neither the store nor operations.
-    "host.network": frozenset({"kernel", "machine.dial", "host.logs", "host.supervised"}),
+    "host.network": frozenset({"kernel", "machine.dial", "host.fly.vault", "host.logs", "host.supervised"}),
     "image": frozenset({"plan.program", "kernel"}),
     # Images of strangers: knows nothing of the ones that are built here.
     "image.oci": frozenset({"kernel.directio", "kernel.files", "kernel.inroot", "kernel.syscalls"}),

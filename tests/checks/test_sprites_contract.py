@@ -111,6 +111,13 @@ def test_answers_have_the_statuses_and_shapes_of_the_contract(host: HostUnderTes
         _check(http.put("/v1/sprites/web/network/private", json={"network": "Not One"}), 400, "Error")
         _check(http.put("/v1/sprites/web/network/private", json={}), 400, "Error")
         _check(http.put("/v1/sprites/web/network/private", json={"network": "shop"}), 409, "Error")
+        assert _check(http.get("/v1/sprites/web/connectors"), 200, "Connectors") == {"connectors": []}
+        place, bearer = "/v1/sprites/web/connectors/api", {"hosts": ["api.test"], "attach": {"kind": "bearer"}}
+        _check(http.put(place, json=bearer | {"attach": {"kind": "none"}}), 400, "Error")
+        _check(http.put(place, json=bearer | {"hosts": ["*.test"]}), 400, "Error")
+        _check(http.put(place, json=bearer | {"secret": "0123456789"}), 409, "Error")  # it has no network
+        _check(http.get(place), 404, "Error")
+        _check(http.delete(place), 404, "Error")
         made = _check(http.post("/v1/tokens", json={"description": "another"}), 201, "NewToken")
         _check(http.post("/v1/organizations/local/tokens", json={}), 201, "NewToken")
         _check(http.post("/v1/organizations/other/tokens", json={}), 404, "Error")

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from joserfc import jwt
 from joserfc.jwk import KeySet
-from tests.support import flyapi, images, pythonimage
+from tests.support import flyapi, images, lookfor, pythonimage
 from tests.support.pilotd import Pilotd
 
 pytestmark = pytest.mark.requires("root", "private", "busybox", "fuse", "loop", "userns", "space")
@@ -28,56 +28,6 @@ answer = connection.getresponse()
 print(answer.status, answer.getheader("content-type"), answer.read().decode())
 """
 _OIDC = ("POST", "/v1/tokens/oidc")
-# Where in all that root can read some text is: environments, command lines and memory of all processes but this one,
-# and every file. Texts come backwards, so that this program's own arguments are no find.
-_GREP = """\
-import os, sys, time
-sys.stderr = sys.stdout
-texts = [text[::-1].encode() for text in sys.argv[1:]]
-
-def told(place, data):
-    for text in texts:
-        if text in data:
-            print(place, text.decode()[::-1], flush=True)
-
-def memory(pid):
-    with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as mem:
-        for line in maps:
-            first, _, last = line.split()[0].partition("-")
-            if line.split()[1].startswith("r") and "[v" not in line:
-                mem.seek(int(first, 16))
-                yield mem.read(int(last, 16) - int(first, 16))
-
-def ends(pid):
-    # One that ends has no memory any more, a moment before it is gone.
-    for _ in range(100):
-        if not os.path.exists(f"/proc/{pid}/environ") or not open(f"/proc/{pid}/cmdline").read():
-            return True
-        time.sleep(0.1)
-    return False
-
-looked = 0
-for pid in filter(str.isdigit, os.listdir("/proc")):
-    if int(pid) != os.getpid():
-        for name in ("environ", "cmdline"):
-            with open(f"/proc/{pid}/{name}", "rb") as file:
-                told(f"{pid} {name}", file.read())
-        try:
-            for piece in memory(pid):
-                told(f"{pid} memory", piece)
-                looked += len(piece)
-        except PermissionError:
-            if not ends(pid):
-                raise
-for directory, names, files in os.walk("/"):
-    names[:] = [name for name in names if os.path.join(directory, name) not in ("/proc", "/sys", "/dev")]
-    for path in (os.path.join(directory, name) for name in files):
-        if os.path.isfile(path) and not os.path.islink(path):
-            with open(path, "rb") as file:
-                told(path, file.read())
-            looked += 1
-print("looked at", looked)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +56,7 @@ def found_inside(pilotd: Pilotd, fly: flyapi.Fly, id: str) -> list[str]:
     """Where in a Machine's container there is a macaroon, a private key, or pilotd's own key; and that something was
     looked at is seen by a text that is there."""
     secrets = ("fm2_", "BEGIN PRIVATE KEY", pilotd.token().rpartition("/")[2])
-    code, said = fly.run(id, "python3", "-c", _GREP, *(text[::-1] for text in (*secrets, f"FLY_MACHINE_ID={id}")))
+    code, said = fly.run(id, *lookfor.command(*secrets, f"FLY_MACHINE_ID={id}"))
     assert code == 0, said
     *found, last = said.splitlines()
     assert last.startswith("looked at ")

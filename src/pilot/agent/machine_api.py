@@ -11,6 +11,7 @@ import msgspec
 
 import pilot
 
+from .. import errors
 from ..server.routing import Route, answering
 from ..wire import faults, operations, schema
 from . import adoption, document
@@ -104,6 +105,10 @@ class MachineApi:
         )
         document.write(self._machine.link, AGENT_STATE, self._agent)
         self._world.default_environment, self._world.network = self._agent.environment, self._agent.network
+        try:
+            await self._world.believe()
+        except (errors.PilotError, OSError) as error:
+            answer = msgspec.structs.replace(answer, refused={**answer.refused, "authority": errors.told(error)})
         if why := await self._world.fit():
             return msgspec.structs.replace(answer, refused={**answer.refused, "size": why})
         return answer

@@ -25,7 +25,7 @@ from ..runtime.values import Stdio
 from ..spec import parse
 from ..spec.process import Process
 from ..wire import faults, schema
-from . import document, names, network, rootfs, world_limits, world_spec
+from . import document, names, network, rootfs, trust, world_limits, world_spec
 from .containers import naming
 from .containers.registry import Registry
 from .descriptors import Descriptors
@@ -139,9 +139,18 @@ class World:
         return {**self.default_environment, **self._settings.environment}
 
     def environment(self) -> dict[str, str]:
-        """That, and where credentials are that it asks for."""
+        """That, where credentials are that it asks for, and what its programs believe; what is given goes first."""
         given = self.given()
-        return {**given, **clouds.variables(given, self._settings.hostname)}
+        return {**trust.variables(self._authority()), **given, **clouds.variables(given, self._settings.hostname)}
+
+    def _authority(self) -> str | None:
+        return None if self.network is None else self.network.authority
+
+    async def believe(self) -> None:
+        """Of a world that runs: what begins from now on believes what the machine's network says by now."""
+        if self.state == "running" and self._root is not None:
+            async with self._lock:
+                await _to_the_end(trust.write, self._machine.paths.policy, self._authority(), self.root())
 
     def process(self, arguments: Sequence[str], env: Sequence[str], cwd: str, *, tty: bool) -> Process:
         """The process of a session."""
@@ -291,7 +300,6 @@ class World:
         self._prepare()
         paths = self._machine.paths
         os.makedirs(paths.bundle, mode=0o700, exist_ok=True)
-        os.makedirs(paths.policy, mode=0o755, exist_ok=True)
         devices = [device for device in _OPTIONAL_DEVICES if os.path.exists(device)]
         limits = world_limits.resources(world_limits.probe_size())
         world_limits.hold(limits)
@@ -365,6 +373,8 @@ class World:
             root.ensure_file("/etc/resolv.conf", b"", 0o644)
             names.write_resolver(root, next(iter(self.network.gateways), None) if self.network else None)
             names.write_names(root, self._settings.hostname)
+            os.makedirs(self._machine.paths.policy, mode=0o755, exist_ok=True)
+            trust.write(self._machine.paths.policy, self._authority(), root)
 
     def _set_running(self, container: Inner) -> None:
         self._container = container

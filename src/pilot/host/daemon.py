@@ -6,7 +6,7 @@
         ca/             our own authority for TLS, once it is wanted (ingress/certificates.py)
         identity/       what macaroons are minted and machines' tokens signed with, sealed (identity/{roots,oidc}.py)
         visits.key      what cookies of visitors are sealed with, 0600
-        secrets.key     what secrets of the Machines API are sealed with, 0600
+        secrets.key     what secrets (of apps, webhooks, connectors) are sealed with, 0600
         state.db        the store; `reserve` is what it has for a destroy when the disk is full
         volumed.sock    volumed, with volumes/ and volumed.log
         machines/<id>/  see vmm
@@ -89,6 +89,7 @@ from .volumed import Volumed
 log = logging.getLogger(__name__)
 
 ORGANISATION = "local"
+SECRETS_KEY = "secrets.key"
 BASE_TIMEOUT_S = 1800
 STOP_TIMEOUT_S = 60
 DRAIN_TIMEOUT_S = MOST_STOP_S + 2 * STOP_TIMEOUT_S  # a Machine may ask for as long, and takes its network down after it
@@ -257,7 +258,9 @@ def _networks(settings: Settings, database: Database) -> Iterator[Networks]:
         tuple(map(parse_network, settings.allow_private)),
         plan.parse_limits(settings.network_limits),
     )
-    made = Networks(planned, settings.state_dir, settings.resolvers)
+    key_path = os.path.join(settings.state_dir, SECRETS_KEY)
+    sealed.ensure_key(key_path)
+    made = Networks(planned, settings.state_dir, settings.resolvers, key_path)
     made.start()
     try:
         yield made
@@ -298,7 +301,7 @@ def _services(
         networks=made_networks,
         outward=outward,
         images=Images(Store(store_directory(settings.cache_dir)), Insecure(frozenset(settings.insecure_registries))),
-        vault=Vault(sealed.ensure_key(os.path.join(settings.state_dir, "secrets.key"))),
+        vault=Vault(sealed.ensure_key(os.path.join(settings.state_dir, SECRETS_KEY))),
         store_owner=tokens.ensure_organisation(database, ORGANISATION).id if settings.store else None,
     )
     metrics = Metrics()

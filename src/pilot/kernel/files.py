@@ -140,3 +140,14 @@ def lock(path: str, refusal: str, timeout_s: float = LOCK_TIMEOUT_S) -> int:
         except BaseException:
             os.close(fd)
             raise
+
+
+@contextlib.contextmanager
+def in_memory(name: str, data: bytes) -> Iterator[str]:
+    """A path that has those bytes, and no disk: for libraries that read files only."""
+    memory_fd = os.memfd_create(name, os.MFD_CLOEXEC)
+    try:
+        write_all(memory_fd, data)
+        yield f"/proc/self/fd/{memory_fd}"
+    finally:
+        os.close(memory_fd)

@@ -25,6 +25,8 @@ class Permission(enum.Enum):
     SERVICES_WRITE = "services:write"
     NETWORK_READ = "network:read"
     NETWORK_WRITE = "network:write"
+    CONNECTORS_READ = "connectors:read"
+    CONNECTORS_WRITE = "connectors:write"
     MACHINES_READ = "machines:read"
     MACHINES_WRITE = "machines:write"
     METRICS = "metrics:read"

@@ -55,11 +55,13 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 class NetworkCard(msgspec.Struct, frozen=True, kw_only=True):
     """What the machine's network card is given: addresses as in 198.18.0.2/30, default routes by gateways, the first
-    of which also answers for names. `policy` is what its world reads in /.sprite/policy/network.json, at once."""
+    of which also answers for names. `policy` is what its world reads in /.sprite/policy/network.json, at once;
+    `authority`: a certificate (PEM) that programs of the world that begin from then on believe, too."""
 
     addresses: list[str]
     gateways: list[str]
     policy: dict[str, list[dict[str, str]]] = {}
+    authority: str | None = None
 
 
 class AdoptRequest(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,14 +9,13 @@ Certificates of our own are made per name: browsers believe no `*.localhost`.
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import ipaddress
 import logging
 import os
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Protocol
 
 from cryptography import x509
@@ -148,7 +147,7 @@ class Authority:
 
     def _make(self, name: str) -> ssl.SSLContext:
         context = _bare_context()
-        with _as_file(self.pair(name)) as path:
+        with files.in_memory("certificate", self.pair(name)) as path:
             context.load_cert_chain(path)  # ssl reads files only
         return context
 
@@ -231,14 +230,3 @@ def _private(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-
-
-@contextlib.contextmanager
-def _as_file(data: bytes) -> Iterator[str]:
-    """A path that has those bytes, and no disk."""
-    memory_fd = os.memfd_create("certificate", os.MFD_CLOEXEC)
-    try:
-        files.write_all(memory_fd, data)
-        yield f"/proc/self/fd/{memory_fd}"
-    finally:
-        os.close(memory_fd)

@@ -18,7 +18,7 @@ from .policy import Egress
 OUTSIDE, INSIDE, MACHINE_LINK = "outside", "inside", "eth0"
 OUTSIDE_INDEX, INSIDE_INDEX, MACHINE_INDEX = 2, 3, 2
 NAMED = "/run/netns"  # where ip-netns(8) looks
-DNS_PORT = 53
+DNS_PORT, TLS_PORT = 53, 443
 MTU = 1500
 
 

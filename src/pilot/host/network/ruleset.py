@@ -5,7 +5,8 @@ gateway, table inet pilot
     prerouting  raw      from inside with another source than the machine's: dropped
     prerouting  dstnat   port 53 of anybody ─► the resolver's socket, here
                          from a peer: what is for the gateway's address ─► the machine
-    input                from inside: port 53 and echo; else nothing
+    input                from inside: port 53, 443 (connectors, where there are any) and echo; else nothing
+                         from outside: what connectors have begun
     forward              inside ► outside   may it ever? ─ is it new? limits ─ policy ─ refused, and told so
                          outside ► inside   answers ─ policy; and whatever a peer has begun
     postrouting srcnat   the machine's address ─► the gateway's
@@ -27,10 +28,11 @@ import hashlib
 from collections.abc import Iterable, Mapping
 
 from .addresses import Address
-from .plan import DNS_PORT, INSIDE, OUTSIDE, Gateway, Limits, Settings
+from .plan import DNS_PORT, INSIDE, OUTSIDE, TLS_PORT, Gateway, Limits, Settings
 
 TABLE = "inet pilot"
 PEERS, PEERED = "peers", "peered"  # sets: of a gateway, and of the host
+CONNECTOR_STREAMS = 64
 _DIGEST = "version_"
 _FAMILY = {4: "ip", 6: "ip6"}
 
@@ -134,12 +136,23 @@ table {TABLE} {{
     type filter hook input priority filter; policy drop;
     {_NEIGHBOURS}
     iifname "{INSIDE}" jump ask
+    iifname "{OUTSIDE}" ct state established,related goto connected
   }}
   chain ask {{
 {_lines(_asked(gateway))}
     icmp type echo-request limit rate 20/second accept
     icmpv6 type echo-request limit rate 20/second accept
     meta l4proto tcp limit rate 100/second reject with tcp reset
+  }}
+  chain connect {{
+    ct state new limit rate over 50/second burst 100 packets counter name limited drop
+    ct count over {CONNECTOR_STREAMS} counter name limited drop
+{_byte_limit(settings.limits)}
+    counter name sent accept
+  }}
+  chain connected {{
+{_byte_limit(settings.limits)}
+    counter name received accept
   }}
   chain forward {{
     type filter hook forward priority filter; policy drop;
@@ -361,6 +374,7 @@ def _asked(gateway: Gateway) -> Iterable[str]:
         yield f"{here} tcp dport {DNS_PORT} ct state new limit rate over 20/second burst 40 packets drop"
         yield f"{here} tcp dport {DNS_PORT} ct count over 64 drop"
         yield f"{here} tcp dport {DNS_PORT} accept"
+        yield f"{here} tcp dport {TLS_PORT} goto connect"
 
 
 def _translated(gateway: Gateway) -> Iterable[str]:

@@ -6,8 +6,9 @@ enforce   another policy, in force when it returns
 refresh   the same, for one that may have no gateway, and whose peers may change at any time
 remove    nothing is left
 
-/run/pilot-network-<tag>/    zones/<machine>.json, resolver.sock
-<state-dir>/network/         resolver.log, defaults (the operator's list), <machine>.log (decisions)
+/run/pilot-network-<tag>/    zones/<machine>.json, resolver.sock; grants/<machine>.json, connectors.sock
+<state-dir>/network/         resolver.log, connectors.log, defaults (the operator's list),
+                             <machine>.log (decisions), <machine>.uses.log (of its connectors)
 """
 
 from __future__ import annotations
@@ -24,12 +25,18 @@ import msgspec
 from ... import errors
 from ...ids import MachineId
 from ...kernel import netns, nftables
-from . import apply, control, policy, ruleset, zone
+from . import apply, control, lines, policy, ruleset, zone
 from .addresses import Address, Ends
+from .connectors.authority import Authority
+from .connectors.connector import Connector
+from .connectors.grants import GRANTS, Grants
+from .connectors.uses import Use
 from .plan import Gateway, Settings
 from .policy import Policy, Rule
 from .supervisor import Supervisor
 from .zone import Zone
+
+_USES = "uses.log"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +51,8 @@ class Peer:
 
 @dataclasses.dataclass(frozen=True)
 class Member:
-    """A machine with a network. `serial` grows with each change of its policy. `names`: its own, below `internal.`"""
+    """A machine with a network. `serial` grows with each change of policy or connectors. `names`: its own, below
+    `internal.` With connectors it has an authority, too."""
 
     machine: MachineId
     number: int
@@ -52,6 +60,8 @@ class Member:
     serial: int = 1
     peers: tuple[Peer, ...] = ()
     names: tuple[str, ...] = ()
+    connectors: tuple[Connector, ...] = ()
+    authority: Authority | None = None
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -75,7 +85,10 @@ class Report(msgspec.Struct, frozen=True):
 class Networks:
     """Safe to use from any thread, for different machines at the same time."""
 
-    def __init__(self, settings: Settings, state_dir: str, upstreams: Sequence[str] = ()) -> None:
+    def __init__(
+        self, settings: Settings, state_dir: str, upstreams: Sequence[str] = (), key_path: str | None = None
+    ) -> None:
+        """`key_path`: of what secrets of connectors are sealed with; without it there are none."""
         self.settings = settings
         self._state_dir = os.path.join(state_dir, "network")
         self._directory = f"/run/pilot-network-{settings.tag}"
@@ -86,6 +99,13 @@ class Networks:
         self._locks: dict[MachineId, threading.Lock] = {}
         log_path, group = os.path.join(self._state_dir, "resolver.log"), f"/pilot-{settings.tag}/resolver"
         self._supervisor = Supervisor(self._directory, options, log_path, group)
+        self._connectors = None if key_path is None else self._connecting(key_path, options)
+        self._connects = False
+
+    def _connecting(self, key_path: str, options: Sequence[str]) -> Supervisor:
+        who = control.CONNECTORS
+        log_path, group = os.path.join(self._state_dir, f"{who}.log"), f"/pilot-{self.settings.tag}/{who}"
+        return Supervisor(self._directory, [f"--key={key_path}", *options], log_path, group, who)
 
     @contextlib.contextmanager
     def _changing(self, machine: MachineId) -> Iterator[None]:
@@ -118,12 +138,17 @@ class Networks:
 
     def release(self) -> None:
         """Everything runs on without us."""
-        self._supervisor.release()
+        for each in self._supervisors():
+            each.release()
 
     def stop(self) -> None:
-        """Resolver and host's table are gone; after the last `remove`."""
-        self._supervisor.stop()
+        """Resolver, connectors and host's table are gone; after the last `remove`."""
+        for each in self._supervisors():
+            each.stop()
         apply.remove_host(self.settings)
+
+    def _supervisors(self) -> list[Supervisor]:
+        return [each for each in (self._supervisor, self._connectors) if each is not None]
 
     def taken_numbers(self) -> frozenset[int]:
         """Those that somebody else on this host has."""
@@ -167,8 +192,43 @@ class Networks:
             found = (each for peer in member.peers for each in self._addresses(peer))
             apply.set_peers(self._gateway(member), list(dict.fromkeys(found)))
         if before is None or before.serial <= member.serial:  # else somebody has set a newer one meanwhile
+            self._grant(member, wanted)  # before its names lead there
             zone.write(self._directory, wanted)
         self._sync(member.machine)
+
+    def _grant(self, member: Member, wanted: Zone) -> None:
+        """Its connectors, and no others, are in force. Whoever has none has nothing of it; `StateError` where nobody
+        can have any."""
+        machine = member.machine
+        if not member.connectors or member.authority is None:
+            if GRANTS.has(self._directory, machine):
+                GRANTS.remove(self._directory, machine)
+                self._ensure_connectors()  # nobody is believed to have let go who does not say so
+                control.ask(self._directory, control.Question("sync", machine), control.CONNECTORS)
+            return
+        granted = Grants(
+            machine=machine,
+            gateway=wanted.gateway,
+            listen=wanted.listen,
+            serial=member.serial,
+            rules=wanted.rules,
+            log=self._logs(machine, _USES)[0],
+            authority=member.authority,
+            connectors=member.connectors,
+        )
+        GRANTS.write(self._directory, machine, granted)
+        self._ensure_connectors()
+        control.ask(self._directory, control.Question("sync", machine), control.CONNECTORS)
+
+    def _ensure_connectors(self) -> None:
+        """They run from the first machine on that has one."""
+        if self._connectors is None:
+            raise errors.StateError("this pilotd keeps no secrets")
+        with self._lock:
+            if not self._connects:
+                self._connectors.ensure()
+                self._connectors.watch()
+                self._connects = True
 
     def remove(self, machine: MachineId, number: int | None) -> None:
         """Nothing is left of it. A resolver that does not answer finds that out when it starts."""
@@ -176,15 +236,17 @@ class Networks:
         if number is not None and before is not None and before.internal:
             apply.forget_peers(Gateway(machine, number, self.settings))
         zone.remove(self._directory, machine)
-        try:
-            self._sync(machine)
-        except errors.PeerError:
-            pass  # not running: the file is gone before the next one reads it
+        GRANTS.remove(self._directory, machine)
+        for who in (control.RESOLVER, control.CONNECTORS):
+            try:
+                control.ask(self._directory, control.Question("sync", machine), who)
+            except errors.PeerError:
+                pass  # not running: the file is gone before the next one reads it
         name = None if number is None else Gateway(machine, number, self.settings).uplink_name
         apply.remove_gateway(machine, name)
         with self._lock:
             self._locks.pop(machine, None)
-        for path in self._logs(machine):
+        for path in (*self._logs(machine), *self._logs(machine, _USES)):
             if os.path.exists(path):
                 os.unlink(path)
 
@@ -211,8 +273,17 @@ class Networks:
             bytes={counter.name: counter.bytes for counter in counters},
             questions=msgspec.json.decode(questions, type=dict[str, int]),
             refused=refused,
-            decisions=tuple(msgspec.Raw(line) for line in self._lines(machine)[-most:]),
+            decisions=tuple(msgspec.Raw(line) for line in lines.read(self._logs(machine)[0])[-most:]),
         )
+
+    def uses(self, machine: MachineId, connector: str, most: int = 100) -> tuple[Use, ...]:
+        """The last of that connector, oldest first: as far back as they are kept."""
+        kept = (msgspec.json.decode(line, type=Use) for line in lines.read(self.uses_path(machine)))
+        return tuple(use for use in kept if use.connector == connector)[-most:]
+
+    def uses_path(self, machine: MachineId) -> str:
+        """Where its connectors write what was asked with them (connectors/uses.py), when something was."""
+        return self._logs(machine, _USES)[0]
 
     def _gateway(self, member: Member) -> Gateway:
         return Gateway(member.machine, member.number, self.settings)
@@ -229,6 +300,7 @@ class Networks:
             queries_per_s=self.settings.limits.dns_queries_per_s,
             log=self._logs(member.machine)[0],
             internal=self._names(member),
+            connected=tuple(host for each in member.connectors for host in each.hosts),
         )
 
     def _names(self, member: Member) -> dict[str, tuple[str, ...]]:
@@ -247,17 +319,8 @@ class Networks:
     def _sync(self, machine: MachineId) -> None:
         control.ask(self._directory, control.Question("sync", machine))
 
-    def _logs(self, machine: MachineId) -> tuple[str, str]:
-        path = os.path.join(self._state_dir, f"{machine}.log")
-        return path, path + ".1"
-
-    def _lines(self, machine: MachineId) -> list[bytes]:
-        lines: list[bytes] = []
-        for path in reversed(self._logs(machine)):
-            if os.path.exists(path):
-                with open(path, "rb") as file:
-                    lines += file.read().splitlines()
-        return lines
+    def _logs(self, machine: MachineId, kind: str = "log") -> tuple[str, str]:
+        return lines.paths(os.path.join(self._state_dir, f"{machine}.{kind}"))
 
 
 # ---- what nftables lists (libnftables-json(5)) ----------------------------------------------------------------------

@@ -1,7 +1,7 @@
-"""The resolver, kept running (`supervised`).
+"""The daemons of networks (the resolver, the connectors), kept running (`supervised`).
 
 One that was started with other options is ended and started anew: what it knows is in files, and what it has pinned is
-in the kernel. It has a cgroup of its own, `pilot-<tag>/resolver`.
+in the kernel. Each has a cgroup of its own, `pilot-<tag>/<name>`.
 """
 
 from __future__ import annotations
@@ -17,14 +17,20 @@ from ... import errors
 from .. import supervised
 from . import control
 
-_MODULE = "pilot.host.network.resolver.main"
+_MODULES = {
+    control.RESOLVER: "pilot.host.network.resolver.main",
+    control.CONNECTORS: "pilot.host.network.connectors.main",
+}
 
 
 class Supervisor(supervised.Supervised):
-    """Of one directory of zones; `group` is its cgroup."""
+    """Of one directory of what machines have; `group` is its cgroup, `who` one of `control`'s."""
 
-    def __init__(self, directory: str, options: Sequence[str], log_path: str, group: str) -> None:
-        super().__init__("resolver", control.socket_path(directory), log_path)
+    def __init__(
+        self, directory: str, options: Sequence[str], log_path: str, group: str, who: str = control.RESOLVER
+    ) -> None:
+        super().__init__(who, control.socket_path(directory, who), log_path)
+        self._who = who
         self._directory = directory
         self._group = group
         self._arguments = ["--directory", directory, *options]
@@ -33,7 +39,7 @@ class Supervisor(supervised.Supervised):
         os.makedirs(self._directory, mode=0o700, exist_ok=True)
         with supervised.joining(self._group) as (joins, environment):
             return subprocess.Popen(
-                [sys.executable, "-m", _MODULE, *self._arguments],
+                [sys.executable, "-m", _MODULES[self._who], *self._arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log_fd,
                 stderr=log_fd,
@@ -49,7 +55,7 @@ class Supervisor(supervised.Supervised):
 
     def _why_not(self, pid: int) -> str | None:
         try:
-            answer = control.ask(self._directory, control.Question("settings"))
+            answer = control.ask(self._directory, control.Question("settings"), self._who)
             is_same = msgspec.json.decode(answer, type=list[str]) == self._arguments
         except (errors.PilotError, *errors.UNREADABLE):
             return "it does not say with which options it was started"  # of another version, or on its way out

@@ -3,6 +3,7 @@
 linking   row → gateway, zone, policy in force ─► what joins the machine to it     at each start of the machine
 relink    the same for one that runs                                               at each further start of its world
 enforce   another policy
+renew     as the store has it now: connectors that have changed
 join      another private network, or none; its other members hear of it
 tell_siblings   Machines of an app are each other's peers, and nobody else's
 remove    nothing is left; the row is its owner's to delete
@@ -15,13 +16,15 @@ import concurrent.futures
 import contextlib
 import functools
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ... import errors
 from ...ids import MachineId
 from ...wire import schema
 from ..network import policy
+from ..network.connectors.uses import Use
 from ..network.service import Member, Peer, Report
+from ..store import connectors
 from ..store import networks as rows
 from ..store.networks import Network
 from ..vmm import Link, MachineStatus
@@ -106,7 +109,14 @@ def seen_inside(host: Host, id: MachineId) -> schema.NetworkCard | None:
         addresses=[str(each.far) for each in ends],
         gateways=[str(each.near.ip) for each in ends],
         policy=policy_of(host, id).as_json(),
+        authority=_believed(host, id),
     )
+
+
+def _believed(host: Host, id: MachineId) -> str | None:
+    """What its programs are to believe of its connectors, as long as it has any."""
+    found = connectors.authority(host.database, id) if connectors.every(host.database, id) else None
+    return None if found is None else found.certificate
 
 
 def enforce(host: Host, id: MachineId, wanted: policy.Policy) -> None:
@@ -118,14 +128,31 @@ def enforce(host: Host, id: MachineId, wanted: policy.Policy) -> None:
     _ensure(host, networks, _member(host, row))
 
 
+def renew(host: Host, id: MachineId) -> None:
+    """What the store says of its network is in force when this returns, where the machine has a gateway; else its start
+    does that. `StateError` for a machine without a network."""
+    _service(host, id).refresh(id, functools.partial(_present, host, id))
+
+
+def uses(host: Host, id: MachineId, connector: str) -> Sequence[Use]:
+    """What was last asked with that connector."""
+    return _service(host, id).uses(id, connector)
+
+
+def ensure_row(host: Host, id: MachineId) -> None:
+    """It has a number, so that there is something to be said of its network. `StateError` as above."""
+    networks = _service(host, id)
+    with host.database.transaction() as tx:
+        rows.assign(tx, id, networks.capacity)
+
+
 def join(host: Host, id: MachineId, private: str | None) -> None:
     """Written down, and in force when it returns: who was left is out of reach, both ways. `StateError` as above.
 
     A machine of the same network that cannot be told now hears of it at its next start.
     """
     networks = _service(host, id)
-    with host.database.transaction() as tx:
-        rows.assign(tx, id, networks.capacity)
+    ensure_row(host, id)
     before = _beside(host, id)
     with host.database.transaction() as tx:
         rows.set_private(tx, id, private)
@@ -228,4 +255,13 @@ def _member(host: Host, row: Network) -> Member:
             names += called
         elif each.network is not None:
             peers += [Peer(name, each.network.number) for name in called]
-    return Member(row.machine, row.number, policy.parse(row.policy), row.serial, tuple(peers), tuple(names))
+    return Member(
+        row.machine,
+        row.number,
+        policy.parse(row.policy),
+        row.serial,
+        tuple(peers),
+        tuple(names),
+        tuple(each.connector for each in connectors.every(host.database, row.machine)),
+        connectors.authority(host.database, row.machine),
+    )

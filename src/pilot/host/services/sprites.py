@@ -48,6 +48,7 @@ from ..vmm import Isolation, Size, Usage
 from ..vmm.shape import Shape
 from .browsing import Browsing
 from .changes import Changes
+from .connectors import Connectors
 from .creating import Creating, Descent, check_pids, new_sprite
 from .feed import Feed
 from .lending import Lending
@@ -115,6 +116,7 @@ class Sprites:
         self._shipping = Shipping(host, Looking(host.volumes), self._lending)
         self._suspected: dict[str, float] = {}
         self.tokens = Tokens(host.database)
+        self.connectors = Connectors(host)
         self.webhooks = Webhooks(host.database, host.vault, webhook_destinations or Destinations(Never()))
         self.changes = Changes(host.database, self.statuses)
         # Another number after each commit that says anything: what was read before it is to be read anew.

@@ -152,8 +152,19 @@ _CHECKPOINT_NAMES = (
     "CREATE UNIQUE INDEX checkpoint_names ON checkpoints (sprite, name) WHERE name IS NOT NULL",
 )
 
+# Credentials that machines use and never have: each host is of one connector of a machine.
+_CONNECTORS = (
+    """CREATE TABLE connectors (
+        machine TEXT NOT NULL, name TEXT NOT NULL, attach TEXT NOT NULL, sealed TEXT NOT NULL,
+        created_us BIGINT NOT NULL, updated_us BIGINT NOT NULL, PRIMARY KEY (machine, name))""",
+    """CREATE TABLE connector_hosts (
+        machine TEXT NOT NULL, host TEXT NOT NULL, connector TEXT NOT NULL, place INTEGER NOT NULL,
+        PRIMARY KEY (machine, host))""",
+    "ALTER TABLE networks ADD COLUMN authority TEXT",
+)
+
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     _FIRST, _VERSIONS, _SIZES, _EVENTS, _NETWORKS, _PARENTS, _LIFECYCLE, _FLY, _PRIVATE_NETWORKS, _KEYS,
     _FLY_VOLUMES, _SPRITES_BY_MACHINE, _APP_ADDRESSES, _PIDS, _WEBHOOKS,
-    _CHECKPOINT_NAMES,
+    _CHECKPOINT_NAMES, _CONNECTORS,
 )  # fmt: skip

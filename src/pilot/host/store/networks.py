@@ -9,6 +9,7 @@ from collections.abc import Mapping, Set
 
 from ... import errors
 from ...ids import MachineId
+from . import connectors
 from .database import Database, Row, Transaction
 
 
@@ -142,7 +143,8 @@ def every(database: Database) -> list[Network]:
 
 
 def delete(tx: Transaction, machine: MachineId | None) -> None:
-    """The number is free from now on: only when nothing of the network is left."""
+    """The number is free from now on: only when nothing of the network is left. Connectors go with it."""
+    connectors.forget(tx, machine)
     tx.execute("DELETE FROM networks WHERE machine = ?", (machine,))
 
 

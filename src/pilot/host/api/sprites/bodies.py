@@ -18,6 +18,7 @@ from ....wire import bodies as wire_bodies
 from ....wire.faults import InvalidRequest, TooLarge, TooSlow
 from ....wire.permissions import Permission, Role
 from ...network import policy
+from ...network.connectors.connector import Attachment
 
 MAX_BYTES = 64 << 10
 # Ten thousand rules with names as long as names can be.
@@ -115,6 +116,17 @@ class PutPrivateNetwork(msgspec.Struct, frozen=True):
     """`network`: a name of the organisation's choice; null: none."""
 
     network: Annotated[str, msgspec.Meta(pattern=f"^{_LABEL}")] | None
+
+
+class PutConnector(msgspec.Struct, frozen=True):
+    """`secret`: without one it keeps what it has."""
+
+    hosts: Annotated[tuple[str, ...], msgspec.Meta(max_length=64)]
+    attach: Attachment
+    secret: Annotated[str, msgspec.Meta(max_length=8192)] | None = None
+
+    def __repr__(self) -> str:
+        return "PutConnector(…)"  # whatever writes bodies down does not write this one
 
 
 class CreateWebhook(msgspec.Struct, frozen=True):

@@ -21,6 +21,7 @@ from ..call import Call
 from . import (
     authority,
     checkpoints,
+    connectors,
     events,
     images,
     lifecycle,
@@ -41,6 +42,7 @@ _TOKENS = Permission.TOKENS
 _READ, _WRITE = Permission.SPRITES_READ, Permission.SPRITES_WRITE
 # Of a sprite, and of all that it is put beside.
 _PRIVATE = "/v1/sprites/{name}/network/private"
+_CONNECTOR = "/v1/sprites/{name}/connectors/{connector}"
 _POINTS_READ, _POINTS_WRITE = Permission.CHECKPOINTS_READ, Permission.CHECKPOINTS_WRITE
 
 
@@ -95,6 +97,10 @@ CALLS: tuple[Row[Answer], ...] = (
     Row("GET", "/v1/sprites/{name}/network", Permission.NETWORK_READ, network.get_network),
     Row("GET", "/v1/sprites/{name}/network/private", Permission.NETWORK_READ, network.get_private_network),
     Row("PUT", _PRIVATE, Permission.NETWORK_WRITE, network.put_private_network, of=Reach.ORGANISATION),
+    Row("GET", "/v1/sprites/{name}/connectors", Permission.CONNECTORS_READ, connectors.list_connectors),
+    Row("GET", _CONNECTOR, Permission.CONNECTORS_READ, connectors.get_connector),
+    Row("PUT", _CONNECTOR, Permission.CONNECTORS_WRITE, connectors.put_connector),
+    Row("DELETE", _CONNECTOR, Permission.CONNECTORS_WRITE, connectors.delete_connector),
     Row("POST", "/v1/sprites/{name}/checkpoint", _POINTS_WRITE, checkpoints.create_checkpoint),
     Row("GET", "/v1/sprites/{name}/checkpoints", _POINTS_READ, checkpoints.list_checkpoints),
     Row("GET", "/v1/sprites/{name}/checkpoints/{checkpoint}", _POINTS_READ, checkpoints.get_checkpoint),

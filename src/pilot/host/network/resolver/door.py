@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Sequence
 from typing import cast
 
 from ....kernel import netns
+from .. import binding
 from ..plan import DNS_PORT
 
 IDLE_S = 10.0
 MOST_AT_ONCE = 512
 _BACKLOG = 64
-# The addresses come and go with the machine's link.
-_FREEBIND = {socket.AF_INET: (socket.IPPROTO_IP, 15), socket.AF_INET6: (socket.IPPROTO_IPV6, 78)}
 _log = logging.getLogger(__name__)
 
 Answer = Callable[[bytes, bool], Awaitable[bytes | None]]
@@ -39,7 +37,7 @@ class Door:
     @classmethod
     async def open(cls, namespace: str, addresses: Sequence[str], answer: Answer) -> Door:
         """`OSError`: there is no such namespace, or somebody has the port."""
-        door = cls(identity(namespace))
+        door = cls(binding.identity(namespace))
         loop = asyncio.get_running_loop()
         try:
             for datagrams, stream in netns.inside(namespace, lambda: [_bind(address) for address in addresses]):
@@ -68,11 +66,6 @@ class Door:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def identity(namespace: str) -> int:
-    """Tells the namespace at that path from one that was there before."""
-    return os.stat(namespace).st_ino
 
 
 class _Datagrams(asyncio.DatagramProtocol):
@@ -120,17 +113,11 @@ async def _guarded(answer: Answer, data: bytes, stream: bool) -> bytes | None:
 
 
 def _bind(address: str) -> tuple[socket.socket, socket.socket]:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    opened: list[socket.socket] = []
+    datagrams = binding.bound(socket.SOCK_DGRAM, address, DNS_PORT)
     try:
-        for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
-            opened.append(socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC))
-            opened[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            opened[-1].setsockopt(*_FREEBIND[family], 1)
-            opened[-1].bind((address, DNS_PORT))
-        opened[1].listen(_BACKLOG)
+        stream = binding.bound(socket.SOCK_STREAM, address, DNS_PORT)
     except BaseException:
-        for each in opened:
-            each.close()
+        datagrams.close()
         raise
-    return opened[0], opened[1]
+    stream.listen(_BACKLOG)
+    return datagrams, stream

@@ -142,6 +142,8 @@ class Lookup:
             return messages.local(query, tuple(ipaddress.ip_address(text) for text in texts), pinned=True)
         if _is_below(query.name, "localhost"):
             return messages.local(query, (ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("::1")))
+        if query.name in self._zone.connected and query.rdtype in messages.LEADING:
+            return messages.local(query, tuple(ipaddress.ip_address(text) for text in self._zone.listen))
         if self._effective.rules is not None and query.rdtype in messages.EMPTY:
             return messages.empty()
         return None

@@ -35,6 +35,8 @@ _RECORDS = frozenset(
 # Addresses could be hidden in these (ipv4hint), and with ECH the name that is connected to.
 EMPTY = frozenset({dns.rdatatype.SVCB, dns.rdatatype.HTTPS})
 ANSWERED = ADDRESSES | _RECORDS | EMPTY
+# What a program finds the way to a name by.
+LEADING = ADDRESSES | EMPTY | {dns.rdatatype.CNAME}
 
 TTL_S = (30, 3600)
 NEGATIVE_TTL_S = (5, 300)

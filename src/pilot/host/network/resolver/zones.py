@@ -9,10 +9,11 @@ import logging
 
 from .... import errors
 from ....ids import MachineId
+from .. import binding
 from .. import zone as zones
 from ..never import Never
 from ..zone import Zone
-from .door import Door, identity
+from .door import Door
 from .log import Log
 from .lookup import Lookup
 from .pins import Pins, probe_updates
@@ -75,7 +76,7 @@ class Zones:
     async def _sync(self, machine: MachineId) -> None:
         zone = zones.read(self._directory, machine)
         served = self._open.get(machine)
-        if zone is None or (served is not None and served.door.identity != identity(zone.gateway)):
+        if zone is None or (served is not None and served.door.identity != binding.identity(zone.gateway)):
             self._close(machine)
         if zone is None:
             return

@@ -1,0 +1,60 @@
+"""Lines of JSON of one machine in a file that never has more than 2 MiB.
+
+<path>      the latest
+<path>.1    what was before
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+
+import msgspec
+
+MOST_BYTES = 1 << 20
+
+
+def now() -> str:
+    """As lines say when they are of."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def paths(path: str) -> tuple[str, str]:
+    """The latest, and what was before."""
+    return path, path + ".1"
+
+
+def read(path: str) -> list[bytes]:
+    """All there are, oldest first."""
+    lines: list[bytes] = []
+    for each in reversed(paths(path)):
+        if os.path.exists(each):
+            with open(each, "rb") as file:
+                lines += file.read().splitlines()
+    return lines
+
+
+class Lines:
+    """Owns its file."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._fd: int | None = None
+        self._size = 0
+
+    def close(self) -> None:
+        """Idempotent."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+    def add(self, line: msgspec.Struct) -> None:
+        """`OSError` when it cannot be written."""
+        if self._fd is None:
+            os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
+            self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            self._size = os.fstat(self._fd).st_size
+        self._size += os.write(self._fd, msgspec.json.encode(line) + b"\n")
+        if self._size >= MOST_BYTES:
+            self.close()
+            os.rename(*paths(self._path))

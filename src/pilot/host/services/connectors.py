@@ -1,0 +1,125 @@
+"""What the Sprites API may ask about connectors: all but their secrets, which no answer has.
+
+put ─► checked ─► sealed ─► row, authority, event (one transaction) ─► in force ─► the machine is told
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from ... import errors
+from ...ids import MachineId
+from ...wire import faults
+from ..fly.vault import Vault
+from ..network.connectors import authority, connector, grants
+from ..network.connectors.connector import Attachment, Connector
+from ..network.connectors.uses import Use
+from ..operations import networks, world
+from ..operations.context import Host
+from ..store import connectors as rows
+from ..store import events
+from ..store.connectors import Stored
+from ..store.database import Transaction
+from ..store.sprites import Sprite
+
+MOST = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """`secret` None: the one that it has."""
+
+    hosts: Sequence[str]
+    attach: Attachment
+    secret: str | None = dataclasses.field(default=None, repr=False)
+
+
+class Connectors:
+    """Every method may block: none is for an event loop. `StateError` for a sprite without a network."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def every(self, sprite: Sprite) -> list[Stored]:
+        return rows.every(self._host.database, self._machine(sprite))
+
+    def find(self, sprite: Sprite, name: str) -> Stored:
+        return rows.find(self._host.database, self._machine(sprite), name)
+
+    def uses(self, sprite: Sprite, name: str) -> Sequence[Use]:
+        """What was last asked with it, oldest first. `NotFound`."""
+        self.find(sprite, name)
+        return networks.uses(self._host, self._machine(sprite), name)
+
+    def put(self, sprite: Sprite, name: str, wanted: Wanted) -> Stored:
+        """In force when it returns, for requests that begin from then on. `InvalidRequest`, `Conflict`."""
+        machine, vault = self._machine(sprite), self._vault()
+        hosts = _checked(name, wanted)
+        networks.ensure_row(self._host, machine)
+        with self._host.database.transaction() as tx:
+            kept = _kept(tx, machine, name, hosts) if wanted.secret is None else ""
+            value = kept if wanted.secret is None else grants.seal(vault, machine, name, wanted.secret)
+            made = Connector(name=name, hosts=hosts, attach=wanted.attach, sealed=value)
+            rows.put(tx, machine, made, MOST)
+            self._change(tx, sprite, machine, "connector.set", {"connector": name, "hosts": list(hosts)})
+        self._enforce(sprite, machine)
+        return self.find(sprite, name)
+
+    def delete(self, sprite: Sprite, name: str) -> None:
+        """Its connections are cut when it returns. `NotFound`."""
+        machine = self._machine(sprite)
+        try:
+            with self._host.database.transaction() as tx:
+                rows.delete(tx, machine, name)
+                self._change(tx, sprite, machine, "connector.deleted", {"connector": name})
+        finally:
+            self._enforce(sprite, machine)  # also of one that has gone: whoever tries again was not told that it was
+
+    def _change(
+        self, tx: Transaction, sprite: Sprite, machine: MachineId, kind: str, detail: dict[str, object]
+    ) -> None:
+        """The sprite's authority is for the hosts that there are now, and for no others."""
+        hosts = [host for each in rows.every(tx, machine) for host in each.connector.hosts]
+        before = rows.authority(tx, machine)
+        is_same = before is not None and authority.names_of(before) == frozenset(hosts)
+        made = before if is_same or not hosts else authority.make(self._vault(), machine, hosts, before)
+        rows.changed(tx, machine, made)
+        events.add(tx, kind, f"sprite/{sprite.id}", detail)
+
+    def _enforce(self, sprite: Sprite, machine: MachineId) -> None:
+        networks.renew(self._host, machine)
+        world.tell(self._host, sprite)
+
+    def _machine(self, sprite: Sprite) -> MachineId:
+        return self._host.machine(sprite).id
+
+    def _vault(self) -> Vault:
+        if self._host.vault is None:
+            raise errors.StateError("this pilotd keeps no secrets")
+        return self._host.vault
+
+
+def _kept(tx: Transaction, machine: MachineId, name: str, hosts: Sequence[str]) -> str:
+    """The secret that it has, sealed. `InvalidRequest` for a host that is new: who does not know the secret could have
+    it sent there."""
+    try:
+        before = rows.find(tx, machine, name).connector
+    except errors.NotFound as error:
+        raise faults.InvalidRequest(f"connector {name}: $.secret: it has none yet") from error
+    if new := sorted(set(hosts) - set(before.hosts)):
+        hint = "say the secret again"
+        raise faults.InvalidRequest(f"connector {name}: $.hosts: {new[0]} does not have its secret", hint=hint)
+    return before.sealed
+
+
+def _checked(name: str, wanted: Wanted) -> tuple[str, ...]:
+    """Its hosts, as they are compared."""
+    try:
+        connector.check_name(name)
+        wanted.attach.check()
+        if wanted.secret is not None:
+            connector.check_secret(wanted.secret)
+        return connector.parse_hosts(wanted.hosts)
+    except errors.SpecError as error:
+        raise faults.InvalidRequest(f"connector {name[:80]!r}: {error}", hint=error.hint) from error
