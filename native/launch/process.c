@@ -122,10 +122,13 @@ static long more_telling(long before, long error) { return error == -ENOENT || e
 
 long do_find_executable(struct run *run, const unsigned long *a)
 {
+    const char *const *candidates = (const char *const *)a[0];
     long failure = -ENOENT;
 
     (void)run;
-    for (const char *const *candidate = (const char *const *)a[0]; *candidate; candidate++) {
+    if (candidates[0] && !candidates[1]) /* named, and not searched for: what is wrong with it counts */
+        return check_executable(candidates[0]);
+    for (const char *const *candidate = candidates; *candidate; candidate++) {
         long result = check_executable(*candidate);
         if (!result || !is_passed_over(result))
             return result;

@@ -189,10 +189,7 @@ def test_features_have_all_that_runcs_have() -> None:
 
 # Of criu beyond what checkpoint and restore are for, and of crun what is of nobody's need; the page says so.
 _OPTIONS_LEFT_OUT = {
-    ("runc", "checkpoint"): {"empty-ns", "lazy-pages", "manage-cgroups-mode", "page-server", "status-fd"},
-    ("runc", "restore"): {
-        "console-socket", "empty-ns", "lazy-pages", "lsm-mount-context", "lsm-profile", "manage-cgroups-mode"
-    },
+    ("runc", "restore"): {"console-socket"},
     ("crun", "create"): {"no-subreaper"},
     ("crun", "kill"): {"regex"},
     ("crun", "spec"): {"file"},

@@ -273,7 +273,7 @@ def test_memory_and_swap_in_either_direction(group: Cgroup, limits: tuple[int, i
 
 
 def test_a_refused_limit_says_what_and_where(group: Cgroup) -> None:
-    with pytest.raises(errors.HostError, match=r"set to soon: .*pids.max: invalid argument"):
+    with pytest.raises(errors.HostError, match=r"failed to write \"soon\": .*pids.max: invalid argument"):
         group.apply([Write("pids", "pids.max", "soon")])
 
 

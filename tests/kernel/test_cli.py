@@ -168,7 +168,7 @@ def test_debug_prints_the_plan(run: Run, bundle: Path) -> None:
 
 def test_spec_can_be_run(run: Run, bundle: Path) -> None:
     assert run("spec").returncode == 0
-    assert run("spec").stderr.endswith("config.json exists: remove it first\n")
+    assert run("spec").stderr.endswith("config.json exists. Remove it first\n")
     config = json.loads((bundle / "config.json").read_text())
     config["process"].update(terminal=False, args=["echo", "works"])
     _configure(bundle, config)

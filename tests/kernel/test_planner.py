@@ -145,7 +145,7 @@ def test_a_hook_that_fails_ends_it(pilot: Pilot, bundle: Path, tmp_path: Path) -
 
 def test_a_hook_that_takes_too_long_is_killed(pilot: Pilot, bundle: Path) -> None:
     _configure(bundle, "true", hooks={"prestart": [{"path": "/bin/sleep", "args": ["sleep", "1000"], "timeout": 1}]})
-    assert "not done after 1 s" in pilot("create", "web").stderr
+    assert "hook ran past specified timeout of 1.0s" in pilot("create", "web").stderr
 
 
 def test_descriptors_are_preserved(pilot: Pilot, bundle: Path, tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ def test_a_network_device_moves_in(runtime: Runtime, bundle: Path) -> None:
     _, text = bundles.run_to_end(runtime, bundle, config)
     assert "192.0.2.7/24" in text
     assert "2001:db8::7/64" in text
-    assert "BROADCAST,UP,LOWER_UP" in text or "BROADCAST,MULTICAST,UP" in text
+    assert "BROADCAST,MULTICAST,UP" in text
 
 
 @pytest.mark.requires("veth")
@@ -402,7 +402,7 @@ def test_which_hook_failed_is_told(runtime: Runtime, bundle: Path, kind: str) ->
 def test_a_hook_that_takes_too_long(runtime: Runtime, bundle: Path) -> None:
     config = bundles.make_config()
     config["hooks"] = {"createRuntime": [{"path": "/bin/sleep", "args": ["sleep", "1000"], "timeout": 1}]}
-    with pytest.raises(errors.HostError, match="not done after 1 s"):
+    with pytest.raises(errors.HostError, match="hook ran past specified timeout"):
         bundles.create(runtime, bundle, config)
 
 

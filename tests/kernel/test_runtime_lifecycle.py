@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -288,6 +289,26 @@ def test_a_cgroup_that_others_live_in(runtime: Runtime, bundle: Path) -> None:
     first.container.delete(force=True)
     runtime.wait(first.process, 10)
     first.process.close()
+
+
+@pytest.mark.requires("cgroup1")
+@pytest.mark.usefixtures("nothing_left")
+def test_a_cgroup_where_others_have_devices_only(runtime: Runtime, bundle: Path) -> None:
+    """As in runc: they would be held to the container's rules."""
+    config = bundles.make_config()
+    config["linux"]["cgroupsPath"] = "/devices-of-others"
+    theirs = Path("/sys/fs/cgroup/devices/devices-of-others")
+    theirs.mkdir()
+    with subprocess.Popen(["sleep", "1000"]) as other:
+        try:
+            (theirs / "cgroup.procs").write_text(str(other.pid))
+            with pytest.raises(errors.Conflict, match="cgroup is not empty: 1 process"):
+                bundles.create(runtime, bundle, config)
+        finally:
+            other.kill()
+    while (theirs / "cgroup.procs").read_text():
+        time.sleep(0.01)
+    theirs.rmdir()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])

@@ -130,6 +130,14 @@ def test_what_is_no_list_of_cpus(runtime: Runtime, bundle: Path, text: str) -> N
         _affinity_of_exec(runtime, final="1-0")
 
 
+@pytest.mark.parametrize("affinity", [{"initial": "some"}, {"final": "1-"}])
+def test_what_is_no_list_of_cpus_is_told_before_anything_is_executed(
+    runtime: Runtime, bundle: Path, affinity: dict[str, str]
+) -> None:
+    with pytest.raises(errors.SpecError, match=f"bad CPUAffinity.{next(iter(affinity)).title()}"):
+        bundles.create(runtime, bundle, bundles.make_config(execCPUAffinity=affinity))
+
+
 def test_console_size(runtime: Runtime, bundle: Path) -> None:
     config = bundles.make_config("stty", "size", terminal=True, consoleSize={"height": 33, "width": 121})
     created = bundles.create(runtime, bundle, config)
@@ -241,7 +249,7 @@ def test_a_personality_that_there_is_not(runtime: Runtime, bundle: Path) -> None
 def test_labels_without_their_module(runtime: Runtime, bundle: Path, changes: dict[str, str]) -> None:
     if runtime.facts.lsms & {"apparmor", "selinux"}:
         pytest.skip("this host has them")
-    with pytest.raises(errors.HostError, match="is not enabled on this host"):
+    with pytest.raises(errors.HostError, match=r"is (not enabled on this host|disabled or not supported)"):
         _created(runtime, bundle, **changes)
     assert runtime.list() == []
 

@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.support import bundles, front
@@ -117,3 +118,67 @@ def test_several_ranges(bundle: Path, run: Run) -> None:
     assert maps == [["0", "1000", "1"], ["1", "200000", "65536"]] * 2 + [["7"], ["8", "9"]]
     made = (bundle / "rootfs/tmp/made").stat()
     assert (made.st_uid, made.st_gid) == (200006, 200007)
+
+
+def _change(bundle: Path, **linux: object) -> None:
+    config = json.loads((bundle / "config.json").read_text())
+    config["linux"].update(linux)
+    (bundle / "config.json").write_text(json.dumps(config))
+
+
+_SILENT = "cannot set pids limit: container could not join or create cgroup"
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"resources": {"pids": {"limit": 5}}}, _SILENT),
+        ({"cgroupsPath": "/nobodys"}, "permission denied"),
+        ({"namespaces": [{"type": "mount"}, {"type": "uts"}]}, "rootless container requires user namespaces"),
+    ],
+)
+def test_nothing_is_left_out_in_silence(bundle: Path, run: Run, changes: dict[str, object], problem: str) -> None:
+    """Limits without a cgroup that could hold them; a cgroup that is named and cannot be had; root's own container."""
+    if _may_make_cgroups():
+        pytest.skip("this user may make cgroups")
+    _write_config(bundle, "true")
+    _change(bundle, **changes)
+    done = run("run", "-b", str(bundle), "own")
+    assert (done.returncode, problem in done.stderr) == (1, True), done.stderr
+    assert run("list", "-q").stdout == ""
+
+
+def _may_make_cgroups() -> bool:
+    tried = subprocess.run(
+        ["mkdir", "/sys/fs/cgroup/pids/nobodys", "/sys/fs/cgroup/nobodys"], user=_USER, capture_output=True, check=False
+    )
+    return "denied" not in tried.stderr.decode()
+
+
+def _refused(bundle: Path, run: Run, change: Callable[[dict[str, Any]], None]) -> str:
+    """What is said of a config.json that is changed so."""
+    _write_config(bundle, "true")
+    config = json.loads((bundle / "config.json").read_text())
+    change(config)
+    (bundle / "config.json").write_text(json.dumps(config))
+    done = run("run", "-b", str(bundle), "own")
+    assert done.returncode == 1
+    return done.stderr
+
+
+def test_what_an_ordinary_user_cannot_have_is_told(bundle: Path, run: Run) -> None:
+    """In runc's words, before the kernel says so in its own."""
+    mapping = [{"containerID": 0, "hostID": _USER, "size": 1}]
+    bind = {"destination": "/m", "type": "bind", "source": "/tmp", "options": ["bind"]}
+    tmpfs = {"destination": "/m", "type": "tmpfs", "source": "tmpfs", "options": ["uid=55"]}
+
+    def mounts(*mounts: dict[str, Any]) -> str:
+        return _refused(bundle, run, lambda config: config["mounts"].extend(mounts))
+
+    groups = _refused(bundle, run, lambda config: config["process"]["user"].update(additionalGids=[5]))
+    assert "cannot set any additional groups in a rootless container" in groups
+    idmapped = mounts({**bind, "uidMappings": mapping, "gidMappings": mapping})
+    assert "id-mapped mounts are not supported for rootless containers" in idmapped
+    assert "cannot specify uid=55 mount option for rootless container: " in mounts(tmpfs)
+    user = _refused(bundle, run, lambda config: config["process"]["user"].update(uid=5))
+    assert "cannot setuid to unmapped uid 5 in user namespace" in user

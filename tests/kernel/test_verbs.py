@@ -123,7 +123,7 @@ def test_ps(run: Run, web: str) -> None:
     header, *rows = run("ps", "web", "-eo", "pid,args").stdout.splitlines()
     assert header.split() == ["PID", "COMMAND"]
     assert {int(row.split()[0]) for row in rows} == set(json.loads(run("ps", "-f", "json", "web").stdout))
-    assert "no column PID" in run("ps", "web", "-eo", "args").stderr
+    assert "couldn't find PID field" in run("ps", "web", "-eo", "args").stderr
 
 
 def test_kill(run: Run, web: str) -> None:
@@ -185,7 +185,7 @@ def test_update(run: Run, web: str, tmp_path: Path) -> None:
     assert run("update", "-r", "-", "web", stdin='{"pids": {"limit": -1}}').stderr == ""
     assert _file(run, "pids.max") == "max"
     for words, text in (
-        (("--memory", "abc"), "invalid value 'abc'"), (("-r", "/nonesuch"), "read /nonesuch: no such file"),
+        (("--memory", "abc"), "invalid size: 'abc'"), (("-r", "/nonesuch"), "read /nonesuch: no such file"),
     ):  # fmt: skip
         done = run("update", *words, "web")
         assert (done.returncode, text in done.stderr) == (1, True)
@@ -501,7 +501,11 @@ def test_statistics_of_a_stopped_container(run: Run, bundle: Path) -> None:
     run("run", "-d", "web")
     _await_status(run, "stopped")
     done = run("events", "--stats", "web")
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", "pilot: events web: container is not running\n")
+    assert (done.returncode, done.stdout, done.stderr) == (
+        1,
+        "",
+        "pilot: events web: container with id web is not running\n",
+    )
 
 
 def test_a_frozen_cgroup_takes_no_container(run: Run, bundle: Path) -> None:
@@ -512,7 +516,7 @@ def test_a_frozen_cgroup_takes_no_container(run: Run, bundle: Path) -> None:
     group.freeze()
     try:
         done = run("run", "web")
-        assert (done.returncode, "container's cgroup is frozen: " in done.stderr) == (1, True)
+        assert (done.returncode, "container's cgroup unexpectedly frozen: " in done.stderr) == (1, True)
         assert run("list", "-q").stdout == ""
     finally:
         group.thaw()
@@ -650,6 +654,41 @@ def test_what_cannot_be_executed_after_all_is_told(run: Run, bundle: Path, name:
     assert (done.returncode, done.stderr.startswith(f"pilot: exec web: exec {name}: {by_runc}")) == (255, True)
 
 
+_NO_PROGRAMS = {
+    "/etc": "is a directory",
+    "/loop": "stat /loop: too many levels of symbolic links",
+    "/bin/busybox/x": "stat /bin/busybox/x: not a directory",
+    "/nonesuch": "stat /nonesuch: no such file or directory",
+    "nonesuch": "executable file not found in $PATH",
+}
+
+
+def test_what_is_no_program_is_told_in_its_way(run: Run, web: str, bundle: Path) -> None:
+    (bundle / "rootfs/loop").symlink_to("loop")
+    said = {name: run("exec", "web", name).stderr for name in _NO_PROGRAMS}
+    assert said == {name: f'pilot: exec web: exec: "{name}": {why}\n' for name, why in _NO_PROGRAMS.items()}
+
+
+def test_two_dashes_end_the_options_of_exec(run: Run, web: str) -> None:
+    """Before the id and behind it, as in the manual page of runc; later ones are the command's."""
+    assert run("exec", "web", "--", "echo", "one").stdout == "one\n"
+    assert run("exec", "--", "web", "echo", "--").stdout == "--\n"
+    assert "exec args cannot be empty" in run("exec", "web", "--").stderr
+
+
+@pytest.mark.parametrize("name", ["nonesuch", "no-interpreter"])
+def test_what_was_never_executed_is_kept(run: Run, bundle: Path, name: str) -> None:
+    """With --keep: whether it was not found, or was refused by execve(2)."""
+    program = bundle / "rootfs/bin/no-interpreter"
+    program.write_text("#!/nonesuch\n")
+    program.chmod(0o755)
+    _configure(bundle, bundles.make_config(name))
+    assert run("run", "--keep", "web").returncode != 0
+    assert json.loads(run("state", "web").stdout)["status"] == "stopped"
+    assert "given ID already exists" in run("run", "--keep", "web").stderr
+    assert run("delete", "web").stderr == ""
+
+
 def test_arguments_that_are_too_long(run: Run, web: str, bundle: Path) -> None:
     process = {"args": ["echo", "x" * (1 << 18)], "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}}
     (bundle / "process.json").write_text(json.dumps(process))
@@ -689,11 +728,11 @@ MISTAKES: dict[str, tuple[dict[str, object], str]] = {
     ),
     "a rootfs that is not there": (
         {"root": {"path": "nothing"}},
-        "$.root.path: rootfs {bundle}/nothing: no such file or directory",
+        "$.root.path: invalid rootfs: {bundle}/nothing: no such file or directory",
     ),
     "a working directory that is a file": (
         {"process": {**bundles.make_config("true")["process"], "cwd": "/bin/sh"}},
-        'chdir to cwd ("/bin/sh"): not a directory',
+        'chdir to cwd ("/bin/sh") set in config.json failed: not a directory',
     ),
 }
 

@@ -28,7 +28,7 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 def run(context: Context, arguments: Arguments) -> int:
     container = context.runtime().load(arguments.positional[0])
     if container.status() is Status.STOPPED:
-        raise errors.StateError("container is not running")
+        raise errors.StateError(f"container with id {container.id} is not running")
     interval_s = parse_duration(arguments.text("interval", "5s"))
     if arguments.flag("stats"):
         _write(context, "stats", container, container.stats())

@@ -75,8 +75,8 @@ def _read_process(container: Container, arguments: Arguments) -> Process:
     path = arguments.text("process")
     if path:
         return parse.read_process(path)
-    if len(arguments.positional) < 2:
-        raise UsageError("process args cannot be empty")
+    if not _command(arguments):
+        raise UsageError("exec args cannot be empty")
     base = container.read_process()
     process = _changed(base, arguments)
     check.check_process(process, "$")
@@ -88,7 +88,7 @@ def _changed(base: Process, arguments: Arguments) -> Process:
     no_new_privileges = arguments.choice("no-new-privs")
     return msgspec.structs.replace(
         base,
-        args=arguments.positional[1:],
+        args=_command(arguments),
         terminal=arguments.flag("tty"),
         cwd=arguments.text("cwd") or base.cwd,
         env=(*base.env, *arguments.texts("env")),
@@ -100,21 +100,33 @@ def _changed(base: Process, arguments: Arguments) -> Process:
     )
 
 
+def _command(arguments: Arguments) -> tuple[str, ...]:
+    """What follows the container's id, and a `--` behind it, which runc takes for the end of its own options."""
+    words = arguments.positional[1:]
+    return words[1:] if words[:1] == ("--",) else words
+
+
 def _user(base: User, arguments: Arguments) -> User:
     text = arguments.text("user")
-    groups = (*base.additional_gids, *(parse_id(group) for group in arguments.texts("additional-gids")))
+    groups = (*base.additional_gids, *(_group(group) for group in arguments.texts("additional-gids")))
     if not text:
         return msgspec.structs.replace(base, additional_gids=groups)
     uid, separator, gid = text.partition(":")
     return msgspec.structs.replace(
-        base, uid=parse_id(uid), gid=parse_id(gid) if separator else base.gid, additional_gids=groups
+        base, uid=parse_id(uid, "uid"), gid=parse_id(gid, "gid") if separator else base.gid, additional_gids=groups
     )
 
 
-def parse_id(text: str) -> int:
-    """Of a user or a group; UsageError."""
+def _group(text: str) -> int:
+    if text.startswith("-"):
+        raise UsageError(f"additional-gids must be a positive number {text}")
+    return parse_id(text, "gid")
+
+
+def parse_id(text: str, name: str) -> int:
+    """Of a user or a group; UsageError in runc's words."""
     if _ID.fullmatch(text) is None:
-        raise UsageError(f"parsing {text} as int for uid or gid failed")
+        raise UsageError(f'bad {name}: parsing "{text}": invalid syntax')
     return int(text)
 
 

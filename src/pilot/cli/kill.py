@@ -14,7 +14,8 @@ ARGUMENTS = (1, 2)
 
 
 def run(context: Context, arguments: Arguments) -> int:
-    number = parse_signal(arguments.positional[1] if len(arguments.positional) > 1 else "SIGTERM")
+    name = arguments.positional[1] if len(arguments.positional) > 1 else ""
+    number = parse_signal(name or "SIGTERM")  # as in runc what is empty says nothing
     context.runtime().load(arguments.positional[0]).kill(number, all=arguments.flag("all"))
     return 0
 

@@ -67,7 +67,7 @@ def main(words: Sequence[str] | None = None, at_leisure: Callable[[], None] = no
 
 def _run(name: str, words: Sequence[str], context: Context) -> int:
     if name not in VERBS:
-        context.log.error(f"no such verb: {name} (see pilot --help)")
+        context.log.error(f"No help topic for '{name}'")  # runc's words
         return 3
     return logged(name, words, context, lambda: _run_verb(name, words, context))
 
@@ -150,7 +150,7 @@ def make_context(given: Arguments, environment: Mapping[str, str], at_leisure: C
     log.open()
     root = _default_root(environment) if not given.texts("root") else os.path.abspath(given.text("root"))
     if root == "/":
-        raise UsageError("option --root argument should not be set to /")
+        raise UsageError("Option --root argument should not be set to /")
     if given.text("rootless", "auto").lower() not in _ROOTLESS:
         raise UsageError(f"invalid value {given.text('rootless')!r} for --rootless: expected true, false, or auto")
     driver = _cgroup_driver(given)
@@ -193,7 +193,7 @@ def _print_help(names: Sequence[str]) -> int:
     """Of one verb, or of all of them."""
     unknown = [name for name in names if name not in VERBS]
     if unknown:
-        Log().error(f"no help topic for {unknown[0]!r}")
+        Log().error(f"No help topic for '{unknown[0]}'")
         return 3
     sys.stdout.write(_verb_help(names[0], load_verb(names[0])) if names else _help())
     return 0

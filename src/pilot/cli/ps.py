@@ -39,7 +39,7 @@ def _table(pids: list[int], ps_options: tuple[str, ...]) -> str:
     header, *lines = done.stdout.splitlines()
     titles = header.split()
     if "PID" not in titles:
-        raise errors.HostError("run ps: there is no column PID in its output")
+        raise errors.HostError("couldn't find PID field in ps output")
     column = titles.index("PID")
     kept = [line for line in lines if line.split()[column : column + 1] and int(line.split()[column]) in set(pids)]
     return "".join(f"{line}\n" for line in [header, *kept])

@@ -19,6 +19,8 @@ OPTIONS = (
     launching.PID_FILE,
     Option(("no-subreaper",), Kind.FLAG, "do not become the one who reaps; the exit status is then unknown"),
     Option(("no-pivot",), Kind.FLAG, "accepted for compatibility: criu decides"),
+    Option(("lsm-profile",), Kind.TEXT, "the LSM profile to restore with, as TYPE:NAME"),
+    Option(("lsm-mount-context",), Kind.TEXT, "the LSM context of mounts that had one"),
 )
 ARGUMENTS = (1, 1)
 

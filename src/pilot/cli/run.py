@@ -45,8 +45,9 @@ def run(context: Context, arguments: Arguments) -> int:
                 creator=context.creator,
                 config=launching.read_again(arguments),
                 on_plan=context.log_plan,
+                keeps_failed=arguments.flag("keep"),
             )
-            with created.deleted_on_error():
+            with created.deleted_on_error(keep=arguments.flag("keep")):
                 context.prepare_terminal(created.process)
                 send_pidfd(created.process.pid_fd)
                 listener = stack.enter_context(notify.listening(context.root, id))

@@ -26,7 +26,7 @@ def run(context: Context, arguments: Arguments) -> int:
         with open(path, "x", encoding="utf-8") as file:
             file.write(json.dumps(config, indent="\t") + "\n")
     except FileExistsError as error:
-        raise errors.Conflict(f"file {path} exists: remove it first") from error
+        raise errors.Conflict(f"File {path} exists. Remove it first") from error
     except OSError as error:
         raise errors.HostError(f"write {path}: {(error.strerror or '').lower()}") from error
     return 0

@@ -42,7 +42,7 @@ ARGUMENTS = (1, 1)
 def run(context: Context, arguments: Arguments) -> int:
     container = context.runtime().load(arguments.positional[0])
     if any(map(arguments.text, _IGNORED)):
-        context.log.warning("kernel memory settings are ignored: no kernel has them any more")
+        context.log.warning("Kernel memory settings are ignored and will be removed")
     rdt = IntelRdt(l3_cache_schema=arguments.text("l3-cache-schema"), mem_bw_schema=arguments.text("mem-bw-schema"))
     container.update(_resources(context, arguments), None if rdt == IntelRdt() else rdt)
     return 0
@@ -57,7 +57,7 @@ def parse_size(text: str, name: str) -> int:
         return -1
     match = _SIZE.fullmatch(text)
     if match is None:
-        raise UsageError(f"invalid value {text!r} for {name}: expected a size such as 50M")
+        raise UsageError(f"invalid value for {name}: invalid size: {text!r} (such as 50M)")
     return int(float(match[1]) * 1024 ** " kmgtp".index(match[2].lower() or " "))
 
 
@@ -66,7 +66,7 @@ def parse_number(text: str, name: str) -> int:
     try:
         return int(text)
     except ValueError as error:
-        raise UsageError(f"invalid value {text!r} for {name}: expected a number") from error
+        raise UsageError(f'invalid value for {name}: parsing "{text}": invalid syntax') from error
 
 
 def _resources(context: Context, arguments: Arguments) -> Resources:

@@ -167,10 +167,11 @@ class Cgroup:
     def _write(self, write: Write) -> None:
         directory = self.directory(write.controller)
         if directory is None:
-            raise errors.HostError(f"set {write.file}: this cgroup has no directory of controller {write.controller}")
+            problem = f"cannot set {write.controller} limit: container could not join or create cgroup"
+            raise errors.HostError(f"{problem}, whose {write.file} it is")
         _check_usage(directory, write)
         try:
-            _put(os.path.join(directory, write.file), write.value, f"set to {write.value}:")
+            _put(os.path.join(directory, write.file), write.value, f'failed to write "{write.value}":')
         except errors.HostError as error:
             if not isinstance(error.__cause__, FileNotFoundError) or not (write.optional or write.instead):
                 raise
@@ -201,6 +202,12 @@ class Cgroup:
                 found[int(pid)] = None
         found.pop(0, None)
         return list(found)
+
+    def occupants(self) -> list[int]:
+        """All processes that would be taken for the container's: as in runc, in the devices' hierarchy, too."""
+        directory = self.directory("devices") or self._tree()
+        text = "" if directory == self._tree() else kernfs.read_or_none(os.path.join(directory, "cgroup.procs")) or ""
+        return [*self.pids(), *(int(pid) for pid in text.split())]
 
     def kill(self, signal: int = signal_.SIGKILL, timeout_s: float = 10.0) -> None:
         """Send `signal` to every process, none of which can escape by forking; frozen ones are thawed.
@@ -442,7 +449,7 @@ def _note(path: str, error: OSError) -> str:
     """What is in the way: of a v1 memory limit, what is used; of a file of v2, processes in the cgroup above."""
     if error.errno == errno.EBUSY and path.endswith("limit_in_bytes"):
         usage = kernfs.read_or_none(path.replace("limit_in_bytes", "usage_in_bytes"))
-        return f" (in use: {usage} bytes)" if usage else ""
+        return f" (current usage: {usage})" if usage else ""
     above = os.path.dirname(os.path.dirname(path))
     in_the_way = error.errno == errno.ENOENT and kernfs.read_or_none(os.path.join(above, "cgroup.type")) is not None
     if in_the_way and kernfs.read_or_none(os.path.join(above, "cgroup.procs")):

@@ -23,6 +23,9 @@ from . import rtnetlink, visit
 _T = TypeVar("_T")
 
 _SIOCSIFFLAGS = 0x8914
+_SIOCGIFFLAGS = 0x8913
+_REQUEST = struct.Struct("16sH22x")  # struct ifreq, with flags
+_FLAGS = struct.Struct("H")
 _IFF_UP = 0x1
 _TIMEOUT_S = 10
 
@@ -88,7 +91,8 @@ def _settle(before: frozenset[int], addresses: list[Address]) -> None:
 
 def _raise(name: str) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as control:
-        fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sh22x", name.encode(), _IFF_UP))
+        (flags,) = _FLAGS.unpack_from(fcntl.ioctl(control, _SIOCGIFFLAGS, _REQUEST.pack(name.encode(), 0)), 16)
+        fcntl.ioctl(control, _SIOCSIFFLAGS, _REQUEST.pack(name.encode(), flags | _IFF_UP))  # what it had, it keeps
 
 
 def _move(index: int, pid: int, new_name: str) -> rtnetlink.Request:

@@ -19,7 +19,10 @@ def find_root() -> str:
     for entry in mounts.read_mountinfo():
         if entry.fstype == "resctrl":
             return entry.mount_point
-    raise errors.HostError("intelRdt: resctrl is not mounted", hint="the processor or the kernel may lack it")
+    raise errors.HostError(
+        "intelRdt is specified in config, but Intel RDT is not enabled: resctrl is not mounted",
+        hint="the processor or the kernel may lack it",
+    )
 
 
 def prepare(root: str, group: RdtGroup) -> None:

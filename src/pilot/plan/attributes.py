@@ -89,6 +89,8 @@ def plan_locked(options: Options) -> MountAttribute:
     others = MountAttribute.NONE
     if atime is not None:
         others = (MountAttribute.NOATIME | MountAttribute.STRICTATIME) & ~atime
+    elif Flag.NOATIME in options.clear_flags:
+        others = MountAttribute.NOATIME
     return (clear & locked) | others
 
 

@@ -22,6 +22,10 @@ from .steps import AttachMount, MakeSymlink, MountFilesystem, NewFilesystem, Set
 _Parts = tuple[tuple[OpenMount, ...], tuple[Step, ...], tuple[Step, ...]]
 
 
+# As runc: whatever is asked, nothing is executed there.
+_ALWAYS = MountAttribute.NOSUID | MountAttribute.NODEV | MountAttribute.NOEXEC
+
+
 def plan_cgroup_mount(slot: Slot, path: str, options: Options, setup: Setup, fstype: str) -> _Parts:
     """Openings, steps, and steps at the end. Of type cgroup2 the v2 hierarchy alone is mounted, where there is one."""
     inside = path.lstrip("/")
@@ -32,7 +36,7 @@ def plan_cgroup_mount(slot: Slot, path: str, options: Options, setup: Setup, fst
         openings, steps = _plan_hierarchy(slot, inside, mount, set_, setup)
         return openings, steps, ()
     made: list[Step] = [
-        NewFilesystem(slot, "tmpfs", "tmpfs", (("mode", "755"),), set_ & ~MountAttribute.RDONLY),
+        NewFilesystem(slot, "tmpfs", "tmpfs", (("mode", "755"),), (set_ & ~MountAttribute.RDONLY) | _ALWAYS),
         AttachMount(slot, ROOT, inside),
     ]
     opened: tuple[OpenMount, ...] = ()

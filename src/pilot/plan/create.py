@@ -123,10 +123,18 @@ class CreateOptions(msgspec.Struct, frozen=True):
 def plan_create(spec: Spec, facts: HostFacts, options: CreateOptions) -> Plan:
     """The whole of it. SpecError for what the Spec asks and cannot have."""
     process = identity.NO_PROCESS if spec.process is None else spec.process
+    if process.exec_cpu_affinity is not None:
+        identity.parse_affinity(process.exec_cpu_affinity)
     # Of processes that are executed in a container, the specification says, and not of its first.
     process = msgspec.structs.replace(process, exec_cpu_affinity=None)
+    if facts.is_rootless:
+        from . import rootless  # few are
+
+        rootless.check_rootless(spec)
     _check_host(spec, facts, options)
     entry = namespaces.plan_entry(spec.linux, options.owned_by_joined_user)
+    if spec.process is not None:
+        identity.check_mapped(process.user, spec.linux)
     setup = Setup(
         spec, facts, entry, options.bundle, options.rootfs, options.cgroup_paths, options.tmpfs_modes,
         options.dev_is_mounted,
@@ -450,4 +458,4 @@ def _plan_readonly(path: str) -> Step:
 
 def _plan_cwd(spec: Spec) -> tuple[Step, ...]:
     path = (spec.process.cwd if spec.process else "").strip("/")
-    return (About(f'chdir to cwd ("/{path}")', MakeDirectories(ROOT, path)),) if path else ()
+    return (About(f'chdir to cwd ("/{path}") set in config.json failed', MakeDirectories(ROOT, path)),) if path else ()

@@ -104,8 +104,9 @@ def plan_exec(process: Process, facts: HostFacts, options: ExecOptions) -> Plan:
 def _plan_first(process: Process, options: ExecOptions) -> tuple[Step, ...]:
     steps: list[Step] = [Umask(0o022)]
     affinity = process.exec_cpu_affinity
-    if affinity is not None and affinity.initial:
-        steps.append(SetCpuAffinity(identity.parse_cpus(affinity.initial, "$.execCPUAffinity.initial")))
+    initial = identity.parse_affinity(affinity)[0] if affinity is not None else None
+    if initial:
+        steps.append(SetCpuAffinity(initial))
     if process.oom_score_adj is not None:
         steps.append(WriteFile(None, "/proc/self/oom_score_adj", str(process.oom_score_adj).encode()))
     steps += [JoinCgroup(procs_slot(n)) for n in range(options.cgroup_procs)]

@@ -18,7 +18,7 @@ import msgspec
 from .. import errors
 from ..spec import capability_names
 from ..spec.linux import Linux, MemoryPolicy
-from ..spec.process import Capabilities, ExecCpuAffinity, Process, Rlimit
+from ..spec.process import Capabilities, ExecCpuAffinity, Process, Rlimit, User
 from . import numbers
 from .code import Slot
 from .facts import HostFacts
@@ -110,7 +110,7 @@ def plan_identity(process: Process, ending: Ending, facts: HostFacts) -> tuple[S
     sets = _capability_sets(process.capabilities or Capabilities(), facts)
     kept = _LOADING if _loads_with_privilege(process, ending) else frozenset()
     return (
-        About(f'chdir to cwd ("{process.cwd}")', ChangeDirectory(process.cwd)),
+        About(f'chdir to cwd ("{process.cwd}") set in config.json failed', ChangeDirectory(process.cwd)),
         *_plan_scheduling(process),
         DropBoundingSet(sets["bounding"]),
         KeepCapabilities(),
@@ -173,7 +173,7 @@ def plan_limits(rlimits: tuple[Rlimit, ...]) -> tuple[Limit, ...]:
 def _plan_limit(index: int, limit: Rlimit) -> Limit:
     number = numbers.RLIMITS.get(limit.type)
     if number is None:
-        raise errors.SpecError(f"$.process.rlimits[{index}].type", f"invalid rlimit type: {limit.type}")
+        raise errors.SpecError(f"$.process.rlimits[{index}].type", f"wrong rlimit value: {limit.type}")
     return Limit(number, limit.soft & _NO_LIMIT, limit.hard & _NO_LIMIT)
 
 
@@ -184,11 +184,25 @@ def parse_cpus(text: str, path: str, what: str = "list of cpus") -> frozenset[in
         first, separator, last = part.partition("-")
         numbers_ = (first, last) if separator else (first, first)
         if not all(number.isascii() and number.isdigit() and len(number) <= _CPU_DIGITS for number in numbers_):
-            raise errors.SpecError(path, f'invalid {what} "{text}": not a list of numbers and ranges')
+            raise errors.SpecError(path, f'{_bad(what)} "{text}": not a list of numbers and ranges')
         if int(numbers_[0]) > int(numbers_[1]):
-            raise errors.SpecError(path, f'invalid {what} "{text}": invalid range: {part}')
+            raise errors.SpecError(path, f'{_bad(what)} "{text}": invalid range: {part}')
         result.update(range(int(numbers_[0]), int(numbers_[1]) + 1))
     return frozenset(result)
+
+
+def _bad(what: str) -> str:
+    """runc's word for what cannot be: it is another of affinities."""
+    return f"{'bad' if what.startswith('CPUAffinity') else 'invalid'} {what}"
+
+
+def parse_affinity(affinity: ExecCpuAffinity) -> tuple[frozenset[int], frozenset[int]]:
+    """`initial` and `final`; SpecError, which `create` does not leave to the first `exec`."""
+    path = "$.process.execCPUAffinity"
+    return (
+        parse_cpus(affinity.initial, f"{path}.initial", "CPUAffinity.Initial"),
+        parse_cpus(affinity.final, f"{path}.final", "CPUAffinity.Final"),
+    )
 
 
 def plan_domain(linux: Linux) -> tuple[Step, ...]:
@@ -198,7 +212,7 @@ def plan_domain(linux: Linux) -> tuple[Step, ...]:
     if personality is not None:
         # The specification has no flags as yet: `find_domain_warnings`.
         if personality.domain not in numbers.PERSONALITIES:
-            raise errors.SpecError("$.linux.personality", f"unknown domain {personality.domain!r}")
+            raise errors.SpecError("$.linux.personality", f"invalid personality domain {personality.domain}")
         steps.append(SetPersonality(numbers.PERSONALITIES[personality.domain]))
     if policy is not None:
         steps.append(_plan_memory_policy(policy))
@@ -221,6 +235,15 @@ def _plan_memory_policy(policy: MemoryPolicy) -> SetMemoryPolicy:
     return SetMemoryPolicy(mode | sum(flags), nodes)
 
 
+def check_mapped(user: User, linux: Linux) -> None:
+    """SpecError for a user or a group that a user namespace of the container's own has not."""
+    for name, id, mappings in (("uid", user.uid, linux.uid_mappings), ("gid", user.gid, linux.gid_mappings)):
+        if mappings and not any(row.container_id <= id < row.container_id + row.size for row in mappings):
+            raise errors.SpecError(
+                f"$.process.user.{name}", f"cannot set{name} to unmapped {name} {id} in user namespace"
+            )
+
+
 def complete_process(process: Process, first: Process | None) -> Process:
     """Another process of a container: what it does not say of these is as it was for the first."""
     if first is None:
@@ -238,7 +261,8 @@ def complete_process(process: Process, first: Process | None) -> Process:
 def find_domain_warnings(linux: Linux) -> list[str]:
     """Flags of a personality, of which the specification has none as yet, in runc's words."""
     flags = linux.personality.flags if linux.personality else ()
-    return [f"ignoring unsupported personality flags: [{' '.join(flags)}]"] if flags else []
+    reason = "because personality flag has not supported at this time"
+    return [f"ignoring unsupported personality flags: [{' '.join(flags)}] {reason}"] if flags else []
 
 
 def find_warnings(process: Process, facts: HostFacts) -> list[str]:
@@ -256,7 +280,7 @@ def _plan_scheduling(process: Process) -> tuple[Step, ...]:
     scheduler, io, affinity = process.scheduler, process.io_priority, process.exec_cpu_affinity or ExecCpuAffinity()
     # The caller's own mask is not the container's: without one of its own a process may use all that its cpuset has.
     # After `initial` alone it is as the kernel has it, as the specification demands.
-    final = parse_cpus(affinity.final, "$.process.execCPUAffinity.final")
+    final = parse_affinity(affinity)[1]
     steps: list[Step] = [] if affinity.initial and not final else [SetCpuAffinity(final or _ALL_CPUS)]
     if scheduler is not None:
         path = "$.process.scheduler"

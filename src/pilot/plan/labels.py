@@ -32,13 +32,20 @@ class Labels(msgspec.Struct, frozen=True):
     writes: tuple[Step, ...] = ()
 
 
+# In runc's words.
+_WITHOUT = {
+    "selinux": "selinux label is specified in config, but selinux is disabled or not supported: {}",
+    "apparmor": "unable to apply apparmor profile: apparmor is not enabled on this host: {}",
+}
+
+
 def plan_labels(process: Process, facts: HostFacts) -> Labels:
     """What the process asks for. HostError when the host has no such security module."""
     opens: list[Step] = []
     writes: list[Step] = []
     for module, file, value in _labels(process):
         if module not in facts.lsms:
-            raise errors.HostError(f"set {module} label {value}: {module} is not enabled on this host")
+            raise errors.HostError(_WITHOUT[module].format(value))
         slot = Slot(f"{module}-label")
         opens.append(Open(slot, _PROC, f"self/attr/{file}", abi.O_WRONLY, resolve=Resolve.BENEATH))
         text = f"exec {value}" if module == "apparmor" else value

@@ -140,7 +140,10 @@ def plan_filter(profile: Seccomp) -> FilterPlan:
     _check_listener(profile, notifies, default, rules)
     return FilterPlan(
         default=default,
-        architectures=tuple(_lookup(ARCHITECTURES, name, "architectures") for name in profile.architectures),
+        architectures=tuple(
+            _lookup(ARCHITECTURES, name, "architectures", "string {} is not a valid arch for seccomp")
+            for name in profile.architectures
+        ),
         rules=tuple(rules),
         names=tuple(names),
         flags=_flags(profile, notifies),
@@ -159,7 +162,7 @@ def _plan_rule(rule: spec_.SyscallRule, index: int, default: int) -> list[Rule]:
     comparisons = tuple(
         Comparison(
             _checked_index(arg, f"{place}.args"),
-            _lookup(OPERATORS, arg.op, f"{place}.args.op"),
+            _lookup(OPERATORS, arg.op, f"{place}.args.op", "string {} is not a valid operator for seccomp"),
             arg.value,
             arg.value_two,
         )
@@ -188,7 +191,7 @@ def _checked_index(argument: spec_.SyscallArgument, place: str) -> int:
 
 
 def _action(name: str, errno_ret: int | None, place: str, errno_place: str) -> int:
-    action = _lookup(ACTIONS, name, place)
+    action = _lookup(ACTIONS, name, place, "string {} is not a valid action for seccomp")
     if action not in _WITH_ERRNO:
         if errno_ret is not None:
             raise errors.SpecError(f"{_PATH}.{errno_place}", f"{name} does not take an errno")
@@ -199,11 +202,12 @@ def _action(name: str, errno_ret: int | None, place: str, errno_place: str) -> i
     return action | number
 
 
-def _lookup(table: dict[str, int], name: str, place: str) -> int:
+def _lookup(table: dict[str, int], name: str, place: str, what: str) -> int:
+    """`what` is what runc says of a name that there is not, with {} for the name."""
     try:
         return table[name]
     except KeyError:
-        raise errors.SpecError(f"{_PATH}.{place}", f"unknown value {name!r}") from None
+        raise errors.SpecError(f"{_PATH}.{place}", what.format(name)) from None
 
 
 def _flags(profile: Seccomp, notifies: bool) -> int:
@@ -211,7 +215,7 @@ def _flags(profile: Seccomp, notifies: bool) -> int:
     named = ["SECCOMP_FILTER_FLAG_SPEC_ALLOW"] if profile.flags is None else list(profile.flags)
     flags = 0
     for name in named:
-        flags |= _lookup(FLAGS, name, "flags")
+        flags |= _lookup(FLAGS, name, "flags", "seccomp flag {} is not known")
     if not notifies:
         return flags
     # With a listener, a failed thread synchronisation must be an errno: the result is the descriptor (seccomp(2)).
@@ -220,11 +224,11 @@ def _flags(profile: Seccomp, notifies: bool) -> int:
 
 def _check_listener(profile: Seccomp, notifies: bool, default: int, rules: Sequence[Rule]) -> None:
     if default == NOTIFY:
-        raise errors.SpecError(f"{_PATH}.defaultAction", "SCMP_ACT_NOTIFY cannot be the default action")
+        raise errors.SpecError(f"{_PATH}.defaultAction", "SCMP_ACT_NOTIFY cannot be used as default action")
     if any(rule.action == NOTIFY and rule.name == "write" for rule in rules):
         # The runtime itself must write the listener's descriptor to the other side after the filter is loaded.
         raise errors.SpecError(f"{_PATH}.syscalls", "SCMP_ACT_NOTIFY cannot be used for the write syscall")
     if notifies and not profile.listener_path:
-        raise errors.SpecError(f"{_PATH}.listenerPath", "SCMP_ACT_NOTIFY needs a listener")
+        raise errors.SpecError(f"{_PATH}.listenerPath", "seccomp listenerPath is not set")
     if profile.listener_metadata and not profile.listener_path:
         raise errors.SpecError(f"{_PATH}.listenerMetadata", "given without listenerPath")

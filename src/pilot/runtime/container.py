@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 _KILL_TIMEOUT_S = 10.0
 _START_TIMEOUT_S = 60.0
 # By these a process is asked to end.
+_CANNOT_START = {Status.RUNNING: "cannot start an already running container"}
 _ENDING = frozenset({signal_.SIGHUP, signal_.SIGINT, signal_.SIGQUIT, signal_.SIGTERM})
 _UNREAPED = "the kernel keeps it until every process that was started by exec has been waited for"
 
@@ -182,7 +183,9 @@ class Container:
             if status is Status.STOPPED:
                 raise errors.StateError("cannot start a container that has stopped")
             if status is not Status.CREATED:
-                raise errors.StateError(f"cannot start an already {status.value} container")
+                raise errors.StateError(
+                    _CANNOT_START.get(status, f"cannot start a container in the {status.value} state")
+                )
             if self.spec.process is None:
                 raise errors.SpecError("$.process", "process property must not be empty")
             self._open_start_barrier()
@@ -226,7 +229,8 @@ class Container:
         """
         with self._store.locked(self.id):
             status = self.status()
-            if status not in {Status.STOPPED, Status.CREATED} and not force:
+            # We hold the lock, so that nobody creates it any more: it never came to be.
+            if status not in {Status.STOPPED, Status.CREATED, Status.CREATING} and not force:
                 raise errors.StateError(f"cannot delete container {self.id} that is not stopped: {status.value}")
             self._kill_everything()
             self._delete_cgroup()
@@ -274,7 +278,7 @@ class Container:
         with self._store.locked(self.id):
             status = self.status()
             if status not in {Status.RUNNING, Status.PAUSED}:
-                raise errors.StateError(f"cannot checkpoint a container that is not running: {status.value}")
+                raise errors.StateError(f"Container cannot be checkpointed in {status.value} state")  # runc's words
             criu.run(criu.plan_dump(self.spec, self._record.pid, self.rootfs, options), options)
 
     def exec(
@@ -301,9 +305,7 @@ class Container:
         if status in {Status.STOPPED, Status.CREATING}:
             raise errors.StateError(f"cannot exec in a {status.value} container")
         if status is Status.PAUSED and not ignore_paused:
-            raise errors.StateError(
-                "cannot exec in a paused container", hint="use --ignore-paused to start it when it is resumed"
-            )
+            raise errors.StateError("cannot exec in a paused container", hint="use --ignore-paused to override")
         state_ = State(id=self.id, status=status, pid=self._record.pid, bundle=self.bundle)
         from ..plan import identity
         from . import execute  # planning takes a while to load, and most commands need none
@@ -318,6 +320,7 @@ class Container:
             None if self._cache_class is None else self._cache_class.assign,
         )
         process = identity.complete_process(process, self.spec.process)
+        identity.check_mapped(process.user, self.spec.linux)
         for warning in identity.find_warnings(process, self._facts()):
             self._runner.on_warning(warning)
         request = execute.Request(

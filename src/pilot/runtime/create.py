@@ -67,6 +67,7 @@ class Request(msgspec.Struct, frozen=True):
     creator: str = ""
     config: str = ""
     on_plan: Callable[[Plan], None] | None = None
+    keeps_failed: bool = False
 
     @property
     def wants_terminal(self) -> bool:
@@ -84,9 +85,14 @@ class Host(msgspec.Struct, frozen=True):
 
 
 def create(request: Request, host: Host) -> tuple[Record, Spawned]:
-    """Make the container. After an error nothing of it is left."""
+    """Make the container. After an error nothing of it is left; if it `keeps_failed`, one that stopped."""
     with _begun(request, host) as (record, cgroup, undo):
-        return _launch(request, host, cgroup, record, undo)
+        try:
+            return _launch(request, host, cgroup, record, undo)
+        except errors.StepError:
+            if request.keeps_failed:
+                undo.pop_all()
+            raise
 
 
 def restore(request: Request, host: Host, options: CriuOptions) -> tuple[Record, Spawned]:
@@ -132,7 +138,7 @@ def _begun(request: Request, host: Host) -> Iterator[tuple[Record, Cgroup, conte
         undo.callback(host.store.remove, request.id)
         _require_usable(Cgroup(record.cgroup))
         with _unit(placement, request, undo):
-            cgroup = _make_cgroup(placement, host)
+            cgroup = _make_cgroup(placement, request, host)
             undo.callback(cgroup.delete)
             record = msgspec.structs.replace(record, cgroup=cgroup.paths)
             owner = cgroup_plan.plan_owner(request.spec, host.facts)
@@ -163,12 +169,12 @@ def _require_usable(cgroup: Cgroup) -> None:
 
     And nothing starts in one that is frozen: whoever waited for its first step would wait in vain.
     """
-    present = len(cgroup.pids())
+    present = len(set(cgroup.occupants()))
     if present:
         raise errors.Conflict(f"container's cgroup is not empty: {present} process(es) found")
     frozen = cgroup.find_frozen()
     if frozen is not None:
-        raise errors.StateError(f"container's cgroup is frozen: {frozen}", hint="thaw it first")
+        raise errors.StateError(f"container's cgroup unexpectedly frozen: {frozen}", hint="thaw it first")
 
 
 @contextlib.contextmanager
@@ -190,11 +196,16 @@ def _unit(placement: Placement | None, request: Request, undo: contextlib.ExitSt
         yield
 
 
-def _make_cgroup(placement: Placement | None, host: Host) -> Cgroup:
+def _make_cgroup(placement: Placement | None, request: Request, host: Host) -> Cgroup:
     if placement is None:
         return Cgroup({})
+    # As in runc: where a cgroup is named, it is that one or none.
+    is_named = bool(request.spec.linux.cgroups_path)
     return Cgroup.create(
-        host.hierarchies, placement.path, relative=placement.relative, skip_denied=host.facts.is_rootless
+        host.hierarchies,
+        placement.path,
+        relative=placement.relative,
+        skip_denied=host.facts.is_rootless and not is_named,
     )
 
 
@@ -276,11 +287,21 @@ def _grant_real_time(cgroup: Cgroup, spec: Spec, host: Host) -> None:
 
 def _limit(cgroup: Cgroup, spec: Spec, host: Host) -> None:
     if not cgroup.paths or (host.facts.is_rootless and spec.linux.resources is None):
+        _require_no_limits(spec, host)
         return  # nothing is asked, and device rules are root's
     limits = cgroup_plan.plan_limits(spec.linux.resources, host.facts)
     cgroup.apply(limits.writes)
     if limits.device_program is not None:
         cgroup_devices.attach(cgroup.paths[""], limits.device_program)
+
+
+def _require_no_limits(spec: Spec, host: Host) -> None:
+    """HostError: of a user who may make no cgroup, and wants limits, none is left out in silence."""
+    resources = spec.linux.resources
+    if resources is None or not host.facts.is_rootless:
+        return
+    for write in cgroup_plan.plan_update(resources, host.facts):
+        raise errors.HostError(f"cannot set {write.controller} limit: container could not join or create cgroup")
 
 
 def _options(request: Request, host: Host, cgroup: Cgroup, descriptors: Descriptors) -> create_plan.CreateOptions:
@@ -295,7 +316,7 @@ def _options(request: Request, host: Host, cgroup: Cgroup, descriptors: Descript
     descriptors.add_fifo(host.store.fifo(request.id))
     procs, in_v2 = descriptors.add_cgroup(cgroup)
     rootfs = rootfs_path(request.bundle, request.spec)
-    with opened_directory(rootfs, "$.root.path: rootfs") as root_fd:
+    with opened_directory(rootfs, "$.root.path: invalid rootfs:") as root_fd:
         variables = environment.complete_environment(process, root_fd)
         modes = _tmpfs_modes(request.spec, root_fd)
         dev_is_mounted = inroot.is_other_mount(root_fd, "dev")
@@ -360,8 +381,8 @@ def format_time(time_ns: int) -> str:
 
 
 def _user_name() -> str:
-    """Who creates it, as runc's `owner`; the number where there is no passwd."""
+    """Who creates it, as runc's `owner`; the number, as runc writes it, where there is no passwd."""
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
-        return str(os.getuid())
+        return f"#{os.getuid()}"

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .rdt import CacheClass
 
 _LOG = "criu.log"
+_CONFIGURATION = "/etc/criu/runc.conf"
 _TIMEOUT_S = 600
 # In a mount namespace of its own, where the rootfs, as criu demands, is a mount: rootfs, then criu's command line.
 _IN_MOUNT_NAMESPACE = (
@@ -38,7 +39,10 @@ _IN_MOUNT_NAMESPACE = (
 
 
 class CriuOptions(msgspec.Struct, frozen=True):
-    """`flags` are criu's own, such as --tcp-established; `program` is criu."""
+    """`flags` are criu's own, such as --tcp-established; `program` is criu, and `pass_fds` it inherits.
+
+    `cgroups` is criu's mode of managing them; `ignore` is ours to do, from config.json.
+    """
 
     images: str
     work: str = ""
@@ -46,6 +50,8 @@ class CriuOptions(msgspec.Struct, frozen=True):
     leave_running: bool = False
     pre_dump: bool = False
     flags: tuple[str, ...] = ()
+    cgroups: str = "ignore"
+    pass_fds: tuple[int, ...] = ()
     program: str = "criu"
 
     @property
@@ -58,7 +64,7 @@ def plan_dump(spec: Spec, pid: int, rootfs: str, options: CriuOptions) -> tuple[
     kind = "pre-dump" if options.pre_dump else "dump"
     tracked = ("--track-mem",) if options.pre_dump or options.parent else ()
     return (
-        options.program, kind, "--tree", str(pid), "--root", rootfs, *_common(options), "--manage-cgroups=ignore",
+        options.program, kind, "--tree", str(pid), "--root", rootfs, *_common(spec, options),
         *(word for path, _ in _binds(spec, "/") for word in ("--external", f"mnt[{path}]:{path}")),
         *(("--leave-running",) if options.leave_running and not options.pre_dump else ()),
         *tracked, *(("--prev-images-dir", options.parent) if options.parent else ()),
@@ -70,7 +76,7 @@ def plan_restore(spec: Spec, bundle: str, rootfs: str, pid_file: str, options: C
     return (
         *_IN_MOUNT_NAMESPACE, rootfs,
         options.program, "restore", "--restore-detached", "--leave-stopped", "--pidfile", pid_file, "--root", rootfs,
-        *_common(options), "--manage-cgroups=ignore",
+        *_common(spec, options),
         *(word for path, source in _binds(spec, bundle) for word in ("--external", f"mnt[{path}]:{source}")),
     )  # fmt: skip
 
@@ -83,7 +89,9 @@ def run(command: tuple[str, ...], options: CriuOptions) -> None:
         os.makedirs(directory, mode=0o700, exist_ok=True)
     for words, log in (((options.program, "check"), ""), (command, os.path.join(options.log_directory, _LOG))):
         try:
-            done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S)
+            done = subprocess.run(
+                words, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S, pass_fds=options.pass_fds
+            )
         except OSError as error:
             hint = "install criu, or name it with --criu"
             raise errors.HostError(f"run {words[0]}: {(error.strerror or '').lower()}", hint=hint) from error
@@ -109,10 +117,17 @@ def resume(pid: int, cgroup: Cgroup, cache_class: CacheClass | None = None) -> N
         os.kill(each, signal.SIGCONT)
 
 
-def _common(options: CriuOptions) -> tuple[str, ...]:
+def _common(spec: Spec, options: CriuOptions) -> tuple[str, ...]:
     images = ("--images-dir", options.images)
     work = ("--work-dir", options.work) if options.work else ()
-    return (*images, *work, "--log-file", _LOG, "-v4", *options.flags)
+    managed = f"--manage-cgroups={options.cgroups}"
+    return (*images, *work, "--log-file", _LOG, "-v4", managed, *_configuration(spec), *options.flags)
+
+
+def _configuration(spec: Spec) -> tuple[str, ...]:
+    """A file of criu's options besides its own: that of an annotation, which may be none, or runc's."""
+    path = spec.annotations.get("org.criu.config", _CONFIGURATION)
+    return ("--config", path) if path and os.path.exists(path) else ()
 
 
 def _binds(spec: Spec, bundle: str) -> Iterator[tuple[str, str]]:

@@ -7,6 +7,7 @@ Program.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
@@ -44,9 +45,11 @@ class Runner(msgspec.Struct, frozen=True):
         try:
             status, stdout, stderr = hook_process.run(hook, state, self.environment, self.waiter)
         except TimeoutError as error:
-            raise errors.HostError(f"{what}: {hook.path}: not done after {hook.timeout} s") from error
+            raise errors.HostError(
+                f"{what}: {hook.path}: hook ran past specified timeout of {hook.timeout:.1f}s"
+            ) from error
         except errors.StepError as error:
-            raise errors.HostError(f"{what}: {hook.path}: {os.strerror(error.errno)}") from error
+            raise errors.HostError(f"{what}: {hook.path}: {os.strerror(error.errno).lower()}") from error
         if status.code != 0:
             raise errors.HostError(f"{what}: {_reason(status)}, stdout: {_text(stdout)}, stderr: {_text(stderr)}")
 
@@ -59,7 +62,9 @@ def warn_by_logging(text: str) -> None:
 
 
 def _reason(status: ExitStatus) -> str:
-    return f"signal {status.signal}" if status.code is None else f"exit status {status.code}"
+    if status.code is not None:
+        return f"exit status {status.code}"
+    return f"signal: {signal.strsignal(status.signal or 0) or status.signal}".lower()
 
 
 def _text(output: bytes) -> str:

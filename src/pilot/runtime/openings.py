@@ -65,7 +65,7 @@ def _check_locked(opening: OpenMount) -> None:
     flags = os.statvfs(opening.path).f_flag if opening.without else 0
     locked = [a.name or "" for a, flag in _STATFS.items() if a in opening.without and flags & flag]
     if locked:
-        names = ", ".join(locked).lower()
+        names = "|".join(f"MS_{name}" for name in locked)
         raise errors.HostError(f"{opening.describe()}: cannot clear locked flags {names} in a user namespace")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -39,13 +40,16 @@ class Created(msgspec.Struct, frozen=True):
     process: Spawned
 
     @contextlib.contextmanager
-    def deleted_on_error(self) -> Iterator[None]:
-        """Whatever goes wrong in here ends the container, and nothing is left of it."""
+    def deleted_on_error(self, *, keep: bool = False) -> Iterator[None]:
+        """Whatever goes wrong in here ends the container, and nothing is left of it; with `keep` it is stopped."""
         try:
             yield
         except BaseException:
             with contextlib.suppress(errors.NotFound):  # a start that fails late deletes it, too
-                self.container.delete(force=True)
+                if keep:
+                    self.container.kill(signal.SIGKILL, all=True)
+                else:
+                    self.container.delete(force=True)
             raise
 
 
@@ -114,6 +118,7 @@ class Runtime:
         creator: str = "",
         config: str = "",
         on_plan: Callable[[Plan], None] | None = None,
+        keeps_failed: bool = False,
     ) -> Created:
         """Make a container; its process waits for `Container.start`.
 
@@ -122,7 +127,8 @@ class Runtime:
         rootfs idmapped for the container's user namespace, so that a rootfs owned by root is shared, unchanged, by
         containers of any range of ids. `creator` is kept (`Container.creator`), and so is `config`, the file in
         the bundle that `spec` was read from (`Container.read_process`). `on_plan` sees the Plan before it is
-        carried out. Conflict when the id is taken; SpecError, HostError, StepError: nothing is left of it then.
+        carried out. Conflict when the id is taken; SpecError, HostError, StepError: nothing is left of it then, but
+        with `keeps_failed`, after a StepError, a container that is stopped.
         """
         bundle = _bundle_path(bundle)
         if spec is None:
@@ -145,6 +151,7 @@ class Runtime:
             creator=creator,
             config=config,
             on_plan=on_plan,
+            keeps_failed=keeps_failed,
         )
         where = create.Host(self._store, self.facts, self.hierarchies, self._cgroup_driver, self._runner)
         record, spawned = create.create(request, where)

@@ -15,6 +15,7 @@ from .values import Terminal
 
 _FIND = "find executable"
 _EXECUTE = "exec "
+_MISSING = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 
 
 def terminal_size(process: Process, terminal: Terminal | None) -> tuple[int, int]:
@@ -39,8 +40,13 @@ def named(process: Process, executable: str | None = None) -> Iterator[None]:
             raise errors.StepError(error.index, error.total, f"exec {name}", error.errno, reason) from error
         if not str(error).startswith(_FIND):
             raise
-        if "/" not in name and error.errno == errno.ENOENT:
-            reason = "executable file not found in $PATH"
-        else:
-            reason = f"stat {name}: no such file or directory" if error.errno == errno.ENOENT else "permission denied"
+        reason = _why_not_found(name, error.errno)
         raise errors.StepError(error.index, error.total, f'exec: "{name}"', error.errno, reason) from error
+
+
+def _why_not_found(name: str, number: int) -> str:
+    if "/" not in name:
+        return "executable file not found in $PATH" if number == errno.ENOENT else "permission denied"
+    if number in _MISSING:
+        return f"stat {name}: {os.strerror(number).lower()}"
+    return "is a directory" if number == errno.EISDIR else "permission denied"

@@ -9,6 +9,7 @@ import re
 
 from .. import errors
 from . import linux as linux_
+from . import mount_options
 from .config import Hook, Mount, Spec
 from .linux import Linux, NamespaceType
 from .process import IoPriority, Process, Scheduler
@@ -38,6 +39,7 @@ _PROPAGATIONS = frozenset(
     {"", "private", "rprivate", "slave", "rslave", "shared", "rshared", "unbindable", "runbindable"}
 )
 _DEVICE_TYPES = frozenset("cbup")
+_BAD_VARIABLE = "invalid environment variable"
 
 
 def check_spec(spec: Spec) -> None:
@@ -74,8 +76,8 @@ def check_process(process: Process, path: str) -> None:
     _require(bool(process.cwd), f"{path}.cwd", "Cwd property must not be empty")
     _require(process.cwd.startswith("/"), f"{path}.cwd", "Cwd must be an absolute path")
     for index, item in enumerate(process.env):
-        _require(not item.startswith("="), f"{path}.env[{index}]", "environment variable has an empty name")
-        _require("=" in item, f"{path}.env[{index}]", f"invalid environment variable {item!r}: no '='")
+        _require(not item.startswith("="), f"{path}.env[{index}]", f"{_BAD_VARIABLE}: name cannot be empty")
+        _require("=" in item, f"{path}.env[{index}]", f"{_BAD_VARIABLE}: missing '='")
     for name in ("uid", "gid"):
         _require(0 <= getattr(process.user, name) < 2**32 - 1, f"{path}.user.{name}", "not an id")
     _require(
@@ -184,7 +186,13 @@ def _check_sysctl(linux: Linux) -> None:
         )
         _require(wanted is not None, path, f'sysctl "{dotted}" is not in a separate kernel namespace')
         assert wanted is not None  # _require raised
-        _require(wanted in namespaces, path, f'sysctl "{dotted}" is not allowed in the hosts {wanted.value} namespace')
+        _require(wanted in namespaces, path, _not_of_the_host(dotted, wanted))
+
+
+def _not_of_the_host(name: str, namespace: NamespaceType) -> str:
+    if namespace is NamespaceType.USER:
+        return f"setting ucounts without a user namespace not allowed: {name}"
+    return f'sysctl "{name}" is not allowed in the hosts {namespace.value} namespace'
 
 
 _SEPARATORS = str.maketrans("./", "/.")
@@ -230,13 +238,12 @@ def _check_linux(linux: Linux, own: set[NamespaceType]) -> None:
     _require(
         not linux.net_devices or NamespaceType.NETWORK in own,
         "$.linux.netDevices",
-        "unable to move network devices without a private NET namespace",
+        "unable to move network devices without a NET namespace",
     )
     for name, net_device in linux.net_devices.items():
-        for text in filter(None, (name, net_device.name)):
-            _require(
-                _NET_DEVICE.fullmatch(text) is not None, f"$.linux.netDevices.{name}", f"{text!r} is not a device name"
-            )
+        for text in (name, net_device.name or name):
+            problem = f'invalid network device name "{text}"'
+            _require(_NET_DEVICE.fullmatch(text) is not None, f"$.linux.netDevices.{name}", problem)
     for index, device in enumerate(linux.devices):
         _check_device(device, f"$.linux.devices[{index}]")
     if linux.intel_rdt is not None:
@@ -249,16 +256,24 @@ def _check_linux(linux: Linux, own: set[NamespaceType]) -> None:
 
 def _check_device(device: linux_.Device, path: str) -> None:
     _require(device.path.startswith("/"), f"{path}.path", "not an absolute path")
-    _require(device.type in _DEVICE_TYPES, f"{path}.type", f"invalid device type {device.type!r}")
+    _require(device.type in _DEVICE_TYPES, f"{path}.type", f'invalid device type "{device.type}"')
 
 
 def _check_mount(mount: Mount, path: str) -> None:
     _require(bool(mount.destination), f"{path}.destination", "mount destination is empty")
-    mapped = bool(mount.uid_mappings or mount.gid_mappings)
-    _require(bool(mount.uid_mappings) == bool(mount.gid_mappings), path, "uidMappings and gidMappings come together")
     wants_bind = bool({"bind", "rbind"} & set(mount.options)) or mount.type == "bind"
-    _require(not mapped or wants_bind, path, "id mappings are only for bind mounts")
-    _require(not ({"idmap", "ridmap"} & set(mount.options)) or wants_bind, path, "idmap is only for bind mounts")
+    is_mapped = bool(mount.uid_mappings or mount.gid_mappings or {"idmap", "ridmap"} & set(mount.options))
+    _require(not is_mapped or wants_bind, path, "id-mapped mounts are only supported for bind-mounts")
+    _require(
+        bool(mount.uid_mappings) == bool(mount.gid_mappings),
+        path,
+        "id-mapped mounts must have both uid and gid mappings specified",
+    )
+    _require(
+        not (wants_bind and mount_options.parse_options(mount.options).data),
+        f"{path}.options",
+        "bind mounts cannot have any filesystem-specific options applied",
+    )
 
 
 def _check_hooks(spec: Spec) -> None:

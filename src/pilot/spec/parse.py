@@ -63,7 +63,7 @@ def read_spec(bundle: str | os.PathLike[str], config: str = "config.json") -> Sp
     except FileNotFoundError as error:
         if not os.path.isdir(bundle):
             raise errors.NotFound(f"bundle {os.fspath(bundle)}: no such file or directory") from error
-        raise errors.NotFound(f"JSON specification file {path} not found") from error
+        raise errors.NotFound(f"JSON specification file {config} not found", hint=f"in {bundle}") from error
     except errors.SpecError as error:
         raise named_after(path, error) from error
 

@@ -15,6 +15,7 @@ _BIND = "a `type` of bind without the option is taken for one; the kernel knows 
 
 _OTHER_NAMES = "known, by the other name of a signal"
 _UNIFIED = "the hierarchy of v2 is there, too, on a host that has both"
+_OF_NO_BIND = "an error, as in later runcs: a bind has no options of a file system"
 _COMMA = "no letter of an id, as in later runcs"
 
 MEANT: Mapping[str, Mapping[str, str]] = {
@@ -49,7 +50,10 @@ MEANT: Mapping[str, Mapping[str, str]] = {
     "another document after the document": {"status": "config.json is one document: crun refuses it, too"},
     "a pid file in a directory that there is not": {"inside.ran": "nothing runs whose pid cannot be told"},
     "killed by every name of a signal": {"verb.kill ID SIGRTMIN": "known, as by crun"},
-    "exec": {"verb.exec": _USAGE},
+    "exec": {
+        "verb.exec": _USAGE,
+        "verb.exec ID -- id": "what is behind two dashes is the command, as in later runcs",
+    },
     "usage": {"verb.exec --nonesuch ID true": _USAGE},
     "exec as a user of the container": {
         "verb.exec ID grep -E '^(Cap|Umask|Groups)' /proc/self/status": "the container's umask, as in later runcs"
@@ -107,5 +111,9 @@ MEANT: Mapping[str, Mapping[str, str]] = {
     },
     "AppArmor, unconfined, where there is none": {"status": "it asks for nothing"},
     "directories that are made for destinations": {"after.left": "the mode of a file is 0644, as in later runcs"},
+    "an option that a bind has not": {"inside.ran": _OF_NO_BIND, "status": _OF_NO_BIND},
+    "a bind with an option of a file system": {"inside.ran": _OF_NO_BIND, "status": _OF_NO_BIND},
+    "kept, and refused at the last": {"status": "127, as a shell says it, and as where it is created and started"},
+    "what is no program, each in its way": {"running.said": "a directory is called one, as in later runcs"},
     "offsets of time without a time namespace": {"status": "an error, as in later runcs: nothing would keep them"},
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from pilot import errors
@@ -107,7 +109,7 @@ def test_sizes(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "x", "50MM", "-2", "1.m"])
 def test_what_is_no_size(text: str) -> None:
-    with pytest.raises(UsageError, match=f"invalid value '{text}' for memory"):
+    with pytest.raises(UsageError, match=f"invalid value for memory: invalid size: '{text}'"):
         update.parse_size(text, "memory")
 
 
@@ -120,13 +122,13 @@ def test_a_flag_that_is_refused_is_not_one_that_is_not_there(words: str, said: b
 
 @pytest.mark.parametrize(("text", "number"), [("7", 7), ("+7", 7), ("007", 7), ("4294967295", 4294967295)])
 def test_ids_of_exec(text: str, number: int) -> None:
-    assert exec_.parse_id(text) == number
+    assert exec_.parse_id(text, "uid") == number
 
 
 @pytest.mark.parametrize("text", ["", "-1", "0x7", "some", "7 ", "²", "٣"])
 def test_what_is_no_id(text: str) -> None:
-    with pytest.raises(UsageError, match="as int for uid or gid failed"):
-        exec_.parse_id(text)
+    with pytest.raises(UsageError, match=f'bad gid: parsing "{re.escape(text)}": invalid syntax'):
+        exec_.parse_id(text, "gid")
 
 
 @pytest.mark.parametrize("text", ["auto", "true", "false", "True", "0"])
