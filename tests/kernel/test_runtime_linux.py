@@ -144,7 +144,7 @@ def test_processes_join_their_class_of_cache(
 def test_mount_label_needs_selinux(runtime: Runtime, bundle: Path) -> None:
     if "selinux" in runtime.facts.lsms:
         pytest.skip("this host has it")
-    with pytest.raises(errors.HostError, match="selinux is disabled or not supported"):
+    with pytest.raises(errors.HostError, match="selinux is not enabled on this host"):
         bundles.create(runtime, bundle, _linux(mountLabel="system_u:object_r:t:s0"))
 
 
