@@ -70,6 +70,7 @@ from .relay.access import Access
 from .services import fly_exits, fly_peers, fly_rest, idle, image_bases, mending, retention
 from .services import tokens as key_uses
 from .services.addresses import DEFAULT_DOMAIN, Domain
+from .services.creation_rate import CreationRate
 from .services.fly import FlyMachines
 from .services.metrics import Metrics
 from .services.pool import Pool
@@ -142,6 +143,7 @@ class Settings:
     keep_images_s: float = image_bases.KEEP_S
     autostop_after_s: float = fly_rest.AFTER_S
     service_addresses: str | None = addresses.DEFAULT
+    create_limit: tuple[int, float] = (0, 60.0)
 
     ending: Ending = dataclasses.field(default_factory=Ending)
 
@@ -309,7 +311,10 @@ def _services(
     host.children.bind(engine)
     own = None if settings.service_addresses is None else addresses.parse_range(settings.service_addresses)
     pool = Pool(host, engine, {Shape(isolation, settings.variant, settings.usual_size): settings.pool_size})
-    sprites, fly = Sprites(host, engine, pool, metrics, _webhook_destinations(settings)), FlyMachines(host, engine, own)
+    sprites, fly = (
+        Sprites(host, engine, pool, metrics, _webhook_destinations(settings), CreationRate(*settings.create_limit)),
+        FlyMachines(host, engine, own),
+    )
     try:
         networks.restore(host)
         outward.bring([*own_rows.rows(fly, machine_tokens), *own_sprite_rows.rows(sprites, Spawning(host, sprites))])

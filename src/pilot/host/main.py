@@ -17,6 +17,7 @@ from .network.addresses import DEFAULT_RANGE, parse_network, parse_range
 from .network.plan import LIMIT_NAMES, parse_limits
 from .network.policy import Egress
 from .network.resolver.servers import parse_server
+from .services import creation_rate
 from .services.addresses import DEFAULT_DOMAIN, Domain
 from .services.fly_rest import AFTER_S
 from .services.image_bases import KEEP_S
@@ -171,6 +172,7 @@ def _settings(options: argparse.Namespace) -> daemon.Settings:
         insecure_registries=tuple(options.insecure_registry),
         keep_images_s=options.keep_images,
         autostop_after_s=options.autostop_after,
+        create_limit=creation_rate.parse(options.create_limit),
         service_addresses=None if options.service_addresses == "off" else options.service_addresses,
     )
 
@@ -251,6 +253,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--memory-mib", type=int, default=usual.memory_bytes >> 20, metavar="N", help="of a sprite that says no other")
     add("--cpus", type=int, default=usual.cpus, metavar="N", help="likewise: how many processors it may use")
     add("--pids", type=int, default=usual.pids, metavar="N", help="likewise: how many processes and threads")
+    limit = "how many sprites an organisation may make in how many seconds (off: as many as it likes)"
+    add("--create-limit", default="off", metavar="COUNT/SECONDS", help=limit)
     add("--disk-gib", type=int, default=100, help="size of a sprite's disk; only what is written takes space")
     add("--quota-gib", type=int, metavar="N", help="what one may take of this host's disk; else what there is")
     add(

@@ -16,11 +16,14 @@ import asyncio
 import collections
 import contextlib
 import logging
+import math
+import time
 from collections.abc import Awaitable, Callable
 from typing import cast
 
 from ... import errors
 from ...wire import faults
+from ..services.creation_rate import RateLimited
 from .answer import Answer
 from .crowd import Crowd, Kind
 from .deadline import Deadline
@@ -377,7 +380,20 @@ def _tell(answer: Answer, error: Exception) -> None:
         answer.whole(fault.status, [(b"content-type", b"text/plain"), *retry_after(error)], f"{text}\n".encode())
 
 
+def rate_headers(limit: int, remaining: int, more_in_s: float, *, refused: bool) -> list[tuple[bytes, bytes]]:
+    """As clients of Sprites read them; `Reset` is in seconds since 1970."""
+    seconds = max(1, math.ceil(more_in_s))
+    return [
+        (b"x-ratelimit-limit", b"%d" % limit),
+        (b"x-ratelimit-remaining", b"%d" % remaining),
+        (b"x-ratelimit-reset", b"%d" % (math.ceil(time.time()) + (seconds if more_in_s > 0 else 0))),
+        *([(b"retry-after", b"%d" % seconds)] if refused else []),
+    ]
+
+
 def retry_after(error: BaseException) -> list[tuple[bytes, bytes]]:
-    """The header of that name, for what will pass."""
+    """The header of that name, for what will pass; of a limit that is known, its own words, too."""
+    if isinstance(error, RateLimited):
+        return rate_headers(error.limit, error.remaining, error.retry_after_s, refused=True)
     passes = isinstance(error, faults.Unavailable | faults.Exhausted)
     return [(b"retry-after", b"%d" % RETRY_AFTER_S)] if passes else []

@@ -50,6 +50,7 @@ from .browsing import Browsing
 from .changes import Changes
 from .connectors import Connectors
 from .creating import Creating, Descent, check_pids, new_sprite
+from .creation_rate import CreationRate
 from .feed import Feed
 from .lending import Lending
 from .looking import Looking
@@ -102,12 +103,14 @@ class Sprites:
         pool: Pool | None = None,
         metrics: Metrics | None = None,
         webhook_destinations: Destinations | None = None,
+        creation_rate: CreationRate | None = None,
     ) -> None:
         self._host = host
         self._engine = engine
         self._pool = Pool(host, engine, {}) if pool is None else pool
         self.metrics = Metrics() if metrics is None else metrics
         self.metrics.count(self)
+        self.creation_rate = creation_rate or CreationRate()
         self._creating = Creating(host, self.isolation)
         self._looking = Looking(host.volumes)
         self._lending = Lending(host.scratch, host.keep_free_bytes)
@@ -330,10 +333,11 @@ class Sprites:
     # What is done
 
     def create(self, organisation: str, wanted: NewSprite, descent: Descent | None = None) -> Ended:
-        """`Conflict` for a name that is taken. `descent`: of one that another one makes."""
+        """`Conflict` for a name that is taken, `RateLimited`. `descent`: of one that another one makes."""
         source = self._creating.source(organisation, wanted.origin) if wanted.origin else None
         request = self._creating.request(organisation, wanted, source, descent)
         isolation = self._creating.isolation(source)
+        self.creation_rate.take(organisation)
         shape = Shape(isolation, self._host.variant, machines.size_of(self._host, request.config))
         member = self._pool.claim(shape) if source is None else None
         if member is not None:
@@ -345,9 +349,11 @@ class Sprites:
         return ended
 
     def fork_many(self, sprite: Sprite, wanted: Forks) -> Ended:
-        """`Conflict` for a name that is taken; `AlreadyActive` while others are being made of it."""
+        """`Conflict` for a name that is taken, `RateLimited`; `AlreadyActive` while others are being made of it."""
         point = None if wanted.checkpoint is None else self.checkpoint(sprite, wanted.checkpoint).id
-        return self._engine.start(requests.FORK_MANY, sprite.id, self._creating.forks(sprite, point, wanted))
+        forks = self._creating.forks(sprite, point, wanted)
+        self.creation_rate.take(sprite.organisation, len(forks.forks))
+        return self._engine.start(requests.FORK_MANY, sprite.id, forks)
 
     def allow_spawn(self, sprite: Sprite, wanted: Spawn | None) -> None:
         """What it may make by itself from now on."""

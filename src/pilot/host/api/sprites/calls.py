@@ -16,6 +16,7 @@ from ...relay.access import Access
 from ...relay.edge import Exchange, Facade
 from ...relay.facade import TableFacade
 from ...relay.table import Reach, Row, relayed
+from ...services.creation_rate import RateLimited
 from .. import metrics
 from ..call import Call
 from . import (
@@ -132,6 +133,8 @@ class SpritesVoice:
         return faults.fault_of(error)
 
     def refusal(self, error: BaseException, fault: faults.Fault) -> bytes:
+        if isinstance(error, RateLimited):
+            return json.dumps(shapes.rate_limited(error)).encode()
         text, hint = ("internal error", None) if fault.status == 500 else (str(error), getattr(error, "hint", None))
         return json.dumps({"error": text} | ({"message": hint} if hint else {})).encode()
 

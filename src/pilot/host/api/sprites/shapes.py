@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NotRequired, TypedDict
 
@@ -11,6 +12,7 @@ import msgspec
 from ....volume.client import Volume
 from ....wire import timestamps
 from ...services.browsing import Entry
+from ...services.creation_rate import RateLimited
 from ...services.sprites import SpriteUsage, Why
 from ...store.checkpoints import Checkpoint
 from ...store.holds import Hold
@@ -20,6 +22,26 @@ from ...store.tokens import Token
 VERSION = "v0.0.1-rc48"  # what sprites-go compares to choose its way of attaching; later than rc29
 NO_LIMIT = 1_000_000
 _EARLIEST_US, _LATEST_US = -62135596800_000_000, 253402300799_999_999  # the years 1 to 9999, which can be told
+
+
+class RateLimitedShape(TypedDict):
+    """What clients know by its `error`."""
+
+    error: str
+    message: str
+    limit: int
+    window_seconds: float
+    retry_after_seconds: int
+
+
+def rate_limited(error: RateLimited) -> RateLimitedShape:
+    return RateLimitedShape(
+        error="sprite_creation_rate_limited",
+        message=f"{error}: {error.hint}",
+        limit=error.limit,
+        window_seconds=error.window_s,
+        retry_after_seconds=max(1, math.ceil(error.retry_after_s)),
+    )
 
 
 class SpriteShape(TypedDict):

@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from .... import errors
 from ....wire.permissions import Permission
 from ...operations.results import Forked
+from ...relay import edge
 from ...relay.crowd import Kind
 from ...services import ending
 from ...services.wanted import Forks, NewSprite, SpriteChanges
@@ -30,7 +31,15 @@ async def create_sprite(call: Call) -> Response:
     started = await asyncio.to_thread(call.sprites.create, call.organisation.id, wanted)
     await ending.finish(started, CREATE_TIMEOUT_S)
     row = await asyncio.to_thread(call.sprites.find, call.organisation.id, wanted.name)
-    return JSONResponse(await call.describe(row), 201)
+    return _with_allowance(call, JSONResponse(await call.describe(row), 201))
+
+
+def _with_allowance(call: Call, response: Response) -> Response:
+    """How many more may be made, where there is a limit."""
+    left = call.sprites.creation_rate.left(call.organisation.id)
+    if left is not None:
+        response.raw_headers += edge.rate_headers(left.limit, left.remaining, left.more_in_s, refused=False)
+    return response
 
 
 async def fork_sprites(call: Call) -> Response:
@@ -43,7 +52,8 @@ async def fork_sprites(call: Call) -> Response:
     names = [name for name in wanted.names if name not in failed]
     made = [await asyncio.to_thread(call.sprites.find, call.organisation.id, name) for name in names]
     told = [{"name": name, "error": error} for name, error in failed.items()]
-    return JSONResponse({"sprites": [await call.describe(each) for each in made], "failed": told}, 201)
+    document = {"sprites": [await call.describe(each) for each in made], "failed": told}
+    return _with_allowance(call, JSONResponse(document, 201))
 
 
 async def list_sprites(call: Call) -> Response:
