@@ -73,8 +73,11 @@ class Connectors:
             with self._host.database.transaction() as tx:
                 rows.delete(tx, machine, name)
                 self._change(tx, sprite, machine, "connector.deleted", {"connector": name})
-        finally:
-            self._enforce(sprite, machine)  # also of one that has gone: whoever tries again was not told that it was
+        except errors.NotFound:
+            if self._host.networks is not None:
+                self._enforce(sprite, machine)  # whoever tries again was not told that it is in force
+            raise
+        self._enforce(sprite, machine)
 
     def _change(
         self, tx: Transaction, sprite: Sprite, machine: MachineId, kind: str, detail: dict[str, object]
