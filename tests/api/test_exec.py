@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import os
 import pathlib
@@ -82,6 +83,31 @@ def test_ten_megabytes_and_a_slow_reader_lose_nothing(machine: FakeMachine) -> N
                         await asyncio.sleep(0)
         assert size == sum(len(str(n)) + 1 for n in range(1, 1500001))
         assert got.endswith(b"1500000\n")
+
+    run(test)
+
+
+def test_much_output_on_both_streams_comes_whole_in_messages_that_every_client_takes(machine: FakeMachine) -> None:
+    """Blocks of messages and single ones in turn; the program's own digest says what it has written."""
+    script = (
+        "import hashlib, os, sys\n"
+        "sums = {1: hashlib.sha256(), 2: hashlib.sha256()}\n"
+        "for size in (1, 40_000, 300_000, 65_536, 65_537, 1_000_003, 32_768, 7) * 3:\n"
+        "    for fd in sums:\n"
+        "        data = os.urandom(size)\n"
+        "        sums[fd].update(data)\n"
+        "        while data:\n"
+        "            data = data[os.write(fd, data):]\n"
+        "open(sys.argv[1], 'w').write(' '.join(each.hexdigest() for each in sums.values()))\n"
+    )
+
+    async def test() -> None:
+        path = pathlib.Path(machine.directory, "digests")
+        async with machine.agent():
+            events = await collect(await open_exec(machine, sys.executable, "-c", script, str(path)))
+        digests = [hashlib.sha256(payload(events[1:-2], stream)).hexdigest() for stream in (1, 2)]
+        assert digests == path.read_text().split()
+        assert max(len(each) for each in events if isinstance(each, bytes)) == 1 + ef.MAX_PAYLOAD
 
     run(test)
 

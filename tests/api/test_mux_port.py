@@ -70,7 +70,7 @@ class HostStream:
     async def read(self) -> bytes:
         return await self._end.queues[self._number].get()
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         self._output += data
 
     async def drain(self) -> None:

@@ -19,7 +19,7 @@ import logging
 import os
 import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -61,6 +61,9 @@ class Tail:
 
     def read(self, offset: int, limit_bytes: int) -> bytes:
         return os.pread(self._fd, min(limit_bytes, self.size - offset), self._position + offset - self._first)
+
+    def read_into(self, offset: int, rooms: Sequence[memoryview]) -> int:
+        return os.preadv(self._fd, rooms, self._position + offset - self._first)
 
     def moved(self) -> None:
         """Nothing waits for anybody here."""

@@ -3,18 +3,19 @@
     writer   cursors ─► frames ─► client      waits for news, or for KEEPALIVE_S
     reader   client ─► stdin, resize, signal  ends when the client closes
 
-Whichever ends first ends the other; the session lives on.
+Whichever ends first ends the other; the session lives on. Much output goes to a WebSocket in blocks of whole messages
+(`wire.bulk`), which are read from the record to where they are sent from.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 
 from .. import errors
 from ..server.call import WebSocket
-from ..wire import exec_frames, websocket
+from ..wire import bulk, exec_frames, websocket
 from ..wire.exec_frames import Framing, Stream
 from . import signal_names
 from .ended import EndedSession
@@ -24,6 +25,7 @@ from .session import Session
 KEEPALIVE_S = 10.0
 # sprites' HTTP framing has no length: a client sees frame boundaries only when each frame is a read of its own.
 HTTP_PAUSE_S = 0.005
+BLOCK_MESSAGES = 8
 Shown = Session | EndedSession
 _log = logging.getLogger(__name__)
 
@@ -42,40 +44,74 @@ def session_info(session: Shown, *, is_owner: bool) -> exec_frames.SessionInfo:
     )
 
 
-async def frames(session: Shown, framing: Framing, *, is_owner: bool) -> AsyncGenerator[exec_frames.Frame, None]:
-    """Everything that a client is told, to the close. Leaves the session when the iterator is closed."""
+async def frames(
+    session: Shown, framing: Framing, *, is_owner: bool
+) -> AsyncGenerator[exec_frames.Frame | memoryview, None]:
+    """Everything that a client is told, to the close. Leaves the session when the iterator is closed.
+
+    A memoryview, for WebSockets alone, has whole messages; it is good until the next frame is asked for.
+    """
     output = exec_frames.ExecOutput(framing)
+    rooms = _Rooms(output) if framing is not Framing.HTTP else None
     cursors = session.attach_expected() if is_owner and isinstance(session, Session) else session.attach()
     try:
         if framing is not Framing.HTTP:
-            for frame in output.begin(session_info(session, is_owner=is_owner)):
-                yield frame
+            for first in output.begin(session_info(session, is_owner=is_owner)):
+                yield first
             for stream, cursor in cursors.items():
-                for frame in output.dropped(stream, cursor.dropped):
-                    yield frame
+                for first in output.dropped(stream, cursor.dropped):
+                    yield first
         while not output.done:
             change = session.changed.next()
             idle = True
-            for frame in _news(session, output, cursors):
+            for frame in _news(session, output, cursors, rooms):
                 idle = False
                 yield frame
-            if idle and not await _wait(change):
-                for frame in output.keepalive():
-                    yield frame
+            if not idle:
+                continue
+            if rooms is not None:
+                rooms.leave()
+            if not await _wait(change):
+                for sign in output.keepalive():
+                    yield sign
     finally:
         session.detach(cursors)
 
 
-def _news(session: Shown, output: exec_frames.ExecOutput, cursors: Mapping[Stream, Cursor]) -> list[exec_frames.Frame]:
+class _Rooms:
+    """A block for each stream of which much is there."""
+
+    def __init__(self, output: exec_frames.ExecOutput) -> None:
+        self._output = output
+        self._blocks: dict[Stream, bulk.Block] = {}
+
+    def read(self, stream: Stream, cursor: Cursor) -> memoryview | None:
+        """Whole messages, when there is more than one."""
+        if cursor.behind_bytes < 2 * exec_frames.MAX_PAYLOAD:
+            return None
+        prefix = self._output.prefix(stream)
+        if stream not in self._blocks:
+            self._blocks[stream] = bulk.Block(prefix, exec_frames.MAX_PAYLOAD, BLOCK_MESSAGES)
+        block = self._blocks[stream]
+        return block.filled(cursor.read_into(block.rooms)) or None
+
+    def leave(self) -> None:
+        """Nothing is to be said for a while."""
+        self._blocks.clear()
+
+
+def _news(
+    session: Shown, output: exec_frames.ExecOutput, cursors: Mapping[Stream, Cursor], rooms: _Rooms | None
+) -> Iterator[exec_frames.Frame | memoryview]:
     """The next frames that are due: a piece of each stream; at the end of all of them what there is to say, and the
     exit."""
-    found: list[exec_frames.Frame] = []
     for stream, cursor in cursors.items():
-        if data := cursor.read(exec_frames.MAX_PAYLOAD):
-            found += output.output(stream, data)
-    if session.exit_code is None or not all(cursor.at_end for cursor in cursors.values()):
-        return found
-    return [*found, *_end(session, output, list(cursors))]
+        if rooms is not None and (messages := rooms.read(stream, cursor)) is not None:
+            yield messages
+        elif data := cursor.read(exec_frames.MAX_PAYLOAD):
+            yield from output.output(stream, data)
+    if session.exit_code is not None and all(cursor.at_end for cursor in cursors.values()):
+        yield from _end(session, output, list(cursors))
 
 
 def _end(session: Shown, output: exec_frames.ExecOutput, streams: Sequence[Stream]) -> list[exec_frames.Frame]:
@@ -118,7 +154,9 @@ async def _write(session: Shown, socket: WebSocket, framing: Framing, is_owner: 
     source = frames(session, framing, is_owner=is_owner)
     try:
         async for frame in source:
-            if isinstance(frame, exec_frames.Close):
+            if isinstance(frame, memoryview):
+                await socket.send_block(frame)
+            elif isinstance(frame, exec_frames.Close):
                 await socket.close(frame.code)
             else:
                 await socket.send(frame)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections.abc import Sequence
 from typing import Protocol
 
 from ..kernel import splice
@@ -47,6 +48,7 @@ class Record(Protocol):
     @property
     def size(self) -> int: ...
     def read(self, offset: int, limit_bytes: int) -> bytes: ...
+    def read_into(self, offset: int, rooms: Sequence[memoryview]) -> int: ...
     def moved(self) -> None: ...
     def forget(self, cursor: Cursor) -> None: ...
 
@@ -64,12 +66,26 @@ class Cursor:
         """Everything was read, and nothing more will come."""
         return self._output.ended and self.offset >= self._output.size
 
+    @property
+    def behind_bytes(self) -> int:
+        """How much is there to be read."""
+        return self._output.size - self.offset
+
     def read(self, limit_bytes: int) -> bytes:
         """The next bytes that are there, or b""."""
         data = self._output.read(self.offset, limit_bytes)
         self.offset += len(data)
         self._output.moved()
         return data
+
+    def read_into(self, rooms: Sequence[memoryview]) -> int:
+        """Fill rooms of one size, none by halves, with the next bytes that are there; how many were filled."""
+        room_bytes = len(rooms[0])
+        there = min(len(rooms), self.behind_bytes // room_bytes)
+        count = self._output.read_into(self.offset, rooms[:there]) // room_bytes if there else 0
+        self.offset += count * room_bytes
+        self._output.moved()
+        return count
 
     def close(self) -> None:
         """The client has gone: nothing is kept, or held up, for it any more."""
@@ -152,6 +168,9 @@ class Output:
 
     def read(self, offset: int, limit_bytes: int) -> bytes:
         return os.pread(self._recorder.memfd, min(limit_bytes, self._size - offset), offset)
+
+    def read_into(self, offset: int, rooms: Sequence[memoryview]) -> int:
+        return os.preadv(self._recorder.memfd, rooms, offset)
 
     def moved(self) -> None:
         """A cursor has moved, or more has come: pause or go on, and give memory back."""

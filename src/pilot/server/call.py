@@ -53,6 +53,14 @@ class WebSocket:
         self._flush()
         await self._stream.drain()
 
+    async def send_block(self, messages: memoryview) -> None:
+        """Send messages that lie in a `wire.bulk.Block`, which may be filled again when this returns."""
+        if self._socket.closed:
+            raise errors.PeerError("websocket: the other side has closed")
+        self._flush()
+        self._stream.write(messages)
+        await self._stream.drain()
+
     async def close(self, code: int, reason: str = "") -> None:
         """Say goodbye. The connection itself ends after `farewell`."""
         self._socket.close(code, reason)

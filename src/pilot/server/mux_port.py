@@ -50,7 +50,7 @@ class MuxStream:
             self._readable.clear()
         return data
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         if self._gone is None:
             self._output += data
             self.push()

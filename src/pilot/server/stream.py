@@ -1,6 +1,7 @@
 """One connection as a stream of bytes, whatever carries it: a socket, or a stream of the mux.
 
-`drain` waits while the peer is slow (back-pressure); `abort` never waits. Whoever holds a Stream ends it, by `close`.
+`drain` waits while the peer is slow (back-pressure), and what was written may be changed when it returns; `abort` never
+waits. Whoever holds a Stream ends it, by `close`.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ class Stream(Protocol):
     async def read(self) -> bytes:
         """Some bytes, or `b""` when the peer sends nothing more (or is gone)."""
 
-    def write(self, data: bytes) -> None:
-        """Queue bytes."""
+    def write(self, data: bytes | memoryview) -> None:
+        """Queue bytes, which stay as they are until `drain` returns."""
 
     async def drain(self) -> None:
         """Wait until the queue is short; `PeerError` when the peer is gone."""
@@ -45,6 +46,8 @@ class SocketStream:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, first: bytes = b"") -> None:
         self._reader = reader
         self._writer = writer
+        # So that `drain` returns when the kernel has all.
+        writer.transport.set_write_buffer_limits(high=0)
         self._first = first
 
     @classmethod
@@ -63,7 +66,7 @@ class SocketStream:
             # Reset by the peer: for a reader that is an end like any other.
             return b""
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         self._writer.write(data)
 
     async def drain(self) -> None:

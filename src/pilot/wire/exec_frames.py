@@ -176,11 +176,15 @@ class ExecOutput:
 
     def output(self, stream: Stream, data: bytes) -> list[Frame]:
         """Bytes of `stream`, cut to frames that every client takes."""
+        prefix = self.prefix(stream)
+        return [prefix + data[start : start + MAX_PAYLOAD] for start in range(0, len(data), MAX_PAYLOAD)]
+
+    def prefix(self, stream: Stream) -> bytes:
+        """What each frame with bytes of `stream`, of which more may come now, begins with."""
         self._require(_State.OPEN, "output")
         if stream not in self._open:
             raise ValueError(f"output on {stream.name} after its end")
-        prefix = b"" if self._framing is Framing.TERMINAL else bytes([stream])
-        return [prefix + data[start : start + MAX_PAYLOAD] for start in range(0, len(data), MAX_PAYLOAD)]
+        return b"" if self._framing is Framing.TERMINAL else bytes([stream])
 
     def ended(self, stream: Stream) -> list[Frame]:
         """`stream` has no more bytes; the exit follows if it was waiting for that."""

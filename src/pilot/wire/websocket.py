@@ -2,7 +2,7 @@
 
 The handshake is HTTP's business (`accept_headers`, `request_headers`); `WebSocket` begins with the first byte after it.
 Pings are answered in `take_output`; pongs are never waited for, because sprites-go does not send any. Extensions are
-declined. A message above `max_message_bytes` closes the connection with 1009.
+declined. A message above `max_message_bytes` closes the connection with 1009. Much output goes beside wsproto (`bulk`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import msgspec
 from wsproto import connection, events, utilities
 
 from .. import errors
-from . import faults
+from . import bulk, faults
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
@@ -83,12 +83,15 @@ class WebSocket:
     """One end of an open WebSocket. Write what `take_output` returns after every call."""
 
     def __init__(self, side: Side, *, trailing: bytes = b"", max_message_bytes: int = MAX_MESSAGE_BYTES) -> None:
-        self._connection = connection.Connection(side.value, trailing_data=trailing)
+        self._connection = connection.Connection(side.value)
+        self._cutter = bulk.Cutter(max_message_bytes) if side is Side.CLIENT else None
+        self._early = trailing
         self._limit = max_message_bytes
         self._parts: list[str | bytes] = []
         self._parts_bytes = 0
         self._output = bytearray()
         self._closed = False
+        self._over = False  # the peer says nothing more that anybody hears
 
     @property
     def closed(self) -> bool:
@@ -103,22 +106,29 @@ class WebSocket:
 
     def receive(self, data: bytes) -> list[Event]:
         """Messages and the close in what was read; `b""` says that the connection ended."""
-        try:
-            self._connection.receive_data(data or None)
-        except utilities.ProtocolError:
-            # Bytes after a close: there is nobody to tell.
-            self._closed = True
-        return self.receive_pending()
+        if self._cutter is None or self._over or not data:
+            return self._parse(data)
+        found: list[Event] = []
+        for piece in self._cutter.cut(data):
+            found += self._parse(piece.data) if isinstance(piece, bulk.Other) else [piece]
+            if self._over:
+                break
+        return found
 
     def receive_pending(self) -> list[Event]:
         """Messages in the bytes that came together with the handshake."""
+        early, self._early = self._early, b""
+        return self.receive(early) if early else []
+
+    def _parse(self, data: bytes) -> list[Event]:
         found: list[Event] = []
         try:
+            self._connection.receive_data(data or None)
             for event in self._connection.events():
                 found += self._on_event(event)
         except utilities.ProtocolError:
             # A frame that arrives after the close: there is nobody to tell.
-            self._closed = True
+            self._closed = self._over = True
         return found
 
     def send(self, message: str | bytes) -> None:
@@ -152,6 +162,7 @@ class WebSocket:
         return ()
 
     def _on_close(self, event: events.CloseConnection) -> Sequence[Event]:
+        self._over = True
         answer = not self._closed and self._connection.state is connection.ConnectionState.REMOTE_CLOSING
         self._closed = True
         if answer:
