@@ -1,7 +1,8 @@
-"""`python -m tests.faults.agent_kills`: mixed operations on a machine whose agent is killed (SIGKILL) meanwhile.
+"""`python -m tests.faults.agent_kills`: mixed operations on a machine whose agent is killed meanwhile.
 
-The machine is bare, a container of this host, and driven by the contract alone. Each operation says what has to be so
-when it is answered; one that finds no agent is asked again with the same request id. Wrong is:
+The machine is bare, a container of this host, and its agent is killed by SIGKILL; or (`--isolation vm`) it is that of a
+sprite, with an agent that dies by itself (`tests.support.mortal`). It is driven by the contract alone. Each operation
+says what has to be so when it is answered; one that finds no agent is asked again with the same request id. Wrong is:
 
     a container that runs without end was started twice, or is another process at the end
     a line of its log is missing, or is there twice
@@ -26,9 +27,11 @@ from typing import TypeVar
 
 import h11
 import msgspec
-from tests.support import agents, busybox
+from tests.support import agents, busybox, mortal
+from tests.support.pilotd import Pilotd
 
 from pilot import errors
+from pilot.agent.containers import naming
 from pilot.bare import main as bare
 from pilot.machine import lines, web_socket
 from pilot.machine.pilot_api import PilotApi
@@ -36,8 +39,9 @@ from pilot.wire import events, exec_frames, faults, graph, operations, websocket
 
 PATIENCE_S = 120.0
 ROOT = "/run/disks/root"
-COUNT = "n=0; while :; do echo $n; n=$((n+1)); sleep 0.02; done"
+COUNT = "n=0; while :; do echo $n; n=$((n+1)); sleep {pause_s}; done"
 WORDS = "i=0; while [ $i -lt 40 ]; do echo {tag} $i; i=$((i+1)); sleep 0.005; done; echo {tag} >&2; exit {code}"
+VERSION, MEAN_S = "99.3.1", 8.0  # of the agent that dies by itself: under TCG it needs seconds to be there
 _T = TypeVar("_T")
 _GONE = (errors.PeerError, faults.Unavailable, OSError, h11.ProtocolError)
 
@@ -59,13 +63,24 @@ class Result:
             self.wrong.append(what)
 
 
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """A machine: `root` is what containers are of, as its agent sees it; one that cannot be killed dies when armed."""
+
+    dial: str
+    root: str = ROOT
+    pause_s: float = 0.02
+    kill: Callable[[], bool] | None = agents.kill_agent
+
+
 class Run:
     """One machine and its client."""
 
-    def __init__(self, dial: str, seed: int) -> None:
+    def __init__(self, subject: Subject, seed: int) -> None:
         self.result = Result()
-        self._dial = dial
-        self._api = PilotApi(dial)
+        self._subject = subject
+        self._dial = subject.dial
+        self._api = PilotApi(subject.dial)
         self._random = random.Random(seed)
         self._events: list[events.Event] = []
         self._text = b""
@@ -74,17 +89,21 @@ class Run:
 
     def begin(self) -> None:
         for name in ("count", "rest"):
-            script = COUNT if name == "count" else "exec sleep 100000"
+            script = COUNT.format(pause_s=self._subject.pause_s) if name == "count" else "exec sleep 100000"
             self._put(name, script)
             self._settle(name)
         self._pids = self._running()
+        self.follow()
+        self._agents_before = self._agents()
+        if self._subject.kill is None:
+            self._patiently(lambda: mortal.arm(self._api, True))
 
     def step(self) -> None:
         """One operation, and often the agent's death in it, or before or after."""
         self._number += 1
         name, act = self._random.choice(_ACTS)
         killer = threading.Timer(min(self._random.expovariate(15), 0.5), self._kill)
-        if self._random.random() < 0.6:
+        if self._random.random() < 0.6 and self._subject.kill is not None:
             killer.start()
         try:
             act(self)
@@ -95,6 +114,8 @@ class Run:
 
     def end(self) -> Result:
         """Look at all that was told, once more."""
+        if self._subject.kill is None:
+            self._patiently(lambda: mortal.arm(self._api, False))
         self.follow()
         result = self.result
         result.expect(self._running() == self._pids, "a container that nobody touched is another process")
@@ -102,13 +123,19 @@ class Run:
         result.lines, result.events = len(numbers), len(self._events)
         result.expect(numbers == list(range(len(numbers))), "lines of a log are missing, or there twice")
         result.expect([each.seq for each in self._events] == list(range(1, len(self._events) + 1)), "events")
-        started = Counter(each.container for each in self._events if each.type == "container.started")
-        ended = [(each.container, each.exit_code) for each in self._events if each.type == "container.ended"]
+        ours = [each for each in self._events if each.container != naming.WORLD]
+        started = Counter(each.container for each in ours if each.type == "container.started")
+        ended = [(each.container, each.exit_code) for each in ours if each.type == "container.ended"]
         result.expect(started == Counter([*self._pids, *self._jobs]), f"started: {started}")
         result.expect(sorted(ended, key=str) == sorted(self._jobs.items(), key=str), f"ended: {ended}")
-        agents_started = sum(each.type == "agent.started" for each in self._events)
-        result.expect(agents_started <= result.kills + 1, f"{agents_started} agents for {result.kills} kills")
+        deaths = self._agents() - self._agents_before
+        if self._subject.kill is None:
+            result.kills = deaths
+        result.expect(deaths <= result.kills, f"{deaths} more agents for {result.kills} kills")
         return result
+
+    def _agents(self) -> int:
+        return sum(each.type == "agent.started" for each in self._events)
 
     # -- operations
 
@@ -193,7 +220,7 @@ class Run:
 
     def _put(self, name: str, script: str) -> None:
         spec = graph.ContainerSpec(
-            command=["sh", "-c", script], root=graph.Root(path=ROOT), restart=graph.Restart(policy="no"),
+            command=["sh", "-c", script], root=graph.Root(path=self._subject.root), restart=graph.Restart(policy="no"),
             stop=graph.Stop(signal="KILL"),
         )  # fmt: skip
         self._call(operations.PUT_CONTAINER, spec, name=name)
@@ -230,7 +257,8 @@ class Run:
                 time.sleep(0.01)
 
     def _kill(self) -> None:
-        self.result.kills += agents.kill_agent()
+        assert self._subject.kill is not None
+        self.result.kills += self._subject.kill()
 
 
 _ACTS: tuple[tuple[str, Callable[[Run], None]], ...] = (
@@ -275,13 +303,40 @@ def run(directory: pathlib.Path, count: int, seed: int) -> Result:
     place = str(directory / "machine")
     try:
         assert bare.main(["start", place, "--root", f"root={root}"]) == 0
-        under_test = Run(f"{place}/dial.sock", seed)
-        under_test.begin()
-        for _ in range(count):
-            under_test.step()
-        return under_test.end()
+        return _operate(Subject(f"{place}/dial.sock"), count, seed)
     finally:
         assert bare.main(["stop", place]) == 0
+
+
+def run_virtual(directory: pathlib.Path, count: int, seed: int) -> Result:
+    """The same in a virtual machine, that of a sprite, whose world is the root of its containers."""
+    daemon = Pilotd(directory / "s", isolation="vm")
+    daemon.stop_machines_on_exit = True
+    daemon.start()
+    try:
+        with daemon.client() as client:
+            sprite = client.create_sprite("mortal")
+            sprite.run("true", check=True)
+            (dial,) = (daemon.state / "machines").glob("*/dial.sock")
+            api = PilotApi(str(dial))
+            mortal.bring(sprite, api, directory, VERSION, MEAN_S)
+            agents.until_version(api, VERSION)
+            result = _operate(Subject(str(dial), mortal.ROOT, pause_s=0.2, kill=None), count, seed)
+            sprite.destroy()
+            return result
+    finally:
+        daemon.stop()
+
+
+def _operate(subject: Subject, count: int, seed: int) -> Result:
+    under_test = Run(subject, seed)
+    under_test.begin()
+    for _ in range(count):
+        under_test.step()
+    return under_test.end()
+
+
+_RUNS = {"container": run, "vm": run_virtual}
 
 
 def main(arguments: list[str]) -> int:
@@ -289,12 +344,14 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--operations", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--isolation", choices=sorted(_RUNS), default="container")
     asked = parser.parse_args(arguments)
     begun_s = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="agent-kills-") as directory:
-        result = run(pathlib.Path(directory), asked.operations, asked.seed)
+    with tempfile.TemporaryDirectory(prefix="kills-") as directory:
+        result = _RUNS[asked.isolation](pathlib.Path(directory), asked.operations, asked.seed)
     print(msgspec.json.format(msgspec.json.encode(result)).decode())
-    print(f"{asked.operations} operations, seed {asked.seed}: {time.monotonic() - begun_s:.0f} s", file=sys.stderr)
+    told = f"{asked.operations} operations, seed {asked.seed}, {asked.isolation}: {time.monotonic() - begun_s:.0f} s"
+    print(told, file=sys.stderr)
     return 1 if result.wrong else 0
 
 

@@ -13,7 +13,6 @@ import pytest
 from tests.kernel.test_upgrade import lay_out
 from tests.support import agents
 
-import pilot
 from pilot import errors, image
 from pilot.bare import main
 from pilot.machine import lines, web_socket
@@ -126,10 +125,10 @@ def test_the_whole_life_of_a_machine(machine: str, capfd: pytest.CaptureFixture[
     answer = api.call(operations.UPGRADE_AGENT, schema.AgentRequest(directory="/run/disks/newer"))
     assert answer.version == NEWER
     told.until(20)
-    assert until_version(api, NEWER) == NEWER
+    assert agents.until_version(api, NEWER) == NEWER
     assert agents.kill_agent(b"/run/pilot-agent/")
     told.until(20)
-    assert until_version(api, NEWER) == NEWER
+    assert agents.until_version(api, NEWER) == NEWER
     numbers = [int(line) for line in told.text.split(b"\n")[:-1]]
     assert numbers == list(range(len(numbers))), "no line was lost or told twice"
     assert [event.seq for event in told.events] == list(range(1, len(told.events) + 1))
@@ -140,15 +139,7 @@ def test_the_whole_life_of_a_machine(machine: str, capfd: pytest.CaptureFixture[
     assert after == {name: row.pid for name, row in rows.items()}
     assert in_terminal(machine, "tail").split()[-1] == "tail"
     # The end: what has ended is told until it is acknowledged, and then the machine goes.
-    for name in reversed(NAMES):
-        api.call(operations.STOP_CONTAINER, graph.StopRequest(), name=name)
-        api.call(operations.GET_CONTAINER, None, query=[("settled", "20")], name=name)
-    exits = {row.name: row.exits for row in api.call(operations.LIST_CONTAINERS, None).containers}
-    ends = {name: [(end.exit_code, end.signal) for end in exits[name]] for name in NAMES}
-    assert ends == {"db": [(137, 9)], "app": [(3, None), (137, 9)], "tail": [(137, 9)]}
-    for name in NAMES:
-        for end in exits[name]:
-            api.call(operations.ACKNOWLEDGE_EXIT, None, name=name, seq=str(end.seq))
+    assert ends_told(api) == {"db": [(137, 9)], "app": [(3, None), (137, 9)], "tail": [(137, 9)]}
     assert api.call(operations.LIST_CONTAINERS, None).containers == []
     api.call(operations.SHUTDOWN, schema.ShutdownRequest())
     until_gone(api)
@@ -163,6 +154,18 @@ def settled(api: PilotApi) -> dict[str, graph.ContainerStatus]:
                 break
             assert row.status in ("waiting", "starting", "backing_off", "running"), row.why
     return {row.name: row for row in api.call(operations.GET_GRAPH, None).containers}
+
+
+def ends_told(api: PilotApi) -> dict[str, list[tuple[int | None, int | None]]]:
+    """All of them are stopped; how each has ended, each time, which is acknowledged."""
+    for name in reversed(NAMES):
+        api.call(operations.STOP_CONTAINER, graph.StopRequest(), name=name)
+        api.call(operations.GET_CONTAINER, None, query=[("settled", "20")], name=name)
+    exits = {row.name: row.exits for row in api.call(operations.LIST_CONTAINERS, None).containers}
+    for name in NAMES:
+        for end in exits[name]:
+            api.call(operations.ACKNOWLEDGE_EXIT, None, name=name, seq=str(end.seq))
+    return {name: [(end.exit_code, end.signal) for end in exits[name]] for name in NAMES}
 
 
 def in_terminal(dial: str, name: str) -> str:
@@ -180,18 +183,6 @@ def in_terminal(dial: str, name: str) -> str:
                     code = told
     assert code == 0
     return output.decode()
-
-
-def until_version(api: PilotApi, version: str) -> str:
-    """What it says once it is that one; a machine whose agent never is would be asked for ever."""
-    while True:
-        try:
-            told = api.call(operations.GET_VERSION, None).version
-        except errors.PeerError:
-            continue
-        if told == version:
-            return told
-        assert told == pilot.__version__
 
 
 def until_gone(api: PilotApi) -> None:

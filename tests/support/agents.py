@@ -1,10 +1,15 @@
-"""The agent of the one machine that there is in a test's pid namespace, and its end."""
+"""The agent of the one machine that there is in a test's pid namespace: its end, and another in its place."""
 
 from __future__ import annotations
 
 import os
 import pathlib
 import signal
+
+import pilot
+from pilot import errors
+from pilot.machine.pilot_api import PilotApi
+from pilot.wire import operations
 
 BUILT_IN = b"/usr/lib/pilot\0"  # of its command line
 
@@ -21,6 +26,18 @@ def kill_agent(mark: bytes = BUILT_IN, number: signal.Signals = signal.SIGKILL) 
     except (ValueError, ProcessLookupError):  # of none
         return False
     return True
+
+
+def until_version(api: PilotApi, version: str) -> str:
+    """What it says once it is that one; a machine whose agent never is would be asked for ever."""
+    while True:
+        try:
+            told = api.call(operations.GET_VERSION, None).version
+        except errors.PeerError:
+            continue
+        if told == version:
+            return told
+        assert told == pilot.__version__
 
 
 def _command(pid: str) -> bytes:
