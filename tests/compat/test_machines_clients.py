@@ -1,4 +1,5 @@
-"""The Machines API as clients that are not ours ask it: one that is generated from the served document."""
+"""The Machines API as clients that are not ours ask it: one that is generated from the served document, and
+hyperterse-sandboxer, unmodified."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.support import images
+from tests.support import flyapi, images
 from tests.support.pilotd import Pilotd
 
 from pilot.host.api.machines.calls import DOCUMENT
@@ -67,9 +68,22 @@ def test_a_client_that_is_generated_from_the_document(pilotd: Pilotd, image: str
     assert "hidden" not in json.dumps([each for each in answers if each["call"] != "machines_exec"])
 
 
-def _run(program: str, *arguments: str) -> str:
-    """Of the environment of `make clients`; what it said."""
-    environment = os.environ | {"PATH": f"{_BIN}:{os.environ['PATH']}"}
+def test_a_sandbox_of_hyperterse(pilotd: Pilotd, image: str) -> None:
+    """Unmodified, and without a pause between its calls."""
+    with flyapi.app(pilotd, "sandboxes") as fly:
+        told = {"FLY_API_HOSTNAME": pilotd.url, "FLY_API_TOKEN": pilotd.token(), "FLY_APP_NAME": fly.app}
+        lines = _run("python", str(_ROOT / "clients/sandboxes.py"), image, **told)
+    assert [json.loads(line) for line in lines.splitlines()] == [
+        {"did": "create", "status": "starting"},
+        {"did": "info", "is_it": True, "template": image, "cpus": 1, "memory_mb": 256},
+        {"did": "pause"}, {"did": "resume", "running": True}, {"did": "list", "ids": [True]},
+        {"did": "attach", "is_it": True}, {"did": "kill", "left": 0},
+    ]  # fmt: skip
+
+
+def _run(program: str, *arguments: str, **told: str) -> str:
+    """Of the environment of `make clients`; what it said. `told`: by variables."""
+    environment = os.environ | {"PATH": f"{_BIN}:{os.environ['PATH']}"} | told
     command = [str(_BIN / program), *arguments]
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, timeout=200)
     assert done.returncode == 0, done.stdout + done.stderr

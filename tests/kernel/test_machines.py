@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from tests.support import flyapi, images, leftovers
@@ -56,6 +56,13 @@ def image(served: Served) -> str:
 def _types(fly: Fly, id: str) -> list[tuple[str, str]]:
     """What happened, the newest first."""
     return [(event["type"], event["status"]) for event in fly.call("GET", f"/{id}/events")]
+
+
+def _until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_from_create_to_destroy(fly: Fly, image: str, made: Layout, pilotd: Pilotd) -> None:
@@ -155,6 +162,33 @@ def test_containers_of_one_machine(fly: Fly, image: str) -> None:
         assert time.monotonic() < deadline, answer.text  # it has not begun yet
     assert (answer.json()["exit_code"], answer.json()["stdout"]) == (0, "hello")
     assert [each["name"] for each in fly.get(made["id"])["containers"]] == ["asker", "server", "first"]
+
+
+def test_processes_of_one_image(fly: Fly, image: str) -> None:
+    """Each in a process tree of its own, on one root and one network; the first that ends, ends the Machine."""
+    serve = "mkdir -p /srv; echo shared > /srv/index.html; httpd -f -p 8000 -h /srv & wait"
+    wait = "trap 'echo asked > /data/asked; exit 0' TERM; while [ ! -e /go ]; do sleep 0.1; done; exit 0"
+    volume = fly.raw("POST", f"/v1/apps/{fly.app}/volumes", {"name": "data", "size_gb": 1}).json()["id"]
+    config = {
+        "image": image, "stop_config": {"signal": "SIGTERM"}, "mounts": [{"volume": volume, "path": "/data"}],
+        "processes": [
+            {"exec": ["sh", "-c", serve], "env_from": [{"env_var": "WHO", "field_ref": "id"}]},
+            {"exec": ["sh", "-c", wait]},
+            {"exec": ["sh", "-c", wait.replace("/go", "/never")]},
+        ],
+    }  # fmt: skip
+    id = fly.create(config)["id"]
+    _until(lambda: fly.run(id, "wget", "-qO-", "http://127.0.0.1:8000/", container="app-1") == (0, "shared\n"))
+    assert fly.run(id, "sh", "-c", "tr '\\0' '\\n' < /proc/1/environ | grep ^WHO=") == (0, f"WHO={id}\n")
+    assert fly.call("POST", f"/{id}/exec", {"cmd": "true", "container": "app-3"}, status=404)
+    assert {row["container"] for row in fly.call("GET", f"/{id}/ps")} == {"app", "app-1", "app-2"}
+    fly.run(id, "touch", "/go")
+    fly.wait(id, "stopped")
+    exit = fly.call("GET", f"/{id}/events")[0]["request"]["exit_event"]
+    assert (exit["exit_code"], exit["requested_stop"]) == (0, False)
+    fly.call("POST", f"/{id}/start")
+    fly.wait(id, "started")
+    assert fly.run(id, "cat", "/data/asked") == (0, "asked\n")  # the others were asked to end
 
 
 def test_another_version(fly: Fly, image: str) -> None:

@@ -13,7 +13,7 @@ import os
 import pathlib
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -57,7 +57,15 @@ class FakeVmm:
     def rejoin(self, machine: MachineId, link: Link) -> None:
         self.calls.append(("rejoin", machine))
 
-    def start(self, machine: MachineId, disk: Disk | None = None, link: Link | None = None) -> DiskReference | None:
+    def grow_drive(self, machine: MachineId, number: int, size_bytes: int) -> None:
+        self.calls.append(("grow_drive", machine))
+
+    def drive(self, number: int) -> DiskReference:
+        return DiskReference(serial=f"drive-{number}")
+
+    def start(
+        self, machine: MachineId, disk: Disk | None = None, link: Link | None = None, drives: Sequence[Disk] = ()
+    ) -> DiskReference | None:
         self.calls.append(("start", machine))
         if self.fail_start:
             self.fail_start -= 1

@@ -14,7 +14,7 @@ import errno
 import os
 
 from .. import errors
-from ..kernel import mounts
+from ..kernel import ext4, mounts
 from ..server import response
 from ..server.call import Call
 from ..server.routing import Route, answering
@@ -45,7 +45,7 @@ class DisksApi:
         return graph.DiskList(disks=await asyncio.to_thread(self._rows))
 
     async def mount(self, call: Call) -> response.Response:
-        """It is mounted; idempotent."""
+        """It is mounted; idempotent. One on a drive that has grown has all of it then."""
         name = naming.check_name(call.parameters["name"])
         disk = await call.asked(operations.MOUNT_DISK)
         if (disk.descriptor is None) == (disk.serial is None):
@@ -64,6 +64,8 @@ class DisksApi:
     def _mount(self, name: str, disk: schema.DiskReference) -> None:
         target = self._path(name)
         if mounts.is_mount_point(target):
+            if disk.serial is not None:
+                ext4.grow_mounted(target)
             return
         os.makedirs(target, mode=0o755, exist_ok=True)
         if disk.serial is not None:

@@ -67,7 +67,7 @@ from .outward import identity_rows, machine_rows
 from .outward.sockets import Outward
 from .relay import server
 from .relay.access import Access
-from .services import fly_exits, fly_peers, fly_rest, idle, image_bases, mending, retention
+from .services import fly_exits, fly_peers, fly_pruning, fly_rest, fly_schedule, idle, image_bases, mending, retention
 from .services import tokens as key_uses
 from .services.addresses import DEFAULT_DOMAIN, Domain
 from .services.creation_rate import CreationRate
@@ -205,6 +205,8 @@ def serve(settings: Settings) -> None:
         stack.enter_context(sprites.webhooks.deliveries.running())
         stack.enter_context(idle.watching(sprites, idle.Timing(settings.warm_after_s, settings.cold_after_s)))
         stack.enter_context(_resting(fly, settings.autostop_after_s))
+        stack.enter_context(fly_schedule.watching(fly))
+        stack.enter_context(fly_pruning.watching(fly.volumes))
         doors = [server.Door(listener), *stack.enter_context(_tls_door(settings))]
         urls = " and ".join(door.address for door in doors)
         print(f"pilotd ready: {urls} (isolation {settings.isolation}, image {settings.variant})", flush=True)

@@ -18,6 +18,7 @@ from ..vmm import Size
 
 # The container of a Machine that declares none.
 ALONE = "app"
+MOST_PROCESSES = 64
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
 _MIB = 1 << 20
 _LEAST_MEMORY_MIB, _MOST_MEMORY_MIB = 128, 1 << 20
@@ -76,6 +77,13 @@ class Secret(msgspec.Struct, frozen=True):
 
     env_var: str
     name: str | None = None
+
+
+class EnvFrom(msgspec.Struct, frozen=True):
+    """A variable that is something of the Machine."""
+
+    env_var: str
+    field_ref: Literal["id", "version", "app_name", "private_ip", "region", "image"]
 
 
 class Rootfs(msgspec.Struct, frozen=True):
@@ -191,6 +199,20 @@ class Container(msgspec.Struct, frozen=True):
     healthchecks: tuple[Healthcheck, ...] | None = None
     mounts: tuple[ContainerMount, ...] | None = None
     secrets: tuple[Secret, ...] | None = None
+    env_from: tuple[EnvFrom, ...] | None = None
+
+
+class MachineProcess(msgspec.Struct, frozen=True):
+    """One of several of a Machine's image, in its one root. The Machine ends with the first of them that does."""
+
+    exec: tuple[str, ...] | None = None
+    entrypoint: tuple[str, ...] | None = None
+    cmd: tuple[str, ...] | None = None
+    user: str | None = None
+    env: dict[str, str] | None = None
+    env_from: tuple[EnvFrom, ...] | None = None
+    secrets: tuple[Secret, ...] | None = None
+    ignore_app_secrets: bool = False
 
 
 class TempDir(msgspec.Struct, frozen=True):
@@ -218,10 +240,10 @@ class Config(msgspec.Struct, frozen=True):
     rootfs: Rootfs | None = None
     containers: tuple[Container, ...] | None = None
     volumes: tuple[TempVolume, ...] | None = None
-    processes: tuple[object, ...] | None = None
+    processes: tuple[MachineProcess, ...] | None = None
     metadata: dict[str, str] | None = None
     auto_destroy: bool | None = None
-    schedule: str | None = None
+    schedule: Literal["hourly", "daily", "weekly", "monthly", ""] | None = None
     checks: dict[str, Check] | None = None
     services: tuple[Service, ...] | None = None
 
@@ -278,9 +300,10 @@ def seconds(text: Duration | None, default_s: float, where: str) -> float:
 def _check(config: Config) -> None:
     if not config.image and not config.containers:
         raise errors.SpecError("config.image", "is required")
-    for what, wanted in _ABSENT.items():
-        if getattr(config, what):
-            raise errors.SpecError(f"config.{what}", wanted)
+    if config.processes and config.containers:
+        raise errors.SpecError("config.processes", "a machine has either containers or processes of its image")
+    if len(config.processes or ()) > MOST_PROCESSES:
+        raise errors.SpecError("config.processes", f"more than {MOST_PROCESSES}")
     if config.guest is not None and (config.guest.gpus or config.guest.gpu_kind):
         raise errors.SpecError("config.guest.gpus", "this host has none")
     names = [each.name for each in config.containers or ()]
@@ -313,10 +336,3 @@ def _check_mounts(config: Config) -> None:
             raise errors.SpecError(f"{place}.path", "a directory below / is required")
         elif paths.index(mount.path) != number:
             raise errors.SpecError(f"{place}.path", f"two volumes cannot be at {mount.path[:100]}")
-
-
-# What a Machine would miss, if it were ignored.
-_ABSENT = {
-    "processes": "use containers",
-    "schedule": "schedules are not there yet",
-}

@@ -14,7 +14,7 @@ from ...wire import graph
 from . import checks
 from . import config as configs
 from .checks import place
-from .config import ALONE, Config, Container, File, Healthcheck, Restart
+from .config import ALONE, Config, Container, EnvFrom, File, Healthcheck, MachineProcess, Restart
 
 STOP_S = 5.0  # Fly's: kill_timeout
 MOST_STOP_S = 300.0
@@ -60,6 +60,14 @@ class Platform(msgspec.Struct, frozen=True):
         }  # fmt: skip
         return {name: value for name, value in found.items() if value}
 
+    def field(self, name: str) -> str:
+        """As `env_from` calls them."""
+        fields = {
+            "id": self.machine, "version": self.version, "app_name": self.app, "private_ip": self.private_ip,
+            "region": self.region, "image": self.image,
+        }  # fmt: skip
+        return fields[name]
+
 
 class Given(msgspec.Struct, frozen=True):
     """What a Machine has beside its images: roots by container and volumes by id, where they are in the machine; the
@@ -73,8 +81,10 @@ class Given(msgspec.Struct, frozen=True):
 def plan(config: Config, images: Sequence[ImageOf], given: Given, platform: Platform) -> graph.GraphRequest:
     """`SpecError` for what no container can be."""
     by_name = {image.container: image for image in images}
-    wanted = config.containers or (_alone(config),)
-    planned, checked = (_container(config, each, by_name[each.name], given, platform) for each in wanted), place(wanted)
+    planned, checked = [], place(wanted(config))
+    for each in wanted(config):
+        root = each.name if config.containers else ALONE
+        planned.append(_container(config, each, by_name[root], given, platform))
     return graph.GraphRequest(
         containers=[
             msgspec.structs.replace(each, checks=[*each.checks, *checks.plan(config)]) if each.name == checked else each
@@ -87,6 +97,20 @@ def plan(config: Config, images: Sequence[ImageOf], given: Given, platform: Plat
     )
 
 
+def wanted(config: Config) -> tuple[Container, ...]:
+    """What it consists of: its containers, or its image once for each of its processes, or once."""
+    if config.containers:
+        return config.containers
+    if not config.processes:
+        return (_alone(config),)
+    return tuple(_process(config, each, number) for number, each in enumerate(config.processes))
+
+
+def names(config: Config) -> tuple[str, ...]:
+    """By which they are asked for, the first of them first."""
+    return tuple(each.name for each in wanted(config))
+
+
 def _alone(config: Config) -> Container:
     """The Machine's image as its only container."""
     init = config.init or configs.Init()
@@ -97,17 +121,34 @@ def _alone(config: Config) -> Container:
     )  # fmt: skip
 
 
+def _process(config: Config, wanted: MachineProcess, number: int) -> Container:
+    """On the root that all of them share. `init` is what each does that says nothing else."""
+    init, only = config.init or configs.Init(), wanted.secrets
+    return msgspec.structs.replace(
+        _alone(config),
+        name=f"{ALONE}-{number}" if number else ALONE,
+        exec=wanted.exec or init.exec,
+        entrypoint=wanted.entrypoint or init.entrypoint,
+        cmd=wanted.cmd or init.cmd,
+        user=wanted.user,
+        env=wanted.env,
+        env_from=wanted.env_from,
+        secrets=() if only is None and wanted.ignore_app_secrets else only,
+    )
+
+
 def _container(config: Config, wanted: Container, image: ImageOf, given: Given, platform: Platform) -> graph.Container:
+    platform = msgspec.structs.replace(platform, image=image.reference)
     environment = {
-        **(config.env or {}), **(wanted.env or {}), **_secrets(wanted, given),
-        **msgspec.structs.replace(platform, image=image.reference).environment(),
+        **(config.env or {}), **(wanted.env or {}), **_fields(wanted.env_from, platform), **_secrets(wanted, given),
+        **platform.environment(),
     }  # fmt: skip
     said = execution.Wanted(wanted.exec, wanted.entrypoint, wanted.cmd, environment, wanted.user)
     planned = execution.plan(image.config, said)
     return graph.Container(
         name=wanted.name,
         command=list(planned.arguments),
-        root=graph.Root(path=given.roots[wanted.name]),
+        root=graph.Root(path=given.roots[image.container]),
         environment=dict(planned.environment),
         cwd=planned.cwd,
         user=planned.user,
@@ -121,6 +162,10 @@ def _container(config: Config, wanted: Container, image: ImageOf, given: Given, 
         files=[_file(each, given, f"{wanted.name}.files[{number}]") for number, each in enumerate(wanted.files or ())],
         mounts=[_mount(config, each, given) for each in wanted.mounts or ()],
     )
+
+
+def _fields(wanted: Sequence[EnvFrom] | None, platform: Platform) -> dict[str, str]:
+    return {each.env_var: platform.field(each.field_ref) for each in wanted or ()}
 
 
 def _secrets(wanted: Container, given: Given) -> dict[str, str]:

@@ -113,10 +113,17 @@ def _enter(state: str, type: str, source: str) -> Callable[[Host, Run[object]], 
 
 stopping = _enter("stopping", "stop", "user")
 restarting = _enter("restarting", "restart", "user")
-suspending = _enter("suspending", "suspend", "user")
 replacing = _enter("replacing", "update", "user")
 begun_again = _enter("starting", "start", "flyd")
 suspended = _enter("suspended", "suspend", "flyd")
+
+
+def suspending(host: Host, run: Run[object]) -> None:
+    """What was under way when this was asked for may have failed since: then there is nothing to freeze."""
+    found = machine_of(host, run)
+    if found.state not in ("started", "suspending"):
+        raise UserFault(f"unable to suspend machine from current state: '{found.state}'", code="failed_precondition")
+    _enter("suspending", "suspend", "user")(host, run)
 
 
 def started(host: Host, run: Run[object]) -> None:
@@ -217,19 +224,17 @@ def make_machine(host: Host, run: Run[object]) -> None:
 def boot(host: Host, run: Run[object]) -> None:
     """It runs, and has all its disks."""
     found = machine_of(host, run)
-    if host.substrate(found.id).mounts_in_guest:
-        raise UserFault("machines of images are containers: start pilotd with --isolation container")
     machines.thaw(host, found.id)
     if not machines.is_up(host, found.id):
         for _, volume in fly_volumes.mounted(found):
             fly_volumes.prepare(host, volume)
-        machines.start(host, found.id)
+        machines.start(host, found.id, drives=[VolumeDisk(host.volumes, volume) for _, volume in _disks(found)])
     api = _api(host, found.id)
     there = {disk.name for disk in api.call(operations.LIST_DISKS, None).disks}
-    uid_base = rows.find(host.database, found.id).uid_base
-    for name, volume in _disks(found):
+    for number, (name, volume) in enumerate(_disks(found)):
         if name not in there:
-            _give(host, found.id, name, VolumeDisk(host.volumes, volume), uid_base)
+            reference = _reference(host, found.id, name, number, volume)
+            api.call(operations.MOUNT_DISK, reference, name=name)
 
 
 def _disks(found: Machine) -> Iterator[tuple[str, VolumeId]]:
@@ -239,14 +244,17 @@ def _disks(found: Machine) -> Iterator[tuple[str, VolumeId]]:
     yield from fly_volumes.mounted(found)
 
 
-def _give(host: Host, id: MachineId, name: str, disk: VolumeDisk, uid_base: int) -> None:
-    dial = host.substrate(id).dial_path(id)
-    mount_fd = disk.mount(uid_base, rows.UID_COUNT)
+def _reference(host: Host, id: MachineId, name: str, number: int, volume: VolumeId) -> schema.DiskReference:
+    """Where its agent finds a disk: the drive that it was started with, or a mount that is sent to it."""
+    substrate = host.substrate(id)
+    if substrate.mounts_in_guest:
+        return substrate.drive(number)
+    mount_fd = VolumeDisk(host.volumes, volume).mount(rows.find(host.database, id).uid_base, rows.UID_COUNT)
     try:
-        pilot_api.send_descriptor(dial, name, mount_fd)
+        pilot_api.send_descriptor(substrate.dial_path(id), name, mount_fd)
     finally:
         os.close(mount_fd)
-    PilotApi(dial).call(operations.MOUNT_DISK, schema.DiskReference(descriptor=name), name=name)
+    return schema.DiskReference(descriptor=name)
 
 
 def apply_graph(host: Host, run: Run[object]) -> None:
@@ -362,15 +370,17 @@ def require_over(host: Host, run: Run[Ended]) -> None:
 
 
 def end_of(host: Host, found: Machine) -> Ended | None:
-    """How its containers have ended, all of them and for good; None while one has not, or may be started again."""
+    """How its containers have ended, all of them and for good; None while one has not, or may be started again. Of
+    several processes of its image the first one that ends is the end."""
     if not _runs(host, found.id):
         return Ended(_LOST, "its machine has gone", has_gone=True)
     if machines.is_frozen(host, found.id):
         return None
     told = _api(host, found.id).call(operations.GET_GRAPH, None).containers
-    if not told or any(each.status not in _OVER for each in told):
+    over = [each for each in told if each.status in _OVER]
+    if not over or not (len(over) == len(told) or _config(found).processes):
         return None
-    first = next((each for each in told if each.exit_code), told[0])
+    first = next((each for each in over if each.exit_code), over[0])
     return Ended(first.exit_code if first.exit_code is not None else _NOT_BEGUN, first.error or first.why)
 
 
@@ -531,9 +541,11 @@ def settle_update(host: Host, run: Run[object], outcome: Outcome) -> None:
 
 
 def settle_suspend(host: Host, run: Run[object], outcome: Outcome) -> None:
-    """One that could not be frozen runs on."""
-    if not outcome.done and outcome.code != "not_found":
-        with host.database.transaction() as tx:
+    """One that could not be frozen runs on; of one that was not to be, nothing is said."""
+    if outcome.done or outcome.code == "not_found":
+        return
+    with host.database.transaction() as tx:
+        if fly.by_id(tx, run.resource).state == "suspending":
             fly.enter(tx, run.resource, "started", "suspend", "flyd", {"error": outcome.error or ""})
 
 

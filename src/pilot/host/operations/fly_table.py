@@ -8,7 +8,7 @@ suspend   suspending → freeze → suspended
 rest-stop, rest-suspend: the same, of one that nobody uses; one that somebody comes to runs on
 update    was → replacing → fetched → halt → down → detach → renew → settled → starting → … → started
           (the old version runs until the images of the new one are there)
-exit      over → down → detach → exited     (its containers have ended by themselves)
+exit      over → halt → down → detach → exited     (its containers have ended by themselves, or one of its processes)
 limit     fit                                                                          (memory, until the next start)
 destroy   mark → machine → disks → forget
 prepare   fetch → fill → seal → publish → retire                                       (of an image)
@@ -88,8 +88,7 @@ ROWS: tuple[Row[Any], ...] = (
         fly_requests.EXIT,
         (
             Step("over", fly.require_over),
-            Step("down", fly.down),
-            Step("detach", fly.detach),
+            *_DOWN,
             Step("exited", fly.exited),
         ),
     ),
@@ -113,6 +112,7 @@ ROWS: tuple[Row[Any], ...] = (
         fly_volumes.settle_create,
     ),
     Row(fly_volumes.EXTEND, (Step("size", fly_volumes.size), Step("grow", fly_volumes.grow))),
+    Row(fly_volumes.PRUNE, (Step("delete", fly_volumes.delete_snapshots),)),
     Row(fly_volumes.SNAPSHOT, (Step("take", fly_volumes.take),)),
     Row(
         fly_volumes.DESTROY,

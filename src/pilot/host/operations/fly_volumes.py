@@ -1,7 +1,8 @@
 """Volumes of the Machines API: volumed's, under the same names. One that a Machine runs with is a disk of its machine.
 
 create    record → disk → ready       new, or a fork of another volume or of a snapshot: nothing is copied
-extend    size → grow                 one that is mounted has the size with the next start of its Machine
+extend    size → grow                 below a guest at once; one that this host has mounted, with the next start
+prune     delete                      snapshots that are older than they are to be kept
 snapshot  take                        a checkpoint, while its Machine runs on
 destroy   mark → disk → forget        not while a Machine has it
 """
@@ -9,20 +10,25 @@ destroy   mark → disk → forget        not while a Machine has it
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 
 import msgspec
 
 from ... import errors
 from ...ids import CheckpointId, VolumeId
+from ...machine.pilot_api import PilotApi
+from ...wire import operations
 from ..fly import config as configs
 from ..fsm.documents import NO_REQUEST, Format
 from ..fsm.operation import Action, Run
 from ..fsm.outcome import Outcome, UserFault
-from ..store import fly_volumes
+from ..store import fly, fly_volumes
 from ..store.fly import Machine
 from ..store.fly_volumes import Volume
-from . import disks
+from ..store.machines import UID_COUNT
+from ..vmm import MachineStatus
+from . import disks, machines
 from .context import Host
 
 VOLUME = "volume"
@@ -50,8 +56,15 @@ class Snapshot(msgspec.Struct, frozen=True):
     id: CheckpointId
 
 
+class Prune(msgspec.Struct, frozen=True):
+    """Snapshots that are not to be kept any longer."""
+
+    ids: tuple[CheckpointId, ...]
+
+
 CREATE = Action(VOLUME, "create", Format[NewVolume](NewVolume))
 EXTEND = Action(VOLUME, "extend", Format[Extend](Extend))
+PRUNE = Action(VOLUME, "prune", Format[Prune](Prune))
 SNAPSHOT = Action(VOLUME, "snapshot", Format[Snapshot](Snapshot))
 DESTROY = Action(VOLUME, "destroy", NO_REQUEST)
 
@@ -87,6 +100,15 @@ def make_disk(host: Host, run: Run[NewVolume]) -> None:
     except errors.NotFound as error:
         raise UserFault(str(error), code="not_found") from error
     _grow(host, volume, wanted.size_gb)
+    if wanted.source is None:
+        _format(host, volume)
+
+
+def _format(host: Host, volume: VolumeId) -> None:
+    """A new one gets its filesystem when this host mounts it first: a guest would find none on its drive."""
+    disks.release(host, volume)
+    os.close(host.volumes.attach(volume, 0, UID_COUNT))
+    disks.release(host, volume)
 
 
 def ready(host: Host, run: Run[object]) -> None:
@@ -113,8 +135,23 @@ def size(host: Host, run: Run[Extend]) -> None:
 
 
 def grow(host: Host, run: Run[Extend]) -> None:
-    with contextlib.suppress(errors.StateError):  # it is mounted: `prepare` does it, before the next start
+    """At once, also below a guest that runs. One that this host has mounted grows before the next start."""
+    with contextlib.suppress(errors.StateError):
         _grow(host, VolumeId(run.resource), run.request.size_gb)
+        _follow(host, volume_of(host, run))
+
+
+def _follow(host: Host, volume: Volume) -> None:
+    """The guest that has it sees its size, and the filesystem on it does, too."""
+    id = volume.machine
+    if id is None or machines.isolation_of(host, id) is None or not host.substrate(id).mounts_in_guest:
+        return
+    if host.substrate(id).status(id) is not MachineStatus.RUNNING:
+        return
+    number, name = drives(fly.by_id(host.database, id))[volume.id]
+    host.substrate(id).grow_drive(id, number, volume.size_gb * _GIB)
+    drive = host.substrate(id).drive(number)
+    PilotApi(host.substrate(id).dial_path(id)).call(operations.MOUNT_DISK, drive, name=name)
 
 
 def _grow(host: Host, volume: VolumeId, size_gb: int) -> None:
@@ -126,6 +163,12 @@ def take(host: Host, run: Run[Snapshot]) -> None:
     found = volume_of(host, run)
     with contextlib.suppress(errors.Conflict):  # an earlier attempt took it
         host.volumes.checkpoint(found.id, "", run.request.id)
+
+
+def delete_snapshots(host: Host, run: Run[Prune]) -> None:
+    for id in run.request.ids:
+        with contextlib.suppress(errors.NotFound):  # an earlier attempt did it, or the volume has gone
+            host.volumes.delete_checkpoint(VolumeId(run.resource), id)
 
 
 def mark(host: Host, run: Run[object]) -> None:
@@ -149,6 +192,11 @@ def forget(host: Host, run: Run[object]) -> None:
 
 
 # As disks of a machine
+
+
+def drives(found: Machine) -> dict[VolumeId, tuple[int, str]]:
+    """The number and the name that each has among the disks of the Machine's machine, whose roots are the first."""
+    return {volume: (len(found.images) + number, name) for number, (name, volume) in enumerate(mounted(found))}
 
 
 def mounted(found: Machine) -> Iterator[tuple[str, VolumeId]]:

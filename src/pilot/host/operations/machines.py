@@ -13,6 +13,7 @@ Each is idempotent and knows the machine by its row, and so on which substrate i
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 from ... import errors
@@ -115,7 +116,7 @@ def _patience_s(host: Host, id: MachineId) -> float:
     return silence.AGENT_LONG_S
 
 
-def start(host: Host, id: MachineId, disk: Disk | None = None) -> DiskReference | None:
+def start(host: Host, id: MachineId, disk: Disk | None = None, drives: Sequence[Disk] = ()) -> DiskReference | None:
     """It answers, and this is where its agent finds the disk. `UserFault` when the host has no room for it."""
     substrate = host.substrate(id)
     answer(host, id)
@@ -123,7 +124,7 @@ def start(host: Host, id: MachineId, disk: Disk | None = None) -> DiskReference 
         admitted(host, machines.find(host.database, id)),
         networks.linking(host, id) as link,
     ):
-        return substrate.start(id, disk, link)
+        return substrate.start(id, disk, link, drives)
 
 
 def admitted(host: Host, machine: Machine) -> AbstractContextManager[None]:

@@ -196,9 +196,16 @@ class FlyMachines:
             return False
         if row.state == "replacing":
             raise errors.StateError(f"machine getting replaced, refusing to {verb}")
-        if row.state not in begins:
+        if row.state not in begins and not (verb == "suspend" and self._is_launching(row)):
             raise errors.StateError(f"unable to {verb} machine from current state: '{row.state}'")
         return True
+
+    def _is_launching(self, row: Machine) -> bool:
+        """Its launch has not come further than that it is there: what is asked for now follows it."""
+        return row.state == "created" and any(
+            (run.kind, run.action, run.resource) == (MACHINE, requests.LAUNCH.name, row.id)
+            for run in self._engine.active()
+        )
 
     def update(
         self,

@@ -17,6 +17,7 @@ from ...machine.pilot_api import GRACE_S, PilotApi
 from ...wire import faults, graph, operations
 from ..fly import checks as fly_checks
 from ..fly import config as configs
+from ..fly import containers
 from ..fly.checks import Found
 from ..fsm.engine import Ended, Engine
 from ..operations import fly_requests as requests
@@ -137,4 +138,4 @@ def _running(api: PilotApi, row: Machine) -> list[str]:
     """Of its own containers, which no machine can make more."""
     told = api.call(operations.GET_GRAPH, None)
     running = {each.name for each in told.containers if each.status in ("running", "stopping")}
-    return [each.container for each in row.images if each.container in running]
+    return [name for name in containers.names(configs.parse(row.config)) if name in running]

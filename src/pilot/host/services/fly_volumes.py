@@ -15,7 +15,7 @@ from ..fsm.documents import Nothing
 from ..fsm.engine import Ended, Engine
 from ..operations import fly_volumes as requests
 from ..operations.context import Host, Point
-from ..operations.fly_volumes import Extend, Snapshot
+from ..operations.fly_volumes import Extend, Prune, Snapshot
 from ..store import fly_volumes
 from ..store.fly import App
 from ..store.fly_volumes import Volume
@@ -118,6 +118,16 @@ class FlyVolumes:
     def snapshot(self, row: Volume) -> tuple[CheckpointId, Ended]:
         id = CheckpointId(f"vs_{row.id.removeprefix('vol_')}{secrets.token_hex(4)}")
         return id, self._engine.start(requests.SNAPSHOT, row.id, Snapshot(id))
+
+    def prune(self, at_us: int) -> list[Ended]:
+        """Snapshots that are older than their volume keeps them are being deleted. Takes as long as volumed does."""
+        begun = []
+        for row in fly_volumes.all_created(self._host.database):
+            oldest_s = at_us / 1e6 - row.snapshot_retention * 86400
+            old = tuple(point.id for point in self.snapshots(row) if point.created_at < oldest_s)
+            if old:
+                begun.append(self._engine.join(requests.PRUNE, row.id, Prune(old)))
+        return begun
 
     def destroy(self, row: Volume) -> Ended:
         """Its run fails while a Machine has it."""

@@ -230,6 +230,19 @@ def in_state(reader: Reader, state: str) -> list[tuple[MachineId, str]]:
     return [(MachineId(row["id"]), row["version"]) for row in rows]
 
 
+def scheduled(reader: Reader) -> list[tuple[Machine, int]]:
+    """Those that stand still and have a schedule, each with when it began last, or was made."""
+    rows = reader.query(
+        """SELECT m.*, coalesce((SELECT max(at_us) FROM fly_events WHERE machine = m.id AND type = 'start'),
+                                m.created_us) AS began_us
+           FROM fly_machines m WHERE m.state = 'stopped' AND m.config LIKE '%"schedule"%'
+           ORDER BY m.created_us, m.id""",
+        (),
+    )
+    found = ((_machine(row), int(row["began_us"])) for row in rows)
+    return [(machine, began_us) for machine, began_us in found if machine.config.get("schedule")]
+
+
 def started_by_app(reader: Reader) -> dict[str, frozenset[MachineId]]:
     """Of each app that has one."""
     found: dict[str, set[MachineId]] = {}

@@ -68,6 +68,11 @@ def every(reader: Reader, app: str) -> list[Volume]:
     ]
 
 
+def all_created(reader: Reader) -> list[Volume]:
+    """Of every app."""
+    return [_volume(row) for row in reader.query("SELECT * FROM fly_volumes WHERE state = ?", (CREATED,))]
+
+
 def change(tx: Transaction, id: str, **columns: object) -> None:
     settings = ", ".join(f"{name} = ?" for name in columns)
     tx.execute(f"UPDATE fly_volumes SET {settings} WHERE id = ?", (*columns.values(), id))

@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import socket
+from collections.abc import Sequence
 from typing import Protocol
 
 from ...ids import MachineId
@@ -108,8 +109,12 @@ class Vmm(Protocol):
 
     def create(self, spec: MachineSpec) -> None: ...
 
-    def start(self, machine: MachineId, disk: Disk | None = None, link: Link | None = None) -> DiskReference | None:
+    def start(
+        self, machine: MachineId, disk: Disk | None = None, link: Link | None = None, drives: Sequence[Disk] = ()
+    ) -> DiskReference | None:
         """Returns when dial answers CONNECT 10000 and the agent has the disk: where it finds it.
+
+        `drives`: what the machine's own kernel is to mount beside it (`drive`); ignored where disks come as mounts.
 
         It has its network before anything runs in it. One that runs already keeps what it has, as far as `attach` and
         `rejoin` leave it.
@@ -126,6 +131,14 @@ class Vmm(Protocol):
 
     def attach(self, machine: MachineId, disk: Disk) -> DiskReference:
         """Give the disk to the agent of a machine that runs; anew, where it was not a part of the machine."""
+        ...
+
+    def drive(self, number: int) -> DiskReference:
+        """Where the agent finds one of `drives`. `StateError` where disks come as mounts."""
+        ...
+
+    def grow_drive(self, machine: MachineId, number: int, size_bytes: int) -> None:
+        """As `grow_disk`, of one of `drives`."""
         ...
 
     def grow_disk(self, machine: MachineId, size_bytes: int) -> None:

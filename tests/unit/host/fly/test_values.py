@@ -251,10 +251,16 @@ def test_roots_that_are_kept(document: dict[str, object], is_kept: bool) -> None
         ({"image": "x", "mounts": [{"path": f"/{n}", "volume": "v"} for n in "ab"]}, "config.mounts[1].volume"),
         ({"image": "x", "mounts": [{"path": "/d", "volume": v} for v in "ab"]}, "config.mounts[1].path"),
         ({"mounts": [{"volume": "v", "path": "/d"}], "containers": [{"name": "a", "image": "x"}]}, "config.mounts[0]"),
-        ({"image": "x", "processes": [{}]}, "config.processes"),
+        ({"image": "x", "processes": [{"cmd": 5}]}, "config.processes[0].cmd"),
+        ({"image": "x", "processes": [{}] * 65}, "config.processes"),
+        ({"processes": [{}], "containers": [{"name": "a", "image": "x"}]}, "config.processes"),
+        (
+            {"image": "x", "processes": [{"env_from": [{"env_var": "A", "field_ref": "b"}]}]},
+            "config.processes[0].env_from[0].field_ref",
+        ),
         ({"image": "x", "checks": {"up": {"type": "exec"}}}, "config.checks[...].type"),
         ({"image": "x", "checks": {"up": {"type": "tcp", "port": 0}}}, "config.checks[...].port"),
-        ({"image": "x", "schedule": "daily"}, "config.schedule"),
+        ({"image": "x", "schedule": "yearly"}, "config.schedule"),
         ({"containers": [{"name": "world", "image": "x"}]}, "config.containers[0].name"),
         ({"containers": [{"name": "a", "image": "x"}] * 2}, "config.containers[0].name"),
         ({"containers": [{"name": "a", "image": "x", "secrets": [{}]}]}, "config.containers[0].secrets[0]"),
@@ -324,3 +330,23 @@ def test_no_command(body: dict[str, object]) -> None:
 def test_how_to_stop(body: bodies.StopMachine, signal: str | None, timeout_s: float | None) -> None:
     found = bodies.halt(body)
     assert (found.signal, found.timeout_s) == (signal, timeout_s)
+
+
+def test_processes_share_the_image_s_root() -> None:
+    """Each has its own command, user, variables and secrets; what it does not say, the Machine says."""
+    asked: dict[str, object] = {
+        "env": {"A": "config"}, "init": {"entrypoint": ["/init"]}, "stop_config": {"signal": "SIGTERM"},
+        "processes": [
+            {"cmd": ["web"], "env": {"B": "own"}, "env_from": [{"env_var": "WHO", "field_ref": "id"}]},
+            {"exec": ["work"], "user": "1000", "ignore_app_secrets": True},
+            {"cmd": ["other"], "secrets": [{"env_var": "K", "name": "KEY"}]},
+        ],
+    }  # fmt: skip
+    first, second, third = _plan({"image": "box:1", **asked}).containers
+    assert [each.name for each in (first, second, third)] == ["app", "app-1", "app-2"]
+    assert {each.root for each in (first, second, third)} == {graph.Root(path="/run/disks/app")}
+    assert {each.stop.signal for each in (first, second, third)} == {"SIGTERM"}
+    assert (first.command, second.command, third.command) == (["/init", "web"], ["work"], ["/init", "other"])
+    assert (first.environment["WHO"], first.environment["B"], first.user) == ("0123", "secret", "app")
+    assert (second.user, second.environment["B"], "KEY" in second.environment) == ("1000", "image", False)
+    assert (third.environment["K"], "KEY" in third.environment) == (_SECRETS["KEY"], False)

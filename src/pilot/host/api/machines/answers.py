@@ -28,6 +28,12 @@ class Apps(msgspec.Struct):
     total_apps: int
 
 
+class DeployToken(msgspec.Struct):
+    """Told once."""
+
+    token: str
+
+
 class IPAssignment(msgspec.Struct):
     ip: str
     region: str

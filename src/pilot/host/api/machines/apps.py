@@ -6,14 +6,19 @@ import asyncio
 
 from starlette.responses import JSONResponse, Response
 
+from .... import errors
 from ....wire import faults
+from ....wire.permissions import Role
+from ...fly import config as configs
 from ...services import ending
 from ...store.fly import DESTROYED, App
-from ...store.tokens import Scope
+from ...store.journal import now_us
+from ...store.tokens import Scope, Wanted
 from . import bodies, shapes
 from .call import Call
 
 DESTROY_S = 120.0
+MOST_EXPIRY_S = 20 * 365 * 86400  # as flyctl asks, where nobody says
 
 
 async def list_apps(call: Call) -> Response:
@@ -49,6 +54,33 @@ async def delete_app(call: Call) -> Response:
         await ending.finish(await asyncio.to_thread(call.machines.volumes.destroy, volume), DESTROY_S)
     await asyncio.to_thread(call.machines.delete_app, row)
     return Response(status_code=202)
+
+
+async def create_deploy_token(call: Call) -> Response:
+    """A macaroon for all of this app but others' keys. As of any key: who is restricted makes none."""
+    wanted, app = await call.body(bodies.CreateDeployToken), await call.app()
+    if call.principal.caveats:
+        raise errors.StateError("a token that is restricted makes no other")
+    expires_us = _expiry_us(wanted.expiry, call.principal.expires_us)
+    asked = Wanted(
+        description=f"deploy token of {app.name}", role=Role.OPERATE, scope=Scope.of_app(app.id, app.name),
+        expires_us=expires_us,
+    )  # fmt: skip
+    token, _ = await asyncio.to_thread(call.authority.mint, call.principal.organisation, asked)
+    return JSONResponse({"token": token})
+
+
+def _expiry_us(expiry: str | None, most_us: int | None) -> int | None:
+    """`SpecError`; `PermissionDenied` beyond the maker's own."""
+    lasts_s = configs.seconds(expiry, 0.0, "expiry")
+    if not lasts_s:
+        return most_us
+    if not 0 < lasts_s <= MOST_EXPIRY_S:
+        raise faults.InvalidRequest(f"expiry: up to {MOST_EXPIRY_S // 3600} hours")
+    wanted_us = now_us() + int(lasts_s * 1e6)
+    if most_us is not None and wanted_us > most_us:
+        raise faults.PermissionDenied("a token makes none that lasts longer than itself")
+    return wanted_us
 
 
 def _shape(call: Call, row: App) -> shapes.JSON:

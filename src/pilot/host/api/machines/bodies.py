@@ -28,6 +28,12 @@ class CreateApp(msgspec.Struct, frozen=True):
     network: str | None = None
 
 
+class CreateDeployToken(msgspec.Struct, frozen=True):
+    """`expiry`: how long it is good for, as `720h`; without, as long as the key that asks for it."""
+
+    expiry: str | None = None
+
+
 class AssignIP(msgspec.Struct, frozen=True):
     """An app has one address here, whatever is asked for, and each app is a network of its own."""
 

@@ -15,6 +15,7 @@ from ....wire import faults
 from ....wire.permissions import Permission
 from ...fly import config as configs
 from ...fly.checks import Found
+from ...identity.authority import Authority
 from ...identity.principal import Principal
 from ...relay.access import named
 from ...services.fly import FlyMachines
@@ -33,6 +34,7 @@ class Call:
 
     request: Request
     machines: FlyMachines
+    authority: Authority
     principal: Principal
     parameters: Mapping[str, str]
 

@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from .... import errors
 from ....wire import faults
 from ....wire.permissions import Permission
+from ...identity.authority import Authority
 from ...identity.principal import Principal
 from ...relay import asgi
 from ...relay.access import Access
@@ -57,6 +58,7 @@ CALLS: tuple[Row[Answer], ...] = (
     Row("POST", "/v1/apps", _WRITE, apps.create_app),
     Row("GET", _APP, _READ, apps.get_app),
     Row("DELETE", _APP, _WRITE, apps.delete_app),
+    Row("POST", f"{_APP}/deploy_token", Permission.TOKENS, apps.create_deploy_token),
     Row("GET", f"{_APP}/ip_assignments", _READ, apps.list_addresses),
     Row("POST", f"{_APP}/ip_assignments", _WRITE, apps.assign_address),
     Row("GET", _ALL, _READ, machines.list_machines),
@@ -139,16 +141,21 @@ class MachinesVoice:
 
 def facade(access: Access, fly: FlyMachines) -> Facade:
     """The Machines API, for who is let in by `access`."""
-    return TableFacade(CALLS, access, MachinesVoice(), functools.partial(_answer, fly)).serve
+    return TableFacade(CALLS, access, MachinesVoice(), functools.partial(_answer, fly, access.authority)).serve
 
 
 async def _answer(
-    fly: FlyMachines, exchange: Exchange, answer: Answer, parameters: Mapping[str, str], principal: Principal | None
+    fly: FlyMachines,
+    authority: Authority,
+    exchange: Exchange,
+    answer: Answer,
+    parameters: Mapping[str, str],
+    principal: Principal | None,
 ) -> None:
     request = asgi.request_of(exchange)
     if principal is None:
         response = await get_document(None)
     else:
-        response = await answer(Call(request, fly, principal, parameters))
+        response = await answer(Call(request, fly, authority, principal, parameters))
     response.raw_headers += MachinesVoice().headers
     await asgi.send(exchange, request, response)

@@ -52,6 +52,7 @@ SAID: dict[tuple[str, str], Said] = {
     ("POST", "/v1/apps"): Said("Apps_create", answers.App, bodies.CreateApp, 201),
     ("GET", _APP): Said("Apps_show", answers.App),
     ("DELETE", _APP): Said("Apps_delete", None, status=202),
+    ("POST", f"{_APP}/deploy_token"): Said("App_create_deploy_token", answers.DeployToken, bodies.CreateDeployToken),
     ("GET", f"{_APP}/ip_assignments"): Said("App_IPAssignments_list", answers.IPAssignments),
     ("POST", f"{_APP}/ip_assignments"): Said("App_IPAssignments_create", answers.IPAssignment, bodies.AssignIP),
     ("GET", _ALL): Said("Machines_list", answers.Machine, query=("include_deleted", "region", "state"), many=True),

@@ -10,7 +10,8 @@ from starlette.responses import JSONResponse, Response
 
 from .... import errors
 from ....wire import faults
-from ...fly.config import ALONE
+from ...fly import config as configs
+from ...fly import containers
 from ...fsm.engine import Ended
 from ...operations.fly_requests import Halt
 from ...services import ending, fly_exec, fly_wait
@@ -176,9 +177,10 @@ async def execute(call: Call) -> Response:
     row = await call.machine()
     if wanted.machine:
         raise faults.Unsupported("exec: in the machine itself no client's command is run; name a container")
-    container = wanted.container or row.images[0].container
-    if container not in {each.container for each in row.images}:
-        raise errors.NotFound(f"exec: no container {container[:50]}; it has {', '.join(_names(row))}")
+    names = containers.names(configs.parse(row.config))
+    container = wanted.container or names[0]
+    if container not in names:
+        raise errors.NotFound(f"exec: no container {container[:50]}; it has {', '.join(names)}")
     timeout_s = min(wanted.timeout or MOST_WAIT_S, bodies.MOST_EXEC_S)
     words = bodies.words(wanted)
     await call.require_command(words)
@@ -189,10 +191,6 @@ async def execute(call: Call) -> Response:
         {"exit_code": result.exit_code, "exit_signal": max(result.exit_code - 128, 0),
          "stdout": result.stdout.decode(errors="replace"), "stderr": result.stderr.decode(errors="replace")}
     )  # fmt: skip
-
-
-def _names(row: Machine) -> list[str]:
-    return [each.container for each in row.images] or [ALONE]
 
 
 # Leases

@@ -22,7 +22,7 @@ import select
 import shutil
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from .... import errors, runtime
 from ....ids import ContainerId, MachineId
@@ -77,7 +77,9 @@ class ContainerVmm:
         os.makedirs(os.path.join(directory, "bundle"), mode=0o700, exist_ok=True)
         spec_file.write(directory, spec)
 
-    def start(self, machine: MachineId, disk: Disk | None = None, link: Link | None = None) -> DiskReference | None:
+    def start(
+        self, machine: MachineId, disk: Disk | None = None, link: Link | None = None, drives: Sequence[Disk] = ()
+    ) -> DiskReference | None:
         spec = spec_file.read(self._path(machine))
         if disk is None:
             self._start(spec, link)
@@ -91,6 +93,12 @@ class ContainerVmm:
 
     def attach(self, machine: MachineId, disk: Disk) -> DiskReference:
         return self._give(machine, disk.mount(spec_file.read(self._path(machine)).uid_base, specs.UID_COUNT))
+
+    def drive(self, number: int) -> DiskReference:
+        raise errors.StateError(f"drive {number}: disks of a container are mounts that are sent to it")
+
+    def grow_drive(self, machine: MachineId, number: int, size_bytes: int) -> None:
+        self.grow_disk(machine, size_bytes)
 
     def grow_disk(self, machine: MachineId, size_bytes: int) -> None:
         """A volume that the host has mounted does not grow: it is detached first, and is whole when it is back."""

@@ -27,7 +27,7 @@ _HALF_MADE = frozenset({"prelaunch", "inmigrate", "paused"})
 def start_qemu(machine: qemu_command.Machine) -> None:
     """Run QEMU in the background until its control socket answers; `HostError` with its words when it does not.
 
-    `machine.disk_fd` and `tap_fd` stay the caller's: QEMU has its own.
+    The descriptors of `machine` stay the caller's: QEMU has its own.
     """
     directory, log = machine.directory, os.path.join(machine.directory, QEMU_LOG)
     if shutil.which(qemu_command.PROGRAM) is None:
@@ -38,10 +38,15 @@ def start_qemu(machine: qemu_command.Machine) -> None:
         open(log, "wb") as log_file,
     ):
         whole = replace(machine, qmp_fd=control.fileno(), port_fd=port.fileno())
-        fds = [fd for fd in (whole.qmp_fd, whole.port_fd, whole.disk_fd, whole.tap_fd) if fd is not None]
         command = ["setsid", "--fork", *qemu_command.command_line(whole)]
         subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=log_file, stderr=log_file, pass_fds=fds, cwd="/", check=True
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log_file,
+            stderr=log_file,
+            pass_fds=whole.inherited,
+            cwd="/",
+            check=True,
         )
     try:
         # QEMU alone holds the sockets now: it answers, or its end is seen.

@@ -15,9 +15,11 @@ from dataclasses import dataclass
 
 ROOT_SERIAL = "pilot-root"
 DISK_SERIAL = "pilot-disk"
+DRIVE_SERIAL = "pilot-drive-{}"  # of those beside it
+MOST_DRIVES = 16  # a microvm has 24 slots, of which the port, the card, the root and the disk have four
 PORT_NAME = "pilot.0"
 DISK_NODE = "disk"
-DISK_FDSET = 1
+DISK_FDSET = 1  # and those of the drives beside it follow
 # Each machine is alone with its gateway, so they may all have the same; it is a clone's from its template anyway.
 _MAC = "02:70:69:6c:6f:74"
 CONSOLE = "console.log"
@@ -68,7 +70,8 @@ class Machine:
     """Everything that a command line depends on. `directory` holds the sockets, the console log and the pid file.
 
     Descriptors are inherited: the sockets that listen as qmp.sock and port.sock, the sprite's disk, and the tap that is
-    behind the network card (without one of the last two there is no such device). `uid` is also the gid; 0 stays root,
+    behind the network card (without one of the last two there is no such device). `drive_fds`: of
+    more disks. `uid` is also the gid; 0 stays root,
     for tests.
     """
 
@@ -83,6 +86,14 @@ class Machine:
     uid: int = 0
     qmp_fd: int = -1
     port_fd: int = -1
+    drive_fds: tuple[int, ...] = ()
+
+    @property
+    def inherited(self) -> tuple[int, ...]:
+        """All that QEMU is to have open when it begins."""
+        return tuple(
+            fd for fd in (self.qmp_fd, self.port_fd, self.disk_fd, self.tap_fd, *self.drive_fds) if fd is not None
+        )
 
 
 def command_line(machine: Machine) -> list[str]:
@@ -146,16 +157,29 @@ def _drives(machine: Machine) -> list[str]:
     )
     drives = ["-blockdev", root, "-device", f"virtio-blk-device,drive=root,serial={ROOT_SERIAL}"]
     if machine.disk_fd is not None:
-        drives += ["-add-fd", f"fd={machine.disk_fd},set={DISK_FDSET}", "-blockdev", disk_node(DISK_FDSET)]
-        drives += ["-device", f"virtio-blk-device,drive={DISK_NODE},serial={DISK_SERIAL},{_ERRORS}"]
+        drives += _drive(machine.disk_fd, DISK_FDSET, DISK_NODE, DISK_SERIAL)
+    for number, fd in enumerate(machine.drive_fds):
+        drives += _drive(fd, DISK_FDSET + 1 + number, drive_node(number), DRIVE_SERIAL.format(number))
     return drives
 
 
-def disk_node(fdset: int) -> str:
-    """The sprite's disk. Discarded blocks are given back; zeroes that are written become holes."""
+def drive_node(number: int) -> str:
+    """What QEMU calls one of the drives beside the disk."""
+    return f"drive{number}"
+
+
+def _drive(fd: int, fdset: int, node: str, serial: str) -> list[str]:
+    return [
+        *("-add-fd", f"fd={fd},set={fdset}", "-blockdev", _disk_node(fdset, node)),
+        *("-device", f"virtio-blk-device,drive={node},serial={serial},{_ERRORS}"),
+    ]
+
+
+def _disk_node(fdset: int, node: str) -> str:
+    """A volume. Discarded blocks are given back; zeroes that are written become holes."""
     # No lock: one process holds the descriptor, and volumed has seen to it that it is the only one.
     return (
-        f"driver=raw,node-name={DISK_NODE},discard=unmap,detect-zeroes=unmap,"
+        f"driver=raw,node-name={node},discard=unmap,detect-zeroes=unmap,"
         f"file.driver=file,file.filename=/dev/fdset/{fdset},file.locking=off"
     )
 

@@ -27,7 +27,7 @@ import dataclasses
 import os
 import shutil
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from .... import errors
 from ....ids import MachineId
@@ -107,10 +107,26 @@ class Qemu:
 
     def grow_disk(self, machine: MachineId, size_bytes: int) -> None:
         """Tell a machine that runs that its volume has grown; `PUT /v1/world` then has the filesystem follow."""
-        with qmp.connect(self._path(machine, qemu_command.QMP_SOCKET), _QMP_S) as control:
-            control.execute("block_resize", {"node-name": qemu_command.DISK_NODE, "size": size_bytes})
+        self._grow(machine, qemu_command.DISK_NODE, size_bytes)
 
-    def start(self, machine: MachineId, disk: Disk | None = None, link: Link | None = None) -> DiskReference | None:
+    def grow_drive(self, machine: MachineId, number: int, size_bytes: int) -> None:
+        """As `grow_disk`; `PUT /v1/disks/{name}` has the filesystem follow."""
+        self._grow(machine, qemu_command.drive_node(number), size_bytes)
+
+    def _grow(self, machine: MachineId, node: str, size_bytes: int) -> None:
+        with qmp.connect(self._path(machine, qemu_command.QMP_SOCKET), _QMP_S) as control:
+            control.execute("block_resize", {"node-name": node, "size": size_bytes})
+
+    def drive(self, number: int) -> DiskReference:
+        return DiskReference(serial=qemu_command.DRIVE_SERIAL.format(number))
+
+    def start(
+        self, machine: MachineId, disk: Disk | None = None, link: Link | None = None, drives: Sequence[Disk] = ()
+    ) -> DiskReference | None:
+        if len(drives) > qemu_command.MOST_DRIVES:
+            raise errors.HostError(
+                f"start machine {machine}: {len(drives)} drives; it has room for {qemu_command.MOST_DRIVES}"
+            )
         spec = spec_file.read(self._path(machine))
         self.thaw(machine)
         if self.status(machine) is MachineStatus.RUNNING:
@@ -118,11 +134,11 @@ class Qemu:
             self._place(machine)
             self._answers(self._path(machine), self._patience.clone_s)
         else:
-            with _drive(disk) as disk_fd, _card(link) as tap_fd:
+            with _drive(disk) as disk_fd, _files(drives) as drive_fds, _card(link) as tap_fd:
                 shape = self._shape(self._path(machine), spec)
-                whole = dataclasses.replace(shape, disk_fd=disk_fd, tap_fd=tap_fd)
-                disk_bytes = os.lseek(disk_fd, 0, os.SEEK_END)
-                of = template.ensure(self._templates, whole, disk_bytes, self._boot_template)
+                whole = dataclasses.replace(shape, disk_fd=disk_fd, tap_fd=tap_fd, drive_fds=drive_fds)
+                sizes = template.Sizes(_size_of(disk_fd), tuple(map(_size_of, drive_fds)))
+                of = template.ensure(self._templates, whole, sizes, self._boot_template)
                 self._persist(f"start machine {machine}", lambda: self._clone(machine, of, whole))
         return self.attach(machine, disk) if disk else None
 
@@ -250,6 +266,20 @@ def _drive(disk: Disk | None) -> Iterator[int]:
         yield disk_fd
     finally:
         os.close(disk_fd)
+
+
+@contextlib.contextmanager
+def _files(drives: Sequence[Disk]) -> Iterator[tuple[int, ...]]:
+    with contextlib.ExitStack() as stack:
+        found = []
+        for each in drives:
+            found.append(each.file())
+            stack.callback(os.close, found[-1])
+        yield tuple(found)
+
+
+def _size_of(fd: int) -> int:
+    return os.lseek(fd, 0, os.SEEK_END)
 
 
 @contextlib.contextmanager

@@ -6,9 +6,9 @@
         new/             a template being booted, under the lock; what a crash left there is killed and removed
         lock
 
-A template fits one shape: the digest covers everything that its QEMU was told, QEMU itself, and the size of the disk,
-whose drive is there with an empty file of that size. Its network card, where it has one, leads nowhere. Only the pages
-of RAM that a clone writes are its own.
+A template fits one shape: the digest covers everything that its QEMU was told, QEMU itself, and the sizes of its disks,
+whose drives are there with empty files of these sizes. Its network card, where it has one, leads nowhere. Only the
+pages of RAM that a clone writes are its own.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import contextlib
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from .... import errors
 from ....kernel import files, tap
@@ -41,17 +41,25 @@ _STATE = "state"
 Boot = Callable[[qemu_command.Machine], None]
 
 
-def ensure(root: str, shape: qemu_command.Machine, disk_bytes: int, boot: Boot) -> str:
+@dataclass(frozen=True)
+class Sizes:
+    """Of a machine's disk, and of the drives beside it; in bytes."""
+
+    disk: int
+    drives: tuple[int, ...] = ()
+
+
+def ensure(root: str, shape: qemu_command.Machine, sizes: Sizes, boot: Boot) -> str:
     """The directory of the template for `shape`, of which directory, uid and descriptors do not count; made if missing.
 
     `boot` starts the machine it is given and returns when its agent is warm; its errors are the caller's to see.
     """
-    path = os.path.join(root, _digest(shape, disk_bytes))
+    path = os.path.join(root, _digest(shape, sizes))
     if not os.path.isdir(path):
         os.makedirs(root, mode=0o700, exist_ok=True)
         with files.held(os.path.join(root, "lock")):
             if not os.path.isdir(path):
-                _make(root, path, shape, disk_bytes, boot)
+                _make(root, path, shape, sizes, boot)
     os.utime(path)
     return path
 
@@ -82,6 +90,12 @@ def empty_disk(size_bytes: int) -> Iterator[int]:
 
 
 @contextlib.contextmanager
+def _empty_disks(sizes_bytes: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    with contextlib.ExitStack() as stack:
+        yield tuple(stack.enter_context(empty_disk(each)) for each in sizes_bytes)
+
+
+@contextlib.contextmanager
 def _unconnected(tap_fd: int | None) -> Iterator[int | None]:
     """A tap that leads nowhere, for a machine that has one."""
     if tap_fd is None:
@@ -94,14 +108,19 @@ def _unconnected(tap_fd: int | None) -> Iterator[int | None]:
         os.close(fd)
 
 
-def _make(root: str, path: str, shape: qemu_command.Machine, disk_bytes: int, boot: Boot) -> None:
+def _make(root: str, path: str, shape: qemu_command.Machine, sizes: Sizes, boot: Boot) -> None:
     new = os.path.join(root, "new")
     _sweep(new)
     os.mkdir(new, 0o700)
     try:
-        with empty_disk(disk_bytes) as disk_fd, _unconnected(shape.tap_fd) as tap_fd:
+        with (
+            empty_disk(sizes.disk) as disk_fd,
+            _empty_disks(sizes.drives) as drive_fds,
+            _unconnected(shape.tap_fd) as tap_fd,
+        ):
             ram = replace(shape.memory, path=os.path.join(new, "ram"), private=False)
-            boot(replace(shape, directory=new, memory=ram, disk_fd=disk_fd, tap_fd=tap_fd))
+            given = replace(shape, disk_fd=disk_fd, tap_fd=tap_fd, drive_fds=drive_fds)
+            boot(replace(given, directory=new, memory=ram))
         _save(new)
         background.kill(new)
         for name in os.listdir(new):
@@ -142,15 +161,23 @@ def _migrated(control: qmp.Qmp, what: str) -> None:
         raise errors.HostError(f"{what}: QEMU's migration failed")
 
 
-def _digest(shape: qemu_command.Machine, disk_bytes: int) -> str:
+def _digest(shape: qemu_command.Machine, sizes: Sizes) -> str:
     """16 hexadecimal digits over QEMU and all it is told, but for what is a machine's own."""
     tap_fd = None if shape.tap_fd is None else 0
     memory = replace(shape.memory, path=None)
-    own = replace(shape, directory="", uid=0, disk_fd=0, tap_fd=tap_fd, memory=memory, incoming=False)
+    drive_fds = (0,) * len(shape.drive_fds)
+    own = replace(
+        shape, directory="", uid=0, disk_fd=0, tap_fd=tap_fd, memory=memory, incoming=False, drive_fds=drive_fds
+    )  # fmt: skip
     program = shutil.which(qemu_command.PROGRAM)
     stat = None if program is None else os.stat(program)
     version = "none" if stat is None else f"{stat.st_size} {stat.st_mtime_ns}"
-    told = [f"format {FORMAT}", version, str(disk_bytes), *qemu_command.command_line(own)]
+    told = [
+        f"format {FORMAT}",
+        version,
+        " ".join(map(str, (sizes.disk, *sizes.drives))),
+        *qemu_command.command_line(own),
+    ]
     return hashlib.sha256("\0".join(told).encode()).hexdigest()[:16]
 
 

@@ -23,8 +23,8 @@ signal.pause()
 """
 
 
-def _digest(shape: q.Machine, disk_bytes: int = 0) -> str:
-    return template._digest(shape, disk_bytes)
+def _digest(shape: q.Machine, disk_bytes: int = 0, *drives_bytes: int) -> str:
+    return template._digest(shape, template.Sizes(disk_bytes, drives_bytes))
 
 
 def test_what_is_a_machines_own_does_not_count() -> None:
@@ -50,6 +50,9 @@ def test_another_shape_has_another_template(other: q.Machine) -> None:
 
 def test_another_disk_size_has_another_template() -> None:
     assert _digest(SHAPE, 1) != _digest(SHAPE, 2)
+    drives = replace(SHAPE, drive_fds=(7, 8))
+    assert len({_digest(SHAPE), _digest(drives, 0, 1, 2), _digest(drives, 0, 2, 1)}) == 3
+    assert _digest(drives, 0, 1, 2) == _digest(replace(SHAPE, drive_fds=(9, 3)), 0, 1, 2)
 
 
 def test_what_a_crash_left_running_is_killed_and_removed(tmp_path: Path) -> None:
@@ -67,7 +70,7 @@ def test_what_a_crash_left_running_is_killed_and_removed(tmp_path: Path) -> None
         assert left.stdout is not None
         assert left.stdout.readline() == b"\n"
         with pytest.raises(RuntimeError):
-            template.ensure(str(tmp_path), SHAPE, 1 << 20, boot)
+            template.ensure(str(tmp_path), SHAPE, template.Sizes(1 << 20), boot)
         assert left.wait(20) == -9
     assert os.listdir(tmp_path) == ["lock"]
 
@@ -75,4 +78,4 @@ def test_what_a_crash_left_running_is_killed_and_removed(tmp_path: Path) -> None
 def test_a_finished_template_is_not_booted_again(tmp_path: Path) -> None:
     made = tmp_path / _digest(SHAPE, 1)
     made.mkdir()
-    assert template.ensure(str(tmp_path), SHAPE, 1, lambda _: pytest.fail("booted")) == str(made)
+    assert template.ensure(str(tmp_path), SHAPE, template.Sizes(1), lambda _: pytest.fail("booted")) == str(made)

@@ -1,0 +1,77 @@
+"""Machines of images, each in a virtual machine of its own, whose drives are roots of containers and volumes."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.support import flyapi, images, virtual
+from tests.support.flyapi import Fly
+from tests.support.pilotd import Pilotd
+
+pytestmark = pytest.mark.requires("root", "private", "qemu", "mmdebstrap", "busybox", "fuse", "loop", "space")
+
+_FOREVER = ["sh", "-c", "trap 'exit 0' INT TERM; while :; do sleep 0.1; done"]
+
+
+@pytest.fixture(scope="module")
+def pilotd() -> Iterator[Pilotd]:
+    with tempfile.TemporaryDirectory(prefix="vm-", dir="/tmp") as directory:
+        daemon = Pilotd(Path(directory, "s"), isolation="vm")
+        daemon.stop_machines_on_exit = True
+        daemon.start()
+        try:
+            yield daemon
+        finally:
+            daemon.stop()
+        assert virtual.processes_naming(f"{directory}/s/machines") == []
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with images.serve(images.busybox(tmp_path_factory.mktemp("image"), {"Cmd": _FOREVER})) as served:
+        yield f"{served.domain}/box:1"
+
+
+@pytest.fixture(scope="module")
+def fly(pilotd: Pilotd) -> Iterator[Fly]:
+    with flyapi.app(pilotd, "virtual") as app:
+        yield app
+
+
+def test_from_create_to_destroy(fly: Fly, image: str) -> None:
+    """Another kernel; two containers, one with a volume, which becomes larger; suspended, and on with the right time;
+    stopped, and anew."""
+    volume = fly.raw("POST", f"/v1/apps/{fly.app}/volumes", {"name": "data", "size_gb": 1}).json()["id"]
+    config = {
+        "guest": {"memory_mb": 512}, "mounts": [{"volume": volume, "name": "data"}],
+        "containers": [
+            {"name": "first", "image": image, "mounts": [{"name": "data", "path": "/data"}]},
+            {"name": "second", "image": image, "depends_on": [{"name": "first", "condition": "started"}]},
+        ],
+    }  # fmt: skip
+    id = fly.create(config)["id"]
+    code, release = fly.run(id, "uname", "-r")
+    assert (code, release.strip() != os.uname().release) == (0, True)
+    assert fly.run(id, "sh", "-c", "echo kept > /data/file; echo gone > /left; sync") == (0, "")
+    assert fly.run(id, "sh", "-c", "exit 3", container="second")[0] == 3
+    fly.call("POST", f"/{id}/suspend")
+    fly.wait(id, "suspended")
+    fly.call("POST", f"/{id}/start")
+    fly.wait(id, "started")
+    assert fly.run(id, "cat", "/left") == (0, "gone\n")
+    seen_s = float(fly.run(id, "date", "+%s")[1])
+    assert abs(seen_s - time.time()) < 30
+    grown = fly.raw("PUT", f"/v1/apps/{fly.app}/volumes/{volume}/extend", {"size_gb": 2}).json()
+    assert (grown["needs_restart"], grown["volume"]["size_gb"]) == (False, 2)
+    assert int(fly.run(id, "sh", "-c", "df -k /data | tail -1")[1].split()[1]) > 1 << 20
+    fly.call("POST", f"/{id}/stop")
+    fly.wait(id, "stopped")
+    fly.call("POST", f"/{id}/start")
+    fly.wait(id, "started")
+    assert fly.run(id, "sh", "-c", "cat /data/file; ls /left") == (1, "kept\n")
+    assert fly.raw("DELETE", f"/v1/apps/{fly.app}/machines/{id}?force=true").status_code == 200

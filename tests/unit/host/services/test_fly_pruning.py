@@ -1,0 +1,43 @@
+"""Snapshots of volumes go when they are older than their volume keeps them; what else is a checkpoint stays."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Iterator
+
+import pytest
+from tests.support.host import WAIT_S, HostUnderTest
+
+from pilot.host.services.fly_volumes import Wanted
+from pilot.host.store.fly import App
+from pilot.ids import CheckpointId
+
+_DAY_US = 86400 * 1_000_000
+
+
+@pytest.fixture
+def host(tmp_path: pathlib.Path) -> Iterator[HostUnderTest]:
+    under_test = HostUnderTest(tmp_path)
+    yield under_test
+    under_test.close()
+
+
+def _app(host: HostUnderTest) -> App:
+    return host.fly.create_app(host.organisation.id, "app", "default")
+
+
+def test_those_that_are_too_old(host: HostUnderTest) -> None:
+    volumes, app = host.fly.volumes, _app(host)
+    made = [volumes.create(app, Wanted("data", "local", 1, snapshot_retention=days)) for days in (1, 3)]
+    assert all(ended.result(WAIT_S).done for _, ended in made)
+    short, long = (volumes.find(app, id) for id, _ in made)
+    for row in (short, short, long):
+        _, ended = volumes.snapshot(row)
+        assert ended.result(WAIT_S).done
+    host.volumes.checkpoint(short.id, "", CheckpointId("v1"))
+    taken_us = int(max(point.created_at for point in host.volumes.checkpoints(short.id)) * 1e6)
+    assert volumes.prune(taken_us + _DAY_US // 2) == []
+    pruned = volumes.prune(taken_us + 2 * _DAY_US)
+    assert [ended.result(WAIT_S).done for ended in pruned] == [True]
+    assert (len(volumes.snapshots(short)), len(volumes.snapshots(long))) == (0, 1)
+    assert [point.id for point in host.volumes.checkpoints(short.id)] == ["v1"]
