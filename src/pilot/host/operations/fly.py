@@ -312,8 +312,8 @@ def _platform(host: Host, found: Machine) -> Platform:
 
 def private_ip(host: Host, id: MachineId) -> str:
     """The address in its own network; "" where it has none."""
-    seen = networks.seen_inside(host, id) if host.networks is not None else None
-    return seen.addresses[0].partition("/")[0] if seen and seen.addresses else ""
+    ends = networks.ends_inside(host, id)
+    return str(ends[0].far.ip) if ends else ""
 
 
 # Down

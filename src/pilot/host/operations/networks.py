@@ -22,6 +22,7 @@ from ... import errors
 from ...ids import MachineId
 from ...wire import schema
 from ..network import policy
+from ..network.addresses import Ends
 from ..network.connectors.uses import Use
 from ..network.service import Member, Peer, Report
 from ..store import connectors
@@ -117,6 +118,11 @@ def _believed(host: Host, id: MachineId) -> str | None:
     """What its programs are to believe of its connectors, as long as it has any."""
     found = connectors.authority(host.database, id) if connectors.every(host.database, id) else None
     return None if found is None else found.certificate
+
+
+def ends_inside(host: Host, id: MachineId) -> Sequence[Ends]:
+    """Its addresses as it sees them; none without a network."""
+    return () if host.networks is None else _service(host, id).inside
 
 
 def enforce(host: Host, id: MachineId, wanted: policy.Policy) -> None:

@@ -126,6 +126,9 @@ class FlyMachines:
         """Also those that were destroyed."""
         return fly.every(self.database, app.id)
 
+    def undestroyed(self, app: App) -> list[Machine]:
+        return fly.undestroyed(self.database, app.id)
+
     def machine(self, app: App, id: str) -> Machine:
         return fly.find(self.database, app.id, id)
 
@@ -135,6 +138,10 @@ class FlyMachines:
 
     def happened(self, row: Machine, most: int = fly.MOST_EVENTS) -> list[Event]:
         return fly.happened(self.database, row.id, most)
+
+    def happened_of_all(self, app: str) -> dict[str, list[Event]]:
+        """Of each Machine of the app, by id."""
+        return fly.happened_of_all(self.database, app)
 
     def versions(self, row: Machine) -> list[tuple[str, Mapping[str, object]]]:
         return fly.versions(self.database, row.id)

@@ -300,10 +300,27 @@ def versions(reader: Reader, id: str) -> list[tuple[str, Mapping[str, object]]]:
 def happened(reader: Reader, id: str, most: int = MOST_EVENTS) -> list[Event]:
     """The newest first."""
     rows = reader.query("SELECT * FROM fly_events WHERE machine = ? ORDER BY seq DESC LIMIT ?", (id, most))
-    return [
-        Event(row["seq"], row["type"], row["status"], row["source"], row["at_us"], msgspec.json.decode(row["request"]))
-        for row in rows
-    ]
+    return list(map(_event, rows))
+
+
+def happened_of_all(reader: Reader, app: str, most: int = MOST_EVENTS) -> dict[str, list[Event]]:
+    """As `happened`, of each Machine of an app, in one go."""
+    rows = reader.query(
+        """SELECT * FROM (
+               SELECT e.*, row_number() OVER (PARTITION BY e.machine ORDER BY e.seq DESC) AS place
+               FROM fly_events e JOIN fly_machines m ON m.id = e.machine WHERE m.app = ?
+           ) AS numbered WHERE place <= ? ORDER BY machine, seq DESC""",
+        (app, most),
+    )
+    found: dict[str, list[Event]] = {}
+    for row in rows:
+        found.setdefault(row["machine"], []).append(_event(row))
+    return found
+
+
+def _event(row: Row) -> Event:
+    request = msgspec.json.decode(row["request"])
+    return Event(row["seq"], row["type"], row["status"], row["source"], row["at_us"], request)
 
 
 # Bases of images

@@ -20,12 +20,13 @@ from ...identity.principal import Principal
 from ...relay.access import named
 from ...services.fly import FlyMachines
 from ...services.fly_processes import CHECKS_S
-from ...store.fly import App, Machine
+from ...store.fly import App, Event, Machine
 from ...store.tokens import Scope
 from ..sprites import bodies as sprite_bodies
 from . import bodies, shapes
 
 NONCE = "fly-machine-lease-nonce"
+_FEW = 4  # Machines of which one asks apart what happened to each
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,12 +89,23 @@ class Call:
     async def describe(self, rows: Sequence[Machine]) -> list[shapes.JSON]:
         """As they are told. Of those whose agents have not answered soon, it is unknown what their checks found."""
         end_s = time.monotonic() + CHECKS_S
-        found = await asyncio.gather(*(self.machines.processes.checks(row, end_s) for row in rows))
-        return await asyncio.to_thread(lambda: list(map(self._shape, rows, found)))
+        asked = [row for row in rows if row.config.get("checks") or row.config.get("services")]
+        told = await asyncio.gather(*(self.machines.processes.checks(row, end_s) for row in asked))
+        by_id = {row.id: each for row, each in zip(asked, told, strict=True)}
+        found = [by_id.get(row.id, ()) for row in rows]
+        return await asyncio.to_thread(self._shapes, rows, found)
 
-    def _shape(self, row: Machine, checks: Sequence[Found]) -> shapes.JSON:
+    def _shapes(self, rows: Sequence[Machine], checks: Sequence[Sequence[Found]]) -> list[shapes.JSON]:
+        """Of Machines of one app. Blocks."""
+        if len(rows) <= _FEW:
+            events: dict[str, list[Event]] = {row.id: self.machines.happened(row) for row in rows}
+        else:
+            events = self.machines.happened_of_all(rows[0].app)
+        return [self._shape(row, events.get(row.id, []), found) for row, found in zip(rows, checks, strict=True)]
+
+    def _shape(self, row: Machine, events: Sequence[Event], checks: Sequence[Found]) -> shapes.JSON:
         """Blocks."""
-        shown = shapes.machine(row, self.machines.happened(row), self.machines.private_ip(row), checks)
+        shown = shapes.machine(row, events, self.machines.private_ip(row), checks)
         if self.machines.lease(row) is None or row.lease is None or row.lease.nonce != self.nonce:
             shown.pop("nonce", None)
         return shown

@@ -6,6 +6,7 @@ import asyncio
 import io
 from collections.abc import Callable
 
+import msgspec
 from starlette.responses import JSONResponse, Response
 
 from .... import errors
@@ -16,7 +17,7 @@ from ...fsm.engine import Ended
 from ...operations.fly_requests import Halt
 from ...services import ending, fly_exec, fly_wait
 from ...services.fly import DEFAULT_LEASE_S, LASTING, NewMachine
-from ...store.fly import DESTROYED, MOST_EVENTS, Machine
+from ...store.fly import MOST_EVENTS, Machine
 from . import bodies, shapes
 from .call import Call, ok
 
@@ -60,16 +61,16 @@ async def _recorded(find: Callable[[], Machine], ended: Ended) -> Machine:
 
 async def list_machines(call: Call) -> Response:
     app, query = await call.app(), call.request.query_params
-    rows = await asyncio.to_thread(call.machines.machines, app)
+    find = call.machines.machines if call.flag("include_deleted") else call.machines.undestroyed
+    rows = await asyncio.to_thread(find, app)
     wanted = {key.removeprefix("metadata."): value for key, value in query.items() if key.startswith("metadata.")}
     chosen = [
         row for row in rows
-        if (row.state != DESTROYED or call.flag("include_deleted"))
-        and query.get("region", row.region) == row.region
+        if query.get("region", row.region) == row.region
         and query.get("state", row.state) == row.state
         and all(row.metadata.get(key) == value for key, value in wanted.items())
     ]  # fmt: skip
-    return JSONResponse(await call.describe(chosen))
+    return Response(msgspec.json.encode(await call.describe(chosen)), media_type="application/json")
 
 
 async def get_machine(call: Call) -> Response:

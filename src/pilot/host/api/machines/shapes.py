@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 
 from ....image.oci import reference
@@ -73,8 +74,11 @@ def image(found: ImageOf) -> JSON:
     if found.of is not None:
         name = found.reference.removeprefix(containers.SPRITE).partition("/")[0]
         return {"registry": "", "repository": f"sprite/{name}", "tag": found.of.checkpoint, **shown}
-    named = reference.parse(found.reference)
+    named = _named(found.reference)
     return {"registry": named.domain, "repository": named.path, "tag": named.tag or "", **shown}
+
+
+_named = functools.lru_cache(4096)(reference.parse)
 
 
 def check(found: Found) -> JSON:

@@ -1,0 +1,40 @@
+"""What happened to Machines, asked of one or of all of an app: the same."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Iterator
+
+import pytest
+from tests.support.host import HostUnderTest
+
+from pilot.host.store import fly
+from pilot.host.store.fly import App, Machine
+from pilot.ids import MachineId
+
+
+@pytest.fixture
+def host(tmp_path: pathlib.Path) -> Iterator[HostUnderTest]:
+    under_test = HostUnderTest(tmp_path)
+    with under_test.database.transaction() as tx:
+        for app in ("app", "other"):
+            fly.add_app(tx, App(app, under_test.organisation.id, app, "default", 0))
+    yield under_test
+    under_test.close()
+
+
+def test_of_all_as_of_each(host: HostUnderTest) -> None:
+    with host.database.transaction() as tx:
+        for id, app in (("a", "app"), ("b", "app"), ("c", "other")):
+            fly.add(
+                tx,
+                Machine(
+                    MachineId(id), app, id, "local", "created", "1", {"image": "box"}, {}, (), cordoned=False,
+                    lease=None, created_us=0, updated_us=0,
+                ),
+            )  # fmt: skip
+        for state in ("started", "stopped") * 3:
+            fly.enter(tx, "a", state, "start", "flyd", {"state": state})
+    for most in (1, 3, fly.MOST_EVENTS):
+        found = fly.happened_of_all(host.database, "app", most)
+        assert found == {id: fly.happened(host.database, id, most) for id in ("a", "b")}
