@@ -54,6 +54,16 @@ def test_owner_mode_times_and_setuid(place: Path) -> None:
     assert ((root / "d").stat().st_mtime, stat.S_IMODE((root / "d").stat().st_mode)) == (5, 0o1777)
 
 
+def test_times_that_only_some_filesystems_have(place: Path) -> None:
+    """A sprite's disk has times until 2446; what a filesystem has not, it brings into its range."""
+    times = {"before-1970": -315_619_200, "after-2262": 10_413_792_000, "beyond": 999_999_999_999}
+    root = _unpack(place, tuple(Item(name, mtime=time) for name, time in times.items()))
+    (place / "own").touch()
+    for name, time in times.items():
+        os.utime(place / "own", (time, time))
+        assert (root / name).stat().st_mtime == (place / "own").stat().st_mtime
+
+
 def test_a_directory_keeps_its_time_when_a_later_layer_puts_something_in(place: Path) -> None:
     root = _unpack(place, (directory("d", mtime=5),), (Item("d/f"),), (Item("d/.wh.f"),))
     assert (root / "d").stat().st_mtime == 5

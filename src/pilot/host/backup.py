@@ -1,26 +1,30 @@
 """`pilotd backup` and `pilotd restore`: what a pilotd knows and no other copy has, in one file.
 
     <file>  (tar)
-        backup.json         {"version": 1, "made_at": …, "pilotd": …}
+        backup.json         {"version": 2, "made_at": …, "pilotd": …}
         state.db            sprites, Machines, checkpoints, keys (hashed), events, runs: as of one moment
         token, secrets.key, visits.key, identity/…, ca/…, network/defaults
+        SHA256SUMS          of each of them, in the words of sha256sum; a backup of version 1 has none
 
 Disks are not in it: with `--store` they are in the object store; without, they are `volumes/`, to be copied while no
 pilotd runs (`pilotd drain`). A key that was given by `--seal-key` is the operator's, who has it.
 
 The database is copied first, then the keys: each is on disk before a row speaks of it, so none is missing. A restore
 unpacks beside, looks at all of it, and moves it to its place, the database last: a directory with a database is whole.
+What has changed on its way, in any byte of any file, is not restored: SQLite looks at its own structure alone, and a
+key has none.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import os
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import IO
 
 import msgspec
@@ -30,12 +34,14 @@ from ..kernel import files
 from ..wire import timestamps
 from .store import sqlite
 
-VERSION = 1
+VERSION = 2
+_UNSUMMED = 1  # the version before there were sums
 DATABASE = "state.db"
 FILES = ("token", "secrets.key", "visits.key", "network/defaults")
 DIRECTORIES = ("identity", "ca")
 MOST_BYTES = 16 << 20  # of one of the files
 _ABOUT = "backup.json"
+_SUMS = "SHA256SUMS"
 _SCRATCH = (".backup-", ".restore-")
 _OF_A_DATABASE = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}-journal")
 
@@ -51,15 +57,20 @@ def write(state_dir: str, out: IO[bytes]) -> None:
     path = os.path.join(state_dir, DATABASE)
     if not os.path.exists(path):
         raise errors.HostError(f"back up {state_dir}: no pilotd has ever served it", hint="--state-dir as of serve")
+    sums: dict[str, str] = {}
     with _told(f"back up {state_dir}"), tarfile.open(fileobj=out, mode="w|") as archive:
-        _add(archive, _ABOUT, msgspec.json.encode(About(VERSION, timestamps.now(), __version__)))
+        about = msgspec.json.encode(About(VERSION, timestamps.now(), __version__))
+        sums[_ABOUT] = _add(archive, _ABOUT, about)
         with _scratch(state_dir, ".backup-") as scratch:
             copy = os.path.join(scratch, DATABASE)
             sqlite.copy(path, copy)
+            with open(copy, "rb") as file:
+                sums[DATABASE] = hashlib.file_digest(file, "sha256").hexdigest()
             archive.add(copy, DATABASE, filter=_plain)
         for name in _there(state_dir):
             with open(os.path.join(state_dir, name), "rb") as file:
-                _add(archive, name, file.read())
+                sums[name] = _add(archive, name, file.read())
+        _add(archive, _SUMS, "".join(f"{digest}  {name}\n" for name, digest in sums.items()).encode())
 
 
 def _there(state_dir: str) -> Iterator[str]:
@@ -78,10 +89,12 @@ def _listed(directory: str) -> list[str]:
         return []
 
 
-def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+def _add(archive: tarfile.TarFile, name: str, content: bytes) -> str:
+    """Its digest."""
     member = tarfile.TarInfo(name)
     member.size, member.mode = len(content), 0o600
     archive.addfile(member, io.BytesIO(content))
+    return hashlib.sha256(content).hexdigest()
 
 
 def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
@@ -152,45 +165,64 @@ def _remove_left(place: str) -> None:
 
 def _unpack(source: IO[bytes], scratch: str) -> tuple[About, list[str]]:
     """What it says of itself, and the names of what it has besides the database."""
-    about, names = None, []
+    about, said, sums = None, None, dict[str, str]()
     try:
         with tarfile.open(fileobj=source, mode="r|") as archive:
             for member in archive:
                 if about is None:
-                    about = _about(archive, member)
+                    about, sums[_ABOUT] = _about(archive, member)
+                elif said is not None:
+                    raise errors.SpecError("$", f"no backup has {member.name[:100]!r} after its sums", file="backup")
+                elif member.name == _SUMS:
+                    said = _content(archive, member)
                 elif member.name == DATABASE and member.isreg():
-                    _save(archive, member, os.path.join(scratch, DATABASE))
+                    sums[DATABASE] = _save(archive, member, os.path.join(scratch, DATABASE))
                 else:
-                    _restore(archive, member, scratch)
-                    names.append(member.name)
+                    sums[member.name] = _restore(archive, member, scratch)
     except (tarfile.TarError, EOFError) as error:
         raise errors.SpecError("$", f"no backup, or not a whole one: {error}", file="backup") from error
-    if about is None or not os.path.exists(os.path.join(scratch, DATABASE)):
+    if about is None or DATABASE not in sums:
         raise errors.SpecError("$", f"no backup, or not a whole one: it has no {DATABASE}", file="backup")
-    return about, list(dict.fromkeys(names))
+    if about.version > _UNSUMMED or said is not None:
+        _check_sums(said, sums)
+    return about, [name for name in sums if name not in (_ABOUT, DATABASE)]
 
 
-def _about(archive: tarfile.TarFile, member: tarfile.TarInfo) -> About:
+def _check_sums(said: bytes | None, found: Mapping[str, str]) -> None:
+    if said is None:
+        raise errors.SpecError("$", f"not a whole one: it has no {_SUMS}", file="backup")
+    rows = (row.partition(b"  ") for row in said.splitlines())
+    told = {name.decode(errors="replace"): digest.decode(errors="replace") for digest, _, name in rows}
+    other = sorted(name[:100] for name in {*told, *found} if told.get(name) != found.get(name))
+    if other:
+        raise errors.SpecError("$", f"not as it was made: {', '.join(other)}", file="backup")
+
+
+def _about(archive: tarfile.TarFile, member: tarfile.TarInfo) -> tuple[About, str]:
+    """And its digest."""
     if member.name != _ABOUT:
         raise errors.SpecError("$", f"no backup: it begins with {member.name[:100]!r}", file="backup")
+    content = _content(archive, member)
     try:
-        found = msgspec.json.decode(_content(archive, member), type=About)
+        found = msgspec.json.decode(content, type=About)
     except errors.UNREADABLE as error:
         raise errors.SpecError("$", f"{_ABOUT}: {error}", file="backup") from error
     if found.version > VERSION:
         raise errors.SpecError("$", f"version {found.version}, this pilotd knows {VERSION}", file="backup")
-    return found
+    return found, hashlib.sha256(content).hexdigest()
 
 
-def _restore(archive: tarfile.TarFile, member: tarfile.TarInfo, scratch: str) -> None:
-    """Names that a backup has, and no others."""
+def _restore(archive: tarfile.TarFile, member: tarfile.TarInfo, scratch: str) -> str:
+    """Names that a backup has, and no others. Its digest."""
     directory, slash, name = member.name.partition("/")
     is_known = member.name in FILES or (slash and directory in DIRECTORIES and name not in ("", ".", ".."))
     if not is_known or "/" in name.removeprefix("defaults") or not member.isreg():
         raise errors.SpecError("$", f"no backup has {member.name[:100]!r}", file="backup")
     place = os.path.join(scratch, member.name)
     os.makedirs(os.path.dirname(place), mode=0o700, exist_ok=True)
-    files.replace(place, _content(archive, member), durable=True)
+    content = _content(archive, member)
+    files.replace(place, content, durable=True)
+    return hashlib.sha256(content).hexdigest()
 
 
 def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
@@ -200,15 +232,19 @@ def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     return file.read()
 
 
-def _save(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> None:
+def _save(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> str:
+    """Its digest."""
     file = archive.extractfile(member) if not member.sparse else None
     if file is None:
         raise errors.SpecError("$", f"{member.name}: it has holes, which no backup has", file="backup")
+    digest = hashlib.sha256()
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as out:
         while piece := file.read(1 << 20):
             out.write(piece)
+            digest.update(piece)
         out.flush()
         os.fsync(out.fileno())
+    return digest.hexdigest()
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ import urllib.parse
 from collections.abc import Callable, Mapping
 
 from .. import errors, standard
+from ..kernel import files
 from . import daemon, logs
 from .fly import addresses
 from .ingress import certificates
@@ -22,6 +23,8 @@ from .services.addresses import DEFAULT_DOMAIN, Domain
 from .services.fly_rest import AFTER_S
 from .services.image_bases import KEEP_S
 from .vmm import Size
+
+MOST_PATIENCE_S = 1e6
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -55,22 +58,11 @@ def _told(act: Callable[[], None]) -> int:
 def _back_up(options: argparse.Namespace) -> None:
     from . import backup
 
-    if options.file == "-":
-        backup.write(options.state_dir, sys.stdout.buffer)
-        return
-    part = f"{options.file}.{os.getpid()}.part"
     try:
-        fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with open(fd, "wb") as out:
+        with files.whole(options.file, mode=0o600) as out:
             backup.write(options.state_dir, out)
-            out.flush()
-            os.fsync(fd)
-        os.rename(part, options.file)
     except OSError as error:
         raise errors.HostError(f"write {options.file}: {(error.strerror or str(error)).lower()}") from error
-    finally:
-        with contextlib.suppress(FileNotFoundError):  # it has its name
-            os.unlink(part)
 
 
 def _restore(options: argparse.Namespace) -> None:
@@ -231,6 +223,14 @@ def _check_size(option: str, value: float | None, least: float, most: float) -> 
         raise errors.PilotError(f"{option} {value:g}: from {least:g} to {most:g} can be meant")
 
 
+def _patience(text: str) -> float:
+    """A time to wait: no NaN, not below nothing."""
+    seconds = float(text)
+    if not 0 <= seconds <= MOST_PATIENCE_S:
+        raise ValueError(text)
+    return seconds
+
+
 def _seconds(text: str) -> float:
     """A number; `off` is 0."""
     return 0.0 if text == "off" else float(text)
@@ -329,7 +329,9 @@ def _parser() -> argparse.ArgumentParser:
         operating = commands.add_parser(verb, help=text).add_argument
         operating("--state-dir", default="/var/lib/pilot", help="as of serve")
         if verb == "drain":
-            operating("--patience", type=float, default=600.0, metavar="SECONDS", help="how long to wait for its end")
+            operating(
+                "--patience", type=_patience, default=600.0, metavar="SECONDS", help="how long to wait for its end"
+            )
         else:
             operating("file", metavar="FILE", help="-: standard output or input")
     examined = commands.add_parser("doctor", help="what this host lacks for sprites, and how to mend it").add_argument

@@ -1,6 +1,7 @@
 """Files that others, and a power loss, find as a whole or not at all.
 
 replace      temporary name ─ write ─ (fsync) ─ rename ─ (fsync of the directory)
+whole        the same for an output whose place somebody names, which may be a link, a device or a pipe
 lock         flock on a file of its own: the kernel lets go when the holder dies
 """
 
@@ -11,6 +12,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
+from typing import BinaryIO
 
 from .. import errors
 
@@ -46,6 +48,31 @@ def replace(path: str, data: bytes, *, mode: int = 0o600, durable: bool = False)
         raise
     if durable:
         sync_directory(directory or ".")
+
+
+@contextlib.contextmanager
+def whole(path: str, *, mode: int = 0o666) -> Iterator[BinaryIO]:
+    """What somebody names as the place of an output, to be written for the block: it is there as a whole and for good
+    when the block ends, or is what it was before. A link stays one; what is there and no file (a device, a pipe) is
+    written to; `-` is standard output. OSError."""
+    if path == "-" or (os.path.exists(path) and not os.path.isfile(path)):
+        with open(os.dup(1) if path == "-" else os.open(path, os.O_WRONLY | os.O_CLOEXEC), "wb") as out:
+            yield out
+        return
+    place = os.path.realpath(path)
+    temporary = f"{place}.{os.urandom(4).hex()}.new"
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        with open(fd, "wb") as out:
+            yield out
+            out.flush()
+            os.fsync(fd)
+        os.rename(temporary, place)
+    except BaseException:
+        with contextlib.suppress(OSError):  # whatever went wrong is told; a stale temporary harms nobody
+            os.unlink(temporary)
+        raise
+    sync_directory(os.path.dirname(place))
 
 
 def write_all(fd: int, data: bytes) -> None:

@@ -73,7 +73,7 @@ def test_what_is_in_it_and_in_what_is_restored(state: pathlib.Path, tmp_path: pa
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
         assert archive.getnames() == [
             "backup.json", "state.db", "token", "secrets.key", "network/defaults", "identity/roots", "identity/seal",
-            "ca/ca.pem",
+            "ca/ca.pem", "SHA256SUMS",
         ]  # fmt: skip
     other = tmp_path / "other"
     (other / "volumes").mkdir(parents=True)
@@ -118,7 +118,7 @@ ABOUT = ("backup.json", b'{"version": 1, "made_at": "now", "pilotd": "0"}')
         b"", b"x" * 2000, _tar(("token", b"")), _tar(ABOUT), _tar(ABOUT, ("state.db", b"no database" * 100)),
         _tar(ABOUT, ("state.db", b"")), _tar(ABOUT, ("../token", b"")), _tar(ABOUT, ("/etc/passwd", b"")),
         _tar(ABOUT, ("identity/../token", b"")), _tar(ABOUT, ("identity/a/b", b"")), _tar(ABOUT, ("volumes/x", b"")),
-        _tar(("backup.json", b'{"version": 2, "made_at": "", "pilotd": ""}')), _tar(("backup.json", b"{")),
+        _tar(("backup.json", b'{"version": 3, "made_at": "", "pilotd": ""}')), _tar(("backup.json", b"{")),
     ],
 )  # fmt: skip
 def test_what_is_no_backup_leaves_no_database(tmp_path: pathlib.Path, data: bytes) -> None:
@@ -190,6 +190,77 @@ def test_one_that_breaks_off_is_none(state: pathlib.Path, tmp_path: pathlib.Path
         with pytest.raises(errors.SpecError):
             backup.restore(str(tmp_path / "other"), io.BytesIO(data[:size]))
         assert not (tmp_path / "other/state.db").exists()
+
+
+def test_what_has_changed_in_any_byte_is_not_restored(state: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """Also where SQLite does not look, and in keys, which have no structure."""
+    database = SqliteDatabase(str(state / "state.db"))
+    tokens.ensure_organisation(database, "someone-whose-name-is-a-row")
+    database.close()
+    whole = backed_up(state)
+    with tarfile.open(fileobj=io.BytesIO(whole)) as archive:
+        places = {(each.name, each.offset_data + at) for each in archive for at in (0, each.size // 2, each.size - 1)}
+    places.add(("state.db", whole.index(b"someone-whose-name-is-a-row")))
+    for number, (name, place) in enumerate(sorted(places)):
+        data = bytearray(whole)
+        data[place] ^= 0x01
+        target = tmp_path / str(number)
+        with pytest.raises(errors.SpecError):
+            backup.restore(str(target), io.BytesIO(data))
+        assert [path.name for path in target.iterdir()] == ["lock"], name
+
+
+def _without(data: bytes, *names: str) -> list[tuple[str, bytes]]:
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        found = [(each.name, archive.extractfile(each)) for each in archive if each.name not in names]
+    return [(name, file.read()) for name, file in found if file is not None]
+
+
+def test_files_that_are_missing_or_more_or_of_another_backup(state: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    SqliteDatabase(str(state / "state.db")).close()
+    whole = backed_up(state)
+    (state / "token").write_text("another")
+    other = _without(backed_up(state))
+    for members in (
+        _without(whole, "token"), _without(whole, "SHA256SUMS"), [("ca/new", b"x"), *_without(whole)][::-1],
+        [*_without(whole), ("ca/new", b"x")], [*_without(whole, "SHA256SUMS"), other[-1]],
+    ):  # fmt: skip
+        with pytest.raises(errors.SpecError):
+            backup.restore(str(tmp_path / "other"), io.BytesIO(_tar(*members)))
+        assert [path.name for path in (tmp_path / "other").iterdir()] == ["lock"]
+
+
+def test_one_of_the_version_without_sums(state: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    SqliteDatabase(str(state / "state.db")).close()
+    about = backup.restore(
+        str(tmp_path / "other"), io.BytesIO(_tar(ABOUT, *_without(backed_up(state), "backup.json", "SHA256SUMS")))
+    )
+    assert about.version == 1
+    assert (tmp_path / "other/token").read_text() == "t"
+
+
+def test_a_time_to_wait_that_is_none(state: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in ("-1", "nan", "inf", "x", ""):
+        with pytest.raises(SystemExit):
+            main.main(["drain", "--state-dir", str(state), "--patience", words])
+        assert "--patience" in capsys.readouterr().err
+
+
+def test_a_device_and_a_link_that_it_is_written_to_stay(state: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    SqliteDatabase(str(state / "state.db")).close()
+    (tmp_path / "link").symlink_to(tmp_path / "far")
+    os.mkfifo(tmp_path / "pipe")
+    assert main.main(["backup", "--state-dir", str(state), str(tmp_path / "link")]) == 0
+    assert (tmp_path / "link").is_symlink()
+    backup.restore(str(tmp_path / "new"), io.BytesIO((tmp_path / "far").read_bytes()))
+    taken: list[bytes] = []
+    reader = threading.Thread(target=lambda: taken.append((tmp_path / "pipe").read_bytes()))
+    reader.start()
+    assert main.main(["backup", "--state-dir", str(state), str(tmp_path / "pipe")]) == 0
+    reader.join()
+    backup.restore(str(tmp_path / "piped"), io.BytesIO(taken[0]))
+    assert (tmp_path / "pipe").is_fifo()
+    assert (tmp_path / "piped/token").read_text() == "t"
 
 
 def test_by_the_command_line(state: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:

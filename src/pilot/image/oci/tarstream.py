@@ -260,10 +260,11 @@ class _Extension:
         return _decimal(value) if value else otherwise
 
     def mtime_ns(self, header_s: int) -> int:
-        """The time of the last change, in nanoseconds."""
+        """The time of the last change, in nanoseconds: any that a `timespec` has (ext4 has times until 2446, so 64 bits
+        of nanoseconds, which end in 2262, are too few). The kernel brings one into its filesystem's range."""
         value = self._pax.get(b"mtime")
         nanoseconds = _time_ns(value) if value else header_s * 10**9
-        if not -(2**63) <= nanoseconds < 2**63:
+        if not -(2**63) <= nanoseconds // 10**9 < 2**63:
             raise _bad("a time out of range")
         return nanoseconds
 

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ... import errors
 from ...ids import VolumeId
+from ...kernel import files
 from .. import layout, names
 from ..checkpoint import Checkpoint
 from ..client import VolumeClient
@@ -207,20 +208,9 @@ def _header(volume: str, size_bytes: int) -> archive.Header:
 
 @contextlib.contextmanager
 def new_file(path: str) -> Iterator[Out]:
-    """A file that is there as a whole or not at all: written beside it, synced, renamed. `-`: standard output."""
-    if path == "-":
-        with os.fdopen(os.dup(1), "wb") as out:
-            yield out.write
-        return
-    temporary = f"{path}.{secrets.token_hex(4)}.new"
+    """As `files.whole`: a file that is there as a whole or not at all, a device, or `-`, standard output."""
     try:
-        with open(temporary, "xb") as file:
-            yield file.write
-            file.flush()
-            os.fsync(file.fileno())
-        os.rename(temporary, path)
+        with files.whole(path) as out:
+            yield out.write
     except OSError as error:
         raise errors.HostError(f"write {path}: {error.strerror}") from error
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
