@@ -107,6 +107,10 @@ def test_answers_have_the_statuses_and_shapes_of_the_contract(host: HostUnderTes
         _check(http.post("/v1/sprites/web/policy/spawn", json={"children": 2, "from": ["self"]}), 204, None)
         assert _check(http.get("/v1/sprites/web/policy/spawn"), 200, "SpawnPolicy")["from"] == ["self"]
         _check(http.delete("/v1/sprites/web/policy/spawn"), 204, None)
+        _check(http.get("/v1/sprites/web/policy/privileges"), 200, "PrivilegesAnswer")
+        _check(http.post("/v1/sprites/web/policy/privileges", json={"profile": "minimal"}), 204, None)
+        _check(http.post("/v1/sprites/web/policy/privileges", json={"profile": "all"}), 400, "Error")
+        _check(http.delete("/v1/sprites/web/policy/privileges"), 204, None)
         _check(http.get("/v1/sprites/web/network/private"), 200, "PrivateNetwork")
         _check(http.put("/v1/sprites/web/network/private", json={"network": "Not One"}), 400, "Error")
         _check(http.put("/v1/sprites/web/network/private", json={}), 400, "Error")

@@ -34,6 +34,7 @@ _CALLS: tuple[tuple[str, str, object], ...] = (
     ("POST", "/v1/sprites/web/checkpoint", {"comment": "kept"}),
     ("POST", "/v1/sprites/cold/stop", None),
     ("PUT", "/v1/sprites/web/holds/build", {}),
+    ("POST", "/v1/sprites/cold/policy/privileges", {"profile": "minimal"}),
     ("POST", "/v1/tokens", {"name": "reader", "role": "read"}),
     ("POST", "/v1/apps", {"app_name": "shop", "org_slug": "local"}),
     ("POST", "/v1/apps/shop/volumes", {"name": "data", "size_gb": 1}),

@@ -151,6 +151,7 @@ class FakeMachine:
         self.adopted: dict[str, Any] = {}
         self.refused: dict[str, str] = {}
         self.tasks: list[dict[str, str]] = []
+        self.privileges: object = None
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         pathlib.Path(dial_path).unlink(missing_ok=True)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -285,6 +286,7 @@ class FakeMachine:
                     "sessions": 0,
                     "agent_restarts": 0,
                     "tasks": self.tasks,
+                    "privileges": self.privileges if self.world == "running" else None,
                 }
                 return 200, json.dumps(status | {"world": self.world}).encode()
             case "POST", "/v1/adopt":
@@ -293,7 +295,7 @@ class FakeMachine:
             case "PUT", "/v1/world":
                 if self.disk_fd is None or json.loads(body)["disk"] != {"descriptor": "disk"}:
                     return 409, b'{"error": "no such disk", "code": "failed_precondition"}'
-                self.world = "running"
+                self.world, self.privileges = "running", json.loads(body).get("privileges")
                 return 200, b'{"status": "running", "pid": 2}'
             case "DELETE", "/v1/world":
                 self.world = "none"

@@ -21,6 +21,7 @@ from pilot.host.identity.oidc import Signer
 from pilot.host.identity.roots import Roots
 from pilot.host.ingress.front import Front
 from pilot.host.ingress.seals import Seals
+from pilot.host.operations.capacity import Capacity
 from pilot.host.operations.context import Host
 from pilot.host.operations.table import operations
 from pilot.host.operations.uses import Uses
@@ -85,6 +86,7 @@ class HostUnderTest:
             images=Images(Store(str(self._root / "images"))),
             vault=Vault(self.seal_key),
             uses=Uses(self._now_s),
+            capacity=Capacity(lambda: 1 << 22),  # and not of this host, as nothing of these machines is
         )
         metrics = Metrics()
         self.engine = Engine(SqlJournal(self.database), operations(self.host), told=metrics.run_ended)

@@ -89,6 +89,7 @@ class MachineApi:
             tasks=self._tasks.active(),
             http_port=self._services.http_port,
             out_of_memory=self._world.out_of_memory.status(),
+            privileges=self._world.privileges(),
         )
 
     async def adopt(self, request: schema.AdoptRequest) -> schema.AdoptAnswer:

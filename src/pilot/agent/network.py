@@ -42,6 +42,11 @@ def tell(directory: str, network: schema.NetworkCard) -> None:
     files.replace(os.path.join(directory, "network.json"), msgspec.json.encode(network.policy) + b"\n", mode=0o644)
 
 
+def tell_privileges(directory: str, privileges: schema.Privileges) -> None:
+    """And which privileges. `OSError`."""
+    files.replace(os.path.join(directory, "privileges.json"), msgspec.json.encode(privileges) + b"\n", mode=0o644)
+
+
 def find_card(expected: bool) -> str | None:
     """The card's name in our namespace. One that is `expected` may be on its way back: None when it does not come."""
     deadline = time.monotonic() + (BACK_S if expected else 0)

@@ -25,7 +25,7 @@ from ..runtime.values import Stdio
 from ..spec import parse
 from ..spec.process import Process
 from ..wire import faults, schema
-from . import document, names, network, rootfs, trust, world_limits, world_spec
+from . import document, names, network, rootfs, trust, world_limits, world_rights, world_spec
 from .containers import naming
 from .containers.registry import Registry
 from .descriptors import Descriptors
@@ -42,7 +42,6 @@ UNMOUNT_TIMEOUT_S = 20.0
 LEAVE_S = 5.0
 _ENDED = "the world's first process has ended"
 _SETTINGS = naming.store_name(naming.WORLD, "settings")
-_OPTIONAL_DEVICES = ("/dev/fuse", "/dev/net/tun")
 _log = logging.getLogger(__name__)
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -53,6 +52,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     hostname: str
     environment: dict[str, str]
+    privileges: schema.Privileges = schema.Privileges()
 
 
 class World:
@@ -159,9 +159,19 @@ class World:
         directory = os.path.join(person.home, cwd) if cwd else person.home
         return parse.parse_process(
             msgspec.json.encode(
-                world_spec.process(arguments, person, directory, variables, tty=tty, files=_files_limit())
+                world_spec.process(
+                    arguments, person, directory, variables, tty=tty, files=_files_limit(), rights=self.rights()
+                )
             )
         )
+
+    def rights(self) -> world_rights.Rights:
+        """What may be done by whatever runs in the world."""
+        return world_rights.plan_rights(self._settings.privileges)
+
+    def privileges(self) -> schema.Privileges | None:
+        """Those that it was started with; None when it does not run."""
+        return self._settings.privileges if self.state == "running" else None
 
     async def start(self, request: schema.WorldRequest) -> None:
         """Mount the disk and run the world; returns when it runs.
@@ -172,7 +182,9 @@ class World:
         self._check(request)
         async with self._lock:
             wanted = Settings(
-                hostname=request.hostname or self._settings.hostname, environment=dict(request.environment)
+                hostname=request.hostname or self._settings.hostname,
+                environment=dict(request.environment),
+                privileges=self._settings.privileges if self.state == "running" else request.privileges,
             )
             if self.state == "running":
                 if request.disk.serial is not None:
@@ -300,7 +312,10 @@ class World:
         self._prepare()
         paths = self._machine.paths
         os.makedirs(paths.bundle, mode=0o700, exist_ok=True)
-        devices = [device for device in _OPTIONAL_DEVICES if os.path.exists(device)]
+        rights = self.rights()
+        network.tell_privileges(paths.policy, self._settings.privileges)
+        devices = [device for device in rights.devices if os.path.exists(device)]
+        withheld = world_limits.find_withheld(rights.withheld)
         limits = world_limits.resources(world_limits.probe_size())
         world_limits.hold(limits)
         config = world_spec.config(
@@ -318,11 +333,14 @@ class World:
             card=network.find_card(self.network is not None),
             resources=limits,
             machine=os.uname().machine,
+            rights=rights,
+            withheld=withheld,
         )
         with open(os.path.join(paths.bundle, "config.json"), "wb") as file:
             file.write(msgspec.json.encode(config))
         created = self._machine.runtime.create(naming.WORLD, paths.bundle, stdio=Stdio(None, None, None))
         os.close(created.process.pid_fd)
+        world_limits.withhold(withheld)
         network.settle(created.container.pid, self.network)
         created.container.start()
         return created.container

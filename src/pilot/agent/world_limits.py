@@ -11,7 +11,9 @@ The machine's size may change while the world runs: then it is held to what ther
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterable
 
 import msgspec
 
@@ -24,6 +26,8 @@ RESERVE_PROCESSES = 512
 MOST_CGROUPS = 1024  # below the world's: each costs the kernel memory and time that no controller counts
 HELD = "/world"
 CGROUP = f"{HELD}/root"
+NOBODYS = 65536  # an id of the machine that no world has (`host.vmm.container.spec`)
+_log = logging.getLogger(__name__)
 Limits = dict[str, dict[str, int]]
 # Of which controller: the file of v1, and of v2.
 _FILES = {"memory": ("memory.limit_in_bytes", "memory.max"), "pids": ("pids.max", "pids.max")}
@@ -61,6 +65,23 @@ def hold(limits: Limits) -> None:
         _limit(f"{directory}/{v1_file if controller in group.paths else v2_file}", limit["limit"])
     if unified := group.paths.get(""):
         _limit(f"{unified}/cgroup.max.descendants", MOST_CGROUPS)
+
+
+def find_withheld(controllers: Iterable[str]) -> list[str]:
+    """Those of them that are of cgroup v1 here: in v2 the number of cgroups is bounded."""
+    return [controller for controller in controllers if controller in hierarchies.probe_hierarchies().paths("/")]
+
+
+def withhold(controllers: Iterable[str]) -> None:
+    """The world, which is made and has not begun, makes no cgroups in their hierarchies, wherever it mounts them: its
+    directory there is somebody's whom it does not know, so that its root is not its owner. Its limits stay its own."""
+    for controller in controllers:
+        directory = hierarchies.probe_hierarchies().paths(CGROUP)[controller]
+        try:
+            os.chown(directory, NOBODYS, NOBODYS)
+        except OSError as error:
+            # A machine that an earlier build has started has no such id: there it is as it was in that build.
+            _log.warning("cgroups of %s not withheld from the world: %s: %s", controller, directory, error.strerror)
 
 
 def _limit(path: str, value: int) -> None:

@@ -2,10 +2,10 @@
 
 The world has its own user (identity: 0..65535 are the machine's), network, pid, mount, ipc, uts and cgroup namespaces;
 the machine's network card moves into it (`network`). Root in it has every capability over the world and none over the
-machine (and what no namespace holds is refused by `world_seccomp`); nothing is masked or read-only, because a user
-who runs containers inside needs a fresh /proc and /sys, which the kernel refuses under partly hidden ones: where files
-of the kernel show the world's own limits (`view`), both are mounted once more, untouched. Its PID 1 is a static reaper,
-bound in read-only.
+machine, unless its privileges are fewer (`world_rights`; what no namespace holds is refused by `world_seccomp`);
+nothing is masked or read-only, because a user who runs containers inside needs a fresh /proc and /sys, which the kernel
+refuses under partly hidden ones: where files of the kernel show the world's own limits (`view`), both are mounted once
+more, untouched. Its PID 1 is a static reaper, bound in read-only.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ import msgspec
 from ..spec import parse
 from ..spec.seccomp import Seccomp
 from ..wire import faults
-from . import network, world_limits, world_seccomp
+from . import network, world_limits
 from .decimals import parse_decimal
 from .view import places
+from .world_rights import STANDARD, Cgroups, Rights
 
 REAPER = "/.sprite/init"
 POLICY = "/.sprite/policy"
@@ -28,17 +29,6 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 IDS = 65536
 # Many programs of developers watch thousands of files; few still use select(2), whose limit is 1024.
 SOFT_FILES = 65536
-CAPABILITIES = (
-    "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID",
-    "CAP_KILL", "CAP_SETGID", "CAP_SETUID", "CAP_SETPCAP", "CAP_LINUX_IMMUTABLE",
-    "CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST", "CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_IPC_LOCK",
-    "CAP_IPC_OWNER", "CAP_SYS_MODULE", "CAP_SYS_RAWIO", "CAP_SYS_CHROOT", "CAP_SYS_PTRACE",
-    "CAP_SYS_PACCT", "CAP_SYS_ADMIN", "CAP_SYS_BOOT", "CAP_SYS_NICE", "CAP_SYS_RESOURCE",
-    "CAP_SYS_TIME", "CAP_SYS_TTY_CONFIG", "CAP_MKNOD", "CAP_LEASE", "CAP_AUDIT_WRITE",
-    "CAP_AUDIT_CONTROL", "CAP_SETFCAP", "CAP_MAC_OVERRIDE", "CAP_MAC_ADMIN", "CAP_SYSLOG",
-    "CAP_WAKE_ALARM", "CAP_BLOCK_SUSPEND", "CAP_AUDIT_READ", "CAP_PERFMON", "CAP_BPF",
-    "CAP_CHECKPOINT_RESTORE",
-)  # fmt: skip
 _NAMESPACES = ("user", "network", "pid", "mount", "ipc", "uts", "cgroup")
 
 
@@ -105,13 +95,16 @@ def config(
     card: str | None,
     resources: Mapping[str, object],
     machine: str,
+    rights: Rights = STANDARD,
+    withheld: Sequence[str] = (),
 ) -> dict[str, object]:
     """config.json of the world.
 
     `policy` is a directory that is shown at /.sprite/policy; `inside`: what else is, from where, and whether it is
     written to; `view`: what is shown for files of the kernel, from where; `boot_offset_s`: seconds between the kernel's
     start and the world's, less than 0, where it has a boot time of its own; `devices` are paths of the machine's /dev
-    that are bound in; `card` is the machine's network card, which moves in; `machine` is uname -m.
+    that are bound in; `card` is the machine's network card, which moves in; `machine` is uname -m; `withheld`:
+    controllers whose hierarchies of v1 are not shown.
     """
     shows_own_time = boot_offset_s is not None
     identity = [{"containerID": 0, "hostID": 0, "size": IDS}]
@@ -124,11 +117,13 @@ def config(
             "cwd": "/",
             "env": [f"PATH={PATH}"],
             "user": {"uid": 0, "gid": 0},
-            "capabilities": capabilities(),
+            "capabilities": capabilities(rights),
+            "noNewPrivileges": rights.no_new_privileges,
             "rlimits": [{"type": "RLIMIT_NOFILE", "soft": 1024, "hard": 4096}],
         },
         "mounts": [
             *(_bounded(mount, resources) for mount in _MOUNTS),
+            _cgroups(rights, withheld),
             *(_untouched() if view else []),
             *(_bind(source, place, "ro", "nosuid", "nodev", "noexec") for source, place in view),
             *_bound_devices(devices),
@@ -148,27 +143,34 @@ def config(
             "cgroupsPath": world_limits.CGROUP,
             "resources": dict(resources),
             "rootfsPropagation": "rprivate",
-            "seccomp": world_seccomp.profile(machine),
+            "seccomp": rights.seccomp(machine),
         },
     }
 
 
 def seccomp(machine: str) -> Seccomp:
-    """The world's filter as the runtime has it, so that it can be compiled before there is a world."""
+    """The filter of most worlds as the runtime has it, so that it can be compiled before there is a world."""
     parse.ensure_built(Seccomp)
-    return msgspec.convert(world_seccomp.profile(machine), Seccomp)
+    return msgspec.convert(STANDARD.seccomp(machine), Seccomp)
 
 
-def capabilities() -> dict[str, list[str]]:
-    """Everything, inside the world's own user namespace."""
-    return {name: list(CAPABILITIES) for name in ("bounding", "effective", "permitted")}
+def capabilities(rights: Rights = STANDARD) -> dict[str, list[str]]:
+    """Inside the world's own user namespace."""
+    return {name: list(rights.capabilities) for name in ("bounding", "effective", "permitted")}
 
 
 def process(
-    arguments: Sequence[str], person: Person, cwd: str, env: Sequence[str], *, tty: bool, files: int
+    arguments: Sequence[str],
+    person: Person,
+    cwd: str,
+    env: Sequence[str],
+    *,
+    tty: bool,
+    files: int,
+    rights: Rights = STANDARD,
 ) -> dict[str, object]:
     """`process` of a session. A person other than root has no capabilities until sudo gives them back."""
-    sets = capabilities() if person.uid == 0 else {"bounding": list(CAPABILITIES)}
+    sets = capabilities(rights) if person.uid == 0 else {"bounding": list(rights.capabilities)}
     return {
         "args": list(arguments),
         "cwd": cwd,
@@ -176,6 +178,7 @@ def process(
         "terminal": tty,
         "user": {"uid": person.uid, "gid": person.gid, "additionalGids": list(person.groups)},
         "capabilities": sets,
+        "noNewPrivileges": rights.no_new_privileges,
         "rlimits": [{"type": "RLIMIT_NOFILE", "soft": min(files, SOFT_FILES), "hard": files}],
     }
 
@@ -186,6 +189,13 @@ def _bounded(mount: dict[str, object], resources: Mapping[str, Any]) -> dict[str
     if mount["type"] != "tmpfs" or "memory" not in resources or any(option.startswith("size=") for option in options):
         return mount
     return mount | {"options": [*options, f"size={resources['memory']['limit'] // 2}"]}
+
+
+def _cgroups(rights: Rights, withheld: Sequence[str]) -> dict[str, object]:
+    access = "ro" if rights.cgroups is Cgroups.READ_ONLY else "rw"
+    without = (f"x-pilot.without={controller}" for controller in withheld)
+    options = ["nosuid", "noexec", "nodev", "relatime", access, *without]
+    return {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": options}
 
 
 def _bind(source: str, destination: str, *options: str) -> dict[str, object]:
@@ -226,11 +236,5 @@ _MOUNTS: list[dict[str, object]] = [
     },
     {"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": ["nosuid", "noexec", "nodev"]},
     {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["nosuid", "noexec", "nodev"]},
-    {
-        "destination": "/sys/fs/cgroup",
-        "type": "cgroup",
-        "source": "cgroup",
-        "options": ["nosuid", "noexec", "nodev", "relatime", "rw"],
-    },
     {"destination": "/run", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "nodev", "mode=755"]},
 ]  # fmt: skip

@@ -394,6 +394,22 @@ VERBS = (
         reads=True,
     ),
     Verb(
+        "privileges",
+        "what root of a sprite may do; with options, all of it said anew, in force from its next start",
+        "privileges.policy",
+        (_NAME,),
+        (
+            Option("profile", "minimal, standard or privileged", "PROFILE", choices="minimal standard privileged"),
+            Option(
+                "device", "/dev/fuse or /dev/net/tun, beside those of the profile; may be repeated", "PATH", many=True
+            ),
+            Option("no-new-privileges", "nobody in it becomes more than they are: no sudo"),
+            Option("clear", "those of a sprite of which nothing is said"),
+        ),
+        reads=True,
+        examples=("sprite privileges web --profile minimal", "sprite privileges web --clear"),
+    ),
+    Verb(
         "network private",
         "the sprites that one may see, and is seen by, as NAME.internal; with options, changed",
         "networks.private",

@@ -2,6 +2,9 @@
 
 v2, cgroup2    its own cgroup: a new cgroup2 mount in its cgroup namespace, else a bind of its directory
 v1, hybrid     a tmpfs with one mount per hierarchy, and links for controllers that share one (cpu → cpu,cpuacct)
+
+The option `x-pilot.without=memory` leaves out the v1 hierarchy of that controller: whoever runs containers inside then
+does without it, as on a kernel that has none.
 """
 
 from __future__ import annotations
@@ -18,6 +21,8 @@ from .plan import ROOT, OpenMount
 from .program import Step
 from .setup import Setup
 from .steps import AttachMount, MakeSymlink, MountFilesystem, NewFilesystem, SetMountAttributes
+
+WITHOUT = "x-pilot.without="
 
 _Parts = tuple[tuple[OpenMount, ...], tuple[Step, ...], tuple[Step, ...]]
 
@@ -40,7 +45,7 @@ def plan_cgroup_mount(slot: Slot, path: str, options: Options, setup: Setup, fst
         AttachMount(slot, ROOT, inside),
     ]
     opened: tuple[OpenMount, ...] = ()
-    for mount, _ in _hierarchies(setup):
+    for mount in _shown(options, setup):
         more, steps = _plan_hierarchy(
             Slot(f"{slot}-{mount.name}"), posixpath.join(inside, mount.name), mount, set_, setup
         )
@@ -52,6 +57,11 @@ def plan_cgroup_mount(slot: Slot, path: str, options: Options, setup: Setup, fst
 
 def _hierarchies(setup: Setup) -> tuple[tuple[CgroupMount, str], ...]:
     return setup.cgroup_paths
+
+
+def _shown(options: Options, setup: Setup) -> list[CgroupMount]:
+    hidden = {datum.removeprefix(WITHOUT) for datum in options.data if datum.startswith(WITHOUT)}
+    return [mount for mount, _ in _hierarchies(setup) if hidden.isdisjoint(mount.controllers)]
 
 
 def _plan_hierarchy(

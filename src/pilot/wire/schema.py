@@ -37,8 +37,18 @@ class OutOfMemory(msgspec.Struct, frozen=True, kw_only=True):
     last_at: str
 
 
+class Privileges(msgspec.Struct, frozen=True, kw_only=True):
+    """What root of the world may do. `profile`: of docs/reference/privileges.md, "" is `standard`; `devices`: beside
+    those that it has by its profile."""
+
+    profile: Literal["", "minimal", "standard", "privileged"] = ""
+    devices: list[Literal["/dev/fuse", "/dev/net/tun"]] = []
+    no_new_privileges: bool = False
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """GET /v1/status. `world_error` says why the world failed; `http_port`: of a service."""
+    """GET /v1/status. `world_error` says why the world failed; `http_port`: of a service; `privileges`: of the world
+    that runs."""
 
     state: Literal["booting", "ready", "draining"]
     boot_id: str
@@ -51,6 +61,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     tasks: list[Task] = []
     http_port: int | None = None
     out_of_memory: OutOfMemory | None = None
+    privileges: Privileges | None = None
 
 
 class NetworkCard(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,11 +102,13 @@ class DiskReference(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
 
 class WorldRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """PUT /v1/world. `environment` becomes the default of sessions."""
+    """PUT /v1/world. `environment` becomes the default of sessions. `privileges` are those of a world that is started
+    by it: one that runs keeps what it has."""
 
     disk: DiskReference
     hostname: str | None = None
     environment: dict[str, str] = {}
+    privileges: Privileges = Privileges()
 
 
 class WorldAnswer(msgspec.Struct, frozen=True, kw_only=True):

@@ -28,6 +28,7 @@ from ..identity import clouds
 from ..inside import fly_places
 from ..machine import Inner, Machine, status_of
 from ..session import open_process
+from ..world_rights import STANDARD, Rights
 from . import checking, container_spec, state
 
 OnCreated = Callable[[int, int], None]
@@ -66,9 +67,16 @@ class Instances:
         spawned = host.exec(process, Stdio(None, *output), before_start=tell)
         os.close(spawned.pid_fd)
 
-    def process(self, wanted: Container, root: rootfs.Root, inherited: Mapping[str, str], user: str | None) -> Process:
-        """What is executed in another container, which has this root and this environment."""
-        return parse.parse_process(msgspec.json.encode(_process(wanted, root, inherited, user)))
+    def process(
+        self,
+        wanted: Container,
+        root: rootfs.Root,
+        inherited: Mapping[str, str],
+        user: str | None,
+        rights: Rights = STANDARD,
+    ) -> Process:
+        """What is executed in another container, which has this root, this environment and these rights."""
+        return parse.parse_process(msgspec.json.encode(_process(wanted, root, inherited, user, rights)))
 
     def command(
         self, made: Container, root: rootfs.Root, arguments: Sequence[str], env: Sequence[str], cwd: str, *, tty: bool
@@ -237,12 +245,18 @@ class Instances:
         return os.path.join(self._machine.paths.run, "containers", name)
 
 
-def _process(wanted: Container, root: rootfs.Root, inherited: Mapping[str, str], user: str | None) -> dict[str, object]:
+def _process(
+    wanted: Container,
+    root: rootfs.Root,
+    inherited: Mapping[str, str],
+    user: str | None,
+    rights: Rights = STANDARD,
+) -> dict[str, object]:
     """`process` of config.json, for who is known in this root."""
     person = _find_person(root, user)
     variables = world_spec.environment(person, _environment(wanted, inherited), (), tty=False)
     cwd = wanted.cwd or (person.home if wanted.within else "/")
-    return world_spec.process(wanted.command, person, cwd, variables, tty=False, files=_files_limit())
+    return world_spec.process(wanted.command, person, cwd, variables, tty=False, files=_files_limit(), rights=rights)
 
 
 def _environment(wanted: Container, inherited: Mapping[str, str]) -> dict[str, str]:

@@ -12,6 +12,7 @@ from .. import rootfs
 from ..containers import naming
 from ..containers.registry import Registry
 from ..world import World
+from ..world_rights import STANDARD
 from .instance import Instances
 from .nodes import Nodes
 
@@ -47,15 +48,16 @@ class Processes:
     def within(self, container: Container) -> Process:
         """In the world as its sessions are, else as the container that it is in."""
         assert container.within is not None
-        user = container.user
+        user, rights = container.user, STANDARD
         if container.within == naming.WORLD:
             environment, user = self._world.environment(), user or self._world.person().name
+            rights = self._world.rights()
         else:
             host = self._host(container.within)
             environment, user = host.environment, user or host.user
         pid = self._registry.find(container.within).pid
         with rootfs.Root.open(f"/proc/{pid}/root") as root:
-            return self._instances.process(container, root, environment, user)
+            return self._instances.process(container, root, environment, user, rights)
 
     def home(self, container: Container) -> tuple[str, dict[str, str]]:
         """The container of whose root it is, and the environment that it is given there."""

@@ -83,6 +83,7 @@ def _row(id: str, wanted: Create, phase: str) -> Sprite:
         last_running_us=None,
         last_warming_us=None,
         lifecycle=wanted.lifecycle,
+        privileges=wanted.privileges,
     )
 
 

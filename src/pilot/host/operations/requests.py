@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from ...ids import CheckpointId, MachineId, SpriteName, VolumeId
-from ...wire.schema import DiskReference
+from ...wire.schema import DiskReference, Privileges
 from ..fsm.documents import NO_REQUEST, Format
 from ..fsm.operation import Action
 from ..store.sprites import Config, ConfigChanges, Lifecycle, UrlSettings
@@ -68,6 +68,7 @@ class Create(msgspec.Struct, frozen=True):
     source: Fork | Stored | None = None
     claimed: Member | None = None
     joins: Joins | None = None
+    privileges: Privileges = Privileges()
 
 
 class MakeMember(msgspec.Struct, frozen=True):

@@ -102,8 +102,13 @@ def _start_world(host: Host, api: PilotApi, sprite: Sprite, booted: DiskReferenc
     """On the disk that the machine was booted with; else, or when that is refused, on one attached anew."""
 
     def start(disk: DiskReference) -> None:
-        names = schema.WorldRequest(disk=disk, hostname=sprite.name, environment=dict(sprite.environment))
-        api.call(operations.START_WORLD, names)
+        wanted = schema.WorldRequest(
+            disk=disk,
+            hostname=sprite.name,
+            environment=dict(sprite.environment),
+            privileges=sprite.privileges,
+        )
+        api.call(operations.START_WORLD, wanted)
 
     if booted:
         try:

@@ -12,6 +12,7 @@ import msgspec
 from ... import errors, ids
 from ...ids import CheckpointId, VolumeId
 from ...wire import faults
+from ...wire.schema import Privileges
 from ..operations import arrive
 from ..operations.context import Host
 from ..operations.requests import Create, Fork, ForkMany, Joins, Stored, Wanted
@@ -29,6 +30,7 @@ class Descent:
     lifecycle: Lifecycle
     isolation: str
     joins: Joins | None
+    privileges: Privileges = dataclasses.field(default_factory=Privileges)
 
 
 class Creating:
@@ -65,7 +67,15 @@ class Creating:
             lifecycle=descent.lifecycle if descent else lifecycle,
             source=source,
             joins=descent.joins if descent else None,
+            privileges=descent.privileges if descent else self._privileges(source),
         )
+
+    def _privileges(self, source: Fork | Stored | None) -> Privileges:
+        """Those of the sprite whose disk is forked: what runs there was not to have more."""
+        return self._sprite(source).privileges if isinstance(source, Fork) else Privileges()
+
+    def _sprite(self, source: Fork) -> Sprite:
+        return sprites.by_id(self._host.database, source.sprite)
 
     def forks(self, sprite: Sprite, point: CheckpointId | None, wanted: Forks) -> ForkMany:
         """`Conflict` as above, before any is made."""
@@ -86,7 +96,7 @@ class Creating:
     def isolation(self, source: Fork | Stored | None) -> Isolation:
         """That of the sprite whose disk is forked: a disk that guests have mounted is never the host's to mount."""
         if isinstance(source, Fork):
-            return Isolation(self._isolation_of(sprites.by_id(self._host.database, source.sprite)))
+            return Isolation(self._isolation_of(self._sprite(source)))
         return self._host.isolation
 
 

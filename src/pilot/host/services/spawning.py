@@ -82,10 +82,11 @@ class Spawning:
             parent=parent.id,
         )
         if self._host.networks is None or parent.machine is None:
-            return Descent(lifecycle, self._sprites.isolation(parent), None)
+            return Descent(lifecycle, self._sprites.isolation(parent), None, parent.privileges)
         private, _ = networks.private_of(self._host, parent.machine)
         policy = networks.policy_of(self._host, parent.machine)
-        return Descent(lifecycle, self._sprites.isolation(parent), Joins({**policy.as_json()}, private))
+        joins = Joins({**policy.as_json()}, private)
+        return Descent(lifecycle, self._sprites.isolation(parent), joins, parent.privileges)
 
     def children(self, parent: Sprite) -> list[Sprite]:
         """By name."""

@@ -253,6 +253,24 @@ class Sprites:
         networks.enforce(self._host, self._machine(sprite), wanted)
         world.tell(self._host, sprite)
 
+    def are_privileges_pending(self, sprite: Sprite) -> bool | None:
+        """Whether its world runs with others yet, by its own word; None when that cannot be asked. Blocks."""
+        if self.status(sprite) == "cold":
+            return False
+        if self.is_frozen(sprite):
+            return None
+        try:
+            in_force = self.machine_status(sprite).privileges
+        except errors.PilotError:
+            return None
+        return in_force and _spelled(in_force) != _spelled(sprite.privileges)
+
+    def set_privileges(self, sprite: Sprite, wanted: schema.Privileges) -> None:
+        """Of its next world."""
+        with self._host.database.transaction() as tx:
+            sprites.update(tx, sprite.id, privileges=wanted)
+            events.add(tx, "sprite.privileges", f"sprite/{sprite.id}", {"privileges": msgspec.to_builtins(wanted)})
+
     def network_report(self, sprite: Sprite) -> Report:
         """What was let through, and what not. `StateError` as above."""
         return networks.report(self._host, self._machine(sprite))
@@ -339,7 +357,8 @@ class Sprites:
         isolation = self._creating.isolation(source)
         self.creation_rate.take(organisation)
         shape = Shape(isolation, self._host.variant, machines.size_of(self._host, request.config))
-        member = self._pool.claim(shape) if source is None else None
+        is_usual = source is None and request.privileges == schema.Privileges()
+        member = self._pool.claim(shape) if is_usual else None
         if member is not None:
             request = msgspec.structs.replace(
                 request, machine=member.machine, volume=member.volume, claimed=member.claimed
@@ -499,6 +518,11 @@ def _check_name(name: str) -> None:
         raise faults.InvalidRequest(
             f"name {name[:80]!r}: no name of a checkpoint", hint="small letters, digits, `.`, `_`, `-`; not as v1"
         )
+
+
+def _spelled(privileges: schema.Privileges) -> schema.Privileges:
+    """The profile of which nothing is said by its name."""
+    return msgspec.structs.replace(privileges, profile=privileges.profile or "standard")
 
 
 def _changed(now: Sprite, changes: SpriteChanges) -> dict[str, object]:

@@ -11,6 +11,7 @@ import msgspec
 
 from ... import errors
 from ...ids import MachineId, SpriteName, VolumeId
+from ...wire.schema import Privileges
 from . import events, holds, machines
 from .database import Database, Row, Taken, Transaction
 from .journal import now_us
@@ -109,7 +110,7 @@ class Rested(msgspec.Struct, frozen=True):
 class Sprite:
     """`phase`: creating, live or destroying; pooling or pooled before it is anybody's.
 
-    `current_source`: the checkpoint that the live disk goes back to.
+    `current_source`: the checkpoint that the live disk goes back to. `privileges`: of its next world.
     """
 
     id: str
@@ -130,6 +131,7 @@ class Sprite:
     last_warming_us: int | None
     lifecycle: Lifecycle = dataclasses.field(default_factory=Lifecycle)
     rested: Rested | None = None
+    privileges: Privileges = dataclasses.field(default_factory=Privileges)
 
 
 def insert(tx: Transaction, sprite: Sprite) -> None:
@@ -244,7 +246,7 @@ def members(database: Database) -> list[Sprite]:
 # Columns that are JSON, and what they are as values.
 _DOCUMENTS: Mapping[str, object] = {
     "labels": tuple[str, ...], "url_settings": UrlSettings, "environment": dict[str, str], "config": Config,
-    "lifecycle": Lifecycle, "rested": Rested | None,
+    "lifecycle": Lifecycle, "rested": Rested | None, "privileges": Privileges,
 }  # fmt: skip
 _COLUMNS = tuple(field.name for field in dataclasses.fields(Sprite))
 

@@ -112,6 +112,14 @@ class ResourcesPolicy(msgspec.Struct, frozen=True):
     memory: MemoryPolicy
 
 
+class PrivilegesPolicy(msgspec.Struct, frozen=True, rename="camel"):
+    """As the official clients spell it; what it leaves out is the profile's."""
+
+    profile: Literal["", "minimal", "standard", "privileged"] = ""
+    devices: Annotated[list[Literal["/dev/fuse", "/dev/net/tun"]], msgspec.Meta(max_length=16)] = []
+    no_new_privileges: bool = False
+
+
 class PutPrivateNetwork(msgspec.Struct, frozen=True):
     """`network`: a name of the organisation's choice; null: none."""
 

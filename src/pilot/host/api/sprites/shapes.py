@@ -11,6 +11,7 @@ import msgspec
 
 from ....volume.client import Volume
 from ....wire import timestamps
+from ....wire.schema import Privileges
 from ...services.browsing import Entry
 from ...services.creation_rate import RateLimited
 from ...services.sprites import SpriteUsage, Why
@@ -134,6 +135,16 @@ def lifecycle(row: Lifecycle) -> dict[str, object]:
 
 def resources_policy(memory_bytes: int) -> dict[str, object]:
     return {"memory": {"limit_mb": memory_bytes >> 20, "autoscale": False}}
+
+
+def privileges_policy(wanted: Privileges, pending: bool | None) -> dict[str, object]:
+    """`pending`, ours: its world runs with others yet; null: nobody can tell."""
+    return {
+        "profile": wanted.profile,
+        "devices": list(wanted.devices),
+        "noNewPrivileges": wanted.no_new_privileges,
+        "pending": pending,
+    }
 
 
 def rested(row: Rested | None) -> dict[str, object] | None:

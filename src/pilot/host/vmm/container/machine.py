@@ -319,7 +319,7 @@ def _raise_own_files() -> None:
 
 def _user_namespace(spec: MachineSpec) -> int | None:
     """Made by the machine's own uid, so that what the kernel counts per uid is its own; None where only root may."""
-    rows = [(0, spec.uid_base, specs.UID_COUNT)]
+    rows = [(each.container_id, each.host_id, each.size) for each in specs.ids(spec)]
     try:
         return idmap.owned_user_namespace(spec.uid_base, spec.uid_base, rows, rows)
     except errors.StepError as error:

@@ -1,10 +1,11 @@
 """The OCI spec of a machine that is a container. Pure: MachineSpec → Spec.
 
-Own user namespace over 65536 host uids of its own, own everything else; root read-only and shared by all machines, so
-that its pages are cached once; only /run is written. Its files are the host's root's, whom nobody in the machine is:
-a read-only mount is no wall, because who is root over a mount namespace can make it writable again, and to be the
-owner of a file (an idmapped mount) is enough to change it for all machines. Nothing is masked or read-only inside:
-that would forbid the agent a fresh /proc for the world, and it is the user namespace that protects the host.
+Own user namespace over 65536 host uids of its own and one that all machines have (`NOBODYS`), own everything else; root
+read-only and shared by all machines, so that its pages are cached once; only /run is written. Its files are the host's
+root's, whom nobody in the machine is: a read-only mount is no wall, because who is root over a mount namespace can make
+it writable again, and to be the owner of a file (an idmapped mount) is enough to change it for all machines. Nothing is
+masked or read-only inside: that would forbid the agent a fresh /proc for the world, and it is the user namespace that
+protects the host.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ from ....wire import outward
 from .. import MachineSpec
 
 UID_COUNT = 65536
+# Behind its own, so that no world in it has it: what the agent withholds from a world's root is this one's. On the host
+# it is the number that is given to nobody (Debian policy 9.2.2: -1 of programs whose uids have 16 bits).
+NOBODYS = IdMapping(UID_COUNT, 65535, 1)
 MAX_FILES = 1 << 20
 CPU_PERIOD_US = 100_000
 AGENT = ("/usr/lib/pilot/bin/pilot-init", "--", "/usr/bin/python3", "-ISE", "/usr/lib/pilot")
@@ -85,13 +89,18 @@ def machine_container(
                 Namespace(NamespaceType.USER, user_namespace),
                 *(Namespace(NamespaceType(name)) for name in _NAMESPACES),
             ),
-            uid_mappings=(IdMapping(0, machine.uid_base, UID_COUNT),),
-            gid_mappings=(IdMapping(0, machine.uid_base, UID_COUNT),),
+            uid_mappings=ids(machine),
+            gid_mappings=ids(machine),
             cgroups_path=cgroups_path,
             devices=tuple(_DEVICES[path] for path in devices),
             resources=_resources(machine, devices, processors),
         ),
     )
+
+
+def ids(machine: MachineSpec) -> tuple[IdMapping, ...]:
+    """Users and groups of it, as the host has them."""
+    return (IdMapping(0, machine.uid_base, UID_COUNT), NOBODYS)
 
 
 def _process(max_files: int | None) -> Process:
