@@ -33,7 +33,7 @@ def _refused(config: dict[str, Any]) -> dict[str, int]:
 
 def _cgroup_options(config: dict[str, Any]) -> list[str]:
     (mount,) = [mount for mount in config["mounts"] if mount["type"] == "cgroup"]
-    return mount["options"]
+    return list(mount["options"])
 
 
 @pytest.mark.parametrize("profile", PROFILES)

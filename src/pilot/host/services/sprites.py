@@ -263,7 +263,7 @@ class Sprites:
             in_force = self.machine_status(sprite).privileges
         except errors.PilotError:
             return None
-        return in_force and _spelled(in_force) != _spelled(sprite.privileges)
+        return None if in_force is None else _spelled(in_force) != _spelled(sprite.privileges)
 
     def set_privileges(self, sprite: Sprite, wanted: schema.Privileges) -> None:
         """Of its next world."""
