@@ -152,6 +152,7 @@ class FakeMachine:
         self.refused: dict[str, str] = {}
         self.tasks: list[dict[str, str]] = []
         self.privileges: object = None
+        self.read_only = False
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         pathlib.Path(dial_path).unlink(missing_ok=True)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -286,6 +287,7 @@ class FakeMachine:
                     "sessions": 0,
                     "agent_restarts": 0,
                     "tasks": self.tasks,
+                    "read_only": self.read_only,
                     "privileges": self.privileges if self.world == "running" else None,
                 }
                 return 200, json.dumps(status | {"world": self.world}).encode()

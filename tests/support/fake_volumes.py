@@ -95,7 +95,10 @@ class FakeVolumes:
         attached = "mount" if volume in self.attached else None
         size_bytes = self.sizes.get(volume, 1 << 30)
         url = None if self.stored is None else f"file:///store/vol/{volume}"
-        return Volume(volume, "0" * 16, size_bytes, 0, volume in self.sealed, False, True, attached, 0, 0, url=url)
+        return Volume(
+            volume, "0" * 16, size_bytes, 0, volume in self.sealed, False, True, attached, 0, 0,
+            url=url, free_bytes=self.state.free_bytes,
+        )  # fmt: skip
 
     def adopt(self, volume: VolumeId, url: str | None = None) -> None:
         if self.stored is None:

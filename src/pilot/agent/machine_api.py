@@ -90,6 +90,7 @@ class MachineApi:
             http_port=self._services.http_port,
             out_of_memory=self._world.out_of_memory.status(),
             privileges=self._world.privileges(),
+            read_only=self._world.is_read_only(),
         )
 
     async def adopt(self, request: schema.AdoptRequest) -> schema.AdoptAnswer:

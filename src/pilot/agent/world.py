@@ -20,7 +20,7 @@ from typing import ParamSpec, TypeVar
 import msgspec
 
 from .. import errors
-from ..kernel import ext4, mounts, visit
+from ..kernel import ext4, freeze, mounts, visit
 from ..runtime.values import Stdio
 from ..spec import parse
 from ..spec.process import Process
@@ -172,6 +172,16 @@ class World:
     def privileges(self) -> schema.Privileges | None:
         """Those that it was started with; None when it does not run."""
         return self._settings.privileges if self.state == "running" else None
+
+    def is_read_only(self) -> bool:
+        """Whether its filesystem takes no writes since it met an error; of one that the machine's own kernel mounts."""
+        if self.state != "running" or self._machine.isolation != "vm":
+            return False
+        try:
+            return freeze.has_ext4_failed(self._machine.paths.disk)
+        except OSError as error:
+            _log.warning("filesystem not looked at: %s", errors.told(error))
+            return False
 
     async def start(self, request: schema.WorldRequest) -> None:
         """Mount the disk and run the world; returns when it runs.

@@ -42,10 +42,28 @@ def is_ext4_read_only(fd: int) -> bool:
     """
     if os.fstatvfs(fd).f_flag & os.ST_RDONLY:
         return True
-    device = os.fstat(fd).st_dev
-    name = os.path.basename(os.readlink(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}"))
-    with open(f"/proc/fs/ext4/{name}/options") as rows:
+    with open(f"/proc/fs/ext4/{_device_name(fd)}/options") as rows:
         return not {"ro", "emergency_ro", "shutdown"}.isdisjoint(row.strip() for row in rows)
+
+
+def has_ext4_failed(path: str) -> bool:
+    """Whether the ext4 at `path` takes no writes since it met an error. One that has met none is asked one thing only,
+    and one that is no ext4 has met none."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            with open(f"/sys/fs/ext4/{_device_name(fd)}/errors_count", "rb") as file:
+                has_met_one = int(file.read()) > 0
+        except FileNotFoundError:
+            return False
+        return has_met_one and is_ext4_read_only(fd)
+    finally:
+        os.close(fd)
+
+
+def _device_name(fd: int) -> str:
+    device = os.fstat(fd).st_dev
+    return os.path.basename(os.readlink(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}"))
 
 
 def shut_down_ext4(fd: int) -> None:

@@ -48,7 +48,8 @@ class Privileges(msgspec.Struct, frozen=True, kw_only=True):
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """GET /v1/status. `world_error` says why the world failed; `http_port`: of a service; `privileges`: of the world
-    that runs."""
+    that runs; `read_only`: its filesystem has met an error and takes no writes (`vm`: of a container's the host knows).
+    """
 
     state: Literal["booting", "ready", "draining"]
     boot_id: str
@@ -62,6 +63,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     http_port: int | None = None
     out_of_memory: OutOfMemory | None = None
     privileges: Privileges | None = None
+    read_only: bool = False
 
 
 class NetworkCard(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 
 from ... import errors
+from ...ids import VolumeId
 from .. import periodic
 from ..store.sprites import Sprite
 from .sprites import Sprites
@@ -18,6 +20,7 @@ from .sprites import Sprites
 log = logging.getLogger(__name__)
 
 PERIOD_S = 5.0
+GUESTS_S = 30.0  # each is a question to a machine, which otherwise may have nothing to do
 PAUSE_S = 600.0
 # Less is used up before the restart is through.
 ROOM_BYTES = 32 << 20
@@ -30,10 +33,11 @@ class Mending:
         self._sprites = sprites
         self._room_bytes = room_bytes
         self._mended: dict[str, float] = {}
+        self._asked_s = -GUESTS_S
 
     def look(self, now_s: float) -> list[str]:
         """One round; the names of the sprites that are started anew."""
-        found = self._sprites.disks().read_only
+        found = {**self._sprites.disks().read_only, **self._of_guests(now_s)}
         mendable = {volume for volume, left_bytes in found.items() if left_bytes >= self._room_bytes}
         if not mendable:
             return []
@@ -44,6 +48,13 @@ class Mending:
             log.warning("filesystem is read-only, the sprite is started anew", extra={"sprite": row.name})
             self._sprites.mend(row)
         return [row.name for row in chosen]
+
+    def _of_guests(self, now_s: float) -> Mapping[VolumeId, int]:
+        """Those that guests mount, of which volumed does not know; each of them is asked."""
+        if now_s - self._asked_s < GUESTS_S:
+            return {}
+        self._asked_s = now_s
+        return self._sprites.read_only_in_guests()
 
     def _is_due(self, row: Sprite) -> bool:
         return self._sprites.is_ready(row) and row.id not in self._mended

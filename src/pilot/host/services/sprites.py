@@ -17,7 +17,7 @@ from typing import IO
 import msgspec
 
 from ... import errors
-from ...ids import MachineId, RunId
+from ...ids import MachineId, RunId, VolumeId
 from ...volume.client import Status, Volume
 from ...wire import faults, schema, timestamps
 from ..fsm.documents import Nothing
@@ -52,10 +52,12 @@ from .connectors import Connectors
 from .creating import Creating, Descent, check_pids, new_sprite
 from .creation_rate import CreationRate
 from .feed import Feed
+from .guests import Guests
 from .lending import Lending
 from .looking import Looking
 from .metrics import Metrics
 from .pool import Pool
+from .privileges import Privileges
 from .putting_back import PuttingBack
 from .shipping import Shipped, Shipping
 from .tokens import Tokens
@@ -117,6 +119,8 @@ class Sprites:
         self._browsing = Browsing(self._looking, self._lending)
         self._putting_back = PuttingBack(host, self._looking, self._lending)
         self._shipping = Shipping(host, Looking(host.volumes), self._lending)
+        self._guests = Guests(host)
+        self.privileges = Privileges(host, self.status)
         self._suspected: dict[str, float] = {}
         self.tokens = Tokens(host.database)
         self.connectors = Connectors(host)
@@ -252,24 +256,6 @@ class Sprites:
         """In force when it returns. `StateError` for a sprite without a network."""
         networks.enforce(self._host, self._machine(sprite), wanted)
         world.tell(self._host, sprite)
-
-    def are_privileges_pending(self, sprite: Sprite) -> bool | None:
-        """Whether its world runs with others yet, by its own word; None when that cannot be asked. Blocks."""
-        if self.status(sprite) == "cold":
-            return False
-        if self.is_frozen(sprite):
-            return None
-        try:
-            in_force = self.machine_status(sprite).privileges
-        except errors.PilotError:
-            return None
-        return None if in_force is None else _spelled(in_force) != _spelled(sprite.privileges)
-
-    def set_privileges(self, sprite: Sprite, wanted: schema.Privileges) -> None:
-        """Of its next world."""
-        with self._host.database.transaction() as tx:
-            sprites.update(tx, sprite.id, privileges=wanted)
-            events.add(tx, "sprite.privileges", f"sprite/{sprite.id}", {"privileges": msgspec.to_builtins(wanted)})
 
     def network_report(self, sprite: Sprite) -> Report:
         """What was let through, and what not. `StateError` as above."""
@@ -433,6 +419,10 @@ class Sprites:
     def _restart(self, sprite: Sprite) -> Ended:
         return self._engine.join(requests.RESTART, sprite.id, Nothing())
 
+    def read_only_in_guests(self) -> Mapping[VolumeId, int]:
+        """See `Guests.read_only`; of those that run."""
+        return self._guests.read_only(row for row in self.every() if self.is_ready(row))
+
     def mend(self, sprite: Sprite) -> Ended:
         """Start it anew, because its filesystem takes no writes; told as an event.
 
@@ -518,11 +508,6 @@ def _check_name(name: str) -> None:
         raise faults.InvalidRequest(
             f"name {name[:80]!r}: no name of a checkpoint", hint="small letters, digits, `.`, `_`, `-`; not as v1"
         )
-
-
-def _spelled(privileges: schema.Privileges) -> schema.Privileges:
-    """The profile of which nothing is said by its name."""
-    return msgspec.structs.replace(privileges, profile=privileges.profile or "standard")
 
 
 def _changed(now: Sprite, changes: SpriteChanges) -> dict[str, object]:

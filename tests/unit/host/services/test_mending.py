@@ -9,7 +9,7 @@ import pytest
 from tests.support.host import WAIT_S, HostUnderTest
 
 from pilot.host.services import sprites
-from pilot.host.services.mending import PAUSE_S, Mending
+from pilot.host.services.mending import GUESTS_S, PAUSE_S, Mending
 from pilot.host.services.wanted import NewSprite
 from pilot.host.store import events
 from pilot.host.store.sprites import Sprite
@@ -64,3 +64,39 @@ def test_one_at_rest_is_left_at_rest(host: HostUnderTest) -> None:
     assert host.sprites.stop(_find(host, "guilty")).result(WAIT_S).done
     _has_met_no_room(host, "guilty", ROOM)
     assert Mending(host.sprites, ROOM).look(0) == []
+
+
+@pytest.mark.parametrize("left_bytes", [ROOM - 1, ROOM])
+def test_one_that_a_guest_has_mounted_says_so_itself(
+    host: HostUnderTest, monkeypatch: pytest.MonkeyPatch, left_bytes: int
+) -> None:
+    monkeypatch.setattr(host.vmm, "mounts_in_guest", True)
+    host.machine("guilty").read_only = True
+    host.volumes.state = Status(free_bytes=left_bytes)
+    mending = Mending(host.sprites, ROOM)
+    assert mending.look(0) == (["guilty"] if left_bytes == ROOM else [])
+    assert host.sprites.restart(_find(host, "guilty")).result(WAIT_S).done
+    told = [event.sprite for event in events.since(host.database, 0) if event.kind == "sprite.read_only"]
+    assert told == (["guilty"] if left_bytes == ROOM else [])
+
+
+def test_guests_are_asked_now_and_then_and_not_when_they_stand_still(
+    host: HostUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host.vmm, "mounts_in_guest", True)
+    assert host.sprites.sleep(_find(host, "other"), "asked for").result(WAIT_S).done
+    before = {name: len(host.machine(name).requests) for name in ("guilty", "other")}
+    mending = Mending(host.sprites, ROOM)
+    for now_s in (0.0, 1.0, GUESTS_S - 1):
+        assert mending.look(now_s) == []
+    assert len(host.machine("guilty").requests) == before["guilty"] + 1
+    assert mending.look(GUESTS_S) == []
+    assert len(host.machine("guilty").requests) == before["guilty"] + 2
+    assert len(host.machine("other").requests) == before["other"]
+
+
+def test_one_of_a_container_is_not_asked(host: HostUnderTest) -> None:
+    host.machine("guilty").read_only = True
+    before = len(host.machine("guilty").requests)
+    assert Mending(host.sprites, ROOM).look(0) == []
+    assert len(host.machine("guilty").requests) == before

@@ -14,7 +14,7 @@ from . import bodies, shapes
 async def get_privileges_policy(call: Call) -> Response:
     """As it was set, and whether the sprite is yet to be started with it."""
     row = await call.sprite()
-    pending = await asyncio.to_thread(call.sprites.are_privileges_pending, row)
+    pending = await asyncio.to_thread(call.sprites.privileges.are_pending, row)
     return JSONResponse(shapes.privileges_policy(row.privileges, pending))
 
 
@@ -34,4 +34,4 @@ async def delete_privileges_policy(call: Call) -> Response:
 async def _set(call: Call, wanted: Privileges) -> None:
     row = await call.sprite()
     if row.privileges != wanted:
-        await asyncio.to_thread(call.sprites.set_privileges, row, wanted)
+        await asyncio.to_thread(call.sprites.privileges.set, row, wanted)
