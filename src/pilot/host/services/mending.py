@@ -54,7 +54,7 @@ class Mending:
         if now_s - self._asked_s < GUESTS_S:
             return {}
         self._asked_s = now_s
-        return self._sprites.read_only_in_guests()
+        return self._sprites.guests.read_only(row for row in self._sprites.every() if self._sprites.is_ready(row))
 
     def _is_due(self, row: Sprite) -> bool:
         return self._sprites.is_ready(row) and row.id not in self._mended

@@ -17,7 +17,7 @@ from typing import IO
 import msgspec
 
 from ... import errors
-from ...ids import MachineId, RunId, VolumeId
+from ...ids import MachineId, RunId
 from ...volume.client import Status, Volume
 from ...wire import faults, schema, timestamps
 from ..fsm.documents import Nothing
@@ -119,7 +119,7 @@ class Sprites:
         self._browsing = Browsing(self._looking, self._lending)
         self._putting_back = PuttingBack(host, self._looking, self._lending)
         self._shipping = Shipping(host, Looking(host.volumes), self._lending)
-        self._guests = Guests(host)
+        self.guests = Guests(host)
         self.privileges = Privileges(host, self.status)
         self._suspected: dict[str, float] = {}
         self.tokens = Tokens(host.database)
@@ -418,10 +418,6 @@ class Sprites:
 
     def _restart(self, sprite: Sprite) -> Ended:
         return self._engine.join(requests.RESTART, sprite.id, Nothing())
-
-    def read_only_in_guests(self) -> Mapping[VolumeId, int]:
-        """See `Guests.read_only`; of those that run."""
-        return self._guests.read_only(row for row in self.every() if self.is_ready(row))
 
     def mend(self, sprite: Sprite) -> Ended:
         """Start it anew, because its filesystem takes no writes; told as an event.
