@@ -44,14 +44,19 @@ def push(context: Context) -> None:
     remote = context.said.argument("REMOTE") or os.path.basename(local)
     if not remote or (local == "-" and context.said.argument("REMOTE") is None):
         raise errors.PilotError("what is it to be called there?", hint="sprite file push - PATH")
+    push_file(context, context.sprite, local, remote, context.said.option("mode"))
+
+
+def push_file(context: Context, sprite: str, local: str, remote: str, mode: str | None = None) -> None:
+    """`mode`: in octal digits; a file's own without it."""
     with _opened(local) as file:
         found = os.fstat(file.fileno())
         if stat.S_ISDIR(found.st_mode):
             raise errors.PilotError(f"{local}: a directory", hint=f"tar -c {local} | sprite exec tar -x")
         is_file = stat.S_ISREG(found.st_mode)
-        mode = context.said.option("mode") or (f"0{found.st_mode & 0o777:o}" if is_file else "0644")
+        mode = mode or (f"0{found.st_mode & 0o777:o}" if is_file else "0644")
         query = [*_query(remote), ("mode", mode), ("mkdirParents", "true")]
-        path = sprite_path(context.sprite, "fs/write")
+        path = sprite_path(sprite, "fs/write")
         # The kernel's own files (/proc, /sys) say 0, whatever is in them.
         length = found.st_size if is_file and found.st_size else None
         pieces = _pieces(file) if length is None else _exactly(file, length, local)

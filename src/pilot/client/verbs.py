@@ -76,6 +76,14 @@ VERBS = (
         ),
     ),
     Verb(
+        "up",
+        "a sprite as sprite.toml says: made, or changed to be so; may be repeated",
+        "setting_up.up",
+        (Argument("FILE", least=0),),
+        (Option("setup", "run its commands and take its checkpoint also when the sprite is there already"),),
+        examples=("sprite up", "sprite up -s shop-2 deploy/sprite.toml"),
+    ),
+    Verb(
         "fork",
         "make sprites whose disks begin as another's, all as at one moment; nothing is copied",
         "sprites.fork",
