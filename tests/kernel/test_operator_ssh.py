@@ -45,10 +45,16 @@ class Operator:
         """A certificate for `me`; the words are ssh-keygen's."""
         self._keygen("-q", "-s", by, "-I", "an operator", *words, "me.pub")
 
+    def fingerprint(self, name: str) -> str:
+        told = subprocess.run(
+            ["ssh-keygen", "-l", "-f", f"{name}.pub"], cwd=self.directory, check=True, capture_output=True, text=True
+        )
+        return told.stdout.split()[1]
+
     def command(self, user: str, *words: str, options: Sequence[str] = ()) -> list[str]:
         path = self.directory
         proxy = [os.path.join(os.path.dirname(sys.executable), "pilot"), "ssh", "--dial", self.dial]
-        proxy += ["--authority", f"{path}/authority.pub", "--host-key", f"{path}/host"]
+        proxy += ["--authority", f"{path}/authority.pub", "--host-key", f"{path}/host", "--log", f"{path}/log"]
         given = {
             "ProxyCommand": shlex.join(proxy), "UserKnownHostsFile": f"{path}/known_hosts",
             "IdentityFile": f"{path}/me", "IdentitiesOnly": "yes",
@@ -122,6 +128,46 @@ def test_who_goes_takes_the_command_along(let_in: Operator) -> None:
     while api.call(operations.LIST_SESSIONS, None).sessions:
         assert time.monotonic() < end_s
         time.sleep(0.05)
+
+
+def test_the_machine_itself_is_a_principal_of_its_own(operator: Operator) -> None:
+    """Beside the agent: its processes and its root are there, and those of no container alone."""
+    operator.sign("-n", "_machine", "-V", "+1h")
+    script = "id -u; grep -aq /usr/lib/pilot /proc/[0-9]*/cmdline && test -d /run/pilot && echo beside; exit 9"
+    done = operator.ssh("_machine", script)
+    assert (done.returncode, done.stdout, done.stderr) == (9, b"0\nbeside\n", b"")
+    terminal = operator.ssh("_machine", "test -t 0 && echo terminal", options=["-tt"])
+    assert terminal.stdout.strip() == b"terminal"
+    denied = operator.ssh("box", "true")
+    assert b"Permission denied" in denied.stderr
+    operator.sign("-n", "box,world", "-V", "+1h")
+    assert b"Permission denied" in operator.ssh("_machine", "true").stderr
+
+
+def test_it_is_written_down_who_came_by_which_certificate(operator: Operator) -> None:
+    log = operator.directory / "log"
+    log.unlink(missing_ok=True)
+    operator.sign("-n", "box", "-V", "+1h", "-z", "4711")
+    assert operator.ssh("box", "exit 7").returncode == 7
+    operator.sign("-n", "other", "-V", "+1h", "-z", "4712")
+    assert operator.ssh("box", "exit 7").returncode == 255
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [(line["event"], line.get("command"), line.get("exit_code")) for line in lines] == [
+        ("let in", None, None), ("command", "exit 7", None), ("ended", "exit 7", 7)
+    ]  # fmt: skip
+    for line in lines:
+        assert (line["as"], line["certificate"], line["serial"]) == ("box", "an operator", 4711)
+        assert line["key"] == operator.fingerprint("me")
+        assert line["authority"] == operator.fingerprint("authority")
+    assert log.stat().st_mode & 0o777 == 0o600
+
+
+def test_who_cannot_be_written_down_is_not_let_in(let_in: Operator, tmp_path: pathlib.Path) -> None:
+    with pytest.raises(errors.HostError, match="log /"):
+        shell.main([
+            "--dial", let_in.dial, "--authority", f"{let_in.directory}/authority.pub",
+            "--host-key", f"{let_in.directory}/host", "--log", str(tmp_path),
+        ])  # fmt: skip
 
 
 def test_another_container_is_another_principal(let_in: Operator) -> None:

@@ -133,40 +133,40 @@ class FakeContainer:
         executable: str | None = None,
     ) -> Spawned:
         with _forking:
-            return self._exec(process, executable or process.args[0], stdio, terminal, before_start)
+            return _execute(process, executable or process.args[0], stdio, terminal, before_start)
 
-    def _exec(
-        self,
-        process: Process,
-        executable: str,
-        stdio: Stdio,
-        terminal: Terminal | None,
-        before_start: Callable[[Spawned], None] | None,
-    ) -> Spawned:
-        master_fd, fds = None, (stdio.stdin, stdio.stdout, stdio.stderr)
-        if terminal is not None:
-            master_fd, slave_fd = pty.openpty()
-            os.set_inheritable(master_fd, False)
-            termios.tcsetwinsize(slave_fd, (terminal.rows, terminal.cols))
-            fds = (slave_fd, slave_fd, slave_fd)
-        wait_read, wait_write = os.pipe()
-        error_read, error_write = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            _become(process, executable, fds, terminal is not None, (wait_read, wait_write), error_write)
-        for fd in {wait_read, error_write} | ({fds[0]} if terminal is not None else set()):
-            os.close(fd)  # type: ignore[arg-type]
-        spawned = Spawned(pid, _start_time(pid), os.pidfd_open(pid), master_fd)
-        if before_start is not None:
-            before_start(spawned)
-        os.close(wait_write)
-        with os.fdopen(error_read, "rb") as file:
-            problem = file.read()
-        if problem:
-            os.waitpid(pid, 0)
-            spawned.close()
-            raise errors.StepError(0, 1, f"execute {executable}", 2, problem.decode())
-        return spawned
+
+def _execute(
+    process: Process,
+    executable: str,
+    stdio: Stdio,
+    terminal: Terminal | None,
+    before_start: Callable[[Spawned], None] | None,
+) -> Spawned:
+    master_fd, fds = None, (stdio.stdin, stdio.stdout, stdio.stderr)
+    if terminal is not None:
+        master_fd, slave_fd = pty.openpty()
+        os.set_inheritable(master_fd, False)
+        termios.tcsetwinsize(slave_fd, (terminal.rows, terminal.cols))
+        fds = (slave_fd, slave_fd, slave_fd)
+    wait_read, wait_write = os.pipe()
+    error_read, error_write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        _become(process, executable, fds, terminal is not None, (wait_read, wait_write), error_write)
+    for fd in {wait_read, error_write} | ({fds[0]} if terminal is not None else set()):
+        os.close(fd)  # type: ignore[arg-type]
+    spawned = Spawned(pid, _start_time(pid), os.pidfd_open(pid), master_fd)
+    if before_start is not None:
+        before_start(spawned)
+    os.close(wait_write)
+    with os.fdopen(error_read, "rb") as file:
+        problem = file.read()
+    if problem:
+        os.waitpid(pid, 0)
+        spawned.close()
+        raise errors.StepError(0, 1, f"execute {executable}", 2, problem.decode())
+    return spawned
 
 
 def _become(
@@ -221,6 +221,18 @@ class FakeRuntime:
 
     def prepare(self, seccomp: Seccomp | None = None) -> None:
         """There is nothing to load."""
+
+    def exec_here(
+        self,
+        process: Process,
+        stdio: Stdio,
+        *,
+        terminal: Terminal | None = None,
+        before_start: Callable[[Spawned], None] | None = None,
+        executable: str | None = None,
+    ) -> Spawned:
+        with _forking:
+            return _execute(process, executable or process.args[0], stdio, terminal, before_start)
 
     def load(self, id: str) -> FakeContainer:
         if self.container is None or self.container.deleted:

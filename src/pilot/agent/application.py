@@ -98,7 +98,7 @@ class Application:
             EventsApi(self.events),
             self.facts,
             DisksApi(self.machine.paths, self.descriptors),
-            ExecApi(self.sessions, self.world, self.registry, self.graph, self.broker.before_use),
+            ExecApi(self.sessions, self.world, self.registry, self.graph, self.broker.before_use, machine.runtime),
             FsApi(self.world),
             FsWatch(self.world),
             PortsApi(self.world),

@@ -12,13 +12,14 @@ from .. import errors
 from ..server import response
 from ..server.call import Call
 from ..server.routing import Route
+from ..spec.process import Process
 from ..wire import duration, faults, http, operations, schema, timestamps
-from . import exec_stream, signal_names
+from . import beside, exec_stream, signal_names
 from .containers import naming
 from .containers.registry import Registry
 from .ended import EndedSession
 from .graph.supervisor import Supervisor
-from .machine import Inner
+from .machine import Executes, WorldRuntime
 from .session import Session
 from .sessions import Command, Sessions
 from .world import World
@@ -40,13 +41,20 @@ class ExecApi:
     """Sessions of the world, and with `container` in the query of any other container."""
 
     def __init__(
-        self, sessions: Sessions, world: World, registry: Registry, graph: Supervisor, before_use: BeforeUse
+        self,
+        sessions: Sessions,
+        world: World,
+        registry: Registry,
+        graph: Supervisor,
+        before_use: BeforeUse,
+        runtime: WorldRuntime,
     ) -> None:
         self._sessions = sessions
         self._world = world
         self._registry = registry
         self._graph = graph
         self._before_use = before_use
+        self._beside = beside.Beside(runtime)
 
     def routes(self) -> list[Route]:
         return [
@@ -54,6 +62,7 @@ class ExecApi:
             Route(operations.EXECUTE, self.run),
             Route(operations.OPEN_SESSION, self.start),
             Route(operations.ATTACH_SESSION, self.attach),
+            Route(operations.OPEN_MACHINE_SESSION, self.start_beside),
             Route(operations.KILL_SESSION, self.kill),
             Route(operations.DELETE_SESSION, self.kill),
         ]
@@ -63,7 +72,19 @@ class ExecApi:
         if id := call.request.first("id"):
             await self._attach(call, id)
             return
-        command = self._command(call.request, tty=call.request.flag("tty"))
+        await self._open(call, self._command(call.request, tty=call.request.flag("tty")))
+
+    async def start_beside(self, call: Call) -> None:
+        """GET (WebSocket) /v1/machine/exec: beside the agent; with `id` one of those again.
+
+        No other call shows them.
+        """
+        if id := call.request.first("id"):
+            await self._attach(call, id, is_beside=True)
+            return
+        await self._open(call, _command_beside(call.request))
+
+    async def _open(self, call: Call, command: Command) -> None:
         session = await self._create(command)
         try:
             socket = await call.accept_websocket([SIGNAL_HEADER])
@@ -75,8 +96,8 @@ class ExecApi:
         """GET (WebSocket) /v1/exec/{id}: what is kept of the output, then what comes."""
         await self._attach(call, call.parameters["id"])
 
-    async def _attach(self, call: Call, id: str) -> None:
-        session = self._find(call, id)
+    async def _attach(self, call: Call, id: str, *, is_beside: bool = False) -> None:
+        session = self._find(call, id, is_beside=is_beside)
         socket = await call.accept_websocket([SIGNAL_HEADER])
         await exec_stream.serve_websocket(session, socket, is_owner=False)
 
@@ -91,7 +112,8 @@ class ExecApi:
         """GET /v1/exec: all, or with `container` those of one."""
         if only := call.request.first("container"):
             naming.check_name(only)
-        rows = [_row(each) for each in self._sessions.running() if only in ("", each.meta.container)]
+        shown = [each for each in self._sessions.running() if each.meta.container != naming.MACHINE]
+        rows = [_row(each) for each in shown if only in ("", each.meta.container)]
         return response.json(schema.SessionList(count=len(rows), sessions=rows))
 
     async def kill(self, call: Call) -> response.Response:
@@ -106,15 +128,18 @@ class ExecApi:
         session.signal(number)
         return response.ndjson(_kill(session, number, min(timeout_s, _MAX_KILL_TIMEOUT_S)))
 
-    def _find(self, call: Call, id: str) -> Session | EndedSession:
+    def _find(self, call: Call, id: str, *, is_beside: bool = False) -> Session | EndedSession:
         """With `container` in the query only one of that container."""
         session = self._sessions.find(id)
+        if (session.meta.container == naming.MACHINE) is not is_beside:
+            raise errors.NotFound(f"session not found: {id}")
         if call.request.first("container") not in ("", session.meta.container):
             raise errors.NotFound(f"session not found: {id}")
         return session
 
     async def _create(self, command: Command) -> Session:
-        await self._before_use(command.container)
+        if command.container != naming.MACHINE:
+            await self._before_use(command.container)
         try:
             return await self._sessions.create(self._container(command.container), command)
         except errors.StepError as error:
@@ -122,34 +147,54 @@ class ExecApi:
                 raise
             raise _refusal(error) from error
 
-    def _container(self, name: str) -> Inner:
+    def _container(self, name: str) -> Executes:
+        if name == naming.MACHINE:
+            return self._beside
         return self._world.container() if name == naming.WORLD else self._registry.find(name)
 
     def _command(self, request: http.Request, *, tty: bool) -> Command:
-        words = request.query.get("cmd", [])
-        path = request.first("path")
-        arguments = tuple(words) or (path or "bash",)
-        if any("=" not in item for item in request.query.get("env", [])):
-            raise faults.InvalidRequest("env: each is NAME=value")
-        if any("\0" in word for word in (path, *arguments, *request.query.get("env", []), request.first("dir"))):
-            raise faults.InvalidRequest("exec: a NUL byte cannot be passed to a process")
+        path, arguments = _words(request, "bash")
         container = naming.check_name(request.first("container") or naming.WORLD)
         env, cwd = request.query.get("env", []), request.first("dir")
         if container == naming.WORLD:
             process = self._world.process(arguments, env, cwd, tty=tty)
         else:
             process = self._graph.session_process(container, arguments, env, cwd, tty=tty)
-        return Command(
-            process=process,
-            container=container,
-            executable=path or None,
-            tty=tty,
-            stdin=request.flag("stdin", default=tty),
-            rows=request.number("rows", 24, 1, 65535),
-            cols=request.number("cols", 80, 1, 65535),
-            keep_s=_keep_s(request, tty),
-            wait=request.flag("wait"),
-        )
+        return _as_command(request, process, container, path, tty=tty)
+
+
+def _command_beside(request: http.Request) -> Command:
+    tty = request.flag("tty")
+    path, arguments = _words(request, "sh")
+    with open("/proc/self/status") as status:
+        env, cwd = request.query.get("env", []), request.first("dir")
+        process = beside.process(arguments, env, cwd, tty=tty, status=status.read())
+    return _as_command(request, process, naming.MACHINE, path, tty=tty)
+
+
+def _words(request: http.Request, shell: str) -> tuple[str, tuple[str, ...]]:
+    """What is executed, when that is not argv[0], and argv; all that is passed to a process is looked at."""
+    path, env = request.first("path"), request.query.get("env", [])
+    arguments = tuple(request.query.get("cmd", [])) or (path or shell,)
+    if any("=" not in item for item in env):
+        raise faults.InvalidRequest("env: each is NAME=value")
+    if any("\0" in word for word in (path, *arguments, *env, request.first("dir"))):
+        raise faults.InvalidRequest("exec: a NUL byte cannot be passed to a process")
+    return path, arguments
+
+
+def _as_command(request: http.Request, process: Process, container: str, path: str, *, tty: bool) -> Command:
+    return Command(
+        process=process,
+        container=container,
+        executable=path or None,
+        tty=tty,
+        stdin=request.flag("stdin", default=tty),
+        rows=request.number("rows", 24, 1, 65535),
+        cols=request.number("cols", 80, 1, 65535),
+        keep_s=_keep_s(request, tty),
+        wait=request.flag("wait"),
+    )
 
 
 def _refusal(error: errors.StepError) -> faults.InvalidRequest:

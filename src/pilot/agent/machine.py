@@ -37,7 +37,15 @@ class Exits(Protocol):
     def acknowledge(self, process: waiter.Process) -> None: ...
 
 
-class Inner(Protocol):
+class Executes(Protocol):
+    """What a process can be started in."""
+
+    def exec(self, process: Process, stdio: Stdio, *, terminal: Terminal | None = None,
+             before_start: Callable[[Spawned], None] | None = None,
+             executable: str | None = None) -> Spawned: ...  # fmt: skip
+
+
+class Inner(Executes, Protocol):
     """The part of a `pilot.runtime.Container` that the agent uses."""
 
     @property
@@ -53,9 +61,6 @@ class Inner(Protocol):
     def update(self, resources: Resources) -> None: ...
     def processes(self) -> list[int]: ...
     def delete(self, force: bool = False) -> None: ...
-    def exec(self, process: Process, stdio: Stdio, *, terminal: Terminal | None = None,
-             before_start: Callable[[Spawned], None] | None = None,
-             executable: str | None = None) -> Spawned: ...  # fmt: skip
 
 
 def status_of(container: Inner) -> str:
@@ -79,6 +84,9 @@ class WorldRuntime(Protocol):
     def create(self, id: str, bundle: str, *, stdio: Stdio) -> Created: ...
     def load(self, id: str) -> Inner: ...
     def prepare(self, seccomp: Seccomp | None = None) -> None: ...
+    def exec_here(self, process: Process, stdio: Stdio, *, terminal: Terminal | None = None,
+                  before_start: Callable[[Spawned], None] | None = None,
+                  executable: str | None = None) -> Spawned: ...  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)

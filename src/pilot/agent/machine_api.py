@@ -35,7 +35,9 @@ class AgentState(msgspec.Struct, frozen=True, kw_only=True):
     network: schema.NetworkCard | None = None
 
 
-_EVERYWHERE = ["world", "exec", "fs", "proxy", "graph", "events", "request-ids", "upgrade", "run-file", "policy"]
+_EVERYWHERE = [
+    "world", "exec", "fs", "proxy", "graph", "events", "request-ids", "upgrade", "run-file", "policy", "machine-exec",
+]  # fmt: skip
 _FEATURES = {
     "container": [*_EVERYWHERE, "descriptors"],
     "vm": [*_EVERYWHERE, "freeze", "clock", "entropy"],

@@ -18,7 +18,7 @@ from ..wire import faults
 from . import document
 from .containers import naming
 from .ended import Ended, EndedSession
-from .machine import Inner, Link, Machine, put_all
+from .machine import Executes, Link, Machine, put_all
 from .out_of_memory import OutOfMemory
 from .record_budget import RecordBudget
 from .session import Known, Session, SessionMeta, open_process
@@ -90,7 +90,7 @@ class Sessions:
                 _log.warning("session %s cannot be taken over: %s", id, error)
                 _discard(self._machine.link, container, id, descriptors)
 
-    async def create(self, container: Inner, command: Command) -> Session:
+    async def create(self, container: Executes, command: Command) -> Session:
         """Start a process in the world; returns when it runs. Whatever `runtime` refuses is raised.
 
         The caller attaches (`Session.attach_expected`), or says that it does not (`forsake`).
@@ -105,7 +105,7 @@ class Sessions:
             making.add_done_callback(self._unwanted)
             raise
 
-    async def _create(self, container: Inner, command: Command) -> Session:
+    async def _create(self, container: Executes, command: Command) -> Session:
         self._starting += 1
         try:
             meta = _meta(self._new_id(), command, self._out_of_memory.count)
@@ -198,7 +198,7 @@ def _spawn(
     machine: Machine,
     budget: RecordBudget,
     out_of_memory: OutOfMemory,
-    container: Inner,
+    container: Executes,
     command: Command,
     meta: SessionMeta,
 ) -> Session:

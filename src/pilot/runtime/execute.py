@@ -10,6 +10,7 @@ import msgspec
 
 from .. import errors
 from ..kernel import launcher
+from ..kernel import process as kernel_process
 from ..kernel.cgroups import Cgroup
 from ..kernel.waiter import Waiter
 from ..plan import exec as exec_plan
@@ -18,11 +19,12 @@ from ..plan.identity import Ending, Filter
 from ..plan.plan import CGROUP, LISTENER, MASTER, PIDFD, Plan
 from ..spec.linux import Linux
 from ..spec.process import Process
-from ..spec.state import State
+from ..spec.state import State, Status
 from . import barriers, environment, filters, liveness, namespaces, steps
 from .descriptors import Descriptors, closed_numbers, opened_directory
 from .values import Spawned, Stdio, Terminal
 
+_NOWHERE = "here"
 _STOPPED = "cannot exec in a stopped container"
 
 
@@ -36,6 +38,13 @@ class Target(msgspec.Struct, frozen=True):
     linux: Linux
     state: State
     on_process: Callable[[int], None] | None = None  # called with the pid before it executes
+
+
+def here() -> Target:
+    """No container: what the caller is in."""
+    pid = os.getpid()
+    state = State(id=_NOWHERE, status=Status.RUNNING, pid=pid, bundle="/")
+    return Target(_NOWHERE, pid, kernel_process.start_time(pid), Cgroup({}), Linux(), state)
 
 
 class Request(msgspec.Struct, frozen=True):

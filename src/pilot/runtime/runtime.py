@@ -22,6 +22,7 @@ from ..kernel.waiter import ExitStatus, OwnChildren, Waiter
 from ..plan.facts import HostFacts
 from ..spec import check, parse
 from ..spec.config import Spec
+from ..spec.process import Process
 from ..spec.seccomp import Seccomp
 from . import hooks
 from .container import Container, load_container
@@ -180,6 +181,24 @@ class Runtime:
         if pid_file is not None:
             self._write_pid_file(container, spawned, pid_file)
         return Created(container, spawned)
+
+    def exec_here(
+        self,
+        process: Process,
+        stdio: Stdio,
+        *,
+        terminal: Terminal | None = None,
+        before_start: Callable[[Spawned], None] | None = None,
+        executable: str | None = None,
+    ) -> Spawned:
+        """Start a process that is in no container: in the caller's own namespaces, root and cgroup.
+
+        As `Container.exec`; none of the caller's descriptors is the process's but `stdio`.
+        """
+        from . import execute  # as above
+
+        request = execute.Request(process, stdio, terminal, None, (), False, before_start, executable)
+        return execute.execute(execute.here(), request, self._store.seccomp_cache, self.facts, self._waiter)
 
     def load(self, id: str) -> Container:
         """The container of that id; `NotFound`."""

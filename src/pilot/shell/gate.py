@@ -10,21 +10,52 @@ import re
 from collections.abc import Sequence
 
 import asyncssh
+from asyncssh.public_key import SSHOpenSSHCertificate
 
 from .. import errors
+from .log import Certificate, Log, describe
 
+# The user name that is the machine itself: no container can be called so.
+MACHINE = "_machine"
 # As the agent has names of containers: no pattern, quote or space is in one.
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
 
 
 class Gate(asyncssh.SSHServer):
-    """One per connection. The user name is the container's; `world` is the user's world."""
+    """One per connection. The user name is the container's; `world` is the user's world, MACHINE where the agent is."""
 
-    def __init__(self, authorities: Sequence[asyncssh.SSHKey]) -> None:
+    def __init__(self, authorities: Sequence[asyncssh.SSHKey], log: Log) -> None:
         self._authorities = authorities
+        self.log = log
+        self.used: Certificate | None = None
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         self._connection = conn
+        # asyncssh tells its server which authorities and principals were good, and not by which certificate.
+        validate = conn._validate_openssh_certificate
+
+        async def remembered(username: str, cert: SSHOpenSSHCertificate) -> asyncssh.SSHKey | None:
+            key = await validate(username, cert)
+            # The last one that was good is that whose signature counts: nothing comes between the two.
+            self.used = describe(cert) if key is not None else None
+            return key
+
+        conn._validate_openssh_certificate = remembered  # type: ignore[method-assign]
+
+    def auth_completed(self) -> None:
+        """Who cannot be written down is not let in."""
+        self.log.write("let in", self.name, self.certificate)
+
+    @property
+    def name(self) -> str:
+        return str(self._connection.get_extra_info("username"))
+
+    @property
+    def certificate(self) -> Certificate:
+        """By which somebody is in."""
+        if self.used is None:
+            raise errors.PeerError("let in: by no certificate")
+        return self.used
 
     def begin_auth(self, username: str) -> bool:
         """Somebody has to be authorised in any case.
@@ -32,7 +63,7 @@ class Gate(asyncssh.SSHServer):
         A client may say another name later on the same connection: what was set for the former one is replaced, also
         where the new one is no name at all. asyncssh forgets it by itself; this does not depend on that.
         """
-        authorities = self._authorities if is_container(username) else ()
+        authorities = self._authorities if username == MACHINE or is_container(username) else ()
         self._connection.set_authorized_keys(authorised(authorities, username))
         return True
 
@@ -41,6 +72,13 @@ class Gate(asyncssh.SSHServer):
 
     def kbdint_auth_supported(self) -> bool:
         return False
+
+
+def gate_of(process: asyncssh.SSHServerProcess[bytes]) -> Gate:
+    """Through which its connection came."""
+    gate = process.channel.get_connection().get_owner()
+    assert isinstance(gate, Gate)
+    return gate
 
 
 def is_container(name: str) -> bool:

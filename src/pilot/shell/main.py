@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import asyncssh
 
 from . import gate, session
+from .log import Log
 
 KEEPALIVE_S, KEEPALIVES = 15, 4
 _READ_BYTES = 64 * 1024
@@ -31,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
         "--authority", required=True, metavar="FILE", help="public keys of those whose certificates are believed"
     )
     made.add_argument("--host-key", required=True, metavar="FILE", help="the private key that the machine is known by")
+    made.add_argument("--log", metavar="FILE", help="is told who was let in by which certificate, and what was asked")
     return made
 
 
@@ -38,17 +40,22 @@ def main(arguments: list[str]) -> int:
     """0 when the connection has ended, however it did."""
     asked = parser().parse_args(arguments)
     authorities, host_key = gate.read_authorities(asked.authority), gate.read_host_key(asked.host_key)
-    asyncio.run(_serve(asked.dial, authorities, host_key))
+    with Log(asked.log) as log:
+        asyncio.run(_serve(asked.dial, authorities, host_key, log))
     return 0
 
 
 async def serve_socket(
-    connected: socket.socket, dial_path: str, authorities: Sequence[asyncssh.SSHKey], host_key: asyncssh.SSHKeyPair
+    connected: socket.socket,
+    dial_path: str,
+    authorities: Sequence[asyncssh.SSHKey],
+    host_key: asyncssh.SSHKeyPair,
+    log: Log,
 ) -> None:
     """One connection, to its end. Takes the socket."""
     connection = await asyncssh.run_server(
         connected,
-        server_factory=functools.partial(gate.Gate, authorities),
+        server_factory=functools.partial(gate.Gate, authorities, log),
         server_host_keys=[host_key],
         gss_host=None,
         process_factory=functools.partial(session.serve, dial_path=dial_path),
@@ -62,12 +69,14 @@ async def serve_socket(
     await connection.wait_closed()
 
 
-async def _serve(dial_path: str, authorities: Sequence[asyncssh.SSHKey], host_key: asyncssh.SSHKeyPair) -> None:
+async def _serve(
+    dial_path: str, authorities: Sequence[asyncssh.SSHKey], host_key: asyncssh.SSHKeyPair, log: Log
+) -> None:
     ours, theirs = socket.socketpair()
     reader, writer = await asyncio.open_connection(sock=ours)
     carrying = asyncio.create_task(_carry(reader, writer), name="standard input and output")
     try:
-        await serve_socket(theirs, dial_path, authorities, host_key)
+        await serve_socket(theirs, dial_path, authorities, host_key, log)
     except (OSError, asyncssh.Error, ValueError) as error:
         # ValueError: of a certificate that is for an address, which standard input has none of.
         print(f"pilot ssh: {str(error).lower() or 'the connection ended'}", file=sys.stderr)

@@ -9,6 +9,7 @@ When the client goes, the session goes: what is to run on is started so (`nohup`
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Sequence
 
 import asyncssh
@@ -18,7 +19,7 @@ from ..server import client
 from ..server.call import WebSocket
 from ..server.stream import dial_unix
 from ..wire import dial, exec_frames, operations, websocket
-from .gate import is_container
+from .gate import MACHINE, gate_of, is_container
 
 READ_BYTES = 32 * 1024
 OPEN_S = 30.0
@@ -34,14 +35,18 @@ async def serve(process: Process, dial_path: str) -> None:
     """From the channel's beginning to its end. What goes wrong is told to the client."""
     container = str(process.get_extra_info("username"))
     try:
-        if not is_container(container):  # the agent takes an empty one for the world
+        if container != MACHINE and not is_container(container):  # the agent takes an empty one for the world
             raise errors.NotFound(f"container {container!r}: no container could be called so")
+        gate = gate_of(process)
+        told = functools.partial(gate.log.write, name=container, by=gate.certificate, command=process.command or "")
+        told("command")
         stream = await dial_unix(dial_path, dial.PORT_API, timeout_s=OPEN_S)
         socket = await client.open_websocket(stream, target(process, container), timeout_s=OPEN_S)
         try:
             code = await _talk(process, socket, tty=process.term_type is not None)
         finally:
             stream.abort()
+        told("ended", exit_code=code)
     except (errors.PilotError, OSError) as error:
         process.stderr.write(f"pilot: {error}\r\n".encode())
         code = FAILED
@@ -53,7 +58,7 @@ def target(process: Process, container: str) -> str:
     nothing, and no login shell.
     """
     words = ["sh", "-c", _LOGIN if process.command is None else process.command]
-    query = [("container", container), *(("cmd", word) for word in words)]
+    query = [("cmd", word) for word in words]
     query += [("stdin", "true"), ("max_run_after_disconnect", "1s")]
     environment = dict(_environment(process))
     if process.term_type is not None:
@@ -61,7 +66,9 @@ def target(process: Process, container: str) -> str:
         query += [("tty", "true"), ("cols", str(columns or 80)), ("rows", str(rows or 24))]
         environment["TERM"] = process.term_type
     query += [("env", f"{name}={value}") for name, value in environment.items()]
-    return operations.OPEN_SESSION.target({}, query)
+    if container == MACHINE:
+        return operations.OPEN_MACHINE_SESSION.target({}, query)
+    return operations.OPEN_SESSION.target({}, [("container", container), *query])
 
 
 def _environment(process: Process) -> Sequence[tuple[str, str]]:

@@ -160,6 +160,9 @@ OPEN_SESSION = Operation(
 ATTACH_SESSION = Operation(
     "attachSession", "GET", "/v1/exec/{id}", NoneType, exec_frames.SessionInfo, _EXEC, None, websocket=True
 )
+OPEN_MACHINE_SESSION = Operation(
+    "openMachineSession", "GET", "/v1/machine/exec", NoneType, exec_frames.SessionInfo, _HOST, None, websocket=True
+)  # fmt: skip
 KILL_SESSION = Operation(
     "killSession", "POST", "/v1/exec/{id}/kill", schema.KillRequest, schema.KillEvent, _EXEC, lines=True
 )  # fmt: skip

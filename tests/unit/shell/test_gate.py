@@ -12,13 +12,14 @@ import pytest
 
 from pilot.shell import main, session
 from pilot.shell.gate import Gate, authorised
+from pilot.shell.log import Log
 
 KEYS = [asyncssh.generate_private_key("ssh-ed25519") for _ in range(2)]
 
 
 @pytest.mark.parametrize("user", ["*", "box*", "b?x", "BOX", "a,b", 'a"', "a b", "a\nb", "-a", "", "a" * 32])
 def test_a_user_name_that_is_no_name_of_a_container(user: str) -> None:
-    gate, connection = Gate(KEYS), mock.MagicMock()
+    gate, connection = Gate(KEYS, Log(None)), mock.MagicMock()
     gate.connection_made(connection)
     assert gate.begin_auth(user), "he has to be authorised, and cannot be"
     (keys,) = connection.set_authorized_keys.call_args.args
@@ -39,7 +40,7 @@ def test_certificates_of_each_authority_for_that_name_alone() -> None:
 
 
 def test_no_other_way_in() -> None:
-    gate = Gate(KEYS)
+    gate = Gate(KEYS, Log(None))
     assert not gate.password_auth_supported()
     assert not gate.kbdint_auth_supported()
     assert not gate.public_key_auth_supported() or not gate.validate_public_key("box", KEYS[0])
@@ -67,7 +68,9 @@ async def _let_in(user: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         ours = socket.create_connection(listener.getsockname())
         theirs, _ = listener.accept()
-    serving = asyncio.create_task(main.serve_socket(theirs, "/nowhere", [authority.convert_to_public()], host_key))
+    serving = asyncio.create_task(
+        main.serve_socket(theirs, "/nowhere", [authority.convert_to_public()], host_key, Log(None))
+    )
     try:
         options = {"username": "box", "known_hosts": None, "client_keys": None, "agent_path": None, "gss_host": None}
         async with asyncssh.run_client(ours, None, client_factory=lambda: _Renamed(user, pair), **options):

@@ -7,6 +7,7 @@ import re
 from ...wire import faults
 
 WORLD = "world"
+MACHINE = "_machine"  # no container's: of what runs beside the agent
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ...machine import web_socket
@@ -37,6 +37,9 @@ def promises() -> Iterator[Promise]:
     yield Promise("openSession", "a terminal: bytes, exit, close 4000 and the status", _terminal, _RUNNING)
     yield Promise("openSession", "stdin reaches its end", _input, _RUNNING)
     yield Promise("openSession", "a size that is none is refused", _no_size, _RUNNING, statuses=(400,))
+    yield Promise("openMachineSession", "output and exit of what runs beside the agent", _beside)
+    yield Promise("openMachineSession", "no other call shows it, or attaches to it", _beside_alone, statuses=(404,))
+    yield Promise("openMachineSession", "a session of a container is none of these", _not_beside, _RUNNING)
     yield Promise("attachSession", "what is kept of the output, and what comes", _attach, _RUNNING)
     yield Promise("attachSession", "one that there is not is not found", _attach_to_none, statuses=(404,))
     kills: tuple[Operation[Any, schema.KillEvent], ...] = (operations.KILL_SESSION, operations.DELETE_SESSION)
@@ -104,6 +107,42 @@ def _input(subject: Subject) -> None:
     expect.that(_output(told, 1) == b"typed" and told[-1] == b"\x03\x00", f"01 typed, 03 00 were meant: {told}")
 
 
+def _beside(subject: Subject) -> None:
+    with subject.open(operations.OPEN_MACHINE_SESSION, [*_sh("cat; id -u; exit 6"), ("stdin", "true")]) as socket:
+        expect.frame(socket.receive(), exec_frames.SessionInfo)
+        socket.send(exec_frames.stdin_message(b"typed\n", tty=False))
+        socket.send(exec_frames.STDIN_EOF_MESSAGE)
+        told, closed = _to_end(socket)
+    expect.that(_output(told, 1) == b"typed\n0\n", f"what was typed, and root's id, were meant: {told}")
+    expect.that(told[-1] == b"\x03\x06" and closed == websocket.CLOSE_NORMAL, f"exit 6 was meant: {told}, {closed}")
+
+
+def _beside_alone(subject: Subject) -> None:
+    query = [*_sh("cat; exit 4"), ("stdin", "true")]
+    with subject.open(operations.OPEN_MACHINE_SESSION, query) as socket:
+        id = expect.frame(socket.receive(), exec_frames.SessionInfo).session_id
+        shown = expect.answered(
+            operations.LIST_SESSIONS, subject.ask(operations.LIST_SESSIONS), subject.isolation
+        ).sessions
+        expect.that(all(row.id != id for row in shown), f"a list without {id} was meant: {shown}")
+        _refused(subject, operations.ATTACH_SESSION, parameters={"id": id})
+        answer = subject.ask(operations.KILL_SESSION, parameters={"id": id})
+        expect.refused(answer, 404, "not_found")
+        with subject.open(operations.OPEN_MACHINE_SESSION, [("id", id)]) as again:
+            expect.that(not expect.frame(again.receive(), exec_frames.SessionInfo).is_owner, "a guest was meant")
+        socket.send(exec_frames.STDIN_EOF_MESSAGE)
+        told, _ = _to_end(socket)
+    expect.that(told[-1] == b"\x03\x04", f"exit 4 was meant: {told}")
+
+
+def _not_beside(subject: Subject) -> None:
+    with subject.open(operations.OPEN_SESSION, [*_sh("cat"), ("stdin", "true")]) as socket:
+        id = expect.frame(socket.receive(), exec_frames.SessionInfo).session_id
+        _refused(subject, operations.OPEN_MACHINE_SESSION, [("id", id)])
+        socket.send(exec_frames.STDIN_EOF_MESSAGE)
+        _to_end(socket)
+
+
 def _no_size(subject: Subject) -> None:
     query = [("cmd", "true"), ("tty", "true"), ("rows", "0")]
     expect.refused(_refusal_of(subject, query), 400, "invalid_argument")
@@ -133,8 +172,18 @@ def _attach(subject: Subject) -> None:
 
 
 def _attach_to_none(subject: Subject) -> None:
+    _refused(subject, operations.ATTACH_SESSION, parameters=_OF_NOBODY)
+
+
+def _refused(
+    subject: Subject,
+    operation: Operation[Any, Any],
+    query: Sequence[tuple[str, str]] = (),
+    parameters: Mapping[str, str] = {},
+) -> None:
+    """As not found."""
     try:
-        subject.open(operations.ATTACH_SESSION, parameters=_OF_NOBODY).close()
+        subject.open(operation, query, parameters).close()
     except web_socket.Refused as refused:
         expect.refused(refused.answer, 404, "not_found")
     else:
