@@ -15,7 +15,7 @@ from typing import Literal
 from ... import errors, ids
 from ...ids import MachineId
 from ...wire import timestamps
-from ..fly import checks, metadata, services
+from ..fly import checks, metadata, plausible, services
 from ..fly import config as configs
 from ..fly.addresses import Range
 from ..fly.config import Config
@@ -320,10 +320,11 @@ def _is_taken_for_another(tx: Transaction, name: str) -> bool:
 
 
 def _parse(document: Mapping[str, object]) -> Config:
-    """`SpecError`, also for checks and services that none can be."""
+    """`SpecError`, also for checks and services that none can be, and for what could never begin."""
     config = configs.parse(document)
     checks.plan(config)
     services.plan(config)
+    plausible.check(config)
     return config
 
 
