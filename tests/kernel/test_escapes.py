@@ -166,7 +166,7 @@ def test_cve_2019_16884_volume_over_proc_by_a_link(runtime: Runtime, bundle: Pat
     (bundle / "rootfs" / "innocent").symlink_to(target)
     config = _shell("cat /proc/self/mountinfo")
     config["mounts"].append(_bind(volume, "/innocent"))
-    with pytest.raises(errors.StepError, match=r"mount .* on /innocent: invalid cross-device link"):
+    with pytest.raises(errors.StepError, match=r"error mounting .* at \"/innocent\": invalid cross-device link"):
         bundles.run_to_end(runtime, bundle, config)
 
 
@@ -181,7 +181,7 @@ def test_cve_2019_19921_proc_is_a_link(runtime: Runtime, bundle: Path, volume: P
     config["mounts"].insert(0, _bind(volume, "/volume"))
     with pytest.raises(
         errors.StepError,
-        match=rf'mount \w+ on /{name}: filesystem "\w+" must be mounted on ordinary directory: too many levels',
+        match=rf'error mounting "\w+" to rootfs at "/{name}": filesystem "\w+" must be mounted on ordinary directory',
     ):
         bundles.run_to_end(runtime, bundle, config)
     assert os.listdir(volume / "elsewhere") == []

@@ -720,11 +720,11 @@ def test_several_are_deleted_by_an_expression(run: Run, bundle: Path) -> None:
 MISTAKES: dict[str, tuple[dict[str, object], str]] = {
     "a mount of what is not there": (
         {"mounts": [{"destination": "/data", "source": "/not/there", "options": ["rbind"]}]},
-        "$.mounts[0]: mount /not/there on /data: no such file or directory",
+        '$.mounts[0]: error mounting "/not/there" to rootfs at "/data": no such file or directory',
     ),
     "a filesystem that there is not": (
         {"mounts": [{"destination": "/data", "source": "none", "type": "nofs"}]},
-        "$.mounts[0]: mount none on /data: no such device",
+        '$.mounts[0]: error mounting "none" to rootfs at "/data": no such device',
     ),
     "a rootfs that is not there": (
         {"root": {"path": "nothing"}},

@@ -77,7 +77,8 @@ class Cgroup:
         """
         unknown = names.keys() - self.paths.keys() - {""}
         if unknown:
-            raise errors.StateError(f"unknown controller {min(unknown)}: the container has {', '.join(self.paths)}")
+            known = ", ".join(self.paths)
+            raise errors.StateError(f"unknown controller {min(unknown)} in SubCgroupPaths: the container has {known}")
         deeper = {self.paths[controller]: name for controller, name in names.items() if controller}
         everywhere = names.get("", "") if set(names) == {""} else ""
         return Cgroup({c: _join_below(path, deeper.get(path, everywhere)) for c, path in self.paths.items()})
@@ -115,7 +116,8 @@ class Cgroup:
             except OSError as error:
                 for opened_fd in opened:
                     os.close(opened_fd)
-                raise errors.HostError(f"join cgroup {directory}: {_reason(error)}") from error
+                problem = f"error adding pid of a process to cgroups: {file}: {_reason(error)}"
+                raise errors.HostError(problem) from error
         return opened
 
     def v2_descriptor(self) -> int | None:

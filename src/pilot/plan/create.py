@@ -80,7 +80,6 @@ from .steps import (
     SetDomainname,
     SetDumpable,
     SetHostname,
-    SetLimit,
     SetMountAttributes,
     SetPropagation,
     SetUser,
@@ -147,7 +146,7 @@ def plan_create(spec: Spec, facts: HostFacts, options: CreateOptions) -> Plan:
     clones_first = Namespace.USER in entry.joined or not any(isinstance(step, Spawn) for step in entry.steps)
     security = labels.plan_labels(process, facts)
     # Root of a new user namespace may not raise limits; its parent may.
-    own_limits = () if setup.has(NamespaceType.USER) else tuple(SetLimit(x.resource, x.soft, x.hard) for x in limits)
+    own_limits = () if setup.has(NamespaceType.USER) else identity.plan_own_limits(limits)
     steps: tuple[Step, ...] = (
         *_plan_first(process, options),
         *security.holds,
@@ -430,7 +429,10 @@ def _plan_sysctls(spec: Spec) -> tuple[Step, ...]:
         Open(_SYSCTL, None, "/proc/sys", abi.O_PATH | os.O_DIRECTORY, resolve=Resolve.NO_SYMLINKS),
         CheckFilesystem(_SYSCTL, "procfs", abi.PROC_SUPER_MAGIC),
         *(
-            WriteFile(_SYSCTL, sysctl_path(name), value.encode(), resolve=inside)
+            About(
+                f'failed to write sysctl {name} = "{value}"',
+                WriteFile(_SYSCTL, sysctl_path(name), value.encode(), resolve=inside),
+            )
             for name, value in spec.linux.sysctl.items()
         ),
     )

@@ -18,7 +18,7 @@ from .code import Slot
 from .facts import HostFacts
 from .identity import Ending
 from .plan import BEFORE_START, CONSOLE_SOCKET, MASTER, PEER, PIDFD, Plan, procs_slot
-from .program import Program, Step
+from .program import About, Program, Step
 from .steps import (
     Barrier,
     JoinCgroup,
@@ -30,7 +30,6 @@ from .steps import (
     SendTo,
     SetCpuAffinity,
     SetDumpable,
-    SetLimit,
     SetUser,
     Spawn,
     Umask,
@@ -62,7 +61,7 @@ def plan_exec(process: Process, facts: HostFacts, options: ExecOptions) -> Plan:
     limits = identity.plan_limits(process.rlimits)
     # In a user namespace nobody may raise limits; the caller may.
     parent_limits = limits if in_user_namespace else ()
-    own_limits = () if in_user_namespace else tuple(SetLimit(x.resource, x.soft, x.hard) for x in limits)
+    own_limits = () if in_user_namespace else identity.plan_own_limits(limits)
     security = labels.plan_labels(process, facts)
     filter_ = identity.plan_filter(process, options.ending, facts)
     notifies = options.ending.filter is not None and options.ending.filter.wants_listener
@@ -106,7 +105,7 @@ def _plan_first(process: Process, options: ExecOptions) -> tuple[Step, ...]:
     affinity = process.exec_cpu_affinity
     initial = identity.parse_affinity(affinity)[0] if affinity is not None else None
     if initial:
-        steps.append(SetCpuAffinity(initial))
+        steps.append(About("error setting initial CPU affinity", SetCpuAffinity(initial)))
     if process.oom_score_adj is not None:
         steps.append(WriteFile(None, "/proc/self/oom_score_adj", str(process.oom_score_adj).encode()))
     steps += [JoinCgroup(procs_slot(n)) for n in range(options.cgroup_procs)]

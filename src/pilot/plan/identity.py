@@ -12,6 +12,7 @@ waits for its start under the filter, with read(2), write(2) and close(2).
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Mapping
 
 import msgspec
 
@@ -44,6 +45,7 @@ from .steps import (
     SetCpuAffinity,
     SetGroups,
     SetIoPriority,
+    SetLimit,
     SetMemoryPolicy,
     SetPersonality,
     SetScheduler,
@@ -112,17 +114,24 @@ def plan_identity(process: Process, ending: Ending, facts: HostFacts) -> tuple[S
     return (
         About(f'chdir to cwd ("{process.cwd}") set in config.json failed', ChangeDirectory(process.cwd)),
         *_plan_scheduling(process),
-        DropBoundingSet(sets["bounding"]),
+        About("unable to apply bounding set", DropBoundingSet(sets["bounding"])),
         KeepCapabilities(),
         *plan_groups(process.user.additional_gids, facts),
-        SetUser(process.user.uid, process.user.gid),
+        About(
+            f"unable to setup user {process.user.uid}:{process.user.gid}", SetUser(process.user.uid, process.user.gid)
+        ),
         KeepCapabilities(False),
-        SetCapabilities(sets["effective"] | kept, sets["permitted"] | kept, sets["inheritable"]),
+        _apply_capabilities(sets, kept),
         SetAmbientSet(sets["ambient"]),
         *((NoNewPrivileges(),) if process.no_new_privileges else ()),
         Umask(_DEFAULT_UMASK if process.user.umask is None else process.user.umask),
         *((FindExecutable(_candidates(process, ending)),) if process.args else ()),
     )
+
+
+def _apply_capabilities(sets: Mapping[str, frozenset[int]], kept: frozenset[int]) -> Step:
+    set_ = SetCapabilities(sets["effective"] | kept, sets["permitted"] | kept, sets["inheritable"])
+    return About("unable to apply caps: can't apply capabilities", set_)
 
 
 def plan_filter(process: Process, ending: Ending, facts: HostFacts) -> tuple[Step, ...]:
@@ -135,7 +144,7 @@ def plan_filter(process: Process, ending: Ending, facts: HostFacts) -> tuple[Ste
     gives_up = _loads_with_privilege(process, ending) and not sets["effective"] >= _LOADING
     return (
         load,
-        *((SetCapabilities(sets["effective"], sets["permitted"], sets["inheritable"]),) if gives_up else ()),
+        *((_apply_capabilities(sets, frozenset()),) if gives_up else ()),
         *((_give(profile),) if profile.wants_listener else ()),
     )
 
@@ -168,6 +177,14 @@ def plan_exec(process: Process, ending: Ending, holds: tuple[Slot, ...] = ()) ->
 def plan_limits(rlimits: tuple[Rlimit, ...]) -> tuple[Limit, ...]:
     """`rlimits` by the kernel's numbers; SpecError for a type that there is not."""
     return tuple(_plan_limit(index, limit) for index, limit in enumerate(rlimits))
+
+
+def plan_own_limits(limits: tuple[Limit, ...]) -> tuple[Step, ...]:
+    """For a process that may set them itself."""
+    return tuple(
+        About(f"error setting rlimit type {limit.resource}", SetLimit(limit.resource, limit.soft, limit.hard))
+        for limit in limits
+    )
 
 
 def _plan_limit(index: int, limit: Rlimit) -> Limit:
@@ -215,7 +232,7 @@ def plan_domain(linux: Linux) -> tuple[Step, ...]:
             raise errors.SpecError("$.linux.personality", f"invalid personality domain {personality.domain}")
         steps.append(SetPersonality(numbers.PERSONALITIES[personality.domain]))
     if policy is not None:
-        steps.append(_plan_memory_policy(policy))
+        steps.append(About("set_mempolicy", _plan_memory_policy(policy)))
     return tuple(steps)
 
 
@@ -281,7 +298,9 @@ def _plan_scheduling(process: Process) -> tuple[Step, ...]:
     # The caller's own mask is not the container's: without one of its own a process may use all that its cpuset has.
     # After `initial` alone it is as the kernel has it, as the specification demands.
     final = parse_affinity(affinity)[1]
-    steps: list[Step] = [] if affinity.initial and not final else [SetCpuAffinity(final or _ALL_CPUS)]
+    stays = affinity.initial and not final
+    set_ = About("error setting final CPU affinity", SetCpuAffinity(final or _ALL_CPUS))
+    steps: list[Step] = [] if stays else [set_]
     if scheduler is not None:
         path = "$.process.scheduler"
         policy = _number(numbers.SCHEDULERS, scheduler.policy, f"{path}.policy", "invalid scheduler policy: {}")
@@ -292,11 +311,12 @@ def _plan_scheduling(process: Process) -> tuple[Step, ...]:
         if scheduler.policy == "SCHED_DEADLINE":
             _check_deadline(scheduler.runtime, scheduler.deadline, scheduler.period or 0)
         times = (scheduler.runtime or 0, scheduler.deadline or 0, scheduler.period or 0)
-        steps.append(SetScheduler(policy, flags, scheduler.nice, scheduler.priority, *times))
+        set_scheduler = SetScheduler(policy, flags, scheduler.nice, scheduler.priority, *times)
+        steps.append(About("error setting scheduler", set_scheduler))
     if io is not None:
         path = "$.process.ioPriority.class"
         number = _number(numbers.IO_CLASSES, io.io_class, path, 'invalid ioPriority.Class: "{}"')
-        steps.append(SetIoPriority(number, io.priority))
+        steps.append(About("failed to set io priority", SetIoPriority(number, io.priority)))
     return tuple(steps)
 
 

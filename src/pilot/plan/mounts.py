@@ -58,7 +58,8 @@ class MountPlan(msgspec.Struct, frozen=True):
 def plan_mount(index: int, mount: Mount, setup: Setup) -> MountPlan:
     """`mounts[index]`. SpecError for what must not be mounted. Whichever step fails, the error names the entry."""
     plan = _plan_mount(index, mount, setup)
-    subject = f"$.mounts[{index}]: mount {mount.source or mount.type} on {mount.destination}"
+    what = f'error mounting "{mount.source or mount.type}" to rootfs at "{mount.destination}"'  # runc's words
+    subject = f"$.mounts[{index}]: {what}"
     return msgspec.structs.replace(
         plan,
         openings=tuple(msgspec.structs.replace(opening, subject=subject) for opening in plan.openings),

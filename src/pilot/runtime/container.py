@@ -51,6 +51,15 @@ class _PoststartError(errors.HostError):
     """A poststart hook failed."""
 
 
+def _no_class(rdt: IntelRdt) -> str:
+    """Why other schemata mean nothing to a container that is in no class of service, in runc's words."""
+    if os.path.isdir("/sys/fs/resctrl/info"):
+        return "updating a non-existent Intel RDT configuration is not supported"
+    if rdt.l3_cache_schema:
+        return "Intel RDT/CAT: l3 cache schema is not enabled"
+    return "Intel RDT/MBA: memory bandwidth schema is not enabled"
+
+
 class Container:
     """A container that exists, or did when it was loaded: after `delete` by anybody, methods raise `NotFound`."""
 
@@ -268,7 +277,7 @@ class Container:
             cgroup.apply(writes)
             if rdt is not None:
                 if self._cache_class is None:
-                    raise errors.StateError("the container is in no class of service (linux.intelRdt)")
+                    raise errors.StateError(_no_class(rdt))
                 self._cache_class.change(rdt)
 
     def checkpoint(self, options: CriuOptions) -> None:

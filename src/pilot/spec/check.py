@@ -263,16 +263,17 @@ def _check_mount(mount: Mount, path: str) -> None:
     _require(bool(mount.destination), f"{path}.destination", "mount destination is empty")
     wants_bind = bool({"bind", "rbind"} & set(mount.options)) or mount.type == "bind"
     is_mapped = bool(mount.uid_mappings or mount.gid_mappings or {"idmap", "ridmap"} & set(mount.options))
-    _require(not is_mapped or wants_bind, path, "id-mapped mounts are only supported for bind-mounts")
+    invalid = f"invalid mount {mount.destination}"
+    _require(not is_mapped or wants_bind, path, f"{invalid}: id-mapped mounts are only supported for bind-mounts")
     _require(
         bool(mount.uid_mappings) == bool(mount.gid_mappings),
         path,
-        "id-mapped mounts must have both uid and gid mappings specified",
+        f"{invalid}: id-mapped mounts must have both uid and gid mappings specified",
     )
     _require(
         not (wants_bind and mount_options.parse_options(mount.options).data),
         f"{path}.options",
-        "bind mounts cannot have any filesystem-specific options applied",
+        f"{invalid}: bind mounts cannot have any filesystem-specific options applied",
     )
 
 
