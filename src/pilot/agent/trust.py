@@ -3,7 +3,7 @@
 <policy>/authority.pem      that certificate
 <policy>/certificates.pem   the world's own, and that one: what most programs want is a file that has all of them
 
-Both are seen in /.sprite/policy, where the world cannot write. A program that begins from then on is told by the
+Both are seen in /.sprite/policy, which is mounted read-only. A program that begins from then on is told by the
 variable that it looks for. When there are no connectors any more the files stay, without that certificate: who was told
 of them, and runs, goes on.
 """
