@@ -7,7 +7,6 @@ A caveat that nobody knows is carried as it came, and prohibits everything: who 
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import ClassVar, Protocol, TypeVar
 
@@ -62,11 +61,16 @@ class Packed:
         number, body = self.members
         return b"\x92" + number + body
 
-    @functools.cached_property
+    @property
     def meaning(self) -> Caveat:
         """`Malformed` where the body is not of its kind. Looked at once: a token is decoded, and then verified."""
-        parse = _PARSERS.get(self.number)
-        return Unregistered(self.number, self.body) if parse is None else parse(self.body)
+        # Not a `cached_property`: the lock of that (until Python 3.12) costs more than the parsing.
+        known: Caveat | None = self.__dict__.get("_meaning")
+        if known is None:
+            parse = _PARSERS.get(self.number)
+            known = Unregistered(self.number, self.body) if parse is None else parse(self.body)
+            self.__dict__["_meaning"] = known
+        return known
 
     def check(self) -> None:
         """`Malformed` now rather than later."""

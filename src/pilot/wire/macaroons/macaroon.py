@@ -23,7 +23,7 @@ from .caveats import Caveat, Packed
 _FINAL = b"proof-signature-finalization"
 _BINDING_BYTES = 16
 _NONCE_BYTES = 16
-_UUID_SPACE = uuid.UUID("968fc2c6-a94f-4988-a544-2ad72b02f222")
+_UUID_SPACE = uuid.UUID("968fc2c6-a94f-4988-a544-2ad72b02f222").bytes
 
 
 class Invalid(errors.PilotError):
@@ -53,13 +53,15 @@ class Nonce:
     @property
     def uuid(self) -> uuid.UUID:
         """The token's name, which all that are made of it share."""
-        return _bytes_uuid(_bytes_uuid(_UUID_SPACE, self.key_id), self.random)
+        return uuid.UUID(bytes=_uuid5(_uuid5(_UUID_SPACE, self.key_id), self.random))
 
 
-def _bytes_uuid(space: uuid.UUID, name: bytes) -> uuid.UUID:
-    """uuid5 of bytes that need not be text."""
-    digest = bytearray(hashlib.sha1(space.bytes + name, usedforsecurity=False).digest()[:16])
-    return uuid.UUID(bytes=bytes(digest), version=5)
+def _uuid5(space: bytes, name: bytes) -> bytes:
+    """The bytes of uuid5, of bytes that need not be text (RFC 9562 5.5: version and variant are in two of them)."""
+    digest = bytearray(hashlib.sha1(space + name, usedforsecurity=False).digest()[:16])
+    digest[6] = digest[6] & 0x0F | 0x50
+    digest[8] = digest[8] & 0x3F | 0x80
+    return bytes(digest)
 
 
 def _parse_nonce(data: bytes) -> Nonce:
