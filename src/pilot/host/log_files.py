@@ -1,6 +1,6 @@
 """Keeps what machines and daemons write into their logs from filling the host's disk.
 
-    <state-dir>/volumed.log, network/resolver.log,
+    <state-dir>/volumed.log, network/{resolver,connectors}.log,
     machines/<id>/*.log     appended to by processes that are not ours to trust
     *.log.old               the end of what was cut off
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 MAX_BYTES = 4 << 20
 KEPT_BYTES = 256 << 10
 PERIOD_S = 1.0
-_PATTERNS = ("volumed.log", "network/resolver.log", "machines/*/*.log")
+_PATTERNS = ("volumed.log", "network/resolver.log", "network/connectors.log", "machines/*/*.log")
 
 
 def cut(path: str) -> bool:
