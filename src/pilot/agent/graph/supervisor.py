@@ -99,8 +99,18 @@ class Supervisor:
     def apply(self, request: GraphRequest) -> None:
         """Want this, and nothing else. What is so already stays untouched."""
         self._require_generation(request.if_generation)
-        checking.check_graph(request.containers, request.volumes, os.path.realpath(self._machine.paths.run))
+        self.check(request)
         self._want({container.name: container for container in request.containers}, tuple(request.volumes))
+
+    def check(self, request: GraphRequest) -> None:
+        """`SpecError` where it cannot be wanted."""
+        checking.check_graph(request.containers, request.volumes, os.path.realpath(self._machine.paths.run))
+
+    def check_container(self, container: Container) -> None:
+        """By itself: `SpecError` where it cannot be wanted, whatever else is."""
+        run = os.path.realpath(self._machine.paths.run)
+        volumes = frozenset(volume.name for volume in self.wanted.volumes)
+        checking.check_container(container, volumes, run, container.name)
 
     def put(self, container: Container) -> None:
         """Want this one, beside or in place of what is wanted."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
@@ -83,9 +83,25 @@ class Book(msgspec.Struct, frozen=True, kw_only=True):
         """What the sprite's URL leads to, where one of them says so."""
         return next((each.wanted.http_port for each in self.services.values() if each.wanted.http_port), None)
 
-    def containers(self) -> list[Container]:
-        """What is wanted of the graph."""
-        return [_container(entry, self.services) for entry in self.services.values()]
+    def container(self, name: str) -> Container:
+        """What is wanted of the graph for one of them."""
+        return _container(self.services[name], self.services)
+
+    def unfit(self, check: Callable[[Container], None]) -> dict[str, str]:
+        """Those that the graph cannot want, and why not, `check` raising `SpecError`; and who needs one of them. A disk
+        may have such ones of before, or of another agent: they keep no other from running."""
+        found: dict[str, str] = {}
+        for name in self.services:
+            try:
+                check(self.container(name))
+            except errors.SpecError as error:
+                found[name] = f"{error.path.rpartition('.')[2]}: {error.problem}"
+        while more := {name: need for name, need in self._needs() if name not in found and need in found}:
+            found |= {name: f"it needs {need}, which cannot be started" for name, need in more.items()}
+        return found
+
+    def _needs(self) -> Iterator[tuple[str, str]]:
+        return ((name, need) for name, entry in self.services.items() for need in entry.wanted.needs)
 
     def check_order(self) -> None:
         """`InvalidRequest` when some would wait for each other."""
@@ -99,6 +115,8 @@ class Book(msgspec.Struct, frozen=True, kw_only=True):
     def _check(self, name: str, wanted: ServiceRequest) -> None:
         if not wanted.cmd or any("\0" in text for text in (wanted.cmd, *wanted.args, wanted.dir or "")):
             raise faults.InvalidRequest("cmd: there is none, or a NUL byte is in it")
+        if wanted.dir is not None and not wanted.dir.startswith("/"):
+            raise faults.InvalidRequest(f"dir: {wanted.dir!r} is no absolute path")
         for variable, value in wanted.env.items():
             if not variable or "=" in variable or "\0" in variable + value:
                 raise faults.InvalidRequest(f"env: {variable!r} cannot be the name of a variable, or its value")

@@ -7,7 +7,7 @@ import logging
 import os
 import signal as signals
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from ... import errors
 from ...wire import timestamps
@@ -47,6 +47,7 @@ class Keeper:
         self._directory = os.path.join(disk, "pilot")
         self._changing = asyncio.Lock()
         self._restoring: asyncio.Task[None] | None = None
+        self._unfit: dict[str, str] = {}
         self.http_port: int | None = None
 
     # ---- what there is ----------------------------------------------------------------------------------------------
@@ -70,8 +71,15 @@ class Keeper:
     # ---- what is asked ----------------------------------------------------------------------------------------------
 
     async def put(self, name: str, wanted: ServiceRequest) -> Entry:
-        """Made or replaced; to run from now on."""
-        entry = (await self._change(lambda found: found.with_service(name, wanted))).entry(name)
+        """Made or replaced; to run from now on. `SpecError` for what cannot be."""
+
+        def change(found: Book) -> Book:
+            made = found.with_service(name, wanted)
+            self.supervisor.check_container(made.container(name))
+            return made
+
+        entry = (await self._change(change)).entry(name)
+        self._require_fit(name)
         self.supervisor.release(entry.container)
         return entry
 
@@ -80,6 +88,7 @@ class Keeper:
 
     async def start(self, name: str) -> Entry:
         entry = (await self._change(lambda found: found.stopping(name, False))).entry(name)
+        self._require_fit(name)
         self.supervisor.release(entry.container)
         return entry
 
@@ -96,6 +105,7 @@ class Keeper:
 
     async def restart(self, name: str) -> Entry:
         entry = (await self._change(lambda found: found.stopping(name, False))).entry(name)
+        self._require_fit(name)
         self.supervisor.again(entry.container)
         return entry
 
@@ -138,8 +148,10 @@ class Keeper:
             _log.warning("services have not ended within %s s, they are killed", END_S)
 
     async def _change(self, change: Change) -> Book:
+        """What the graph refuses is not written: it would be refused with each change of any other from then on."""
         async with self._changing:
             changed = change(await self.book())
+            self.supervisor.check(self._request(changed, changed.unfit(self.supervisor.check_container)))
             await asyncio.to_thread(book.write, self._directory, changed)
             self._want(changed)
         return changed
@@ -147,12 +159,23 @@ class Keeper:
     def _want(self, found: Book) -> None:
         """Of the graph, beside what others want of it; what is stopped is held before it could be started."""
         self.http_port = found.http_port
+        self._unfit = found.unfit(self.supervisor.check_container)
+        for name, why in self._unfit.items():
+            _log.error("service %s cannot be started: %s", name, why)
+        self.supervisor.apply(self._request(found, self._unfit))
+        for name, entry in found.services.items():
+            if entry.stopped and name not in self._unfit and not self.node(entry)[0].held:
+                self.supervisor.hold(entry.container, None)
+
+    def _request(self, found: Book, unfit: Collection[str]) -> GraphRequest:
         wanted = self.supervisor.wanted
         others = [each for name, each in wanted.containers.items() if not book.is_ours(name)]
-        self.supervisor.apply(GraphRequest(containers=[*others, *found.containers()], volumes=list(wanted.volumes)))
-        for entry in found.services.values():
-            if entry.stopped and not self.node(entry)[0].held:
-                self.supervisor.hold(entry.container, None)
+        ours = [found.container(name) for name in found.services if name not in unfit]
+        return GraphRequest(containers=[*others, *ours], volumes=list(wanted.volumes))
+
+    def _require_fit(self, name: str) -> None:
+        if name in self._unfit:
+            raise errors.Conflict(f"service {name} cannot be started: {self._unfit[name]}")
 
     # ---- as it is told ----------------------------------------------------------------------------------------------
 
@@ -172,6 +195,8 @@ class Keeper:
     def _state(self, name: str, entry: Entry) -> ServiceState:
         node, verdict = self.node(entry)
         status = _STATUSES[verdict.status] if verdict is not None else "stopped"
+        if name in self._unfit:
+            return ServiceState(name=name, status="failed", error=self._unfit[name])
         is_well = status in ("running", "stopped", "stopping") or verdict is None
         backs_off = verdict is not None and verdict.status == "backing_off"
         return ServiceState(
