@@ -69,7 +69,10 @@ def test_a_name_is_at_one_checkpoint(http: httpx.Client) -> None:
     assert http.put("/v1/sprites/base/checkpoints/v2", json={"name": "ready"}).json()["name"] == "ready"
     names = {row["id"]: row.get("name") for row in http.get("/v1/sprites/base/checkpoints").json()}
     assert names == {"Current": None, "v1": None, "v2": "ready"}
-    assert http.put("/v1/sprites/base/checkpoints/ready", json={"name": None}).status_code == 404, "it has none now"
+    for name, wanted in (("ready", "other"), ("other", "other"), ("other", None)):
+        answer = http.put(f"/v1/sprites/base/checkpoints/{name}", json={"name": wanted})
+        assert (answer.status_code, answer.json()["id"], answer.json()["name"]) == (200, "v2", wanted)
+    assert http.put("/v1/sprites/base/checkpoints/other", json={"name": "x"}).status_code == 404
     assert http.get("/v1/sprites/base/checkpoints/v2").json()["name"] is None
     assert http.put("/v1/sprites/base/checkpoints/v9", json={"name": "x"}).status_code == 404
 

@@ -66,21 +66,24 @@ async def list_checkpoints(call: Call) -> Response:
 
 
 async def get_checkpoint(call: Call) -> Response:
-    row = await call.sprite()
+    return await _told(call, await call.sprite(), call.parameters["checkpoint"])
+
+
+async def _told(call: Call, row: Sprite, checkpoint: str) -> Response:
     points = await asyncio.to_thread(call.sprites.checkpoints, row)
     sources: dict[str, str | None] = {point.id: point.source for point in points}
-    if call.parameters["checkpoint"] == "Current":
+    if checkpoint == "Current":
         now = time.time_ns() // 1000
         return JSONResponse(shapes.current(row, now, shapes.history(row.current_source, sources)))
-    point = await asyncio.to_thread(call.sprites.checkpoint, row, call.parameters["checkpoint"])
+    point = await asyncio.to_thread(call.sprites.checkpoint, row, checkpoint)
     return JSONResponse(shapes.checkpoint(point, shapes.history(point.source, sources)))
 
 
 async def rename_checkpoint(call: Call) -> Response:
     """It is called so from now on, and another one that was is not."""
     row, wanted = await call.sprite(), await call.body(bodies.RenameCheckpoint)
-    await asyncio.to_thread(call.sprites.rename_checkpoint, row, call.parameters["checkpoint"], wanted.name)
-    return await get_checkpoint(call)
+    point = await asyncio.to_thread(call.sprites.rename_checkpoint, row, call.parameters["checkpoint"], wanted.name)
+    return await _told(call, row, point.id)
 
 
 async def list_files(call: Call) -> Response:
