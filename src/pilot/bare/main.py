@@ -6,9 +6,11 @@ import argparse
 import sys
 
 from .. import errors
+from ..machine import amounts
 from ..machine import main as verbs
 
 _MIB = 1 << 20
+LEAST_MIB, MOST_MIB = 64, 1 << 24
 
 
 def parser() -> argparse.ArgumentParser:
@@ -21,7 +23,13 @@ def parser() -> argparse.ArgumentParser:
         "--root", action="append", default=[], metavar="NAME=DIRECTORY",
         help="a directory of this host, seen by containers as /run/disks/NAME",
     )  # fmt: skip
-    start.add_argument("--memory", type=int, default=1024, metavar="MIB", help="for all of it (%(default)s)")
+    start.add_argument(
+        "--memory",
+        type=amounts.count(LEAST_MIB, MOST_MIB),
+        default=1024,
+        metavar="MIB",
+        help="for all of it (%(default)s)",
+    )
     stop = found.add_parser("stop", help="end it, and remove what was made for it")
     stop.add_argument("directory")
     return made
@@ -42,10 +50,12 @@ def main(arguments: list[str]) -> int:
 
 
 def _roots(texts: list[str]) -> dict[str, str]:
-    found = {}
+    found: dict[str, str] = {}
     for text in texts:
         name, separator, directory = text.partition("=")
         if not separator or not name or not directory:
             raise errors.PilotError(f"--root {text}: it is NAME=DIRECTORY")
+        if name in found:
+            raise errors.PilotError(f"--root {text}: {name} is {found[name]} already")
         found[name] = directory
     return found

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from .. import errors
-from ..machine import dial
+from ..machine import amounts, dial
 from ..machine.pilot_api import PilotApi
 from ..wire import dial as lines
 from . import junit, report
@@ -37,7 +37,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--keep", action="store_true", help="leave out what stops the world or the machine")
     made.add_argument("--complete", action="store_true", help="what could not be tried counts as not met")
     made.add_argument("--name", help="the machine has this name, and may be used up all the same")
-    made.add_argument("--timeout", type=float, default=TIMEOUT_S, metavar="SECONDS", help="for each wait (%(default)s)")
+    made.add_argument(
+        "--timeout", type=amounts.seconds, default=TIMEOUT_S, metavar="SECONDS", help="for each wait (%(default)s)"
+    )
     return made
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 
 from .. import errors, standard
 from ..kernel import files
+from ..machine import amounts
 from . import daemon, logs
 from .fly import addresses
 from .ingress import certificates
@@ -23,8 +24,6 @@ from .services.addresses import DEFAULT_DOMAIN, Domain
 from .services.fly_rest import AFTER_S
 from .services.image_bases import KEEP_S
 from .vmm import Size
-
-MOST_PATIENCE_S = 1e6
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -223,14 +222,6 @@ def _check_size(option: str, value: float | None, least: float, most: float) -> 
         raise errors.PilotError(f"{option} {value:g}: from {least:g} to {most:g} can be meant")
 
 
-def _patience(text: str) -> float:
-    """A time to wait: no NaN, not below nothing."""
-    seconds = float(text)
-    if not 0 <= seconds <= MOST_PATIENCE_S:
-        raise ValueError(text)
-    return seconds
-
-
 def _seconds(text: str) -> float:
     """A number; `off` is 0."""
     return 0.0 if text == "off" else float(text)
@@ -330,7 +321,11 @@ def _parser() -> argparse.ArgumentParser:
         operating("--state-dir", default="/var/lib/pilot", help="as of serve")
         if verb == "drain":
             operating(
-                "--patience", type=_patience, default=600.0, metavar="SECONDS", help="how long to wait for its end"
+                "--patience",
+                type=amounts.seconds,
+                default=600.0,
+                metavar="SECONDS",
+                help="how long to wait for its end",
             )
         else:
             operating("file", metavar="FILE", help="-: standard output or input")

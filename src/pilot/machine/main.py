@@ -21,7 +21,7 @@ import msgspec
 
 from .. import errors
 from ..wire import exec_frames, faults, graph, operations, websocket
-from . import graph_file, lines, web_socket
+from . import amounts, graph_file, lines, web_socket
 from .pilot_api import PilotApi
 
 # Nothing is said for so long by a session that lives: it says that it does every ten seconds.
@@ -41,14 +41,14 @@ def parser() -> argparse.ArgumentParser:
     verbs.add_parser("status", help="what the machine says of itself, as JSON")
     run = verbs.add_parser("run", help="want the containers of a file, and no others; wait until nothing is under way")
     run.add_argument("graph", metavar="GRAPH", help="YAML or JSON (docs/reference/graph.md)")
-    run.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS", help="to wait (%(default)s)")
+    run.add_argument("--timeout", type=amounts.seconds, default=60.0, metavar="SECONDS", help="to wait (%(default)s)")
     verbs.add_parser("ps", help="its containers and sessions")
     logs = verbs.add_parser("logs", help="what a container has written")
     logs.add_argument("name", metavar="NAME")
     logs.add_argument("-f", "--follow", action="store_true", help="go on with what comes")
     events = verbs.add_parser("events", help="what has happened, a line of JSON each")
     events.add_argument("-f", "--follow", action="store_true", help="go on with what happens")
-    events.add_argument("--since", type=int, default=0, metavar="SEQ", help="after this event")
+    events.add_argument("--since", type=amounts.count(0, 1 << 62), default=0, metavar="SEQ", help="after this event")
     execute = verbs.add_parser("exec", help="run a command in the user's world, or in a container")
     execute.add_argument("--container", metavar="NAME", help="in this one")
     execute.add_argument("command", nargs="+", metavar="COMMAND")
