@@ -69,6 +69,24 @@ def test_write_and_read_any_size_and_any_bytes(machine: FakeMachine) -> None:
     run(machine, test)
 
 
+def test_a_write_goes_on_where_another_one_ended(machine: FakeMachine) -> None:
+    async def test() -> None:
+        write(in_world(machine, "/tmp/part"), "0123456789")
+        answer = await call(machine, "PUT", "write?path=/tmp/part&offset=4", body=b"abc")
+        assert answer == (200, {"path": "/tmp/part", "size": 7, "mode": "0644"})
+        with open(in_world(machine, "/tmp/part")) as file:
+            assert file.read() == "0123abc", "what was beyond is gone"
+        status, told = await call(machine, "PUT", "write?path=/tmp/part&offset=8", body=b"x")
+        assert (status, told["code"], "it has 7 bytes, and not 8" in str(told["error"])) == (400, "EINVAL", True)
+        assert (await call(machine, "PUT", "write?path=/tmp/none&offset=1", body=b"x"))[0] == 404
+        assert not exists(in_world(machine, "/tmp/none"))
+        for wrong in ("-1", "x", "1" * 30, "%D9%A3"):
+            assert (await call(machine, "PUT", f"write?path=/tmp/part&offset={wrong}", body=b"x"))[0] == 400
+        assert (await call(machine, "PUT", "write?path=/tmp/part&offset=0", body=b"new"))[1]["size"] == 3
+
+    run(machine, test)
+
+
 def test_what_is_made_belongs_to_the_owner_of_its_directory(machine: FakeMachine) -> None:
     async def test() -> None:
         os.chown(in_world(machine, "/home/sprite"), 1000, 1000)

@@ -13,8 +13,10 @@ import os
 import pty
 import re
 import select
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -218,6 +220,62 @@ def test_ctrl_backslash_leaves_a_command_to_run_on(sprite: Any, pilotd: Pilotd, 
     second.until(b"hello\r\nhello\r\n")
     second.type(b"\x04")
     assert second.end() == 0
+
+
+def _breaking_off(port: int, after_bytes: int) -> tuple[int, list[int]]:
+    """A port that leads to that one, and closes the first connections in the middle of what they send; how much each of
+    them had sent."""
+    listener, sent = socket.create_server(("127.0.0.1", 0)), list[int]()
+
+    def serve() -> None:
+        for bound in (after_bytes, after_bytes, None, None, None, None, None, None):
+            taken, _ = listener.accept()
+            with taken, socket.create_connection(("127.0.0.1", port)) as made:
+                back = threading.Thread(target=_pass, args=(made, taken, None), daemon=True)
+                back.start()
+                sent.append(_pass(taken, made, bound))
+                if bound is None:
+                    back.join(60)
+
+    threading.Thread(target=serve, daemon=True).start()
+    return int(listener.getsockname()[1]), sent
+
+
+def _pass(source: socket.socket, target: socket.socket, most_bytes: int | None) -> int:
+    done = 0
+    with contextlib.suppress(OSError):
+        while (most_bytes is None or done < most_bytes) and (data := source.recv(65536)):
+            target.sendall(data)
+            done += len(data)
+        if most_bytes is None:
+            target.shutdown(socket.SHUT_WR)
+    return done
+
+
+def test_an_upload_goes_on_where_its_connection_broke(sprite: Any, pilotd: Pilotd, tmp_path: Path) -> None:
+    data = os.urandom(24 << 20)
+    (tmp_path / "large").write_bytes(data)
+    port, sent = _breaking_off(pilotd.port, 4 << 20)
+    environment = os.environ | {
+        "SPRITES_API_URL": f"http://127.0.0.1:{port}", "SPRITE_TOKEN": pilotd.token(), "HOME": str(tmp_path)
+    }  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "pilot.client.main",
+        "file",
+        "push",
+        "-s",
+        "walker",
+        str(tmp_path / "large"),
+        "large",
+    ]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, "the connection broke; on from" in done.stderr) == (0, True), done.stderr
+    digest = sprite.run("sha256sum", "/home/sprite/large", capture_output=True).stdout.split()[0].decode()
+    assert digest == hashlib.sha256(data).hexdigest()
+    assert sum(sent) < len(data) + (12 << 20), "what had come is not sent again"
+    sprite.run("rm", "/home/sprite/large", check=True)
 
 
 def test_the_difference_between_a_checkpoint_and_now(client: Any, sprite: Any, pilotd: Pilotd) -> None:

@@ -58,6 +58,15 @@ def _place(request: http.Request) -> dict[str, str]:
     return {"path": request.first("path"), "working_dir": request.first("workingDir", "/") or "/"}
 
 
+def _offset(text: str) -> int | None:
+    """None when nothing is said. `InvalidRequest`."""
+    if not text:
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) < 19):
+        raise faults.InvalidRequest(f"offset: {text[:40]!r} is no number of bytes")
+    return int(text)
+
+
 class FsApi:
     """Files of the world."""
 
@@ -91,14 +100,15 @@ class FsApi:
         )
 
     async def write(self, call: Call) -> response.Response:
-        """PUT /v1/fs/write: the body as it comes, of any size."""
+        """PUT /v1/fs/write: the body as it comes, of any size; with `offset` what follows that many bytes."""
         octal = call.request.first("mode")
         mode = _octal(octal) if octal else None
         make = call.request.flag("mkdirParents", default=call.request.flag("mkdir", default=True))
-        request = messages.OpenForWriting(**_place(call.request), mode=mode, make_parents=make)
+        offset = _offset(call.request.first("offset"))
+        request = messages.OpenForWriting(**_place(call.request), mode=mode, make_parents=make, offset=offset)
         with await self._world.files().call(request) as reply:
             path, fd = reply.answer.path, reply.take()
-        size = 0
+        size = offset or 0
         try:
             async for piece in call.chunks():
                 await asyncio.to_thread(_write_all, fd, piece, path)

@@ -56,11 +56,49 @@ def push_file(context: Context, sprite: str, local: str, remote: str, mode: str 
         is_file = stat.S_ISREG(found.st_mode)
         mode = mode or (f"0{found.st_mode & 0o777:o}" if is_file else "0644")
         query = [*_query(remote), ("mode", mode), ("mkdirParents", "true")]
-        path = sprite_path(sprite, "fs/write")
         # The kernel's own files (/proc, /sys) say 0, whatever is in them.
         length = found.st_size if is_file and found.st_size else None
-        pieces = _pieces(file) if length is None else _exactly(file, length, local)
-        context.api.upload(path, query, output.Progress(local, length).through(pieces), length)
+        if length is None:
+            path = sprite_path(sprite, "fs/write")
+            context.api.upload(path, query, output.Progress(local, length).through(_pieces(file)), length)
+        else:
+            _push_whole(context, sprite, file, length, local, query)
+
+
+def _push_whole(
+    context: Context, sprite: str, file: BinaryIO, length: int, local: str, query: list[tuple[str, str]]
+) -> None:
+    """Goes on where a connection broke, as often as that brings it further, when what is there is the beginning of the
+    same file: it is read back, as it may be what was there before."""
+    path, begun = sprite_path(sprite, "fs/write"), 0
+    while True:
+        file.seek(begun)
+        pieces = output.Progress(local, length, begun).through(_exactly(file, length - begun, local))
+        try:
+            context.api.upload(path, [*query, *([("offset", str(begun))] if begun else [])], pieces, length - begun)
+        except errors.PeerError:
+            there = _beginning(context, sprite, query, file)
+            if not begun < there < length:
+                raise  # it came no further
+            output.tell(f"{local}: the connection broke; on from {there} of {length} bytes")
+            begun = there
+        else:
+            return
+
+
+def _beginning(context: Context, sprite: str, query: list[tuple[str, str]], file: BinaryIO) -> int:
+    """How much of it is there; 0 when anything else is."""
+    file.seek(0)
+    same = 0
+    answer = context.api.raw("GET", sprite_path(sprite, "fs/read"), query[:2])
+    try:
+        for piece in answer.pieces():
+            if file.read(len(piece)) != piece:
+                return 0
+            same += len(piece)
+    finally:
+        answer.close()
+    return same
 
 
 def _opened(local: str) -> BinaryIO:

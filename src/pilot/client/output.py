@@ -106,10 +106,10 @@ def tell(text: str) -> None:
 class Progress:
     """Of bytes, on stderr where that is a terminal."""
 
-    def __init__(self, name: str, total: int | None) -> None:
+    def __init__(self, name: str, total: int | None, done: int = 0) -> None:
         self._name = name
         self._total = total
-        self._done = 0
+        self._done = done
         self._shown = -1
         self._is_shown = os.isatty(2)
 

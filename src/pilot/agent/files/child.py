@@ -121,7 +121,10 @@ def _read(root: rootfs.Root, request: messages.OpenForReading, _: Sequence[int])
 
 def _write(root: rootfs.Root, request: messages.OpenForWriting, _: Sequence[int]) -> Reply:
     path = _clean(request.path, request)
-    fd = operations.open_for_writing(root, path, request.mode, make_parents=request.make_parents)
+    if request.offset is None:
+        fd = operations.open_for_writing(root, path, request.mode, make_parents=request.make_parents)
+    else:
+        fd = operations.open_to_go_on(root, path, request.mode, request.offset)
     return messages.Answer(path=text.tell(path)), [fd]
 
 

@@ -43,11 +43,13 @@ class OpenForReading(Request, frozen=True, kw_only=True):
 
 
 class OpenForWriting(Request, frozen=True, kw_only=True):
-    """Answer: `path`, and the file."""
+    """Answer: `path`, and the file. `offset`: of one that is there and has so much, all up to there is kept; None: it
+    is made, or emptied."""
 
     path: str
     mode: int | None
     make_parents: bool
+    offset: int | None = None
 
 
 class Delete(Request, frozen=True, kw_only=True):

@@ -130,10 +130,31 @@ def open_for_writing(root: Root, path: str, mode: int | None, *, make_parents: b
         root.make_directories(posixpath.dirname(path))
     fd = root.create_file(path, 0o644 if mode is None else mode)
     try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", path)
-        if mode is not None:
-            os.fchmod(fd, mode & 0o7777)
+        _settle(fd, path, mode)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _settle(fd: int, path: str, mode: int | None) -> None:
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", path)
+    if mode is not None:
+        os.fchmod(fd, mode & 0o7777)
+
+
+def open_to_go_on(root: Root, path: str, mode: int | None, offset: int) -> int:
+    """A regular file that ends at `offset`, to be written from there on; what it had beyond is gone. The caller owns
+    the descriptor. EINVAL for one that is shorter."""
+    fd = root.open_fd(path, os.O_WRONLY | os.O_NONBLOCK)
+    try:
+        _settle(fd, path, mode)
+        size_bytes = os.fstat(fd).st_size
+        if size_bytes < offset:
+            raise OSError(errno.EINVAL, f"it has {size_bytes} bytes, and not {offset}", path)
+        os.ftruncate(fd, offset)
+        os.lseek(fd, offset, os.SEEK_SET)
     except BaseException:
         os.close(fd)
         raise
