@@ -21,7 +21,7 @@ from pilot.host.network.never import Never
 from pilot.host.services.webhooks import names, signature
 from pilot.host.services.webhooks.delivering import AT_ONCE_OF_ONE, Deliveries, Patience
 from pilot.host.services.webhooks.destinations import Destinations
-from pilot.host.services.webhooks.sending import NotDelivered
+from pilot.host.services.webhooks.sending import NotDelivered, post
 from pilot.host.store import events, tokens
 from pilot.host.store.journal import now_us
 from pilot.host.store.webhooks import Webhook
@@ -344,7 +344,8 @@ def test_what_is_forgotten_meanwhile_is_told(host: HostUnderTest, http: httpx.Cl
     "url",
     ["http://10.0.0.1/x", "http://169.254.169.254/latest/meta-data", "http://[::1]:8080/", "http://[::ffff:10.0.0.1]/",
      "http://0.0.0.0/", "https://[fd00::1]/", "ftp://example.com/", "example.com", "http://", "http://a:b@example.com/",
-     "http://example.com/#x", "http://exa mple.com/", "http://example.com:99999/", "http://" + "a" * 3000,
+     "http://example.com/#x", "http://exa mple.com/", "http://example.com:99999/", "http://example.com:0/",
+     "http://" + "a" * 3000,
      "http://a..b/", "http://" + "a" * 64 + ".example/"],
 )  # fmt: skip
 def test_urls_that_nothing_is_sent_to(host: HostUnderTest, http: httpx.Client, url: str) -> None:
@@ -372,6 +373,37 @@ def test_a_ping_says_whether_it_is_taken(host: HostUnderTest, http: httpx.Client
     receiver.answers = lambda _: 500
     answer = http.post(f"{host.url}/v1/webhooks/{hook['id']}/ping").json()
     assert answer == {"delivered": False, "error": "the receiver answered 500"}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [b"", b"SECRET\r\n\r\n", b"HTTP/1.1 SECRET\r\n\r\n", b"HTTP/1.1 500 SECRET\r\n\r\n", b"HTTP/1.1 500 SECRET",
+     b"HTTP/1.1 200 OK\r\nSECRET\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: SECRET\r\n\r\n",
+     b"HTTP/1.1 200 OK\r\ntransfer-encoding: SECRET\r\n\r\n", b"HTTP/1.1 301 \r\nlocation: SECRET\r\n\r\n",
+     b"SECRET" * 100_000],
+)  # fmt: skip
+def test_nothing_of_an_answer_is_told_but_its_status(said: bytes) -> None:
+    """Whoever may make a webhook would read what is behind pilotd."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(said)
+        with contextlib.suppress(ConnectionError):  # who has read enough closes
+            await writer.drain()
+        writer.close()
+
+    async def test() -> None:
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            await post(f"http://127.0.0.1:{port}/", b"{}", {}, LOOPBACK, _loopback)
+
+    with pytest.raises(NotDelivered) as caught:
+        asyncio.run(test())
+    assert "SECRET" not in str(caught.value)
+
+
+async def _loopback(_: str) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    return [ipaddress.ip_address("127.0.0.1")]
 
 
 def test_where_it_may_go() -> None:

@@ -42,7 +42,7 @@ def check_url(text: str, destinations: Destinations) -> None:
         raise InvalidRequest("url: not one of http or https, with a host")
     if not _can_be_asked_for(url.raw_host):
         raise InvalidRequest("url: no host can be called so")
-    if not 0 < (url.port or 443) < 1 << 16:
+    if url.port is not None and not 0 < url.port < 1 << 16:
         raise InvalidRequest("url: no such port")
     if url.userinfo or url.fragment:
         raise InvalidRequest("url: a name, a password or a fragment cannot be in it")
@@ -58,6 +58,8 @@ async def post(url: str, body: bytes, headers: Mapping[str, str], destinations: 
             status = await _post(httpx.URL(url), body, headers, address)
     except TimeoutError as error:
         raise NotDelivered(f"no answer within {ATTEMPT_S:.0f} s") from error
+    except httpx.RemoteProtocolError as error:  # its text has what the receiver said
+        raise NotDelivered("the receiver's answer is no HTTP, or was broken off") from error
     except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError, names.Busy) as error:
         raise NotDelivered(str(error) or type(error).__name__) from error
     if status == _GONE:
