@@ -13,7 +13,19 @@ import sys
 from . import aims, harness, report
 
 # Each a module with `run(rounds) -> Sequence[Table]`.
-BENCHMARKS = ("runtime", "commands", "volume", "remote", "sprite", "machine", "vm", "ingress", "network", "identity")
+BENCHMARKS = (
+    "runtime",
+    "commands",
+    "volume",
+    "remote",
+    "sprite",
+    "machine",
+    "machines",
+    "vm",
+    "ingress",
+    "network",
+    "identity",
+)
 _ROUNDS = 50
 _QUICK = 5
 

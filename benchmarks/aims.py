@@ -65,6 +65,11 @@ def _machine(what: str, table: str, row: str, bound: float, side: Bound = Bound.
     return Aim(what, table, row, statistic, bound, side=side, yardstick=yardstick, benchmark="machine")
 
 
+def _machines(what: str, table: str, row: str, bound: float, yardstick: str = "", column: str = "") -> Aim:
+    statistic = "ratio" if yardstick else "median"
+    return Aim(what, table, row, statistic, bound, column, yardstick=yardstick, benchmark="machines")
+
+
 AIMS = (
     _ratio("untar", "untar of ", 1.5),
     _ratio("dpkg: write, fsync, rename", "500 × write, fsync, rename", 1.5),
@@ -105,6 +110,15 @@ AIMS = (
     _machine("a graph of ten up, beside podman", "a graph of 10", _API, 1, yardstick="podman play kube"),
     _machine("agent and init of 20 machines, MiB", "20 idle machines: memory", "a machine", 16),
     _machine("an idle agent, ms of a processor's second", "20 idle machines: processor", "agent", 1),
+    _machines("pull and unpack, 10 MB", "pull and unpack of 10 MB", "pilot", 1, "podman pull"),
+    _machines("pull and unpack, 1 GB", "pull and unpack of 1000 MB", "pilot", 1, "podman pull"),
+    _machines("pull and unpack, 1 GB, beside umoci", "pull and unpack of 1000 MB", "pilot", 1, "skopeo and umoci"),
+    _machines("a Machine to started, 10 MB", "of an image of 10 MB", "a Machine", 1, "podman run --detach"),
+    _machines("a Machine to started, 1 GB", "of an image of 1000 MB", "a Machine", 1, "podman run --detach"),
+    _machines("ten containers in a Machine", "10 containers", "a Machine", 150),
+    _machines("wait, after the event", "from an event", "wait", 5),
+    _machines("a thousand Machines listed", "1000 Machines", "list", 50),
+    _machines("a Machine on a sprite's checkpoint", "from nothing", "a Machine", 1000),
 )  # fmt: skip
 
 

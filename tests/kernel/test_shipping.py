@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.support import clients, flyapi
+from tests.support import clients, flyapi, images, registry
 from tests.support.flyapi import Fly
 from tests.support.pilotd import Pilotd
 
@@ -122,6 +122,22 @@ def test_podman_runs_it(shipped: tuple[Path, dict[str, Any]], tmp_path_factory: 
         assert podman.run(*run, image) == "served\n"
 
 
+@pytest.mark.requires("docker-registry")
+def test_a_registry_takes_it(
+    pilotd: Pilotd, sprite: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fly: Fly
+) -> None:
+    """By skopeo, as its own configuration says; and a Machine runs what was pushed."""
+    with registry.registry(tmp_path / "registry") as running:
+        configured = tmp_path / "registries.conf"
+        configured.write_text(f'[[registry]]\nlocation = "{running.domain}"\ninsecure = true\n')
+        monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(configured))
+        reference = f"{running.domain}/team/proto:1"
+        told = ship(pilotd, "proto", "--to", reference)
+        assert told["file"] == reference
+        id = fly.create({"image": reference, "init": {"cmd": ["sleep", "10000"]}})["id"]
+        assert fly.run(id, "sh", "-c", "cat /etc/issue; id -un; ls -d .ssh") == (2, "changed\nsprite\n")
+
+
 def test_a_checkpoint_ships_the_same_again(
     pilotd: Pilotd, shipped: tuple[Path, dict[str, Any]], sprite: Any, tmp_path: Path
 ) -> None:
@@ -166,6 +182,26 @@ def test_a_machine_on_a_fork_of_the_checkpoint(pilotd: Pilotd, fly: Fly) -> None
     fly.call("POST", f"/{id}", {"config": {**config, "env": {"COLOUR": "blue"}}})
     fly.wait(id, "started")
     assert fly.run(id, "sh", "-c", "cat notes; echo $COLOUR") == (0, "here\nblue\n")
+
+
+def test_a_sprite_of_a_machine(pilotd: Pilotd, fly: Fly, tmp_path: Path) -> None:
+    """On a fork of its root, as it is while it runs; each on its own from there on. It outlives the Machine."""
+    forever = {"Cmd": ["sh", "-c", "while :; do sleep 0.1; done"]}
+    with images.serve(images.busybox(tmp_path / "image", forever)) as served, pilotd.client() as client:
+        config = {"image": f"{served.domain}/box:1", "stop_config": {"signal": "SIGKILL"}}
+        id = fly.create(config)["id"]
+        fly.run(id, "sh", "-c", "echo here > /root/notes")
+        call(pilotd, "POST", "", {"name": "of-a-machine", "from": {"machine": f"{fly.app}/{id}"}})
+        sprite = client.sprite("of-a-machine")
+        assert sprite.run("sh", "-c", "cat /root/notes; id -u", capture_output=True).stdout == b"here\n0\n"
+        sprite.run("sh", "-c", "echo sprite > /root/notes", check=True)
+        assert fly.run(id, "cat", "/root/notes") == (0, "here\n")
+        fly.call("DELETE", f"/{id}?force=true")
+        assert sprite.run("cat", "/root/notes", capture_output=True).stdout == b"sprite\n"
+        asked = {"name": "of-none", "from": {"machine": f"{fly.app}/{id}"}}
+        headers = {"Authorization": f"Bearer {pilotd.token()}"}
+        assert httpx.post(f"{pilotd.url}/v1/sprites", json=asked, headers=headers, timeout=60).status_code == 404
+        sprite.destroy()
 
 
 def test_a_machine_of_no_checkpoint(pilotd: Pilotd, sprite: Any, fly: Fly) -> None:

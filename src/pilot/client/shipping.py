@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
 
+from .. import errors
 from . import files, http, output, words
 from .api import sprite_path
 
@@ -13,13 +19,23 @@ if TYPE_CHECKING:
 
     from .context import Context
 
+# REGISTRY/NAME[:TAG], where the first part is a host: it has a dot or a port, or is localhost.
+_REGISTRYS = re.compile(
+    r"(localhost|[\w-]+(\.[\w-]+)+|[\w.-]+:\d+|\[[0-9a-f:]+\]:\d+)/[a-z0-9][a-z0-9._/-]*(:[\w][\w.-]*)?"
+)
+
 
 def ship(context: Context) -> None:
-    kind, _, place = (context.said.option("to") or "").partition(":")
+    wanted = context.said.option("to") or ""
+    kind, _, place = wanted.partition(":")
     to = {"oci-archive": _to_archive, "machine": _to_machine}.get(kind)
-    if to is None or not place:
-        raise words.UsageError("--to: where is it to go?", hint="--to oci-archive:FILE or --to machine:APP")
-    to(context, place)
+    if to is not None and place:
+        to(context, place)
+    elif to is None and _REGISTRYS.fullmatch(wanted):
+        _to_registry(context, wanted)
+    else:
+        hint = "--to oci-archive:FILE, --to machine:APP or --to REGISTRY/NAME:TAG"
+        raise words.UsageError("--to: where is it to go?", hint=hint)
 
 
 def _to_machine(context: Context, app: str) -> None:
@@ -39,6 +55,29 @@ def _to_machine(context: Context, app: str) -> None:
 
 def _to_archive(context: Context, place: str) -> None:
     point = context.said.option("checkpoint") or _checkpoint(context)
+    _tell(context, point, place, _fetch(context, point, place))
+
+
+def _to_registry(context: Context, reference: str) -> None:
+    """By skopeo: logins, certificates and mirrors are as containers-auth.json(5) and registries.conf(5) say, and the
+    layers are compressed on their way."""
+    program = shutil.which("skopeo")
+    if program is None:
+        hint = "apt-get install skopeo, or --to oci-archive:FILE and push that"
+        raise errors.HostError(f"ship to {reference}: skopeo is not here", hint=hint)
+    point = context.said.option("checkpoint") or _checkpoint(context)
+    with tempfile.TemporaryDirectory(prefix="sprite-ship-") as directory:
+        archive = os.path.join(directory, "image.tar")
+        told = _fetch(context, point, archive)
+        command = [program, "copy", "--quiet", f"oci-archive:{archive}", f"docker://{reference}"]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise errors.PeerError(f"ship to {reference}: skopeo: {done.stderr.strip()[-500:]}")
+    _tell(context, point, reference, told)
+
+
+def _fetch(context: Context, point: str, place: str) -> dict[str, Any]:
+    """Into that file (`-`: standard output); what the host says of it."""
     query = [("leave_out", each) for each in context.said.options("leave-out")]
     query += [("keep", each) for each in context.said.options("keep")]
     path = sprite_path(context.sprite, f"checkpoints/{http.quoted(point)}/image")
@@ -51,7 +90,8 @@ def _to_archive(context: Context, place: str) -> None:
             files.save(place, output.Progress(place, answer.length).through(answer.pieces()))
     finally:
         answer.close()
-    _tell(context, point, place, json.loads(answer.headers["sprite-shipped"]))
+    told: dict[str, Any] = json.loads(answer.headers["sprite-shipped"])
+    return told
 
 
 def _checkpoint(context: Context) -> str:

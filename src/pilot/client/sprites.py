@@ -22,6 +22,7 @@ def create(context: Context) -> None:
     body: dict[str, Any] = {"name": said.required("NAME"), "labels": said.options("label")}
     body |= {"from": {"url": said.option("from")}} if said.has("from") else {}
     body |= {"template": said.option("from-checkpoint")} if said.has("from-checkpoint") else {}
+    body |= {"from": {"machine": said.option("from-machine")}} if said.has("from-machine") else {}
     body |= _changes(said)
     _made(context, context.api.call("POST", "/v1/sprites", body), "")
 

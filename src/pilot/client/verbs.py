@@ -65,6 +65,7 @@ VERBS = (
             _LABELS,
             Option("from", "a disk in the object store: its URL", "URL"),
             Option("from-checkpoint", "as another one was at a checkpoint, by its name or id", "SPRITE:NAME"),
+            Option("from-machine", "on a fork of the root of a Machine of an app", "APP/ID"),
             *_SIZE,
             *_LIFECYCLE,
             Option("json", "print JSON"),
@@ -266,7 +267,7 @@ VERBS = (
         "shipping.ship",
         (_NAME,),
         (
-            Option("to", "oci-archive:FILE (-: stdout), or machine:APP", "WHERE"),
+            Option("to", "oci-archive:FILE (-: stdout), machine:APP, or REGISTRY/NAME:TAG", "WHERE"),
             Option("checkpoint", "as it was at this one; without it one is made", "ID"),
             Option("leave-out", "a path (`*`, `**`) to leave out as well; may be repeated", "PATTERN", many=True),
             Option("keep", "a pattern of docs/reference/shipping.md not to leave out", "PATTERN", many=True),
@@ -275,6 +276,7 @@ VERBS = (
         examples=(
             "sprite ship web --to oci-archive:web.tar",
             "sprite ship web --checkpoint v3 --to oci-archive:web.tar",
+            "sprite ship web --to registry.example.org/team/web:1",
         ),
     ),
     Verb(

@@ -1,19 +1,21 @@
-"""Create a sprite: on a fork of the base volume, on one of another sprite's disk, or on a disk that is in the store."""
+"""Create a sprite: on a fork of the base volume, of another sprite's disk or of a Machine's root, or on a disk that is
+in the store."""
 
 from __future__ import annotations
 
 from ... import errors
-from ...ids import CheckpointId, VolumeId
+from ...ids import CheckpointId, MachineId, VolumeId
 from ...wire import operations
 from ..fsm.operation import Run
 from ..fsm.outcome import Abort, Outcome, UserFault
 from ..network import policy
-from ..store import bases, checkpoints, sprites
+from ..store import bases, checkpoints, fly, sprites
 from ..store.journal import now_us
 from ..store.sprites import Sprite
-from . import arrive, cut, destroy, disks, networks
+from . import arrive, cut, destroy, disks, machines, networks
 from .context import Host
-from .requests import Create, MakeMember, Stored
+from .fly import root_volume
+from .requests import Create, MakeMember, OfMachine, Stored
 
 
 def record(host: Host, run: Run[Create]) -> None:
@@ -113,6 +115,8 @@ def _make_disk(host: Host, run: Run[Create]) -> None:
             _fork_base(host, run.request.volume)
         elif isinstance(source, Stored):
             arrive.disk(host, run, source.url)
+        elif isinstance(source, OfMachine):
+            _fork_machine(host, source.machine, run.request.volume)
         else:
             _fork_sprite(host, source.sprite, source.checkpoint, run.request.volume)
     except errors.Conflict:
@@ -155,6 +159,14 @@ def join(host: Host, run: Run[Create]) -> None:
     networks.enforce(host, machine, policy.parse(wanted.policy))
     if wanted.private is not None:
         networks.join(host, machine, wanted.private)
+
+
+def _fork_machine(host: Host, id: MachineId, volume: VolumeId) -> None:
+    """As it is; a guest that runs may not have written yet what it has."""
+    found = fly.by_id(host.database, id)
+    if host.substrate(id).mounts_in_guest and machines.is_running(host, id):
+        raise UserFault(f"machine {id} is a virtual machine that runs: stop it first", code="failed_precondition")
+    host.volumes.fork(root_volume(id, 0, found.images[0]), volume)
 
 
 def settle_member(host: Host, run: Run[object], outcome: Outcome) -> None:

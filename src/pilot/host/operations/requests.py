@@ -34,6 +34,12 @@ class Stored(msgspec.Struct, frozen=True, tag="stored"):
     url: str
 
 
+class OfMachine(msgspec.Struct, frozen=True, tag="machine"):
+    """The root of a Machine's first container."""
+
+    machine: MachineId
+
+
 class Member(msgspec.Struct, frozen=True):
     """A member of the pool that a create has claimed; `disk`: where its agent was given it."""
 
@@ -65,7 +71,7 @@ class Create(msgspec.Struct, frozen=True):
     environment: dict[str, str] = {}
     config: Config = Config()
     lifecycle: Lifecycle = Lifecycle()
-    source: Fork | Stored | None = None
+    source: Fork | Stored | OfMachine | None = None
     claimed: Member | None = None
     joins: Joins | None = None
     privileges: Privileges = Privileges()

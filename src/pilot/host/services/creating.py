@@ -13,14 +13,16 @@ from ... import errors, ids
 from ...ids import CheckpointId, VolumeId
 from ...wire import faults
 from ...wire.schema import Privileges
-from ..operations import arrive
+from ..operations import arrive, machines
 from ..operations.context import Host
-from ..operations.requests import Create, Fork, ForkMany, Joins, Stored, Wanted
-from ..store import checkpoints, sprites
+from ..operations.requests import Create, Fork, ForkMany, Joins, OfMachine, Stored, Wanted
+from ..store import checkpoints, fly, sprites
 from ..store.journal import now_us
 from ..store.sprites import Config, Lifecycle, Sprite, UrlSettings
 from ..vmm import Isolation
 from .wanted import Forks, LifecycleChanges, NewSprite, Source
+
+Origin = Fork | Stored | OfMachine
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Creating:
         self._isolation_of = isolation_of
 
     def request(
-        self, organisation: str, wanted: NewSprite, source: Fork | Stored | None, descent: Descent | None = None
+        self, organisation: str, wanted: NewSprite, source: Origin | None, descent: Descent | None = None
     ) -> Create:
         """Of one that is made anew, by another one with `descent`. `Conflict` for a name that is taken."""
         name = ids.parse_sprite_name(wanted.name)
@@ -82,10 +84,12 @@ class Creating:
         made = [self.request(sprite.organisation, each, Fork(sprite.id, point)) for each in wanted.sprites()]
         return ForkMany(point, tuple(Wanted(new_sprite(), each) for each in made))
 
-    def source(self, organisation: str, wanted: Source) -> Fork | Stored:
-        """`NotFound` for a sprite or a checkpoint that there is not."""
+    def source(self, organisation: str, wanted: Source) -> Origin:
+        """`NotFound` for a sprite, a checkpoint or a Machine that there is not."""
         if wanted.url:
             return Stored(wanted.url)
+        if wanted.machine:
+            return self._of_machine(organisation, wanted.machine)
         found = sprites.by_name(self._host.database, organisation, wanted.sprite or "")
         if found.phase == "destroying":
             raise errors.NotFound("sprite not found")
@@ -93,8 +97,20 @@ class Creating:
             return Fork(found.id)
         return Fork(found.id, checkpoints.find(self._host.database, found.id, wanted.checkpoint).id)
 
-    def isolation(self, source: Fork | Stored | None) -> Isolation:
-        """That of the sprite whose disk is forked: a disk that guests have mounted is never the host's to mount."""
+    def _of_machine(self, organisation: str, place: str) -> OfMachine:
+        """`StateError` for one that has never been started, and so has no root."""
+        app, _, id = place.partition("/")
+        found = fly.find(self._host.database, fly.app(self._host.database, organisation, app).id, id)
+        if found.state == fly.DESTROYED:
+            raise errors.NotFound("machine not found")
+        if machines.isolation_of(self._host, found.id) is None:
+            raise errors.StateError(f"machine {id} has never been started: it has no disk yet")
+        return OfMachine(found.id)
+
+    def isolation(self, source: Origin | None) -> Isolation:
+        """That of whose disk is forked: a disk that guests have mounted is never the host's to mount."""
+        if isinstance(source, OfMachine):
+            return machines.isolation_of(self._host, source.machine) or self._host.isolation
         if isinstance(source, Fork):
             return Isolation(self._isolation_of(self._sprite(source)))
         return self._host.isolation
@@ -110,7 +126,7 @@ def new_sprite() -> str:
     return f"sprite-{uuid.uuid4()}"
 
 
-def _new_volume(source: Fork | Stored | None) -> VolumeId:
+def _new_volume(source: Origin | None) -> VolumeId:
     if isinstance(source, Stored):
         return arrive.volume_of(source.url)
     return VolumeId(f"sprite-{uuid.uuid4()}")

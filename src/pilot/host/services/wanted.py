@@ -14,15 +14,17 @@ Seconds = Annotated[float, msgspec.Meta(ge=0, le=365 * 86400)]
 
 
 class Source(msgspec.Struct, frozen=True):
-    """Our extension: a fork of `sprite`, as it is or as it was at `checkpoint`; or the disk at `url`, in the store."""
+    """Our extension: a fork of `sprite`, as it is or as it was at `checkpoint`; or the disk at `url`, in the store; or
+    a fork of the root of a Machine (`APP/ID`)."""
 
     sprite: str | None = None
     checkpoint: str | None = None
     url: str | None = None
+    machine: Annotated[str, msgspec.Meta(pattern=r"^[^/]+/[^/]+\Z", max_length=200)] | None = None
 
     def __post_init__(self) -> None:
-        if (self.sprite is None) == (self.url is None) or (self.url is not None and self.checkpoint is not None):
-            raise ValueError("from: a sprite, perhaps with a checkpoint, or a url")
+        if [self.sprite, self.url, self.machine].count(None) != 2 or (self.checkpoint and not self.sprite):
+            raise ValueError("from: a sprite, perhaps with a checkpoint, or a url, or a machine")
 
 
 def _can_be_told(moment: datetime.datetime) -> bool:

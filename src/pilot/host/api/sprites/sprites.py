@@ -28,6 +28,9 @@ async def create_sprite(call: Call) -> Response:
     if wanted.origin and wanted.origin.sprite:
         assert call.principal is not None
         await call.access.sprite(call.principal, wanted.origin.sprite)  # who has a fork has the disk
+    if wanted.origin and wanted.origin.machine:
+        assert call.principal is not None
+        call.principal.asking(Permission.EXEC).require_whole()  # as with an exec there, it can read all that is on it
     started = await asyncio.to_thread(call.sprites.create, call.organisation.id, wanted)
     await ending.finish(started, CREATE_TIMEOUT_S)
     row = await asyncio.to_thread(call.sprites.find, call.organisation.id, wanted.name)
