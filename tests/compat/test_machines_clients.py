@@ -36,12 +36,9 @@ _STATUSES = [
 
 
 @pytest.fixture(scope="module")
-def pilotd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilotd]:
-    daemon = Pilotd(tmp_path_factory.mktemp("clients") / "state")
-    daemon.stop_machines_on_exit = True
-    daemon.start()
-    yield daemon
-    daemon.stop()
+def pilotd() -> Iterator[Pilotd]:
+    with flyapi.serving() as daemon:
+        yield daemon
 
 
 @pytest.fixture(scope="module")

@@ -16,12 +16,9 @@ _SERVER = "trap 'exit 0' INT TERM; mkdir -p /www; echo up > /www/index.html; htt
 
 
 @pytest.fixture(scope="module")
-def pilotd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilotd]:
-    daemon = Pilotd(tmp_path_factory.mktemp("flyctl") / "state")
-    daemon.stop_machines_on_exit = True
-    daemon.start()
-    yield daemon
-    daemon.stop()
+def pilotd() -> Iterator[Pilotd]:
+    with flyapi.serving() as daemon:
+        yield daemon
 
 
 @pytest.fixture(scope="module")

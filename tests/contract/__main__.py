@@ -1,4 +1,5 @@
-"""`make contract`: schemathesis on both OpenAPI documents, against a pilotd with a sprite, and that sprite's agent.
+"""`make contract`: schemathesis on the OpenAPI documents, against a pilotd with a sprite and an app with a Machine, and
+that sprite's agent.
 
     python -m tests.support.private -- python -m tests.contract [--examples N] [--seed N] [--report FILE] [DOCUMENT ...]
 
@@ -21,7 +22,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
 
+from pilot.host.api.machines.calls import DOCUMENT
 from tests.contract.bridge import bridged
+from tests.support import flyapi, images
 from tests.support.pilotd import Pilotd
 
 HERE = Path(__file__).parent
@@ -40,8 +43,24 @@ class Seen(NamedTuple):
     found: str
 
     def row(self) -> str:
-        words = (f"`api/{self.document}.openapi.yaml`", self.operations, self.cases, f"{self.seconds:.0f}")
+        words = (f"`{place_of(self.document)}`", self.operations, self.cases, f"{self.seconds:.0f}")
         return f"| {' | '.join((*words, self.found or 'nothing'))} |"
+
+
+def place_of(document: str) -> str:
+    """Where it is: in the tree, or of the Machines API at the server that it is of."""
+    return DOCUMENT if document == "machines" else f"api/{document}.openapi.yaml"
+
+
+@contextlib.contextmanager
+def _machines(pilotd: Pilotd) -> Iterator[str]:
+    """With an app `web`, in which a Machine runs."""
+    forever = {"Cmd": ["sh", "-c", "trap 'exit 0' INT TERM; while :; do sleep 0.1; done"]}
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:
+        layout = images.busybox(Path(directory), forever)
+        with images.serve(layout) as served, flyapi.app(pilotd, "web") as fly:
+            os.environ["CONTRACT_MACHINE"] = fly.create({"image": f"{served.domain}/box:1"})["id"]
+            yield pilotd.url
 
 
 @contextlib.contextmanager
@@ -56,15 +75,18 @@ def _pilot(pilotd: Pilotd) -> Iterator[str]:
         yield url
 
 
-SERVED: dict[str, Callable[[Pilotd], AbstractContextManager[str]]] = {"pilot": _pilot, "sprites": _sprites}
+SERVED: dict[str, Callable[[Pilotd], AbstractContextManager[str]]] = {
+    "pilot": _pilot, "sprites": _sprites, "machines": _machines,
+}  # fmt: skip
 
 
 def run(document: str, url: str, token: str, options: argparse.Namespace) -> Seen:
     """All operations that its configuration leaves in."""
+    location = place_of(document)
     command = [
         str(PROGRAM), "--config-file", str(HERE / f"{document}.toml"), "--no-color", "run",
-        f"api/{document}.openapi.yaml", "--url", url, "--max-examples", str(options.examples),
-        "--seed", str(options.seed),
+        url + location if location == DOCUMENT else location, "--url", url,
+        "--max-examples", str(options.examples), "--seed", str(options.seed),
     ]  # fmt: skip
     began = time.monotonic()
     with tempfile.TemporaryFile("w+") as output:

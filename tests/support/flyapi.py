@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import tempfile
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -60,6 +63,19 @@ class Fly:
         """A command in it: exit status, and what it wrote."""
         answer: JSON = self.call("POST", f"/{id}/exec", {"command": list(words), **more})
         return answer["exit_code"], answer["stdout"]
+
+
+@contextlib.contextmanager
+def serving() -> Iterator[Pilotd]:
+    """A pilotd whose Machines are what PILOT_MACHINES_ISOLATION says: containers, or vm (`make vm-tests`)."""
+    with tempfile.TemporaryDirectory(prefix="fly-", dir="/tmp") as directory:  # a VM's sockets want a short path
+        daemon = Pilotd(Path(directory, "s"), isolation=os.environ.get("PILOT_MACHINES_ISOLATION", "container"))
+        daemon.stop_machines_on_exit = True
+        daemon.start()
+        try:
+            yield daemon
+        finally:
+            daemon.stop()
 
 
 @contextlib.contextmanager

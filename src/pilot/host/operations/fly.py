@@ -17,6 +17,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import dataclasses
+import functools
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -190,15 +191,20 @@ def make_disks(host: Host, run: Run[object]) -> None:
     found = machine_of(host, run)
     if _runs(host, found.id):
         return
-    for number, image in enumerate(found.images):
-        volume = root_volume(found.id, number, image)
-        if not configs.keeps_root(_config(found)):
-            _drop(host, volume)
-        base = fly.base(host.database, image.digest)
-        if base is None:
-            raise Abort(f"image {image.reference}: its base volume has gone")
-        with contextlib.suppress(errors.Conflict):  # it is kept, or an earlier attempt made it
-            host.volumes.fork(base, volume)
+    keeps = configs.keeps_root(_config(found))
+    numbered = enumerate(found.images)
+    disks.at_once([functools.partial(_make_root, host, found.id, number, image, keeps) for number, image in numbered])
+
+
+def _make_root(host: Host, id: MachineId, number: int, image: ImageOf, keeps: bool) -> None:
+    volume = root_volume(id, number, image)
+    if not keeps:
+        _drop(host, volume)
+    base = fly.base(host.database, image.digest)
+    if base is None:
+        raise Abort(f"image {image.reference}: its base volume has gone")
+    with contextlib.suppress(errors.Conflict):  # it is kept, or an earlier attempt made it
+        host.volumes.fork(base, volume)
 
 
 def root_volume(id: MachineId, number: int, image: ImageOf) -> VolumeId:
@@ -231,10 +237,19 @@ def boot(host: Host, run: Run[object]) -> None:
         machines.start(host, found.id, drives=[VolumeDisk(host.volumes, volume) for _, volume in _disks(found)])
     api = _api(host, found.id)
     there = {disk.name for disk in api.call(operations.LIST_DISKS, None).disks}
-    for number, (name, volume) in enumerate(_disks(found)):
-        if name not in there:
-            reference = _reference(host, found.id, name, number, volume)
-            api.call(operations.MOUNT_DISK, reference, name=name)
+    numbered = enumerate(_disks(found))
+    disks.at_once(
+        [
+            functools.partial(_give, host, found.id, name, number, volume)
+            for number, (name, volume) in numbered
+            if name not in there
+        ]
+    )
+
+
+def _give(host: Host, id: MachineId, name: str, number: int, volume: VolumeId) -> None:
+    reference = _reference(host, id, name, number, volume)
+    _api(host, id).call(operations.MOUNT_DISK, reference, name=name)
 
 
 def _disks(found: Machine) -> Iterator[tuple[str, VolumeId]]:
@@ -351,8 +366,7 @@ def down(host: Host, run: Run[object]) -> None:
 
 
 def detach(host: Host, run: Run[object]) -> None:
-    for _, volume in _disks(machine_of(host, run)):
-        disks.release(host, volume)
+    disks.at_once([functools.partial(disks.release, host, volume) for _, volume in _disks(machine_of(host, run))])
 
 
 def stopped(host: Host, run: Run[object]) -> None:
@@ -487,8 +501,7 @@ def destroy_machine(host: Host, run: Run[object]) -> None:
 def destroy_disks(host: Host, run: Run[object]) -> None:
     with contextlib.suppress(errors.NotFound):
         found = fly.by_id(host.database, run.resource)
-        for volume in _volumes(found):
-            _drop(host, volume)
+        disks.at_once([functools.partial(_drop, host, volume) for volume in _volumes(found)])
         for _, volume in fly_volumes.mounted(found):
             disks.release(host, volume)
 
