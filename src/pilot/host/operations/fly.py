@@ -134,13 +134,17 @@ def started(host: Host, run: Run[object]) -> None:
 
 
 def _resting(state: str, type: str) -> Callable[[Host, Run[object]], None]:
-    """It says that it rests, and only then is it asked whether somebody uses it: who comes counts before it looks."""
+    """It says that it rests, unless somebody has leased it; only then is it asked whether somebody uses it: who comes
+    counts before it looks."""
 
     def rest(host: Host, run: Run[object]) -> None:
         found = machine_of(host, run)
         if found.state not in ("started", state):
             raise UserFault(f"the machine is {found.state}", code="conflict")
         with host.database.transaction() as tx:
+            lease = fly.by_id(tx, run.resource).lease
+            if lease is not None and lease.expires_us > now_us():
+                raise UserFault("somebody has leased the machine", code="conflict")
             fly.enter(tx, run.resource, state, type, "flyd")
         if host.uses.open_connections(run.resource):
             raise UserFault("the machine is in use", code="conflict")

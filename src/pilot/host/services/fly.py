@@ -192,7 +192,7 @@ class FlyMachines:
         return self._engine.join(requests.SUSPEND, row.id, Nothing())
 
     def rest(self, row: Machine, *, suspend: bool) -> Ended:
-        """As `stop` or `suspend`, unless somebody uses it by then. Leases are the caller's to mind."""
+        """As `stop` or `suspend`, unless somebody uses it by then, or leases it."""
         return self._engine.join(requests.REST_SUSPEND if suspend else requests.REST_STOP, row.id, Nothing())
 
     def _begins(self, verb: str, row: Machine, nonce: str | None) -> bool:

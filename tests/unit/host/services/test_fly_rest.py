@@ -98,6 +98,14 @@ def test_who_comes_before_it_has_said_that_it_rests_keeps_it(host: HostUnderTest
     assert fly.by_id(host.database, row.id).state == "started"
 
 
+def test_one_that_is_leased_after_it_was_looked_at_runs_on(host: HostUnderTest) -> None:
+    row = _add(host, "a")
+    host.fly.acquire(row, None, 3600, "somebody", "")
+    outcome = host.fly.rest(row, suspend=False).result(WAIT_S)
+    assert (outcome.ending, outcome.error) == (Ending.USER_FAULT, "somebody has leased the machine")
+    assert fly.by_id(host.database, row.id).state == "started"
+
+
 def test_what_is_stopped_already_is_left(host: HostUnderTest) -> None:
     row = _add(host, "a")
     with host.database.transaction() as tx:
