@@ -139,7 +139,8 @@ def _operation(method: str, path: str, permission: Permission) -> JSON:
     }
     if said.body is not None:
         content = {"application/json": {"schema": {"$ref": _REF.format(name=said.body.__name__)}}}
-        shown["requestBody"] = {"content": content, "required": True}
+        is_required = any(field.required for field in msgspec.structs.fields(said.body))
+        shown["requestBody"] = {"content": content, "required": is_required}
     return shown
 
 
