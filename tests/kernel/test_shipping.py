@@ -128,9 +128,10 @@ def test_a_registry_takes_it(
 ) -> None:
     """By skopeo, as its own configuration says; and a Machine runs what was pushed."""
     with registry.registry(tmp_path / "registry") as running:
-        configured = tmp_path / "registries.conf"
+        configured = tmp_path / ".config/containers/registries.conf"
+        configured.parent.mkdir(parents=True)
         configured.write_text(f'[[registry]]\nlocation = "{running.domain}"\ninsecure = true\n')
-        monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(configured))
+        monkeypatch.setenv("HOME", str(tmp_path))
         reference = f"{running.domain}/team/proto:1"
         told = ship(pilotd, "proto", "--to", reference)
         assert told["file"] == reference
