@@ -72,7 +72,7 @@ class Creating:
             privileges=descent.privileges if descent else self._privileges(source),
         )
 
-    def _privileges(self, source: Fork | Stored | None) -> Privileges:
+    def _privileges(self, source: Origin | None) -> Privileges:
         """Those of the sprite whose disk is forked: what runs there was not to have more."""
         return self._sprite(source).privileges if isinstance(source, Fork) else Privileges()
 
