@@ -41,7 +41,7 @@ PATIENCE_S = 120.0
 ROOT = "/run/disks/root"
 COUNT = "n=0; while :; do echo $n; n=$((n+1)); sleep {pause_s}; done"
 WORDS = "i=0; while [ $i -lt 40 ]; do echo {tag} $i; i=$((i+1)); sleep 0.005; done; echo {tag} >&2; exit {code}"
-VERSION, MEAN_S = "99.3.1", 8.0  # of the agent that dies by itself: under TCG it needs seconds to be there
+VERSION, MEAN_S = "99.3.1", 1.0  # of the agent that dies by itself: how soon
 _T = TypeVar("_T")
 _GONE = (errors.PeerError, faults.Unavailable, OSError, h11.ProtocolError)
 
@@ -65,7 +65,7 @@ class Result:
 
 @dataclasses.dataclass(frozen=True)
 class Subject:
-    """A machine: `root` is what containers are of, as its agent sees it; one that cannot be killed dies when armed."""
+    """A machine: `root` is what containers are of, as its agent sees it; one without `kill` dies when that is wanted."""
 
     dial: str
     root: str = ROOT
@@ -95,16 +95,17 @@ class Run:
         self._pids = self._running()
         self.follow()
         self._agents_before = self._agents()
-        if self._subject.kill is None:
-            self._patiently(lambda: mortal.arm(self._api, True))
 
     def step(self) -> None:
         """One operation, and often the agent's death in it, or before or after."""
         self._number += 1
         name, act = self._random.choice(_ACTS)
         killer = threading.Timer(min(self._random.expovariate(15), 0.5), self._kill)
-        if self._random.random() < 0.6 and self._subject.kill is not None:
-            killer.start()
+        if self._random.random() < 0.6:
+            if self._subject.kill is None:
+                self._want_death()
+            else:
+                killer.start()
         try:
             act(self)
         finally:
@@ -114,8 +115,6 @@ class Run:
 
     def end(self) -> Result:
         """Look at all that was told, once more."""
-        if self._subject.kill is None:
-            self._patiently(lambda: mortal.arm(self._api, False))
         self.follow()
         result = self.result
         result.expect(self._running() == self._pids, "a container that nobody touched is another process")
@@ -255,6 +254,14 @@ class Run:
                     raise
                 self.result.asked_again += 1
                 time.sleep(0.01)
+
+    def _want_death(self) -> None:
+        """Of an agent in the machine, in the middle of what comes next; sometimes of the next one, too."""
+        deaths = 1 + (self._random.random() < 0.2)
+        try:
+            mortal.want(self._api, deaths)
+        except _GONE:
+            self.result.asked_again += 1  # one is dying: not one more
 
     def _kill(self) -> None:
         assert self._subject.kill is not None
