@@ -65,7 +65,7 @@ class Result:
 
 @dataclasses.dataclass(frozen=True)
 class Subject:
-    """A machine: `root` is what containers are of, as its agent sees it; one without `kill` dies when that is wanted."""
+    """A machine: `root` is what containers are of, as its agent sees it; without `kill` it dies when told."""
 
     dial: str
     root: str = ROOT

@@ -2,8 +2,8 @@
 
 It comes as an upgrade does (`PUT /v1/agent`) and is the agent of this checkout, but for a timer of the kernel's. A file
 in the world has a byte for each death that is wanted. Each agent takes one at most, whenever it sees it, also while it
-is starting, and ends by SIGALRM, which nobody handles, after a time that is drawn. As SIGKILL, that signal ends a process
-at any instruction. However slow the machine is, there are no more deaths than were wanted.
+is starting, and ends by SIGALRM, which nobody handles, after a time that is drawn. As SIGKILL, that signal ends what
+runs at any instruction. However slow the machine is, there are no more deaths than were wanted.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def bring(sprite: Any, api: PilotApi, place: Path, version: str, mean_s: float) 
     """Into the machine of that sprite; returns when it has been told to take over. `mean_s`: from the wish to death."""
     main = _MAIN.format(path=f"{ROOT}{DEATHS}", mean_s=mean_s)
     packed = _packed(Path(lay_out(place / "newer", version, main)))
-    (sprite.filesystem("/") / "tmp/newer.tar").write_bytes(packed)
-    sprite.run("sudo", "sh", "-c", "mkdir /newer; tar -C /newer -xf /tmp/newer.tar", check=True)
+    (sprite.filesystem("/") / "tmp/newer.tar.gz").write_bytes(packed)
+    sprite.run("sudo", "sh", "-c", "mkdir /newer; tar -C /newer -xf /tmp/newer.tar.gz", check=True)
     answer = api.call(operations.UPGRADE_AGENT, schema.AgentRequest(directory=f"{ROOT}/newer"))
     assert answer.version == version
 
@@ -63,6 +63,6 @@ def _packed(place: Path) -> bytes:
     compiled = [sys.executable, "-m", "compileall", "-q", "-f", "--invalidation-mode", "unchecked-hash", str(place)]
     subprocess.run(compiled, check=True)
     whole = io.BytesIO()
-    with tarfile.open(fileobj=whole, mode="w") as archive:
+    with tarfile.open(fileobj=whole, mode="w:gz") as archive:
         archive.add(place, arcname=".")
     return whole.getvalue()
