@@ -13,7 +13,8 @@ import os
 import posixpath
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import IO
 
 from ... import errors
 from ...ids import CheckpointId, VolumeId
@@ -25,6 +26,7 @@ from .looking import Looking
 
 MOST_ENTRIES = 10_000
 MOST_BYTES = 64 << 20
+MOST_DIFFERENCE_BYTES = 256 << 20
 _KINDS = {stat.S_IFDIR: "directory", stat.S_IFLNK: "symlink"}
 _WORDS = {errno.ENOENT: errors.NotFound, errno.ENOTDIR: errors.NotFound, errno.ENAMETOOLONG: faults.InvalidRequest}
 
@@ -59,6 +61,14 @@ class Browsing:
             with contextlib.closing(os.scandir(f"/proc/self/fd/{fd}")) as found:
                 names = sorted(each.name for each in _at_most(found))
             return [_at(fd, path, name) for name in names]
+
+    def difference(self, organisation: str, volume: VolumeId, points: Sequence[CheckpointId | None]) -> IO[bytes]:
+        """See `Looking.difference`; what is returned is the caller's to close."""
+        with contextlib.ExitStack() as stack:
+            out = stack.enter_context(self._lending.file(organisation, "compare", MOST_DIFFERENCE_BYTES))
+            self._looking.difference(volume, points, out)
+            stack.pop_all()  # whole: it is the caller's
+            return out
 
     @contextlib.contextmanager
     def _place(self, volume: VolumeId, point: CheckpointId, path: str, flags: int) -> Iterator[int]:

@@ -6,7 +6,6 @@ volumed.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import itertools
 import socket
@@ -67,7 +66,6 @@ from .webhooks.destinations import Destinations
 
 SUSPECT_PAUSE_S = 5.0
 MOST_HOLDS = 64  # of a sprite
-MOST_DIFFERENCE_BYTES = 256 << 20
 WHY_READ_ONLY = "its filesystem had become read-only while the disk was full; there is room again, it is started anew"
 
 
@@ -279,14 +277,9 @@ class Sprites:
         return checkpoints.find(self._host.database, sprite.id, checkpoint)
 
     def difference(self, sprite: Sprite, before: str, after: str | None) -> IO[bytes]:
-        """See `Looking.difference`: the caller's to close; `after` None: what the disk is now. `NotFound` for a
-        checkpoint that is none."""
+        """See `Browsing.difference`; `after` None: what the disk is now. `NotFound` for a checkpoint that is none."""
         points = [self.checkpoint(sprite, before).id, None if after is None else self.checkpoint(sprite, after).id]
-        with contextlib.ExitStack() as stack:
-            out = stack.enter_context(self._lending.file(sprite.organisation, "compare", MOST_DIFFERENCE_BYTES))
-            self._looking.difference(sprite.volume, points, out)
-            stack.pop_all()  # whole: it is the caller's
-            return out
+        return self._browsing.difference(sprite.organisation, sprite.volume, points)
 
     def image(self, sprite: Sprite, checkpoint: str, wanted: Sequence[Rule]) -> Shipped:
         """See `Shipping.image`. `NotFound` for a checkpoint that is none."""

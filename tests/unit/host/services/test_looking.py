@@ -12,7 +12,7 @@ from tests.support.host import HostUnderTest
 
 from pilot import errors
 from pilot.host.api import streams
-from pilot.host.services import lending, looking, sprites
+from pilot.host.services import browsing, lending, looking
 from pilot.ids import VolumeId
 from pilot.wire import faults
 
@@ -85,7 +85,7 @@ def test_an_answer_that_is_not_read_keeps_its_place(host: HostUnderTest, http: h
 def test_a_difference_that_has_no_room_says_so(
     host: HostUnderTest, http: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sprites, "MOST_DIFFERENCE_BYTES", 10)
+    monkeypatch.setattr(browsing, "MOST_DIFFERENCE_BYTES", 10)
     assert "file too large" in http.get("/v1/sprites/web/checkpoints/v1/diff").json()["error"]
     assert _looks(host) == []
 
