@@ -187,7 +187,7 @@ def test_pilotd_killed_and_started_anew_finds_it(pilotd: Pilotd, sprite: Any) ->
     assert _output(sprite, "sh", "-c", "kill -0 $(cat /tmp/pid) && echo alive") == b"alive\n"
 
 
-_FILL = "for n in 1 2 3 4; do dd if=/dev/urandom of=~/fill$0.$n bs=1M count=4 conv=fsync || true; done 2>/dev/null"
+_FILL = "for n in 1 2 3 4; do dd if=/dev/urandom of=fill$0.$n bs=1M count=4 conv=fsync || true; done 2>/dev/null"
 
 
 def _is_read_only(sprite: Any) -> bool:

@@ -117,6 +117,10 @@ def test_minimal_has_neither_namespaces_nor_mounts_nor_cgroups(pilotd: Pilotd, s
     status = sprite.run("sudo", "grep", "CapBnd", "/proc/self/status", capture_output=True).stdout.split()[1]
     assert int(status, 16) == 0xA80425FB, "as of a container of Docker's"
     assert sprite.run("sudo", "apt-get", "--version", capture_output=True).returncode == 0
+    serve = "/.sprite/bin/sprite-env services create calm --cmd sleep --args 1000"
+    serve += " && grep CapBnd /proc/$(pgrep -x sleep)/status"
+    served = sprite.run("sh", "-c", serve, capture_output=True)
+    assert served.stdout.split()[-1] == b"00000000a80425fb", (served.stdout, served.stderr)
 
 
 def test_no_new_privileges_ends_sudo(pilotd: Pilotd, sprite: Any) -> None:

@@ -48,10 +48,13 @@ def test_children_are_made_as_far_as_their_parent_may(pilotd: Pilotd, http: http
         assert http.post("/parent/policy/spawn", json=policy).status_code == 204
         assert http.post("/parent/policy/network", json=RULES).status_code == 204
         assert http.put("/parent/network/private", json={"network": "family"}).status_code == 200
+        privileges = {"profile": "standard", "devices": ["/dev/fuse"], "noNewPrivileges": False}
+        assert http.post("/parent/policy/privileges", json=privileges).status_code == 204
         code, said = _env(parent, "sprites create a --env A=1")
         assert code == 0, said
         assert (json.loads(said)["name"], json.loads(said)["status"]) == ("parent-a", "running")
         assert http.get("/parent-a/policy/network").json() == RULES
+        assert http.get("/parent-a/policy/privileges").json() == privileges | {"pending": False}
         assert http.get("/parent-a/network/private").json()["network"] == "family"
         assert http.get("/parent-a").json()["lifecycle"]["expires_at"] is not None
         child = client.get_sprite("parent-a")

@@ -77,6 +77,15 @@ def test_what_there_is_not_is_refused(http: httpx.Client, body: object) -> None:
     assert http.get(PATH).json() == UNSAID
 
 
+@pytest.mark.parametrize("content", [b"", b"{}"])
+def test_what_says_nothing_gives_no_more(http: httpx.Client, content: bytes) -> None:
+    assert http.post(PATH, json=MINIMAL).status_code == 204
+    assert http.post(PATH, content=content).status_code == 400
+    assert http.get(PATH).json() == MINIMAL | {"pending": True}
+    assert http.post(PATH, json={"noNewPrivileges": False}).status_code == 204
+    assert http.get(PATH).json()["profile"] == ""
+
+
 def test_a_fork_has_no_more_than_its_source(host: HostUnderTest, http: httpx.Client) -> None:
     assert http.post(PATH, json=MINIMAL).status_code == 204
     assert http.post("/v1/sprites", json={"name": "copy", "from": {"sprite": "web"}}).status_code == 201

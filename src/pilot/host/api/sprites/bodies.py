@@ -17,6 +17,7 @@ from .... import errors
 from ....wire import bodies as wire_bodies
 from ....wire.faults import InvalidRequest, TooLarge, TooSlow
 from ....wire.permissions import Permission, Role
+from ....wire.schema import Privileges
 from ...network import policy
 from ...network.connectors.connector import Attachment
 
@@ -113,11 +114,21 @@ class ResourcesPolicy(msgspec.Struct, frozen=True):
 
 
 class PrivilegesPolicy(msgspec.Struct, frozen=True, rename="camel"):
-    """As the official clients spell it; what it leaves out is the profile's."""
+    """As the official clients spell it; what it leaves out is the profile's. It says something: what says nothing is no
+    reason to give a sprite more."""
 
-    profile: Literal["", "minimal", "standard", "privileged"] = ""
+    profile: Literal["", "minimal", "standard", "privileged"] | msgspec.UnsetType = msgspec.UNSET
     devices: Annotated[list[Literal["/dev/fuse", "/dev/net/tun"]], msgspec.Meta(max_length=16)] = []
-    no_new_privileges: bool = False
+    no_new_privileges: bool | msgspec.UnsetType = msgspec.UNSET
+
+    def __post_init__(self) -> None:
+        if self.profile is msgspec.UNSET and self.no_new_privileges is msgspec.UNSET and not self.devices:
+            raise ValueError("neither profile nor devices nor noNewPrivileges: DELETE is to have what nobody has set")
+
+    def wanted(self) -> Privileges:
+        return Privileges(
+            profile=self.profile or "", devices=self.devices, no_new_privileges=bool(self.no_new_privileges)
+        )
 
 
 class PutPrivateNetwork(msgspec.Struct, frozen=True):

@@ -20,8 +20,7 @@ async def get_privileges_policy(call: Call) -> Response:
 
 async def set_privileges_policy(call: Call) -> Response:
     """In force with the next start of the sprite's world: what runs keeps what it has."""
-    wanted = await call.body(bodies.PrivilegesPolicy)
-    await _set(call, Privileges(**{name: getattr(wanted, name) for name in wanted.__struct_fields__}))
+    await _set(call, (await call.body(bodies.PrivilegesPolicy)).wanted())
     return Response(status_code=204)
 
 
