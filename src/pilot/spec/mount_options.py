@@ -122,7 +122,7 @@ RECURSIVE: dict[str, tuple[Attribute, Attribute]] = {
     "rnodiratime": (Attribute.NODIRATIME, Attribute.NONE),
     "rdiratime": (Attribute.NONE, Attribute.NODIRATIME),
     "rrelatime": (Attribute.NONE, Attribute.ATIME),
-    "rnorelatime": (Attribute.STRICTATIME, Attribute.ATIME),
+    "rnorelatime": (Attribute.NONE, Attribute.ATIME),
     "rnoatime": (Attribute.NOATIME, Attribute.ATIME),
     "ratime": (Attribute.NONE, Attribute.ATIME),
     "rstrictatime": (Attribute.STRICTATIME, Attribute.ATIME),
@@ -176,10 +176,9 @@ def _apply(done: Options, option: str) -> Options:
         return msgspec.structs.replace(done, propagation=(*done.propagation, PROPAGATION[option]))
     if option in RECURSIVE:
         set_, clear_ = RECURSIVE[option]
-        # Of two that contradict each other the one that sets counts, as in runc and crun; of access times the last.
-        set_ |= done.set_recursive & ~(clear_ & Attribute.ATIME)
-        clear_ = (done.clear_recursive | clear_) & ~(set_ & ~Attribute.ATIME)
-        return msgspec.structs.replace(done, set_recursive=set_, clear_recursive=clear_)
+        # Of two that contradict each other the last counts, as of the others, and as in later runcs.
+        kept, cleared = done.set_recursive & ~clear_, done.clear_recursive & ~set_
+        return msgspec.structs.replace(done, set_recursive=kept | set_, clear_recursive=cleared | clear_)
     if option == "tmpcopyup":
         return msgspec.structs.replace(done, copy_up=True)
     if option in {"idmap", "ridmap"}:

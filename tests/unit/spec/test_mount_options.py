@@ -24,7 +24,9 @@ def test_flags(options: tuple[str, ...], set_flags: Flag, clear_flags: Flag) -> 
 
 RECURSIVE = [
     (("rro",), Attribute.RDONLY, Attribute.NONE),
-    (("rro", "rrw"), Attribute.RDONLY, Attribute.NONE),
+    (("rro", "rrw"), Attribute.NONE, Attribute.RDONLY),
+    (("rrw", "rro"), Attribute.RDONLY, Attribute.NONE),
+    (("rnorelatime",), Attribute.NONE, Attribute.ATIME),
     (("rnoatime",), Attribute.NOATIME, Attribute.ATIME),
     (("rnoatime", "rstrictatime"), Attribute.STRICTATIME, Attribute.ATIME),
     (("rstrictatime", "rrelatime"), Attribute.NONE, Attribute.ATIME),
