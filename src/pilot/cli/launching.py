@@ -107,7 +107,10 @@ def check_console(process: Process | None, console_socket: str, detached: bool) 
 
 
 def _listen_fds(context: Context) -> int:
-    """As sd_listen_fds(3) has it: what is said to another process is of old, and of other descriptors."""
+    """As sd_listen_fds(3) has it: what is said to another process is of old, and of other descriptors.
+
+    Said to nobody, it is for us, as in crun: whoever executes a runtime need not know the pid that it will have.
+    """
     text = context.environment.get("LISTEN_FDS", "")
-    is_ours = context.environment.get("LISTEN_PID") == str(context.pid())
+    is_ours = context.environment.get("LISTEN_PID", "") in {"", str(context.pid())}
     return int(text) if is_ours and text.isdecimal() and text.isascii() else 0

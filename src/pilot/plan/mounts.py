@@ -243,6 +243,14 @@ def _idmap(mount: Mount, options: Options, setup: Setup) -> IdMap | None:
         return IdMaps(mount.uid_mappings, mount.gid_mappings)
     if not options.idmap:
         return None
+    if options.idmap_text:
+        maps = mount_options.parse_idmap(options.idmap_text)
+        if maps is None:
+            problem = (
+                f"invalid mount {mount.destination}: idmap={options.idmap_text}: expected uids=0-1000-10;gids=0-1000-10"
+            )
+            raise errors.SpecError("$.mounts", problem)
+        return IdMaps(*maps)
     found = container_idmap(setup.spec.linux)
     if found is None:
         raise errors.SpecError(

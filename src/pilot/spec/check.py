@@ -262,7 +262,8 @@ def _check_device(device: linux_.Device, path: str) -> None:
 def _check_mount(mount: Mount, path: str) -> None:
     _require(bool(mount.destination), f"{path}.destination", "mount destination is empty")
     wants_bind = bool({"bind", "rbind"} & set(mount.options)) or mount.type == "bind"
-    is_mapped = bool(mount.uid_mappings or mount.gid_mappings or {"idmap", "ridmap"} & set(mount.options))
+    options = mount_options.parse_options(mount.options)
+    is_mapped = bool(mount.uid_mappings or mount.gid_mappings or options.idmap)
     invalid = f"invalid mount {mount.destination}"
     _require(not is_mapped or wants_bind, path, f"{invalid}: id-mapped mounts are only supported for bind-mounts")
     _require(
@@ -271,7 +272,7 @@ def _check_mount(mount: Mount, path: str) -> None:
         f"{invalid}: id-mapped mounts must have both uid and gid mappings specified",
     )
     _require(
-        not (wants_bind and mount_options.parse_options(mount.options).data),
+        not (wants_bind and options.data),
         f"{path}.options",
         f"{invalid}: bind mounts cannot have any filesystem-specific options applied",
     )

@@ -11,6 +11,8 @@ import re
 
 import msgspec
 
+from .document import IdMapping
+
 
 class Flag(enum.IntFlag):
     """MS_* of mount(2)."""
@@ -147,6 +149,7 @@ class Options(msgspec.Struct, frozen=True):
     copy_up: bool = False
     idmap: bool = False
     idmap_recursive: bool = False
+    idmap_text: str = ""  # crun's: the mappings themselves, `uids=0-1000-10;gids=0-1000-10`
     data: tuple[str, ...] = ()
 
     @property
@@ -166,6 +169,21 @@ def parse_options(options: tuple[str, ...]) -> Options:
     return result
 
 
+_IDMAP = re.compile(r"(uids|gids)=(\d+-\d+-\d+(?:#\d+-\d+-\d+)*)")
+
+
+def parse_idmap(text: str) -> tuple[tuple[IdMapping, ...], tuple[IdMapping, ...]] | None:
+    """`uids=0-1000-10#20-2000-1;gids=0-1000-10` → mappings of users and of groups; None for what is no such."""
+    found: dict[str, tuple[IdMapping, ...]] = {}
+    for part in text.split(";"):
+        match = _IDMAP.fullmatch(part)
+        if match is None:
+            return None
+        rows = (map(int, row.split("-")) for row in match[2].split("#"))
+        found[match[1]] = tuple(IdMapping(container_id=a, host_id=b, size=c) for a, b, c in rows)
+    return (found["uids"], found["gids"]) if len(found) == 2 else None
+
+
 def _apply(done: Options, option: str) -> Options:
     if option in FLAGS:
         clear, flag = FLAGS[option]
@@ -181,6 +199,7 @@ def _apply(done: Options, option: str) -> Options:
         return msgspec.structs.replace(done, set_recursive=kept | set_, clear_recursive=cleared | clear_)
     if option == "tmpcopyup":
         return msgspec.structs.replace(done, copy_up=True)
-    if option in {"idmap", "ridmap"}:
-        return msgspec.structs.replace(done, idmap=True, idmap_recursive=option == "ridmap")
+    name, _, text = option.partition("=")
+    if name in {"idmap", "ridmap"}:
+        return msgspec.structs.replace(done, idmap=True, idmap_recursive=name == "ridmap", idmap_text=text)
     return msgspec.structs.replace(done, data=(*done.data, *_DATUM.findall(option)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pilot.spec.mount_options import Attribute, Flag, parse_options
+from pilot.spec.mount_options import Attribute, Flag, parse_idmap, parse_options
 
 FLAGS = [
     (("ro", "nosuid"), Flag.RDONLY | Flag.NOSUID, Flag.NONE),
@@ -20,6 +20,23 @@ FLAGS = [
 def test_flags(options: tuple[str, ...], set_flags: Flag, clear_flags: Flag) -> None:
     parsed = parse_options(options)
     assert (parsed.set_flags, parsed.clear_flags) == (set_flags, clear_flags)
+
+
+def test_mappings_that_an_option_has() -> None:
+    """As crun takes them."""
+    parsed = parse_options(("bind", "ridmap=uids=0-1-100#200-7-1;gids=0-1-100"))
+    assert (parsed.idmap, parsed.idmap_recursive, parsed.data) == (True, True, ())
+    maps = parse_idmap(parsed.idmap_text)
+    assert maps is not None
+    assert [[(m.container_id, m.host_id, m.size) for m in rows] for rows in maps] == [
+        [(0, 1, 100), (200, 7, 1)],
+        [(0, 1, 100)],
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "uids=0-1-1", "uids=@0-1-1;gids=@0-1-1", "uids=0-1;gids=0-1-1", "x"])
+def test_what_is_no_mapping(text: str) -> None:
+    assert parse_idmap(text) is None
 
 
 RECURSIVE = [
