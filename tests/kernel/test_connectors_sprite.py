@@ -6,7 +6,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import pathlib
 import socket
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from tests.support import internet as nets
 from tests.support import leftovers, lookfor, mirror, tlssite
 from tests.support.internet import WEB, Internet
 from tests.support.pilotd import Pilotd
-from tests.support.tlssite import Asked, Said, Site
+from tests.support.tlssite import Site
 
 pytestmark = pytest.mark.requires("root", "private", "fuse", "loop", "userns", "space", "veth", "nft")
 
@@ -42,23 +41,10 @@ def site(internet: Internet, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     mirror.write_python(directory)
     authority = tlssite.Authority(tmp_path_factory.mktemp("authority"))
     with tlssite.serving(internet.bound(socket.SOCK_STREAM, WEB, 443), authority.context(API)) as made:
-        made.answer = lambda asked: _file(directory, asked)
+        made.answer = tlssite.guarded(directory, SECRET)
         os.environ["SSL_CERT_FILE"] = str(authority.path)  # pilotd's system believes it
         yield made
         del os.environ["SSL_CERT_FILE"]
-
-
-def _file(directory: pathlib.Path, asked: Asked) -> Said:
-    shown = asked.headers.get("authorization", "")
-    if shown.startswith("Basic "):
-        shown = base64.b64decode(shown[6:]).decode().partition(":")[2]
-    if shown.removeprefix("Bearer ") != SECRET:
-        return Said(b"who are you?\n", 401, [("WWW-Authenticate", 'Basic realm="test"')])
-    path = directory / asked.path.partition("?")[0].strip("/")
-    if path.is_dir():
-        links = "".join(f'<a href="{each.name}">{each.name}</a>\n' for each in path.iterdir())
-        return Said(links.encode(), headers=[("Content-Type", "text/html")])
-    return Said(path.read_bytes()) if path.is_file() else Said(status=404)
 
 
 @pytest.fixture(scope="module")

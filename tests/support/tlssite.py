@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import dataclasses
 import datetime
@@ -82,6 +83,24 @@ def told(asked: Asked) -> Said:
     """What was asked, but for values of headers that may be secret."""
     names = {"method": asked.method, "path": asked.path, "body": len(asked.body), "names": sorted(asked.headers)}
     return Said(json.dumps(names).encode())
+
+
+def guarded(directory: pathlib.Path, secret: str) -> Answer:
+    """Files of that directory, and lists of them, for who shows the secret: as a bearer, or as anybody's password."""
+
+    def answer(asked: Asked) -> Said:
+        shown = asked.headers.get("authorization", "")
+        if shown.startswith("Basic "):
+            shown = base64.b64decode(shown[6:]).decode().partition(":")[2]
+        if shown.removeprefix("Bearer ") != secret:
+            return Said(b"who are you?\n", 401, [("WWW-Authenticate", 'Basic realm="test"')])
+        path = directory / asked.path.partition("?")[0].strip("/")
+        if path.is_dir():
+            links = "".join(f'<a href="{each.name}">{each.name}</a>\n' for each in path.iterdir())
+            return Said(links.encode(), headers=[("Content-Type", "text/html")])
+        return Said(path.read_bytes()) if path.is_file() else Said(status=404)
+
+    return answer
 
 
 class Site:
