@@ -16,16 +16,14 @@ from typing import IO
 import msgspec
 
 from ... import errors
-from ...ids import MachineId, RunId
+from ...ids import RunId
 from ...volume.client import Status, Volume
 from ...wire import faults, schema, timestamps
 from ..fsm.documents import Nothing
 from ..fsm.engine import Ended, Engine
 from ..fsm.journal import Record
 from ..network.never import Never
-from ..network.policy import Policy
-from ..network.service import Report
-from ..operations import machines, networks, requests, rest, world
+from ..operations import machines, requests, rest
 from ..operations.context import Host
 from ..operations.requests import (
     SPRITE,
@@ -41,7 +39,6 @@ from ..store import checkpoints, events, holds, sprites
 from ..store.checkpoints import Checkpoint
 from ..store.holds import Hold
 from ..store.journal import now_us
-from ..store.networks import Peer
 from ..store.sprites import ConfigChanges, Rested, Spawn, Sprite
 from ..vmm import Isolation, Size, Usage
 from ..vmm.shape import Shape
@@ -59,6 +56,7 @@ from .pool import Pool
 from .privileges import Privileges
 from .putting_back import PuttingBack
 from .shipping import Shipped, Shipping
+from .sprite_networks import SpriteNetworks
 from .tokens import Tokens
 from .wanted import Forks, NewSprite, SpriteChanges
 from .webhooks.book import Webhooks
@@ -121,7 +119,7 @@ class Sprites:
         self.privileges = Privileges(host, self.status)
         self._suspected: dict[str, float] = {}
         self.tokens = Tokens(host.database)
-        self.connectors = Connectors(host)
+        self.networks, self.connectors = SpriteNetworks(host), Connectors(host)
         self.webhooks = Webhooks(host.database, host.vault, webhook_destinations or Destinations(Never()))
         self.changes = Changes(host.database, self.statuses)
         # Another number after each commit that says anything: what was read before it is to be read anew.
@@ -236,7 +234,7 @@ class Sprites:
         """What it takes of the host."""
         machine = None if sprite.machine is None else self._host.substrate(sprite.machine).usage(sprite.machine)
         try:
-            network = self.network_report(sprite).bytes if machine is not None else {}
+            network = self.networks.report(sprite).bytes if machine is not None else {}
         except errors.StateError:
             network = {}  # it has none
         is_container = self.isolation(sprite) == Isolation.CONTAINER.value
@@ -245,30 +243,6 @@ class Sprites:
     def disks(self) -> Status:
         """What volumed knows of all disks."""
         return self._host.volumes.status()
-
-    def network_policy(self, sprite: Sprite) -> Policy:
-        """As it was set; without rules where none was."""
-        return networks.policy_of(self._host, self._machine(sprite))
-
-    def set_network_policy(self, sprite: Sprite, wanted: Policy) -> None:
-        """In force when it returns. `StateError` for a sprite without a network."""
-        networks.enforce(self._host, self._machine(sprite), wanted)
-        world.tell(self._host, sprite)
-
-    def network_report(self, sprite: Sprite) -> Report:
-        """What was let through, and what not. `StateError` as above."""
-        return networks.report(self._host, self._machine(sprite))
-
-    def private_network(self, sprite: Sprite) -> tuple[str | None, list[Peer]]:
-        """The one that it is in, and the other sprites there."""
-        return networks.private_of(self._host, self._machine(sprite))
-
-    def join_private_network(self, sprite: Sprite, private: str | None) -> None:
-        """In force when it returns. `StateError` as above."""
-        networks.join(self._host, self._machine(sprite), private)
-
-    def _machine(self, sprite: Sprite) -> MachineId:
-        return self._host.machine(sprite).id
 
     def checkpoints(self, sprite: Sprite) -> list[Checkpoint]:
         return checkpoints.every(self._host.database, sprite.id)
