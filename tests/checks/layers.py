@@ -102,12 +102,17 @@ ALLOWED: dict[str, frozenset[str]] = {
     "host.vmm.container": frozenset({"wire", "server", "machine", "volume.client", "kernel", "runtime", "spec"}),
     "host.fsm": frozenset(),
     # What machines ask: it knows them by name, and brings nobody's room but the store's; other rooms bring rows to it.
-    "host.outward": frozenset({"wire", "server", "kernel.fds", "host.identity", "host.store"}),
+    "host.outward": frozenset({"wire", "server", "kernel.fds", "host.audit", "host.identity", "host.store"}),
     # A request's way: relay → api/<facade> → services → operations.
     "host.identity": frozenset({"wire", "kernel.files", "host.store.tokens", "host.store.database"}),
+    # A log knows nobody who tells it anything.
+    "host.audit": frozenset(
+        {"wire", "kernel.files", "host.identity", "host.store", "host.periodic", "volume.remote.objects"}
+    ),
     "host.relay": frozenset(
         {
             "wire",
+            "host.audit",
             "host.identity",
             "machine.dial",
             "host.operations.uses",
@@ -159,6 +164,7 @@ ALLOWED: dict[str, frozenset[str]] = {
             "server",
             "volume.client",
             "image.oci.reference",
+            "host.audit",
             "host.fly",
             "host.fsm",
             "host.identity",
@@ -185,7 +191,9 @@ ALLOWED: dict[str, frozenset[str]] = {
 }
 
 # Rows that speak for themselves alone: another room of the same package is let in by name only.
-_OF_HOST = frozenset({"fsm", "network", "outward", "identity", "ingress", "relay", "services", "shipping", "api"})
+_OF_HOST = frozenset(
+    {"fsm", "network", "outward", "identity", "audit", "ingress", "relay", "services", "shipping", "api"}
+)
 CLOSED = frozenset(
     {"image.oci"} | {f"host.{room}" for room in _OF_HOST} | {name for name in ALLOWED if name.startswith("volume.")}
 )

@@ -495,3 +495,20 @@ def test_a_macaroon_is_attenuated_by_who_holds_it(sprite: Sprite) -> None:
     assert sprite("token", "attenuate", "--role", "read")[2].startswith("sprite: only a macaroon can be attenuated")
     for name in ("tasty", "other"):
         assert sprite("destroy", "-f", name)[0] == 0
+
+
+def test_a_log_is_read_and_verified_offline_and_a_change_is_named(sprite: Sprite, tmp_path: pathlib.Path) -> None:
+    assert sprite("create", "watched")[0] == 0
+    assert sprite("exec", "-s", "watched", "echo", "hello there")[0] == 0
+    code, shown, _ = sprite("audit", "watched")
+    assert (code, "openSession" in shown, "cmd=echo 'hello there'" in shown) == (0, True, True)
+    assert "createSprite" in sprite("audit", "--organisation")[1]
+    log, key = tmp_path / "log.ndjson", tmp_path / "host.pem"
+    log.write_text(sprite("audit", "watched", "--json")[1])
+    key.write_text(sprite("audit", "key")[1])
+    sprite.environment |= {"SPRITES_API_URL": "http://127.0.0.1:9"}  # nobody is asked
+    code, said, _ = sprite("audit", "verify", "--key", str(key), str(log))
+    assert (code, ": whole: 2 records from 1 on of sprites/" in said) == (0, True)
+    log.write_text(log.read_text().replace("hello there", "hello hello"))
+    code, _, why = sprite("audit", "verify", "--key", str(key), str(log))
+    assert (code, why) == (1, f"sprite: {log}: record 2: it was changed: its hash is another one\n")

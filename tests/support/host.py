@@ -10,6 +10,9 @@ import time
 from collections.abc import Callable
 
 from pilot.host import edges
+from pilot.host.audit.signing import Signer as AuditSigner
+from pilot.host.audit.subjects import Subjects
+from pilot.host.audit.writer import Writer
 from pilot.host.fly.addresses import DEFAULT, parse_range
 from pilot.host.fly.pulling import Images
 from pilot.host.fly.vault import Vault
@@ -27,6 +30,7 @@ from pilot.host.operations.table import operations
 from pilot.host.operations.uses import Uses
 from pilot.host.relay import server
 from pilot.host.relay.access import Access
+from pilot.host.relay.auditing import Auditing
 from pilot.host.relay.edge import Route
 from pilot.host.services.fly import FlyMachines
 from pilot.host.services.metrics import Metrics
@@ -59,6 +63,7 @@ class HostUnderTest:
         vmm: Callable[[pathlib.Path], FakeVmm] = FakeVmm,
     ) -> None:
         self.authenticator = authenticator
+        self.auditing: Auditing | None = None
         self.seal_key = os.urandom(32)
         self.front = front
         self._now_s = now_s
@@ -122,7 +127,11 @@ class HostUnderTest:
         self.roots = Roots(str(self._root / "identity"))
         self.authority = Authority(self.database, self.roots)
         self._asked = self.authenticator or Authenticator(self.authority.authenticate)
-        access, seals = Access(self._asked, self.sprites, self.authority, self.issuer), Seals(self.seal_key)
+        self._end_audit()
+        signer = AuditSigner(str(self._root / "identity"), bytes(32))
+        self.auditing = Auditing(Writer(str(self._root / "audit"), signer), Subjects(self.database))
+        access = Access(self._asked, self.sprites, self.authority, self.issuer, auditing=self.auditing)
+        seals = Seals(self.seal_key)
         self.apps = edges.apps_of(access, seals, self.fly)
         return edges.route(access, seals, self.fly, self.apps, self.front)
 
@@ -130,12 +139,19 @@ class HostUnderTest:
         """As if CACHE_S had passed."""
         self._asked.forget()
 
+    def _end_audit(self) -> None:
+        """What was told is written, and the log closed."""
+        if self.auditing is not None:
+            self.auditing.writer.close()
+        self.auditing = None
+
     def _stop(self) -> None:
         self._server.stop()
         self._thread.join(WAIT_S)
         assert not self._thread.is_alive()
         self._listener.close()
         assert self.engine.close(WAIT_S)
+        self._end_audit()
         self.database.close()
 
     def restart(self) -> None:

@@ -372,6 +372,32 @@ VERBS = (
         "token revoke", "it is believed no more, and what it has open is cut off", "tokens.revoke", (Argument("TOKEN"),)
     ),
     Verb(
+        "audit",
+        "what was asked of a sprite, by whom, and what was decided",
+        "audit.show",
+        (_NAME,),
+        (
+            Option("since", "only what follows that record", "NUMBER"),
+            Option("follow", "go on with what comes", short="f"),
+            Option("organisation", "of the organisation: its keys, and what is no sprite's"),
+        ),
+        reads=True,
+        examples=("sprite audit web", "sprite audit web --json >web.ndjson && sprite audit verify web.ndjson"),
+    ),
+    Verb(
+        "audit verify",
+        "whether a log that was read with --json is what the host wrote; names the first record that is not",
+        "audit.verify",
+        (Argument("FILE"),),
+        (
+            Option("key", "the host's public key (sprite audit key); without it the server is asked", "FILE"),
+            Option("since", "as it was said when the log was read", "NUMBER"),
+        ),
+        reads=True,
+        examples=("sprite audit verify --key host.pem web.ndjson",),
+    ),
+    Verb("audit key", "the public key that heads of logs are signed with", "audit.show_key", reads=True),
+    Verb(
         "webhook create",
         "have what happens posted to a URL; prints the secret that it is signed with, this once",
         "webhooks.create",

@@ -7,6 +7,7 @@
         identity/       what macaroons are minted and machines' tokens signed with, sealed (identity/{roots,oidc}.py)
         visits.key      what cookies of visitors are sealed with, 0600
         secrets.key     what secrets (of apps, webhooks, connectors) are sealed with, 0600
+        audit/          what was asked of whom, and what was decided (audit/journal.py)
         state.db        the store; `reserve` is what it has for a destroy when the disk is full
         volumed.sock    volumed, with volumes/ and volumed.log
         machines/<id>/  see vmm
@@ -40,6 +41,13 @@ from ..volume import client as volume_client
 from . import backup, draining, edges, host_limits, log_files
 from .api.machines import own as own_rows
 from .api.sprites import own as own_sprite_rows
+from .audit import egress as audit_egress
+from .audit import forgetting as audit_forgetting
+from .audit import journal
+from .audit import shipping as audit_shipping
+from .audit import signing as audit_signing
+from .audit.subjects import Subjects
+from .audit.writer import Writer
 from .fly import addresses
 from .fly.containers import MOST_STOP_S
 from .fly.pulling import Images
@@ -64,9 +72,11 @@ from .operations.context import Host, VolumeService
 from .operations.requests import SPRITE
 from .operations.table import operations
 from .outward import identity_rows, machine_rows
+from .outward.audited import MachinesAudited
 from .outward.sockets import Outward
 from .relay import server
 from .relay.access import Access
+from .relay.auditing import Auditing
 from .services import fly_exits, fly_peers, fly_pruning, fly_rest, fly_schedule, idle, image_bases, mending, retention
 from .services import tokens as key_uses
 from .services.addresses import DEFAULT_DOMAIN, Domain
@@ -144,6 +154,7 @@ class Settings:
     autostop_after_s: float = fly_rest.AFTER_S
     service_addresses: str | None = addresses.DEFAULT
     create_limit: tuple[int, float] = (0, 60.0)
+    audit_bytes: int = 8 << 20  # of each sprite's and Machine's log
 
     ending: Ending = dataclasses.field(default_factory=Ending)
 
@@ -156,6 +167,11 @@ class Settings:
     def identity_directory(self) -> str:
         """Where keys that mint and sign are kept, sealed."""
         return os.path.join(self.state_dir, "identity")
+
+    @property
+    def seal_path(self) -> str:
+        """Of the key that they are sealed with."""
+        return self.seal_key or os.path.join(self.identity_directory, "seal")
 
     @property
     def volumed_options(self) -> tuple[str, ...]:
@@ -190,12 +206,14 @@ def serve(settings: Settings) -> None:
         made_networks = stack.enter_context(_networks(settings, database))
         roots, issuer = Roots(settings.identity_directory, settings.seal_key), _issuer(settings)
         authority, machine_tokens = Authority(database, roots), MachineTokens(roots)
-        outward = Outward([*machine_rows.rows(database), *identity_rows.rows(database, issuer, machine_tokens)])
+        auditing = stack.enter_context(_auditing(settings, database, made_networks))
+        rows = [*machine_rows.rows(database), *identity_rows.rows(database, issuer, machine_tokens)]
+        outward = Outward(rows, told=MachinesAudited(auditing.writer, auditing.subjects))
         sprites, fly = stack.enter_context(
             _services(settings, database, volumes, made_networks, outward, machine_tokens)
         )
         authenticator = Authenticator(authority.authenticate)
-        access = Access(authenticator, sprites, authority, issuer, domain=Domain(settings.domain))
+        access = Access(authenticator, sprites, authority, issuer, Domain(settings.domain), auditing)
         relay = _relay(settings, access, fly)
         _on_signals(relay, settings.ending)
         stack.enter_context(log_files.watching(settings.state_dir))
@@ -376,10 +394,25 @@ def _resting(fly: FlyMachines, after_s: float) -> contextlib.AbstractContextMana
     return fly_rest.watching(fly, after_s) if after_s else contextlib.nullcontext()
 
 
+@contextlib.contextmanager
+def _auditing(settings: Settings, database: Database, made_networks: Networks) -> Iterator[Auditing]:
+    """What is told from here on is written, and shipped where there is a store; all of it when this ends."""
+    directory = os.path.join(settings.state_dir, "audit")
+    bounds = journal.Bounds(files=max(2, settings.audit_bytes // journal.FILE_BYTES))
+    signer = audit_signing.Signer(settings.identity_directory, sealed.ensure_key(settings.seal_path))
+    auditing = Auditing(Writer(directory, signer, bounds), Subjects(database))
+    with contextlib.ExitStack() as stack:
+        if settings.store:
+            stack.enter_context(audit_shipping.watching(directory, settings.store))
+        stack.callback(auditing.writer.close)
+        stack.enter_context(audit_forgetting.watching(auditing.writer, auditing.subjects))
+        stack.enter_context(audit_egress.watching(auditing, database, made_networks.decisions_path))
+        yield auditing
+
+
 def _issuer(settings: Settings) -> Issuer:
     """Its keys are there before the first machine asks."""
-    seal_path = settings.seal_key or os.path.join(settings.identity_directory, "seal")
-    signer = Signer(settings.identity_directory, sealed.ensure_key(seal_path))
+    signer = Signer(settings.identity_directory, sealed.ensure_key(settings.seal_path))
     signer.published()
     return Issuer(settings.oidc_issuer or f"https://api.{settings.domain}/oidc", signer)
 

@@ -101,7 +101,7 @@ def _doctor(options: argparse.Namespace) -> int:
     return doctor.run(doctor.checks(options.state_dir, host, port, options.isolation), as_json=options.json)
 
 
-_LEAST = {"disk_gib": 1, "quota_gib": 1, "memory_mib": 128, "cpus": 1, "pids": 128}  # of the others: 0
+_LEAST = {"audit_mib": 2, "disk_gib": 1, "quota_gib": 1, "memory_mib": 128, "cpus": 1, "pids": 128}  # of the others: 0
 
 
 def _settings(options: argparse.Namespace) -> daemon.Settings:
@@ -110,6 +110,7 @@ def _settings(options: argparse.Namespace) -> daemon.Settings:
         ("disk_gib", 1 << 20),
         ("quota_gib", 1 << 20),
         ("keep_free_mib", 1 << 30),
+        ("audit_mib", 1 << 20),
         ("pool", 10_000),
         ("cache_bytes", 1 << 50),
         ("warm_after", 1e9),
@@ -164,6 +165,7 @@ def _settings(options: argparse.Namespace) -> daemon.Settings:
         keep_images_s=options.keep_images,
         autostop_after_s=options.autostop_after,
         create_limit=creation_rate.parse(options.create_limit),
+        audit_bytes=options.audit_mib << 20,
         service_addresses=None if options.service_addresses == "off" else options.service_addresses,
     )
 
@@ -308,6 +310,9 @@ def _parser() -> argparse.ArgumentParser:
         "--seal-key",
         metavar="FILE",
         help="32 bytes that keys of macaroons and of machines' tokens are sealed with; else in the state directory",
+    )
+    add(
+        "--audit-mib", type=int, default=8, metavar="N", help="of each log of what was asked: older records are dropped"
     )
     add("--oidc-issuer", metavar="URL", help="where /oidc of this pilotd is reached by who verifies machines' tokens")
     add("--stop-machines-on-exit", action="store_true", help="leave nothing running (for demonstrations and tests)")

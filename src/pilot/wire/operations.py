@@ -18,6 +18,7 @@ from typing import Any, Generic, TypeVar
 from urllib.parse import quote, urlencode
 
 from . import events, exec_frames, facts, graph, run_file, schema, services
+from .audit import Kind
 from .permissions import Permission
 
 Asked = TypeVar("Asked")
@@ -39,6 +40,7 @@ class Operation(Generic[Asked, Answered]):
     `asked`, `answered`: the struct of the JSON body, `bytes` for one that is not looked at, `NoneType` for none.
     `lines`: the answer is NDJSON, one `answered` a line; `many`: a JSON array of them.
     `websocket`: `answered` is the first text frame to the client.
+    `audit`: as what it is written down, when its permission does not say that already.
     `deadline_s` bounds the time until the answer begins; None: the endpoint bounds each of its own waits.
     """
 
@@ -53,6 +55,7 @@ class Operation(Generic[Asked, Answered]):
     lines: bool = False
     many: bool = False
     status: int = 200
+    audit: Kind | None = None
 
     def fits(self, path: str) -> bool:
         """Whether a request of this path could be meant."""
@@ -152,7 +155,9 @@ STOP_SERVICE = Operation("stopService", "POST", f"{_SERVICE}/stop", NoneType, _E
 RESTART_SERVICE = Operation("restartService", "POST", f"{_SERVICE}/restart", NoneType, _EVENT, _SERVE, lines=True)
 SERVICE_LOGS = Operation("serviceLogs", "GET", f"{_SERVICE}/logs", NoneType, _EVENT, _SERVICES, lines=True)
 
-LIST_SESSIONS = Operation("listSessions", "GET", "/v1/exec", NoneType, schema.SessionList, _EXEC)
+LIST_SESSIONS = Operation(
+    "listSessions", "GET", "/v1/exec", NoneType, schema.SessionList, _EXEC, audit=Kind.NOTHING
+)  # fmt: skip
 EXECUTE = Operation("execute", "POST", "/v1/exec", bytes, bytes, _EXEC)
 OPEN_SESSION = Operation(
     "openSession", "GET", "/v1/exec", NoneType, exec_frames.SessionInfo, _EXEC, None, websocket=True
@@ -182,7 +187,9 @@ WATCH_FILES = Operation(
     "watchFiles", "GET", "/v1/fs/watch", NoneType, schema.WatchEvent, _READ, None, websocket=True
 )  # fmt: skip
 
-WATCH_PORTS = Operation("watchPorts", "GET", "/v1/ports/watch", NoneType, schema.PortList, _PORTS, None, websocket=True)
+WATCH_PORTS = Operation(
+    "watchPorts", "GET", "/v1/ports/watch", NoneType, schema.PortList, _PORTS, None, websocket=True, audit=Kind.NOTHING
+)  # fmt: skip
 PROXY = Operation("proxy", "GET", "/v1/proxy", NoneType, schema.ProxyAnswer, _PORTS, None, websocket=True)
 
 # Whatever is asked and answered: who has one of many of them does not look into bodies.

@@ -30,6 +30,7 @@ class Permission(enum.Enum):
     MACHINES_READ = "machines:read"
     MACHINES_WRITE = "machines:write"
     METRICS = "metrics:read"
+    AUDIT_READ = "audit:read"
 
 
 GRANTABLE = frozenset(Permission) - {Permission.HOST}

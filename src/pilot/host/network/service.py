@@ -319,6 +319,10 @@ class Networks:
     def _sync(self, machine: MachineId) -> None:
         control.ask(self._directory, control.Question("sync", machine))
 
+    def decisions_path(self, machine: MachineId) -> str:
+        """Where the resolver writes what it has decided for it (resolver/log.py), when it has."""
+        return self._logs(machine)[0]
+
     def _logs(self, machine: MachineId, kind: str = "log") -> tuple[str, str]:
         return lines.paths(os.path.join(self._state_dir, f"{machine}.{kind}"))
 

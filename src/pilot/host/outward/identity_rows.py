@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from ... import errors
 from ...ids import MachineId
 from ...wire import faults, outward
+from ...wire.audit import Kind
 from ..identity.issuer import MAX_AUDIENCE, Issuer, Subject
 from ..identity.machine_tokens import Holder, MachineTokens
 from ..store import fly, sprites, tokens
@@ -32,8 +33,8 @@ def rows(database: Database, issuer: Issuer, machine_tokens: MachineTokens) -> S
         return outward.MachineToken(token=minted.token, issued_s=minted.issued_s, expires_s=minted.expires_s)
 
     return (
-        answering(outward.CREATE_OIDC_TOKEN, create_token),
-        answering(outward.CREATE_MACHINE_TOKEN, create_machine_token),
+        answering(outward.CREATE_OIDC_TOKEN, create_token, Kind.TOKEN),
+        answering(outward.CREATE_MACHINE_TOKEN, create_machine_token, Kind.TOKEN),
     )
 
 

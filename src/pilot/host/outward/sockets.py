@@ -36,9 +36,13 @@ log = logging.getLogger(__name__)
 
 
 class Outward:
-    """Of all machines. From any thread. `everything`: the rows that each of them is answered; `rates`: how often."""
+    """Of all machines. From any thread. `everything`: the rows that each of them is answered; `rates`: how often;
+    `told`: who writes down what they ask."""
 
-    def __init__(self, everything: Sequence[rows.Row], rates: Rates | None = None) -> None:
+    def __init__(
+        self, everything: Sequence[rows.Row], rates: Rates | None = None, told: rows.Told | None = None
+    ) -> None:
+        self._told = told
         self._rows = everything
         self._rates = rates or Rates(BURST, PER_S)
         self._doors: dict[MachineId, asyncio.Task[None]] = {}
@@ -80,7 +84,7 @@ class Outward:
 
     async def _open(self, machine: MachineId, listening: socket.socket) -> None:
         await self._close(machine)
-        router = rows.router_for(rows.Caller(machine), self._rows, self._rates)
+        router = rows.router_for(rows.Caller(machine), self._rows, self._rates, self._told)
         self._doors[machine] = asyncio.create_task(
             accepting.accept(listening, outward.MOST_STREAMS, lambda connection: _serve(connection, router)),
             name=f"outward {machine}",

@@ -26,6 +26,7 @@ from ..services.addresses import Domain
 from ..services.sprites import Sprites
 from ..store.sprites import Sprite
 from ..store.tokens import Scope
+from .auditing import Auditing
 
 WAKE_TIMEOUT_S = 60.0
 # Fewer than the agent's own limit, so that pilotd can still ask a machine whose clients hold all that they may.
@@ -51,19 +52,20 @@ class Access:
     authority: Authority
     issuer: Issuer
     domain: Domain = dataclasses.field(default_factory=Domain)
+    auditing: Auditing | None = None
 
     @property
     def activity(self) -> Uses:
         """Open connections: who begins one counts before it asks for the sprite (`using`)."""
         return self.sprites.uses
 
-    async def principal(self, authorization: bytes | None, permission: Permission) -> Principal:
-        """Whose token the Authorization header carries, who may do that. `Unauthenticated`, `PermissionDenied`."""
+    async def principal(self, authorization: bytes | None) -> Principal:
+        """Whose token the Authorization header carries. `Unauthenticated`."""
         shown = authenticator.presented(authorization)
         found = None if shown is None else await self.authenticator.authenticate(shown)
         if found is None:
             raise faults.Unauthenticated("authentication failed")
-        return found.asking(permission)
+        return found
 
     async def require_named(self, principal: Principal, parameters: Mapping[str, str]) -> None:
         """`NotFound` when the sprite or app that a path names is not there, or is none of the principal's business.
@@ -82,10 +84,15 @@ class Access:
 
     async def sprite(self, principal: Principal, name: str) -> Sprite:
         """`NotFound`, also for one that it may not have what it asks for of."""
+        found = await self.found(principal, name)
+        principal.require_sprite(found.id)
+        return found
+
+    async def found(self, principal: Principal, name: str) -> Sprite:
+        """The one of its organisation, whether or not it may have anything of it. `NotFound`."""
         found = await asyncio.to_thread(self.sprites.find, principal.organisation.id, name)
         if found.phase == "destroying":
             raise errors.NotFound("sprite not found")
-        principal.require_sprite(found.id)
         return found
 
     def check_room(self, sprite: Sprite) -> None:

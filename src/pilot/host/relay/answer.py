@@ -21,6 +21,7 @@ class Answer:
         self._write = write
         self.drain = drain
         self.has_begun = False
+        self.status = 0  # until it has
         self.is_whole = False
         self.keeps_alive = not request.is_last
         self._is_chunked = False
@@ -35,6 +36,7 @@ class Answer:
         if b"date" not in names:
             told.append((b"date", _now()))
         self.has_begun = True
+        self.status = status
         self._has_body = head.method != "HEAD" and status not in _WITHOUT_BODY
         if status in _WITHOUT_BODY:
             told = [pair for pair in told if pair[0] != b"content-length"]

@@ -38,6 +38,7 @@ LINGER_S = 2.0
 STALL_S = 120.0
 RETRY_AFTER_S = 1
 HIGH_WATER_BYTES = 1 << 20
+SWITCHING_PROTOCOLS = 101
 
 
 class Exchange:
@@ -74,7 +75,7 @@ class Exchange:
 
     def take_over(self, protocol: asyncio.Protocol) -> asyncio.Transport:
         """From here on the connection is `protocol`'s; what has come already is given to it first."""
-        self.answer.has_begun = True
+        self.answer.has_begun, self.answer.status = True, SWITCHING_PROTOCOLS
         return self._edge.hand_over(protocol)
 
 

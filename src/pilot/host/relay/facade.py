@@ -19,6 +19,7 @@ from ..identity.principal import Principal
 from ..store.sprites import Sprite
 from . import heads, paths, worlds
 from .access import Access
+from .auditing import Entry
 from .calls import PATIENCE_S, MachineCall
 from .crowd import Kind
 from .edge import Exchange, retry_after
@@ -80,33 +81,50 @@ class TableFacade(Generic[Own]):
     async def _serve(self, exchange: Exchange) -> None:
         head = exchange.head
         match = self._table.find(head.method, paths.split(head.path), websocket=head.wants_upgrade)
-        principal = await self._permitted(exchange, match.row)
+        entry = self._access.auditing.begin(exchange, match) if self._access.auditing else Entry()
+        try:
+            await self._serve_found(exchange, match, entry)
+        except BaseException as error:
+            if not exchange.answer.has_begun:
+                entry.refused(error, self._voice.fault(error).status)
+            raise
+        entry.answered(exchange.answer.status)
+
+    async def _serve_found(self, exchange: Exchange, match: Match[Own], entry: Entry) -> None:
+        principal = await self._permitted(exchange, match.row, entry)
         if principal is None:
             assert not isinstance(match.row.call, Operation)
             await self._answer_own(exchange, match.row.call, match.parameters, None)
             return
         exchange.hold(Kind.RELAYED if isinstance(match.row.call, Operation) else Kind.OWN)
         with self._access.authenticator.holding(principal, exchange.cut):
-            await self._serve_permitted(exchange, match, principal)
+            await self._serve_permitted(exchange, match, principal, entry)
 
-    async def _serve_permitted(self, exchange: Exchange, match: Match[Own], principal: Principal) -> None:
+    async def _serve_permitted(self, exchange: Exchange, match: Match[Own], principal: Principal, entry: Entry) -> None:
         if not isinstance(match.row.call, Operation):
             if match.row.reach is Reach.NAMED:
                 await self._access.require_named(principal, match.parameters)
+            await entry.allow()
             await self._answer_own(exchange, match.row.call, match.parameters, principal)
             return
-        sprite = await self._access.sprite(principal, match.parameters["name"])
+        sprite = await self._access.found(principal, match.parameters["name"])
+        entry.found(sprite)
+        principal.require_sprite(sprite.id)
         self._access.check_room(sprite)
+        await entry.allow()
         with self._access.activity.using(sprite.id, exchange.cut):
             if match.row.websocket:
                 await self._upgrade(exchange, sprite, match)
             else:
                 await self._call(exchange, sprite, match)
 
-    async def _permitted(self, exchange: Exchange, row: Row[Own]) -> Principal | None:
+    async def _permitted(self, exchange: Exchange, row: Row[Own], entry: Entry) -> Principal | None:
+        """`Unauthenticated`, `PermissionDenied`."""
         if row.permission is None or (row.loopback and is_loopback(exchange.peer)):
             return None
-        principal = await self._access.principal(exchange.head.first(b"authorization"), row.permission)
+        principal = await self._access.principal(exchange.head.first(b"authorization"))
+        await entry.known(principal)
+        principal = principal.asking(row.permission)
         if row.reach is Reach.ORGANISATION:
             principal.require_whole()
         return principal

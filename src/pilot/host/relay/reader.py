@@ -55,6 +55,13 @@ class Body:
         self._pace()
         return data
 
+    async def peek(self, most: int) -> bytes:
+        """Its beginning, which stays to be taken: all of it, or at least `most` bytes, or as far as it will come."""
+        while self.buffered_bytes < most and not self.is_complete and self._error is None:
+            self._news = asyncio.get_running_loop().create_future()
+            await self._news
+        return b"".join(self._pieces)
+
     def add(self, data: bytes) -> None:
         self._pieces.append(data)
         self.buffered_bytes += len(data)

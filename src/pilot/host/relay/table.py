@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 
 from ... import errors
 from ...wire import faults, operations
+from ...wire.audit import Kind, kind_of
 from ...wire.operations import AnyOperation, Operation
 from ...wire.permissions import Permission
 
@@ -36,7 +37,10 @@ class Reach(enum.Enum):
 
 @dataclasses.dataclass(frozen=True)
 class Row(Generic[Ours]):
-    """`permission` None: for everybody, without a token. `loopback`: for this host's own processes without one."""
+    """`permission` None: for everybody, without a token. `loopback`: for this host's own processes without one.
+
+    `audit`: as what it is written down, when its permission does not say that already.
+    """
 
     method: str
     path: str
@@ -45,12 +49,26 @@ class Row(Generic[Ours]):
     websocket: bool = False
     loopback: bool = False
     of: Reach | None = None
+    audit: Kind | None = None
 
     @property
     def reach(self) -> Reach:
         """As it is said, or by what the path names."""
         names_one = any(f"{{{each}}}" in self.path for each in _NAMES_ONE)
         return self.of or (Reach.NAMED if names_one else Reach.ORGANISATION)
+
+    @property
+    def audited(self) -> Kind | None:
+        """As what it is written down, if it is."""
+        return kind_of(self.audit, self.method, self.permission)
+
+    @property
+    def id(self) -> str:
+        """What it is called in the contract: `openSession`, `setNetworkPolicy`."""
+        if isinstance(self.call, Operation):
+            return self.call.id
+        first, *rest = getattr(self.call, "__name__", "call").split("_")
+        return first + "".join(map(str.capitalize, rest))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +84,7 @@ def relayed(prefix: str) -> Iterator[Row[Any]]:
     for row in operations.OPERATIONS:
         if row.permission is not Permission.HOST:
             path = prefix + row.path.removeprefix("/v1")
-            yield Row(row.method, path, row.permission, row, row.websocket)
+            yield Row(row.method, path, row.permission, row, row.websocket, audit=row.audit)
 
 
 class Table(Generic[Ours]):

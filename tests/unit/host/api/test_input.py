@@ -19,7 +19,7 @@ from pilot import errors
 from pilot.host import main
 from pilot.host.api.sprites import bodies
 from pilot.host.operations import requests
-from pilot.host.relay import edge, server
+from pilot.host.relay import auditing, edge, server
 from pilot.host.store.sqlite import SqliteDatabase
 from pilot.host.vmm import MachineSpec
 
@@ -126,6 +126,7 @@ def test_a_head_that_does_not_come(host: HostUnderTest, monkeypatch: pytest.Monk
 
 def test_a_body_that_does_not_come(host: HostUnderTest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(auditing, "PATIENCE_S", 0.2)
     request = (
         f"POST /v1/sprites HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {host.token}\r\nContent-Length: 9\r\n\r\n{{"
     )

@@ -79,6 +79,7 @@ def test_every_row_wants_a_permission_that_can_be_given() -> None:
         "/healthz",
         "/oidc/{organization}/.well-known/openid-configuration",
         "/oidc/{organization}/.well-known/jwks.json",
+        "/v1/audit/key",
     }
     assert {row.path for row in ROWS if row.loopback} == {"/metrics"}
     assert Permission.HOST not in {row.permission for row in ROWS}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -18,6 +18,8 @@ from ...fly.checks import Found
 from ...identity.authority import Authority
 from ...identity.principal import Principal
 from ...relay.access import named
+from ...relay.auditing import Auditing
+from ...relay.crowd import Kind
 from ...services.fly import FlyMachines
 from ...services.fly_processes import CHECKS_S
 from ...store.fly import App, Event, Machine
@@ -38,6 +40,8 @@ class Call:
     authority: Authority
     principal: Principal
     parameters: Mapping[str, str]
+    auditing: Auditing | None
+    hold: Callable[[Kind], None]  # for an answer that lasts: `Unavailable` when there are as many as there may be
 
     @property
     def organisation(self) -> str:

@@ -12,8 +12,8 @@ from starlette.responses import JSONResponse, Response
 
 from .... import errors
 from ....wire import faults
+from ....wire.audit import Kind
 from ....wire.permissions import Permission
-from ...identity.authority import Authority
 from ...identity.principal import Principal
 from ...relay import asgi
 from ...relay.access import Access
@@ -22,7 +22,7 @@ from ...relay.facade import TableFacade
 from ...relay.table import Reach, Row
 from ...services.fly import REGION, FlyMachines, LeaseHeld
 from ...services.fly_wait import Missed
-from . import apps, document, machines, processes, volumes
+from . import apps, audit, document, machines, processes, volumes
 from . import secrets as secret_calls
 from .call import Call
 
@@ -87,6 +87,7 @@ CALLS: tuple[Row[Answer], ...] = (
     Row("POST", f"{_ONE}/metadata/{{key}}", _WRITE, machines.set_metadata_key),
     Row("DELETE", f"{_ONE}/metadata/{{key}}", _WRITE, machines.delete_metadata_key),
     Row("POST", f"{_ONE}/signal", _WRITE, processes.send_signal),
+    Row("GET", f"{_ONE}/audit", Permission.AUDIT_READ, audit.read_machine_log),
     Row("GET", f"{_ONE}/ps", _READ, processes.list_processes),
     Row("GET", f"{_ONE}/memory", _READ, processes.get_memory),
     Row("PUT", f"{_ONE}/memory", _WRITE, processes.set_memory),
@@ -99,10 +100,10 @@ CALLS: tuple[Row[Answer], ...] = (
     Row("GET", f"{_VOLUME}/snapshots", _READ, volumes.list_snapshots),
     Row("POST", f"{_VOLUME}/snapshots", _WRITE, volumes.create_snapshot),
     Row("GET", _SECRETS, _READ, secret_calls.list_secrets),
-    Row("POST", _SECRETS, _WRITE, secret_calls.update_secrets),
+    Row("POST", _SECRETS, _WRITE, secret_calls.update_secrets, audit=Kind.SECRET),
     Row("GET", f"{_SECRETS}/{{secret}}", _READ, secret_calls.get_secret),
-    Row("POST", f"{_SECRETS}/{{secret}}", _WRITE, secret_calls.set_secret),
-    Row("DELETE", f"{_SECRETS}/{{secret}}", _WRITE, secret_calls.delete_secret),
+    Row("POST", f"{_SECRETS}/{{secret}}", _WRITE, secret_calls.set_secret, audit=Kind.SECRET),
+    Row("DELETE", f"{_SECRETS}/{{secret}}", _WRITE, secret_calls.delete_secret, audit=Kind.SECRET),
     Row("GET", "/v1/platform/regions", _READ, list_regions, of=Reach.NARROWED),
 )
 
@@ -141,12 +142,12 @@ class MachinesVoice:
 
 def facade(access: Access, fly: FlyMachines) -> Facade:
     """The Machines API, for who is let in by `access`."""
-    return TableFacade(CALLS, access, MachinesVoice(), functools.partial(_answer, fly, access.authority)).serve
+    return TableFacade(CALLS, access, MachinesVoice(), functools.partial(_answer, fly, access)).serve
 
 
 async def _answer(
     fly: FlyMachines,
-    authority: Authority,
+    access: Access,
     exchange: Exchange,
     answer: Answer,
     parameters: Mapping[str, str],
@@ -156,6 +157,7 @@ async def _answer(
     if principal is None:
         response = await get_document(None)
     else:
-        response = await answer(Call(request, fly, authority, principal, parameters))
+        call = Call(request, fly, access.authority, principal, parameters, access.auditing, exchange.hold)
+        response = await answer(call)
     response.raw_headers += MachinesVoice().headers
     await asgi.send(exchange, request, response)

@@ -38,6 +38,7 @@ class Said:
     status: int = 200
     query: Sequence[str] = ()
     many: bool = False
+    lines: bool = False  # of JSON, whose shapes are told elsewhere
 
 
 _APP = "/v1/apps/{app}"
@@ -82,6 +83,7 @@ SAID: dict[tuple[str, str], Said] = {
     ("GET", f"{_METADATA}/{{key}}"): Said("Machines_show_metadata_key", answers.MetadataEntry),
     ("POST", f"{_METADATA}/{{key}}"): Said("Machines_update_metadata", None, bodies.MetadataValue, 204),
     ("DELETE", f"{_METADATA}/{{key}}"): Said("Machines_delete_metadata", None, status=204),
+    ("GET", f"{_ONE}/audit"): Said("Machines_read_audit_log", None, query=("since", "follow"), lines=True),
     ("POST", f"{_ONE}/signal"): Said("Machines_signal", answers.Ok, bodies.Signal),
     ("GET", f"{_ONE}/ps"): Said("Machines_list_processes", answers.Process, query=("sort_by", "order"), many=True),
     ("GET", f"{_ONE}/memory"): Said("Machines_show_memory", answers.MachineMemory),
@@ -149,6 +151,8 @@ def _parameter(name: str, place: str) -> JSON:
 
 
 def _response(said: Said) -> JSON:
+    if said.lines:
+        return {"description": "line by line", "content": {"application/x-ndjson": {"schema": {"type": "string"}}}}
     return {"description": "nothing to say"} if said.answer is None else _described("as asked", said.answer, said.many)
 
 

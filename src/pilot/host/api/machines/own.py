@@ -10,6 +10,7 @@ from .... import errors
 from ....server import response
 from ....server.call import Call
 from ....wire import outward
+from ....wire.audit import kind_of
 from ....wire.macaroons import own
 from ....wire.operations import AnyOperation
 from ....wire.permissions import Permission
@@ -48,7 +49,7 @@ class Own:
         async def endpoint(caller: Caller, call: Call) -> response.Response:
             return await answer(await asyncio.to_thread(self._permitted, caller, call, permission), call)
 
-        return Row(operation, endpoint)
+        return Row(operation, endpoint, kind_of(None, operation.method, permission))
 
     def _permitted(self, caller: Caller, call: Call, permission: Permission) -> Machine:
         """The Machine that the path names, of the organisation of the one that asks. `NotFound`, `Unauthenticated`,

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from starlette.responses import PlainTextResponse, Response
 
 from ....wire import faults
+from ....wire.audit import Kind
 from ....wire.permissions import Permission
 from ...identity.principal import Principal
 from ...relay import asgi
@@ -20,6 +21,7 @@ from ...services.creation_rate import RateLimited
 from .. import metrics
 from ..call import Call
 from . import (
+    audit,
     authority,
     checkpoints,
     connectors,
@@ -42,6 +44,8 @@ Answer = Callable[[Call], Awaitable[Response]]
 _ORGANISATION = Permission.ORGANISATION_READ
 _TOKENS = Permission.TOKENS
 _READ, _WRITE = Permission.SPRITES_READ, Permission.SPRITES_WRITE
+_SPAWN, _PRIVILEGES = (f"/v1/sprites/{{name}}/policy/{each}" for each in ("spawn", "privileges"))
+_RESOURCES = "/v1/sprites/{name}/policy/resources"
 # Of a sprite, and of all that it is put beside.
 _PRIVATE = "/v1/sprites/{name}/network/private"
 _CONNECTOR = "/v1/sprites/{name}/connectors/{connector}"
@@ -86,19 +90,28 @@ CALLS: tuple[Row[Answer], ...] = (
     Row("PUT", "/v1/sprites/{name}/holds/{hold}", _WRITE, lifecycle.put_hold),
     Row("DELETE", "/v1/sprites/{name}/holds/{hold}", _WRITE, lifecycle.release_hold),
     Row("GET", "/v1/sprites/{name}/check", _READ, sprites.check_sprite),
+    Row("GET", "/v1/audit", Permission.AUDIT_READ, audit.read_organisation_log),
+    Row("GET", "/v1/sprites/{name}/audit", Permission.AUDIT_READ, audit.read_sprite_log),
     Row("GET", "/v1/sprites/{name}/disk", _READ, sprites.get_disk),
     Row("GET", "/v1/sprites/{name}/usage", _READ, sprites.get_usage),
     Row("GET", "/v1/sprites/{name}/policy/network", Permission.NETWORK_READ, network.get_network_policy),
     Row("POST", "/v1/sprites/{name}/policy/network", Permission.NETWORK_WRITE, network.set_network_policy),
-    Row("GET", "/v1/sprites/{name}/policy/resources", _READ, resources.get_resources_policy),
-    Row("POST", "/v1/sprites/{name}/policy/resources", _WRITE, resources.set_resources_policy),
-    Row("DELETE", "/v1/sprites/{name}/policy/resources", _WRITE, resources.delete_resources_policy),
-    Row("GET", "/v1/sprites/{name}/policy/spawn", _READ, spawning.get_spawn_policy),
-    Row("POST", "/v1/sprites/{name}/policy/spawn", _WRITE, spawning.set_spawn_policy, of=Reach.ORGANISATION),
-    Row("DELETE", "/v1/sprites/{name}/policy/spawn", _WRITE, spawning.delete_spawn_policy),
-    Row("GET", "/v1/sprites/{name}/policy/privileges", _READ, privileges.get_privileges_policy),
-    Row("POST", "/v1/sprites/{name}/policy/privileges", _WRITE, privileges.set_privileges_policy),
-    Row("DELETE", "/v1/sprites/{name}/policy/privileges", _WRITE, privileges.delete_privileges_policy),
+    Row("GET", _RESOURCES, _READ, resources.get_resources_policy),
+    Row("POST", _RESOURCES, _WRITE, resources.set_resources_policy, audit=Kind.POLICY),
+    Row("DELETE", _RESOURCES, _WRITE, resources.delete_resources_policy, audit=Kind.POLICY),
+    Row("GET", _SPAWN, _READ, spawning.get_spawn_policy),
+    Row(
+        "POST",
+        _SPAWN,
+        _WRITE,
+        spawning.set_spawn_policy,
+        of=Reach.ORGANISATION,
+        audit=Kind.POLICY,
+    ),
+    Row("DELETE", _SPAWN, _WRITE, spawning.delete_spawn_policy, audit=Kind.POLICY),
+    Row("GET", _PRIVILEGES, _READ, privileges.get_privileges_policy),
+    Row("POST", _PRIVILEGES, _WRITE, privileges.set_privileges_policy, audit=Kind.POLICY),
+    Row("DELETE", _PRIVILEGES, _WRITE, privileges.delete_privileges_policy, audit=Kind.POLICY),
     Row("GET", "/v1/sprites/{name}/network", Permission.NETWORK_READ, network.get_network),
     Row("GET", "/v1/sprites/{name}/network/private", Permission.NETWORK_READ, network.get_private_network),
     Row("PUT", _PRIVATE, Permission.NETWORK_WRITE, network.put_private_network, of=Reach.ORGANISATION),
@@ -116,13 +129,14 @@ CALLS: tuple[Row[Answer], ...] = (
     Row("GET", "/v1/sprites/{name}/checkpoints/{checkpoint}/image", Permission.FILES_READ, images.get_image),
     Row("DELETE", "/v1/sprites/{name}/checkpoints/{checkpoint}", _POINTS_WRITE, checkpoints.delete_checkpoint),
     Row("POST", "/v1/sprites/{name}/checkpoints/{checkpoint}/restore", _POINTS_WRITE, checkpoints.restore_checkpoint),
-    Row("HEAD", "/v1/sprites/{name}/exec", Permission.EXEC, sprites.exec_version),
+    Row("HEAD", "/v1/sprites/{name}/exec", Permission.EXEC, sprites.exec_version, audit=Kind.NOTHING),
 )
 _ISSUER = "/oidc/{organization}/.well-known"
 OPEN: tuple[Row[Answer], ...] = (
     Row("GET", "/healthz", None, healthz),
     Row("GET", f"{_ISSUER}/openid-configuration", None, authority.discover_issuer),
     Row("GET", f"{_ISSUER}/jwks.json", None, authority.list_issuer_keys),
+    Row("GET", "/v1/audit/key", None, audit.get_key),
     Row("GET", "/metrics", Permission.METRICS, metrics.answer, loopback=True),
 )
 MACHINE = tuple(relayed("/v1/sprites/{name}"))

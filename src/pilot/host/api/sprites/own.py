@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from ....server import response
 from ....server.call import Call
 from ....wire import outward, timestamps
+from ....wire.audit import Kind
 from ...operations.results import Reserved
 from ...outward.rows import Caller, Row, answering
 from ...services import ending
@@ -56,9 +57,9 @@ def rows(sprites: Sprites, spawning: Spawning) -> Sequence[Row]:
         return response.json(outward.MadeCheckpoint(id=done.id), outward.CREATE_OWN_CHECKPOINT.status)
 
     return (
-        Row(outward.SPAWN, spawn),
+        Row(outward.SPAWN, spawn, Kind.CHANGE),
         answering(outward.LIST_CHILDREN, list_children),
-        Row(outward.DESTROY_CHILD, destroy_child),
+        Row(outward.DESTROY_CHILD, destroy_child, Kind.CHANGE),
         answering(outward.LIST_OWN_CHECKPOINTS, list_checkpoints),
-        Row(outward.CREATE_OWN_CHECKPOINT, create_checkpoint),
+        Row(outward.CREATE_OWN_CHECKPOINT, create_checkpoint, Kind.CHANGE),
     )

@@ -1,0 +1,68 @@
+"""What is written down of a request, and what never is."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pilot.host.audit import asked, records
+from pilot.host.audit.records import Decision, Record
+from pilot.wire.audit import Kind
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "fm2_lJPEEKnzy2k6ZWhvYW5ub3Rlcw==", "local/0123456789abcdef/0123456789ab/c2VjcmV0c2VjcmV0c2VjcmV0",
+        "ghp_0123456789abcdefghijABCDEFGHIJ", "AKIAIOSFODNN7EXAMPLE", "sk-0123456789abcdef0123", "hunter2hunter2",
+    ],
+)  # fmt: skip
+def test_what_is_known_to_be_a_secret_is_hidden(secret: str) -> None:
+    for given_words in (
+        ["curl", "-H", f"Authorization: Bearer {secret}"],
+        ["git", "clone", f"https://me:{secret}@example.com/x"],
+        ["psql", "--password", secret],
+        ["env", f"PASSWORD={secret}"],
+    ):
+        assert secret not in " ".join(records.words(given_words))
+
+
+def test_a_command_is_bounded() -> None:
+    found = records.words(["x" * 10_000] * 1000)
+    assert len(found) == records.MOST_WORDS + 1
+    assert all(len(word) <= records.MOST_WORD + 1 for word in found)
+    assert records.words(["sh", "-c", "echo hello"]) == ("sh", "-c", "echo hello")
+
+
+@given(st.text(st.characters(codec=None), max_size=3000), st.lists(st.text(max_size=600), max_size=50))
+def test_whatever_is_asked_can_be_written_on_a_line_that_is_bounded(text: str, words: list[str]) -> None:
+    detail: records.Detail = {"path": records.text(text), "cmd": records.words(words)}
+    line = records.encode(Record(Kind.EXEC, "x", Decision.DENIED, 0, detail=detail, why=text), "now")
+    assert b"\n" not in line
+    assert len(line) < 200_000
+    json.loads(line)
+
+
+def test_fields_that_nobody_has_named_are_not_looked_at() -> None:
+    query = b"cmd=ls&cmd=-l&env=PASSWORD%3Dhunter2&dir=%2Ftmp"
+    found = asked.detail(Kind.EXEC, {"name": "web"}, query, b'{"env": {"A": "hunter2"}, "command": ["id"]}')
+    assert found == {"sprite": "web", "cmd": ("ls", "-l"), "dir": "/tmp", "command": ("id",)}
+    secret = asked.detail(
+        Kind.SECRET, {"app": "a"}, b"", b'{"values": {"B": "hunter2", "A": null}, "value": "hunter2"}'
+    )
+    assert secret == {"app": "a", "values": ("A", "B")}
+    change = asked.detail(Kind.CHANGE, {}, b"", b'{"config": {"image": "nginx", "env": {"A": "hunter2"}}}')
+    assert change == {"config.image": "nginx"}
+
+
+@given(
+    st.binary(max_size=300),
+    st.binary(max_size=300)
+    | st.sampled_from([b'{"name": "\xff"}', b'{"rules": ' + b"[" * 20_000, b'{"name": "\\ud800"}', b"[]", b"{}"]),
+)
+def test_a_request_may_say_anything(query: bytes, body: bytes) -> None:
+    for kind in Kind:
+        asked.detail(kind, {"name": "x"}, query, body)
