@@ -102,13 +102,24 @@ def test_one_path_is_put_back_while_all_else_runs_on(pilotd: Pilotd) -> None:
         assert _restored(pilotd, "/home/sprite/app/link/")["type"] == "complete"
         assert said("readlink ~/app/link") == "/etc/passwd\n", "the link, and not where it leads"
 
-        for path, why in (("/home/sprite/nothing", "no such file"), ("/proc", "restore /proc")):
+        said("mkdir ~/mine && echo mine > ~/mine/file && sudo mkdir -p '/srv/mounted/a b'")
+        said("sudo mount --bind ~/mine '/srv/mounted/a b'")
+        for path, why in (
+            ("/home/sprite/nothing", "no such file"),
+            ("/srv", "mounted at /srv/mounted/a b"),
+        ):
             line = _restored(pilotd, path)
             assert (line["type"], why in line["error"]) == ("error", True), line
-        assert said("cat /proc/self/comm") == "cat\n"
-        for wrong in ("relative", "/", "//", "/a/../b", "/a\0b", 7):
+        assert said("cat ~/mine/file; ls -A /srv/mounted") == "mine\na b\n", "of what is mounted nothing is removed"
+        said("sudo umount '/srv/mounted/a b'")
+        for wrong in ("relative", "/", "//", "/a/../b", "/a\0b", 7, "", "/proc", "/.sprite/llm.txt", "/dev/", "//sys"):
             refused = _call(pilotd, "POST", "/v1/sprites/base/checkpoints/ready/restore", {"path": wrong})
             assert refused.status_code == 400, wrong
+        refused = _call(pilotd, "POST", "/v1/sprites/base/checkpoints/ready/restore", {"paht": "/srv"})
+        assert refused.status_code == 400, "or it would be the whole disk"
+        for tools in ("/usr/bin", "/usr"):
+            assert _restored(pilotd, tools)["type"] == "complete", "what it is done with is put back as well"
+        assert said("ls -A /usr | grep -c restoring; sudo -n true && echo well") == "0\nwell\n"
         missing = _call(pilotd, "POST", "/v1/sprites/base/checkpoints/v99/restore", {"path": "/etc"})
         assert missing.status_code == 404
 

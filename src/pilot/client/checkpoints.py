@@ -52,7 +52,7 @@ def read(context: Context) -> None:
 
 def restore(context: Context) -> None:
     path = context.said.argument("PATH")
-    _follow(context, f"{_path(context)}/restore", {"path": path} if path else None)
+    _follow(context, f"{_path(context)}/restore", None if path is None else {"path": path})
 
 
 def _follow(context: Context, path: str, body: dict[str, Any] | None) -> None:

@@ -19,6 +19,10 @@ class UsageError(errors.PilotError):
     """The command line cannot be meant."""
 
 
+_FREE_TEXTS = frozenset({"TEXT", "BODY"})
+_EMPTY = "a variable of the shell that is not set?"  # as if it had not been said, another thing would be meant
+
+
 class Option:
     """`--name`, perhaps `-s`. `value`: what its argument is called; None for a switch. `many`: may be repeated."""
 
@@ -31,6 +35,11 @@ class Option:
         self.short = short
         self.many = many
         self.choices = choices.split()
+
+    @property
+    def may_be_empty(self) -> bool:
+        """What is only told again."""
+        return self.value in _FREE_TEXTS
 
     def describe(self) -> str:
         short = f"-{self.short}, " if self.short else "    "
@@ -127,6 +136,8 @@ class Words:
     def add(self, option: Option, value: str) -> None:
         if option.choices and value not in option.choices:
             raise UsageError(f"--{option.name} {value}: one of {', '.join(option.choices)}")
+        if not value and option.value and not option.may_be_empty:
+            raise UsageError(f"--{option.name} is empty", hint=_EMPTY)
         self._options.setdefault(option.name, []).append(value)
 
     def place(self, arguments: Sequence[Argument], found: Sequence[str]) -> None:
@@ -138,6 +149,8 @@ class Words:
             taken, left = left[: max(most, 0)], left[max(most, 0) :]
             if len(taken) < argument.least:
                 raise UsageError(f"{argument.name} is missing")
+            if "" in taken and not argument.rest:
+                raise UsageError(f"{argument.name} is empty", hint=_EMPTY)
             self._arguments[argument.name] = taken
         if left:
             raise UsageError(f"{left[0]!r} is one word too many")

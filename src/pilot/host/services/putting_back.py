@@ -23,22 +23,43 @@ from .lending import Lending
 from .looking import Looking, look
 from .threads import Threads
 
+_OF_THE_MACHINE = frozenset({".sprite", ".fly", "dev", "proc", "run", "sys"})
 READ_S, WRITE_S = 280.0, 600.0
 _MOST, _MOST_OF_ONE = 16, 4  # at once, of all and of one organisation
 _MODULE = "pilot.host.subtree"
-# $1: the directory, $2: the name in it. Its exit status is 0 only when what was asked for is in place.
+# $1: the directory, $2: the name in it, $3: `_PERL`. Its exit status is 0 only when what was asked for is in place.
 _SCRIPT = """
 set -e
 mkdir -p -- "$1"
 cd -P -- "$1"
 made=".restoring-$2"
+perl -e "$3" -- "$PWD" "$2"
 rm -rf -- "$made"
 mkdir -m 700 -- "$made" "$made/new" "$made/old"
 trap 'rm -rf -- "$made"' EXIT
 tar --extract --file=- --directory="$made/new" --numeric-owner --same-owner --preserve-permissions \\
     --xattrs --xattrs-include='*' --acls
-if [ -e "$2" ] || [ -L "$2" ]; then mv -T -- "$2" "$made/old/$2"; fi
-mv -T -- "$made/new/$2" "$2" || { [ ! -e "$made/old/$2" ] || mv -T -- "$made/old/$2" "$2"; exit 1; }
+perl -e "$3" -- "$PWD" "$2" "$made"
+"""
+# Looks for mounts at or below the path; with a third word, it then renames. One process, so that it needs none of the
+# files that it moves (/usr/bin); and nothing of a mount is removed with what was there.
+_PERL = r"""
+my ($at, $name, $made) = @ARGV;
+$at .= ($at eq "/" ? "" : "/") . $name;
+open(my $mounts, "<", "/proc/self/mountinfo") or die "/proc/self/mountinfo: $!\n";
+while (<$mounts>) {
+    my $place = (split / /)[4];
+    $place =~ s/\\([0-7]{3})/chr(oct($1))/ge;
+    die "something is mounted at $place\n" if $place eq $at || index($place, "$at/") == 0;
+}
+exit 0 unless defined $made;
+my $is_there = -e $name || -l $name;
+!$is_there || rename($name, "$made/old/$name") or die "$name: $!\n";
+unless (rename("$made/new/$name", $name)) {
+    my $why = $!;
+    rename("$made/old/$name", $name) if $is_there;
+    die "$name: $why\n";
+}
 """
 
 
@@ -49,6 +70,8 @@ def parse(path: str) -> str:
         raise faults.InvalidRequest(f"path: {path[:80]!r} is none that begins at / and has no ..")
     if clean in ("/", "//"):
         raise faults.InvalidRequest("path: / is the whole disk", hint="restore without a path")
+    if clean.split("/")[1] in _OF_THE_MACHINE:
+        raise faults.InvalidRequest(f"path: {path[:80]} is the machine's own, and on no disk")
     return "/" + clean.lstrip("/")
 
 
@@ -74,7 +97,7 @@ class PuttingBack:
                 fds = [disk_fd, tar.fileno()]
                 look(_MODULE, f"restore {path}", READ_S, fds, [tar.most_bytes], subprocess.PIPE, path.encode())
             tar.written()
-            words = ("sudo", "-n", "sh", "-c", _SCRIPT, "restore", directory, name)
+            words = ("sudo", "-n", "sh", "-c", _SCRIPT, "restore", directory, name, _PERL)
             done = fly_exec.run(self._dial_path(sprite), fly_exec.Command("world", words, tar, WRITE_S))
         if done.exit_code:
             said = (done.stderr or done.stdout).decode(errors="replace").strip()[-300:]

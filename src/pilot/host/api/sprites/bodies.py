@@ -37,8 +37,8 @@ class CreateCheckpoint(msgspec.Struct, frozen=True):
     name: str | None = None
 
 
-class RestoreCheckpoint(msgspec.Struct, frozen=True):
-    """`path`: this alone, while the sprite runs on; without it the whole disk."""
+class RestoreCheckpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`path`: this alone, while the sprite runs on; without it the whole disk, so no misspelt one is let pass."""
 
     path: str | None = None
 
