@@ -65,14 +65,14 @@ unless (rename("$made/new/$name", $name)) {
 
 def parse(path: str) -> str:
     """As one has to be: absolute, without `..`, and not the root, which is the whole disk. `InvalidRequest`."""
-    clean = posixpath.normpath(path)
+    clean = "/" + posixpath.normpath(path).lstrip("/")  # which leaves two at the beginning
     if not path.startswith("/") or "\0" in path or ".." in path.split("/"):
         raise faults.InvalidRequest(f"path: {path[:80]!r} is none that begins at / and has no ..")
-    if clean in ("/", "//"):
+    if clean == "/":
         raise faults.InvalidRequest("path: / is the whole disk", hint="restore without a path")
     if clean.split("/")[1] in _OF_THE_MACHINE:
         raise faults.InvalidRequest(f"path: {path[:80]} is the machine's own, and on no disk")
-    return "/" + clean.lstrip("/")
+    return clean
 
 
 class PuttingBack:
