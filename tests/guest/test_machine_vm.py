@@ -43,6 +43,13 @@ def fly(pilotd: Pilotd) -> Iterator[Fly]:
         yield app
 
 
+def _wait(fly: Fly, id: str, state: str) -> None:
+    """As long as a template's boot may take: under a translator on a busy host that is minutes."""
+    path = f"/v1/apps/{fly.app}/machines/{id}/wait?state={state}&timeout=60"
+    answers = (fly.raw("GET", path).status_code for _ in range(4))
+    assert 200 in answers, fly.get(id)
+
+
 def test_from_create_to_destroy(fly: Fly, image: str) -> None:
     """Another kernel; two containers, one with a volume, which becomes larger; suspended, and on with the right time;
     stopped, and anew."""
@@ -54,15 +61,16 @@ def test_from_create_to_destroy(fly: Fly, image: str) -> None:
             {"name": "second", "image": image, "depends_on": [{"name": "first", "condition": "started"}]},
         ],
     }  # fmt: skip
-    id = fly.create(config)["id"]
+    id = fly.create(config, wait=None)["id"]
+    _wait(fly, id, "started")
     code, release = fly.run(id, "uname", "-r")
     assert (code, release.strip() != os.uname().release) == (0, True)
     assert fly.run(id, "sh", "-c", "echo kept > /data/file; echo gone > /left; sync") == (0, "")
     assert fly.run(id, "sh", "-c", "exit 3", container="second")[0] == 3
     fly.call("POST", f"/{id}/suspend")
-    fly.wait(id, "suspended")
+    _wait(fly, id, "suspended")
     fly.call("POST", f"/{id}/start")
-    fly.wait(id, "started")
+    _wait(fly, id, "started")
     assert fly.run(id, "cat", "/left") == (0, "gone\n")
     seen_s = float(fly.run(id, "date", "+%s")[1])
     assert abs(seen_s - time.time()) < 30
@@ -70,8 +78,8 @@ def test_from_create_to_destroy(fly: Fly, image: str) -> None:
     assert (grown["needs_restart"], grown["volume"]["size_gb"]) == (False, 2)
     assert int(fly.run(id, "sh", "-c", "df -k /data | tail -1")[1].split()[1]) > 1 << 20
     fly.call("POST", f"/{id}/stop")
-    fly.wait(id, "stopped")
+    _wait(fly, id, "stopped")
     fly.call("POST", f"/{id}/start")
-    fly.wait(id, "started")
+    _wait(fly, id, "started")
     assert fly.run(id, "sh", "-c", "cat /data/file; ls /left") == (1, "kept\n")
     assert fly.raw("DELETE", f"/v1/apps/{fly.app}/machines/{id}?force=true").status_code == 200
