@@ -32,7 +32,7 @@ from ...wire.graph import Container, GraphRequest, Limits, Stop, Volume
 from .. import document
 from ..containers.registry import Registry
 from ..events import Events
-from ..machine import Machine
+from ..machine import Link, Machine
 from ..record_budget import RecordBudget
 from ..session import open_process
 from ..sessions import Sessions
@@ -98,7 +98,7 @@ class Supervisor:
 
     def apply(self, request: GraphRequest) -> None:
         """Want this, and nothing else. What is so already stays untouched."""
-        self._require_generation(request.if_generation)
+        _require_generation(request.if_generation, self.wanted.generation)
         self.check(request)
         self._want({container.name: container for container in request.containers}, tuple(request.volumes))
 
@@ -201,7 +201,7 @@ class Supervisor:
     def restore(self) -> None:
         """Take over what a former agent left, and go on."""
         if _WANTED in self._machine.link.inherited:
-            self.wanted = self._read_wanted()
+            self.wanted = _read_wanted(self._machine.link)
         self._nodes.restore()
         self._logs.resize(self.wanted.containers)
         self._logs.restore()
@@ -443,10 +443,6 @@ class Supervisor:
 
     # ---- documents --------------------------------------------------------------------------------------------------
 
-    def _require_generation(self, wanted: int | None) -> None:
-        if wanted is not None and wanted != self.wanted.generation:
-            raise errors.StateError(f"generation {wanted} is not wanted any more: {self.wanted.generation} is")
-
     def _want(self, containers: Mapping[str, Container], volumes: tuple[Volume, ...]) -> None:
         if self._draining:
             raise faults.Unavailable("the machine is ending")
@@ -466,9 +462,15 @@ class Supervisor:
             raise errors.NotFound(f"there is no container {name!r}")
         return self._nodes.get(name)
 
-    def _read_wanted(self) -> Wanted:
-        fd = self._machine.link.take(_WANTED)
-        try:
-            return document.read(fd, Wanted)
-        finally:
-            os.close(fd)
+
+def _require_generation(wanted: int | None, present: int) -> None:
+    if wanted is not None and wanted != present:
+        raise errors.StateError(f"generation {wanted} is not wanted any more: {present} is")
+
+
+def _read_wanted(link: Link) -> Wanted:
+    fd = link.take(_WANTED)
+    try:
+        return document.read(fd, Wanted)
+    finally:
+        os.close(fd)
