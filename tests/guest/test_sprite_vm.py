@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import select
@@ -15,8 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
-from sprites.exceptions import SpriteError
-from tests.support import store, virtual
+from tests.support import virtual
 from tests.support.pilotd import Pilotd
 
 from pilot.conformance import running
@@ -24,8 +22,6 @@ from pilot.conformance.promise import World
 from pilot.conformance.promises import graph
 from pilot.conformance.report import Outcome
 from pilot.conformance.subject import Subject
-from pilot.host.store.sqlite import SqliteDatabase
-from pilot.volume.client import VolumeClient
 
 pytestmark = pytest.mark.requires("root", "private", "qemu", "mmdebstrap", "fuse", "space")
 
@@ -186,48 +182,3 @@ def test_pilotd_killed_and_started_anew_finds_it(pilotd: Pilotd, sprite: Any) ->
     pilotd.kill()
     pilotd.start()
     assert _output(sprite, "sh", "-c", "kill -0 $(cat /tmp/pid) && echo alive") == b"alive\n"
-
-
-_FILL = "for n in 1 2 3 4; do dd if=/dev/urandom of=fill$0.$n bs=1M count=4 conv=fsync || true; done 2>/dev/null"
-
-
-def _is_read_only(sprite: Any) -> bool:
-    """Or so far gone that nothing of it is executed any more; or just being started anew."""
-    try:
-        found = sprite.run("sh", "-c", "touch ~/probe && sync ~/probe", capture_output=True)
-    except (SpriteError, OSError):
-        return True
-    return b"Read-only file system" in found.stderr
-
-
-def test_a_guest_whose_disk_took_no_writes_is_started_anew_when_it_does(pilotd: Pilotd, client: Any) -> None:
-    """The guest mounts it, so the guest is asked; what it had written is there."""
-    sprite = client.create_sprite("narrow")
-    sprite.run("sh", "-c", "echo kept >~/kept; sync", check=True)
-    volumes = VolumeClient(str(pilotd.state / "volumed.sock"))
-    database = SqliteDatabase(str(pilotd.state / "state.db"))
-    [row] = database.query("SELECT volume FROM sprites WHERE name = 'narrow'")
-    volumes.limit(row["volume"], volumes.stat(row["volume"]).allocated_bytes + (8 << 20))
-    # What the checkpoint shares is not written in place: the journal, too, needs new room.
-    list(sprite.create_checkpoint())
-    for number in range(20):
-        with contextlib.suppress(SpriteError, OSError):
-            sprite.run("sh", "-c", _FILL, str(number))
-        if _is_read_only(sprite):
-            break
-    else:
-        raise AssertionError("its journal found room all the time")
-    volumes.limit(row["volume"], None)
-    store.wait_for(lambda: database.query("SELECT 1 FROM events WHERE kind = 'sprite.read_only' AND sprite = 'narrow'"))
-    store.wait_for(lambda: _can_write(sprite))
-    assert _output(sprite, "cat", "/home/sprite/kept") == b"kept\n"
-    database.close()
-    sprite.destroy()
-
-
-def _can_write(sprite: Any) -> bool:
-    """Or it is just being started anew."""
-    try:
-        return bool(sprite.run("sh", "-c", "echo more >~/more && sync", capture_output=True).returncode == 0)
-    except (SpriteError, OSError):
-        return False
