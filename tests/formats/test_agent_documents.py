@@ -16,14 +16,14 @@ import pytest
 
 from pilot.agent import machine_api, requests, session, world
 from pilot.agent.containers import exits, registry
-from pilot.agent.graph import state, supervisor
+from pilot.agent.graph import state, wanted
 from pilot.wire import events
 
 KINDS: dict[str, type[msgspec.Struct]] = {
     r"agent/state": machine_api.AgentState,
     r"agent/events": events.Event,
     r"agent/requests": requests.Answered,
-    r"graph/wanted": supervisor.Wanted,
+    r"graph/wanted": wanted.Wanted,
     r"container/[^/]+/node": state.Node,
     r"container/[^/]+/exits": exits._Kept,
     r"container/[^/]+/process": registry._Process,

@@ -145,7 +145,7 @@ def test_rests_of_the_build_that_began_them_go_on(tmp_path: pathlib.Path, sample
         found = {name: host.sprites.find(_local(host.database), name) for name in ("drowsy", "asleep", "stopping")}
         statuses = {name: host.sprites.status(row) for name, row in found.items()}
         assert statuses == {"drowsy": "warm", "asleep": "running", "stopping": "cold"}
-        assert [hold.name for hold in host.sprites.holds(found["drowsy"])] == ["build"]
+        assert [hold.name for hold in host.sprites.holding.every(found["drowsy"])] == ["build"]
         assert {row.lifecycle.cold_after_s for row in found.values()} == {60.0}
         assert found["asleep"].rested is not None
         assert found["asleep"].rested.why == "unused for 30 s"
@@ -191,7 +191,7 @@ def test_what_each_version_of_the_store_had_is_there(tmp_path: pathlib.Path, ver
 def _check_later_tables(host: Revived, web: sprites.Sprite, version: int) -> None:
     """What came with a version, and is none of a sprite's row."""
     if version >= 7:
-        assert [hold.name for hold in host.sprites.holds(web)] == ["build"]
+        assert [hold.name for hold in host.sprites.holding.every(web)] == ["build"]
         assert web.lifecycle.cold_after_s == 60
     if version >= 8:
         assert fly.app(host.database, _local(host.database), "shop").name == "shop"

@@ -22,22 +22,20 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 from ... import errors
 from ...kernel import process as kernel_process
 from ...spec import process as spec_process
 from ...wire import faults
 from ...wire.graph import Container, GraphRequest, Limits, Stop, Volume
-from .. import document
 from ..containers.registry import Registry
 from ..events import Events
-from ..machine import Link, Machine
+from ..machine import Machine
 from ..record_budget import RecordBudget
 from ..session import open_process
 from ..sessions import Sessions
 from ..world import World
 from . import arrival, checking, deciding, state
+from . import wanted as wanted_document
 from .deciding import Decision, View
 from .instance import Instances
 from .log import Log
@@ -46,20 +44,12 @@ from .nodes import Nodes
 from .prober import Prober
 from .processes import Processes
 from .state import Node, Process
+from .wanted import Wanted
 
-_WANTED = "graph/wanted"
 # A machine that is to end waits no longer for containers that do not: init and the kernel end what is left.
 DRAIN_S = 5.0
 _RETRY_S = 1.0
 _log = logging.getLogger(__name__)
-
-
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """The document."""
-
-    generation: int = 0
-    containers: dict[str, Container] = {}
-    volumes: tuple[Volume, ...] = ()
 
 
 class Supervisor:
@@ -98,7 +88,7 @@ class Supervisor:
 
     def apply(self, request: GraphRequest) -> None:
         """Want this, and nothing else. What is so already stays untouched."""
-        _require_generation(request.if_generation, self.wanted.generation)
+        self.wanted.require(request.if_generation)
         self.check(request)
         self._want({container.name: container for container in request.containers}, tuple(request.volumes))
 
@@ -200,8 +190,7 @@ class Supervisor:
 
     def restore(self) -> None:
         """Take over what a former agent left, and go on."""
-        if _WANTED in self._machine.link.inherited:
-            self.wanted = _read_wanted(self._machine.link)
+        self.wanted = wanted_document.read(self._machine.link)
         self._nodes.restore()
         self._logs.resize(self.wanted.containers)
         self._logs.restore()
@@ -448,11 +437,9 @@ class Supervisor:
             raise faults.Unavailable("the machine is ending")
         if (dict(containers), volumes) == (self.wanted.containers, self.wanted.volumes):
             return
-        wanted = Wanted(generation=self.wanted.generation + 1, containers=dict(containers), volumes=volumes)
-        if len(msgspec.json.encode(wanted)) > document.MAX_BYTES:
-            raise faults.TooLarge(f"the graph is larger than {document.MAX_BYTES} bytes")
+        wanted = self.wanted.next(dict(containers), volumes)
         self._events.add("graph.changed", generation=wanted.generation)
-        document.write(self._machine.link, _WANTED, wanted)
+        wanted_document.write(self._machine.link, wanted)
         self.wanted = wanted
         self._logs.resize(self.wanted.containers)
         self.changed.notify()
@@ -461,16 +448,3 @@ class Supervisor:
         if name not in self.wanted.containers:
             raise errors.NotFound(f"there is no container {name!r}")
         return self._nodes.get(name)
-
-
-def _require_generation(wanted: int | None, present: int) -> None:
-    if wanted is not None and wanted != present:
-        raise errors.StateError(f"generation {wanted} is not wanted any more: {present} is")
-
-
-def _read_wanted(link: Link) -> Wanted:
-    fd = link.take(_WANTED)
-    try:
-        return document.read(fd, Wanted)
-    finally:
-        os.close(fd)

@@ -120,7 +120,7 @@ class Watch:
 
     def _attend(self, row: Sprite, now_us: int) -> None:
         due = decide(self._look(row), self._timing, now_us)
-        if due is not None and (due.force or due.duty is not Duty.SLEEP or not self._sprites.holds(row)):
+        if due is not None and (due.force or due.duty is not Duty.SLEEP or not self._sprites.holding.every(row)):
             self._begin(row, due)
 
     def _look(self, row: Sprite) -> Seen:

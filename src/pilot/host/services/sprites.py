@@ -35,9 +35,8 @@ from ..operations.requests import (
 )
 from ..operations.uses import Uses
 from ..shipping.rules import Rule
-from ..store import checkpoints, events, holds, sprites
+from ..store import checkpoints, events, sprites
 from ..store.checkpoints import Checkpoint
-from ..store.holds import Hold
 from ..store.journal import now_us
 from ..store.sprites import ConfigChanges, Rested, Spawn, Sprite
 from ..vmm import Isolation, Size, Usage
@@ -49,6 +48,7 @@ from .creating import Creating, Descent, check_pids, new_sprite
 from .creation_rate import CreationRate
 from .feed import Feed
 from .guests import Guests
+from .holding import Holding
 from .lending import Lending
 from .looking import Looking
 from .metrics import Metrics
@@ -63,7 +63,6 @@ from .webhooks.book import Webhooks
 from .webhooks.destinations import Destinations
 
 SUSPECT_PAUSE_S = 5.0
-MOST_HOLDS = 64  # of a sprite
 WHY_READ_ONLY = "its filesystem had become read-only while the disk was full; there is room again, it is started anew"
 
 
@@ -120,6 +119,7 @@ class Sprites:
         self._suspected: dict[str, float] = {}
         self.tokens = Tokens(host.database)
         self.networks, self.connectors = SpriteNetworks(host), Connectors(host)
+        self.holding = Holding(host.database)
         self.webhooks = Webhooks(host.database, host.vault, webhook_destinations or Destinations(Never()))
         self.changes = Changes(host.database, self.statuses)
         # Another number after each commit that says anything: what was read before it is to be read anew.
@@ -189,25 +189,6 @@ class Sprites:
             return self.machine_status(sprite).out_of_memory
         except errors.PilotError:
             return None
-
-    def holds(self, sprite: Sprite) -> list[Hold]:
-        return holds.active(self._host.database, sprite.id, now_us())
-
-    def hold(self, sprite: Sprite, name: str, expires_us: int | None) -> Hold:
-        """It stays awake for as long as this lasts. One of that name that there is ends then. `Conflict`: too many."""
-        wanted = Hold(sprite.id, name, now_us(), expires_us)
-        with self._host.database.transaction() as tx:
-            others = {hold.name for hold in holds.active(tx, sprite.id, wanted.since_us)} - {name}
-            if len(others) >= MOST_HOLDS:
-                raise errors.Conflict(f"hold {name}: sprite {sprite.name} has {len(others)}", hint="let go of one")
-            holds.put(tx, wanted)
-        return next((hold for hold in self.holds(sprite) if hold.name == name), wanted)
-
-    def release(self, sprite: Sprite, name: str) -> None:
-        """`NotFound` when it has no such hold."""
-        with self._host.database.transaction() as tx:
-            if not holds.release(tx, sprite.id, name):
-                raise errors.NotFound(f"hold not found: {name}")
 
     def statuses(self) -> dict[str, str]:
         """Of all of them, by id."""

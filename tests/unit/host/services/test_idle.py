@@ -16,8 +16,8 @@ from tests.support.host import WAIT_S, HostUnderTest
 from pilot import errors
 from pilot.host.operations import rest
 from pilot.host.services import retention
+from pilot.host.services.holding import MOST_HOLDS
 from pilot.host.services.idle import Due, Duty, Seen, Timing, Watch, decide
-from pilot.host.services.sprites import MOST_HOLDS
 from pilot.host.services.wanted import LifecycleChanges, SpriteChanges
 from pilot.host.store.journal import now_us
 from pilot.host.store.sprites import Config, Lifecycle, Rested, Sprite, UrlSettings
@@ -325,11 +325,11 @@ def test_what_is_held_is_left_alone(host: HostUnderTest, http: httpx.Client, clo
 def test_a_sprite_has_so_many_holds_and_no_more(host: HostUnderTest, http: httpx.Client) -> None:
     row = host.sprites.find(host.organisation.id, "web")
     for number in range(MOST_HOLDS):
-        host.sprites.hold(row, f"h{number}", now_us() + 10**9)
+        host.sprites.holding.hold(row, f"h{number}", now_us() + 10**9)
     answer = http.put("/v1/sprites/web/holds/more", json={})
     assert (answer.status_code, answer.json()["error"]) == (409, "hold more: sprite web has 64")
     assert http.put("/v1/sprites/web/holds/h7", json={}).status_code == 200, "one that it has"
-    host.sprites.hold(row, "h8", now_us() - 1)
+    host.sprites.holding.hold(row, "h8", now_us() - 1)
     assert http.put("/v1/sprites/web/holds/more", json={}).status_code == 200, "one has run out"
 
 
@@ -338,7 +338,7 @@ def test_a_forced_sleep_follows_one_that_is_not(
 ) -> None:
     """And does not end as that does, which finds it in use."""
     row = host.sprites.find(host.organisation.id, "web")
-    host.sprites.hold(row, "build", None)
+    host.sprites.holding.hold(row, "build", None)
     entered, gate, look = threading.Event(), threading.Event(), rest.what_holds
 
     def slow(*asked: Any) -> list[str]:
@@ -358,12 +358,12 @@ def test_a_forced_sleep_follows_one_that_is_not(
 
 def test_a_hold_that_has_run_out_is_over(host: HostUnderTest, http: httpx.Client) -> None:
     row = host.sprites.find(host.organisation.id, "web")
-    first = host.sprites.hold(row, "build", now_us() - 1)
+    first = host.sprites.holding.hold(row, "build", now_us() - 1)
     assert http.get("/v1/sprites/web/holds").json()["holds"] == []
-    again = host.sprites.hold(row, "build", None)
+    again = host.sprites.holding.hold(row, "build", None)
     assert again.since_us > first.since_us, "another one of the same name"
-    assert host.sprites.hold(row, "build", now_us() + 10**9).since_us == again.since_us
-    host.sprites.hold(row, "short", now_us() - 1)
+    assert host.sprites.holding.hold(row, "build", now_us() + 10**9).since_us == again.since_us
+    host.sprites.holding.hold(row, "short", now_us() - 1)
     retention.forget(host.database, now_us())
     assert [each["name"] for each in host.database.query("SELECT name FROM holds")] == ["build"]
 

@@ -32,7 +32,7 @@ async def get_why(call: Call) -> Response:
 
 
 async def list_holds(call: Call) -> Response:
-    found = await asyncio.to_thread(call.sprites.holds, await call.sprite())
+    found = await asyncio.to_thread(call.sprites.holding.every, await call.sprite())
     return JSONResponse({"holds": [shapes.hold(each) for each in found]})
 
 
@@ -42,10 +42,10 @@ async def put_hold(call: Call) -> Response:
     expires_us = None if wanted.expire is None else time.time_ns() // 1000 + round(wanted.expire * 1e6)
     row = await call.sprite()
     return JSONResponse(
-        shapes.hold(await asyncio.to_thread(call.sprites.hold, row, call.parameters["hold"], expires_us))
+        shapes.hold(await asyncio.to_thread(call.sprites.holding.hold, row, call.parameters["hold"], expires_us))
     )
 
 
 async def release_hold(call: Call) -> Response:
-    await asyncio.to_thread(call.sprites.release, await call.sprite(), call.parameters["hold"])
+    await asyncio.to_thread(call.sprites.holding.release, await call.sprite(), call.parameters["hold"])
     return Response(status_code=204)
