@@ -87,17 +87,20 @@ def _push_whole(
 
 
 def _beginning(context: Context, sprite: str, query: list[tuple[str, str]], file: BinaryIO) -> int:
-    """How much of it is there; 0 when anything else is."""
+    """How much of it is there; 0 when anything else is, nothing, or what cannot be read back."""
     file.seek(0)
     same = 0
-    answer = context.api.raw("GET", sprite_path(sprite, "fs/read"), query[:2])
     try:
-        for piece in answer.pieces():
-            if file.read(len(piece)) != piece:
-                return 0
-            same += len(piece)
-    finally:
-        answer.close()
+        answer = context.api.raw("GET", sprite_path(sprite, "fs/read"), query[:2])
+        try:
+            for piece in answer.pieces():
+                if file.read(len(piece)) != piece:
+                    return 0
+                same += len(piece)
+        finally:
+            answer.close()
+    except errors.PilotError:
+        return 0  # why it was to be read is what is told
     return same
 
 

@@ -50,7 +50,8 @@ def _read(place: str) -> str:
         with open(place, encoding="utf-8") as file:
             return file.read()
     except (OSError, UnicodeDecodeError) as error:
-        raise errors.HostError(f"read {place}: {getattr(error, 'strerror', None) or error}".lower()) from error
+        reason = str(getattr(error, "strerror", None) or error).lower()
+        raise errors.HostError(f"read {place}: {reason}") from error
 
 
 def _make(context: Context, name: str, wanted: SetUp) -> bool:

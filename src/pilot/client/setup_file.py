@@ -30,7 +30,14 @@ _TABLES = ("environment", "config", "lifecycle", "url", "network", "spawn", "fil
 _TEXTS = ("name", "from", "checkpoint")
 _LISTS = ("labels", "setup")
 _SERVICE = ("cmd", "args", "needs", "env", "dir", "http_port")
-_NETWORK = ("allow", "deny", "defaults")
+# What each table may say; those but `network` are the server's words, which passes over what it does not know.
+KEYS = {
+    "config": ("ram_mb", "cpus", "region", "storage_gb", "pids"),
+    "lifecycle": ("warm_after_s", "cold_after_s", "expires_at", "expires_in_s", "on_expiry", "protected"),
+    "url": ("auth", "private_access"),
+    "network": ("allow", "deny", "defaults"),
+    "spawn": ("children", "from", "expires_in_s"),
+}
 
 
 class SetUp:
@@ -81,15 +88,19 @@ class SetUp:
     @property
     def services(self) -> dict[str, dict[str, Any]]:
         """In an order in which each comes after what it needs."""
-        wanted: dict[str, dict[str, Any]] = self._said.get("services", {})
-        ordered: dict[str, dict[str, Any]] = {}
-        while len(ordered) < len(wanted):
-            ready = [name for name in wanted if name not in ordered and _is_ready(wanted[name], wanted, ordered)]
-            if not ready:
-                circle = ", ".join(sorted(wanted.keys() - ordered.keys()))
-                raise errors.SpecError("$.services", f"these need each other: {circle}")
-            ordered |= {name: wanted[name] for name in ready}
-        return ordered
+        return dict(self._said.get("services", {}))
+
+
+def _ordered(wanted: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """`SpecError` for services that need each other."""
+    ordered: dict[str, dict[str, Any]] = {}
+    while len(ordered) < len(wanted):
+        ready = [name for name in wanted if name not in ordered and _is_ready(wanted[name], wanted, ordered)]
+        if not ready:
+            circle = ", ".join(sorted(wanted.keys() - ordered.keys()))
+            raise errors.SpecError("$.services", f"these need each other: {circle}")
+        ordered |= {name: wanted[name] for name in ready}
+    return ordered
 
 
 def _is_ready(service: Mapping[str, Any], wanted: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
@@ -115,7 +126,8 @@ def parse(text: str) -> SetUp:
             raise errors.SpecError(f"$.{key}", f"not {what}")
     for key in _LISTS:
         _check_texts(f"$.{key}", said.get(key, []))
-    _check("$.network", said.get("network", {}), _NETWORK)
+    for key, known in KEYS.items():
+        _check(f"$.{key}", said.get(key, {}), known)
     for place, here in said.get("files", {}).items():
         if not isinstance(here, str) or not place.startswith("/"):
             raise errors.SpecError(f"$.files.{place}", 'not "/path/there" = "path here"')
@@ -124,7 +136,7 @@ def parse(text: str) -> SetUp:
             raise errors.SpecError(f"$.services.{name}", "no table with a cmd")
         _check(f"$.services.{name}", service, _SERVICE)
         _check_texts(f"$.services.{name}.needs", service.get("needs", []))
-    return SetUp(said)
+    return SetUp(said | {"services": _ordered(said.get("services", {}))})
 
 
 def _check(place: str, table: Mapping[str, Any], known: tuple[str, ...]) -> None:

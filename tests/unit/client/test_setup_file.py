@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from pilot import errors
 from pilot.client import setup_file
+from pilot.host.services.wanted import LifecycleChanges
+from pilot.host.store.sprites import Config, Spawn, UrlSettings
 
 WHOLE = """
 name = "shop"
@@ -78,4 +81,17 @@ def test_what_is_wrong_is_told_with_its_place(text: str, place: str) -> None:
 def test_services_in_a_circle() -> None:
     text = "[services.a]\ncmd='x'\nneeds=['b']\n[services.b]\ncmd='x'\nneeds=['a']"
     with pytest.raises(errors.SpecError, match="these need each other: a, b"):
-        _ = setup_file.parse(text).services
+        setup_file.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("table", "struct"),
+    [("config", Config), ("lifecycle", LifecycleChanges), ("url", UrlSettings), ("spawn", Spawn)],
+)
+def test_a_table_may_say_what_the_server_knows_and_nothing_that_it_would_pass_over(
+    table: str, struct: type[msgspec.Struct]
+) -> None:
+    assert set(setup_file.KEYS[table]) == set(struct.__struct_encode_fields__)
+    with pytest.raises(errors.SpecError) as caught:
+        setup_file.parse(f"[{table}]\nexpire_in_s = 60")
+    assert str(caught.value).startswith(f"$.{table}.expire_in_s: unknown; there are")

@@ -41,10 +41,13 @@ class ScheduleWatch:
                 self.begin(row)
 
     def begin(self, row: Machine) -> None:
+        """Whatever keeps this one from it keeps no other."""
         try:
             self._machines.start(row, None, "flyd")
         except errors.StateError:
             log.info("machine that is due has another state by now", extra={"machine": MachineId(row.id)})
+        except errors.PilotError as error:
+            log.warning("machine that is due not started", extra={"machine": MachineId(row.id), "error": str(error)})
 
 
 def watching(machines: FlyMachines) -> AbstractContextManager[None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import re
 import secrets
 from collections.abc import Sequence
@@ -20,6 +21,8 @@ from ..store import fly_volumes
 from ..store.fly import App
 from ..store.fly_volumes import Volume
 from ..store.journal import now_us
+
+log = logging.getLogger(__name__)
 
 DEFAULT_GB, MOST_GB = 3, 16 << 10
 DEFAULT_RETENTION, MOST_RETENTION = 5, 60
@@ -120,14 +123,20 @@ class FlyVolumes:
         return id, self._engine.start(requests.SNAPSHOT, row.id, Snapshot(id))
 
     def prune(self, at_us: int) -> list[Ended]:
-        """Snapshots that are older than their volume keeps them are being deleted. Takes as long as volumed does."""
-        begun = []
+        """Snapshots that are older than their volume keeps them are being deleted. Takes as long as volumed does. A
+        volume that cannot be looked at keeps no other from it."""
+        begun: list[Ended] = []
         for row in fly_volumes.all_created(self._host.database):
-            oldest_s = at_us / 1e6 - row.snapshot_retention * 86400
-            old = tuple(point.id for point in self.snapshots(row) if point.created_at < oldest_s)
-            if old:
-                begun.append(self._engine.join(requests.PRUNE, row.id, Prune(old)))
+            try:
+                begun += self._prune(row, at_us)
+            except errors.PilotError as error:
+                log.warning("snapshots of a volume not pruned", extra={"volume": row.id, "error": str(error)})
         return begun
+
+    def _prune(self, row: Volume, at_us: int) -> list[Ended]:
+        oldest_s = at_us / 1e6 - row.snapshot_retention * 86400
+        old = tuple(point.id for point in self.snapshots(row) if point.created_at < oldest_s)
+        return [self._engine.join(requests.PRUNE, row.id, Prune(old))] if old else []
 
     def destroy(self, row: Volume) -> Ended:
         """Its run fails while a Machine has it."""

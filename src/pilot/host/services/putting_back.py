@@ -5,13 +5,16 @@
 The host reads, the sprite's own tar writes, within the sprite's walls: nothing of the host is written to, whatever the
 disk says. What is there now is gone once the other is whole, by two renames; until then it stays as it is. A pilotd or
 a sprite that dies in the middle leaves `.restoring-NAME` beside the path, which the next restore of it removes, and
-between the two renames the path is in there, as `old/NAME`.
+between the two renames the path is in there, as `old/NAME`, from where that one puts it back first.
 """
 
 from __future__ import annotations
 
+import contextlib
 import posixpath
 import subprocess
+import threading
+from collections.abc import Iterator
 
 from ... import errors
 from ...ids import CheckpointId
@@ -34,6 +37,10 @@ mkdir -p -- "$1"
 cd -P -- "$1"
 made=".restoring-$2"
 perl -e "$3" -- "$PWD" "$2"
+# One that died between its two renames has left it in there: whatever becomes of this one, it is there again.
+if [ ! -e "$2" ] && [ ! -L "$2" ] && { [ -e "$made/old/$2" ] || [ -L "$made/old/$2" ]; }; then
+    mv -- "$made/old/$2" "$2"
+fi
 rm -rf -- "$made"
 mkdir -m 700 -- "$made" "$made/new" "$made/old"
 trap 'rm -rf -- "$made"' EXIT
@@ -83,6 +90,8 @@ class PuttingBack:
         self._looking = disks
         self._lending = lending
         self._threads = Threads("restore a path", _MOST, _MOST_OF_ONE, "organisation")
+        self._lock = threading.Lock()
+        self._under_way: set[str] = set()
 
     async def run(self, sprite: Sprite, point: CheckpointId, path: str) -> None:
         """As `put`, in a thread."""
@@ -92,7 +101,7 @@ class PuttingBack:
         """Of a sprite whose world runs, for who has counted as its user; `path` as `parse` gives it. `Unsupported` and
         `Exhausted` as `Looking`; `HostError` when it cannot be read, `StateError` when it cannot be written."""
         directory, name = posixpath.split(path)
-        with self._lending.file(sprite.organisation, "restore") as tar:
+        with self._turn_of(sprite), self._lending.file(sprite.organisation, "restore") as tar:
             with self._looking.disks([(sprite.volume, point)], "restore") as [disk_fd]:
                 fds = [disk_fd, tar.fileno()]
                 look(_MODULE, f"restore {path}", READ_S, fds, [tar.most_bytes], subprocess.PIPE, path.encode())
@@ -102,6 +111,19 @@ class PuttingBack:
         if done.exit_code:
             said = (done.stderr or done.stdout).decode(errors="replace").strip()[-300:]
             raise errors.StateError(f"restore {path}: its tar ended with {done.exit_code}: {said}")
+
+    @contextlib.contextmanager
+    def _turn_of(self, sprite: Sprite) -> Iterator[None]:
+        """One path of it after the other: two at once would remove what the other has set aside. `Exhausted`."""
+        with self._lock:
+            if sprite.id in self._under_way:
+                raise faults.Exhausted("restore a path: another one of this sprite is under way", hint="try again")
+            self._under_way.add(sprite.id)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._under_way.remove(sprite.id)
 
     def _dial_path(self, sprite: Sprite) -> str:
         assert sprite.machine is not None, "its world runs"

@@ -67,7 +67,10 @@ class Spawning:
         if count >= allowed.children:
             raise faults.Exhausted(f"sprite {parent.name} has {count} children, as many as it may", hint="destroy one")
         name = f"{parent.name}-{asked.name or secrets.token_hex(4)}"
-        wanted = NewSprite(name, parent.config, dict(asked.environment), source=_source(parent, asked.source))
+        try:
+            wanted = NewSprite(name, parent.config, dict(asked.environment), source=_source(parent, asked.source))
+        except ValueError as error:
+            raise faults.InvalidRequest(str(error)) from error
         ended = self._sprites.create(parent.organisation, wanted, self._descent(parent, allowed, asked))
         with self._host.database.transaction(durable=False) as tx:
             events.add(tx, "sprite.spawned", f"sprite/{parent.id}", {"child": name})

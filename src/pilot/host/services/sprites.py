@@ -63,6 +63,7 @@ from .webhooks.book import Webhooks
 from .webhooks.destinations import Destinations
 
 SUSPECT_PAUSE_S = 5.0
+MOST_COMMENT = 4096  # characters, on a checkpoint: sprites make them by themselves, too
 WHY_READ_ONLY = "its filesystem had become read-only while the disk was full; there is room again, it is started anew"
 
 
@@ -390,6 +391,8 @@ class Sprites:
 
     def make_checkpoint(self, sprite: Sprite, comment: str, name: str | None = None) -> Ended:
         """`Conflict` (AlreadyActive) while another one is being made, or one has that name. `InvalidRequest`."""
+        if len(comment) > MOST_COMMENT:
+            raise faults.InvalidRequest(f"comment: {len(comment)} characters, of which there may be {MOST_COMMENT}")
         if name is not None:
             _check_name(name)
             if checkpoints.is_taken(self._host.database, sprite.id, name):

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 from tests.support.host import WAIT_S, HostUnderTest
 
+from pilot import errors
+from pilot.host.operations.context import Point
 from pilot.host.services.fly_volumes import Wanted
 from pilot.host.store.fly import App
-from pilot.ids import CheckpointId
+from pilot.host.store.fly_volumes import Volume
+from pilot.host.store.journal import now_us
+from pilot.ids import CheckpointId, VolumeId
 
 _DAY_US = 86400 * 1_000_000
 
@@ -41,3 +45,27 @@ def test_those_that_are_too_old(host: HostUnderTest) -> None:
     assert [ended.result(WAIT_S).done for ended in pruned] == [True]
     assert (len(volumes.snapshots(short)), len(volumes.snapshots(long))) == (0, 1)
     assert [point.id for point in host.volumes.checkpoints(short.id)] == ["v1"]
+
+
+def test_one_that_cannot_be_looked_at_keeps_no_other_from_it(
+    host: HostUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volumes, app = host.fly.volumes, _app(host)
+    made = [volumes.create(app, Wanted(name, "local", 1, snapshot_retention=1)) for name in ("one", "two")]
+    assert all(ended.result(WAIT_S).done for _, ended in made)
+    rows = [volumes.find(app, id) for id, _ in made]
+    for row in rows:
+        _, ended = volumes.snapshot(row)
+        assert ended.result(WAIT_S).done
+    checkpoints = host.volumes.checkpoints
+    for broken, whole in (rows, rows[::-1]):
+
+        def look(name: VolumeId, broken: Volume = broken) -> Sequence[Point]:
+            if name == broken.id:
+                raise errors.HostError("it cannot be opened")
+            return checkpoints(name)
+
+        monkeypatch.setattr(host.volumes, "checkpoints", look)
+        pruned = volumes.prune(now_us() + 2 * _DAY_US)
+        assert [ended.result(WAIT_S).done for ended in pruned] == [True]
+        assert checkpoints(whole.id) == []

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from tests.support.host import HostUnderTest
 
+from pilot.host.services.fly import LeaseHeld
 from pilot.host.services.fly_schedule import ScheduleWatch
 from pilot.host.store import fly
 from pilot.host.store.fly import App, Lease, Machine
@@ -62,3 +63,19 @@ def test_those_that_stand_still_and_are_due(host: HostUnderTest) -> None:
     assert watch.begun == []
     watch.round(now_us() + 2 * _HOUR_US)
     assert watch.begun == ["due"]
+
+
+def test_one_that_cannot_be_started_keeps_no_other_from_it(
+    host: HostUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for id in ("first", "second"):
+        _add(host, id, ("started", "stopped"), schedule="hourly")
+    asked: list[str] = []
+
+    def start(row: Machine, nonce: str | None, source: str) -> None:
+        asked.append(row.id)
+        raise LeaseHeld("somebody has it since")
+
+    monkeypatch.setattr(host.fly, "start", start)
+    ScheduleWatch(host.fly).round(now_us() + 2 * _HOUR_US)
+    assert asked == ["first", "second"]

@@ -1,0 +1,42 @@
+"""What a sprite asks of its host by itself is refused in words where it cannot be, and has bounds."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Iterator
+
+import pytest
+from tests.support.host import WAIT_S, HostUnderTest
+
+from pilot.host.services.spawning import Spawning
+from pilot.host.services.sprites import MOST_COMMENT
+from pilot.host.services.wanted import NewSprite
+from pilot.host.store.sprites import Spawn, Sprite
+from pilot.wire import faults, outward
+
+
+@pytest.fixture
+def host(tmp_path: pathlib.Path) -> Iterator[HostUnderTest]:
+    under_test = HostUnderTest(tmp_path)
+    assert under_test.sprites.create(under_test.organisation.id, NewSprite("web")).result(WAIT_S).done
+    yield under_test
+    under_test.close()
+
+
+def _web(host: HostUnderTest) -> Sprite:
+    return host.sprites.find(host.organisation.id, "web")
+
+
+def test_variables_that_none_can_be_are_refused(host: HostUnderTest) -> None:
+    spawning = Spawning(host.host, host.sprites)
+    host.sprites.allow_spawn(_web(host), Spawn(1))
+    for environment in ({"A=B": "x"}, {"": "x"}, {"A": "\0"}):
+        with pytest.raises(faults.InvalidRequest, match="cannot be the name of a variable"):
+            spawning.begin(_web(host), outward.NewChild(environment=environment))
+    assert spawning.children(_web(host)) == []
+
+
+def test_a_comment_has_a_bound(host: HostUnderTest) -> None:
+    with pytest.raises(faults.InvalidRequest, match="comment: 4097 characters"):
+        host.sprites.make_checkpoint(_web(host), "x" * (MOST_COMMENT + 1))
+    assert host.sprites.make_checkpoint(_web(host), "x" * MOST_COMMENT).result(WAIT_S).done
