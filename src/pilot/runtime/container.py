@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 
 _KILL_TIMEOUT_S = 10.0
 _START_TIMEOUT_S = 60.0
-# By these a process is asked to end.
 _CANNOT_START = {Status.RUNNING: "cannot start an already running container"}
+# By these a process is asked to end.
 _ENDING = frozenset({signal_.SIGHUP, signal_.SIGINT, signal_.SIGQUIT, signal_.SIGTERM})
 _UNREAPED = "the kernel keeps it until every process that was started by exec has been waited for"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from typing import IO
@@ -56,11 +57,13 @@ def run(dial_path: str, command: Command) -> Result:
 
 
 def _send(socket: web_socket.Socket, stdin: IO[bytes], end_s: float) -> None:
-    while piece := stdin.read(exec_frames.MAX_PAYLOAD):
-        if time.monotonic() > end_s:
-            raise TimeoutError
-        socket.send(exec_frames.stdin_message(piece, tty=False))
-    socket.send(exec_frames.STDIN_EOF_MESSAGE)
+    """To its end, or that of a command that has not read all of it: what it said is then to be read."""
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        while piece := stdin.read(exec_frames.MAX_PAYLOAD):
+            if time.monotonic() > end_s:
+                raise TimeoutError
+            socket.send(exec_frames.stdin_message(piece, tty=False))
+        socket.send(exec_frames.STDIN_EOF_MESSAGE)
 
 
 def _to_its_end(socket: web_socket.Socket, end_s: float) -> Result:
