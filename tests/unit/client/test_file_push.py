@@ -8,15 +8,17 @@ from collections.abc import Iterable
 import pytest
 
 from pilot import errors
-from pilot.client import account, api, context, files, http, words
+from pilot.client import context, files, http, words
+from pilot.client.account import Account
+from pilot.client.api import Api
 from pilot.wire import faults
 
 
-class Broken(api.Api):
+class Broken(Api):
     """Connections break in the middle of the body, and nothing can be read back."""
 
     def __init__(self, of_reading: errors.PilotError) -> None:
-        super().__init__(account.Account("http://127.0.0.1:1", "token"))
+        super().__init__(Account("http://127.0.0.1:1", "token"))
         self._of_reading = of_reading
 
     def upload(self, path: str, query: Iterable[tuple[str, str]], pieces: Iterable[bytes], length: int | None) -> None:
@@ -29,12 +31,12 @@ class Broken(api.Api):
 
 
 class Pushing(context.Context):
-    def __init__(self, used: api.Api) -> None:
+    def __init__(self, used: Api) -> None:
         super().__init__(words.Words())
         self._used = used
 
     @property
-    def api(self) -> api.Api:
+    def api(self) -> Api:
         return self._used
 
 
