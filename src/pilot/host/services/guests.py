@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 
 from ... import errors
@@ -10,6 +11,8 @@ from ...volume.client import Volume
 from ..operations import machines, world
 from ..operations.context import Host
 from ..store.sprites import Sprite
+
+log = logging.getLogger(__name__)
 
 
 class Guests:
@@ -20,15 +23,17 @@ class Guests:
 
     def read_only(self, rows: Iterable[Sprite]) -> Mapping[VolumeId, int]:
         """Disks whose guest says that they take no writes any more, with what each may take by now."""
-        found = (row.volume for row in rows if self._is_read_only(row))
-        return {volume: _left_bytes(self._host.volumes.stat(volume)) for volume in found}
+        found = ((row.volume, self._left_bytes(row)) for row in rows)
+        return {volume: left_bytes for volume, left_bytes in found if left_bytes is not None}
 
-    def _is_read_only(self, row: Sprite) -> bool:
-        """One that does not answer is left to whoever needs it."""
+    def _left_bytes(self, row: Sprite) -> int | None:
+        """None for one that takes writes, and for one that does not answer: it is left to whoever needs it."""
         try:
-            return self._can_be_asked(row) and self._host.api(row).status().read_only
-        except errors.PilotError:
-            return False
+            if self._can_be_asked(row) and self._host.api(row).status().read_only:
+                return _left_bytes(self._host.volumes.stat(row.volume))
+        except errors.PilotError as error:
+            log.info("guest not asked about its disk", extra={"sprite": row.name, "error": str(error)})
+        return None
 
     def _can_be_asked(self, row: Sprite) -> bool:
         if row.machine is None or not world.is_mounted_in_guest(self._host, row):

@@ -8,12 +8,14 @@ from collections.abc import Iterator
 import pytest
 from tests.support.host import WAIT_S, HostUnderTest
 
+from pilot import errors
 from pilot.host.services import sprites
 from pilot.host.services.mending import GUESTS_S, PAUSE_S, Mending
 from pilot.host.services.wanted import NewSprite
 from pilot.host.store import events
 from pilot.host.store.sprites import Sprite
-from pilot.volume.client import Status
+from pilot.ids import VolumeId
+from pilot.volume.client import Status, Volume
 
 ROOM = 1 << 20
 
@@ -78,6 +80,21 @@ def test_one_that_a_guest_has_mounted_says_so_itself(
     assert host.sprites.restart(_find(host, "guilty")).result(WAIT_S).done
     told = [event.sprite for event in events.since(host.database, 0) if event.kind == "sprite.read_only"]
     assert told == (["guilty"] if left_bytes == ROOM else [])
+
+
+def test_a_disk_that_cannot_be_looked_at_keeps_no_other_from_being_mended(
+    host: HostUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host.vmm, "mounts_in_guest", True)
+    host.machine("guilty").read_only = True
+    _has_met_no_room(host, "other", ROOM)
+
+    def stat(volume: VolumeId) -> Volume:
+        raise errors.HostError(f"volume {volume} cannot be opened")
+
+    monkeypatch.setattr(host.volumes, "stat", stat)
+    monkeypatch.setattr(host.sprites, "mend", lambda _: None)
+    assert Mending(host.sprites, ROOM).look(0) == ["other"]
 
 
 def test_guests_are_asked_now_and_then_and_not_when_they_stand_still(
