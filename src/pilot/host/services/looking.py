@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -104,14 +105,18 @@ def look(
     module: str, what: str, most_s: float, fds: Sequence[int], words: Sequence[int], out: Lent | int, given: bytes = b""
 ) -> bytes:
     """What a process of its own says, which has these descriptors and is told them, then `words`; nothing when it is
-    written to a file `out`. `HostError`."""
+    written to a file `out`. It ends with all that it has begun, which has the disk, too. `HostError`."""
     command = [sys.executable, "-P", "-m", module, *map(str, (*fds, *words))]
-    try:
-        done = subprocess.run(
-            command, input=given, stdout=out, stderr=subprocess.PIPE, pass_fds=fds, timeout=most_s, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise errors.HostError(f"{what}: not done after {most_s:.0f} s") from error
-    if done.returncode:
-        raise errors.HostError(f"{what}: {done.stderr.decode(errors='replace').strip()[-400:]}")
-    return done.stdout or b""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=out, stderr=pipe, pass_fds=fds, process_group=0) as process:
+        try:
+            said, why = process.communicate(given, most_s)
+        except BaseException as error:
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
+                os.killpg(process.pid, signal.SIGKILL)
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise errors.HostError(f"{what}: not done after {most_s:.0f} s") from error
+            raise
+    if process.returncode:
+        raise errors.HostError(f"{what}: {why.decode(errors='replace').strip()[-400:]}")
+    return said or b""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
+import select
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import httpx
 import pytest
-from tests.support.host import HostUnderTest
+from tests.support.host import WAIT_S, HostUnderTest
 
 from pilot import errors
 from pilot.host.api import streams
@@ -95,3 +99,19 @@ def test_who_reads_too_slowly_is_left(host: HostUnderTest, http: httpx.Client, m
     for _ in range(lending.OF_ONE + 1):
         with pytest.raises(httpx.RemoteProtocolError):
             http.get("/v1/sprites/web/checkpoints/v1/diff")
+
+
+def test_what_a_look_has_begun_ends_with_it(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would hold the disk, and go on writing."""
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\nsleep 1000 &\nwait\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    read_fd, write_fd = os.pipe()
+    with open(read_fd, "rb") as held:
+        try:
+            with pytest.raises(errors.HostError, match="a look: not done after 1 s"):
+                looking.look("module", "a look", 1, [write_fd], [], subprocess.DEVNULL)
+        finally:
+            os.close(write_fd)
+        assert select.select([held], [], [], WAIT_S)[0], "nobody has it any more"
