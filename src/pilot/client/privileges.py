@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from . import output
 from .api import sprite_path
+from .words import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,9 +15,12 @@ if TYPE_CHECKING:
 
 def policy(context: Context) -> None:
     said, path = context.said, sprite_path(context.sprite, "policy/privileges")
+    is_said = any(said.has(name) for name in ("profile", "device", "no-new-privileges"))
+    if said.has("clear") and is_said:
+        raise UsageError("--clear: not with others, of which it would leave nothing")
     if said.has("clear"):
         context.api.call("DELETE", path)
-    elif any(said.has(name) for name in ("profile", "device", "no-new-privileges")):
+    elif is_said:
         wanted = {
             "profile": said.option("profile") or "",
             "devices": said.options("device"),
