@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -54,14 +55,15 @@ def replace(path: str, data: bytes, *, mode: int = 0o600, durable: bool = False)
 def whole(path: str, *, mode: int = 0o666) -> Iterator[BinaryIO]:
     """What somebody names as the place of an output, to be written for the block: it is there as a whole and for good
     when the block ends, or is what it was before. A link stays one; what is there and no file (a device, a pipe) is
-    written to; `-` is standard output. OSError."""
+    written to; `-` is standard output. Nobody may read it who could not read the file that was there. OSError."""
     if path == "-" or (os.path.exists(path) and not os.path.isfile(path)):
         with open(os.dup(1) if path == "-" else os.open(path, os.O_WRONLY | os.O_CLOEXEC), "wb") as out:
             yield out
         return
     place = os.path.realpath(path)
     temporary = f"{place}.{os.urandom(4).hex()}.new"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    before = stat.S_IMODE(os.stat(place).st_mode) if os.path.exists(place) else 0o777
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode & before)
     try:
         with open(fd, "wb") as out:
             yield out

@@ -74,6 +74,17 @@ def test_an_output_is_there_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_an_output_is_for_nobody_for_whom_it_was_not_before(tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    for before, wanted, after in ((0o600, 0o666, 0o600), (0o644, 0o600, 0o600), (0o400, 0o666, 0o400)):
+        place.touch()
+        place.chmod(before)
+        with files.whole(str(place), mode=wanted) as out:
+            out.write(b"new")
+        assert stat.S_IMODE(place.stat().st_mode) == after
+        place.unlink()
+
+
 def test_an_output_leaves_what_is_no_file_as_it_is(tmp_path: Path) -> None:
     """A link leads on, a pipe and a device are written to, a directory is refused."""
     (tmp_path / "link").symlink_to("far/target")
