@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import urllib.parse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 
 import msgspec
 
@@ -16,9 +16,12 @@ from ...wire.audit import Kind
 from . import records
 from .records import Detail, Value
 
+MOST_QUERY_BYTES = 64 << 10
 MOST_BODY_BYTES = 1 << 20
 _WORDS = frozenset({"cmd", "command", "args"})  # command lines
 _CALLED = {"name": "sprite", "id": "session"}  # parameters of paths
+_UNREADABLE = "not readable"
+_Document = Mapping[str, msgspec.Raw] | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,31 +52,44 @@ FIELDS: Mapping[Kind, Sequence[Field]] = {
 
 
 def detail(kind: Kind, parameters: Mapping[str, str], query: bytes, body: bytes = b"") -> Detail:
-    """Of what the path names, then the query, then the body."""
+    """Of what the path names, then the query, then the body. What of these is not looked at is told as such."""
     found: dict[str, Value] = {_CALLED.get(key, key): records.text(value) for key, value in parameters.items()}
-    said = urllib.parse.parse_qs(query.decode("latin-1"), max_num_fields=1000) if query else {}
+    fields = FIELDS.get(kind, ())
+    said = _said(query, frozenset(field.path for field in fields))
+    if len(query) > MOST_QUERY_BYTES:
+        found["query"] = f"longer than {MOST_QUERY_BYTES} bytes: its end is not looked at"
+    document = _keys(body) if len(body) < MOST_BODY_BYTES else {}
     if len(body) >= MOST_BODY_BYTES:
         found["body"] = f"longer than {MOST_BODY_BYTES} bytes: not looked at"
-    document = _document(body)
-    for field in FIELDS.get(kind, ()):
+    elif body and document is None:
+        found["body"] = "no object of JSON"
+    for field in fields:
         for value in (*_of_query(field, said), *_of_body(field, document)):
             found.setdefault(field.path, value)
     return found
 
 
+def _said(query: bytes, wanted: Set[str]) -> Mapping[str, list[str]]:
+    """Of its parameters those, in their order."""
+    found: dict[str, list[str]] = {}
+    for part in query[:MOST_QUERY_BYTES].decode("latin-1").split("&"):
+        name, _, value = part.partition("=")
+        if (name := urllib.parse.unquote_plus(name)) in wanted:
+            found.setdefault(name, []).append(urllib.parse.unquote_plus(value))
+    return found
+
+
 def _of_query(field: Field, said: Mapping[str, list[str]]) -> Iterator[Value]:
+    """Of a parameter that is there twice the first is what is done (wire/http.py)."""
     if values := said.get(field.path):
-        yield records.words(values) if field.path in _WORDS else records.text(values[-1])
+        yield records.words(values) if field.path in _WORDS else records.text(values[0])
 
 
-def _of_body(field: Field, document: object) -> Iterator[Value]:
-    value = document
-    for key in field.path.split("."):
-        if not isinstance(value, dict) or key not in value:
-            return
-        value = value[key]
+def _of_body(field: Field, document: _Document) -> Iterator[Value]:
+    value = _at(field.path, document)
     if field.keys:
-        yield records.words(sorted(map(str, value))) if isinstance(value, dict) else ()
+        if isinstance(value, dict):
+            yield records.words(sorted(value))
     elif isinstance(value, bool | int):
         yield value
     elif isinstance(value, str):
@@ -84,11 +100,23 @@ def _of_body(field: Field, document: object) -> Iterator[Value]:
         yield records.text(msgspec.json.encode(value).decode())
 
 
-def _document(body: bytes) -> object:
-    """None for what is no JSON, or only the beginning of some."""
-    if not body or len(body) >= MOST_BODY_BYTES:
+def _at(path: str, document: _Document) -> object:
+    """What is there; None where nothing is, or nothing that can be read."""
+    key, _, rest = path.partition(".")
+    if document is None or key not in document:
         return None
+    if rest:
+        return _at(rest, _keys(document[key]))
     try:
-        return msgspec.json.decode(body)
+        return msgspec.json.decode(document[key])
     except errors.UNREADABLE:
-        return None  # whoever reads the body says so
+        return _UNREADABLE
+
+
+def _keys(text: bytes | msgspec.Raw) -> _Document:
+    """What is in an object, unread: whoever carries a request out reads no more of it than is wanted, and what else is
+    in it is no reason for us to read nothing. None for what is no object."""
+    try:
+        return msgspec.json.decode(text, type=dict[str, msgspec.Raw]) if text else None
+    except errors.UNREADABLE:
+        return None

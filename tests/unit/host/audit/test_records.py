@@ -30,6 +30,15 @@ def test_what_is_known_to_be_a_secret_is_hidden(secret: str) -> None:
         assert secret not in " ".join(records.words(given_words))
 
 
+def test_a_token_is_found_in_whatever_it_stands() -> None:
+    jwt = "eyJhbGciOiJFUzI1NiIsImp3ayI6eyJrdHkiOiJFQyJ9fQ.eyJzdWIiOiIxMjM0NTY3ODkwIn0.c2lnbmF0dXJl"
+    for before in ("", "x", "TOKEN_", "eyJ" * 100, "a/b/"):
+        assert jwt[60:] not in records.text(before + jwt)
+    token = "local/0123456789abcdef/0123456789ab/c2VjcmV0c2VjcmV0c2VjcmV0"
+    for before in ("", "a/", "https://host/", "x-y.z/"):
+        assert "c2VjcmV0" not in records.text(before + token)
+
+
 def test_a_command_is_bounded() -> None:
     found = records.words(["x" * 10_000] * 1000)
     assert len(found) == records.MOST_WORDS + 1
@@ -56,6 +65,32 @@ def test_fields_that_nobody_has_named_are_not_looked_at() -> None:
     assert secret == {"app": "a", "values": ("A", "B")}
     change = asked.detail(Kind.CHANGE, {}, b"", b'{"config": {"image": "nginx", "env": {"A": "hunter2"}}}')
     assert change == {"config.image": "nginx"}
+
+
+def test_of_a_parameter_that_is_said_twice_the_one_that_is_done_is_told() -> None:
+    assert asked.detail(Kind.FILE, {}, b"path=/etc/shadow&path=/tmp/x") == {"path": "/etc/shadow"}
+    assert asked.detail(Kind.FILE, {}, b"p%61th=%2Fa+b") == {"path": "/a b"}
+
+
+def test_a_command_of_very_many_words_is_told() -> None:
+    """Also what nobody would look at: it is said that it was not."""
+    found = asked.detail(Kind.EXEC, {}, b"&".join([b"cmd=ls", *[b"cmd=x"] * 20_000, b"dir=/tmp"]))
+    assert found["cmd"] == ("ls", *["x"] * (records.MOST_WORDS - 1), "…")
+    assert (found["query"], "dir" in found) == ("longer than 65536 bytes: its end is not looked at", False)
+
+
+@pytest.mark.parametrize("unread", [b"1e999", b"1" * 5000, b'"\xff"', b"[" * 900 + b"]" * 900])
+def test_what_nobody_reads_of_a_body_hides_nothing(unread: bytes) -> None:
+    """Whoever carries it out does not look at it, either (msgspec passes over fields that a struct has not)."""
+    body = b'{"x": %s, "source": "/a", "config": {"y": %s}, "dest": "/b"}' % (unread, unread)
+    assert asked.detail(Kind.FILE, {}, b"", body) == {"source": "/a", "dest": "/b"}
+    body = b'{"config": {"y": %s, "image": "nginx"}}' % unread
+    assert asked.detail(Kind.CHANGE, {}, b"", body) == {"config.image": "nginx"}
+
+
+@pytest.mark.parametrize("body", [b"[]", b'{"\xff": 1, "source": "/a"}', b'{"source": "/a"'])
+def test_a_body_that_cannot_be_read_is_told_as_such(body: bytes) -> None:
+    assert asked.detail(Kind.FILE, {}, b"", body) == {"body": "no object of JSON"}
 
 
 @given(
