@@ -1,9 +1,9 @@
 """What the resolver has decided for machines, told to their logs: it writes a line for each (network/resolver/log.py),
 and the lines are read as they come.
 
-A refusal is told each time, a name that is let through only the first time since we began: it is asked again and again.
-All of it is rated: what a machine asks for is its own business. What was decided while no pilotd ran is in the
-resolver's log alone.
+A refusal is told each time, a name that is let through only the first time since we began (of more than MOST_NAMES
+again): it is asked again and again. All of it is rated: what a machine asks for is its own business. What was decided
+while no pilotd ran is in the resolver's log alone.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ class Line(msgspec.Struct, frozen=True):
 
 @dataclasses.dataclass
 class _Place:
-    """How far a file was read: which one it is, and up to where."""
+    """How far a file was read: which one it is, and up to where. `names`: that were let through, the latest of them."""
 
     inode: int
     offset: int
-    names: set[str] = dataclasses.field(default_factory=set)
+    names: dict[str, None] = dataclasses.field(default_factory=dict)
 
 
 class Follower:
@@ -80,10 +80,8 @@ class Follower:
 
     def _tell(self, machine: MachineId, line: Line) -> None:
         is_allowed = line.decision == _ALLOWED
-        names = self._places[machine].names
-        if is_allowed and (line.name in names or len(names) >= MOST_NAMES):
+        if is_allowed and not _is_first(self._places[machine].names, line.name):
             return
-        names.add(line.name)
         detail = {"name": text(line.name, 256), "type": text(line.type, 16), "rule": text(line.rule or "", 256)}
         decision = Decision.ALLOWED if is_allowed else Decision.DENIED
         why = "" if is_allowed else line.decision
@@ -120,6 +118,16 @@ class Follower:
                 yield msgspec.json.decode(line, type=Line)
             except msgspec.DecodeError:
                 log.warning("audit: a decision cannot be read", extra={"path": path})
+
+
+def _is_first(names: dict[str, None], name: str) -> bool:
+    """As far as is remembered: of very many names one is told again rather than never."""
+    is_known = name in names
+    names.pop(name, None)
+    names[name] = None
+    if len(names) > MOST_NAMES:
+        del names[next(iter(names))]
+    return not is_known
 
 
 def _inode(path: str) -> int:
