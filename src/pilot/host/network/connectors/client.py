@@ -16,11 +16,14 @@ class Client:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
         self.http = h11.Connection(h11.SERVER, max_incomplete_event_size=MOST_BYTES)
+        self._asks_for_head = False
 
     async def receive(self, patience_s: float) -> h11.Event:
         """The next thing that it says. `h11.RemoteProtocolError`, `TimeoutError`, `OSError`."""
         while True:
             event = self.http.next_event()
+            if isinstance(event, h11.Request):
+                self._asks_for_head = event.method == b"HEAD"
             if isinstance(event, h11.Event):
                 return event
             if event is h11.PAUSED:
@@ -43,7 +46,8 @@ class Client:
         text = f"pilot connector: {why}\n".encode()
         headers = [("content-type", "text/plain"), ("content-length", str(len(text))), ("connection", "close")]
         await self.send(h11.Response(status_code=status, headers=headers))
-        await self.send(h11.Data(data=text))
+        if not self._asks_for_head:
+            await self.send(h11.Data(data=text))
         await self.send(h11.EndOfMessage())
 
     def close(self) -> None:

@@ -51,8 +51,8 @@ class Bearer(msgspec.Struct, frozen=True, tag_field="kind", tag="bearer"):
         """The headers of a request, with the secret."""
         return _set(headers, _AUTHORIZATION, b"Bearer " + secret)
 
-    def said(self, secret: bytes) -> tuple[bytes, ...]:
-        """The texts by which an answer would give it away."""
+    def said(self, secret: bytes, headers: Headers) -> tuple[bytes, ...]:
+        """The texts by which an answer would give it away, when these `headers` were sent."""
         return (secret,)
 
 
@@ -68,7 +68,7 @@ class Basic(msgspec.Struct, frozen=True, tag_field="kind", tag="basic"):
     def attached(self, secret: bytes, headers: Headers) -> Headers:
         return _set(headers, _AUTHORIZATION, b"Basic " + self._credentials(secret))
 
-    def said(self, secret: bytes) -> tuple[bytes, ...]:
+    def said(self, secret: bytes, headers: Headers) -> tuple[bytes, ...]:
         return secret, self._credentials(secret)
 
     def _credentials(self, secret: bytes) -> bytes:
@@ -89,7 +89,7 @@ class Header(msgspec.Struct, frozen=True, tag_field="kind", tag="header"):
     def attached(self, secret: bytes, headers: Headers) -> Headers:
         return _set(headers, self.header.encode(), secret)
 
-    def said(self, secret: bytes) -> tuple[bytes, ...]:
+    def said(self, secret: bytes, headers: Headers) -> tuple[bytes, ...]:
         return (secret,)
 
 
@@ -105,20 +105,29 @@ class Placeholder(msgspec.Struct, frozen=True, tag_field="kind", tag="placeholde
     def attached(self, secret: bytes, headers: Headers) -> Headers:
         return [(name, value if name.lower() in RESERVED else self._replaced(value, secret)) for name, value in headers]
 
-    def said(self, secret: bytes) -> tuple[bytes, ...]:
-        return (secret,)
+    def said(self, secret: bytes, headers: Headers) -> tuple[bytes, ...]:
+        encoded = (value.partition(b" ")[2] for _, value in headers if secret in (_plain(value) or b""))
+        return secret, *dict.fromkeys(encoded)
 
     def _replaced(self, value: bytes, secret: bytes) -> bytes:
         text = self.placeholder.encode()
-        scheme, _, credentials = value.partition(b" ")
-        if scheme.lower() == b"basic":
-            try:
-                plain = base64.b64decode(credentials.strip(), validate=True)
-            except binascii.Error:
-                return value  # the host will say what is wrong with it
-            if text in plain:
-                return scheme + b" " + base64.b64encode(plain.replace(text, secret))
+        plain = _plain(value)
+        if plain is None:
+            return value  # the host will say what is wrong with it
+        if text in plain:
+            return value.partition(b" ")[0] + b" " + base64.b64encode(plain.replace(text, secret))
         return value.replace(text, secret)
+
+
+def _plain(value: bytes) -> bytes | None:
+    """What is encoded in a header's value that says Basic: nothing where it does not; None where nobody can read it."""
+    scheme, _, credentials = value.partition(b" ")
+    if scheme.lower() != b"basic":
+        return b""
+    try:
+        return base64.b64decode(credentials.strip(), validate=True)
+    except binascii.Error:
+        return None
 
 
 Attachment = Bearer | Basic | Header | Placeholder

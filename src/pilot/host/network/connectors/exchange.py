@@ -113,7 +113,7 @@ class Exchange:
         try:
             await self._client.send(event)
         except h11.LocalProtocolError as error:
-            raise errors.PeerError(f"its answer cannot be passed on: {error}") from error
+            raise errors.PeerError("its answer cannot be passed on") from error
         except OSError as error:
             raise Gone from error
 

@@ -12,6 +12,7 @@ import h11
 from .connector import Attachment, Headers
 
 MOST_BYTES = 64 << 10
+_MOST_TEXTS = 16  # by which a secret is said: an answer is looked through for each
 _HOP = frozenset(
     {
         b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te",
@@ -56,8 +57,11 @@ def _check_framing(request: h11.Request) -> None:
 
 
 def forwarded(request: h11.Request, attach: Attachment, secret: bytes) -> h11.Request:
-    """What is sent to the host, of a request that was `checked`."""
+    """What is sent to the host, of a request that was `checked`. `Refused`: with the secret it is too much."""
     headers = attach.attached(secret, _without_hops(request.headers.raw_items()))
+    is_too_large = sum(len(name) + len(value) for name, value in headers) > MOST_BYTES
+    if is_too_large or len(attach.said(secret, headers)) > _MOST_TEXTS:
+        raise Refused(431, "its head is too much with the secret in it")
     return h11.Request(method=request.method, target=request.target, headers=list(headers))
 
 

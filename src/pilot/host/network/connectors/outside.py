@@ -63,7 +63,8 @@ class Outside:
                         self.http.receive_data(await self.reader.read(PIECE_BYTES))
                     continue
             except h11.RemoteProtocolError as error:
-                raise errors.PeerError(f"its answer is no HTTP: {error}") from error
+                # h11's words have the answer's, which may say the secret.
+                raise errors.PeerError("its answer is no HTTP") from error
             except TimeoutError as error:
                 raise errors.PeerError(f"it has said nothing for {STALL_S:.0f} s") from error
             except _ENDED as error:

@@ -86,10 +86,11 @@ class Passing:
             if grant is None:
                 raise Refused(403, f"there is no connector for {self._host} any more")
             checked(request, self._host)
+            sent = forwarded(request, grant.attach, grant.secret)
         except Refused as refused:
             await self._refuse(request, refused, grant)
             return False
-        return await self._pass_on(request, grant)
+        return await self._pass_on(request, sent, grant)
 
     async def _refuse(self, request: h11.Request | None, refused: Refused, grant: Grant | None = None) -> None:
         told = None if request is None else (request.method, request.target)
@@ -97,12 +98,14 @@ class Passing:
         self._uses.add(Outcome.REFUSED, name, self._host, told, status=refused.status, why=str(refused))
         await self._client.say(refused.status, str(refused))
 
-    async def _pass_on(self, request: h11.Request, grant: Grant) -> bool:
+    async def _pass_on(self, request: h11.Request, sent: h11.Request, grant: Grant) -> bool:
+        """`sent`: the request with its secret."""
+
         def note(outcome: Outcome, status: int | None, why: str = "") -> None:
             told = (request.method, request.target)
             self._uses.add(outcome, grant.connector, self._host, told, status=status or 0, why=why)
 
-        watch, sent = Watch(grant.attach.said(grant.secret)), forwarded(request, grant.attach, grant.secret)
+        watch = Watch(grant.attach.said(grant.secret, sent.headers.raw_items()))
         exchange = Exchange(self._client, sent, watch, lambda status: note(Outcome.ANSWERED, status))
         try:
             return await self._carry_out(exchange)
