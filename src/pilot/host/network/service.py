@@ -202,9 +202,7 @@ class Networks:
         machine = member.machine
         if not member.connectors or member.authority is None:
             if GRANTS.has(self._directory, machine):
-                GRANTS.remove(self._directory, machine)
-                self._ensure_connectors()  # nobody is believed to have let go who does not say so
-                control.ask(self._directory, control.Question("sync", machine), control.CONNECTORS)
+                self._withdraw(machine)
             return
         granted = Grants(
             machine=machine,
@@ -217,6 +215,21 @@ class Networks:
             connectors=member.connectors,
         )
         GRANTS.write(self._directory, machine, granted)
+        self._tell_connectors(machine)
+
+    def _withdraw(self, machine: MachineId) -> None:
+        """It has none any more. Its file goes when nobody serves any: whoever is not told that finds it, and tries
+        again."""
+        before = GRANTS.read(self._directory, machine)
+        if before is not None and before.connectors:
+            GRANTS.write(self._directory, machine, msgspec.structs.replace(before, connectors=()))
+        with contextlib.suppress(errors.HostError):  # then none of it is served at all (`Desks.sync`)
+            self._tell_connectors(machine)
+        GRANTS.remove(self._directory, machine)
+        self._tell_connectors(machine)
+
+    def _tell_connectors(self, machine: MachineId) -> None:
+        """Nobody is believed to have let go who does not say so."""
         self._ensure_connectors()
         control.ask(self._directory, control.Question("sync", machine), control.CONNECTORS)
 
