@@ -187,7 +187,8 @@ class Journal:
         self._before_first = before_first
         self.sync()
         for name in too_many:
-            os.unlink(os.path.join(self._directory, name))
+            with contextlib.suppress(FileNotFoundError):  # somebody has taken it away
+                os.unlink(os.path.join(self._directory, name))
         self._names = self._names[len(too_many) :]
 
     def _last_of(self, name: str) -> Link:

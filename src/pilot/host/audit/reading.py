@@ -23,7 +23,8 @@ def pieces(part: Part, since: int) -> Iterator[bytes]:
                 data = file.read()
         except FileNotFoundError:
             continue
-        yield b"".join(line for line in data.splitlines(keepends=True) if _is_within(line, since, part.last))
+        whole = data[: data.rfind(b"\n") + 1]  # of what is being written there may be a part
+        yield b"".join(line for line in whole.splitlines(keepends=True) if _is_within(line, since, part.last))
     yield part.head
 
 

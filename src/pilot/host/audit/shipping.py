@@ -12,6 +12,7 @@ import dataclasses
 import logging
 import os
 from collections.abc import Iterator
+from typing import BinaryIO
 
 from ... import errors
 from ...volume.remote.objects import opening
@@ -41,31 +42,54 @@ class Shipping:
         self._shipped: dict[str, _State] = {}
 
     def ship(self) -> int:
-        """What has changed since the last time; how many objects that was. A head goes after the records that it knows
-        of, so that what is in the store is never less than its head says."""
-        count = 0
+        """What has changed since the last time; how many objects that was."""
         there: set[str] = set()
-        for path in _files(self._directory):
-            there.add(path)
-            with contextlib.suppress(FileNotFoundError):  # dropped meanwhile
-                found = os.stat(path)
-                state = _State(found.st_ino, found.st_size, found.st_mtime_ns)
-                if self._shipped.get(path) != state:
-                    with open(path, "rb") as file:
-                        self._store.put(PREFIX + os.path.relpath(path, self._directory), file.read())
-                    self._shipped[path] = state
-                    count += 1
+        count = sum(self._ship_log(directory, there) for directory, _, _ in os.walk(self._directory))
         for path in self._shipped.keys() - there:
             del self._shipped[path]
         return count
 
+    def _ship_log(self, directory: str, there: set[str]) -> int:
+        """Its files in order, then its head as it was before: what is in the store is never less than its head says."""
+        head = os.path.join(directory, "head")
+        with _opened(head) as before:
+            names = sorted(name for name in _listed(directory) if name.endswith(".ndjson"))
+            count = sum(self._ship_file(os.path.join(directory, name), there) for name in names)
+            return count + self._ship_as(head, before, there)
 
-def _files(directory: str) -> Iterator[str]:
-    """Of each log its files in order, then its head; the head as it was before them would be older, and no harm."""
-    for parent, _, names in os.walk(directory):
-        yield from (os.path.join(parent, name) for name in sorted(names) if name.endswith(".ndjson"))
-        if "head" in names:
-            yield os.path.join(parent, "head")
+    def _ship_file(self, path: str, there: set[str]) -> int:
+        with _opened(path) as file:
+            return self._ship_as(path, file, there)
+
+    def _ship_as(self, path: str, file: BinaryIO | None, there: set[str]) -> int:
+        """How many objects that was. None: it is not there, or not any more."""
+        if file is None:
+            return 0
+        there.add(path)
+        found = os.fstat(file.fileno())
+        state = _State(found.st_ino, found.st_size, found.st_mtime_ns)
+        if self._shipped.get(path) == state:
+            return 0
+        self._store.put(PREFIX + os.path.relpath(path, self._directory), file.read())
+        self._shipped[path] = state
+        return 1
+
+
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[BinaryIO | None]:
+    with contextlib.ExitStack() as stack:
+        try:
+            found = stack.enter_context(open(path, "rb"))
+        except FileNotFoundError:
+            found = None
+        yield found
+
+
+def _listed(directory: str) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except FileNotFoundError:  # forgotten meanwhile
+        return []
 
 
 @contextlib.contextmanager

@@ -160,6 +160,17 @@ def test_rotation_bounds_a_log_and_tells_what_it_drops(log: Log) -> None:
         log.verify(again)
 
 
+def test_a_file_that_somebody_has_taken_away_keeps_no_other(log: Log) -> None:
+    journal = log.open(SMALL)
+    while len(journal.paths()) < SMALL.files:
+        journal.append(record(cmd="x" * 100))
+    os.unlink(journal.paths()[0])
+    for _ in range(100):
+        journal.append(record(cmd="x" * 100))
+    assert len(list(log.path.glob("*.ndjson"))) == SMALL.files
+    log.verify(journal)
+
+
 @pytest.mark.parametrize("dying", ["sync", "unlink", "replace"])
 def test_a_crash_anywhere_in_a_rotation_leaves_a_whole_log(log: Log, dying: str) -> None:
     """Every call that changes the disk, the first time and each time after it, is the last."""
@@ -213,6 +224,13 @@ def test_a_full_disk_leaves_the_log_as_it_was(log: Log) -> None:
     assert (journal.last, log.latest().stat().st_size) == (before, size)
     journal.append(record())
     assert log.verify(journal).records == 2
+
+
+def test_what_is_being_written_is_not_read(log: Log) -> None:
+    journal = log.open()
+    with log.latest().open("ab") as file:
+        file.write(b'{"s')  # as far as the kernel shows it yet
+    assert log.verify(journal).records == 1
 
 
 def test_a_clock_that_jumps_changes_no_order(log: Log) -> None:

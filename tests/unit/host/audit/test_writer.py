@@ -18,6 +18,7 @@ from unittest import mock
 import pytest
 
 from pilot.host.audit import reading, shipping
+from pilot.host.audit.journal import Bounds, Journal
 from pilot.host.audit.records import Decision, Record
 from pilot.host.audit.signing import Signer
 from pilot.host.audit.writer import Writer
@@ -144,6 +145,29 @@ def test_logs_are_in_the_object_store_as_they_are_here(tmp_path: pathlib.Path, s
     assert keys == [f"audit/{SUBJECT}/00000000000000000001.ndjson", f"audit/{SUBJECT}/head"]
     lines = b"".join(store.get(key).data for key in keys).splitlines(keepends=True)
     assert chain.verify(lines, signer.check).records == 3
+
+
+def test_a_head_in_the_store_knows_of_nothing_that_is_not_there(tmp_path: pathlib.Path, signer: Signer) -> None:
+    """However much is written, and into however many files, while it is shipped."""
+    store = open_store(f"file://{tmp_path}/store")
+    journal = Journal(str(tmp_path / "audit" / SUBJECT), SUBJECT, signer, Bounds(1000, 50))
+    journal.sync()
+    put = store.put
+
+    def growing(key: str, data: bytes) -> object:
+        for _ in range(10):
+            journal.append(RECORD)
+        journal.sync()
+        return put(key, data)
+
+    ships = shipping.Shipping(str(tmp_path / "audit"), store)
+    with mock.patch.object(store, "put", growing):
+        for _ in range(3):
+            ships.ship()
+            keys = sorted(entry.key for entry in store.list("audit/"))
+            lines = b"".join(store.get(key).data for key in keys).splitlines(keepends=True)
+            head = chain.read_head(lines[-1], signer.check)
+            assert chain.read(lines[-2]).link.seq >= head.last.seq
 
 
 _TELLING = """
