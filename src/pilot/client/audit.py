@@ -77,8 +77,8 @@ def verify(context: Context) -> None:
     path, since = said.required("FILE"), said.option("since")
     if since is not None and not (since.isascii() and since.isdecimal()):
         raise words.UsageError(f"--since {since}: not a number")
-    told = said.has("key")  # then nobody else is asked, whatever is in that file
-    pem = _read(said.option("key") or "").decode(errors="replace") if told else _published(context)
+    has_key = said.has("key")  # then nobody else is asked, whatever is in that file
+    pem = _read(said.option("key") or "").decode(errors="replace") if has_key else _published(context)
     lines = _read(path).splitlines(keepends=True)
     try:
         verdict = chain.verify(lines, _checking(pem), None if since is None else int(since))

@@ -65,7 +65,7 @@ def test_who_has_let_go_of_nothing_is_asked_again(networks: Networks, turn: int,
         with pytest.raises(type(failure)):
             networks.enforce(bare)
         networks.enforce(bare)
-    assert process.serves == ()
+    assert not process.serves
     assert not GRANTS.has(networks._directory, MACHINE)
     found = zone.read(networks._directory, MACHINE)
     assert found is not None
