@@ -76,7 +76,10 @@ class Log:
             time=timestamps.of_s(time.time()), event=event, as_=name, certificate=by.id, serial=by.serial, key=by.key,
             authority=by.authority, command=command, exit_code=exit_code,
         )  # fmt: skip
+        written = msgspec.json.encode(line) + b"\n"
         try:
-            os.write(self._fd, msgspec.json.encode(line) + b"\n")
+            size = os.write(self._fd, written)
         except OSError as error:
             raise errors.HostError(f"log {self._path}: {(error.strerror or '').lower()}") from error
+        if size < len(written):
+            raise errors.HostError(f"log {self._path}: {size} of {len(written)} bytes were written: the disk is full")

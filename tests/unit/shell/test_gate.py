@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import pathlib
 import socket
 from unittest import mock
@@ -10,10 +11,12 @@ from unittest import mock
 import asyncssh
 import pytest
 
+from pilot import errors
 from pilot.shell import main, session
 from pilot.shell.gate import Gate, authorised
-from pilot.shell.log import Log
+from pilot.shell.log import Certificate, Log
 
+_CERTIFICATE = Certificate("an operator", 7, "SHA256:key", "SHA256:authority")
 KEYS = [asyncssh.generate_private_key("ssh-ed25519") for _ in range(2)]
 
 
@@ -101,3 +104,13 @@ def test_an_empty_command_is_no_login_shell() -> None:
     assert "cmd=sh&cmd=-c&cmd=&" in session.target(process, "box")
     process.command = None
     assert "bash" in session.target(process, "box")
+
+
+def test_a_line_that_is_written_by_half_is_none(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a disk that becomes full."""
+    write = os.write
+    with Log(str(tmp_path / "log")) as log:
+        log.write("let in", "box", _CERTIFICATE)
+        monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:10]))
+        with pytest.raises(errors.HostError, match=r"10 of [0-9]+ bytes were written"):
+            log.write("let in", "box", _CERTIFICATE)

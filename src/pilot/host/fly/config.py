@@ -18,7 +18,8 @@ from ..vmm import Size
 
 # The container of a Machine that declares none.
 ALONE = "app"
-MOST_PROCESSES = 64
+# Of each there are some; what is looked through for each of another is bounded before that.
+MOST: Mapping[str, int] = {"containers": 128, "processes": 64, "mounts": 64, "volumes": 256}
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
 _MIB = 1 << 20
 _LEAST_MEMORY_MIB, _MOST_MEMORY_MIB = 128, 1 << 20
@@ -302,8 +303,9 @@ def _check(config: Config) -> None:
         raise errors.SpecError("config.image", "is required")
     if config.processes and config.containers:
         raise errors.SpecError("config.processes", "a machine has either containers or processes of its image")
-    if len(config.processes or ()) > MOST_PROCESSES:
-        raise errors.SpecError("config.processes", f"more than {MOST_PROCESSES}")
+    for what, most in MOST.items():
+        if len(getattr(config, what) or ()) > most:
+            raise errors.SpecError(f"config.{what}", f"more than {most}")
     if config.guest is not None and (config.guest.gpus or config.guest.gpu_kind):
         raise errors.SpecError("config.guest.gpus", "this host has none")
     names = [each.name for each in config.containers or ()]
@@ -322,6 +324,7 @@ def _check(config: Config) -> None:
 def _check_mounts(config: Config) -> None:
     """Each is of a volume, once, and somewhere: what was written nowhere would be lost."""
     ids, paths = volumes(config), [mount.path for mount in config.mounts or ()]
+    named = {each.name for container in config.containers or () for each in container.mounts or ()}
     for number, mount in enumerate(config.mounts or ()):
         place = f"config.mounts[{number}]"
         if not mount.volume:
@@ -329,7 +332,6 @@ def _check_mounts(config: Config) -> None:
         if ids.index(mount.volume) != number:
             raise errors.SpecError(f"{place}.volume", f"{mount.volume[:50]} is mounted twice")
         if config.containers:
-            named = {each.name for container in config.containers for each in container.mounts or ()}
             if not named & {mount.volume, mount.name}:
                 raise errors.SpecError(place, "no container mounts it: containers[].mounts[].name is its name or id")
         elif not mount.path or not mount.path.startswith("/") or mount.path.strip("/") == "":

@@ -22,7 +22,6 @@ from . import containers
 from .config import Config
 from .containers import Given, ImageOf, Platform
 
-MOST_CONTAINERS = 128
 MOST_S = 86_400.0
 _MOST_BYTES = 1 << 50
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}|[0-9]{1,10}(:[0-9]{1,10})?")
@@ -62,8 +61,6 @@ def check(config: Config) -> None:
             raise errors.SpecError(
                 f"config.volumes[{number}].temp_dir.size_mb", f"{volume.size_bytes} bytes are no size"
             )
-    if len(planned.containers) > MOST_CONTAINERS:
-        raise errors.SpecError("config.containers", f"more than {MOST_CONTAINERS} containers of a Machine")
     for place, container in zip(places, planned.containers, strict=True):
         for where, what in _faults(container, frozenset(names)):
             raise errors.SpecError(f"{place}.{where}", what)
@@ -100,10 +97,11 @@ def _faults(container: graph.Container, volumes: frozenset[str]) -> Iterator[tup
             yield f"mounts[{number}].path", f"{mount.path[:100]!r} is no absolute path"
         if mount.volume is not None and mount.volume not in volumes:
             yield f"mounts[{number}].name", f"there is no volume {mount.volume[:50]!r}"
-    names = [check.name for check in container.checks]
+    names: set[str] = set()
     for number, each in enumerate(container.checks):
-        if not each.name or names.index(each.name) != number:
+        if not each.name or each.name in names:
             yield f"healthchecks[{number}].name", "each check of a container has a name of its own"
+        names.add(each.name)
         for what in _faults_of_check(each):
             yield f"healthchecks[{number}]", what
 

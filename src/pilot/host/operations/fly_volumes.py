@@ -120,6 +120,7 @@ def settle_create(host: Host, run: Run[NewVolume], outcome: Outcome) -> None:
     """What could not be made is not there."""
     if outcome.done:
         return
+    disks.release(host, VolumeId(run.resource))  # `_format` may have been in the middle
     with contextlib.suppress(errors.NotFound):
         host.volumes.delete(VolumeId(run.resource))
     with host.database.transaction() as tx:
@@ -148,10 +149,13 @@ def _follow(host: Host, volume: Volume) -> None:
         return
     if host.substrate(id).status(id) is not MachineStatus.RUNNING:
         return
-    number, name = drives(fly.by_id(host.database, id))[volume.id]
+    drive = drives(fly.by_id(host.database, id)).get(volume.id)
+    if drive is None:
+        return  # of the version that is to come: what runs now has it not
+    number, name = drive
     host.substrate(id).grow_drive(id, number, volume.size_gb * _GIB)
-    drive = host.substrate(id).drive(number)
-    PilotApi(host.substrate(id).dial_path(id)).call(operations.MOUNT_DISK, drive, name=name)
+    reference = host.substrate(id).drive(number)
+    PilotApi(host.substrate(id).dial_path(id)).call(operations.MOUNT_DISK, reference, name=name)
 
 
 def _grow(host: Host, volume: VolumeId, size_gb: int) -> None:

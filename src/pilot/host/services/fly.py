@@ -139,9 +139,9 @@ class FlyMachines:
     def happened(self, row: Machine, most: int = fly.MOST_EVENTS) -> list[Event]:
         return fly.happened(self.database, row.id, most)
 
-    def happened_of_all(self, app: str) -> dict[str, list[Event]]:
+    def happened_of_all(self, app: str, *, also_destroyed: bool) -> dict[str, list[Event]]:
         """Of each Machine of the app, by id."""
-        return fly.happened_of_all(self.database, app)
+        return fly.happened_of_all(self.database, app, also_destroyed=also_destroyed)
 
     def versions(self, row: Machine) -> list[tuple[str, Mapping[str, object]]]:
         return fly.versions(self.database, row.id)

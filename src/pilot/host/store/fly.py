@@ -303,12 +303,15 @@ def happened(reader: Reader, id: str, most: int = MOST_EVENTS) -> list[Event]:
     return list(map(_event, rows))
 
 
-def happened_of_all(reader: Reader, app: str, most: int = MOST_EVENTS) -> dict[str, list[Event]]:
-    """As `happened`, of each Machine of an app, in one go."""
+def happened_of_all(
+    reader: Reader, app: str, most: int = MOST_EVENTS, *, also_destroyed: bool = False
+) -> dict[str, list[Event]]:
+    """As `happened`, of each Machine of an app, in one go; of those that were destroyed only where that is said."""
+    those = "" if also_destroyed else "AND m.state != 'destroyed'"  # as `undestroyed`
     rows = reader.query(
-        """SELECT * FROM (
+        f"""SELECT * FROM (
                SELECT e.*, row_number() OVER (PARTITION BY e.machine ORDER BY e.seq DESC) AS place
-               FROM fly_events e JOIN fly_machines m ON m.id = e.machine WHERE m.app = ?
+               FROM fly_events e JOIN fly_machines m ON m.id = e.machine WHERE m.app = ? {those}
            ) AS numbered WHERE place <= ? ORDER BY machine, seq DESC""",
         (app, most),
     )

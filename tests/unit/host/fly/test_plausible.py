@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pytest
 from hypothesis import given, settings
@@ -71,6 +71,23 @@ def test_what_can_never_begin(document: dict[str, object], place: str) -> None:
     with pytest.raises(errors.SpecError) as caught:
         plausible.check(configs.parse({"image": "box:1", **document}))
     assert place in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("what", "one"),
+    [
+        ("containers", lambda n: {"name": f"c{n}", "image": "b"}),
+        ("mounts", lambda n: {"volume": f"vol_{n}", "path": f"/{n}"}),
+        ("volumes", lambda n: {"name": f"v{n}", "temp_dir": {}}),
+        ("processes", lambda n: {"exec": ["x"]}),
+    ],
+)
+def test_there_are_so_many_of_each(what: str, one: Callable[[int], object]) -> None:
+    """What is looked through for each of another: a body of some megabytes has a hundred thousand."""
+    most = configs.MOST[what]
+    plausible.check(configs.parse({"image": "b", what: [one(n) for n in range(most)]}))
+    with pytest.raises(errors.SpecError, match=f"config.{what}: more than {most}"):
+        configs.parse({"image": "b", what: [one(n) for n in range(most + 1)]})
 
 
 def test_what_is_decided_when_it_starts_is_let_through() -> None:

@@ -23,18 +23,29 @@ def host(tmp_path: pathlib.Path) -> Iterator[HostUnderTest]:
     under_test.close()
 
 
+def _machine(id: str, app: str) -> Machine:
+    return Machine(
+        MachineId(id), app, id, "local", "created", "1", {"image": "box"}, {}, (), cordoned=False,
+        lease=None, created_us=0, updated_us=0,
+    )  # fmt: skip
+
+
 def test_of_all_as_of_each(host: HostUnderTest) -> None:
     with host.database.transaction() as tx:
         for id, app in (("a", "app"), ("b", "app"), ("c", "other")):
-            fly.add(
-                tx,
-                Machine(
-                    MachineId(id), app, id, "local", "created", "1", {"image": "box"}, {}, (), cordoned=False,
-                    lease=None, created_us=0, updated_us=0,
-                ),
-            )  # fmt: skip
+            fly.add(tx, _machine(id, app))
         for state in ("started", "stopped") * 3:
             fly.enter(tx, "a", state, "start", "flyd", {"state": state})
     for most in (1, 3, fly.MOST_EVENTS):
         found = fly.happened_of_all(host.database, "app", most)
         assert found == {id: fly.happened(host.database, id, most) for id in ("a", "b")}
+
+
+def test_of_what_was_destroyed_only_where_it_is_asked_for(host: HostUnderTest) -> None:
+    """An app may have many thousands of them."""
+    with host.database.transaction() as tx:
+        for id in ("here", "gone"):
+            fly.add(tx, _machine(id, "app"))
+        fly.enter(tx, "gone", fly.DESTROYED, "destroy", "flyd")
+    assert set(fly.happened_of_all(host.database, "app")) == {"here"}
+    assert set(fly.happened_of_all(host.database, "app", also_destroyed=True)) == {"here", "gone"}

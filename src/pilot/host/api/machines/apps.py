@@ -72,9 +72,9 @@ async def create_deploy_token(call: Call) -> Response:
 
 def _expiry_us(expiry: str | None, most_us: int | None) -> int | None:
     """`SpecError`; `PermissionDenied` beyond the maker's own."""
-    lasts_s = configs.seconds(expiry, 0.0, "expiry")
-    if not lasts_s:
+    if not expiry:
         return most_us
+    lasts_s = configs.seconds(expiry, 0.0, "expiry")
     if not 0 < lasts_s <= MOST_EXPIRY_S:
         raise faults.InvalidRequest(f"expiry: up to {MOST_EXPIRY_S // 3600} hours")
     wanted_us = now_us() + int(lasts_s * 1e6)

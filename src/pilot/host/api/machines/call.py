@@ -22,7 +22,7 @@ from ...relay.auditing import Auditing
 from ...relay.crowd import Kind
 from ...services.fly import FlyMachines
 from ...services.fly_processes import CHECKS_S
-from ...store.fly import App, Event, Machine
+from ...store.fly import DESTROYED, App, Event, Machine
 from ...store.tokens import Scope
 from ..sprites import bodies as sprite_bodies
 from . import bodies, shapes
@@ -104,7 +104,8 @@ class Call:
         if len(rows) <= _FEW:
             events: dict[str, list[Event]] = {row.id: self.machines.happened(row) for row in rows}
         else:
-            events = self.machines.happened_of_all(rows[0].app)
+            also_destroyed = any(row.state == DESTROYED for row in rows)
+            events = self.machines.happened_of_all(rows[0].app, also_destroyed=also_destroyed)
         return [self._shape(row, events.get(row.id, []), found) for row, found in zip(rows, checks, strict=True)]
 
     def _shape(self, row: Machine, events: Sequence[Event], checks: Sequence[Found]) -> shapes.JSON:
