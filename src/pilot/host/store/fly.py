@@ -231,11 +231,12 @@ def in_state(reader: Reader, state: str) -> list[tuple[MachineId, str]]:
 
 
 def scheduled(reader: Reader) -> list[tuple[Machine, int]]:
-    """Those that stand still and have a schedule, each with when it began last, or was made."""
+    """Those that stand still and have a schedule, each with when it began last, or was to, or was made: one that could
+    not be started once is due again like any other."""
     rows = reader.query(
         """SELECT m.*, coalesce((SELECT max(at_us) FROM fly_events WHERE machine = m.id AND type = 'start'),
                                 m.created_us) AS began_us
-           FROM fly_machines m WHERE m.state = 'stopped' AND m.config LIKE '%"schedule"%'
+           FROM fly_machines m WHERE m.state IN ('stopped', 'failed') AND m.config LIKE '%"schedule"%'
            ORDER BY m.created_us, m.id""",
         (),
     )
