@@ -174,3 +174,17 @@ def test_a_command_is_a_use_of_its_machine(host: HostUnderTest, mute: Mute) -> N
         mute.end.set()
         asking.join(WAIT_S)
     assert host.host.uses.open_connections("m1") == 0
+
+
+def test_a_list_has_what_happened_to_each_that_is_in_it(host: HostUnderTest) -> None:
+    """Also of those that were destroyed, where these are asked for."""
+    for id in "abcdef":
+        add(host, id, exists=False)
+    with host.database.transaction() as tx:
+        fly.enter(tx, "f", fly.DESTROYED, "destroy", "flyd")
+    for query, ids in (("", "abcde"), ("?include_deleted=true", "abcdef")):
+        told = {
+            row["id"]: [event["status"] for event in row["events"]] for row in ask(host, f"/app/machines{query}").json()
+        }
+        assert set(told) == set(ids)
+        assert all("started" in statuses for statuses in told.values())
