@@ -76,10 +76,11 @@ def test_the_whole_life(sprite: Any, dial: str, tmp_path: Path) -> None:
     told.until(20)
     assert agents.until_version(api, NEWER) == NEWER
     before = api.status().agent_restarts
-    mortal.want(api, _DEATHS)
-    while restarts(told) < before + _DEATHS:
-        told.until(1)
-    told.until(20)
+    for number in range(_DEATHS):
+        mortal.want(api, 1)
+        while restarts(told) <= before + number:
+            told.until(1)
+        told.until(20)
     assert agents.until_version(api, NEWER) == NEWER
     numbers = [int(line) for line in told.text.split(b"\n")[:-1]]
     assert numbers == list(range(len(numbers))), "no line was lost or told twice"
