@@ -19,6 +19,7 @@ _OF_NO_BIND = "an error, as in later runcs: a bind has no options of a file syst
 _COMMA = "no letter of an id, as in later runcs"
 
 MEANT: Mapping[str, Mapping[str, str]] = {
+    "words behind two dashes": {"verb.exec ID -- true": "what is behind two dashes is the command, as in later runcs"},
     "version absent": {"status": f"`ociVersion` is required: {_SPEC}"},
     "a limit twice": {"status": f"an error: {_SPEC}"},
     "type bind, no options": {"status": _BIND},

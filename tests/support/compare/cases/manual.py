@@ -178,7 +178,6 @@ CASES = (
                 "exec ID nonesuch",
                 "exec ID /nonesuch",
                 "exec ID /etc/passwd",
-                "exec ID /etc",
                 "exec --cwd /nonesuch ID true",
                 "exec --cwd /etc/passwd ID true",
                 "exec -u some ID true",
