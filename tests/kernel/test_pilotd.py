@@ -215,7 +215,7 @@ def test_commands_that_cannot_be_run_end_as_in_a_shell(tmp_path: pathlib.Path) -
         why = "(or what runs it: the interpreter of a script, the loader of a program)"
         assert run("./script") == (127, f"sprite: exec ./script: no such file or directory {why}\n")
         assert run("/etc/passwd") == (126, 'sprite: exec: "/etc/passwd": permission denied\n')
-        assert run("/tmp") == (126, 'sprite: exec: "/tmp": permission denied\n')
+        assert run("/tmp") == (126, 'sprite: exec: "/tmp": is a directory\n')
         code, said = run("--dir", "/not/there", "true")
         assert (code, "/not/there" in said, "step" in said) == (1, True, False)
     pilotd.stop()
