@@ -124,6 +124,7 @@ class Supervised(abc.ABC):
     # ---- coming up
 
     def _start(self) -> int:
+        self._await_the_last()
         log_fd = os.open(self._log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             process = self._launch(log_fd)
@@ -138,6 +139,17 @@ class Supervised(abc.ABC):
             os.close(pid_fd)
         log.info("%s started", self._name, extra={"pid": pid})
         return pid
+
+    def _await_the_last(self) -> None:
+        """One of ours that ended before anybody looked is waited for, or it is a zombie for as long as we live."""
+        if self._child is None:
+            return
+        pid_fd = os.pidfd_open(self._child)
+        try:
+            fds.readable([pid_fd], STOP_TIMEOUT_S)  # its socket is closed before it has ended
+        finally:
+            os.close(pid_fd)
+        self._reap(self._child)
 
     def _await_ready(self, pid: int, pid_fd: int) -> None:
         hint = f"see {self._log_path}"

@@ -89,6 +89,14 @@ def test_one_that_ends_is_started_again(toy: Toy) -> None:
     _wait_for(lambda: not _is_there(pid))
 
 
+def test_one_that_ended_before_anybody_looked_is_waited_for(toy: Toy) -> None:
+    pid = toy.ensure()
+    os.kill(pid, signal.SIGKILL)
+    _wait_for(lambda: toy.find() is None)
+    assert toy.ensure() != pid
+    assert not _is_there(pid)
+
+
 def test_released_it_runs_on_and_is_not_started_again(toy: Toy) -> None:
     pid = toy.ensure()
     toy.watch()
