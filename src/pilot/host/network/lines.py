@@ -6,10 +6,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 
 import msgspec
+
+from ...kernel import files
 
 MOST_BYTES = 1 << 20
 
@@ -25,12 +28,12 @@ def paths(path: str) -> tuple[str, str]:
 
 
 def read(path: str) -> list[bytes]:
-    """All there are, oldest first."""
+    """All there are, oldest first: whole ones, of a file that is written meanwhile, too."""
     lines: list[bytes] = []
     for each in reversed(paths(path)):
-        if os.path.exists(each):
-            with open(each, "rb") as file:
-                lines += file.read().splitlines()
+        with contextlib.suppress(FileNotFoundError), open(each, "rb") as file:  # there is none, or it was just renamed
+            data = file.read()
+            lines += data[: data.rfind(b"\n") + 1].splitlines()
     return lines
 
 
@@ -49,12 +52,18 @@ class Lines:
             self._fd = None
 
     def add(self, line: msgspec.Struct) -> None:
-        """`OSError` when it cannot be written."""
+        """`OSError` when it cannot be written: then nothing of it is there."""
+        data = msgspec.json.encode(line) + b"\n"
         if self._fd is None:
             os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
             self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
             self._size = os.fstat(self._fd).st_size
-        self._size += os.write(self._fd, msgspec.json.encode(line) + b"\n")
+        try:
+            files.write_all(self._fd, data)
+        except OSError:
+            os.ftruncate(self._fd, self._size)  # the beginning of a line that has no end
+            raise
+        self._size += len(data)
         if self._size >= MOST_BYTES:
             self.close()
             os.rename(*paths(self._path))

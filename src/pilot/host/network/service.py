@@ -30,7 +30,7 @@ from .addresses import Address, Ends
 from .connectors.authority import Authority
 from .connectors.connector import Connector
 from .connectors.grants import GRANTS, Grants
-from .connectors.uses import Use
+from .connectors.uses import Use, read_use
 from .plan import Gateway, Settings
 from .policy import Policy, Rule
 from .supervisor import Supervisor
@@ -291,8 +291,8 @@ class Networks:
 
     def uses(self, machine: MachineId, connector: str, most: int = 100) -> tuple[Use, ...]:
         """The last of that connector, oldest first: as far back as they are kept."""
-        kept = (msgspec.json.decode(line, type=Use) for line in lines.read(self.uses_path(machine)))
-        return tuple(use for use in kept if use.connector == connector)[-most:]
+        kept = map(read_use, lines.read(self.uses_path(machine)))
+        return tuple(use for use in kept if use is not None and use.connector == connector)[-most:]
 
     def uses_path(self, machine: MachineId) -> str:
         """Where its connectors write what was asked with them (connectors/uses.py), when something was."""

@@ -65,6 +65,7 @@ class Desk:
         self._certificates = _Certificates()
         self._servers: list[asyncio.Server] = []
         self._passing: dict[asyncio.Task[None], str] = {}
+        self._is_closed = False
 
     @classmethod
     async def open(cls, given: Grants, vault: Vault, names: Names, trusted: ssl.SSLContext, places: Places) -> Desk:
@@ -97,6 +98,7 @@ class Desk:
 
     def close(self) -> None:
         """Idempotent."""
+        self._is_closed = True
         for server in self._servers:
             server.close()
         for task in self._passing:
@@ -132,6 +134,8 @@ class Desk:
                 client.cut()
             finally:
                 del self._passing[task]
+                if self._is_closed:  # and it has written down how it ended
+                    self.uses.close()
 
     def _connect(self, host: str) -> Callable[[], asyncio.Future[Outside]]:
         async def connect() -> Outside:

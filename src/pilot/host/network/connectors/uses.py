@@ -11,6 +11,7 @@ import enum
 
 import msgspec
 
+from .... import errors
 from .. import lines
 
 MOST_PATH = 200
@@ -38,6 +39,14 @@ class Use(msgspec.Struct, frozen=True, omit_defaults=True):
     path: str = ""
     status: int = 0
     why: str = ""
+
+
+def read_use(line: bytes) -> Use | None:
+    """None for what a power loss has left of one."""
+    try:
+        return msgspec.json.decode(line, type=Use)
+    except errors.UNREADABLE:
+        return None
 
 
 class Uses:
