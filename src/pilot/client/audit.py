@@ -33,12 +33,20 @@ def show(context: Context) -> None:
                 output.write_all(1, piece)
             return
         for text in answer.lines():
-            found = json.loads(text)
-            if "seq" in found:
-                output.line(_shown(found))
+            if (shown := _told(text)) is not None:
+                output.line(shown)
                 sys.stdout.flush()
     finally:
         answer.close()
+
+
+def _told(text: bytes | str) -> str | None:
+    """A line of a log, which may have been changed; None for its head."""
+    try:
+        found = json.loads(text)
+        return _shown(found) if "seq" in found else None
+    except (KeyError, TypeError, AttributeError, *errors.UNREADABLE):
+        return "?  not a record: `sprite audit verify` says what is wrong with it"
 
 
 def _shown(record: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Verifying a log offline: nobody is asked, whatever is given."""
+"""A log as people read it, and verified offline: nobody is asked, whatever is given."""
 
 from __future__ import annotations
 
@@ -42,3 +42,14 @@ def test_a_key_that_is_empty_is_no_reason_to_ask_for_one(tmp_path: pathlib.Path)
     log.touch()
     with pytest.raises(errors.PilotError, match="the key is no public key in PEM"):
         audit.verify(cast(Context, Offline(key, log)))
+
+
+RECORD = '{"seq":2,"at":"2026-01-02T03:04:05.000000Z","kind":"exec","what":"execute","decision":"allowed"%s}'
+
+
+def test_a_line_that_was_changed_ends_no_reading() -> None:
+    assert "execute" in (audit._told(RECORD % "") or "")
+    assert audit._told('{"head":{"seq":2},"signature":"00"}') is None
+    changed = ['{"seq":2,"at', "7", "null", '{"seq":2}', RECORD % ',"detail":7', RECORD % ',"who":7', "[" * 100_000]
+    for text in changed:
+        assert (audit._told(text) or "").startswith("?  not a record")

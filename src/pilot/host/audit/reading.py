@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 
-from ... import errors
-from ...wire import chain
-from .signing import Signer
 from .writer import Part
 
 _SEQ = re.compile(rb'\{"seq":(\d{1,18}),')
@@ -32,16 +28,3 @@ def _is_within(line: bytes, since: int, last: int) -> bool:
     """A line that does not say which it is, is told: it was changed."""
     found = _SEQ.match(line)
     return found is None or since < int(found.group(1)) <= last
-
-
-def of_directory(state_dir: str, subject: str, signer: Signer) -> Iterator[bytes]:
-    """As `pieces`, of a log that no pilotd has open, and without a change of it: with the head that is there."""
-    directory = os.path.join(state_dir, "audit", subject)
-    try:
-        names = sorted(name for name in os.listdir(directory) if name.endswith(".ndjson"))
-        with open(os.path.join(directory, "head"), "rb") as file:
-            head = file.read()
-    except FileNotFoundError as error:
-        raise errors.NotFound(f"no log of {subject} in {state_dir}") from error
-    last = chain.read_head(head, signer.check).last.seq
-    yield from pieces(Part(tuple(os.path.join(directory, name) for name in names), last, head), 0)
