@@ -79,7 +79,8 @@ def test_a_machine_hides_nothing_from_its_agent_and_owns_its_uids() -> None:
     spec = specs.machine_container(machine, "/cache/guest", "/pilot-x/machines/m1", 1024)
     check.check_spec(spec)
     assert (spec.linux.masked_paths, spec.linux.readonly_paths) == ((), ())
-    assert [(m.container_id, m.host_id, m.size) for m in spec.linux.uid_mappings] == [(0, 131072, 65536)]
+    mapped = [(0, 131072, 65536), (65536, 65535, 1)]  # its own, and behind them one that no world has
+    assert [(m.container_id, m.host_id, m.size) for m in spec.linux.uid_mappings] == mapped
     assert {row.type.value for row in spec.linux.namespaces} == {
         "user", "pid", "mount", "ipc", "uts", "network", "cgroup",
     }  # fmt: skip
