@@ -174,6 +174,21 @@ def test_answers_have_the_statuses_and_shapes_of_the_contract(host: HostUnderTes
     assert 'pilotd_sprites{status="running"} 0.0' in httpx.get(f"{host.url}/metrics").text
 
 
+def test_what_is_answered_of_a_sprite_without_a_machine_is_said(host: HostUnderTest) -> None:
+    """One that is being made."""
+    with httpx.Client(base_url=host.url, headers={"Authorization": f"Bearer {host.token}"}, timeout=60) as http:
+        _check(http.post("/v1/sprites", json={"name": "early"}), 201, "Sprite")
+        with host.database.transaction() as tx:
+            tx.execute("UPDATE sprites SET machine = NULL WHERE name = ?", ("early",))
+        reads = [
+            path for path, item in DOCUMENT["paths"].items() if re.fullmatch(r"/v1/sprites/\{name\}(/[a-z/]+)?", path)
+        ]
+        reads = [path for path in reads if not DOCUMENT["paths"][path].get("get", {"x-relayed": True}).get("x-relayed")]
+        for path in reads:
+            answer = http.get(path.format(name="early"), params={"since": "0"})
+            assert str(answer.status_code) in DOCUMENT["paths"][path]["get"]["responses"], (path, answer.text)
+
+
 def _lines(answer: httpx.Response, schema: str) -> list[dict[str, Any]]:
     import json
 
