@@ -7,7 +7,7 @@ import contextlib
 import os
 import sys
 import urllib.parse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from .. import errors, standard
 from ..kernel import files
@@ -83,10 +83,22 @@ def _drain(options: argparse.Namespace) -> None:
     print(f"{options.state_dir}: pilotd has ended, and nothing of it runs")
 
 
+def _audit(options: argparse.Namespace) -> None:
+    from .audit import reading
+
+    found: Iterable[bytes] = (f"{name}\n".encode() for name in reading.subjects_of(options.state_dir))
+    try:
+        for piece in found if options.log is None else reading.of_directory(options.state_dir, options.log):
+            files.write_all(sys.stdout.fileno(), piece)
+    except OSError as error:
+        raise errors.HostError(f"audit: {(error.strerror or str(error)).lower()}") from error
+
+
 _OF_OPERATORS: Mapping[str, Callable[[argparse.Namespace], None]] = {
     "backup": _back_up,
     "restore": _restore,
     "drain": _drain,
+    "audit": _audit,
 }
 
 
@@ -320,6 +332,7 @@ def _parser() -> argparse.ArgumentParser:
     for verb, text in (
         ("backup", "what pilotd knows (not disks) as one file, also while it runs"),
         ("restore", "that file into a state directory without a database"),
+        ("audit", "a log of what was asked, as it is on disk, its head last; without LOG: what there are logs of"),
         ("drain", "end pilotd and all that it has started; sprites wake with their next use"),
     ):
         operating = commands.add_parser(verb, help=text).add_argument
@@ -332,6 +345,8 @@ def _parser() -> argparse.ArgumentParser:
                 metavar="SECONDS",
                 help="how long to wait for its end",
             )
+        elif verb == "audit":
+            operating("log", metavar="LOG", nargs="?", help="host, organisations/ID, sprites/ID or machines/ID")
         else:
             operating("file", metavar="FILE", help="-: standard output or input")
     examined = commands.add_parser("doctor", help="what this host lacks for sprites, and how to mend it").add_argument

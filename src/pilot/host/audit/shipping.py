@@ -1,8 +1,10 @@
 """Logs put into the object store beside the disks: whoever takes this host away has what was shipped against them.
 
-    <store>/audit/<subject>/<file>, …/head      as on disk: plain, each object whole; the latest file again as it grows
+    <store>/audit/<place>/<subject>/<file>, …/head    as on disk: plain, each object whole; the latest again as it grows
+    <state-dir>/audit/place                           what its place is called; made with the first log
 
-A store that does not answer is asked again the next time; nobody waits for it. What has gone here stays there.
+A store that does not answer is asked again the next time; nobody waits for it. What has gone here stays there: a pilotd
+whose logs begin anew, on another host or restored of a backup, has another place, and does not write over them.
 """
 
 from __future__ import annotations
@@ -11,10 +13,12 @@ import contextlib
 import dataclasses
 import logging
 import os
+import secrets
 from collections.abc import Iterator
 from typing import BinaryIO
 
 from ... import errors
+from ...kernel import files
 from ...volume.remote.objects import opening
 from ...volume.remote.objects.store import Store
 from .. import periodic
@@ -39,6 +43,7 @@ class Shipping:
     def __init__(self, directory: str, store: Store) -> None:
         self._directory = directory
         self._store = store
+        self._prefix = f"{PREFIX}{_place(directory)}/"
         self._shipped: dict[str, _State] = {}
 
     def ship(self) -> int:
@@ -70,7 +75,7 @@ class Shipping:
         state = _State(found.st_ino, found.st_size, found.st_mtime_ns)
         if self._shipped.get(path) == state:
             return 0
-        self._store.put(PREFIX + os.path.relpath(path, self._directory), file.read())
+        self._store.put(self._prefix + os.path.relpath(path, self._directory), file.read())
         self._shipped[path] = state
         return 1
 
@@ -90,6 +95,15 @@ def _listed(directory: str) -> list[str]:
         return os.listdir(directory)
     except FileNotFoundError:  # forgotten meanwhile
         return []
+
+
+def _place(directory: str) -> str:
+    path = os.path.join(directory, "place")
+    with contextlib.suppress(FileNotFoundError), open(path, encoding="ascii") as file:
+        return file.read()
+    os.makedirs(directory, mode=0o700, exist_ok=True)
+    files.replace(path, secrets.token_hex(8).encode(), durable=True)
+    return _place(directory)
 
 
 @contextlib.contextmanager

@@ -119,7 +119,7 @@ class Writer:
 
     def forget(self, is_gone: Callable[[str], bool], before_s: float) -> None:
         """Logs of who is gone, and of whom nothing was told since then."""
-        for subject in _subjects(self._directory):
+        for subject in subjects_in(self._directory):
             path = os.path.join(self._directory, subject)
             if is_gone(subject) and _changed_s(path) < before_s:
                 with self._lock:
@@ -128,7 +128,7 @@ class Writer:
 
     def subjects(self) -> list[str]:
         """All that there is a log of."""
-        return sorted(_subjects(self._directory))
+        return sorted(subjects_in(self._directory))
 
     def close(self) -> None:
         """All that was told is on the disk, as far as it takes it."""
@@ -233,7 +233,7 @@ class Writer:
             raise faults.Unavailable("the audit log is not written as fast as it comes", hint="try again")
 
 
-def _subjects(directory: str) -> list[str]:
+def subjects_in(directory: str) -> list[str]:
     """`host` has a log of its own, others stand below what they are."""
     found = []
     for name in os.listdir(directory):

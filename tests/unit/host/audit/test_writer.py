@@ -17,6 +17,7 @@ from unittest import mock
 
 import pytest
 
+from pilot.host import main
 from pilot.host.audit import reading, shipping
 from pilot.host.audit.journal import Bounds, Journal
 from pilot.host.audit.records import Decision, Record
@@ -142,7 +143,8 @@ def test_logs_are_in_the_object_store_as_they_are_here(tmp_path: pathlib.Path, s
     assert ships.ship() == 2
     assert ships.ship() == 0
     keys = sorted(entry.key for entry in store.list("audit/"))
-    assert keys == [f"audit/{SUBJECT}/00000000000000000001.ndjson", f"audit/{SUBJECT}/head"]
+    place = f"audit/{(tmp_path / 'audit/place').read_text()}/{SUBJECT}"
+    assert keys == [f"{place}/00000000000000000001.ndjson", f"{place}/head"]
     lines = b"".join(store.get(key).data for key in keys).splitlines(keepends=True)
     assert chain.verify(lines, signer.check).records == 3
 
@@ -168,6 +170,39 @@ def test_a_head_in_the_store_knows_of_nothing_that_is_not_there(tmp_path: pathli
             lines = b"".join(store.get(key).data for key in keys).splitlines(keepends=True)
             head = chain.read_head(lines[-1], signer.check)
             assert chain.read(lines[-2]).link.seq >= head.last.seq
+
+
+def test_logs_that_begin_anew_are_not_written_over_those_in_the_store(tmp_path: pathlib.Path, signer: Signer) -> None:
+    """A pilotd that was restored of a backup, which has the key and no logs; or one of another host."""
+    store = open_store(f"file://{tmp_path}/store")
+    for life, count in (("a", 3), ("b", 1), ("b", 2)):
+        with writing(tmp_path / life, signer) as writer:
+            for _ in range(count):
+                writer.tell(SUBJECT, RECORD)
+            read(writer)
+        shipping.Shipping(str(tmp_path / life / "audit"), store).ship()
+    found: dict[str, list[bytes]] = {}
+    for key in sorted(entry.key for entry in store.list("audit/")):
+        found.setdefault(key.split("/")[1], []).extend(store.get(key).data.splitlines(keepends=True))
+    assert sorted(chain.verify(lines, signer.check).records for lines in found.values()) == [5, 7]
+
+
+def test_a_log_is_read_without_a_pilotd(
+    tmp_path: pathlib.Path, signer: Signer, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    with writing(tmp_path, signer) as writer:
+        for subject in ("host", SUBJECT):
+            writer.tell(subject, RECORD)
+
+    def read_by(*words: str) -> tuple[int, list[bytes]]:
+        return main.main(["audit", "--state-dir", str(tmp_path), *words]), capfdbinary.readouterr().out.splitlines(True)
+
+    assert read_by() == (0, [b"host\n", f"{SUBJECT}\n".encode()])
+    status, lines = read_by("host")
+    assert (status, chain.verify(lines, signer.check).records) == (0, 3)
+    assert read_by("sprites/none") == read_by("../identity") == (1, [])
+    (tmp_path / "audit/host/head").write_bytes(b"{}")
+    assert read_by("host") == (1, [])
 
 
 _TELLING = """
