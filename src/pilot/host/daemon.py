@@ -406,7 +406,8 @@ def _auditing(settings: Settings, database: Database, made_networks: Networks) -
             stack.enter_context(audit_shipping.watching(directory, settings.store))
         stack.callback(auditing.writer.close)
         stack.enter_context(audit_forgetting.watching(auditing.writer, auditing.subjects))
-        stack.enter_context(audit_egress.watching(auditing, database, made_networks.decisions_path))
+        of_names, of_uses = made_networks.decisions_path, made_networks.uses_path
+        stack.enter_context(audit_egress.watching(auditing, database, of_names, of_uses))
         yield auditing
 
 

@@ -1,19 +1,18 @@
-"""What the resolver has decided for machines, told to their logs: it writes a line for each (network/resolver/log.py),
-and the lines are read as they come.
+"""What was decided for machines that reach out, told to their logs: the resolver writes a line for each name that is
+asked for (network/resolver/log.py), connectors one for each request that gets a secret (network/connectors/uses.py).
 
-A refusal is told each time, a name that is let through only the first time since we began (of more than MOST_NAMES
-again): it is asked again and again. All of it is rated: what a machine asks for is its own business. What was decided
-while no pilotd ran is in the resolver's log alone.
+A name that is refused is told each time, one that is let through only the first time since we began (of more than
+MOST_NAMES again): it is asked again and again. Requests are told each, without their headers and what follows a `?`. All of it is rated: what a machine asks
+for is its own business. What was decided while no pilotd ran is in those files alone.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from typing import Protocol
 
 import msgspec
@@ -24,14 +23,17 @@ from ...wire.audit import Kind
 from .. import periodic
 from ..store import networks
 from ..store.database import Database
-from .records import Decision, Record, Who, text
+from .following import Tail
+from .records import Decision, Detail, Record, Who, text
 from .subjects import Subjects
 from .writer import Writer
 
 PERIOD_S = 2.0
 MOST_NAMES = 1024
-MOST_AT_ONCE = 1 << 20
 _ALLOWED = "allow"
+# By what became of a request; of any other nothing came that the machine wanted.
+_OF_USES = {"answered": Decision.ALLOWED, "refused": Decision.DENIED}
+PathOf = Callable[[MachineId], str]
 log = logging.getLogger(__name__)
 
 
@@ -44,7 +46,7 @@ class Telling(Protocol):
     def subjects(self) -> Subjects: ...
 
 
-class Line(msgspec.Struct, frozen=True):
+class Resolved(msgspec.Struct, frozen=True):
     """Of the resolver's log, as far as it is of interest here."""
 
     name: str
@@ -53,71 +55,61 @@ class Line(msgspec.Struct, frozen=True):
     rule: str | None = None
 
 
-@dataclasses.dataclass
-class _Place:
-    """How far a file was read: which one it is, and up to where. `names`: that were let through, the latest of them."""
+class Used(msgspec.Struct, frozen=True):
+    """Of the log of connectors, likewise."""
 
-    inode: int
-    offset: int
-    names: dict[str, None] = dataclasses.field(default_factory=dict)
+    connector: str
+    host: str
+    outcome: str
+    method: str = ""
+    path: str = ""
+    status: int = 0
+    why: str = ""
+
+
+@dataclasses.dataclass
+class _Machine:
+    """What is followed of one. `known`: names that were let through, the latest of them."""
+
+    who: Who
+    names: Tail[Resolved]
+    uses: Tail[Used]
+    known: dict[str, None] = dataclasses.field(default_factory=dict)
+
+    def records(self) -> Iterator[Record]:
+        for resolved in self.names.come():
+            if resolved.decision != _ALLOWED or _is_first(self.known, resolved.name):
+                yield _of_name(self.who, resolved)
+        for used in self.uses.come():
+            yield _of_use(self.who, used)
 
 
 class Follower:
-    """Of one thread. `path_of` is where a machine's lines are."""
+    """Of one thread. `names_of`, `uses_of`: where a machine's lines are."""
 
-    def __init__(self, told: Telling, path_of: Callable[[MachineId], str]) -> None:
+    def __init__(self, told: Telling, names_of: PathOf, uses_of: PathOf) -> None:
         self._told = told
-        self._path_of = path_of
-        self._places: dict[MachineId, _Place] = {}
+        self._names_of = names_of
+        self._uses_of = uses_of
+        self._machines: dict[MachineId, _Machine] = {}
+        self._has_begun = False
 
     def follow(self, machines: list[MachineId]) -> None:
-        """What has come since the last time; of a machine that is new, what comes from now on."""
-        for machine in machines:
-            for line in self._lines(machine):
-                self._tell(machine, line)
-        for gone in self._places.keys() - set(machines):
-            del self._places[gone]
+        """What has come since the last time. Of machines that were there before the first time what comes from then on;
+        of others all."""
+        for id in machines:
+            if id not in self._machines:
+                self._machines[id] = self._followed(id)
+            for record in self._machines[id].records():
+                self._told.writer.tell(self._told.subjects.of_machine(id), record, is_rated=True)
+        for gone in self._machines.keys() - set(machines):
+            del self._machines[gone]
+        self._has_begun = True
 
-    def _tell(self, machine: MachineId, line: Line) -> None:
-        is_allowed = line.decision == _ALLOWED
-        if is_allowed and not _is_first(self._places[machine].names, line.name):
-            return
-        detail = {"name": text(line.name, 256), "type": text(line.type, 16), "rule": text(line.rule or "", 256)}
-        decision = Decision.ALLOWED if is_allowed else Decision.DENIED
-        why = "" if is_allowed else line.decision
-        record = Record(
-            Kind.EGRESS, "resolve", decision, time.time_ns() // 1000, Who(machine=machine), "", "", detail, why
-        )
-        self._told.writer.tell(self._told.subjects.of_machine(machine), record, is_rated=True)
-
-    def _lines(self, machine: MachineId) -> Iterator[Line]:
-        path = self._path_of(machine)
-        place = self._places.get(machine)
-        if place is None:
-            place = self._places[machine] = _Place(*_end(path))
-            return
-        if place.inode and _inode(path) != place.inode:
-            yield from self._read(f"{path}.1", place)  # the rest of what was renamed since
-            place.inode, place.offset = 0, 0
-        yield from self._read(path, place)
-
-    def _read(self, path: str, place: _Place) -> Iterator[Line]:
-        try:
-            with open(path, "rb") as file:
-                inode = os.fstat(file.fileno()).st_ino
-                if place.inode not in (0, inode):
-                    return
-                place.inode = inode
-                data = os.pread(file.fileno(), MOST_AT_ONCE, place.offset)
-        except FileNotFoundError:
-            return
-        whole = data[: data.rfind(b"\n") + 1]
-        place.offset += len(whole)
-        for line in whole.splitlines():
-            try:
-                yield msgspec.json.decode(line, type=Line)
-            except msgspec.DecodeError:
-                log.warning("audit: a decision cannot be read", extra={"path": path})
+    def _followed(self, id: MachineId) -> _Machine:
+        from_end = not self._has_begun
+        names = Tail(self._names_of(id), Resolved, from_end=from_end)
+        return _Machine(Who(machine=id), names, Tail(self._uses_of(id), Used, from_end=from_end))
 
 
 def _is_first(names: dict[str, None], name: str) -> bool:
@@ -130,24 +122,32 @@ def _is_first(names: dict[str, None], name: str) -> bool:
     return not is_known
 
 
-def _inode(path: str) -> int:
-    try:
-        return os.stat(path).st_ino
-    except FileNotFoundError:
-        return 0
+def _of_name(who: Who, line: Resolved) -> Record:
+    is_allowed = line.decision == _ALLOWED
+    detail = {"name": text(line.name, 256), "type": text(line.type, 16), "rule": text(line.rule or "", 256)}
+    decision = Decision.ALLOWED if is_allowed else Decision.DENIED
+    return _record("resolve", decision, who, detail, "" if is_allowed else line.decision)
 
 
-def _end(path: str) -> tuple[int, int]:
-    try:
-        found = os.stat(path)
-    except FileNotFoundError:
-        return 0, 0
-    return found.st_ino, found.st_size
+def _of_use(who: Who, line: Used) -> Record:
+    detail = {
+        "connector": text(line.connector, 64),
+        "host": text(line.host, 256),
+        "method": text(line.method, 32),
+        "path": text(line.path.partition("?")[0], 256),
+        "outcome": text(line.outcome, 32),
+    }
+    return _record("useConnector", _OF_USES.get(line.outcome, Decision.FAILED), who, detail, line.why, line.status)
 
 
-def watching(told: Telling, database: Database, path_of: Callable[[MachineId], str]) -> AbstractContextManager[None]:
-    """Follow for as long as the block lasts."""
-    follower = Follower(told, path_of)
+def _record(what: str, decision: Decision, who: Who, detail: Detail, why: str, status: int = 0) -> Record:
+    return Record(Kind.EGRESS, what, decision, time.time_ns() // 1000, who, "", "", detail, why, status)
+
+
+@contextmanager
+def watching(told: Telling, database: Database, names_of: PathOf, uses_of: PathOf) -> Iterator[None]:
+    """Follow for as long as the block lasts, and once at its end."""
+    follower = Follower(told, names_of, uses_of)
 
     def follow() -> None:
         try:
@@ -155,4 +155,6 @@ def watching(told: Telling, database: Database, path_of: Callable[[MachineId], s
         except (errors.PilotError, OSError) as error:
             log.warning("audit: decisions of the network not read", extra={"error": str(error)})
 
-    return periodic.every(PERIOD_S, "audit-egress", follow)
+    with periodic.every(PERIOD_S, "audit-egress", follow):
+        yield
+    follow()

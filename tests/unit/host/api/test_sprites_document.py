@@ -1,4 +1,4 @@
-"""api/sprites.openapi.yaml allows of bodies and paths what pilotd takes, and nothing else, as far as a schema can say."""
+"""api/sprites.openapi.yaml allows of bodies and paths what pilotd takes, and nothing else, as a schema can say it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _path_schema(operation: str) -> dict[str, Any]:
     return schema
 
 
-PATHS = (
+PATHS: tuple[str, ...] = (
     "",
     "/",
     "//",
@@ -100,9 +100,17 @@ def test_forks(wanted: dict[str, Any]) -> None:
 
 
 BEARER = {"kind": "bearer"}
-HOSTS = ([], [""], ["api.example.com"], ["example"], ["*.example.com"], ["a_b.example.com"], ["db.internal"])
-HOSTS += (["x.localhost"], ["10.0.0.1"], ["-a.example"], ["a..b"], ["a" * 64 + ".example"], ["a.example"] * 17)
-HOSTS += ([".".join(["a" * 49] * 5 + ["example"])], ["internal.example"], ["[::1]"], ["a b.example"])
+HOSTS: list[list[str]] = [
+    [],
+    [""],
+    ["api.example.com"],
+    ["example"],
+    ["*.example.com"],
+    ["a_b.example.com"],
+    ["db.internal"],
+]
+HOSTS += [["x.localhost"], ["10.0.0.1"], ["-a.example"], ["a..b"], ["a" * 64 + ".example"], ["a.example"] * 17]
+HOSTS += [[".".join(["a" * 49] * 5 + ["example"])], ["internal.example"], ["[::1]"], ["a b.example"]]
 ATTACHED = (
     BEARER,
     *({"kind": "basic", "username": name} for name in ("git", "", "a:b", "a b", "a" * 256, "a" * 257)),

@@ -36,7 +36,7 @@ class Followed:
     def __init__(self, path: pathlib.Path) -> None:
         self.path = path
         self.told = Told()
-        self.follower = Follower(cast(Telling, self.told), lambda _: str(path))
+        self.follower = Follower(cast(Telling, self.told), lambda _: str(path), lambda _: f"{path}.uses")
         self.follower.follow([MACHINE])
 
     def decide(self, decision: str, *names: str) -> list[tuple[Any, Decision]]:
@@ -51,7 +51,7 @@ class Followed:
 
     @property
     def remembered(self) -> int:
-        return len(self.follower._places[MACHINE].names)
+        return len(self.follower._machines[MACHINE].known)
 
 
 @pytest.fixture
