@@ -2,8 +2,9 @@
 asked for (network/resolver/log.py), connectors one for each request that gets a secret (network/connectors/uses.py).
 
 A name that is refused is told each time, one that is let through only the first time since we began (of more than
-MOST_NAMES again): it is asked again and again. Requests are told each, without their headers and what follows a `?`. All of it is rated: what a machine asks
-for is its own business. What was decided while no pilotd ran is in those files alone.
+MOST_NAMES again): it is asked again and again. Requests are told each, without their headers and what follows a `?`.
+All of it is rated: what a machine asks for is its own business. What was decided while no pilotd ran is in those files
+alone.
 """
 
 from __future__ import annotations

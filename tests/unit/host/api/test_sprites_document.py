@@ -13,7 +13,7 @@ import yaml
 from pilot import errors, ids
 from pilot.host.api.sprites import bodies
 from pilot.host.network.connectors import connector
-from pilot.host.services import putting_back
+from pilot.host.services import putting_back, sprites
 from pilot.host.services.wanted import Forks
 
 DOCUMENT = yaml.safe_load((pathlib.Path(__file__).parents[4] / "api" / "sprites.openapi.yaml").read_text())
@@ -151,6 +151,11 @@ def _is_taken(wanted: dict[str, Any]) -> bool:
         return body.secret is None or bool(connector.check_secret(body.secret))
     except (msgspec.ValidationError, errors.SpecError):
         return False
+
+
+def test_a_comment() -> None:
+    assert _is_documented(_schema("CreateCheckpoint"), {"comment": "é" * sprites.MOST_COMMENT})
+    assert not _is_documented(_schema("CreateCheckpoint"), {"comment": "é" * (sprites.MOST_COMMENT + 1)})
 
 
 @pytest.mark.parametrize("operation", OWN, ids=lambda operation: operation["operationId"])
