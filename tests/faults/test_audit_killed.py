@@ -87,5 +87,5 @@ def test_what_was_decided_survives_pilotds_that_are_killed(pilotd: Pilotd, tmp_p
     last = _log(pilotd, tmp_path / "web.ndjson")[-1]
     assert (last["kind"], last["detail"]["cmd"]) == ("exec", ["echo", "hello"])
     pilotd.stop()
-    shipped = sorted((tmp_path / "store" / "audit" / "sprites").rglob("*.ndjson"))
+    shipped = sorted((tmp_path / "store" / "audit").glob("*/sprites/*/*.ndjson"))
     assert [json.loads(line)["what"] for line in shipped[0].read_bytes().splitlines()][-1] == "closed"
