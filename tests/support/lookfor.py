@@ -25,7 +25,10 @@ def memory(pid):
 def ends(pid):
     # One that ends has no memory any more, a moment before it is gone.
     for _ in range(100):
-        if not os.path.exists(f"/proc/{pid}/environ") or not open(f"/proc/{pid}/cmdline").read():
+        try:
+            if not open(f"/proc/{pid}/cmdline").read():
+                return True
+        except (FileNotFoundError, ProcessLookupError):
             return True
         time.sleep(0.1)
     return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
+import time
 
 from .. import errors
 from . import output
@@ -77,13 +78,22 @@ def _push_whole(
         try:
             context.api.upload(path, [*query, *([("offset", str(begun))] if begun else [])], pieces, length - begun)
         except errors.PeerError:
-            there = _beginning(context, sprite, query, file)
+            there = _arrived(context, sprite, query, file, begun)
             if not begun < there < length:
                 raise  # it came no further
             output.tell(f"{local}: the connection broke; on from {there} of {length} bytes")
             begun = there
         else:
             return
+
+
+def _arrived(context: Context, sprite: str, query: list[tuple[str, str]], file: BinaryIO, begun: int) -> int:
+    """As `_beginning`, asked again for a while: the machine may hear of the end of a connection later than we do."""
+    for pause_s in (0.0, 0.2, 0.5, 1.0, 2.0):
+        time.sleep(pause_s)
+        if (there := _beginning(context, sprite, query, file)) > begun:
+            return there
+    return begun
 
 
 def _beginning(context: Context, sprite: str, query: list[tuple[str, str]], file: BinaryIO) -> int:
