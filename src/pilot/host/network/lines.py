@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import datetime
+import enum
 import os
 
 import msgspec
@@ -67,3 +69,27 @@ class Lines:
         if self._size >= MOST_BYTES:
             self.close()
             os.rename(*paths(self._path))
+
+
+class Counted:
+    """Outcomes: counted, and written down. Owns its file. What cannot be written is counted all the same."""
+
+    def __init__(self, path: str) -> None:
+        self._lines = Lines(path)
+        self.counts: collections.Counter[str] = collections.Counter()
+
+    def close(self) -> None:
+        """Idempotent."""
+        self._lines.close()
+
+    def count(self, outcome: enum.Enum) -> None:
+        """One that is not written down: there may be very many."""
+        self.counts[outcome.value] += 1
+
+    def write(self, outcome: enum.Enum, line: msgspec.Struct) -> None:
+        """One that is."""
+        self.count(outcome)
+        try:
+            self._lines.add(line)
+        except OSError:
+            self.counts["unwritten"] += 1  # a full disk must not stop the answers

@@ -223,7 +223,7 @@ class Networks:
         before = GRANTS.read(self._directory, machine)
         if before is not None and before.connectors:
             GRANTS.write(self._directory, machine, msgspec.structs.replace(before, connectors=()))
-        with contextlib.suppress(errors.HostError):  # then none of it is served at all (`Desks.sync`)
+        with contextlib.suppress(errors.HostError):  # then none of it is served at all (`Served.sync`)
             self._tell_connectors(machine)
         GRANTS.remove(self._directory, machine)
         self._tell_connectors(machine)

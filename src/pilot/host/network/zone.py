@@ -52,12 +52,12 @@ def effective_of(rules: Mapping[str, str] | None) -> Effective:
     return Effective(None if rules is None else {name: Action(text) for name, text in rules.items()})
 
 
-_ZONES = Told("zones", Zone)
+ZONES = Told("zones", Zone)
 
 
 def write(directory: str, zone: Zone) -> None:
     """Whole or not at all."""
-    _ZONES.write(directory, MachineId(zone.machine), zone)
+    ZONES.write(directory, MachineId(zone.machine), zone)
 
 
-read, remove, every = _ZONES.read, _ZONES.remove, _ZONES.every
+read, remove = ZONES.read, ZONES.remove

@@ -13,7 +13,7 @@ import socket
 import ssl
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import cast
 
 from ....kernel import netns
@@ -79,6 +79,10 @@ class Desk:
             desk.close()
             raise
         return desk
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        return self.uses.counts
 
     def adopt(self, given: Grants) -> None:
         """In force when it returns: connections to hosts that are not there any more are cut. `HostError`: a secret

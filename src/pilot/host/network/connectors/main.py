@@ -19,7 +19,7 @@ from ..never import Never
 from ..resolver.servers import parse_server
 from ..resolver.upstream import Upstream
 from . import outside
-from .desks import Desks
+from .desks import desks
 from .names import Names
 
 
@@ -34,8 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
         vault = Vault(file.read())
     never = Never(tuple(map(parse_network, options.allow)), tuple(map(parse_network, options.own)))
     names = Names(Upstream(tuple(map(parse_server, options.upstream))), never)
-    desks = Desks(options.directory, vault, names, outside.trust())
-    uvloop.run(answering.serve(options.directory, control.CONNECTORS, desks))
+    served = desks(options.directory, vault, names, outside.trust())
+    uvloop.run(answering.serve(options.directory, control.CONNECTORS, served))
     return 0
 
 

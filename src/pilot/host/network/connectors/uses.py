@@ -6,7 +6,6 @@ before the machine has the answer.
 
 from __future__ import annotations
 
-import collections
 import enum
 
 import msgspec
@@ -49,16 +48,8 @@ def read_use(line: bytes) -> Use | None:
         return None
 
 
-class Uses:
-    """Owns its file. What cannot be written is counted all the same."""
-
-    def __init__(self, path: str) -> None:
-        self._lines = lines.Lines(path)
-        self.counts: collections.Counter[str] = collections.Counter()
-
-    def close(self) -> None:
-        """Idempotent."""
-        self._lines.close()
+class Uses(lines.Counted):
+    """Of one machine."""
 
     def add(
         self,
@@ -71,15 +62,7 @@ class Uses:
         why: str = "",
     ) -> None:
         """One, now; `request`: its method and its target."""
-        self.counts[outcome.value] += 1
         method, target = request or (b"", b"")
         path = target.partition(b"?")[0].decode("latin-1")[:MOST_PATH]
-        use = Use(lines.now(), connector, host, outcome.value, method.decode("latin-1"), path, status, why)
-        try:
-            self._lines.add(use)
-        except OSError:
-            self.counts["unwritten"] += 1  # a full disk must not stop the answers
-
-    def count(self, outcome: Outcome) -> None:
-        """One that is not written down: there may be very many."""
-        self.counts[outcome.value] += 1
+        said = method.decode("latin-1")
+        self.write(outcome, Use(lines.now(), connector, host, outcome.value, said, path, status, why))

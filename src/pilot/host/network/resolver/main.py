@@ -12,7 +12,7 @@ from ..addresses import parse_network
 from ..never import Never
 from .servers import parse_server
 from .upstream import Upstream
-from .zones import Zones
+from .zones import zones
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -22,8 +22,8 @@ def main(arguments: list[str] | None = None) -> int:
     logs.begin("info")
     answering.raise_limits()
     never = Never(tuple(map(parse_network, options.allow)), tuple(map(parse_network, options.own)))
-    zones = Zones(options.directory, Upstream(tuple(map(parse_server, options.upstream))), never)
-    asyncio.run(answering.serve(options.directory, control.RESOLVER, zones))
+    served = zones(options.directory, Upstream(tuple(map(parse_server, options.upstream))), never)
+    asyncio.run(answering.serve(options.directory, control.RESOLVER, served))
     return 0
 
 
