@@ -220,6 +220,13 @@ def _wait_until(true: Callable[[], bool]) -> None:
         os.sched_yield()
 
 
+def _listens(pid: int, init: Path) -> bool:
+    """Whether it is init and takes signals by its descriptor; until then the kernel drops what is sent to process 1."""
+    masks = [line.split()[1] for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line[:6] == "SigBlk"]
+    blocked = int(masks[0], 16) >> (signal.SIGTERM - 1) & 1
+    return bool(blocked) and Path(f"/proc/{pid}/exe").samefile(init)
+
+
 def test_reaper_reaps_and_ends_all_when_told(init: Path) -> None:
     own = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "--"]
     script = f"echo $$; exec {init} --reaper --grace-ms 10"
@@ -228,6 +235,7 @@ def test_reaper_reaps_and_ends_all_when_told(init: Path) -> None:
             assert outer.stdout is not None
             assert outer.stdout.readline() == b"1\n"
             reaper = underinit.child_of(outer.pid)
+            _wait_until(lambda: _listens(reaper, init))
             enter = ["nsenter", "--target", str(reaper), "--pid", "--mount", "--", "sh", "-c"]
             stubborn = "sh -c 'trap \"\" TERM; while :; do sleep 1000; done' >&- 2>&- &"
             orphan = subprocess.check_output([*enter, f"{stubborn} true & echo $!"], timeout=30)
