@@ -14,17 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from . import errors, standard
-
-# First word -> the module whose `main(arguments)` takes the rest; every other word belongs to the OCI command line.
-OWN_COMMANDS = {
-    "agent": "agent",
-    "conformance": "conformance.main",
-    "image": "images.cli",
-    "machine": "bare.main",
-    "planner": "planner.main",
-    "ssh": "shell.main",
-    "volume": "volume.operator.cli",
-}
+from .own_commands import OWN_COMMANDS
 
 # As of `sprite`, and of shells: 128 and the number of the signal.
 INTERRUPTED, BROKEN_PIPE = 130, 141
@@ -41,7 +31,8 @@ def main() -> int:
     if word not in OWN_COMMANDS:
         return _run_oci(absent)
     gc.enable()
-    return _run(word, importlib.import_module(f"{__package__}.{OWN_COMMANDS[word]}").main)
+    module, _ = OWN_COMMANDS[word]
+    return _run(word, importlib.import_module(f"{__package__}.{module}").main)
 
 
 def _names_an_image(words: Sequence[str]) -> bool:

@@ -41,9 +41,11 @@ ALLOWED: dict[str, frozenset[str]] = {
     ),
     "runtime": frozenset({"spec", "plan", "kernel"}),
     "standard": frozenset(),
+    "own_commands": frozenset(),
     "command": frozenset(
         {
             "standard",
+            "own_commands",
             "cli",
             "agent",
             "conformance.main",
@@ -58,7 +60,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     ),
     "bundle": frozenset({"cli"}),
     "bundled": frozenset(),
-    "cli": frozenset({"runtime", "spec"}),
+    "cli": frozenset({"own_commands", "runtime", "spec"}),
     "planner": frozenset({"cli", "runtime", "spec", "kernel", "plan"}),
     "server": frozenset({"wire", "kernel.fds"}),
     "agent": frozenset({"wire", "server", "runtime", "spec", "kernel"}),

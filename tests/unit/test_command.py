@@ -9,6 +9,11 @@ import sys
 
 import pytest
 
+from pilot import cli
+from pilot.cli.options import UsageError
+from pilot.own_commands import OWN_COMMANDS
+from pilot.planner import main as planner_main
+
 _LINKS = "'|'.join(os.readlink(f'/proc/self/fd/{number}') for number in range(3))"
 
 
@@ -58,3 +63,22 @@ def test_a_pipe_that_nobody_reads_is_no_error_of_ours(act: str) -> None:
     done = subprocess.run(words, stdout=write_fd, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
     os.close(write_fd)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_the_help_names_what_is_ours_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    for word, (_, summary) in OWN_COMMANDS.items():
+        assert f"   {word:<11}  {summary}\n" in shown
+
+
+@pytest.mark.parametrize("words", [["status"], ["stop"], ["start", "now"]])
+def test_a_planner_is_not_started_by_a_word_that_it_does_not_know(words: list[str]) -> None:
+    with pytest.raises(UsageError, match=f"unknown word '{words[-1]}'"):
+        planner_main.main(words)
+
+
+@pytest.mark.parametrize("word", ["-h", "--help"])
+def test_the_help_of_the_planner(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert planner_main.main([word]) == 0
+    assert "--idle value" in capsys.readouterr().out

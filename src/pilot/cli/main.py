@@ -200,11 +200,15 @@ def _print_help(names: Sequence[str]) -> int:
 
 
 def _help() -> str:
-    rows = "".join(f"   {name:<10}  {load_verb(name).SUMMARY}\n" for name in VERBS)
+    from ..own_commands import OWN_COMMANDS  # of no use but here
+
+    rows = "".join(f"   {name:<11}  {load_verb(name).SUMMARY}\n" for name in VERBS)
+    own = "".join(f"   {name:<11}  {summary}\n" for name, (_, summary) in OWN_COMMANDS.items())
     return (
         "NAME:\n   pilot - Open Container Initiative runtime\n\n"
         "USAGE:\n   pilot [global options] command [command options] [arguments...]\n\n"
-        f"COMMANDS:\n{rows}\nGLOBAL OPTIONS:\n{options.describe_options(GLOBAL_OPTIONS)}"
+        f"COMMANDS:\n{rows}\nCOMMANDS OF PILOT ITSELF:\n{own}\n"
+        f"GLOBAL OPTIONS:\n{options.describe_options(GLOBAL_OPTIONS)}"
     )
 
 

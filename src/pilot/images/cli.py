@@ -26,7 +26,10 @@ from . import forks, origins, progress
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(
-        prog="pilot image", description=__doc__, allow_abbrev=False, formatter_class=argparse.RawTextHelpFormatter
+        prog="pilot image",
+        description="images that are pulled or imported, and those that are built here",
+        allow_abbrev=False,
+        formatter_class=argparse.RawTextHelpFormatter,
     )
     made.add_argument("--cache-dir", default=os.environ.get("PILOT_CACHE_DIR", artefacts.DEFAULT))
     verbs = made.add_subparsers(dest="verb", required=True)

@@ -25,6 +25,16 @@ _OPTIONS = (
     Option(("lock-fd",), Kind.NUMBER, "the lock, held already, is this descriptor"),
     Option(("own-cgroup",), Kind.FLAG, "remove the cgroup that it is in when it ends"),
 )
+_USAGE = """\
+NAME:
+   pilot planner - plan for the command lines that ask
+
+USAGE:
+   pilot planner [options]                 serve until SIGTERM
+   pilot planner start [--socket value]    start one apart from the caller, and return
+
+OPTIONS:
+"""
 # A request makes some ten thousand objects, few of them in circles: look for those every few requests.
 _GARBAGE = (50_000, 20, 100)
 _ACTIVATED_FD = 3  # sd_listen_fds(3)
@@ -32,6 +42,9 @@ _ACTIVATED_FD = 3  # sd_listen_fds(3)
 
 def main(words: Sequence[str]) -> int:
     """Serve, or one of the two words; the exit status."""
+    if words[:1] in (["--help"], ["-h"]):
+        sys.stdout.write(_USAGE + options.describe_options(_OPTIONS))
+        return 0
     if words[:1] == ["undo"]:
         from . import undo  # of a command line, which is to be quick
 
@@ -39,9 +52,17 @@ def main(words: Sequence[str]) -> int:
     if words[:1] == ["start"]:
         from . import starting
 
-        starting.start(_socket(options.parse_arguments(words[1:], _OPTIONS[:1])))
+        starting.start(_socket(_options(words[1:], _OPTIONS[:1])))
         return 0
-    return _serve(options.parse_arguments(words, _OPTIONS))
+    return _serve(_options(words, _OPTIONS))
+
+
+def _options(words: Sequence[str], known: Sequence[Option]) -> options.Arguments:
+    """UsageError for a word that is no option: a planner that serves for ever is not what it asked for."""
+    given = options.parse_arguments(words, known)
+    if given.positional:
+        raise options.UsageError(f"unknown word {given.positional[0]!r}", hint="pilot planner --help")
+    return given
 
 
 def _socket(given: options.Arguments) -> str:
