@@ -35,6 +35,8 @@ def up(context: Context) -> int:
             if code := _run(context, name, command):
                 output.tell(f"sprite: it ended with {code}, the rest was not done; again: sprite up --setup {place}")
                 return code
+    elif wanted.setup:
+        output.tell(f"{name}: it was there already, its setup is not done again (--setup does it)")
     for service, body in wanted.services.items():
         _serve(context, name, service, body)
     if is_new and wanted.checkpoint:

@@ -18,6 +18,8 @@ What is said of one that there is already is made so: `up` may be repeated, and 
 
 from __future__ import annotations
 
+import math
+
 from .. import errors
 from . import network
 
@@ -116,6 +118,9 @@ def parse(text: str) -> SetUp:
         said = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise errors.SpecError("$", f"no TOML: {error}") from error
+    except RecursionError as error:
+        raise errors.SpecError("$", "no TOML that anybody means: too deep") from error
+    _check_sendable("$", said)
     _check("$", said, (*_TEXTS, *_LISTS, *_TABLES))
     for key, kind, what in (
         *((key, str, "a text") for key in _TEXTS),
@@ -128,6 +133,7 @@ def parse(text: str) -> SetUp:
         _check_texts(f"$.{key}", said.get(key, []))
     for key, known in KEYS.items():
         _check(f"$.{key}", said.get(key, {}), known)
+    _check_network(said.get("network"))
     for place, here in said.get("files", {}).items():
         if not isinstance(here, str) or not place.startswith("/"):
             raise errors.SpecError(f"$.files.{place}", 'not "/path/there" = "path here"')
@@ -143,6 +149,32 @@ def _check(place: str, table: Mapping[str, Any], known: tuple[str, ...]) -> None
     for key in table:
         if key not in known:
             raise errors.SpecError(f"{place}.{key}", f"unknown; there are {', '.join(known)}")
+
+
+def _check_network(rules: Mapping[str, Any] | None) -> None:
+    """A list that has become empty opens nothing: who means all says so."""
+    if rules is None:
+        return
+    for key in ("allow", "deny"):
+        _check_texts(f"$.network.{key}", rules.get(key, []))
+    if not isinstance(rules.get("defaults", False), bool):
+        raise errors.SpecError("$.network.defaults", "neither true nor false")
+    if not any(rules.values()):
+        raise errors.SpecError("$.network", 'no rule; deny = ["*"] closes it, allow = ["*"] opens it')
+
+
+def _check_sendable(place: str, value: object) -> None:
+    """TOML has dates, and numbers that are none; JSON, in which the server is told, has not."""
+    if isinstance(value, dict):
+        for key, each in value.items():
+            _check_sendable(f"{place}.{key}", each)
+    elif isinstance(value, list):
+        for index, each in enumerate(value):
+            _check_sendable(f"{place}[{index}]", each)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise errors.SpecError(place, "no number")
+    elif not isinstance(value, str | int | float):
+        raise errors.SpecError(place, "a date or a time; say it as a text")
 
 
 def _check_texts(place: str, found: object) -> None:
