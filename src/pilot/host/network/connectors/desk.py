@@ -128,6 +128,7 @@ class Desk:
                 writer.transport.abort()
                 return
             self._passing[task] = host
+            outside.hold_little(writer)
             client = Client(reader, writer)
             try:
                 await Passing(client, host, lambda: self._granted.get(host), self._connect(host), self.uses).run()

@@ -19,8 +19,8 @@ _HOP = frozenset(
         b"trailer", b"upgrade",
     }
 )  # fmt: skip
-# CONNECT asks for a tunnel. TRACE is answered with the request, and so with the secret.
-_REFUSED_METHODS = frozenset({b"CONNECT", b"TRACE"})
+# CONNECT asks for a tunnel. TRACE is answered with the request, and so with the secret; TRACK is what some call it.
+_REFUSED_METHODS = frozenset({b"CONNECT", b"TRACE", b"TRACK"})
 _PORT = b":443"
 
 
@@ -34,7 +34,7 @@ class Refused(Exception):
 
 def checked(request: h11.Request, host: str) -> None:
     """`Refused` when it is not, beyond doubt, one request for that host."""
-    if request.method in _REFUSED_METHODS:
+    if request.method.upper() in _REFUSED_METHODS:
         raise Refused(405, f"{request.method.decode()} is not passed on")
     if not request.target.startswith(b"/") and request.target != b"*":
         raise Refused(400, "the target is not a path")
@@ -59,7 +59,7 @@ def _check_framing(request: h11.Request) -> None:
 def forwarded(request: h11.Request, attach: Attachment, secret: bytes) -> h11.Request:
     """What is sent to the host, of a request that was `checked`. `Refused`: with the secret it is too much."""
     headers = attach.attached(secret, _without_hops(request.headers.raw_items()))
-    is_too_large = sum(len(name) + len(value) for name, value in headers) > MOST_BYTES
+    is_too_large = len(request.target) + sum(len(name) + len(value) for name, value in headers) > MOST_BYTES
     if is_too_large or len(attach.said(secret, headers)) > _MOST_TEXTS:
         raise Refused(431, "its head is too much with the secret in it")
     return h11.Request(method=request.method, target=request.target, headers=list(headers))

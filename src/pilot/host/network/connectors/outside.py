@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from typing import Protocol, cast
 
 import h11
 
@@ -28,6 +29,20 @@ def trust(path: str | None = None) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=path)
     context.set_alpn_protocols(["http/1.1"])
     return context
+
+
+class _Limited(Protocol):
+    """What a transport of TLS has beside what asyncio's types know."""
+
+    def set_write_buffer_limits(self, high: int) -> None: ...
+    def set_read_buffer_limits(self, high: int) -> None: ...
+
+
+def hold_little(writer: asyncio.StreamWriter) -> None:
+    """Of what nobody takes: TLS would keep half a MiB that is to be written, and another that was read."""
+    transport = cast(_Limited, writer.transport)
+    transport.set_write_buffer_limits(PIECE_BYTES)
+    transport.set_read_buffer_limits(PIECE_BYTES)
 
 
 class Outside:
@@ -105,6 +120,7 @@ async def _connect(host: str, address: Address, gateway: str, trusted: ssl.SSLCo
     except BaseException:
         made.close()
         raise
+    hold_little(writer)
     return Outside(reader, writer)
 
 

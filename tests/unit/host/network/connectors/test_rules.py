@@ -107,6 +107,20 @@ def request(text: bytes) -> h11.Request:
     return event
 
 
+def test_a_long_path_is_of_the_head_too() -> None:
+    asked = h11.Request(method="GET", target="/" + "a" * head.MOST_BYTES, headers=[("Host", "api.test")])
+    with pytest.raises(head.Refused) as caught:
+        head.forwarded(asked, Bearer(), SECRET)
+    assert caught.value.status == 431
+
+
+@pytest.mark.parametrize("method", ["TRACE", "trace", "TRACK", "CONNECT", "Connect"])
+def test_methods_that_are_not_passed_on(method: str) -> None:
+    with pytest.raises(head.Refused) as caught:
+        head.checked(h11.Request(method=method, target="/", headers=[("Host", "api.test")]), "api.test")
+    assert caught.value.status == 405
+
+
 def test_what_is_of_one_hop_stays_behind() -> None:
     """Also what somebody says is, but for what says where a message ends."""
     asked = request(
