@@ -18,6 +18,9 @@ from .. import errors
 from ..volume.client import VolumeClient
 from . import supervised
 
+_OF = "--state-dir"
+_PROGRAM = (sys.executable, "-P", "-m", "pilot.volume.volumed.daemon", _OF)
+
 
 class Volumed(supervised.Supervised):
     """Of one state directory."""
@@ -32,7 +35,7 @@ class Volumed(supervised.Supervised):
     def _launch(self, log_fd: int) -> subprocess.Popen[bytes]:
         with supervised.joining(self._group) as (joins, environment):
             return subprocess.Popen(
-                [sys.executable, "-m", "pilot.volume.volumed.daemon", "--state-dir", self._state_dir, *self._options],
+                [*_PROGRAM, self._state_dir, *self._options],
                 stdin=subprocess.DEVNULL,
                 stdout=log_fd,
                 stderr=log_fd,
@@ -63,8 +66,8 @@ class Volumed(supervised.Supervised):
                 arguments = file.read().decode(errors="surrogateescape").split("\0")[:-1]
         except (FileNotFoundError, ProcessLookupError):
             arguments = []
-        # None at all: it is ending, and whoever watches it starts the next one. Five come before the options.
-        return bool(arguments) and arguments[5:] != self._options
+        # None at all: it is ending, and whoever watches it starts the next one.
+        return bool(arguments) and options_of(arguments) != self._options
 
     def stop(self) -> None:
         """Stop watching, end volumed, remove its cgroup. Only when no volume is attached any more."""
@@ -72,3 +75,8 @@ class Volumed(supervised.Supervised):
         super().stop()
         if was_running:
             supervised.remove_group(self._group)
+
+
+def options_of(arguments: Sequence[str]) -> list[str] | None:
+    """What comes after the state directory, however Python was told to run it; None for another program."""
+    return list(arguments[arguments.index(_OF) + 2 :]) if _OF in arguments else None

@@ -130,7 +130,8 @@ def _program() -> list[str]:
 
     main = sys.modules["__main__"].__spec__
     if main is not None:
-        return [sys.executable, "-m", main.name]
+        # A module may be found where the caller was allowed to find it, and nowhere else.
+        return [sys.executable, *(["-P"] if sys.flags.safe_path else []), "-m", main.name]
     return [sys.executable, "-IS", os.path.abspath(sys.argv[0])]
 
 

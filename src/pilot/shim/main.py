@@ -122,7 +122,7 @@ def _launch(asked: argparse.Namespace, group: Group, lock_fd: int) -> None:
         listening.listen()
         given = (listening.fileno(), lock_fd)
         words = ["-namespace", asked.namespace, "-group", group.directory, "-inherited", ",".join(map(str, given))]
-        program = [sys.executable, "-m", __spec__.name if __spec__ else __name__, *words, "serve"]
+        program = [sys.executable, "-P", "-m", __spec__.name if __spec__ else __name__, *words, "serve"]
         subprocess.Popen(
             program, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True, pass_fds=given
         )

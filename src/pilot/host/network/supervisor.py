@@ -39,7 +39,7 @@ class Supervisor(supervised.Supervised):
         os.makedirs(self._directory, mode=0o700, exist_ok=True)
         with supervised.joining(self._group) as (joins, environment):
             return subprocess.Popen(
-                [sys.executable, "-m", _MODULES[self._who], *self._arguments],
+                [sys.executable, "-P", "-m", _MODULES[self._who], *self._arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log_fd,
                 stderr=log_fd,

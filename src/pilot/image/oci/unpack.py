@@ -128,7 +128,7 @@ class _Child:
             # Nothing of the caller's environment: it decides how Python runs.
             environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONUTF8": "1", "PATH": "/usr/bin"}
             self._process = subprocess.Popen(
-                [sys.executable, "-s", "-m", child.__name__, str(fd)],
+                [sys.executable, "-sP", "-m", child.__name__, str(fd)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

@@ -194,7 +194,7 @@ class Zygote:
         ours, theirs = socket.socketpair()
         with theirs:
             fd = theirs.fileno()
-            command = [sys.executable, "-m", __name__, str(fd)]
+            command = [sys.executable, "-P", "-m", __name__, str(fd)]
             process = subprocess.Popen(command, pass_fds=[fd], stdin=subprocess.DEVNULL)
         process.returncode = 0  # reaped by `watch`
         self.pid = process.pid

@@ -101,7 +101,7 @@ def run_child(schedule: Schedule, stop: threading.Event) -> Outcome:
     """One run in a child; killed when told to stop (a run may be killed anywhere)."""
     import subprocess  # here, so that no worker that volumed forks has it
 
-    command = [sys.executable, "-m", __name__, "--store", schedule.store,
+    command = [sys.executable, "-P", "-m", __name__, "--store", schedule.store,
                "--grace-s", str(schedule.grace_s), "--fresh-s", str(schedule.every_s / 2),
                "--parent", str(os.getpid())]  # fmt: skip
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
