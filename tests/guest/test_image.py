@@ -85,6 +85,10 @@ def test_the_users_debian() -> None:
         assert listed is not None
         assert "sprite:x:1000:1000::/home/sprite:/bin/bash" in passwd.read().decode().splitlines()
         assert list(sources.parse_deb822(listed.read().decode()))
+        for name in ("./etc/subuid", "./etc/subgid"):
+            subordinate = archive.extractfile(name)
+            assert subordinate is not None
+            assert subordinate.read().decode() == "sprite:10000:40000\n", "below 65536: a sprite has no other ids"
     assert (members["./home/sprite"].uid, members["./home/sprite"].gid) == (1000, 1000)
     assert (members["./etc/sudoers.d/sprite"].mode, members["./etc/sudoers.d/sprite"].uid) == (0o440, 0)
     assert members["./usr/bin/sudo"].mode & 0o4000

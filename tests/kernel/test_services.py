@@ -92,6 +92,19 @@ def test_it_is_made_and_stopped_from_inside(sprite: Any) -> None:
     assert official.list_services(sprite) == []
 
 
+def test_what_is_for_those_inside_is_found_by_its_name(sprite: Any) -> None:
+    """By a command, in a login, by root; and it stands behind what they have of their own."""
+    found = "/.sprite/bin/sprite-env\n/.sprite/bin/sprite-console\n"
+    which = "command -v sprite-env && command -v sprite-console"
+    for words in (("sh", "-c", which), ("bash", "-lc", which), ("sudo", "sh", "-c", which)):
+        assert sprite.run(*words, capture_output=True, check=True).stdout.decode() == found
+    said = sprite.run("sprite-console", "-c", "echo $0 $SHELL $PWD; shopt -q login_shell", capture_output=True)
+    assert (said.returncode, said.stdout.decode()) == (0, "/bin/bash /bin/bash /home/sprite\n")
+    sprite.run("sudo", "chsh", "-s", "/bin/sh", "sprite", check=True)
+    said = sprite.run("sprite-console", "-c", "echo $0", capture_output=True, check=True)
+    assert said.stdout.decode() == "/bin/sh\n"
+
+
 def test_needs_and_one_http_port(sprite: Any) -> None:
     _create(sprite, "base", "sleep 1000", http_port=8080)
     with pytest.raises(APIError) as refused:

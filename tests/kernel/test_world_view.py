@@ -73,6 +73,7 @@ def test_memory_is_its_own_and_a_new_size_shows_at_once(pilotd: Pilotd, sprite: 
     assert _says(sprite, open_before).split()[1] == str(_held_mib(512) << 10)
     _resize(pilotd, ram_mb=640, cpus=1)
     assert _free_mib(sprite)[0] == _held_mib(640)
+    assert _says(sprite, "cat /.sprite/policy/resources.json") == '{"memory":{"limit_mb":640}}\n'
 
 
 def _processors(sprite: Any) -> set[str]:

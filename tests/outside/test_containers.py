@@ -5,7 +5,8 @@ No registry is asked: their image is made of the sprite's own root. `make outsid
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shlex
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -17,12 +18,14 @@ from tests.support.pilotd import Pilotd
 
 pytestmark = pytest.mark.requires("root", "private", "fuse", "loop", "userns", "space", "veth", "nft", "tun", "outside")
 
-PACKAGES = "docker.io podman crun netavark aardvark-dns iptables nftables iputils-ping"
+PACKAGES = "docker.io podman crun netavark aardvark-dns iptables nftables iputils-ping uidmap slirp4netns"
 # Enough of a Debian for Python and a shell, as the tar of an image.
 TREE = "bin lib lib64 sbin etc usr/bin usr/sbin usr/lib usr/lib64"
 IMAGE = f"tar -C / --exclude=usr/lib/modules --exclude=usr/lib/pilot --exclude=usr/bin/docker* -cf - {TREE}"
 FETCH = f"exec 3<>/dev/tcp/web.test/{PORT} && head -n1 <&3"
 ENGINES = ("docker", "podman")
+# Who is no root: the sprite's own user, and one whom `useradd` makes as any other.
+ORDINARY = ("sprite", "bob")
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +92,34 @@ def test_a_limit_of_memory_holds(privileged: Any, engine: str) -> None:
         "sudo", engine, "run", "--rm", "-m", "64m", "--memory-swap", "64m", "own", "python3", "-c", script, timeout=120
     )
     assert done.returncode == 137
+
+
+@pytest.fixture(scope="module")
+def ordinary(sprite: Any, run: Run) -> Callable[[str, str], str]:
+    """A login of one of them, with an image of his own."""
+    run(sprite, "useradd --create-home --shell /bin/bash bob")
+
+    def login(user: str, command: str) -> str:
+        return run(sprite, f"sudo -iu {user} bash -c {shlex.quote(command)}")
+
+    for user in ORDINARY:
+        login(user, f"{IMAGE} 2>/dev/null | podman import - own")
+    return login
+
+
+@pytest.mark.parametrize("user", ORDINARY)
+def test_an_ordinary_user_has_containers_with_users_of_their_own(
+    ordinary: Callable[[str, str], str], user: str
+) -> None:
+    """newuidmap(1) gives him what /etc/subuid says, and the sprite has these ids."""
+    made = ordinary(user, "podman run --rm own bash -c 'touch /f && chown 4000:4000 /f && stat -c %u:%g /f'")
+    assert made == "4000:4000\n"
+    assert ordinary(user, "podman run --rm --user 999 own id -u") == "999\n"
+
+
+@pytest.mark.parametrize("user", ORDINARY)
+def test_an_ordinary_users_container_reaches_the_outside(ordinary: Callable[[str, str], str], user: str) -> None:
+    assert ordinary(user, f"podman run --rm own bash -c {shlex.quote(FETCH)}") == f"{WEB}\n"
 
 
 def test_rules_links_and_tunnels_of_ones_own(sprite: Any, run: Run) -> None:

@@ -47,6 +47,12 @@ def tell_privileges(directory: str, privileges: schema.Privileges) -> None:
     files.replace(os.path.join(directory, "privileges.json"), msgspec.json.encode(privileges) + b"\n", mode=0o644)
 
 
+def tell_size(directory: str, memory_bytes: int | None) -> None:
+    """And how much memory it has, as the API tells it; nothing where nobody knows. `OSError`."""
+    told = {} if memory_bytes is None else {"limit_mb": memory_bytes >> 20}
+    files.replace(os.path.join(directory, "resources.json"), msgspec.json.encode({"memory": told}) + b"\n", mode=0o644)
+
+
 def find_card(expected: bool) -> str | None:
     """The card's name in our namespace. One that is `expected` may be on its way back: None when it does not come."""
     deadline = time.monotonic() + (BACK_S if expected else 0)

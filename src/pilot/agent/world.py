@@ -251,6 +251,7 @@ class World:
         world_limits.check_use(limits)
         world_limits.hold(limits)
         self.container().update(parse.parse_resources(msgspec.json.encode(limits)))
+        network.tell_size(self._machine.paths.policy, size.memory_bytes)
         return size
 
     async def leave(self) -> None:
@@ -326,7 +327,9 @@ class World:
         network.tell_privileges(paths.policy, self._settings.privileges)
         devices = [device for device in rights.devices if os.path.exists(device)]
         withheld = world_limits.find_withheld(rights.withheld)
-        limits = world_limits.resources(world_limits.probe_size())
+        size = world_limits.probe_size()
+        network.tell_size(paths.policy, size.memory_bytes)
+        limits = world_limits.resources(size)
         world_limits.hold(limits)
         config = world_spec.config(
             paths.rootfs,

@@ -25,7 +25,8 @@ from .world_rights import STANDARD, Cgroups, Rights
 
 REAPER = "/.sprite/init"
 POLICY = "/.sprite/policy"
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# What the machine has for those inside comes last: a command of that name of their own is theirs.
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/.sprite/bin"
 IDS = 65536
 # Many programs of developers watch thousands of files; few still use select(2), whose limit is 1024.
 SOFT_FILES = 65536

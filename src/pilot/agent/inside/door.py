@@ -2,7 +2,7 @@
 
     <run>/inside/api.sock       a sprite's, for whoever is in it: /.sprite/api.sock
     <run>/inside/fly.sock       each container's, for its root: /.fly/api, by a link of its own directory (fly_places)
-    <run>/inside/bin/           sprite-env
+    <run>/inside/bin/           sprite-env, sprite-console
     <run>/inside/llm.txt  version.txt
 
 The world has the files as bind mounts, read-only.
@@ -20,7 +20,7 @@ from ... import errors
 from ...server.connection import ErrorAnswer
 from ...server.routing import Route
 from ..machine import Link
-from . import fly_places, places, sprite_env, texts
+from . import console, fly_places, places, sprite_env, texts
 from .listening import Listening
 
 STORE_NAME = "agent/inside"
@@ -57,6 +57,7 @@ class Door:
     def _open(self) -> None:
         os.makedirs(f"{self._directory}/bin", mode=0o755, exist_ok=True)
         _put(f"{self._directory}/bin/sprite-env", sprite_env.source(), 0o755)
+        _put(f"{self._directory}/bin/sprite-console", console.SCRIPT, 0o755)
         _put(f"{self._directory}/llm.txt", texts.LLM.encode(), 0o644)
         _put(f"{self._directory}/version.txt", f"{pilot.__version__}\n".encode(), 0o644)
         for each in self._sockets:

@@ -16,6 +16,7 @@ in it. Break what you like: its owner can put the disk back to a checkpoint.
       /.sprite/bin/sprite-env tasks list | delete NAME
 - The sprite's URL leads to the service with an http port, else to what listens on port 8080.
 - The network may be restricted: /.sprite/policy/network.json has the rules. A name that is refused is told REFUSED.
+  What root may do, and how much memory there is: privileges.json and resources.json beside it.
 - Before something dangerous: /.sprite/bin/sprite-env checkpoints create --comment "before the upgrade"
 - If its owner allows it, a sprite makes others: /.sprite/bin/sprite-env sprites create | list | delete NAME
 - The same by HTTP without a token: the Unix socket /.sprite/api.sock
