@@ -20,6 +20,7 @@ from pilot.host.fsm.journal import Record
 from pilot.host.operations import requests
 from pilot.host.services.creating import Creating
 from pilot.host.services.wanted import Forks
+from pilot.host.store import usage
 from pilot.host.store.journal import SqlJournal
 from pilot.ids import CheckpointId, RunId
 from tests.support.host import HostUnderTest
@@ -59,6 +60,15 @@ def _begin_forks(host: HostUnderTest) -> None:
     SqlJournal(host.database).begin(record)
 
 
+def _use(host: HostUnderTest) -> None:
+    """A minute of it, on one day."""
+    row = host.sprites.find(host.organisation.id, "web")
+    counted = usage.Counted(7, 8, 9)
+    with host.database.transaction() as tx:
+        usage.add(tx, usage.Day("2026-11-29", row.id, row.name, usage.Used(60_000_000, counted)), row.organisation)
+        usage.put_counters(tx, row.id, counted)
+
+
 def main() -> int:
     """See the module."""
     with tempfile.TemporaryDirectory() as directory:
@@ -68,6 +78,7 @@ def main() -> int:
                 _call(http, method, path, body)
             _call(http, "PUT", "/v1/sprites/web/checkpoints/v1", {"name": "ready"})
         _begin_forks(host)
+        _use(host)
         host.close()
         with sqlite3.connect(pathlib.Path(directory) / "state.db") as connection:
             for line in connection.iterdump():

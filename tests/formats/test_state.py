@@ -12,7 +12,7 @@ from pilot.host.fsm.operation import Action
 from pilot.host.fsm.outcome import Ending
 from pilot.host.operations import requests
 from pilot.host.operations.disks import VolumeDisk
-from pilot.host.store import fly, machines, sprites, tokens
+from pilot.host.store import fly, machines, sprites, tokens, usage
 from pilot.host.store.database import Database
 from pilot.host.store.journal import SqlJournal
 from pilot.host.store.migrations import MIGRATIONS
@@ -204,6 +204,9 @@ def _check_later_tables(host: Revived, web: sprites.Sprite, version: int) -> Non
     if version >= 15:
         hooks = host.sprites.webhooks.every(_local(host.database))
         assert [hook.url for hook in hooks] == ["https://receiver.example/"]
+    if version >= 19:
+        assert [day.used.awake_us for day in host.sprites.usages.days_of(web, 400)] == [60_000_000]
+        assert usage.counters(host.database) == {web.id: usage.Counted(7, 8, 9)}
 
 
 def test_every_operation_has_a_run_in_the_samples() -> None:

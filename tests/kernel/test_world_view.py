@@ -171,6 +171,17 @@ def _agents() -> list[int]:
     return found
 
 
+def test_what_it_has_used_is_told_by_day_after_another_pilotd_too(pilotd: Pilotd, sprite: Any) -> None:
+    _says(sprite, "python3 -c 'import time\nwhile time.process_time() < 1: pass'")
+    pilotd.stop()
+    pilotd.start()
+    for place in ("/v1/sprites/seen/usage/days", "/v1/usage/days"):
+        days = httpx.get(pilotd.url + place, headers=_headers(pilotd), timeout=60).json()["days"]
+        assert sum(day["awake_s"] for day in days) > 1
+        assert sum(day["cpu_s"] for day in days) > 1
+        assert max(day["disk_bytes"] for day in days) > 1 << 20
+
+
 def test_who_reads_all_the_time_sleeps_too(pilotd: Pilotd, sprite: Any) -> None:
     """A reader whose answer does not come cannot be frozen: so the agent still answers while the world is stopped."""
     _says(

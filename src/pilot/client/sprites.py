@@ -235,25 +235,6 @@ def upgrade(context: Context) -> None:
     _post(context, "upgrade")
 
 
-def usage(context: Context) -> None:
-    found = context.api.call("GET", sprite_path(context.sprite, "usage"))
-    if context.wants_json:
-        output.document(found)
-        return
-    rows = [("disk", _mib(found["disk_bytes"]))]
-    if machine := found["machine"]:
-        rows.append(("memory", f"{_mib(machine['memory_bytes'])}, at most {_mib(machine['memory_peak_bytes'])}"))
-        rows.append(("processor", f"{machine['cpu_s']:.1f} s since it was started"))
-        most = found["size"]["pids"]
-        rows.append(("processes", str(machine["processes"]) + (f", at most {most}" if most else "")))
-    rows += [(f"network {name}", _mib(count)) for name, count in found["network_bytes"].items()]
-    output.table(("", ""), rows)
-
-
-def _mib(count: int) -> str:
-    return f"{count / (1 << 20):.1f} MiB"
-
-
 def disk(context: Context) -> None:
     found = context.api.call("GET", sprite_path(context.sprite, "disk"))
     if context.wants_json:

@@ -135,7 +135,18 @@ VERBS = (
         reads=True,
         examples=("sprite config web --warm-after off", "sprite config web --expires-in 1h --on-expiry suspend"),
     ),
-    Verb("usage", "what a sprite takes of its host", "sprites.usage", (_NAME,), reads=True),
+    Verb(
+        "usage",
+        "what a sprite takes of its host: now, or by day",
+        "usage.usage",
+        (_NAME,),
+        (
+            Option("days", "on each of the last so many days (UTC)", "N"),
+            Option("all", "by day, of all sprites, destroyed ones too"),
+        ),
+        reads=True,
+        examples=("sprite usage web", "sprite usage web --days 7", "sprite usage --all --json"),
+    ),
     Verb("disk", "where a sprite's disk is, and since when all of it is there", "sprites.disk", (_NAME,), reads=True),
     Verb(
         "hold add",

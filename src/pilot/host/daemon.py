@@ -77,7 +77,18 @@ from .outward.sockets import Outward
 from .relay import server
 from .relay.access import Access
 from .relay.auditing import Auditing
-from .services import fly_exits, fly_peers, fly_pruning, fly_rest, fly_schedule, idle, image_bases, mending, retention
+from .services import (
+    fly_exits,
+    fly_peers,
+    fly_pruning,
+    fly_rest,
+    fly_schedule,
+    idle,
+    image_bases,
+    mending,
+    retention,
+    usage_days,
+)
 from .services import tokens as key_uses
 from .services.addresses import DEFAULT_DOMAIN, Domain
 from .services.creation_rate import CreationRate
@@ -220,6 +231,7 @@ def serve(settings: Settings) -> None:
         stack.enter_context(retention.watching(database))
         stack.enter_context(key_uses.watching(database, authenticator.uses))
         stack.enter_context(mending.watching(sprites))
+        stack.enter_context(usage_days.watching(database, sprites))
         stack.enter_context(sprites.webhooks.deliveries.running())
         stack.enter_context(idle.watching(sprites, idle.Timing(settings.warm_after_s, settings.cold_after_s)))
         stack.enter_context(_resting(fly, settings.autostop_after_s))

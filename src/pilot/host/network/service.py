@@ -289,6 +289,11 @@ class Networks:
             decisions=tuple(msgspec.Raw(line) for line in lines.read(self._logs(machine)[0])[-most:]),
         )
 
+    def traffic(self, machine: MachineId) -> dict[str, int]:
+        """Bytes by counter since it was made; nothing of one that there is not."""
+        path = apply.gateway_path(machine)
+        return {each.name: each.bytes for each in _counters(path)} if netns.is_named(path) else {}
+
     def uses(self, machine: MachineId, connector: str, most: int = 100) -> tuple[Use, ...]:
         """The last of that connector, oldest first: as far back as they are kept."""
         kept = map(read_use, lines.read(self.uses_path(machine)))

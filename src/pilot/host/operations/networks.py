@@ -16,7 +16,7 @@ import concurrent.futures
 import contextlib
 import functools
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from ... import errors
 from ...ids import MachineId
@@ -204,6 +204,11 @@ def _present(host: Host, id: MachineId) -> Member:
 def report(host: Host, id: MachineId) -> Report:
     """`StateError` for a machine without a network; `NotFound` for one that has not been started since the host was."""
     return _service(host, id).report(id)
+
+
+def traffic(host: Host, id: MachineId) -> Mapping[str, int]:
+    """Bytes by counter; nothing for a machine without a network."""
+    return {} if host.networks is None else host.networks.traffic(id)
 
 
 def _service(host: Host, id: MachineId) -> Networks:

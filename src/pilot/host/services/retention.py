@@ -1,5 +1,5 @@
 """What pilotd forgets of its own history: runs that ended, holds that have run out, Machines that were destroyed, and
-the events of long ago.
+the events and the days of usage of long ago.
 
 Sprites are never forgotten.
 """
@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 
 from ... import errors
 from .. import periodic
-from ..store import events, fly, holds, journal
+from ..store import events, fly, holds, journal, usage
 from ..store.database import Database
 
 log = logging.getLogger(__name__)
@@ -29,6 +29,7 @@ def forget(database: Database, now_us: int) -> None:
         holds.forget_expired(tx, now_us)
         fly.forget_destroyed(tx, now_us - DESTROYED_S * 1_000_000)
         events.forget(tx, now_us - EVENTS_S * 1_000_000)
+        usage.forget(tx)
     database.refill()
 
 

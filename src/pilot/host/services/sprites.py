@@ -10,7 +10,7 @@ import dataclasses
 import itertools
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import IO
 
 import msgspec
@@ -39,7 +39,7 @@ from ..store import checkpoints, events, sprites
 from ..store.checkpoints import Checkpoint
 from ..store.journal import now_us
 from ..store.sprites import ConfigChanges, Rested, Spawn, Sprite
-from ..vmm import Isolation, Size, Usage
+from ..vmm import Size
 from ..vmm.shape import Shape
 from .browsing import Browsing
 from .changes import Changes
@@ -58,6 +58,7 @@ from .putting_back import PuttingBack
 from .shipping import Shipped, Shipping
 from .sprite_networks import SpriteNetworks
 from .tokens import Tokens
+from .usage import Usages
 from .wanted import Forks, NewSprite, SpriteChanges
 from .webhooks.book import Webhooks
 from .webhooks.destinations import Destinations
@@ -77,18 +78,6 @@ class Why:
     idle_s: float | None
     rested: Rested | None
     out_of_memory: schema.OutOfMemory | None
-
-
-@dataclasses.dataclass(frozen=True)
-class SpriteUsage:
-    """`machine`: None when it does not run; `network_bytes`: by counter, since it has its network; `size`: what it is
-    to have, of which `pids` holds where `counts_processes`."""
-
-    size: Size
-    counts_processes: bool
-    machine: Usage | None
-    disk_bytes: int
-    network_bytes: Mapping[str, int]
 
 
 class Sprites:
@@ -117,6 +106,7 @@ class Sprites:
         self._shipping = Shipping(host, Looking(host.volumes), self._lending)
         self.guests = Guests(host)
         self.privileges = Privileges(host, self.status)
+        self.usages = Usages(host, self.size, self.isolation)
         self._suspected: dict[str, float] = {}
         self.tokens = Tokens(host.database)
         self.networks, self.connectors = SpriteNetworks(host), Connectors(host)
@@ -211,16 +201,6 @@ class Sprites:
     def disk(self, sprite: Sprite) -> Volume:
         """What volumed knows of the sprite's disk."""
         return self._host.volumes.stat(sprite.volume)
-
-    def usage(self, sprite: Sprite) -> SpriteUsage:
-        """What it takes of the host."""
-        machine = None if sprite.machine is None else self._host.substrate(sprite.machine).usage(sprite.machine)
-        try:
-            network = self.networks.report(sprite).bytes if machine is not None else {}
-        except errors.StateError:
-            network = {}  # it has none
-        is_container = self.isolation(sprite) == Isolation.CONTAINER.value
-        return SpriteUsage(self.size(sprite), is_container, machine, self.disk(sprite).allocated_bytes, network)
 
     def disks(self) -> Status:
         """What volumed knows of all disks."""

@@ -166,8 +166,20 @@ _CONNECTORS = (
 # What root of a sprite may do.
 _PRIVILEGES = ("ALTER TABLE sprites ADD COLUMN privileges TEXT NOT NULL DEFAULT '{}'",)
 
+# What sprites have used, by day; it outlives them.
+_USAGE = (
+    """CREATE TABLE usage_days (
+        day TEXT NOT NULL, sprite TEXT NOT NULL, organisation TEXT NOT NULL, name TEXT NOT NULL,
+        awake_us BIGINT NOT NULL, cpu_us BIGINT NOT NULL, sent_bytes BIGINT NOT NULL, received_bytes BIGINT NOT NULL,
+        disk_bytes BIGINT NOT NULL, PRIMARY KEY (day, sprite))""",
+    "CREATE INDEX usage_days_by_sprite ON usage_days (sprite, day)",
+    "CREATE INDEX usage_days_by_organisation ON usage_days (organisation, day)",
+    """CREATE TABLE usage_counters (
+        sprite TEXT PRIMARY KEY, cpu_us BIGINT NOT NULL, sent_bytes BIGINT NOT NULL, received_bytes BIGINT NOT NULL)""",
+)
+
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     _FIRST, _VERSIONS, _SIZES, _EVENTS, _NETWORKS, _PARENTS, _LIFECYCLE, _FLY, _PRIVATE_NETWORKS, _KEYS,
     _FLY_VOLUMES, _SPRITES_BY_MACHINE, _APP_ADDRESSES, _PIDS, _WEBHOOKS,
-    _CHECKPOINT_NAMES, _CONNECTORS, _PRIVILEGES,
+    _CHECKPOINT_NAMES, _CONNECTORS, _PRIVILEGES, _USAGE,
 )  # fmt: skip

@@ -35,6 +35,7 @@ from . import (
     spawning,
     sprites,
     tokens,
+    usage,
     webhooks,
 )
 
@@ -93,7 +94,9 @@ CALLS: tuple[Row[Answer], ...] = (
     Row("GET", "/v1/audit", Permission.AUDIT_READ, audit.read_organisation_log),
     Row("GET", "/v1/sprites/{name}/audit", Permission.AUDIT_READ, audit.read_sprite_log),
     Row("GET", "/v1/sprites/{name}/disk", _READ, sprites.get_disk),
-    Row("GET", "/v1/sprites/{name}/usage", _READ, sprites.get_usage),
+    Row("GET", "/v1/sprites/{name}/usage", _READ, usage.get_usage),
+    Row("GET", "/v1/sprites/{name}/usage/days", _READ, usage.get_usage_by_day),
+    Row("GET", "/v1/usage/days", _READ, usage.get_usage_of_all),
     Row("GET", "/v1/sprites/{name}/policy/network", Permission.NETWORK_READ, network.get_network_policy),
     Row("POST", "/v1/sprites/{name}/policy/network", Permission.NETWORK_WRITE, network.set_network_policy),
     Row("GET", _RESOURCES, _READ, resources.get_resources_policy),

@@ -14,11 +14,13 @@ from ....wire import timestamps
 from ....wire.schema import Privileges
 from ...services.browsing import Entry
 from ...services.creation_rate import RateLimited
-from ...services.sprites import SpriteUsage, Why
+from ...services.sprites import Why
+from ...services.usage import SpriteUsage
 from ...store.checkpoints import Checkpoint
 from ...store.holds import Hold
 from ...store.sprites import Config, Lifecycle, Rested, Sprite, UrlSettings
 from ...store.tokens import Token
+from ...store.usage import Day
 
 VERSION = "v0.0.1-rc48"  # what sprites-go compares to choose its way of attaching; later than rc29
 NO_LIMIT = 1_000_000
@@ -209,6 +211,18 @@ def usage(found: SpriteUsage) -> dict[str, object]:
         "machine": machine,
         "disk_bytes": found.disk_bytes,
         "network_bytes": dict(found.network_bytes),
+    }
+
+
+def usage_day(day: Day) -> dict[str, object]:
+    counted = day.used.counted
+    return {
+        "day": day.day,
+        "awake_s": day.used.awake_us / 1e6,
+        "cpu_s": counted.cpu_us / 1e6,
+        "disk_bytes": day.used.disk_bytes,
+        "sent_bytes": counted.sent_bytes,
+        "received_bytes": counted.received_bytes,
     }
 
 

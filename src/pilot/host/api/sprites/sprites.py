@@ -133,11 +133,6 @@ async def get_disk(call: Call) -> Response:
     return JSONResponse(shapes.disk(found, with_url=call.may(Permission.SPRITES_WRITE, row.id)))
 
 
-async def get_usage(call: Call) -> Response:
-    """Our extension: what it takes of the host."""
-    return JSONResponse(shapes.usage(await asyncio.to_thread(call.sprites.usage, await call.sprite())))
-
-
 async def get_organisation(call: Call) -> Response:
     return JSONResponse({"organization": call.organisation.slug, "resources": {}})
 

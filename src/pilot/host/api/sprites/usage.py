@@ -1,0 +1,39 @@
+"""Calls on what sprites take of the host: our extension."""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette.responses import JSONResponse, Response
+
+from ....wire import faults
+from ...store.usage import MOST_DAYS
+from ..call import Call
+from . import shapes
+
+DAYS = 31
+
+
+async def get_usage(call: Call) -> Response:
+    """Now, and since its machine was started."""
+    return JSONResponse(shapes.usage(await asyncio.to_thread(call.sprites.usages.now, await call.sprite())))
+
+
+async def get_usage_by_day(call: Call) -> Response:
+    """What it has used on each of the last days."""
+    found = await asyncio.to_thread(call.sprites.usages.days_of, await call.sprite(), _days(call))
+    return JSONResponse({"days": [shapes.usage_day(day) for day in found]})
+
+
+async def get_usage_of_all(call: Call) -> Response:
+    """What each sprite of the organisation has used, of those that were destroyed since, too."""
+    found = await asyncio.to_thread(call.sprites.usages.days_of_all, call.organisation.id, _days(call))
+    named = [{"sprite": {"id": day.sprite, "name": day.name}} | shapes.usage_day(day) for day in found]
+    return JSONResponse({"days": named})
+
+
+def _days(call: Call) -> int:
+    text = call.request.query_params.get("days", str(DAYS))
+    if not (text.isascii() and text.isdecimal() and len(text) < 9 and 1 <= int(text) <= MOST_DAYS):
+        raise faults.InvalidRequest(f"days: {text[:40]!r} is no number of days from 1 to {MOST_DAYS}")
+    return int(text)
