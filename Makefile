@@ -28,7 +28,7 @@ UNITS ?= $(PREFIX)/lib/systemd/system
 REQUIREMENTS ?= packaging/requirements.lock
 PROGRAMS := pilot pilotd sprite
 
-.PHONY: deps build clients install uninstall images quick check sanitize test vm-tests demo bench soak network-soak outside-tests debian-proof crashlab chaos agent-kills neighbour workloads fuzz contract langchain adversary compare clean lock
+.PHONY: deps build clients install uninstall images quick check sanitize test vm-tests container-clients vm-clients demo bench soak network-soak outside-tests debian-proof crashlab chaos agent-kills neighbour workloads fuzz contract langchain adversary compare clean lock
 
 build: $(STAMPS)/package $(STAMPS)/bundle $(STAMPS)/front $(INIT)
 
@@ -87,8 +87,13 @@ $(INIT): $(INIT_SRC) $(INIT_HDR) $(STATIC_CC) | $(STAMPS)/apt-build
 	@mkdir -p $(@D)
 	$(STATIC_CC) -o $@ $(INIT_SRC)
 
-# What makes clients of a document, in an environment of its own.
+# Clients that are not ours, in environments of their own: what makes clients of a document, and langchain's suite.
 clients: $(STAMPS)/clients
+
+$(STAMPS)/langchain: tests/langchain/requirements.lock $(STAMPS)/venv
+	@test -x $(VENV)/langchain/bin/python || $(PYTHON) -m venv $(VENV)/langchain
+	@$(VENV)/langchain/bin/pip install -q --require-hashes -r $<
+	@touch $@
 
 $(STAMPS)/clients: tests/clients/requirements.lock $(STAMPS)/venv
 	@test -x $(VENV)/clients/bin/python || $(PYTHON) -m venv $(VENV)/clients
@@ -151,8 +156,7 @@ vm-tests: images clients
 	@rm -f docs/reference/vm-tests.md
 	$(PRIVATE) env PILOT_VM_TESTS=1 PILOT_VM_TESTS_REPORT=docs/reference/vm-tests.md $(BIN)/pytest tests/guest/test_in_vm.py
 	$(PRIVATE) env PILOT_VM_TESTS=1 $(BIN)/pytest -p tests.support.networkreport tests/guest/test_network_vm.py
-	$(PRIVATE) env PILOT_VM_TESTS=1 $(BIN)/pytest tests/guest/test_whole_vm.py tests/guest/test_sprites_matrix_vm.py
-	$(PRIVATE) env PILOT_MACHINES_ISOLATION=vm $(BIN)/pytest tests/compat/test_machines_clients.py tests/compat/test_machines_flyctl.py
+	$(PRIVATE) env PILOT_VM_TESTS=1 $(BIN)/pytest tests/guest/test_whole_vm.py
 
 # Docker and podman in a sprite, package managers behind a policy, a browser, @fly/sprites: with the standard image, and
 # packages of the mirrors and registries that this machine is configured for.
@@ -160,6 +164,19 @@ outside-tests: images
 	$(call install,$(APT_OUTSIDE))
 	$(BIN)/pilot image build world-standard
 	env PILOT_OUTSIDE=1 $(PRIVATE) $(BIN)/pytest tests/outside
+
+# Clients and suites that are not ours, and examples/, in machines of one kind; each row's end goes to
+# docs/reference/clients.md. ROWS="FILES -k EXPRESSION" asks for some of them.
+CLIENT_ROWS := tests/compat/test_machines_clients.py tests/compat/test_machines_flyctl.py tests/outside/test_fly_sprites.py \
+  tests/outside/test_fly_admin.py tests/outside/test_machine_examples.py
+ASKED := -p tests.support.clientsreport
+container-clients: ROWS ?= tests/kernel/test_sprites_matrix.py $(CLIENT_ROWS)
+vm-clients: ROWS ?= tests/guest/test_sprites_matrix_vm.py $(CLIENT_ROWS)
+container-clients vm-clients: images clients $(STAMPS)/langchain
+	$(call install,$(APT_OUTSIDE))
+	env PILOT_OUTSIDE=1 PILOT_OUTSIDE_IMAGE=minimal PILOT_VM_TESTS=1 PILOT_CLIENTS_ISOLATION=$(@:-clients=) \
+	  $(PRIVATE) $(BIN)/pytest $(ASKED) $(ROWS)
+	$(if $(filter file,$(origin ROWS)),env PILOT_CLIENTS_ISOLATION=$(@:-clients=) $(PRIVATE) $(BIN)/python -m tests.langchain $(ASKED))
 
 demo: images
 	$(PRIVATE) $(BIN)/python -m examples.demo $(DEMO)
@@ -225,9 +242,7 @@ contract: images
 	$(PRIVATE) $(BIN)/python -m tests.contract $(CONTRACT) --report docs/reference/contract.md
 
 # langchain's standard tests of a sandbox, unmodified, on a sprite (packages come from the index that pip knows).
-langchain: images
-	@test -x $(VENV)/langchain/bin/python || $(PYTHON) -m venv $(VENV)/langchain
-	@$(VENV)/langchain/bin/pip install -q --require-hashes -r tests/langchain/requirements.lock
+langchain: images $(STAMPS)/langchain
 	$(PRIVATE) $(BIN)/python -m tests.langchain
 
 # Probes from inside a sprite and floods from outside, as containers; what was seen goes to docs/reference/isolation.md.

@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
-from tests.support.pilotd import Pilotd
+from tests.support.isolation import ISOLATION
+from tests.support.pilotd import serving
 
 PYTHON = Path(sys.prefix) / "langchain/bin/python"
 _SUITE = (
@@ -33,16 +33,10 @@ _SUITE = (
 
 
 def main() -> int:
-    with tempfile.TemporaryDirectory(prefix="langchain-") as scratch:
-        pilotd = Pilotd(Path(scratch) / "state")
-        pilotd.stop_machines_on_exit = True
-        pilotd.start()
-        try:
-            given = {"PILOT_URL": pilotd.url, "PILOT_TOKEN": pilotd.token(), "PYTHONPATH": os.getcwd()}
-            suite = [str(PYTHON), *_SUITE, "--rootdir", "tests/langchain", "tests/langchain/standard.py", *sys.argv[1:]]
-            return subprocess.run(suite, env=os.environ | given, check=False, timeout=3000).returncode
-        finally:
-            pilotd.stop()
+    with serving(isolation=ISOLATION) as pilotd:
+        given = {"PILOT_URL": pilotd.url, "PILOT_TOKEN": pilotd.token(), "PYTHONPATH": os.getcwd()}
+        suite = [str(PYTHON), *_SUITE, "--rootdir", "tests/langchain", "tests/langchain/standard.py", *sys.argv[1:]]
+        return subprocess.run(suite, env=os.environ | given, check=False, timeout=3000).returncode
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ import pytest
 from tests.support import internet as nets
 from tests.support import outside
 from tests.support.internet import WEB, Internet
-from tests.support.pilotd import Pilotd
+from tests.support.isolation import ISOLATION
+from tests.support.pilotd import Pilotd, serving
 
 IMAGE = os.environ.get("PILOT_OUTSIDE_IMAGE", "standard")
 Run = Callable[[Any, str], str]
@@ -26,12 +27,9 @@ def internet() -> Iterator[Internet]:
 
 
 @pytest.fixture(scope="package")
-def pilotd(internet: Internet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilotd]:
-    made = Pilotd(tmp_path_factory.mktemp("outside") / "state", image=IMAGE)
-    made.stop_machines_on_exit, made.extra = True, ("--resolver", nets.DNS)
-    made.start()
-    yield made
-    made.stop()
+def pilotd(internet: Internet) -> Iterator[Pilotd]:
+    with serving(isolation=ISOLATION, image=IMAGE, extra=("--resolver", nets.DNS)) as made:
+        yield made
 
 
 @pytest.fixture(scope="package")

@@ -331,8 +331,9 @@ const rows = {
 
 const wanted = process.argv.slice(4);
 for (const [row, ask] of Object.entries(rows).filter(([row]) => !wanted.length || wanted.includes(row))) {
+  const began = performance.now();
   const why = await ask().then(() => null, (error) => error.stack ?? String(error));
-  console.log(JSON.stringify({ row, why }));
+  console.log(JSON.stringify({ row, why, seconds: (performance.now() - began) / 1000 }));
 }
 await client.deleteSprite('node-matrix');
 process.exit(0);

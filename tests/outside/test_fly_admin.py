@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from tests.support import images, outside
+from tests.support import flyapi, images, outside
 from tests.support.pilotd import Pilotd
 
 pytestmark = pytest.mark.requires("root", "private", "busybox", "fuse", "loop", "userns", "space", "outside", "node")
@@ -20,12 +20,9 @@ _CMD = ["sh", "-c", "trap 'exit 0' INT TERM; while :; do sleep 0.1; done"]
 
 
 @pytest.fixture(scope="module")
-def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilotd]:
-    daemon = Pilotd(tmp_path_factory.mktemp("fly-admin") / "state")
-    daemon.stop_machines_on_exit = True
-    daemon.start()
-    yield daemon
-    daemon.stop()
+def machines() -> Iterator[Pilotd]:
+    with flyapi.serving() as daemon:
+        yield daemon
 
 
 def test_an_app_is_administered(machines: Pilotd, tmp_path: pathlib.Path) -> None:

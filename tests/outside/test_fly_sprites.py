@@ -4,56 +4,45 @@ network's policy in force, and URLs. The long rows of sprites-py are here, too."
 from __future__ import annotations
 
 import json
-import os
 import pathlib
-import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
-from tests.support import matrix, outside
+from tests.support import flysprites, matrix
 from tests.support.internet import OTHER, PORT, WEB, Internet
 from tests.support.pilotd import Pilotd
 
-pytestmark = pytest.mark.requires("root", "private", "fuse", "loop", "userns", "space", "veth", "nft", "outside")
+pytestmark = [
+    pytest.mark.requires("root", "private", "fuse", "loop", "userns", "space", "veth", "nft", "outside"),
+    pytest.mark.timeout(900),
+]
 
-PACKAGES = ("@fly/sprites@0.1.0", "node@24")  # which wants Node 24
-_POLICY, _MATRIX = (pathlib.Path(__file__).with_name(name) for name in ("policy.mjs", "matrix.mjs"))
-# The names of its rows, as it declares them: each is a test.
-_ROWS = re.findall(r"^  async (\w+)\(\) \{$", _MATRIX.read_text(), re.MULTILINE)
-_SILENT_S, _LARGE_BYTES, _MATRIX_S = 70, 200 << 20, 900
+_SILENT_S, _LARGE_BYTES, _ROW_S = 70, 200 << 20, 600
+Property = Callable[[str, object], None]
 
 
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """A directory with both of them, installed from the network that the tests were started in."""
     made = tmp_path_factory.mktemp("fly-sprites")
-    command = ["nsenter", f"--net={outside.namespace()}", "npm", "install", "--prefix", str(made), *PACKAGES]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
-    assert done.returncode == 0, done.stderr
-    for script in (_POLICY, _MATRIX):
-        (made / script.name).write_text(script.read_text())  # modules are looked for beside the script
+    flysprites.install(made)
     return made
 
 
-def _said(packages: pathlib.Path, script: pathlib.Path, *words: str, timeout_s: float = 300) -> str:
-    command = [str(packages / "node_modules" / ".bin" / "node"), str(packages / script.name), *words]
-    environment = {"PATH": os.environ["PATH"]}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=timeout_s, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
-def seen(pilotd: Pilotd, packages: pathlib.Path) -> dict[str, str | None]:
-    """Why a row failed, or None, for each row."""
-    lines = _said(packages, _MATRIX, pilotd.url, pilotd.token(), timeout_s=_MATRIX_S).splitlines()
-    return {line["row"]: line["why"] for line in map(json.loads, lines)}
+def told(pilotd: Pilotd, packages: pathlib.Path, request: pytest.FixtureRequest) -> Iterator[flysprites.Told]:
+    """The rows that this session asks for: one node asks them all, of one sprite."""
+    wanted = {item.name for item in request.session.items}
+    rows = [row for row in flysprites.ROWS if f"test_row[{row}]" in wanted]
+    with flysprites.Told(packages, pilotd, rows) as asked:
+        yield asked
 
 
-@pytest.mark.parametrize("row", _ROWS)
-def test_row(seen: dict[str, str | None], row: str) -> None:
-    assert seen[row] is None, seen[row]
+@pytest.mark.parametrize("row", flysprites.ROWS)
+def test_row(told: flysprites.Told, row: str, record_property: Property) -> None:
+    why, seconds = told.row(row, _ROW_S)
+    record_property("seconds", seconds)
+    assert why is None, why
 
 
 @pytest.fixture
@@ -76,7 +65,12 @@ def test_policy_and_url(pilotd: Pilotd, internet: Internet, packages: pathlib.Pa
     internet.serve_tcp(OTHER)
     internet.records["other.test", "A"] = (60, [OTHER])
     words = (pilotd.url, pilotd.token(), "from-node", "web.test", "other.test", str(PORT))
-    seen = json.loads(_said(packages, _POLICY, *words))
+    command = flysprites.command(packages, "policy.mjs", *words)
+    done = subprocess.run(
+        command, env=flysprites.environment(), capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
     rules = [
         {"domain": "web.test", "action": "allow"},
         {"domain": "*.web.test", "action": "deny"},

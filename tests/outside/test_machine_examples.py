@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
-from tests.support import clients, outside, registry
+from tests.support import clients, flyapi, outside, registry
 from tests.support.flyapi import Fly
 from tests.support.pilotd import Pilotd
 from tests.support.registry import Running
@@ -27,12 +27,9 @@ LITESTREAM = "@flydotio/litestream-linux-x64@1.0.1"
 
 
 @pytest.fixture(scope="module")
-def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilotd]:
-    daemon = Pilotd(tmp_path_factory.mktemp("examples") / "state")
-    daemon.stop_machines_on_exit = True
-    daemon.start()
-    yield daemon
-    daemon.stop()
+def machines() -> Iterator[Pilotd]:
+    with flyapi.serving() as daemon:
+        yield daemon
 
 
 @pytest.fixture(scope="module")

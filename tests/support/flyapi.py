@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import tempfile
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import httpx
 
-from tests.support import machines_document
+from tests.support import machines_document, pilotd
+from tests.support.isolation import ISOLATION
 from tests.support.pilotd import Pilotd
 
 WAIT_S = 60
@@ -65,17 +63,9 @@ class Fly:
         return answer["exit_code"], answer["stdout"]
 
 
-@contextlib.contextmanager
-def serving() -> Iterator[Pilotd]:
-    """A pilotd whose Machines are what PILOT_MACHINES_ISOLATION says: containers, or vm (`make vm-tests`)."""
-    with tempfile.TemporaryDirectory(prefix="fly-", dir="/tmp") as directory:  # a VM's sockets want a short path
-        daemon = Pilotd(Path(directory, "s"), isolation=os.environ.get("PILOT_MACHINES_ISOLATION", "container"))
-        daemon.stop_machines_on_exit = True
-        daemon.start()
-        try:
-            yield daemon
-        finally:
-            daemon.stop()
+def serving() -> contextlib.AbstractContextManager[Pilotd]:
+    """A pilotd whose Machines are of the kind that is asked for."""
+    return pilotd.serving(isolation=ISOLATION)
 
 
 @contextlib.contextmanager

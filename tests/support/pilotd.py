@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -95,3 +98,17 @@ class Pilotd:
     def client(self) -> Any:
         """sprites-py, unmodified. Close it."""
         return SpritesClient(self.token(), base_url=self.url, timeout=60.0)
+
+
+@contextlib.contextmanager
+def serving(*, isolation: str, image: str = "minimal", extra: tuple[str, ...] = ()) -> Iterator[Pilotd]:
+    """One that serves for as long as the block; its machines end with it."""
+    # Sockets of virtual machines want a short path.
+    with tempfile.TemporaryDirectory(prefix="pd-", dir="/tmp") as directory:
+        daemon = Pilotd(Path(directory, "s"), isolation=isolation, image=image)
+        daemon.stop_machines_on_exit, daemon.extra = True, extra
+        daemon.start()
+        try:
+            yield daemon
+        finally:
+            daemon.stop()
