@@ -13,7 +13,7 @@ from ..server import response
 from ..server.call import Call
 from ..server.routing import Route
 from ..spec.process import Process
-from ..wire import duration, faults, http, operations, schema, timestamps
+from ..wire import duration, exec_frames, faults, http, operations, schema, timestamps
 from . import beside, exec_stream, signal_names
 from .containers import naming
 from .containers.registry import Registry
@@ -24,7 +24,6 @@ from .session import Session
 from .sessions import Command, Sessions
 from .world import World
 
-SIGNAL_HEADER = ("X-Sprite-Capabilities", "signal")
 _DEFAULT_KEEP_S = 10.0
 # What the kernel says of a command or a directory that the caller has named wrongly.
 _ASKED_FOR = frozenset(
@@ -87,7 +86,7 @@ class ExecApi:
     async def _open(self, call: Call, command: Command) -> None:
         session = await self._create(command)
         try:
-            socket = await call.accept_websocket([SIGNAL_HEADER])
+            socket = await call.accept_websocket([exec_frames.SIGNAL_HEADER])
             await exec_stream.serve_websocket(session, socket, is_owner=True)
         finally:
             session.forsake()
@@ -98,7 +97,7 @@ class ExecApi:
 
     async def _attach(self, call: Call, id: str, *, is_beside: bool = False) -> None:
         session = self._find(call, id, is_beside=is_beside)
-        socket = await call.accept_websocket([SIGNAL_HEADER])
+        socket = await call.accept_websocket([exec_frames.SIGNAL_HEADER])
         await exec_stream.serve_websocket(session, socket, is_owner=False)
 
     async def run(self, call: Call) -> response.Response:

@@ -29,6 +29,8 @@ import msgspec
 from .. import errors
 
 MAX_PAYLOAD = 32 * 1024
+# In the answer to a handshake: signals are taken.
+SIGNAL_HEADER = ("X-Sprite-Capabilities", "signal")
 CLOSE_NORMAL = 1000
 _CLOSE_EXIT_BASE = 4000
 

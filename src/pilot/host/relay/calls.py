@@ -83,13 +83,18 @@ class MachineCall:
 
     async def pass_refusal_on(self, own: OwnHeaders) -> None:
         """The answer to an upgrade that is none: small, and whole before any of it is told."""
+        body = await self.refusal()
+        told = [pair for pair in self._headers(own) if pair[0] != b"content-length"]
+        self._exchange.answer.whole(self.answer.status, told, body)
+
+    async def refusal(self) -> bytes:
+        """The body of an answer that is none."""
         body = bytearray()
         async for piece in self.answer.pieces():
             body += piece or b""
             if len(body) > MAX_REFUSAL_BYTES:
                 raise errors.PeerError(f"upgrade: the machine's refusal is longer than {MAX_REFUSAL_BYTES} bytes")
-        told = [pair for pair in self._headers(own) if pair[0] != b"content-length"]
-        self._exchange.answer.whole(self.answer.status, told, bytes(body))
+        return bytes(body)
 
     async def end(self) -> None:
         """No more of the request is wanted."""

@@ -17,11 +17,12 @@ from ...wire import faults, operations
 from ...wire.operations import AnyOperation, Operation
 from ..identity.principal import Principal
 from ..store.sprites import Sprite
-from . import heads, paths, worlds
+from . import early, heads, paths, worlds
 from .access import Access
 from .auditing import Entry
 from .calls import PATIENCE_S, MachineCall
 from .crowd import Kind
+from .early import Handshake
 from .edge import Exchange, retry_after
 from .machine_answer import SWITCHING_PROTOCOLS
 from .pipe import Pipe
@@ -140,23 +141,42 @@ class TableFacade(Generic[Own]):
             stream.close()
 
     async def _upgrade(self, exchange: Exchange, sprite: Sprite, match: Match[Own]) -> None:
-        try:
-            async with asyncio.timeout(UPGRADE_S):
-                call, stream = await self._ask(exchange, sprite, match, UPGRADE_S)
-        except TimeoutError as error:
-            raise faults.Unavailable("the sprite did not wake in time") from error
+        operation = match.row.call
+        assert isinstance(operation, Operation)
+        with Handshake(exchange, operation, self._voice.headers) as handshake:
+            try:
+                call, stream = await self._ask_in_time(exchange, sprite, match)
+            except errors.PilotError as error:
+                if (pipe := handshake.done()) is None:
+                    raise
+                log.info("refused after its handshake", extra={"path": _shown(exchange), "error": str(error)})
+                pipe.close(early.closing(str(error)))
+                return
+            pipe = handshake.done()
         try:
             await call.end()
-            if call.answer.status != SWITCHING_PROTOCOLS:
+            if call.answer.status == SWITCHING_PROTOCOLS:
+                await (pipe or self._accepted(exchange, call)).run(stream)
+            elif pipe is None:
                 await call.pass_refusal_on(self._voice.headers)
-                return
-            kept = heads.passed_on(call.answer.headers, heads.NOT_FOR_THE_CLIENT)
-            ours = [(b"connection", b"Upgrade"), (b"upgrade", b"websocket"), *self._voice.headers]
-            pipe = Pipe()
-            exchange.take_over(pipe).write(heads.render(heads.status_line(SWITCHING_PROTOCOLS), [*ours, *kept]))
-            await pipe.run(stream)
+            else:
+                pipe.close(early.refusal(call.answer.status, await call.refusal()))
         finally:
             stream.close()
+
+    def _accepted(self, exchange: Exchange, call: MachineCall) -> Pipe:
+        """The machine's 101, passed on."""
+        kept = heads.passed_on(call.answer.headers, heads.NOT_FOR_THE_CLIENT)
+        pipe = Pipe()
+        exchange.take_over(pipe).write(early.accepted((*self._voice.headers, *kept)))
+        return pipe
+
+    async def _ask_in_time(self, exchange: Exchange, sprite: Sprite, match: Match[Own]) -> tuple[MachineCall, Stream]:
+        try:
+            async with asyncio.timeout(UPGRADE_S):
+                return await self._ask(exchange, sprite, match, UPGRADE_S)
+        except TimeoutError as error:
+            raise faults.Unavailable("the sprite did not wake in time") from error
 
     async def _ask(
         self, exchange: Exchange, sprite: Sprite, match: Match[Own], timeout_s: float

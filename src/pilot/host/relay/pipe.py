@@ -17,9 +17,10 @@ FAREWELL_S = 10.0
 
 
 class Pipe(asyncio.Protocol):
-    """The client's end; `run` copies until both directions are through."""
+    """The client's end; `run` copies until both directions are through. `waiting` is who will call it: cancelled when
+    the client goes before that."""
 
-    def __init__(self) -> None:
+    def __init__(self, waiting: asyncio.Task[None] | None = None) -> None:
         self._received = bytearray()
         self._news = asyncio.Event()
         self._writable = asyncio.Event()
@@ -27,7 +28,7 @@ class Pipe(asyncio.Protocol):
         self._came_bytes = 0
         self._has_ended = False
         self._is_deaf = False
-        self._running: asyncio.Task[None] | None = None
+        self._running = waiting
 
     # asyncio's side
 
@@ -57,6 +58,11 @@ class Pipe(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._writable.set()
+
+    def close(self, last: bytes) -> None:
+        """Instead of `run`: the client is told this, and that is all."""
+        self._transport.write(last)
+        self._transport.close()
 
     # Both directions
 
