@@ -168,7 +168,7 @@ outside-tests: images
 # Clients and suites that are not ours, and examples/, in machines of one kind; each row's end goes to
 # docs/reference/clients.md. ROWS="FILES -k EXPRESSION" asks for some of them.
 CLIENT_ROWS := tests/compat/test_machines_clients.py tests/compat/test_machines_flyctl.py tests/outside/test_fly_sprites.py \
-  tests/outside/test_fly_admin.py tests/outside/test_machine_examples.py
+  tests/outside/test_fly_admin.py tests/outside/test_machine_examples.py tests/outside/test_walk.py
 ASKED := -p tests.support.clientsreport
 container-clients: ROWS ?= tests/kernel/test_sprites_matrix.py $(CLIENT_ROWS)
 vm-clients: ROWS ?= tests/guest/test_sprites_matrix_vm.py $(CLIENT_ROWS)

@@ -33,6 +33,7 @@ CLIENTS = (
     ("tests/compat/test_machines_flyctl.py", "flyctl's calls"),
     ("tests/outside/test_fly_admin.py", "fly-admin"),
     ("tests/outside/test_machine_examples.py", "examples/machines.py"),
+    ("tests/outside/test_walk.py", "examples/walk.py"),
 )
 _WHY_CHARACTERS = 160
 
