@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.support import programs
 from tests.support.pilotd import Pilotd
 
 pytestmark = pytest.mark.requires("root", "private", "fuse", "loop", "userns", "space")
@@ -54,6 +55,45 @@ def test_forks_begin_as_their_template_and_it_can_be_looked_into(pilotd: Pilotd)
         for name in ("a", "b", "c", "d"):
             sprite = client.get_sprite(name)
             assert sprite.run("sh", "-c", "cat ~/d/link", capture_output=True).stdout == b"one\n"
+            sprite.destroy()
+
+
+_IDENTITY = """
+set -e
+printf '%032x\\n' 7 >/etc/machine-id
+mkdir -p /etc/ssh && cd /etc/ssh
+ssh-keygen -q -t ed25519 -N '' -f ssh_host_ed25519_key
+ssh-keygen -q -t ecdsa -N '' -f ssh_host_ecdsa_key && touch ssh_host_ecdsa_key-cert.pub
+"""
+_TOLD = "cat /etc/machine-id && cd /etc/ssh && ssh-keygen -lf ssh_host_ed25519_key && cat ssh_host_ecdsa_key"
+
+
+def _told(sprite: Any) -> list[str]:
+    """Machine id, host key of the system, host key that somebody has signed."""
+    done = sprite.run("sudo", "sh", "-c", _TOLD, capture_output=True, check=True)
+    id, own, signed = done.stdout.decode().split("\n", 2)
+    return [id, own.split()[1], signed]
+
+
+@pytest.mark.requires("ssh")
+def test_a_fork_is_another_machine_and_stays_the_one_that_it_is(pilotd: Pilotd) -> None:
+    with pilotd.client() as client:
+        base = client.create_sprite("identity")
+        programs.install(base, "ssh-keygen")
+        base.run("sudo", "sh", "-c", _IDENTITY, check=True)
+        before = _told(base)
+        made = _call(pilotd, "POST", "/v1/sprites/identity/fork", {"names": ["fork-1", "fork-2"]})
+        assert made.status_code == 201, made.text
+        forks = [client.get_sprite(name) for name in ("fork-1", "fork-2")]
+        ids, keys, signed = zip(before, *map(_told, forks), strict=True)
+        assert (len(set(ids)), len(set(keys)), len(set(signed))) == (3, 3, 1)
+        seen = _told(forks[0])
+        for call in ("restart", "checkpoint"):
+            assert _call(pilotd, "POST", f"/v1/sprites/fork-1/{call}", {}).status_code == 200
+        assert _call(pilotd, "POST", "/v1/sprites/fork-1/checkpoints/v1/restore").status_code == 200
+        assert _told(forks[0]) == seen, "only the first time"
+        assert _told(base) == before
+        for sprite in (base, *forks):
             sprite.destroy()
 
 

@@ -52,9 +52,16 @@ def want(api: PilotApi, deaths: int) -> None:
 
     `PeerError` when none was there to be told.
     """
-    answer = api.call(
-        operations.EXECUTE, b"", query=[("cmd", word) for word in ("sh", "-c", f"printf {'x' * deaths} >>{DEATHS}")]
-    )
+    _tell(api, f"printf {'x' * deaths} >>{DEATHS}")
+
+
+def want_one(api: PilotApi) -> None:
+    """One, however often it is said before it has been taken. `PeerError`: it may not have been heard."""
+    _tell(api, f"printf x >{DEATHS}")
+
+
+def _tell(api: PilotApi, script: str) -> None:
+    answer = api.call(operations.EXECUTE, b"", query=[("cmd", word) for word in ("sh", "-c", script)])
     assert answer == bytes([exec_frames.Stream.EXIT, 0])
 
 

@@ -23,7 +23,8 @@ from .output import Cursor
 from .session import Session
 
 KEEPALIVE_S = 10.0
-# sprites' HTTP framing has no length: a client sees frame boundaries only when each frame is a read of its own.
+# sprites' HTTP framing has no length: a client that does not look at chunks sees where a frame ends only when each is a
+# read of its own. What fills a frame comes to nobody in one read, so after that there is nothing to wait for.
 HTTP_PAUSE_S = 0.005
 BLOCK_MESSAGES = 8
 Shown = Session | EndedSession
@@ -187,7 +188,7 @@ def _signal(session: Shown, name: str) -> None:
 
 
 async def http_body(session: Session) -> AsyncGenerator[bytes, None]:
-    """The body of POST exec: one frame per chunk, with a pause between two, so that clients see them apart."""
+    """The body of POST exec: one frame per chunk, and a pause after a short one, so that clients see it by itself."""
     source = frames(session, Framing.HTTP, is_owner=True)
     pause_s = 0.0
     try:
@@ -195,6 +196,6 @@ async def http_body(session: Session) -> AsyncGenerator[bytes, None]:
             if isinstance(frame, bytes):
                 await asyncio.sleep(pause_s)
                 yield frame
-                pause_s = HTTP_PAUSE_S
+                pause_s = 0.0 if len(frame) > exec_frames.MAX_PAYLOAD else HTTP_PAUSE_S
     finally:
         await source.aclose()

@@ -157,13 +157,14 @@ class World:
         person = self.person()
         variables = world_spec.environment(person, self.environment(), env, tty=tty)
         directory = os.path.join(person.home, cwd) if cwd else person.home
-        return parse.parse_process(
-            msgspec.json.encode(
-                world_spec.process(
-                    arguments, person, directory, variables, tty=tty, files=_files_limit(), rights=self.rights()
-                )
-            )
-        )
+        return self._process(arguments, person, directory, variables, tty=tty)
+
+    def _process(
+        self, arguments: Sequence[str], person: world_spec.Person, cwd: str, env: Sequence[str], *, tty: bool
+    ) -> Process:
+        rights, files = self.rights(), _files_limit()
+        wanted = world_spec.process(arguments, person, cwd, env, tty=tty, files=files, rights=rights)
+        return parse.parse_process(msgspec.json.encode(wanted))
 
     def rights(self) -> world_rights.Rights:
         """What may be done by whatever runs in the world."""
@@ -208,7 +209,7 @@ class World:
             try:
                 await self._end()
                 await self._announce()
-                self._set_running(await _to_the_end(self._start, request.disk))
+                self._set_running(await _to_the_end(self._start, request))
             except BaseException as error:
                 self.error = errors.told(error)
                 await asyncio.shield(self._undo())
@@ -318,8 +319,8 @@ class World:
         else:
             container.delete(force=True)
 
-    def _start(self, disk: schema.DiskReference) -> Inner:
-        self._mount(disk)
+    def _start(self, request: schema.WorldRequest) -> Inner:
+        self._mount(request.disk)
         self._prepare()
         paths = self._machine.paths
         os.makedirs(paths.bundle, mode=0o700, exist_ok=True)
@@ -356,7 +357,18 @@ class World:
         world_limits.withhold(withheld)
         network.settle(created.container.pid, self.network)
         created.container.start()
+        if request.is_copy:
+            self._be_another(created.container)
         return created.container
+
+    def _be_another(self, container: Inner) -> None:
+        """The world is on a copy of another's disk, and not that one."""
+        from . import copied  # most worlds are not
+
+        variables = world_spec.environment(world_spec.ROOT, {}, (), tty=False)
+        process = self._process(("true",), world_spec.ROOT, "/", variables, tty=False)
+        with rootfs.Root.open(f"/proc/{container.pid}/root") as root:
+            copied.renew(root, copied.InContainer(container, process, self._machine.exits))
 
     def _rename(self, wanted: Settings) -> None:
         """Of a world that runs: what begins from now on finds itself there."""

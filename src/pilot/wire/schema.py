@@ -105,12 +105,14 @@ class DiskReference(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
 class WorldRequest(msgspec.Struct, frozen=True, kw_only=True):
     """PUT /v1/world. `environment` becomes the default of sessions. `privileges` are those of a world that is started
-    by it: one that runs keeps what it has."""
+    by it: one that runs keeps what it has. `is_copy`: the disk is a copy of another world's that is used for the first
+    time; its machine id and ssh host keys are made anew."""
 
     disk: DiskReference
     hostname: str | None = None
     environment: dict[str, str] = {}
     privileges: Privileges = Privileges()
+    is_copy: bool = False
 
 
 class WorldAnswer(msgspec.Struct, frozen=True, kw_only=True):

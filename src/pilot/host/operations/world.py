@@ -29,7 +29,7 @@ from ..vmm import Isolation
 from . import disks, machines, networks
 from .context import Host
 from .disks import VolumeDisk
-from .requests import Create, MakeMember
+from .requests import Create, Fork, MakeMember, OfMachine
 from .results import Booted, Up
 
 log = logging.getLogger(__name__)
@@ -92,13 +92,19 @@ def up(host: Host, run: Run[object]) -> Up:
     state = "pooled" if is_claimed else api.status().world
     if state != "running":
         booted = run.find(Booted)
-        _start_world(host, api, sprite, booted.disk if booted else None)
+        _start_world(host, api, sprite, booted.disk if booted else None, is_copy=_is_copy(run))
     host.worlds.mark(sprite.id)
     host.uses.touch(sprite.id)
     return Up(state)
 
 
-def _start_world(host: Host, api: PilotApi, sprite: Sprite, booted: DiskReference | None) -> None:
+def _is_copy(run: Run[object]) -> bool:
+    """Its disk has been another's, who may still have it: what is created of one, until it has run once. A disk that
+    has come from the store is the same one elsewhere."""
+    return isinstance(run.request, Create) and isinstance(run.request.source, Fork | OfMachine)
+
+
+def _start_world(host: Host, api: PilotApi, sprite: Sprite, booted: DiskReference | None, *, is_copy: bool) -> None:
     """On the disk that the machine was booted with; else, or when that is refused, on one attached anew."""
 
     def start(disk: DiskReference) -> None:
@@ -107,6 +113,7 @@ def _start_world(host: Host, api: PilotApi, sprite: Sprite, booted: DiskReferenc
             hostname=sprite.name,
             environment=dict(sprite.environment),
             privileges=sprite.privileges,
+            is_copy=is_copy,
         )
         api.call(operations.START_WORLD, wanted)
 
