@@ -53,11 +53,28 @@ def test_a_verb_loads_what_it_needs(verb: str) -> None:
     assert len(loaded) <= MOST_MODULES
 
 
-def test_the_agent_does_without_openssl() -> None:
-    """Its process, that is: `agent.main` as far as the imports."""
-    statement = "import pilot.agent; pilot.agent._leave_out(); import pilot.agent.process"
-    program = f"{statement}; import sys; sys.exit(any(sys.modules.get(name) for name in ('ssl', '_ssl', '_hashlib')))"
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+# Of an agent's process, each machine has them for ever: as few as can be.
+NOT_FOR_AGENTS = frozenset(
+    {"ssl", "_ssl", "_hashlib", "bz2", "lzma", "argparse", "email", "http", "json", "random", "tempfile"}
+)
+# `agent.main` as far as the imports.
+_AGENT = "import pilot.agent, sys; pilot.agent._leave_out(); import pilot.agent.process"
+
+
+def test_the_agent_does_without_openssl_and_what_it_seldom_asks_for() -> None:
+    there = "print(*(name for name, module in sys.modules.items() if module is not None))"
+    # msgspec takes typing_extensions in where there is one, which takes much else in; the guest has none.
+    program = f"sys.modules['typing_extensions'] = None; {_AGENT}; {there}"
+    command = [sys.executable, "-ISE", "-c", f"import sys; sys.path += {sys.path!r}; {program}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert frozenset(done.stdout.split()) & NOT_FOR_AGENTS == frozenset()
+
+
+def test_what_comes_late_comes_whole() -> None:
+    uses = "import ipaddress, locale, asyncio.sslproto as s"
+    then = "ipaddress.ip_network('::/8'), locale.getlocale(), s.SSLProtocol"
+    again = "sys.exit(sys.modules['locale'].Error is not locale.Error)"
+    subprocess.run([sys.executable, "-c", f"{_AGENT}; {uses}; {then}; {again}"], check=True, timeout=60)
 
 
 # What volumed has before it forks its zygote, each worker has for ever. msgspec is worth it: with the requests, which

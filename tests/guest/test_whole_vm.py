@@ -59,13 +59,14 @@ def sprite(pilotd: Pilotd) -> Iterator[Any]:
         made.destroy()
 
 
-@pytest.fixture
-def dial(pilotd: Pilotd, sprite: Any) -> str:
+def dial_of(pilotd: Pilotd) -> str:
+    """Of its one machine, which runs."""
     (path,) = (pilotd.state / "machines").glob("*/dial.sock")
     return str(path)
 
 
-def test_the_whole_life(sprite: Any, dial: str, tmp_path: Path) -> None:
+def test_the_whole_life(pilotd: Pilotd, sprite: Any, tmp_path: Path) -> None:
+    dial = dial_of(pilotd)
     place, api = Path(dial).parent, PilotApi(dial)
     api.call(operations.APPLY_GRAPH, wanted(mortal.ROOT))
     rows = settled(api)
@@ -105,10 +106,10 @@ def test_the_whole_life(sprite: Any, dial: str, tmp_path: Path) -> None:
     assert "sync has not ended" not in console
 
 
-def test_it_is_woken_and_keeps_every_promise(sprite: Any, dial: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_it_is_woken_and_keeps_every_promise(pilotd: Pilotd, sprite: Any, capfd: pytest.CaptureFixture[str]) -> None:
     sprite.run("true", check=True)
     capfd.readouterr()
-    status = main.main(["--dial", dial, "--name", "whole", "--complete", "--json", "--timeout", "120"])
+    status = main.main(["--dial", dial_of(pilotd), "--name", "whole", "--complete", "--json", "--timeout", "120"])
     document = json.loads(capfd.readouterr().out)
     assert [row for row in document["results"] if row["outcome"] == "unmet"] == []
     assert (document["isolation"], document["score"], status) == ("vm", 100, 0)

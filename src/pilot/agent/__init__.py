@@ -5,8 +5,14 @@ from __future__ import annotations
 import gc
 import importlib
 import sys
+import types
 from collections.abc import Sequence
 
+# Nothing here speaks TLS, and the one hash (of WebSockets) is Python's own; nothing packs. asyncio, hashlib and shutil
+# do without.
+_NEVER = ("ssl", "_hashlib", "bz2", "lzma")
+# What modules of the standard library import for the little that they do with it, which an agent seldom asks for.
+_LATE = ("asyncio.sslproto", "ipaddress", "locale")
 _RUN = "/run"  # as machine.Paths has it, which would have to be loaded
 
 
@@ -36,7 +42,24 @@ def main(arguments: Sequence[str] = ()) -> int:
 
 
 def _leave_out() -> None:
-    """OpenSSL: nothing here speaks TLS, and the one hash (of WebSockets) is Python's own. asyncio does without, too."""
-    for name in ("ssl", "_hashlib"):
+    """Each module costs a start its time, and each machine its memory."""
+    for name in _NEVER:
         # None makes an import of it fail (importlib's documentation of sys.modules).
         sys.modules[name] = None  # type: ignore[assignment]
+    for name in _LATE:
+        sys.modules[name] = _late(name)
+
+
+def _late(name: str) -> types.ModuleType:
+    """In place of that module until something of it is used; `importlib.util.LazyLoader` loads at a second import."""
+    module = types.ModuleType(name)
+
+    def load(attribute: str) -> object:
+        if sys.modules.get(name) is module:
+            del sys.modules[name]
+        whole = importlib.import_module(name)
+        module.__dict__.update(whole.__dict__)
+        return getattr(whole, attribute)
+
+    module.__dict__["__getattr__"] = load  # PEP 562
+    return module

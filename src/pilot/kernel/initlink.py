@@ -62,6 +62,8 @@ class ExitRecord:
 
 @dataclass(frozen=True, slots=True)
 class Packet:
+    """What goes between init and its agent, either way."""
+
     kind: int
     seq: int = 0
     pid: int = 0

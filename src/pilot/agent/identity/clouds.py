@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import re
 from collections.abc import Callable, Mapping
+
+import msgspec
 
 from ..inside import fly_places
 
@@ -118,7 +119,7 @@ def _google_document(environment: Environment) -> tuple[str, str]:
     }
     if account := environment.get("GCP_SERVICE_ACCOUNT"):
         document["service_account_impersonation_url"] = f"{_GOOGLE_IAM}/{account}:generateAccessToken"
-    text = json.dumps(document)
+    text = msgspec.json.encode(document).decode()
     return _named("gcp_credentials", text, ".json"), text
 
 

@@ -20,11 +20,13 @@ from ... import errors
 from ...server.connection import ErrorAnswer
 from ...server.routing import Route
 from ..machine import Link
-from . import console, fly_places, places, sprite_env, texts
+from . import console, fly_places, places, texts
 from .listening import Listening
 
 STORE_NAME = "agent/inside"
 FLY_STORE_NAME = "agent/inside-fly"
+# A program of its own: what it imports would be the agent's for good.
+_SPRITE_ENV = os.path.join(os.path.dirname(__file__), "sprite_env.py")
 _log = logging.getLogger(__name__)
 
 
@@ -56,7 +58,8 @@ class Door:
 
     def _open(self) -> None:
         os.makedirs(f"{self._directory}/bin", mode=0o755, exist_ok=True)
-        _put(f"{self._directory}/bin/sprite-env", sprite_env.source(), 0o755)
+        with open(_SPRITE_ENV, "rb") as program:
+            _put(f"{self._directory}/bin/sprite-env", program.read(), 0o755)
         _put(f"{self._directory}/bin/sprite-console", console.SCRIPT, 0o755)
         _put(f"{self._directory}/llm.txt", texts.LLM.encode(), 0o644)
         _put(f"{self._directory}/version.txt", f"{pilot.__version__}\n".encode(), 0o644)

@@ -164,12 +164,6 @@ def parser() -> argparse.ArgumentParser:
     return whole
 
 
-def source() -> bytes:
-    """This file."""
-    with open(__file__, "rb") as file:
-        return file.read()
-
-
 def main() -> int:
     said = parser().parse_args()
     try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import collections
 import itertools
-import secrets
+import os
 from collections.abc import Callable
 
 # Of all open files together; those that were read longest ago are given up, and made anew when they are read on.
@@ -21,7 +21,7 @@ class Readings:
     def __init__(self, text: Callable[[str], str]) -> None:
         self._text = text
         # Files that a former agent opened have its numbers: ours begin elsewhere.
-        self._handles = itertools.count(secrets.randbits(62))
+        self._handles = itertools.count(int.from_bytes(os.urandom(8), "little") >> 2)
         self._begun: collections.OrderedDict[int, bytes] = collections.OrderedDict()
         self._bytes = 0
 
