@@ -26,7 +26,7 @@ KEEPALIVE_S = 10.0
 # sprites' HTTP framing has no length: a client that does not look at chunks sees where a frame ends only when each is a
 # read of its own. What fills a frame comes to nobody in one read, so after that there is nothing to wait for.
 HTTP_PAUSE_S = 0.005
-BLOCK_MESSAGES = 8
+BLOCK_MESSAGES = 6  # as many as a Unix socket takes at once (net.core.wmem_default): more come in two pieces
 Shown = Session | EndedSession
 _log = logging.getLogger(__name__)
 

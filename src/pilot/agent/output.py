@@ -102,6 +102,7 @@ class Output:
         self._cursors: set[Cursor] = set()
         self._size = recorder.size
         self._start = _first_kept(recorder.memfd, self._size)
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._watched = False
         self._ended = False
         self.progress = 0
@@ -228,11 +229,12 @@ class Output:
         if wanted is self._watched:
             return
         self._watched = wanted
-        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
         if wanted:
-            loop.add_reader(self._recorder.fileno(), self.take)
+            self._loop.add_reader(self._recorder.fileno(), self.take)
         else:
-            loop.remove_reader(self._recorder.fileno())
+            self._loop.remove_reader(self._recorder.fileno())
 
 
 def _first_kept(memfd: int, size_bytes: int) -> int:

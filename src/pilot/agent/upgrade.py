@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MOST_TRIES = 3
 MOST_BYTES = 64 << 20
 CHECK = "--check"
-_CHECK_S = 100.0
+_CHECK_S = 240.0
 _OPTIONS = "-ISE"
 # In the environment of an agent that took the place of the image's: which one that is.
 _IMAGE_VERSION = "PILOT_IMAGE_AGENT"

@@ -51,6 +51,7 @@ class Recorder:
         self.source_fd = source_fd
         self.memfd = memfd
         self.ended = False
+        self._size = os.fstat(memfd).st_size  # from here on nobody but us makes it larger
 
     def fileno(self) -> int:
         """What to wait for: readable means that `pump` has something to do."""
@@ -59,7 +60,7 @@ class Recorder:
     @property
     def size(self) -> int:
         """Bytes recorded since the start, trimmed ones included: the offset at which the next byte will be."""
-        return os.fstat(self.memfd).st_size
+        return self._size
 
     def pump(self, max_bytes: int = PUMP_BYTES) -> int:
         """Moves what is there now, at most `max_bytes`; how many bytes were committed. Sets `ended` when every
@@ -79,7 +80,9 @@ class Recorder:
         return moved
 
     def _commit(self, pipe_fd: int, count: int) -> int | None:
-        return _splice(pipe_fd, self.memfd, count, self.size)
+        moved = _splice(pipe_fd, self.memfd, count, self._size)
+        self._size += moved or 0
+        return moved
 
     def trim(self, keep_bytes: int) -> None:
         """Gives back the memory of all but the newest `keep_bytes` (up to whole pages); what is gone reads as zeros."""

@@ -29,7 +29,8 @@ REQUEST_ID = "Pilot-Request-Id"
 REPEATED = "Pilot-Repeated"
 QUICK_S = 10.0
 WORLD_S = 120.0
-# For operations whose work grows with what is in the world: a copy of a tree, a change of all owners.
+# For operations whose work grows with what is in the world (a copy of a tree, a change of all owners), or that start
+# another agent, for which a processor that is emulated, and busy, takes minutes.
 TREE_S = 300.0
 
 
@@ -85,7 +86,7 @@ SHUTDOWN = Operation("shutdown", "POST", "/v1/shutdown", schema.ShutdownRequest,
 GET_POLICY = Operation("getPolicy", "GET", "/v1/policy", NoneType, schema.Policy, _HOST, QUICK_S)
 TIGHTEN_POLICY = Operation("tightenPolicy", "PUT", "/v1/policy", schema.Policy, schema.Policy, _HOST, QUICK_S)
 UPGRADE_AGENT = Operation(
-    "upgradeAgent", "PUT", "/v1/agent", schema.AgentRequest, schema.AgentAnswer, _HOST, WORLD_S, status=202
+    "upgradeAgent", "PUT", "/v1/agent", schema.AgentRequest, schema.AgentAnswer, _HOST, TREE_S, status=202
 )  # fmt: skip
 APPLY_RUN_FILE = Operation("applyRunFile", "PUT", "/v1/run", run_file.RunFile, NoneType, _HOST, status=204)
 
