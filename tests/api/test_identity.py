@@ -18,7 +18,7 @@ from joserfc.jwk import KeySet
 from pilot import errors
 from pilot.agent.inside import fly_places
 from pilot.agent.outward import by_socket
-from pilot.host.api.machines import own
+from pilot.host.api.machines import own, own_keys
 from pilot.host.fly.containers import ImageOf
 from pilot.host.identity.issuer import Issuer, Subject
 from pilot.host.identity.machine_tokens import LIFE_S, MachineTokens
@@ -60,7 +60,8 @@ class Site:
                 for id in ids:
                     fly.add(tx, _machine(id, number_of(app)))
         self.outward = Outward(identity_rows.rows(database, issuer, self.tokens))
-        self.outward.bring(own.rows(self.whole.fly, self.tokens))
+        rows = (*own.rows(self.whole.fly, self.tokens), *own_keys.rows(self.whole.fly, self.tokens))
+        self.outward.bring(rows)
 
     def ensure(self, machine: MachineId, path: str) -> None:
         self.outward.ensure(machine, path)
@@ -268,3 +269,63 @@ def test_a_stolen_token_is_of_no_use_elsewhere(host: Site, machine: FakeMachine)
     for path in ("/v1/apps", "/v1/apps/shop", "/v1/sprites", "/v1/tokens/current"):
         answer = httpx.get(f"{host.whole.url}{path}", headers={"Authorization": minted})
         assert answer.status_code == 401
+
+
+def test_a_machine_uses_the_keys_of_its_app_and_no_others(host: Site, machine: FakeMachine) -> None:
+    for id in (ME, THEIRS):
+        app = fly.app_of(host.whole.database, fly.by_id(host.whole.database, id))
+        host.whole.fly.keys.add(app, "orders", "xaes256gcm")
+    host.ensure(ME, outward.socket_in(machine.paths.outward))
+
+    async def test() -> None:
+        async with machine.agent():
+            fly_api = os.path.join(machine.paths.inside, fly_places.SOCKET)
+
+            async def use(app: str, what: str, body: object) -> tuple[int, bytes]:
+                what = f"POST /v1/apps/{app}/secretkeys/{what}"
+                return await ask(fly_api, json.dumps(body).encode(), what)
+
+            for app in ("shop", outward.OWN_APP):
+                status, said = await use(app, "orders/encrypt", {"plaintext": "aGVsbG8="})
+                assert status == 200, said
+                status, said = await use(app, "ordersv0/decrypt", json.loads(said))
+                assert (status, json.loads(said)) == (200, {"plaintext": "aGVsbG8="})
+                status, said = await ask(fly_api, b"", f"GET /v1/apps/{app}/secretkeys")
+                assert [each["name"] for each in json.loads(said)["secret_keys"]] == ["ordersv0"]
+            assert (await use("bank", "orders/encrypt", {"plaintext": ""}))[0] == 404, "of others"
+            assert (await use("shop", "orders/generate", {"type": "hs256"}))[0] == 404, "they are made by people alone"
+            assert (await use("shop", "nothing/encrypt", {"plaintext": ""}))[0] == 404
+            assert (await ask(fly_api, b"", "DELETE /v1/apps/shop/secretkeys/orders"))[0] in (404, 405)
+
+    run(test)
+
+
+def test_keys_are_used_with_the_machines_own_token_alone(host: Site, machine: FakeMachine) -> None:
+    """By the host's own socket, where a container never is: also with the token of another Machine of the app."""
+    app = fly.app_of(host.whole.database, fly.by_id(host.whole.database, ME))
+    host.whole.fly.keys.add(app, "orders", "xaes256gcm")
+    for id in (ME, BESIDE):
+        host.ensure(id, outward.socket_in(f"{machine.paths.outward}-{id}"))
+
+    async def test() -> None:
+        reach = {id: by_socket(f"{machine.paths.outward}-{id}") for id in (ME, BESIDE)}
+
+        async def made(id: MachineId) -> str:
+            stream = await reach[id](outward.PORT_HOST_API)
+            answer = await client.request(stream, "POST", outward.CREATE_MACHINE_TOKEN.path)
+            async with answer:
+                return (await answer.json(outward.MachineToken)).token
+
+        async def encrypt(headers: dict[str, str]) -> int:
+            stream = await reach[ME](outward.PORT_HOST_API)
+            path = outward.ENCRYPT.target({"app": "shop", "key": "orders"})
+            answer = await client.request(stream, "POST", path, body=b'{"plaintext": ""}', headers=headers)
+            async with answer:
+                await answer.body(1 << 16)
+                return answer.status
+
+        assert await encrypt({}) == 401
+        assert await encrypt({"Authorization": await made(BESIDE)}) == 403
+        assert await encrypt({"Authorization": await made(ME)}) == 200
+
+    run(test)

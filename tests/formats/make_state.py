@@ -40,6 +40,7 @@ _CALLS: tuple[tuple[str, str, object], ...] = (
     ("POST", "/v1/apps", {"app_name": "shop", "org_slug": "local"}),
     ("POST", "/v1/apps/shop/volumes", {"name": "data", "size_gb": 1}),
     ("POST", "/v1/apps/shop/secrets/key", {"value": "sealed"}),
+    ("POST", "/v1/apps/shop/secretkeys/orders/generate", {"type": "xaes256gcm"}),
     ("POST", "/v1/webhooks", {"url": "https://receiver.example/"}),
 )
 

@@ -207,6 +207,11 @@ def _check_later_tables(host: Revived, web: sprites.Sprite, version: int) -> Non
     if version >= 19:
         assert [day.used.awake_us for day in host.sprites.usages.days_of(web, 400)] == [60_000_000]
         assert usage.counters(host.database) == {web.id: usage.Counted(7, 8, 9)}
+    if version >= 20:
+        shop = fly.app(host.database, _local(host.database), "shop")
+        assert [(key.label, key.version, key.kind) for key in host.fly.keys.every(shop)] == [
+            ("orders", 0, "xaes256gcm")
+        ]
 
 
 def test_every_operation_has_a_run_in_the_samples() -> None:

@@ -40,6 +40,7 @@ from ..kernel import cgroups, files, hierarchies
 from ..volume import client as volume_client
 from . import backup, draining, edges, host_limits, log_files
 from .api.machines import own as own_rows
+from .api.machines import own_keys as own_key_rows
 from .api.sprites import own as own_sprite_rows
 from .audit import egress as audit_egress
 from .audit import forgetting as audit_forgetting
@@ -349,7 +350,8 @@ def _services(
     )
     try:
         networks.restore(host)
-        outward.bring([*own_rows.rows(fly, machine_tokens), *own_sprite_rows.rows(sprites, Spawning(host, sprites))])
+        of_machines = [*own_rows.rows(fly, machine_tokens), *own_key_rows.rows(fly, machine_tokens)]
+        outward.bring([*of_machines, *own_sprite_rows.rows(sprites, Spawning(host, sprites))])
         machines.answer_all(host)
         log.info("runs resumed", extra={"count": engine.resume()})
         sprites.sweep()

@@ -20,6 +20,7 @@ import msgspec
 from . import operations
 from .operations import Operation
 from .permissions import Permission
+from .secret_keys import Decrypt, Decrypted, Encrypt, Encrypted, SecretKey, SecretKeys, Sign, Signed, Verify
 
 PORT_HOST_API = 10000
 # How many streams a machine may have open to its host at once; more wait, or are refused.
@@ -168,4 +169,25 @@ DELETE_METADATA_KEY = Operation(
 )
 SUSPEND_SELF = Operation("suspendSelf", "POST", f"{_OWN}/suspend", NoneType, bytes, Permission.HOST, operations.QUICK_S)
 STOP_SELF = Operation("stopSelf", "POST", f"{_OWN}/stop", NoneType, bytes, Permission.HOST, operations.QUICK_S)
-PASSED_ON = (GET_METADATA, GET_METADATA_KEY, SET_METADATA_KEY, DELETE_METADATA_KEY, SUSPEND_SELF, STOP_SELF)
+
+# What a Machine may ask about its app's secret keys: what they are called, and to use them. `-` is its own app.
+OWN_APP = "-"
+_KEYS = "/v1/apps/{app}/secretkeys"
+_SECRET_KEY = f"{_KEYS}/{{key}}"
+LIST_KEYS = Operation("listSecretKeys", "GET", _KEYS, NoneType, SecretKeys, Permission.HOST, operations.QUICK_S)
+GET_KEY = Operation("getSecretKey", "GET", _SECRET_KEY, NoneType, SecretKey, Permission.HOST, operations.QUICK_S)
+ENCRYPT = Operation(
+    "encrypt", "POST", f"{_SECRET_KEY}/encrypt", Encrypt, Encrypted, Permission.HOST, operations.QUICK_S
+)
+DECRYPT = Operation(
+    "decrypt", "POST", f"{_SECRET_KEY}/decrypt", Decrypt, Decrypted, Permission.HOST, operations.QUICK_S
+)
+SIGN = Operation("sign", "POST", f"{_SECRET_KEY}/sign", Sign, Signed, Permission.HOST, operations.QUICK_S)
+VERIFY = Operation(
+    "verify", "POST", f"{_SECRET_KEY}/verify", Verify, NoneType, Permission.HOST, operations.QUICK_S, status=204
+)
+
+PASSED_ON = (
+    GET_METADATA, GET_METADATA_KEY, SET_METADATA_KEY, DELETE_METADATA_KEY, SUSPEND_SELF, STOP_SELF,
+    LIST_KEYS, GET_KEY, ENCRYPT, DECRYPT, SIGN, VERIFY,
+)  # fmt: skip

@@ -31,6 +31,7 @@ from ..store.fly import App, Event, Lease, Machine
 from ..store.journal import now_us
 from . import addresses
 from .fly_images import FlyImages, MayRead, nobodys
+from .fly_keys import FlyKeys
 from .fly_processes import FlyProcesses
 from .fly_secrets import FlySecrets
 from .fly_volumes import FlyVolumes
@@ -86,6 +87,7 @@ class FlyMachines:
         self.looking_up = Threads("look images up", _MOST_LOOKED_UP, _MOST_LOOKED_UP_OF_ONE)
         self.volumes = FlyVolumes(host, engine)
         self.secrets = FlySecrets(host)
+        self.keys = FlyKeys(host)
         self.ways = FlyWays(host, addresses)
         self.processes = FlyProcesses(host, engine, self.check_lease)
 

@@ -14,7 +14,7 @@ import msgspec
 from ... import errors
 from ...ids import MachineId, VolumeId
 from ..fly.containers import ImageOf
-from . import events, fly_addresses, fly_secrets
+from . import events, fly_addresses, fly_keys, fly_secrets
 from .database import Reader, Row, Taken, Transaction
 from .journal import now_us
 
@@ -138,6 +138,7 @@ def delete_app(tx: Transaction, id: str) -> None:
     if tx.query("SELECT id FROM fly_volumes WHERE app = ?", (id,)):
         raise errors.Conflict("the app has volumes that are not destroyed yet")
     fly_secrets.forget(tx, id)
+    fly_keys.forget(tx, id)
     fly_addresses.forget(tx, id)
     of_app = "(SELECT id FROM fly_machines WHERE app = ?)"
     for table in ("fly_events", "fly_versions"):

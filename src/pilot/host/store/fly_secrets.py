@@ -42,6 +42,11 @@ def change(tx: Transaction, app: str, wanted: Mapping[str, tuple[str, str] | Non
             updated_us = excluded.updated_us""",
             (app, name, *value, now, now),
         )
+    return count_change(tx, app)
+
+
+def count_change(tx: Transaction, app: str) -> int:
+    """The number of this change."""
     rows = tx.query(
         "UPDATE apps SET secrets_version = secrets_version + 1 WHERE id = ? RETURNING secrets_version", (app,)
     )

@@ -178,8 +178,15 @@ _USAGE = (
         sprite TEXT PRIMARY KEY, cpu_us BIGINT NOT NULL, sent_bytes BIGINT NOT NULL, received_bytes BIGINT NOT NULL)""",
 )
 
+# Secret keys of apps, sealed, a row for each version.
+_SECRET_KEYS = (
+    """CREATE TABLE fly_keys (
+        app TEXT NOT NULL REFERENCES apps (id), label TEXT NOT NULL, version BIGINT NOT NULL, kind TEXT NOT NULL,
+        sealed TEXT NOT NULL, public TEXT NOT NULL, created_us BIGINT NOT NULL, PRIMARY KEY (app, label, version))""",
+)
+
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     _FIRST, _VERSIONS, _SIZES, _EVENTS, _NETWORKS, _PARENTS, _LIFECYCLE, _FLY, _PRIVATE_NETWORKS, _KEYS,
     _FLY_VOLUMES, _SPRITES_BY_MACHINE, _APP_ADDRESSES, _PIDS, _WEBHOOKS,
-    _CHECKPOINT_NAMES, _CONNECTORS, _PRIVILEGES, _USAGE,
+    _CHECKPOINT_NAMES, _CONNECTORS, _PRIVILEGES, _USAGE, _SECRET_KEYS,
 )  # fmt: skip

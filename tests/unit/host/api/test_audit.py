@@ -155,7 +155,13 @@ def test_machines_have_logs_too_and_no_value_of_a_secret_is_in_any(audited: Audi
     assert (found["kind"], found["what"], found["detail"]) == ("secret", "setSecret", {"app": "shop", "secret": "KEY"})
     audited.call("POST", "/v1/apps/shop/secrets", {"values": {"KEY": "hunter2"}})
     assert audited.last("/v1/audit")["detail"]["values"] == ["KEY"]
-    assert b"hunter2" not in b"".join(audited.lines("/v1/audit"))
+    audited.call("POST", "/v1/apps/shop/secretkeys/k/generate", {"type": "hs256"})
+    assert audited.call("POST", "/v1/apps/shop/secretkeys/k/sign", {"plaintext": "aHVudGVyMg=="}).status_code == 200
+    found = audited.last("/v1/audit")
+    assert (found["kind"], found["what"], found["detail"]) == ("secret", "sign", {"app": "shop", "key": "k"})
+    everything = b"".join(audited.lines("/v1/audit"))
+    assert b"hunter2" not in everything
+    assert b"aHVudGVyMg==" not in everything
     assert audited.call("GET", "/v1/apps/shop/machines/nothing/audit").status_code == 404
 
 

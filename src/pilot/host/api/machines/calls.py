@@ -23,6 +23,7 @@ from ...relay.table import Reach, Row
 from ...services.fly import REGION, FlyMachines, LeaseHeld
 from ...services.fly_wait import Missed
 from . import apps, audit, document, machines, processes, volumes
+from . import keys as key_calls
 from . import secrets as secret_calls
 from .call import Call
 
@@ -35,6 +36,8 @@ _ALL = f"{_APP}/machines"
 _ONE = f"{_ALL}/{{machine}}"
 _VOLUMES, _SECRETS = f"{_APP}/volumes", f"{_APP}/secrets"
 _VOLUME = f"{_VOLUMES}/{{volume}}"
+_KEYS = f"{_APP}/secretkeys"
+_KEY = f"{_KEYS}/{{key}}"
 
 
 async def list_regions(_: Call) -> Response:
@@ -104,6 +107,15 @@ CALLS: tuple[Row[Answer], ...] = (
     Row("GET", f"{_SECRETS}/{{secret}}", _READ, secret_calls.get_secret),
     Row("POST", f"{_SECRETS}/{{secret}}", _WRITE, secret_calls.set_secret, audit=Kind.SECRET),
     Row("DELETE", f"{_SECRETS}/{{secret}}", _WRITE, secret_calls.delete_secret, audit=Kind.SECRET),
+    Row("GET", _KEYS, _READ, key_calls.list_secret_keys),
+    Row("GET", _KEY, _READ, key_calls.get_secret_key),
+    Row("POST", _KEY, _WRITE, key_calls.set_secret_key, audit=Kind.SECRET),
+    Row("DELETE", _KEY, _WRITE, key_calls.delete_secret_key, audit=Kind.SECRET),
+    Row("POST", f"{_KEY}/generate", _WRITE, key_calls.generate_secret_key, audit=Kind.SECRET),
+    Row("POST", f"{_KEY}/encrypt", _WRITE, key_calls.encrypt, audit=Kind.SECRET),
+    Row("POST", f"{_KEY}/decrypt", _WRITE, key_calls.decrypt, audit=Kind.SECRET),
+    Row("POST", f"{_KEY}/sign", _WRITE, key_calls.sign, audit=Kind.SECRET),
+    Row("POST", f"{_KEY}/verify", _WRITE, key_calls.verify, audit=Kind.SECRET),
     Row("GET", "/v1/platform/regions", _READ, list_regions, of=Reach.NARROWED),
 )
 

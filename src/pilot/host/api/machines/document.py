@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import msgspec
 
+from ....wire import secret_keys
 from ....wire.permissions import Permission
 from ...fly.config import Config
 from ...relay.table import Row
@@ -25,7 +26,7 @@ _REF = "#/components/schemas/{name}"
 _CONFIG: JSON = {"$ref": _REF.format(name="Config")}
 # Configs are kept whole: of what has no type here the document says nothing.
 _CONFIGURED = {"CreateMachine": "config", "Machine": "config", "MachineVersion": "user_config"}
-_TAGS = ("Machines", "Volumes", "Secrets", "Platform")
+_TAGS = {"/machines": "Machines", "/volumes": "Volumes", "/secret": "Secrets", "/platform": "Platform"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +48,8 @@ _ONE = f"{_ALL}/{{machine}}"
 _LEASE, _METADATA = f"{_ONE}/lease", f"{_ONE}/metadata"
 _VOLUMES, _SECRETS = f"{_APP}/volumes", f"{_APP}/secrets"
 _VOLUME, _SECRET = f"{_VOLUMES}/{{volume}}", f"{_SECRETS}/{{secret}}"
+_KEYS = f"{_APP}/secretkeys"
+_KEY = f"{_KEYS}/{{key}}"
 
 SAID: dict[tuple[str, str], Said] = {
     ("GET", "/v1/apps"): Said("Apps_list", answers.Apps, query=("org_slug",)),
@@ -101,6 +104,15 @@ SAID: dict[tuple[str, str], Said] = {
     ("GET", _SECRET): Said("Secret_get", answers.AppSecret),
     ("POST", _SECRET): Said("Secret_create", answers.AppSecret, bodies.SetSecret, 201),
     ("DELETE", _SECRET): Said("Secret_delete", answers.SecretsVersion),
+    ("GET", _KEYS): Said("Secretkeys_list", secret_keys.SecretKeys, query=("min_version", "types")),
+    ("GET", _KEY): Said("Secretkey_get", secret_keys.SecretKey),
+    ("POST", _KEY): Said("Secretkey_set", secret_keys.NewSecretKey, secret_keys.SetSecretKey, 201),
+    ("DELETE", _KEY): Said("Secretkey_delete", secret_keys.SecretKeyVersion),
+    ("POST", f"{_KEY}/generate"): Said("Secretkey_generate", secret_keys.NewSecretKey, secret_keys.SetSecretKey, 201),
+    ("POST", f"{_KEY}/encrypt"): Said("Secretkey_encrypt", secret_keys.Encrypted, secret_keys.Encrypt),
+    ("POST", f"{_KEY}/decrypt"): Said("Secretkey_decrypt", secret_keys.Decrypted, secret_keys.Decrypt),
+    ("POST", f"{_KEY}/sign"): Said("Secretkey_sign", secret_keys.Signed, secret_keys.Sign),
+    ("POST", f"{_KEY}/verify"): Said("Secretkey_verify", None, secret_keys.Verify, 204),
     ("GET", "/v1/platform/regions"): Said("Platform_regions_get", answers.Regions),
 }
 
@@ -119,7 +131,7 @@ def document(rows: Iterable[Row[T]]) -> JSON:
         },
         "servers": [{"url": "/"}],
         "security": [{"token": []}],
-        "tags": [{"name": name} for name in ("Apps", *_TAGS)],
+        "tags": [{"name": name} for name in ("Apps", *_TAGS.values())],
         "paths": paths,
         "components": {"schemas": _schemas(), "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
     }  # fmt: skip
@@ -131,7 +143,7 @@ def _operation(method: str, path: str, permission: Permission) -> JSON:
     parameters += [_parameter(name, "query") for name in said.query]
     shown: JSON = {
         "operationId": said.name,
-        "tags": [next((tag for tag in _TAGS if f"/{tag.lower()}" in path), "Apps")],
+        "tags": [next((tag for part, tag in _TAGS.items() if part in path), "Apps")],
         "summary": f"Wants the permission {permission.value}.",
         "parameters": parameters,
         "responses": {

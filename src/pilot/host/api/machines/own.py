@@ -20,7 +20,7 @@ from ...operations.fly_requests import Halt
 from ...outward.rows import Caller, Row
 from ...services.fly import FlyMachines
 from ...store import fly as store
-from ...store.fly import Machine
+from ...store.fly import App, Machine
 from . import bodies
 
 Answer = Callable[[Machine, Call], Awaitable[response.Response]]
@@ -40,6 +40,25 @@ def rows(machines: FlyMachines, tokens: MachineTokens) -> Sequence[Row]:
     )
 
 
+def asking_app(machines: FlyMachines, caller: Caller) -> App:
+    """Of the Machine that asks. `NotFound` for a machine that is none."""
+    return store.app_of(machines.database, store.by_id(machines.database, caller.machine))
+
+
+def require(tokens: MachineTokens, caller: Caller, call: Call, permission: Permission, app: App, machine: str) -> None:
+    """What its agent has added permits that. `Unauthenticated`, `PermissionDenied`."""
+    asked = own.HostAccess(
+        own.action_of(permission),
+        tokens.now_s(),
+        organisation=number(app.organisation),
+        app=number(app.id),
+        machine=machine,
+        source_machine=caller.machine,
+        permission=permission,
+    )
+    tokens.require(call.request.headers.get("authorization", ""), asked)
+
+
 class Own:
     def __init__(self, machines: FlyMachines, tokens: MachineTokens) -> None:
         self._machines = machines
@@ -54,20 +73,10 @@ class Own:
     def _permitted(self, caller: Caller, call: Call, permission: Permission) -> Machine:
         """The Machine that the path names, of the organisation of the one that asks. `NotFound`, `Unauthenticated`,
         `PermissionDenied`."""
-        database = self._machines.database
-        asking = store.app_of(database, store.by_id(database, caller.machine))
+        asking = asking_app(self._machines, caller)
         app = self._machines.app(asking.organisation, call.parameters["app"])
         found = self._machines.machine(app, call.parameters["machine"])
-        asked = own.HostAccess(
-            own.action_of(permission),
-            self._tokens.now_s(),
-            organisation=number(asking.organisation),
-            app=number(app.id),
-            machine=found.id,
-            source_machine=caller.machine,
-            permission=permission,
-        )
-        self._tokens.require(call.request.headers.get("authorization", ""), asked)
+        require(self._tokens, caller, call, permission, app, found.id)
         return found
 
     async def get_metadata(self, row: Machine, _: Call) -> response.Response:

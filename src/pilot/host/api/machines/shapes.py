@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 
 from ....image.oci import reference
 from ....volume.client import Volume as Disk
+from ....wire import secret_keys as wire_keys
 from ....wire import timestamps
 from ....wire.graph import ProcessRow
-from ...fly import containers
+from ...fly import containers, key_names
 from ...fly.checks import Found
 from ...fly.containers import ImageOf
 from ...store.fly import App, Event, Lease, Machine
+from ...store.fly_keys import SecretKey
 from ...store.fly_secrets import Secret
 from ...store.fly_volumes import Volume
 
@@ -134,6 +136,13 @@ def secret(row: Secret) -> JSON:
         "name": row.name, "digest": row.digest, "created_at": timestamps.of_us(row.created_us),
         "updated_at": timestamps.of_us(row.updated_us),
     }  # fmt: skip
+
+
+def secret_key(row: SecretKey) -> wire_keys.SecretKey:
+    """Without the key. A version is never changed."""
+    at = timestamps.of_us(row.created_us)
+    name = key_names.joined(row.label, row.version)
+    return wire_keys.SecretKey(name=name, type=row.kind, public_key=row.public, created_at=at, updated_at=at)
 
 
 def process(container: str, row: ProcessRow) -> JSON:
