@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -221,13 +222,21 @@ def test_flags_of_the_source_are_locked_in_a_user_namespace(
     assert (code, ",".join(_seen(text))) == (0, flags)
 
 
-@pytest.mark.parametrize("options", [("bind", "suid"), ("bind", "exec", "ro"), ("bind", "relatime")])
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (("bind", "suid"), "cannot clear locked flags MS_NOSUID"),
+        (("bind", "exec", "ro"), "cannot clear locked flags MS_NOEXEC"),
+        (("bind", "relatime"), "cannot change locked atime flags MS_NOATIME"),
+    ],
+)
 def test_flags_that_are_locked_cannot_be_cleared(
-    runtime: Runtime, bundle: Path, source: Path, options: tuple[str, ...]
+    runtime: Runtime, bundle: Path, source: Path, options: tuple[str, ...], problem: str
 ) -> None:
     config = bundles.with_user_namespace(bundles.make_config("true"))
     config["mounts"].append(_bind("/data", source, *options))
-    with pytest.raises(errors.HostError, match="locked"):
+    said = f'"{source}" to rootfs at "/data": failed to set user-requested vfs flags on bind-mount: {problem}: '
+    with pytest.raises(errors.HostError, match=re.escape(said)):
         bundles.create(runtime, bundle, config)
 
 

@@ -444,14 +444,21 @@ def _put(path: str, value: str, what: str) -> None:
     try:
         kernfs.write(path, value)
     except OSError as error:
+        _check_memory_usage(path, value, error)
         raise errors.HostError(f"{what} {path}: {_reason(error)}{_note(path, error)}") from error
 
 
+def _check_memory_usage(path: str, value: str, error: OSError) -> None:
+    """HostError, in runc's words, where a v1 limit lies below what is used, and nothing of that can be given back."""
+    if error.errno != errno.EBUSY or not path.endswith("/memory.limit_in_bytes"):
+        return
+    usage, peak = (kernfs.read_or_none(path.replace("limit", name)) for name in ("usage", "max_usage"))
+    problem = f"unable to set memory limit to {value} (current usage: {usage}, peak usage: {peak})"
+    raise errors.HostError(f"{problem}: {path}: {_reason(error)}") from error
+
+
 def _note(path: str, error: OSError) -> str:
-    """What is in the way: of a v1 memory limit, what is used; of a file of v2, processes in the cgroup above."""
-    if error.errno == errno.EBUSY and path.endswith("limit_in_bytes"):
-        usage = kernfs.read_or_none(path.replace("limit_in_bytes", "usage_in_bytes"))
-        return f" (current usage: {usage})" if usage else ""
+    """What is in the way of a file of v2: processes in the cgroup above."""
     above = os.path.dirname(os.path.dirname(path))
     in_the_way = error.errno == errno.ENOENT and kernfs.read_or_none(os.path.join(above, "cgroup.type")) is not None
     if in_the_way and kernfs.read_or_none(os.path.join(above, "cgroup.procs")):

@@ -18,7 +18,7 @@ import msgspec
 
 from .. import errors
 from ..spec import capability_names
-from ..spec.linux import Linux, MemoryPolicy
+from ..spec.linux import Linux, MemoryPolicy, NamespaceType
 from ..spec.process import Capabilities, ExecCpuAffinity, Process, Rlimit, User
 from . import numbers
 from .code import Slot
@@ -227,7 +227,7 @@ def plan_domain(linux: Linux) -> tuple[Step, ...]:
     steps: list[Step] = []
     personality, policy = linux.personality, linux.memory_policy
     if personality is not None:
-        # The specification has no flags as yet: `find_domain_warnings`.
+        # The specification has no flags as yet: `find_oddities`.
         if personality.domain not in numbers.PERSONALITIES:
             raise errors.SpecError("$.linux.personality", f"invalid personality domain {personality.domain}")
         steps.append(SetPersonality(numbers.PERSONALITIES[personality.domain]))
@@ -275,11 +275,23 @@ def complete_process(process: Process, first: Process | None) -> Process:
     )
 
 
-def find_domain_warnings(linux: Linux) -> list[str]:
-    """Flags of a personality, of which the specification has none as yet, in runc's words."""
+def find_oddities(linux: Linux) -> list[str]:
+    """What is asked for and nobody can have any more, or not yet, and what is said twice; in runc's words."""
+    found = []
     flags = linux.personality.flags if linux.personality else ()
-    reason = "because personality flag has not supported at this time"
-    return [f"ignoring unsupported personality flags: [{' '.join(flags)}] {reason}"] if flags else []
+    if flags:
+        reason = "because personality flag has not supported at this time"
+        found.append(f"ignoring unsupported personality flags: [{' '.join(flags)}] {reason}")
+    memory = linux.resources.memory if linux.resources else None
+    if memory is not None and (memory.kernel or memory.kernel_tcp):
+        found.append("Kernel memory settings are ignored and will be removed")
+    is_joined = any(each.type is NamespaceType.USER and each.path for each in linux.namespaces)
+    if is_joined and (linux.uid_mappings or linux.gid_mappings):
+        found.append(
+            "config.json has both a userns path to join and a matching userns mapping specified -- you may only "
+            "provide one"
+        )
+    return found
 
 
 def find_warnings(process: Process, facts: HostFacts) -> list[str]:

@@ -78,13 +78,12 @@ ARCHITECTURES = {
 
 # SECCOMP_FILTER_FLAG_* of <linux/seccomp.h>.
 FLAGS = {
-    "SECCOMP_FILTER_FLAG_TSYNC": 1,
+    "SECCOMP_FILTER_FLAG_TSYNC": 0,  # all threads of a process that has one: nothing to do, as in runc
     "SECCOMP_FILTER_FLAG_LOG": 2,
     "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 4,
     "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": 32,
 }
 _NEW_LISTENER = 8
-_TSYNC, _TSYNC_ESRCH = 1, 16
 
 
 class Comparison(msgspec.Struct, frozen=True):
@@ -216,10 +215,7 @@ def _flags(profile: Seccomp, notifies: bool) -> int:
     flags = 0
     for name in named:
         flags |= _lookup(FLAGS, name, "flags", "seccomp flag {} is not known")
-    if not notifies:
-        return flags
-    # With a listener, a failed thread synchronisation must be an errno: the result is the descriptor (seccomp(2)).
-    return flags | _NEW_LISTENER | (_TSYNC_ESRCH if flags & _TSYNC else 0)
+    return flags | _NEW_LISTENER if notifies else flags
 
 
 def _check_listener(profile: Seccomp, notifies: bool, default: int, rules: Sequence[Rule]) -> None:

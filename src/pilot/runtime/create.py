@@ -215,7 +215,7 @@ def _launch(
     """Plan, open, clone, and meet the process at its barriers; at the last of them the Record gets its pid."""
     spec, linux = request.spec, request.spec.linux
     process_ = _process(spec)
-    for warning in (*identity.find_warnings(process_, host.facts), *identity.find_domain_warnings(linux)):
+    for warning in (*identity.find_warnings(process_, host.facts), *identity.find_oddities(linux)):
         host.runner.on_warning(warning)
     written = [record]
 

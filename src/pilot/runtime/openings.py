@@ -61,12 +61,18 @@ _STATFS = {
 }
 
 
+_ACCESS_TIMES = MountAttribute.NOATIME | MountAttribute.STRICTATIME
+
+
 def _check_locked(opening: OpenMount) -> None:
     flags = os.statvfs(opening.path).f_flag if opening.without else 0
-    locked = [a.name or "" for a, flag in _STATFS.items() if a in opening.without and flags & flag]
+    locked = [a for a, flag in _STATFS.items() if a in opening.without and flags & flag]
     if locked:
-        names = "|".join(f"MS_{name}" for name in locked)
-        raise errors.HostError(f"{opening.describe()}: cannot clear locked flags {names} in a user namespace")
+        # In runc's words, which tell what may be taken away from what may be exchanged alone.
+        verb, kind = ("change", "locked atime flags") if locked[0] in _ACCESS_TIMES else ("clear", "locked flags")
+        names = "|".join(f"MS_{attribute.name}" for attribute in locked)
+        problem = f"failed to set user-requested vfs flags on bind-mount: cannot {verb} {kind} {names}"
+        raise errors.HostError(f"{opening.subject or opening.describe()}: {problem}: operation not permitted")
 
 
 def _open_mount(opening: OpenMount) -> int:

@@ -192,6 +192,8 @@ def _check_sysctl(linux: Linux) -> None:
 def _not_of_the_host(name: str, namespace: NamespaceType) -> str:
     if namespace is NamespaceType.USER:
         return f"setting ucounts without a user namespace not allowed: {name}"
+    if namespace is NamespaceType.NETWORK:
+        return f'sysctl "{name}" not allowed in host network namespace'
     return f'sysctl "{name}" is not allowed in the hosts {namespace.value} namespace'
 
 

@@ -23,4 +23,5 @@ PHRASES = (
     "flag provided but not defined",
     "invalid argument",
     "already exists",
+    "unable to set memory limit to 4096 (current usage: ",
 )

@@ -104,7 +104,7 @@ WRONG: list[tuple[str, object, str, str]] = [
      "$.linux.maskedPaths", "private MNT"),
     ("global sysctl", _linux(sysctl={"vm.swappiness": "1"}), "$.linux.sysctl.vm.swappiness", "not in a separate"),
     ("sysctl of the host", _config(linux={"namespaces": [{"type": "uts"}], "sysctl": {"net.ipv4.ip_forward": "1"}}),
-     "$.linux.sysctl.net.ipv4.ip_forward", "hosts network namespace"),
+     "$.linux.sysctl.net.ipv4.ip_forward", "not allowed in host network namespace"),
     ("hostname by sysctl", _linux(sysctl={"kernel.hostname": "x"}), "$.linux.sysctl.kernel.hostname", "conflicts"),
     ("propagation", _linux(rootfsPropagation="x"), "$.linux.rootfsPropagation", "not supported"),
     ("time offsets", _linux(timeOffsets={"monotonic": {"secs": 1}}), "$.linux.timeOffsets", "time namespace"),

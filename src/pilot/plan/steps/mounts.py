@@ -304,7 +304,7 @@ class MaskPath(msgspec.Struct, frozen=True):
         code.call(Call.OPEN_TREE, _EMPTY, "", copied, into=_TREE, unless={errno.EBADF: is_first})
         code.skip_to(attach)
         code.place(is_first)
-        _write_filesystem(code, "tmpfs", None, (("nr_inodes", "1"),), MountAttribute.RDONLY, _EMPTY)
+        _write_filesystem(code, "tmpfs", "tmpfs", (("nr_inodes", "1"),), MountAttribute.RDONLY, _EMPTY)
         _write_move(code, _EMPTY)
         code.skip_to(done)
         code.place(is_file)

@@ -245,8 +245,7 @@ class Seccomp(msgspec.Struct, frozen=True):
     listener: Slot | None = None
 
     def describe(self) -> str:
-        flags = f", flags {self.flags:#x}" if self.flags else ""
-        return f"seccomp filter of {len(self.filter) // 8} instructions{flags}"
+        return f"seccomp filter flags: {self.flags}, of {len(self.filter) // 8} instructions"  # runc's words, first
 
     def write(self, code: Code) -> None:
         code.call(Call.SECCOMP, self.filter, len(self.filter) // 8, self.flags, into=self.listener)
