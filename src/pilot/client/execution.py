@@ -84,6 +84,7 @@ def run(account: Account, sprite: str, command: Command) -> int:
     finally:
         socket.close()
     if code is None:
+        output.end_line()
         output.tell(f"detached; it runs on: sprite attach -s {sprite} {session}")
         return 0
     return code

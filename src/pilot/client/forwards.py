@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 # Where a browser of this host looks for it.
 _HOST = "127.0.0.1"
+_TOLD = (401, 404)
 
 
 @contextlib.contextmanager
@@ -33,7 +34,9 @@ def while_open(account: Account, sprite: str) -> Iterator[None]:
     try:
         watch = websocket.connect(account, sprite_path(sprite, "ports/watch"))
     except (websocket.Refused, errors.PeerError) as error:
-        output.tell(f"sprite: ports are not forwarded: {error}\r")
+        # Of a sprite that there is not, or a token that is none, the command itself will be told, in the same words.
+        if not (isinstance(error, websocket.Refused) and error.status in _TOLD):
+            output.tell(f"sprite: ports are not forwarded: {error}\r")
         yield
         return
     stop_read, stop_write = os.pipe()

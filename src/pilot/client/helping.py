@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from .context import Context
 
+# So much room a text needs beside its name.
+_NARROW = 24
 ABOUT = "sprite: durable, disposable Linux computers"
 
 
@@ -61,7 +63,7 @@ def _overview() -> list[str]:
 
 
 def _of(verb: words.Verb) -> list[str]:
-    lines = [f"usage: {verb.usage()}", "", f"  {verb.text}"]
+    lines = [f"usage: {verb.usage()}", "", *_paragraph(verb.text)]
     if verb.aliases:
         lines += ["", f"  also: {', '.join(f'sprite {alias}' for alias in verb.aliases)}"]
     if verb.options:
@@ -81,9 +83,31 @@ def _options(options: Sequence[words.Option]) -> list[str]:
     return _columns([(option.describe(), text) for option, text in zip(options, texts, strict=True)])
 
 
+def _paragraph(text: str) -> list[str]:
+    if (most := output.columns()) is None:
+        return [f"  {text}"]
+    import textwrap
+
+    return textwrap.wrap(text, most, initial_indent="  ", subsequent_indent="  ", break_long_words=False)
+
+
 def _columns(rows: Sequence[tuple[str, str]]) -> list[str]:
-    width = max(len(left) for left, _ in rows)
-    return [f"  {left.ljust(width)}  {right}" for left, right in rows]
+    """What it is called, and what it does: between words where a terminal ends, below the name where it is narrow."""
+    width, most = max(len(left) for left, _ in rows) + 4, output.columns()
+    if most is None:
+        return [f"  {left.ljust(width - 2)}{right}" for left, right in rows]
+    import textwrap
+
+    if most - width < _NARROW:
+        wrap = textwrap.TextWrapper(most, initial_indent=" " * 6, subsequent_indent=" " * 6, break_long_words=False)
+        return [line for left, right in rows for line in (f"  {left}", *wrap.wrap(right))]
+    wrap = textwrap.TextWrapper(most - width, break_long_words=False)
+    found = [(left, *wrap.wrap(right)) for left, right in rows]
+    return [
+        line
+        for left, first, *others in found
+        for line in (f"  {left.ljust(width - 2)}{first}", *(" " * width + other for other in others))
+    ]
 
 
 def manual(_: Context) -> None:

@@ -34,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _tell(error)
         return FAILED
     except KeyboardInterrupt:
+        output.end_line()
         return INTERRUPTED
     except BrokenPipeError:
         # Python would flush once more at its end, and say that it could not.

@@ -43,6 +43,14 @@ def wants_colour() -> bool:
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and os.isatty(1)
 
 
+def columns() -> int | None:
+    """Of the terminal that shows our output; None where it is none, or has not been told its size."""
+    try:
+        return os.get_terminal_size(1).columns or None
+    except OSError:
+        return None
+
+
 def line(text: str = "") -> None:
     print(text)
 
@@ -96,6 +104,12 @@ def write_all(number: int, data: bytes) -> None:
     except OSError as error:
         name = {1: "stdout", 2: "stderr"}.get(number, f"descriptor {number}")
         raise LocalError(f"write to {name}: {(error.strerror or str(error)).lower()}") from error
+
+
+def end_line() -> None:
+    """A terminal has shown `^C`, or half a line of somebody's: what follows begins a new one."""
+    if os.isatty(2):
+        sys.stderr.write("\n")
 
 
 def tell(text: str) -> None:

@@ -59,8 +59,13 @@ def sessions(context: Context) -> None:
     if context.wants_json:
         output.document(found)
         return
-    shown = [(str(row["id"]), str(row["command"]), "tty" if row.get("tty") else "") for row in found]
+    shown = [(str(row["id"]), _told(str(row["command"])), "tty" if row.get("tty") else "") for row in found]
     output.table(("ID", "COMMAND", "TERMINAL"), shown)
+
+
+def _told(command: str) -> str:
+    """As it was asked for: of a console, not what it takes to begin one."""
+    return "(console)" if command == " ".join(_SHELL) else command
 
 
 def kill(context: Context) -> None:
