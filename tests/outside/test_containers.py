@@ -24,6 +24,11 @@ TREE = "bin lib lib64 sbin etc usr/bin usr/sbin usr/lib usr/lib64"
 IMAGE = f"tar -C / --exclude=usr/lib/modules --exclude=usr/lib/pilot --exclude=usr/bin/docker* -cf - {TREE}"
 FETCH = f"exec 3<>/dev/tcp/web.test/{PORT} && head -n1 <&3"
 ENGINES = ("docker", "podman")
+# A shell and little else: what has no storage driver of the kernel's copies an image for each container.
+SMALL = (
+    "cd / && tar -cf - bin lib lib64 usr/lib64 etc/passwd etc/group usr/bin/{bash,id,chown,stat,touch,head}"
+    " usr/lib/*-linux-gnu/{ld-*,libc.so*,libtinfo.so*,libselinux.so*,libpcre2-8.so*}"
+)
 # Who is no root: the sprite's own user, and one whom `useradd` makes as any other.
 ORDINARY = ("sprite", "bob")
 
@@ -103,7 +108,7 @@ def ordinary(sprite: Any, run: Run) -> Callable[[str, str], str]:
         return run(sprite, f"sudo -iu {user} bash -c {shlex.quote(command)}")
 
     for user in ORDINARY:
-        login(user, f"{IMAGE} 2>/dev/null | podman import - own")
+        login(user, f"({SMALL}) | podman import - own")
     return login
 
 
