@@ -302,6 +302,24 @@ def test_a_filesystem_that_met_no_room_is_told_and_writable_once_it_is_attached_
                 files.write_synced(root / f"again-{number}", _block(number))
 
 
+def test_a_filesystem_that_was_stopped_by_its_quota_can_be_started_and_emptied(
+    small_host: Path, tmp_path: Path
+) -> None:
+    with _running(small_host) as volumed:
+        client = volumed.client
+        client.create(A, SIZE)
+        client.limit(A, 64 * MIB)
+        with _left_full(volumed.mounted(A, tmp_path / "a")) as root:
+            kept = _write_until_read_only(root)
+        with volumed.mounted(A, tmp_path / "a") as root:
+            assert not client.stat(A).read_only
+            assert all((root / f"in-{name}" / name).read_bytes() == _block(int(name)) for name in kept)
+            for name in kept:
+                (root / f"in-{name}" / name).unlink()
+            _write_back(root)
+            files.write_synced(root / "again", _block(1))
+
+
 @contextlib.contextmanager
 def _left_full(mounted: contextlib.AbstractContextManager[Path]) -> Iterator[Path]:
     """`mounted`, of which only the end may say that not all could be written."""

@@ -17,7 +17,9 @@ guard, and waits longer before it is refused at all: others may go, or be delete
 A filesystem that is being mounted replays its journal into chunks that a checkpoint may share. As long as that lasts
 (`mounting`) half of the reserve is the disk's, so that what was stopped on a full disk can be started, and emptied.
 
-A disk may have a *quota* of real bytes of its own. Who comes up to it is refused likewise, and waits for nobody.
+A disk may have a *quota* of real bytes of its own. Who comes up to it is refused likewise, and waits for nobody. What
+was stopped by it can be started and emptied, too: a filesystem that is mounted with next to nothing left may take the
+*spare* beyond its quota as long as it is attached, and once more while it is being mounted; never more than that.
 
 Writes in place are not refused: a journal that has its chunks goes on. They take new room only where a chunk is partly
 a hole. Must never be asked under a lock of the disk that a commit or a batch for the store waits for.
@@ -38,8 +40,10 @@ _log = logging.getLogger(__name__)
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 RESERVE = "reserve"
 _MOUNTING = "mounting"
+_MOUNTED = "mounted"  # what it had taken when it was mounted last
 _RESERVE_BYTES = 64 << 20
 _RESERVE_SHARE = 16  # of a small filesystem
+_SPARE_BYTES, _SPARE_SHARE = 32 << 20, 4  # at most, and of a small quota
 _GIVE_UP_S = 30.0
 # How long to wait for others to give room; less than the watchdog's patience with a disk.
 _WAIT_S, _GREEDY_WAIT_S, _PAUSE_S = 20.0, 2.0, 0.1
@@ -95,17 +99,24 @@ def mounting(directory: str) -> Iterator[None]:
     """Half of the reserve is for the disk there, as long as the block lasts. Its worker sees it by a file; one that a
     volumed leaves behind, killed in the block, goes with the next mount."""
     path = os.path.join(directory, _MOUNTING)
-    try:
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    except OSError as error:
-        if error.errno not in FULL:
-            raise
-        # Not even room for a name: what is kept for the map is not to be touched then.
+    _note(os.path.join(directory, _MOUNTED), str(_held(os.path.join(directory, "slab"))))
+    _note(path, "")
     try:
         yield
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
+
+
+def _note(path: str, text: str) -> None:
+    """A file for the worker, where there is room for one: what is kept for the map is not to be touched for it."""
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with open(fd, "w", encoding="ascii") as file:
+            file.write(text)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
 
 
 def is_greedy(directory: str) -> bool:
@@ -150,15 +161,27 @@ class Gauge:
         if self._left >= 0 or not size:
             return
         left = free_bytes(_volumes(self._directory)) - guard_bytes(self._directory)
-        own = left if (quota := self._quota()) is None else quota - _held(self._slab)
+        own = self._own_bytes(size, left)
         self.is_at_quota = own < min(left, size)
         if min(left, own) < size:
-            if (quota is None or own >= size) and self._borrows(size):
+            if (own >= size or self._quota() is None) and self._borrows(size):
                 self._left = 0
                 return
             raise OSError(errno.ENOSPC, "no room for new chunks", self._slab)
         self._told = False
         self._left = min(left // _SHARE, own // _SHARE, _AT_ONCE_BYTES)
+
+    def _own_bytes(self, size: int, left: int) -> int:
+        """Of what there is, what its quota leaves it."""
+        if (quota := self._quota()) is None:
+            return left
+        own = quota - _held(self._slab)
+        return own if own >= size else own + self._spare_bytes(quota)
+
+    def _spare_bytes(self, quota: int) -> int:
+        spare, taken = min(_SPARE_BYTES, quota // _SPARE_SHARE), _noted(os.path.join(self._directory, _MOUNTED))
+        was_nearly_full = taken is not None and taken + spare > quota
+        return spare * (was_nearly_full + os.path.exists(os.path.join(self._directory, _MOUNTING)))
 
     def _borrows(self, size: int) -> bool:
         """Of the reserve, for a mount."""
@@ -298,3 +321,12 @@ def _held(path: str) -> int:
         return os.stat(path).st_blocks * 512
     except FileNotFoundError:
         return 0
+
+
+def _noted(path: str) -> int | None:
+    """None where nothing was, or half of it."""
+    try:
+        with open(path, encoding="ascii") as file:
+            return int(file.read())
+    except (OSError, ValueError):
+        return None

@@ -342,7 +342,8 @@ def test_who_was_refused_is_refused_at_once_until_there_is_room(
 def test_half_of_the_reserve_is_for_a_filesystem_that_is_being_mounted(
     directory: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The other half stays for the map; a quota is none of the host's disk, and stands."""
+    """The other half stays for the map; what is beyond a quota and its spare is none of the host's disk, and stands."""
+    monkeypatch.setattr(room, "_SPARE_BYTES", 0)
     reserve, taken = Path(directory).parents[1] / room.RESERVE, 0
     reserve.write_bytes(bytes(8 * CHUNK))
     monkeypatch.setattr(room, "free_bytes", lambda _: 0)
@@ -362,3 +363,41 @@ def test_half_of_the_reserve_is_for_a_filesystem_that_is_being_mounted(
     taken = 0
     with pytest.raises(OSError, match="no room"):
         gauge.claim(CHUNK)
+
+
+def _taken_until_refused(directory: str, quota: int) -> int:
+    """How many chunks a disk there gets that begins with `quota` bytes in its slab, each of them written."""
+    gauge, slab = room.Gauge(directory, lambda: quota), Path(directory) / "slab"
+    for number in range(1000):
+        try:
+            gauge.claim(CHUNK)
+        except OSError:
+            return number
+        with slab.open("ab") as file:
+            file.write(bytes(CHUNK))
+            os.fsync(file.fileno())
+    raise AssertionError("it is never refused")
+
+
+def test_what_was_stopped_by_its_quota_can_be_started_and_emptied(
+    directory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "_SPARE_BYTES", 4 * CHUNK)
+    monkeypatch.setattr(room, "free_bytes", lambda _: 1000 * CHUNK)
+    quota, slab = 20 * CHUNK, Path(directory) / "slab"
+    with room.mounting(directory):  # when it had taken nothing yet
+        pass
+    slab.write_bytes(bytes(quota))
+    assert _taken_until_refused(directory, quota) == 0, "a quota stands"
+    with room.mounting(directory):
+        assert _taken_until_refused(directory, quota) == 8, "its journal is replayed"
+    slab.write_bytes(bytes(quota))
+    assert _taken_until_refused(directory, quota) == 4, "what is there can be deleted"
+    with room.mounting(directory):
+        assert _taken_until_refused(directory, quota) == 4
+    assert _taken_until_refused(directory, quota) == 0, "it does not grow with each start"
+    slab.write_bytes(b"")
+    with room.mounting(directory):
+        pass
+    slab.write_bytes(bytes(quota))
+    assert _taken_until_refused(directory, quota) == 0, "where there was room the quota stands again"
