@@ -89,8 +89,17 @@ def main(which: str, first: str, second: str) -> None:
         client.post("/v1/apps", json={"app_name": which, "org_slug": "personal"}).raise_for_status()
         body = {"config": EXAMPLES[which](first, second)}
         made = client.post(f"/v1/apps/{which}/machines", json=body).raise_for_status().json()["id"]
-        client.get(f"/v1/apps/{which}/machines/{made}/wait?state=started&timeout=60").raise_for_status()
+        wait_started(client, f"/v1/apps/{which}/machines/{made}/wait?state=started&timeout=60")
         print(made)
+
+
+def wait_started(client: httpx.Client, path: str, times: int = 5) -> None:
+    """It answers 408 when the state has not come by then: asked again, as the first Machine of an image may take long."""
+    for left in reversed(range(times)):
+        answer = client.get(path)
+        if answer.status_code != httpx.codes.REQUEST_TIMEOUT or not left:
+            answer.raise_for_status()
+            return
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def test_version_and_status(machine: FakeMachine) -> None:
         assert answer == {
             "state": "ready", "boot_id": "boot", "isolation": "container", "world": "running", "sessions": 0,
             "agent_restarts": 0, "name": None, "world_error": None, "tasks": [], "http_port": None,
-            "out_of_memory": None, "read_only": False,
+            "out_of_memory": None, "read_only": False, "prepared": True,
             "privileges": {"devices": [], "no_new_privileges": False, "profile": ""},
         }  # fmt: skip
 

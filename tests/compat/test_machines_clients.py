@@ -49,6 +49,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def test_a_client_that_is_generated_from_the_document(pilotd: Pilotd, image: str, tmp_path: pathlib.Path) -> None:
     """Without a warning, and with every answer read as the model that the document says."""
+    flyapi.meet(pilotd, {"image": image}, volume="/data")
     served = tmp_path / "openapi3.json"
     served.write_bytes(httpx.get(pilotd.url + DOCUMENT).raise_for_status().content)
     made = tmp_path / "machines_client"
@@ -67,6 +68,7 @@ def test_a_client_that_is_generated_from_the_document(pilotd: Pilotd, image: str
 
 def test_a_sandbox_of_hyperterse(pilotd: Pilotd, image: str) -> None:
     """Unmodified, and without a pause between its calls."""
+    flyapi.meet(pilotd, {"image": image})
     with flyapi.app(pilotd, "sandboxes") as fly:
         told = {"FLY_API_HOSTNAME": pilotd.url, "FLY_API_TOKEN": pilotd.token(), "FLY_APP_NAME": fly.app}
         lines = _run("python", str(_ROOT / "clients/sandboxes.py"), image, **told)
@@ -82,6 +84,6 @@ def _run(program: str, *arguments: str, **told: str) -> str:
     """Of the environment of `make clients`; what it said. `told`: by variables."""
     environment = os.environ | {"PATH": f"{_BIN}:{os.environ['PATH']}"} | told
     command = [str(_BIN / program), *arguments]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, timeout=200)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, timeout=400)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

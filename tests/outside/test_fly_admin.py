@@ -34,7 +34,9 @@ def test_an_app_is_administered(machines: Pilotd, tmp_path: pathlib.Path) -> Non
     script = tmp_path / _SCRIPT.name
     script.write_text(_SCRIPT.read_text())  # modules are looked for beside the script
     with images.serve(images.busybox(tmp_path / "image", {"Cmd": _CMD})) as served:
-        words = ["node", str(script), machines.url, machines.token(), f"{served.domain}/box:1"]
+        image = f"{served.domain}/box:1"
+        flyapi.meet(machines, {"image": image}, volume="/data")
+        words = ["node", str(script), machines.url, machines.token(), image]
         environment = {"PATH": os.environ["PATH"]}
         done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, f"{done.stderr}\n{machines.tail()}"

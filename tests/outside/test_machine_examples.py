@@ -75,7 +75,7 @@ def _run(machines: Pilotd, served: Running, which: str, first: str, second: str)
     environment = os.environ | {"FLY_API_HOSTNAME": machines.url, "FLY_API_TOKEN": machines.token()}
     images = [f"{served.domain}/{name}:1" for name in (first, second)]
     words = [sys.executable, "-m", "examples.machines", which, *images]
-    done = subprocess.run(words, capture_output=True, text=True, env=environment, check=False, timeout=200)
+    done = subprocess.run(words, capture_output=True, text=True, env=environment, check=False, timeout=400)
     assert done.returncode == 0, f"{done.stderr}\n{machines.tail()}"
     return done.stdout.strip()
 

@@ -13,6 +13,7 @@ from tests.support.isolation import ISOLATION
 from tests.support.pilotd import Pilotd
 
 WAIT_S = 60
+_PATIENCE = 6  # times WAIT_S
 JSON = dict[str, Any]
 
 
@@ -66,6 +67,25 @@ class Fly:
 def serving() -> contextlib.AbstractContextManager[Pilotd]:
     """A pilotd whose Machines are of the kind that is asked for."""
     return pilotd.serving(isolation=ISOLATION)
+
+
+def meet(pilotd: Pilotd, config: Mapping[str, object], *, volume: str = "") -> None:
+    """Has the host make such a Machine once, and patiently; `volume`: where it has one of a gibibyte.
+
+    The first virtual machine of a shape boots the template that all others are clones of, which takes a minute where
+    processors are emulated and shared with much else. Clients wait as long as that for all of a start.
+    """
+    if ISOLATION != "vm":
+        return
+    with app(pilotd, "met") as fly:
+        mounts = []
+        if volume:
+            made = fly.raw("POST", f"/v1/apps/{fly.app}/volumes", {"name": "met", "size_gb": 1}).json()["id"]
+            mounts = [{"volume": made, "path": volume}]
+        id = fly.create({**config, "mounts": mounts}, wait=None)["id"]
+        path = f"/v1/apps/{fly.app}/machines/{id}/wait?state=started&timeout={WAIT_S}"
+        statuses = (fly.raw("GET", path).status_code for _ in range(_PATIENCE))
+        assert 200 in statuses, fly.get(id)
 
 
 @contextlib.contextmanager

@@ -59,6 +59,7 @@ class MachineApi:
         self._agent = state
         world.default_environment, world.network = state.environment, state.network
         self.state: Literal["booting", "ready", "draining"] = "ready"
+        self.is_prepared = True
         self.on_shutdown: Callable[[bool], None] = lambda _reboot: None
 
     def routes(self) -> list[Route]:
@@ -93,6 +94,7 @@ class MachineApi:
             out_of_memory=self._world.out_of_memory.status(),
             privileges=self._world.privileges(),
             read_only=self._world.is_read_only(),
+            prepared=self.is_prepared,
         )
 
     async def adopt(self, request: schema.AdoptRequest) -> schema.AdoptAnswer:

@@ -80,9 +80,10 @@ async def serve(here: machine.Machine) -> Ending:
     application.upgrade.on_upgrade = lambda: stop(Ending.LEAVE)
     application.restore()
     _bring_up_loopback()
+    application.machine_api.is_prepared = False
     serving = _listen(here, application)
     upgrade.came_up(here.paths.run)
-    preparing = asyncio.create_task(_prepare(here), name="prepare")
+    preparing = asyncio.create_task(_prepare(here, application), name="prepare")
     try:
         ending = await stopping
         if ending is Ending.LEAVE:
@@ -101,13 +102,14 @@ async def serve(here: machine.Machine) -> Ending:
         await application.close()
 
 
-async def _prepare(here: machine.Machine) -> None:
+async def _prepare(here: machine.Machine, application: Application) -> None:
     """A machine that waits in a pool, or to be a template, does now what its first world would wait for."""
     try:
         await asyncio.to_thread(here.runtime.prepare, world_spec.seccomp(os.uname().machine))
     except errors.PilotError as error:
         # Who asks for a world will be told.
         _log.warning("prepare: %s", error)
+    application.machine_api.is_prepared = True
 
 
 def _listen(here: machine.Machine, application: Application) -> asyncio.Task[None]:

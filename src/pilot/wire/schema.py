@@ -48,7 +48,8 @@ class Privileges(msgspec.Struct, frozen=True, kw_only=True):
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """GET /v1/status. `world_error` says why the world failed; `http_port`: of a service; `privileges`: of the world
-    that runs; `read_only`: its filesystem has met an error and takes no writes (`vm`: of a container's the host knows).
+    that runs; `read_only`: its filesystem has met an error and takes no writes (`vm`: of a container's the host knows);
+    `prepared`: what a first world would wait for is loaded, so that a machine may be kept for one, or be a template.
     """
 
     state: Literal["booting", "ready", "draining"]
@@ -64,6 +65,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     out_of_memory: OutOfMemory | None = None
     privileges: Privileges | None = None
     read_only: bool = False
+    prepared: bool = True
 
 
 class NetworkCard(msgspec.Struct, frozen=True, kw_only=True):

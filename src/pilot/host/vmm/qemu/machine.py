@@ -27,6 +27,7 @@ import dataclasses
 import os
 import shutil
 import socket
+import time
 from collections.abc import Callable, Iterator, Sequence
 
 from .... import errors
@@ -44,6 +45,7 @@ from . import command as qemu_command
 _MAX_SOCKET_PATH = 107
 _NO_DISK_BYTES = 1 << 20
 _QMP_S = 10.0
+_PAUSE_S = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -221,8 +223,7 @@ class Qemu:
                 background.start_qemu(machine)
                 background.start_mux(machine.directory)
                 self._answers(machine.directory, self._patience.boot_s)
-                # What the agent imports late it has imported now, for all clones.
-                pilot_api.PilotApi(os.path.join(machine.directory, mux.DIAL_SOCKET)).status()
+                self._prepared(machine.directory, self._patience.boot_s)
 
         self._persist("boot a template", boot)
 
@@ -243,6 +244,15 @@ class Qemu:
 
     def _answers(self, directory: str, timeout_s: float) -> None:
         dial.connect(os.path.join(directory, mux.DIAL_SOCKET), ports.PORT_API, timeout_s).close()
+
+    def _prepared(self, directory: str, timeout_s: float) -> None:
+        """What the agent loads late it has loaded, for all clones: each would load it anew, and its world wait for it."""
+        api = pilot_api.PilotApi(os.path.join(directory, mux.DIAL_SOCKET))
+        end_s = time.monotonic() + timeout_s
+        while not api.status().prepared:
+            if time.monotonic() > end_s:
+                raise errors.PeerError(f"its agent has not prepared within {timeout_s:g} s")
+            time.sleep(_PAUSE_S)
 
     def _shut_down(self, machine: MachineId) -> None:
         """Ask the agent and wait until the machine has gone by itself; the caller kills one that has not."""
