@@ -94,7 +94,7 @@ def main(which: str, first: str, second: str) -> None:
 
 
 def wait_started(client: httpx.Client, path: str, times: int = 5) -> None:
-    """It answers 408 when the state has not come by then: asked again, as the first Machine of an image may take long."""
+    """408 says that the state has not come by then: asked again, as the first Machine of an image may take long."""
     for left in reversed(range(times)):
         answer = client.get(path)
         if answer.status_code != httpx.codes.REQUEST_TIMEOUT or not left:

@@ -246,7 +246,7 @@ class Qemu:
         dial.connect(os.path.join(directory, mux.DIAL_SOCKET), ports.PORT_API, timeout_s).close()
 
     def _prepared(self, directory: str, timeout_s: float) -> None:
-        """What the agent loads late it has loaded, for all clones: each would load it anew, and its world wait for it."""
+        """What the agent loads late it has loaded, for all clones: else each loads it anew, and its world waits."""
         api = pilot_api.PilotApi(os.path.join(directory, mux.DIAL_SOCKET))
         end_s = time.monotonic() + timeout_s
         while not api.status().prepared:
