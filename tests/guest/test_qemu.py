@@ -36,7 +36,8 @@ def test_the_agent_answers_and_says_what_it_is(machines: virtual.Machines) -> No
     machine = machines.create("first")
     machines.vmm.start(machine)
     assert machines.vmm.status(machine) is MachineStatus.RUNNING
-    assert machines.call(machine, "GET", "/v1/status")["isolation"] == "vm"
+    status = machines.call(machine, "GET", "/v1/status")
+    assert (status["isolation"], status["prepared"]) == ("vm", True), "a clone has nothing left to prepare"
     assert machines.call(machine, "GET", "/v1/version")["api"]
 
 

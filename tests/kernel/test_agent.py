@@ -206,6 +206,14 @@ def test_a_world_from_nothing_to_nothing(machine: Machine) -> None:
     machine.test(test)
 
 
+def test_it_says_when_it_has_prepared(machine: Machine) -> None:
+    async def test() -> None:
+        while not (await (await machine.call("GET", "/v1/status")).json(schema.Status)).prepared:
+            await asyncio.sleep(0.05)
+
+    machine.test(test)
+
+
 def test_kill_9_of_the_agent_loses_not_a_byte_and_no_exit_status(machine: Machine) -> None:
     async def test() -> None:
         await start_world(machine)
