@@ -208,7 +208,7 @@ def test_a_world_from_nothing_to_nothing(machine: Machine) -> None:
 
 def test_it_says_when_it_has_prepared(machine: Machine) -> None:
     async def test() -> None:
-        while not (await (await machine.call("GET", "/v1/status")).json(schema.Status)).prepared:
+        while not (await (await machine.call("GET", "/v1/status")).json(schema.Status)).prepared:  # noqa: ASYNC110 - nobody tells it
             await asyncio.sleep(0.05)
 
     machine.test(test)
