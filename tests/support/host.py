@@ -24,6 +24,7 @@ from pilot.host.identity.oidc import Signer
 from pilot.host.identity.roots import Roots
 from pilot.host.ingress.front import Front
 from pilot.host.ingress.seals import Seals
+from pilot.host.network.destinations import Destinations
 from pilot.host.operations.capacity import Capacity
 from pilot.host.operations.context import Host
 from pilot.host.operations.table import operations
@@ -35,7 +36,6 @@ from pilot.host.relay.edge import Route
 from pilot.host.services.fly import FlyMachines
 from pilot.host.services.metrics import Metrics
 from pilot.host.services.sprites import Sprites
-from pilot.host.services.webhooks.destinations import Destinations
 from pilot.host.store import tokens
 from pilot.host.store.journal import SqlJournal
 from pilot.host.store.sqlite import SqliteDatabase

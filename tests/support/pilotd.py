@@ -38,6 +38,7 @@ class Pilotd:
         self.log = state.parent / f"{state.name}.log"
         self._options = ["--isolation", isolation, "--image", image, "--cache-dir", str(CACHE)]
         self._options += ["--warm-after", "off"]  # who looks at a machine from behind wakes nobody
+        self._options += ["--allow-registry", "127.0.0.0/8"]  # tests' own
         self.stop_machines_on_exit = False
         self.pool = 0
         self.store: str | None = None

@@ -111,7 +111,7 @@ class ExecApi:
         """GET /v1/exec: all, or with `container` those of one."""
         if only := call.request.first("container"):
             naming.check_name(only)
-        shown = [each for each in self._sessions.running() if each.meta.container != naming.MACHINE]
+        shown = [each for each in self._sessions.running() if not naming.is_beside(each.meta.container)]
         rows = [_row(each) for each in shown if only in ("", each.meta.container)]
         return response.json(schema.SessionList(count=len(rows), sessions=rows))
 
@@ -130,14 +130,14 @@ class ExecApi:
     def _find(self, call: Call, id: str, *, is_beside: bool = False) -> Session | EndedSession:
         """With `container` in the query only one of that container."""
         session = self._sessions.find(id)
-        if (session.meta.container == naming.MACHINE) is not is_beside:
+        if naming.is_beside(session.meta.container) is not is_beside:
             raise errors.NotFound(f"session not found: {id}")
         if call.request.first("container") not in ("", session.meta.container):
             raise errors.NotFound(f"session not found: {id}")
         return session
 
     async def _create(self, command: Command) -> Session:
-        if command.container != naming.MACHINE:
+        if not naming.is_beside(command.container):
             await self._before_use(command.container)
         try:
             return await self._sessions.create(self._container(command.container), command)
@@ -147,7 +147,7 @@ class ExecApi:
             raise _refusal(error) from error
 
     def _container(self, name: str) -> Executes:
-        if name == naming.MACHINE:
+        if naming.is_beside(name):
             return self._beside
         return self._world.container() if name == naming.WORLD else self._registry.find(name)
 

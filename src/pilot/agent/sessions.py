@@ -14,7 +14,6 @@ import msgspec
 from .. import errors
 from ..runtime.values import Spawned, Stdio, Terminal
 from ..spec.process import Process
-from ..wire import faults
 from . import document
 from .containers import naming
 from .ended import Ended, EndedSession
@@ -22,8 +21,8 @@ from .machine import Executes, Link, Machine, put_all
 from .out_of_memory import OutOfMemory
 from .record_budget import RecordBudget
 from .session import Known, Session, SessionMeta, open_process
+from .session_rooms import SessionRooms
 
-MAX_SESSIONS = 256
 PIPE_BYTES = 256 << 10
 _log = logging.getLogger(__name__)
 
@@ -56,7 +55,7 @@ class Sessions:
         self._ended = Ended(machine.link, budget)
         self._sessions: dict[str, Session] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._starting = 0
+        self._rooms = SessionRooms()
         self._last_id = 0
 
     def __len__(self) -> int:
@@ -95,8 +94,7 @@ class Sessions:
 
         The caller attaches (`Session.attach_expected`), or says that it does not (`forsake`).
         """
-        if len(self) + self._starting >= MAX_SESSIONS:
-            raise faults.Exhausted(f"start a session: {MAX_SESSIONS} are running already")
+        self._rooms.enter(command.container, (each.meta.container for each in self.running()))
         making = asyncio.create_task(self._create(container, command), name="start a session")
         try:
             return await asyncio.shield(making)
@@ -106,14 +104,13 @@ class Sessions:
             raise
 
     async def _create(self, container: Executes, command: Command) -> Session:
-        self._starting += 1
         try:
             meta = _meta(self._new_id(), command, self._out_of_memory.count)
             session = await asyncio.to_thread(
                 _spawn, self._machine, self._budget, self._out_of_memory, container, command, meta
             )
         finally:
-            self._starting -= 1
+            self._rooms.leave(command.container)
         session.expect()
         self._adopt(session)
         return session

@@ -65,6 +65,7 @@ from .ingress import certificates, seals
 from .ingress.apps import listeners
 from .network import plan
 from .network.addresses import DEFAULT_RANGE, parse_network, parse_range
+from .network.destinations import Destinations
 from .network.never import Never
 from .network.policy import Egress
 from .network.service import Networks
@@ -98,7 +99,6 @@ from .services.metrics import Metrics
 from .services.pool import Pool
 from .services.spawning import Spawning
 from .services.sprites import Sprites
-from .services.webhooks.destinations import Destinations
 from .store import networks as network_rows
 from .store import tokens
 from .store.database import Database
@@ -160,6 +160,7 @@ class Settings:
     allow_webhooks: tuple[str, ...] = ()
     network_limits: tuple[str, ...] = ()
     insecure_registries: tuple[str, ...] = ()
+    allow_registries: tuple[str, ...] = ()
     seal_key: str | None = None
     oidc_issuer: str | None = None
     keep_images_s: float = image_bases.KEEP_S
@@ -335,7 +336,7 @@ def _services(
         scratch=settings.state_dir,
         networks=made_networks,
         outward=outward,
-        images=Images(Store(store_directory(settings.cache_dir)), Insecure(frozenset(settings.insecure_registries))),
+        images=_images(settings),
         vault=Vault(sealed.ensure_key(os.path.join(settings.state_dir, SECRETS_KEY))),
         store_owner=tokens.ensure_organisation(database, ORGANISATION).id if settings.store else None,
     )
@@ -380,10 +381,19 @@ def _services(
 
 
 def _webhook_destinations(settings: Settings) -> Destinations:
+    return _destinations(settings, settings.allow_webhooks, only_allowed=settings.egress is Egress.NONE)
+
+
+def _images(settings: Settings) -> Images:
+    insecure = Insecure(frozenset(settings.insecure_registries))
+    permits = _destinations(settings, settings.allow_registries).permits
+    return Images(Store(store_directory(settings.cache_dir)), insecure, permits)
+
+
+def _destinations(settings: Settings, allowed: tuple[str, ...], *, only_allowed: bool = False) -> Destinations:
     own = parse_range(settings.network_range).networks
     private = tuple(map(parse_network, settings.allow_private))
-    allowed = tuple(map(parse_network, settings.allow_webhooks))
-    return Destinations(Never(private, own), allowed, only_allowed=settings.egress is Egress.NONE)
+    return Destinations(Never(private, own), tuple(map(parse_network, allowed)), only_allowed)
 
 
 @contextlib.contextmanager

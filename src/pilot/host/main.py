@@ -139,7 +139,7 @@ def _settings(options: argparse.Namespace) -> daemon.Settings:
     parse_range(options.network_range)
     if options.service_addresses != "off":
         addresses.parse_range(options.service_addresses)
-    for text in (*options.allow_private, *options.allow_webhook):
+    for text in (*options.allow_private, *options.allow_webhook, *options.allow_registry):
         parse_network(text)
     parse_limits(options.network_limit)
     for text in options.resolver:
@@ -174,6 +174,7 @@ def _settings(options: argparse.Namespace) -> daemon.Settings:
         seal_key=options.seal_key,
         oidc_issuer=_issuer_address(options.oidc_issuer),
         insecure_registries=tuple(options.insecure_registry),
+        allow_registries=tuple(options.allow_registry),
         keep_images_s=options.keep_images,
         autostop_after_s=options.autostop_after,
         create_limit=creation_rate.parse(options.create_limit),
@@ -316,7 +317,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     add(
         "--insecure-registry", action="append", default=[], metavar="DOMAIN",
-        help="images of Machines are taken from there without TLS",
+        help="images of Machines are taken from there without TLS, wherever it is",
+    )  # fmt: skip
+    add(
+        "--allow-registry", action="append", default=[], metavar="CIDR",
+        help="a network that images of Machines may come from and sprites may not reach, also this host's own address",
     )  # fmt: skip
     add(
         "--seal-key",

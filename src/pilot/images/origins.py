@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NewType
 
 import httpx
@@ -33,10 +33,12 @@ def store_directory(cache: str) -> str:
 
 
 @contextlib.contextmanager
-def of_registry(wanted: Reference, insecure: Insecure = NO_INSECURE) -> Iterator[Source]:
-    """With whatever docker's config.json knows of that registry."""
+def of_registry(
+    wanted: Reference, insecure: Insecure = NO_INSECURE, way: Callable[[], httpx.BaseTransport] | None = None
+) -> Iterator[Source]:
+    """With whatever docker's config.json knows of that registry; `way`: how it is reached, if not any way there is."""
     # A proxy is for what is not this machine.
-    with httpx.Client(trust_env=not registry.is_loopback(wanted.domain)) as client:
+    with httpx.Client(trust_env=not registry.is_loopback(wanted.domain), transport=way() if way else None) as client:
         options = registry.Options(credentials.find(wanted.domain), frozenset(insecure))
         yield registry.Registry(wanted, client, options)
 

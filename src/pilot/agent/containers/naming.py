@@ -18,6 +18,11 @@ def check_name(name: str) -> str:
     return name
 
 
+def is_beside(container: str) -> bool:
+    """Whether what is in it runs beside the agent, in no container: for an operator."""
+    return container == MACHINE
+
+
 def store_name(container: str, *parts: str) -> str:
     """In init's store: at most 95 bytes, which 31 of the container, an id and a part leave room for."""
     return "/".join(("container", container, *parts))

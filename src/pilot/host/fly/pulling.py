@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from ... import errors
 from ...image.oci import platform, reference, source, unpack
 from ...image.oci.digest import Digest
 from ...image.oci.documents import Image
+from ...image.oci.reach import Address, Guarded
 from ...image.oci.reference import Reference
 from ...image.oci.store import Store
 from ...images import origins
@@ -23,17 +24,22 @@ from ...images.origins import NO_INSECURE, Insecure
 
 @dataclasses.dataclass(frozen=True)
 class Images:
-    """`insecure`: registries without TLS. Safe to use from any thread; every call may take as long as a registry."""
+    """`insecure`: registries without TLS; `permits`: where they, and what they lead to, may be, and else they are
+    wherever the operator names one. Safe to use from any thread; every call may take as long as a registry."""
 
     store: Store
     insecure: Insecure = NO_INSECURE
+    permits: Callable[[Address], bool] = lambda _: True
+
+    def _way(self) -> Guarded:
+        return Guarded(self.permits, self.insecure, hint="pilotd serve --allow-registry")
 
     def find(self, text: str) -> Image:
         """What an image is that is called so. `SpecError`, `NotFound`, `PeerError`."""
         wanted = reference.parse(text)
         with contextlib.suppress(errors.NotFound):
             return self.store.find(str(wanted)).image
-        with origins.of_registry(wanted, self.insecure) as origin:
+        with origins.of_registry(wanted, self.insecure, self._way) as origin:
             return source.find(origin, platform.host(), wanted.digest)
 
     def bring(self, text: str, digest: Digest) -> Image:
@@ -41,7 +47,7 @@ class Images:
         with contextlib.suppress(errors.NotFound):
             return self.store.find(digest).image
         pinned = _pinned(text, digest)
-        with origins.of_registry(pinned, self.insecure) as origin:
+        with origins.of_registry(pinned, self.insecure, self._way) as origin:
             return self.store.bring(origin, str(pinned), platform.host(), digest).image
 
     def has(self, digest: str) -> bool:

@@ -22,6 +22,7 @@ from ...wire import faults, schema, timestamps
 from ..fsm.documents import Nothing
 from ..fsm.engine import Ended, Engine
 from ..fsm.journal import Record
+from ..network.destinations import Destinations
 from ..network.never import Never
 from ..operations import machines, requests, rest
 from ..operations.context import Host
@@ -61,7 +62,6 @@ from .tokens import Tokens
 from .usage import Usages
 from .wanted import Forks, NewSprite, SpriteChanges
 from .webhooks.book import Webhooks
-from .webhooks.destinations import Destinations
 
 SUSPECT_PAUSE_S = 5.0
 MOST_COMMENT = 4096  # characters, on a checkpoint: sprites make them by themselves, too

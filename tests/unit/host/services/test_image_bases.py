@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import pathlib
 from collections.abc import Iterator
 
@@ -10,7 +11,7 @@ from tests.support import images
 from tests.support.host import WAIT_S, HostUnderTest
 from tests.support.layers import Item, tar
 
-from pilot.host import main
+from pilot.host import daemon, main
 from pilot.host.fly.containers import ImageOf
 from pilot.host.operations import image_base
 from pilot.host.operations.image_base import Collect
@@ -135,7 +136,12 @@ def test_the_command_line_says_for_how_long_and_from_where() -> None:
             "one.test",
             "--insecure-registry",
             "b",
+            "--allow-registry",
+            "10.1.0.0/16",
         ]
     )
     settings = main._settings(options)
     assert (settings.keep_images_s, settings.insecure_registries) == (7.0, ("one.test", "b"))
+    permits = daemon._images(settings).permits
+    asked = ("10.1.2.3", "10.2.0.1", "169.254.169.254", "127.0.0.1", "8.8.8.8")
+    assert [each for each in asked if permits(ipaddress.ip_address(each))] == ["10.1.2.3", "8.8.8.8"]

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from tests.support.host import WAIT_S, HostUnderTest
 
+from pilot.host.services import own_checkpoints
 from pilot.host.services.spawning import Spawning
 from pilot.host.services.sprites import MOST_COMMENT
 from pilot.host.services.wanted import NewSprite
@@ -40,3 +41,14 @@ def test_a_comment_has_a_bound(host: HostUnderTest) -> None:
     with pytest.raises(faults.InvalidRequest, match="comment: 4097 characters"):
         host.sprites.make_checkpoint(_web(host), "x" * (MOST_COMMENT + 1))
     assert host.sprites.make_checkpoint(_web(host), "x" * MOST_COMMENT).result(WAIT_S).done
+
+
+def test_from_inside_there_are_so_many_checkpoints_and_its_owner_makes_more(host: HostUnderTest) -> None:
+    for _ in range(2):
+        assert own_checkpoints.make(host.sprites, _web(host), "", None, most=2).result(WAIT_S).done
+    with pytest.raises(faults.Exhausted, match="sprite web has 2 checkpoints, and makes no more by itself"):
+        own_checkpoints.make(host.sprites, _web(host), "", None, most=2)
+    assert host.sprites.make_checkpoint(_web(host), "").result(WAIT_S).done
+    for each in host.sprites.checkpoints(_web(host))[:2]:
+        assert host.sprites.delete_checkpoint(_web(host), each.id).result(WAIT_S).done
+    assert own_checkpoints.make(host.sprites, _web(host), "", None, most=2).result(WAIT_S).done

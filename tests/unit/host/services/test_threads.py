@@ -88,6 +88,41 @@ def test_what_nobody_waits_for_any_more_keeps_its_place_until_it_ends() -> None:
     run(test)
 
 
+def test_many_whose_work_does_not_end_leave_places_for_who_comes_next() -> None:
+    """However many they want, and whether they wait for their turn or not."""
+
+    async def test() -> None:
+        threads, held = Threads("t", most=9, most_of_one=4), Held()
+        greedy = [asyncio.ensure_future(threads.in_turn(who, held)) for who in "aabbcc" * 5]
+        await asyncio.sleep(0)
+        for who in "abc":
+            with pytest.raises(faults.Exhausted, match="of the same app are under way"):
+                await threads.at_once(who, lambda: "")
+        assert await threads.at_once("d", lambda: "there is room") == "there is room"
+        assert await threads.in_turn("e", lambda: "here, too") == "here, too"
+        held.go.set()
+        assert await asyncio.gather(*greedy) == ["done"] * len(greedy)
+
+    run(test)
+
+
+def test_who_gives_up_waiting_takes_no_place() -> None:
+    async def test() -> None:
+        threads, held = Threads("t", most=2, most_of_one=1), Held()
+        begun = await held.begin(threads.in_turn, "a")
+        waiting = [asyncio.ensure_future(threads.in_turn("a", lambda: "")) for _ in range(3)]
+        await asyncio.sleep(0)
+        for task in waiting[:2]:
+            task.cancel()
+        held.go.set()
+        assert await begun == "done"
+        waiting[2].cancel()  # perhaps just as it is its turn
+        await asyncio.gather(*waiting, return_exceptions=True)
+        assert await threads.in_turn("a", lambda: "next") == "next"
+
+    run(test)
+
+
 def test_errors_are_those_of_the_work() -> None:
     def fails() -> None:
         raise KeyError("why")

@@ -17,10 +17,10 @@ import pytest
 from tests.support.host import WAIT_S, HostUnderTest
 from tests.support.receiver import Receiver, receiving, verify
 
+from pilot.host.network.destinations import Destinations
 from pilot.host.network.never import Never
 from pilot.host.services.webhooks import names, signature
 from pilot.host.services.webhooks.delivering import AT_ONCE_OF_ONE, Deliveries, Patience
-from pilot.host.services.webhooks.destinations import Destinations
 from pilot.host.services.webhooks.sending import NotDelivered, post
 from pilot.host.store import events, tokens
 from pilot.host.store.journal import now_us

@@ -11,7 +11,7 @@ from ....wire import outward, timestamps
 from ....wire.audit import Kind
 from ...operations.results import Reserved
 from ...outward.rows import Caller, Row, answering
-from ...services import ending
+from ...services import ending, own_checkpoints
 from ...services.spawning import Spawning
 from ...services.sprites import Sprites
 
@@ -52,7 +52,7 @@ def rows(sprites: Sprites, spawning: Spawning) -> Sequence[Row]:
     async def create_checkpoint(caller: Caller, call: Call) -> response.Response:
         asked = await call.asked(outward.CREATE_OWN_CHECKPOINT)
         sprite = await asyncio.to_thread(spawning.parent, caller.machine)
-        ended = await asyncio.to_thread(sprites.make_checkpoint, sprite, asked.comment or "", asked.name)
+        ended = await asyncio.to_thread(own_checkpoints.make, sprites, sprite, asked.comment or "", asked.name)
         done = (await ending.finish(ended, outward.SPAWN_S)).result(Reserved)
         return response.json(outward.MadeCheckpoint(id=done.id), outward.CREATE_OWN_CHECKPOINT.status)
 

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 
 from .... import errors
 from ...fly.vault import Vault
+from ...network.destinations import Destinations
 from ...store import events, webhooks
 from ...store.database import Database
 from ...store.journal import now_us
 from ...store.webhooks import Webhook
 from . import sending, signature
 from .delivering import Deliveries, Message
-from .destinations import Destinations
 
 MOST = 16
 BY_REQUEST = "asked for"

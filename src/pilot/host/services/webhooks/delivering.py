@@ -26,6 +26,7 @@ import weakref
 from collections.abc import Callable, Iterator
 
 from .... import errors
+from ...network.destinations import Destinations
 from ...store import events, webhooks
 from ...store.database import Database
 from ...store.events import Event
@@ -34,7 +35,6 @@ from ...store.webhooks import Webhook
 from ..feed import Gap
 from ..told import document
 from . import sending, signature
-from .destinations import Destinations
 from .names import Names
 
 log = logging.getLogger(__name__)

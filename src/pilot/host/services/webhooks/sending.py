@@ -14,8 +14,8 @@ import httpx
 from .... import errors
 from ....wire.faults import InvalidRequest
 from ...network.addresses import Address
+from ...network.destinations import Destinations
 from . import names
-from .destinations import Destinations
 
 ATTEMPT_S = 10.0
 _SCHEMES = ("https", "http")

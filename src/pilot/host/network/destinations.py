@@ -1,7 +1,9 @@
-"""Where webhooks may go: where sprites may, and not to this host; beyond that where the operator says.
+"""Where pilotd goes for tenants (webhooks, registries): where sprites may, and not to this host; beyond that where the
+operator says.
 
-Whoever may make a webhook makes pilotd connect, which stands inside of walls that sprites are kept out by. So an
-address is decided on, not a name, and it is the one that is connected to: a name may mean another the next moment.
+Whoever may make a webhook or name an image makes pilotd connect, which stands inside of walls that sprites are kept out
+by. So an address is decided on, not a name, and it is the one that is connected to: a name may mean another the next
+moment.
 """
 
 from __future__ import annotations
@@ -10,8 +12,8 @@ import dataclasses
 import ipaddress
 import socket
 
-from ...network.addresses import Address, Network
-from ...network.never import Never
+from .addresses import Address, Network
+from .never import Never
 
 _ANY_PORT = 9
 
