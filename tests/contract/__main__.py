@@ -137,7 +137,7 @@ def _write(page: Path, rows: list[Seen], options: argparse.Namespace) -> None:
 def main() -> int:
     """See the module."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--examples", type=int, default=30)
+    parser.add_argument("--examples", type=int, default=5)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--report", type=Path, help="a page with the marks of this table")
     parser.add_argument("documents", nargs="*", default=list(SERVED))

@@ -16,6 +16,7 @@ from . import graceperiod
 _FIFREEZE, _FITHAW = 0xC0045877, 0xC0045878
 _EXT4_IOC_SHUTDOWN = 0x8004587D
 _GOING_DEFAULT, _GOING_NO_LOG_FLUSH = 0, 2
+_ANY_ATTRIBUTE = "user.pilot"
 
 
 def freeze(fd: int) -> None:
@@ -36,14 +37,30 @@ def thaw(fd: int) -> bool:
 
 
 def is_ext4_read_only(fd: int) -> bool:
-    """Whether an ext4 takes no writes: mounted so, or since it met an error.
+    """Whether an ext4 takes no writes: mounted so, or since it met an error. Never waits for a freeze to end.
 
-    From Linux 6.15 on an error leaves the flags of statfs as they are; only the options of the filesystem tell.
+    What an error leaves to be seen is another thing in each kernel: up to 6.11 the flags of statfs; from 6.15 on an
+    option of the filesystem; between them it is as good as shut down, and nothing but the errors of reads tells.
     """
     if os.fstatvfs(fd).f_flag & os.ST_RDONLY:
         return True
     with open(f"/proc/fs/ext4/{_device_name(fd)}/options") as rows:
-        return not {"ro", "emergency_ro", "shutdown"}.isdisjoint(row.strip() for row in rows)
+        if not {"ro", "emergency_ro", "shutdown"}.isdisjoint(row.strip() for row in rows):
+            return True
+    return _is_shut_down(fd)
+
+
+def _is_shut_down(fd: int) -> bool:
+    """An attribute is read even of a directory, and of a filesystem that is shut down none is."""
+    try:
+        os.getxattr(fd, _ANY_ATTRIBUTE)
+    except OSError as error:
+        if error.errno in (errno.ENODATA, errno.EOPNOTSUPP):
+            return False
+        if error.errno == errno.EIO:
+            return True
+        raise
+    return False
 
 
 def has_ext4_failed(path: str) -> bool:
