@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.support import wire
+from tests.support import store, wire
 from tests.support.host import WAIT_S, HostUnderTest
 
 from pilot import errors
@@ -115,6 +115,13 @@ def _pass(host: HostUnderTest, clock: Clock, seconds: float) -> None:
     _round(host)
 
 
+def _use(host: HostUnderTest, http: httpx.Client) -> None:
+    """A call, whose use ends a moment after its answer is there."""
+    assert http.get("/v1/sprites/web/exec").status_code == 200
+    sprite = host.sprites.find(host.organisation.id, "web").id
+    store.wait_for(lambda: not host.host.uses.open_connections(sprite))
+
+
 def _status(http: httpx.Client) -> str:
     return str(http.get("/v1/sprites/web").json()["status"])
 
@@ -130,7 +137,7 @@ def test_running_warm_cold_and_a_use_wakes_it(host: HostUnderTest, http: httpx.C
     _pass(host, clock, 1)
     assert (_status(http), len(host.vmm.frozen)) == ("warm", 1)
     assert _why(http)["rested"]["why"] == "unused for 30 s"
-    assert http.get("/v1/sprites/web/exec").status_code == 200, "wakes it"
+    _use(host, http)  # wakes it
     assert (_status(http), host.vmm.frozen) == ("running", set())
     _pass(host, clock, 30)
     assert _status(http) == "warm"
@@ -166,7 +173,7 @@ def test_a_machine_that_cannot_be_frozen_runs_on(host: HostUnderTest, http: http
     host.vmm.fail_freeze = 1
     _pass(host, clock, 30)
     assert (_status(http), _why(http)["rested"]) == ("running", None)
-    assert http.get("/v1/sprites/web/exec").status_code == 200
+    _use(host, http)
     _pass(host, clock, 30)
     assert _status(http) == "warm"
 
