@@ -3,7 +3,9 @@ looks the issuer up as its discovery document says, is who believes them."""
 
 from __future__ import annotations
 
+import base64
 import pathlib
+import secrets
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -28,6 +30,17 @@ answer = connection.getresponse()
 print(answer.status, answer.getheader("content-type"), answer.read().decode())
 """
 _OIDC = ("POST", "/v1/tokens/oidc")
+# Of one text: sealed by a file of /.fly/kms, and opened by another.
+_KMS = """\
+def through(path, text):
+    with open(path, "r+b", buffering=0) as file:
+        file.write(text)
+        file.seek(0)
+        return file.read()
+
+sealed = through("/.fly/kms/orders/encr", b"hello")
+print(sealed != b"hello", through("/.fly/kms/orders/decr", sealed))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +65,11 @@ def believed(token: str, issuer: str) -> dict[str, Any]:
     return dict(claims)
 
 
-def found_inside(pilotd: Pilotd, fly: flyapi.Fly, id: str) -> list[str]:
-    """Where in a Machine's container there is a macaroon, a private key, or pilotd's own key; and that something was
-    looked at is seen by a text that is there."""
-    secrets = ("fm2_", "BEGIN PRIVATE KEY", pilotd.token().rpartition("/")[2])
-    code, said = fly.run(id, *lookfor.command(*secrets, f"FLY_MACHINE_ID={id}"))
+def found_inside(pilotd: Pilotd, fly: flyapi.Fly, id: str, *more: str) -> list[str]:
+    """Where in a Machine's container there is a macaroon, a private key, pilotd's own key, or one of `more`; and that
+    something was looked at is seen by a text that is there."""
+    texts = ("fm2_", "BEGIN PRIVATE KEY", pilotd.token().rpartition("/")[2], *more)
+    code, said = fly.run(id, *lookfor.command(*texts, f"FLY_MACHINE_ID={id}"))
     assert code == 0, said
     *found, last = said.splitlines()
     assert last.startswith("looked at ")
@@ -99,6 +112,18 @@ def test_a_machine_says_who_it_is(pilotd: Pilotd, tmp_path: pathlib.Path) -> Non
         own = f"/v1/apps/says/machines/{id}/metadata"
         assert fly.run(id, "python3", "-c", _ASK, "/.fly/api", "POST", f"{own}/k", '{"value": "v"}')[1] == "204 None \n"
         assert fly.call("GET", f"/{id}/metadata") == {"k": "v"}
-        assert found_inside(pilotd, fly, id) == [], "the token that was added on the way is nowhere in it"
+        key = secrets.token_hex(16)
+        value = base64.b64encode(key.encode()).decode()
+        wanted = {"type": "xaes256gcm", "value": value}
+        assert fly.raw("POST", "/v1/apps/says/secretkeys/orders", wanted).status_code == 201
+        assert fly.run(id, "python3", "-c", _KMS) == (0, "True b'hello'\n")
+        assert fly.run(id, "sh", "-c", "ls /.fly/kms; echo x > /.fly/new || echo read-only")[1].split() == [
+            "orders", "ordersv0", "read-only",
+        ]  # fmt: skip
+        assert found_inside(pilotd, fly, id, key, value) == [], (
+            "neither the token that was added on the way nor the key"
+        )
+        whole = (path for path in pilotd.state.rglob("*") if path.is_file() and "volumes" not in path.parts)
+        assert not [path for path in whole if key.encode() in path.read_bytes() or value.encode() in path.read_bytes()]
         fly.call("DELETE", f"/{id}?force=true")
         fly.wait(id, "destroyed")

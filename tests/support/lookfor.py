@@ -35,17 +35,20 @@ def ends(pid):
 
 looked = 0
 for pid in filter(str.isdigit, os.listdir("/proc")):
-    if int(pid) != os.getpid():
+    if int(pid) == os.getpid():
+        continue
+    try:
         for name in ("environ", "cmdline"):
             with open(f"/proc/{pid}/{name}", "rb") as file:
                 told(f"{pid} {name}", file.read())
-        try:
-            for piece in memory(pid):
-                told(f"{pid} memory", piece)
-                looked += len(piece)
-        except PermissionError:
-            if not ends(pid):
-                raise
+        for piece in memory(pid):
+            told(f"{pid} memory", piece)
+            looked += len(piece)
+    except (FileNotFoundError, ProcessLookupError):
+        continue  # it has ended, as commands of before do
+    except PermissionError:
+        if not ends(pid):
+            raise
 for directory, names, files in os.walk("/"):
     kernels = ("/proc", "/sys", "/dev", "/.sprite/kernel")
     names[:] = [name for name in names if os.path.join(directory, name) not in kernels]

@@ -25,9 +25,11 @@ from .graph.api import GraphApi
 from .graph.supervisor import Supervisor
 from .identity.broker import Broker
 from .identity.clouds import Environment
+from .identity.own_token import OwnToken
 from .inside.door import Door
 from .inside.rows import fly_rows, rows
 from .inside.tasks import Tasks
+from .key_files import KeyFiles
 from .legacy.switch import Switch
 from .listener import Listener
 from .machine import Machine
@@ -74,10 +76,13 @@ class Application:
         self.tasks = Tasks(machine.link)
         self.outward = Outward(by_socket(self.machine.paths.outward))
         services = ServicesApi(self.services)
-        inside, fly = rows(services, self.tasks, self.outward), fly_rows(self.tasks, self.outward)
+        own_token = OwnToken(self.outward)
+        inside, fly = rows(services, self.tasks, self.outward), fly_rows(self.tasks, self.outward, own_token)
         self.door = Door(machine.link, self.machine.paths.inside, inside, fly, answer_error)
         self.broker = Broker(self.outward, self.machine.paths, self.events, self._environments)
-        self.world.before_start = self.graph.before_start = self.broker.before_use
+        self.keys = KeyFiles(machine.link, self.machine.paths.run, self.outward, own_token)
+        self.world.before_start = self.broker.before_use
+        self.graph.before_start = self._before_container
         shown = Shown(lambda: self.world.container().pid)
         self.view = ViewServer(machine.link, self.machine.paths.run, shown.text)
         self.facts = FactsApi(machine.memory_bytes, machine.isolation)
@@ -110,6 +115,11 @@ class Application:
         self.listener = Listener(self.router, self.descriptors, answer_error, self.world.networks, self.policy.check)
         self.legacy.front = lambda theirs: self.listener.front(Router([*theirs, *ours]))
 
+    async def _before_container(self, container: str, environment: Environment) -> None:
+        if container != naming.WORLD:
+            self.keys.ensure_open()
+        await self.broker.before_use(container, environment)
+
     def _environments(self) -> dict[str, list[Environment]]:
         """What processes are given in each container that runs, or is about to."""
         found = self.graph.environments()
@@ -130,6 +140,7 @@ class Application:
         await self.graph.close()
         await self.world.leave()
         self.view.close()  # not before: of the world's files some are the view's, and who reads them would wait
+        self.keys.close()
         self.sessions.close()
         self.events.close()
         self.requests.close()
@@ -148,6 +159,7 @@ class Application:
         self.world.restore()
         if self.machine.isolation == "container":
             self.view.open()  # a virtual machine's kernel says of itself what is so
+        self.keys.restore()
         self.sessions.restore()
         self.graph.restore()
         self.services.restore()

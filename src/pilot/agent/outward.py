@@ -47,16 +47,29 @@ class Outward:
                 await asyncio.sleep(PAUSE_S)
 
     async def call(
-        self, operation: Operation[Asked, Answered], asked: Asked, timeout_s: float, **parameters: str
+        self,
+        operation: Operation[Asked, Answered],
+        asked: Asked,
+        timeout_s: float,
+        *,
+        authorization: str | None = None,
+        **parameters: str,
     ) -> Answered:
-        """Ask, and read the answer; the host's errors are raised as they were meant."""
+        """Ask, and read the answer; the host's errors are raised as they were meant. `authorization`: a token, for what
+        wants one."""
         from ..server import client  # what most machines never need is not loaded by all
 
         end_s = time.monotonic() + timeout_s
         stream = await self.open(timeout_s)
         left_s = max(0.0, end_s - time.monotonic())
         answer = await client.request(
-            stream, operation.method, operation.target(parameters), json=asked, timeout_s=left_s, idle_s=timeout_s
+            stream,
+            operation.method,
+            operation.target(parameters),
+            json=asked,
+            headers={} if authorization is None else {"Authorization": authorization},
+            timeout_s=left_s,
+            idle_s=timeout_s,
         )
         async with answer:
             try:

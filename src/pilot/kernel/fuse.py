@@ -26,6 +26,7 @@ _INIT_IN = struct.Struct("<IIII")
 _INIT_OUT = struct.Struct("<IIIIHHIIHHII24x")
 _FALLOCATE = struct.Struct("<QQQII")
 _LSEEK = struct.Struct("<QQI")
+_SETATTR = struct.Struct("<I64xI4xII")
 _DIRENT = struct.Struct("<QQII")
 _FOREVER_S = 1000
 
@@ -95,10 +96,18 @@ class Node:
     is_directory: bool
     writable: bool
     is_public: bool = False  # to be read by everybody
+    owned: tuple[int, int, int] | None = None  # st_mode, uid and gid, where they are said
+
+    @property
+    def owner(self) -> tuple[int, int, int]:
+        """st_mode, uid, gid."""
+        return self.owned or (self.mode, 0, 0)
 
     @property
     def mode(self) -> int:
         """st_mode."""
+        if self.owned is not None:
+            return self.owned[0]
         if self.is_directory:
             return stat.S_IFDIR | 0o555
         if self.is_public:
@@ -109,7 +118,8 @@ class Node:
 def attributes(node: Node) -> bytes:
     """struct fuse_attr."""
     blocks = node.size_bytes // 512
-    return _ATTR.pack(node.number, node.size_bytes, blocks, 0, 0, 0, 0, 0, 0, node.mode, 1, 0, 0, 0, 4096, 0)
+    mode, uid, gid = node.owner
+    return _ATTR.pack(node.number, node.size_bytes, blocks, 0, 0, 0, 0, 0, 0, mode, 1, uid, gid, 0, 4096, 0)
 
 
 def attributes_answer(node: Node) -> bytes:
@@ -153,6 +163,21 @@ def parse_io(body: memoryview) -> tuple[int, int]:
     """(offset, size) of a READ or WRITE."""
     _, offset, size = _IO.unpack_from(body)
     return offset, size
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a SETATTR changes of these."""
+
+    mode: int | None
+    uid: int | None
+    gid: int | None
+
+
+def parse_setattr(body: memoryview) -> Wanted:
+    """Of struct fuse_setattr_in: FATTR_MODE, FATTR_UID, FATTR_GID."""
+    valid, mode, uid, gid = _SETATTR.unpack_from(body)
+    return Wanted(mode if valid & 1 else None, uid if valid & 2 else None, gid if valid & 4 else None)
 
 
 def parse_fallocate(body: memoryview) -> tuple[int, int, Fallocate]:

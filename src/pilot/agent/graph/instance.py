@@ -126,6 +126,8 @@ class Instances:
         if not any(os.path.normpath(each) == place or each.startswith(f"{place}/") for each in own):
             source = fly_places.ensure(paths.run, paths.inside, wanted.name)
             yield container_spec.bind(source, place, readonly=True)
+            if os.path.ismount(keys := fly_places.keys(paths.run)):
+                yield container_spec.bind(keys, f"{place}/{fly_places.KEYS}", readonly=False)
 
     def _binds_of_names(self, directory: str, hostname: str, wanted: Container) -> Iterable[Mapping[str, object]]:
         """What it is called, and whom it asks for names; a file that is wanted at such a place is put over it."""

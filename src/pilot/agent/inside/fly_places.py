@@ -5,6 +5,7 @@ That keeps it from mistakes, and not from its root, who may mount it anew: nothi
 <run>/inside/fly.sock       the socket
 <run>/fly/<container>/      bound at /.fly, read-only
     api                     a link to the socket: its root may ask what Fly's /.fly/api is asked
+    kms/                    where <run>/kms is bound, the files of its app's secret keys (agent.keys)
     …                       what is written for this container alone (broker)
 """
 
@@ -16,11 +17,17 @@ import os
 PLACE = "/.fly"
 SOCKET = "fly.sock"
 _API = "api"
+KEYS = "kms"
 
 
 def directory(run: str, container: str) -> str:
     """Of that container, in the machine."""
     return os.path.join(run, "fly", container)
+
+
+def keys(run: str) -> str:
+    """Where the files of secret keys are mounted in the machine, if they are."""
+    return os.path.join(run, KEYS)
 
 
 def ensure(run: str, inside: str, container: str) -> str:
@@ -31,4 +38,6 @@ def ensure(run: str, inside: str, container: str) -> str:
     if not os.path.lexists(link) and os.path.lexists(socket):
         with contextlib.suppress(FileExistsError):  # a start and the broker may be here at once
             os.link(socket, link)
+    if os.path.ismount(keys(run)):
+        os.makedirs(os.path.join(place, KEYS), mode=0o755, exist_ok=True)
     return place

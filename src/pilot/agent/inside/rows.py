@@ -19,6 +19,6 @@ def rows(services: ServicesApi, tasks: Tasks, host: Outward) -> list[Route]:
     return routes((services, TasksApi(tasks), SelfApi(host), IdentityApi(host), OwnSpriteApi(host)))
 
 
-def fly_rows(tasks: Tasks, host: Outward) -> list[Route]:
+def fly_rows(tasks: Tasks, host: Outward, token: OwnToken) -> list[Route]:
     """What /.fly/api has: no more than this."""
-    return routes((TasksApi(tasks), SelfApi(host), IdentityApi(host), PassingApi(host, OwnToken(host))))
+    return routes((TasksApi(tasks), SelfApi(host), IdentityApi(host), PassingApi(host, token)))
