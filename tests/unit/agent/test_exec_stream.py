@@ -40,7 +40,7 @@ class Ended:
         self._said = said
 
     def attach(self) -> dict[Stream, Cursor]:
-        return {stream: Cursor(cast("Said", Said(data)), 0) for stream, data in self._said.items()}  # type: ignore[arg-type]
+        return {stream: Cursor(Said(data), 0) for stream, data in self._said.items()}  # type: ignore[arg-type]
 
     def detach(self, cursors: Mapping[Stream, Cursor]) -> None: ...
 
@@ -55,7 +55,7 @@ def test_only_a_frame_that_a_client_may_take_for_a_part_of_the_next_is_waited_fo
 
     async def body() -> None:
         session = Ended({Stream.STDOUT: bytes(3 * MAX_PAYLOAD), Stream.STDERR: b"short"})
-        monkeypatch.setattr(exec_stream.asyncio, "sleep", sleep)
+        monkeypatch.setattr(asyncio, "sleep", sleep)
         async for frame in exec_stream.http_body(cast(Session, session)):
             happened.append(f"{frame[0]}: {len(frame) - 1}")
 
