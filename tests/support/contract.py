@@ -75,11 +75,12 @@ def answered(operation: Operation, status: int) -> dict[str, Any]:
 
 
 def check_body(operation: Operation, status: int, body: bytes, content_type: str) -> None:
-    """As `check_answer`, of what came: JSON, JSON in lines, or bytes."""
+    """As `check_answer`, of what came: JSON, JSON in lines, bytes, or text."""
+    content_type = content_type.partition(";")[0]
     if content_type == "application/x-ndjson":
         for line in body.splitlines():
             check_answer(operation, status, json.loads(line), content_type)
-    elif content_type == "application/octet-stream":
+    elif content_type in ("application/octet-stream", "text/plain"):
         check_answer(operation, status, body.decode("latin-1"), content_type)
     else:
         check_answer(operation, status, json.loads(body) if body else None, content_type)

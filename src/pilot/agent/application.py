@@ -34,6 +34,7 @@ from .legacy.switch import Switch
 from .listener import Listener
 from .machine import Machine
 from .machine_api import AGENT_STATE, AgentState, MachineApi
+from .metrics_api import MetricsApi
 from .out_of_memory import OutOfMemory
 from .outward import Outward, by_socket
 from .policy import PolicyApi
@@ -102,6 +103,7 @@ class Application:
             VerbsApi(self.registry),
             EventsApi(self.events),
             self.facts,
+            MetricsApi(self.registry, lambda: self.facts.memory_bytes),
             DisksApi(self.machine.paths, self.descriptors),
             ExecApi(self.sessions, self.world, self.registry, self.graph, self.broker.before_use, machine.runtime),
             FsApi(self.world),

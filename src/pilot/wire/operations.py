@@ -135,6 +135,7 @@ WAIT_CONTAINER = Operation(
 )  # fmt: skip
 
 GET_SYSINFO = Operation("getSysinfo", "GET", "/v1/sysinfo", NoneType, facts.Sysinfo, _HOST, QUICK_S)
+GET_METRICS = Operation("getMetrics", "GET", "/v1/metrics", NoneType, bytes, _HOST, QUICK_S)
 GET_NETWORK = Operation("getNetwork", "GET", "/v1/network", NoneType, facts.Network, _HOST, QUICK_S)
 GET_DIAGNOSTICS = Operation("getDiagnostics", "GET", "/v1/diagnostics", NoneType, facts.Diagnostics, _HOST)
 LIST_DISKS = Operation("listDisks", "GET", "/v1/disks", NoneType, graph.DiskList, _HOST, QUICK_S)

@@ -25,6 +25,7 @@ def promises() -> Iterator[Promise]:
         json={"name": "x", "entropy": "~"},
     )  # fmt: skip
     yield Promise("getSysinfo", "memory, processors and load that make sense", _sysinfo)
+    yield Promise("getMetrics", "the same facts as series, each told what it is, and no sample twice", _metrics)
     yield Promise("getNetwork", "a loopback that is up, and no port twice", _network)
     yield Promise("getDiagnostics", "the kernel, the agent among the processes, and what it is at", _diagnostics)
     yield Promise("getPolicy", "what is denied, and no operation that there is not", _policy)
@@ -120,6 +121,22 @@ def _sysinfo(subject: Subject) -> None:
     memory = told.memory
     expect.that(memory.mem_total > 0 and 0 <= memory.mem_free <= memory.mem_total, f"memory was meant: {memory}")
     expect.that(bool(told.cpus) and len(told.load_average) == 3, f"processors and load were meant: {told}")
+
+
+def _metrics(subject: Subject) -> None:
+    sysinfo = expect.answered(operations.GET_SYSINFO, subject.ask(operations.GET_SYSINFO), subject.isolation)
+    answer = subject.ask(operations.GET_METRICS)
+    told = expect.answered(operations.GET_METRICS, answer, subject.isolation).decode()
+    kind = answer.headers.get("content-type", "")
+    expect.that(kind == "text/plain; version=0.0.4", f"Prometheus' text format was meant: {kind}")
+    typed = {line.split()[2] for line in told.splitlines() if line.startswith("# TYPE ")}
+    samples = dict(line.rpartition(" ")[::2] for line in told.splitlines() if not line.startswith("#"))
+    expect.that({name.partition("{")[0] for name in samples} == typed, "a type of each series was meant, and no other")
+    expect.that(told.count("\n") == len(samples) + 2 * len(typed), "each sample once was meant")
+    total = samples.get("fly_instance_memory_mem_total")
+    expect.that(total == str(sysinfo.memory.mem_total), f"{sysinfo.memory.mem_total} bytes were meant: {total}")
+    idle = [name for name in samples if name.startswith("fly_instance_cpu{") and 'mode="idle"' in name]
+    expect.that(len(idle) == len(sysinfo.cpus), f"{len(sysinfo.cpus)} processors were meant: {idle}")
 
 
 def _network(subject: Subject) -> None:
