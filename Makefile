@@ -28,7 +28,7 @@ UNITS ?= $(PREFIX)/lib/systemd/system
 REQUIREMENTS ?= packaging/requirements.lock
 PROGRAMS := pilot pilotd sprite
 
-.PHONY: deps build clients install uninstall images quick check sanitize test vm-tests container-clients vm-clients demo bench soak network-soak outside-tests debian-proof crashlab chaos agent-kills neighbour workloads fuzz contract langchain adversary compare clean lock
+.PHONY: deps build clients install uninstall images quick check sanitize test vm-tests container-clients vm-clients demo bench soak network-soak outside-tests cloud-clients debian-proof crashlab chaos agent-kills neighbour workloads fuzz contract langchain adversary compare clean lock
 
 build: $(STAMPS)/package $(STAMPS)/bundle $(STAMPS)/front $(INIT)
 
@@ -100,6 +100,15 @@ $(STAMPS)/clients: tests/clients/requirements.lock $(STAMPS)/venv
 	@$(VENV)/clients/bin/pip install -q --require-hashes -r $<
 	@touch $@
 
+# google-auth, azure-identity and PyJWT with what a machine's agent writes: tests/outside/test_cloud_clients.py
+$(STAMPS)/clouds: tests/outside/clouds.lock $(STAMPS)/venv
+	@test -x $(VENV)/clouds/bin/python || $(PYTHON) -m venv $(VENV)/clouds
+	@$(VENV)/clouds/bin/pip install -q --require-hashes -r $<
+	@touch $@
+
+cloud-clients: build $(STAMPS)/clouds
+	env PILOT_OUTSIDE=1 $(PRIVATE) $(BIN)/pytest tests/outside/test_cloud_clients.py
+
 # An environment of its own, without what only tests need; this checkout may go afterwards. docs/howto/operate-pilotd.md
 install: $(STAMPS)/venv $(STATIC_CC)
 	@test -x $(PREFIX)/lib/pilot/bin/python || $(PYTHON) -m venv --without-pip $(PREFIX)/lib/pilot
@@ -160,7 +169,7 @@ vm-tests: images clients
 
 # Docker and podman in a sprite, package managers behind a policy, a browser, @fly/sprites: with the standard image, and
 # packages of the mirrors and registries that this machine is configured for.
-outside-tests: images
+outside-tests: images $(STAMPS)/clouds
 	$(call install,$(APT_OUTSIDE))
 	$(BIN)/pilot image build world-standard
 	env PILOT_OUTSIDE=1 $(PRIVATE) $(BIN)/pytest tests/outside

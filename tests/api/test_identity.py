@@ -58,7 +58,7 @@ class Site:
             with database.transaction() as tx:
                 fly.add_app(tx, App(number_of(app), owner, app, "default", 0))
                 for id in ids:
-                    fly.add(tx, _machine(id, number_of(app)))
+                    fly.add(tx, machine_row(id, number_of(app)))
         self.outward = Outward(identity_rows.rows(database, issuer, self.tokens))
         rows = (*own.rows(self.whole.fly, self.tokens), *own_keys.rows(self.whole.fly, self.tokens))
         self.outward.bring(rows)
@@ -75,7 +75,7 @@ def number_of(app: str) -> str:
     return app.encode().hex()
 
 
-def _machine(id: MachineId, app: str) -> Machine:
+def machine_row(id: MachineId, app: str) -> Machine:
     image = ImageOf("app", "docker.io/library/box:1", "sha256:0f", "v")
     return Machine(
         id, app, "web" if id == ME else id, "local", "stopped", "v7", {"image": "box"}, {"colour": "red"}, (image,),

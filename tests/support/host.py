@@ -53,6 +53,7 @@ class HostUnderTest:
     quota_bytes: int | None = None
     keep_free_bytes = 0
     webhook_destinations: Destinations | None = None
+    oidc_path: str | None = None  # below which its issuer is where it is served; at no real place else
 
     def __init__(
         self,
@@ -113,9 +114,9 @@ class HostUnderTest:
         return path
 
     def _serve(self) -> None:
-        self._server = server.Server(self.route())
         self._listener = server.listen("127.0.0.1", 0)
         self.url = server.address(self._listener)
+        self._server = server.Server(self.route())
         self._thread = threading.Thread(
             target=self._server.serve_on, args=(server.Door(self._listener),), name="pilotd-http"
         )
@@ -123,7 +124,8 @@ class HostUnderTest:
 
     def route(self) -> Route:
         """What another listener may be given, too."""
-        self.issuer = Issuer("https://pilot.test/oidc", Signer(str(self._root / "identity"), bytes(32)))
+        base = "https://pilot.test/oidc" if self.oidc_path is None else self.url + self.oidc_path
+        self.issuer = Issuer(base, Signer(str(self._root / "identity"), bytes(32)))
         self.roots = Roots(str(self._root / "identity"))
         self.authority = Authority(self.database, self.roots)
         self._asked = self.authenticator or Authenticator(self.authority.authenticate)
