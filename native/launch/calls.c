@@ -17,7 +17,7 @@ static const struct call system_calls[] = {
     CALL(prctl),      CALL(prlimit64),   CALL(sched_setaffinity), CALL(sched_setattr), CALL(set_mempolicy),
     CALL(setdomainname), CALL(setgroups), CALL(sethostname), CALL(setns),           CALL(setresgid),
     CALL(setresuid),  CALL(setsid),      CALL(symlinkat),  CALL(umask),             CALL(umount2),
-    CALL(unlinkat),   CALL(unshare),     CALL(write),
+    CALL(unlinkat),   CALL(unshare),     CALL(write),      CALL(socket),
 };
 /* clang-format on */
 

@@ -26,6 +26,7 @@ EVERY: tuple[Step, ...] = (
     steps.WriteFile(None, "/proc/self/timens_offsets", b"boottime 10 0\n"),
     steps.Spawn(Namespace.PID | Namespace.NETWORK),
     steps.Barrier("idmap", (TREE,)),
+    steps.RaiseLoopback(),
     steps.SetParentDeathSignal(9),
     steps.JoinKeyring("_ses.web"),
     steps.SetPropagation("/", Propagation.SLAVE),

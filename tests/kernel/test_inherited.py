@@ -29,7 +29,7 @@ _CALLERS = {
     "of 32 bits": ("setarch", "i686", "-R"),
     "first to be killed": ("choom", "-n", "500", "--"),
     "of few limits": ("prlimit", "--core=5", "--nproc=3000:4000", "--stack=4194304", "--cpu=1000"),
-    "without privileges": ("setpriv", "--bounding-set", "-sys_boot,-net_raw"),
+    "without privileges": ("setpriv", "--bounding-set", "-sys_ptrace,-sys_boot,-net_raw"),
     "without new privileges": ("setpriv", "--no-new-privs"),
     "of groups": ("setpriv", "--groups", "5,6,7"),
     "of an environment": ("env", "-i", "PATH=/usr/bin:/bin", "TERM=odd", "EXTRA=1"),

@@ -18,14 +18,17 @@ import select
 import signal as signal_
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from .. import errors
 from ..plan.cgroup import Current, Write
 from ..plan.facts import CgroupLayout
-from . import cgroup_freezer, cgroup_limits, cgroup_oom, cgroup_stats, kernfs
-from .cgroup_oom import OomEvents
-from .cgroup_stats import Stats
+from . import cgroup_freezer, cgroup_limits, kernfs
 from .hierarchies import Hierarchies
+
+if TYPE_CHECKING:  # what is watched and counted is for `events` alone
+    from .cgroup_oom import OomEvents
+    from .cgroup_stats import Stats
 
 _DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _BATCH = 128  # processes that are looked at together: many more descriptors than that may be too many
@@ -312,10 +315,14 @@ class Cgroup:
 
     def oom_events(self) -> OomEvents:
         """A descriptor that becomes readable when the kernel kills for want of memory; the caller closes it."""
+        from . import cgroup_oom
+
         return cgroup_oom.watch(self.directory("memory"), is_v1="memory" in self.paths)
 
     def stats(self) -> Stats:
         """What has been used, as `events --stats` shows it."""
+        from . import cgroup_stats
+
         return cgroup_stats.read_stats(self.paths)
 
     # ---- the end ------------------------------------------------------------------------------------------------

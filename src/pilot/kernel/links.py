@@ -1,4 +1,4 @@
-"""Network devices of other network namespaces: `lo` is brought up, a device is moved with what belongs to it.
+"""A network device is moved into another network namespace, with what belongs to it.
 
     here    read its addresses ── RTM_NEWLINK (namespace of PID, new name) ──►  there  RTM_NEWADDR each · RTM_NEWLINK up
 
@@ -38,11 +38,6 @@ class Address(msgspec.Struct, frozen=True):
     family: int
     prefix: int
     attributes: tuple[tuple[int, bytes], ...]
-
-
-def raise_loopback(pid: int) -> None:
-    """Bring `lo` up in the network namespace of `pid`. HostError."""
-    in_network_namespace(pid, "bring lo up", lambda: _raise("lo"))
 
 
 def move_link(name: str, pid: int, new_name: str) -> None:

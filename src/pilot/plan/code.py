@@ -116,6 +116,7 @@ class Call(enum.IntEnum):
     UNLINKAT = 39
     UNSHARE = 40
     WRITE = 41
+    SOCKET = 42
     # What follows are functions of native/launch.
     SKIP = 64  # continue `a0` instructions further down
     CLOSE = 65  # unbind a slot

@@ -72,6 +72,7 @@ from .steps import (
     OpenTerminal,
     OpenTree,
     PivotRoot,
+    RaiseLoopback,
     ReadonlyPath,
     Release,
     RunHook,
@@ -172,7 +173,6 @@ def plan_create(spec: Spec, facts: HostFacts, options: CreateOptions) -> Plan:
         handed=root.handed,
         idmaps=maps,
         limits=limits if setup.has(NamespaceType.USER) else (),
-        loopback=setup.owns(NamespaceType.NETWORK),
         net_devices=tuple((name, device.name or name) for name, device in spec.linux.net_devices.items()),
         new_namespaces=entry.new,
     )
@@ -220,6 +220,8 @@ def _plan_container_root(setup: Setup, maps: IdMaps | None, options: CreateOptio
         steps.append(SetDumpable(False))
     if setup.entry.late:
         steps.append(Unshare(setup.entry.late))
+    if setup.owns(NamespaceType.NETWORK):
+        steps.append(RaiseLoopback())
     if not options.no_new_keyring:
         steps.append(JoinKeyring(f"_ses.{options.id}"))
     return tuple(steps)

@@ -127,14 +127,13 @@ class Limit(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """See the module. `limits` are those that the parent sets at release; `loopback`: it brings lo up."""
+    """See the module. `limits` are those that the parent sets at release."""
 
     program: Program
     openings: tuple[Opening, ...] = ()
     handed: tuple[tuple[str, tuple[Opening, ...]], ...] = ()  # barrier → what is opened there
     idmaps: IdMaps | None = None
     limits: tuple[Limit, ...] = ()
-    loopback: bool = False
     net_devices: tuple[tuple[str, str], ...] = ()  # moved at `hooks`: name here, name inside
     new_namespaces: Namespace = Namespace(0)
 

@@ -11,7 +11,6 @@ import resource
 from collections.abc import Callable, Mapping
 
 from .. import errors
-from ..kernel import links
 from ..kernel.launcher import Spawned
 from ..plan import plan as plan_
 from ..plan.plan import Limit, Plan
@@ -36,7 +35,6 @@ class CreateBarriers:
         self._state = state
         self._inner_pid = inner_pid
         self._on_release = on_release
-        self._loopback = plan.loopback
         self._documents = contextlib.ExitStack()
         self._opened = contextlib.ExitStack()
 
@@ -58,9 +56,7 @@ class CreateBarriers:
         idmaps.write(process.pid, self._plan.idmaps)
 
     def _run_hooks(self, process: Spawned) -> Mapping[str, int]:
-        self._raise_loopback(process)
-        for name, device in self._plan.net_devices:
-            links.move_link(name, process.pid, device)
+        self._move_devices(process)
         state = self._state(process.pid, Status.CREATING)
         self._runner.run_all("prestart", self._hooks.prestart, state)
         self._runner.run_all("createRuntime", self._hooks.create_runtime, state)
@@ -71,15 +67,16 @@ class CreateBarriers:
         }
 
     def _release(self, process: Spawned) -> None:
-        self._raise_loopback(process)
         for limit in self._plan.limits:
             set_limit(process.pid, limit)
         self._on_release(process)
 
-    def _raise_loopback(self, process: Spawned) -> None:
-        if self._loopback:
-            links.raise_loopback(process.pid)
-            self._loopback = False
+    def _move_devices(self, process: Spawned) -> None:
+        if self._plan.net_devices:
+            from ..kernel import links  # few have any
+
+            for name, device in self._plan.net_devices:
+                links.move_link(name, process.pid, device)
 
     def _document(self, content: bytes) -> int:
         fd = os.memfd_create("state", os.MFD_CLOEXEC)

@@ -20,7 +20,6 @@ import msgspec
 
 from .. import errors
 from ..ids import ContainerId
-from ..kernel.cgroup_stats import Stats
 from ..kernel.cgroups import Cgroup
 from ..plan import cgroup as cgroup_plan
 from ..plan.abi import Namespace
@@ -36,6 +35,7 @@ from .store import Record, Store
 from .values import Spawned, Stdio, Terminal
 
 if TYPE_CHECKING:
+    from ..kernel.cgroup_stats import Stats
     from .criu import CriuOptions
     from .rdt import CacheClass
 

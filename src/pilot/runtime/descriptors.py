@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import stat
 from collections.abc import Iterator, Sequence
 
@@ -62,6 +61,8 @@ class Descriptors(contextlib.ExitStack):
 
     def add_console_socket(self, path: str) -> None:
         """Connect to whoever wants the terminal's master."""
+        import socket  # few want one, and it takes a thirtieth of the time to start
+
         connection = self.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC))
         try:
             with addresses.short(path) as address:

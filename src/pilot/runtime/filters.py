@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 
 import msgspec
 
@@ -29,6 +28,8 @@ def compile_filter(profile: Seccomp | None, cache_directory: str | None) -> Filt
 
 def send_listener(profile: Seccomp, listener_fd: int, pid: int, state: State) -> None:
     """Send the listener to `listenerPath`, with the document that the specification describes; HostError."""
+    import socket  # few have one
+
     document = msgspec.json.encode(ContainerProcessState(pid=pid, metadata=profile.listener_metadata, state=state))
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as agent:

@@ -12,7 +12,7 @@ out (openat2 RESOLVE_IN_ROOT). Paths without one are those of the namespace that
 |           | CheckDevice CheckFilesystem |
 | mounts    | Mount Unmount OpenTree NewFilesystem SetMountAttributes AttachMount MountFilesystem BindMount |
 |           | CopyUp TakeMount MaskPath ReadonlyPath SetPropagation OpenPlace PivotRoot HideMount MoveRoot ChangeRoot |
-| process   | SetHostname SetDomainname NewSession OpenTerminal ControllingTerminal InstallDescriptors |
+| process   | SetHostname SetDomainname RaiseLoopback NewSession OpenTerminal ControllingTerminal InstallDescriptors |
 |           | ChangeDirectory EnterDirectory FindExecutable Execute Seccomp |
 |           | and all that a process is allowed or limited to |
 | control   | JoinNamespace Unshare JoinCgroup Spawn Barrier Release AwaitStart SendDescriptor OfferDescriptor |
@@ -83,6 +83,7 @@ from .process import (
     NewSession,
     NoNewPrivileges,
     OpenTerminal,
+    RaiseLoopback,
     Seccomp,
     SetAmbientSet,
     SetCapabilities,
@@ -143,6 +144,7 @@ __all__ = [
     "OpenTerminal",
     "OpenTree",
     "PivotRoot",
+    "RaiseLoopback",
     "ReadonlyPath",
     "Release",
     "Remove",

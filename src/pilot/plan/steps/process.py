@@ -15,6 +15,8 @@ from .mounts import AttachMount, OpenTree
 
 _PEER = Slot("(peer)")
 _PTMX = (5, 2)
+_CONTROL = Slot("(control)")
+_INTERFACE_FLAGS = struct.Struct("=16sH22x")  # struct ifreq
 
 
 class SetHostname(msgspec.Struct, frozen=True):
@@ -27,6 +29,17 @@ class SetHostname(msgspec.Struct, frozen=True):
 
     def write(self, code: Code) -> None:
         code.call(Call.SETHOSTNAME, self.name, len(self.name.encode()))
+
+
+class RaiseLoopback(msgspec.Struct, frozen=True):
+    """Bring `lo` up. By the process itself: its parent would need CAP_SYS_PTRACE to get into the network namespace."""
+
+    def describe(self) -> str:
+        return "ip link set lo up"
+
+    def write(self, code: Code) -> None:
+        code.call(Call.SOCKET, abi.AF_INET, abi.SOCK_DGRAM | abi.SOCK_CLOEXEC, 0, into=_CONTROL)
+        code.call(Call.IOCTL, _CONTROL, abi.SIOCSIFFLAGS, _INTERFACE_FLAGS.pack(b"lo", abi.IFF_UP))
 
 
 class SetDomainname(msgspec.Struct, frozen=True):
