@@ -40,7 +40,7 @@ def test_forks_begin_as_their_template_and_it_can_be_looked_into(pilotd: Pilotd)
         inside = f"/v1/sprites/base/checkpoints/ready/fs/list?path={home}/d"
         entries = _call(pilotd, "GET", inside).json()["entries"]
         assert [(row["name"], row["type"]) for row in entries] == [
-            ("fifo", "file"), ("file", "file"), ("link", "symlink"), ("out", "symlink"),
+            ("fifo", "other"), ("file", "file"), ("link", "symlink"), ("out", "symlink"),
         ]  # fmt: skip
         read = f"/v1/sprites/base/checkpoints/ready/fs/read?path={home}/d"
         assert _call(pilotd, "GET", f"{read}/link").content == b"one\n"

@@ -84,8 +84,9 @@ class Verb:
         self.aliases = tuple(aliases)
 
     @property
-    def takes_command(self) -> bool:
-        return any(argument.rest for argument in self.arguments)
+    def words_with_options(self) -> int | None:
+        """Among so many of its words options are ours: up to a command's first one; None: among all."""
+        return len(self.arguments) if any(argument.rest for argument in self.arguments) else None
 
     def usage(self) -> str:
         parts = [f"sprite {self.words}", *(["[options]"] if self.options else [])]
@@ -159,14 +160,14 @@ class Words:
 def parse(words: Sequence[str], verbs: Sequence[Verb]) -> Words:
     """`UsageError` in plain words; `verb` is None when none was named."""
     said = Words()
-    left = _options(list(words), said, GLOBAL, stop_at_word=True)
+    left = _options(list(words), said, GLOBAL, most_words=1)
     verb, left = _verb(left, verbs)
     if verb is None:
         if left:
             said.group = _group(left, said, verbs)
         return said
     said.verb = verb
-    found = _options(left, said, (*verb.options, *GLOBAL), stop_at_word=verb.takes_command)
+    found = _options(left, said, (*verb.options, *GLOBAL), most_words=verb.words_with_options)
     if not said.has("help"):
         said.place(verb.arguments, found)
     return said
@@ -191,14 +192,14 @@ def _group(words: list[str], said: Words, verbs: Sequence[Verb]) -> str | None:
         if said.has("help"):
             return None
         raise UsageError(f"no verb {name!r}", hint=_near(name, verbs))
-    left = _options(after, said, GLOBAL, stop_at_word=True)
+    left = _options(after, said, GLOBAL, most_words=1)
     if left or not said.has("help"):
         raise UsageError(f"no verb {' '.join([name, *left[:1]])!r}", hint=f"after {name} comes {', '.join(seconds)}")
     return name
 
 
-def _options(words: list[str], said: Words, known: Sequence[Option], *, stop_at_word: bool) -> list[str]:
-    """What is no option; all after `--`, or, when told so, after the first such word."""
+def _options(words: list[str], said: Words, known: Sequence[Option], *, most_words: int | None) -> list[str]:
+    """What is no option; all after `--`, or after so many such words: a command's options are its own."""
     by_name, by_short = {o.name: o for o in known}, {o.short: o for o in known if o.short}
     found: list[str] = []
     while words:
@@ -207,7 +208,7 @@ def _options(words: list[str], said: Words, known: Sequence[Option], *, stop_at_
             return found + words
         if word == "-" or not word.startswith("-"):
             found.append(word)
-            if stop_at_word:
+            if len(found) == most_words:
                 return found + words
         elif word.startswith("--"):
             name, has_value, value = word[2:].partition("=")

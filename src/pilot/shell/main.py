@@ -9,8 +9,10 @@ import argparse
 import asyncio
 import functools
 import os
+import select
 import socket
 import sys
+import threading
 from collections.abc import Sequence
 
 import asyncssh
@@ -90,7 +92,8 @@ async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
     loop = asyncio.get_running_loop()
     standard_in = asyncio.StreamReader()
     # Copies: what is given here is closed, and 0 and 1 are still wanted at the end.
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(standard_in), os.fdopen(os.dup(0), "rb", 0))
+    ours = os.fdopen(_waitable(0), "rb", 0)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(standard_in), ours)
     transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, os.fdopen(os.dup(1), "wb", 0))
     standard_out = asyncio.StreamWriter(transport, protocol, None, loop)
     inward = asyncio.create_task(_copy(standard_in, writer), name="standard input")
@@ -99,6 +102,36 @@ async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
     finally:
         inward.cancel()
         await asyncio.gather(inward, return_exceptions=True)
+
+
+def _waitable(fd: int) -> int:
+    """A copy of it, which a loop can wait for; of a file or /dev/null, which none can, a pipe with what it holds."""
+    with select.epoll() as poll:
+        try:
+            poll.register(fd, select.EPOLLIN)
+            return os.dup(fd)
+        except PermissionError:
+            pass
+    read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
+    threading.Thread(target=_pour, args=(os.dup(fd), write_fd), name="standard input", daemon=True).start()
+    return read_fd
+
+
+def _pour(source_fd: int, target_fd: int) -> None:
+    """All of it; both are closed."""
+    try:
+        while data := os.read(source_fd, _READ_BYTES):
+            _write_all(target_fd, data)
+    except BrokenPipeError:
+        pass  # nobody wants the rest
+    finally:
+        os.close(source_fd)
+        os.close(target_fd)
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(fd, data) :]
 
 
 async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:

@@ -17,6 +17,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from ... import errors
 from . import sealed
 
 ROTATE_S = 90 * 86400.0
@@ -38,7 +39,13 @@ class Roots:
 
     def __init__(self, directory: str, seal_path: str | None = None, now_s: Callable[[], float] = time.time) -> None:
         os.makedirs(directory, mode=0o700, exist_ok=True)
-        key = sealed.ensure_key(seal_path or os.path.join(directory, "seal"))
+        path = seal_path or os.path.join(directory, "seal")
+        if os.path.exists(os.path.join(directory, "roots")) and not os.path.exists(path):
+            # A new one would open nothing, and lie where somebody may take it for the one that is missed.
+            raise errors.HostError(
+                f"open {path}: no such file", hint=f"{directory} was sealed with a key that is to be there"
+            )
+        key = sealed.ensure_key(path)
         self._file = sealed.SealedFile(os.path.join(directory, "roots"), key, _BOUND, list[Root])
         self._now_s = now_s
         self._lock = threading.Lock()

@@ -27,7 +27,7 @@ from .looking import Looking
 MOST_ENTRIES = 10_000
 MOST_BYTES = 64 << 20
 MOST_DIFFERENCE_BYTES = 256 << 20
-_KINDS = {stat.S_IFDIR: "directory", stat.S_IFLNK: "symlink"}
+_KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "symlink"}
 _WORDS = {errno.ENOENT: errors.NotFound, errno.ENOTDIR: errors.NotFound, errno.ENAMETOOLONG: faults.InvalidRequest}
 
 
@@ -128,7 +128,7 @@ def _entry(path: str, status: os.stat_result, target: Callable[[], str]) -> Entr
     return Entry(
         name=posixpath.basename(path) or "/",
         path=path,
-        kind=_KINDS.get(kind, "file"),
+        kind=_KINDS.get(kind, "other"),
         size_bytes=status.st_size,
         mode=stat.S_IMODE(status.st_mode),
         uid=status.st_uid,

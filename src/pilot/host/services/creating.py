@@ -49,7 +49,7 @@ class Creating:
         name = ids.parse_sprite_name(wanted.name)
         if sprites.is_taken(self._host.database, organisation, name):
             # For the answer's sake only; the row's uniqueness is what decides between two at once.
-            raise errors.Conflict("sprite already exists")
+            raise errors.Conflict("sprite already exists", hint=f"{name} is taken")
         config, isolation = wanted.config or Config(), self.isolation(source)
         check_pids(isolation.value, config.pids)
         if descent is not None and isolation.value != descent.isolation:

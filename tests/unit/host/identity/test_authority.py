@@ -259,6 +259,9 @@ def test_roots_sealed_with_a_key_from_elsewhere(tmp_path: pathlib.Path) -> None:
     made = Roots(str(tmp_path / "identity"), str(tmp_path / "key")).newest()
     assert Roots(str(tmp_path / "identity"), str(tmp_path / "key")).find(made.id) == made.key
     assert not (tmp_path / "identity/seal").exists()
+    with pytest.raises(errors.HostError, match=r"open .*/kez: no such file"):
+        Roots(str(tmp_path / "identity"), str(tmp_path / "kez"))
+    assert not (tmp_path / "kez").exists(), "a path that is misspelt is no new key"
 
 
 # By HTTP

@@ -96,6 +96,14 @@ def test_a_name_that_is_taken_while_its_turn_comes_makes_no_checkpoint(host: Hos
     assert [point.id for point in host.volumes.checkpoints(row.volume)] == ["v1"]
 
 
+def test_of_several_forks_the_one_whose_name_is_taken_is_named(http: httpx.Client) -> None:
+    refused = http.post("/v1/sprites/base/fork", json={"names": ["one", "base", "two"]})
+    assert (refused.status_code, refused.json()) == (
+        409, {"error": "sprite already exists", "message": "base is taken"},
+    )  # fmt: skip
+    assert http.get("/v1/sprites/one").status_code == 404
+
+
 def test_a_sprite_is_made_from_a_template(http: httpx.Client) -> None:
     _write(http, "base", "one")
     _save(http, name="ready")
