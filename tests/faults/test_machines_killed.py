@@ -6,19 +6,25 @@ chaos`), else those after which there is most to find again.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sqlite3
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
-from tests.faults.test_pilotd_killed import _kill_after
+from tests.faults.test_pilotd_killed import DEADLINE_S, _completed, _kill_after, _until_no_run_is_active
 from tests.support import flyapi, images
+from tests.support.clock import Clock
 from tests.support.flyapi import Fly
 from tests.support.images import Served
 from tests.support.pilotd import Pilotd
 
 from pilot.host.fsm.operation import Action
-from pilot.host.operations import fly_requests, fly_table, fly_volumes, image_base
+from pilot.host.operations import fly_pool, fly_requests, fly_table, fly_volumes, image_base
 from pilot.volume.client import VolumeClient
 
 pytestmark = pytest.mark.requires("root", "private", "busybox", "fuse", "loop", "userns", "space")
@@ -30,9 +36,10 @@ _CHOSEN = {
     "launch": {"record", "disks", "boot"}, "stop": {"down"}, "update": {"replacing", "renew", "boot"},
     "destroy": {"machine"}, "prepare": {"fill"}, "restart": {"down"}, "suspend": {"freeze"},
     "rest-stop": {"stopping"}, "rest-suspend": {"freeze"},
-    "take": {"take"},
+    "take": {"take"}, "exit": {"halt"}, "make-member": {"roots", "boot"}, "drop-member": {"machine"},
 }  # fmt: skip
-_OF_VOLUMES = {"create": {"disk"}, "snapshot": {"take"}, "destroy": {"disk"}}
+_LATER_S = 3 * 86400
+_OF_VOLUMES = {"create": {"disk"}, "snapshot": {"take"}, "prune": {"delete"}, "destroy": {"disk"}}
 
 
 def _steps(action: Action[Any]) -> list[str]:
@@ -63,6 +70,19 @@ def pilotd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilotd]:
 def fly(pilotd: Pilotd) -> Iterator[Fly]:
     with flyapi.app(pilotd, "killed") as app:
         yield app
+
+
+def _start_and_kill_after(pilotd: Pilotd, transition: str) -> None:
+    """Of a run that pilotd begins by itself, at its start."""
+    known = _completed(pilotd.state)
+    pilotd.start()
+    deadline = time.monotonic() + DEADLINE_S
+    while not any(name == transition for _, name in _completed(pilotd.state) - known):
+        assert time.monotonic() < deadline, pilotd.tail()
+        time.sleep(0.001)
+    pilotd.kill()
+    pilotd.start()
+    _until_no_run_is_active(pilotd)
 
 
 def _path(fly: Fly, id: str, verb: str = "") -> str:
@@ -145,6 +165,18 @@ def test_update(pilotd: Pilotd, fly: Fly, served: Served, transition: str) -> No
     assert fly.run(id, "sh", "-c", "echo $NEW") == (0, "1\n")
 
 
+@pytest.mark.parametrize("transition", _steps(fly_requests.EXIT))
+def test_exit(pilotd: Pilotd, fly: Fly, served: Served, transition: str) -> None:
+    """Its program ends by itself; nobody has asked for anything."""
+    program = ["sh", "-c", "while ! [ -e /end ]; do sleep 0.1; done; exit 3"]
+    config = {"image": f"{served.domain}/box", "init": {"exec": program}, "restart": {"policy": "no"}}
+    id = fly.create(config)["id"]
+    body = {"command": ["touch", "/end"]}
+    _kill_after(pilotd, transition, lambda: fly.raw("POST", _path(fly, id, "/exec"), body))
+    fly.wait(id, "stopped")
+    assert fly.call("GET", f"/{id}/events?limit=1")[0]["request"]["exit_event"]["exit_code"] in (3, 137)
+
+
 @pytest.mark.parametrize("transition", _steps(fly_requests.DESTROY))
 def test_destroy(pilotd: Pilotd, fly: Fly, served: Served, transition: str) -> None:
     id = fly.create({"image": f"{served.domain}/box"})["id"]
@@ -199,6 +231,29 @@ def test_take_a_snapshot(pilotd: Pilotd, fly: Fly, transition: str) -> None:
     assert len(fly.raw("GET", _volumes(fly, f"/{id}/snapshots")).json()) == 1
 
 
+@pytest.mark.parametrize("transition", _steps(fly_volumes.PRUNE))
+def test_prune_snapshots(
+    pilotd: Pilotd, fly: Fly, transition: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Three days later, as all clocks say."""
+    body = {"name": "data", "size_gb": 1, "snapshot_retention": 1}
+    id = fly.raw("POST", _volumes(fly), body).json()["id"]
+    fly.raw("POST", _volumes(fly, f"/{id}/snapshots"))
+    pilotd.stop()
+    clock = Clock(tmp_path)
+    clock.set(_LATER_S)
+    with contextlib.closing(sqlite3.connect(pilotd.state / "state.db")) as database, database:
+        database.execute("UPDATE clocks SET at_us = ?", (int((time.time() + _LATER_S) * 1e6),))
+    with monkeypatch.context() as patch:
+        clock.environment(patch)
+        try:
+            _start_and_kill_after(pilotd, transition)
+            assert fly.raw("GET", _volumes(fly, f"/{id}/snapshots")).json() == []
+        finally:
+            pilotd.stop()
+    pilotd.start()
+
+
 @pytest.mark.parametrize("transition", _steps(fly_volumes.DESTROY))
 def test_destroy_a_volume(pilotd: Pilotd, fly: Fly, transition: str) -> None:
     id = fly.raw("POST", _volumes(fly), {"name": "data", "size_gb": 1}).json()["id"]
@@ -206,3 +261,45 @@ def test_destroy_a_volume(pilotd: Pilotd, fly: Fly, transition: str) -> None:
     assert fly.raw("GET", _volumes(fly)).json() == []
     volumes = VolumeClient(str(pilotd.state / "volumed.sock")).list()
     assert id not in {each.volume for each in volumes}
+
+
+@pytest.fixture
+def pooled(tmp_path: Path) -> Iterator[Pilotd]:
+    """One that is not started yet."""
+    daemon = Pilotd(tmp_path / "state")
+    daemon.stop_machines_on_exit = True
+    daemon.machine_pool = 1
+    yield daemon
+    daemon.stop()
+    assert list((daemon.state / "machines").iterdir()) == []
+
+
+def _until_pooled(pilotd: Pilotd) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while "\npilotd_machine_pool_ready 1.0\n" not in httpx.get(f"{pilotd.url}/metrics", timeout=DEADLINE_S).text:
+        assert time.monotonic() < deadline, pilotd.tail()
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("transition", _steps(fly_pool.MAKE))
+def test_make_a_member_of_the_pool(pooled: Pilotd, served: Served, transition: str) -> None:
+    """The next pilotd has one of its own, and nothing of that one; what was launched runs."""
+    pooled.start()
+    with flyapi.app(pooled, "killed") as fly:
+        _until_pooled(pooled)
+        body = {"config": {"image": f"{served.domain}/box"}}
+        _kill_after(pooled, transition, lambda: fly.raw("POST", f"/v1/apps/{fly.app}/machines", body))
+        _until_pooled(pooled)
+        fly.wait(_only(fly), "started")
+        assert len(list((pooled.state / "machines").iterdir())) == 2
+
+
+@pytest.mark.parametrize("transition", _steps(fly_pool.DROP))
+def test_drop_a_member_of_the_pool(pooled: Pilotd, transition: str) -> None:
+    pooled.start()
+    _until_pooled(pooled)
+    (old,) = (pooled.state / "machines").iterdir()
+    pooled.kill()
+    _start_and_kill_after(pooled, transition)
+    _until_pooled(pooled)
+    assert old not in list((pooled.state / "machines").iterdir())

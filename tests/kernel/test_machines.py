@@ -311,6 +311,8 @@ def test_names_and_metadata(fly: Fly, image: str) -> None:
     assert fly.call("GET", f"/{row['id']}/metadata") == {"role": "db"}
     assert [each["id"] for each in fly.call("GET", "?metadata.role=db")] == [row["id"]]
     assert fly.call("GET", "?metadata.role=web") == []
+    assert [each["id"] for each in fly.call("GET", "?state=failed,created")] == [row["id"]]
+    assert fly.call("GET", "?state=failed,stopped") == []
     assert fly.get(row["id"])["instance_id"] == row["instance_id"]
     fly.call("DELETE", f"/{row['id']}/metadata/role", status=204)
     fly.call("GET", f"/{row['id']}/metadata/role", status=404)

@@ -41,6 +41,7 @@ class Pilotd:
         self._options += ["--allow-registry", "127.0.0.0/8"]  # tests' own
         self.stop_machines_on_exit = False
         self.pool = 0
+        self.machine_pool = 0
         self.store: str | None = None
         self.tls_port = 0
         self.extra: tuple[str, ...] = ()
@@ -59,6 +60,7 @@ class Pilotd:
             *self._options,
             *(["--stop-machines-on-exit"] if self.stop_machines_on_exit else []),
             *(["--pool", str(self.pool)] if self.pool else []),
+            *(["--machine-pool", str(self.machine_pool)] if self.machine_pool else []),
             *(["--store", self.store] if self.store else []),
             *self.extra,
         ]

@@ -95,6 +95,7 @@ from .services import tokens as key_uses
 from .services.addresses import DEFAULT_DOMAIN, Domain
 from .services.creation_rate import CreationRate
 from .services.fly import FlyMachines
+from .services.fly_pool import FlyPool
 from .services.metrics import Metrics
 from .services.pool import Pool
 from .services.spawning import Spawning
@@ -147,6 +148,7 @@ class Settings:
     cold_after_s: float = 300.0
     stop_machines: bool = False
     pool_size: int = 0
+    machine_pool_size: int = 0
     store: str | None = None
     durability: str | None = None
     cache_bytes: int | None = None
@@ -345,9 +347,11 @@ def _services(
     host.children.bind(engine)
     own = None if settings.service_addresses is None else addresses.parse_range(settings.service_addresses)
     pool = Pool(host, engine, {Shape(isolation, settings.variant, settings.usual_size): settings.pool_size})
+    fly_pool = FlyPool(host, engine, settings.machine_pool_size)
+    metrics.count_machines(fly_pool.__len__)
     sprites, fly = (
         Sprites(host, engine, pool, metrics, _webhook_destinations(settings), CreationRate(*settings.create_limit)),
-        FlyMachines(host, engine, own),
+        FlyMachines(host, engine, own, fly_pool),
     )
     try:
         networks.restore(host)
@@ -358,6 +362,7 @@ def _services(
         sprites.sweep()
         _prepare_base(sprites, settings.variant)
         pool.start()
+        fly_pool.start()
         _adopt(sprites)
         keep_s = settings.keep_images_s
         with (
@@ -368,8 +373,10 @@ def _services(
             yield sprites, fly
     finally:
         pool.stop()
+        fly_pool.stop()
         if settings.leaves_nothing:
             pool.clear()
+            fly_pool.clear()
             not_stopped = _stop_machines(sprites, fly, DRAIN_TIMEOUT_S if settings.ending.is_drain else STOP_TIMEOUT_S)
             if settings.ending.is_drain:
                 settings.ending.left += not_stopped

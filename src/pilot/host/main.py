@@ -124,6 +124,7 @@ def _settings(options: argparse.Namespace) -> daemon.Settings:
         ("keep_free_mib", 1 << 30),
         ("audit_mib", 1 << 20),
         ("pool", 10_000),
+        ("machine_pool", 10_000),
         ("cache_bytes", 1 << 50),
         ("warm_after", 1e9),
         ("cold_after", 1e9),
@@ -134,6 +135,8 @@ def _settings(options: argparse.Namespace) -> daemon.Settings:
         ("pids", 1 << 22),
     ):
         _check_size(f"--{name.replace('_', '-')}", getattr(options, name), _LEAST.get(name, 0), most)
+    if options.machine_pool and options.isolation == "vm":
+        raise errors.PilotError("--machine-pool: a virtual machine has the disks that it was started with")
     if options.store is None and (options.durability is not None or options.cache_bytes is not None):
         raise errors.PilotError("--durability and --cache-bytes say nothing without --store")
     parse_range(options.network_range)
@@ -159,6 +162,7 @@ def _settings(options: argparse.Namespace) -> daemon.Settings:
         cold_after_s=options.cold_after,
         stop_machines=options.stop_machines_on_exit,
         pool_size=options.pool,
+        machine_pool_size=options.machine_pool,
         store=options.store,
         durability=options.durability,
         cache_bytes=options.cache_bytes,
@@ -293,6 +297,7 @@ def _parser() -> argparse.ArgumentParser:
         help="of this host, and of no other pilotd: each app has one, where the ports of its services are; or off",
     )
     add("--pool", type=int, default=0, metavar="N", help="sprites that are made before anybody wants them")
+    add("--machine-pool", type=int, default=0, metavar="N", help="the same for Machines, whose isolation is container")
     add("--store", metavar="URL", help="object store that sprites' disks are kept in, too: file:///directory, s3://…")
     add("--durability", choices=("local", "remote"), help="what an fsync of a disk made from now on waits for")
     add("--cache-bytes", type=int, metavar="N", help="what a disk may take here of what the store has (needs --store)")

@@ -24,10 +24,11 @@ _SIGNAL = "INT"  # Fly's, where neither the Machine nor its image says another
 
 
 class OfCheckpoint(msgspec.Struct, frozen=True):
-    """By ids."""
+    """By ids. `environment`: of the sprite, until its disk has been looked at (`operations.fly_looks`); then None."""
 
     sprite: str
     checkpoint: str
+    environment: dict[str, str] | None = None
 
 
 class ImageOf(msgspec.Struct, frozen=True):

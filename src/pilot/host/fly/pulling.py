@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import threading
 from collections.abc import Callable, Iterator, Sequence
 
 from ... import errors
@@ -21,6 +22,22 @@ from ...image.oci.store import Store
 from ...images import origins
 from ...images.origins import NO_INSECURE, Insecure
 
+MOST_KNOWN = 64
+
+
+class _Known(dict[Digest, Image]):
+    """What was found of late; the oldest goes first. Safe to use from any thread."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = threading.Lock()
+
+    def __setitem__(self, digest: Digest, image: Image) -> None:
+        with self._lock:
+            if len(self) >= MOST_KNOWN:
+                del self[next(iter(self))]
+            super().__setitem__(digest, image)
+
 
 @dataclasses.dataclass(frozen=True)
 class Images:
@@ -30,17 +47,19 @@ class Images:
     store: Store
     insecure: Insecure = NO_INSECURE
     permits: Callable[[Address], bool] = lambda _: True
+    _known: _Known = dataclasses.field(default_factory=_Known, repr=False, compare=False)
 
     def _way(self) -> Guarded:
         return Guarded(self.permits, self.insecure, hint="pilotd serve --allow-registry")
 
     def find(self, text: str) -> Image:
-        """What an image is that is called so. `SpecError`, `NotFound`, `PeerError`."""
+        """What an image is that is called so. `SpecError`, `NotFound`, `PeerError`. A registry is asked each time what
+        the name stands for by now, and only of what is new what that is."""
         wanted = reference.parse(text)
         with contextlib.suppress(errors.NotFound):
             return self.store.find(str(wanted)).image
         with origins.of_registry(wanted, self.insecure, self._way) as origin:
-            return source.find(origin, platform.host(), wanted.digest)
+            return source.find(origin, platform.host(), wanted.digest, self._known)
 
     def bring(self, text: str, digest: Digest) -> Image:
         """The image of that digest is here, whole. As `find`."""

@@ -14,7 +14,7 @@ from ..store.journal import now_us
 from ..store.sprites import Sprite
 from . import arrive, cut, destroy, disks, machines, networks
 from .context import Host
-from .fly import root_volume
+from .fly_disks import root_volume
 from .requests import Create, MakeMember, OfMachine, Stored
 
 
@@ -166,7 +166,7 @@ def _fork_machine(host: Host, id: MachineId, volume: VolumeId) -> None:
     found = fly.by_id(host.database, id)
     if host.substrate(id).mounts_in_guest and machines.is_running(host, id):
         raise UserFault(f"machine {id} is a virtual machine that runs: stop it first", code="failed_precondition")
-    host.volumes.fork(root_volume(id, 0, found.images[0]), volume)
+    host.volumes.fork(root_volume(id, 0, found.images[0].digest), volume)
 
 
 def settle_member(host: Host, run: Run[object], outcome: Outcome) -> None:

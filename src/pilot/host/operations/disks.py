@@ -14,7 +14,7 @@ from ..store.sprites import Config
 from .context import Host, VolumeService
 
 T = TypeVar("T")
-_AT_ONCE = 8
+AT_ONCE = 8
 
 
 def release(host: Host, volume: VolumeId) -> None:
@@ -30,11 +30,11 @@ def _release(volumes: VolumeService, volume: VolumeId) -> None:
 
 
 def at_once(acts: Sequence[Callable[[], T]]) -> list[T]:
-    """What each returns, of `_AT_ONCE` at a time: each waits for processes of its own disk. All have ended when one
+    """What each returns, of `AT_ONCE` at a time: each waits for processes of its own disk. All have ended when one
     has failed, whose error is raised."""
     if len(acts) < 2:
         return [act() for act in acts]
-    with concurrent.futures.ThreadPoolExecutor(min(len(acts), _AT_ONCE), "disks") as pool:
+    with concurrent.futures.ThreadPoolExecutor(min(len(acts), AT_ONCE), "disks") as pool:
         begun = [pool.submit(act) for act in acts]
     return [each.result() for each in begun]
 

@@ -20,11 +20,10 @@ import dataclasses
 import functools
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from ... import errors
 from ...ids import CheckpointId, MachineId, VolumeId
-from ...machine import pilot_api
 from ...machine.pilot_api import PilotApi
 from ...wire import graph, operations, schema, timestamps
 from ..fly import config as configs
@@ -32,21 +31,22 @@ from ..fly import containers
 from ..fly.config import Config
 from ..fly.containers import Given, ImageOf, Platform
 from ..fsm.operation import Run
-from ..fsm.outcome import Abort, Outcome, UserFault
+from ..fsm.outcome import Outcome, UserFault
 from ..store import fly, fly_secrets
+from ..store import fly_members as members
 from ..store import fly_volumes as volume_rows
 from ..store import machines as rows
 from ..store.database import Transaction
 from ..store.fly import Lease, Machine
 from ..store.journal import now_us
-from . import disks, fly_volumes, image_base, machines, networks
+from . import disks, fly_disks, fly_looks, fly_pool, fly_volumes, image_base, machines, networks
 from .context import Host
 from .disks import VolumeDisk
 from .fly_requests import Begin, Ended, Halt, Halted, Launch, Limit, Update, Was
 
 BEGIN_S = 60.0
 HALT_GRACE_S = 10.0
-_POLL_S = 0.02
+_POLL_S, _FIRST_POLL_S = 0.02, 0.003
 # What a container has not begun with, or is about to end.
 _BEFORE = frozenset({"waiting", "blocked", "starting"})
 _OVER = frozenset({"exited", "stopped"})
@@ -79,13 +79,18 @@ def record(host: Host, run: Run[Launch]) -> None:
         wanted.metadata, wanted.images, cordoned=False, lease=lease, created_us=now, updated_us=now,
     )  # fmt: skip
     volumes = _mounts(row.config)
-    _write(host, lambda tx: fly.add(tx, row), lambda tx: volume_rows.hold(tx, row.id, row.app, volumes))
+    acts = (
+        lambda tx: fly.add(tx, row),
+        lambda tx: volume_rows.hold(tx, row.id, row.app, volumes),
+        lambda tx: members.give_away(tx, row.id),
+    )
+    _write(host, *acts, durable=bool(volumes))
 
 
-def _write(host: Host, *acts: Callable[[Transaction], object]) -> None:
+def _write(host: Host, *acts: Callable[[Transaction], object], durable: bool = True) -> None:
     """All of them at once; somebody else may have come first."""
     try:
-        with host.database.transaction() as tx:
+        with host.database.transaction(durable=durable) as tx:
             for act in acts:
                 act(tx)
     except errors.Conflict as error:
@@ -94,6 +99,12 @@ def _write(host: Host, *acts: Callable[[Transaction], object]) -> None:
         raise UserFault(str(error), code="failed_precondition") from error
     except errors.NotFound as error:
         raise UserFault(str(error), code="not_found") from error
+
+
+def _noted(host: Host) -> contextlib.AbstractContextManager[Transaction]:
+    """A state that a run has brought its Machine to. The run is stable since its beginning, and will be at its end:
+    after a loss of power it goes on from there, and writes again what was lost."""
+    return host.database.transaction(durable=False)
 
 
 def _mounts(config: Mapping[str, object]) -> tuple[str, ...]:
@@ -106,7 +117,7 @@ def _mounts(config: Mapping[str, object]) -> tuple[str, ...]:
 def _enter(state: str, type: str, source: str) -> Callable[[Host, Run[object]], None]:
     def enter(host: Host, run: Run[object]) -> None:
         machine_of(host, run)
-        with host.database.transaction() as tx:
+        with _noted(host) as tx:
             fly.enter(tx, run.resource, state, type, source)
 
     return enter
@@ -141,7 +152,7 @@ def _resting(state: str, type: str) -> Callable[[Host, Run[object]], None]:
         found = machine_of(host, run)
         if found.state not in ("started", state):
             raise UserFault(f"the machine is {found.state}", code="conflict")
-        with host.database.transaction() as tx:
+        with _noted(host) as tx:
             lease = fly.by_id(tx, run.resource).lease
             if lease is not None and lease.expires_us > now_us():
                 raise UserFault("somebody has leased the machine", code="conflict")
@@ -193,87 +204,64 @@ def _make_base(host: Host, run: Run[object], image: ImageOf) -> Outcome:
 def make_disks(host: Host, run: Run[object]) -> None:
     """A root that is not kept begins as its image is. Those of a machine that runs are in use, and so right."""
     found = machine_of(host, run)
-    if _runs(host, found.id):
-        return
     keeps = configs.keeps_root(_config(found))
-    numbered = enumerate(found.images)
-    disks.at_once([functools.partial(_make_root, host, found.id, number, image, keeps) for number, image in numbered])
-
-
-def _make_root(host: Host, id: MachineId, number: int, image: ImageOf, keeps: bool) -> None:
-    volume = root_volume(id, number, image)
-    if not keeps:
-        _drop(host, volume)
-    base = fly.base(host.database, image.digest)
-    if base is None:
-        raise Abort(f"image {image.reference}: its base volume has gone")
-    with contextlib.suppress(errors.Conflict):  # it is kept, or an earlier attempt made it
-        host.volumes.fork(base, volume)
-
-
-def root_volume(id: MachineId, number: int, image: ImageOf) -> VolumeId:
-    """Of one container."""
-    return VolumeId(f"fly-{id}-{number}-{image.digest.partition(':')[2][:12]}")
-
-
-def _drop(host: Host, volume: VolumeId) -> None:
-    disks.release(host, volume)
-    with contextlib.suppress(errors.NotFound):
-        host.volumes.delete(volume)
+    if isinstance(run.request, Launch) and run.request.claimed is not None:
+        fly_pool.drop_unwanted(host, found, run.request.claimed)
+        keeps = _runs(host, found.id)
+    elif _runs(host, found.id):
+        return
+    fly_disks.make_roots(host, found, keep=keeps)
 
 
 def make_machine(host: Host, run: Run[object]) -> None:
     found = machine_of(host, run)
     size = configs.size(_config(found))
-    with host.database.transaction() as tx:
+    with _noted(host) as tx:
         row = rows.assign(tx, found.id, host.isolation.value, size.memory_bytes, size.cpus, size.pids)
+    if is_claimed(run) and _runs(host, found.id):
+        fly_pool.fit(host, row)
     if not _runs(host, found.id):
         machines.make(host, row)
 
 
 def boot(host: Host, run: Run[object]) -> None:
-    """It runs, and has all its disks."""
+    """It runs, and has all its disks, which are attached while it starts. Roots are its own; nobody else had them."""
     found = machine_of(host, run)
     machines.thaw(host, found.id)
-    if not machines.is_up(host, found.id):
-        for _, volume in fly_volumes.mounted(found):
-            fly_volumes.prepare(host, volume)
-        machines.start(host, found.id, drives=[VolumeDisk(host.volumes, volume) for _, volume in _disks(found)])
-    api = _api(host, found.id)
-    there = {disk.name for disk in api.call(operations.LIST_DISKS, None).disks}
-    numbered = enumerate(_disks(found))
-    disks.at_once(
-        [
-            functools.partial(_give, host, found.id, name, number, volume)
-            for number, (name, volume) in numbered
-            if name not in there
-        ]
-    )
+    is_up = machines.is_up(host, found.id)
+    if not is_up:
+        _prepare(host, found)
+    there = _disks_there(_api(host, found.id)) if is_up else frozenset()
+    wanted = dict(fly_disks.every(found))
+    missing = {name: volume for name, volume in wanted.items() if name not in there}
+    with fly_disks.mounting(host, found.id, missing, anew=_had_before(found, missing)) as take:
+        if not is_up:
+            drives = [VolumeDisk(host.volumes, volume) for volume in wanted.values()]
+            machines.start(host, found.id, drives=drives)
+        acts = [functools.partial(fly_disks.give, host, found, name, take) for name in missing]
+        if is_up and is_claimed(run):
+            acts.append(functools.partial(networks.tell_siblings, host, found.id))
+        disks.at_once(acts)
+    if fly_looks.is_wanted(found) and not host.substrate(found.id).mounts_in_guest:
+        fly_looks.look(host, found)
 
 
-def _give(host: Host, id: MachineId, name: str, number: int, volume: VolumeId) -> None:
-    reference = _reference(host, id, name, number, volume)
-    _api(host, id).call(operations.MOUNT_DISK, reference, name=name)
+def _prepare(host: Host, found: Machine) -> None:
+    """Its disks are as they are to be when its machine starts."""
+    for _, volume in fly_volumes.mounted(found):
+        fly_volumes.prepare(host, volume)
+    if fly_looks.is_wanted(found) and host.substrate(found.id).mounts_in_guest:
+        fly_looks.look_apart(host, found)
 
 
-def _disks(found: Machine) -> Iterator[tuple[str, VolumeId]]:
-    """All that its machine has, by name."""
-    for number, volume in enumerate(_volumes(found)):
-        yield _disk_name(number), volume
-    yield from fly_volumes.mounted(found)
+def _had_before(found: Machine, names: Iterable[str]) -> frozenset[str]:
+    """Disks that an earlier start may have had: all but roots that begin anew."""
+    keeps = configs.keeps_root(_config(found))
+    return frozenset(name for name in names if keeps or not fly_disks.is_root(name))
 
 
-def _reference(host: Host, id: MachineId, name: str, number: int, volume: VolumeId) -> schema.DiskReference:
-    """Where its agent finds a disk: the drive that it was started with, or a mount that is sent to it."""
-    substrate = host.substrate(id)
-    if substrate.mounts_in_guest:
-        return substrate.drive(number)
-    mount_fd = VolumeDisk(host.volumes, volume).mount(rows.find(host.database, id).uid_base, rows.UID_COUNT)
-    try:
-        pilot_api.send_descriptor(substrate.dial_path(id), name, mount_fd)
-    finally:
-        os.close(mount_fd)
-    return schema.DiskReference(descriptor=name)
+def _disks_there(api: PilotApi) -> frozenset[str]:
+    return frozenset(disk.name for disk in api.call(operations.LIST_DISKS, None).disks)
 
 
 def apply_graph(host: Host, run: Run[object]) -> None:
@@ -286,19 +274,32 @@ def apply_graph(host: Host, run: Run[object]) -> None:
         told = api.call(operations.APPLY_GRAPH, wanted)
     except errors.SpecError as error:
         raise UserFault(str(error)) from error
-    deadline = time.monotonic() + BEGIN_S
-    while all(each.status in _BEFORE for each in told.containers):
+    if not _has_begun(told):
+        _await_begun(host, found.id)
+
+
+def _has_begun(told: graph.GraphStatus) -> bool:
+    return not all(each.status in _BEFORE for each in told.containers)
+
+
+def _await_begun(host: Host, id: MachineId) -> None:
+    """Looked at soon, and then less and less often. `StateError` when nothing begins for too long."""
+    api, deadline, pause_s = _api(host, id), time.monotonic() + BEGIN_S, _FIRST_POLL_S
+    while True:
+        told = api.call(operations.GET_GRAPH, None)
+        if _has_begun(told):
+            return
         if time.monotonic() > deadline:
             why = "; ".join(f"{each.name}: {each.why}" for each in told.containers)
-            raise errors.StateError(f"start machine {found.id}: no container has begun: {why}")
-        time.sleep(_POLL_S)
-        told = api.call(operations.GET_GRAPH, None)
+            raise errors.StateError(f"start machine {id}: no container has begun: {why}")
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 1.5, _POLL_S)
 
 
 def _given(host: Host, found: Machine, api: PilotApi) -> Given:
     paths = {disk.name: disk.path for disk in api.call(operations.LIST_DISKS, None).disks}
     return Given(
-        {image.container: f"{paths[_disk_name(number)]}/rootfs" for number, image in enumerate(found.images)},
+        {image.container: f"{paths[fly_disks.root_name(number)]}/rootfs" for number, image in enumerate(found.images)},
         {volume: paths[name] for name, volume in fly_volumes.mounted(found)},
         _secrets(host, found.app),
     )
@@ -370,7 +371,8 @@ def down(host: Host, run: Run[object]) -> None:
 
 
 def detach(host: Host, run: Run[object]) -> None:
-    disks.at_once([functools.partial(disks.release, host, volume) for _, volume in _disks(machine_of(host, run))])
+    wanted = fly_disks.every(machine_of(host, run))
+    disks.at_once([functools.partial(disks.release, host, volume) for _, volume in wanted])
 
 
 def stopped(host: Host, run: Run[object]) -> None:
@@ -407,7 +409,7 @@ def exited(host: Host, run: Run[Ended]) -> None:
 
 
 def _stopped(host: Host, run: Run[object], request: dict[str, object]) -> None:
-    with host.database.transaction() as tx:
+    with _noted(host) as tx:
         fly.enter(tx, run.resource, "stopped", "exit", "flyd", request)
 
 
@@ -449,10 +451,10 @@ def fit(host: Host, run: Run[Limit]) -> None:
 def renew(host: Host, run: Run[Update]) -> None:
     """What it is made of from here on; the old version has ended, and its roots go."""
     found = machine_of(host, run)
-    kept = set(_volumes_of(found.id, run.request.images))
-    for volume in _volumes_of(found.id, run.result(Was).images):
-        if volume not in kept:
-            _drop(host, volume)
+    kept = fly_disks.roots(found.id, run.request.images)
+    fly_disks.drop_all(
+        host, [volume for volume in fly_disks.roots(found.id, run.result(Was).images) if volume not in kept]
+    )
     with host.database.transaction() as tx:
         fly.renew(tx, found.id, run.request.version, run.request.config, run.request.images)
         volume_rows.hold(tx, found.id, found.app, _mounts(run.request.config))
@@ -462,7 +464,7 @@ def settled(host: Host, run: Run[Update]) -> None:
     """One that did not run, or is not to, stays as it was."""
     state = run.result(Was).state
     if not goes_on(run):
-        with host.database.transaction() as tx:
+        with _noted(host) as tx:
             fly.enter(tx, run.resource, "created" if state == "created" else "stopped", "update", "flyd")
 
 
@@ -474,6 +476,11 @@ def goes_on(run: Run[object]) -> bool:
         case Update(launch=launch):
             return launch and run.result(Was).state in ("started", "starting", "restarting")
     return True
+
+
+def is_claimed(run: Run[object]) -> bool:
+    """Whether its machine was a member of the pool."""
+    return isinstance(run.request, Launch) and run.request.claimed is not None
 
 
 def when_it_goes_on(act: Callable[[Host, Run[object]], object]) -> Callable[[Host, Run[object]], None]:
@@ -505,7 +512,7 @@ def destroy_machine(host: Host, run: Run[object]) -> None:
 def destroy_disks(host: Host, run: Run[object]) -> None:
     with contextlib.suppress(errors.NotFound):
         found = fly.by_id(host.database, run.resource)
-        disks.at_once([functools.partial(_drop, host, volume) for volume in _volumes(found)])
+        fly_disks.drop_all(host, fly_disks.roots(found.id, found.images))
         for _, volume in fly_volumes.mounted(found):
             disks.release(host, volume)
 
@@ -529,6 +536,8 @@ def settle(host: Host, run: Run[object], outcome: Outcome) -> None:
     if outcome.done or outcome.code == "not_found":
         return
     if isinstance(run.request, Launch) and "record" not in run.results:
+        if is_claimed(run):
+            fly_pool.everything(host, run.resource)
         return  # the name is another one's
     try:
         found = fly.by_id(host.database, run.resource)
@@ -537,7 +546,7 @@ def settle(host: Host, run: Run[object], outcome: Outcome) -> None:
     if found.state in ("destroying", fly.DESTROYED):
         return
     down(host, run)
-    for _, volume in _disks(found):
+    for _, volume in fly_disks.every(found):
         disks.release(host, volume)
     with host.database.transaction() as tx:
         fly.enter(tx, run.resource, "failed", run.action, "flyd", {"error": outcome.error or outcome.ending.value})
@@ -594,15 +603,3 @@ def _config(found: Machine) -> Config:
         return configs.parse(found.config)
     except errors.SpecError as error:
         raise UserFault(str(error)) from error
-
-
-def _volumes(found: Machine) -> Iterator[VolumeId]:
-    return _volumes_of(found.id, found.images)
-
-
-def _volumes_of(id: MachineId, images: tuple[ImageOf, ...]) -> Iterator[VolumeId]:
-    return (root_volume(id, number, image) for number, image in enumerate(images))
-
-
-def _disk_name(number: int) -> str:
-    return f"root-{number}"

@@ -14,7 +14,9 @@ MACHINE = "machine"
 
 
 class Launch(msgspec.Struct, frozen=True):
-    """A new Machine; every id is in the request, so that a repetition means the same things."""
+    """A new Machine; every id is in the request, so that a repetition means the same things.
+
+    `claimed`: its machine is a member of the pool, with roots of these digests (`fly_pool`)."""
 
     app: str
     name: str
@@ -27,6 +29,7 @@ class Launch(msgspec.Struct, frozen=True):
     lease_nonce: str | None = None
     lease_owner: str = ""
     lease_expires_us: int = 0
+    claimed: tuple[str, ...] | None = None
 
 
 class Begin(msgspec.Struct, frozen=True):

@@ -11,6 +11,8 @@ update    was → replacing → fetched → halt → down → detach → renew �
 exit      over → halt → down → detach → exited     (its containers have ended by themselves, or one of its processes)
 limit     fit                                                                          (memory, until the next start)
 destroy   mark → machine → disks → forget
+make-member   member → roots → machine → boot → warm                          (of a machine that nobody wants yet)
+drop-member   machine → disks → forget
 prepare   fetch → fill → seal → publish → retire                                       (of an image)
 take      take → seal → publish                                                        (of a sprite's checkpoint)
 collect   unpublish → drop                                                             (of a base that is not used)
@@ -21,7 +23,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import fly, fly_requests, fly_volumes, image_base
+from . import fly, fly_pool, fly_requests, fly_volumes, image_base
 from .table_rows import AnyStep, Row, Step
 
 
@@ -99,6 +101,26 @@ ROWS: tuple[Row[Any], ...] = (
             Step("machine", fly.destroy_machine),
             Step("disks", fly.destroy_disks),
             Step("forget", fly.forget),
+        ),
+        attempts=None,
+    ),
+    Row(
+        fly_pool.MAKE,
+        (
+            Step("member", fly_pool.member),
+            Step("roots", fly_pool.make_roots),
+            Step("machine", fly_pool.make_machine),
+            Step("boot", fly_pool.boot),
+            Step("warm", fly_pool.warm),
+        ),
+        fly_pool.settle,
+    ),
+    Row(
+        fly_pool.DROP,
+        (
+            Step("machine", fly_pool.destroy_machine),
+            Step("disks", fly_pool.destroy_roots),
+            Step("forget", fly_pool.forget),
         ),
         attempts=None,
     ),

@@ -32,6 +32,7 @@ from ..store.journal import now_us
 from . import addresses
 from .fly_images import FlyImages, MayRead, nobodys
 from .fly_keys import FlyKeys
+from .fly_pool import FlyPool
 from .fly_processes import FlyProcesses
 from .fly_secrets import FlySecrets
 from .fly_volumes import FlyVolumes
@@ -80,9 +81,10 @@ class FlyMachines:
     nothing for a minute.
     """
 
-    def __init__(self, host: Host, engine: Engine, addresses: Range | None = None) -> None:
+    def __init__(self, host: Host, engine: Engine, addresses: Range | None = None, pool: FlyPool | None = None) -> None:
         self._host = host
         self._engine = engine
+        self._pool = FlyPool(host, engine) if pool is None else pool
         self._images = FlyImages(host)
         self.looking_up = Threads("look images up", _MOST_LOOKED_UP, _MOST_LOOKED_UP_OF_ONE)
         self.volumes = FlyVolumes(host, engine)
@@ -155,7 +157,10 @@ class FlyMachines:
         """Its id, and the run. Asks what the images are (`FlyImages.find`): this takes as long as a registry."""
         config = _parse(wanted.config)
         metadata.check(config.metadata or {})
-        id = ids.new_machine_id()
+        images = self._images.find(app.organisation, config, may_read)
+        digests = tuple(image.digest for image in images)
+        member = self._pool.claim(digests) if wanted.launch else None
+        id = member.machine if member else ids.new_machine_id()
         nonce = secrets.token_hex(16) if wanted.lease_s else None
         request = Launch(
             app=app.id,
@@ -163,13 +168,22 @@ class FlyMachines:
             region=wanted.region or REGION,
             version=new_version(),
             config=wanted.config,
-            images=self._images.find(app.organisation, config, may_read),
+            images=images,
             metadata=config.metadata or {},
             launch=wanted.launch,
             lease_nonce=nonce,
             lease_expires_us=lease_end_us(wanted.lease_s or 0),
+            claimed=member.digests if member else None,
         )
-        return id, self._engine.start(requests.LAUNCH, id, request)
+        if member is None:
+            return id, self._engine.start(requests.LAUNCH, id, request)
+        try:
+            ended = self._engine.start(requests.LAUNCH, id, request)
+        except BaseException:
+            self._pool.give_back(member)
+            raise
+        self._pool.taken(digests, ended)
+        return id, ended
 
     def start(self, row: Machine, nonce: str | None, source: Literal["user", "flyd"] = "user") -> Ended | None:
         """None when it runs already, or is about to."""

@@ -2,7 +2,8 @@
 
     sprite://NAME/CHECKPOINT     of the app's organisation; its disk is forked as it is, and nothing is copied
 
-Such an image has a digest, too: of which sprite and checkpoint it is, which stands for what is on its disk.
+Such an image has a digest, too: of which sprite and checkpoint it is, which stands for what is on its disk. What is run
+of it, is seen when the Machine has its root (`operations.fly_looks`).
 """
 
 from __future__ import annotations
@@ -19,11 +20,8 @@ from ..fly.config import Config
 from ..fly.containers import SPRITE, ImageOf, OfCheckpoint
 from ..operations import image_base
 from ..operations.context import Host
-from ..shipping import about, settings
+from ..shipping import settings
 from ..store import checkpoints, sprites
-from ..store.checkpoints import Checkpoint
-from ..store.sprites import Sprite
-from .looking import Looking
 
 MayRead = Callable[[str], bool]  # the sprite of that id
 
@@ -36,7 +34,6 @@ def nobodys(_: str) -> bool:
 class FlyImages:
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._looking = Looking(host.volumes)
 
     def find(
         self, organisation: str, config: Config, may_read: MayRead, known: Sequence[ImageOf] = ()
@@ -69,14 +66,7 @@ class FlyImages:
         point = checkpoints.find(self._host.database, sprite.id, id)
         digest = digests.of(f"{SPRITE}{sprite.id}/{point.id}".encode())
         volume = image_base.volume_name(digest, self._host.store_owner)
-        return ImageOf(
-            container, text, digest, volume, self._execution(sprite, point), OfCheckpoint(sprite.id, point.id)
-        )
-
-    def _execution(self, sprite: Sprite, point: Checkpoint) -> Execution:
-        """As an image of it would be run."""
         if self._host.volumes.stat(sprite.volume).vm:
             raise faults.Unsupported(f"sprite {sprite.name} is a virtual machine: no container has its disk")
-        with self._looking.disks([(sprite.volume, point.id)], "look at the services") as [volume_fd]:
-            found = about.read(volume_fd)
-        return settings.plan(settings.Origin(sprite.name, point.id), sprite.environment, found).config
+        of = OfCheckpoint(sprite.id, point.id, dict(sprite.environment))
+        return ImageOf(container, text, digest, volume, settings.of_nothing_seen(sprite.name, point.id), of)

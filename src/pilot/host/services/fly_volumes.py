@@ -21,6 +21,7 @@ from ..store import fly_volumes
 from ..store.fly import App
 from ..store.fly_volumes import Volume
 from ..store.journal import now_us
+from .believed import Believed
 
 log = logging.getLogger(__name__)
 
@@ -121,6 +122,17 @@ class FlyVolumes:
     def snapshot(self, row: Volume) -> tuple[CheckpointId, Ended]:
         id = CheckpointId(f"vs_{row.id.removeprefix('vol_')}{secrets.token_hex(4)}")
         return id, self._engine.start(requests.SNAPSHOT, row.id, Snapshot(id))
+
+    def clock(self) -> Believed:
+        """By which they are old."""
+        return Believed(self._host.database, "snapshots", self._newest_us)
+
+    def _newest_us(self) -> int | None:
+        """When the last one was taken."""
+        taken: list[float] = []
+        for row in fly_volumes.all_created(self._host.database):
+            taken += [point.created_at for point in self.snapshots(row)]
+        return int(max(taken) * 1e6) if taken else None
 
     def prune(self, at_us: int) -> list[Ended]:
         """Snapshots that are older than their volume keeps them are being deleted. Takes as long as volumed does. A

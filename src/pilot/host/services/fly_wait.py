@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from typing import NamedTuple
 
 from ... import errors
 from ..store.database import Database
-from ..store.fly import Machine
+from ..store.fly import Event, Machine
 
 # Nothing leads from these to any other.
 _FINAL = frozenset({"destroyed"})
@@ -16,11 +17,18 @@ _FINAL = frozenset({"destroyed"})
 _INSTEAD = frozenset({"failed", "destroyed"})
 
 
+class Seen(NamedTuple):
+    """A Machine, and what happened to it last: looked up at once, as each turn of a thread takes its time."""
+
+    machine: Machine
+    newest: Event | None
+
+
 class Missed(errors.PilotError):
     """It has not come to the state that was waited for."""
 
 
-async def wait(database: Database, find: Callable[[], Machine], states: frozenset[str], timeout_s: float) -> Machine:
+async def wait(database: Database, find: Callable[[], Seen], states: frozenset[str], timeout_s: float) -> Seen:
     """The Machine, in one of the states. `Missed` when its time is over, or it can never come to one."""
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -30,20 +38,20 @@ async def wait(database: Database, find: Callable[[], Machine], states: frozense
             loop.call_soon_threadsafe(told.set)
 
     stop = database.watch(tell)
-    row = await asyncio.to_thread(find)
+    seen = await asyncio.to_thread(find)
     try:
         async with asyncio.timeout(timeout_s):
-            while row.state not in states:
-                if row.state in _FINAL or (row.state in _INSTEAD and "started" in states):
-                    raise _missed(row, states)
+            while (state := seen.machine.state) not in states:
+                if state in _FINAL or (state in _INSTEAD and "started" in states):
+                    raise _missed(seen.machine, states)
                 await told.wait()
                 told.clear()
-                row = await asyncio.to_thread(find)
+                seen = await asyncio.to_thread(find)
     except TimeoutError as error:
-        raise _missed(row, states) from error
+        raise _missed(seen.machine, states) from error
     finally:
         stop()
-    return row
+    return seen
 
 
 def _missed(row: Machine, states: frozenset[str]) -> Missed:

@@ -2,8 +2,9 @@
 
     pilotd_run_seconds{action, ending}   create, wake, checkpoint, restore, …: from the begin of a run to its end
     pilotd_exec_seconds                  from a command's request to the machine's first answer, a wake included
-    pilotd_sprites{status}               counted when asked, as are the next two
+    pilotd_sprites{status}               counted when asked, as are the next three
     pilotd_pool_ready
+    pilotd_machine_pool_ready
     pilotd_active_runs{action}
 
 Histograms belong to this process; nothing is kept.
@@ -12,10 +13,10 @@ Histograms belong to this process; nothing is kept.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
-from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -57,6 +58,11 @@ class Metrics:
     def count(self, now: Now) -> None:
         """From here on these are told, too."""
         self._registry.register(_Counted(now))
+
+    def count_machines(self, ready: Callable[[], int]) -> None:
+        """As `count`, of the pool of Machines."""
+        told = "Members of the pool of Machines that are ready."
+        Gauge("pilotd_machine_pool_ready", told, registry=self._registry).set_function(ready)
 
     def run_ended(self, run: Record, outcome: Outcome, seconds: float) -> None:
         self._runs.labels(run.action, outcome.ending.value).observe(seconds)

@@ -44,6 +44,11 @@ class Settings(msgspec.Struct, frozen=True):
     left_out: tuple[str, ...]
 
 
+def of_nothing_seen(sprite: str, checkpoint: str) -> Execution:
+    """What is said of it before its disk was looked at."""
+    return Execution(labels=_labels(Origin(sprite, checkpoint)))
+
+
 def plan(origin: Origin, environment: Mapping[str, str], found: About) -> Settings:
     """`HostError` for services that cannot be read."""
     services = _services(found.services)
@@ -52,7 +57,7 @@ def plan(origin: Origin, environment: Mapping[str, str], found: About) -> Settin
     shown = _without_secrets(wanted)
     home = found.home or "/root"
     variables = {"PATH": _PATH, "HOME": home, "LANG": "C.UTF-8", **shown}
-    labels = {"pilot.sprite": origin.sprite, "pilot.checkpoint": origin.checkpoint}
+    labels = _labels(origin)
     if services:
         labels["pilot.services"] = msgspec.json.encode(_told(services), order="deterministic").decode()
     config = Execution(
@@ -64,6 +69,10 @@ def plan(origin: Origin, environment: Mapping[str, str], found: About) -> Settin
         labels=labels,
     )
     return Settings(config, tuple(sorted({*wanted} - {*shown} | _secrets_of(services))))
+
+
+def _labels(origin: Origin) -> dict[str, str]:
+    return {"pilot.sprite": origin.sprite, "pilot.checkpoint": origin.checkpoint}
 
 
 def _services(text: str) -> dict[str, ServiceRequest]:

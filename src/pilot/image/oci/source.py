@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from typing import Protocol
 
 from ... import errors
@@ -12,6 +12,8 @@ from .digest import Digest
 from .documents import Config, Descriptor, Image, Index, Manifest, Platform
 
 Watch = Callable[[int], None]
+# By the digest of what a name stands for, the image for one platform: it says the same for ever.
+Known = MutableMapping[Digest, Image]
 
 
 class Source(Protocol):
@@ -35,17 +37,22 @@ class Source(Protocol):
         ...
 
 
-def find(source: Source, wanted: Platform, named: Digest | None = None) -> Image:
-    """The image for a platform; `named` is the digest that the root must have.
+def find(source: Source, wanted: Platform, named: Digest | None = None, known: Known | None = None) -> Image:
+    """The image for a platform; `named` is the digest that the root must have. Of one that is `known` nothing but that
+    is asked; one that is found is known from then on.
 
     NotFound when there is none, SpecError for documents that are refused, PeerError for what is not what it should be.
     """
     media_type, data = source.root()
     digest = named or digests.of(data)
     digests.verify(data, digest, f"{source.name}: what its name stands for")
+    if known is not None and (had := known.get(digest)) is not None:
+        return had
     found = _image(source, media_type, data, digest, wanted, 0)
     if found is None:
         raise errors.NotFound(f"find {source.name} for {platform.describe(wanted)}: it has none for this platform")
+    if known is not None:
+        known[digest] = found
     return found
 
 

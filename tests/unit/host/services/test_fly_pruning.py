@@ -10,6 +10,7 @@ from tests.support.host import WAIT_S, HostUnderTest
 
 from pilot import errors
 from pilot.host.operations.context import Point
+from pilot.host.services.believed import Believed
 from pilot.host.services.fly_volumes import Wanted
 from pilot.host.store.fly import App
 from pilot.host.store.fly_volumes import Volume
@@ -69,3 +70,58 @@ def test_one_that_cannot_be_looked_at_keeps_no_other_from_it(
         pruned = volumes.prune(now_us() + 2 * _DAY_US)
         assert [ended.result(WAIT_S).done for ended in pruned] == [True]
         assert checkpoints(whole.id) == []
+
+
+class _Clocks:
+    """`wall_us` may be set to anything; `passed_us` only goes on."""
+
+    def __init__(self, wall_us: int) -> None:
+        self.wall_us, self.passed_us = wall_us, 0
+
+    def pass_by(self, microseconds: int) -> None:
+        self.wall_us += microseconds
+        self.passed_us += microseconds
+
+    def believed(self, host: HostUnderTest, first_us: int | None = None) -> Believed:
+        return Believed(host.database, "test", lambda: first_us, lambda: self.wall_us, lambda: self.passed_us)
+
+
+def test_a_clock_that_is_set_ahead_makes_nothing_older(host: HostUnderTest) -> None:
+    clocks = _Clocks(100 * _DAY_US)
+    believed = clocks.believed(host)
+    assert believed.now_us() == 100 * _DAY_US
+    clocks.pass_by(_DAY_US)
+    clocks.wall_us += 3650 * _DAY_US
+    assert believed.now_us() == 102 * _DAY_US  # twice what has passed
+    assert clocks.believed(host).now_us() == 102 * _DAY_US  # the next pilotd, on a clock that is still wrong
+    clocks.wall_us = 101 * _DAY_US
+    assert believed.now_us() == 101 * _DAY_US
+
+
+def test_what_passed_while_nobody_looked_is_caught_up_with(host: HostUnderTest) -> None:
+    clocks = _Clocks(100 * _DAY_US)
+    assert clocks.believed(host).now_us() == 100 * _DAY_US
+    clocks.pass_by(3 * _DAY_US)
+    later = clocks.believed(host)
+    assert later.now_us() == 100 * _DAY_US
+    clocks.pass_by(_DAY_US)
+    assert later.now_us() == 102 * _DAY_US
+    clocks.pass_by(5 * _DAY_US)
+    assert later.now_us() == clocks.wall_us
+
+
+def test_the_first_look_of_all_believes_no_more_than_what_has_happened(host: HostUnderTest) -> None:
+    clocks = _Clocks(5000 * _DAY_US)
+    assert clocks.believed(host, first_us=100 * _DAY_US).now_us() == 100 * _DAY_US
+
+
+def test_a_round_with_a_clock_in_the_future_deletes_nothing(host: HostUnderTest) -> None:
+    volumes, app = host.fly.volumes, _app(host)
+    id, made = volumes.create(app, Wanted("data", "local", 1, snapshot_retention=1))
+    assert made.result(WAIT_S).done
+    row = volumes.find(app, id)
+    _, ended = volumes.snapshot(row)
+    assert ended.result(WAIT_S).done
+    clock = Believed(host.database, "snapshots", volumes._newest_us, lambda: now_us() + 3650 * _DAY_US)
+    assert volumes.prune(clock.now_us()) == []
+    assert len(volumes.snapshots(row)) == 1

@@ -98,6 +98,20 @@ def test_an_honest_registry() -> None:
     assert _pull(_serve) == _LAYER
 
 
+def test_of_what_is_known_nothing_but_the_name_is_asked() -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        return _serve(request)
+
+    known: dict[digest.Digest, documents.Image] = {}
+    first = source.find(_registry(answer), _WANTED, known=known)
+    assert len(asked) == 2
+    assert source.find(_registry(answer), _WANTED, known=known) == first
+    assert asked[2:] == ["/v2/app/manifests/latest"]
+
+
 @pytest.mark.parametrize("key", ["token", "access_token"])
 def test_a_token_is_asked_for_once(key: str) -> None:
     asked: list[httpx.Request] = []

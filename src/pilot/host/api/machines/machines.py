@@ -64,10 +64,11 @@ async def list_machines(call: Call) -> Response:
     find = call.machines.machines if call.flag("include_deleted") else call.machines.undestroyed
     rows = await asyncio.to_thread(find, app)
     wanted = {key.removeprefix("metadata."): value for key, value in query.items() if key.startswith("metadata.")}
+    states = query["state"].split(",") if query.get("state") else None
     chosen = [
         row for row in rows
         if query.get("region", row.region) == row.region
-        and query.get("state", row.state) == row.state
+        and (states is None or row.state in states)
         and all(row.metadata.get(key) == value for key, value in wanted.items())
     ]  # fmt: skip
     return Response(msgspec.json.encode(await call.describe(chosen)), media_type="application/json")
@@ -145,19 +146,16 @@ async def wait_machine(call: Call) -> Response:
     version = query.get("version") or query.get("instance_id")
     row = await call.machine()
 
-    def find() -> Machine:
+    def find() -> fly_wait.Seen:
         found = call.machines.machine_by_id(row)
         if version and found.version != version:
             raise errors.Conflict(f"aborted: machine version {version} is currently replaced by {found.version}")
-        return found
+        return fly_wait.Seen(found, next(iter(call.machines.happened(found, 1)), None))
 
     timeout_s = min(call.number("timeout", MOST_WAIT_S), MOST_WAIT_S)
-    found = await fly_wait.wait(call.machines.database, find, states, timeout_s)
-    events = await asyncio.to_thread(call.machines.happened, found, 1)
-    return JSONResponse(
-        {"ok": True, "state": found.state, "version": found.version,
-         "event_id": str(shapes.event(events[0])["id"]) if events else ""}
-    )  # fmt: skip
+    found, newest = await fly_wait.wait(call.machines.database, find, states, timeout_s)
+    event_id = "" if newest is None else str(shapes.event(newest)["id"])
+    return JSONResponse({"ok": True, "state": found.state, "version": found.version, "event_id": event_id})
 
 
 async def list_events(call: Call) -> Response:

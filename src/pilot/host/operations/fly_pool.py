@@ -1,0 +1,148 @@
+"""Members of the pool of Machines: machines that run, each with roots that it was given, before anybody wants them.
+
+make-member   member → roots → machine → boot → warm     rows of its own; a root is a fork of an image's base, attached
+launch        record takes the member over → disks, machine, boot find most of it done → graph → started
+drop-member   machine → disks → forget                   what nobody has taken
+
+A member is given no root by the host: that is done when somebody wants it, for one that is wanted otherwise has them
+taken away first. Where a machine has its disks from its start on (`mounts_in_guest`) there can be none.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from ... import errors
+from ...ids import MachineId, VolumeId
+from ...machine.pilot_api import PilotApi
+from ...wire import operations
+from ..fly import config as configs
+from ..fly.config import Config
+from ..fsm.documents import NO_REQUEST, Format
+from ..fsm.operation import Action, Run
+from ..fsm.outcome import Outcome, UserFault
+from ..store import fly, fly_members
+from ..store import machines as rows
+from ..store.database import Transaction
+from ..store.fly import Machine
+from ..store.fly_members import Member
+from . import fly_disks, machines
+from .context import Host
+from .fly_requests import MACHINE
+
+
+class MakeMember(msgspec.Struct, frozen=True):
+    """`digests`: of the images of its roots."""
+
+    digests: tuple[str, ...]
+
+
+MAKE = Action(MACHINE, "make-member", Format[MakeMember](MakeMember))
+DROP = Action(MACHINE, "drop-member", NO_REQUEST)
+
+
+def member(host: Host, run: Run[MakeMember]) -> None:
+    """Written down with its machine, of the size that most Machines have."""
+    size = configs.size(Config())
+    with host.database.transaction(durable=False) as tx:
+        fly_members.add(tx, Member(MachineId(run.resource), run.request.digests))
+        rows.assign(tx, MachineId(run.resource), host.isolation.value, size.memory_bytes, size.cpus, size.pids)
+
+
+def make_roots(host: Host, run: Run[MakeMember]) -> None:
+    """Forked, and attached."""
+    id = MachineId(run.resource)
+    wanted = {}
+    for number, digest in enumerate(run.request.digests):
+        base = fly.base(host.database, digest)
+        if base is None:
+            raise UserFault(f"image {digest} is not wanted any more", code="not_found")
+        wanted[fly_disks.root_name(number)] = volume = fly_disks.root_volume(id, number, digest)
+        fly_disks.fork(host, base, volume)
+    with fly_disks.mounting(host, id, wanted, anew=frozenset()):
+        pass  # nobody takes them: volumed keeps what it has attached
+
+
+def make_machine(host: Host, run: Run[object]) -> None:
+    machines.make(host, rows.find(host.database, MachineId(run.resource)))
+
+
+def boot(host: Host, run: Run[object]) -> None:
+    id = MachineId(run.resource)
+    if not machines.is_up(host, id):
+        machines.start(host, id)
+
+
+def warm(host: Host, run: Run[object]) -> None:
+    """Asked once for each, the agent has imported what it imports late."""
+    api = PilotApi(host.substrate(MachineId(run.resource)).dial_path(MachineId(run.resource)))
+    api.call(operations.LIST_DISKS, None)
+    api.call(operations.GET_GRAPH, None)
+
+
+def settle(host: Host, run: Run[object], outcome: Outcome) -> None:
+    """One that failed leaves nothing."""
+    if not outcome.done:
+        everything(host, run.resource)
+
+
+# Taken over
+
+
+def drop_unwanted(host: Host, found: Machine, digests: tuple[str, ...]) -> None:
+    """Roots that the member was given, and the Machine does not want."""
+    wanted = fly_disks.roots(found.id, found.images)
+    fly_disks.drop_all(host, [volume for volume in _roots(found.id, digests) if volume not in wanted])
+
+
+def fit(host: Host, machine: rows.Machine) -> None:
+    """One that runs has that size; one that cannot have it now is stopped, and begins with it."""
+    try:
+        with machines.admitted(host, machine):
+            done = host.substrate(machine.id).resize(machines.spec_of(machine))
+    except errors.HostError:
+        done = False
+    if not done:
+        machines.down(host, machine.id)
+
+
+# Not taken
+
+
+def destroy_machine(host: Host, run: Run[object]) -> None:
+    """Nothing, when somebody has taken it meanwhile."""
+    if fly_members.find(host.database, run.resource) is not None:
+        machines.destroy(host, MachineId(run.resource))
+
+
+def destroy_roots(host: Host, run: Run[object]) -> None:
+    found = fly_members.find(host.database, run.resource)
+    if found is not None:
+        fly_disks.drop_all(host, _roots(found.machine, found.digests))
+
+
+def forget(host: Host, run: Run[object]) -> None:
+    _forget(host, run.resource)
+
+
+def everything(host: Host, id: str) -> None:
+    """Of a member that is there, or half there. Nothing of one that somebody has taken."""
+    found = fly_members.find(host.database, id)
+    if found is None:
+        return
+    machines.destroy(host, found.machine)
+    fly_disks.drop_all(host, _roots(found.machine, found.digests))
+    _forget(host, id)
+
+
+def _forget(host: Host, id: str) -> None:
+    def write(tx: Transaction) -> None:
+        rows.delete(tx, MachineId(id))
+        fly_members.give_away(tx, id)
+
+    if fly_members.find(host.database, id) is not None:
+        host.database.write_surely(write, durable=False)
+
+
+def _roots(id: MachineId, digests: tuple[str, ...]) -> list[VolumeId]:
+    return [fly_disks.root_volume(id, number, digest) for number, digest in enumerate(digests)]
