@@ -34,6 +34,8 @@ class Init(msgspec.Struct, frozen=True):
     exec: tuple[str, ...] | None = None
     entrypoint: tuple[str, ...] | None = None
     cmd: tuple[str, ...] | None = None
+    tty: bool | None = None
+    swap_size_mb: int | None = None
 
 
 class Guest(msgspec.Struct, frozen=True):
@@ -247,6 +249,7 @@ class Config(msgspec.Struct, frozen=True):
     schedule: Literal["hourly", "daily", "weekly", "monthly", ""] | None = None
     checks: dict[str, Check] | None = None
     services: tuple[Service, ...] | None = None
+    statics: tuple[object, ...] | None = None
 
 
 def parse(document: Mapping[str, object]) -> Config:

@@ -15,7 +15,7 @@ from typing import Literal
 from ... import errors, ids
 from ...ids import MachineId
 from ...wire import timestamps
-from ..fly import checks, metadata, plausible, services
+from ..fly import checks, metadata, plausible, refused, services
 from ..fly import config as configs
 from ..fly.addresses import Range
 from ..fly.config import Config
@@ -341,6 +341,7 @@ def _parse(document: Mapping[str, object]) -> Config:
     checks.plan(config)
     services.plan(config)
     plausible.check(config)
+    refused.check(config)
     return config
 
 
