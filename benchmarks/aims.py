@@ -122,6 +122,7 @@ AIMS = (
     _machines("wait, after the event", "from an event", "wait", 5),
     _machines("a thousand Machines listed", "1000 Machines", "list", 50),
     _machines("a Machine on a sprite's checkpoint", "from nothing", "a Machine", 1000),
+    _machines("the same of the pool", "from nothing", "the same", 1000),
 )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ the gateway's end, and a machine, or the template of one, may be told its addres
 from __future__ import annotations
 
 import dataclasses
+import functools
 import ipaddress
 
 from ... import errors
@@ -47,7 +48,7 @@ class Range:
 
     def inside(self) -> tuple[Ends, ...]:
         """The link between a gateway and its machine, for each version."""
-        return tuple(_ends(network, 1, 2, 2) for network in self.networks)
+        return _inside(self.networks)
 
     def uplink(self, number: int) -> tuple[Ends, ...]:
         """The link between the host and the gateway with that number (from 1)."""
@@ -63,6 +64,12 @@ class Range:
                 number = (int(address) - int(network.network_address) - _FIRST) // 2 + 1
                 return number if 1 <= number <= self.capacity else None
         return None
+
+
+@functools.cache
+def _inside(networks: tuple[Network, ...]) -> tuple[Ends, ...]:
+    """Asked for each machine that is told of."""
+    return tuple(_ends(network, 1, 2, 2) for network in networks)
 
 
 def _ends(network: Network, near: int, far: int, bits: int) -> Ends:
