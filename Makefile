@@ -109,8 +109,16 @@ $(STAMPS)/clouds: tests/outside/clouds.lock $(STAMPS)/venv
 cloud-clients: build $(STAMPS)/clouds
 	env PILOT_OUTSIDE=1 $(PRIVATE) $(BIN)/pytest tests/outside/test_cloud_clients.py
 
+# The shell would take a blank in it for the end of a path, which is removed; and what is installed knows where it lies.
+define PLACED
+$(if $(DESTDIR),$(error DESTDIR is not supported: what is installed has to stay where it is put; say PREFIX))
+$(if $(filter 1,$(words $(PREFIX))),,$(error PREFIX is "$(PREFIX)": it has to be one path without blanks))
+$(if $(filter /%,$(PREFIX)),,$(error PREFIX is "$(PREFIX)": it has to be absolute))
+endef
+
 # An environment of its own, without what only tests need; this checkout may go afterwards. docs/howto/operate-pilotd.md
 install: $(STAMPS)/venv $(STATIC_CC)
+	@: $(PLACED)
 	@test -x $(PREFIX)/lib/pilot/bin/python || $(PYTHON) -m venv --without-pip $(PREFIX)/lib/pilot
 	@$(if $(REQUIREMENTS),$(BIN)/pip --python $(PREFIX)/lib/pilot/bin/python install -q --require-hashes -r $(REQUIREMENTS))
 	@rm -rf build/wheel && $(BIN)/pip wheel -q --no-deps --no-build-isolation -w build/wheel .
@@ -126,6 +134,7 @@ install: $(STAMPS)/venv $(STATIC_CC)
 
 # What install has put there, and nothing else: sprites, images and options stay.
 uninstall:
+	@: $(PLACED)
 	rm -f $(addprefix $(PREFIX)/bin/,$(PROGRAMS)) $(addprefix $(UNITS)/,$(notdir $(wildcard packaging/systemd/*)))
 	rm -rf $(PREFIX)/lib/pilot
 
