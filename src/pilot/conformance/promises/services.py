@@ -17,6 +17,8 @@ from . import rows
 _RUNNING = World.RUNNING
 _NOBODY = {"service": "kit-nobody"}
 _PAUSE_S = 0.05
+# How long a start is told of: longer where a machine is slower, and no longer than half of what each wait may be.
+_DURATIONS_S = (0.5, 2.0, 8.0, 30.0)
 
 
 def promises() -> Iterator[Promise]:
@@ -51,15 +53,32 @@ def promises() -> Iterator[Promise]:
 
 
 @contextlib.contextmanager
-def _made(subject: Subject, script: str, name: str = "kit-web", **rest: Any) -> Iterator[list[ServiceEvent]]:
+def _made(
+    subject: Subject, script: str, name: str = "kit-web", duration_s: float = _DURATIONS_S[0], **rest: Any
+) -> Iterator[list[ServiceEvent]]:
     """What was told of its start."""
     body = {"cmd": "sh", "args": ["-c", script], "dir": "/"} | rest
     parameters = {"service": name}
-    answer = subject.ask(operations.PUT_SERVICE, json=body, query=[("duration", "0.5s")], parameters=parameters)
+    answer = subject.ask(
+        operations.PUT_SERVICE, json=body, query=[("duration", f"{duration_s}s")], parameters=parameters
+    )
     try:
         yield expect.lines(operations.PUT_SERVICE, answer)
     finally:
         subject.ask(operations.DELETE_SERVICE, parameters=parameters)
+
+
+@contextlib.contextmanager
+def _made_until(
+    subject: Subject, script: str, is_enough: Callable[[list[ServiceEvent]], bool]
+) -> Iterator[list[ServiceEvent]]:
+    """It is made again, and told of for longer, until enough was told; what was told the last time."""
+    durations_s = [each for each in _DURATIONS_S if each <= subject.timeout_s / 2] or [subject.timeout_s / 2]
+    for duration_s in durations_s:
+        with _made(subject, script, duration_s=duration_s) as events:
+            if is_enough(events) or duration_s == durations_s[-1]:
+                yield events
+                return
 
 
 def _service(subject: Subject, name: str = "kit-web") -> Service:
@@ -89,7 +108,9 @@ def _got(subject: Subject) -> None:
 
 
 def _told(subject: Subject) -> None:
-    with _made(subject, "echo out; echo err >&2; sleep 100") as events:
+    both = {"stdout", "stderr", "complete"}
+    script = "echo out; echo err >&2; sleep 100"
+    with _made_until(subject, script, lambda told: both <= {event.type for event in told}) as events:
         kinds = [event.type for event in events]
         expect.that(kinds[0] == "started" and kinds[-1] == "complete", f"started, …, complete: {kinds}")
         said = {event.type: event.data for event in events if event.data}
@@ -97,7 +118,7 @@ def _told(subject: Subject) -> None:
 
 
 def _backs_off(subject: Subject) -> None:
-    with _made(subject, "exit 3") as events:
+    with _made_until(subject, "exit 3", lambda told: any(event.type == "exit" for event in told)) as events:
         ends = [event.exit_code for event in events if event.type == "exit"]
         expect.that(ends[:1] == [3], f"exit 3 was meant: {events}")
         found = _until(subject, "failed", lambda service: service.state.next_restart_at is not None)
@@ -105,8 +126,15 @@ def _backs_off(subject: Subject) -> None:
         _until(subject, "failed", lambda service: service.state.restart_count > 0)
 
 
+def _patience(subject: Subject) -> str:
+    """Of the machine with what ends at once."""
+    return f"{subject.timeout_s / 2}s"
+
+
 def _stop(subject: Subject) -> list[ServiceEvent]:
-    answer = subject.ask(operations.STOP_SERVICE, query=[("timeout", "5s")], parameters={"service": "kit-web"})
+    answer = subject.ask(
+        operations.STOP_SERVICE, query=[("timeout", _patience(subject))], parameters={"service": "kit-web"}
+    )
     return expect.lines(operations.STOP_SERVICE, answer)
 
 
@@ -144,9 +172,15 @@ def _restart(subject: Subject) -> None:
 def _logs(subject: Subject) -> None:
     with _made(subject, "echo one; echo two; echo three; sleep 100"):
         for query, said in (([], "one\ntwo\nthree\n"), ([("lines", "2")], "two\nthree\n")):
-            answer = subject.ask(operations.SERVICE_LOGS, query=query, parameters={"service": "kit-web"})
-            told = "".join(event.data or "" for event in expect.lines(operations.SERVICE_LOGS, answer))
-            expect.that(told == said, f"{said!r} was meant, not {told!r}")
+            end_s = time.monotonic() + subject.timeout_s
+            while (told := _said(subject, query)) != said:
+                expect.that(time.monotonic() < end_s, f"{said!r} was meant, not {told!r}")
+                time.sleep(_PAUSE_S)
+
+
+def _said(subject: Subject, query: list[tuple[str, str]]) -> str:
+    answer = subject.ask(operations.SERVICE_LOGS, query=query, parameters={"service": "kit-web"})
+    return "".join(event.data or "" for event in expect.lines(operations.SERVICE_LOGS, answer))
 
 
 def _signal(subject: Subject) -> None:
