@@ -20,7 +20,7 @@ from pilot.host.store.sqlite import SqliteDatabase
 from pilot.wire.macaroons import caveats, header, macaroon, own
 from pilot.wire.macaroons.macaroon import Macaroon
 
-from . import harness
+from . import asking, harness
 from .harness import Contender, Sample, Table
 
 _MANY = 200
@@ -28,13 +28,14 @@ _FLOOR = "its HMACs alone"
 
 
 def run(rounds: int) -> Sequence[Table]:
-    """One table."""
+    """Tokens, and what a machine asks its host (`asking`)."""
     with tempfile.TemporaryDirectory(prefix="pilot-bench-") as directory:
         database = SqliteDatabase(f"{directory}/state.db")
         try:
-            return [_table(Tokens(database, directory), rounds)]
+            tables = [_table(Tokens(database, directory), rounds)]
         finally:
             database.close()
+    return [*tables, asking.table(rounds)]
 
 
 class Tokens:

@@ -14,6 +14,7 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import KeySet
 from tests.support import flyapi, images, lookfor, pythonimage
+from tests.support import internet as nets
 from tests.support.pilotd import Pilotd
 
 pytestmark = pytest.mark.requires("root", "private", "busybox", "fuse", "loop", "userns", "space")
@@ -78,6 +79,12 @@ def found_inside(pilotd: Pilotd, fly: flyapi.Fly, id: str, *more: str) -> list[s
     return [line for line in found if not line.endswith(known)]
 
 
+def audited(pilotd: Pilotd, machine: str) -> str:
+    """The lines of its log."""
+    headers = {"Authorization": f"Bearer {pilotd.token()}"}
+    return httpx.get(f"{pilotd.url}/v1/apps/{machine}/audit", headers=headers, timeout=60).raise_for_status().text
+
+
 def test_a_sprite_says_who_it_is(pilotd: Pilotd) -> None:
     with pilotd.client() as client:
         sprite = client.create_sprite("says")
@@ -120,6 +127,10 @@ def test_a_machine_says_who_it_is(pilotd: Pilotd, tmp_path: pathlib.Path) -> Non
         assert fly.run(id, "sh", "-c", "ls /.fly/kms; echo x > /.fly/new || echo read-only")[1].split() == [
             "orders", "ordersv0", "read-only",
         ]  # fmt: skip
+        nets.wait_until(lambda: '"what":"decrypt"' in audited(pilotd, f"says/machines/{id}"), "it is written down", 60)
+        written = audited(pilotd, f"says/machines/{id}")
+        assert '"what":"encrypt"' in written
+        assert base64.b64encode(b"hello").decode() not in written
         assert found_inside(pilotd, fly, id, key, value) == [], (
             "neither the token that was added on the way nor the key"
         )

@@ -19,7 +19,7 @@ from tests.support import machines_document
 from tests.support.host import HostUnderTest
 
 from pilot.host.services import fly_keys
-from pilot.host.store import fly
+from pilot.host.store import fly, fly_secrets
 from pilot.host.store.fly import App
 from pilot.wire import secret_keys
 
@@ -269,6 +269,19 @@ def test_the_keys_go_with_their_app(keys: Keys) -> None:
     headers = {"Authorization": f"Bearer {keys.host.token}"}
     assert httpx.delete(f"{keys.host.url}/v1/apps/{keys.app}", headers=headers, timeout=60).status_code == 202
     assert keys.host.database.query("SELECT label FROM fly_keys WHERE app = ?", (keys.app.encode().hex(),)) == []
+
+
+def test_what_dies_in_the_middle_leaves_no_key(keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The row is written, and not yet kept."""
+    with monkeypatch.context() as dying:
+
+        def die(*_: object) -> int:
+            raise SystemError("killed")
+
+        dying.setattr(fly_secrets, "count_change", die)
+        assert keys.ask("POST", "/k/generate", {"type": "hs256"}).status_code == 500
+    assert keys.call("GET") == {"secret_keys": []}
+    assert keys.generate("k", "nacl_auth")["name"] == "kv0"
 
 
 def test_they_outlive_pilotd(keys: Keys) -> None:
