@@ -22,19 +22,17 @@ _SEEN = {
     "session": "cut -d' ' -f5,6,7 /proc/self/stat",
     "umask": "umask",
 }
+_LIMITS = ("prlimit", "--core=5", "--nproc=3000:4000", "--stack=4194304", "--cpu=1000")
 _CALLERS = {
-    "nice": ("nice", "-n", "5"),
-    "batch": ("chrt", "-b", "0"),
-    "idle disk": ("ionice", "-c", "3"),
-    "of 32 bits": ("setarch", "i686", "-R"),
-    "first to be killed": ("choom", "-n", "500", "--"),
-    "of few limits": ("prlimit", "--core=5", "--nproc=3000:4000", "--stack=4194304", "--cpu=1000"),
-    "without privileges": ("setpriv", "--bounding-set", "-sys_ptrace,-sys_boot,-net_raw"),
-    "without new privileges": ("setpriv", "--no-new-privs"),
-    "of groups": ("setpriv", "--groups", "5,6,7"),
-    "of an environment": ("env", "-i", "PATH=/usr/bin:/bin", "TERM=odd", "EXTRA=1"),
-    "of a umask": ("sh", "-c", 'umask 0027; exec "$@"', "sh"),
-    "deaf": ("sh", "-c", 'trap "" HUP INT QUIT PIPE CHLD; exec "$@"', "sh"),
+    "of odd numbers": (
+        *("nice", "-n", "5", "ionice", "-c", "3", "setarch", "i686", "-R", "choom", "-n", "500", "--", *_LIMITS),
+        *("setpriv", "--groups", "5,6,7", "sh", "-c", 'umask 0027; exec "$@"', "sh"),
+    ),
+    "without privileges": ("chrt", "-b", "0", "setpriv", "--bounding-set", "-sys_ptrace,-sys_boot,-net_raw"),
+    "deaf, and without new privileges": (
+        *("env", "-i", "PATH=/usr/bin:/bin", "TERM=odd", "EXTRA=1", "setpriv", "--no-new-privs"),
+        *("sh", "-c", 'trap "" HUP INT QUIT PIPE CHLD; exec "$@"', "sh"),
+    ),
 }
 
 
