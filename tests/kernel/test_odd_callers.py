@@ -102,6 +102,29 @@ def test_a_working_directory_that_has_gone(run: Run, bundle: Path, tmp_path: Pat
     assert done.stderr == "pilot: run web: find the bundle: the working directory has been removed\n"
 
 
+@pytest.mark.parametrize("verb", ["run", "exec"])
+def test_the_callers_terminal_and_files_stay_the_callers(run: Run, bundle: Path, tmp_path: Path, verb: str) -> None:
+    """Descriptors of the process are its user's, so that he may open them anew, but not what is the host's."""
+    who = {"user": {"uid": 1000, "gid": 1000}}
+    _configure(bundle, bundles.make_config(*(["true"] if verb == "run" else ["sleep", "1000"]), **who))
+    if verb == "exec":
+        assert run("run", "-d", "web").stderr == ""
+    master_fd, terminal_fd = os.openpty()
+    written = tmp_path / "written"
+    read = tmp_path / "read"
+    read.write_text("text")
+    words = ["run", "web"] if verb == "run" else ["exec", "web", "true"]
+    command = [front.PILOT, "--root", str(tmp_path / "root-pilot"), *words]
+    with read.open() as stdin, written.open("w") as stdout:
+        done = subprocess.run(
+            command, cwd=bundle, timeout=60, stdin=stdin, stdout=stdout, stderr=terminal_fd, check=False
+        )
+    assert (done.returncode, os.fstat(terminal_fd).st_uid) == (0, 0)
+    assert (read.stat().st_uid, written.stat().st_uid) == (0, 1000)
+    os.close(master_fd)
+    os.close(terminal_fd)
+
+
 def test_one_damaged_container_hides_no_other(run: Run, bundle: Path, tmp_path: Path) -> None:
     _configure(bundle, bundles.make_config("true"))
     for name in ("first", "second", "third"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -12,8 +13,6 @@ from ..kernel.cgroups import Cgroup
 from ..plan.plan import CGROUP, CONSOLE_SOCKET, FIFO, procs_slot, stdio_slot
 from . import addresses
 from .values import Stdio
-
-_NULL = os.makedev(1, 3)
 
 
 class Descriptors(contextlib.ExitStack):
@@ -26,11 +25,11 @@ class Descriptors(contextlib.ExitStack):
     def add_stdio(self, stdio: Stdio, pass_fds: Sequence[int | None]) -> tuple[int, ...]:
         """Bind 0, 1, 2, ...; the numbers of stdio whose owner is to become the process's user.
 
-        The null device never changes its owner: it would be the host's.
+        A device never changes its owner, nor does a file that is read alone: they would be the host's.
         """
         own: list[int] = []
         for number, fd in enumerate((stdio.stdin, stdio.stdout, stdio.stderr)):
-            if fd is not None and not _is_null(fd):
+            if fd is not None and _may_be_given(fd):
                 own.append(number)
             self.by_slot[stdio_slot(number)] = self._open("/dev/null", os.O_RDWR) if fd is None else fd
         self.add_passed(pass_fds)
@@ -77,9 +76,15 @@ class Descriptors(contextlib.ExitStack):
         return fd
 
 
-def _is_null(fd: int) -> bool:
-    found = os.fstat(fd)
-    return stat.S_ISCHR(found.st_mode) and found.st_rdev == _NULL
+def _may_be_given(fd: int) -> bool:
+    """Whether the process's user may become its owner, who then may open it anew, as /dev/stdout.
+
+    Not a device: whose terminal it is could read what the caller types in it from then on. Nor what is only read.
+    """
+    mode = os.fstat(fd).st_mode
+    if stat.S_ISREG(mode):
+        return fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
+    return not (stat.S_ISCHR(mode) or stat.S_ISBLK(mode))
 
 
 def closed_numbers(pass_fds: Sequence[int | None]) -> frozenset[int]:
