@@ -62,7 +62,7 @@ def _wait_for(what: Callable[[], object]) -> None:
 
 def _fill(sprite: Any) -> list[int]:
     """Until not even a row can be written; those that were, and that it was told are there."""
-    acknowledged = []
+    acknowledged: list[int] = []
     for number in range(100):
         _run(sprite, "sh", "-c", _FILL, str(number))
         if not _is_done(sprite, "sh", "-c", _WRITE, str(number)):
