@@ -20,9 +20,10 @@ from pilot.host.fsm.journal import Record
 from pilot.host.operations import requests
 from pilot.host.services.creating import Creating
 from pilot.host.services.wanted import Forks
-from pilot.host.store import usage
+from pilot.host.store import clocks, fly_members, usage
+from pilot.host.store.fly_members import Member
 from pilot.host.store.journal import SqlJournal
-from pilot.ids import CheckpointId, RunId
+from pilot.ids import CheckpointId, MachineId, RunId
 from tests.support.host import HostUnderTest
 
 _SPRITE = {
@@ -70,6 +71,13 @@ def _use(host: HostUnderTest) -> None:
         usage.put_counters(tx, row.id, counted)
 
 
+def _pool(host: HostUnderTest) -> None:
+    """A machine that nobody has wanted yet, and when snapshots were looked at."""
+    with host.database.transaction() as tx:
+        fly_members.add(tx, Member(MachineId("0123456789abcd"), ("sha256:" + 64 * "0",)))
+        clocks.write(tx, "snapshots", 1_790_000_000_000_000)
+
+
 def main() -> int:
     """See the module."""
     with tempfile.TemporaryDirectory() as directory:
@@ -80,6 +88,7 @@ def main() -> int:
             _call(http, "PUT", "/v1/sprites/web/checkpoints/v1", {"name": "ready"})
         _begin_forks(host)
         _use(host)
+        _pool(host)
         host.close()
         with sqlite3.connect(pathlib.Path(directory) / "state.db") as connection:
             for line in connection.iterdump():

@@ -12,7 +12,7 @@ from pilot.host.fsm.operation import Action
 from pilot.host.fsm.outcome import Ending
 from pilot.host.operations import requests
 from pilot.host.operations.disks import VolumeDisk
-from pilot.host.store import fly, machines, sprites, tokens, usage
+from pilot.host.store import clocks, fly, fly_members, machines, sprites, tokens, usage
 from pilot.host.store.database import Database
 from pilot.host.store.journal import SqlJournal
 from pilot.host.store.migrations import MIGRATIONS
@@ -212,6 +212,9 @@ def _check_later_tables(host: Revived, web: sprites.Sprite, version: int) -> Non
         assert [(key.label, key.version, key.kind) for key in host.fly.keys.every(shop)] == [
             ("orders", 0, "xaes256gcm")
         ]
+    if version >= 21:
+        assert [len(member.digests) for member in fly_members.every(host.database)] == [1]
+        assert clocks.find(host.database, "snapshots") == 1_790_000_000_000_000
 
 
 def test_every_operation_has_a_run_in_the_samples() -> None:

@@ -185,16 +185,14 @@ _SECRET_KEYS = (
         sealed TEXT NOT NULL, public TEXT NOT NULL, created_us BIGINT NOT NULL, PRIMARY KEY (app, label, version))""",
 )
 
-# Machines that run before anybody wants them.
-_FLY_MEMBERS = (
+# Machines that run before anybody wants them; and what time it is believed to be, for what deletes things by their age.
+_MEMBERS_AND_CLOCKS = (
     "CREATE TABLE fly_members (machine TEXT PRIMARY KEY, digests TEXT NOT NULL, created_us BIGINT NOT NULL)",
+    "CREATE TABLE clocks (name TEXT PRIMARY KEY, at_us BIGINT NOT NULL)",
 )
-
-# What time it is believed to be, for what deletes things by their age.
-_CLOCKS = ("CREATE TABLE clocks (name TEXT PRIMARY KEY, at_us BIGINT NOT NULL)",)
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     _FIRST, _VERSIONS, _SIZES, _EVENTS, _NETWORKS, _PARENTS, _LIFECYCLE, _FLY, _PRIVATE_NETWORKS, _KEYS,
     _FLY_VOLUMES, _SPRITES_BY_MACHINE, _APP_ADDRESSES, _PIDS, _WEBHOOKS,
-    _CHECKPOINT_NAMES, _CONNECTORS, _PRIVILEGES, _USAGE, _SECRET_KEYS, _FLY_MEMBERS, _CLOCKS,
+    _CHECKPOINT_NAMES, _CONNECTORS, _PRIVILEGES, _USAGE, _SECRET_KEYS, _MEMBERS_AND_CLOCKS,
 )  # fmt: skip
