@@ -171,11 +171,9 @@ def _restart(subject: Subject) -> None:
 
 def _logs(subject: Subject) -> None:
     with _made(subject, "echo one; echo two; echo three; sleep 100"):
-        for query, said in (([], "one\ntwo\nthree\n"), ([("lines", "2")], "two\nthree\n")):
-            end_s = time.monotonic() + subject.timeout_s
-            while (told := _said(subject, query)) != said:
-                expect.that(time.monotonic() < end_s, f"{said!r} was meant, not {told!r}")
-                time.sleep(_PAUSE_S)
+        _until_said(subject, "one\ntwo\nthree\n")
+        told = _said(subject, [("lines", "2")])
+        expect.that(told == "two\nthree\n", f"the last two lines were meant, not {told!r}")
 
 
 def _said(subject: Subject, query: list[tuple[str, str]]) -> str:
@@ -184,16 +182,18 @@ def _said(subject: Subject, query: list[tuple[str, str]]) -> str:
 
 
 def _signal(subject: Subject) -> None:
-    with _made(subject, "trap 'echo heard' USR1; while :; do sleep 0.1; done"):
+    with _made(subject, "trap 'echo heard' USR1; echo ready; while :; do sleep 0.1; done"):
+        _until_said(subject, "ready\n")  # before that it would end by it
         answer = subject.ask(operations.SIGNAL_SERVICE, json={"name": "kit-web", "signal": "SIGUSR1"})
         expect.answered(operations.SIGNAL_SERVICE, answer, subject.isolation)
-        end_s = time.monotonic() + subject.timeout_s
-        while True:
-            answer = subject.ask(operations.SERVICE_LOGS, parameters={"service": "kit-web"})
-            if any(event.data == "heard\n" for event in expect.lines(operations.SERVICE_LOGS, answer)):
-                return
-            expect.that(time.monotonic() < end_s, "heard was meant")
-            time.sleep(_PAUSE_S)
+        _until_said(subject, "ready\nheard\n")
+
+
+def _until_said(subject: Subject, said: str) -> None:
+    end_s = time.monotonic() + subject.timeout_s
+    while (told := _said(subject, [])) != said:
+        expect.that(time.monotonic() < end_s, f"{said!r} was meant, not {told!r}")
+        time.sleep(_PAUSE_S)
 
 
 def _delete(subject: Subject) -> None:
