@@ -22,6 +22,7 @@ BENCHMARKS = (
     "machine",
     "machines",
     "vm",
+    "cold",
     "ingress",
     "network",
     "identity",
