@@ -16,7 +16,10 @@ from tests.support import outside
 from tests.support.internet import PORT, WEB
 from tests.support.pilotd import Pilotd
 
-pytestmark = pytest.mark.requires("root", "private", "fuse", "loop", "userns", "space", "veth", "nft", "tun", "outside")
+pytestmark = [
+    pytest.mark.requires("root", "private", "fuse", "loop", "userns", "space", "veth", "nft", "tun", "outside"),
+    pytest.mark.timeout(900),  # what is set up first installs both engines
+]
 
 PACKAGES = "docker.io podman crun netavark aardvark-dns iptables nftables iputils-ping uidmap slirp4netns"
 # Enough of a Debian for Python and a shell, as the tar of an image.
