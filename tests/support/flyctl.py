@@ -7,8 +7,10 @@ It looks only at what flyctl looks at, so what it does not notice no user of fly
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Iterator, Mapping
+from concurrent import futures
 from typing import Any
 
 from tests.support.flyapi import Fly
@@ -18,6 +20,7 @@ NONCE = "fly-machine-lease-nonce"
 # What flyctl gives a machine to come to a state, whatever it asks for at once.
 _PATIENCE_S, _ONE_WAIT_S = 300.0, 60
 _BACK_OFF_S = 0.5
+_LEASE_S = 13  # of a deploy
 
 
 class Failed(AssertionError):
@@ -75,18 +78,39 @@ class Flyctl:
 
     def deploy(self, id: str, config: Mapping[str, object]) -> JSON:
         """One machine of `deploy`: its lease is short, and renewed while it goes on."""
-        lease = self._fly.call("POST", f"/{id}/lease?ttl=13", status=201)["data"]
+        lease = self._fly.call("POST", f"/{id}/lease?ttl={_LEASE_S}", status=201)["data"]
         nonce = {NONCE: lease["nonce"]}
-        self._fly.call("POST", f"/{id}", {"config": config, "lease_ttl": 13}, headers=nonce)
-        again = self._fly.call("POST", f"/{id}/lease?ttl=13", headers=nonce, status=201)["data"]
-        if again["nonce"] != lease["nonce"]:
-            raise Failed("a renewed lease has another nonce")
-        self.wait(self._fly.get(id), "started")
-        row = self.until_checked(id)
+        with self._renewing(id, nonce):
+            self._fly.call("POST", f"/{id}", {"config": config, "lease_ttl": _LEASE_S}, headers=nonce)
+            self._renew(id, nonce)
+            self.wait(self._fly.get(id), "started")
+            row = self.until_checked(id)
         if self.crashes(row):
             raise Failed(f"machine {id} crashes: {row['events'][:3]}")
         self._release(id, nonce)
         return row
+
+    @contextlib.contextmanager
+    def _renewing(self, id: str, nonce: Mapping[str, str]) -> Iterator[None]:
+        """Beside whatever the block waits for, as often as flyctl does."""
+        ended = threading.Event()
+
+        def renew() -> None:
+            while not ended.wait((_LEASE_S - 1) / 3):
+                self._renew(id, nonce)
+
+        with futures.ThreadPoolExecutor(1, thread_name_prefix="flyctl-lease") as threads:
+            renewing = threads.submit(renew)
+            try:
+                yield
+            finally:
+                ended.set()
+            renewing.result()
+
+    def _renew(self, id: str, nonce: Mapping[str, str]) -> None:
+        again = self._fly.call("POST", f"/{id}/lease?ttl={_LEASE_S}", headers=dict(nonce), status=201)["data"]
+        if again["nonce"] != nonce[NONCE]:
+            raise Failed("a renewed lease has another nonce")
 
     def exec(self, id: str, command: str, **more: object) -> JSON:
         """`machine exec`: one line of words."""
