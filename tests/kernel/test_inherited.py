@@ -17,11 +17,14 @@ _SEEN = {
     "oom": "cat /proc/self/oom_score_adj",
     "limits": "cat /proc/self/limits",
     "privileges": "grep -E '^(Cap|NoNewPrivs|Groups|Uid|Gid)' /proc/self/status",
-    "signals": "grep -E '^Sig(Blk|Ign|Cgt)' /proc/self/status",
+    "signals": "grep -E '^Sig(Blk|Cgt)' /proc/self/status",
+    "ignored": "grep ^SigIgn /proc/self/status",
     "environment": "env | sort",
     "session": "cut -d' ' -f5,6,7 /proc/self/stat",
     "umask": "umask",
 }
+# 32 and 33 are a C library's own. glibc's posix_spawn (make, Python) leaves them ignored, and so does runc.
+_OF_A_LIBRARY = 1 << 31 | 1 << 32
 _LIMITS = ("prlimit", "--core=5", "--nproc=3000:4000", "--stack=4194304", "--cpu=1000")
 _CALLERS = {
     "of odd numbers": (
@@ -57,6 +60,7 @@ def _seen(runtime: str, caller: tuple[str, ...], bundle: Path) -> dict[str, list
     seen: dict[str, list[str]] = {}
     for line in done.stdout.splitlines():
         seen.setdefault(line, []) if line in _SEEN else seen[next(reversed(seen))].append(line)
+    seen["ignored"] = [hex(int(line.split()[1], 16) & ~_OF_A_LIBRARY) for line in seen["ignored"]]
     return seen
 
 
