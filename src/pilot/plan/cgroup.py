@@ -337,6 +337,8 @@ def _v1_memory(resources: Resources) -> Iterator[Write]:
         yield Write("memory", "memory.memsw.limit_in_bytes", "-1", optional=True)
     if memory.reservation:
         yield Write("memory", "memory.soft_limit_in_bytes", str(memory.reservation))
+    if memory.kernel_tcp:
+        yield Write("memory", "memory.kmem.tcp.limit_in_bytes", str(memory.kernel_tcp), optional=True)
     if memory.disable_oom_killer:
         yield Write("memory", "memory.oom_control", "1")
     if memory.swappiness is not None and memory.swappiness not in {-1, (1 << 64) - 1}:

@@ -283,7 +283,7 @@ def find_oddities(linux: Linux) -> list[str]:
         reason = "because personality flag has not supported at this time"
         found.append(f"ignoring unsupported personality flags: [{' '.join(flags)}] {reason}")
     memory = linux.resources.memory if linux.resources else None
-    if memory is not None and (memory.kernel or memory.kernel_tcp):
+    if memory is not None and memory.kernel:
         found.append("Kernel memory settings are ignored and will be removed")
     is_joined = any(each.type is NamespaceType.USER and each.path for each in linux.namespaces)
     if is_joined and (linux.uid_mappings or linux.gid_mappings):

@@ -155,7 +155,7 @@ _TABLE = [
     ('{"memory": {"reservation": 100}}', ["memory.soft_limit_in_bytes=100"], ["memory.low=100"]),
     (
         '{"memory": {"swappiness": 0, "disableOOMKiller": true, "kernelTCP": 5}}',
-        ["memory.oom_control=1", "memory.swappiness=0"],
+        ["memory.kmem.tcp.limit_in_bytes=5", "memory.oom_control=1", "memory.swappiness=0"],
         [],
     ),
     ('{"blockIO": {"weight": 10}}', ["blkio.weight=10"], ["io.bfq.weight=10"]),

@@ -22,7 +22,7 @@ _MAPPING = '[{"containerID": 0, "hostID": 1000, "size": 1}]'
         ),
         ('{"resources": {"memory": {"limit": 5}}}', ()),
         ('{"resources": {"memory": {"kernel": 5}}}', ("Kernel memory settings are ignored and will be removed",)),
-        ('{"resources": {"memory": {"kernelTCP": 5}}}', ("Kernel memory settings are ignored and will be removed",)),
+        ('{"resources": {"memory": {"kernelTCP": 5}}}', ()),
         (f'{{"namespaces": [{{"type": "user"}}], "uidMappings": {_MAPPING}}}', ()),
         ('{"namespaces": [{"type": "user", "path": "/proc/5/ns/user"}]}', ()),
         (
