@@ -205,12 +205,18 @@ def make_disks(host: Host, run: Run[object]) -> None:
     """A root that is not kept begins as its image is. Those of a machine that runs are in use, and so right."""
     found = machine_of(host, run)
     keeps = configs.keeps_root(_config(found))
-    if isinstance(run.request, Launch) and run.request.claimed is not None:
-        fly_pool.drop_unwanted(host, found, run.request.claimed)
+    if is_claimed(run):
+        _drop_unwanted(host, run, found)
         keeps = _runs(host, found.id)
     elif _runs(host, found.id):
         return
     fly_disks.make_roots(host, found, keep=keeps)
+
+
+def _drop_unwanted(host: Host, run: Run[object], found: Machine) -> None:
+    """Of the member of the pool that it was made of, if it was."""
+    if isinstance(run.request, Launch) and run.request.claimed is not None:
+        fly_pool.drop_unwanted(host, found, run.request.claimed)
 
 
 def make_machine(host: Host, run: Run[object]) -> None:
@@ -239,7 +245,7 @@ def boot(host: Host, run: Run[object]) -> None:
             drives = [VolumeDisk(host.volumes, volume) for volume in wanted.values()]
             machines.start(host, found.id, drives=drives)
         acts = [functools.partial(fly_disks.give, host, found, name, take) for name in missing]
-        if is_up and is_claimed(run):
+        if is_claimed(run):
             acts.append(functools.partial(networks.tell_siblings, host, found.id))
         disks.at_once(acts)
     if fly_looks.is_wanted(found) and not host.substrate(found.id).mounts_in_guest:
@@ -548,6 +554,7 @@ def settle(host: Host, run: Run[object], outcome: Outcome) -> None:
     down(host, run)
     for _, volume in fly_disks.every(found):
         disks.release(host, volume)
+    _drop_unwanted(host, run, found)
     with host.database.transaction() as tx:
         fly.enter(tx, run.resource, "failed", run.action, "flyd", {"error": outcome.error or outcome.ending.value})
 

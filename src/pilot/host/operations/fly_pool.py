@@ -80,19 +80,21 @@ def warm(host: Host, run: Run[object]) -> None:
     api.call(operations.GET_GRAPH, None)
 
 
-def settle(host: Host, run: Run[object], outcome: Outcome) -> None:
-    """One that failed leaves nothing."""
+def settle(host: Host, run: Run[MakeMember], outcome: Outcome) -> None:
+    """One that failed leaves nothing, even when the host has lost power, and with it what was written of it."""
     if not outcome.done:
-        everything(host, run.resource)
+        _everything(host, Member(MachineId(run.resource), run.request.digests))
 
 
 # Taken over
 
 
 def drop_unwanted(host: Host, found: Machine, digests: tuple[str, ...]) -> None:
-    """Roots that the member was given, and the Machine does not want."""
-    wanted = fly_disks.roots(found.id, found.images)
-    fly_disks.drop_all(host, [volume for volume in _roots(found.id, digests) if volume not in wanted])
+    """Roots that the member was given, and the Machine does not want: of another image, whatever they are called, as
+    their names have no more than the beginning of a digest."""
+    wanted = dict(enumerate(image.digest for image in found.images))
+    given = enumerate(zip(_roots(found.id, digests), digests, strict=True))
+    fly_disks.drop_all(host, [volume for number, (volume, digest) in given if wanted.get(number) != digest])
 
 
 def fit(host: Host, machine: rows.Machine) -> None:
@@ -128,11 +130,14 @@ def forget(host: Host, run: Run[object]) -> None:
 def everything(host: Host, id: str) -> None:
     """Of a member that is there, or half there. Nothing of one that somebody has taken."""
     found = fly_members.find(host.database, id)
-    if found is None:
-        return
-    machines.destroy(host, found.machine)
-    fly_disks.drop_all(host, _roots(found.machine, found.digests))
-    _forget(host, id)
+    if found is not None:
+        _everything(host, found)
+
+
+def _everything(host: Host, member: Member) -> None:
+    machines.destroy(host, member.machine)
+    fly_disks.drop_all(host, _roots(member.machine, member.digests))
+    _forget(host, member.machine)
 
 
 def _forget(host: Host, id: str) -> None:

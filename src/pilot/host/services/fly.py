@@ -175,14 +175,14 @@ class FlyMachines:
             lease_expires_us=lease_end_us(wanted.lease_s or 0),
             claimed=member.digests if member else None,
         )
-        if member is None:
-            return id, self._engine.start(requests.LAUNCH, id, request)
         try:
             ended = self._engine.start(requests.LAUNCH, id, request)
         except BaseException:
-            self._pool.give_back(member)
+            if member is not None:
+                self._pool.give_back(member)
             raise
-        self._pool.taken(digests, ended)
+        if wanted.launch:
+            self._pool.wanted(digests, ended)
         return id, ended
 
     def start(self, row: Machine, nonce: str | None, source: Literal["user", "flyd"] = "user") -> Ended | None:

@@ -58,7 +58,7 @@ class FlyPool:
             self._make(())
 
     def claim(self, digests: Digests) -> Ready | None:
-        """The one that fits best; the caller's alone, who says `taken` or `give_back`."""
+        """The one that fits best; the caller's alone, who says `wanted` or `give_back`."""
         with self._lock:
             found = min(self._ready, key=lambda each: _distance(each.digests, digests), default=None)
             if found is not None:
@@ -70,8 +70,11 @@ class FlyPool:
         with self._lock:
             self._ready.append(ready)
 
-    def taken(self, digests: Digests, launch: Ended) -> None:
-        """By a Machine of these images. Another one follows a moment after its launch, which goes first."""
+    def wanted(self, digests: Digests, launch: Ended) -> None:
+        """By a Machine of these images, whether or not there was one for it: so a pool that could not be filled is,
+        when it can be. Another one follows a moment after the launch, which goes first."""
+        if not self._size:
+            return
         roots = digests if len(digests) <= MOST_ROOTS else ()
         launch.add_done_callback(lambda _: self._make_soon(roots))
 

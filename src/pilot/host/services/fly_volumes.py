@@ -128,10 +128,17 @@ class FlyVolumes:
         return Believed(self._host.database, "snapshots", self._newest_us)
 
     def _newest_us(self) -> int | None:
-        """When the last one was taken."""
+        """When the last one was taken, of the volumes that can be looked at; an error where those have none, and there
+        are others."""
         taken: list[float] = []
+        failed: errors.PilotError | None = None
         for row in fly_volumes.all_created(self._host.database):
-            taken += [point.created_at for point in self.snapshots(row)]
+            try:
+                taken += [point.created_at for point in self.snapshots(row)]
+            except errors.PilotError as error:
+                failed = error
+        if failed is not None and not taken:
+            raise failed
         return int(max(taken) * 1e6) if taken else None
 
     def prune(self, at_us: int) -> list[Ended]:

@@ -38,8 +38,8 @@ async def wait(database: Database, find: Callable[[], Seen], states: frozenset[s
             loop.call_soon_threadsafe(told.set)
 
     stop = database.watch(tell)
-    seen = await asyncio.to_thread(find)
     try:
+        seen = await asyncio.to_thread(find)
         async with asyncio.timeout(timeout_s):
             while (state := seen.machine.state) not in states:
                 if state in _FINAL or (state in _INSTEAD and "started" in states):

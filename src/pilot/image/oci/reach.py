@@ -20,6 +20,8 @@ from ... import errors
 from . import registry
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+# Of a name's addresses that are tried: each may let a thread wait for as long as a connection may take.
+MOST_TRIED = 8
 _NOT_REACHED = (httpx.ConnectError, httpx.ConnectTimeout)
 
 
@@ -72,7 +74,7 @@ class Guarded(httpx.BaseTransport):
         if not permitted:
             problem = f"{url.host} is at {meant[0]}, where no image is fetched from"
             raise errors.SpecError("image", problem, hint=self._hint)
-        return permitted
+        return permitted[:MOST_TRIED]
 
     def _transport(self, way: str, to: str) -> httpx.HTTPTransport:
         key = way, to

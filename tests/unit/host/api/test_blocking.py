@@ -12,9 +12,10 @@ import pytest
 from tests.support.host import WAIT_S, HostUnderTest
 
 from pilot import errors
+from pilot.host.api.sprites import shapes
 from pilot.host.fly.pulling import Images
 from pilot.host.services.wanted import NewSprite
-from pilot.host.store import fly, sprites, tokens
+from pilot.host.store import fly, sprites, tokens, usage
 from pilot.host.store.fly import App
 from pilot.image.oci.documents import Image
 
@@ -70,6 +71,17 @@ def _held(host: HostUnderTest, gate: Gate, path: str, token: str | None = None, 
         thread.join(WAIT_S)
     assert len(set(statuses)) == 1, statuses
     assert len(statuses) == times
+
+
+def test_all_that_was_ever_used_is_not_written_out_on_the_loop(
+    host: HostUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert host.sprites.create(host.organisation.id, NewSprite("other")).result(WAIT_S).done
+    with host.database.transaction() as tx:
+        usage.add(tx, usage.Day("2026-11-29", "gone", "gone", usage.Used(1)), host.organisation.id)
+    gate = Gate(monkeypatch, shapes, "usage_day", lambda day: True)
+    _held(host, gate, "/v1/usage/days")
+    assert [each["sprite"]["name"] for each in _get(host, "/v1/usage/days").json()["days"]] == ["gone"]
 
 
 def test_a_question_to_the_store_that_hangs_stops_no_other_request(

@@ -115,6 +115,32 @@ def test_the_first_look_of_all_believes_no_more_than_what_has_happened(host: Hos
     assert clocks.believed(host, first_us=100 * _DAY_US).now_us() == 100 * _DAY_US
 
 
+def test_the_first_look_does_without_a_volume_that_cannot_be_looked_at(
+    host: HostUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else nothing would ever be pruned; but what may have snapshots is not taken for something that has none."""
+    volumes, app = host.fly.volumes, _app(host)
+    made = [volumes.create(app, Wanted(name, "local", 1)) for name in ("one", "two")]
+    assert all(ended.result(WAIT_S).done for _, ended in made)
+    broken, whole = (volumes.find(app, id) for id, _ in made)
+    _, ended = volumes.snapshot(whole)
+    assert ended.result(WAIT_S).done
+    checkpoints = host.volumes.checkpoints
+
+    def look(name: VolumeId) -> Sequence[Point]:
+        if name == broken.id:
+            raise errors.HostError("it cannot be opened")
+        return checkpoints(name)
+
+    monkeypatch.setattr(host.volumes, "checkpoints", look)
+    (taken,) = volumes.snapshots(whole)
+    assert volumes._newest_us() == int(taken.created_at * 1e6)
+    pruned = volumes.prune(int(taken.created_at * 1e6) + 60 * _DAY_US)
+    assert [ended.result(WAIT_S).done for ended in pruned] == [True]
+    with pytest.raises(errors.HostError, match="cannot be opened"):
+        volumes._newest_us()
+
+
 def test_a_round_with_a_clock_in_the_future_deletes_nothing(host: HostUnderTest) -> None:
     volumes, app = host.fly.volumes, _app(host)
     id, made = volumes.create(app, Wanted("data", "local", 1, snapshot_retention=1))

@@ -15,7 +15,7 @@ from tests.support.layers import Item, tar
 
 from pilot import errors
 from pilot.host.fly.pulling import Images
-from pilot.image.oci.reach import Address, Guarded
+from pilot.image.oci.reach import MOST_TRIED, Address, Guarded
 from pilot.image.oci.store import Store
 from pilot.images.origins import Insecure
 
@@ -103,6 +103,23 @@ def test_where_one_address_does_not_answer_the_next_one_is_asked(
     means("registry.test", "127.0.0.2", "127.0.0.1")  # nobody listens at the first
     with httpx.Client(transport=Guarded(_in_loopback)) as client:
         assert client.get(f"http://registry.test:{_port(served)}/v2/box/manifests/latest").status_code == 200
+
+
+def test_of_very_many_addresses_no_more_are_tried_than_a_few(
+    means: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else whoever has a name decides for how many hours a thread waits."""
+    tried: list[str] = []
+
+    def connect(_: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
+        tried.append(request.url.host)
+        raise httpx.ConnectTimeout("nobody there")
+
+    monkeypatch.setattr(httpx.HTTPTransport, "handle_request", connect)
+    means("registry.test", PRIVATE, *(f"127.0.1.{number}" for number in range(200)))
+    with httpx.Client(transport=Guarded(_in_loopback)) as client, pytest.raises(httpx.ConnectTimeout):
+        client.get("http://registry.test/v2/")
+    assert tried == [f"127.0.1.{number}" for number in range(MOST_TRIED)]
 
 
 def test_a_name_that_means_nothing_is_an_error_of_connecting(means: Callable[..., list[str]]) -> None:

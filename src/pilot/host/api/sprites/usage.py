@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 from starlette.responses import JSONResponse, Response
 
 from ....wire import faults
+from ...services.usage import Usages
 from ...store.usage import MOST_DAYS
 from ..call import Call
 from . import shapes
@@ -27,9 +29,15 @@ async def get_usage_by_day(call: Call) -> Response:
 
 async def get_usage_of_all(call: Call) -> Response:
     """What each sprite of the organisation has used, of those that were destroyed since, too."""
-    found = await asyncio.to_thread(call.sprites.usages.days_of_all, call.organisation.id, _days(call))
+    shown = await asyncio.to_thread(_shown, call.sprites.usages, call.organisation.id, _days(call))
+    return Response(shown, media_type="application/json")
+
+
+def _shown(usages: Usages, organisation: str, most: int) -> bytes:
+    """There may be a great many."""
+    found = usages.days_of_all(organisation, most)
     named = [{"sprite": {"id": day.sprite, "name": day.name}} | shapes.usage_day(day) for day in found]
-    return JSONResponse({"days": named})
+    return msgspec.json.encode({"days": named})
 
 
 def _days(call: Call) -> int:
