@@ -9,6 +9,7 @@ moment.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import ipaddress
 import socket
 
@@ -36,7 +37,13 @@ class Destinations:
 def _is_own(address: Address) -> bool:
     """Towards an address of its own a host sends from that address. No packet is sent."""
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
-    with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as probe:
+    try:
+        opened = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.EAFNOSUPPORT:  # ipv6.disable=1: there is no way to it either
+            return False
+        raise
+    with opened as probe:
         try:
             probe.connect((str(address), _ANY_PORT))
         except OSError:

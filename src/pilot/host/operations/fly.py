@@ -20,7 +20,7 @@ import dataclasses
 import functools
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from ... import errors
 from ...ids import CheckpointId, MachineId, VolumeId
@@ -235,11 +235,11 @@ def boot(host: Host, run: Run[object]) -> None:
     found = machine_of(host, run)
     machines.thaw(host, found.id)
     is_up = machines.is_up(host, found.id)
-    if not is_up:
-        _prepare(host, found)
     there = _disks_there(_api(host, found.id)) if is_up else frozenset()
     wanted = dict(fly_disks.every(found))
     missing = {name: volume for name, volume in wanted.items() if name not in there}
+    if not is_up or is_claimed(run):
+        _prepare(host, found, missing)
     with fly_disks.mounting(host, found.id, missing, anew=_had_before(found, missing)) as take:
         if not is_up:
             drives = [VolumeDisk(host.volumes, volume) for volume in wanted.values()]
@@ -252,10 +252,11 @@ def boot(host: Host, run: Run[object]) -> None:
         fly_looks.look(host, found)
 
 
-def _prepare(host: Host, found: Machine) -> None:
-    """Its disks are as they are to be when its machine starts."""
-    for _, volume in fly_volumes.mounted(found):
-        fly_volumes.prepare(host, volume)
+def _prepare(host: Host, found: Machine, names: Collection[str]) -> None:
+    """Those disks, which nobody has, are as they are to be when its machine has them."""
+    for name, volume in fly_volumes.mounted(found):
+        if name in names:
+            fly_volumes.prepare(host, volume)
     if fly_looks.is_wanted(found) and host.substrate(found.id).mounts_in_guest:
         fly_looks.look_apart(host, found)
 

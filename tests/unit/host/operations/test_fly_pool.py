@@ -14,15 +14,18 @@ from pilot.host.fly.containers import ImageOf
 from pilot.host.fly.pulling import Images
 from pilot.host.fsm.operation import Run
 from pilot.host.fsm.outcome import Ending, Outcome
+from pilot.host.operations import fly as steps
 from pilot.host.operations import fly_disks, fly_pool, fly_requests
 from pilot.host.operations.fly_pool import MakeMember
 from pilot.host.operations.fly_requests import Launch
 from pilot.host.services.fly import NewMachine
 from pilot.host.services.fly_images import FlyImages
 from pilot.host.services.fly_pool import FlyPool
-from pilot.host.store import fly, fly_members, machines
+from pilot.host.services.fly_volumes import Wanted
+from pilot.host.store import fly, fly_members, fly_volumes, machines
 from pilot.host.store.fly import App, Machine
 from pilot.host.store.fly_members import Member
+from pilot.host.vmm import MachineSpec
 from pilot.ids import MachineId, RunId, VolumeId
 
 ID = MachineId("0" * 14)
@@ -97,6 +100,29 @@ def test_a_root_of_another_image_goes_also_when_it_is_called_the_same(host: Host
     assert volume in host.volumes.names()
     fly_pool.drop_unwanted(host.host, found, (BEGINS_ALIKE,))
     assert volume not in host.volumes.names()
+
+
+def test_a_volume_has_its_size_when_a_member_gets_it(
+    host: HostUnderTest, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The member runs already: what a start would see to is seen to nevertheless."""
+    volume, made = host.fly.volumes.create(app, Wanted("data", "local", 1))
+    assert made.result(WAIT_S).done
+    given: list[str] = []
+    monkeypatch.setattr(steps, "_disks_there", lambda _: frozenset())
+    monkeypatch.setattr(fly_disks, "give", lambda host, found, name, take: given.append(name))
+    config: dict[str, object] = {"image": "box", "mounts": [{"volume": volume, "path": "/data"}]}
+    wanted = Launch(app.id, "one", "local", "1", config, (), claimed=())
+    run = Run(RunId("0"), fly_requests.LAUNCH.kind, fly_requests.LAUNCH.name, ID, wanted)
+    steps.record(host.host, run)
+    with host.database.transaction() as tx:
+        row = machines.assign(tx, ID, host.vmm.isolation.value, 256 << 20, 1, 1000)
+        fly_volumes.change(tx, volume, size_gb=2)
+    host.vmm.create(MachineSpec(ID, row.uid_base, row.memory_bytes, row.cpus, row.pids))
+    host.vmm.start(ID)
+    steps.boot(host.host, run)
+    assert given == ["volume-0"]
+    assert host.volumes.stat(volume).size_bytes == 2 << 30
 
 
 def test_one_that_was_never_written_down_leaves_no_root(host: HostUnderTest) -> None:

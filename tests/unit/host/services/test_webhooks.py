@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import errno
 import ipaddress
 import pathlib
 import socket
@@ -404,6 +405,23 @@ def test_nothing_of_an_answer_is_told_but_its_status(said: bytes) -> None:
 
 async def _loopback(_: str) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
     return [ipaddress.ip_address("127.0.0.1")]
+
+
+def test_where_it_may_go_on_a_host_without_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names have such addresses nevertheless. What else keeps it from telling which are its own permits nothing."""
+    real, why = socket.socket, errno.EAFNOSUPPORT
+
+    def opened(family: int, kind: int) -> socket.socket:
+        if family == socket.AF_INET6:
+            raise OSError(why, "no IPv6")
+        return real(family, kind)
+
+    monkeypatch.setattr(socket, "socket", opened)
+    elsewhere = ipaddress.ip_address("2a00::1")
+    assert Destinations(Never()).permits(elsewhere)
+    why = errno.EMFILE
+    with pytest.raises(OSError, match="no IPv6"):
+        Destinations(Never()).permits(elsewhere)
 
 
 def test_where_it_may_go() -> None:
