@@ -92,20 +92,23 @@ class Accounting:
         self._disks_of = day
 
     def _readings(self, rows: Sequence[Sprite]) -> Iterator[tuple[str, Counted | None]]:
-        """Counters by sprite, as far as they are others than before; None of machines that are not there any more."""
+        """Counters by sprite, as far as they are others than before; None of sprites that are not there any more."""
         yield from ((id, None) for id in self._counters.keys() - {row.id for row in rows})
         for row in rows:
             if row.id in self._awake or (row.id in self._counters and row.id not in self._settled):
                 try:
-                    yield row.id, self._measured.counted(row)
+                    yield row.id, self._measured.counted(row) or self._before(row).stopped()
                 except (errors.PilotError, OSError) as error:  # one sprite's trouble is not the others'
                     log.warning("usage not counted", extra={"sprite": row.name, "error": str(error)})
-            elif row.id in self._counters and row.rested is not None and row.rested.status == "cold":
-                yield row.id, None
+            elif self._before(row).cpu_us and row.rested is not None and row.rested.status == "cold":
+                yield row.id, self._before(row).stopped()
+
+    def _before(self, row: Sprite) -> Counted:
+        return self._counters.get(row.id, Counted())
 
     def _more(self, row: Sprite, counted: Mapping[str, Counted | None]) -> Counted:
         reading = counted.get(row.id)
-        return Counted() if reading is None else reading.since(self._counters.get(row.id, Counted()))
+        return Counted() if reading is None else reading.since(self._before(row))
 
     def _remember(self, rows: Sequence[Sprite], counted: Mapping[str, Counted | None]) -> None:
         for id, reading in counted.items():

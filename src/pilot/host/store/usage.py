@@ -1,8 +1,7 @@
 """What each sprite has used, by day (UTC), and where its machine's counters stood when they were last added up.
 
     usage_days       one row a sprite and day; it stays when the sprite is destroyed, until its day is forgotten
-    usage_counters   of a sprite whose machine runs: what has been added already, so that a pilotd that is started anew
-                     goes on from there
+    usage_counters   of a sprite: what has been added already, so that a pilotd that is started anew goes on from there
 
 A day is what the host's clock says when something is added: where that is set wrong, so is the day; nothing is counted
 twice, and nothing else is forgotten for it, as days are kept by their number and not by their age.
@@ -22,21 +21,25 @@ MOST_ROWS = 1_000_000
 
 @dataclasses.dataclass(frozen=True)
 class Counted:
-    """What has been counted since the machine was started."""
+    """What has been counted: `cpu_us` since the machine was started, bytes since it has its network, which is there
+    when the machine is not."""
 
     cpu_us: int = 0
     sent_bytes: int = 0
     received_bytes: int = 0
 
     def since(self, before: Counted) -> Counted:
-        """What came after `before`; all of it where it was counted from nothing since."""
-        if any(now < then for now, then in zip(dataclasses.astuple(self), dataclasses.astuple(before), strict=True)):
-            return self
-        return Counted(
-            self.cpu_us - before.cpu_us,
-            self.sent_bytes - before.sent_bytes,
-            self.received_bytes - before.received_bytes,
-        )
+        """What came after `before`; of a machine, or of a network, all of it where that has counted from nothing
+        since."""
+        cpu_us = self.cpu_us - before.cpu_us
+        sent_bytes, received_bytes = self.sent_bytes - before.sent_bytes, self.received_bytes - before.received_bytes
+        if sent_bytes < 0 or received_bytes < 0:
+            sent_bytes, received_bytes = self.sent_bytes, self.received_bytes
+        return Counted(self.cpu_us if cpu_us < 0 else cpu_us, sent_bytes, received_bytes)
+
+    def stopped(self) -> Counted:
+        """Its machine does not run: the next one counts from nothing."""
+        return dataclasses.replace(self, cpu_us=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +92,7 @@ def counters(reader: Reader) -> dict[str, Counted]:
 
 
 def put_counters(tx: Transaction, sprite: str, counted: Counted | None) -> None:
-    """Added up to here; None: its machine does not run."""
+    """Added up to here; None: it has gone."""
     tx.execute("DELETE FROM usage_counters WHERE sprite = ?", (sprite,))
     if counted is not None:
         tx.execute(

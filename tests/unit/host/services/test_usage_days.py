@@ -121,6 +121,25 @@ def test_another_machine_counts_from_nothing(database: SqliteDatabase, rested: R
     assert told(database)[NOON].counted == Counted(112, 53, 122), "less than before: from nothing, too"
 
 
+def test_a_network_counts_on_when_its_machine_is_stopped_and_started(database: SqliteDatabase) -> None:
+    """It is there all the while, with its counters: nothing is added twice, by whichever way the machine has gone."""
+    fake = Fake(counters={"sprite-a": Counted(50, 50, 50)})
+    book = Accounting(database, fake, 0.0)
+    book.look(WRITE_S, NOON_US)
+    fake.counters["sprite-a"] = Counted(2, 60, 70)  # it was restarted meanwhile
+    book.look(2 * WRITE_S, NOON_US)
+    assert told(database)[NOON].counted == Counted(52, 60, 70)
+    fake.awake.clear()
+    book.look(3 * WRITE_S, NOON_US)
+    fake.rows, fake.counters["sprite-a"] = [row(rested=Rested("cold", NOON_US, "unused"))], None
+    for minute in range(4, 7):
+        book.look(minute * WRITE_S, NOON_US)
+    assert usage.counters(database) == {"sprite-a": Counted(0, 60, 70)}
+    fake.rows, fake.awake, fake.counters["sprite-a"] = [row()], {"sprite-a"}, Counted(3, 61, 70)
+    Accounting(database, fake, 1000.0).look(1000.0 + WRITE_S, NOON_US)
+    assert told(database)[NOON].counted == Counted(55, 61, 70)
+
+
 def test_a_clock_that_is_set_moves_days_and_counts_nothing_twice(database: SqliteDatabase) -> None:
     fake = Fake(counters={"sprite-a": Counted(1, 0, 0)}, disks={VolumeId("v-a"): 9})
     book = Accounting(database, fake, 0.0)
