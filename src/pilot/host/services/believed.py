@@ -9,6 +9,7 @@ the host was off, is caught up with at that pace. A clock that is set back is be
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 
@@ -16,7 +17,11 @@ from ..store import clocks
 from ..store.database import Database
 from ..store.journal import now_us
 
+log = logging.getLogger(__name__)
+
 PACE = 2
+# How far it may be behind the wall clock, and nobody is told.
+BEHIND_US = 86400 * 1_000_000
 
 
 def _boottime_us() -> int:
@@ -41,6 +46,7 @@ class Believed:
         self._wall_us = wall_us
         self._passed_us = passed_us
         self._looked_us = passed_us()
+        self._is_behind = False
 
     def now_us(self) -> int:
         """Written down before it is told."""
@@ -51,7 +57,15 @@ class Believed:
         with self._database.transaction(durable=False) as tx:
             clocks.write(tx, self._name, believed_us)
         self._looked_us = passed_us
+        self._tell(wall_us - believed_us)
         return believed_us
+
+    def _tell(self, behind_us: int) -> None:
+        """Once each time: a clock that was wrong, be it for a moment, may keep things for as long as it was behind."""
+        was_behind, self._is_behind = self._is_behind, behind_us > BEHIND_US
+        if self._is_behind and not was_behind:
+            told = {"clock": self._name, "behind_days": behind_us // BEHIND_US}
+            log.warning("the clock went ahead faster than time: what is deleted by its age waits", extra=told)
 
     def _before_us(self) -> int | None:
         known_us = clocks.find(self._database, self._name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pathlib
 from collections.abc import Iterator, Sequence
 
@@ -108,6 +109,29 @@ def test_what_passed_while_nobody_looked_is_caught_up_with(host: HostUnderTest) 
     assert later.now_us() == 102 * _DAY_US
     clocks.pass_by(5 * _DAY_US)
     assert later.now_us() == clocks.wall_us
+
+
+def test_the_operator_is_told_once_that_it_is_far_behind(host: HostUnderTest, caplog: pytest.LogCaptureFixture) -> None:
+    """As after a moment in which the clock stood at 1970: what is old now waits for years."""
+
+    def told() -> list[logging.LogRecord]:
+        return [each for each in caplog.records if each.name == "pilot.host.services.believed"]
+
+    clocks = _Clocks(0)
+    believed = clocks.believed(host)
+    assert believed.now_us() == 0
+    assert told() == []
+    clocks.wall_us = 20_000 * _DAY_US
+    for _ in range(3):
+        clocks.pass_by(600 * 1_000_000)
+        believed.now_us()
+    (record,) = told()
+    assert (record.levelname, vars(record)["clock"], vars(record)["behind_days"]) == ("WARNING", "test", 19_999)
+    clocks.wall_us = 0
+    believed.now_us()
+    clocks.wall_us = 2 * _DAY_US
+    believed.now_us()
+    assert len(told()) == 2
 
 
 def test_the_first_look_of_all_believes_no_more_than_what_has_happened(host: HostUnderTest) -> None:
