@@ -149,3 +149,5 @@ def _try(round: Callable[[float, int], None]) -> None:
         round(time.monotonic(), now_us())
     except (errors.PilotError, OSError) as error:
         log.warning("usage not written", extra={"error": str(error)})
+    except Exception:  # a fault of ours, with which counting must not end for good
+        log.exception("usage not written")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 
 import pytest
 from tests.support.host import WAIT_S, HostUnderTest
 
 from pilot import errors
-from pilot.host.services import retention
+from pilot.host.services import retention, usage_days
 from pilot.host.services.usage_days import LOOK_S, WRITE_S, Accounting, OfSprites
 from pilot.host.services.wanted import NewSprite
 from pilot.host.store import usage
@@ -187,6 +188,22 @@ def test_so_many_rows_at_most_and_whole_days(database: SqliteDatabase) -> None:
     with database.transaction() as tx:
         usage.forget(tx, most_rows=1)
     assert {day.day for day in usage.of_organisation(database, "org", 400)} == {"2024-01-03"}, "never the newest"
+
+
+def test_a_fault_of_ours_does_not_end_the_counting(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    host, looked = HostUnderTest(tmp_path), threading.Semaphore(0)
+
+    def look(*_: object) -> None:
+        looked.release()
+        raise ZeroDivisionError
+
+    try:
+        monkeypatch.setattr(Accounting, "look", look)
+        monkeypatch.setattr(usage_days, "LOOK_S", 0.0)
+        with usage_days.watching(host.database, host.sprites):
+            assert all(looked.acquire(timeout=WAIT_S) for _ in range(3))
+    finally:
+        host.close()
 
 
 def test_of_sprites_as_they_are(tmp_path: pathlib.Path) -> None:
