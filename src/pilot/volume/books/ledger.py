@@ -89,15 +89,15 @@ class Ledger:
         self.map = map.ChunkMap(head, depth, self._load, max(numbers, default=0) + 1)
         self.slots = slots.Slots()
         # What the stored head names stays taken until another head is stored (rule 3), so both heads are marked.
-        stored, stored_pages = self._mark()
+        stored, _, stored_pages = self._mark()
         for change in changes(self.era):
             for chunk, at in change.places():
                 self.map.put(chunk, at)
-        live, live_pages = self._mark()
+        live, named, live_pages = self._mark()
         live_pages |= stored_pages
         live.extend(bytes(max(0, len(stored) - len(live))))
         self.slots = slots.Slots(n for n in range(1, len(live)) if live[n] or (n < len(stored) and stored[n]))
-        self.slots.sweep(live)  # what only the stored head names goes with it
+        self.slots.sweep(live, named)  # what only the stored head names goes with it
         # Without a store nobody would ever take what is unsent, so it is not collected.
         self._has_store = self.facts.local.store is not None
         self.unsent: set[int] = self._find_unsent() if self._has_store else set()
@@ -292,26 +292,29 @@ class Ledger:
 
     def sweep(self) -> int:
         """Retire all slots and pages that no root reaches; how many slots. Nothing may be unstored except the head."""
-        live, live_pages = self._mark()
+        live, named, live_pages = self._mark()
         self._dropped_pages |= self._image.page_numbers() - live_pages
-        return self.slots.sweep(live)
+        return self.slots.sweep(live, named)
 
-    def _mark(self) -> tuple[bytearray, set[int]]:
-        """(one byte per slot, own page numbers) reached from the head and the named roots.
+    def _mark(self) -> tuple[bytearray, bytearray, set[int]]:
+        """One byte per slot: reached at all; reached from the named roots, all of whose pages are stored. And the
+        numbers of the own pages that are reached.
 
         Only own pages can name own slots: an ancestor's page is older than this disk.
         """
-        live = bytearray(len(self.slots))
-        pages = self.map.own_page_numbers()
-        for page in self.map.own_pages():
-            self._mark_places(live, page)
+        named = bytearray(len(self.slots))
+        pages: set[int] = set()
         for root in self.roots.values():
             for at in map.decode(root):
                 number = self.own_slot(at)
                 if number is not None and number not in pages:
                     pages.add(number)
-                    self._mark_places(live, map.decode(self._load(at)))
-        return live, pages
+                    self._mark_places(named, map.decode(self._load(at)))
+        live = named[:]
+        for page in self.map.own_pages(besides=pages):
+            self._mark_places(live, page)
+        named.extend(bytes(len(live) - len(named)))
+        return live, named, pages | self.map.own_page_numbers()
 
     def _mark_places(self, live: bytearray, places: Iterable[int]) -> None:
         for at in places:

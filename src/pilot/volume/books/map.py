@@ -12,7 +12,7 @@ file, no clock, no lock; the owner (`ledger`) sees to it that one thread at a ti
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 
 from .. import layout
 
@@ -137,10 +137,11 @@ class ChunkMap:
         """Numbers of the pages of this disk (not of ancestors) that the head names."""
         return {layout.number_of(at) for at in self._root if at and layout.depth_of(at) == self._depth}
 
-    def own_pages(self) -> Iterator[array[int]]:
-        """The head's pages of this disk, one at a time; those not needed before are not kept."""
+    def own_pages(self, besides: Container[int]) -> Iterator[array[int]]:
+        """The head's pages of this disk but those with these numbers, one at a time; those not needed before are not
+        kept."""
         for index, at in enumerate(self._root):
-            if at and layout.depth_of(at) == self._depth:
+            if at and layout.depth_of(at) == self._depth and layout.number_of(at) not in besides:
                 yield self._pages[index] if index in self._pages else decode(self._content(at))
 
     def _page(self, index: int) -> array[int]:

@@ -1,7 +1,7 @@
 """Which slots of a slab are free, and which may be overwritten: one byte of state per slot.
 
     FREE ──allocate──► FRESH ──cut──► YOUNG ──pin──► OLD          FRESH: of this generation, written in place
-      ▲                  │              │             │           YOUNG: no checkpoint names it, but it is immutable
+      ▲                  │              │ ◄───sweep───┤           YOUNG: no checkpoint names it, but it is immutable
       └────free──── RETIRED ◄─release───┴──────sweep──┘           OLD: a checkpoint or a fork may name it
 
 A RETIRED slot is still named by the map on disk; it becomes FREE (and a hole) once a newer map is stored and nobody
@@ -91,12 +91,17 @@ class Slots:
         if self._state[slot] in (SlotState.FRESH, SlotState.YOUNG):
             self._retire(slot)
 
-    def sweep(self, live: bytearray) -> int:
-        """Retire every OLD slot whose byte in `live` is 0; how many."""
-        dead = [n for n in range(1, len(self._state)) if self._state[n] == SlotState.OLD and not live[n]]
-        for slot in dead:
-            self._retire(slot)
-        return len(dead)
+    def sweep(self, live: bytearray, named: bytearray) -> int:
+        """Retire every OLD slot whose byte in `live` is 0; how many. Of the others, those whose byte in `named` is 0
+        have only the head, and go when it goes on."""
+        retired = 0
+        for slot in [n for n in range(1, len(self._state)) if self._state[n] == SlotState.OLD]:
+            if not live[slot]:
+                self._retire(slot)
+                retired += 1
+            elif not named[slot]:
+                self._state[slot] = SlotState.YOUNG
+        return retired
 
     def cut(self) -> None:
         """Nothing is written in place any more."""

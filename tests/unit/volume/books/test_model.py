@@ -367,6 +367,45 @@ def test_what_no_checkpoint_names_is_freed_at_the_next_flush() -> None:
     assert model.books.slots.count_used() == 1
 
 
+@pytest.mark.parametrize("is_trimmed", [True, False])
+def test_what_was_written_before_the_disk_was_opened_again_is_freed_at_the_next_flush(is_trimmed: bool) -> None:
+    model = Model([], map.empty_root(SIZE_BYTES), {})
+    for chunk in range(5):
+        model.write(chunk, 1)
+    _save(model.books, "checkpoint/a")
+    model.named["checkpoint/a"] = dict(model.content)
+    for chunk in range(3, 9):
+        model.write(chunk, 2)
+    model.commit()
+    model.open()
+    assert model.books.slots.count_used() == 5 + 6
+    if is_trimmed:
+        model.trim(0, 20)
+    else:
+        for chunk in range(9):
+            model.write(chunk, 3)
+    model.commit()
+    model.check()
+    assert model.books.slots.count_used() == 5 + (0 if is_trimmed else 9), "the checkpoint's, and what is there now"
+
+
+def test_what_no_checkpoint_names_any_more_is_freed_when_the_head_goes_on() -> None:
+    model = Model([], map.empty_root(SIZE_BYTES), {})
+    for name in ("checkpoint/a", "checkpoint/b"):
+        for chunk in range(5):
+            model.write(chunk, 1)
+        model.books.pin(name)
+        model.commit()
+    model.write(0, 2)
+    model.commit()
+    model.books.unpin("checkpoint/b")
+    model.commit()
+    assert model.books.sweep() == 1, "a has five of its own"
+    model.trim(0, 20)
+    model.commit()
+    assert model.books.slots.count_used() == 5
+
+
 def test_writes_of_one_generation_stay_in_place() -> None:
     model = Model([], map.empty_root(SIZE_BYTES), {})
     for value in range(1, 100):
