@@ -62,6 +62,17 @@ class Workers:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Workers(), "workers")
+    if config.pluginmanager.hasplugin("hypothesispytest"):
+        _leave_time_to_properties()
+
+
+def _leave_time_to_properties() -> None:
+    """An example may take as long as a busy machine needs for it; Hypothesis would give it a fifth of a second."""
+    import hypothesis  # not every place that runs tests has it
+
+    profile = hypothesis.settings.get_current_profile_name()
+    hypothesis.settings.register_profile(profile, parent=hypothesis.settings.default, deadline=None)
+    hypothesis.settings.load_profile(profile)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

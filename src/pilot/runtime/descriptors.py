@@ -82,7 +82,7 @@ def _may_be_given(fd: int) -> bool:
     Not a device: whose terminal it is could read what the caller types in it from then on. Nor what is only read.
     """
     mode = os.fstat(fd).st_mode
-    if stat.S_ISREG(mode):
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
         return fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
     return not (stat.S_ISCHR(mode) or stat.S_ISBLK(mode))
 
