@@ -178,11 +178,15 @@ class Ledger:
         """Give the present content, or that of another name, a name; returns its root. Conflict when it is taken."""
         if name in self.roots or name == HEAD:
             raise errors.Conflict(f"{name}: exists already")
-        root = self.root(source) if source else self.map.cut()
-        self.map.pin()
-        self.slots.pin()
+        root = self.root(source) if source else self._pin_head()
         self.roots[name] = self._changed_roots[name] = root
         self._dropped_roots.discard(name)
+        return root
+
+    def _pin_head(self) -> bytes:
+        root = self.map.cut()
+        self.map.pin()
+        self.slots.pin()
         return root
 
     def unpin(self, name: str) -> None:

@@ -299,6 +299,17 @@ class Lineages(RuleBasedStateMachine):
         self.alive.append(child)
         return child
 
+    @rule(target=disks, named=names)
+    def fork_of_a_checkpoint(self, named: tuple[Model, str]) -> Model:
+        disk, checkpoint = named
+        name = f"fork/{self._number()}"
+        root = disk.books.pin(name, checkpoint)
+        disk.named[name] = dict(disk.named[checkpoint])
+        assert disk.commit()
+        child = Model([*disk.lineage, disk], root, disk.named[checkpoint])
+        self.alive.append(child)
+        return child
+
     @rule(disk=disks, step=st.integers(0, 2), kept=st.lists(st.booleans(), min_size=1, max_size=5))
     def lose_power(self, disk: Model, step: int, kept: list[bool]) -> None:
         disk.commit(crash=step)
@@ -404,6 +415,19 @@ def test_what_no_checkpoint_names_any_more_is_freed_when_the_head_goes_on() -> N
     model.trim(0, 20)
     model.commit()
     assert model.books.slots.count_used() == 5
+
+
+def test_a_fork_of_a_checkpoint_keeps_nothing_that_only_the_head_has() -> None:
+    model = Model([], map.empty_root(SIZE_BYTES), {})
+    model.write(0, 1)
+    model.books.pin("checkpoint/a")
+    model.commit()
+    model.write(1, 2)
+    model.books.pin("fork/f", "checkpoint/a")
+    model.commit()
+    model.trim(0, 20)
+    model.commit()
+    assert model.books.slots.count_used() == 1, "the checkpoint's"
 
 
 def test_writes_of_one_generation_stay_in_place() -> None:
