@@ -10,7 +10,8 @@ import os
 import pathlib
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+import threading
+from collections.abc import Awaitable, Callable, Sequence
 from urllib.parse import urlencode
 
 import msgspec
@@ -18,8 +19,10 @@ import pytest
 
 from pilot.agent.out_of_memory import OutOfMemory
 from pilot.agent.session import Session
+from pilot.agent.world import World
 from pilot.server import client
 from pilot.server.call import WebSocket
+from pilot.spec.process import Process
 from pilot.wire import exec_frames as ef
 from pilot.wire import schema, websocket
 from tests.support.fake_machine import FakeMachine
@@ -66,6 +69,28 @@ def test_output_then_text_exit_then_binary_exit_then_close(machine: FakeMachine)
         assert payload(events[1:-3], 1) == b"out\n"
         assert payload(events[1:-3], 2) == b"err\n"
         assert events[-3:] == ['{"type":"exit","exit_code":42}', b"\x03\x2a", websocket.Closed(1000)]
+
+    run(test)
+
+
+def test_who_runs_a_command_is_looked_up_beside_the_loop(machine: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The root of a world may have put a link to a file that waits in the place of /etc/passwd."""
+    asked, process = [], World.process
+
+    def watched(self: World, arguments: Sequence[str], env: Sequence[str], cwd: str, *, tty: bool) -> Process:
+        asked.append(threading.get_ident())
+        return process(self, arguments, env, cwd, tty=tty)
+
+    monkeypatch.setattr(World, "process", watched)
+
+    async def test() -> None:
+        async with machine.agent():
+            await collect(await open_exec(machine, "true"))
+            answer = await client.request(await machine.dial(), "POST", "/v1/exec?cmd=true")
+            assert answer.status == 200
+            await answer.body()
+        assert len(asked) == 2
+        assert threading.get_ident() not in asked
 
     run(test)
 

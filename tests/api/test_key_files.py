@@ -8,20 +8,23 @@ import errno
 import os
 import pathlib
 import subprocess
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
 from pilot.agent.application import Application
 from pilot.agent.keys import uses
+from pilot.agent.mounted import Request
 from pilot.host.fly import key_kinds
 from pilot.host.identity.issuer import Issuer
 from pilot.host.identity.oidc import Signer
 from pilot.host.store import fly
 from pilot.host.store.fly import App
 from pilot.kernel import mounts
+from pilot.kernel.fuse import ROOT
 from pilot.wire import outward
-from pilot.wire.secret_keys import MOST_BYTES
+from pilot.wire.secret_keys import MOST_BYTES, SecretKeys
 from tests.api.test_identity import ME, THEIRS, Site
 from tests.support.fake_machine import FakeMachine
 
@@ -38,7 +41,14 @@ def host(tmp_path: pathlib.Path) -> Iterator[Site]:
 
 
 @pytest.fixture
-def kms(host: Site, machine: FakeMachine) -> Iterator[str]:
+def kms(place: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """For threads of this process, where the agent is as well: they are taken for processes of a container."""
+    monkeypatch.setattr(Request, "is_ours", False)
+    return place
+
+
+@pytest.fixture
+def place(host: Site, machine: FakeMachine) -> Iterator[str]:
     """Where the files are, once an agent serves them; taken away at last."""
     for name, kind in (("orders", "xaes256gcm"), ("seal", "nacl_sign"), ("mac", "hs384")):
         host.whole.fly.keys.add(app_of(host), name, kind)
@@ -206,6 +216,50 @@ def test_others_than_root_are_let_in_where_root_has_let_them(kms: str, machine: 
 
     async def test(_: Application) -> None:
         await asyncio.to_thread(test_it)
+
+    run(machine, test)
+
+
+def test_the_agent_itself_is_refused_at_once(place: str, machine: FakeMachine) -> None:
+    """A link of a container may lead it here on any of its threads, and one of them is to answer."""
+
+    async def test(_: Application) -> None:
+        rescue = threading.Timer(DEADLINE_S / 2, mounts.umount, (place, mounts.Unmount.FORCE | mounts.Unmount.DETACH))
+        rescue.start()  # a thread that waits for itself could not even be killed
+        try:
+            for name in ("orders", "nothing"):
+                with pytest.raises(PermissionError):
+                    os.stat(f"{place}/{name}")  # on the loop, on purpose
+                with pytest.raises(PermissionError):
+                    await asyncio.to_thread(os.stat, f"{place}/{name}")
+            assert os.path.ismount(place)
+            listed = await asyncio.create_subprocess_exec("ls", place, stdout=subprocess.PIPE)
+            assert b"orders" in (await listed.communicate())[0].split()
+        finally:
+            rescue.cancel()
+
+    run(machine, test)
+
+
+def test_many_who_look_ask_the_host_once(kms: str, machine: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(app: Application) -> None:
+        server = app.keys._server
+        assert server is not None
+        asked, begun, go_on, list_keys = 0, asyncio.Event(), asyncio.Event(), server._uses.list_keys
+
+        async def list_late() -> SecretKeys:
+            nonlocal asked
+            asked += 1
+            begun.set()
+            await go_on.wait()
+            return await list_keys()
+
+        monkeypatch.setattr(server._uses, "list_keys", list_late)
+        looking = [asyncio.create_task(server._tree()) for _ in range(20)]
+        await begun.wait()
+        go_on.set()
+        assert {tree.path(ROOT) for tree in await asyncio.gather(*looking)} == {""}
+        assert asked == 1
 
     run(machine, test)
 

@@ -71,7 +71,7 @@ class ExecApi:
         if id := call.request.first("id"):
             await self._attach(call, id)
             return
-        await self._open(call, self._command(call.request, tty=call.request.flag("tty")))
+        await self._open(call, await self._command(call.request, tty=call.request.flag("tty")))
 
     async def start_beside(self, call: Call) -> None:
         """GET (WebSocket) /v1/machine/exec: beside the agent; with `id` one of those again.
@@ -102,7 +102,7 @@ class ExecApi:
 
     async def run(self, call: Call) -> response.Response:
         """POST /v1/exec: the body is stdin, the answer the framed output."""
-        command = self._command(call.request, tty=False)
+        command = await self._command(call.request, tty=False)
         session = await self._create(command)
         # The answer begins before the body has ended, as `cat` wants it: the body is read beside it.
         return response.Response(200, _output(call, session), content_type=response.BYTES)
@@ -151,7 +151,12 @@ class ExecApi:
             return self._beside
         return self._world.container() if name == naming.WORLD else self._registry.find(name)
 
-    def _command(self, request: http.Request, *, tty: bool) -> Command:
+    async def _command(self, request: http.Request, *, tty: bool) -> Command:
+        """In a thread: who somebody is stands in files of the container, where its root may have put a link to some
+        that wait."""
+        return await asyncio.to_thread(self._find_command, request, tty=tty)
+
+    def _find_command(self, request: http.Request, *, tty: bool) -> Command:
         path, arguments = _words(request, "bash")
         container = naming.check_name(request.first("container") or naming.WORLD)
         env, cwd = request.query.get("env", []), request.first("dir")

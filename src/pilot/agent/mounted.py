@@ -4,9 +4,9 @@
                    while there is no agent waits for the next one
 
 Requests that an agent had taken before it ended are sent again to the next one (kernel 6.9; on an older one who asked
-waits until it is killed). All files pass the page cache by, so there is nothing that anybody would have to write back,
-and memory of no reader is waited for. A thread of its own, because the agent itself may come upon such a file (a link
-that the root of a world has put somewhere), and must not wait for itself.
+waits, even when it is killed, until the machine ends). All files pass the page cache by, so there is nothing that
+anybody would have to write back, and memory of no reader is waited for. A thread of its own, because the agent itself
+may come upon such a file (a link that the root of a world has put somewhere), and must not wait for itself.
 """
 
 from __future__ import annotations
@@ -38,12 +38,19 @@ _log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """`unique`: what an answer that comes later is for."""
+    """`unique`: what an answer that comes later is for. `thread`: who asks; 0 for one of no namespace of ours."""
 
     op: int
     unique: int
     node: int
     body: memoryview
+    thread: int = 0
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether a thread of this process asks. It must not be made to wait for what another one of it has to do: a
+        process that is killed meanwhile would never end, nor would this connection."""
+        return os.path.exists(f"/proc/self/task/{self.thread}")
 
 
 # In the thread. None: it is answered later (`Mounted.answer`). OSError is what who asks hears.
@@ -185,11 +192,11 @@ class Mounted:
             self._one(request)
 
     def _one(self, data: bytes) -> None:
-        _, op, unique, node, *_ = proto.HEADER.unpack_from(data)
+        _, op, unique, node, _, _, thread, *_ = proto.HEADER.unpack_from(data)
         if op in _SILENT:
             return
         try:
-            said = self._common(Request(op, unique, node, memoryview(data)[proto.HEADER.size :]))
+            said = self._common(Request(op, unique, node, memoryview(data)[proto.HEADER.size :], thread))
         except OSError as error:
             self.answer(unique, b"", error.errno or errno.EIO)
         except Exception:  # noqa: BLE001 - the edge of this thread: whoever asks must hear of it, and hear EIO

@@ -109,3 +109,13 @@ def test_handles_of_a_former_agent_are_stale_and_all_texts_together_are_bounded(
     files.require_room(opened.MOST_HELD_BYTES)
     with pytest.raises(OSError, match=os.strerror(errno.ESTALE)):
         files.find(handle)
+
+
+def test_no_more_files_are_open_than_may_be() -> None:
+    """Whoever opens them, they are in the agent's memory."""
+    files = Exchanges()
+    handles = [files.open() for _ in range(opened.MOST_OPEN)]
+    with pytest.raises(OSError, match=os.strerror(errno.ENFILE)):
+        files.open()
+    files.close(handles[0])
+    files.open()

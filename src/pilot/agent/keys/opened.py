@@ -17,8 +17,9 @@ import secrets
 from ...wire.secret_keys import MOST_BYTES
 
 _MORE_BYTES = 256  # a ciphertext, or a signature and its message, is longer than a text
-# Of all open files together.
+# Of all open files together, whosoever: they are remembered by the agent, and not at the cost of who opens them.
 MOST_HELD_BYTES = 8 << 20
+MOST_OPEN = 1024
 
 
 @dataclasses.dataclass
@@ -71,6 +72,9 @@ class Exchanges:
         self._open: dict[int, Exchange] = {}
 
     def open(self) -> int:
+        """`OSError`: ENFILE."""
+        if len(self._open) >= MOST_OPEN:
+            raise OSError(errno.ENFILE, os.strerror(errno.ENFILE))
         handle = next(self._handles)
         self._open[handle] = Exchange()
         return handle

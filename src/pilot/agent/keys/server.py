@@ -1,7 +1,8 @@
 """The mount behind /.fly/kms: <run>/kms, bound into each container that is the Machine's (`agent.mounted`).
 
-    thread      what is known already: opening, writing, attributes
-    loop        what the host is asked: which keys there are, and to use one
+    thread      what is known already: opening, writing, the directory itself
+    loop        what the host is asked: which keys there are, and to use one; refused to threads of the agent's own,
+                which a link of a container may lead here (Request.is_ours)
 
 Made when the first container is started that has /.fly. A container's root may give files to others (chmod, chown);
 that is kept in init's store, and ends with the machine. A text that was written, and not read yet, is lost with its
@@ -36,6 +37,7 @@ from .uses import Uses
 
 _PERMISSIONS = "agent/kms-permissions"
 KNOWN_S = 1.0  # for so long the host is not asked again which keys there are
+_AT_ONCE = 8  # uses of keys that the host is asked for; more wait
 _ATTRIBUTES = mounts.Attribute.NOSUID | mounts.Attribute.NODEV | mounts.Attribute.NOEXEC
 # Statuses of the host's refusals, as who reads a file hears them.
 _HEARD = {400: errno.EBADMSG, 401: errno.EACCES, 403: errno.EACCES, 404: errno.ENOENT, 429: errno.EBUSY}
@@ -58,6 +60,8 @@ class Server:
         self._uses = uses
         self._known = Tree([])
         self._known_s = -KNOWN_S
+        self._listing: asyncio.Task[None] | None = None
+        self._turns = asyncio.Semaphore(_AT_ONCE)
         self._exchanges = Exchanges()
         self._given: dict[str, Permissions] = {}
         self._mounted = Mounted(
@@ -90,7 +94,11 @@ class Server:
     # ---- the thread
 
     def _answer(self, request: Request) -> bytes | None:
+        if request.op == Op.GETATTR and request.node == proto.ROOT:
+            return proto.attributes_answer(self._node(tree.ROOT))  # who mounts it looks at it
         if (serve := self._asking.get(request.op)) is not None:
+            if request.is_ours:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
             asyncio.run_coroutine_threadsafe(self._serve(request, serve), self._loop)
             return None
         match request.op:
@@ -126,14 +134,20 @@ class Server:
         self._mounted.answer(request.unique, said, code)
 
     async def _tree(self) -> Tree:
-        """Which keys there are; none where the host says that this machine is of no app."""
+        """Which keys there are; who comes while the host is asked hears the same."""
         if time.monotonic() - self._known_s >= KNOWN_S:
-            try:
-                keys = (await self._uses.list_keys()).secret_keys
-            except (errors.NotFound, errors.StateError):
-                keys = []
-            self._known, self._known_s = Tree(keys), time.monotonic()
+            if self._listing is None or self._listing.done():
+                self._listing = asyncio.create_task(self._list_keys(), name="list secret keys")
+            await asyncio.shield(self._listing)
         return self._known
+
+    async def _list_keys(self) -> None:
+        """None where the host says that this machine is of no app."""
+        try:
+            keys = (await self._uses.list_keys()).secret_keys
+        except (errors.NotFound, errors.StateError):
+            keys = []
+        self._known, self._known_s = Tree(keys), time.monotonic()
 
     async def _path(self, node: int) -> str:
         """ENOENT for what has gone."""
@@ -188,5 +202,7 @@ class Server:
         if not exchange.text:
             return b""
         if exchange.made is None:
-            exchange.took(offset, await self._made[file](key, bytes(exchange.text)))
+            async with self._turns:
+                if exchange.made is None:  # another read of it may have come first
+                    exchange.took(offset, await self._made[file](key, bytes(exchange.text)))
         return exchange.read(offset, size)

@@ -163,7 +163,7 @@ class Routes:
         if any("\0" in word for word in words):
             raise faults.InvalidRequest("exec: a NUL byte cannot be passed to a process")
         await self._until_root()
-        process = self._graph.session_process(APP, words, [], "/", tty=tty)
+        process = await asyncio.to_thread(self._graph.session_process, APP, words, [], "/", tty=tty)
         command = Command(process=process, container=APP, tty=tty, stdin=tty, keep_s=KEEP_S, wait=wait)
         return await self._sessions.create(self._registry.find(APP), command)
 
