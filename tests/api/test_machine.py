@@ -15,9 +15,10 @@ import pytest
 
 from pilot import errors
 from pilot.kernel import mounts
+from pilot.runtime.values import Stdio
 from pilot.server import client
 from pilot.wire import dial, schema, websocket
-from tests.support.fake_machine import FakeMachine
+from tests.support.fake_machine import FakeContainer, FakeMachine
 
 pytestmark = pytest.mark.requires("root", "private")
 
@@ -402,3 +403,36 @@ def test_status_is_typed(machine: FakeMachine) -> None:
         assert (refused.value.status, refused.value.code) == (404, "not_found")
 
     run(machine, test)
+
+
+def test_a_copy_that_its_agent_has_not_made_another_one_is_started_anew(
+    machine: FakeMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has run, and has the machine id and the keys of the disk that it is a copy of."""
+    request = schema.WorldRequest(disk=schema.DiskReference(descriptor="disk"), hostname="copy", is_copy=True)
+
+    def start(_: schema.WorldRequest) -> FakeContainer:
+        machine.runtime.create("world", "", stdio=Stdio()).process.close()
+        return machine.runtime.load("world")
+
+    def start_and_die(asked: schema.WorldRequest) -> FakeContainer:
+        """As far as an agent comes that is killed while a key is made."""
+        machine.die()
+        return start(asked)
+
+    async def begin(with_: Callable[[schema.WorldRequest], FakeContainer], before: str) -> None:
+        async with machine.agent() as app:
+            assert app.world.state == before
+            await app.world.stop()
+            monkeypatch.setattr(app.world, "_start", with_)
+            await app.world.start(request)
+            assert app.world.state == "running"
+
+    async def test() -> None:
+        await begin(start_and_die, "running")
+        await begin(start, "failed")
+        machine.die()
+        async with machine.agent() as app:
+            assert app.world.state == "running"
+
+    asyncio.run(asyncio.wait_for(test(), 60))

@@ -5,12 +5,14 @@ random seed   systemd's is removed: two of one seed would begin alike
 ssh           each host key in /etc/ssh that openssh has made: another of its kind, by the world's own ssh-keygen
 
 What somebody has put there on purpose stays: a key that has a certificate beside it, or is a link, and all of it where
-the disk has a file KEEP. A key that cannot be made anew is removed: no two machines have one.
+the disk has a file KEEP. A key that cannot be made anew is removed: no two machines have one. What cannot be changed at
+all, of a disk that somebody has made odd, stays and is logged: it is no reason not to start.
 A start that is repeated does all of it again; nobody has met what the one before has made.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -19,7 +21,7 @@ import signal
 import stat
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import msgspec
@@ -50,20 +52,31 @@ class Runs(Protocol):
 
 
 def renew(root: Root, world: Runs) -> None:
-    """All of it, unless somebody wants this disk to be who it was. `OSError`. Blocks."""
+    """All of it, unless somebody wants this disk to be who it was. Blocks."""
     if not _exists(root, KEEP):
         renew_ids(root)
-        renew_keys(root, world)
+        with _logged(_KEYS):
+            renew_keys(root, world)
+
+
+@contextlib.contextmanager
+def _logged(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        _log.error("%s of a copied disk stays as it is: %s", path, errors.told(error))
 
 
 def renew_ids(root: Root) -> None:
-    """Those that are there; an empty one is filled by whoever needs it. `OSError`."""
+    """Those that are there; an empty one is filled by whoever needs it."""
     id = f"{uuid.uuid4().hex}\n".encode()
     for path in _IDS:
-        if _is_file(root, path) and _ID.fullmatch(root.read_small(path)):
-            _remove(root, path)  # it may be one that nobody writes
-            root.write_file(path, id, 0o444)
-    _remove(root, _SEED)
+        with _logged(path):
+            if _is_file(root, path) and _ID.fullmatch(root.read_small(path)):
+                _remove(root, path)  # it may be one that nobody writes
+                root.write_file(path, id, 0o444)
+    with _logged(_SEED):
+        _remove(root, _SEED)
 
 
 def find_keys(root: Root) -> dict[str, str]:
@@ -89,8 +102,10 @@ def renew_keys(root: Root, world: Runs) -> None:
         except (errors.PilotError, OSError) as error:
             _log.error("%s of a copied disk is removed, as no other could be made: %s", path, errors.told(error))
             for place in (path, f"{path}.pub"):
-                _remove(root, place)
-            _remove_begun(root, path)
+                with _logged(place):
+                    _remove(root, place)
+            with _logged(path):
+                _remove_begun(root, path)
 
 
 def _renew_key(root: Root, path: str, kind: str, world: Runs, deadline: float) -> None:
@@ -120,7 +135,8 @@ class InContainer:
         try:
             is_late = not _wait(spawned.pid_fd, deadline)
             if is_late:
-                signal.pidfd_send_signal(spawned.pid_fd, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # it has ended at the last moment
+                    signal.pidfd_send_signal(spawned.pid_fd, signal.SIGKILL)
             status = self._exits.status(spawned, _RECORD_S)
             self._exits.acknowledge(spawned)
         finally:
@@ -131,7 +147,9 @@ class InContainer:
 
 
 def _wait(pid_fd: int, deadline: float) -> bool:
-    return bool(select.select([pid_fd], [], [], max(0.0, deadline - time.monotonic()))[0])
+    poller = select.poll()
+    poller.register(pid_fd, select.POLLIN)
+    return bool(poller.poll(max(0.0, deadline - time.monotonic()) * 1000))
 
 
 def _exists(root: Root, path: str) -> bool:

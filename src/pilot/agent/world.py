@@ -41,6 +41,7 @@ SPRITE = "sprite"
 UNMOUNT_TIMEOUT_S = 20.0
 LEAVE_S = 5.0
 _ENDED = "the world's first process has ended"
+_UNFINISHED = "its agent died before the copy was made another one"
 _SETTINGS = naming.store_name(naming.WORLD, "settings")
 _log = logging.getLogger(__name__)
 _P = ParamSpec("_P")
@@ -48,11 +49,13 @@ _T = TypeVar("_T")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What sessions need of the request that started the world."""
+    """What sessions need of the request that started the world. `is_unfinished`: it runs on a copy of another's disk,
+    and is not yet made another one."""
 
     hostname: str
     environment: dict[str, str]
     privileges: schema.Privileges = schema.Privileges()
+    is_unfinished: bool = False
 
 
 class World:
@@ -95,7 +98,9 @@ class World:
             container = self._machine.runtime.load(naming.WORLD)
         except errors.NotFound:
             return
-        if status_of(container) in ("running", "paused"):
+        if self._settings.is_unfinished:
+            self.state, self.error = "failed", _UNFINISHED  # nobody was told that it runs; a start begins anew
+        elif status_of(container) in ("running", "paused"):
             self._set_running(container)
         else:
             self.state, self.error = "failed", _ENDED
@@ -205,11 +210,14 @@ class World:
                     await self._announce()
                 return
             self.state, self.error = "starting", None
-            self._settle(wanted)
+            self._settle(msgspec.structs.replace(wanted, is_unfinished=request.is_copy))
             try:
                 await self._end()
                 await self._announce()
-                self._set_running(await _to_the_end(self._start, request))
+                container = await _to_the_end(self._start, request)
+                if request.is_copy:
+                    self._settle(wanted)
+                self._set_running(container)
             except BaseException as error:
                 self.error = errors.told(error)
                 await asyncio.shield(self._undo())

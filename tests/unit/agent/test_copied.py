@@ -125,6 +125,29 @@ def test_a_disk_may_say_that_it_stays_who_it_was(disk: pathlib.Path) -> None:
     assert files_of(disk / "etc/ssh") == {"ssh_host_rsa_key": "old"}
 
 
+def test_a_disk_that_is_odd_is_changed_as_far_as_can_be(disk: pathlib.Path) -> None:
+    """And whoever has it for a world starts: links in a circle, and a pipe where a directory is expected."""
+    (disk / "etc/machine-id").write_text(OLD)
+    for name in ("var/lib/dbus", "var/lib/systemd", "etc/ssh"):
+        (disk / name).rmdir()
+    (disk / "var/lib/dbus").symlink_to("dbus")
+    (disk / "var/lib/systemd").symlink_to("/var/lib/systemd")
+    os.mkfifo(disk / "etc/ssh")
+    renew(disk, World(disk))
+    assert (disk / "etc/machine-id").read_text() != OLD
+    assert (disk / "etc/ssh").is_fifo()
+
+
+def test_a_link_leads_nowhere_but_into_the_disk(disk: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    outside = tmp_path_factory.mktemp("outside")
+    (outside / "machine-id").write_text(OLD)
+    (disk / "var/lib/dbus").rmdir()
+    (disk / "var/lib/dbus").symlink_to(outside)
+    (disk / "etc/machine-id").symlink_to(outside / "machine-id")
+    renew(disk, World(disk))
+    assert (outside / "machine-id").read_text() == OLD
+
+
 def test_keys_of_a_disk_that_could_not_have_made_them_are_left(disk: pathlib.Path) -> None:
     (disk / "usr/bin/ssh-keygen").unlink()
     (disk / "etc/ssh/ssh_host_rsa_key").write_text("brought")
