@@ -19,6 +19,7 @@ from typing import Self
 
 import msgspec
 
+from ... import errors
 from ...wire import exec_frames, faults, operations, websocket
 from ...wire.operations import AnyOperation
 from . import heads
@@ -71,11 +72,17 @@ def accepted(head: Headers) -> bytes:
     return heads.render(heads.status_line(SWITCHING_PROTOCOLS), [*ours, *head])
 
 
+class _Refusal(msgspec.Struct):
+    """What pilotd's and machines' have in common."""
+
+    error: str
+
+
 def refusal(status: int, body: bytes) -> bytes:
     """The close frame that tells of an answer that is none."""
     try:
-        reason = msgspec.json.decode(body, type=faults.ErrorBody).error
-    except msgspec.DecodeError:  # of an agent of another kind
+        reason = msgspec.json.decode(body, type=_Refusal).error
+    except errors.UNREADABLE:  # of an agent of another kind
         reason = f"status {status}"
     return closing(reason)
 

@@ -150,7 +150,8 @@ class TableFacade(Generic[Own]):
                 if (pipe := handshake.done()) is None:
                     raise
                 log.info("refused after its handshake", extra={"path": _shown(exchange), "error": str(error)})
-                pipe.close(early.closing(str(error)))
+                fault = self._voice.fault(error)
+                pipe.close(early.refusal(fault.status, self._voice.refusal(error, fault)))
                 return
             pipe = handshake.done()
         try:

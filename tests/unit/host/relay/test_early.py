@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import pathlib
 import socket
 import struct
 import threading
 from collections.abc import Iterator, Sequence
+from typing import NoReturn
 
 import httpx
 import pytest
@@ -15,9 +17,11 @@ from websockets.sync.client import ClientConnection, connect
 
 from pilot.host.fsm.outcome import UserFault
 from pilot.host.relay import early
+from pilot.host.relay.access import Access
+from pilot.host.store.sprites import Sprite
 from pilot.host.vmm import Disk, Link
 from pilot.ids import MachineId
-from pilot.wire import websocket
+from pilot.wire import faults, websocket
 from pilot.wire.schema import DiskReference
 from tests.support import wire
 from tests.support.fake_vmm import FakeVmm
@@ -91,6 +95,22 @@ def test_that_it_does_not_wake_is_told(host: HostUnderTest, machines: Gated) -> 
     assert "this host is full" in caught.value.rcvd.reason
 
 
+def test_what_is_pilotds_own_is_not_told(host: HostUnderTest, machines: Gated, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it is not in an answer of status 500."""
+
+    async def broken(_: Access, __: Sprite) -> NoReturn:
+        await asyncio.to_thread(machines.gate.wait, wire.WAIT_S)
+        raise faults.Internal("/var/lib/pilot/secret")
+
+    monkeypatch.setattr(Access, "open", broken)
+    with _connected(host, "exec?cmd=true") as client:
+        machines.gate.set()
+        with pytest.raises(ConnectionClosed) as caught:
+            client.recv(wire.WAIT_S)
+    assert caught.value.rcvd is not None
+    assert caught.value.rcvd.reason == "internal error"
+
+
 def test_a_client_that_goes_meanwhile_is_not_waited_for(host: HostUnderTest, machines: Gated) -> None:
     sprite = host.sprites.find(host.organisation.id, "slow")
     with wire.connected(host.url) as stream:
@@ -124,7 +144,11 @@ def _request(token: str, version: int = 13) -> bytes:
 
 @pytest.mark.parametrize(
     ("body", "reason"),
-    [(b'{"error": "session not found", "code": "not_found"}', "session not found"), (b"<html>", "status 404")],
+    [
+        (b'{"error": "session not found", "code": "not_found"}', "session not found"),
+        (b"<html>", "status 404"),
+        (b'{"error": "\xff", "code": ""}', "status 404"),
+    ],
 )
 def test_a_refusal_is_a_reason(body: bytes, reason: str) -> None:
     client = websocket.WebSocket(websocket.Side.CLIENT)
