@@ -459,7 +459,8 @@ def _check_memory_usage(path: str, value: str, error: OSError) -> None:
     """HostError, in runc's words, where a v1 limit lies below what is used, and nothing of that can be given back."""
     if error.errno != errno.EBUSY or not path.endswith("/memory.limit_in_bytes"):
         return
-    usage, peak = (kernfs.read_or_none(path.replace("limit", name)) for name in ("usage", "max_usage"))
+    memory = path.removesuffix("limit_in_bytes")
+    usage, peak = (kernfs.read_or_none(f"{memory}{name}_in_bytes") for name in ("usage", "max_usage"))
     problem = f"unable to set memory limit to {value} (current usage: {usage}, peak usage: {peak})"
     raise errors.HostError(f"{problem}: {path}: {_reason(error)}") from error
 

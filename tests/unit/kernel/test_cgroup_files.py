@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
 from pilot import errors
-from pilot.kernel import cgroup_freezer
+from pilot.kernel import cgroup_freezer, cgroups, kernfs
 from pilot.kernel.cgroups import Cgroup
 from pilot.plan.cgroup import Current
 
@@ -48,3 +50,16 @@ def test_one_process_may_go_deeper() -> None:
 def test_where_nobody_may_go(names: dict[str, str], problem: str) -> None:
     with pytest.raises(errors.StateError, match=problem):
         Cgroup({"cpu": "/c/cpu/web"}).below(names)
+
+
+def test_what_is_used_is_told_of_the_cgroup_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it is called."""
+    used = {"memory.usage_in_bytes": "9", "memory.max_usage_in_bytes": "11", "memory.limit_in_bytes": "20"}
+    limits = _write(tmp_path / "limits", used)
+
+    def busy(path: str, _: str) -> None:
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), path)
+
+    monkeypatch.setattr(kernfs, "write", busy)
+    with pytest.raises(errors.HostError, match=r"limit to 4 \(current usage: 9, peak usage: 11\)"):
+        cgroups._put(str(limits / "memory.limit_in_bytes"), "4", "write")
