@@ -75,7 +75,8 @@ def test_output_then_text_exit_then_binary_exit_then_close(machine: FakeMachine)
 
 def test_who_runs_a_command_is_looked_up_beside_the_loop(machine: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> None:
     """The root of a world may have put a link to a file that waits in the place of /etc/passwd."""
-    asked, process = [], World.process
+    asked: list[int] = []
+    process = World.process
 
     def watched(self: World, arguments: Sequence[str], env: Sequence[str], cwd: str, *, tty: bool) -> Process:
         asked.append(threading.get_ident())

@@ -72,7 +72,7 @@ def accepted(head: Headers) -> bytes:
     return heads.render(heads.status_line(SWITCHING_PROTOCOLS), [*ours, *head])
 
 
-class _Refusal(msgspec.Struct):
+class _Refusal(msgspec.Struct, frozen=True):
     """What pilotd's and machines' have in common."""
 
     error: str
