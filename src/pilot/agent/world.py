@@ -134,9 +134,14 @@ class World:
         return [*running, os.getpid()]
 
     def person(self) -> world_spec.Person:
-        """Who runs sessions: `sprite` where the world has such a user, else root."""
-        root = self.root()
-        passwd, group = root.read_small("/etc/passwd"), root.read_small("/etc/group")
+        """Who runs sessions: `sprite` where the world has such a user, else root. Blocks, for as long as files of the
+        world do; whoever ends it meanwhile closes no descriptor of ours."""
+        try:
+            root = rootfs.Root.open(f"/proc/{self.container().pid}/root")
+        except (FileNotFoundError, ProcessLookupError) as error:
+            raise faults.WorldNotRunning(f"the world is not running: {_ENDED}") from error
+        with root:
+            passwd, group = root.read_small("/etc/passwd"), root.read_small("/etc/group")
         return world_spec.find_person(SPRITE, passwd, group) or world_spec.ROOT
 
     def given(self) -> dict[str, str]:
