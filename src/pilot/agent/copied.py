@@ -16,7 +16,6 @@ import contextlib
 import logging
 import os
 import re
-import select
 import signal
 import stat
 import time
@@ -27,7 +26,7 @@ from typing import Protocol
 import msgspec
 
 from .. import errors
-from ..kernel import waiter
+from ..kernel import fds, waiter
 from ..runtime.values import Stdio
 from ..spec.process import Process
 from .machine import Executes, Exits
@@ -133,7 +132,7 @@ class InContainer:
         """Blocks."""
         spawned = self._container.exec(msgspec.structs.replace(self._process, args=tuple(words)), Stdio())
         try:
-            is_late = not _wait(spawned.pid_fd, deadline)
+            is_late = not fds.readable([spawned.pid_fd], max(0.0, deadline - time.monotonic()))
             if is_late:
                 with contextlib.suppress(ProcessLookupError):  # it has ended at the last moment
                     signal.pidfd_send_signal(spawned.pid_fd, signal.SIGKILL)
@@ -144,12 +143,6 @@ class InContainer:
         if is_late or status != waiter.ExitStatus(0):
             why = "it has not ended in time" if is_late else f"exit code {status.exit_code()}"
             raise errors.HostError(f"{' '.join(words)}: {why}")
-
-
-def _wait(pid_fd: int, deadline: float) -> bool:
-    poller = select.poll()
-    poller.register(pid_fd, select.POLLIN)
-    return bool(poller.poll(max(0.0, deadline - time.monotonic()) * 1000))
 
 
 def _exists(root: Root, path: str) -> bool:

@@ -189,6 +189,12 @@ class Host:
             raise errors.StateError(f"reach sprite {sprite.name}: it has no machine yet")
         return PilotApi(self.substrate(sprite.machine).dial_path(sprite.machine))
 
+    def require_vault(self, what: str) -> Vault:
+        """`what`: is kept by it, as secrets. `StateError` where there is none."""
+        if self.vault is None:
+            raise errors.StateError(f"this pilotd keeps no {what}")
+        return self.vault
+
     def forget(self, machine: MachineId) -> None:
         """It was destroyed."""
         self.silences.end(machine)

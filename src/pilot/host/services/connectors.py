@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from ... import errors
 from ...ids import MachineId
 from ...wire import faults
-from ..fly.vault import Vault
 from ..network.connectors import authority, connector, grants
 from ..network.connectors.connector import Attachment, Connector
 from ..network.connectors.uses import Use
@@ -54,7 +53,7 @@ class Connectors:
 
     def put(self, sprite: Sprite, name: str, wanted: Wanted) -> Stored:
         """In force when it returns, for requests that begin from then on. `InvalidRequest`, `Conflict`."""
-        machine, vault = self._machine(sprite), self._vault()
+        machine, vault = self._machine(sprite), self._host.require_vault("secrets")
         hosts = _checked(name, wanted)
         networks.ensure_row(self._host, machine)
         with self._host.database.transaction() as tx:
@@ -86,7 +85,9 @@ class Connectors:
         hosts = [host for each in rows.every(tx, machine) for host in each.connector.hosts]
         before = rows.authority(tx, machine)
         is_same = before is not None and authority.names_of(before) == frozenset(hosts)
-        made = before if is_same or not hosts else authority.make(self._vault(), machine, hosts, before)
+        made = before
+        if hosts and not is_same:
+            made = authority.make(self._host.require_vault("secrets"), machine, hosts, before)
         rows.changed(tx, machine, made)
         events.add(tx, kind, f"sprite/{sprite.id}", detail)
 
@@ -96,11 +97,6 @@ class Connectors:
 
     def _machine(self, sprite: Sprite) -> MachineId:
         return self._host.machine(sprite).id
-
-    def _vault(self) -> Vault:
-        if self._host.vault is None:
-            raise errors.StateError("this pilotd keeps no secrets")
-        return self._host.vault
 
 
 def _kept(tx: Transaction, machine: MachineId, name: str, hosts: Sequence[str]) -> str:

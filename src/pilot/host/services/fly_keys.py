@@ -14,7 +14,6 @@ from ...wire import faults, secret_keys
 from ..fly import key_kinds, key_names
 from ..fly.key_kinds import Cipher, Kind, Signer
 from ..fly.key_names import Name
-from ..fly.vault import Vault
 from ..operations.context import Host
 from ..store import fly_keys
 from ..store.database import Taken, Transaction
@@ -133,18 +132,15 @@ class FlyKeys:
         self, tx: Transaction, app: App, label: str, version: int, kind: Kind, raw: bytes
     ) -> tuple[SecretKey, int]:
         public = kind.signer.public(raw) if kind.signer else b""
-        sealed = self._vault().seal(app.id, _place(label, version), base64.b64encode(raw).decode())
+        sealed = self._host.require_vault("keys").seal(app.id, _place(label, version), base64.b64encode(raw).decode())
         changed = fly_keys.add(tx, app.id, label, version, kind.name, sealed, public)
         (made,) = [row for row in fly_keys.every(tx, app.id, label) if row.version == version]
         return made, changed
 
     def _opened(self, app: App, key: SecretKey) -> bytes:
-        return base64.b64decode(self._vault().opened(app.id, _place(key.label, key.version), key.sealed))
-
-    def _vault(self) -> Vault:
-        if self._host.vault is None:
-            raise errors.StateError("this pilotd keeps no keys")
-        return self._host.vault
+        return base64.b64decode(
+            self._host.require_vault("keys").opened(app.id, _place(key.label, key.version), key.sealed)
+        )
 
 
 def _place(label: str, version: int) -> str:

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 
 from ... import errors
 from ...wire import faults
-from ..fly.vault import Vault
 from ..operations.context import Host
 from ..store import fly_secrets
 from ..store.fly import App
@@ -39,18 +38,13 @@ class FlySecrets:
         """All of them, or none: None takes one away. The version that this makes. `InvalidRequest`."""
         for name, value in wanted.items():
             _check(name, value)
-        vault = self._vault()
+        vault = self._host.require_vault("secrets")
         sealed = {
             name: None if value is None else (vault.seal(app.id, name, value), vault.digest(app.id, name, value))
             for name, value in wanted.items()
         }
         with self._host.database.transaction() as tx:
             return fly_secrets.change(tx, app.id, sealed)
-
-    def _vault(self) -> Vault:
-        if self._host.vault is None:
-            raise errors.StateError("this pilotd keeps no secrets")
-        return self._host.vault
 
 
 def _check(name: str, value: str | None) -> None:
