@@ -1,0 +1,55 @@
+"""Connectors of a sprite in a virtual machine: the same tests as of one in `container`, one boot for all.
+
+The link ends in the same gateway, on a tap instead of a veth: what is not the same is the clock of the machine's own
+(certificates have times), its trust on a disk of its own, and whose memory is looked through."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sprites import Sprite
+from tests.kernel import test_connectors_sprite as rows
+from tests.kernel.test_connectors_sprite import internet, site
+from tests.support import internet as nets
+from tests.support import virtual
+from tests.support.internet import Internet
+from tests.support.pilotd import Pilotd
+from tests.support.tlssite import Site
+
+__all__ = ["internet", "site"]  # fixtures
+
+pytestmark = pytest.mark.requires(
+    "root", "private", "qemu", "mmdebstrap", "fuse", "space", "veth", "nft", "tun", "vm-tests"
+)  # fmt: skip
+
+test_clients_use_a_credential_that_is_nowhere_in_the_sprite = (
+    rows.test_clients_use_a_credential_that_is_nowhere_in_the_sprite
+)
+test_connectors_outlive_pilotd_and_a_restart_of_the_sprite = (
+    rows.test_connectors_outlive_pilotd_and_a_restart_of_the_sprite
+)
+
+
+@pytest.fixture(scope="module")
+def pilotd(internet: Internet, site: Site) -> Iterator[Pilotd]:
+    with tempfile.TemporaryDirectory(prefix="vm-", dir="/tmp") as directory:
+        made = Pilotd(Path(directory, "s"), isolation="vm")
+        made.stop_machines_on_exit, made.extra = True, ("--resolver", nets.DNS)
+        made.start()
+        try:
+            yield made
+        finally:
+            if made.process is not None:
+                made.stop()
+        assert virtual.processes_naming(f"{directory}/s/machines") == []
+
+
+@pytest.fixture
+def sprite(pilotd: Pilotd) -> Iterator[Sprite]:
+    with pilotd.client() as client:
+        made = client.create_sprite("uses")
+        yield made
+        made.destroy()
