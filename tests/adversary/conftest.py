@@ -28,11 +28,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="package")
 def pilotd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilotd]:
-    daemon = Pilotd(tmp_path_factory.mktemp("adversary") / "state", isolation=ISOLATION)
-    daemon.stop_machines_on_exit = True
-    daemon.start()
-    yield daemon
-    daemon.stop()
+    with Pilotd(tmp_path_factory.mktemp("adversary") / "state", isolation=ISOLATION).running() as daemon:
+        yield daemon
 
 
 @pytest.fixture(scope="package")

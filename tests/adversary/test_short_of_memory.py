@@ -21,11 +21,8 @@ CLIENTS = 8
 
 @pytest.fixture
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilotd]:
-    made = Pilotd(tmp_path_factory.mktemp("short") / "state")
-    made.stop_machines_on_exit = True
-    made.start()
-    yield made
-    made.stop()  # within a minute, or it fails
+    with Pilotd(tmp_path_factory.mktemp("short") / "state").running() as made:
+        yield made
 
 
 def test_without_memory_for_threads_it_goes_on_and_stops(daemon: Pilotd) -> None:

@@ -22,12 +22,9 @@ KILLS = 2
 @pytest.fixture
 def pilotd(tmp_path: pathlib.Path) -> Iterator[Pilotd]:
     daemon = Pilotd(tmp_path / "state")
-    daemon.stop_machines_on_exit = True
     daemon.store = f"file://{tmp_path}/store"
-    daemon.start()
-    yield daemon
-    if daemon.process is not None:
-        daemon.stop()
+    with daemon.running():
+        yield daemon
 
 
 def _sprite(pilotd: Pilotd, *words: str) -> subprocess.CompletedProcess[str]:

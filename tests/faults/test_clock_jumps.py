@@ -31,10 +31,9 @@ def clock(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Clock:
 @pytest.fixture
 def pilotd(tmp_path: pathlib.Path, clock: Clock) -> Iterator[Pilotd]:
     daemon = Pilotd(tmp_path / "state")
-    daemon.stop_machines_on_exit, daemon.store = True, f"file://{tmp_path}/store"
-    daemon.start()
-    yield daemon
-    daemon.stop()
+    daemon.store = f"file://{tmp_path}/store"
+    with daemon.running():
+        yield daemon
 
 
 def _get(pilotd: Pilotd, path: str) -> Any:

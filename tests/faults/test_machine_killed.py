@@ -29,13 +29,8 @@ NUMBERS = range(1, 9) if os.environ.get("PILOT_ADVERSARY") else (2, 5)
 
 @pytest.fixture(scope="module")
 def pilotd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilotd]:
-    before = leftovers.observe()
-    daemon = Pilotd(tmp_path_factory.mktemp("machine-killed") / "state")
-    daemon.stop_machines_on_exit = True
-    daemon.start()
-    yield daemon
-    daemon.stop()
-    assert leftovers.left_since(before) == {}
+    with leftovers.nothing(), Pilotd(tmp_path_factory.mktemp("machine-killed") / "state").running() as daemon:
+        yield daemon
 
 
 class Killer:

@@ -58,12 +58,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.fixture(scope="module")
 def pilotd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilotd]:
-    daemon = Pilotd(tmp_path_factory.mktemp("killed") / "state")
-    daemon.stop_machines_on_exit = True
-    daemon.extra = ("--autostop-after", "1")
-    daemon.start()
-    yield daemon
-    daemon.stop()
+    with Pilotd(tmp_path_factory.mktemp("killed") / "state", extra=("--autostop-after", "1")).running() as daemon:
+        yield daemon
 
 
 @pytest.fixture

@@ -33,12 +33,10 @@ CREATE = _transitions(requests.CREATE)
 
 @pytest.fixture(scope="module")
 def pilotd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilotd]:
-    daemon = Pilotd(tmp_path_factory.mktemp("killed") / "state")
-    daemon.stop_machines_on_exit = True
-    daemon.extra = ("--allow-webhook", "127.0.0.0/8")
-    daemon.start()
-    yield daemon
-    daemon.stop()
+    with Pilotd(
+        tmp_path_factory.mktemp("killed") / "state", extra=("--allow-webhook", "127.0.0.0/8")
+    ).running() as daemon:
+        yield daemon
 
 
 def _kill_after(pilotd: Pilotd, transition: str, act: Callable[[], Any]) -> None:

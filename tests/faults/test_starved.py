@@ -104,13 +104,8 @@ def test_volumed_says_so_and_goes_on(volumed: Volumed, kind: str) -> None:
 
 @pytest.fixture
 def pilotd(tmp_path: pathlib.Path) -> Iterator[Pilotd]:
-    before = leftovers.observe()
-    daemon = Pilotd(tmp_path / "state")
-    daemon.stop_machines_on_exit = True
-    daemon.start()
-    yield daemon
-    daemon.stop()
-    assert leftovers.left_since(before) == {}
+    with leftovers.nothing(), Pilotd(tmp_path / "state").running() as daemon:
+        yield daemon
 
 
 def _http(pilotd: Pilotd, timeout_s: float) -> httpx.Client:

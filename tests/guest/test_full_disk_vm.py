@@ -4,15 +4,12 @@ when there is room, with everything that it was told is on the disk."""
 from __future__ import annotations
 
 import contextlib
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from sprites.exceptions import SpriteError
-from tests.support import virtual
 from tests.support.pilotd import Pilotd
 
 from pilot.host.store.sqlite import SqliteDatabase
@@ -25,19 +22,6 @@ _PATIENCE_S = 600.0  # a machine is booted meanwhile, perhaps by translation, be
 _SPARE_BYTES = 8 << 20
 _FILL = "dd if=/dev/urandom of=fill.$0 bs=1M count=4 conv=fsync 2>/dev/null || true"
 _WRITE = "echo $0 >row.$0 && sync row.$0"
-
-
-@pytest.fixture
-def pilotd() -> Iterator[Pilotd]:
-    with tempfile.TemporaryDirectory(prefix="vm-", dir="/tmp") as directory:
-        daemon = Pilotd(Path(directory, "s"), isolation="vm")
-        daemon.stop_machines_on_exit = True
-        daemon.start()
-        try:
-            yield daemon
-        finally:
-            daemon.stop()
-        assert virtual.processes_naming(f"{directory}/s/machines") == []
 
 
 def _run(sprite: Any, *command: str) -> Any:

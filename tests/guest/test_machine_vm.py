@@ -3,32 +3,17 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from tests.support import flyapi, images, virtual
+from tests.support import flyapi, images
 from tests.support.flyapi import Fly
 from tests.support.pilotd import Pilotd
 
 pytestmark = pytest.mark.requires("root", "private", "qemu", "mmdebstrap", "busybox", "fuse", "loop", "space")
 
 _FOREVER = ["sh", "-c", "trap 'exit 0' INT TERM; while :; do sleep 0.1; done"]
-
-
-@pytest.fixture(scope="module")
-def pilotd() -> Iterator[Pilotd]:
-    with tempfile.TemporaryDirectory(prefix="vm-", dir="/tmp") as directory:
-        daemon = Pilotd(Path(directory, "s"), isolation="vm")
-        daemon.stop_machines_on_exit = True
-        daemon.start()
-        try:
-            yield daemon
-        finally:
-            daemon.stop()
-        assert virtual.processes_naming(f"{directory}/s/machines") == []
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,7 @@ import contextlib
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -103,15 +101,8 @@ class VirtualSprite(Sprite):
 
 @pytest.fixture(scope="module")
 def pilotd(internet: Internet) -> Iterator[Pilotd]:
-    with tempfile.TemporaryDirectory(prefix="vm-", dir="/tmp") as directory:
-        made = Pilotd(Path(directory, "s"), isolation="vm")
-        made.stop_machines_on_exit, made.extra = True, ("--resolver", nets.DNS)
-        made.start()
-        try:
-            yield made
-        finally:
-            made.stop()
-        assert virtual.processes_naming(f"{directory}/s/machines") == []
+    with virtual.serving("--resolver", nets.DNS) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ import json
 import os
 import select
 import signal
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,6 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.support import virtual
 from tests.support.pilotd import Pilotd
 
 from pilot.conformance import running
@@ -24,19 +22,6 @@ from pilot.conformance.report import Outcome
 from pilot.conformance.subject import Subject
 
 pytestmark = pytest.mark.requires("root", "private", "qemu", "mmdebstrap", "fuse", "space")
-
-
-@pytest.fixture(scope="module")
-def pilotd() -> Iterator[Pilotd]:
-    with tempfile.TemporaryDirectory(prefix="vm-", dir="/tmp") as directory:
-        daemon = Pilotd(Path(directory, "s"), isolation="vm")
-        daemon.stop_machines_on_exit = True
-        daemon.start()
-        try:
-            yield daemon
-        finally:
-            daemon.stop()
-        assert virtual.processes_naming(f"{directory}/s/machines") == []
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,16 +37,6 @@ pytestmark = [
     pytest.mark.timeout(2400),
 ]
 _DEATHS = 2
-
-
-@pytest.fixture(scope="module")
-def pilotd() -> Iterator[Pilotd]:
-    with tempfile.TemporaryDirectory(prefix="vm-", dir="/tmp") as directory:
-        daemon = Pilotd(Path(directory, "s"), isolation="vm")
-        daemon.stop_machines_on_exit = True
-        daemon.start()
-        yield daemon
-        daemon.stop()
 
 
 @pytest.fixture(scope="module")

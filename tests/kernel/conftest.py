@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.support import bundles, front
+from tests.support.pilotd import Pilotd
 
 from pilot.runtime import Runtime
 
@@ -18,6 +19,13 @@ def runtime(tmp_path: Path) -> Iterator[Runtime]:
     yield made
     for container in made.list():
         container.delete(force=True)
+
+
+@pytest.fixture(scope="module")
+def pilotd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilotd]:
+    """As most files want it; one that wants another says so itself."""
+    with Pilotd(tmp_path_factory.mktemp("pilotd") / "state").running() as daemon:
+        yield daemon
 
 
 @pytest.fixture

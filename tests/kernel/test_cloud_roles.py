@@ -49,11 +49,9 @@ def internet() -> Iterator[Internet]:
 @pytest.fixture(scope="module")
 def pilotd(tmp_path_factory: pytest.TempPathFactory, internet: Internet) -> Iterator[Pilotd]:
     daemon = Pilotd(tmp_path_factory.mktemp("roles") / "state")
-    daemon.stop_machines_on_exit = True
     daemon.extra = ("--oidc-issuer", f"{daemon.url}/oidc", "--resolver", nets.DNS)
-    daemon.start()
-    yield daemon
-    daemon.stop()
+    with daemon.running():
+        yield daemon
 
 
 @pytest.fixture(scope="module")

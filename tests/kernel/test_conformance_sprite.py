@@ -16,11 +16,8 @@ pytestmark = pytest.mark.requires("root", "private", "fuse", "loop", "userns", "
 
 @pytest.fixture
 def pilotd(tmp_path: Path) -> Iterator[Pilotd]:
-    daemon = Pilotd(tmp_path / "state")
-    daemon.stop_machines_on_exit = True
-    daemon.start()
-    yield daemon
-    daemon.stop()
+    with Pilotd(tmp_path / "state").running() as daemon:
+        yield daemon
 
 
 def test_a_machine_of_the_container_substrate_keeps_every_promise(

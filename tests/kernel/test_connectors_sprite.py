@@ -49,16 +49,11 @@ def site(internet: Internet, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture(scope="module")
 def pilotd(tmp_path_factory: pytest.TempPathFactory, internet: Internet, site: Site) -> Iterator[Pilotd]:
-    before = leftovers.observe()
-    made = Pilotd(tmp_path_factory.mktemp("connectors") / "state")
-    made.stop_machines_on_exit, made.extra = True, ("--resolver", nets.DNS)
-    made.start()
-    try:
+    with (
+        leftovers.nothing(),
+        Pilotd(tmp_path_factory.mktemp("connectors") / "state", extra=("--resolver", nets.DNS)).running() as made,
+    ):
         yield made
-    finally:
-        if made.process is not None:
-            made.stop()
-    assert leftovers.left_since(before) == {}
 
 
 @pytest.fixture

@@ -47,11 +47,9 @@ print(sealed != b"hello", through("/.fly/kms/orders/decr", sealed))
 @pytest.fixture(scope="module")
 def pilotd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilotd]:
     daemon = Pilotd(tmp_path_factory.mktemp("identity") / "state")
-    daemon.stop_machines_on_exit = True
     daemon.extra = ("--oidc-issuer", f"{daemon.url}/oidc/")
-    daemon.start()
-    yield daemon
-    daemon.stop()
+    with daemon.running():
+        yield daemon
 
 
 def believed(token: str, issuer: str) -> dict[str, Any]:

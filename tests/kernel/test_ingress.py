@@ -58,15 +58,11 @@ while True:
 
 @pytest.fixture(scope="module")
 def pilotd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilotd]:
-    before = leftovers.observe()
     daemon = Pilotd(tmp_path_factory.mktemp("ingress") / "state")
-    daemon.stop_machines_on_exit = True
     daemon.tls_port = free_port()
     daemon.extra = ("--tls-listen", f"127.0.0.1:{daemon.tls_port}")
-    daemon.start()
-    yield daemon
-    daemon.stop()
-    assert leftovers.left_since(before) == {}
+    with leftovers.nothing(), daemon.running():
+        yield daemon
 
 
 @pytest.fixture(scope="module")

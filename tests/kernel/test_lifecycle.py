@@ -19,12 +19,10 @@ COUNT = "i=0; while :; do i=$((i+1)); echo $i > /tmp/count; sleep 0.01; done"
 
 @pytest.fixture(scope="module")
 def pilotd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilotd]:
-    daemon = Pilotd(tmp_path_factory.mktemp("lifecycle") / "state")
-    daemon.stop_machines_on_exit = True
-    daemon.extra = ("--warm-after", "1", "--cold-after", "off")
-    daemon.start()
-    yield daemon
-    daemon.stop()
+    with Pilotd(
+        tmp_path_factory.mktemp("lifecycle") / "state", extra=("--warm-after", "1", "--cold-after", "off")
+    ).running() as daemon:
+        yield daemon
 
 
 def _until(condition: Callable[[], bool], pilotd: Pilotd) -> None:

@@ -32,15 +32,6 @@ def served(made: Layout) -> Iterator[Served]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def pilotd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilotd]:
-    daemon = Pilotd(tmp_path_factory.mktemp("machines") / "state")
-    daemon.stop_machines_on_exit = True
-    daemon.start()
-    yield daemon
-    daemon.stop()
-
-
 @pytest.fixture
 def fly(pilotd: Pilotd, request: pytest.FixtureRequest) -> Iterator[Fly]:
     name = request.node.originalname.replace("_", "-")[:60].strip("-")

@@ -31,12 +31,8 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def pilotd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilotd]:
-    daemon = Pilotd(tmp_path_factory.mktemp("beside") / "state")
-    daemon.stop_machines_on_exit = True
-    daemon.extra = ("--keep-images", "0")
-    daemon.start()
-    yield daemon
-    daemon.stop()
+    with Pilotd(tmp_path_factory.mktemp("beside") / "state", extra=("--keep-images", "0")).running() as daemon:
+        yield daemon
 
 
 @pytest.fixture

@@ -16,15 +16,6 @@ _SERVER = "mkdir /www; echo $FLY_MACHINE_ID > /www/index.html; trap 'exit 0' INT
 
 
 @pytest.fixture(scope="module")
-def pilotd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilotd]:
-    daemon = Pilotd(tmp_path_factory.mktemp("peers") / "state")
-    daemon.stop_machines_on_exit = True
-    daemon.start()
-    yield daemon
-    daemon.stop()
-
-
-@pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     made = images.busybox(tmp_path_factory.mktemp("image"), {"Cmd": ["sh", "-c", _SERVER]})
     with images.serve(made) as served:

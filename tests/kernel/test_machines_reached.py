@@ -35,12 +35,8 @@ _WEB = {"port": 80, "handlers": ["http"]}
 
 @pytest.fixture(scope="module")
 def pilotd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilotd]:
-    daemon = Pilotd(tmp_path_factory.mktemp("reached") / "state")
-    daemon.stop_machines_on_exit = True
-    daemon.extra = ("--autostop-after", "1")
-    daemon.start()
-    yield daemon
-    daemon.stop()
+    with Pilotd(tmp_path_factory.mktemp("reached") / "state", extra=("--autostop-after", "1")).running() as daemon:
+        yield daemon
 
 
 @pytest.fixture(scope="module")

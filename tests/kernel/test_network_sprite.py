@@ -34,16 +34,8 @@ def internet() -> Iterator[Internet]:
 @pytest.fixture
 def pilotd(tmp_path: pathlib.Path, internet: Internet) -> Iterator[Pilotd]:
     """Stopped with its machines whatever happens, and nothing is left of it."""
-    before = leftovers.observe()
-    made = Pilotd(tmp_path / "state")
-    made.stop_machines_on_exit, made.extra = True, ("--resolver", nets.DNS)
-    made.start()
-    try:
+    with leftovers.nothing(), Pilotd(tmp_path / "state", extra=("--resolver", nets.DNS)).running() as made:
         yield made
-    finally:
-        if made.process is not None:
-            made.stop()
-    assert leftovers.left_since(before) == {}
 
 
 def fetch(sprite: Sprite, name: str) -> tuple[bytes, bytes]:

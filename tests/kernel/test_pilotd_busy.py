@@ -22,11 +22,8 @@ CALLS = 200
 
 @pytest.fixture
 def pilotd(tmp_path: pathlib.Path) -> Iterator[Pilotd]:
-    made = Pilotd(tmp_path / "state")
-    made.stop_machines_on_exit = True
-    made.start()
-    yield made
-    made.stop()
+    with Pilotd(tmp_path / "state").running() as made:
+        yield made
 
 
 def _agents() -> list[int]:

@@ -24,15 +24,6 @@ MIB = 1 << 20
 
 
 @pytest.fixture(scope="module")
-def pilotd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilotd]:
-    daemon = Pilotd(tmp_path_factory.mktemp("limits") / "state")
-    daemon.stop_machines_on_exit = True
-    daemon.start()
-    yield daemon
-    daemon.stop()
-
-
-@pytest.fixture(scope="module")
 def client(pilotd: Pilotd) -> Iterator[Any]:
     with pilotd.client() as client:
         yield client

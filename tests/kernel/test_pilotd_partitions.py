@@ -74,15 +74,6 @@ print(got)
 
 
 @pytest.fixture(scope="module")
-def pilotd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilotd]:
-    made = Pilotd(tmp_path_factory.mktemp("partitions") / "state")
-    made.stop_machines_on_exit = True
-    made.start()
-    yield made
-    made.stop()
-
-
-@pytest.fixture(scope="module")
 def sprites(pilotd: Pilotd) -> Iterator[tuple[Any, Any]]:
     """A greedy one, and another."""
     with pilotd.client() as client:

@@ -51,15 +51,6 @@ print("fuse", os.path.exists("/dev/fuse"), "tun", os.path.exists("/dev/net/tun")
 
 
 @pytest.fixture(scope="module")
-def pilotd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilotd]:
-    daemon = Pilotd(tmp_path_factory.mktemp("privileges") / "state")
-    daemon.stop_machines_on_exit = True
-    daemon.start()
-    yield daemon
-    daemon.stop()
-
-
-@pytest.fixture(scope="module")
 def sprite(pilotd: Pilotd) -> Iterator[Any]:
     with pilotd.client() as client:
         yield client.create_sprite("web")

@@ -23,15 +23,6 @@ DEADLINE_S = 60
 official: Any = services
 
 
-@pytest.fixture(scope="module")
-def pilotd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilotd]:
-    daemon = Pilotd(tmp_path_factory.mktemp("services") / "state")
-    daemon.stop_machines_on_exit = True
-    daemon.start()
-    yield daemon
-    daemon.stop()
-
-
 @pytest.fixture
 def sprite(pilotd: Pilotd) -> Iterator[Any]:
     with pilotd.client() as client:

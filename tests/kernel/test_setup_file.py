@@ -7,7 +7,6 @@ import os
 import pathlib
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 from tests.support.pilotd import Pilotd
@@ -30,15 +29,6 @@ children = 1
 cmd = "python3"
 args = ["/home/sprite/app.py"]
 """
-
-
-@pytest.fixture(scope="module")
-def pilotd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilotd]:
-    daemon = Pilotd(tmp_path_factory.mktemp("setup") / "state")
-    daemon.stop_machines_on_exit = True
-    daemon.start()
-    yield daemon
-    daemon.stop()
 
 
 def _sprite(pilotd: Pilotd, directory: pathlib.Path, *words: str) -> subprocess.CompletedProcess[str]:

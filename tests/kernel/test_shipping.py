@@ -35,15 +35,6 @@ sudo install -d -o 1000 -g 1000 -m 0750 /srv/data
 """
 
 
-@pytest.fixture(scope="module")
-def pilotd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilotd]:
-    daemon = Pilotd(tmp_path_factory.mktemp("shipping") / "state")
-    daemon.stop_machines_on_exit = True
-    daemon.start()
-    yield daemon
-    daemon.stop()
-
-
 def call(pilotd: Pilotd, method: str, path: str, body: object) -> None:
     headers = {"Authorization": f"Bearer {pilotd.token()}"}
     answer = httpx.request(method, f"{pilotd.url}/v1/sprites{path}", json=body, headers=headers, timeout=60)

@@ -34,15 +34,6 @@ pytestmark = pytest.mark.requires("root", "private", "fuse", "loop", "userns", "
 
 
 @pytest.fixture(scope="module")
-def pilotd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilotd]:
-    daemon = Pilotd(tmp_path_factory.mktemp("skeleton") / "state")
-    daemon.stop_machines_on_exit = True
-    daemon.start()
-    yield daemon
-    daemon.stop()
-
-
-@pytest.fixture(scope="module")
 def client(pilotd: Pilotd) -> Iterator[Any]:
     with pilotd.client() as client:
         yield client

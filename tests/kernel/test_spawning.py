@@ -15,15 +15,6 @@ pytestmark = pytest.mark.requires("root", "private", "fuse", "loop", "userns", "
 RULES = {"rules": [{"domain": "example.test", "action": "allow"}]}
 
 
-@pytest.fixture(scope="module")
-def pilotd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilotd]:
-    daemon = Pilotd(tmp_path_factory.mktemp("spawning") / "state")
-    daemon.stop_machines_on_exit = True
-    daemon.start()
-    yield daemon
-    daemon.stop()
-
-
 @pytest.fixture
 def http(pilotd: Pilotd) -> Iterator[httpx.Client]:
     headers = {"Authorization": f"Bearer {pilotd.token()}"}

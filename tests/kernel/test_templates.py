@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -14,15 +13,6 @@ from tests.support.pilotd import Pilotd
 pytestmark = pytest.mark.requires("root", "private", "fuse", "loop", "userns", "space")
 
 FILL = "mkdir ~/d; cd ~/d; echo one > file; ln -s ../d/file link; ln -s /etc/shadow out; mkfifo fifo; sync"
-
-
-@pytest.fixture(scope="module")
-def pilotd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilotd]:
-    daemon = Pilotd(tmp_path_factory.mktemp("templates") / "state")
-    daemon.stop_machines_on_exit = True
-    daemon.start()
-    yield daemon
-    daemon.stop()
 
 
 def _call(pilotd: Pilotd, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:

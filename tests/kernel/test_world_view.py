@@ -18,15 +18,6 @@ RESERVED_MIB = 96  # of init and agent; and a sixteenth is for what sessions hav
 
 
 @pytest.fixture(scope="module")
-def pilotd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilotd]:
-    daemon = Pilotd(tmp_path_factory.mktemp("view") / "state")
-    daemon.stop_machines_on_exit = True
-    daemon.start()
-    yield daemon
-    daemon.stop()
-
-
-@pytest.fixture(scope="module")
 def sprite(pilotd: Pilotd) -> Iterator[Any]:
     body = {"name": "seen", "config": {"ram_mb": 512, "cpus": 1}}
     answer = httpx.post(f"{pilotd.url}/v1/sprites", json=body, headers=_headers(pilotd), timeout=120)

@@ -9,11 +9,13 @@ while its disks are attached), and the loop devices on them.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import glob
 import os
 import struct
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 
@@ -69,6 +71,14 @@ def left_since(before: Holdings, timeout_s: float = 60.0, *, kinds: frozenset[st
     while (left := observe().new_since(before)).keys() & kinds and time.monotonic() < deadline:
         time.sleep(0.05)
     return left
+
+
+@contextlib.contextmanager
+def nothing() -> Iterator[None]:
+    """What the block has begun is gone a moment after its end."""
+    before = observe()
+    yield
+    assert left_since(before) == {}
 
 
 def _mounts() -> frozenset[str]:

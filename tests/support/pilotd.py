@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from sprites import SpritesClient
 
@@ -31,7 +31,9 @@ def free_port() -> int:
 class Pilotd:
     """`pilotd serve` as a child process. `kill()` is SIGKILL; `start()` again finds the same state."""
 
-    def __init__(self, state: Path, *, isolation: str = "container", image: str = "minimal") -> None:
+    def __init__(
+        self, state: Path, *, isolation: str = "container", image: str = "minimal", extra: tuple[str, ...] = ()
+    ) -> None:
         self.state = state
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -44,7 +46,7 @@ class Pilotd:
         self.machine_pool = 0
         self.store: str | None = None
         self.tls_port = 0
-        self.extra: tuple[str, ...] = ()
+        self.extra = extra
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> float:
@@ -95,6 +97,17 @@ class Pilotd:
             self.process.stdout.close()
         self.process = None
 
+    @contextlib.contextmanager
+    def running(self) -> Iterator[Self]:
+        """It serves for as long as the block, unless that stops it; its machines end with it."""
+        self.stop_machines_on_exit = True
+        self.start()
+        try:
+            yield self
+        finally:
+            if self.process is not None:
+                self.stop()
+
     def token(self) -> str:
         return (self.state / "token").read_text().strip()
 
@@ -106,12 +119,8 @@ class Pilotd:
 @contextlib.contextmanager
 def serving(*, isolation: str, image: str = "minimal", extra: tuple[str, ...] = ()) -> Iterator[Pilotd]:
     """One that serves for as long as the block; its machines end with it."""
-    # Sockets of virtual machines want a short path.
-    with tempfile.TemporaryDirectory(prefix="pd-", dir="/tmp") as directory:
-        daemon = Pilotd(Path(directory, "s"), isolation=isolation, image=image)
-        daemon.stop_machines_on_exit, daemon.extra = True, extra
-        daemon.start()
-        try:
-            yield daemon
-        finally:
-            daemon.stop()
+    with contextlib.ExitStack() as stack:
+        # Sockets of virtual machines want a short path.
+        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="pd-", dir="/tmp"))
+        daemon = Pilotd(Path(directory, "s"), isolation=isolation, image=image, extra=extra)
+        yield stack.enter_context(daemon.running())

@@ -28,6 +28,8 @@ from pilot.ids import MachineId, VolumeId
 from pilot.machine import dial
 from pilot.volume.client import VolumeClient
 from pilot.wire.schema import DiskReference
+from tests.support import pilotd
+from tests.support.pilotd import Pilotd
 
 CACHE = os.environ.get("PILOT_CACHE_DIR", "/var/cache/pilot")
 MEMORY_BYTES = 384 << 20
@@ -172,6 +174,14 @@ def write_world(rootfs: Path, content: str) -> None:
     (rootfs / "etc" / "passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
     (rootfs / "etc" / "group").write_text("root:x:0:\n")
     (rootfs / "content").write_text(content)
+
+
+@contextlib.contextmanager
+def serving(*extra: str) -> Iterator[Pilotd]:
+    """A pilotd of virtual machines, which end with it, all of them."""
+    with pilotd.serving(isolation="vm", extra=extra) as daemon:
+        yield daemon
+    assert processes_naming(f"{daemon.state}/machines") == []
 
 
 def processes_naming(text: str) -> list[str]:

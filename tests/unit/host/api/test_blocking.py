@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import pathlib
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -18,13 +16,6 @@ from pilot.host.services.wanted import NewSprite
 from pilot.host.store import fly, sprites, tokens, usage
 from pilot.host.store.fly import App
 from pilot.image.oci.documents import Image
-
-
-@pytest.fixture
-def host(tmp_path: pathlib.Path) -> Iterator[HostUnderTest]:
-    under_test = HostUnderTest(tmp_path)
-    yield under_test
-    under_test.close()
 
 
 class Gate:

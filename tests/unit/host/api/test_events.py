@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pathlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,13 +14,6 @@ from tests.support.host import HostUnderTest
 from pilot.host.api.sprites.events import ndjson, sse
 from pilot.host.services.feed import Beat, Gap
 from pilot.host.store import events, tokens
-
-
-@pytest.fixture
-def host(tmp_path: pathlib.Path) -> Iterator[HostUnderTest]:
-    under_test = HostUnderTest(tmp_path)
-    yield under_test
-    under_test.close()
 
 
 @pytest.fixture

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import pathlib
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -19,13 +18,6 @@ from pilot.host.services import changes
 from pilot.host.services.wanted import NewSprite
 from pilot.host.store import events
 from pilot.host.store.sprites import Sprite
-
-
-@pytest.fixture
-def host(tmp_path: pathlib.Path) -> Iterator[HostUnderTest]:
-    under_test = HostUnderTest(tmp_path)
-    yield under_test
-    under_test.close()
 
 
 class Watching:

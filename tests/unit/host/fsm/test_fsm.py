@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
-import pathlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -35,13 +34,6 @@ MAKE = Action("thing", "make", NO_REQUEST)
 
 def record(*names: str, id: str = "r", action: Action[Nothing] = A, resource: str = "x") -> Record:
     return Record(RunId(id), action.kind, action.name, resource, Document(1, {}), names)
-
-
-@pytest.fixture
-def database(tmp_path: pathlib.Path) -> Iterator[Database]:
-    made = SqliteDatabase(str(tmp_path / "state.db"))
-    yield made
-    made.close()
 
 
 def no_pause(seconds: float) -> None:

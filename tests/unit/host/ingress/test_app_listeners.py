@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-import pathlib
 from collections import Counter
-from collections.abc import Iterator
-
-import pytest
 
 from pilot.host.ingress.apps import listeners
 from pilot.host.store import fly, tokens
 from pilot.host.store.fly import App, Machine
 from pilot.ids import MachineId
 from tests.support.host import HostUnderTest
-
-
-@pytest.fixture
-def host(tmp_path: pathlib.Path) -> Iterator[HostUnderTest]:
-    under_test = HostUnderTest(tmp_path)
-    yield under_test
-    under_test.close()
 
 
 def _add_app(host: HostUnderTest, name: str, organisation: str, created_us: int) -> None:

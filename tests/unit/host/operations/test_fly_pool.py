@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import pathlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from tests.support.host import WAIT_S, HostUnderTest
@@ -31,13 +30,6 @@ from pilot.ids import MachineId, RunId, VolumeId
 ID = MachineId("0" * 14)
 OURS, THEIRS = (f"sha256:{digit * 64}" for digit in "12")
 BEGINS_ALIKE = OURS[:40] + THEIRS[40:]
-
-
-@pytest.fixture
-def host(tmp_path: pathlib.Path) -> Iterator[HostUnderTest]:
-    made = HostUnderTest(tmp_path)
-    yield made
-    made.close()
 
 
 @pytest.fixture

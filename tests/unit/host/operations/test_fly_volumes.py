@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import pathlib
-from collections.abc import Iterator
-
 import pytest
 from tests.support.host import WAIT_S, HostUnderTest
 
@@ -14,13 +11,6 @@ from pilot.host.store import fly, fly_volumes, machines
 from pilot.host.store.fly import App, Machine
 from pilot.host.vmm import MachineSpec
 from pilot.ids import MachineId, VolumeId
-
-
-@pytest.fixture
-def host(tmp_path: pathlib.Path) -> Iterator[HostUnderTest]:
-    under_test = HostUnderTest(tmp_path)
-    yield under_test
-    under_test.close()
 
 
 @pytest.fixture

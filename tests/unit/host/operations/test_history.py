@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import pathlib
 import time
-from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -18,21 +16,6 @@ from pilot.host.store import checkpoints, journal
 from pilot.host.store.checkpoints import Checkpoint
 from pilot.host.store.database import Database
 from pilot.ids import CheckpointId, VolumeId
-
-
-@pytest.fixture
-def host(tmp_path: pathlib.Path) -> Iterator[HostUnderTest]:
-    under_test = HostUnderTest(tmp_path)
-    yield under_test
-    under_test.close()
-
-
-@pytest.fixture
-def http(host: HostUnderTest) -> Iterator[httpx.Client]:
-    headers = {"Authorization": f"Bearer {host.token}"}
-    with httpx.Client(base_url=host.url, headers=headers, timeout=60) as client:
-        assert client.post("/v1/sprites", json={"name": "web"}).status_code == 201
-        yield client
 
 
 def _write(http: httpx.Client, text: str) -> None:

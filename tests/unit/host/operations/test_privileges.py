@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import pathlib
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -14,21 +12,6 @@ from tests.support.host import HostUnderTest
 PATH = "/v1/sprites/web/policy/privileges"
 MINIMAL = {"profile": "minimal", "devices": ["/dev/fuse"], "noNewPrivileges": True}
 UNSAID = {"profile": "", "devices": [], "noNewPrivileges": False, "pending": False}
-
-
-@pytest.fixture
-def host(tmp_path: pathlib.Path) -> Iterator[HostUnderTest]:
-    under_test = HostUnderTest(tmp_path)
-    yield under_test
-    under_test.close()
-
-
-@pytest.fixture
-def http(host: HostUnderTest) -> Iterator[httpx.Client]:
-    headers = {"Authorization": f"Bearer {host.token}"}
-    with httpx.Client(base_url=host.url, headers=headers, timeout=60) as client:
-        assert client.post("/v1/sprites", json={"name": "web"}).status_code == 201
-        yield client
 
 
 def _started(host: HostUnderTest, name: str = "web") -> Any:

@@ -20,13 +20,6 @@ from pilot.host.vmm import Isolation, Size
 
 
 @pytest.fixture
-def host(tmp_path: pathlib.Path) -> Iterator[HostUnderTest]:
-    under_test = HostUnderTest(tmp_path)
-    yield under_test
-    under_test.close()
-
-
-@pytest.fixture
 def http(host: HostUnderTest) -> Iterator[httpx.Client]:
     headers = {"Authorization": f"Bearer {host.token}"}
     with httpx.Client(base_url=host.url, headers=headers, timeout=60) as client:

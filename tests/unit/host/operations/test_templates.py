@@ -19,13 +19,6 @@ from pilot.host.store import checkpoints, tokens
 
 
 @pytest.fixture
-def host(tmp_path: pathlib.Path) -> Iterator[HostUnderTest]:
-    under_test = HostUnderTest(tmp_path)
-    yield under_test
-    under_test.close()
-
-
-@pytest.fixture
 def http(host: HostUnderTest) -> Iterator[httpx.Client]:
     headers = {"Authorization": f"Bearer {host.token}"}
     with httpx.Client(base_url=host.url, headers=headers, timeout=WAIT_S) as client:

@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-import pathlib
-from collections.abc import Iterator
-
 import pytest
 from tests.support.host import HostUnderTest
 
 from pilot import errors
 from pilot.host.store import tokens
-
-
-@pytest.fixture
-def host(tmp_path: pathlib.Path) -> Iterator[HostUnderTest]:
-    under_test = HostUnderTest(tmp_path)
-    yield under_test
-    under_test.close()
 
 
 @pytest.mark.parametrize(

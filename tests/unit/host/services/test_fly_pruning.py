@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 from tests.support.host import WAIT_S, HostUnderTest
@@ -19,13 +18,6 @@ from pilot.host.store.journal import now_us
 from pilot.ids import CheckpointId, VolumeId
 
 _DAY_US = 86400 * 1_000_000
-
-
-@pytest.fixture
-def host(tmp_path: pathlib.Path) -> Iterator[HostUnderTest]:
-    under_test = HostUnderTest(tmp_path)
-    yield under_test
-    under_test.close()
 
 
 def _app(host: HostUnderTest) -> App:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import pathlib
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 from tests.support.host import WAIT_S, HostUnderTest
@@ -19,13 +17,6 @@ from pilot.host.store import fly
 from pilot.host.store.fly import Machine
 
 _IMAGE = ImageOf("app", "example.org/box:1", "sha256:" + "0" * 64, "image-0")
-
-
-@pytest.fixture
-def host(tmp_path: pathlib.Path) -> Iterator[HostUnderTest]:
-    made = HostUnderTest(tmp_path)
-    yield made
-    made.close()
 
 
 def test_suspended_while_it_is_launched(host: HostUnderTest, monkeypatch: pytest.MonkeyPatch) -> None:

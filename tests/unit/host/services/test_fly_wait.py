@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import pathlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from tests.support.host import WAIT_S, HostUnderTest
@@ -13,13 +12,6 @@ from tests.support.host import WAIT_S, HostUnderTest
 from pilot import errors
 from pilot.host.services import fly_wait
 from pilot.host.services.fly_wait import Seen
-
-
-@pytest.fixture
-def host(tmp_path: pathlib.Path) -> Iterator[HostUnderTest]:
-    made = HostUnderTest(tmp_path)
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -93,14 +93,6 @@ def host(tmp_path: pathlib.Path, clock: Clock) -> Iterator[HostUnderTest]:
     under_test.close()
 
 
-@pytest.fixture
-def http(host: HostUnderTest) -> Iterator[httpx.Client]:
-    headers = {"Authorization": f"Bearer {host.token}"}
-    with httpx.Client(base_url=host.url, headers=headers, timeout=60) as client:
-        assert client.post("/v1/sprites", json={"name": "web"}).status_code == 201
-        yield client
-
-
 def _round(host: HostUnderTest, at_us: int | None = None) -> None:
     """One of the watch's, and all that it began done."""
     Watch(host.sprites, TIMING).round(now_us() if at_us is None else at_us)

@@ -2,20 +2,9 @@
 
 from __future__ import annotations
 
-import pathlib
-from collections.abc import Iterator
-
 import httpx
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.support.host import WAIT_S, HostUnderTest
-
-
-@pytest.fixture
-def host(tmp_path: pathlib.Path) -> Iterator[HostUnderTest]:
-    under_test = HostUnderTest(tmp_path)
-    yield under_test
-    under_test.close()
 
 
 def _samples(host: HostUnderTest) -> dict[tuple[str, ...], float]:

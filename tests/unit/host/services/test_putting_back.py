@@ -37,13 +37,6 @@ class Held(Looking):
         yield []
 
 
-@pytest.fixture
-def host(tmp_path: pathlib.Path) -> Iterator[HostUnderTest]:
-    under_test = HostUnderTest(tmp_path)
-    yield under_test
-    under_test.close()
-
-
 def _make(host: HostUnderTest, name: str) -> Sprite:
     assert host.sprites.create(host.organisation.id, NewSprite(name)).result(WAIT_S).done
     return host.sprites.find(host.organisation.id, name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 from tests.support.host import WAIT_S, HostUnderTest
@@ -57,13 +57,6 @@ class Fake:
 
     def disk_bytes(self) -> Mapping[VolumeId, int]:
         return self.disks
-
-
-@pytest.fixture
-def database(tmp_path: pathlib.Path) -> Iterator[SqliteDatabase]:
-    made = SqliteDatabase(str(tmp_path / "state.db"))
-    yield made
-    made.close()
 
 
 def told(database: SqliteDatabase, sprite: str = "sprite-a") -> dict[str, Used]:

@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-import pathlib
-from collections.abc import Iterator
-
 import pytest
 
 from pilot import errors
 from pilot.host.store import fly, machines, networks, sprites, tokens
 from pilot.host.store.database import Database
-from pilot.host.store.sqlite import SqliteDatabase
 from pilot.ids import MachineId, SpriteName, VolumeId
-
-
-@pytest.fixture
-def database(tmp_path: pathlib.Path) -> Iterator[Database]:
-    made = SqliteDatabase(str(tmp_path / "state.db"))
-    yield made
-    made.close()
 
 
 def number(database: Database, name: str, capacity: int = 10) -> int:

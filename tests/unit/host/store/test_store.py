@@ -75,13 +75,6 @@ class _Contended:
             self._meddling.pop(0)(self._tx)
 
 
-@pytest.fixture
-def database(tmp_path: pathlib.Path) -> Iterator[Database]:
-    made = SqliteDatabase(str(tmp_path / "state.db"))
-    yield made
-    made.close()
-
-
 def _machine(tx: Transaction, id: str) -> machines.Machine:
     return machines.assign(tx, MachineId(id), "container", 1 << 30, 1, 4096)
 
