@@ -44,10 +44,10 @@ class FlyKeys:
         name, kind = key_names.parse(text), _kind(kind_name)
         raw = kind.make() if value is None else _checked(kind, value)
         for _ in range(_TRIES):
-            version = self._next(app, name, kind)
             try:
                 with self._host.database.transaction() as tx:
-                    return self._write(tx, app, name.label, version, kind, raw)
+                    changed = fly_keys.begin(tx, app.id)
+                    return self._write(tx, app, name.label, _next(tx, app, name, kind), kind, raw), changed
             except Taken as error:
                 if name.version is not None:
                     raise errors.Conflict(f"key {text}: there is that version, and none is ever changed") from error
@@ -114,33 +114,33 @@ class FlyKeys:
             raise _missing(name.label if name.version is None else key_names.joined(name.label, name.version))
         return found
 
-    def _next(self, app: App, name: Name, kind: Kind) -> int:
-        rows = self.every(app)
-        if len(rows) >= MOST:
-            raise faults.Exhausted(f"an app has {MOST} versions of keys at most")
-        of_label = [row for row in rows if row.label == name.label]
-        if of_label and of_label[0].kind != kind.name:
-            raise faults.InvalidRequest(f"key {name.label}: all versions are of one type, {of_label[0].kind}")
-        if name.version is not None:
-            return name.version
-        version = of_label[0].version + 1 if of_label else 0
-        if version > key_names.MOST_VERSION:
-            raise faults.Exhausted(f"key {name.label}: there is no version after {key_names.MOST_VERSION}")
-        return version
-
-    def _write(
-        self, tx: Transaction, app: App, label: str, version: int, kind: Kind, raw: bytes
-    ) -> tuple[SecretKey, int]:
+    def _write(self, tx: Transaction, app: App, label: str, version: int, kind: Kind, raw: bytes) -> SecretKey:
         public = kind.signer.public(raw) if kind.signer else b""
         sealed = self._host.require_vault("keys").seal(app.id, _place(label, version), base64.b64encode(raw).decode())
-        changed = fly_keys.add(tx, app.id, label, version, kind.name, sealed, public)
+        fly_keys.add(tx, app.id, label, version, kind.name, sealed, public)
         (made,) = [row for row in fly_keys.every(tx, app.id, label) if row.version == version]
-        return made, changed
+        return made
 
     def _opened(self, app: App, key: SecretKey) -> bytes:
         return base64.b64decode(
             self._host.require_vault("keys").opened(app.id, _place(key.label, key.version), key.sealed)
         )
+
+
+def _next(tx: Transaction, app: App, name: Name, kind: Kind) -> int:
+    """The version to make, in a transaction that changes the app's keys alone (`fly_keys.begin`)."""
+    rows = fly_keys.every(tx, app.id)
+    if len(rows) >= MOST:
+        raise faults.Exhausted(f"an app has {MOST} versions of keys at most")
+    of_label = [row for row in rows if row.label == name.label]
+    if of_label and of_label[0].kind != kind.name:
+        raise faults.InvalidRequest(f"key {name.label}: all versions are of one type, {of_label[0].kind}")
+    if name.version is not None:
+        return name.version
+    version = of_label[0].version + 1 if of_label else 0
+    if version > key_names.MOST_VERSION:
+        raise faults.Exhausted(f"key {name.label}: there is no version after {key_names.MOST_VERSION}")
+    return version
 
 
 def _place(label: str, version: int) -> str:

@@ -39,13 +39,18 @@ def _key(row: Row) -> SecretKey:
     return SecretKey(row["label"], row["version"], row["kind"], row["sealed"], public, row["created_us"])
 
 
-def add(tx: Transaction, app: str, label: str, version: int, kind: str, sealed: str, public: bytes) -> int:
-    """`Taken` when there is that version. The version of the app's secrets that this makes."""
+def begin(tx: Transaction, app: str) -> int:
+    """The version of the app's secrets that this transaction makes. It holds the app's row from here on, so nobody else
+    changes its keys until the end: what it reads of them is so."""
+    return fly_secrets.count_change(tx, app)
+
+
+def add(tx: Transaction, app: str, label: str, version: int, kind: str, sealed: str, public: bytes) -> None:
+    """After `begin`. `Taken` when there is that version."""
     tx.execute(
         "INSERT INTO fly_keys (app, label, version, kind, sealed, public, created_us) VALUES (?, ?, ?, ?, ?, ?, ?)",
         (app, label, version, kind, sealed, public.hex(), now_us()),
     )
-    return fly_secrets.count_change(tx, app)
 
 
 def remove(tx: Transaction, app: str, label: str, version: int | None) -> int | None:

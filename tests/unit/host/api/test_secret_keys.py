@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import concurrent.futures
+import contextlib
 import os
 import pathlib
 import secrets
 import shlex
 import sqlite3
 import subprocess
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,9 +21,11 @@ from tests.support import machines_document
 from tests.support.host import HostUnderTest
 
 from pilot.host.services import fly_keys
-from pilot.host.store import fly, fly_secrets
+from pilot.host.store import fly
+from pilot.host.store import fly_keys as rows
+from pilot.host.store.database import Transaction
 from pilot.host.store.fly import App
-from pilot.wire import secret_keys
+from pilot.wire import faults, secret_keys
 
 JSON = dict[str, Any]
 KEY = bytes(range(32))
@@ -170,6 +174,28 @@ def test_two_at_once_make_two_versions(keys: Keys) -> None:
     assert set(same) == {400}, "of another type than its label"
 
 
+def test_two_types_at_once_are_one(keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two who begin when there is no such label yet: the second one finds the first one's when it writes."""
+    both, transaction = threading.Barrier(2), keys.host.database.transaction
+    app = fly.app(keys.host.database, keys.host.organisation.id, keys.app)
+
+    def at_once() -> contextlib.AbstractContextManager[Transaction]:
+        both.wait(60)
+        return transaction()
+
+    def add(name: str, kind: str) -> str:
+        try:
+            return keys.host.fly.keys.add(app, name, kind)[0].kind
+        except faults.InvalidRequest:
+            return "refused"
+
+    with monkeypatch.context() as patched, concurrent.futures.ThreadPoolExecutor(2) as pool:
+        patched.setattr(keys.host.database, "transaction", at_once)
+        said = list(pool.map(add, ("ordersv3", "ordersv5"), ("xaes256gcm", "hs256")))
+    assert said.count("refused") == 1
+    assert len(keys.call("GET")["secret_keys"]) == 1
+
+
 @pytest.mark.parametrize(
     "kind", ["es256", "nacl_sign", "hs256", "hs384", "hs512", "nacl_auth", "SECRET_TYPE_KMS_HS256"]
 )
@@ -275,10 +301,12 @@ def test_what_dies_in_the_middle_leaves_no_key(keys: Keys, monkeypatch: pytest.M
     """The row is written, and not yet kept."""
     with monkeypatch.context() as dying:
 
-        def die(*_: object) -> int:
+        def die(*given: Any) -> None:
+            add(*given)
             raise SystemError("killed")
 
-        dying.setattr(fly_secrets, "count_change", die)
+        add = rows.add
+        dying.setattr(rows, "add", die)
         assert keys.ask("POST", "/k/generate", {"type": "hs256"}).status_code == 500
     assert keys.call("GET") == {"secret_keys": []}
     assert keys.generate("k", "nacl_auth")["name"] == "kv0"
