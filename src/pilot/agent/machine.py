@@ -106,6 +106,11 @@ class Paths:
         return os.path.join(self.run, "disk", "rootfs")
 
     @property
+    def shown(self) -> str:
+        """Where `run` is once more, read-only (`agent.shown`)."""
+        return os.path.join(self.run, "shown")
+
+    @property
     def policy(self) -> str:
         """A directory that the world sees read-only at /.sprite/policy."""
         return os.path.join(self.run, "policy")

@@ -25,7 +25,7 @@ from ..runtime.values import Stdio
 from ..spec import parse
 from ..spec.process import Process
 from ..wire import faults, schema
-from . import document, names, network, rootfs, trust, world_limits, world_rights, world_spec
+from . import document, names, network, rootfs, shown, trust, world_limits, world_rights, world_spec
 from .containers import naming
 from .containers.registry import Registry
 from .descriptors import Descriptors
@@ -345,14 +345,16 @@ class World:
         network.tell_size(paths.policy, size.memory_bytes)
         limits = world_limits.resources(size)
         world_limits.hold(limits)
+        shown.ensure(paths)
+        fly = fly_places.ensure(paths.run, paths.inside, naming.WORLD)
         config = world_spec.config(
             paths.rootfs,
             paths.init,
             self._settings.hostname,
-            policy=paths.policy,
+            policy=shown.source(paths, paths.policy),
             inside=[
-                *places.binds(paths.inside),
-                (fly_places.ensure(paths.run, paths.inside, naming.WORLD), fly_places.PLACE, False),
+                *places.binds(paths),
+                (shown.source(paths, fly), fly_places.PLACE, False),
             ],
             view=view_places.binds(paths.run),
             boot_offset_s=_boot_offset_s() if self._machine.isolation == "container" else None,

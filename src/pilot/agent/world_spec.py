@@ -18,7 +18,7 @@ import msgspec
 from ..spec import parse
 from ..spec.seccomp import Seccomp
 from ..wire import faults
-from . import network, world_limits
+from . import network, shown, world_limits
 from .decimals import parse_decimal
 from .view import places
 from .world_rights import STANDARD, Cgroups, Rights
@@ -101,11 +101,11 @@ def config(
 ) -> dict[str, object]:
     """config.json of the world.
 
-    `policy` is a directory that is shown at /.sprite/policy; `inside`: what else is, from where, and whether it is
-    written to; `view`: what is shown for files of the kernel, from where; `boot_offset_s`: seconds between the kernel's
-    start and the world's, less than 0, where it has a boot time of its own; `devices` are paths of the machine's /dev
-    that are bound in; `card` is the machine's network card, which moves in; `machine` is uname -m; `withheld`:
-    controllers whose hierarchies of v1 are not shown.
+    What is read-only is so where it is taken from (`shown`). `policy` is a directory that is shown at /.sprite/policy;
+    `inside`: what else is, from where, and whether it is written to; `view`: what is shown for files of the kernel,
+    from where; `boot_offset_s`: seconds between the kernel's start and the world's, less than 0, where it has a boot
+    time of its own; `devices` are paths of the machine's /dev that are bound in; `card` is the machine's network card,
+    which moves in; `machine` is uname -m; `withheld`: controllers whose hierarchies of v1 are not shown.
     """
     shows_own_time = boot_offset_s is not None
     identity = [{"containerID": 0, "hostID": 0, "size": IDS}]
@@ -126,12 +126,14 @@ def config(
             *(_bounded(mount, resources) for mount in _MOUNTS),
             _cgroups(rights, withheld),
             *(_untouched() if view else []),
-            *(_bind(source, place, "ro", "nosuid", "nodev", "noexec") for source, place in view),
+            *(shown.bind(source, place, "nosuid", "nodev", "noexec") for source, place in view),
             *_bound_devices(devices),
-            _bind(init, REAPER, "ro"),
-            *([] if policy is None else [_bind(policy, POLICY, "ro", "nosuid", "nodev", "noexec")]),
+            shown.bind(init, REAPER),
+            *([] if policy is None else [shown.bind(policy, POLICY, "nosuid", "nodev", "noexec")]),
             *(
-                _bind(source, place, "rw" if is_written else "ro", "nosuid", "nodev")
+                _bind(source, place, "rw", "nosuid", "nodev")
+                if is_written
+                else shown.bind(source, place, "nosuid", "nodev")
                 for source, place, is_written in inside
             ),
         ],

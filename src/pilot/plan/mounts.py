@@ -4,6 +4,10 @@ A bind mount is copied by the process, or by the runtime before the clone (`Open
 reach the source, and attached inside; a new filesystem is made inside, so that it belongs to the container's
 namespaces. All targets are found beneath the new root. A mount that is to be read-only and may be written to by later
 mounts (their mount points) is made read-only at the end.
+
+The option `x-pilot.locked` of a bind has the process copy it in any case. What is read-only where the runtime is then
+stays so for the container's root: in a mount namespace of another user namespace such flags are locked
+(mount_namespaces(7)), and of a copy that the runtime made they are not.
 """
 
 from __future__ import annotations
@@ -121,7 +125,7 @@ def _plan_bind(index: int, path: str, mount: Mount, options: Options, setup: Set
         return MountPlan((opening,), tuple(steps))
     if inside is not None:
         return MountPlan((), (OpenTree(slot, ROOT, inside, opening.recursive), *steps))
-    if _is_same_inside(source, setup):
+    if options.locked or _is_same_inside(source, setup):
         return MountPlan((), (OpenTree(slot, None, source, opening.recursive), *steps))
     return MountPlan((opening,), tuple(steps))
 

@@ -133,6 +133,8 @@ RECURSIVE: dict[str, tuple[Attribute, Attribute]] = {
     "rsymfollow": (Attribute.NONE, Attribute.NOSYMFOLLOW),
 }
 
+# Ours: a bind is copied where what is read-only is locked for the container's root.
+LOCKED = "x-pilot.locked"
 EXTENSIONS = frozenset({"tmpcopyup", "idmap", "ridmap"})
 
 NAMES = tuple(sorted({*FLAGS, *PROPAGATION, *RECURSIVE, *EXTENSIONS}))
@@ -147,6 +149,7 @@ class Options(msgspec.Struct, frozen=True):
     set_recursive: Attribute = Attribute.NONE
     clear_recursive: Attribute = Attribute.NONE
     copy_up: bool = False
+    locked: bool = False
     idmap: bool = False
     idmap_recursive: bool = False
     idmap_text: str = ""  # crun's: the mappings themselves, `uids=0-1000-10;gids=0-1000-10`
@@ -197,6 +200,8 @@ def _apply(done: Options, option: str) -> Options:
         # Of two that contradict each other the last counts, as of the others, and as in later runcs.
         kept, cleared = done.set_recursive & ~clear_, done.clear_recursive & ~set_
         return msgspec.structs.replace(done, set_recursive=kept | set_, clear_recursive=cleared | clear_)
+    if option == LOCKED:
+        return msgspec.structs.replace(done, locked=True)
     if option == "tmpcopyup":
         return msgspec.structs.replace(done, copy_up=True)
     name, _, text = option.partition("=")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+from ...spec.mount_options import LOCKED
 from ...wire.graph import Container, Limits
 from .. import world_spec
 from ..world_spec import ROOT, Person
@@ -79,6 +80,7 @@ def resources(base: Mapping[str, object], limits: Limits) -> dict[str, object]:
 
 
 def bind(source: str, destination: str, *, readonly: bool) -> dict[str, object]:
-    """A directory or file of the machine, as the container sees it; nothing of it gives privileges."""
-    options = ["rbind", "nosuid", "nodev", "ro" if readonly else "rw"]
+    """A directory or file of the machine, as the container sees it; nothing of it gives privileges. What is read-only
+    is so where it is taken from (`agent.shown`)."""
+    options = ["rbind", "nosuid", "nodev", *([LOCKED, "ro"] if readonly else ["rw"])]
     return {"type": "bind", "source": source, "destination": destination, "options": options}

@@ -23,7 +23,7 @@ from ...spec import parse
 from ...spec.process import Process
 from ...wire import faults
 from ...wire.graph import Container, Limits, Volume
-from .. import names, rootfs, signal_names, world_limits, world_spec
+from .. import names, rootfs, shown, signal_names, world_limits, world_spec
 from ..identity import clouds
 from ..inside import fly_places
 from ..machine import Inner, Machine, status_of
@@ -50,10 +50,11 @@ class Instances:
         self._require_place(wanted)
         directory = self._directory(wanted.name)
         os.makedirs(directory, mode=0o700, exist_ok=True)
-        document = self._config(wanted, directory)
-        with open(os.path.join(directory, "config.json"), "wb") as file:
-            file.write(msgspec.json.encode(document))
-        created = self._machine.runtime.create(wanted.name, directory, stdio=Stdio(None, *output))
+        with shown.holding(os.path.join(directory, "readonly")) as held:
+            document = self._config(wanted, directory, held)
+            with open(os.path.join(directory, "config.json"), "wb") as file:
+                file.write(msgspec.json.encode(document))
+            created = self._machine.runtime.create(wanted.name, directory, stdio=Stdio(None, *output))
         os.close(created.process.pid_fd)
         on_created(created.process.pid, created.process.start_time)
         created.container.start()
@@ -88,7 +89,7 @@ class Instances:
         document = world_spec.process(arguments, person, directory, variables, tty=tty, files=_files_limit())
         return parse.parse_process(msgspec.json.encode(document))
 
-    def _config(self, wanted: Container, directory: str) -> dict[str, object]:
+    def _config(self, wanted: Container, directory: str, held: shown.Held) -> dict[str, object]:
         assert wanted.root is not None
         limits = container_spec.resources(world_limits.resources(world_limits.probe_size()), wanted.limits)
         with rootfs.Root.open(wanted.root.path) as root:
@@ -103,21 +104,24 @@ class Instances:
             resources=limits,
             machine=os.uname().machine,
         )
+        shown.ensure(self._machine.paths)
         binds = [
             *self._binds_of_names(directory, hostname, wanted),
             *self._bind_of_fly(wanted),
-            *self._binds(wanted, directory),
+            *self._binds(wanted, directory, held),
         ]
         return container_spec.config(base, wanted, process, binds)
 
-    def _binds(self, wanted: Container, directory: str) -> Iterable[Mapping[str, object]]:
+    def _binds(self, wanted: Container, directory: str, held: shown.Held) -> Iterable[Mapping[str, object]]:
         for mount in wanted.mounts:
-            source = mount.source or self._volume_path(mount.volume or "")
-            yield container_spec.bind(os.path.realpath(source), mount.path, readonly=mount.readonly)
+            source = os.path.realpath(mount.source or self._volume_path(mount.volume or ""))
+            yield container_spec.bind(
+                held.add(source) if mount.readonly else source, mount.path, readonly=mount.readonly
+            )
         for number, file in enumerate(wanted.files):
             place = os.path.join(directory, "files", str(number))
             _write(place, base64.b64decode(file.content), int(file.mode, 8), file.uid, file.gid)
-            yield container_spec.bind(place, file.path, readonly=True)
+            yield container_spec.bind(self._shown(place), file.path, readonly=True)
 
     def _bind_of_fly(self, wanted: Container) -> Iterable[Mapping[str, object]]:
         """Unless it has something of its own there."""
@@ -125,7 +129,7 @@ class Instances:
         own = (*(file.path for file in wanted.files), *(mount.path for mount in wanted.mounts))
         if not any(os.path.normpath(each) == place or each.startswith(f"{place}/") for each in own):
             source = fly_places.ensure(paths.run, paths.inside, wanted.name)
-            yield container_spec.bind(source, place, readonly=True)
+            yield container_spec.bind(self._shown(source), place, readonly=True)
             if os.path.ismount(keys := fly_places.keys(paths.run)):
                 yield container_spec.bind(keys, f"{place}/{fly_places.KEYS}", readonly=False)
 
@@ -140,6 +144,9 @@ class Instances:
                 place = os.path.join(directory, "files", name)
                 _write(place, content.encode(), 0o644, 0, 0)
                 yield container_spec.bind(place, f"/etc/{name}", readonly=False)
+
+    def _shown(self, path: str) -> str:
+        return shown.source(self._machine.paths, path)
 
     def _require_place(self, wanted: Container) -> None:
         """As when it was wanted, of where links lead to now."""

@@ -1,6 +1,4 @@
-"""/.fly: what each container finds of its machine, in a directory of its own that is mounted read-only.
-
-That keeps it from mistakes, and not from its root, who may mount it anew: nothing of ours believes what is in it.
+"""/.fly: what each container finds of its machine, in a directory of its own that is mounted read-only (`agent.shown`).
 
 <run>/inside/fly.sock       the socket
 <run>/fly/<container>/      bound at /.fly, read-only
