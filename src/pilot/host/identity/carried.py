@@ -15,8 +15,8 @@ from ..store.tokens import Kind, Organisation, Scope
 
 # What speaks of no resource can be told before it is known which is meant.
 _OF_NO_RESOURCE = (own.Permissions, caveats.ActionMask, caveats.ValidityWindow)
-# Names one of each kind that a request to pilotd is sure to name. Machines, volumes and commands are none of them: what
-# a body says of them is not looked at, and what is run in a sprite is no command of a Machine.
+# Names one of each kind that a request to pilotd is sure to name. Machines, their features, volumes and commands are
+# none of them: what a body says of them is not looked at, and what is run in a sprite is no command of a Machine.
 _NAMES_ALL = own.HostAccess(own.action_of(None), 0.0, organisation=0, app=0, sprite="")
 
 
@@ -63,6 +63,7 @@ class Carried:
             app=number(scope.id) if scope.kind is Kind.APP and scope.id else None,
             permission=permission,
             machine=scope.machine,
+            machine_feature=scope.feature,
             volume=scope.volume,
             command=scope.command,
             sprite=scope.id if scope.kind is Kind.SPRITE else None,

@@ -57,7 +57,8 @@ class Within:
 class Principal:
     """Without caveats: whatever its organisation may.
 
-    `key`: the id of the key that it has shown, if it is one that can be revoked. `permission`: what it asks for now.
+    `key`: the id of the key that it has shown, if it is one that can be revoked. `permission`: what it asks for now,
+    and `feature`: of which feature of a machine.
     """
 
     organisation: Organisation
@@ -65,6 +66,7 @@ class Principal:
     key: str | None = None
     expires_us: int | None = None
     permission: Permission | None = None
+    feature: str | None = None
 
     def may(self, permission: Permission) -> bool:
         """What is pilotd's own no principal may."""
@@ -74,11 +76,11 @@ class Principal:
         """All that it may."""
         return frozenset(permission for permission in GRANTABLE if self.may(permission))
 
-    def asking(self, permission: Permission) -> Principal:
+    def asking(self, permission: Permission, feature: str | None = None) -> Principal:
         """The same, who asks for that and may. `PermissionDenied`."""
         if not self.may(permission):
             raise faults.PermissionDenied(f"this token may not do that ({permission.value})")
-        return dataclasses.replace(self, permission=permission)
+        return dataclasses.replace(self, permission=permission, feature=feature)
 
     def reaches(self, scope: Scope) -> bool:
         """Whether what it asks for may be had for this."""

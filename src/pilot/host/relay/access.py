@@ -39,6 +39,7 @@ def named(scope: Scope, principal: Principal, parameters: Mapping[str, str]) -> 
         scope,
         machine=parameters.get("machine"),
         volume=parameters.get("volume"),
+        feature=principal.feature,
         has_command="machine" in parameters and principal.permission is Permission.EXEC,
     )
 

@@ -125,7 +125,7 @@ class TableFacade(Generic[Own]):
             return None
         principal = await self._access.principal(exchange.head.first(b"authorization"))
         await entry.known(principal)
-        principal = principal.asking(row.permission)
+        principal = principal.asking(row.permission, row.feature)
         if row.reach is Reach.ORGANISATION:
             principal.require_whole()
         return principal

@@ -39,7 +39,8 @@ class Reach(enum.Enum):
 class Row(Generic[Ours]):
     """`permission` None: for everybody, without a token. `loopback`: for this host's own processes without one.
 
-    `audit`: as what it is written down, when its permission does not say that already.
+    `audit`: as what it is written down, when its permission does not say that already. `feature`: of a machine, as
+    caveats call what the row is about.
     """
 
     method: str
@@ -50,6 +51,7 @@ class Row(Generic[Ours]):
     loopback: bool = False
     of: Reach | None = None
     audit: Kind | None = None
+    feature: str | None = None
 
     @property
     def reach(self) -> Reach:

@@ -40,8 +40,8 @@ class Kind(enum.Enum):
 class Scope:
     """All of the organisation, or one app or sprite: by its id, so that another one of that `name` is not meant.
 
-    `machine`, `volume`: of the app, what a request names; `command`: what is to be run in that machine, and
-    `has_command` before it is known which.
+    `machine`, `volume`: of the app, what a request names; `feature`: of that machine; `command`: what is to be run in
+    it, and `has_command` before it is known which.
     """
 
     kind: Kind = Kind.ORGANISATION
@@ -49,6 +49,7 @@ class Scope:
     name: str | None = None
     machine: str | None = None
     volume: str | None = None
+    feature: str | None = None
     command: tuple[str, ...] | None = None
     has_command: bool = False
 

@@ -38,6 +38,7 @@ _VOLUMES, _SECRETS = f"{_APP}/volumes", f"{_APP}/secrets"
 _VOLUME = f"{_VOLUMES}/{{volume}}"
 _KEYS = f"{_APP}/secretkeys"
 _KEY = f"{_KEYS}/{{key}}"
+METADATA = "metadata"  # of a machine, as Fly's caveats call it
 
 
 async def list_regions(_: Call) -> Response:
@@ -83,12 +84,12 @@ CALLS: tuple[Row[Answer], ...] = (
     Row("GET", f"{_ONE}/lease", _READ, machines.get_lease),
     Row("POST", f"{_ONE}/lease", _WRITE, machines.acquire_lease),
     Row("DELETE", f"{_ONE}/lease", _WRITE, machines.release_lease),
-    Row("GET", f"{_ONE}/metadata", _READ, machines.get_metadata),
-    Row("PUT", f"{_ONE}/metadata", _WRITE, machines.put_metadata),
-    Row("PATCH", f"{_ONE}/metadata", _WRITE, machines.put_metadata),
-    Row("GET", f"{_ONE}/metadata/{{key}}", _READ, machines.get_metadata_key),
-    Row("POST", f"{_ONE}/metadata/{{key}}", _WRITE, machines.set_metadata_key),
-    Row("DELETE", f"{_ONE}/metadata/{{key}}", _WRITE, machines.delete_metadata_key),
+    Row("GET", f"{_ONE}/metadata", _READ, machines.get_metadata, feature=METADATA),
+    Row("PUT", f"{_ONE}/metadata", _WRITE, machines.put_metadata, feature=METADATA),
+    Row("PATCH", f"{_ONE}/metadata", _WRITE, machines.put_metadata, feature=METADATA),
+    Row("GET", f"{_ONE}/metadata/{{key}}", _READ, machines.get_metadata_key, feature=METADATA),
+    Row("POST", f"{_ONE}/metadata/{{key}}", _WRITE, machines.set_metadata_key, feature=METADATA),
+    Row("DELETE", f"{_ONE}/metadata/{{key}}", _WRITE, machines.delete_metadata_key, feature=METADATA),
     Row("POST", f"{_ONE}/signal", _WRITE, processes.send_signal),
     Row("GET", f"{_ONE}/audit", Permission.AUDIT_READ, audit.read_machine_log),
     Row("GET", f"{_ONE}/ps", _READ, processes.list_processes),
