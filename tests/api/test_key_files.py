@@ -126,9 +126,13 @@ def _refused(place: str, host: Site) -> None:
     for missing in ("theirs/encr", "orders/sign", "nothing"):
         with pytest.raises(FileNotFoundError):
             os.stat(f"{place}/{missing}")
-    for made in ("orders/new", "new"):
-        with pytest.raises(OSError, match=f"{os.strerror(errno.ENOSYS)}|{os.strerror(errno.EPERM)}"):
-            os.mkdir(f"{place}/{made}")
+    for name in ("orders/new", "new"):
+        for make in (os.mkdir, os.mknod, lambda path: os.symlink("x", path), lambda path: os.open(path, os.O_CREAT)):
+            with pytest.raises(PermissionError):
+                make(f"{place}/{name}")
+    for remove in (os.rmdir, lambda path: os.unlink(f"{path}/encr"), lambda path: os.rename(path, f"{place}/new")):
+        with pytest.raises(PermissionError):
+            remove(f"{place}/orders")
     for file in ("encr", "decr", "info"):
         with open(f"{place}/orders/{file}", "rb", buffering=0) as reading:
             assert (reading.read() == b"") == (file != "info"), "who looks through all files asks for nothing"

@@ -42,6 +42,16 @@ def through(path, text):
 sealed = through("/.fly/kms/orders/encr", b"hello")
 print(sealed != b"hello", through("/.fly/kms/orders/decr", sealed))
 """
+# What busybox copies it copies by sendfile(2), unless that is refused.
+_BY_SENDFILE = """\
+cd /.fly/kms/orders
+cat info | grep -e label -e version
+exec 3<>encr 4<>decr
+printf hello >&3
+cat <&3 >/tmp/sealed
+cat /tmp/sealed >&4
+cat <&4
+"""
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +135,7 @@ def test_a_machine_says_who_it_is(pilotd: Pilotd, tmp_path: pathlib.Path) -> Non
         assert fly.run(id, "sh", "-c", "ls /.fly/kms; echo x > /.fly/new || echo read-only")[1].split() == [
             "orders", "ordersv0", "read-only",
         ]  # fmt: skip
+        assert fly.run(id, "sh", "-c", _BY_SENDFILE)[1].splitlines() == ["label=orders", "version=0", "hello"]
         nets.wait_until(lambda: '"what":"decrypt"' in audited(pilotd, f"says/machines/{id}"), "it is written down", 60)
         written = audited(pilotd, f"says/machines/{id}")
         assert '"what":"encrypt"' in written

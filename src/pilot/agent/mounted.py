@@ -216,6 +216,8 @@ class Mounted:
             return proto.open_answer(direct=False)
         if request.op == Op.STATFS:
             return proto.statfs_answer(0, 4096)
+        if request.op in proto.NAMING:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
         return self._answer(request)
 
 

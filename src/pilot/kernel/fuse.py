@@ -22,6 +22,8 @@ RESENT = 1 << 63  # set in `unique` of a request that is sent again (kernel 6.9)
 
 _ATTR = struct.Struct("<QQQQQQIIIIIIIIII")
 _IO = struct.Struct("<QQI")
+_READ_FLAGS = struct.Struct("<20xI")
+_READ_LOCKOWNER = 1 << 1
 _INIT_IN = struct.Struct("<IIII")
 _INIT_OUT = struct.Struct("<IIIIHHIIHHII24x")
 _FALLOCATE = struct.Struct("<QQQII")
@@ -40,6 +42,13 @@ class Op(enum.IntEnum):
     FORGET = 2
     GETATTR = 3
     SETATTR = 4
+    SYMLINK = 6
+    MKNOD = 8
+    MKDIR = 9
+    UNLINK = 10
+    RMDIR = 11
+    RENAME = 12
+    LINK = 13
     OPEN = 14
     READ = 15
     WRITE = 16
@@ -53,12 +62,18 @@ class Op(enum.IntEnum):
     RELEASEDIR = 29
     FSYNCDIR = 30
     ACCESS = 34
+    CREATE = 35
     INTERRUPT = 36
     DESTROY = 38
     BATCH_FORGET = 42
     FALLOCATE = 43
+    RENAME2 = 45
     LSEEK = 46
     SYNCFS = 50
+
+
+# What makes or takes away a name in a directory.
+NAMING = frozenset({Op.SYMLINK, Op.MKNOD, Op.MKDIR, Op.UNLINK, Op.RMDIR, Op.RENAME, Op.LINK, Op.CREATE, Op.RENAME2})
 
 
 class InitFlag(enum.IntFlag):
@@ -163,6 +178,11 @@ def parse_io(body: memoryview) -> tuple[int, int]:
     """(offset, size) of a READ or WRITE."""
     _, offset, size = _IO.unpack_from(body)
     return offset, size
+
+
+def is_for_a_reader(body: memoryview) -> bool:
+    """Of a READ of a file that was opened `direct`: for read(2), not for the page cache that sendfile(2) fills."""
+    return bool(_READ_FLAGS.unpack_from(body)[0] & _READ_LOCKOWNER)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

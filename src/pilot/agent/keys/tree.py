@@ -25,6 +25,8 @@ from ...wire.secret_keys import SecretKey
 
 ROOT = ""
 INFO = "info"
+# Of a file, whatever it will say, as in sysfs: from one of none sendfile(2) would take nothing, and find that enough.
+SIZE_BYTES = 4096
 _ENCRYPTS = frozenset({"xaes256gcm"})
 _VERSIONED = re.compile(r"(.+)v(0|[1-9][0-9]{0,8})")
 
@@ -108,4 +110,5 @@ def node(path: str, permissions: Mapping[str, Permissions]) -> Node:
     usual = Permissions(0o700 if is_directory else 0o400 if path.endswith(f"/{INFO}") else 0o600, 0, 0)
     given = permissions.get(path, usual)
     kind = stat.S_IFDIR if is_directory else stat.S_IFREG
-    return Node(number(path), 0, is_directory, True, owned=(kind | given.mode, given.uid, given.gid))
+    owned = (kind | given.mode, given.uid, given.gid)
+    return Node(number(path), 0 if is_directory else SIZE_BYTES, is_directory, True, owned=owned)
