@@ -192,9 +192,11 @@ container-clients: ROWS ?= tests/kernel/test_sprites_matrix.py $(CLIENT_ROWS)
 vm-clients: ROWS ?= tests/guest/test_sprites_matrix_vm.py $(CLIENT_ROWS)
 container-clients vm-clients: images clients $(STAMPS)/langchain
 	$(call install,$(APT_OUTSIDE))
+	failed=0; \
 	env PILOT_OUTSIDE=1 PILOT_OUTSIDE_IMAGE=minimal PILOT_VM_TESTS=1 PILOT_CLIENTS_ISOLATION=$(@:-clients=) \
-	  $(PRIVATE) $(BIN)/pytest $(ASKED) $(ROWS)
-	$(if $(filter file,$(origin ROWS)),env PILOT_CLIENTS_ISOLATION=$(@:-clients=) $(PRIVATE) $(BIN)/python -m tests.langchain $(ASKED))
+	  $(PRIVATE) $(BIN)/pytest $(ASKED) $(ROWS) || failed=1; \
+	$(if $(filter file,$(origin ROWS)),env PILOT_CLIENTS_ISOLATION=$(@:-clients=) $(PRIVATE) $(BIN)/python -m tests.langchain $(ASKED) || failed=1;) \
+	exit $$failed
 
 demo: images
 	$(PRIVATE) $(BIN)/python -m examples.demo $(DEMO)

@@ -23,9 +23,6 @@ from .output import Cursor
 from .session import Session
 
 KEEPALIVE_S = 10.0
-# sprites' HTTP framing has no length: a client that does not look at chunks sees where a frame ends only when each is a
-# read of its own. What fills a frame comes to nobody in one read, so after that there is nothing to wait for.
-HTTP_PAUSE_S = 0.005
 BLOCK_MESSAGES = 6  # as many as a Unix socket takes at once (net.core.wmem_default): more come in two pieces
 Shown = Session | EndedSession
 _log = logging.getLogger(__name__)
@@ -188,14 +185,15 @@ def _signal(session: Shown, name: str) -> None:
 
 
 async def http_body(session: Session) -> AsyncGenerator[bytes, None]:
-    """The body of POST exec: one frame per chunk, and a pause after a short one, so that clients see it by itself."""
+    """The body of POST exec: one frame per chunk, and a pause before and after a short one."""
     source = frames(session, Framing.HTTP, is_owner=True)
-    pause_s = 0.0
+    before: bytes | None = None
     try:
         async for frame in source:
             if isinstance(frame, bytes):
-                await asyncio.sleep(pause_s)
+                if before is not None:
+                    await asyncio.sleep(exec_frames.http_pause_s(before, frame))
                 yield frame
-                pause_s = 0.0 if len(frame) > exec_frames.MAX_PAYLOAD else HTTP_PAUSE_S
+                before = frame
     finally:
         await source.aclose()

@@ -29,6 +29,7 @@ import msgspec
 from .. import errors
 
 MAX_PAYLOAD = 32 * 1024
+HTTP_PAUSE_S = 0.005
 # In the answer to a handshake: signals are taken.
 SIGNAL_HEADER = ("X-Sprite-Capabilities", "signal")
 CLOSE_NORMAL = 1000
@@ -51,6 +52,15 @@ class Framing(enum.Enum):
     STREAMS = enum.auto()
     TERMINAL = enum.auto()
     HTTP = enum.auto()
+
+
+def http_pause_s(before: bytes, frame: bytes) -> float:
+    """How long after one frame the next may be sent with HTTP's framing.
+
+    It has no length: a client that does not look at chunks sees where a frame ends only when each is a read of its own.
+    Two that are full come to nobody in one read.
+    """
+    return 0.0 if min(len(before), len(frame)) > MAX_PAYLOAD else HTTP_PAUSE_S
 
 
 class Close(msgspec.Struct, frozen=True):

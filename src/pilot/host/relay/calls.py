@@ -17,6 +17,7 @@ from ... import errors
 from ...machine.dial import Stream
 from ...wire import faults
 from . import heads
+from .apart import apart
 from .edge import Exchange
 from .machine_answer import SWITCHING_PROTOCOLS, MachineAnswer
 
@@ -67,13 +68,15 @@ class MachineCall:
             receiving.cancel()
             await asyncio.gather(receiving, return_exceptions=True)
 
-    async def pass_on(self, own: OwnHeaders) -> None:
-        """The answer to the client. `PeerError` when the machine breaks off; then it is left without its end."""
+    async def pass_on(self, own: OwnHeaders, *, are_frames: bool = False) -> None:
+        """The answer to the client, `are_frames`: one frame after the other (`apart`). `PeerError` when the machine
+        breaks off; then it is left without its end."""
         if self.answer.status == SWITCHING_PROTOCOLS:
             raise errors.PeerError("relay: the machine switched to a protocol that nobody asked for")
         answer = self._exchange.answer
         answer.begin(self.answer.status, self._headers(own))
-        async for piece in self.answer.pieces():
+        pieces = self.answer.pieces()
+        async for piece in apart(pieces) if are_frames else pieces:
             if piece is None:
                 answer.flush()
             else:

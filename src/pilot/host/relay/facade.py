@@ -135,7 +135,7 @@ class TableFacade(Generic[Own]):
         assert isinstance(operation, Operation)
         call, stream = await self._ask(exchange, sprite, match, _patience_s(operation))
         try:
-            await call.pass_on(self._voice.headers)
+            await call.pass_on(self._voice.headers, are_frames=operation is operations.EXECUTE)
         finally:
             await call.end()
             stream.close()
