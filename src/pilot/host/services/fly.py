@@ -120,7 +120,7 @@ class FlyMachines:
         return [self.destroy(row, None, force=True) for row in left]
 
     def delete_app(self, app: App) -> None:
-        """`Conflict` while it has Machines or volumes."""
+        """`StateError` while it has Machines or volumes."""
         with self.database.transaction() as tx:
             fly.delete_app(tx, app.id)
 

@@ -132,11 +132,11 @@ def app_of(reader: Reader, machine: Machine) -> App:
 
 
 def delete_app(tx: Transaction, id: str) -> None:
-    """With all that is kept of Machines that were destroyed. Idempotent; `Conflict` while it has others."""
+    """With all that is kept of Machines that were destroyed. Idempotent; `StateError` while it has others."""
     if tx.query("SELECT id FROM fly_machines WHERE app = ? AND state != ?", (id, DESTROYED)):
-        raise errors.Conflict("the app has machines that are not destroyed yet")
+        raise errors.StateError("the app has machines that are not destroyed yet")
     if tx.query("SELECT id FROM fly_volumes WHERE app = ?", (id,)):
-        raise errors.Conflict("the app has volumes that are not destroyed yet")
+        raise errors.StateError("the app has volumes that are not destroyed yet")
     fly_secrets.forget(tx, id)
     fly_keys.forget(tx, id)
     fly_addresses.forget(tx, id)

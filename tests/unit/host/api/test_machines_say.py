@@ -14,7 +14,7 @@ import pytest
 from tests.support.host import WAIT_S, HostUnderTest
 from tests.support.hostile import machine, saying
 
-from pilot.host.api.machines import call
+from pilot.host.api.machines import apps, call
 from pilot.host.fly.containers import ImageOf
 from pilot.host.store import fly, machines
 from pilot.host.store.fly import App, Machine
@@ -188,3 +188,21 @@ def test_a_list_has_what_happened_to_each_that_is_in_it(host: HostUnderTest) -> 
         }
         assert set(told) == set(ids)
         assert all("started" in statuses for statuses in told.values())
+
+
+@pytest.mark.parametrize("times", [1, apps.MOST_ROUNDS])
+def test_an_app_goes_with_what_others_make_meanwhile(
+    host: HostUnderTest, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    made = iter(range(times))
+
+    def delete(row: App) -> None:
+        if (number := next(made, None)) is not None:
+            add(host, f"m{number}", exists=False)
+        once(row)
+
+    once = host.fly.delete_app
+    monkeypatch.setattr(host.fly, "delete_app", delete)
+    answer = ask(host, "/app", "DELETE")
+    assert (answer.status_code == 202) == (times == 1), answer.text
+    assert (ask(host, "/app").status_code == 404) == (times == 1)

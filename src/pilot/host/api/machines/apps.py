@@ -18,6 +18,7 @@ from . import bodies, shapes
 from .call import Call
 
 DESTROY_S = 120.0
+MOST_ROUNDS = 20
 MOST_EXPIRY_S = 20 * 365 * 86400  # as flyctl asks, where nobody says
 
 
@@ -46,14 +47,25 @@ async def get_app(call: Call) -> Response:
 
 
 async def delete_app(call: Call) -> Response:
-    """With its Machines, volumes and secrets."""
+    """With its Machines, volumes and secrets, and those that others make meanwhile, unless there is no end of them."""
     row = await call.app()
+    for left in reversed(range(MOST_ROUNDS)):
+        await _empty(call, row)
+        try:
+            await asyncio.to_thread(call.machines.delete_app, row)
+        except errors.StateError:
+            if not left:
+                raise
+        else:
+            break
+    return Response(status_code=202)
+
+
+async def _empty(call: Call, row: App) -> None:
     for ended in await asyncio.to_thread(call.machines.destroy_app, row):
         await ending.finish(ended, DESTROY_S)
     for volume in await asyncio.to_thread(call.machines.volumes.every, row):
         await ending.finish(await asyncio.to_thread(call.machines.volumes.destroy, volume), DESTROY_S)
-    await asyncio.to_thread(call.machines.delete_app, row)
-    return Response(status_code=202)
 
 
 async def create_deploy_token(call: Call) -> Response:
