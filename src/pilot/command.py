@@ -31,6 +31,10 @@ def main() -> int:
     if word not in OWN_COMMANDS:
         return _run_oci(absent)
     gc.enable()
+    if word == "machine":
+        machines = importlib.import_module(f"{__package__}.client.machines.main")
+        if not machines.is_of_bare(sys.argv[2:]):
+            return int(machines.main(sys.argv[2:]))  # which tells its own errors
     module, _ = OWN_COMMANDS[word]
     return _run(word, importlib.import_module(f"{__package__}.{module}").main)
 

@@ -7,7 +7,7 @@ OWN_COMMANDS = {
     "agent": ("agent", "serve the pilot API in a machine (pilot-init starts it)"),
     "conformance": ("conformance.main", "ask a machine for every promise of the pilot API"),
     "image": ("images.cli", "pull, import, build and prune images"),
-    "machine": ("bare.main", "drive a machine through the pilot API"),
+    "machine": ("bare.main", "Machines of a pilotd, or a machine without one, through the pilot API"),
     "planner": ("planner.main", "plan for the command lines that ask"),
     "ssh": ("shell.main", "let operators into a machine by ssh"),
     "volume": ("volume.operator.cli", "durable disks"),

@@ -52,6 +52,7 @@ ALLOWED: dict[str, frozenset[str]] = {
             "images.cli",
             "images.running",
             "bare.main",
+            "client.machines.main",
             "planner.main",
             "shell.main",
             "planner.starting",
@@ -127,6 +128,9 @@ ALLOWED: dict[str, frozenset[str]] = {
     "host.ingress": frozenset(
         {
             "wire",
+            "server.call",
+            "server.client",
+            "server.stream",
             "kernel.files",
             "machine.dial",
             "host.fly",

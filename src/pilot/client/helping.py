@@ -14,28 +14,28 @@ if TYPE_CHECKING:
 
 # So much room a text needs beside its name.
 _NARROW = 24
-ABOUT = "sprite: durable, disposable Linux computers"
 
 
-def show(said: words.Words) -> int:
+def show(said: words.Words, program: words.Program = verbs.SPRITE) -> int:
     """What `--help` or `--version`, or no word at all, asks for."""
     if said.has("version"):
-        output.line(f"sprite {__version__}")
+        output.line(f"{program.name} {__version__}")
     else:
-        output.line("\n".join(_about(said)))
+        output.line("\n".join(_about(said, program)))
     return 0
 
 
-def _about(said: words.Words) -> list[str]:
+def _about(said: words.Words, program: words.Program) -> list[str]:
     if said.verb is not None:
-        return _of(said.verb)
-    return _overview() if said.group is None else _group(said.group)
+        return _of(said.verb, program.name)
+    return _overview(program) if said.group is None else _group(said.group, program)
 
 
-def _group(name: str) -> list[str]:
+def _group(group: str, program: words.Program) -> list[str]:
     """The verbs that begin with this word."""
-    found = [(verb.words, verb.text) for verb in verbs.VERBS if verb.words.startswith(f"{name} ")]
-    return [f"usage: sprite {name} VERB …", "", *_columns(found), "", f"sprite {name} VERB --help tells more."]
+    found = [(verb.words, verb.text) for verb in program.verbs if verb.words.startswith(f"{group} ")]
+    start = f"{program.name} {group} VERB"
+    return [f"usage: {start} …", "", *_columns(found), "", f"{start} --help tells more."]
 
 
 def version(_: Context) -> None:
@@ -45,7 +45,7 @@ def version(_: Context) -> None:
 def help_of(context: Context) -> None:
     wanted = context.said.arguments("VERB")
     if not wanted:
-        output.line("\n".join(_overview()))
+        output.line("\n".join(_overview(verbs.SPRITE)))
         return
     name = " ".join(wanted)
     found = [verb for verb in verbs.VERBS if name in (verb.words, *verb.aliases)]
@@ -55,17 +55,17 @@ def help_of(context: Context) -> None:
     output.line("\n\n".join("\n".join(_of(verb)) for verb in found))
 
 
-def _overview() -> list[str]:
-    lines = [ABOUT, "", "usage: sprite [options] VERB …", ""]
-    lines += _columns([(verb.words + _also(verb), verb.text) for verb in verbs.VERBS])
-    lines += ["", "options, before or after the verb:", *_options(words.GLOBAL)]
-    return [*lines, "", "sprite VERB --help tells more, with examples."]
+def _overview(program: words.Program) -> list[str]:
+    lines = [program.about, "", f"usage: {program.name} [options] VERB …", ""]
+    lines += _columns([(verb.words + _also(verb), verb.text) for verb in program.verbs])
+    lines += ["", "options, before or after the verb:", *_options(program.options)]
+    return [*lines, "", f"{program.name} VERB --help tells more, with examples."]
 
 
-def _of(verb: words.Verb) -> list[str]:
-    lines = [f"usage: {verb.usage()}", "", *_paragraph(verb.text)]
+def _of(verb: words.Verb, program: str = "sprite") -> list[str]:
+    lines = [f"usage: {verb.usage(program)}", "", *_paragraph(verb.text)]
     if verb.aliases:
-        lines += ["", f"  also: {', '.join(f'sprite {alias}' for alias in verb.aliases)}"]
+        lines += ["", f"  also: {', '.join(f'{program} {alias}' for alias in verb.aliases)}"]
     if verb.options:
         lines += ["", "options:", *_options(verb.options)]
     if verb.examples:

@@ -1,4 +1,4 @@
-"""The `sprite` command: words to a verb, its errors told once, its exit status.
+"""The `sprite` command, and with `run` each other one of ours: words to a verb, its errors told once, its exit status.
 
 0 done     1 it failed     2 the command line cannot be meant     130 interrupted     141 nobody reads our output
 exec, console, attach: that of the command
@@ -22,16 +22,21 @@ FAILED, USAGE, INTERRUPTED, BROKEN_PIPE = 1, 2, 130, 141
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point."""
+    return run(verbs.SPRITE, sys.argv[1:] if arguments is None else arguments)
+
+
+def run(program: words.Program, arguments: Sequence[str]) -> int:
+    """The exit status."""
     output.begin()
     try:
-        code = _run(sys.argv[1:] if arguments is None else arguments)
+        code = _run(program, arguments)
         sys.stdout.flush()
         return code
     except words.UsageError as error:
-        _tell(error)
+        _tell(program, error)
         return USAGE
     except errors.PilotError as error:
-        _tell(error)
+        _tell(program, error)
         return FAILED
     except KeyboardInterrupt:
         output.end_line()
@@ -42,30 +47,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return BROKEN_PIPE
     except OSError as error:
         name = f"{os.fsdecode(error.filename)}: " if error.filename is not None else ""
-        _tell(errors.HostError(f"{name}{(error.strerror or str(error)).lower()}"))
+        _tell(program, errors.HostError(f"{name}{(error.strerror or str(error)).lower()}"))
         return FAILED
 
 
-def _run(arguments: Sequence[str]) -> int:
-    said = words.parse(arguments, verbs.VERBS)
+def _run(program: words.Program, arguments: Sequence[str]) -> int:
+    said = program.parse(arguments)
     if said.verb is None or said.has("help") or said.has("version"):
         from . import helping
 
-        return helping.show(said)
-    return _function(said.verb.call)(Context(said)) or 0
+        return helping.show(said, program)
+    return _function(f"{program.room}{said.verb.call}")(Context(said)) or 0
 
 
 def _function(call: str) -> Callable[[Context], int | None]:
     """Imported when it is meant: each verb pays for itself alone."""
-    module, _, name = call.partition(".")
+    module, _, name = call.rpartition(".")
     __import__(f"{__package__}.{module}")
     found: Callable[[Context], int | None] = getattr(sys.modules[f"{__package__}.{module}"], name)
     return found
 
 
-def _tell(error: errors.PilotError) -> None:
+def _tell(program: words.Program, error: errors.PilotError) -> None:
     hint = f" ({error.hint})" if error.hint else ""
-    sys.stderr.write(f"sprite: {error}{hint}\n")
+    sys.stderr.write(f"{program.name}: {error}{hint}\n")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .words import Argument, Option, Verb
+from .words import Argument, Option, Program, Verb
 
 _NAME = Argument("NAME", least=0)
 _COMMAND = Argument("COMMAND", rest=True)
@@ -558,3 +558,5 @@ VERBS = (
     Verb("help", "what a verb does, with examples", "helping.help_of", (Argument("VERB", least=0, many=True),)),
     Verb("version", "what this is", "helping.version"),
 )
+
+SPRITE = Program("sprite", "sprite: durable, disposable Linux computers", VERBS)

@@ -88,8 +88,8 @@ class Verb:
         """Among so many of its words options are ours: up to a command's first one; None: among all."""
         return len(self.arguments) if any(argument.rest for argument in self.arguments) else None
 
-    def usage(self) -> str:
-        parts = [f"sprite {self.words}", *(["[options]"] if self.options else [])]
+    def usage(self, program: str = "sprite") -> str:
+        parts = [f"{program} {self.words}", *(["[options]"] if self.options else [])]
         return " ".join([*parts, *(argument.describe() for argument in self.arguments)])
 
 
@@ -102,6 +102,24 @@ GLOBAL = (
     Option("help", "what a verb does, with examples", short="h"),
     Option("version", "what this is"),
 )
+
+
+class Program:
+    """A command of ours: what it is called, its verbs, the options of them all, and which of their calls is whose:
+    `room` is what each `Verb.call` is below, in `pilot.client`."""
+
+    def __init__(
+        self, name: str, about: str, verbs: Sequence[Verb], options: Sequence[Option] = GLOBAL, room: str = ""
+    ) -> None:
+        self.name = name
+        self.about = about
+        self.verbs = tuple(verbs)
+        self.options = tuple(options)
+        self.room = room
+
+    def parse(self, words: Sequence[str]) -> Words:
+        """As `parse`."""
+        return parse(words, self.verbs, self.options, self.name)
 
 
 class Words:
@@ -157,17 +175,19 @@ class Words:
             raise UsageError(f"{left[0]!r} is one word too many")
 
 
-def parse(words: Sequence[str], verbs: Sequence[Verb]) -> Words:
+def parse(
+    words: Sequence[str], verbs: Sequence[Verb], options: Sequence[Option] = GLOBAL, program: str = "sprite"
+) -> Words:
     """`UsageError` in plain words; `verb` is None when none was named."""
     said = Words()
-    left = _options(list(words), said, GLOBAL, most_words=1)
+    left = _options(list(words), said, options, most_words=1)
     verb, left = _verb(left, verbs)
     if verb is None:
         if left:
-            said.group = _group(left, said, verbs)
+            said.group = _group(left, said, verbs, options, program)
         return said
     said.verb = verb
-    found = _options(left, said, (*verb.options, *GLOBAL), most_words=verb.words_with_options)
+    found = _options(left, said, (*verb.options, *options), most_words=verb.words_with_options)
     if not said.has("help"):
         said.place(verb.arguments, found)
     return said
@@ -184,15 +204,15 @@ def _verb(words: list[str], verbs: Sequence[Verb]) -> tuple[Verb | None, list[st
     return (None, words) if best is None else (best[1], words[best[0] :])
 
 
-def _group(words: list[str], said: Words, verbs: Sequence[Verb]) -> str | None:
+def _group(words: list[str], said: Words, verbs: Sequence[Verb], options: Sequence[Option], program: str) -> str | None:
     """The word that several verbs begin with, of which help is asked; `UsageError` when it is something else."""
     name, *after = words
     seconds = [verb.words.removeprefix(f"{name} ") for verb in verbs if verb.words.startswith(f"{name} ")]
     if not seconds:
         if said.has("help"):
             return None
-        raise UsageError(f"no verb {name!r}", hint=_near(name, verbs))
-    left = _options(after, said, GLOBAL, most_words=1)
+        raise UsageError(f"no verb {name!r}", hint=_near(name, verbs, program))
+    left = _options(after, said, options, most_words=1)
     if left or not said.has("help"):
         raise UsageError(f"no verb {' '.join([name, *left[:1]])!r}", hint=f"after {name} comes {', '.join(seconds)}")
     return name
@@ -247,8 +267,8 @@ def _value(option: Option, given: str | None, words: list[str]) -> str:
     return words.pop(0)
 
 
-def _near(word: str, verbs: Sequence[Verb]) -> str:
+def _near(word: str, verbs: Sequence[Verb], program: str) -> str:
     """What may have been meant."""
     names = sorted({name.split()[0] for verb in verbs for name in (verb.words, *verb.aliases)})
     near = [name for name in names if name[:2] == word[:2]]
-    return f"did you mean {' or '.join(near)}?" if near else "see 'sprite --help'"
+    return f"did you mean {' or '.join(near)}?" if near else f"see '{program} --help'"

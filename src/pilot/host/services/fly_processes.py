@@ -70,13 +70,14 @@ class FlyProcesses:
 
     def _run(self, row: Machine, command: fly_exec.Command) -> fly_exec.Result:
         with self._host.uses.using(row.id):  # counted before it is asked whether it runs, as `Places` has it
-            return fly_exec.run(self._dial_path(fly.by_id(self._host.database, row.id)), command)
+            return fly_exec.run(self.dial_path(fly.by_id(self._host.database, row.id)), command)
 
     def api(self, row: Machine, end_s: float | None = None) -> PilotApi:
         """Of its agent, until then; of itself for `ASKED_S`."""
-        return PilotApi(self._dial_path(row), time.monotonic() + ASKED_S if end_s is None else end_s)
+        return PilotApi(self.dial_path(row), time.monotonic() + ASKED_S if end_s is None else end_s)
 
-    def _dial_path(self, row: Machine) -> str:
+    def dial_path(self, row: Machine) -> str:
+        """Of its agent."""
         self._check_runs(row)
         return self._host.substrate(row.id).dial_path(row.id)
 

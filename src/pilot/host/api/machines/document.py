@@ -87,6 +87,7 @@ SAID: dict[tuple[str, str], Said] = {
     ("POST", f"{_METADATA}/{{key}}"): Said("Machines_update_metadata", None, bodies.MetadataValue, 204),
     ("DELETE", f"{_METADATA}/{{key}}"): Said("Machines_delete_metadata", None, status=204),
     ("GET", f"{_ONE}/audit"): Said("Machines_read_audit_log", None, query=("since", "follow"), lines=True),
+    ("GET", f"{_ONE}/logs"): Said("Machines_read_logs", None, query=("container", "since", "follow"), lines=True),
     ("POST", f"{_ONE}/signal"): Said("Machines_signal", answers.Ok, bodies.Signal),
     ("GET", f"{_ONE}/ps"): Said("Machines_list_processes", answers.Process, query=("sort_by", "order"), many=True),
     ("GET", f"{_ONE}/memory"): Said("Machines_show_memory", answers.MachineMemory),
