@@ -17,7 +17,7 @@ SITE = "usr/lib/python3/dist-packages"
 _PYTHON = Path(sysconfig.get_path("stdlib")).name  # python3.11
 _LEFT_OUT = frozenset(
     {"__pycache__", "test", "tests", "idlelib", "tkinter", "lib2to3", "ensurepip", "site-packages", "dist-packages",
-     "distutils", "pydoc_data", "turtledemo", "unittest", "curses", "sqlite3", "wsgiref", "xmlrpc", "venv",
+     "distutils", "pydoc_data", "turtledemo", "unittest", "curses", "sqlite3", "wsgiref", "venv",
      f"config-{sysconfig.get_config_var('LDVERSION')}-{sysconfig.get_config_var('MULTIARCH')}"}
 )  # fmt: skip
 
@@ -32,6 +32,12 @@ def layer() -> bytes:
     items += [_file(path) for path in sorted({found for each in linked for found in _linked_with(each)})]
     items += [Item(str(path).lstrip("/"), data=path.read_bytes()) for path in _files(library)]
     return tar(*items, symlink("usr/bin/python3", _PYTHON))
+
+
+def programs(*paths: str) -> bytes:
+    """A layer with these programs of the host, and what they are linked with, to be put over the one above."""
+    linked = sorted({found for path in paths for found in _linked_with(path)})
+    return tar(*(_file(path) for path in (*paths, *linked)))
 
 
 def packages(*names: str, wanted: Callable[[str], bool] = lambda _: True) -> Iterator[tuple[str, bytes]]:

@@ -89,6 +89,7 @@ class Application:
         self.facts = FactsApi(machine.memory_bytes, machine.isolation)
         self.world.on_fit = self._fit
         self.machine_api = MachineApi(self.machine, self.sessions, self.world, self.services, self.tasks, state)
+        self.machine_api.on_adopted = self.graph.believe
         self.legacy = Switch(self.machine, self.graph, self.registry, self.sessions)
         self.upgrade = UpgradeApi(self.machine.paths)
         self.policy = PolicyApi(machine.link)

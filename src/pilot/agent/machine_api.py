@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Literal
 
 import msgspec
@@ -60,6 +60,7 @@ class MachineApi:
         world.default_environment, world.network = state.environment, state.network
         self.state: Literal["booting", "ready", "draining"] = "ready"
         self.is_prepared = True
+        self.on_adopted: Callable[[], Awaitable[None]] | None = None
         self.on_shutdown: Callable[[bool], None] = lambda _reboot: None
 
     def routes(self) -> list[Route]:
@@ -113,6 +114,8 @@ class MachineApi:
         self._world.default_environment, self._world.network = self._agent.environment, self._agent.network
         try:
             await self._world.believe()
+            if self.on_adopted is not None:
+                await self.on_adopted()
         except (errors.PilotError, OSError) as error:
             answer = msgspec.structs.replace(answer, refused={**answer.refused, "authority": errors.told(error)})
         if why := await self._world.fit():

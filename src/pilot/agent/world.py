@@ -151,16 +151,17 @@ class World:
     def environment(self) -> dict[str, str]:
         """That, where credentials are that it asks for, and what its programs believe; what is given goes first."""
         given = self.given()
-        return {**trust.variables(self._authority()), **given, **clouds.variables(given, self._settings.hostname)}
+        return {**trust.variables(self.authority()), **given, **clouds.variables(given, self._settings.hostname)}
 
-    def _authority(self) -> str | None:
+    def authority(self) -> str | None:
+        """What is to be believed of the machine's connectors, as long as it has any."""
         return None if self.network is None else self.network.authority
 
     async def believe(self) -> None:
         """Of a world that runs: what begins from now on believes what the machine's network says by now."""
         if self.state == "running" and self._root is not None:
             async with self._lock:
-                await _to_the_end(trust.write, self._machine.paths.policy, self._authority(), self.root())
+                await _to_the_end(trust.write, self._machine.paths.policy, self.authority(), self.root())
 
     def process(self, arguments: Sequence[str], env: Sequence[str], cwd: str, *, tty: bool) -> Process:
         """The process of a session."""
@@ -432,7 +433,7 @@ class World:
             names.write_resolver(root, next(iter(self.network.gateways), None) if self.network else None)
             names.write_names(root, self._settings.hostname)
             os.makedirs(self._machine.paths.policy, mode=0o755, exist_ok=True)
-            trust.write(self._machine.paths.policy, self._authority(), root)
+            trust.write(self._machine.paths.policy, self.authority(), root)
 
     def _set_running(self, container: Inner) -> None:
         self._container = container

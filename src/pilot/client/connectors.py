@@ -6,8 +6,9 @@ import os
 import sys
 
 from .. import errors
-from . import output
+from . import http, output
 from .api import sprite_path
+from .words import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def _secret() -> str:
 
 
 def list_all(context: Context) -> None:
-    found = context.api.call("GET", sprite_path(context.sprite, "connectors"))["connectors"]
+    found = context.api.call("GET", _all(context))["connectors"]
     if context.wants_json:
         output.document(found)
     else:
@@ -63,7 +64,15 @@ def uses(context: Context) -> None:
         return
     for use in found["uses"]:
         asked = f"{use['method']} {use['path']}" if "method" in use else "-"
-        words = [use["at"], use["outcome"], str(use.get("status", "-")), use["host"], asked, use.get("why", "")]
+        words = [
+            use["at"],
+            *([use["machine"]] if "machine" in use else []),
+            use["outcome"],
+            str(use.get("status", "-")),
+            use["host"],
+            asked,
+            use.get("why", ""),
+        ]
         output.line("  ".join(words).rstrip())
 
 
@@ -71,5 +80,14 @@ def delete(context: Context) -> None:
     context.api.call("DELETE", _path(context))
 
 
+def _all(context: Context) -> str:
+    """Of the app that is named, whose Machines all have them; else of a sprite."""
+    if app := context.said.option("app"):
+        if context.said.option("sprite") or context.said.argument("NAME"):
+            raise UsageError("a sprite or an app, not both")
+        return f"/v1/apps/{http.quoted(app)}/connectors"
+    return sprite_path(context.sprite, "connectors")
+
+
 def _path(context: Context) -> str:
-    return sprite_path(context.sprite, f"connectors/{context.said.required('CONNECTOR')}")
+    return f"{_all(context)}/{http.quoted(context.said.required('CONNECTOR'))}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .words import Argument, Option, Program, Verb
 
 _NAME = Argument("NAME", least=0)
+_APP = Option("app", "of all Machines of this app, instead of a sprite", "APP")
 _COMMAND = Argument("COMMAND", rest=True)
 _ID = Argument("ID")
 _SERVICE = Argument("SERVICE")
@@ -482,10 +483,12 @@ VERBS = (
     Verb("spawn show", "what a sprite may make by itself", "spawning.show", (_NAME,), reads=True),
     Verb(
         "connector set",
-        "a credential that a sprite's requests to some hosts get, and that it never has; the secret is read from stdin",
+        "a credential that requests of a sprite, or of an app's Machines, to some hosts get, and that they never have; "
+        "the secret is read from stdin",
         "connectors.put",
         (Argument("CONNECTOR"),),
         (
+            _APP,
             Option("host", "a host of the outside, by its name; may be repeated", "HOST", many=True),
             Option("bearer", "Authorization: Bearer SECRET"),
             Option("basic", "Authorization: Basic, as the password of this user", "USERNAME"),
@@ -496,14 +499,23 @@ VERBS = (
         examples=(
             "gh auth token | sprite connector set -s web github --host github.com --basic x-access-token",
             "sprite connector set -s web openai --host api.openai.com --bearer <key",
+            "sprite connector set --app shop openai --host api.openai.com --bearer <key",
         ),
     ),
-    Verb("connector list", "the connectors of a sprite", "connectors.list_all", (_NAME,), reads=True),
+    Verb(
+        "connector list",
+        "the connectors of a sprite, or of an app",
+        "connectors.list_all",
+        (_NAME,),
+        (_APP,),
+        reads=True,
+    ),
     Verb(
         "connector uses",
         "what was last asked with one, and what became of it",
         "connectors.uses",
         (Argument("CONNECTOR"),),
+        (_APP,),
         reads=True,
     ),
     Verb(
@@ -511,6 +523,7 @@ VERBS = (
         "take it away; connections that use it end",
         "connectors.delete",
         (Argument("CONNECTOR"),),
+        (_APP,),
         aliases=("connector rm",),
     ),
     Verb(

@@ -1,6 +1,7 @@
 """One start of one container: what is made for it in the machine, and taken away again. All of it blocks.
 
 <run>/containers/<name>/config.json, files/<n>    bundle, and what is injected: in memory, on no disk
+<run>/fly/<name>/                                 what it sees at /.fly (fly_places), what it believes (trust) among it
 <run>/volumes/<name>                              a tmpfs each: what containers share
 """
 
@@ -12,6 +13,7 @@ import logging
 import os
 import shutil
 import signal as signals
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 
 import msgspec
@@ -23,11 +25,12 @@ from ...spec import parse
 from ...spec.process import Process
 from ...wire import faults
 from ...wire.graph import Container, Limits, Volume
-from .. import names, rootfs, shown, signal_names, world_limits, world_spec
+from .. import names, rootfs, shown, signal_names, trust, world_limits, world_spec
 from ..identity import clouds
 from ..inside import fly_places
 from ..machine import Inner, Machine, status_of
 from ..session import open_process
+from ..world import World
 from ..world_rights import STANDARD, Rights
 from . import checking, container_spec, state
 
@@ -37,10 +40,12 @@ _log = logging.getLogger(__name__)
 
 
 class Instances:
-    """Of all containers; remembers nothing."""
+    """Of all containers; remembers nothing. They believe of connectors what the `world` does."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, world: World) -> None:
         self._machine = machine
+        self._world = world
+        self._believing = threading.Lock()  # who writes later has looked later
 
     # ---- start ------------------------------------------------------------------------------------------------------
 
@@ -77,14 +82,14 @@ class Instances:
         rights: Rights = STANDARD,
     ) -> Process:
         """What is executed in another container, which has this root, this environment and these rights."""
-        return parse.parse_process(msgspec.json.encode(_process(wanted, root, inherited, user, rights)))
+        return parse.parse_process(msgspec.json.encode(self._process(wanted, root, inherited, user, rights)))
 
     def command(
         self, made: Container, root: rootfs.Root, arguments: Sequence[str], env: Sequence[str], cwd: str, *, tty: bool
     ) -> Process:
         """Another process of a container that was made so."""
         person = _find_person(root, made.user)
-        variables = world_spec.environment(person, _environment(made, {}), env, tty=tty)
+        variables = world_spec.environment(person, self._environment(made, {}), env, tty=tty)
         directory = os.path.join(made.cwd or "/", cwd)
         document = world_spec.process(arguments, person, directory, variables, tty=tty, files=_files_limit())
         return parse.parse_process(msgspec.json.encode(document))
@@ -93,7 +98,8 @@ class Instances:
         assert wanted.root is not None
         limits = container_spec.resources(world_limits.resources(world_limits.probe_size()), wanted.limits)
         with rootfs.Root.open(wanted.root.path) as root:
-            process = _process(wanted, root, {}, wanted.user)
+            process = self._process(wanted, root, {}, wanted.user)
+            self._believe(wanted, root)
         hostname = wanted.hostname or wanted.name
         base = world_spec.config(
             os.path.realpath(wanted.root.path),
@@ -126,8 +132,7 @@ class Instances:
     def _bind_of_fly(self, wanted: Container) -> Iterable[Mapping[str, object]]:
         """Unless it has something of its own there."""
         paths, place = self._machine.paths, fly_places.PLACE
-        own = (*(file.path for file in wanted.files), *(mount.path for mount in wanted.mounts))
-        if not any(os.path.normpath(each) == place or each.startswith(f"{place}/") for each in own):
+        if _sees_fly(wanted):
             source = fly_places.ensure(paths.run, paths.inside, wanted.name)
             yield container_spec.bind(self._shown(source), place, readonly=True)
             if os.path.ismount(keys := fly_places.keys(paths.run)):
@@ -178,6 +183,49 @@ class Instances:
             return self._machine.runtime.load(name)
         except errors.NotFound:
             return None
+
+    def believe_all(self, nodes: Iterable[state.Node]) -> None:
+        """What those that run, or are about to, see of what they are to believe is so by now. `OSError`."""
+        for node in nodes:
+            if node.made is None or node.made.root is None or not (node.process or node.starting):
+                continue
+            place = f"/proc/{node.process.pid}/root" if node.process else node.made.root.path
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError), rootfs.Root.open(place) as root:
+                self._believe(node.made, root)  # unless it has ended
+
+    def told(self, made: Container) -> dict[str, str]:
+        """What processes of one that was made so are given, but for credentials."""
+        given = made.environment
+        return {**given, **trust.of_container(self._world.authority() if _sees_fly(made) else None, given)}
+
+    def _believe(self, wanted: Container, root: rootfs.Root) -> None:
+        if _sees_fly(wanted):
+            paths = self._machine.paths
+            place = fly_places.ensure(paths.run, paths.inside, wanted.name)
+            with self._believing:
+                trust.write(place, self._world.authority(), root)
+
+    def _process(
+        self,
+        wanted: Container,
+        root: rootfs.Root,
+        inherited: Mapping[str, str],
+        user: str | None,
+        rights: Rights = STANDARD,
+    ) -> dict[str, object]:
+        """`process` of config.json, for who is known in this root."""
+        person = _find_person(root, user)
+        variables = world_spec.environment(person, self._environment(wanted, inherited), (), tty=False)
+        cwd = wanted.cwd or (person.home if wanted.within else "/")
+        return world_spec.process(
+            wanted.command, person, cwd, variables, tty=False, files=_files_limit(), rights=rights
+        )
+
+    def _environment(self, wanted: Container, inherited: Mapping[str, str]) -> dict[str, str]:
+        """Its own over what it inherits, where credentials are that this asks for, and what it believes."""
+        given = {**inherited, **wanted.environment}
+        believed = trust.of_container(self._world.authority() if _sees_fly(wanted) else None, given)
+        return {**given, **believed, **clouds.variables(given, wanted.hostname or wanted.name)}
 
     # ---- end --------------------------------------------------------------------------------------------------------
 
@@ -254,24 +302,12 @@ class Instances:
         return os.path.join(self._machine.paths.run, "containers", name)
 
 
-def _process(
-    wanted: Container,
-    root: rootfs.Root,
-    inherited: Mapping[str, str],
-    user: str | None,
-    rights: Rights = STANDARD,
-) -> dict[str, object]:
-    """`process` of config.json, for who is known in this root."""
-    person = _find_person(root, user)
-    variables = world_spec.environment(person, _environment(wanted, inherited), (), tty=False)
-    cwd = wanted.cwd or (person.home if wanted.within else "/")
-    return world_spec.process(wanted.command, person, cwd, variables, tty=False, files=_files_limit(), rights=rights)
-
-
-def _environment(wanted: Container, inherited: Mapping[str, str]) -> dict[str, str]:
-    """Its own over what it inherits, and where credentials are that this asks for."""
-    given = {**inherited, **wanted.environment}
-    return {**given, **clouds.variables(given, wanted.hostname or wanted.name)}
+def _sees_fly(wanted: Container) -> bool:
+    """It has nothing of its own at /.fly; what is within another sees what that does."""
+    own = (*(file.path for file in wanted.files), *(mount.path for mount in wanted.mounts))
+    place = fly_places.PLACE
+    has_own = any(os.path.normpath(each) == place or each.startswith(f"{place}/") for each in own)
+    return wanted.within is None and not has_own
 
 
 def _find_person(root: rootfs.Root, user: str | None) -> world_spec.Person:

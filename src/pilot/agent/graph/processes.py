@@ -54,7 +54,7 @@ class Processes:
             rights = self._world.rights()
         else:
             host = self._host(container.within)
-            environment, user = host.environment, user or host.user
+            environment, user = self._instances.told(host), user or host.user
         pid = self._registry.find(container.within).pid
         with rootfs.Root.open(f"/proc/{pid}/root") as root:
             return self._instances.process(container, root, environment, user, rights)

@@ -69,7 +69,7 @@ class Supervisor:
         self._registry = registry
         self._sessions = sessions
         self._events = events
-        self._instances = Instances(machine)
+        self._instances = Instances(machine, world)
         self.changed = registry.changed  # who runs elsewhere is a change for us as well
         self._nodes = Nodes(machine.link, self.changed)
         self._logs = Logs(machine.link, budget)
@@ -162,6 +162,10 @@ class Supervisor:
     def environments(self) -> dict[str, list[Mapping[str, str]]]:
         """What processes are given in each root, of those that run or are about to."""
         return self._processes.environments(self._nodes)
+
+    async def believe(self) -> None:
+        """What begins in containers from now on believes what the machine's network says by now. `OSError`."""
+        await asyncio.to_thread(self._instances.believe_all, [node for _, node in self._nodes.items()])
 
     def has_ended(self, name: str) -> bool:
         """It ran, and does not any more; all that it wrote is in its log."""

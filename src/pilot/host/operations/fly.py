@@ -329,6 +329,12 @@ def _identity(host: Host, found: Machine) -> schema.AdoptRequest:
     )
 
 
+def tell(host: Host, id: MachineId) -> None:
+    """One that runs hears of what has changed about it; else it does when it is started, or goes on."""
+    if machines.is_running(host, id) and not machines.is_frozen(host, id):
+        _api(host, id).call(operations.ADOPT, _identity(host, fly.by_id(host.database, id)))
+
+
 def _platform(host: Host, found: Machine) -> Platform:
     app = fly.app_of(host.database, found)
     return Platform(

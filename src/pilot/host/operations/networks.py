@@ -25,10 +25,10 @@ from ..network import policy
 from ..network.addresses import Ends
 from ..network.connectors.uses import Use
 from ..network.service import Member, Peer, Report
-from ..store import connectors
 from ..store import networks as rows
 from ..store.networks import Network
 from ..vmm import Link, MachineStatus
+from . import connecting
 from .context import Host, Networks
 
 log = logging.getLogger(__name__)
@@ -116,7 +116,7 @@ def seen_inside(host: Host, id: MachineId) -> schema.NetworkCard | None:
 
 def _believed(host: Host, id: MachineId) -> str | None:
     """What its programs are to believe of its connectors, as long as it has any."""
-    found = connectors.authority(host.database, id) if connectors.every(host.database, id) else None
+    found = connecting.authority(host, id) if connecting.hosts(host.database, id) else None
     return None if found is None else found.certificate
 
 
@@ -273,6 +273,6 @@ def _member(host: Host, row: Network) -> Member:
         row.serial,
         tuple(peers),
         tuple(names),
-        tuple(each.connector for each in connectors.every(host.database, row.machine)),
-        connectors.authority(host.database, row.machine),
+        connecting.granted(host, row.machine),
+        connecting.authority(host, row.machine),
     )

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from ... import errors
 from ...ids import MachineId
 from ...wire import faults
-from ..network.connectors import authority, connector, grants
+from ..network.connectors import connector, grants
 from ..network.connectors.connector import Attachment, Connector
 from ..network.connectors.uses import Use
-from ..operations import networks, world
+from ..operations import connecting, networks, world
 from ..operations.context import Host
 from ..store import connectors as rows
 from ..store import events
@@ -54,11 +54,11 @@ class Connectors:
     def put(self, sprite: Sprite, name: str, wanted: Wanted) -> Stored:
         """In force when it returns, for requests that begin from then on. `InvalidRequest`, `Conflict`."""
         machine, vault = self._machine(sprite), self._host.require_vault("secrets")
-        hosts = _checked(name, wanted)
+        hosts = checked(name, wanted)
         networks.ensure_row(self._host, machine)
         with self._host.database.transaction() as tx:
-            kept = _kept(tx, machine, name, hosts) if wanted.secret is None else ""
-            value = kept if wanted.secret is None else grants.seal(vault, machine, name, wanted.secret)
+            before = kept(tx, machine, name, hosts) if wanted.secret is None else ""
+            value = before if wanted.secret is None else grants.seal(vault, machine, name, wanted.secret)
             made = Connector(name=name, hosts=hosts, attach=wanted.attach, sealed=value)
             rows.put(tx, machine, made, MOST)
             self._change(tx, sprite, machine, "connector.set", {"connector": name, "hosts": list(hosts)})
@@ -81,14 +81,7 @@ class Connectors:
     def _change(
         self, tx: Transaction, sprite: Sprite, machine: MachineId, kind: str, detail: dict[str, object]
     ) -> None:
-        """The sprite's authority is for the hosts that there are now, and for no others."""
-        hosts = [host for each in rows.every(tx, machine) for host in each.connector.hosts]
-        before = rows.authority(tx, machine)
-        is_same = before is not None and authority.names_of(before) == frozenset(hosts)
-        made = before
-        if hosts and not is_same:
-            made = authority.make(self._host.require_vault("secrets"), machine, hosts, before)
-        rows.changed(tx, machine, made)
+        connecting.renew_authority(tx, self._host.require_vault("secrets"), machine)
         events.add(tx, kind, f"sprite/{sprite.id}", detail)
 
     def _enforce(self, sprite: Sprite, machine: MachineId) -> None:
@@ -99,11 +92,11 @@ class Connectors:
         return self._host.machine(sprite).id
 
 
-def _kept(tx: Transaction, machine: MachineId, name: str, hosts: Sequence[str]) -> str:
+def kept(tx: Transaction, owner: str, name: str, hosts: Sequence[str]) -> str:
     """The secret that it has, sealed. `InvalidRequest` for a host that is new: who does not know the secret could have
     it sent there."""
     try:
-        before = rows.find(tx, machine, name).connector
+        before = rows.find(tx, owner, name).connector
     except errors.NotFound as error:
         raise faults.InvalidRequest(f"connector {name}: $.secret: it has none yet") from error
     if new := sorted(set(hosts) - set(before.hosts)):
@@ -112,7 +105,7 @@ def _kept(tx: Transaction, machine: MachineId, name: str, hosts: Sequence[str]) 
     return before.sealed
 
 
-def _checked(name: str, wanted: Wanted) -> tuple[str, ...]:
+def checked(name: str, wanted: Wanted) -> tuple[str, ...]:
     """Its hosts, as they are compared."""
     try:
         connector.check_name(name)

@@ -30,6 +30,7 @@ from ..store.database import Database, Transaction
 from ..store.fly import App, Event, Lease, Machine
 from ..store.journal import now_us
 from . import addresses
+from .app_connectors import AppConnectors
 from .fly_images import FlyImages, MayRead, nobodys
 from .fly_keys import FlyKeys
 from .fly_pool import FlyPool
@@ -90,6 +91,7 @@ class FlyMachines:
         self.volumes = FlyVolumes(host, engine)
         self.secrets = FlySecrets(host)
         self.keys = FlyKeys(host)
+        self.connectors = AppConnectors(host)
         self.ways = FlyWays(host, addresses)
         self.processes = FlyProcesses(host, engine, self.check_lease)
 

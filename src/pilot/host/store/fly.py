@@ -14,7 +14,7 @@ import msgspec
 from ... import errors
 from ...ids import MachineId, VolumeId
 from ..fly.containers import ImageOf
-from . import events, fly_addresses, fly_keys, fly_secrets
+from . import connectors, events, fly_addresses, fly_keys, fly_secrets
 from .database import Reader, Row, Taken, Transaction
 from .journal import now_us
 
@@ -139,6 +139,7 @@ def delete_app(tx: Transaction, id: str) -> None:
         raise errors.StateError("the app has volumes that are not destroyed yet")
     fly_secrets.forget(tx, id)
     fly_keys.forget(tx, id)
+    connectors.forget(tx, connectors.of_app(id))
     fly_addresses.forget(tx, id)
     of_app = "(SELECT id FROM fly_machines WHERE app = ?)"
     for table in ("fly_events", "fly_versions"):

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import msgspec
 
+from ...network.connectors.connector import Attachment
+
 
 class Organization(msgspec.Struct):
     name: str
@@ -210,6 +212,40 @@ class AppSecret(msgspec.Struct):
 class AppSecrets(msgspec.Struct):
     secrets: list[AppSecret]
     version: int | msgspec.UnsetType = msgspec.UNSET
+
+
+class Connector(msgspec.Struct):
+    """Without its secret."""
+
+    name: str
+    hosts: list[str]
+    attach: Attachment
+    created_at: str
+    updated_at: str
+
+
+class Connectors(msgspec.Struct):
+    connectors: list[Connector]
+
+
+class ConnectorUse(msgspec.Struct):
+    """A request that got the secret, or was refused; `outcome` as docs/reference/connectors.md has it."""
+
+    machine: str
+    at: str
+    connector: str
+    host: str
+    outcome: str
+    method: str | msgspec.UnsetType = msgspec.UNSET
+    path: str | msgspec.UnsetType = msgspec.UNSET
+    status: int | msgspec.UnsetType = msgspec.UNSET
+    why: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class ConnectorWithUses(Connector):
+    """`uses`: the last hundred, oldest first."""
+
+    uses: list[ConnectorUse]
 
 
 class SecretsVersion(msgspec.Struct):

@@ -22,7 +22,7 @@ from ...relay.facade import TableFacade
 from ...relay.table import Reach, Row
 from ...services.fly import REGION, FlyMachines, LeaseHeld
 from ...services.fly_wait import Missed
-from . import apps, audit, document, logs, machines, processes, volumes
+from . import apps, audit, connectors, document, logs, machines, processes, volumes
 from . import keys as key_calls
 from . import secrets as secret_calls
 from .call import Call
@@ -39,6 +39,8 @@ _VOLUME = f"{_VOLUMES}/{{volume}}"
 _KEYS = f"{_APP}/secretkeys"
 _KEY = f"{_KEYS}/{{key}}"
 METADATA = "metadata"  # of a machine, as Fly's caveats call it
+_CONNECTORS = f"{_APP}/connectors"
+_CONNECTOR = f"{_CONNECTORS}/{{connector}}"
 
 
 async def list_regions(_: Call) -> Response:
@@ -118,6 +120,10 @@ CALLS: tuple[Row[Answer], ...] = (
     Row("POST", f"{_KEY}/decrypt", _WRITE, key_calls.decrypt, audit=Kind.SECRET),
     Row("POST", f"{_KEY}/sign", _WRITE, key_calls.sign, audit=Kind.SECRET),
     Row("POST", f"{_KEY}/verify", _WRITE, key_calls.verify, audit=Kind.SECRET),
+    Row("GET", _CONNECTORS, Permission.CONNECTORS_READ, connectors.list_connectors),
+    Row("GET", _CONNECTOR, Permission.CONNECTORS_READ, connectors.get_connector),
+    Row("PUT", _CONNECTOR, Permission.CONNECTORS_WRITE, connectors.put_connector),
+    Row("DELETE", _CONNECTOR, Permission.CONNECTORS_WRITE, connectors.delete_connector),
     Row("GET", "/v1/platform/regions", _READ, list_regions, of=Reach.NARROWED),
 )
 

@@ -18,6 +18,7 @@ from ....wire import secret_keys
 from ....wire.permissions import Permission
 from ...fly.config import Config
 from ...relay.table import Row
+from ..sprites import bodies as sprite_bodies
 from . import answers, bodies
 
 JSON = dict[str, object]
@@ -26,7 +27,10 @@ _REF = "#/components/schemas/{name}"
 _CONFIG: JSON = {"$ref": _REF.format(name="Config")}
 # Configs are kept whole: of what has no type here the document says nothing.
 _CONFIGURED = {"CreateMachine": "config", "Machine": "config", "MachineVersion": "user_config"}
-_TAGS = {"/machines": "Machines", "/volumes": "Volumes", "/secret": "Secrets", "/platform": "Platform"}
+_TAGS = {
+    "/machines": "Machines", "/volumes": "Volumes", "/secret": "Secrets", "/connectors": "Connectors",
+    "/platform": "Platform",
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +54,8 @@ _VOLUMES, _SECRETS = f"{_APP}/volumes", f"{_APP}/secrets"
 _VOLUME, _SECRET = f"{_VOLUMES}/{{volume}}", f"{_SECRETS}/{{secret}}"
 _KEYS = f"{_APP}/secretkeys"
 _KEY = f"{_KEYS}/{{key}}"
+_CONNECTORS = f"{_APP}/connectors"
+_CONNECTOR = f"{_CONNECTORS}/{{connector}}"
 
 SAID: dict[tuple[str, str], Said] = {
     ("GET", "/v1/apps"): Said("Apps_list", answers.Apps, query=("org_slug",)),
@@ -114,6 +120,10 @@ SAID: dict[tuple[str, str], Said] = {
     ("POST", f"{_KEY}/decrypt"): Said("Secretkey_decrypt", secret_keys.Decrypted, secret_keys.Decrypt),
     ("POST", f"{_KEY}/sign"): Said("Secretkey_sign", secret_keys.Signed, secret_keys.Sign),
     ("POST", f"{_KEY}/verify"): Said("Secretkey_verify", None, secret_keys.Verify, 204),
+    ("GET", _CONNECTORS): Said("Connectors_list", answers.Connectors),
+    ("GET", _CONNECTOR): Said("Connector_get", answers.ConnectorWithUses),
+    ("PUT", _CONNECTOR): Said("Connector_put", answers.Connector, sprite_bodies.PutConnector),
+    ("DELETE", _CONNECTOR): Said("Connector_delete", None, status=204),
     ("GET", "/v1/platform/regions"): Said("Platform_regions_get", answers.Regions),
 }
 

@@ -1,0 +1,39 @@
+"""Connectors of an app whose Machines are virtual machines: the same test as of those in `container`."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.kernel import test_connectors_machine as rows
+from tests.kernel.test_connectors_machine import authority, fly, image, internet, site
+from tests.support import internet as nets
+from tests.support import virtual
+from tests.support.internet import Internet
+from tests.support.pilotd import Pilotd
+from tests.support.tlssite import Site
+
+__all__ = ["authority", "fly", "image", "internet", "site"]  # fixtures
+
+pytestmark = pytest.mark.requires(
+    "root", "private", "busybox", "qemu", "mmdebstrap", "fuse", "space", "veth", "nft", "tun", "vm-tests"
+)  # fmt: skip
+
+test_clients_in_a_container_use_a_credential_that_is_nowhere_in_it = (
+    rows.test_clients_in_a_container_use_a_credential_that_is_nowhere_in_it
+)
+
+
+@pytest.fixture(scope="module")
+def pilotd(internet: Internet, site: Site) -> Iterator[Pilotd]:
+    with tempfile.TemporaryDirectory(prefix="vm-", dir="/tmp") as directory:
+        made = Pilotd(Path(directory, "s"), isolation="vm")
+        made.stop_machines_on_exit, made.extra = True, ("--resolver", nets.DNS)
+        made.start()
+        try:
+            yield made
+        finally:
+            made.stop()
+        assert virtual.processes_naming(f"{directory}/s/machines") == []
