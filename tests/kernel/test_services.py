@@ -172,3 +172,33 @@ def _read(path: pathlib.Path) -> bytes:
         return path.read_bytes()
     except OSError:
         return b""
+
+
+def _inside(sprite: Any, words: str) -> tuple[int, str]:
+    done = sprite.run("sh", "-c", f"{{ {words}\n}} 2>&1", capture_output=True)
+    return done.returncode, bytes(done.stdout).decode()
+
+
+def test_what_they_say_is_a_file_inside(sprite: Any) -> None:
+    _create(sprite, "talks", "printf 'one\\ntwo'; echo wrong >&2; sleep 1000")
+    assert _inside(sprite, "ls /.sprite/logs /.sprite/logs/services") == (
+        0, "/.sprite/logs:\nevents.ndjson\nservices\n\n/.sprite/logs/services:\ntalks.log\n",
+    )  # fmt: skip
+    time_ = r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d[0-9.]*Z"
+    code, said = _inside(sprite, "cat /.sprite/logs/services/talks.log")
+    assert code == 0
+    assert [re.sub(time_, "T", line) for line in sorted(said.splitlines(), key=lambda line: line.split()[1:])] == [
+        "T [stderr] wrong", "T one", "T two",
+    ]  # fmt: skip
+    assert re.match(time_, said)
+    assert (
+        _inside(sprite, "tail -n 1 /.sprite/logs/services/talks.log; wc -l < /.sprite/logs/services/talks.log")[0] == 0
+    )
+    events = _inside(sprite, "cat /.sprite/logs/events.ndjson")[1].splitlines()
+    assert "agent.started" in [json.loads(line)["type"] for line in events]
+    for words in ("sudo sh -c 'echo x >>/.sprite/logs/services/talks.log'", "sudo rm /.sprite/logs/events.ndjson"):
+        code, said = _inside(sprite, words)
+        assert (code != 0, "Read-only" in said or "not permitted" in said) == (True, True), said
+    assert _inside(sprite, "cat /.sprite/logs/services/none.log")[0] == 1
+    with_open = "exec 3</.sprite/logs/services/talks.log; echo"
+    assert _inside(sprite, f"for i in $(seq 20); do ({with_open} $i); done")[1].splitlines()[-1] == "20"

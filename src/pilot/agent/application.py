@@ -10,6 +10,7 @@ import msgspec
 from ..server.response import Response, of_error
 from ..server.routing import Router
 from . import document, freezer
+from .checkpoints.server import Server as CheckpointsServer
 from .containers import naming
 from .containers.api import ContainersApi
 from .containers.registry import Registry
@@ -32,6 +33,7 @@ from .inside.tasks import Tasks
 from .key_files import KeyFiles
 from .legacy.switch import Switch
 from .listener import Listener
+from .log_files import LogFiles
 from .machine import Machine
 from .machine_api import AGENT_STATE, AgentState, MachineApi
 from .metrics_api import MetricsApi
@@ -86,6 +88,10 @@ class Application:
         self.graph.before_start = self._before_container
         shown = Shown(lambda: self.world.container().pid)
         self.view = ViewServer(machine.link, self.machine.paths.run, shown.text)
+        self.checkpoints = CheckpointsServer(machine.link, self.machine.paths.run, self.outward, self.descriptors)
+        self.log_files = LogFiles(machine.link, self.machine.paths.run, self.services, self.events)
+        self.world.enter = self.checkpoints.enter
+        self.world.binds = lambda: [*self.checkpoints.binds(), *self.log_files.binds()]
         self.facts = FactsApi(machine.memory_bytes, machine.isolation)
         self.world.on_fit = self._fit
         self.machine_api = MachineApi(self.machine, self.sessions, self.world, self.services, self.tasks, state)
@@ -144,6 +150,8 @@ class Application:
         await self.world.leave()
         self.view.close()  # not before: of the world's files some are the view's, and who reads them would wait
         self.keys.close()
+        self.checkpoints.close()
+        self.log_files.close()
         self.sessions.close()
         self.events.close()
         self.requests.close()
@@ -162,6 +170,8 @@ class Application:
         self.world.restore()
         if self.machine.isolation == "container":
             self.view.open()  # a virtual machine's kernel says of itself what is so
+            self.checkpoints.open()  # nor is its disk ever mounted by the host
+        self.log_files.open()
         self.keys.restore()
         self.sessions.restore()
         self.graph.restore()

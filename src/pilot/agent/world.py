@@ -26,6 +26,7 @@ from ..spec import parse
 from ..spec.process import Process
 from ..wire import faults, schema
 from . import document, names, network, rootfs, shown, trust, world_limits, world_rights, world_spec
+from .checkpoints.shelf import PLACE as SAVED
 from .containers import naming
 from .containers.registry import Registry
 from .descriptors import Descriptors
@@ -83,6 +84,8 @@ class World:
         self.default_environment: dict[str, str] = {}
         self.network: schema.NetworkCard | None = None
         self.on_fit: Callable[[world_limits.Size], None] = lambda _: None
+        self.binds: Callable[[], list[tuple[str, str, bool]]] = list  # as `inside.places.binds`
+        self.enter: Callable[[int], None] = lambda _: None  # what is put into it before anything of it runs; blocks
         self.before_start: Callable[[str, Mapping[str, str]], Awaitable[None]] | None = None
         self.state: schema.WorldState = "none"
         self.error: str | None = None
@@ -355,6 +358,7 @@ class World:
             policy=shown.source(paths, paths.policy),
             inside=[
                 *places.binds(paths),
+                *self.binds(),
                 (shown.source(paths, fly), fly_places.PLACE, False),
             ],
             view=view_places.binds(paths.run),
@@ -372,6 +376,7 @@ class World:
         os.close(created.process.pid_fd)
         world_limits.withhold(withheld)
         network.settle(created.container.pid, self.network)
+        self.enter(created.container.pid)
         created.container.start()
         if request.is_copy:
             self._be_another(created.container)
@@ -426,7 +431,7 @@ class World:
         if not os.path.isdir(directory):
             raise errors.HostError(f"start the world: {directory}: not a directory", hint="is this disk a world's?")
         with rootfs.Root.open(directory) as root:
-            for name in ("/.sprite", "/etc"):
+            for name in ("/.sprite", "/etc", *([SAVED] if self._machine.isolation == "container" else [])):
                 root.make_directories(name, 0o755)
             root.ensure_file("/.sprite/init", b"", 0o755)
             root.ensure_file("/etc/resolv.conf", b"", 0o644)

@@ -89,6 +89,7 @@ from .services import (
     image_bases,
     mending,
     retention,
+    showing,
     usage_days,
 )
 from .services import tokens as key_uses
@@ -356,7 +357,8 @@ def _services(
     try:
         networks.restore(host)
         of_machines = [*own_rows.rows(fly, machine_tokens), *own_key_rows.rows(fly, machine_tokens)]
-        outward.bring([*of_machines, *own_sprite_rows.rows(sprites, Spawning(host, sprites))])
+        shown = showing.Showing(host)
+        outward.bring([*of_machines, *own_sprite_rows.rows(sprites, Spawning(host, sprites), shown)])
         machines.answer_all(host)
         log.info("runs resumed", extra={"count": engine.resume()})
         sprites.sweep()
@@ -369,6 +371,7 @@ def _services(
             fly_exits.watching(host, engine),
             fly_peers.watching(host),
             image_bases.watching(host, engine, keep_s),
+            showing.watching(shown),
         ):
             yield sprites, fly
     finally:
@@ -380,6 +383,7 @@ def _services(
             not_stopped = _stop_machines(sprites, fly, DRAIN_TIMEOUT_S if settings.ending.is_drain else STOP_TIMEOUT_S)
             if settings.ending.is_drain:
                 settings.ending.left += not_stopped
+            showing.Showing(host).sweep()  # no machine runs that would have any
         if not engine.close(STOP_TIMEOUT_S):
             log.warning("runs still under way are left to the next start")
             if settings.ending.is_drain:

@@ -21,9 +21,11 @@ class Namespace(enum.Enum):
 
     NETWORK = "net"
     UTS = "uts"
+    MOUNT = "mnt"
 
 
-_FLAGS = {Namespace.NETWORK: 0x40000000, Namespace.UTS: 0x04000000}  # CLONE_NEW*
+_FLAGS = {Namespace.NETWORK: 0x40000000, Namespace.UTS: 0x04000000, Namespace.MOUNT: 0x20000}  # CLONE_NEW*
+_CLONE_FS = 0x200
 
 
 def visit(pid: int, kind: Namespace, function: Callable[[], _T]) -> _T:
@@ -70,4 +72,6 @@ def _join(path: str, kind: Namespace) -> None:
 
 
 def _join_fd(fd: int, kind: Namespace, what: str) -> None:
+    if kind is Namespace.MOUNT:  # root and working directory come with it: they must be this thread's alone
+        syscalls.checked(syscalls.libc.unshare(_CLONE_FS), "unshare", what)
     syscalls.checked(syscalls.libc.setns(fd, _FLAGS[kind]), "setns", what)

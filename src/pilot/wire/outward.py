@@ -153,6 +153,19 @@ CREATE_OWN_CHECKPOINT = Operation(
     "createOwnCheckpoint", "POST", "/v1/checkpoint", NewCheckpoint, MadeCheckpoint, Permission.HOST, SPAWN_S
 )
 
+
+class ShownCheckpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """A checkpoint's files, mounted, were sent to the machine as this descriptor (port 10001)."""
+
+    descriptor: str
+
+
+_SHOWN = "/v1/checkpoints/{checkpoint}/shown"
+SHOW_S = 60.0
+MOST_SHOWN = 5  # the newest of those that were asked for
+SHOW_CHECKPOINT = Operation("showCheckpoint", "POST", _SHOWN, NoneType, ShownCheckpoint, Permission.HOST, SHOW_S)
+HIDE_CHECKPOINT = Operation("hideCheckpoint", "DELETE", _SHOWN, NoneType, NoneType, Permission.HOST, SHOW_S, status=204)
+
 # What a container of a Machine may ask its host by /.fly/api, about its own Machine: with paths and bodies of the
 # Machines API.
 _OWN = "/v1/apps/{app}/machines/{machine}"

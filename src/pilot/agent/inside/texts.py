@@ -11,6 +11,7 @@ in it. Break what you like: its owner can put the disk back to a checkpoint.
 - A process that should always run is a service; one that nobody is connected to is frozen with the sprite:
       /.sprite/bin/sprite-env services create web --cmd python3 --args -m,http.server,8080 --http-port 8080
       /.sprite/bin/sprite-env services list | start NAME | stop NAME | restart NAME | logs NAME | delete NAME
+      What they have said: /.sprite/logs/services/NAME.log
 - Work that must not be frozen says so, for an hour at most at a time:
       /.sprite/bin/sprite-env tasks create build --expire 30m
       /.sprite/bin/sprite-env tasks list | delete NAME
@@ -18,6 +19,7 @@ in it. Break what you like: its owner can put the disk back to a checkpoint.
 - The network may be restricted: /.sprite/policy/network.json has the rules. A name that is refused is told REFUSED.
   What root may do, and how much memory there is: privileges.json and resources.json beside it.
 - Before something dangerous: /.sprite/bin/sprite-env checkpoints create --comment "before the upgrade"
+  The last five are to be read at /.sprite/checkpoints/vN, where the machine is a container.
 - If its owner allows it, a sprite makes others: /.sprite/bin/sprite-env sprites create | list | delete NAME
 - The same by HTTP without a token: the Unix socket /.sprite/api.sock
       curl --unix-socket /.sprite/api.sock http://sprite/v1/services

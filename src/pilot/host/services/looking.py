@@ -70,14 +70,14 @@ class Looking:
             finally:
                 os.close(mount_fd)
         finally:
-            _forget(self._volumes, fork)
+            forget(self._volumes, fork)
 
     def sweep(self) -> None:
         """What a pilotd that died has left. No other one is at work: it has the lock of its state directory."""
         for volume in self._volumes.list():
             if volume.volume.startswith(PREFIX):
                 log.info("left by a look at a disk, removed", extra={"volume": volume.volume})
-                _forget(self._volumes, volume.volume)
+                forget(self._volumes, volume.volume)
 
 
 @contextlib.contextmanager
@@ -90,7 +90,8 @@ def root(mount_fd: int) -> Iterator[int]:
         os.close(fd)
 
 
-def _forget(volumes: VolumeService, fork: VolumeId) -> None:
+def forget(volumes: VolumeService, fork: VolumeId) -> None:
+    """A fork that is mounted nowhere else, or is not there at all; idempotent."""
     try:
         volumes.detach(fork)
     except (errors.StateError, errors.NotFound):

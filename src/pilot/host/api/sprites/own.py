@@ -12,11 +12,12 @@ from ....wire.audit import Kind
 from ...operations.results import Reserved
 from ...outward.rows import Caller, Row, answering
 from ...services import ending, own_checkpoints
+from ...services.showing import Showing
 from ...services.spawning import Spawning
 from ...services.sprites import Sprites
 
 
-def rows(sprites: Sprites, spawning: Spawning) -> Sequence[Row]:
+def rows(sprites: Sprites, spawning: Spawning, showing: Showing) -> Sequence[Row]:
     """All of them."""
 
     async def spawn(caller: Caller, call: Call) -> response.Response:
@@ -56,10 +57,19 @@ def rows(sprites: Sprites, spawning: Spawning) -> Sequence[Row]:
         done = (await ending.finish(ended, outward.SPAWN_S)).result(Reserved)
         return response.json(outward.MadeCheckpoint(id=done.id), outward.CREATE_OWN_CHECKPOINT.status)
 
+    def show_checkpoint(caller: Caller, _: None, parameters: Mapping[str, str]) -> outward.ShownCheckpoint:
+        descriptor = showing.show(spawning.parent(caller.machine), parameters["checkpoint"])
+        return outward.ShownCheckpoint(descriptor=descriptor)
+
+    def hide_checkpoint(caller: Caller, _: None, parameters: Mapping[str, str]) -> None:
+        showing.hide(caller.machine, parameters["checkpoint"])
+
     return (
         Row(outward.SPAWN, spawn, Kind.CHANGE),
         answering(outward.LIST_CHILDREN, list_children),
         Row(outward.DESTROY_CHILD, destroy_child, Kind.CHANGE),
         answering(outward.LIST_OWN_CHECKPOINTS, list_checkpoints),
         Row(outward.CREATE_OWN_CHECKPOINT, create_checkpoint, Kind.CHANGE),
+        answering(outward.SHOW_CHECKPOINT, show_checkpoint),
+        answering(outward.HIDE_CHECKPOINT, hide_checkpoint),
     )

@@ -1,0 +1,191 @@
+"""The mount behind /.sprite/checkpoints: <run>/checkpoints, served as `agent.mounted` has it.
+
+    vN → /.sprite/saved/vN       who reads the link waits until the checkpoint is mounted there (`shelf`)
+
+Links, because none of our threads may ever look into a mount of ours, which mounting something over a directory of it
+would want. Numbers of nodes follow from those of checkpoints, so that a new agent knows those of the one before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import stat
+import time
+from collections.abc import Awaitable, Callable, Mapping
+
+from ... import errors
+from ...kernel import fuse as proto
+from ...kernel import mounts
+from ...kernel.fuse import Node, Op
+from ...wire import faults, operations, outward
+from ..descriptors import Descriptors
+from ..machine import Link
+from ..mounted import Mounted, Place, Request, not_implemented
+from ..outward import Outward
+from .shelf import PLACE as SAVED
+from .shelf import Shelf, name_of, number_of
+
+PLACE = "/.sprite/checkpoints"
+STORE_NAME = "agent/checkpoints"
+KEPT_S = 300.0  # mounted for so long at least, and as long as somebody is in it
+LOOK_S = 60.0
+_LIST_S = operations.QUICK_S / 2
+_ATTRIBUTES = mounts.Attribute.NOSUID | mounts.Attribute.NODEV | mounts.Attribute.NOEXEC | mounts.Attribute.RDONLY
+_HEARD = {404: errno.ENOENT, 409: errno.EBUSY, 412: errno.EOPNOTSUPP, 429: errno.EBUSY}
+Serve = Callable[[Request], Awaitable[bytes]]
+_log = logging.getLogger(__name__)
+
+
+class Server:
+    """Make it on the running loop. Where it cannot be served worlds have none of it."""
+
+    def __init__(self, link: Link, run: str, host: Outward, given: Descriptors) -> None:
+        self._host = host
+        self._loop = asyncio.get_running_loop()
+        self._shelf = Shelf(run, given)
+        self.directory = os.path.join(run, "checkpoints")
+        place = Place("checkpoints", STORE_NAME, self.directory, "no checkpoints inside", _ATTRIBUTES)
+        self._mounted = Mounted(link, place, self._answer)
+        self._since_s: dict[int, float] = {}  # when each was mounted; changed on the loop alone
+        self._putting: dict[int, asyncio.Task[None]] = {}
+        self._looking: asyncio.Task[None] | None = None
+        self._asking: Mapping[int, Serve] = {
+            Op.LOOKUP: self._look_up, Op.READDIR: self._list, Op.READLINK: self._follow,
+        }  # fmt: skip
+
+    def open(self) -> None:
+        """Be there; with what a former agent has mounted."""
+        try:
+            self._shelf.ensure()
+            self._since_s = dict.fromkeys(self._shelf.mounted(), time.monotonic())
+        except OSError as error:
+            _log.warning("no checkpoints inside: %s", errors.told(error))
+            return
+        self._mounted.open()
+        self._look_later()
+
+    def binds(self) -> list[tuple[str, str, bool]]:
+        """From where in the machine, to where in the world, and whether it is written to; of what is there."""
+        return [(self.directory, PLACE, False)] if self._mounted.is_open else []
+
+    def enter(self, pid: int) -> None:
+        """See `Shelf.enter`; a world does without what fails. Blocks."""
+        if not self._mounted.is_open:
+            return
+        try:
+            self._shelf.enter(pid)
+        except OSError as error:
+            _log.warning("no checkpoints inside: %s", errors.told(error))
+
+    def close(self) -> None:
+        """Leave the mount to the next agent, which is asked again what is not answered yet."""
+        for task in (self._looking, *self._putting.values()):
+            if task is not None:
+                task.cancel()
+        self._mounted.close()
+
+    # ---- the thread
+
+    def _answer(self, request: Request) -> bytes | None:
+        if request.op == Op.GETATTR:
+            return proto.attributes_answer(_node(request.node - proto.ROOT))
+        serve = self._asking.get(request.op)
+        if serve is None:
+            raise not_implemented()
+        if request.is_ours:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        asyncio.run_coroutine_threadsafe(self._serve(request, serve), self._loop)
+        return None
+
+    # ---- the loop
+
+    async def _serve(self, request: Request, serve: Serve) -> None:
+        try:
+            said, code = await serve(request), 0
+        except errors.PilotError as error:
+            _log.warning("/.sprite/checkpoints: %s", errors.told(error))
+            said, code = b"", _HEARD.get(faults.fault_of(error).status, errno.EIO)
+        except OSError as error:
+            said, code = b"", error.errno or errno.EIO
+        except Exception:  # noqa: BLE001 - the edge of this mount: whoever asks must hear of it, and hear EIO
+            _log.exception("serve /.sprite/checkpoints")
+            said, code = b"", errno.EIO
+        self._mounted.answer(request.unique, said, code)
+
+    async def _numbers(self) -> list[int]:
+        """Which may be looked into, as the host has it now."""
+        found = (await self._host.call(outward.LIST_OWN_CHECKPOINTS, None, _LIST_S)).checkpoints
+        numbers = (number_of(each.id) for each in found[: outward.MOST_SHOWN])
+        return [each for each in numbers if each is not None]
+
+    async def _look_up(self, request: Request) -> bytes:
+        number = number_of(proto.parse_name(request.body))
+        if request.node != proto.ROOT or number is None or number not in await self._numbers():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        return proto.entry_answer(_node(number))
+
+    async def _list(self, request: Request) -> bytes:
+        entries = [(name_of(number), _node(number)) for number in sorted(await self._numbers())]
+        return proto.directory_entries(entries, *proto.parse_io(request.body))
+
+    async def _follow(self, request: Request) -> bytes:
+        """It is mounted by now."""
+        number = request.node - proto.ROOT
+        if number not in self._since_s:
+            task = self._putting.get(number)
+            if task is None:
+                task = asyncio.create_task(self._put(number), name=f"show checkpoint {number}")
+                self._putting[number] = task
+                task.add_done_callback(lambda _: self._putting.pop(number, None))
+            await asyncio.shield(task)
+        return _target(number).encode()
+
+    async def _put(self, number: int) -> None:
+        point = name_of(number)
+        shown = await self._host.call(outward.SHOW_CHECKPOINT, None, outward.SHOW_S, checkpoint=point)
+        try:
+            await asyncio.to_thread(self._shelf.put, number, shown.descriptor)
+        except BaseException:
+            await self._host.call(outward.HIDE_CHECKPOINT, None, outward.SHOW_S, checkpoint=point)
+            raise
+        self._since_s[number] = time.monotonic()
+        self._look_later()
+
+    # ---- what nobody reads any more
+
+    def _look_later(self) -> None:
+        if self._since_s and (self._looking is None or self._looking.done()):
+            self._looking = asyncio.create_task(self._look(), name="hide checkpoints")
+
+    async def _look(self) -> None:
+        while self._since_s:
+            await asyncio.sleep(LOOK_S)
+            try:
+                await self.hide_unused(time.monotonic())
+            except (errors.PilotError, OSError) as error:
+                _log.warning("checkpoints stay shown: %s", errors.told(error))
+
+    async def hide_unused(self, now_s: float) -> None:
+        """What is no more among the newest, whoever is in it; of the others those that nobody is in."""
+        numbers = await self._numbers()
+        for number, since_s in list(self._since_s.items()):
+            gone = number not in numbers
+            if (gone or now_s - since_s >= KEPT_S) and await asyncio.to_thread(
+                self._shelf.take, number, though_in_use=gone
+            ):
+                del self._since_s[number]
+                await self._host.call(outward.HIDE_CHECKPOINT, None, outward.SHOW_S, checkpoint=name_of(number))
+
+
+def _target(number: int) -> str:
+    return os.path.join(SAVED, name_of(number))
+
+
+def _node(number: int) -> Node:
+    """Of a checkpoint's link; 0: of the directory of all."""
+    if number == 0:
+        return Node(proto.ROOT, 0, True, False)
+    return Node(proto.ROOT + number, len(_target(number)), False, False, owned=(stat.S_IFLNK | 0o777, 0, 0))

@@ -1,0 +1,116 @@
+"""Checkpoints that are mounted: each a directory of the disk that the host has sent.
+
+<run>/saved/vN           a tmpfs; worlds have a slave of it, so what is mounted here is there, too, and their root can
+                         make none of it writable (the kernel locks what a world is given so)
+<run>/saved-disk         for a moment: the whole disk, of which a world sees `rootfs`
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+from collections.abc import Iterator
+
+from ...kernel import mounts, visit
+from ..descriptors import Descriptors
+
+PLACE = "/.sprite/saved"
+_NAME = re.compile(r"v([1-9][0-9]{0,8})")
+_ROOTFS = "rootfs"
+_READ_ONLY = mounts.Attribute.RDONLY | mounts.Attribute.NOSUID | mounts.Attribute.NODEV
+_ATTRIBUTES = mounts.Attribute.NOSUID | mounts.Attribute.NODEV | mounts.Attribute.NOEXEC
+
+
+def number_of(name: str) -> int | None:
+    """Of a checkpoint that may be shown: those that somebody has asked for."""
+    found = _NAME.fullmatch(name)
+    return int(found[1]) if found else None
+
+
+def name_of(number: int) -> str:
+    return f"v{number}"
+
+
+class Shelf:
+    """All block."""
+
+    def __init__(self, run: str, given: Descriptors) -> None:
+        self._directory = os.path.join(run, "saved")
+        self._disk = os.path.join(run, "saved-disk")
+        self._given = given
+
+    def ensure(self) -> None:
+        """Be there; what is mounted there from now on is mounted in worlds, too."""
+        if mounts.is_mount_point(self._directory):
+            return
+        os.makedirs(self._directory, mode=0o755, exist_ok=True)
+        tmpfs_fd = mounts.mount_detached("tmpfs", {"mode": "0755", "nr_inodes": "64", "size": "64k"}, _ATTRIBUTES)
+        try:
+            mounts.move_mount(tmpfs_fd, self._directory)
+        finally:
+            os.close(tmpfs_fd)
+        mounts.set_attributes(self._directory, propagation=mounts.Propagation.SHARED)
+
+    def mounted(self) -> set[int]:
+        """A former agent's, too."""
+        below = mounts.mounts_below(mounts.read_mountinfo(), self._directory)
+        numbers = (number_of(os.path.basename(each.mount_point)) for each in below)
+        return {number for number in numbers if number is not None}
+
+    def put(self, number: int, descriptor: str) -> None:
+        """What the host has sent is mounted as that checkpoint."""
+        mount_fd = self._given.take(descriptor)
+        try:
+            os.makedirs(self._disk, mode=0o700, exist_ok=True)
+            mounts.move_mount(mount_fd, self._disk)
+        finally:
+            os.close(mount_fd)
+            self._given.drop(descriptor)  # a stored duplicate would keep the filesystem busy
+        try:
+            self._put_root(number)
+        finally:
+            mounts.umount(self._disk, mounts.Unmount.DETACH)
+
+    def _put_root(self, number: int) -> None:
+        flags = os.O_PATH | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
+        os.makedirs(self._path(number), mode=0o755, exist_ok=True)
+        with (
+            _opened(os.open(os.path.join(self._disk, _ROOTFS), flags)) as root_fd,
+            _opened(mounts.open_tree_at(root_fd, "", clone=True)) as tree_fd,
+        ):
+            mounts.set_attributes(tree_fd, add=_READ_ONLY)
+            mounts.move_mount(tree_fd, self._path(number))
+
+    def take(self, number: int, *, though_in_use: bool) -> bool:
+        """Whether it is mounted no more; not while somebody is in it, unless that does not matter."""
+        path = self._path(number)
+        try:
+            mounts.umount(path, mounts.Unmount.DETACH if though_in_use else mounts.Unmount.NONE)
+        except OSError as error:
+            if error.errno == errno.EBUSY:
+                return False
+            if error.errno not in (errno.EINVAL, errno.ENOENT):  # nothing is mounted
+                raise
+        with contextlib.suppress(OSError):  # an empty directory more
+            os.rmdir(path)
+        return True
+
+    def enter(self, pid: int) -> None:
+        """The world of that process, which does not run yet, has what is mounted here now and later."""
+        with _opened(mounts.open_tree(self._directory, clone=True, recursive=True)) as tree_fd:
+            slave = mounts.Propagation.SLAVE
+            mounts.set_attributes(tree_fd, add=mounts.Attribute.RDONLY, propagation=slave, recursive=True)
+            visit.visit(pid, visit.Namespace.MOUNT, lambda: mounts.move_mount(tree_fd, PLACE))
+
+    def _path(self, number: int) -> str:
+        return os.path.join(self._directory, name_of(number))
+
+
+@contextlib.contextmanager
+def _opened(fd: int) -> Iterator[int]:
+    try:
+        yield fd
+    finally:
+        os.close(fd)

@@ -1,0 +1,186 @@
+"""/.sprite/logs: what services have said and what has happened in the machine, as files for everybody inside to read.
+
+    services/NAME.log       lines `TIME text`, of stderr `TIME [stderr] text`; the last MOST_BYTES of them
+    events.ndjson           the machine's events, a document a line
+
+One mount (<run>/logs, `agent.mounted`). A file is as it was when it was opened: its text is made then, of what the
+agent keeps anyhow, and is held until it is closed. Numbers of nodes follow from services, so that a new agent knows
+those of the one before; a file that it has not opened itself is to be opened anew (ESTALE).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import errno
+import itertools
+import logging
+import os
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+
+import msgspec
+
+from .. import errors
+from ..kernel import fuse as proto
+from ..kernel import mounts
+from ..kernel.fuse import Node, Op
+from ..wire import faults
+from ..wire.graph import LogPiece
+from .events import Events
+from .graph.log import STREAMS
+from .machine import Link
+from .mounted import Mounted, Place, Request, not_implemented
+from .services.keeper import Keeper
+
+PLACE = "/.sprite/logs"
+STORE_NAME = "agent/logs"
+MOST_BYTES = 1 << 20
+MOST_OPEN = 16
+_SERVICES, _EVENTS, _FIRST = 2, 3, 16
+_EVENTS_NAME, _SERVICES_NAME, _SUFFIX = "events.ndjson", "services", ".log"
+_ATTRIBUTES = mounts.Attribute.NOSUID | mounts.Attribute.NODEV | mounts.Attribute.NOEXEC | mounts.Attribute.RDONLY
+Serve = Callable[[Request], Awaitable[bytes]]
+_log = logging.getLogger(__name__)
+
+
+class LogFiles:
+    """Make it on the running loop. Where it cannot be served worlds have none of it."""
+
+    def __init__(self, link: Link, run: str, keeper: Keeper, events: Events) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._keeper = keeper
+        self._events = events
+        self.directory = os.path.join(run, "logs")
+        place = Place("logs", STORE_NAME, self.directory, "no logs inside", _ATTRIBUTES)
+        self._mounted = Mounted(link, place, self._answer)
+        self.open, self.close = self._mounted.open, self._mounted.close
+        # Files that a former agent opened have its numbers: ours begin elsewhere.
+        self._handles = itertools.count(int.from_bytes(os.urandom(8), "little") >> 2)
+        self._texts: dict[int, bytes] = {}
+        self._asking: Mapping[int, Serve] = {
+            Op.LOOKUP: self._look_up, Op.READDIR: self._list, Op.OPEN: self._open,
+        }  # fmt: skip
+
+    def binds(self) -> list[tuple[str, str, bool]]:
+        """As `inside.places.binds`."""
+        return [(self.directory, PLACE, False)] if self._mounted.is_open else []
+
+    # ---- the thread
+
+    def _answer(self, request: Request) -> bytes | None:
+        match request.op:
+            case Op.GETATTR:
+                return proto.attributes_answer(_node(request.node))
+            case Op.READ:
+                return self._read(request)
+            case Op.RELEASE:
+                self._texts.pop(proto.parse_handle(request.body), None)
+                return b""
+        serve = self._asking.get(request.op)
+        if serve is None:
+            raise not_implemented()
+        if request.is_ours:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        asyncio.run_coroutine_threadsafe(self._serve(request, serve), self._loop)
+        return None
+
+    def _read(self, request: Request) -> bytes:
+        text = self._texts.get(proto.parse_handle(request.body))
+        if text is None:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        offset, size = proto.parse_io(request.body)
+        return text[offset:][:size]
+
+    # ---- the loop
+
+    async def _serve(self, request: Request, serve: Serve) -> None:
+        try:
+            said, code = await serve(request), 0
+        except faults.WorldNotRunning:
+            said, code = b"", errno.EAGAIN
+        except errors.NotFound:
+            said, code = b"", errno.ENOENT
+        except OSError as error:
+            said, code = b"", error.errno or errno.EIO
+        except Exception:  # noqa: BLE001 - the edge of this mount: whoever asks must hear of it, and hear EIO
+            _log.exception("serve /.sprite/logs")
+            said, code = b"", errno.EIO
+        self._mounted.answer(request.unique, said, code)
+
+    async def _entries(self, node: int) -> dict[str, Node]:
+        if node == proto.ROOT:
+            return {_SERVICES_NAME: _node(_SERVICES), _EVENTS_NAME: _node(_EVENTS)}
+        services = (await self._keeper.book()).services if node == _SERVICES else {}
+        return {f"{name}{_SUFFIX}": _node(_FIRST + services[name].number) for name in sorted(services)}
+
+    async def _look_up(self, request: Request) -> bytes:
+        found = (await self._entries(request.node)).get(proto.parse_name(request.body))
+        if found is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        return proto.entry_answer(found)
+
+    async def _list(self, request: Request) -> bytes:
+        entries = list((await self._entries(request.node)).items())
+        return proto.directory_entries(entries, *proto.parse_io(request.body))
+
+    async def _open(self, request: Request) -> bytes:
+        if len(self._texts) >= MOST_OPEN:
+            raise OSError(errno.ENFILE, os.strerror(errno.ENFILE))
+        handle = next(self._handles)
+        self._texts[handle] = b""  # its place, while the text is made
+        try:
+            self._texts[handle] = await self._text(request.node)
+        except BaseException:
+            self._texts.pop(handle, None)
+            raise
+        return proto.open_answer(direct=True, handle=handle)
+
+    async def _text(self, node: int) -> bytes:
+        if node == _EVENTS:
+            return b"".join(msgspec.json.encode(each) + b"\n" for each in self._events.since(0))
+        entries = (await self._keeper.book()).services.values()
+        entry = next((each for each in entries if _FIRST + each.number == node), None)
+        if entry is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        log = self._keeper.supervisor.log(entry.container)
+        place, pieces = log.place(), list[LogPiece]()
+        while more := log.read(place):
+            pieces += more
+        return await asyncio.to_thread(_render, pieces)
+
+
+def _node(number: int) -> Node:
+    return Node(number, 0, number in (proto.ROOT, _SERVICES), False, is_public=True)
+
+
+def _render(pieces: Iterable[LogPiece]) -> bytes:
+    """The last MOST_BYTES of the lines, whole ones."""
+    kept, size = deque[bytes](), 0
+    for line in _lines(pieces):
+        kept.append(line)
+        size += len(line)
+        while size > MOST_BYTES:
+            size -= len(kept.popleft())
+    return b"".join(kept)
+
+
+def _lines(pieces: Iterable[LogPiece]) -> Iterator[bytes]:
+    """Each with the time of its first byte; the end of a stream need be no end of a line."""
+    begun = dict.fromkeys(STREAMS, ("", ""))
+    decoders = {stream: codecs.getincrementaldecoder("utf-8")("replace") for stream in STREAMS}
+    for piece in pieces:
+        text = decoders[piece.stream].decode(piece.data)
+        time, line = begun[piece.stream]
+        *whole, rest = (line + text).split("\n")
+        for number, each in enumerate(whole):
+            yield _line(time if number == 0 and line else piece.time, piece.stream, each)
+        begun[piece.stream] = (time if not whole and line else piece.time, rest)
+    for stream, (time, line) in begun.items():
+        if line:
+            yield _line(time, stream, line)
+
+
+def _line(time: str, stream: str, text: str) -> bytes:
+    mark = "[stderr] " if stream == "stderr" else ""
+    return f"{time} {mark}{text}\n".encode()

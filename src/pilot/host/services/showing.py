@@ -1,0 +1,145 @@
+"""Checkpoints that a sprite reads from inside: each a fork, mounted and sent to its machine for a while.
+
+    show-<machine>-<checkpoint>    the fork; its name is all that is remembered of it, so a new pilotd knows it, too
+
+A fork would keep the chunks of a checkpoint that is deleted: it goes with the checkpoint, with the machine's stop, and
+when the agent says that nobody reads it any more (`hide`). Whoever still reads then hears EIO. What a machine does with
+its fork's mount is lost with the fork, and seen by nobody else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+
+from ... import errors
+from ...ids import CheckpointId, MachineId, VolumeId
+from ...machine import pilot_api
+from ...wire import faults, outward
+from .. import periodic
+from ..operations import disks
+from ..operations.context import Host
+from ..store import checkpoints, machines, sprites
+from ..store.sprites import Sprite
+from ..vmm import MachineStatus
+from . import looking
+
+log = logging.getLogger(__name__)
+
+PREFIX = "show-"
+PERIOD_S = 150.0  # agents look more often, and then nobody has it mounted
+MOST = 64  # on this host: each is a process
+# An agent takes the sixth before it lets go of the first.
+_MOST_OF_ONE = outward.MOST_SHOWN + 1
+
+
+class Showing:
+    """All block. Safe to use from any thread."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._lock = threading.Lock()
+        self._shown = {each.volume for each in host.volumes.list() if each.volume.startswith(PREFIX)}
+        self._busy: set[VolumeId] = set()
+
+    def show(self, sprite: Sprite, checkpoint: str) -> str:
+        """The name of the descriptor that the sprite's machine was sent. `NotFound` for what is none of its newest
+        checkpoints; `Unsupported` for a virtual machine; `Exhausted`."""
+        point, machine = self._newest(sprite, checkpoint), sprite.machine
+        if machine is None or self._host.substrate(machine).mounts_in_guest:
+            raise faults.Unsupported("show a checkpoint: guests have had this disk mounted, so this host never does")
+        fork = _volume(machine, point)
+        with self._turn(fork, machine):
+            looking.forget(self._host.volumes, fork)  # an agent that died may have asked for it
+            try:
+                self._host.volumes.fork(sprite.volume, fork, point)
+                disks.limit(self._host, fork, sprite.config)  # its machine could write to it, though nobody in it
+                return self._send(machine, point, fork)
+            except BaseException:
+                self._forget(fork)
+                raise
+
+    def _send(self, machine: MachineId, point: CheckpointId, fork: VolumeId) -> str:
+        uid_base = machines.find(self._host.database, machine).uid_base
+        name = f"checkpoint-{point}"
+        mount_fd = self._host.volumes.attach(fork, uid_base, machines.UID_COUNT)
+        try:
+            pilot_api.send_descriptor(self._host.substrate(machine).dial_path(machine), name, mount_fd)
+        finally:
+            os.close(mount_fd)
+        return name
+
+    def _newest(self, sprite: Sprite, checkpoint: str) -> CheckpointId:
+        points = [each.id for each in checkpoints.every(self._host.database, sprite.id) if not each.is_auto]
+        found = next((each for each in points[: outward.MOST_SHOWN] if each == checkpoint), None)
+        if found is None:
+            raise errors.NotFound(f"checkpoint {checkpoint}: none of the newest {outward.MOST_SHOWN}")
+        return found
+
+    def hide(self, machine: MachineId, checkpoint: str) -> None:
+        """It is not shown to that machine; idempotent."""
+        fork = _volume(machine, CheckpointId(checkpoint))
+        with self._lock:
+            if fork not in self._shown:
+                return
+        with self._turn(fork, machine):
+            self._forget(fork)
+
+    @contextlib.contextmanager
+    def _turn(self, fork: VolumeId, machine: MachineId) -> Iterator[None]:
+        """One thing at a time is done with a fork, and there are no more than may be."""
+        with self._lock:
+            if fork in self._busy:
+                raise errors.Conflict(f"{fork}: it is being shown or hidden")
+            others = self._shown - {fork}
+            of_one = sum(each.startswith(_volume(machine, CheckpointId(""))) for each in others)
+            if len(others) >= MOST or of_one >= _MOST_OF_ONE:
+                raise faults.Exhausted("as many checkpoints are shown as may be", hint="try again in a while")
+            self._busy.add(fork)
+            self._shown.add(fork)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._busy.remove(fork)
+
+    def _forget(self, fork: VolumeId) -> None:
+        looking.forget(self._host.volumes, fork)
+        with self._lock:
+            self._shown.discard(fork)
+
+    def sweep(self) -> None:
+        """Those of machines that do not run, and of checkpoints that are no more, go."""
+        with self._lock:
+            found = sorted(self._shown - self._busy)
+        for fork in found:
+            machine, _, point = fork.removeprefix(PREFIX).partition("-")
+            if not self._is_wanted(MachineId(machine), point):
+                with contextlib.suppress(errors.Conflict, faults.Exhausted):  # by whoever is at it; the next time
+                    self.hide(MachineId(machine), point)
+
+    def _is_wanted(self, machine: MachineId, point: str) -> bool:
+        owner = sprites.of_machine(self._host.database, machine)
+        if owner is None or all(each.id != point for each in checkpoints.every(self._host.database, owner.id)):
+            return False
+        return self._host.substrate(machine).status(machine) in (MachineStatus.RUNNING, MachineStatus.FROZEN)
+
+
+def _volume(machine: MachineId, point: CheckpointId) -> VolumeId:
+    return VolumeId(f"{PREFIX}{machine}-{point}")
+
+
+def watching(showing: Showing) -> AbstractContextManager[None]:
+    """Look now and then, for as long as the block lasts."""
+    return periodic.every(PERIOD_S, "showing", lambda: _look(showing))
+
+
+def _look(showing: Showing) -> None:
+    try:
+        showing.sweep()
+    except (errors.PilotError, OSError) as error:
+        log.warning("checkpoints that are shown were not looked at", extra={"error": str(error)})
