@@ -17,13 +17,15 @@ from tests.support.volumed import Volumed
 
 from pilot import errors
 from pilot.ids import CheckpointId, VolumeId
-from pilot.kernel import mounts
+from pilot.kernel import ext4, mounts
 from pilot.volume.client import VolumeClient
 from pilot.volume.operator import cli
+from pilot.volume.requests import to_errand
+from pilot.volume.serving import errand
 
 pytestmark = pytest.mark.requires("root", "private", "fuse", "loop", "userns")
 
-SIZE = 4 << 30
+SIZE, SMALL = 4 << 30, 256 << 20
 A, B, C = VolumeId("a"), VolumeId("b"), VolumeId("c")
 
 
@@ -347,8 +349,9 @@ def test_a_volume_grows(volumed: Volumed, client: VolumeClient, tmp_path: Path) 
     with volumed.mounted(A, tmp_path / "m") as root:
         (root / "file").write_text("one")
         small = os.statvfs(root).f_blocks
-        with pytest.raises(errors.StateError, match="it is mounted"):
-            client.resize(A, 2 * SIZE)
+        if not ext4.may_grow_mounted():
+            with pytest.raises(errors.StateError, match="it is mounted"):
+                client.resize(A, 2 * SIZE)
     client.resize(A, 2 * SIZE)
     with pytest.raises(errors.StateError):
         client.resize(A, SIZE)
@@ -366,6 +369,85 @@ def test_a_volume_grows(volumed: Volumed, client: VolumeClient, tmp_path: Path) 
     finally:
         os.close(fd)
     client.detach(A)
+
+
+@pytest.mark.requires("cap_sys_resource")
+def test_a_volume_grows_while_it_is_used(volumed: Volumed, client: VolumeClient, tmp_path: Path) -> None:
+    """Writers go on meanwhile; what was written before, during and after it is there, and so is the size."""
+    client.create(A, SMALL)
+    with volumed.mounted(A, tmp_path / "m") as root:
+        (root / "file").write_text("one")
+        small = os.statvfs(root).f_blocks
+        ended = threading.Event()
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            written = pool.submit(_write_until, root / "log", ended)
+            for times in (2, 2, 3):  # the second time it is so already
+                client.resize(A, times * SMALL)
+                assert os.statvfs(root).f_blocks > (times - 0.1) * small
+            ended.set()
+            lines = written.result(60)
+        (root / "large").write_bytes(bytes(range(256)) * (SMALL // 256))  # which it had no room for
+        os.sync()
+    client.detach(A)
+    with volumed.mounted(A, tmp_path / "again") as root:
+        assert os.statvfs(root).f_blocks > 2.9 * small
+        assert (root / "file").read_text() == "one"
+        assert (root / "log").read_text().splitlines() == [str(number) for number in range(lines)]
+        assert (root / "large").stat().st_size == SMALL
+
+
+@pytest.mark.requires("cap_sys_resource")
+def test_file_device_and_filesystem_grow_together(volumed: Volumed, client: VolumeClient, tmp_path: Path) -> None:
+    """As when volumed has it mounted, on kernels as well that clone no mount that is nowhere (before 6.15)."""
+    client.create(A, SMALL)
+    os.close(client.attach_file(A))
+    assert volumed.process is not None
+    [fuse] = [p for p in Path(f"/proc/{volumed.process.pid}/fd").iterdir() if (p / "checkpoints").is_dir()]
+    mount_fd = os.open(fuse, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    bound, [device_fd] = errand.doers([mount_fd]).do(to_errand.Bind("pilot/test", str(tmp_path)))
+    assert isinstance(bound, to_errand.Bound)
+    errand.doers([device_fd]).do(to_errand.Format("a"))
+    _, [ext4_fd] = errand.doers([device_fd]).do(to_errand.Mount("a", bound.number))
+    root = tmp_path / "m"
+    root.mkdir()
+    mounts.move_mount(ext4_fd, root)
+    (root / "file").write_text("one")
+    small, ended = os.statvfs(root).f_blocks, threading.Event()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        written = pool.submit(_write_until, root / "log", ended)
+        client.resize(A, 3 * SMALL)
+        for _ in range(2):  # the second time it is so already
+            errand.doers([mount_fd, device_fd, ext4_fd]).do(to_errand.Grow(3 * SMALL))
+            assert os.statvfs(root).f_blocks > 2.9 * small
+        ended.set()
+        lines = written.result(60)
+    (root / "large").write_bytes(bytes(range(256)) * (SMALL // 256))  # which it had no room for
+    os.sync()
+    os.close(ext4_fd)
+    mounts.umount(root)
+    subprocess.run(["e2fsck", "-fn", f"/proc/self/fd/{device_fd}"], pass_fds=[device_fd], check=True)
+    _, [again_fd] = errand.doers([device_fd]).do(to_errand.Mount("a", bound.number))
+    mounts.move_mount(again_fd, root)
+    assert (root / "file").read_text() == "one"
+    assert (root / "log").read_text().splitlines() == [str(number) for number in range(lines)]
+    assert (root / "large").stat().st_size == SMALL
+    os.close(again_fd)
+    mounts.umount(root)
+    os.close(device_fd)
+    os.close(mount_fd)
+    client.detach(A)
+
+
+def _write_until(path: Path, ended: threading.Event) -> int:
+    """Lines, each synced; how many."""
+    count = 0
+    with open(path, "w") as file:
+        while not ended.is_set() or not count:
+            file.write(f"{count}\n")
+            file.flush()
+            os.fsync(file.fileno())
+            count += 1
+    return count
 
 
 def test_checkpoints_are_files_beside_the_disk(volumed: Volumed, client: VolumeClient) -> None:

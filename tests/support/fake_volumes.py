@@ -27,7 +27,7 @@ class FakeCut:
 
 class FakeVolumes:
     """`attached`, `sealed` and `quotas` are for tests to look at; `state` is what `status` answers. `stored`:
-    checkpoints of the disks of a store, by URL."""
+    checkpoints of the disks of a store, by URL. `grows_mounted`: this host's root may."""
 
     def __init__(self, root: pathlib.Path) -> None:
         self._root = root
@@ -36,6 +36,7 @@ class FakeVolumes:
         self.sealed: set[VolumeId] = set()
         self.quotas: dict[VolumeId, int | None] = {}
         self.sizes: dict[VolumeId, int] = {}
+        self.grows_mounted = False
         self.state = Status(free_bytes=1 << 40)
         self.stored: dict[str, list[CheckpointId]] | None = None
         self._cuts: dict[VolumeId, dict[CheckpointId, FakeCut]] = {}
@@ -74,7 +75,7 @@ class FakeVolumes:
 
     def resize(self, volume: VolumeId, size_bytes: int) -> None:
         self._known(volume)
-        if volume in self.attached:
+        if volume in self.attached and not self.grows_mounted:
             raise errors.StateError(f"resize volume {volume}: it is mounted")
         self.sizes[volume] = size_bytes
 

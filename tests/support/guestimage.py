@@ -17,6 +17,7 @@ from pilot.image import cache, data, debian, digest, sources, tools
 _PACKAGES = (
     "busybox-static",
     "dbus",
+    "e2fsprogs",
     "iproute2",
     "libseccomp2",
     "procps",

@@ -125,17 +125,24 @@ def _reason(row: Result) -> str:
 
 
 def run(
-    directory: Path, pid_one: PidOne, tests: Sequence[str], *, expected_skips: Sequence[str] = (), timeout_s: float
+    directory: Path,
+    pid_one: PidOne,
+    tests: Sequence[str],
+    *,
+    expected_skips: Sequence[str] = (),
+    modules: Sequence[str] = (),
+    timeout_s: float,
 ) -> Results:
-    """Boot a machine, run these tests (node ids) in it, and end it. `directory` gets the disk and the console's log."""
-    results = _run(directory, pid_one, tests, expected_skips, timeout_s)
-    return _run(directory, pid_one, tests, expected_skips, timeout_s) if _is_emulators_fault(results) else results
+    """Boot a machine, run these tests (node ids) in it, and end it. `directory` gets the disk and the console's log.
+    `modules`: of the kernel, beside those that a machine has anyway."""
+    boot = Path(kernel.ensure_kernel(more=modules))
+    results = _run(directory, boot, pid_one, tests, expected_skips, timeout_s)
+    return _run(directory, boot, pid_one, tests, expected_skips, timeout_s) if _is_emulators_fault(results) else results
 
 
 def _run(
-    directory: Path, pid_one: PidOne, tests: Sequence[str], expected_skips: Sequence[str], timeout_s: float
+    directory: Path, boot: Path, pid_one: PidOne, tests: Sequence[str], expected_skips: Sequence[str], timeout_s: float
 ) -> Results:
-    boot = Path(kernel.ensure_kernel())
     disk = _make_disk(directory, tests, expected_skips)
     initramfs = directory / "initramfs"
     initramfs.write_bytes((boot / "initramfs").read_bytes() + _more_initramfs(pid_one))

@@ -28,11 +28,11 @@ _TIMEOUT_S = 300.0
 _LIST = "modules/list"
 
 
-def ensure_kernel(cache: str = artefacts.DEFAULT) -> str:
-    """A directory with `vmlinux` and `initramfs`."""
+def ensure_kernel(cache: str = artefacts.DEFAULT, more: Sequence[str] = ()) -> str:
+    """A directory with `vmlinux` and `initramfs`; `more`: modules beside those that every machine has."""
     linux = _ensure_linux(cache)
     init = _init()
-    wanted = data.words("kernel", "modules")
+    wanted = [*data.words("kernel", "modules"), *more]
     name = digest.digest([("linux", os.path.basename(linux)), ("init", init), ("modules", "\n".join(wanted))])
 
     def build(target: str) -> None:

@@ -11,6 +11,7 @@ import os
 import struct
 
 _RESIZE_FS = 0x40086610
+_CAP_SYS_RESOURCE = 24
 _SUPERBLOCK_AT, _SUPERBLOCK_BYTES = 1024, 1024
 _MAGIC, _HAS_64_BITS = 0xEF53, 0x80
 
@@ -33,6 +34,13 @@ def read_size(device_fd: int) -> int | None:
     """`parse_size` of what is on a device or file."""
     block = os.pread(device_fd, _SUPERBLOCK_BYTES, _SUPERBLOCK_AT)
     return parse_size(block) if len(block) == _SUPERBLOCK_BYTES else None
+
+
+def may_grow_mounted() -> bool:
+    """Whether the kernel lets this process grow an ext4 that is mounted, as far as its capabilities go."""
+    with open("/proc/self/status", encoding="ascii") as status:
+        effective = next(int(line.split()[1], 16) for line in status if line.startswith("CapEff:"))
+    return bool(effective >> _CAP_SYS_RESOURCE & 1)
 
 
 def grow_mounted(target: str | os.PathLike[str]) -> None:

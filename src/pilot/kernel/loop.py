@@ -16,7 +16,7 @@ import stat
 import struct
 import time
 
-_CONFIGURE, _GET_STATUS64, _CTL_GET_FREE = 0x4C0A, 0x4C05, 0x4C82
+_CONFIGURE, _GET_STATUS64, _SET_CAPACITY, _CTL_GET_FREE = 0x4C0A, 0x4C05, 0x4C07, 0x4C82
 _READ_ONLY, _AUTOCLEAR, _DIRECT_IO = 1, 4, 16
 # u64 device inode rdevice offset sizelimit, u32 number crypt_type key_size flags, name, crypt name, key, u64 init[2]
 _INFO = struct.Struct("<QQQQQIIII64s64s32sQQ")
@@ -52,6 +52,11 @@ def _configure(device_fd: int, backing_fd: int, name: str, block_bytes: int, *, 
     flags = _AUTOCLEAR | _DIRECT_IO | (_READ_ONLY if read_only else 0)
     info = _INFO.pack(0, 0, 0, 0, 0, 0, 0, 0, flags, name.encode()[:63], b"", b"", 0, 0)
     fcntl.ioctl(device_fd, _CONFIGURE, _CONFIG.pack(backing_fd, block_bytes, info, *[0] * 8))
+
+
+def follow_size(device_fd: int) -> None:
+    """The device is as large as its file is by now, also while it is used."""
+    fcntl.ioctl(device_fd, _SET_CAPACITY, 0)
 
 
 def name_of(device_fd: int) -> str | None:

@@ -1,7 +1,7 @@
 """Volumes of the Machines API: volumed's, under the same names. One that a Machine runs with is a disk of its machine.
 
 create    record → disk → ready       new, or a fork of another volume or of a snapshot: nothing is copied
-extend    size → grow                 below a guest at once; one that this host has mounted, with the next start
+extend    size → grow                 at once, where this host may; else with the next start of its Machine
 prune     delete                      snapshots that are older than they are to be kept
 snapshot  take                        a checkpoint, while its Machine runs on
 destroy   mark → disk → forget        not while a Machine has it
@@ -136,9 +136,14 @@ def size(host: Host, run: Run[Extend]) -> None:
 
 
 def grow(host: Host, run: Run[Extend]) -> None:
-    """At once, also below a guest that runs. One that this host has mounted grows before the next start."""
+    """At once, also below a Machine that runs; before its next start where this host may not grow what it has mounted.
+
+    One that is as large already may have been left so by an attempt that died before its filesystem had followed.
+    """
+    volume, wanted = VolumeId(run.resource), run.request.size_gb * _GIB
     with contextlib.suppress(errors.StateError):
-        _grow(host, VolumeId(run.resource), run.request.size_gb)
+        if host.volumes.stat(volume).size_bytes <= wanted:
+            host.volumes.resize(volume, wanted)
         _follow(host, volume_of(host, run))
 
 

@@ -35,6 +35,12 @@ class Mount(Request[Answer], frozen=True, tag="mount"):
     number: int
 
 
+class Grow(Request[Answer], frozen=True, tag="grow"):
+    """A mounted ext4, the loop device and the file below it have `size_bytes`, which the disk has already."""
+
+    size_bytes: int
+
+
 class Sync(Request[Answer], frozen=True, tag="sync"):
     """syncfs."""
 
@@ -63,4 +69,4 @@ class Thaw(Request[Thawed], frozen=True, tag="thaw"):
     """Undo a freeze."""
 
 
-KINDS = Kinds(OpenFile, Bind, Format, Mount, Sync, IsReadOnly, ShutDown, Thaw)
+KINDS = Kinds(OpenFile, Bind, Format, Mount, Grow, Sync, IsReadOnly, ShutDown, Thaw)

@@ -83,6 +83,19 @@ def _source(fd: int, number: int) -> str:
     return path if is_same else f"/proc/self/fd/{fd}"
 
 
+def _grow_mounted(fds: list[int], asked: to_errand.Grow) -> Made:
+    """FUSE mount, loop device, mount of the ext4 on it: each follows the one below, while all of them are used."""
+    mount_fd, device_fd, ext4_fd = fds
+    [disk_fd] = _open_file([mount_fd])[1]
+    try:
+        os.ftruncate(disk_fd, asked.size_bytes)  # the worker knows already: this kernel's idea of the size follows
+    finally:
+        os.close(disk_fd)
+    loop.follow_size(device_fd)
+    ext4.grow_mounted(f"/proc/self/fd/{ext4_fd}")
+    return _DONE, []
+
+
 def _grow(fd: int, what: str) -> None:
     """Unmounted, because not every host may do it mounted."""
     size = ext4.read_size(fd)
@@ -141,6 +154,7 @@ def doers(fds: list[int]) -> Doers[Made]:
     found.add(to_errand.Bind, lambda asked: _bind(fds, asked))
     found.add(to_errand.Format, lambda asked: _format(fds, asked))
     found.add(to_errand.Mount, lambda asked: _mount(fds, asked))
+    found.add(to_errand.Grow, lambda asked: _grow_mounted(fds, asked))
     found.add(to_errand.Sync, lambda _: _sync(fds))
     found.add(to_errand.IsReadOnly, lambda _: _is_read_only(fds))
     found.add(to_errand.ShutDown, lambda _: _shut_down(fds))

@@ -231,6 +231,14 @@ class Attachment:
             raise
         return clone_fd
 
+    def grow(self, size_bytes: int) -> None:
+        """The disk, and what is mounted of it here. A failure in between is made good by the same call, or by the next
+        mount."""
+        self.call(to_worker.Resize(size_bytes))
+        crashpoint.reach("grow: the disk is larger")
+        if self._loop is not None and self.is_mounted:
+            self._zygote.errand(to_errand.Grow(size_bytes), [self._mount_fd, self._loop.fd, self._ext4_fd])
+
     def open_file(self) -> int:
         """The disk as a file; the caller owns it."""
         _, (fd,) = self._zygote.errand(to_errand.OpenFile(), [self._mount_fd])

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from ... import errors
 from ...ids import CheckpointId, VolumeId
-from ...kernel import files
+from ...kernel import ext4, files
 from .. import answers, crashpoint, layout
 from .. import facts as fact_rows
 from ..checkpoint import Checkpoint
@@ -238,14 +238,19 @@ class Volumes:
             self._call(disk_id, to_worker.SetFacts(fact_rows.encode(sealed=True)))
 
     def resize(self, volume: VolumeId, size_bytes: int) -> None:
-        """Grow a volume. Its filesystem follows at the next `attach`, or in the VM that has it as a file now.
+        """Grow a volume. Its filesystem follows at once where it is mounted here, in the VM that has it as a file now
+        when that is told, and else at the next `attach`.
 
-        StateError while it is mounted here: the loop device and the kernel's filesystem would not notice.
+        StateError while it is mounted here, where this host's root may not grow what is mounted.
         """
         with self.shelf.one(volume):
             disk_id = self.shelf.writable(volume, "resize")
-            self.attached.check_unmounted(volume, disk_id, "resize")
-            self._call(disk_id, to_worker.Resize(size_bytes))
+            if not ext4.may_grow_mounted():
+                self.attached.check_unmounted(volume, disk_id, "resize")
+            if (attached := self.attached.get(disk_id)) is not None:
+                attached.grow(size_bytes)
+            else:
+                self._call(disk_id, to_worker.Resize(size_bytes))
 
     def limit(self, volume: VolumeId, quota_bytes: int | None) -> None:
         """What it may take here from now on, of real bytes; None: what there is."""

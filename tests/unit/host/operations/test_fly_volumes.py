@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from tests.support.host import WAIT_S, HostUnderTest
 
+from pilot import errors
 from pilot.host.fsm.outcome import Abort
 from pilot.host.services.fly_volumes import Wanted
 from pilot.host.store import fly, fly_volumes, machines
@@ -51,6 +54,34 @@ def test_one_of_the_version_that_is_to_come_becomes_larger(
     assert ended.result(WAIT_S).done
     assert host.volumes.stat(id).size_bytes == 2 << 30
     assert ("grow_drive", "0" * 14) not in host.vmm.calls
+
+
+@pytest.mark.parametrize("may", [True, False])
+def test_one_that_is_mounted_becomes_larger_where_this_host_may(host: HostUnderTest, app: App, may: bool) -> None:
+    id = _volume(host, app, _guest(host, app, mounts=[]))
+    os.close(host.volumes.attach(id, 0, 1))
+    host.volumes.grows_mounted = may
+    ended = host.fly.volumes.extend(host.fly.volumes.find(app, id), 2)
+    assert ended.result(WAIT_S).done
+    assert host.fly.volumes.has_its_size(host.fly.volumes.find(app, id)) is may
+
+
+def test_an_extension_that_died_is_done_whole(host: HostUnderTest, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its disk was larger already; the filesystem on it was not."""
+    id = _volume(host, app, _guest(host, app, mounts=[]))
+    host.volumes.grows_mounted = True
+    grown: list[int] = []
+    resize = host.volumes.resize
+
+    def dies_once(volume: VolumeId, size_bytes: int) -> None:
+        resize(volume, size_bytes)
+        grown.append(size_bytes)
+        if len(grown) == 1:
+            raise errors.PeerError("volumed has gone")
+
+    monkeypatch.setattr(host.volumes, "resize", dies_once)
+    assert host.fly.volumes.extend(host.fly.volumes.find(app, id), 2).result(WAIT_S).done
+    assert grown == [2 << 30, 2 << 30]
 
 
 def test_one_that_could_not_be_made_leaves_nothing_attached(

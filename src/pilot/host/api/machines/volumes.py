@@ -63,7 +63,7 @@ async def destroy_volume(call: Call) -> Response:
 
 
 async def extend_volume(call: Call) -> Response:
-    """`needs_restart`: a filesystem that is mounted grows with the next start of its Machine."""
+    """`needs_restart`: this host may not grow a filesystem that is mounted, so it has its size with the next start."""
     body = await call.body(bodies.ExtendVolume)
     ended = await asyncio.to_thread(call.machines.volumes.extend, await _row(call), body.size_gb)
     await ending.finish(ended, DONE_S)
