@@ -47,7 +47,7 @@ def create(directory: str, known: Facts, root: bytes | None = None) -> None:
     slab.Slab(directory, create=True).close()
     sharing.Readers(directory).close()  # now, because the filesystem may be full later
     meta.Meta.create(directory, known, root or map.empty_root(known.size_bytes))
-    files.sync_directory(directory)
+    files.sync_all(directory)
 
 
 class Disk:

@@ -43,6 +43,7 @@ class Slab:
     """An open slab. Reads and writes may come from many threads; they must not overlap a write."""
 
     def __init__(self, directory: str, *, read_only: bool = False, create: bool = False) -> None:
+        """`create`: a new one, which the caller syncs."""
         self.path = os.path.join(directory, "slab")
         flags = (os.O_RDONLY if read_only else os.O_RDWR) | (os.O_CREAT | os.O_EXCL if create else 0) | os.O_CLOEXEC
         self.direct = True
@@ -65,7 +66,6 @@ class Slab:
         block[: len(_HEADER)] = _HEADER
         os.pwrite(self._fd, block, 0)
         os.ftruncate(self._fd, layout.CHUNK_BYTES)
-        os.fsync(self._fd)
 
     def _check_header(self) -> None:
         """Refuse a slab of another format. Anything else in its place is damage to a note that nobody needs."""
