@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from pilot import errors
 from pilot.agent.containers import registry as registries
 from pilot.agent.containers.naming import store_name
 from pilot.agent.events import Events
@@ -119,6 +122,64 @@ def test_the_end_of_one_is_seen_though_init_did_not_answer_once(
 
     asyncio.run(scene())
     assert fail.names == [], "it has failed once"
+    link.close()
+
+
+@pytest.mark.parametrize(("turn_s", "most"), [(WAIT_S, supervisors.AT_ONCE), (0.0, 2 * supervisors.AT_ONCE)])
+def test_a_few_are_made_at_a_time_and_those_that_are_stuck_hold_nobody_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, turn_s: float, most: int
+) -> None:
+    going_on, seen = threading.Event(), threading.Condition()
+    inside = greatest = 0
+
+    class Slow(Instances):
+        def start(self, wanted: Container, output: tuple[int, int], on_created: Callable[[int, int], None]) -> None:
+            nonlocal inside, greatest
+            with seen:
+                inside += 1
+                greatest = max(greatest, inside)
+                seen.notify_all()
+            assert going_on.wait(WAIT_S)
+            with seen:
+                inside -= 1
+            raise errors.HostError("not today")
+
+        def find(self, name: str) -> None:
+            return None
+
+        def clean(self, name: str) -> None:
+            pass
+
+    monkeypatch.setattr(supervisors, "Instances", Slow)
+    monkeypatch.setattr(supervisors, "TURN_S", turn_s)
+    link, unused = Link(Failing()), cast(Any, None)
+    here = Machine(link, unused, cast(Any, Exits(Failing())), "container", "boot", Paths(run=str(tmp_path)))
+    names = [f"c{number}" for number in range(2 * supervisors.AT_ONCE)]
+
+    def are_inside() -> None:
+        with seen:
+            assert seen.wait_for(lambda: inside == most, WAIT_S)
+
+    async def scene() -> None:
+        asyncio.get_running_loop().set_default_executor(concurrent.futures.ThreadPoolExecutor(32))
+        events = Events(link)
+        events.restore()
+        registry = registries.Registry(here, events)
+        graph = supervisors.Supervisor(here, registry, cast(Any, _NoSessions()), unused, RecordBudget(1 << 20), events)
+        graph.restore()
+        (tmp_path / "root").mkdir()
+        root, never = Root(path=str(tmp_path / "root")), Restart(policy="no")
+        wanted = [Container(name=name, root=root, command=["x"], restart=never) for name in names]
+        graph.apply(GraphRequest(containers=wanted))
+        await asyncio.to_thread(are_inside)
+        going_on.set()
+        async with asyncio.timeout(WAIT_S):
+            await _until(graph, lambda: all(graph.error(name) for name in names) and not graph.view().busy)
+        await graph.close()
+        registry.leave()
+
+    asyncio.run(scene())
+    assert greatest == most
     link.close()
 
 
