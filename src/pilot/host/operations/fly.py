@@ -202,15 +202,16 @@ def _make_base(host: Host, run: Run[object], image: ImageOf) -> Outcome:
 
 
 def make_disks(host: Host, run: Run[object]) -> None:
-    """A root that is not kept begins as its image is. Those of a machine that runs are in use, and so right."""
+    """A root that is not kept goes: `boot` makes one as its image is. Those of a machine that runs are in use, and so
+    right. Where they are to be there before the machine starts, they are made now."""
     found = machine_of(host, run)
-    keeps = configs.keeps_root(_config(found))
-    if is_claimed(run):
-        _drop_unwanted(host, run, found)
-        keeps = _runs(host, found.id)
-    elif _runs(host, found.id):
+    _drop_unwanted(host, run, found)
+    if _runs(host, found.id):
         return
-    fly_disks.make_roots(host, found, keep=keeps)
+    if is_claimed(run) or not configs.keeps_root(_config(found)):
+        fly_disks.drop_all(host, fly_disks.roots(found.id, found.images))
+    if host.substrates.of(host.isolation).mounts_in_guest:
+        fly_disks.make_roots(host, found)
 
 
 def _drop_unwanted(host: Host, run: Run[object], found: Machine) -> None:
@@ -231,23 +232,24 @@ def make_machine(host: Host, run: Run[object]) -> None:
 
 
 def boot(host: Host, run: Run[object]) -> None:
-    """It runs, and has all its disks, which are attached while it starts. Roots are its own; nobody else had them."""
+    """It runs, and has all its disks, which are made and attached while it starts. Roots are its own; nobody else had
+    them."""
     found = machine_of(host, run)
     machines.thaw(host, found.id)
     is_up = machines.is_up(host, found.id)
-    there = _disks_there(_api(host, found.id)) if is_up else frozenset()
+    there = fly_disks.there(host, found.id) if is_up else frozenset()
     wanted = dict(fly_disks.every(found))
     missing = {name: volume for name, volume in wanted.items() if name not in there}
     if not is_up or is_claimed(run):
         _prepare(host, found, missing)
-    with fly_disks.mounting(host, found.id, missing, anew=_had_before(found, missing)) as take:
+    makers = fly_disks.makers(host, found)
+    with fly_disks.mounting(host, found.id, missing, anew=_had_before(found, missing), makers=makers) as take:
         if not is_up:
             drives = [VolumeDisk(host.volumes, volume) for volume in wanted.values()]
             machines.start(host, found.id, drives=drives)
-        acts = [functools.partial(fly_disks.give, host, found, name, take) for name in missing]
-        if is_claimed(run):
-            acts.append(functools.partial(networks.tell_siblings, host, found.id))
-        disks.at_once(acts)
+        give = functools.partial(fly_disks.give_all, host, found.id, tuple(wanted), missing, take)
+        tell = functools.partial(networks.tell_siblings, host, found.id)
+        disks.at_once([give, tell] if is_claimed(run) else [give])
     if fly_looks.is_wanted(found) and not host.substrate(found.id).mounts_in_guest:
         fly_looks.look(host, found)
 
@@ -265,10 +267,6 @@ def _had_before(found: Machine, names: Iterable[str]) -> frozenset[str]:
     """Disks that an earlier start may have had: all but roots that begin anew."""
     keeps = configs.keeps_root(_config(found))
     return frozenset(name for name in names if keeps or not fly_disks.is_root(name))
-
-
-def _disks_there(api: PilotApi) -> frozenset[str]:
-    return frozenset(disk.name for disk in api.call(operations.LIST_DISKS, None).disks)
 
 
 def apply_graph(host: Host, run: Run[object]) -> None:

@@ -14,7 +14,7 @@ import contextlib
 import functools
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 
 from ... import errors
 from ...ids import MachineId, VolumeId
@@ -55,22 +55,24 @@ def every(found: Machine) -> Iterator[tuple[str, VolumeId]]:
     yield from fly_volumes.mounted(found)
 
 
-def make_roots(host: Host, found: Machine, *, keep: bool) -> None:
-    """A fork of its image's base for each container, all at once. `keep`: one that there is stays as it is."""
-    numbered = enumerate(found.images)
-    disks.at_once(
-        [functools.partial(_make_root, host, found.id, number, image, keep=keep) for number, image in numbered]
-    )
+def make_roots(host: Host, found: Machine) -> None:
+    """A fork of its image's base for each container, all at once; one that there is stays as it is."""
+    disks.at_once(list(makers(host, found).values()))
 
 
-def _make_root(host: Host, id: MachineId, number: int, image: ImageOf, *, keep: bool) -> None:
-    volume = root_volume(id, number, image.digest)
-    if not keep:
-        drop(host, volume)
+def makers(host: Host, found: Machine) -> Mapping[str, Callable[[], None]]:
+    """What makes each root, by its name."""
+    return {
+        root_name(number): functools.partial(_make_root, host, found.id, number, image)
+        for number, image in enumerate(found.images)
+    }
+
+
+def _make_root(host: Host, id: MachineId, number: int, image: ImageOf) -> None:
     base = fly.base(host.database, image.digest)
     if base is None:
         raise Abort(f"image {image.reference}: its base volume has gone")
-    fork(host, base, volume)
+    fork(host, base, root_volume(id, number, image.digest))
 
 
 def fork(host: Host, base: VolumeId, volume: VolumeId) -> None:
@@ -92,12 +94,21 @@ def drop_all(host: Host, volumes: list[VolumeId]) -> None:
 # Mounted by the host, given to the machine
 
 Take = Callable[[str], int]
+_MADE: Mapping[str, Callable[[], None]] = {}
 
 
 @contextlib.contextmanager
-def mounting(host: Host, id: MachineId, wanted: Mapping[str, VolumeId], *, anew: Set[str]) -> Iterator[Take]:
+def mounting(
+    host: Host,
+    id: MachineId,
+    wanted: Mapping[str, VolumeId],
+    *,
+    anew: Set[str],
+    makers: Mapping[str, Callable[[], None]] = _MADE,
+) -> Iterator[Take]:
     """Begin to attach them at once, a few at a time. What is yielded waits for the descriptor of one, by its name; then
-    it is the caller's. `anew`: whoever had these before has let go of them; nobody had the others.
+    it is the caller's. `anew`: whoever had these before has let go of them; nobody had the others. `makers`: of those
+    that may not be there yet.
 
     Waits for the end of all, whatever happens in the block: volumed is to be asked in order.
     """
@@ -107,6 +118,8 @@ def mounting(host: Host, id: MachineId, wanted: Mapping[str, VolumeId], *, anew:
     uid_base = rows.find(host.database, id).uid_base
 
     def mount(name: str, volume: VolumeId) -> int:
+        if name in makers:
+            makers[name]()
         if name in anew:
             return VolumeDisk(host.volumes, volume).mount(uid_base, rows.UID_COUNT)
         return host.volumes.attach(volume, uid_base, rows.UID_COUNT)
@@ -133,12 +146,24 @@ def _nothing(name: str) -> int:
     raise errors.StateError(f"mount disk {name}: the machine does it")
 
 
-def give(host: Host, found: Machine, name: str, take: Take) -> None:
-    """The machine's agent has it: as a mount that is sent to it, or the drive that it was started with."""
-    substrate, path = host.substrate(found.id), host.substrate(found.id).dial_path(found.id)
+def there(host: Host, id: MachineId) -> frozenset[str]:
+    """Names of the disks that a machine which runs has mounted."""
+    api = PilotApi(host.substrate(id).dial_path(id))
+    return frozenset(disk.name for disk in api.call(operations.LIST_DISKS, None).disks)
+
+
+def give_all(host: Host, id: MachineId, wanted: Sequence[str], names: Collection[str], take: Take) -> None:
+    """Those of all that are `wanted`, several at a time."""
+    numbered = [(number, name) for number, name in enumerate(wanted) if name in names]
+    disks.at_once([functools.partial(give, host, id, number, name, take) for number, name in numbered])
+
+
+def give(host: Host, id: MachineId, number: int, name: str, take: Take) -> None:
+    """The machine's agent has it: as a mount that is sent to it, or the drive of that number that it was started
+    with."""
+    substrate, path = host.substrate(id), host.substrate(id).dial_path(id)
     if substrate.mounts_in_guest:
-        names = [each for each, _ in every(found)]
-        reference = substrate.drive(names.index(name))
+        reference = substrate.drive(number)
     else:
         mount_fd = take(name)
         try:

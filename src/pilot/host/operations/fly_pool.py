@@ -1,14 +1,18 @@
 """Members of the pool of Machines: machines that run, each with roots that it was given, before anybody wants them.
 
-make-member   member → roots → machine → boot → warm     rows of its own; a root is a fork of an image's base, attached
+make-member   member → roots → machine → boot → warm     rows of its own; a root is a fork of an image's base
 launch        record takes the member over → disks, machine, boot find most of it done → graph → started
 drop-member   machine → disks → forget                   what nobody has taken
 
-A member is given no root by the host: that is done when somebody wants it, for one that is wanted otherwise has them
-taken away first. Where a machine has its disks from its start on (`mounts_in_guest`) there can be none.
+A member has its roots mounted in its machine. One that is wanted otherwise has them taken away first; when its machine
+does not let go of them, it is stopped, and begins anew. Where a machine has its disks from its start on
+(`mounts_in_guest`) there can be none.
 """
 
 from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
 
 import msgspec
 
@@ -30,6 +34,8 @@ from . import fly_disks, machines
 from .context import Host
 from .fly_requests import MACHINE
 
+log = logging.getLogger(__name__)
+
 
 class MakeMember(msgspec.Struct, frozen=True):
     """`digests`: of the images of its roots."""
@@ -50,27 +56,30 @@ def member(host: Host, run: Run[MakeMember]) -> None:
 
 
 def make_roots(host: Host, run: Run[MakeMember]) -> None:
-    """Forked, and attached."""
+    """Forked."""
     id = MachineId(run.resource)
-    wanted = {}
     for number, digest in enumerate(run.request.digests):
         base = fly.base(host.database, digest)
         if base is None:
             raise UserFault(f"image {digest} is not wanted any more", code="not_found")
-        wanted[fly_disks.root_name(number)] = volume = fly_disks.root_volume(id, number, digest)
-        fly_disks.fork(host, base, volume)
-    with fly_disks.mounting(host, id, wanted, anew=frozenset()):
-        pass  # nobody takes them: volumed keeps what it has attached
+        fly_disks.fork(host, base, fly_disks.root_volume(id, number, digest))
 
 
 def make_machine(host: Host, run: Run[object]) -> None:
     machines.make(host, rows.find(host.database, MachineId(run.resource)))
 
 
-def boot(host: Host, run: Run[object]) -> None:
+def boot(host: Host, run: Run[MakeMember]) -> None:
+    """It runs, and has its roots, which are attached meanwhile."""
     id = MachineId(run.resource)
-    if not machines.is_up(host, id):
-        machines.start(host, id)
+    wanted = {fly_disks.root_name(number): volume for number, volume in enumerate(_roots(id, run.request.digests))}
+    is_up = machines.is_up(host, id)
+    there = fly_disks.there(host, id) if is_up else frozenset()
+    missing = {name: volume for name, volume in wanted.items() if name not in there}
+    with fly_disks.mounting(host, id, missing, anew=frozenset()) as take:
+        if not is_up:
+            machines.start(host, id)
+        fly_disks.give_all(host, id, tuple(wanted), missing, take)
 
 
 def warm(host: Host, run: Run[object]) -> None:
@@ -93,8 +102,24 @@ def drop_unwanted(host: Host, found: Machine, digests: tuple[str, ...]) -> None:
     """Roots that the member was given, and the Machine does not want: of another image, whatever they are called, as
     their names have no more than the beginning of a digest."""
     wanted = dict(enumerate(image.digest for image in found.images))
-    given = enumerate(zip(_roots(found.id, digests), digests, strict=True))
-    fly_disks.drop_all(host, [volume for number, (volume, digest) in given if wanted.get(number) != digest])
+    unwanted = [number for number, digest in enumerate(digests) if wanted.get(number) != digest]
+    if unwanted:
+        _take_away(host, found.id, [fly_disks.root_name(number) for number in unwanted])
+    volumes = _roots(found.id, digests)
+    fly_disks.drop_all(host, [volumes[number] for number in unwanted])
+
+
+def _take_away(host: Host, id: MachineId, names: Sequence[str]) -> None:
+    """From its machine, if that runs: what is mounted there under these names is to be another one's."""
+    if machines.isolation_of(host, id) is None or not machines.is_running(host, id):
+        return
+    api = PilotApi(host.substrate(id).dial_path(id))
+    try:
+        for name in names:
+            api.call(operations.UNMOUNT_DISK, None, name=name)
+    except errors.PilotError as error:
+        log.warning("member keeps its roots, it is stopped", extra={"machine": id, "error": str(error)})
+        machines.down(host, id)
 
 
 def fit(host: Host, machine: rows.Machine) -> None:

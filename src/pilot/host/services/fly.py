@@ -161,6 +161,7 @@ class FlyMachines:
         metadata.check(config.metadata or {})
         images = self._images.find(app.organisation, config, may_read)
         digests = tuple(image.digest for image in images)
+        fly.check_name(self.database, app.id, wanted.name)  # before a member of the pool is taken for it
         member = self._pool.claim(digests) if wanted.launch else None
         id = member.machine if member else ids.new_machine_id()
         nonce = secrets.token_hex(16) if wanted.lease_s else None

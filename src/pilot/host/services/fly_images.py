@@ -8,7 +8,10 @@ of it, is seen when the Machine has its root (`operations.fly_looks`).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
+
+import msgspec
 
 from ... import errors
 from ...image.oci import digest as digests
@@ -18,7 +21,7 @@ from ...wire import faults
 from ..fly import config as configs
 from ..fly.config import Config
 from ..fly.containers import SPRITE, ImageOf, OfCheckpoint
-from ..operations import image_base
+from ..operations import disks, image_base
 from ..operations.context import Host
 from ..shipping import settings
 from ..store import checkpoints, sprites
@@ -41,20 +44,24 @@ class FlyImages:
         """For each container. `known`: what the Machine has; a checkpoint among these may have gone meanwhile.
         `SpecError`, `NotFound`; `PeerError` of a registry."""
         had = {(each.container, each.reference): each for each in known if each.of is not None}
-        found = []
-        for container, text in configs.images(config).items():
-            if not text.startswith(SPRITE):
-                found.append(self._of_registry(container, text))
+        wanted, found = configs.images(config), []
+        texts = dict.fromkeys(text for text in wanted.values() if not text.startswith(SPRITE))
+        looks = [functools.partial(self._of_registry, text) for text in texts]
+        asked = dict(zip(texts, disks.at_once(looks), strict=True))
+        for container, text in wanted.items():
+            if text in asked:
+                found.append(msgspec.structs.replace(asked[text], container=container))
             elif (container, text) in had:
                 found.append(had[container, text])
             else:
                 found.append(self._of_sprite(organisation, container, text, may_read))
         return tuple(found)
 
-    def _of_registry(self, container: str, text: str) -> ImageOf:
+    def _of_registry(self, text: str) -> ImageOf:
+        """Asked once, however many containers are of it."""
         image = image_base.images_of(self._host).find(text)
         volume = image_base.volume_name(image.digest, self._host.store_owner)
-        return ImageOf(container, str(reference.parse(text)), image.digest, volume, image.config.config or Execution())
+        return ImageOf("", str(reference.parse(text)), image.digest, volume, image.config.config or Execution())
 
     def _of_sprite(self, organisation: str, container: str, text: str, may_read: MayRead) -> ImageOf:
         name, slash, id = text.removeprefix(SPRITE).partition("/")

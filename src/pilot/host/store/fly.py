@@ -174,11 +174,19 @@ def add(tx: Transaction, machine: Machine) -> None:
             f"INSERT INTO fly_machines ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", tuple(row.values())
         )
     except Taken as error:
-        raise errors.Conflict(
-            f"unique machine name violation, machine already exists with name {machine.name}"
-        ) from error
+        raise _taken(machine.name) from error
     _add_version(tx, machine.id, machine.version, machine.config)
     note(tx, machine.id, "launch", machine.state, "user")
+
+
+def check_name(reader: Reader, app: str, name: str) -> None:
+    """`Conflict` when a Machine of the app has it now."""
+    if reader.query("SELECT id FROM fly_machines WHERE app = ? AND name = ? AND state != 'destroyed'", (app, name)):
+        raise _taken(name)
+
+
+def _taken(name: str) -> errors.Conflict:
+    return errors.Conflict(f"unique machine name violation, machine already exists with name {name}")
 
 
 def find(reader: Reader, app: str, id: str) -> Machine:

@@ -101,8 +101,8 @@ def test_a_volume_has_its_size_when_a_member_gets_it(
     volume, made = host.fly.volumes.create(app, Wanted("data", "local", 1))
     assert made.result(WAIT_S).done
     given: list[str] = []
-    monkeypatch.setattr(steps, "_disks_there", lambda _: frozenset())
-    monkeypatch.setattr(fly_disks, "give", lambda host, found, name, take: given.append(name))
+    monkeypatch.setattr(fly_disks, "there", lambda host, id: frozenset())
+    monkeypatch.setattr(fly_disks, "give", lambda host, id, number, name, take: given.append(name))
     config: dict[str, object] = {"image": "box", "mounts": [{"volume": volume, "path": "/data"}]}
     wanted = Launch(app.id, "one", "local", "1", config, (), claimed=())
     run = Run(RunId("0"), fly_requests.LAUNCH.kind, fly_requests.LAUNCH.name, ID, wanted)
