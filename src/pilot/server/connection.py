@@ -10,6 +10,7 @@ so that no client takes half an answer for a whole one. Nothing here knows what 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, aclosing, nullcontext
@@ -25,6 +26,9 @@ from .call import IDLE_TIMEOUT_S, Call
 from .stream import Stream
 
 KEEP_ALIVE_S = 300.0
+# Of a body that nobody reads: for how long, and how much of it, its client may still send before the connection ends.
+LINGER_S = 2.0
+LINGER_BYTES = 1 << 20
 _log = logging.getLogger(__name__)
 ErrorAnswer = Callable[[str, BaseException], response.Response]
 # Entered for the length of a call; what it raises is the answer.
@@ -150,6 +154,20 @@ class Connection:
             await self._send_chunks(answer.body)
         self._write(h11.EndOfMessage())
         await self._drain()
+        if unread:
+            await self._linger()
+
+    async def _linger(self) -> None:
+        """Take what the client still sends of its body: to end the connection before is to take its answer back, as the
+        kernel then tells it of a reset (of a Unix socket, at its next write)."""
+        left = LINGER_BYTES
+        with contextlib.suppress(TimeoutError, h11.RemoteProtocolError, errors.PeerError):
+            async with asyncio.timeout(LINGER_S):
+                while left > 0 and self._protocol.their_state is h11.SEND_BODY:
+                    if self._next_event() is h11.NEED_DATA:
+                        data = await self._stream.read()
+                        left -= len(data)
+                        self._protocol.receive_data(data)
 
     async def _send_chunks(self, chunks: AsyncIterator[bytes]) -> None:
         async with aclosing(chunks) as body:  # type: ignore[type-var]
