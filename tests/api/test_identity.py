@@ -9,6 +9,7 @@ import os
 import pathlib
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -18,21 +19,27 @@ from joserfc.jwk import KeySet
 from pilot import errors
 from pilot.agent.inside import fly_places
 from pilot.agent.outward import by_socket
-from pilot.host.api.machines import own, own_keys
+from pilot.host.api.machines import own, own_keys, own_volumes
+from pilot.host.api.sprites import own as own_sprite
 from pilot.host.fly.containers import ImageOf
 from pilot.host.identity.issuer import Issuer, Subject
 from pilot.host.identity.machine_tokens import LIFE_S, MachineTokens
 from pilot.host.identity.oidc import ALGORITHMS, Signer
 from pilot.host.outward import identity_rows
+from pilot.host.outward.rows import Row
 from pilot.host.outward.sockets import Outward
-from pilot.host.store import fly, tokens
+from pilot.host.services import fly_volumes as fly_volume_service
+from pilot.host.services import own_checkpoints
+from pilot.host.services.spawning import Spawning
+from pilot.host.store import fly, fly_volumes, tokens
 from pilot.host.store.fly import App, Machine
 from pilot.host.store.tokens import Wanted
 from pilot.ids import MachineId
 from pilot.kernel import fds
 from pilot.server import client
-from pilot.wire import outward
+from pilot.wire import operations, outward
 from pilot.wire.macaroons import caveats, header, macaroon
+from pilot.wire.operations import AnyOperation
 from tests.support.fake_machine import FakeMachine
 from tests.support.host import HostUnderTest
 
@@ -60,8 +67,11 @@ class Site:
                 for id in ids:
                     fly.add(tx, machine_row(id, number_of(app)))
         self.outward = Outward(identity_rows.rows(database, issuer, self.tokens))
-        rows = (*own.rows(self.whole.fly, self.tokens), *own_keys.rows(self.whole.fly, self.tokens))
-        self.outward.bring(rows)
+        self.rows: list[Row] = [
+            row for each in (own, own_keys, own_volumes) for row in each.rows(self.whole.fly, self.tokens)
+        ]
+        self.of_sprites = own_sprite.rows(self.whole.sprites, Spawning(self.whole.host, self.whole.sprites))
+        self.outward.bring([*self.rows, *self.of_sprites])
 
     def ensure(self, machine: MachineId, path: str) -> None:
         self.outward.ensure(machine, path)
@@ -211,7 +221,7 @@ def test_a_machine_asks_about_itself_and_the_token_is_added_on_the_way(host: Sit
         ("GET /v1/apps/shop/machines/m3/metadata", 404),
         ("GET /v1/apps/none/machines/m1/metadata", 404),
         ("GET /v1/apps/shop/machines/m1", 404),
-        ("GET /v1/apps/shop/machines", 404),
+        ("GET /v1/apps/shop/machines", 405),
         ("DELETE /v1/apps/shop/machines/m1", 404),
         ("POST /v1/tokens/machine", 404),
         ("GET /v1/apps/shop/machines/m1/%2e%2e/m2/metadata", 404),
@@ -329,3 +339,197 @@ def test_keys_are_used_with_the_machines_own_token_alone(host: Site, machine: Fa
         assert await encrypt({"Authorization": await made(ME)}) == 200
 
     run(test)
+
+
+NAMES = {"app": "shop", "machine": ME, "key": "orders", "volume": "vol_0", "name": "web-1"}
+
+
+class Callers:
+    """Each machine's own way to the host, and what is answered to whoever takes it with whatever token."""
+
+    def __init__(self, host: Site, directory: str) -> None:
+        self._host = host
+        self._reach = {}
+        for id in (ME, BESIDE, THEIRS, NOBODYS):
+            host.ensure(id, outward.socket_in(f"{directory}-{id}"))
+            self._reach[id] = by_socket(f"{directory}-{id}")
+
+    def minted(self, id: MachineId) -> str:
+        return self._host.tokens.mint(identity_rows.holder_of(self._host.whole.database, id)).token
+
+    async def ask(self, caller: MachineId, operation: AnyOperation, token: str | None, **names: str) -> tuple[int, str]:
+        stream = await self._reach[caller](outward.PORT_HOST_API)
+        headers = {} if token is None else {"Authorization": token}
+        target = operation.target({**NAMES, **names})
+        answer = await client.request(stream, operation.method, target, body=b"{}", headers=headers)
+        async with answer:
+            return answer.status, (await answer.body(1 << 16)).decode()
+
+
+@pytest.mark.parametrize("operation", outward.PASSED_ON, ids=lambda each: each.id)
+def test_each_row_that_is_passed_on_refuses_whoever_it_is_not_for(
+    host: Site, machine: FakeMachine, operation: AnyOperation
+) -> None:
+    callers = Callers(host, machine.paths.outward)
+    key, _ = host.whole.authority.mint(tokens.ensure_organisation(host.whole.database, "acme"), Wanted())
+    own_token = callers.minted(ME)
+
+    async def test() -> None:
+        for token in (None, "", "Bearer x", key, own_token[:-8]):
+            assert (await callers.ask(ME, operation, token))[0] == 401, token
+        for stolen in (callers.minted(BESIDE), callers.minted(THEIRS)):
+            assert (await callers.ask(ME, operation, stolen))[0] == 403
+        beside, theirs, nobodys = [await callers.ask(id, operation, own_token) for id in (BESIDE, THEIRS, NOBODYS)]
+        assert (beside[0], theirs[0], nobodys[0]) == (403, 404, 404)
+        assert (await callers.ask(ME, operation, own_token, app="bank"))[0] == 404, "of others"
+        if "{machine}" in operation.path:
+            assert (await callers.ask(ME, operation, own_token, machine=BESIDE))[0] == 403
+        said = await callers.ask(ME, operation, own_token)
+        assert said[0] not in (401, 500), said
+        assert said[0] != 403 or "by itself" in said[1], said
+
+    run(test)
+
+
+def test_the_table_is_all_that_is_passed_on_and_sprites_rows_are_of_sprites(host: Site, machine: FakeMachine) -> None:
+    assert {row.operation.id for row in host.rows} == {each.id for each in outward.PASSED_ON}
+    callers = Callers(host, machine.paths.outward)
+
+    async def test() -> None:
+        for row in host.of_sprites:
+            for id in (ME, NOBODYS):
+                status, said = await callers.ask(id, row.operation, callers.minted(ME))
+                assert status in (404, 409), (row.operation.id, status, said)
+
+    run(test)
+
+
+def test_each_socket_has_its_own_rows_and_nothing_of_the_pilot_api(host: Site, machine: FakeMachine) -> None:
+    """Of the machine's own API those inside a sprite have what services are asked."""
+    host.ensure(ME, outward.socket_in(machine.paths.outward))
+    of_sprites: list[AnyOperation] = [row.operation for row in host.of_sprites]
+    pilot_api: list[AnyOperation] = [
+        each for each in operations.OPERATIONS if not each.websocket and not each.path.startswith("/v1/services")
+    ]
+    both = {("GET", "/v1/self"), ("POST", "/v1/tokens/oidc")}
+
+    async def test() -> None:
+        async with machine.agent():
+            own_socket = os.path.join(machine.paths.inside, "api.sock")
+            refused: list[tuple[str, AnyOperation]] = [(own_socket, each) for each in outward.PASSED_ON]
+            refused += [(own_socket, each) for each in pilot_api]
+            refused += [(of_root(machine), each) for each in (*of_sprites, *pilot_api, outward.CREATE_MACHINE_TOKEN)]
+            for path, operation in refused:
+                if (operation.method, operation.path) in both:
+                    continue
+                target = operation.target(dict.fromkeys(_names(operation.path), "m1") | NAMES)
+                status, said = await ask(path, b"{}", f"{operation.method} {target}")
+                assert status in (404, 405), (path, operation.id, said)
+
+    run(test)
+
+
+def _names(path: str) -> list[str]:
+    return [part[1:-1] for part in path.split("/") if part.startswith("{")]
+
+
+def test_no_header_of_one_hop_and_no_other_passes_either_way(machine: FakeMachine) -> None:
+    """Nor does the Host mean anything; a body that comes in pieces is passed on whole."""
+    heads: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """As a host that says more than it should."""
+        assert await reader.readline() == b"CONNECT 10000\n"
+        writer.write(b"OK 10000\n")
+        head = await reader.readuntil(b"\r\n\r\n")
+        if head.startswith(b"POST /v1/tokens/machine"):
+            said = json.dumps({"token": "FlyV1 fm2_own", "issued_s": time.time(), "expires_s": time.time() + 3600})
+        else:
+            length = next(line for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
+            heads.append(head + await reader.readexactly(int(length.split()[1])))
+            said = "{}"
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nConnection: close, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\nSet-Cookie: a=b\r\n"
+            b"Proxy-Authenticate: x\r\nUpgrade: h2c\r\nAuthorization: FlyV1 fm2_own\r\nContent-Type: text/html\r\n"
+            b"Content-Length: %d\r\n\r\n%s" % (len(said), said.encode())
+        )
+        await writer.drain()
+        writer.close()
+
+    async def test() -> None:
+        os.makedirs(machine.paths.outward, exist_ok=True)
+        with fds.short_path(outward.socket_in(machine.paths.outward)) as short:
+            server = await asyncio.start_unix_server(serve, short)
+        async with server, machine.agent():
+            with fds.short_path(of_root(machine)) as short:
+                reader, writer = await asyncio.open_unix_connection(short)
+            writer.write(
+                b"POST /v1/apps/shop/secretkeys/k/sign HTTP/1.1\r\nHost: 169.254.169.254\r\nX-Forwarded-For: 1\r\n"
+                b"Connection: close, X-Mine\r\nX-Mine: 1\r\nTE: trailers\r\nUpgrade: h2c\r\nCookie: a=b\r\n"
+                b"Authorization: Bearer mine\r\nProxy-Authorization: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+                b'4\r\n{"pl\r\na;ext=1\r\naintext":1\r\n1\r\n}\r\n0\r\nX-Trailer: 1\r\n\r\n'
+            )
+            answer = await reader.read()
+            writer.close()
+        (passed,) = heads
+        head, _, body = passed.partition(b"\r\n\r\n")
+        first, *lines = head.split(b"\r\n")
+        assert (first, body) == (b"POST /v1/apps/shop/secretkeys/k/sign HTTP/1.1", b'{"plaintext":1}')
+        names = {line.partition(b":")[0].lower() for line in lines}
+        assert names <= {b"host", b"authorization", b"content-length", b"connection", b"accept", b"user-agent"}
+        assert b"Authorization: FlyV1 fm2_own" in lines or b"authorization: FlyV1 fm2_own" in lines
+        assert b"169.254" not in head
+        came, _, content = answer.partition(b"\r\n\r\n")
+        assert came.startswith(b"HTTP/1.1 200 ")
+        assert content == b"{}"
+        told = {line.partition(b":")[0].lower() for line in came.split(b"\r\n")[1:]}
+        assert told <= {b"content-length", b"content-type", b"connection", b"date"}, told
+        assert b"fm2_own" not in came
+        assert b"text/html" not in came
+
+    run(test)
+
+
+def test_a_machine_takes_snapshots_of_its_own_volumes(
+    host: Site, machine: FakeMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = fly.app_of(host.whole.database, fly.by_id(host.whole.database, ME))
+    volumes = host.whole.fly.volumes
+    made = []
+    for owner in (ME, BESIDE):
+        id, ended = volumes.create(shop, fly_volume_wanted(f"of_{owner}"))
+        assert ended.result(60).done
+        with host.whole.database.transaction() as tx:
+            fly_volumes.hold(tx, owner, shop.id, [id])
+        made.append(id)
+    host.ensure(ME, outward.socket_in(machine.paths.outward))
+
+    async def test() -> None:
+        async with machine.agent():
+
+            async def own(what: str) -> tuple[int, Any]:
+                method, _, path = what.partition(" ")
+                status, said = await ask(of_root(machine), b"{}", f"{method} /v1/apps/shop/{path}")
+                return status, json.loads(said)
+
+            status, listed = await own("GET volumes")
+            assert (status, [row["id"] for row in listed]) == (200, [made[0]]), "those that it has"
+            assert await own(f"GET volumes/{made[0]}/snapshots") == (200, [])
+            status, taken = await own(f"POST volumes/{made[0]}/snapshots")
+            assert (status, taken["status"]) == (200, "created"), taken
+            status, listed = await own(f"GET volumes/{made[0]}/snapshots")
+            assert [row["id"] for row in listed] == [taken["id"]]
+            assert [each.id for each in volumes.snapshots(volumes.find(shop, made[0]))] == [taken["id"]]
+            for path in (f"volumes/{made[1]}/snapshots", "volumes/vol_none/snapshots"):
+                assert [(await own(f"{how} {path}"))[0] for how in ("GET", "POST")] == [404, 404]
+            monkeypatch.setattr(own_checkpoints.snapshot, "__defaults__", (1,))
+            status, said = await own(f"POST volumes/{made[0]}/snapshots")
+            assert (status, "1 snapshots" in said["error"]) == (429, True)
+            status, said = await own("POST machines")
+            assert (status, "makes no other by itself" in said["error"]) == (403, True)
+
+    run(test)
+
+
+def fly_volume_wanted(name: str) -> fly_volume_service.Wanted:
+    return fly_volume_service.Wanted(name, "local", 1)

@@ -41,6 +41,7 @@ from ..volume import client as volume_client
 from . import backup, draining, edges, host_limits, log_files
 from .api.machines import own as own_rows
 from .api.machines import own_keys as own_key_rows
+from .api.machines import own_volumes as own_volume_rows
 from .api.sprites import own as own_sprite_rows
 from .audit import egress as audit_egress
 from .audit import forgetting as audit_forgetting
@@ -356,7 +357,8 @@ def _services(
     )
     try:
         networks.restore(host)
-        of_machines = [*own_rows.rows(fly, machine_tokens), *own_key_rows.rows(fly, machine_tokens)]
+        kinds = (own_rows, own_key_rows, own_volume_rows)
+        of_machines = [row for each in kinds for row in each.rows(fly, machine_tokens)]
         shown = showing.Showing(host)
         outward.bring([*of_machines, *own_sprite_rows.rows(sprites, Spawning(host, sprites), shown)])
         machines.answer_all(host)

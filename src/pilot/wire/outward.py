@@ -200,7 +200,21 @@ VERIFY = Operation(
     "verify", "POST", f"{_SECRET_KEY}/verify", Verify, NoneType, Permission.HOST, operations.QUICK_S, status=204
 )
 
+# The volumes that it has mounted, and snapshots of them. None is deleted from inside, and none is gone back to.
+_VOLUMES = "/v1/apps/{app}/volumes"
+_SNAPSHOTS = f"{_VOLUMES}/{{volume}}/snapshots"
+LIST_OWN_VOLUMES = Operation("listOwnVolumes", "GET", _VOLUMES, NoneType, bytes, Permission.HOST, operations.QUICK_S)
+LIST_OWN_SNAPSHOTS = Operation(
+    "listOwnSnapshots", "GET", _SNAPSHOTS, NoneType, bytes, Permission.HOST, operations.QUICK_S
+)
+CREATE_OWN_SNAPSHOT = Operation("createOwnSnapshot", "POST", _SNAPSHOTS, NoneType, bytes, Permission.HOST, SPAWN_S)
+# Which no Machine may: asked, so that it is told why.
+CREATE_OWN_MACHINE = Operation(
+    "createOwnMachine", "POST", "/v1/apps/{app}/machines", bytes, NoneType, Permission.HOST, operations.QUICK_S
+)
+
 PASSED_ON = (
     GET_METADATA, GET_METADATA_KEY, SET_METADATA_KEY, DELETE_METADATA_KEY, SUSPEND_SELF, STOP_SELF,
     LIST_KEYS, GET_KEY, ENCRYPT, DECRYPT, SIGN, VERIFY,
+    LIST_OWN_VOLUMES, LIST_OWN_SNAPSHOTS, CREATE_OWN_SNAPSHOT, CREATE_OWN_MACHINE,
 )  # fmt: skip

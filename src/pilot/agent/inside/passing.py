@@ -21,6 +21,7 @@ from ..outward import Outward
 
 _UNAUTHENTICATED = 401
 MOST_BYTES = 1 << 20
+_LEAST_S = 30.0
 
 
 class PassingApi:
@@ -44,9 +45,9 @@ class PassingApi:
 
         body, token = await call.body(MOST_BYTES), await self._token.get()
         stream = await self._host.open(operations.QUICK_S / 2)
-        answer = await client.request(
-            stream, operation.method, operation.target(call.parameters), body=body, headers={"Authorization": token}
-        )
+        target, headers = operation.target(call.parameters), {"Authorization": token}
+        timeout_s = max(_LEAST_S, operation.deadline_s or 0)
+        answer = await client.request(stream, operation.method, target, body=body, headers=headers, timeout_s=timeout_s)
         async with answer:
             said = await answer.body(MOST_BYTES)
         return response.Response(answer.status, said, content_type=response.JSON if said else None)
