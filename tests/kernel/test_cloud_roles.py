@@ -9,10 +9,11 @@ import pathlib
 import socket
 import tarfile
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
-from tests.support import flyapi, images, pythonimage, sts
+from tests.support import flyapi, images, lookfor, pythonimage, sts
 from tests.support import internet as nets
 from tests.support.internet import PORT, WEB, Internet
 from tests.support.layers import Item, tar
@@ -20,6 +21,7 @@ from tests.support.pilotd import Pilotd
 
 pytestmark = pytest.mark.requires("root", "private", "busybox", "fuse", "loop", "userns", "space", "veth", "nft")
 
+WAIT_S = 240  # emulated processors take long to begin
 ROLE = "arn:aws:iam::123456789012:role/reader"
 ENVIRONMENT = {
     "AWS_ROLE_ARN": ROLE, "AWS_DEFAULT_REGION": "us-east-1", "AWS_ENDPOINT_URL": f"http://{WEB}:{PORT}",
@@ -81,11 +83,12 @@ def test_in_a_sprite(pilotd: Pilotd, aws: sts.Aws) -> None:
     aws.subject = "local:_sprites:reads"
     headers = {"Authorization": f"Bearer {pilotd.token()}"}
     body = {"name": "reads", "environment": ENVIRONMENT}
-    assert httpx.post(f"{pilotd.url}/v1/sprites", json=body, headers=headers, timeout=60).status_code == 201
+    assert httpx.post(f"{pilotd.url}/v1/sprites", json=body, headers=headers, timeout=WAIT_S).status_code == 201
     with pilotd.client() as client:
         sprite = client.sprite("reads")
         place = {"path": "/home/sprite/site.tar.gz"}
-        written = httpx.put(f"{pilotd.url}/v1/sprites/reads/fs/write", params=place, content=_site(), headers=headers)
+        write = f"{pilotd.url}/v1/sprites/reads/fs/write"
+        written = httpx.put(write, params=place, content=_site(), headers=headers, timeout=WAIT_S)
         assert written.status_code == 200, written.text
         sprite.run("sh", "-c", "mkdir site && tar xzf site.tar.gz -C site", check=True)
         done = sprite.run("env", "PYTHONPATH=site", "python3", "-c", PROGRAM, capture_output=True)
@@ -97,7 +100,18 @@ def test_in_a_sprite(pilotd: Pilotd, aws: sts.Aws) -> None:
         assert "AWS_WEB_IDENTITY_TOKEN_FILE=/.fly/oidc_token" in listed
         assert not {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} & {each.partition("=")[0] for each in listed.split()}
         assert aws.believed[-1]["sub"] == aws.subject
+        assert found_inside(pilotd, sprite, aws) == []
         sprite.destroy()
+
+
+def found_inside(pilotd: Pilotd, sprite: Any, aws: sts.Aws) -> list[str]:
+    """Where root of the sprite finds a key: of ours, of AWS's for whom it was lent, or any private one."""
+    assert aws.secrets
+    # The environment has the role; a file has what may be had for it, for ten minutes, which is no key.
+    texts = ("fm2_", lookfor.PRIVATE_KEY, pilotd.token().rpartition("/")[2], *aws.secrets, f"AWS_ROLE_ARN={ROLE}")
+    done = sprite.run("sudo", "--preserve-env=AWS_ROLE_ARN", *lookfor.command(*texts), capture_output=True)
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    return lookfor.found(done.stdout.decode(), texts[-1])
 
 
 def test_in_a_machines_container(pilotd: Pilotd, aws: sts.Aws, tmp_path: pathlib.Path) -> None:
@@ -123,5 +137,5 @@ def test_in_a_machines_container(pilotd: Pilotd, aws: sts.Aws, tmp_path: pathlib
 
 def _said(fly: flyapi.Fly, id: str) -> str:
     """What its first process has written, when it has."""
-    nets.wait_until(lambda: fly.run(id, "test", "-s", "/tmp/said")[0] == 0, "the first process has said it", 60)
+    nets.wait_until(lambda: fly.run(id, "test", "-s", "/tmp/said")[0] == 0, "the first process has said it", WAIT_S)
     return fly.run(id, "cat", "/tmp/said")[1]

@@ -4,6 +4,7 @@ looks the issuer up as its discovery document says, is who believes them."""
 from __future__ import annotations
 
 import base64
+import json
 import pathlib
 import secrets
 from collections.abc import Iterator, Mapping
@@ -77,14 +78,10 @@ def believed(token: str, issuer: str) -> dict[str, Any]:
 def found_inside(pilotd: Pilotd, fly: flyapi.Fly, id: str, *more: str) -> list[str]:
     """Where in a Machine's container there is a macaroon, a private key, pilotd's own key, or one of `more`; and that
     something was looked at is seen by a text that is there."""
-    texts = ("fm2_", "BEGIN PRIVATE KEY", pilotd.token().rpartition("/")[2], *more)
+    texts = ("fm2_", lookfor.PRIVATE_KEY, pilotd.token().rpartition("/")[2], *more)
     code, said = fly.run(id, *lookfor.command(*texts, f"FLY_MACHINE_ID={id}"))
     assert code == 0, said
-    *found, last = said.splitlines()
-    assert last.startswith("looked at ")
-    known = f" {f'FLY_MACHINE_ID={id}'[::-1]}"
-    assert any(line.endswith(known) for line in found)
-    return [line for line in found if not line.endswith(known)]
+    return lookfor.found(said, f"FLY_MACHINE_ID={id}")
 
 
 def audited(pilotd: Pilotd, machine: str) -> str:
@@ -147,3 +144,39 @@ def test_a_machine_says_who_it_is(pilotd: Pilotd, tmp_path: pathlib.Path) -> Non
         assert not [path for path in whole if key.encode() in path.read_bytes() or value.encode() in path.read_bytes()]
         fly.call("DELETE", f"/{id}?force=true")
         fly.wait(id, "destroyed")
+
+
+def test_a_machine_takes_a_snapshot_of_its_volume_by_itself(pilotd: Pilotd, tmp_path: pathlib.Path) -> None:
+    """Which whoever may change the app begins another volume with."""
+    made = images.make_layout(tmp_path / "image", [images.busybox_layer(), pythonimage.layer()], {"Cmd": _SLEEPING})
+    with images.serve(made) as served, flyapi.app(pilotd, "snaps") as fly:
+        config = {"image": f"{served.domain}/python:1"}
+
+        def volume(**more: object) -> str:
+            said = fly.raw("POST", "/v1/apps/snaps/volumes", {"name": "data", "size_gb": 1, **more})
+            assert said.status_code == 200, said.text
+            return str(said.json()["id"])
+
+        def machine(volume: str) -> str:
+            return str(fly.create({**config, "mounts": [{"volume": volume, "path": "/data"}]})["id"])
+
+        def own(id: str, what: str) -> Any:
+            method, _, path = what.partition(" ")
+            code, said = fly.run(id, "python3", "-c", _ASK, "/.fly/api", method, f"/v1/apps/snaps/{path}", "")
+            assert (code, said.split()[0]) == (0, "200"), said
+            return json.loads(said.split(maxsplit=2)[2])
+
+        first = machine(volume())
+        (row,) = own(first, "GET volumes")
+        assert fly.run(first, "sh", "-c", "echo before > /data/file; sync") == (0, "")
+        taken = own(first, f"POST volumes/{row['id']}/snapshots")
+        assert fly.run(first, "sh", "-c", "echo after > /data/file; sync") == (0, "")
+        assert [each["id"] for each in own(first, f"GET volumes/{row['id']}/snapshots")] == [taken["id"]]
+        second = machine(volume(snapshot_id=taken["id"]))
+        assert fly.run(second, "cat", "/data/file") == (0, "before\n")
+        assert fly.run(first, "cat", "/data/file") == (0, "after\n")
+        for id in (first, second):
+            fly.call("DELETE", f"/{id}?force=true")
+            fly.wait(id, "destroyed")
+        for each in fly.raw("GET", "/v1/apps/snaps/volumes").json():
+            assert fly.raw("DELETE", f"/v1/apps/snaps/volumes/{each['id']}").status_code == 200

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+# One that is there, and not what libraries look for.
+PRIVATE_KEY = "BEGIN PRIVATE KEY-----\nMI"
 # Where in all that root can read some text is: environments, command lines and memory of all processes but this one,
 # and every file. Texts come backwards, so that this program's own arguments are no find.
 _PROGRAM = """\
@@ -12,7 +14,7 @@ texts = [text[::-1].encode() for text in sys.argv[1:]]
 def told(place, data):
     for text in texts:
         if text in data:
-            print(place, text.decode()[::-1], flush=True)
+            print(place, text.decode()[::-1].replace("\\n", "|"), flush=True)
 
 def memory(pid):
     with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as mem:
@@ -59,6 +61,15 @@ for directory, names, files in os.walk("/"):
             looked += 1
 print("looked at", looked)
 """
+
+
+def found(said: str, known: str) -> list[str]:
+    """Its lines, but for those about `known`, which was looked for as well and is there: so something was seen."""
+    *lines, last = said.splitlines()
+    assert last.startswith("looked at "), said[-2000:]
+    seen = f" {known[::-1]}"
+    assert any(line.endswith(seen) for line in lines), f"{known} is nowhere"
+    return [line for line in lines if not line.endswith(seen)]
 
 
 def command(*texts: str) -> list[str]:

@@ -4,6 +4,7 @@ published keys, and then asks moto, which believes everything."""
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import threading
 import urllib.parse
@@ -22,15 +23,20 @@ from werkzeug.wrappers import Request, Response
 AUDIENCE = "sts.amazonaws.com"
 
 
+_SECRET = re.compile("<SecretAccessKey>([^<]+)</SecretAccessKey>")
+
+
 @dataclass
 class Aws:
     """What stands at an address. `trusted`: the only issuer that it knows; `subject`: the only one that may have a
-    role. `believed`: claims of each token that it has taken; `refused`: why it has not."""
+    role. `believed`: claims of each token that it has taken; `refused`: why it has not; `secrets`: of the keys that it
+    has lent."""
 
     trusted: str
     subject: str
     believed: list[Mapping[str, Any]] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
+    secrets: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._moto: Any = DomainDispatcherApplication(create_backend_app)
@@ -47,7 +53,9 @@ class Aws:
                 self.refused.append(repr(error))
                 return Response(_REFUSAL, 400, content_type="text/xml")(environ, start_response)
         environ["wsgi.input"] = BytesIO(body)
-        return self._moto(environ, start_response)
+        answer = Response.from_app(self._moto, environ)
+        self.secrets += _SECRET.findall(answer.get_data(as_text=True)) if "Action" in asked else []
+        return answer(environ, start_response)
 
     def _claims(self, token: str) -> Mapping[str, Any]:
         found = httpx.get(f"{self.trusted}/.well-known/openid-configuration").raise_for_status().json()
