@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
+import pty
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -50,6 +52,21 @@ class Command:
         assert "Traceback" not in done.stderr
         return done.returncode, done.stdout, done.stderr
 
+    def on_a_terminal(self, *words: str, **more: str) -> str:
+        """What is shown there."""
+        ours_fd, theirs_fd = pty.openpty()
+        done = subprocess.Popen(
+            [sys.executable, "-m", "pilot.command", "machine", *words], env={**self.environment, **more},
+            stdin=theirs_fd, stdout=theirs_fd, stderr=theirs_fd,
+        )  # fmt: skip
+        os.close(theirs_fd)
+        shown = b""
+        with open(ours_fd, "rb", buffering=0) as terminal, contextlib.suppress(OSError):  # EIO: all have closed it
+            while data := terminal.read(4096):
+                shown += data
+        assert done.wait(300) == 0
+        return shown.decode()
+
     def document(self, *words: str) -> Any:
         code, out, err = self(*words, "--json")
         assert code == 0, err
@@ -84,6 +101,12 @@ def test_from_run_to_destroy(machine: Command, fly: Fly, image: str) -> None:
     assert machine("start", "web") == (0, f"{id}  web  started\n", "")
     assert machine("suspend", id) == (0, f"{id}  web  suspended\n", "")
     assert machine("start", id)[0] == 0
+    shown = machine.on_a_terminal("stop", "web")
+    assert f"\r{id}  stopping  0 s" in shown or f"\r{id}  …  0 s" in shown
+    assert shown.rpartition("\r\x1b[K")[2] == f"{id}  web  stopped\r\n"  # and what was shown meanwhile is gone
+    assert "\x1b[34mstopped" in machine.on_a_terminal("list")
+    assert "\x1b" not in machine.on_a_terminal("list", NO_COLOR="1")
+    assert machine("start", id)[0] == 0
     before = fly.get(id)["events"][0]["id"]
     assert machine("restart", id, "--timeout", "10s") == (0, f"{id}  web  started\n", "")
     assert fly.get(id)["events"][0]["id"] > before
@@ -91,6 +114,8 @@ def test_from_run_to_destroy(machine: Command, fly: Fly, image: str) -> None:
     assert (code, out.split()[2], err) == (0, "started", "")
     assert fly.get(id)["config"]["env"] == {"COLOUR": "red", "SIZE": "big"}
     assert fly.get(id)["config"]["guest"] == {"memory_mb": 320}
+    assert machine("fork-to-sprite", "web", "of-web")[1].split()[0] == "of-web"
+    assert fly.raw("DELETE", "/v1/sprites/of-web").status_code == 204
     told = machine("events", "web")[1].splitlines()
     assert told[0].split() == ["AT", "WHAT", "STATE", "BY", "WHY"]
     assert "launch" in told[1]
@@ -121,16 +146,24 @@ def test_logs_of_several_containers(machine: Command, fly: Fly, image: str) -> N
         assert {each["container"] for each in first} == {"one", "two"}
         assert machine("stop", id)[0] == 0  # which ends what follows it
         assert following.wait(60) == 0
-    code, _, err = machine("logs", id)
-    assert (code, "not running" in err) == (1, True)
+    code, out, err = machine("logs", id)  # of a stopped one what was kept
+    assert (code, sorted(out.splitlines()), sorted(err.splitlines())) == (
+        0, ["one | out-one", "two | out-two"], ["one | err-one", "two | err-two"],
+    )  # fmt: skip
+    assert machine("logs", "-f", "--container", "two", id) == (0, "out-two\n", "err-two\n")
+    kept = fly.pilotd.state / "machine-logs" / id
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert machine("destroy", id)[0] == 0
+    assert not kept.exists()
 
 
 def test_why_it_does_not_run(machine: Command, fly: Fly, image: str, tmp_path: pathlib.Path) -> None:
-    code, out, err = machine("run", image, "--restart", "no", "--", "sh", "-c", "exit 3")
+    code, out, err = machine("run", image, "--restart", "no", "--", "sh", "-c", "echo why; exit 3")
     assert code in (0, 1), err  # it may have been seen running
     id = machine.document("list")[0]["id"]
     fly.wait(id, "stopped")
     assert "exit code 3" in machine("status", id)[1]
+    assert machine("logs", id) == (0, "why\n", "")  # which is when somebody wants to know
     wanted = tmp_path / "config.json"
     wanted.write_text(json.dumps({"image": image, "files": [{"guest_path": "/key", "secret_name": "none"}]}))
     code, out, err = machine("run", "--config", str(wanted))

@@ -123,6 +123,9 @@ class FakeVmm:
     def tcp_socket(self, machine: MachineId, family: socket.AddressFamily) -> socket.socket | None:
         return None
 
+    def udp_socket(self, machine: MachineId) -> socket.socket | None:
+        return None
+
     def ask(self, machine: MachineId) -> None:
         from pilot.machine import pilot_api
 

@@ -21,7 +21,7 @@ class Fly:
     """One app of a pilotd."""
 
     def __init__(self, pilotd: Pilotd, app: str) -> None:
-        self._pilotd = pilotd
+        self.pilotd = pilotd
         self.app = app
         self.last: httpx.Response | None = None
 
@@ -29,14 +29,14 @@ class Fly:
         """Below the app's Machines; the answer's JSON, when it has the status."""
         answer = self.raw(method, f"/v1/apps/{self.app}/machines{path}", body, **more)
         said = f"{method} {path}: {answer.status_code} {answer.text}"
-        assert answer.status_code == status, f"{said}\n{self._pilotd.tail()}"
+        assert answer.status_code == status, f"{said}\n{self.pilotd.tail()}"
         return answer.json() if answer.content else None
 
     def raw(self, method: str, path: str, body: object = None, **more: Any) -> httpx.Response:
         """Any call; its answer is held against the document."""
-        headers = {"Authorization": f"Bearer {self._pilotd.token()}", **more.pop("headers", {})}
+        headers = {"Authorization": f"Bearer {self.pilotd.token()}", **more.pop("headers", {})}
         self.last = httpx.request(
-            method, f"{self._pilotd.url}{path}", json=body, headers=headers, timeout=WAIT_S + 30, **more
+            method, f"{self.pilotd.url}{path}", json=body, headers=headers, timeout=WAIT_S + 30, **more
         )
         machines_document.check(method, path, self.last.status_code, self.last.json() if self.last.content else None)
         return self.last

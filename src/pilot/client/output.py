@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from typing import Any
 
-_COLOURS = {"running": "32", "warm": "33", "cold": "34", "failed": "31", "healthy": "32", "unhealthy": "31"}
+_GREEN, _YELLOW, _BLUE, _RED = "32", "33", "34", "31"
+_COLOURS = {
+    "running": _GREEN, "warm": _YELLOW, "cold": _BLUE, "failed": _RED, "healthy": _GREEN, "unhealthy": _RED,
+    "started": _GREEN, "suspended": _YELLOW, "stopped": _BLUE, "passing": _GREEN, "warning": _YELLOW, "critical": _RED,
+}  # fmt: skip
 _MIB = 1 << 20
 
 

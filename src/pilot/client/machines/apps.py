@@ -37,6 +37,8 @@ def destroy(context: Context) -> None:
     if not context.said.has("force"):
         _ask(app)
     app.call("DELETE", app.path())
+    if context.wants_json:
+        output.document({"name": app.name, "status": "destroyed"})
 
 
 def _ask(app: App) -> None:

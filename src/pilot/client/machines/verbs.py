@@ -144,6 +144,14 @@ VERBS = (
         aliases=("rm",),
         reads=True,
     ),
+    Verb(
+        "fork-to-sprite",
+        "a sprite that begins on a fork of the Machine's root; the Machine is left as it is",
+        "forking.fork",
+        (_MACHINE, Argument("NAME")),
+        reads=True,
+        examples=("pilot machine fork-to-sprite -a shop web web-look",),
+    ),
     Verb("app list", "the apps that the token reaches", "apps.list_apps", aliases=("app ls", "apps"), reads=True),
     Verb("app create", "make an app, which Machines are of", "apps.create", (Argument("NAME"),), reads=True),
     Verb(
@@ -152,6 +160,7 @@ VERBS = (
         "apps.destroy",
         (Argument("NAME"),),
         (Option("force", "do not ask", short="f"),),
+        reads=True,
     ),
 )
 

@@ -1,6 +1,7 @@
 """Services of a Machine, as values: where they are reached, what is done to a connection, how much each Machine takes.
 
 client ─ an external port ─ handlers ─ a Machine of the app that has the service ─ its internal port
+                            none         bytes as they are, or with the protocol udp datagrams
                             tls          ends TLS
                             http         reads requests, each of which goes to a Machine by itself
                             proxy_proto  says first who the client is (HAProxy's PROXY protocol, version 1)
@@ -21,6 +22,13 @@ from .config import Config
 SOFT_LIMIT = 20
 MOST_SERVICES = 256
 MOST_PORTS = 1024  # of all services together
+
+
+class Protocol(enum.Enum):
+    """What comes to a port: TCP and UDP have each their own."""
+
+    TCP = "tcp"
+    UDP = "udp"
 
 
 class Handler(enum.Enum):
@@ -62,6 +70,7 @@ class Ports:
     last: int
     handlers: frozenset[Handler]
     force_https: bool = False
+    protocol: Protocol = Protocol.TCP
 
     def __contains__(self, port: int) -> bool:
         return self.first <= port <= self.last
@@ -88,6 +97,7 @@ class Service:
     autostop: Rest = Rest.OFF
     least_running: int = 0
     checks: tuple[str, ...] = ()
+    protocol: Protocol = Protocol.TCP
 
     def at(self, port: int) -> Ports | None:
         """What it has at that external port."""
@@ -119,11 +129,10 @@ def served(services: Sequence[Service]) -> Iterator[tuple[Service, Ports]]:
 def _service(config: Config, number: int, checked: tuple[str, ...]) -> Service:
     wanted = (config.services or ())[number]
     place = f"config.services[{number}]"
-    if wanted.protocol not in (None, "", "tcp"):
-        raise errors.SpecError(f"{place}.protocol", f"only tcp is possible, not {wanted.protocol[:20]!r}")
+    protocol = _protocol(wanted.protocol, place)
     if isinstance(wanted.autostop, str) and wanted.autostop not in _RESTS:
         raise errors.SpecError(f"{place}.autostop", "is off, stop or suspend")
-    ports = tuple(_ports(each, f"{place}.ports[{index}]") for index, each in enumerate(wanted.ports or ()))
+    ports = tuple(_ports(each, protocol, f"{place}.ports[{index}]") for index, each in enumerate(wanted.ports or ()))
     if ports and wanted.internal_port is None:
         raise errors.SpecError(f"{place}.internal_port", "is required")
     limits = wanted.concurrency or configs.Concurrency()
@@ -138,10 +147,17 @@ def _service(config: Config, number: int, checked: tuple[str, ...]) -> Service:
         autostop=_RESTS[wanted.autostop],
         least_running=wanted.min_machines_running or 0,
         checks=checked,
+        protocol=protocol,
     )
 
 
-def _ports(wanted: configs.Port, place: str) -> Ports:
+def _protocol(wanted: str | None, place: str) -> Protocol:
+    if (wanted or "tcp") not in {each.value for each in Protocol}:
+        raise errors.SpecError(f"{place}.protocol", f"only tcp and udp are possible, not {str(wanted)[:20]!r}")
+    return Protocol(wanted or "tcp")
+
+
+def _ports(wanted: configs.Port, protocol: Protocol, place: str) -> Ports:
     first = wanted.port or wanted.start_port
     last = wanted.port or wanted.end_port
     if first is None or last is None:
@@ -154,4 +170,6 @@ def _ports(wanted: configs.Port, place: str) -> Ports:
     handlers = frozenset(map(Handler, wanted.handlers or ()))
     if handlers not in _POSSIBLE:
         raise errors.SpecError(f"{place}.handlers", "http and proxy_proto do not go together")
-    return Ports(first, last, handlers, wanted.force_https is True)
+    if protocol is Protocol.UDP and handlers:
+        raise errors.SpecError(f"{place}.handlers", "nothing is done to datagrams on their way")
+    return Ports(first, last, handlers, wanted.force_https is True, protocol)

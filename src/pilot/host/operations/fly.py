@@ -39,7 +39,7 @@ from ..store import machines as rows
 from ..store.database import Transaction
 from ..store.fly import Lease, Machine
 from ..store.journal import now_us
-from . import disks, fly_disks, fly_looks, fly_pool, fly_volumes, image_base, machines, networks
+from . import disks, fly_disks, fly_logs, fly_looks, fly_pool, fly_volumes, image_base, machines, networks
 from .context import Host
 from .disks import VolumeDisk
 from .fly_requests import Begin, Ended, Halt, Halted, Launch, Limit, Update, Was
@@ -357,9 +357,11 @@ def halt(host: Host, run: Run[object]) -> Halted:
         return Halted(None)
     asked = run.request if isinstance(run.request, Halt) else Halt()
     try:
-        return _halt(_api(host, found.id), asked)
+        halted = _halt(_api(host, found.id), asked)
     except (errors.PeerError, errors.NotFound, errors.StateError):
         return Halted(None)
+    fly_logs.keep(host, found.id, containers.names(_config(found)), host.substrate(found.id).dial_path(found.id))
+    return halted
 
 
 def _halt(api: PilotApi, asked: Halt) -> Halted:
@@ -537,6 +539,7 @@ def forget(host: Host, run: Run[object]) -> None:
     host.database.write_surely(write)
     host.database.refill()
     host.uses.forget(run.resource)
+    fly_logs.forget(host, MachineId(run.resource))
 
 
 # When it went wrong

@@ -1,4 +1,5 @@
-"""What the containers of a Machine have written: asked of its agent, whose record of each is bounded.
+"""What the containers of a Machine have written: asked of its agent, whose record of each is bounded; of one that is
+stopped, the latest of it (`operations.fly_logs`).
 
 without `follow`   of all of them, in the order in which it was written
 with `follow`      what is kept of each, then what comes, until the Machine stops; `None` now and then: still here
@@ -13,18 +14,13 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 
 from ... import errors
 from ...machine import lines
-from ...wire import graph, operations
+from ...wire import graph, operations, timestamps
+from ..operations.fly_logs import Line as Line
 
 BEAT_S = 10.0
 # One that does not run yet is asked for again.
 RETRY_S = 0.5
 _AHEAD = 64  # lines that are read ahead of whoever reads them
-
-
-@dataclasses.dataclass(frozen=True)
-class Line:
-    container: str
-    piece: graph.LogPiece
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +36,11 @@ class Wanted:
         found = [("follow", "true")] if self.follow else []
         return found if self.since_s is None else [*found, ("since", f"{self.since_s:f}")]
 
+    def has(self, line: Line) -> bool:
+        """Of what was kept."""
+        since = timestamps.of_us(int((self.since_s or 0.0) * 1e6))
+        return line.container in self.containers and line.piece.time >= since
+
 
 Read = Callable[[str], AsyncIterator[graph.LogPiece]]
 
@@ -49,7 +50,7 @@ def reading(dial_path: str, wanted: Wanted) -> Read:
     return lambda name: lines.follow(dial_path, operations.CONTAINER_LOGS, query=wanted.query, name=name)
 
 
-async def kept(read: Read, wanted: Wanted) -> AsyncIterator[Line]:
+async def kept(read: Read, wanted: Wanted) -> AsyncGenerator[Line, None]:
     """The oldest first. `PeerError` when the machine breaks off."""
     async with contextlib.AsyncExitStack() as stack:
         sources = {}
@@ -64,7 +65,7 @@ async def kept(read: Read, wanted: Wanted) -> AsyncIterator[Line]:
                 heads[name] = line
 
 
-async def followed(read: Read, wanted: Wanted) -> AsyncIterator[Line | None]:
+async def followed(read: Read, wanted: Wanted) -> AsyncGenerator[Line | None, None]:
     """Until all have ended: with the Machine, as long as it has any that may come."""
     queue: asyncio.Queue[Line | None] = asyncio.Queue(_AHEAD)
     tasks = [asyncio.create_task(_follow(read, name, queue), name=f"logs of {name}") for name in wanted.containers]
@@ -99,7 +100,7 @@ async def _follow(read: Read, name: str, queue: asyncio.Queue[Line | None]) -> N
             try:
                 async with contextlib.aclosing(_pieces(read, name)) as pieces:
                     async for piece in pieces:
-                        await queue.put(Line(name, piece))
+                        await queue.put(Line(container=name, piece=piece))
             except errors.NotFound:
                 await asyncio.sleep(RETRY_S)
             else:
@@ -111,7 +112,7 @@ async def _lines(read: Read, name: str) -> AsyncGenerator[Line, None]:
     with contextlib.suppress(errors.NotFound):
         async with contextlib.aclosing(_pieces(read, name)) as pieces:
             async for piece in pieces:
-                yield Line(name, piece)
+                yield Line(container=name, piece=piece)
 
 
 async def _pieces(read: Read, name: str) -> AsyncGenerator[graph.LogPiece, None]:

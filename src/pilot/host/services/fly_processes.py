@@ -20,6 +20,7 @@ from ..fly import config as configs
 from ..fly import containers
 from ..fly.checks import Found
 from ..fsm.engine import Ended, Engine
+from ..operations import fly_logs
 from ..operations import fly_requests as requests
 from ..operations.context import Host
 from ..operations.fly_requests import Limit
@@ -75,6 +76,12 @@ class FlyProcesses:
     def api(self, row: Machine, end_s: float | None = None) -> PilotApi:
         """Of its agent, until then; of itself for `ASKED_S`."""
         return PilotApi(self.dial_path(row), time.monotonic() + ASKED_S if end_s is None else end_s)
+
+    def last_logs(self, row: Machine) -> list[fly_logs.Line]:
+        """Of one that is stopped, or has failed: what its containers wrote last. `StateError` for another."""
+        if row.state not in ("stopped", "failed"):
+            self._check_runs(row)
+        return fly_logs.read(self._host, row.id)
 
     def dial_path(self, row: Machine) -> str:
         """Of its agent."""

@@ -83,9 +83,11 @@ def groups(served: Served) -> Iterator[list[list[Backend]]]:
     for backend in served.backends:
         if backend.row.state == "started":
             machines.setdefault(backend.id, []).append(backend)
-    found: dict[frozenset[tuple[int, int]], list[list[Backend]]] = {}
+    found: dict[frozenset[tuple[object, ...]], list[list[Backend]]] = {}
     for services in machines.values():
-        ports = frozenset((each.first, each.last) for backend in services for each in backend.service.ports)
+        ports = frozenset(
+            (each.first, each.last, each.protocol) for backend in services for each in backend.service.ports
+        )
         found.setdefault(ports, []).append(services)
     yield from found.values()
 

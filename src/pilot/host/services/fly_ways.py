@@ -18,7 +18,7 @@ from ...wire import faults
 from ..fly import config as configs
 from ..fly import services
 from ..fly.addresses import Range
-from ..fly.services import Ports, Service
+from ..fly.services import Ports, Protocol, Service
 from ..operations.context import Host
 from ..operations.uses import Cut, Use, Uses
 from ..store import fly, fly_addresses
@@ -58,14 +58,15 @@ class Served:
     app: App
     backends: tuple[Backend, ...]
 
-    def at(self, port: int) -> tuple[Backend, ...]:
+    def at(self, port: int, protocol: Protocol = Protocol.TCP) -> tuple[Backend, ...]:
         """Those that are behind that port."""
-        return tuple(each for each in self.backends if each.service.at(port) is not None)
+        every = (each for each in self.backends if each.service.protocol is protocol)
+        return tuple(each for each in every if each.service.at(port) is not None)
 
     def ways(self) -> Sequence[Ports]:
         """All that the app has; of two with the same ports the one of the Machine made last."""
-        newest = {(each.first, each.last): each for _, each in services.served([b.service for b in self.backends])}
-        return list(newest.values())
+        every = services.served([backend.service for backend in self.backends])
+        return list({(each.first, each.last, each.protocol): each for _, each in every}.values())
 
 
 class FlyWays:
@@ -144,6 +145,10 @@ class FlyWays:
     def tcp_socket(self, backend: Backend, family: socket.AddressFamily) -> socket.socket | None:
         """As `Vmm.tcp_socket`."""
         return self._host.substrate(backend.id).tcp_socket(backend.id, family)
+
+    def udp_socket(self, backend: Backend) -> socket.socket | None:
+        """As `Vmm.udp_socket`."""
+        return self._host.substrate(backend.id).udp_socket(backend.id)
 
     def dial_path(self, backend: Backend) -> str:
         return self._host.substrate(backend.id).dial_path(backend.id)

@@ -182,3 +182,7 @@ class Vmm(Protocol):
         None where that is beyond this host's kernel: then `dial` leads to TCP ports. `NotFound` when it does not run.
         """
         ...
+
+    def udp_socket(self, machine: MachineId) -> socket.socket | None:
+        """The same, of UDP on IPv4; where there is none, its agent's proxy leads to UDP ports."""
+        ...

@@ -36,8 +36,7 @@ def plan(text: str, environment: Mapping[str, str] = ENVIRONMENT) -> Plan:
     found = reading.plan(text.encode(), "compose.yaml", Files("/base", environment, _read))
     mounts = [{"volume": f"vol_{name}", "name": name} for name in found.volumes]
     config = configs.parse({**found.config, **({"mounts": mounts} if mounts else {})})
-    if all(row.protocol == "tcp" for row in config.services or ()):
-        fly_services.plan(config)
+    fly_services.plan(config)
     return found
 
 

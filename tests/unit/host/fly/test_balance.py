@@ -100,7 +100,8 @@ def test_services_as_values() -> None:
 @pytest.mark.parametrize(
     ("service", "place"),
     [
-        ({"protocol": "udp"}, "services[0].protocol"),
+        ({"protocol": "sctp"}, "services[0].protocol"),
+        ({"protocol": "udp", "internal_port": 53, "ports": [{"port": 53, "handlers": ["tls"]}]}, "ports[0].handlers"),
         ({"autostop": "sometimes"}, "services[0].autostop"),
         ({"autostart": "true"}, "services[0].autostart"),
         ({"ports": [{}]}, "services[0].ports[0]"),

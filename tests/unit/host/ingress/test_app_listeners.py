@@ -45,5 +45,5 @@ def test_all_that_is_within_the_bounds_is_wanted(host: HostUnderTest) -> None:
     _add(host, "a", "a1", 80, 81)
     _add(host, "a", "a2", 443, 443)
     found, cut = listeners.wanted(host.fly.ways)
-    assert sorted(port for _, port in found) == [80, 81, 443]
+    assert sorted(port for _, port, _ in found) == [80, 81, 443]
     assert cut == frozenset()

@@ -8,7 +8,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator
 
 import msgspec
 from starlette.responses import Response, StreamingResponse
@@ -23,19 +24,25 @@ from ...services.fly_logs import Line, Wanted
 from ...store.fly import Machine
 from .call import Call
 
-_MOST_S = 1e12
+Lines = AsyncGenerator[Line, None] | AsyncGenerator[Line | None, None]
+_TYPE = "application/x-ndjson"
+_MOST_S = 2.5e11  # of what years a time is told
 
 
 async def read_logs(call: Call) -> Response:
-    """412 for one that does not run: what its containers wrote went with them."""
+    """412 for one that is neither running nor stopped; of a stopped one what was kept, which ends."""
     row = await call.machine()
     wanted = _wanted(call, row)
+    if row.state != "started":
+        lines = await asyncio.to_thread(call.machines.processes.last_logs, row)
+        body = b"".join(_line(line) for line in lines if wanted.has(line))
+        return Response(body, media_type=_TYPE)
     dial_path = await asyncio.to_thread(call.machines.processes.dial_path, row)
     call.hold(Kind.WATCH)  # also of one that ends: a slow reader holds a connection to the machine
     read = fly_logs.reading(dial_path, wanted)
-    found = fly_logs.followed(read, wanted) if wanted.follow else fly_logs.kept(read, wanted)
+    found: Lines = fly_logs.followed(read, wanted) if wanted.follow else fly_logs.kept(read, wanted)
     first = await anext(found, None)  # what the machine refuses is an answer of its own still
-    return StreamingResponse(_told(first, found), media_type="application/x-ndjson")
+    return StreamingResponse(_told(first, found), media_type=_TYPE)
 
 
 def _wanted(call: Call, row: Machine) -> Wanted:
@@ -59,13 +66,14 @@ def _since_s(text: str) -> float | None:
     return since_s
 
 
-async def _told(first: Line | None, found: AsyncIterator[Line | None]) -> AsyncIterator[bytes]:
-    yield _line(first)
-    try:
-        async for each in found:
-            yield _line(each)
-    except errors.PilotError as error:
-        yield msgspec.json.encode({"type": "error", "error": str(error)}) + b"\n"
+async def _told(first: Line | None, found: Lines) -> AsyncIterator[bytes]:
+    async with contextlib.aclosing(found):  # also when nobody reads any more
+        yield _line(first)
+        try:
+            async for each in found:
+                yield _line(each)
+        except errors.PilotError as error:
+            yield msgspec.json.encode({"type": "error", "error": str(error)}) + b"\n"
 
 
 def _line(line: Line | None) -> bytes:

@@ -37,7 +37,7 @@ class Directory:
         return await self._remembered(("app", app.id), lambda: self._ways.served(app))
 
     async def backends(self, way: Way) -> tuple[Backend, ...]:
-        return (await self.served(way.app)).at(way.port)
+        return (await self.served(way.app)).at(way.port, way.ports.protocol)
 
     async def _remembered(self, key: Hashable, look: Callable[[], T]) -> T:
         found = self._known.get(key)

@@ -112,7 +112,7 @@ class Apps:
         return await self._settled(backend, lambda: self._pool.open(backend, backend.service.internal_port))
 
     async def _settled(self, backend: Backend, connect: Callable[[], Awaitable[T]]) -> T:
-        end_s = time.monotonic() + SETTLE_S if _is_new(backend) else 0.0
+        end_s = time.monotonic() + SETTLE_S if is_new(backend) else 0.0
         while True:
             try:
                 return await connect()
@@ -124,7 +124,7 @@ class Apps:
             await asyncio.sleep(_PAUSE_S)
 
 
-def _is_new(backend: Backend) -> bool:
+def is_new(backend: Backend) -> bool:
     """Started a moment ago, as far as the clock is right."""
     return abs(now_us() - backend.row.updated_us) < SETTLE_S * 1e6
 

@@ -1,7 +1,7 @@
 """Listeners at the apps' own addresses, one for each external port of theirs, as the configs have them now.
 
     commit ─► which ports are there by now ─► those that have gone are closed, those that are new are opened
-                                               ─► http: an edge of the relay; else: bytes (`raw`)
+                                               ─► http: an edge of the relay; else: bytes (`raw`), `datagrams`
 
 What cannot be opened (somebody else has the port) is tried again, and told once.
 """
@@ -14,19 +14,23 @@ import dataclasses
 import itertools
 import logging
 import ssl
+import typing
 from collections import Counter
 from collections.abc import Callable, Iterator
 
 from .... import errors
+from ...fly.services import Protocol
 from ...relay import server
 from ...relay.edge import Exchange, Facade
 from ...relay.server import Door, Listening
 from ...services.fly_ways import FlyWays, Served, Way
 from .. import telling
+from . import datagrams
 from .facade import Apps
 from .raw import Client, Raw
 
 log = logging.getLogger(__name__)
+Key = tuple[str, int, Protocol]  # where it is listened
 
 RETRY_S = 5.0
 # Between two looks, however much is written.
@@ -45,19 +49,19 @@ class Wanted:
     https_port: int | None
 
 
-def wanted(ways: FlyWays) -> tuple[dict[tuple[str, int], Wanted], frozenset[str]]:
+def wanted(ways: FlyWays) -> tuple[dict[Key, Wanted], frozenset[str]]:
     """All that is to be listened at, and the names of apps of which it is not all that they want.
 
     Blocks: each app that has a port gets its address. The oldest app is the first one.
     """
-    found: dict[tuple[str, int], Wanted] = {}
+    found: dict[Key, Wanted] = {}
     of_organisation: Counter[str] = Counter()
     cut: set[str] = set()
     for served in ways.every():
         owner = served.app.organisation
         room = min(MOST_OF_APP, MOST_OF_ORGANISATION - of_organisation[owner], MOST - len(found))
         every = _of(served)
-        ports = {each.way.port: each for each in itertools.islice(every, room)}
+        ports = {(each.way.port, each.way.ports.protocol): each for each in itertools.islice(every, room)}
         if next(every, None) is not None:
             cut.add(served.app.name)
         if not ports:
@@ -68,7 +72,7 @@ def wanted(ways: FlyWays) -> tuple[dict[tuple[str, int], Wanted], frozenset[str]
             log.warning("app has no address", extra={"app": served.app.name, "error": str(error)})
             continue
         if address is not None:
-            found |= {(address, port): each for port, each in ports.items()}
+            found |= {(address, *port): each for port, each in ports.items()}
             of_organisation[owner] += len(ports)
     return found, frozenset(cut)
 
@@ -82,6 +86,12 @@ def _of(served: Served) -> Iterator[Wanted]:
             yield Wanted(Way(served.app, port, ports), https_port)
 
 
+class _Closed(typing.Protocol):
+    """What listens."""
+
+    def close(self) -> None: ...
+
+
 class Listeners:
     """`run` beside a server, on its loop. `tls`: what it is spoken by; asked when it is first needed."""
 
@@ -90,8 +100,8 @@ class Listeners:
         self._apps = apps
         self._raw = Raw(apps)
         self._tls = tls
-        self._open: dict[tuple[str, int], tuple[Wanted, asyncio.Server]] = {}
-        self._failed: set[tuple[str, int]] = set()
+        self._open: dict[Key, tuple[Wanted, _Closed]] = {}
+        self._failed: set[Key] = set()
         self._cut: frozenset[str] = frozenset()
 
     async def run(self, listening: Listening) -> None:
@@ -136,17 +146,28 @@ class Listeners:
             if key not in self._open:
                 await self._listen(listening, key, each)
 
-    async def _listen(self, listening: Listening, key: tuple[str, int], each: Wanted) -> None:
+    async def _listen(self, listening: Listening, key: Key, each: Wanted) -> None:
         try:
-            with server.listen(*key) as listener:
-                door = Door(listener, self._tls() if each.way.ports.is_tls else None)
-                self._open[key] = each, await listening.accept(door, self._maker(listening, each))
+            open = self._accept_datagrams if each.way.ports.protocol is Protocol.UDP else self._accept
+            self._open[key] = each, await open(listening, key, each)
         except (errors.PilotError, OSError) as error:
             if key not in self._failed:
                 log.warning("port of an app not served", extra={"app": each.way.app.name, "error": str(error)})
             self._failed.add(key)
         else:
             self._failed.discard(key)
+
+    async def _accept(self, listening: Listening, key: Key, each: Wanted) -> _Closed:
+        address, port, _ = key
+        with server.listen(address, port) as listener:
+            door = Door(listener, self._tls() if each.way.ports.is_tls else None)
+            return await listening.accept(door, self._maker(listening, each))
+
+    async def _accept_datagrams(self, listening: Listening, key: Key, each: Wanted) -> _Closed:
+        address, port, _ = key
+        door = datagrams.Door(listening.crowd, self._apps, self._ways, each.way)
+        await datagrams.listen(address, port, door)
+        return door
 
     def _maker(self, listening: Listening, each: Wanted) -> Callable[[], asyncio.BaseProtocol]:
         if each.way.ports.is_http:

@@ -29,6 +29,8 @@ from .upstream import Upstream
 
 MOST_CACHED = 1024
 MOST_WAITING = 256
+# What programs of Machines bind to that serve datagrams, as upstream has it: here they come to the loopback.
+_GLOBAL_SERVICES = "fly-global-services"
 
 
 class Bucket:
@@ -142,6 +144,8 @@ class Lookup:
             return messages.local(query, tuple(ipaddress.ip_address(text) for text in texts), pinned=True)
         if _is_below(query.name, "localhost"):
             return messages.local(query, (ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("::1")))
+        if query.name == _GLOBAL_SERVICES:
+            return messages.local(query, (ipaddress.ip_address("127.0.0.1"),))
         if query.name in self._zone.connected and query.rdtype in messages.LEADING:
             return messages.local(query, tuple(ipaddress.ip_address(text) for text in self._zone.listen))
         if self._effective.rules is not None and query.rdtype in messages.EMPTY:
@@ -178,7 +182,7 @@ def _allows(effective: Effective, name: str) -> bool:
 
 
 def _is_ours(name: str) -> bool:
-    return _is_below(name, INTERNAL) or _is_below(name, "localhost")
+    return _is_below(name, INTERNAL) or _is_below(name, "localhost") or name == _GLOBAL_SERVICES
 
 
 def _is_below(name: str, top: str) -> bool:

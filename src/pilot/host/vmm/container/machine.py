@@ -179,10 +179,17 @@ class ContainerVmm:
 
     def tcp_socket(self, machine: MachineId, family: socket.AddressFamily) -> socket.socket | None:
         """Made in the network namespace of the world, or else of the machine, which it stays in."""
+        return self._socket(machine, lambda: _socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP))
+
+    def udp_socket(self, machine: MachineId) -> socket.socket | None:
+        """As `tcp_socket`."""
+        return self._socket(machine, lambda: _socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_UDP))
+
+    def _socket(self, machine: MachineId, make: Callable[[], socket.socket]) -> socket.socket:
         container = self._runtime.load(_container_id(machine))
         if (world_fd := self._open_world(machine)) is not None:
             try:
-                return visit.visit_pidfd(world_fd, visit.Namespace.NETWORK, lambda: _tcp_socket(family))
+                return visit.visit_pidfd(world_fd, visit.Namespace.NETWORK, make)
             except OSError as error:
                 raise errors.NotFound(f"the world of machine {machine} has just ended") from error
             finally:
@@ -192,7 +199,7 @@ class ContainerVmm:
             # Asked after its number is held: what has that number now is the machine, and stays what has it.
             if pid_fd is None or container.status().value not in ("running", "paused"):
                 raise errors.NotFound(f"machine {machine} does not run")
-            return visit.visit_pidfd(pid_fd, visit.Namespace.NETWORK, lambda: _tcp_socket(family))
+            return visit.visit_pidfd(pid_fd, visit.Namespace.NETWORK, make)
         finally:
             if pid_fd is not None:
                 os.close(pid_fd)
@@ -350,8 +357,8 @@ def _listen(path: str) -> socket.socket:
     return listener
 
 
-def _tcp_socket(family: socket.AddressFamily) -> socket.socket:
-    made = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, socket.IPPROTO_TCP)
+def _socket(family: socket.AddressFamily, kind: socket.SocketKind, protocol: int) -> socket.socket:
+    made = socket.socket(family, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, protocol)
     made.setblocking(False)
     return made
 

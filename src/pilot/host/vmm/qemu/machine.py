@@ -103,6 +103,10 @@ class Qemu:
         """The guest's network is the guest's kernel's."""
         return None
 
+    def udp_socket(self, machine: MachineId) -> socket.socket | None:
+        """As `tcp_socket`."""
+        return None
+
     def ask(self, machine: MachineId) -> None:
         """The agent's loop, at a port without limits."""
         dial.connect(self.dial_path(machine), ports.PORT_HEALTH, _QMP_S).close()
