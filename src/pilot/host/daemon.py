@@ -100,6 +100,7 @@ from .services.fly import FlyMachines
 from .services.fly_pool import FlyPool
 from .services.metrics import Metrics
 from .services.pool import Pool
+from .services.running_limit import RunningLimit
 from .services.spawning import Spawning
 from .services.sprites import Sprites
 from .store import networks as network_rows
@@ -171,6 +172,7 @@ class Settings:
     autostop_after_s: float = fly_rest.AFTER_S
     service_addresses: str | None = addresses.DEFAULT
     create_limit: tuple[int, float] = (0, 60.0)
+    running_limit: int = 0
     audit_bytes: int = 8 << 20  # of each sprite's and Machine's log
 
     ending: Ending = dataclasses.field(default_factory=Ending)
@@ -352,7 +354,15 @@ def _services(
     fly_pool = FlyPool(host, engine, settings.machine_pool_size)
     metrics.count_machines(fly_pool.__len__)
     sprites, fly = (
-        Sprites(host, engine, pool, metrics, _webhook_destinations(settings), CreationRate(*settings.create_limit)),
+        Sprites(
+            host,
+            engine,
+            pool,
+            metrics,
+            _webhook_destinations(settings),
+            CreationRate(*settings.create_limit),
+            RunningLimit(settings.running_limit),
+        ),
         FlyMachines(host, engine, own, fly_pool),
     )
     try:

@@ -182,6 +182,7 @@ def _settings(options: argparse.Namespace) -> daemon.Settings:
         keep_images_s=options.keep_images,
         autostop_after_s=options.autostop_after,
         create_limit=creation_rate.parse(options.create_limit),
+        running_limit=options.running_limit,
         audit_bytes=options.audit_mib << 20,
         service_addresses=None if options.service_addresses == "off" else options.service_addresses,
     )
@@ -265,6 +266,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--pids", type=int, default=usual.pids, metavar="N", help="likewise: how many processes and threads")
     limit = "how many sprites an organisation may make in how many seconds (off: as many as it likes)"
     add("--create-limit", default="off", metavar="COUNT/SECONDS", help=limit)
+    limit = "how many sprites of an organisation may run at once (0: as many as it likes)"
+    add("--running-limit", type=int, default=0, metavar="N", help=limit)
     add("--disk-gib", type=int, default=100, help="size of a sprite's disk; only what is written takes space")
     add("--quota-gib", type=int, metavar="N", help="what one may take of this host's disk; else what there is")
     add(

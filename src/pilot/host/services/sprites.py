@@ -10,7 +10,7 @@ import dataclasses
 import itertools
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import IO
 
 import msgspec
@@ -28,6 +28,8 @@ from ..operations import machines, requests, rest
 from ..operations.context import Host
 from ..operations.requests import (
     SPRITE,
+    Create,
+    ForkMany,
     MakeCheckpoint,
     OfCheckpoint,
     Resize,
@@ -40,7 +42,7 @@ from ..store import checkpoints, events, sprites
 from ..store.checkpoints import Checkpoint
 from ..store.journal import now_us
 from ..store.sprites import ConfigChanges, Rested, Spawn, Sprite
-from ..vmm import Size
+from ..vmm import Isolation, Size
 from ..vmm.shape import Shape
 from .browsing import Browsing
 from .changes import Changes
@@ -56,6 +58,7 @@ from .metrics import Metrics
 from .pool import Pool
 from .privileges import Privileges
 from .putting_back import PuttingBack
+from .running_limit import RunningLimit
 from .shipping import Shipped, Shipping
 from .sprite_networks import SpriteNetworks
 from .tokens import Tokens
@@ -91,6 +94,7 @@ class Sprites:
         metrics: Metrics | None = None,
         webhook_destinations: Destinations | None = None,
         creation_rate: CreationRate | None = None,
+        running_limit: RunningLimit | None = None,
     ) -> None:
         self._host = host
         self._engine = engine
@@ -98,6 +102,7 @@ class Sprites:
         self.metrics = Metrics() if metrics is None else metrics
         self.metrics.count(self)
         self.creation_rate = creation_rate or CreationRate()
+        self.running_limit = running_limit or RunningLimit()
         self._creating = Creating(host, self.isolation)
         self._looking = Looking(host.volumes)
         self._lending = Lending(host.scratch, host.keep_free_bytes)
@@ -266,13 +271,16 @@ class Sprites:
     # What is done
 
     def create(self, organisation: str, wanted: NewSprite, descent: Descent | None = None) -> Ended:
-        """`Conflict` for a name that is taken, `RateLimited`. `descent`: of one that another one makes."""
+        """`Conflict` for a name that is taken, `RateLimited`, `TooManyRun`. `descent`: of one that another makes."""
         source = self._creating.source(organisation, wanted.origin) if wanted.origin else None
         request = self._creating.request(organisation, wanted, source, descent)
         isolation = self._creating.isolation(source)
+        return self._admitted(organisation, [wanted.name], lambda: self._create(organisation, request, isolation))
+
+    def _create(self, organisation: str, request: Create, isolation: Isolation) -> Ended:
         self.creation_rate.take(organisation)
         shape = Shape(isolation, self._host.variant, machines.size_of(self._host, request.config))
-        is_usual = source is None and request.privileges == schema.Privileges()
+        is_usual = request.source is None and request.privileges == schema.Privileges()
         member = self._pool.claim(shape) if is_usual else None
         if member is not None:
             request = msgspec.structs.replace(
@@ -283,11 +291,28 @@ class Sprites:
         return ended
 
     def fork_many(self, sprite: Sprite, wanted: Forks) -> Ended:
-        """`Conflict` for a name that is taken, `RateLimited`; `AlreadyActive` while others are being made of it."""
+        """As `create`; `AlreadyActive` while others are being made of it."""
         point = None if wanted.checkpoint is None else self.checkpoint(sprite, wanted.checkpoint).id
         forks = self._creating.forks(sprite, point, wanted)
+        return self._admitted(sprite.organisation, wanted.names, lambda: self._fork_many(sprite, forks))
+
+    def _fork_many(self, sprite: Sprite, forks: ForkMany) -> Ended:
         self.creation_rate.take(sprite.organisation, len(forks.forks))
         return self._engine.start(requests.FORK_MANY, sprite.id, forks)
+
+    def _admitted(self, organisation: str, names: Collection[str], begin: Callable[[], Ended]) -> Ended:
+        """What starts these sprites is begun, where so many may run; `TooManyRun`."""
+        give_back = self.running_limit.take(organisation, names, lambda: self._running(organisation))
+        try:
+            ended = begin()
+        except BaseException:
+            give_back()
+            raise
+        ended.add_done_callback(lambda _: give_back())
+        return ended
+
+    def _running(self, organisation: str) -> set[str]:
+        return {row.name for row in sprites.every(self._host.database, organisation) if self.is_ready(row)}
 
     def allow_spawn(self, sprite: Sprite, wanted: Spawn | None) -> None:
         """What it may make by itself from now on."""
@@ -314,9 +339,9 @@ class Sprites:
         return self._engine.waiting_for(run)
 
     def wake(self, sprite: Sprite) -> Ended:
-        """Joins the wake that is under way. `StateError` past a deadline at which it was put to rest."""
+        """Joins the wake that is under way. `StateError` past a deadline at which it was put to rest; `TooManyRun`."""
         self._require_time(sprite, "wake")
-        return self._wake(sprite)
+        return self._admitted(sprite.organisation, [sprite.name], lambda: self._wake(sprite))
 
     def _require_time(self, sprite: Sprite, what: str) -> None:
         """By its deadline as it is now, not as it was when the caller looked."""
@@ -343,7 +368,7 @@ class Sprites:
     def restart(self, sprite: Sprite) -> Ended:
         """`StateError` as `wake`."""
         self._require_time(sprite, "restart")
-        return self._restart(sprite)
+        return self._admitted(sprite.organisation, [sprite.name], lambda: self._restart(sprite))
 
     def _restart(self, sprite: Sprite) -> Ended:
         return self._engine.join(requests.RESTART, sprite.id, Nothing())
@@ -399,8 +424,11 @@ class Sprites:
         return self._putting_back
 
     def restore(self, sprite: Sprite, checkpoint: str) -> Ended:
+        """`TooManyRun` for one that does not run: it does afterwards."""
         wanted = OfCheckpoint(self.checkpoint(sprite, checkpoint).id)
-        return self._engine.start(requests.RESTORE, sprite.id, wanted)
+        return self._admitted(
+            sprite.organisation, [sprite.name], lambda: self._engine.start(requests.RESTORE, sprite.id, wanted)
+        )
 
     def delete_checkpoint(self, sprite: Sprite, checkpoint: str) -> Ended:
         wanted = OfCheckpoint(self.checkpoint(sprite, checkpoint).id)

@@ -18,6 +18,7 @@ from ...relay.edge import Exchange, Facade
 from ...relay.facade import TableFacade
 from ...relay.table import Reach, Row, relayed
 from ...services.creation_rate import RateLimited
+from ...services.running_limit import TooManyRun
 from .. import metrics
 from ..call import Call
 from . import (
@@ -156,6 +157,8 @@ class SpritesVoice:
     def refusal(self, error: BaseException, fault: faults.Fault) -> bytes:
         if isinstance(error, RateLimited):
             return json.dumps(shapes.rate_limited(error)).encode()
+        if isinstance(error, TooManyRun):
+            return json.dumps(shapes.too_many_run(error)).encode()
         text, hint = ("internal error", None) if fault.status == 500 else (str(error), getattr(error, "hint", None))
         return json.dumps({"error": text} | ({"message": hint} if hint else {})).encode()
 

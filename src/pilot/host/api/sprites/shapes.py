@@ -14,6 +14,7 @@ from ....wire import timestamps
 from ....wire.schema import Privileges
 from ...services.browsing import Entry
 from ...services.creation_rate import RateLimited
+from ...services.running_limit import TooManyRun
 from ...services.sprites import Why
 from ...services.usage import SpriteUsage
 from ...store.checkpoints import Checkpoint
@@ -44,6 +45,24 @@ def rate_limited(error: RateLimited) -> RateLimitedShape:
         limit=error.limit,
         window_seconds=error.window_s,
         retry_after_seconds=max(1, math.ceil(error.retry_after_s)),
+    )
+
+
+class TooManyRunShape(TypedDict):
+    """What clients know by its `error`."""
+
+    error: str
+    message: str
+    limit: int
+    current_count: int
+
+
+def too_many_run(error: TooManyRun) -> TooManyRunShape:
+    return TooManyRunShape(
+        error="concurrent_sprite_limit_exceeded",
+        message=f"{error}: {error.hint}",
+        limit=error.limit,
+        current_count=error.current,
     )
 
 
@@ -184,11 +203,11 @@ def hold(row: Hold) -> dict[str, object]:
     return {"name": row.name, "since": timestamps.of_us(row.since_us), "expires_at": optional(row.expires_us)}
 
 
-def counts(organisation: str, statuses: Iterable[str]) -> dict[str, object]:
-    """The `org` of list answers and of the watch's heartbeats."""
+def counts(organisation: str, statuses: Iterable[str], running_limit: int) -> dict[str, object]:
+    """The `org` of list answers and of the watch's heartbeats; `running_limit` 0: there is none."""
     found = list(statuses)
     kinds = {kind: found.count(kind) for kind in ("running", "warm", "cold")}
-    return {"name": organisation, **kinds, "running_limit": NO_LIMIT, "warm_limit": NO_LIMIT}
+    return {"name": organisation, **kinds, "running_limit": running_limit or NO_LIMIT, "warm_limit": NO_LIMIT}
 
 
 def page(entries: Sequence[SpriteShape], org: Mapping[str, object], token: str | None) -> dict[str, object]:

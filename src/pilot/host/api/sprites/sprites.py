@@ -67,7 +67,9 @@ async def list_sprites(call: Call) -> Response:
         watch = Watch(call.sprites, organisation.id, organisation.slug, prefix, call.shape, call.reaches)
         return StreamingResponse(watch.lines(), media_type="application/x-ndjson")
     entries = await asyncio.to_thread(_described, call)
-    org = shapes.counts(call.organisation.slug, (entry["status"] for entry in entries))
+    org = shapes.counts(
+        call.organisation.slug, (entry["status"] for entry in entries), call.sprites.running_limit.limit
+    )
     after = query.get("continuation_token", "")
     chosen = [entry for entry in entries if entry["name"].startswith(query.get("prefix", "")) and entry["name"] > after]
     size = _page_size(query.get("max_results"))

@@ -75,7 +75,8 @@ class Watch:
         return self.describe(row) if row.name.startswith(self.prefix) else None
 
     def _line(self, document: Document) -> bytes:
-        org = shapes.counts(self.slug, (entry["status"] for entry in self._shown.values()))
+        statuses = (entry["status"] for entry in self._shown.values())
+        org = shapes.counts(self.slug, statuses, self.sprites.running_limit.limit)
         now = timestamps.now()
         return json.dumps(document | {"timestamp": now, "org": org}).encode() + b"\n"
 
