@@ -92,7 +92,9 @@ def test_answers_have_the_statuses_and_shapes_of_the_contract(host: HostUnderTes
         _check(http.get("/v1/sprites/web/disk"), 200, "Disk")
         assert _check(http.get("/v1/sprites/web/usage"), 200, "Usage")["machine"]["processes"] == 7
         assert _check(http.get("/v1/sprites/web/usage/days?days=400"), 200, "UsageDays") == {"days": []}
-        assert _check(http.get("/v1/usage/days"), 200, "UsageDays") == {"days": []}
+        none = {"days": [], "has_more": False, "next_continuation_token": None}
+        assert _check(http.get("/v1/usage/days"), 200, "UsageDays") == none
+        _check(http.get("/v1/usage/days?continuation_token=x"), 400, "Error")
         for wrong in ("0", "401", "-1", "x", ""):
             _check(http.get("/v1/usage/days", params={"days": wrong}), 400, "Error")
         _check(http.get("/v1/sprites/web/policy/network"), 200, "NetworkPolicy")

@@ -68,6 +68,15 @@ def test_a_sprite_is_as_its_file_says(pilotd: Pilotd, tmp_path: pathlib.Path) ->
         assert (failed.returncode, "it ended with 3, the rest was not done" in failed.stderr) == (3, True), (
             failed.stderr
         )
+        failed = _sprite(pilotd, tmp_path, "up")
+        assert (failed.returncode, "its setup was not finished" in failed.stderr) == (3, True), failed.stderr
+        assert len(client.get_sprite("fails").list_checkpoints()) == 1, "none but the present"
+        (tmp_path / "sprite.toml").write_text(FILE.replace('name = "shop"', 'name = "fails"'))
+        mended = _sprite(pilotd, tmp_path, "up")
+        assert (mended.returncode, "it is begun again" in mended.stderr) == (0, True), mended.stderr
+        assert client.get_sprite("fails").get_checkpoint("ready").id == "v1"
+        again = _sprite(pilotd, tmp_path, "up")
+        assert (again.returncode, "its setup is not done again" in again.stderr) == (0, True), again.stderr
         wrong = tmp_path / "wrong.toml"
         wrong.write_text("nam = 'x'")
         told = _sprite(pilotd, tmp_path, "up", str(wrong))

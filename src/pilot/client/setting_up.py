@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from .setup_file import SetUp
 
 FILE = "sprite.toml"
+# In the sprite, from before its setup until all of that was done.
+UNFINISHED = "/var/lib/sprite-setup-unfinished"
 _USUAL: dict[str, object] = {"cmd": None, "args": [], "needs": [], "env": {}, "dir": None, "http_port": None}
 
 
@@ -25,6 +27,9 @@ def up(context: Context) -> int:
     wanted = setup_file.parse(_read(place))
     name = context.said.option("sprite") or wanted.name or context.sprite
     is_new = _make(context, name, wanted) or context.said.has("setup")
+    is_new = is_new or (bool(wanted.setup) and _is_unfinished(context, name))
+    if is_new and wanted.setup:
+        context.api.upload(sprite_path(name, "fs/write"), [("path", UNFINISHED)], iter(()), 0)
     _settle(context, name, wanted)
     for there, here in wanted.files.items():
         output.tell(f"{name}: {there} is {here}")
@@ -33,8 +38,10 @@ def up(context: Context) -> int:
         for command in wanted.setup:
             output.tell(f"{name}: {command}")
             if code := _run(context, name, command):
-                output.tell(f"sprite: it ended with {code}, the rest was not done; again: sprite up --setup {place}")
+                output.tell(f"sprite: it ended with {code}, the rest was not done; sprite up begins it again")
                 return code
+        if wanted.setup:
+            context.api.call("DELETE", sprite_path(name, "fs/delete"), query=[("path", UNFINISHED)])
     elif wanted.setup:
         output.tell(f"{name}: it was there already, its setup is not done again (--setup does it)")
     for service, body in wanted.services.items():
@@ -67,6 +74,16 @@ def _make(context: Context, name: str, wanted: SetUp) -> bool:
     if wanted.changes:
         context.api.call("PUT", sprite_path(name), wanted.changes)
     return False
+
+
+def _is_unfinished(context: Context, name: str) -> bool:
+    """Whether an earlier `up` has not come to the end of its setup."""
+    try:
+        context.api.call("GET", sprite_path(name, "fs/list"), query=[("path", UNFINISHED)])
+    except errors.NotFound:
+        return False
+    output.tell(f"{name}: its setup was not finished, it is begun again")
+    return True
 
 
 def _settle(context: Context, name: str, wanted: SetUp) -> None:

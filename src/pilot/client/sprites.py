@@ -197,6 +197,8 @@ def why(context: Context) -> None:
         output.line(f"  unused for {found['idle_s'] or 0:.0f} s")
     if ended := found["out_of_memory"]:
         output.line(f"out of memory {output.moment(ended['last_at'])}: {ended['processes']} processes were ended")
+    if read_only := found.get("disk_read_only"):
+        output.line(f"read-only disk: {read_only}")
     if rested := found["rested"]:
         output.line(f"last at rest ({rested['status']}) {output.moment(rested['at'])}: {rested['why']}")
 

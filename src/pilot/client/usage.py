@@ -45,13 +45,26 @@ def _now(context: Context) -> None:
 
 def _days(context: Context, path: str) -> None:
     query = [("days", days)] if (days := context.said.option("days")) else []
-    found = context.api.call("GET", path, query=query)
+    found = _pages(context, path, query)
     if context.wants_json:
         output.document(found)
         return
     of_all = context.said.has("all")
     rows = [(*([day["sprite"]["name"]] if of_all else []), *_cells(day)) for day in found["days"]]
     output.table((*(["SPRITE"] if of_all else []), *_TITLES), rows)
+
+
+def _pages(context: Context, path: str, query: list[tuple[str, str]]) -> dict[str, Any]:
+    """All of them, as one."""
+    days: list[Any] = []
+    token: str | None = None
+    while True:
+        asked = [*query, ("continuation_token", token)] if token else query
+        found = context.api.call("GET", path, query=asked)
+        days += found["days"]
+        token = found.get("next_continuation_token")
+        if token is None:
+            return {"days": days}
 
 
 def _cells(day: Mapping[str, Any]) -> tuple[str, ...]:

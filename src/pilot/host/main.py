@@ -139,6 +139,8 @@ def _settings(options: argparse.Namespace) -> daemon.Settings:
         raise errors.PilotError("--machine-pool: a virtual machine has the disks that it was started with")
     if options.store is None and (options.durability is not None or options.cache_bytes is not None):
         raise errors.PilotError("--durability and --cache-bytes say nothing without --store")
+    if options.store is not None:
+        _check_store(options.store)
     parse_range(options.network_range)
     if options.service_addresses != "off":
         addresses.parse_range(options.service_addresses)
@@ -186,6 +188,18 @@ def _settings(options: argparse.Namespace) -> daemon.Settings:
         audit_bytes=options.audit_mib << 20,
         service_addresses=None if options.service_addresses == "off" else options.service_addresses,
     )
+
+
+_STORES = ("file", "s3", "s3a", "gs", "az", "adl", "abfs", "abfss", "azure")  # obstore's, and ours
+
+
+def _check_store(text: str) -> None:
+    """As `volume.remote.objects.opening` will read it, in volumed."""
+    parsed = urllib.parse.urlsplit(text)
+    place = parsed.path.startswith("/") and not parsed.netloc if parsed.scheme == "file" else bool(parsed.netloc)
+    if parsed.scheme not in _STORES or not place or parsed.query or parsed.fragment:
+        hint = "file:///directory, s3://bucket/prefix, gs:// or az://"
+        raise errors.PilotError(f"--store {text}: no address of an object store", hint=hint)
 
 
 _BELIEVED = """\

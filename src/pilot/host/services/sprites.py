@@ -70,17 +70,20 @@ SUSPECT_PAUSE_S = 5.0
 MOST_COMMENT = 4096  # characters, on a checkpoint: sprites make them by themselves, too
 WHY_READ_ONLY = "its filesystem had become read-only while the disk was full; there is room again, it is started anew"
 
+WHY_DISK = "its filesystem takes no writes since one failed; by now it may take so much more of the host's disk:"
+
 
 @dataclasses.dataclass(frozen=True)
 class Why:
-    """What keeps a sprite awake, for how long nobody has used it, and when and why it last went to rest; and what the
-    kernel has ended in it for want of memory."""
+    """What keeps a sprite awake, for how long nobody has used it, and when and why it last went to rest; what the
+    kernel has ended in it for want of memory; and whether its disk takes no writes."""
 
     status: str
     held_by: tuple[str, ...]
     idle_s: float | None
     rested: Rested | None
     out_of_memory: schema.OutOfMemory | None
+    disk_read_only: str | None = None  # why
 
 
 class Sprites:
@@ -177,7 +180,13 @@ class Sprites:
         status = self.status(sprite)
         held = tuple(rest.what_holds(self._host, sprite)) if status == "running" else ()
         idle_s = self.idle_s(sprite) if status == "running" else None
-        return Why(status, held, idle_s, sprite.rested, self._out_of_memory(sprite) if status == "running" else None)
+        ended = self._out_of_memory(sprite) if status == "running" else None
+        return Why(status, held, idle_s, sprite.rested, ended, None if status == "cold" else self._read_only(sprite))
+
+    def _read_only(self, sprite: Sprite) -> str | None:
+        """None for one that takes writes."""
+        left = self.disks().read_only.get(sprite.volume, self.guests.read_only([sprite]).get(sprite.volume))
+        return None if left is None else f"{WHY_DISK} {max(left, 0) >> 20} MiB"
 
     def _out_of_memory(self, sprite: Sprite) -> schema.OutOfMemory | None:
         """None, too, of a machine that does not answer: `held` has said so."""

@@ -10,7 +10,7 @@ from ..operations import networks
 from ..operations.context import Host
 from ..store import usage
 from ..store.sprites import Sprite
-from ..store.usage import Counted, Day
+from ..store.usage import Counted, Day, Place
 from ..vmm import Isolation, Size, Usage
 
 
@@ -58,9 +58,9 @@ class Usages:
         """The last so many that there are, the oldest first."""
         return usage.of_sprite(self._host.database, sprite.id, most)
 
-    def days_of_all(self, organisation: str, most: int) -> Sequence[Day]:
-        """Of all sprites, destroyed ones too."""
-        return usage.of_organisation(self._host.database, organisation, most)
+    def days_of_all(self, organisation: str, most: int, after: Place, most_rows: int) -> Sequence[Day]:
+        """Of all sprites, destroyed ones too: so many of those behind `after`."""
+        return usage.of_organisation(self._host.database, organisation, most, after, most_rows)
 
     def _machine(self, sprite: Sprite) -> Usage | None:
         return None if sprite.machine is None else self._host.substrate(sprite.machine).usage(sprite.machine)

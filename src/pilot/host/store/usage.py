@@ -107,13 +107,21 @@ def of_sprite(reader: Reader, sprite: str, most: int) -> list[Day]:
     return [_day(row) for row in reversed(rows)]
 
 
-def of_organisation(reader: Reader, organisation: str, most: int) -> list[Day]:
-    """The last `most` days that there are of any of its sprites, destroyed ones too; by day, then by name."""
+Place = tuple[str, str, str]  # day, name and id of a sprite
+START: Place = ("", "", "")
+
+
+def of_organisation(
+    reader: Reader, organisation: str, most: int, after: Place = START, most_rows: int = MOST_ROWS
+) -> list[Day]:
+    """Of the last `most` days that there are of any of its sprites, destroyed ones too, what comes behind `after`; by
+    day, then by name."""
     rows = reader.query(
         """SELECT * FROM usage_days WHERE organisation = ? AND day IN (
                SELECT DISTINCT day FROM usage_days WHERE organisation = ? ORDER BY day DESC LIMIT ?)
-           ORDER BY day, name, sprite""",
-        (organisation, organisation, most),
+               AND (day, name, sprite) > (?, ?, ?)
+           ORDER BY day, name, sprite LIMIT ?""",
+        (organisation, organisation, most, *after, most_rows),
     )
     return [_day(row) for row in rows]
 

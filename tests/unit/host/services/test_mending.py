@@ -53,6 +53,23 @@ def test_it_is_started_anew_when_there_is_room_and_says_why(host: HostUnderTest)
     assert guilty.volume in host.volumes.attached
 
 
+def test_why_says_that_its_disk_takes_no_writes(host: HostUnderTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert host.sprites.why(_find(host, "guilty")).disk_read_only is None
+    _has_met_no_room(host, "guilty", 3 << 20)
+    told = host.sprites.why(_find(host, "guilty")).disk_read_only
+    assert told is not None
+    assert (told.startswith("its filesystem takes no writes"), told.endswith(" 3 MiB")) == (True, True)
+    assert host.sprites.why(_find(host, "other")).disk_read_only is None
+    _has_met_no_room(host, "guilty", -1)
+    assert (host.sprites.why(_find(host, "guilty")).disk_read_only or "").endswith(" 0 MiB")
+    assert host.sprites.stop(_find(host, "guilty")).result(WAIT_S).done
+    assert host.sprites.why(_find(host, "guilty")).disk_read_only is None, "it is mounted anew by its next start"
+
+    monkeypatch.setattr(host.vmm, "mounts_in_guest", True)
+    host.machine("other").read_only = True
+    assert host.sprites.why(_find(host, "other")).disk_read_only is not None
+
+
 def test_who_fills_it_again_at_once_is_not_started_anew_for_ever(host: HostUnderTest) -> None:
     mending = Mending(host.sprites, ROOM)
     _has_met_no_room(host, "guilty", ROOM)

@@ -7,10 +7,12 @@ import pathlib
 import threading
 from collections.abc import Mapping, Sequence
 
+import httpx
 import pytest
 from tests.support.host import WAIT_S, HostUnderTest
 
 from pilot import errors
+from pilot.host.api.sprites import usage as usage_calls
 from pilot.host.services import retention, usage_days
 from pilot.host.services.usage_days import LOOK_S, WRITE_S, Accounting, OfSprites
 from pilot.host.services.wanted import NewSprite
@@ -211,3 +213,30 @@ def test_of_sprites_as_they_are(tmp_path: pathlib.Path) -> None:
         assert day.used.disk_bytes == host.volumes.stat(web.volume).allocated_bytes
     finally:
         host.close()
+
+
+@pytest.fixture
+def host(tmp_path: pathlib.Path) -> Iterator[HostUnderTest]:
+    under_test = HostUnderTest(tmp_path)
+    yield under_test
+    under_test.close()
+
+
+def test_of_all_there_are_pages(host: HostUnderTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(usage_calls, "PAGE", 2)
+    days = [usage.Day(f"2026-11-2{day}", id, name, Used(1)) for day in (8, 9) for id, name in (("1", "b"), ("2", "a"))]
+    with host.database.transaction() as tx:
+        for each in days:
+            usage.add(tx, each, host.organisation.id)
+    seen, token, pages = [], "", 0
+    while token is not None:
+        found = httpx.get(
+            f"{host.url}/v1/usage/days",
+            params={"continuation_token": token},
+            headers={"Authorization": f"Bearer {host.token}"},
+        ).json()
+        seen += [(day["day"], day["sprite"]["name"]) for day in found["days"]]
+        assert found["has_more"] == (found["next_continuation_token"] is not None)
+        token, pages = found["next_continuation_token"], pages + 1
+    assert seen == sorted((each.day, each.name) for each in days)
+    assert pages == 2

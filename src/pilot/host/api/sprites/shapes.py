@@ -179,6 +179,7 @@ def why(found: Why) -> dict[str, object]:
         "idle_s": found.idle_s,
         "rested": rested(found.rested),
         "out_of_memory": None if found.out_of_memory is None else msgspec.structs.asdict(found.out_of_memory),
+        "disk_read_only": found.disk_read_only,
     }
 
 

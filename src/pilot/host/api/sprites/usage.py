@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 
 import msgspec
 from starlette.responses import JSONResponse, Response
 
 from ....wire import faults
 from ...services.usage import Usages
-from ...store.usage import MOST_DAYS
+from ...store.usage import MOST_DAYS, START, Day, Place
 from ..call import Call
 from . import shapes
 
 DAYS = 31
+PAGE = 5000  # rows of an answer
 
 
 async def get_usage(call: Call) -> Response:
@@ -28,16 +30,30 @@ async def get_usage_by_day(call: Call) -> Response:
 
 
 async def get_usage_of_all(call: Call) -> Response:
-    """What each sprite of the organisation has used, of those that were destroyed since, too."""
-    shown = await asyncio.to_thread(_shown, call.sprites.usages, call.organisation.id, _days(call))
+    """What each sprite of the organisation has used, of those that were destroyed since, too; a page of it."""
+    after = _after(call.request.query_params.get("continuation_token", ""))
+    shown = await asyncio.to_thread(_shown, call.sprites.usages, call.organisation.id, _days(call), after)
     return Response(shown, media_type="application/json")
 
 
-def _shown(usages: Usages, organisation: str, most: int) -> bytes:
-    """There may be a great many."""
-    found = usages.days_of_all(organisation, most)
-    named = [{"sprite": {"id": day.sprite, "name": day.name}} | shapes.usage_day(day) for day in found]
-    return msgspec.json.encode({"days": named})
+def _shown(usages: Usages, organisation: str, most: int, after: Place) -> bytes:
+    found = usages.days_of_all(organisation, most, after, PAGE + 1)
+    named = [{"sprite": {"id": day.sprite, "name": day.name}} | shapes.usage_day(day) for day in found[:PAGE]]
+    token = _token(found[PAGE - 1]) if len(found) > PAGE else None
+    return msgspec.json.encode({"days": named, "has_more": token is not None, "next_continuation_token": token})
+
+
+def _token(last: Day) -> str:
+    return base64.urlsafe_b64encode(msgspec.json.encode((last.day, last.name, last.sprite))).decode()
+
+
+def _after(token: str) -> Place:
+    if not token:
+        return START
+    try:
+        return msgspec.json.decode(base64.urlsafe_b64decode(token), type=Place)
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise faults.InvalidRequest(f"continuation_token: {token[:40]!r} is none of this call's") from error
 
 
 def _days(call: Call) -> int:
