@@ -122,6 +122,7 @@ ALLOWED: dict[str, frozenset[str]] = {
             "host.services",
             "host.store.sprites",
             "host.store.tokens",
+            "host.tracing",
         }
     ),
     # Beside api: it serves what is below the domain.

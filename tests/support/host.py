@@ -17,6 +17,8 @@ from pilot.host.fly.addresses import DEFAULT, parse_range
 from pilot.host.fly.pulling import Images
 from pilot.host.fly.vault import Vault
 from pilot.host.fsm.engine import Engine
+from pilot.host.fsm.journal import Record
+from pilot.host.fsm.outcome import Outcome
 from pilot.host.identity.authenticator import Authenticator
 from pilot.host.identity.authority import Authority
 from pilot.host.identity.issuer import Issuer
@@ -39,6 +41,7 @@ from pilot.host.services.sprites import Sprites
 from pilot.host.store import tokens
 from pilot.host.store.journal import SqlJournal
 from pilot.host.store.sqlite import SqliteDatabase
+from pilot.host.tracing import OFF, Tracing
 from pilot.host.vmm.substrates import Substrates
 from pilot.image.oci.store import Store
 from tests.support.fake_vmm import FakeMachine, FakeVmm
@@ -62,7 +65,9 @@ class HostUnderTest:
         now_s: Callable[[], float] = time.monotonic,
         front: Front | None = None,
         vmm: Callable[[pathlib.Path], FakeVmm] = FakeVmm,
+        tracing: Tracing = OFF,
     ) -> None:
+        self._tracing = tracing
         self.authenticator = authenticator
         self.auditing: Auditing | None = None
         self.seal_key = os.urandom(32)
@@ -95,7 +100,13 @@ class HostUnderTest:
             capacity=Capacity(lambda: 1 << 22),  # and not of this host, as nothing of these machines is
         )
         metrics = Metrics()
-        self.engine = Engine(SqlJournal(self.database), operations(self.host), told=metrics.run_ended)
+
+        def told(run: Record, outcome: Outcome, seconds: float) -> None:
+            metrics.run_ended(run, outcome, seconds)
+            self._tracing.ended(run, outcome, seconds)
+
+        runs = operations(self.host)
+        self.engine = Engine(SqlJournal(self.database), runs, told=told, begun=self._tracing.begun)
         self.host.children.bind(self.engine)
         self.sprites = Sprites(self.host, self.engine, metrics=metrics, webhook_destinations=self.webhook_destinations)
         self.fly = FlyMachines(self.host, self.engine, parse_range(DEFAULT))
@@ -132,7 +143,9 @@ class HostUnderTest:
         self._end_audit()
         signer = AuditSigner(str(self._root / "identity"), bytes(32))
         self.auditing = Auditing(Writer(str(self._root / "audit"), signer), Subjects(self.database))
-        access = Access(self._asked, self.sprites, self.authority, self.issuer, auditing=self.auditing)
+        access = Access(
+            self._asked, self.sprites, self.authority, self.issuer, auditing=self.auditing, tracing=self._tracing
+        )
         seals = Seals(self.seal_key)
         self.apps = edges.apps_of(access, seals, self.fly)
         return edges.route(access, seals, self.fly, self.apps, self.front)

@@ -38,7 +38,7 @@ from ..image.oci.store import Store
 from ..images.origins import Insecure, store_directory
 from ..kernel import cgroups, files, hierarchies
 from ..volume import client as volume_client
-from . import backup, draining, edges, host_limits, log_files
+from . import backup, draining, edges, host_limits, log_files, tracing
 from .api.machines import own as own_rows
 from .api.machines import own_keys as own_key_rows
 from .api.machines import own_volumes as own_volume_rows
@@ -55,6 +55,8 @@ from .fly.containers import MOST_STOP_S
 from .fly.pulling import Images
 from .fly.vault import Vault
 from .fsm.engine import Engine
+from .fsm.journal import Record
+from .fsm.outcome import Outcome
 from .identity import sealed
 from .identity.authenticator import Authenticator
 from .identity.authority import Authority
@@ -109,6 +111,7 @@ from .store.database import Database
 from .store.journal import SqlJournal
 from .store.sprites import Sprite
 from .store.sqlite import SqliteDatabase
+from .tracing import Tracing
 from .vmm import Isolation, Size, substrates
 from .vmm.shape import Shape
 from .volumed import Volumed
@@ -173,6 +176,7 @@ class Settings:
     service_addresses: str | None = addresses.DEFAULT
     create_limit: tuple[int, float] = (0, 60.0)
     running_limit: int = 0
+    otlp: str | None = None
     audit_bytes: int = 8 << 20  # of each sprite's and Machine's log
 
     ending: Ending = dataclasses.field(default_factory=Ending)
@@ -226,13 +230,14 @@ def serve(settings: Settings) -> None:
         roots, issuer = Roots(settings.identity_directory, settings.seal_key), _issuer(settings)
         authority, machine_tokens = Authority(database, roots), MachineTokens(roots)
         auditing = stack.enter_context(_auditing(settings, database, made_networks))
+        traced = stack.enter_context(_tracing(settings))
         rows = [*machine_rows.rows(database), *identity_rows.rows(database, issuer, machine_tokens)]
         outward = Outward(rows, told=MachinesAudited(auditing.writer, auditing.subjects))
         sprites, fly = stack.enter_context(
-            _services(settings, database, volumes, made_networks, outward, machine_tokens)
+            _services(settings, database, volumes, made_networks, outward, machine_tokens, traced)
         )
         authenticator = Authenticator(authority.authenticate)
-        access = Access(authenticator, sprites, authority, issuer, Domain(settings.domain), auditing)
+        access = Access(authenticator, sprites, authority, issuer, Domain(settings.domain), auditing, traced)
         relay = _relay(settings, access, fly)
         _on_signals(relay, settings.ending)
         stack.enter_context(log_files.watching(settings.state_dir))
@@ -323,6 +328,7 @@ def _services(
     made_networks: Networks,
     outward: Outward,
     machine_tokens: MachineTokens,
+    traced: Tracing,
 ) -> Iterator[tuple[Sprites, FlyMachines]]:
     """Everything behind the API, running."""
     isolation = Isolation(settings.isolation)
@@ -347,7 +353,12 @@ def _services(
         store_owner=tokens.ensure_organisation(database, ORGANISATION).id if settings.store else None,
     )
     metrics = Metrics()
-    engine = Engine(SqlJournal(database), operations(host), {SPRITE: RUNS_AT_ONCE}, metrics.run_ended)
+
+    def told(run: Record, outcome: Outcome, seconds: float) -> None:
+        metrics.run_ended(run, outcome, seconds)
+        traced.ended(run, outcome, seconds)
+
+    engine = Engine(SqlJournal(database), operations(host), {SPRITE: RUNS_AT_ONCE}, told, traced.begun)
     host.children.bind(engine)
     own = None if settings.service_addresses is None else addresses.parse_range(settings.service_addresses)
     pool = Pool(host, engine, {Shape(isolation, settings.variant, settings.usual_size): settings.pool_size})
@@ -439,6 +450,20 @@ def certificates_of(settings: Settings) -> certificates.Certificates:
 
 def _resting(fly: FlyMachines, after_s: float) -> contextlib.AbstractContextManager[None]:
     return fly_rest.watching(fly, after_s) if after_s else contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def _tracing(settings: Settings) -> Iterator[Tracing]:
+    """Off, where nobody has said where to. `HostError` without its packages."""
+    if settings.otlp is None:
+        yield tracing.OFF
+        return
+    try:
+        from . import otel
+    except ImportError as error:
+        raise errors.HostError(f"--otlp: {error}", hint="pip install 'pilot[otel]'") from error
+    with contextlib.closing(otel.by_http(settings.otlp)) as made:
+        yield made
 
 
 @contextlib.contextmanager

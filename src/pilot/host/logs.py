@@ -6,6 +6,8 @@ import json
 import logging
 import sys
 
+from .tracing import REQUEST
+
 # What every record has; whatever else it carries was given by `extra`.
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
@@ -20,6 +22,8 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        if (request := REQUEST.get()) is not None:
+            fields["request"] = request
         fields |= {key: value for key, value in vars(record).items() if key not in _OWN}
         if record.exc_info:
             fields["traceback"] = self.formatException(record.exc_info)

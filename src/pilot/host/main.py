@@ -185,9 +185,20 @@ def _settings(options: argparse.Namespace) -> daemon.Settings:
         autostop_after_s=options.autostop_after,
         create_limit=creation_rate.parse(options.create_limit),
         running_limit=options.running_limit,
+        otlp=_collector(options.otlp),
         audit_bytes=options.audit_mib << 20,
         service_addresses=None if options.service_addresses == "off" else options.service_addresses,
     )
+
+
+def _collector(text: str | None) -> str | None:
+    """Where spans go; `PilotError` for what is no address of anybody who takes them."""
+    if text is None:
+        return None
+    parsed = urllib.parse.urlsplit(text)
+    if parsed.scheme not in ("http", "https") or not parsed.netloc:
+        raise errors.PilotError(f"--otlp {text}: not a URL", hint="http://127.0.0.1:4318/v1/traces")
+    return text
 
 
 _STORES = ("file", "s3", "s3a", "gs", "az", "adl", "abfs", "abfss", "azure")  # obstore's, and ours
@@ -282,6 +293,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--create-limit", default="off", metavar="COUNT/SECONDS", help=limit)
     limit = "how many sprites of an organisation may run at once (0: as many as it likes)"
     add("--running-limit", type=int, default=0, metavar="N", help=limit)
+    add(
+        "--otlp",
+        metavar="URL",
+        help="collector that OpenTelemetry spans go to, with the extra otel: http://…/v1/traces",
+    )
     add("--disk-gib", type=int, default=100, help="size of a sprite's disk; only what is written takes space")
     add("--quota-gib", type=int, metavar="N", help="what one may take of this host's disk; else what there is")
     add(

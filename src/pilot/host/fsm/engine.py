@@ -78,7 +78,8 @@ class Engine:
     """Starts, resumes, cancels and waits for runs. `close()` leaves what is unfinished to the next process.
 
     `caps`: how many runs of a kind go on at once; without one, as many as there are resources with work.
-    `told` hears of each run that has ended, with the seconds since it began here; on the run's thread.
+    `told` hears of each run that has ended, with the seconds since it began here; on the run's thread. `begun` hears
+    of each that is begun, before it is, on the thread that begins it.
     """
 
     def __init__(
@@ -87,10 +88,11 @@ class Engine:
         operations: Iterable[AnyOperation],
         caps: Mapping[str, int] | None = None,
         told: Callable[[Record, Outcome, float], object] = lambda run, outcome, seconds: None,
+        begun: Callable[[Record], object] = lambda run: None,
     ) -> None:
         self._journal = journal
         self._operations = {_key(operation.action): operation for operation in operations}
-        self._told = told
+        self._told, self._begun = told, begun
         kinds = {kind for kind, _ in self._operations}
         self._slots = {kind: Slots((caps or {}).get(kind)) for kind in kinds}
         self._unlimited = Slots(None)  # for kinds that this program no longer knows
@@ -121,6 +123,7 @@ class Engine:
         document = action.request.write(request)
         record = Record(self._ids.next(), action.kind, action.name, resource, document, names, parent)
         self._journal.begin(record)
+        self._begun(record)
         [ended] = self._enqueue([record])
         return ended
 

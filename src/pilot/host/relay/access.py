@@ -26,6 +26,7 @@ from ..services.addresses import Domain
 from ..services.sprites import Sprites
 from ..store.sprites import Sprite
 from ..store.tokens import Scope
+from ..tracing import OFF, Tracing
 from .auditing import Auditing
 
 WAKE_TIMEOUT_S = 60.0
@@ -54,6 +55,7 @@ class Access:
     issuer: Issuer
     domain: Domain = dataclasses.field(default_factory=Domain)
     auditing: Auditing | None = None
+    tracing: Tracing = OFF
 
     @property
     def activity(self) -> Uses:

@@ -15,6 +15,7 @@ from ... import errors
 from ...machine.dial import Stream
 from ...wire import faults, operations
 from ...wire.operations import AnyOperation, Operation
+from .. import tracing
 from ..identity.principal import Principal
 from ..store.sprites import Sprite
 from . import early, heads, paths, worlds
@@ -67,6 +68,7 @@ class TableFacade(Generic[Own]):
 
     async def serve(self, exchange: Exchange) -> None:
         """Answers in any case; an error after the answer has begun leaves it without its end."""
+        tracing.new_request()
         try:
             await self._serve(exchange)
         except errors.PilotError as error:
@@ -83,13 +85,17 @@ class TableFacade(Generic[Own]):
         head = exchange.head
         match = self._table.find(head.method, paths.split(head.path), websocket=head.wants_upgrade)
         entry = self._access.auditing.begin(exchange, match) if self._access.auditing else Entry()
-        try:
-            await self._serve_found(exchange, match, entry)
-        except BaseException as error:
-            if not exchange.answer.has_begun:
-                entry.refused(error, self._voice.fault(error).status)
-            raise
-        entry.answered(exchange.answer.status)
+        with self._access.tracing.request(match.row.method, match.row.path, _traceparent(exchange)) as answered:
+            try:
+                await self._serve_found(exchange, match, entry)
+            except BaseException as error:
+                if not exchange.answer.has_begun:
+                    status = self._voice.fault(error).status
+                    entry.refused(error, status)
+                    answered(status)
+                raise
+            entry.answered(exchange.answer.status)
+            answered(exchange.answer.status)
 
     async def _serve_found(self, exchange: Exchange, match: Match[Own], entry: Entry) -> None:
         principal = await self._permitted(exchange, match.row, entry)
@@ -226,11 +232,17 @@ class TableFacade(Generic[Own]):
     def _refuse(self, exchange: Exchange, error: BaseException) -> None:
         fault = self._voice.fault(error)
         headers = [(b"content-type", b"application/json"), *self._voice.headers, *retry_after(error)]
+        headers.append((b"x-request-id", (tracing.REQUEST.get() or "").encode()))
         if isinstance(error, faults.MethodNotAllowed):
             headers.append((b"allow", ", ".join(error.allowed).encode()))  # RFC 9110, 15.5.6
         if isinstance(error, faults.Unauthenticated):
             headers.append((b"www-authenticate", b"Bearer"))
         exchange.answer.whole(fault.status, headers, self._voice.refusal(error, fault))
+
+
+def _traceparent(exchange: Exchange) -> str | None:
+    found = exchange.head.first(b"traceparent")
+    return None if found is None else found.decode("latin-1")
 
 
 def _patience_s(operation: AnyOperation) -> float:
