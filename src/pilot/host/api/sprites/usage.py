@@ -51,9 +51,10 @@ def _after(token: str) -> Place:
     if not token:
         return START
     try:
-        return msgspec.json.decode(base64.urlsafe_b64decode(token), type=Place)
+        day, name, sprite = msgspec.json.decode(base64.urlsafe_b64decode(token), type=tuple[str, str, str])
     except (ValueError, msgspec.MsgspecError) as error:
         raise faults.InvalidRequest(f"continuation_token: {token[:40]!r} is none of this call's") from error
+    return day, name, sprite
 
 
 def _days(call: Call) -> int:
