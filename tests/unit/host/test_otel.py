@@ -18,6 +18,7 @@ from opentelemetry.trace import StatusCode
 
 from pilot import errors
 from pilot.host import logs, main, tracing
+from pilot.host.fsm.documents import Document
 from pilot.host.fsm.journal import Record
 from pilot.host.fsm.outcome import Ending, Outcome
 from pilot.host.otel import Otel
@@ -82,7 +83,7 @@ def test_a_refusal_is_told_with_the_id_that_its_client_reads(host: HostUnderTest
 
 
 def test_a_run_of_an_earlier_pilotd_has_its_time_and_no_parent(otel: Otel, spans: InMemorySpanExporter) -> None:
-    run = Record(RunId("r1"), "sprite", "wake", "sprite-1", {}, ())
+    run = Record(RunId("r1"), "sprite", "wake", "sprite-1", Document(1, {}), ())
     otel.ended(run, Outcome(Ending.ABORTED, "no room"), 2.0)
     span = _named(spans, "run wake")
     assert span.parent is None
@@ -93,8 +94,8 @@ def test_a_run_of_an_earlier_pilotd_has_its_time_and_no_parent(otel: Otel, spans
 
 
 def test_a_child_is_its_parents(otel: Otel, spans: InMemorySpanExporter) -> None:
-    parent = Record(RunId("r1"), "sprite", "fork_many", "sprite-1", {}, ())
-    child = Record(RunId("r2"), "sprite", "create", "sprite-2", {}, (), parent.id)
+    parent = Record(RunId("r1"), "sprite", "fork_many", "sprite-1", Document(1, {}), ())
+    child = Record(RunId("r2"), "sprite", "create", "sprite-2", Document(1, {}), (), parent.id)
     for run in (parent, child):
         otel.begun(run)
     for run in (child, parent):
