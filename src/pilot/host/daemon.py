@@ -88,6 +88,7 @@ from .services import (
     fly_pruning,
     fly_rest,
     fly_schedule,
+    fly_secret_files,
     idle,
     image_bases,
     mending,
@@ -393,6 +394,7 @@ def _services(
         with (
             fly_exits.watching(host, engine),
             fly_peers.watching(host),
+            fly_secret_files.watching(host),
             image_bases.watching(host, engine, keep_s),
             showing.watching(shown),
         ):

@@ -42,6 +42,7 @@ _FSOPEN_CLOEXEC = _FSMOUNT_CLOEXEC = _OPEN_TREE_CLONE = 1
 _OPEN_TREE_CLOEXEC = os.O_CLOEXEC
 _MOVE_MOUNT_F_EMPTY_PATH = 0x4
 _MOVE_MOUNT_T_EMPTY_PATH = 0x40
+_MOVE_MOUNT_BENEATH = 0x200
 _SET_FLAG, _SET_STRING, _SET_FD, _CREATE, _RECONFIGURE = 0, 1, 5, 6, 7
 
 
@@ -130,12 +131,16 @@ def device_node(mode: int, number: int, uid: int, gid: int) -> int:
         os.close(tmpfs_fd)
 
 
-def move_mount(mount_fd: int, target: str | os.PathLike[str] | int) -> None:
-    """Put a detached mount into the tree at `target`, a path or a descriptor of the place. `mount_fd` stays open."""
+def move_mount(mount_fd: int, target: str | os.PathLike[str] | int, *, beneath: bool = False) -> None:
+    """Put a detached mount into the tree at `target`, a path or a descriptor of the place. `mount_fd` stays open.
+
+    `beneath` (Linux 6.5): below what is mounted there, so that it is seen when that is gone.
+    """
     if isinstance(target, int):
         to_fd, name, flags = target, "", _MOVE_MOUNT_F_EMPTY_PATH | _MOVE_MOUNT_T_EMPTY_PATH
     else:
         to_fd, name, flags = AT_FDCWD, os.fspath(target), _MOVE_MOUNT_F_EMPTY_PATH
+    flags |= _MOVE_MOUNT_BENEATH if beneath else 0
     path = name or f"descriptor {to_fd}"
     syscalls.call(syscalls.MOVE_MOUNT, mount_fd, b"", to_fd, os.fsencode(name), flags, what="move_mount", path=path)
 

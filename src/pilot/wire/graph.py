@@ -87,13 +87,31 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InjectedFile(msgspec.Struct, frozen=True, kw_only=True):
-    """A file that the container sees at `path`, over whatever is there. `content` is base64; it is on no disk."""
+    """A file that the container sees at `path`, over whatever is there. `content` is base64; it is on no disk.
+
+    `version`: its content may become another one while the container runs (`FilesRequest`); None: it is what it is.
+    """
 
     path: str
     content: str
     mode: str = "0644"
     uid: int = 0
     gid: int = 0
+    version: int | None = None
+
+
+class FileContent(msgspec.Struct, frozen=True, kw_only=True):
+    """What a file with a version is to say from now on, unless it says what is of this version or of a later one."""
+
+    path: str
+    content: str
+    version: int
+
+
+class FilesRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """PUT /v1/containers/{name}/files: of these files, all or none. Who opens one sees the old or the new, whole."""
+
+    files: list[FileContent]
 
 
 class Root(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -113,6 +113,9 @@ STOP_CONTAINER = Operation(
 RESTART_CONTAINER = Operation(
     "restartContainer", "POST", "/v1/containers/{name}/restart", NoneType, graph.ContainerStatus, _HOST
 )  # fmt: skip
+PUT_CONTAINER_FILES = Operation(
+    "putContainerFiles", "PUT", "/v1/containers/{name}/files", graph.FilesRequest, graph.ContainerStatus, _HOST
+)  # fmt: skip
 CONTAINER_LOGS = Operation(
     "containerLogs", "GET", "/v1/containers/{name}/logs", NoneType, graph.LogPiece, _HOST, lines=True
 )  # fmt: skip

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from pilot.agent.graph import checking, deciding, health, state
-from pilot.agent.graph.deciding import Clean, Forget, Kill, Limit, Probe, Start, Stop, View
+from pilot.agent.graph.deciding import Clean, Forget, Kill, Limit, Probe, Refile, Start, Stop, View
 from pilot.agent.graph.state import Node, Process
-from pilot.wire.graph import Check, Container, Dependency, Limits, Restart, Root, TcpProbe
+from pilot.wire.graph import Check, Container, Dependency, InjectedFile, Limits, Restart, Root, TcpProbe
 from pilot.wire.graph import Stop as HowToStop
 
 NAMES = ("a", "b", "c", "d", "e")
@@ -35,6 +35,7 @@ _CHECKS = st.lists(
 )  # fmt: skip
 
 
+_FILES = st.sampled_from([InjectedFile(path="/key", content="", version=number) for number in range(3)])
 _LIMITS = st.sampled_from([Limits(), Limits(processes=10), Limits(processes=20)])
 
 
@@ -54,6 +55,7 @@ def graphs(draw: st.DrawFn) -> list[Container]:
                 restart=draw(_RESTARTS),
                 checks=draw(_CHECKS),
                 limits=draw(_LIMITS),
+                files=[draw(_FILES)],
                 stop=HowToStop(timeout_s=2.0),
             )
         )
@@ -131,6 +133,9 @@ class Graph(RuleBasedStateMachine):
             case Limit(limits=limits):
                 assert name in self.kernel.processes
                 self.nodes[name] = state.limited(self.nodes[name], limits)
+            case Refile(wanted=wanted):
+                assert name in self.kernel.processes
+                self.nodes[name] = state.refiled(self.nodes[name], wanted.files)
             case Forget():
                 assert name not in self.wanted
                 assert name not in self.kernel.remains

@@ -16,7 +16,7 @@ from ...wire import faults, graph, http, operations, timestamps
 from .. import signal_names
 from ..containers import naming
 from ..decimals import parse_decimal
-from . import checking, deciding, health, state
+from . import checking, deciding, health, refiling, state
 from .deciding import Decision, Verdict, View
 from .log import Log, Place
 from .supervisor import Supervisor
@@ -40,6 +40,7 @@ class GraphApi:
             Route(operations.START_CONTAINER, self.start),
             Route(operations.STOP_CONTAINER, self.stop),
             Route(operations.RESTART_CONTAINER, self.restart),
+            Route(operations.PUT_CONTAINER_FILES, self.files),
             Route(operations.CONTAINER_LOGS, self.logs),
         ]
 
@@ -89,6 +90,17 @@ class GraphApi:
         """To be stopped, if it runs, and started."""
         self._supervisor.again(_name(call))
         return self._answer(_name(call))
+
+    async def files(self, call: Call) -> response.Response:
+        """Other content for its files with a version: seen by what runs, whole, and by what is started later."""
+        request, name = await call.asked(operations.PUT_CONTAINER_FILES), _name(call)
+        before = self._supervisor.wanted.containers.get(name)
+        if before is None:
+            raise errors.NotFound(f"there is no container {name!r}")
+        renewed = refiling.renewed(before, request.files)
+        if renewed != before:
+            self._supervisor.put(renewed)
+        return self._answer(name)
 
     async def logs(self, call: Call) -> response.Response:
         """Lines of JSON: what is kept, and with `follow` what comes."""

@@ -177,10 +177,17 @@ def _check_file(file: InjectedFile, path: str) -> None:
         raise errors.SpecError(f"{path}.mode", f"{file.mode!r} is no mode in octal")
     for name in ("uid", "gid"):
         _check_range(getattr(file, name), 0, 65535, f"{path}.{name}")
+    if file.version is not None:
+        _check_range(file.version, 0, 1 << 62, f"{path}.version")
+    check_content(file.content, f"{path}.content")
+
+
+def check_content(content: str, path: str) -> None:
+    """`SpecError` for what is no base64."""
     try:
-        base64.b64decode(file.content, validate=True)
+        base64.b64decode(content, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise errors.SpecError(f"{path}.content", f"it is no base64: {error}") from error
+        raise errors.SpecError(path, f"it is no base64: {error}") from error
 
 
 def _check_mount(mount: Mount, volumes: frozenset[str], run: str, path: str) -> None:

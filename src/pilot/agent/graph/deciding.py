@@ -71,7 +71,15 @@ class Limit:
     limits: Limits
 
 
-Action = Start | Stop | Kill | Clean | Forget | Probe | Limit
+@dataclasses.dataclass(frozen=True)
+class Refile:
+    """Show it other content in files that may have it while it runs."""
+
+    name: str
+    wanted: Container
+
+
+Action = Start | Stop | Kill | Clean | Forget | Probe | Limit | Refile
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,6 +195,8 @@ class _Judge:
         assert wanted is not None
         if node.made is not None and node.made.limits != wanted.limits:
             return Verdict("running", "it gets other limits", (Limit(name, wanted.limits),))
+        if node.made is not None and node.made.files != wanted.files:
+            return Verdict("running", "it gets other content in its files", (Refile(name, wanted),))
         return self._of_healthy(name, node, wanted)
 
     def _cause_to_end(self, node: Node, wanted: Container | None) -> Cause:

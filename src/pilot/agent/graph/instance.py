@@ -19,12 +19,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 import msgspec
 
 from ... import errors
-from ...kernel import mounts
+from ...kernel import mounts, overmount
 from ...runtime.values import Spawned, Stdio
 from ...spec import parse
 from ...spec.process import Process
 from ...wire import faults
-from ...wire.graph import Container, Limits, Volume
+from ...wire.graph import Container, InjectedFile, Limits, Volume
 from .. import names, rootfs, shown, signal_names, trust, world_limits, world_spec
 from ..identity import clouds
 from ..inside import fly_places
@@ -36,6 +36,7 @@ from . import checking, container_spec, state
 
 OnCreated = Callable[[int, int], None]
 _PROCESS_GROUP = 1 << 2  # PIDFD_SIGNAL_PROCESS_GROUP, Linux 6.9
+_REPLACING = "replacing"
 _log = logging.getLogger(__name__)
 
 
@@ -175,6 +176,34 @@ class Instances:
         document = container_spec.resources(base, limits)
         container.update(parse.parse_resources(msgspec.json.encode(document)))
 
+    def show_files(self, node: state.Node, wanted: Container) -> None:
+        """One that runs sees these files, each in the place of the one that it saw; where it has none any more, it has
+        none. `OSError`."""
+        assert node.made is not None
+        assert node.process is not None
+        pid_fd = open_process(node.process.pid, node.process.start_time)
+        if pid_fd < 0:
+            return  # it has ended meanwhile
+        try:
+            for number, file in enumerate(wanted.files):
+                if file != node.made.files[number]:
+                    self._show_file(pid_fd, self._directory(wanted.name), number, file)
+        finally:
+            os.close(pid_fd)
+
+    @staticmethod
+    def _show_file(pid_fd: int, directory: str, number: int, file: InjectedFile) -> None:
+        content = base64.b64decode(file.content)
+        place = os.path.join(directory, _REPLACING)
+        mount_fd = overmount.make_file(place, content, int(file.mode, 8), file.uid, file.gid)
+        try:
+            if not overmount.replace(pid_fd, mount_fd, file.path):
+                _log.warning("%s: %s: there is no such file any more", directory, file.path)
+        finally:
+            os.close(mount_fd)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(directory, "files", str(number)))  # nothing says any more what it said
+
     # ---- what is there ----------------------------------------------------------------------------------------------
 
     def find(self, name: str) -> Inner | None:
@@ -262,6 +291,7 @@ class Instances:
         container = self.find(name)
         if container is not None:
             container.delete(force=True)
+        overmount.clean(os.path.join(self._directory(name), _REPLACING))
         shutil.rmtree(self._directory(name), ignore_errors=True)
         shutil.rmtree(fly_places.directory(self._machine.paths.run, name), ignore_errors=True)
 

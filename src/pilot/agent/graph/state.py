@@ -10,11 +10,12 @@ A `Node` is a document in init's store; times are of CLOCK_MONOTONIC, which goes
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
 
-from ...wire.graph import Check, Container, Limits, Restart, Stop
+from ...wire.graph import Check, Container, InjectedFile, Limits, Restart, Stop
 
 # Why it was asked to end. Only an unhealthy one has ended by itself, as far as its restart policy is concerned.
 Cause = Literal["none", "removed", "changed", "held", "restarted", "drained", "unhealthy"]
@@ -72,14 +73,21 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def same(made: Container | None, wanted: Container) -> bool:
-    """Whether one that was made so is what is wanted: its supervision and limits may have changed, it need not end."""
+    """Whether one that was made so is what is wanted: its supervision and limits, and what files with a version say,
+    may have changed: it need not end."""
     return made is not None and _core(made) == _core(wanted)
 
 
 def _core(container: Container) -> Container:
     return msgspec.structs.replace(
-        container, depends_on=[], restart=Restart(), checks=[], stop=Stop(), limits=Limits(), log_bytes=0
+        container, depends_on=[], restart=Restart(), checks=[], stop=Stop(), limits=Limits(), log_bytes=0,
+        files=[_fixed(file) for file in container.files],
     )  # fmt: skip
+
+
+def _fixed(file: InjectedFile) -> InjectedFile:
+    """What of it cannot become otherwise while the container runs."""
+    return file if file.version is None else msgspec.structs.replace(file, content="", version=0)
 
 
 def begun(node: Node, wanted: Container) -> Node:
@@ -111,6 +119,12 @@ def limited(node: Node, limits: Limits) -> Node:
     """It has these limits now."""
     assert node.made is not None
     return msgspec.structs.replace(node, made=msgspec.structs.replace(node.made, limits=limits))
+
+
+def refiled(node: Node, files: Sequence[InjectedFile]) -> Node:
+    """It sees these files now."""
+    assert node.made is not None
+    return msgspec.structs.replace(node, made=msgspec.structs.replace(node.made, files=list(files)))
 
 
 def failed_to_start(node: Node, error: str, now: float) -> Node:

@@ -279,6 +279,8 @@ class Supervisor:
                 self._begin(name, self._clean(name))
             case deciding.Limit(name, limits):
                 self._begin(name, self._limit(name, limits))
+            case deciding.Refile(name, wanted):
+                self._begin(name, self._refile(name, wanted))
             case deciding.Forget(name):
                 self._forget(name)
 
@@ -332,22 +334,12 @@ class Supervisor:
         self._watch(name)
 
     async def _make(self, wanted: Container, output: tuple[int, int]) -> None:
-        loop = asyncio.get_running_loop()
+        loop, name = asyncio.get_running_loop(), wanted.name
 
         def on_created(pid: int, start_time: int) -> None:
             """In the thread that makes it, which waits until it is written down."""
-            written: concurrent.futures.Future[None] = concurrent.futures.Future()
-
-            def write() -> None:
-                try:
-                    process = Process(pid, start_time)
-                    self._nodes.write(wanted.name, state.created(self._nodes[wanted.name], process, time.monotonic()))
-                    written.set_result(None)
-                except BaseException as error:  # noqa: BLE001 - raised where it is waited for
-                    written.set_exception(error)
-
-            loop.call_soon_threadsafe(write)
-            written.result()
+            process, now = Process(pid, start_time), time.monotonic()
+            _on_loop(loop, lambda: self._nodes.write(name, state.created(self._nodes[name], process, now)))
 
         if self.before_start is not None:
             await self.before_start(*self._processes.home(wanted))
@@ -414,6 +406,11 @@ class Supervisor:
         await asyncio.to_thread(self._instances.limit, name, limits)
         self._nodes.write(name, state.limited(self._nodes[name], limits))
 
+    async def _refile(self, name: str, wanted: Container) -> None:
+        """First what is seen, then the document: to show it twice does no harm."""
+        await asyncio.to_thread(self._instances.show_files, self._nodes[name], wanted)
+        self._nodes.write(name, state.refiled(self._nodes[name], wanted.files))
+
     async def _clean(self, name: str) -> None:
         made = self._nodes[name].made
         if made is None or made.within is None:
@@ -472,3 +469,18 @@ class Supervisor:
         if name not in self.wanted.containers:
             raise errors.NotFound(f"there is no container {name!r}")
         return self._nodes.get(name)
+
+
+def _on_loop(loop: asyncio.AbstractEventLoop, act: Callable[[], None]) -> None:
+    """Done on the loop, for a thread that waits for it; what it raises is raised here."""
+    done: concurrent.futures.Future[None] = concurrent.futures.Future()
+
+    def do() -> None:
+        try:
+            act()
+            done.set_result(None)
+        except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+            done.set_exception(error)
+
+    loop.call_soon_threadsafe(do)
+    done.result()

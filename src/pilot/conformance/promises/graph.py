@@ -59,6 +59,12 @@ def promises() -> Iterator[Promise]:
         operations.LIST_PROCESSES, operations.WAIT_CONTAINER, operations.CONTAINER_LOGS,
     ):  # fmt: skip
         yield rows.refusal(operation, "one that there is not is not found", 404, "not_found", parameters=_NOBODY)
+    yield Promise("putContainerFiles", "of no file: it runs on", _files, _RUNNING)
+    yield Promise("putContainerFiles", "a file that it has not is refused", _no_files, _RUNNING, False, (409,))
+    yield rows.refusal(
+        operations.PUT_CONTAINER_FILES, "one that there is not is not found", 404, "not_found",
+        parameters=_NOBODY, json={"files": []},
+    )  # fmt: skip
 
 
 def _disk_promises() -> Iterator[Promise]:
@@ -268,6 +274,20 @@ def _world(subject: Subject) -> schema.ContainerRow:
     answer = subject.ask(operations.LIST_CONTAINERS)
     listed = expect.answered(operations.LIST_CONTAINERS, answer, subject.isolation).containers
     return next(row for row in listed if row.name == "world")
+
+
+def _files(subject: Subject) -> None:
+    with _container(subject, "kit-files", _FOREVER, stop={"signal": "KILL"}) as name:
+        pid = _until(subject, name, "running").pid
+        row = _asked(subject, operations.PUT_CONTAINER_FILES, name, json={"files": []})
+        expect.that(row.pid == pid, f"the same process was meant: {row}")
+
+
+def _no_files(subject: Subject) -> None:
+    with _container(subject, "kit-files", _FOREVER, stop={"signal": "KILL"}) as name:
+        asked = {"files": [{"path": "/etc/kit", "content": "", "version": 1}]}
+        answer = subject.ask(operations.PUT_CONTAINER_FILES, parameters={"name": name}, json=asked)
+        expect.refused(answer, 409, "failed_precondition")
 
 
 def _no_pause(subject: Subject) -> None:

@@ -72,11 +72,12 @@ class Platform(msgspec.Struct, frozen=True):
 
 class Given(msgspec.Struct, frozen=True):
     """What a Machine has beside its images: roots by container and volumes by id, where they are in the machine; the
-    values of its app's secrets."""
+    values of its app's secrets, as they were at `secrets_version` or later."""
 
     roots: Mapping[str, str]
     volumes: Mapping[str, str] = {}
     secrets: Mapping[str, str] = {}
+    secrets_version: int = 0
 
 
 def plan(config: Config, images: Sequence[ImageOf], given: Given, platform: Platform) -> graph.GraphRequest:
@@ -244,7 +245,30 @@ def _file(wanted: File, given: Given, place: str) -> graph.InjectedFile:
     except ValueError as error:
         what = "raw_value" if wanted.secret_name is None else "secret_name"
         raise errors.SpecError(f"{place}.{what}", "is no base64") from error
-    return graph.InjectedFile(path=wanted.guest_path, content=content, mode=f"{wanted.mode or 0o644:04o}")
+    version = None if wanted.secret_name is None else given.secrets_version
+    mode = f"{wanted.mode or 0o644:04o}"
+    return graph.InjectedFile(path=wanted.guest_path, content=content, mode=mode, version=version)
+
+
+def secret_files(config: Config, secrets: Mapping[str, str], version: int) -> dict[str, list[graph.FileContent]]:
+    """By container, what its files that are secrets say by now. One whose secret has gone, or can be no file any more,
+    says what it has said."""
+    found: dict[str, list[graph.FileContent]] = {}
+    for each in wanted(config):
+        for file in each.files or ():
+            content = secrets.get(file.secret_name or "")
+            if content is not None and _is_base64(content):
+                told = graph.FileContent(path=file.guest_path, content=content, version=version)
+                found.setdefault(each.name, []).append(told)
+    return found
+
+
+def _is_base64(text: str) -> bool:
+    try:
+        base64.b64decode(text, validate=True)
+    except ValueError:
+        return False
+    return True
 
 
 def _bytes(mebibytes: int | None) -> int | None:

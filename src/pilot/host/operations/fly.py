@@ -18,6 +18,7 @@ import base64
 import contextlib
 import dataclasses
 import functools
+import logging
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -43,6 +44,8 @@ from . import disks, fly_disks, fly_logs, fly_looks, fly_pool, fly_volumes, imag
 from .context import Host
 from .disks import VolumeDisk
 from .fly_requests import Begin, Ended, Halt, Halted, Launch, Limit, Update, Was
+
+log = logging.getLogger(__name__)
 
 BEGIN_S = 60.0
 HALT_GRACE_S = 10.0
@@ -274,6 +277,9 @@ def apply_graph(host: Host, run: Run[object]) -> None:
     found = machine_of(host, run)
     api = _api(host, found.id)
     api.call(operations.ADOPT, _identity(host, found))
+    if _goes_on(api, found):
+        renew_files(host, found.id)
+        return
     try:
         wanted = containers.plan(_config(found), found.images, _given(host, found, api), _platform(host, found))
         told = api.call(operations.APPLY_GRAPH, wanted)
@@ -281,6 +287,29 @@ def apply_graph(host: Host, run: Run[object]) -> None:
         raise UserFault(str(error)) from error
     if not _has_begun(told):
         _await_begun(host, found.id)
+
+
+def _goes_on(api: PilotApi, found: Machine) -> bool:
+    """Whether it runs already, as one that was suspended: with the variables that it has begun with."""
+    told = api.call(operations.GET_GRAPH, None).containers
+    is_whole = {each.name for each in told} == set(containers.names(_config(found)))
+    return is_whole and any(each.status == "running" for each in told)
+
+
+def renew_files(host: Host, id: MachineId) -> None:
+    """Files of its containers that are secrets say what these are by now, where it runs; one that is frozen hears of
+    them when it goes on."""
+    found = fly.by_id(host.database, id)
+    version = fly_secrets.version(host.database, found.app)  # before what it is of: that may be newer, and told again
+    files = containers.secret_files(_config(found), _secrets(host, found.app), version)
+    if not files or not machines.is_running(host, id) or machines.is_frozen(host, id):
+        return
+    for name, contents in files.items():
+        try:
+            _api(host, id).call(operations.PUT_CONTAINER_FILES, graph.FilesRequest(files=contents), name=name)
+        except (errors.StateError, errors.NotFound) as error:
+            # Of a container that was made before files could change: its next start has them.
+            log.info("files not renewed", extra={"machine": id, "container": name, "error": str(error)})
 
 
 def _has_begun(told: graph.GraphStatus) -> bool:
@@ -303,10 +332,12 @@ def _await_begun(host: Host, id: MachineId) -> None:
 
 def _given(host: Host, found: Machine, api: PilotApi) -> Given:
     paths = {disk.name: disk.path for disk in api.call(operations.LIST_DISKS, None).disks}
+    version, secrets = fly_secrets.version(host.database, found.app), _secrets(host, found.app)
     return Given(
         {image.container: f"{paths[fly_disks.root_name(number)]}/rootfs" for number, image in enumerate(found.images)},
         {volume: paths[name] for name, volume in fly_volumes.mounted(found)},
-        _secrets(host, found.app),
+        secrets,
+        version,
     )
 
 

@@ -1,6 +1,7 @@
 """What the Machines API may ask of pilotd about secrets of apps: all but their values, which no answer has.
 
-A Machine has those that there are when its containers are made: with its next start, restart or version.
+As variables a Machine has those that there are when its containers are made: with its next start, restart or version.
+As files it has those that there are (`fly_secret_files`).
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+from ...ids import MachineId
 from .database import Reader, Transaction
 from .journal import now_us
 
@@ -27,6 +28,21 @@ def every(reader: Reader, app: str) -> list[Secret]:
         "SELECT name, sealed, digest, created_us, updated_us FROM fly_secrets WHERE app = ? ORDER BY name", (app,)
     )
     return [Secret(row["name"], row["sealed"], row["digest"], row["created_us"], row["updated_us"]) for row in rows]
+
+
+def version(reader: Reader, app: str) -> int:
+    """The number of the last change."""
+    rows = reader.query("SELECT secrets_version FROM apps WHERE id = ?", (app,))
+    return int(rows[0]["secrets_version"]) if rows else 0
+
+
+def of_started(reader: Reader) -> dict[MachineId, int]:
+    """Of each Machine that is started, the number of the last change of its app's secrets."""
+    rows = reader.query(
+        "SELECT fly_machines.id, apps.secrets_version FROM fly_machines JOIN apps ON apps.id = fly_machines.app "
+        "WHERE fly_machines.state = 'started'"
+    )
+    return {MachineId(row["id"]): int(row["secrets_version"]) for row in rows}
 
 
 def change(tx: Transaction, app: str, wanted: Mapping[str, tuple[str, str] | None]) -> int:
@@ -50,6 +66,7 @@ def count_change(tx: Transaction, app: str) -> int:
     rows = tx.query(
         "UPDATE apps SET secrets_version = secrets_version + 1 WHERE id = ? RETURNING secrets_version", (app,)
     )
+    tx.announce()
     return int(rows[0]["secrets_version"])
 
 
