@@ -16,7 +16,7 @@ from pilot.agent.identity.broker import Broker, Held, Moment
 from pilot.host.outward import rows
 from pilot.host.outward.sockets import Outward
 from pilot.ids import MachineId
-from pilot.wire import outward
+from pilot.wire import outward, schema
 from tests.support.fake_machine import FakeMachine
 
 pytestmark = pytest.mark.requires("root", "private")
@@ -121,6 +121,27 @@ def test_what_is_not_fresh_is_replaced(
             clock.pass_s(since_boot_s, wall_s)
             await made.before_use("app", ROLE)
             assert (held.read(), read(app, "app")) == ("t1", "t2"), "who reads the old one reads all of it"
+
+    run(machine, {}, test)
+
+
+def test_a_machine_that_goes_on_has_fresh_ones_before_it_is_said_to(
+    host: Host, machine: FakeMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The host tells it (`adopt`) after a suspension: whoever is let in then meets no old one."""
+    monkeypatch.setattr(broker, "LOOK_S", 3600.0)  # not because it happens to look
+    wanted: dict[str, list[Mapping[str, str]]] = {"app": [ROLE], "b": [VAULT]}
+
+    async def test(app: Application, _: Broker, clock: Clock) -> None:
+        app.broker._clock, app.broker._wanted = clock, lambda: wanted
+        await app.machine_api.adopt(schema.AdoptRequest(name="m1"))
+        first = {name: read(app, name, token_of(env[0])) for name, env in wanted.items()}
+        await app.machine_api.adopt(schema.AdoptRequest(name="m1"))
+        assert {name: read(app, name, token_of(env[0])) for name, env in wanted.items()} == first
+        clock.pass_s(3600)
+        await app.machine_api.adopt(schema.AdoptRequest(name="m1"))
+        then = {name: read(app, name, token_of(env[0])) for name, env in wanted.items()}
+        assert not set(first.values()) & set(then.values())
 
     run(machine, {}, test)
 

@@ -5,8 +5,9 @@ another one when two thirds of a token's life have passed.
     each LOOK_S, as long as something is wanted ─┘
 
 Nothing is remembered but what was written when. A token is not fresh, too, when the wall clock and the time since the
-boot have parted: a virtual machine that was stopped, or a clock that was set. What a process that runs on from before a
-suspension reads in the first moment may be the old one; what begins after it never is.
+boot have parted: a virtual machine that was stopped, or a clock that was set. A machine that goes on is told so
+(`adopt`), and has fresh ones before that is answered: nothing that begins or is let in after a suspension meets the old
+one, and what a process that runs on from before reads in the first moment may be.
 """
 
 from __future__ import annotations
@@ -108,6 +109,10 @@ class Broker:
             self._tell(container, error)
         else:
             self._told.pop(container, None)
+
+    async def freshen(self) -> None:
+        """All that is wanted is fresh, as after a suspension: before the host says that the machine goes on."""
+        await asyncio.gather(*map(self.before_use, self._all_wanted()))
 
     def _all_wanted(self) -> list[str]:
         """Containers that have something to be kept fresh."""
