@@ -52,14 +52,40 @@ def attenuate(context: Context) -> None:
     if (expires := said.option("expires")) is not None:
         now_s = int(time.time())
         added.append(caveats.ValidityWindow(now_s, now_s + int(durations.parse_s(expires))))
-    if not added:
-        raise UsageError("nothing to take away", hint="say --role, --only-sprite, --only-app or --expires")
+    is_confirmed = said.has("confirmed")
+    if not added and not is_confirmed:
+        raise UsageError("nothing to take away", hint="say --role, --only-sprite, --only-app, --expires or --confirmed")
     try:
         shown = [macaroon.decode(data) for data in header.parse_tokens(_shown(context))]
     except packing.Malformed as error:
         raise UsageError("only a macaroon can be attenuated", hint="sprite token create --macaroon") from error
     made = [each if each.is_proof else each.attenuate(*added) for each in shown]
+    if is_confirmed:
+        import base64
+
+        party = context.api.call("GET", "/v1/tokens/third-party")
+        key = base64.b64decode(party["key"])
+        try:
+            made = [each if each.is_proof else each.require(party["location"], key) for each in made]
+        except macaroon.CannotAttenuate as error:
+            raise UsageError(str(error)) from error
     output.line(header.write(made).removeprefix(f"{header.SCHEME} "))
+
+
+def discharge(context: Context) -> None:
+    """The same token with what third parties' caveats of it demand, each asked for where it is to be had."""
+    from ..wire.macaroons import header, macaroon, packing
+    from . import discharges
+
+    try:
+        shown = [macaroon.decode(data) for data in header.parse_tokens(_shown(context))]
+    except packing.Malformed as error:
+        raise UsageError("only a macaroon has what is to be discharged") from error
+    for token in [each for each in shown if not each.is_proof]:
+        for location, tickets in token.tickets(*shown).items():
+            for ticket in tickets:
+                shown += discharges.of(context, location, ticket)
+    output.line(header.write(shown).removeprefix(f"{header.SCHEME} "))
 
 
 def _shown(context: Context) -> str:

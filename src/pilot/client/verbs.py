@@ -376,8 +376,16 @@ VERBS = (
             Option("only-sprite", "for this sprite alone", "SPRITE"),
             Option("only-app", "for this app of the Machines API alone", "APP"),
             Option("expires", "after so long: 90m, 30d", "DURATION"),
+            Option("confirmed", "of use only with a discharge, which whoever has another key gets for an hour"),
         ),
         examples=("sprite token attenuate --role read --expires 1h", "sprite token attenuate - --role read <token"),
+    ),
+    Verb(
+        "token discharge",
+        "the macaroon (`-`: read from stdin) with the discharges that it demands, asked for with this account's key",
+        "tokens.discharge",
+        (Argument("TOKEN", least=0),),
+        examples=("sprite token discharge - <token",),
     ),
     Verb("token list", "the tokens of the organisation", "tokens.list_all", reads=True),
     Verb(

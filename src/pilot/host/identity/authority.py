@@ -24,6 +24,7 @@ from ..store.tokens import Kind, Known, Organisation, Wanted
 from . import carried, principal
 from .principal import Principal
 from .roots import Roots
+from .third_party import ThirdParty
 
 # Fly's clients drop tokens of any other location before they ask with them.
 LOCATION = "https://api.fly.io/v1"
@@ -59,6 +60,7 @@ class Authority:
         self._database = database
         self._roots = roots
         self._now_s = now_s
+        self.third_party = ThirdParty(roots, now_s)
 
     def authenticate(self, shown: str) -> Principal | None:
         """Whose it is; None for any text that opens nothing."""

@@ -35,7 +35,8 @@ class Root(msgspec.Struct, frozen=True):
 
 
 class Roots:
-    """Safe to use from any thread. `HostError` when what is on disk cannot be opened."""
+    """Safe to use from any thread. `HostError` when what is on disk cannot be opened. `seal`: the sealing key, of which
+    others are derived that have to stay the same."""
 
     def __init__(self, directory: str, seal_path: str | None = None, now_s: Callable[[], float] = time.time) -> None:
         os.makedirs(directory, mode=0o700, exist_ok=True)
@@ -45,7 +46,7 @@ class Roots:
             raise errors.HostError(
                 f"open {path}: no such file", hint=f"{directory} was sealed with a key that is to be there"
             )
-        key = sealed.ensure_key(path)
+        self.seal = key = sealed.ensure_key(path)
         self._file = sealed.SealedFile(os.path.join(directory, "roots"), key, _BOUND, list[Root])
         self._now_s = now_s
         self._lock = threading.Lock()

@@ -6,10 +6,12 @@ Whoever asks learns of tokens of their own organisation alone; any other is as o
 from __future__ import annotations
 
 import asyncio
+import base64
 import time
 
 from starlette.responses import JSONResponse, Response
 
+from .... import errors
 from ....wire import faults
 from ....wire.macaroons import access, document, own
 from ....wire.macaroons.access import Refused
@@ -49,6 +51,27 @@ async def list_issuer_keys(call: Call) -> Response:
     """Likewise; they may be kept for a while."""
     keys = await asyncio.to_thread(call.access.issuer.signer.published)
     return JSONResponse({"keys": keys}, headers={"cache-control": f"public, max-age={KEYS_KEPT_S}"})
+
+
+async def share_third_party_key(call: Call) -> Response:
+    """What a caveat is made with that demands a discharge of us."""
+    organisation, authority = call.organisation, call.access.authority
+    key = base64.b64encode(authority.third_party.key(organisation)).decode()
+    return JSONResponse({"location": call.access.issuer.of(organisation.slug), "key": key})
+
+
+async def discharge(call: Call) -> Response:
+    """For whoever shows a key of the organisation. `InvalidRequest`, `PermissionDenied`."""
+    organisation = call.organisation
+    if call.parameters["organization"] != organisation.slug:
+        raise errors.NotFound("organization not found")
+    wanted = await call.body(bodies.Discharge)
+    try:
+        ticket = base64.b64decode(wanted.ticket, validate=True)
+    except ValueError as error:
+        raise faults.InvalidRequest("ticket: is no base64") from error
+    location = call.access.issuer.of(organisation.slug)
+    return JSONResponse({"discharge": call.access.authority.third_party.discharge(organisation, location, ticket)}, 201)
 
 
 async def authenticate(call: Call) -> Response:

@@ -74,6 +74,12 @@ class ShownToken(msgspec.Struct, frozen=True):
     header: Annotated[str, msgspec.Meta(max_length=1 << 15)]
 
 
+class Discharge(msgspec.Struct, frozen=True):
+    """`ticket`: base64, as a third party's caveat has it."""
+
+    ticket: Annotated[str, msgspec.Meta(max_length=1 << 14)]
+
+
 class WantedAccess(msgspec.Struct, frozen=True):
     """As the Machines API names it; `action` by letters (`rwcdC`). `sprite` and `permission` are ours."""
 
