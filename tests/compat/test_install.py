@@ -10,40 +10,17 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parents[2]
+from tests.support import installed
 
 pytestmark = [pytest.mark.slow, pytest.mark.requires("musl-gcc")]
-
-
-def _run(*words: object, cwd: Path = ROOT) -> str:
-    environment = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/root"), "PIP_NO_INDEX": "1"}
-    done = subprocess.run(
-        list(map(str, words)), cwd=cwd, env=environment, capture_output=True, text=True, timeout=400, check=False
-    )
-    assert done.returncode == 0, f"{words}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
-    return done.stdout
+_run = installed.run
 
 
 @pytest.fixture(scope="module")
 def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Made from a copy that is gone by now; what a host takes from an index is lent by our own environment."""
-    scratch = tmp_path_factory.mktemp("checkout") / "copy"
-    ignored = shutil.ignore_patterns(".git", ".venv", ".hypothesis", "build", "dist", "__pycache__", ".*_cache")
-    shutil.copytree(ROOT, scratch, symlinks=True, ignore=ignored)
+    """What a host takes from an index is lent by our own environment."""
     place = tmp_path_factory.mktemp("installed")
-    _run(
-        "make",
-        "-o",
-        ".stamps/venv",
-        "install",
-        f"PREFIX={place}",
-        "REQUIREMENTS=",
-        f"BIN={ROOT}/.venv/bin",
-        cwd=scratch,
-    )
-    shutil.rmtree(scratch)
-    (site,) = place.glob("lib/pilot/lib/python*/site-packages")
+    site = installed.install(tmp_path_factory.mktemp("checkout"), place)
     (site / "lent.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return place
 

@@ -15,8 +15,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
-from sprites import SpritesClient
-
 CACHE = Path(os.environ.get("PILOT_CACHE_DIR", "/var/cache/pilot"))
 READY_TIMEOUT_S = 600
 
@@ -113,6 +111,8 @@ class Pilotd:
 
     def client(self) -> Any:
         """sprites-py, unmodified. Close it."""
+        from sprites import SpritesClient  # local: tests in virtual machines import this file and have no such library
+
         return SpritesClient(self.token(), base_url=self.url, timeout=60.0)
 
 

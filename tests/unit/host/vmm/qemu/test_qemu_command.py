@@ -25,6 +25,10 @@ def test_the_translator_is_told_the_clock() -> None:
     assert "tsc=reliable" in words.split()
 
 
+def test_a_translated_guest_is_not_told_to_copy_bytes_one_by_one() -> None:
+    assert _after(q.command_line(MACHINE), "-cpu") == ["max,-erms"]
+
+
 def test_kvm_measures_its_own_clock() -> None:
     command = q.command_line(replace(MACHINE, host=q.Host(q.Accelerator.KVM, 1)))
     assert not any("tsc" in word for word in command)
