@@ -154,10 +154,14 @@ class Exits:
         happened.set()  # also that it says no more
 
     async def _after(self, id: MachineId, happened: asyncio.Event) -> None:
-        """Looks after something has happened: what follows from it takes the machine a moment."""
-        for delay_s in LOOKS_AFTER_S:
+        """Looks after something has happened: what follows from it takes the machine a moment. All of them after the
+        last of several things, which may have happened during any look at those before it."""
+        looks = iter(LOOKS_AFTER_S)
+        while (delay_s := next(looks, None)) is not None:
             await _first_of(happened, most_s=delay_s)
-            happened.clear()
+            if happened.is_set():
+                happened.clear()
+                looks = iter(LOOKS_AFTER_S[1:])
             await self._safely(id, lambda: self._judge.running(id))
 
     async def _is_started(self, id: MachineId) -> bool:

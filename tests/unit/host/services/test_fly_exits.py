@@ -13,6 +13,7 @@ from tests.support.host import WAIT_S, HostUnderTest
 
 from pilot import errors
 from pilot.host.fsm.engine import Ended
+from pilot.host.services import fly_exits
 from pilot.host.services.fly_exits import Exits, Judge
 from pilot.host.store import fly
 from pilot.host.store.fly import App, Machine
@@ -48,6 +49,7 @@ class Machines:
         self.mute: set[MachineId] = set()
         self.waiting: dict[MachineId, Callable[[], object]] = {}
         self.seen = threading.Condition()
+        self.judge: Judge
 
     def running(self, id: MachineId) -> Ended | None:
         if id in self.mute:
@@ -86,7 +88,8 @@ class _Judge(Judge):
 def machines(host: HostUnderTest) -> Iterator[Machines]:
     found = Machines()
     loop, ended = asyncio.new_event_loop(), asyncio.Event()
-    exits = Exits(host.host, _Judge(found), found.events)
+    found.judge = _Judge(found)
+    exits = Exits(host.host, found.judge, found.events)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         done = pool.submit(lambda: loop.run_until_complete(exits.watch(ended)))
         yield found
@@ -108,6 +111,26 @@ def test_one_that_says_nothing_holds_up_nobody(host: HostUnderTest, machines: Ma
         before = machines.looked.get(other, 0)
         machines.waiting[other]()
         machines.until(lambda before=before: machines.looked.get(other, 0) > before)  # type: ignore[misc]
+
+
+def test_all_looks_follow_what_happens_during_one(
+    host: HostUnderTest, machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What happened last may show a moment later, and nothing else would have it seen."""
+    monkeypatch.setattr(fly_exits, "LOOKS_AFTER_S", (0.0, 0.01, 0.01, 0.01))
+    id = MachineId("00000000000001")
+    running, last = machines.running, 3
+
+    def happens_in_a_look(id: MachineId) -> Ended | None:
+        if machines.looked.get(id, 0) + 1 == last:
+            machines.waiting[id]()
+        return running(id)
+
+    monkeypatch.setattr(machines.judge, "running", happens_in_a_look)
+    _add(host, id, "started")
+    machines.until(lambda: id in machines.waiting)
+    machines.waiting[id]()
+    machines.until(lambda: machines.looked.get(id) == last + len(fly_exits.LOOKS_AFTER_S))
 
 
 def test_who_is_not_started_is_not_followed(host: HostUnderTest, machines: Machines) -> None:
