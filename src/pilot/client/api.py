@@ -29,10 +29,14 @@ class Api:
         query: Iterable[tuple[str, str]] = (),
     ) -> Any:
         """The answer's JSON; None when it has none."""
-        content = self._ask(method, path, body, query).read()
+        answer = self._ask(method, path, body, query)
+        try:
+            content = answer.read()
+        finally:
+            answer.close()
         try:
             return json.loads(content) if content else None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise errors.PeerError(f"{method} {path}: the server's answer is not JSON") from error
 
     def stream(

@@ -17,6 +17,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+# With it a fault of ours, or of a server that is none of ours, shows where it was.
+_TRACE = "PILOT_TRACE"
 FAILED, USAGE, INTERRUPTED, BROKEN_PIPE = 1, 2, 130, 141
 
 
@@ -48,6 +50,12 @@ def run(program: words.Program, arguments: Sequence[str]) -> int:
     except OSError as error:
         name = f"{os.fsdecode(error.filename)}: " if error.filename is not None else ""
         _tell(program, errors.HostError(f"{name}{(error.strerror or str(error)).lower()}"))
+        return FAILED
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        if os.environ.get(_TRACE):
+            raise
+        what = f"{type(error).__name__}: {error}"
+        _tell(program, errors.PeerError(f"the answer is none that was meant: {what}", hint=f"{_TRACE}=1 shows where"))
         return FAILED
 
 
