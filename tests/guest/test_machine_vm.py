@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Iterator
 
 import pytest
-from tests.support import flyapi, images
+from tests.support import flyapi, images, pythonimage
 from tests.support.flyapi import Fly
 from tests.support.pilotd import Pilotd
 
@@ -20,6 +21,24 @@ _FOREVER = ["sh", "-c", "trap 'exit 0' INT TERM; while :; do sleep 0.1; done"]
 def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with images.serve(images.busybox(tmp_path_factory.mktemp("image"), {"Cmd": _FOREVER})) as served:
         yield f"{served.domain}/box:1"
+
+
+# By UDP: what it was sent, once more.
+_ECHO = """
+import socket
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind(("fly-global-services", 5300))
+print("bound", flush=True)
+while True: server.sendto(*server.recvfrom(65535))
+"""
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    layers = [images.busybox_layer(), pythonimage.layer()]
+    made = images.make_layout(tmp_path_factory.mktemp("python"), layers, {"Cmd": ["python3", "-c", _ECHO]})
+    with images.serve(made) as served:
+        yield f"{served.domain}/python:1"
 
 
 @pytest.fixture(scope="module")
@@ -68,3 +87,37 @@ def test_from_create_to_destroy(fly: Fly, image: str) -> None:
     _wait(fly, id, "started")
     assert fly.run(id, "sh", "-c", "cat /data/file; ls /left") == (1, "kept\n")
     assert fly.raw("DELETE", f"/v1/apps/{fly.app}/machines/{id}?force=true").status_code == 200
+
+
+def test_datagrams_by_its_agent(fly: Fly, python: str) -> None:
+    """To its loopback, at the name that upstream has programs bind to; and what it wrote is told when it is stopped."""
+    service = {"protocol": "udp", "internal_port": 5300, "ports": [{"port": 53}]}
+    id = fly.create({"image": python, "guest": {"memory_mb": 512}, "services": [service]}, wait=None)["id"]
+    _wait(fly, id, "started")
+    [row] = fly.raw("GET", f"/v1/apps/{fly.app}/ip_assignments").json()["ips"]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.connect((row["ip"], 53))
+        client.settimeout(1.0)
+        assert _echoed(client, b"hello") == b"hello"
+        assert _echoed(client, bytes(20000)) == bytes(20000)
+        logs = f"/v1/apps/{fly.app}/machines/{id}/logs"
+        assert '"text":"bound\\n"' in fly.raw_text(logs)
+        fly.call("POST", f"/{id}/stop")
+        _wait(fly, id, "stopped")
+        assert '"text":"bound\\n"' in fly.raw_text(logs)
+        assert _echoed(client, b"again") == b"again"  # which starts it
+    assert fly.raw("DELETE", f"/v1/apps/{fly.app}/machines/{id}?force=true").status_code == 200
+
+
+def _echoed(client: socket.socket, data: bytes) -> bytes:
+    """Said again until it comes back: datagrams may be lost."""
+    end_s = time.monotonic() + 240
+    while time.monotonic() < end_s:
+        try:
+            client.send(data)
+            while (answer := client.recv(65535)) != data:
+                pass  # of one before
+        except (TimeoutError, ConnectionRefusedError):
+            continue
+        return answer
+    raise AssertionError("no answer")

@@ -41,6 +41,11 @@ class Fly:
         machines_document.check(method, path, self.last.status_code, self.last.json() if self.last.content else None)
         return self.last
 
+    def raw_text(self, path: str) -> str:
+        """An answer that is no document of JSON."""
+        headers = {"Authorization": f"Bearer {self.pilotd.token()}"}
+        return httpx.get(f"{self.pilotd.url}{path}", headers=headers, timeout=WAIT_S).raise_for_status().text
+
     def create(self, config: Mapping[str, object], *, wait: str | None = "started", **more: object) -> JSON:
         """A Machine, in that state."""
         made: JSON = self.call("POST", "", {"config": config, **more})

@@ -266,6 +266,13 @@ def test_every_key_has_one_row() -> None:
     assert set(keys.ONLY) <= keys.USED
 
 
+def test_the_example_of_the_documentation() -> None:
+    page = (pathlib.Path(__file__).parents[4] / "docs/reference/machines-command.md").read_text()
+    found = plan(page.partition("```yaml\n")[2].partition("```")[0])
+    assert [each["name"] for each in found.config["containers"]] == ["web", "app"]
+    assert (found.notes, found.volumes, list(found.secrets)) == ([], {"data": False}, ["password"])
+
+
 SERVICES = st.fixed_dictionaries(
     {"image": st.sampled_from(["nginx", "a/b:1"])},
     optional={

@@ -94,7 +94,7 @@ CALLS: tuple[Row[Answer], ...] = (
     Row("DELETE", f"{_ONE}/metadata/{{key}}", _WRITE, machines.delete_metadata_key, feature=METADATA),
     Row("POST", f"{_ONE}/signal", _WRITE, processes.send_signal),
     Row("GET", f"{_ONE}/audit", Permission.AUDIT_READ, audit.read_machine_log),
-    Row("GET", f"{_ONE}/logs", Permission.EXEC, logs.read_logs),
+    Row("GET", f"{_ONE}/logs", _READ, logs.read_logs),
     Row("GET", f"{_ONE}/ps", _READ, processes.list_processes),
     Row("GET", f"{_ONE}/memory", _READ, processes.get_memory),
     Row("PUT", f"{_ONE}/memory", _WRITE, processes.set_memory),
