@@ -18,7 +18,9 @@ from pilot.client.machines import composing
 from pilot.client.machines.compose import dotenv, interpolation, keys, reading
 from pilot.client.machines.compose.files import Files
 from pilot.client.machines.compose.reading import Plan
+from pilot.host.fly import checks, plausible
 from pilot.host.fly import config as configs
+from pilot.host.fly import refused as refused_configs
 from pilot.host.fly import services as fly_services
 
 ENVIRONMENT = {"TAG": "1.27", "EMPTY": "", "PASSWORD": "secret"}
@@ -35,9 +37,20 @@ def plan(text: str, environment: Mapping[str, str] = ENVIRONMENT) -> Plan:
     """What it becomes; all of that is what the server takes."""
     found = reading.plan(text.encode(), "compose.yaml", Files("/base", environment, _read))
     mounts = [{"volume": f"vol_{name}", "name": name} for name in found.volumes]
-    config = configs.parse({**found.config, **({"mounts": mounts} if mounts else {})})
-    fly_services.plan(config)
+    _check_at_the_server({**found.config, **({"mounts": mounts} if mounts else {})})
     return found
+
+
+def _check_at_the_server(document: dict[str, Any]) -> None:
+    """It takes what has been taken here: what it would refuse is refused before, with its place."""
+    try:
+        config = configs.parse(document)
+        checks.plan(config)
+        fly_services.plan(config)
+        plausible.check(config)
+        refused_configs.check(config)
+    except errors.SpecError as error:
+        raise AssertionError(f"{error}: {document}") from error
 
 
 def service(text: str, **environment: str) -> dict[str, Any]:
@@ -83,7 +96,7 @@ BASE = {"name": "web", "image": "nginx", "restart": {"policy": "no"}, "stop": {"
         ("volumes: [./one.txt:/etc/one.txt:ro]",
          {"files": [{"guest_path": "/etc/one.txt", "raw_value": "Y29udGVudA==", "mode": 0o640}]}),
         ("volumes: [/scratch]\ntmpfs: /run:size=64m,mode=755",
-         {"mounts": [{"name": "web-0", "path": "/scratch"}, {"name": "web-1", "path": "/run"}]}),
+         {"mounts": [{"name": "0-0-web", "path": "/scratch"}, {"name": "0-1-web", "path": "/run"}]}),
     ],
 )  # fmt: skip
 def test_of_a_service(text: str, wanted: dict[str, Any]) -> None:
@@ -222,6 +235,13 @@ ONE = "services:\n  web:\n    image: nginx\n"
          "services.two.ports[0]: port 80 is that of web, too"),
         (f"{ONE}    depends_on: [db]", "services.web.depends_on[0]: there is no service 'db'"),
         (f"{ONE}    depends_on: {{web: {{condition: healthy}}}}", "condition: 'healthy' is none of service_started"),
+        (f"{ONE}    depends_on: [web]", "services.web: web → web: none of them could be started"),
+        (f"{ONE}    depends_on: {{web: {{condition: service_healthy}}}}", "web has no healthcheck here"),
+        (f"{ONE}    user: app:staff", "compose.yaml:4: services.web.user: 'app:staff' is no user"),
+        (f"{ONE}secrets: {{a b: {{external: true}}, a_b: {{environment: TAG}}, a.b: {{environment: TAG}}}}",
+         "two secrets would be the app's a_b"),
+        (f"{ONE}secrets: {{a: {{external: true, name: a-b}}}}", "'a-b' is no name of a secret"),
+        (f"{ONE}volumes: {{data: {{name: a.b}}}}", "'a.b' is no name of a volume"),
         (f"{ONE}    volumes: [data:/data]", "services.web.volumes[0]: there is no volume 'data'"),
         (f"{ONE}    volumes: [data:/data:ro]\nvolumes: {{data: }}", "mounted to be written to"),
         (f"{ONE}    volumes: ['/etc:/etc']", "services.web.volumes[0]: /etc is a directory of this host"),
@@ -288,6 +308,21 @@ SERVICES = st.fixed_dictionaries(
         "volumes": st.lists(st.sampled_from(["data:/data", "/tmp/x", "./one.txt:/one"]), unique=True),
         "tmpfs": st.sampled_from(["/run", ["/run", "/tmp:size=1m"]]),
         "healthcheck": st.sampled_from([{"test": "x", "interval": "1s"}, {"disable": True}, {"test": ["NONE"]}]),
+        "depends_on": st.one_of(
+            st.lists(st.sampled_from(["web", "db", "job_1"]), unique=True, max_size=2),
+            st.dictionaries(
+                st.sampled_from(["web", "db", "job_1"]),
+                st.fixed_dictionaries(
+                    {
+                        "condition": st.sampled_from(
+                            ["service_started", "service_healthy", "service_completed_successfully"]
+                        )
+                    }
+                ),
+            ),
+        ),
+        "user": st.sampled_from(["app", "1000:1000", "app:app", "1000"]),
+        "secrets": st.lists(st.sampled_from(["db-password"]), max_size=1),
         "mem_limit": st.just("1g"),
         "unknown": st.just(1),
         "stop_grace_period": st.sampled_from(["1s", "1m", "soon"]),
@@ -299,7 +334,15 @@ SERVICES = st.fixed_dictionaries(
 def test_what_is_taken_is_what_the_server_takes(services: dict[str, Any]) -> None:
     """Whatever else it is, is refused, and nothing but refused."""
     try:
-        plan(yaml.safe_dump({"services": services, "volumes": {"data": None}}))
+        plan(
+            yaml.safe_dump(
+                {
+                    "services": services,
+                    "volumes": {"data": None},
+                    "secrets": {"db-password": {"environment": "PASSWORD"}},
+                }
+            )
+        )
     except errors.SpecError:
         return
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import graphlib
+import re
+
 from . import keys
 from .document import Item, read
 from .files import Files, encoded
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     JSON = dict[str, Any]
 
 MOST_SERVICES = 128
+_SECRETS = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}", re.ASCII)
 _SECRET = frozenset(["file", "environment", "external", "name", "labels", "content"])
 
 
@@ -48,6 +52,7 @@ def plan(data: bytes, file: str, files: Files) -> Plan:
         "declared": "secrets" in sections,
     }
     containers = [container(each, services, files, storage, grants) for each in services.values()]
+    _check_order(containers, services)
     _put_names(containers, services)
     config: JSON = {"containers": containers}
     if ports := _ports(services):
@@ -55,7 +60,10 @@ def plan(data: bytes, file: str, files: Files) -> Plan:
     if storage.temporary:
         config["volumes"] = storage.temporary
     return Plan(
-        config, {each.name: each.is_external for each in storage.wanted.values()}, secrets, list(notes.values())
+        config,
+        {each.name: each.is_external for each in storage.wanted.values() if each.temporary is None},
+        secrets,
+        list(notes.values()),
     )
 
 
@@ -85,6 +93,16 @@ def _services(item: Item | None, top: Item) -> dict[str, Service]:
             each.item.refuse(f"{each.called} and {names[each.name]} would be one container, {each.name}")
         names[each.name] = each.called
     return found
+
+
+def _check_order(containers: list[JSON], services: Mapping[str, Service]) -> None:
+    needs = {each["name"]: [other["name"] for other in each.get("depends_on", [])] for each in containers}
+    try:
+        graphlib.TopologicalSorter(needs).prepare()
+    except graphlib.CycleError as error:
+        way = list(reversed(error.args[1]))
+        place = next(each.item for each in services.values() if each.name == way[0])
+        place.refuse(f"{' → '.join(way)}: none of them could be started")
 
 
 def _ports(services: Mapping[str, Service]) -> list[JSON]:
@@ -126,7 +144,12 @@ def _config(item: Item, files: Files) -> JSON:
 
 def _secret(item: Item, called: str, files: Files, values: dict[str, str]) -> JSON:
     said = item.check_keys(_SECRET - {"content"})
-    name = said["name"].text() if "name" in said else called
+    name = said["name"].text() if "name" in said else re.sub(r"\W", "_", called, flags=re.ASCII)
+    name = f"_{name}" if name[:1].isdecimal() else name
+    if not _SECRETS.fullmatch(name):
+        item.refuse(f"{name[:50]!r} is no name of a secret of an app", hint="letters, digits and _")
+    if name in values:
+        item.refuse(f"two secrets would be the app's {name}")
     if "external" not in said or not said["external"].boolean():
         values[name] = encoded(_content(item, said, files))
     return {"secret_name": name}

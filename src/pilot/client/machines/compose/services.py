@@ -8,7 +8,7 @@ import re
 from . import fields, keys
 from .document import Item
 from .files import Files
-from .storage import Storage
+from .storage import Storage, slug
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ _CONDITIONS = {
 }  # fmt: skip
 _RESTARTS = {"no": "no", "always": "always", "unless-stopped": "always", "on-failure": "on-failure"}
 _CONTAINER = re.compile(r"[a-z0-9][a-z0-9-]{0,30}", re.ASCII)
+_USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}|[0-9]{1,10}(:[0-9]{1,10})?", re.ASCII)
 _NUMBER = r"\d{1,5}"
 _PORT = re.compile(
     rf"(?:(?:(?P<ip>[\d.]+|\[[0-9a-fA-F:]+\]|[a-z]+):)?(?P<first>{_NUMBER})?(?:-(?P<last>{_NUMBER}))?:)?"
@@ -43,7 +44,7 @@ class Service:
     def __init__(self, item: Item, called: str) -> None:
         self.item = item
         self.called = called
-        self.name = re.sub(r"[^a-z0-9]+", "-", called.lower()).strip("-")
+        self.name = slug(called)
         self.keys = item.mapping()
         if not _CONTAINER.fullmatch(self.name) or self.name in ("world", "machine"):
             item.refuse(f"{called[:50]!r} is no name of a container", hint="31 of a-z, 0-9 and - at most")
@@ -138,8 +139,25 @@ class Service:
                 said = each.check_keys(_DEPENDS)
                 if name not in others and "required" in said and not said["required"].boolean():
                     continue
-                found[self._other(each, name, others)] = _condition(said.get("condition"))
+                found[self._other(each, name, others)] = condition = _condition(said.get("condition"))
+                others[name].check_awaited(each, condition)
         return [{"name": name, "condition": condition} for name, condition in found.items()]
+
+    def check_awaited(self, place: Item, condition: str) -> None:
+        """It may come to what another one waits for. `SpecError` at that one's `place`."""
+        if condition == "healthy" and self.healthcheck() is None:
+            place.refuse(
+                f"{self.called} has no healthcheck here, and never becomes healthy",
+                hint="say one; the image's is not known",
+            )
+        if condition == "exited_successfully" and self.restart()["policy"] == "always":
+            place.refuse(f"{self.called} is always started again")
+
+    def user(self) -> str | None:
+        item = self.get("user")
+        if item is not None and not _USER.fullmatch(item.text()):
+            item.refuse(f"{item.text()[:40]!r} is no user", hint="a name, or numbers: 1000:1000")
+        return None if item is None else item.text()
 
     def _other(self, place: Item, name: str, others: Mapping[str, Service]) -> str:
         if name not in others:
@@ -223,10 +241,10 @@ def container(
     for kind in ("configs", "secrets"):
         injected += service.grants(kind, grants[kind])
     found: JSON = {"name": service.name, "image": service.image(), "restart": service.restart()}
-    check, user = service.healthcheck(), service.get("user")
+    check = service.healthcheck()
     parts: JSON = {
         "entrypoint": service.command("entrypoint"), "cmd": service.command("command"),
-        "user": user.text() if user is not None else None, "env": service.environment(files) or None,
+        "user": service.user(), "env": service.environment(files) or None,
         "depends_on": service.depends_on(others) or None, "healthchecks": None if check is None else [check],
         "stop": service.stop(), "mounts": mounts or None, "files": injected or None,
         "secrets": [] if grants["declared"] else None,

@@ -24,14 +24,21 @@ if TYPE_CHECKING:
 
     JSON = dict[str, Any]
 
+_VOLUMES = re.compile(r"[A-Za-z0-9_-]{1,63}", re.ASCII)
+_TEMPORARY = re.compile(r"[a-z1-9][a-z0-9-]{0,30}", re.ASCII)
 _VOLUME = frozenset(["driver", "driver_opts", "external", "labels", "name"])
 _LONG = frozenset(["type", "source", "target", "read_only", "consistency", "bind", "volume", "tmpfs", "image"])
 _TMPFS = frozenset({"type", "device", "o"})
 _FIXED = "a file of the host is copied into the Machine as it is now: what is written to it is not seen here"
 
 
+def slug(called: str) -> str:
+    """As containers and temporary volumes are called."""
+    return re.sub(r"[^a-z0-9]+", "-", called.lower()).strip("-")
+
+
 class Named:
-    """A volume at the top of the file. `temporary`: what it is made of when it is none of the app's."""
+    """A volume at the top of the file. `name` is the app's for it, or the Machine's for one that is `temporary`."""
 
     def __init__(self, item: Item, called: str) -> None:
         said = item.check_keys(_VOLUME)
@@ -46,6 +53,10 @@ class Named:
         name = said.get("name")
         self.name = called if name is None or name.is_nothing else name.text()
         self.temporary = _temporary(said["driver_opts"]) if "driver_opts" in said else None
+        if self.temporary is not None:
+            self.name = slug(called)
+        if not (_TEMPORARY if self.temporary is not None else _VOLUMES).fullmatch(self.name):
+            item.refuse(f"{self.name[:50]!r} is no name of a volume", hint="give it another one: name: …")
 
 
 class Storage:
@@ -84,15 +95,16 @@ class Storage:
         named = self._named.get(source)
         if named is None:
             item.refuse(f"there is no volume {source[:50]!r} at the top of the file")
-        if named.temporary is None:
-            self.wanted[source] = named
-            return named.name
-        if all(each["name"] != source for each in self.temporary):
-            self.temporary.append({"name": source, "temp_dir": named.temporary})
-        return source
+        if any(other.name == named.name and other is not named for other in self.wanted.values()):
+            item.refuse(f"two volumes are called {named.name}")
+        self.wanted[source] = named
+        if named.temporary is not None and all(each["name"] != named.name for each in self.temporary):
+            self.temporary.append({"name": named.name, "temp_dir": named.temporary})
+        return named.name
 
     def _temporary(self, container: str, target: str, of: JSON) -> JSON:
-        name = f"{container}-{len(self.temporary)}"
+        """Which no named one is called like: these have no such beginning."""
+        name = f"0-{len(self.temporary)}-{container}"[:31].rstrip("-")
         self.temporary.append({"name": name, "temp_dir": of})
         return {"name": name, "path": target}
 
