@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from tests.support import flyapi, images, pythonimage
+from tests.support import flyapi, images, pythonimage, virtual
 from tests.support.flyapi import Fly
 from tests.support.pilotd import Pilotd
 
@@ -54,9 +54,9 @@ def _wait(fly: Fly, id: str, state: str) -> None:
     assert 200 in answers, fly.get(id)
 
 
-def test_from_create_to_destroy(fly: Fly, image: str) -> None:
-    """Another kernel; two containers, one with a volume, which becomes larger; suspended, and on with the right time;
-    stopped, and anew."""
+def test_from_create_to_destroy(pilotd: Pilotd, fly: Fly, image: str) -> None:
+    """Another kernel; two containers, one with a volume, which becomes larger; suspended to disk, and on with what was
+    in its memory and the right time, by another pilotd; stopped, and anew."""
     volume = fly.raw("POST", f"/v1/apps/{fly.app}/volumes", {"name": "data", "size_gb": 1}).json()["id"]
     config = {
         "guest": {"memory_mb": 512}, "mounts": [{"volume": volume, "name": "data"}],
@@ -71,11 +71,15 @@ def test_from_create_to_destroy(fly: Fly, image: str) -> None:
     assert (code, release.strip() != os.uname().release) == (0, True)
     assert fly.run(id, "sh", "-c", "echo kept > /data/file; echo gone > /left; sync") == (0, "")
     assert fly.run(id, "sh", "-c", "exit 3", container="second")[0] == 3
+    assert fly.run(id, "sh", "-c", "echo remembered > /dev/shm/word") == (0, "")
     fly.call("POST", f"/{id}/suspend")
     _wait(fly, id, "suspended")
+    assert virtual.processes_naming(f"{pilotd.state}/machines/{id}") == [], "its memory is given back"
+    pilotd.kill()
+    pilotd.start()
     fly.call("POST", f"/{id}/start")
     _wait(fly, id, "started")
-    assert fly.run(id, "cat", "/left") == (0, "gone\n")
+    assert fly.run(id, "cat", "/left", "/dev/shm/word") == (0, "gone\nremembered\n"), pilotd.tail()
     seen_s = float(fly.run(id, "date", "+%s")[1])
     assert abs(seen_s - time.time()) < 30
     grown = fly.raw("PUT", f"/v1/apps/{fly.app}/volumes/{volume}/extend", {"size_gb": 2}).json()

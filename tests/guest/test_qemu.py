@@ -6,14 +6,15 @@ import os
 import signal
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 from tests.support import virtual
 
 from pilot import errors
 from pilot.host.vmm import MachineSpec, MachineStatus
-from pilot.host.vmm.qemu import background, mux, pidfile, qmp
+from pilot.host.vmm.qemu import background, memory, migration, mux, pidfile, qmp
 from pilot.host.vmm.qemu import command as qemu_command
-from pilot.ids import MachineId
+from pilot.ids import MachineId, VolumeId
 from pilot.kernel.cgroups import Cgroup
 from pilot.kernel.hierarchies import probe_hierarchies
 
@@ -164,6 +165,88 @@ def test_destroy_leaves_nothing(machines: virtual.Machines) -> None:
     assert not os.path.exists(directory)
     assert machines.vmm.status(machine) is MachineStatus.ABSENT
     machines.vmm.destroy(machine)
+
+
+def _asleep(machines: virtual.Machines, name: str) -> tuple[MachineId, VolumeId]:
+    """Suspended, with a word in its memory, one on its disk, and one that is to come there."""
+    machine, disk = machines.create(name), machines.disk(f"{name}.img", "")
+    machines.start_world(machine, disk)
+    machines.run(
+        machine, "sh", "-c", "echo remembered > /dev/shm/word; echo kept > /root/word; sync; echo late > /root/late"
+    )
+    machines.vmm.suspend(machine)
+    return machine, disk
+
+
+def test_suspended_it_is_on_disk_alone_and_goes_on_where_it_was(machines: virtual.Machines) -> None:
+    machine, disk = _asleep(machines, "asleep")
+    directory = os.path.dirname(machines.vmm.dial_path(machine))
+    for _ in range(2):
+        assert virtual.processes_naming(directory) == []
+        other = machines.another()
+        assert other.status(machine) is MachineStatus.SUSPENDED
+        other.suspend(machine)  # it is already
+        other.start(machine, machines.drive(disk))
+        assert other.status(machine) is MachineStatus.RUNNING
+        assert not os.path.exists(os.path.join(directory, "memory"))
+        assert b"remembered" in machines.run(machine, "cat", "/dev/shm/word")
+        assert b"late" in machines.run(machine, "cat", "/root/late")
+        machines.vmm.suspend(machine)
+    machines.vmm.stop(machine)
+    assert machines.vmm.status(machine) is MachineStatus.STOPPED
+    assert not os.path.exists(os.path.join(directory, "memory"))
+
+
+def test_what_was_suspended_before_the_host_started_anew_begins_anew(machines: virtual.Machines) -> None:
+    machine, disk = _asleep(machines, "older")
+    directory = os.path.dirname(machines.vmm.dial_path(machine))
+    of = os.path.join(directory, "memory", "of")
+    with open(of, "wb") as file:
+        file.write(msgspec.json.encode(memory.Of("another boot", "a shape")))
+    assert machines.vmm.status(machine) is MachineStatus.STOPPED
+    machines.start_world(machine, disk)
+    assert b"remembered" not in machines.run(machine, "cat", "/dev/shm/word")
+    assert b"kept" in machines.run(machine, "cat", "/root/word")
+    assert not os.path.exists(os.path.join(directory, "memory"))
+
+
+def test_what_was_suspended_by_another_command_line_is_refused(machines: virtual.Machines) -> None:
+    """As after an update of QEMU; stopped, it begins anew."""
+    machine, disk = _asleep(machines, "changed")
+    of = os.path.join(os.path.dirname(machines.vmm.dial_path(machine)), "memory", "of")
+    with open(of, "rb") as file:
+        was = msgspec.json.decode(file.read(), type=memory.Of)
+    with open(of, "wb") as file:
+        file.write(msgspec.json.encode(memory.Of(was.boot, "another")))
+    with pytest.raises(errors.HostError, match="of another machine"):
+        machines.vmm.start(machine, machines.drive(disk))
+    assert machines.vmm.status(machine) is MachineStatus.SUSPENDED
+    machines.vmm.stop(machine)
+    machines.start_world(machine, disk)
+    assert b"kept" in machines.run(machine, "cat", "/root/word")
+
+
+def test_a_suspension_that_was_interrupted_or_failed_is_none(
+    machines: virtual.Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = machines.create("awake")
+    machines.vmm.start(machine)
+    directory = os.path.dirname(machines.vmm.dial_path(machine))
+    os.mkdir(os.path.join(directory, "memory.new"))
+    with qmp.connect(os.path.join(directory, qemu_command.QMP_SOCKET), _END_S) as control:
+        control.execute("stop")
+    machines.another().thaw(machine)
+    assert machines.call(machine, "GET", "/v1/status")["state"] == "ready"
+
+    def fails(*_: object, **__: object) -> None:
+        raise errors.HostError("there is no room")
+
+    monkeypatch.setattr(migration, "save", fails)
+    with pytest.raises(errors.HostError, match="there is no room"):
+        machines.vmm.suspend(machine)
+    assert machines.vmm.status(machine) is MachineStatus.RUNNING
+    assert machines.call(machine, "GET", "/v1/status")["state"] == "ready"
+    assert not os.path.exists(os.path.join(directory, "memory.new"))
 
 
 def test_a_machine_that_is_not_there_does_not_start(machines: virtual.Machines) -> None:

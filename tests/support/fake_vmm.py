@@ -45,6 +45,8 @@ class FakeVmm:
         self.refuse_below_bytes = 0
         self.while_resizing: Callable[[], object] = lambda: None
         self.frozen: set[MachineId] = set()
+        self.suspends_to_disk = False
+        self.suspended: set[MachineId] = set()
 
     def max_processes(self, spec: MachineSpec) -> int:
         return spec.pids
@@ -70,11 +72,14 @@ class FakeVmm:
         if self.fail_start:
             self.fail_start -= 1
             raise errors.HostError("start machine: no luck")
+        self.suspended.discard(machine)
         if machine not in self.machines:
             self.machines[machine] = FakeMachine(self.dial_path(machine))
         return self.attach(machine, disk) if disk else None
 
     def status(self, machine: MachineId) -> MachineStatus:
+        if machine in self.suspended:
+            return MachineStatus.SUSPENDED
         if machine in self.machines:
             return MachineStatus.FROZEN if machine in self.frozen else MachineStatus.RUNNING
         return MachineStatus.STOPPED if machine in self.made else MachineStatus.ABSENT
@@ -99,6 +104,12 @@ class FakeVmm:
             raise errors.HostError("freeze machine: a process does not stand still")
         self.frozen.add(machine)
 
+    def suspend(self, machine: MachineId) -> None:
+        self.freeze(machine)
+        if self.suspends_to_disk:
+            self.stop(machine)
+            self.suspended.add(machine)
+
     def thaw(self, machine: MachineId) -> None:
         if machine in self.frozen:
             self.calls.append(("thaw", machine))
@@ -106,6 +117,7 @@ class FakeVmm:
 
     def stop(self, machine: MachineId) -> None:
         self.frozen.discard(machine)
+        self.suspended.discard(machine)
         running = self.machines.pop(machine, None)
         if running:
             running.close()

@@ -21,7 +21,7 @@ import functools
 import logging
 import os
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from ... import errors
 from ...ids import CheckpointId, MachineId, VolumeId
@@ -40,6 +40,7 @@ from ..store import machines as rows
 from ..store.database import Transaction
 from ..store.fly import Lease, Machine
 from ..store.journal import now_us
+from ..vmm import Disk
 from . import disks, fly_disks, fly_logs, fly_looks, fly_pool, fly_volumes, image_base, machines, networks
 from .context import Host
 from .disks import VolumeDisk
@@ -209,9 +210,13 @@ def make_disks(host: Host, run: Run[object]) -> None:
     right. Where they are to be there before the machine starts, they are made now."""
     found = machine_of(host, run)
     _drop_unwanted(host, run, found)
-    if _runs(host, found.id):
+    if _is_there(host, found.id):
         return
-    if is_claimed(run) or not configs.keeps_root(_config(found)):
+    _begin_roots(host, found, keep=configs.keeps_root(_config(found)) and not is_claimed(run))
+
+
+def _begin_roots(host: Host, found: Machine, *, keep: bool) -> None:
+    if not keep:
         fly_disks.drop_all(host, fly_disks.roots(found.id, found.images))
     if host.substrates.of(host.isolation).mounts_in_guest:
         fly_disks.make_roots(host, found)
@@ -248,13 +253,25 @@ def boot(host: Host, run: Run[object]) -> None:
     makers = fly_disks.makers(host, found)
     with fly_disks.mounting(host, found.id, missing, anew=_had_before(found, missing), makers=makers) as take:
         if not is_up:
-            drives = [VolumeDisk(host.volumes, volume) for volume in wanted.values()]
-            machines.start(host, found.id, drives=drives)
+            _start(host, found, [VolumeDisk(host.volumes, volume) for volume in wanted.values()])
         give = functools.partial(fly_disks.give_all, host, found.id, tuple(wanted), missing, take)
         tell = functools.partial(networks.tell_siblings, host, found.id)
         disks.at_once([give, tell] if is_claimed(run) else [give])
     if fly_looks.is_wanted(found) and not host.substrate(found.id).mounts_in_guest:
         fly_looks.look(host, found)
+
+
+def _start(host: Host, found: Machine, drives: Sequence[Disk]) -> None:
+    """On where it was, if it is suspended and can be; else anew, and then its roots as well."""
+    if machines.is_suspended(host, found.id):
+        try:
+            machines.start(host, found.id, drives=drives)
+            return
+        except (errors.HostError, errors.PeerError) as error:
+            log.warning("machine not resumed, it begins anew", extra={"machine": found.id, "error": str(error)})
+        machines.down(host, found.id)
+        _begin_roots(host, found, keep=configs.keeps_root(_config(found)))
+    machines.start(host, found.id, drives=drives)
 
 
 def _prepare(host: Host, found: Machine, names: Collection[str]) -> None:
@@ -469,10 +486,15 @@ def _exit(code: int, *, is_requested: bool) -> dict[str, object]:
 
 
 def freeze(host: Host, run: Run[object]) -> None:
+    """As long as nobody wants it, its memory is on disk where that can be, and then nobody has its disks."""
     found = machine_of(host, run)
-    if not machines.is_up(host, found.id):
-        raise UserFault("failed_precondition: the machine does not run", code="conflict")
-    machines.freeze(host, found.id)
+    machines.thaw(host, found.id)  # an attempt that died may have left it standing still, half written
+    if not machines.is_suspended(host, found.id):
+        if not machines.is_up(host, found.id):
+            raise UserFault("failed_precondition: the machine does not run", code="conflict")
+        machines.suspend(host, found.id)
+    if machines.is_suspended(host, found.id):
+        detach(host, run)
 
 
 def fit(host: Host, run: Run[Limit]) -> None:
@@ -634,6 +656,11 @@ def settle_rest(host: Host, run: Run[object], outcome: Outcome) -> None:
 
 
 # Parts
+
+
+def _is_there(host: Host, id: MachineId) -> bool:
+    """It runs, or stands still, with what is in its memory."""
+    return _runs(host, id) or (machines.isolation_of(host, id) is not None and machines.is_suspended(host, id))
 
 
 def _runs(host: Host, id: MachineId) -> bool:

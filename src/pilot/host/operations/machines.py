@@ -81,6 +81,16 @@ def freeze(host: Host, id: MachineId) -> None:
     host.substrate(id).freeze(id)
 
 
+def suspend(host: Host, id: MachineId) -> None:
+    """As `freeze`, for long. One whose memory is on disk has no disks meanwhile."""
+    host.substrate(id).suspend(id)
+
+
+def is_suspended(host: Host, id: MachineId) -> bool:
+    """Nothing of it runs, and its next start goes on where it was."""
+    return host.substrate(id).status(id) is MachineStatus.SUSPENDED
+
+
 def thaw(host: Host, id: MachineId) -> None:
     """Whatever it was before, it is not frozen."""
     host.substrate(id).thaw(id)

@@ -32,6 +32,8 @@ class MachineStatus(enum.Enum):
     STOPPED = "stopped"
     RUNNING = "running"
     FROZEN = "frozen"
+    # Nothing of it runs, and its next start goes on where it was.
+    SUSPENDED = "suspended"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +119,8 @@ class Vmm(Protocol):
         `drives`: what the machine's own kernel is to mount beside it (`drive`); ignored where disks come as mounts.
 
         It has its network before anything runs in it. One that runs already keeps what it has, as far as `attach` and
-        `rejoin` leave it.
+        `rejoin` leave it. One that is suspended goes on; `HostError` or `PeerError` when it cannot: after `stop` it
+        begins anew.
         """
         ...
 
@@ -154,8 +157,13 @@ class Vmm(Protocol):
         """Every process of it stands still, and its memory stays. `HostError` when that cannot be; then it runs on."""
         ...
 
+    def suspend(self, machine: MachineId) -> None:
+        """As `freeze`, for long: where it can be its memory goes to disk, and nothing of it runs (SUSPENDED); then its
+        disks are free until `start`, which wants the same. `HostError` when that cannot be; then it runs on."""
+        ...
+
     def thaw(self, machine: MachineId) -> None:
-        """It goes on where it was; nothing for one that is not frozen."""
+        """It goes on where it was; nothing for one that is not frozen, but that was being suspended."""
         ...
 
     def status(self, machine: MachineId) -> MachineStatus: ...

@@ -141,6 +141,10 @@ class ContainerVmm:
         if self.status(machine) is MachineStatus.RUNNING:
             self._runtime.load(_container_id(machine)).pause()
 
+    def suspend(self, machine: MachineId) -> None:
+        """Its processes are the host's: they stand still."""
+        self.freeze(machine)
+
     def thaw(self, machine: MachineId) -> None:
         if self.status(machine) is MachineStatus.FROZEN:
             self._runtime.load(_container_id(machine)).resume()

@@ -3,6 +3,8 @@
     <state-dir>/machines/<id>/
         machine.json    what it was made from
         console.log     the serial console, all boots
+        shape           a digest of what its QEMU was told, when it was started last
+        memory/         what was in its memory, while it is suspended (`memory`)
         qemu.pid        locked by QEMU while it runs         qmp.sock    its control socket
         mux.pid         locked by the mux while it runs      port.sock   the guest's port, between QEMU and the mux
         mux.log         what the mux had to say              dial.sock   the machine's ports, for everybody
@@ -32,13 +34,13 @@ from collections.abc import Callable, Iterator, Sequence
 
 from .... import errors
 from ....ids import MachineId
-from ....kernel import cgroups, hierarchies
+from ....kernel import cgroups, files, hierarchies
 from ....machine import dial, pilot_api
 from ....wire import dial as ports
 from ....wire import operations, schema
 from ....wire.schema import DiskReference
 from .. import Disk, Isolation, Link, MachineSpec, MachineStatus, Usage, counters, spec_file
-from . import background, mux, qmp, template
+from . import background, memory, mux, qmp, template
 from . import command as qemu_command
 
 # Of a Unix socket's name, without its final NUL.
@@ -46,6 +48,7 @@ _MAX_SOCKET_PATH = 107
 _NO_DISK_BYTES = 1 << 20
 _QMP_S = 10.0
 _PAUSE_S = 0.1
+_SHAPE = "shape"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,8 +147,11 @@ class Qemu:
                 shape = self._shape(self._path(machine), spec)
                 whole = dataclasses.replace(shape, disk_fd=disk_fd, tap_fd=tap_fd, drive_fds=drive_fds)
                 sizes = template.Sizes(_size_of(disk_fd), tuple(map(_size_of, drive_fds)))
-                of = template.ensure(self._templates, whole, sizes, self._boot_template)
-                self._persist(f"start machine {machine}", lambda: self._clone(machine, of, whole))
+                if self.status(machine) is MachineStatus.SUSPENDED:
+                    self._resume(machine, whole)
+                else:
+                    of = template.ensure(self._templates, whole, sizes, self._boot_template)
+                    self._persist(f"start machine {machine}", lambda: self._clone(machine, of, whole))
         return self.attach(machine, disk) if disk else None
 
     def rejoin(self, machine: MachineId, link: Link) -> None:
@@ -157,6 +163,8 @@ class Qemu:
         directory = self._path(machine)
         if background.runs(directory) and self._cgroup(machine).frozen():
             return MachineStatus.FROZEN  # and its control socket does not answer
+        if memory.is_there(directory):
+            return MachineStatus.SUSPENDED
         running = background.runs(directory) and not background.is_half_made(directory)
         return MachineStatus.RUNNING if running else MachineStatus.STOPPED
 
@@ -171,6 +179,10 @@ class Qemu:
         if self.status(machine) is MachineStatus.RUNNING:
             self._shut_down(machine)
         background.kill(self._path(machine))
+        memory.forget(self._path(machine))
+        self._drop_cgroup(machine)
+
+    def _drop_cgroup(self, machine: MachineId) -> None:
         group = self._cgroup(machine)
         group.kill()
         group.delete()
@@ -185,8 +197,22 @@ class Qemu:
             self._place(machine)
             self._cgroup(machine).freeze()
 
+    def suspend(self, machine: MachineId) -> None:
+        """One that an older pilot has started stands still, as of its command line nothing is written down."""
+        directory = self._path(machine)
+        try:
+            with open(os.path.join(directory, _SHAPE), encoding="ascii") as file:
+                shape = file.read()
+        except FileNotFoundError:
+            self.freeze(machine)
+            return
+        if self.status(machine) is MachineStatus.RUNNING:
+            memory.save(directory, shape)
+            self._drop_cgroup(machine)
+
     def thaw(self, machine: MachineId) -> None:
         self._cgroup(machine).thaw()
+        memory.go_on(self._path(machine))
 
     def _cgroup(self, machine: MachineId) -> cgroups.Cgroup:
         return cgroups.Cgroup(hierarchies.probe_hierarchies().paths(f"{self._group}/{machine}"))
@@ -210,10 +236,21 @@ class Qemu:
     def _clone(self, machine: MachineId, of: str, whole: qemu_command.Machine) -> None:
         # What a start that was interrupted has left.
         background.kill(whole.directory)
+        memory.forget(whole.directory)  # of another boot of the host
         with _killed_on_error(whole.directory):
             template.clone(of, whole)
-            self._place(machine)
-            self._answers(whole.directory, self._patience.clone_s)
+            self._started(machine, whole)
+
+    def _resume(self, machine: MachineId, whole: qemu_command.Machine) -> None:
+        background.kill(whole.directory)
+        with _killed_on_error(whole.directory):
+            memory.take_up(whole, template.digest(whole))
+            self._started(machine, whole)
+
+    def _started(self, machine: MachineId, whole: qemu_command.Machine) -> None:
+        self._place(machine)
+        files.replace(os.path.join(whole.directory, _SHAPE), template.digest(whole).encode())
+        self._answers(whole.directory, self._patience.clone_s)
 
     def _place(self, machine: MachineId) -> None:
         """Move the machine's processes into its cgroup."""
@@ -232,8 +269,8 @@ class Qemu:
         self._persist("boot a template", boot)
 
     def _shape(self, directory: str, spec: MachineSpec) -> qemu_command.Machine:
-        memory = qemu_command.Memory(spec.memory_bytes)
-        return qemu_command.Machine(directory, self._artefacts(), self._host(), memory, spec.cpus, uid=spec.uid_base)
+        ram = qemu_command.Memory(spec.memory_bytes)
+        return qemu_command.Machine(directory, self._artefacts(), self._host(), ram, spec.cpus, uid=spec.uid_base)
 
     def _persist(self, what: str, act: Callable[[], None]) -> None:
         """Act again when the machine did not answer in time, which may be chance; any other error is not."""

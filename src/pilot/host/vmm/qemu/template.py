@@ -20,9 +20,8 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from .... import errors
 from ....kernel import files, tap
-from . import background, qmp
+from . import background, migration, qmp
 from . import command as qemu_command
 
 # Of what a template consists of here; QEMU has formats of its own. It is in the digest, so that none is read that was
@@ -31,12 +30,6 @@ FORMAT = 2
 
 _KEPT = 4
 _QMP_S = 30.0
-_IGNORE_SHARED = {"capability": "x-ignore-shared", "state": True}
-_EVENTS = {"capability": "events", "state": True}
-# QEMU limits the speed of a migration; this one goes to a file.
-_UNLIMITED_BYTES_PER_S = 1 << 40
-# The name under which QEMU keeps the descriptor of the state file.
-_STATE = "state"
 
 Boot = Callable[[qemu_command.Machine], None]
 
@@ -54,7 +47,7 @@ def ensure(root: str, shape: qemu_command.Machine, sizes: Sizes, boot: Boot) -> 
 
     `boot` starts the machine it is given and returns when its agent is warm; its errors are the caller's to see.
     """
-    path = os.path.join(root, _digest(shape, sizes))
+    path = os.path.join(root, digest(shape, sizes))
     if not os.path.isdir(path):
         os.makedirs(root, mode=0o700, exist_ok=True)
         with files.held(os.path.join(root, "lock")):
@@ -71,10 +64,7 @@ def clone(template: str, machine: qemu_command.Machine) -> None:
     # The guest finds the host's end of the port connected when it wakes.
     background.start_mux(machine.directory)
     with qmp.connect(os.path.join(machine.directory, qemu_command.QMP_SOCKET), _QMP_S) as control:
-        control.execute("migrate-set-capabilities", {"capabilities": [_IGNORE_SHARED, _EVENTS]})
-        _give(control, os.path.join(template, "state"), os.O_RDONLY)
-        control.execute("migrate-incoming", {"uri": f"fd:{_STATE}"})
-        _migrated(control, "load the template")
+        migration.load(control, os.path.join(template, "state"), "load the template", ignores_shared=True)
         control.execute("cont")
 
 
@@ -139,29 +129,10 @@ def _save(directory: str) -> None:
     """Stop the machine for good and write the state of its devices."""
     with qmp.connect(os.path.join(directory, qemu_command.QMP_SOCKET), _QMP_S) as control:
         control.execute("stop")
-        control.execute("migrate-set-capabilities", {"capabilities": [_IGNORE_SHARED, _EVENTS]})
-        control.execute("migrate-set-parameters", {"max-bandwidth": _UNLIMITED_BYTES_PER_S})
-        _give(control, os.path.join(directory, "state"), os.O_WRONLY | os.O_CREAT)
-        control.execute("migrate", {"uri": f"fd:{_STATE}"})
-        _migrated(control, "save the template")
+        migration.save(control, os.path.join(directory, "state"), "save the template", ignores_shared=True)
 
 
-def _give(control: qmp.Qmp, path: str, flags: int) -> None:
-    """Hand QEMU a descriptor of the state file: it may open nothing itself."""
-    fd = os.open(path, flags | os.O_CLOEXEC, 0o600)
-    try:
-        control.execute("getfd", {"fdname": _STATE}, fd=fd)
-    finally:
-        os.close(fd)
-
-
-def _migrated(control: qmp.Qmp, what: str) -> None:
-    ended = control.wait_event("MIGRATION", lambda data: data.get("status") in {"completed", "failed"})
-    if ended["status"] != "completed":
-        raise errors.HostError(f"{what}: QEMU's migration failed")
-
-
-def _digest(shape: qemu_command.Machine, sizes: Sizes) -> str:
+def digest(shape: qemu_command.Machine, sizes: Sizes | None = None) -> str:
     """16 hexadecimal digits over QEMU and all it is told, but for what is a machine's own."""
     tap_fd = None if shape.tap_fd is None else 0
     memory = replace(shape.memory, path=None)
@@ -175,7 +146,7 @@ def _digest(shape: qemu_command.Machine, sizes: Sizes) -> str:
     told = [
         f"format {FORMAT}",
         version,
-        " ".join(map(str, (sizes.disk, *sizes.drives))),
+        "" if sizes is None else " ".join(map(str, (sizes.disk, *sizes.drives))),
         *qemu_command.command_line(own),
     ]
     return hashlib.sha256("\0".join(told).encode()).hexdigest()[:16]

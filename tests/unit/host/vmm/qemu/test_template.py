@@ -24,7 +24,7 @@ signal.pause()
 
 
 def _digest(shape: q.Machine, disk_bytes: int = 0, *drives_bytes: int) -> str:
-    return template._digest(shape, template.Sizes(disk_bytes, drives_bytes))
+    return template.digest(shape, template.Sizes(disk_bytes, drives_bytes))
 
 
 def test_what_is_a_machines_own_does_not_count() -> None:

@@ -1,0 +1,110 @@
+"""What a machine had in its memory, on disk, while nothing of it runs.
+
+    <machine>/memory.new/    being written, of a QEMU that stands still: who finds it lets that go on (`go_on`)
+    <machine>/memory/state   all of QEMU's state, its RAM too, but for pages of zeroes
+                     of      of which boot of the host, and which command line: nothing else can take it up
+
+    stop ─► written to memory.new ─► memory ─► QEMU is killed          QEMU, waiting ─► loaded ─► memory goes ─► cont
+
+It is gone before the machine runs on: a second machine of it would have a disk that knows more than it does. For that
+reason it is of one boot of the host, too: after a loss of power its disks are as of their last sync, and with another
+boot the machine starts anew. So it is synced nowhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from dataclasses import replace
+
+import msgspec
+
+from .... import errors
+from . import background, migration, qmp
+from . import command as qemu_command
+
+_NEW, _WHOLE = "memory.new", "memory"
+_STATE, _OF = "state", "of"
+_QMP_S = 120.0  # to write or read all of the RAM, on a busy host
+_BOOT_ID = "/proc/sys/kernel/random/boot_id"
+
+
+class Of(msgspec.Struct, frozen=True):
+    boot: str
+    shape: str
+
+
+def save(directory: str, shape: str) -> None:
+    """The machine that runs in `directory` has gone when this returns, and its memory is there. `shape`: of its command
+    line. `HostError` when that cannot be; then it runs on."""
+    new = os.path.join(directory, _NEW)
+    os.mkdir(new, 0o700)
+    try:
+        with _control(directory) as control:
+            control.execute("stop")  # which has its disks written, too
+            migration.save(control, os.path.join(new, _STATE), "write a machine's memory", ignores_shared=False)
+        with open(os.path.join(new, _OF), "xb") as file:
+            file.write(msgspec.json.encode(Of(_boot(), shape)))
+    except (errors.PilotError, OSError) as error:
+        go_on(directory)
+        raise errors.HostError(f"suspend the machine in {directory}: {error}") from error
+    os.rename(new, os.path.join(directory, _WHOLE))
+    background.kill(directory)
+
+
+def go_on(directory: str) -> None:
+    """One whose memory was being written runs on; nothing for any other."""
+    new = os.path.join(directory, _NEW)
+    if not os.path.isdir(new):
+        return
+    if background.runs(directory):
+        with _control(directory) as control:
+            control.execute("cont")
+    shutil.rmtree(new)
+
+
+def is_there(directory: str) -> bool:
+    """Whether there is one that a machine of this boot of the host can take up."""
+    found = _of(directory)
+    return found is not None and found.boot == _boot()
+
+
+def take_up(machine: qemu_command.Machine, shape: str) -> None:
+    """Start `machine` where it stood; it runs when this returns, and its memory is on disk no more. `HostError` when
+    that is of another shape, as after an update of QEMU or of the guest."""
+    found = _of(machine.directory)
+    if found is None or found.shape != shape:
+        raise errors.HostError(f"resume the machine in {machine.directory}: its memory is of another machine")
+    background.start_qemu(replace(machine, incoming=True))
+    # The guest finds the host's end of the port connected when it wakes.
+    background.start_mux(machine.directory)
+    with _control(machine.directory) as control:
+        path = os.path.join(machine.directory, _WHOLE, _STATE)
+        migration.load(control, path, "read a machine's memory", ignores_shared=False)
+        forget(machine.directory)
+        control.execute("cont")
+
+
+def forget(directory: str) -> None:
+    """None of it is left."""
+    for name in (_WHOLE, _NEW):
+        if os.path.isdir(path := os.path.join(directory, name)):
+            shutil.rmtree(path)
+
+
+def _of(directory: str) -> Of | None:
+    try:
+        with open(os.path.join(directory, _WHOLE, _OF), "rb") as file:
+            return msgspec.json.decode(file.read(), type=Of)
+    except (FileNotFoundError, *errors.UNREADABLE):
+        return None
+
+
+def _boot() -> str:
+    with open(_BOOT_ID, encoding="ascii") as file:
+        return file.read().strip()
+
+
+def _control(directory: str) -> contextlib.AbstractContextManager[qmp.Qmp]:
+    return qmp.connect(os.path.join(directory, qemu_command.QMP_SOCKET), _QMP_S)

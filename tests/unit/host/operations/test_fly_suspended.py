@@ -1,0 +1,98 @@
+"""A Machine whose memory is on disk: nobody has its disks meanwhile; it goes on where it was, or begins anew whole."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Iterator
+
+import pytest
+from tests.support.host import HostUnderTest
+
+from pilot.host.fly.containers import ImageOf
+from pilot.host.fsm.operation import Run
+from pilot.host.operations import fly as steps
+from pilot.host.operations import fly_disks, fly_requests
+from pilot.host.store import fly, machines
+from pilot.host.store.fly import App, Machine
+from pilot.host.vmm import MachineSpec, MachineStatus
+from pilot.ids import MachineId, RunId, VolumeId
+
+ID = MachineId("0" * 14)
+IMAGE = ImageOf("app", "example.org/box:1", "sha256:" + "1" * 64, "image-1")
+
+
+@pytest.fixture
+def host(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HostUnderTest]:
+    under_test = HostUnderTest(tmp_path)
+    monkeypatch.setattr(under_test.vmm, "mounts_in_guest", True)
+    monkeypatch.setattr(under_test.vmm, "suspends_to_disk", True)
+    with under_test.database.transaction() as tx:
+        fly.add_app(tx, App("app", under_test.organisation.id, "app", "default", 0))
+        fly.publish_base(tx, IMAGE.digest, VolumeId(IMAGE.volume))
+    under_test.volumes.create(VolumeId(IMAGE.volume), 1 << 30)
+    yield under_test
+    under_test.close()
+
+
+def _started(host: HostUnderTest, config: dict[str, object] | None = None) -> Machine:
+    found = Machine(
+        ID, "app", "one", "local", "started", "1", config or {"image": "box"}, {}, (IMAGE,), cordoned=False, lease=None,
+        created_us=0, updated_us=0,
+    )  # fmt: skip
+    with host.database.transaction() as tx:
+        fly.add(tx, found)
+        row = machines.assign(tx, ID, host.vmm.isolation.value, 256 << 20, 1, 1000)
+    host.vmm.create(MachineSpec(ID, row.uid_base, row.memory_bytes, row.cpus, row.pids))
+    host.vmm.start(ID)
+    fly_disks.make_roots(host.host, found)
+    root_fd = host.volumes.attach(_root(), 0, 1)
+    os.close(os.open("left", os.O_WRONLY | os.O_CREAT, dir_fd=root_fd))
+    os.close(root_fd)
+    return found
+
+
+def _root() -> VolumeId:
+    return fly_disks.root_volume(ID, 0, IMAGE.digest)
+
+
+def _left(host: HostUnderTest) -> list[str]:
+    """What is in its root."""
+    root_fd = host.volumes.attach(_root(), 0, 1)
+    try:
+        return os.listdir(root_fd)
+    finally:
+        os.close(root_fd)
+
+
+def _suspend(host: HostUnderTest) -> None:
+    steps.freeze(host.host, Run(RunId("0"), "machine", fly_requests.SUSPEND.name, ID, None))
+
+
+def test_nobody_has_its_disks_meanwhile(host: HostUnderTest) -> None:
+    _started(host)
+    for _ in range(2):  # a pilotd that died at the end of it does it again
+        _suspend(host)
+        assert host.vmm.status(ID) is MachineStatus.SUSPENDED
+        assert _root() not in host.volumes.attached
+
+
+def test_it_goes_on_with_the_roots_that_it_has(host: HostUnderTest) -> None:
+    found = _started(host)
+    _suspend(host)
+    steps.make_disks(host.host, Run(RunId("0"), "machine", fly_requests.START.name, ID, None))
+    steps._start(host.host, found, [])
+    assert host.vmm.status(ID) is MachineStatus.RUNNING
+    assert _left(host) == ["left"]
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+def test_one_that_cannot_be_resumed_begins_anew(host: HostUnderTest, keeps: bool) -> None:
+    """Its roots, too, unless they are kept: a start begins as the image is."""
+    persist = {"rootfs": {"persist": "always"}} if keeps else {}
+    found = _started(host, {"image": "box", **persist})
+    _suspend(host)
+    host.vmm.fail_start = 1
+    steps._start(host.host, found, [])
+    assert host.vmm.status(ID) is MachineStatus.RUNNING
+    assert _left(host) == (["left"] if keeps else [])
