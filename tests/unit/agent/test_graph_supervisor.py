@@ -17,6 +17,7 @@ from pilot.agent.containers import registry as registries
 from pilot.agent.containers.naming import store_name
 from pilot.agent.events import Events
 from pilot.agent.graph import supervisor as supervisors
+from pilot.agent.graph import turns
 from pilot.agent.graph.instance import Instances
 from pilot.agent.machine import Machine, Paths
 from pilot.agent.record_budget import RecordBudget
@@ -125,7 +126,7 @@ def test_the_end_of_one_is_seen_though_init_did_not_answer_once(
     link.close()
 
 
-@pytest.mark.parametrize(("turn_s", "most"), [(WAIT_S, supervisors.AT_ONCE), (0.0, 2 * supervisors.AT_ONCE)])
+@pytest.mark.parametrize(("turn_s", "most"), [(WAIT_S, turns.AT_ONCE), (0.0, 2 * turns.AT_ONCE)])
 def test_a_few_are_made_at_a_time_and_those_that_are_stuck_hold_nobody_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, turn_s: float, most: int
 ) -> None:
@@ -151,10 +152,10 @@ def test_a_few_are_made_at_a_time_and_those_that_are_stuck_hold_nobody_up(
             pass
 
     monkeypatch.setattr(supervisors, "Instances", Slow)
-    monkeypatch.setattr(supervisors, "TURN_S", turn_s)
+    monkeypatch.setattr(turns, "TURN_S", turn_s)
     link, unused = Link(Failing()), cast(Any, None)
     here = Machine(link, unused, cast(Any, Exits(Failing())), "container", "boot", Paths(run=str(tmp_path)))
-    names = [f"c{number}" for number in range(2 * supervisors.AT_ONCE)]
+    names = [f"c{number}" for number in range(2 * turns.AT_ONCE)]
 
     def are_inside() -> None:
         with seen:

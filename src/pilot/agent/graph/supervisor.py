@@ -15,12 +15,11 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import contextlib
 import logging
 import os
 import signal as signals
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from ... import errors
@@ -35,7 +34,7 @@ from ..record_budget import RecordBudget
 from ..session import open_process
 from ..sessions import Sessions
 from ..world import World
-from . import arrival, checking, deciding, state
+from . import arrival, checking, deciding, state, turns
 from . import wanted as wanted_document
 from .deciding import Decision, View
 from .instance import Instances
@@ -49,8 +48,6 @@ from .wanted import Wanted
 
 # A machine that is to end waits no longer for containers that do not: init and the kernel end what is left.
 DRAIN_S = 5.0
-# That are made at a time, and for how long one waits for the others.
-AT_ONCE, TURN_S = 4, 1.0
 _RETRY_S = 1.0
 _log = logging.getLogger(__name__)
 
@@ -83,7 +80,7 @@ class Supervisor:
         self.before_start: Callable[[str, Mapping[str, str]], Awaitable[None]] | None = None
         self._busy: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._making = turns.Turns()
         self._draining = False
         self._closed = False
         self._turns: asyncio.Task[None] | None = None
@@ -347,28 +344,13 @@ class Supervisor:
             for volume in self.wanted.volumes:
                 if volume.name == mount.volume:
                     await asyncio.to_thread(self._instances.ensure_volume, volume)
-        async with self._turn():
+        async with self._making.one():
             if wanted.within is None:
                 await asyncio.to_thread(self._instances.start, wanted, output, on_created)
             else:
                 host = self._registry.find(wanted.within)
                 process = await asyncio.to_thread(self._processes.within, wanted)
                 await asyncio.to_thread(self._instances.start_within, host, process, output, on_created)
-
-    @contextlib.asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
-        """A few are made at a time: all at once would be done no sooner, and the first not before the last. Those that
-        are stuck hold nobody up for longer than TURN_S."""
-        try:
-            async with asyncio.timeout(TURN_S):
-                await self._slots.acquire()
-        except TimeoutError:
-            yield
-            return
-        try:
-            yield
-        finally:
-            self._slots.release()
 
     def _watch(self, name: str) -> None:
         """It runs: be told of its end."""
