@@ -194,7 +194,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "image.oci": frozenset({"kernel.directio", "kernel.files", "kernel.inroot", "kernel.syscalls"}),
     # Images of this host, by the command line.
     "images": frozenset({"image", "kernel", "cli", "runtime", "spec"}),
-    "client": frozenset({"wire"}),
+    "client": frozenset({"standard", "wire"}),
 }
 
 # Rows that speak for themselves alone: another room of the same package is let in by name only.

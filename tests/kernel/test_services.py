@@ -155,6 +155,21 @@ def test_an_agent_that_is_killed_keeps_them(pilotd: Pilotd, sprite: Any) -> None
     _until(lambda: official.get_service(sprite, "kept").state.pid == before)
 
 
+def test_who_listens_to_a_quiet_one_and_leaves_keeps_no_sprite_awake(pilotd: Pilotd, sprite: Any) -> None:
+    _create(sprite, "quiet", "echo said; sleep 1000")
+    of_it = f"{pilotd.url}/v1/sprites/serves"
+    headers = {"Authorization": f"Bearer {pilotd.token()}"}
+
+    def held_by() -> list[str]:
+        return list(httpx.get(f"{of_it}/why", headers=headers, timeout=60).json()["held_by"])
+
+    with httpx.stream("GET", f"{of_it}/services/quiet/logs?duration=1h", headers=headers, timeout=60) as answer:
+        told = answer.iter_text()  # one that nobody holds is closed, and the connection with it
+        assert "said" in next(told)
+        assert held_by()
+    _until(lambda: not held_by())
+
+
 def _agent() -> int:
     """Its pid. What it has just cloned still has its command line, until it becomes another program."""
     alike = {

@@ -123,8 +123,7 @@ class EventsApi:
         return response.ndjson(_each(self._events.since(since)))
 
     async def _followed(self, call: Call, since: int) -> AsyncIterator[Event]:
-        gone = asyncio.create_task(call.wait_gone(), name="client of events")
-        try:
+        async with call.leaving() as gone:
             while True:
                 change = self._events.changed.next()
                 for event in self._events.since(since):
@@ -134,9 +133,6 @@ class EventsApi:
                 await asyncio.wait([gone, news], return_when=asyncio.FIRST_COMPLETED)
                 if gone.done():
                     raise errors.PeerError("events: the client has gone")
-        finally:
-            gone.cancel()
-            await asyncio.gather(gone, return_exceptions=True)
 
 
 async def _each(events: list[Event]) -> AsyncIterator[Event]:

@@ -80,7 +80,7 @@ def api(context: Context) -> int:
     headers = {"Content-Type": "application/json"} if body else {}
     length = len(body) if body is not None else 0 if method in ("POST", "PUT") else None
     answer, _ = http.ask(
-        context.account, method, path if path.startswith("/") else f"/{path}",
+        context.account, method, _target(path if path.startswith("/") else f"/{path}"),
         headers=headers, body=(body,) if body else (), length=length, timeout_s=None,
     )  # fmt: skip
     try:
@@ -93,6 +93,11 @@ def api(context: Context) -> int:
     if answer.is_error:
         output.tell(f"sprite: the server answered {answer.status}")
     return 1 if answer.is_error else 0
+
+
+def _target(path: str) -> str:
+    """What cannot be in a request's first line as it is, by its bytes."""
+    return "".join(chr(byte) if 0x20 < byte < 0x7F else f"%{byte:02X}" for byte in os.fsencode(path))
 
 
 def _body(text: str) -> bytes:

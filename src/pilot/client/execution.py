@@ -112,7 +112,7 @@ def _raw_terminal(wanted: bool) -> Iterator[None]:
     import tty
 
     before = termios.tcgetattr(0)
-    tty.setraw(0)
+    tty.setraw(0, termios.TCSADRAIN)  # what was typed meanwhile is for the command
     try:
         yield
     finally:
@@ -174,7 +174,7 @@ class _Session:
         if self._has_left:
             return None, self._session
         if self._code is None:
-            raise errors.PeerError("exec: the connection ended before the command did")
+            raise errors.PeerError(self._socket.close_reason or "exec: the connection ended before the command did")
         return self._code, self._session
 
     def _wait(self) -> set[int]:

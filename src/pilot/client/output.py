@@ -6,7 +6,7 @@ import json
 import os
 import sys
 
-from .. import errors
+from .. import errors, standard
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,15 +27,7 @@ class LocalError(errors.PilotError):
 
 def begin() -> None:
     """Descriptors 0 to 2 are somebody's; what cannot be encoded is shown as it is."""
-    for number, flags in ((0, os.O_RDONLY), (1, os.O_WRONLY), (2, os.O_WRONLY)):
-        try:
-            os.fstat(number)
-        except OSError:
-            # Closed by the caller: else the first connection would get the number, and be taken for stdin.
-            opened = os.open(os.devnull, flags)
-            if opened != number:
-                os.dup2(opened, number)
-                os.close(opened)
+    standard.open_standard()  # else the first connection would get a closed one's number, and be taken for stdin
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:

@@ -128,7 +128,7 @@ def _connected(account: Account, sprite: str, host: str, port: int, protocol: st
             if answer.get("status") == "connected":
                 return made
             raise errors.PeerError(str(answer.get("error") or "refused"))
-    raise errors.PeerError("the server closed the connection")
+    raise errors.PeerError(made.close_reason or "the server closed the connection")
 
 
 def _copy(remote: websocket.WebSocket, local_fd: int, write: Callable[[bytes], None], end: Callable[[], None]) -> None:

@@ -46,6 +46,7 @@ class WebSocket:
         self._parts = bytearray()
         self._opcode = 0
         self.close_code: int | None = None
+        self.close_reason = ""  # where the server says one
 
     def fileno(self) -> int:
         return self._stream.fileno()
@@ -119,6 +120,7 @@ class WebSocket:
     def _on_frame(self, is_last: bool, opcode: int, payload: bytes) -> Iterator[str | bytes]:
         if opcode == CLOSE:
             self.close_code = struct.unpack("!H", payload[:2])[0] if len(payload) >= 2 else NORMAL
+            self.close_reason = payload[2:].decode(errors="replace")
             self.leave(NORMAL)
         elif opcode == PING:
             self._frame(PONG, payload)

@@ -9,6 +9,7 @@ Reading waits at most IDLE_TIMEOUT_S for the next piece, so a stalled client can
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from types import NoneType
 from typing import TypeVar, cast
@@ -141,6 +142,16 @@ class Call:
         """
         while data := await self._stream.read():
             self._protocol.receive_data(data)
+
+    @contextlib.asynccontextmanager
+    async def leaving(self) -> AsyncIterator[asyncio.Task[None]]:
+        """Done when the client has gone (`wait_gone`): for an answer that has no end by itself, or a late one."""
+        gone = asyncio.create_task(self.wait_gone(), name=f"client of {self.request.path}")
+        try:
+            yield gone
+        finally:
+            gone.cancel()
+            await asyncio.gather(gone, return_exceptions=True)
 
     async def accept_websocket(self, headers: Sequence[tuple[str, str]] = ()) -> WebSocket:
         """Answer 101; from here on there are no HTTP errors."""

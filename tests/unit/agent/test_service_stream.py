@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import itertools
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pilot import errors
+from pilot.agent.graph.state import Node
+from pilot.agent.output import Changed
 from pilot.agent.services import api
-from pilot.agent.services.stream import Telling
+from pilot.agent.services.stream import Telling, Watch
+from pilot.server.call import Call
 from pilot.wire.graph import LogPiece, Output
 from pilot.wire.services import ServiceEvent
 
@@ -65,3 +72,31 @@ def test_what_was_given_up_does_not_begin_a_character() -> None:
 def test_the_last_lines_are_those_that_tail_would_show(said: list[str], lines: int, left: str) -> None:
     events = [ServiceEvent(type="stdout", timestamp=0, data=each) for each in said]
     assert "".join(each.data or "" for each in api._last(events, lines)) == left
+
+
+class _Leaves(Call):
+    """A client that goes when it has heard nothing for a moment."""
+
+    def __init__(self) -> None:
+        self.request = cast(Any, SimpleNamespace(path="/v1/services/web/logs"))
+        self.left = asyncio.Event()
+
+    async def wait_gone(self) -> None:
+        await self.left.wait()
+
+
+def test_who_has_gone_is_told_no_more_of_a_service_that_says_nothing() -> None:
+    async def follow() -> None:
+        log = SimpleNamespace(changed=Changed(), place=lambda _since: None, read=lambda _place: [])
+        supervisor = SimpleNamespace(changed=Changed(), log=lambda _name: log)
+        keeper = cast(Any, SimpleNamespace(supervisor=supervisor, node=lambda _entry: (Node(), None)))
+        call = _Leaves()
+        watch = Watch(keeper, cast(Any, SimpleNamespace(container="web")))
+        following = asyncio.ensure_future(anext(aiter(api._logs(call, watch, None, api.MOST_S))))
+        await asyncio.sleep(0)
+        call.left.set()
+        async with asyncio.timeout(30):
+            await following
+
+    with pytest.raises(errors.PeerError):
+        asyncio.run(follow())

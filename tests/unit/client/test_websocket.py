@@ -42,6 +42,15 @@ def test_an_end_without_goodbye_is_abnormal_after_what_came(pair: tuple[socket.s
     assert (list(found.read()), found.close_code) == ([b"\1out"], websocket.ABNORMAL)
 
 
+def test_why_the_server_closed_is_kept(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = pair
+    said = struct.pack("!H", 1011) + "exec: “a”: no such file".encode() + b"\xff"
+    theirs.sendall(bytes([0x88, len(said)]) + said)
+    found = websocket.WebSocket(ours, b"")
+    assert list(found.read()) == []
+    assert (found.close_code, found.close_reason) == (1011, "exec: “a”: no such file\ufffd")
+
+
 def test_a_connection_that_breaks_tells_what_came_before(pair: tuple[socket.socket, socket.socket]) -> None:
     ours, theirs = pair
     ours.sendall(b"never read")

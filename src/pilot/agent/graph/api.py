@@ -221,8 +221,7 @@ async def _kept(log: Log, place: Place) -> AsyncIterator[graph.LogPiece]:
 
 async def _followed(call: Call, log: Log, place: Place) -> AsyncIterator[graph.LogPiece]:
     """Until the client has gone, or the container is forgotten."""
-    gone = asyncio.create_task(call.wait_gone(), name="client of a log")
-    try:
+    async with call.leaving() as gone:
         while True:
             change = log.changed.next()
             async for piece in _kept(log, place):
@@ -232,6 +231,3 @@ async def _followed(call: Call, log: Log, place: Place) -> AsyncIterator[graph.L
             await asyncio.wait([gone, asyncio.ensure_future(asyncio.shield(change))], return_when="FIRST_COMPLETED")
             if gone.done():
                 raise errors.PeerError("logs: the client has gone")
-    finally:
-        gone.cancel()
-        await asyncio.gather(gone, return_exceptions=True)

@@ -83,22 +83,25 @@ class ServicesApi:
         lines = _lines(call.request.first("lines"))
         entry = (await self._keeper.book()).entry(call.parameters["service"])
         log = self._keeper.supervisor.log(entry.container)
-        return response.ndjson(self._logs(Watch(self._keeper, entry, log.place()), lines, duration_s))
-
-    async def _logs(self, watch: Watch, lines: int | None, duration_s: float) -> AsyncIterator[ServiceEvent]:
-        kept = list(watch.kept())
-        for event in kept if lines is None else _last(kept, lines):
-            yield event
-        if not duration_s:
-            yield stream.complete()
-            return
-        async for event in watch.starting(duration_s):
-            yield event
+        return response.ndjson(_logs(call, Watch(self._keeper, entry, log.place()), lines, duration_s))
 
     async def signal(self, call: Call) -> response.Response:
         wanted = await call.asked(operations.SIGNAL_SERVICE)
         await self._keeper.signal(wanted.name, signal_names.parse_signal(wanted.signal))
         return response.Response(operations.SIGNAL_SERVICE.status)
+
+
+async def _logs(call: Call, watch: Watch, lines: int | None, duration_s: float) -> AsyncIterator[ServiceEvent]:
+    """`PeerError` when the client has gone: a sprite that nobody listens to may rest."""
+    kept = list(watch.kept())
+    for event in kept if lines is None else _last(kept, lines):
+        yield event
+    if not duration_s:
+        yield stream.complete()
+        return
+    async with call.leaving() as gone:
+        async for event in watch.starting(duration_s, gone):
+            yield event
 
 
 def _seconds(call: Call, name: str, default_s: float) -> float:

@@ -7,6 +7,7 @@ import codecs
 import time
 from collections.abc import AsyncIterator, Iterator
 
+from ... import errors
 from ...wire.graph import LogPiece
 from ...wire.services import ServiceEvent
 from ..graph.log import STREAMS, Log, Place
@@ -36,11 +37,13 @@ class Watch:
         self._seen, _ = keeper.node(entry)
         self._telling = Telling()
 
-    async def starting(self, duration_s: float) -> AsyncIterator[ServiceEvent]:
-        """For so long; what happens, as it happens."""
+    async def starting(
+        self, duration_s: float, gone: asyncio.Future[None] | None = None
+    ) -> AsyncIterator[ServiceEvent]:
+        """For so long; what happens, as it happens. `PeerError` when `gone` is done: nobody listens any more."""
         if self._seen.process is not None and not self._seen.starting:
             yield ServiceEvent(type="started", timestamp=now_ms())
-        async for event in self._for(duration_s, until_over=False):
+        async for event in self._for(duration_s, until_over=False, gone=gone):
             yield event
         yield complete()
 
@@ -57,7 +60,9 @@ class Watch:
             yield ServiceEvent(type="error", timestamp=now_ms(), data="it has not ended yet")
         yield complete()
 
-    async def _for(self, duration_s: float, *, until_over: bool) -> AsyncIterator[ServiceEvent]:
+    async def _for(
+        self, duration_s: float, *, until_over: bool, gone: asyncio.Future[None] | None = None
+    ) -> AsyncIterator[ServiceEvent]:
         loop = asyncio.get_running_loop()
         end_s = loop.time() + duration_s
         while True:
@@ -70,7 +75,10 @@ class Watch:
             left_s = end_s - loop.time()
             if left_s <= 0 or (until_over and self._is_over()):
                 return
-            await asyncio.wait([asyncio.shield(each) for each in news], timeout=left_s, return_when="FIRST_COMPLETED")
+            awaited = [*(asyncio.shield(each) for each in news), *([] if gone is None else [gone])]
+            await asyncio.wait(awaited, timeout=left_s, return_when="FIRST_COMPLETED")
+            if gone is not None and gone.done():
+                raise errors.PeerError("services: the client has gone")
 
     def _is_over(self) -> bool:
         node, verdict = self._keeper.node(self._entry)
