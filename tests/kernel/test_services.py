@@ -215,5 +215,10 @@ def test_what_they_say_is_a_file_inside(sprite: Any) -> None:
         code, said = _inside(sprite, words)
         assert (code != 0, "Read-only" in said or "not permitted" in said) == (True, True), said
     assert _inside(sprite, "cat /.sprite/logs/services/none.log")[0] == 1
+    copied = (
+        "import os, shutil; shutil.copyfile('/.sprite/logs/services/talks.log', '/tmp/copied');"
+        "print(os.path.getsize('/tmp/copied') > 0)"
+    )
+    assert _inside(sprite, f'python3 -c "{copied}"') == (0, "True\n"), "sendfile(2) is refused"
     with_open = "exec 3</.sprite/logs/services/talks.log; echo"
     assert _inside(sprite, f"for i in $(seq 20); do ({with_open} $i); done")[1].splitlines()[-1] == "20"

@@ -134,7 +134,7 @@ class LogFiles:
         except BaseException:
             self._texts.pop(handle, None)
             raise
-        return proto.open_answer(direct=True, handle=handle)
+        return proto.open_answer(direct=True, seekable=False, handle=handle)
 
     async def _text(self, node: int) -> bytes:
         if node == _EVENTS:

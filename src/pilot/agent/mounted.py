@@ -216,6 +216,9 @@ class Mounted:
             return proto.open_answer(direct=False)
         if request.op == Op.STATFS:
             return proto.statfs_answer(0, 4096)
+        if request.op == Op.READ and not proto.is_for_a_reader(request.body):
+            # What sendfile(2) and its like ask for stays in the page cache, for others: who is refused it reads.
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         if request.op in proto.NAMING:
             raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
         return self._answer(request)

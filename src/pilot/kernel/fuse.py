@@ -32,7 +32,7 @@ _SETATTR = struct.Struct("<I64xI4xII")
 _DIRENT = struct.Struct("<QQII")
 _FOREVER_S = 1000
 
-_OPEN_DIRECT_IO, _OPEN_PARALLEL_DIRECT_WRITES = 1 << 0, 1 << 6
+_OPEN_DIRECT_IO, _OPEN_NONSEEKABLE, _OPEN_PARALLEL_DIRECT_WRITES = 1 << 0, 1 << 2, 1 << 6
 
 
 class Op(enum.IntEnum):
@@ -103,6 +103,10 @@ class Fallocate(enum.IntFlag):
     ZERO_RANGE = 16
 
 
+# Of a file whose text is made when it is read, as in sysfs: of one that has none sendfile(2) would take nothing.
+UNKNOWN_BYTES = 4096
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Node:
     """What the kernel is told about a file or directory."""
@@ -164,9 +168,12 @@ def init_answer(minor: int, offered: InitFlag, max_write_bytes: int = MAX_WRITE_
     )  # fmt: skip
 
 
-def open_answer(*, direct: bool, handle: int = 0) -> bytes:
-    """struct fuse_open_out. Who takes over knows nothing of its predecessor's handles."""
-    flags = _OPEN_DIRECT_IO | _OPEN_PARALLEL_DIRECT_WRITES if direct else 0
+def open_answer(*, direct: bool, seekable: bool = True, handle: int = 0) -> bytes:
+    """struct fuse_open_out. Who takes over knows nothing of its predecessor's handles.
+
+    Of a file whose size nobody knows before it is read, and that is not `seekable`, programs look for no end.
+    """
+    flags = (_OPEN_DIRECT_IO | _OPEN_PARALLEL_DIRECT_WRITES if direct else 0) | (0 if seekable else _OPEN_NONSEEKABLE)
     return struct.pack("<QII", handle, flags, 0)
 
 

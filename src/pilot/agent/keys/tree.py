@@ -25,8 +25,6 @@ from ...wire.secret_keys import SecretKey
 
 ROOT = ""
 INFO = "info"
-# Of a file, whatever it will say, as in sysfs: from one of none sendfile(2) would take nothing, and find that enough.
-SIZE_BYTES = 4096
 _ENCRYPTS = frozenset({"xaes256gcm"})
 _VERSIONED = re.compile(r"(.+)v(0|[1-9][0-9]{0,8})")
 
@@ -111,4 +109,4 @@ def node(path: str, permissions: Mapping[str, Permissions]) -> Node:
     given = permissions.get(path, usual)
     kind = stat.S_IFDIR if is_directory else stat.S_IFREG
     owned = (kind | given.mode, given.uid, given.gid)
-    return Node(number(path), 0 if is_directory else SIZE_BYTES, is_directory, True, owned=owned)
+    return Node(number(path), 0 if is_directory else proto.UNKNOWN_BYTES, is_directory, True, owned=owned)
