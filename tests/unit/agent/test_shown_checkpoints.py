@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import pathlib
 from typing import Any, cast
 
@@ -10,6 +11,7 @@ import pytest
 
 from pilot.agent.checkpoints import server, shelf
 from pilot.agent.checkpoints.server import KEPT_S, Server
+from pilot.kernel import mounts
 from pilot.wire import outward
 
 
@@ -52,3 +54,22 @@ def test_only_names_of_checkpoints_that_somebody_asked_for_are_any() -> None:
         1, 12, None, None, None, None, None, None, None,
     ]  # fmt: skip
     assert len({server._node(number).number for number in range(5)}) == 5
+
+
+@pytest.mark.requires("root", "private")
+def test_a_link_that_somebody_has_put_there_leads_nowhere(tmp_path: pathlib.Path) -> None:
+    """Root of the world can write to that tmpfs: what the agent unmounts, or mounts on, is there and nowhere else."""
+    ours = tmp_path / "ours"
+    ours.mkdir()
+    mounts.bind(ours, ours)
+    made = shelf.Shelf(str(tmp_path), cast(Any, None))
+    (tmp_path / "saved").mkdir()
+    link = tmp_path / "saved/v3"
+    link.symlink_to(ours)
+    with contextlib.suppress(OSError):
+        made.take(3, though_in_use=True)
+    assert mounts.is_mount_point(ours), "of ours nothing was unmounted"
+    made._clear(3)
+    assert not link.is_symlink()
+    assert link.is_dir()
+    mounts.umount(ours)

@@ -1,7 +1,8 @@
 """Checkpoints that are mounted: each a directory of the disk that the host has sent.
 
-<run>/saved/vN           a tmpfs; worlds have a slave of it, so what is mounted here is there, too, and their root can
-                         make none of it writable (the kernel locks what a world is given so)
+<run>/saved/vN           a tmpfs; worlds have a slave of it, so what is mounted here is there, too. Their root can make
+                         it writable, as it was given it with that mount (docs/reference/isolation.md, Not held): so
+                         whatever is in it is believed to be anything, and no link of it is followed
 <run>/saved-disk         for a moment: the whole disk, of which a world sees `rootfs`
 """
 
@@ -75,7 +76,7 @@ class Shelf:
 
     def _put_root(self, number: int) -> None:
         flags = os.O_PATH | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
-        os.makedirs(self._path(number), mode=0o755, exist_ok=True)
+        self._clear(number)
         with (
             _opened(os.open(os.path.join(self._disk, _ROOTFS), flags)) as root_fd,
             _opened(mounts.open_tree_at(root_fd, "", clone=True)) as tree_fd,
@@ -83,11 +84,20 @@ class Shelf:
             mounts.set_attributes(tree_fd, add=_READ_ONLY)
             mounts.move_mount(tree_fd, self._path(number))
 
+    def _clear(self, number: int) -> None:
+        """A directory to mount it on; of somebody else's making there is only what is in the way. `OSError`."""
+        path = self._path(number)
+        if os.path.islink(path) or not os.path.isdir(path):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+            os.mkdir(path, 0o755)
+
     def take(self, number: int, *, though_in_use: bool) -> bool:
         """Whether it is mounted no more; not while somebody is in it, unless that does not matter."""
         path = self._path(number)
         try:
-            mounts.umount(path, mounts.Unmount.DETACH if though_in_use else mounts.Unmount.NONE)
+            how = mounts.Unmount.DETACH if though_in_use else mounts.Unmount.NONE
+            mounts.umount(path, how | mounts.Unmount.NOFOLLOW)
         except OSError as error:
             if error.errno == errno.EBUSY:
                 return False
