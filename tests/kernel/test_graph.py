@@ -134,6 +134,35 @@ def test_three_that_depend_on_each_other_and_one_that_crashes(machine: Machine) 
     machine.test(test)
 
 
+def test_what_is_mounted_read_only_is_so_for_its_root(machine: Machine) -> None:
+    """A volume that another container writes to, and an injected file; nothing is left mounted for it."""
+    tries = "; ".join(
+        f"busybox mount -o remount,bind,rw {place}; (echo x > {file}) && echo wrote"
+        for place, file in (("/shared", "/shared/new"), ("/etc/token", "/etc/token"))
+    )
+    containers = (
+        container(machine, "writes", ["sh", "-c", "echo there > /shared/file"], restart={"policy": "no"},
+                  mounts=[{"path": "/shared", "volume": "data"}]),
+        container(machine, "reads", ["sh", "-c", f"cat /shared/file; {tries}; cat /etc/token"],
+                  depends_on=[{"name": "writes", "condition": "exited_successfully"}], restart={"policy": "no"},
+                  mounts=[{"path": "/shared", "volume": "data", "readonly": True}],
+                  files=[{"path": "/etc/token", "content": "c2VjcmV0Cg=="}]),
+    )  # fmt: skip
+
+    async def test() -> None:
+        await apply(machine, *containers, volumes=[{"name": "data", "size_bytes": 1 << 20}])
+        await until(machine, are(writes="exited", reads="exited"))
+        said = await log(machine, "reads")
+        assert "wrote" not in said
+        assert said.startswith("there\n"), said
+        assert said.endswith("secret\n"), said
+        await apply(machine)
+        await until(machine, are())
+        assert os.listdir(machine.run / "volumes") == os.listdir(machine.run / "containers") == []
+
+    machine.test(test)
+
+
 def test_it_converges_however_often_the_agent_is_killed(machine: Machine) -> None:
     """kill -9 of the agent at random while a graph comes up, changes and goes down."""
     chance = random.Random(11)

@@ -73,7 +73,7 @@ for place in sys.argv[1:]:
 _BENEATH = "umount -l {place} && ls -A {place}"
 SPRITES = (
     "/.fly", "/.sprite/policy", "/.sprite/policy/network.json", "/.sprite/bin", "/.sprite/bin/sprite-env",
-    "/.sprite/llm.txt", "/.sprite/version.txt", "/.sprite/init",
+    "/.sprite/llm.txt", "/.sprite/version.txt", "/.sprite/init", "/.sprite/checkpoints", "/.sprite/logs",
 )  # fmt: skip
 # Of a sprite whose kernel is its host's (agent.view).
 OF_THE_KERNEL = ("/proc/meminfo", "/proc/stat", "/sys/devices/system/cpu/online")

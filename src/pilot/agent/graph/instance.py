@@ -1,6 +1,7 @@
 """One start of one container: what is made for it in the machine, and taken away again. All of it blocks.
 
 <run>/containers/<name>/config.json, files/<n>    bundle, and what is injected: in memory, on no disk
+<run>/containers/<name>/readonly/<n>              what it mounts read-only, while it is made (agent.shown)
 <run>/fly/<name>/                                 what it sees at /.fly (fly_places), what it believes (trust) among it
 <run>/volumes/<name>                              a tmpfs each: what containers share
 """
@@ -56,7 +57,7 @@ class Instances:
         self._require_place(wanted)
         directory = self._directory(wanted.name)
         os.makedirs(directory, mode=0o700, exist_ok=True)
-        with shown.holding(os.path.join(directory, "readonly")) as held:
+        with shown.holding(_held(directory)) as held:
             document = self._config(wanted, directory, held)
             with open(os.path.join(directory, "config.json"), "wb") as file:
                 file.write(msgspec.json.encode(document))
@@ -292,6 +293,7 @@ class Instances:
         if container is not None:
             container.delete(force=True)
         overmount.clean(os.path.join(self._directory(name), _REPLACING))
+        shown.Held(_held(self._directory(name))).drop()
         shutil.rmtree(self._directory(name), ignore_errors=True)
         shutil.rmtree(fly_places.directory(self._machine.paths.run, name), ignore_errors=True)
 
@@ -330,6 +332,10 @@ class Instances:
 
     def _directory(self, name: str) -> str:
         return os.path.join(self._machine.paths.run, "containers", name)
+
+
+def _held(directory: str) -> str:
+    return os.path.join(directory, "readonly")
 
 
 def _sees_fly(wanted: Container) -> bool:
