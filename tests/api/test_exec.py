@@ -260,6 +260,43 @@ def test_a_session_survives_its_client_and_replays_to_the_next(machine: FakeMach
     run(test)
 
 
+@pytest.mark.parametrize("tty", [False, True])
+def test_who_comes_again_says_what_it_has(machine: FakeMachine, tty: bool) -> None:
+    async def test() -> None:
+        async with machine.agent():
+            script = "printf 0123456789; printf abc >&2; read x"
+            query = [("cmd", "sh"), ("cmd", "-c"), ("cmd", script), ("stdin", "true"), ("detachable", "true")]
+            query += [("tty", "true")] if tty else []
+            socket = await client.open_websocket(await machine.dial(), f"/v1/exec?{urlencode(query)}")
+            id = json.loads(str(await socket.receive()))["session_id"]
+            seen = b""
+            while not (b"9" in seen and b"c" in seen):
+                piece = await socket.receive()
+                assert isinstance(piece, bytes)
+                seen += piece
+            for offset, rest in (("4", b"456789"), ("10", b""), ("99999", b"")):
+                again = await client.open_websocket(
+                    await machine.dial(), f"/v1/exec/{id}?output_offset={offset}&stderr_offset=2"
+                )
+                assert json.loads(str(await again.receive()))["session_id"] == id
+                if tty:
+                    if rest:
+                        assert await again.receive() == rest + b"abc"
+                    elif offset == "10":
+                        assert await again.receive() == b"abc"
+                else:
+                    told = [await again.receive() for _ in range(2 if rest else 1)]
+                    assert told == [*([b"\x01" + rest] if rest else []), b"\x02c"]
+                await again.close(1000)
+            for wrong in ("x", "-1", "1.5"):
+                with pytest.raises(client.Refused, match="output_offset"):
+                    await client.open_websocket(await machine.dial(), f"/v1/exec/{id}?output_offset={wrong}")
+            await socket.send(b"\n" if tty else b"\x00\n")
+            await collect(socket)
+
+    run(test)
+
+
 def test_without_a_client_a_session_ends_after_its_limit(machine: FakeMachine) -> None:
     async def test() -> None:
         async with machine.agent() as app:

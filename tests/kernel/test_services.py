@@ -195,7 +195,8 @@ def _inside(sprite: Any, words: str) -> tuple[int, str]:
 
 
 def test_what_they_say_is_a_file_inside(sprite: Any) -> None:
-    _create(sprite, "talks", "printf 'one\\ntwo'; echo wrong >&2; sleep 1000")
+    told = _create(sprite, "talks", "printf 'one\\ntwo'; echo wrong >&2; sleep 1000")
+    assert told[-1].log_files == {"combined": "/.sprite/logs/services/talks.log"}
     assert _inside(sprite, "ls /.sprite/logs /.sprite/logs/services") == (
         0, "/.sprite/logs:\nevents.ndjson\nservices\n\n/.sprite/logs/services:\ntalks.log\n",
     )  # fmt: skip

@@ -81,6 +81,9 @@ def test_it_outlives_the_agent_and_goes_with_what_it_is_of(pilotd: Pilotd) -> No
         assert _sh(sprite, f"cat {PLACE}/v1{home}/file") == (0, "one\n")
         assert agents.kill_agent()
         assert _sh(sprite, f"cat {PLACE}/v1{home}/file") == (0, "one\n")
+        pilotd.kill()
+        pilotd.start()
+        assert _sh(sprite, f"cat {PLACE}/v1{home}/file") == (0, "one\n")
         _saved(sprite, "two")
         for _ in sprite.restore_checkpoint("v1"):
             pass

@@ -17,6 +17,7 @@ from ..wire import duration, exec_frames, faults, http, operations, schema, time
 from . import beside, exec_stream, signal_names
 from .containers import naming
 from .containers.registry import Registry
+from .decimals import parse_decimal
 from .ended import EndedSession
 from .graph.supervisor import Supervisor
 from .machine import Executes, WorldRuntime
@@ -96,9 +97,9 @@ class ExecApi:
         await self._attach(call, call.parameters["id"])
 
     async def _attach(self, call: Call, id: str, *, is_beside: bool = False) -> None:
-        session = self._find(call, id, is_beside=is_beside)
+        session, known = self._find(call, id, is_beside=is_beside), _known(call.request)
         socket = await call.accept_websocket([exec_frames.SIGNAL_HEADER])
-        await exec_stream.serve_websocket(session, socket, is_owner=False)
+        await exec_stream.serve_websocket(session, socket, is_owner=False, known=known)
 
     async def run(self, call: Call) -> response.Response:
         """POST /v1/exec: the body is stdin, the answer the framed output."""
@@ -207,6 +208,18 @@ def _refusal(error: errors.StepError) -> faults.InvalidRequest:
         return faults.InvalidRequest(str(error))
     kind = faults.CommandNotFound if error.errno == errno.ENOENT else faults.CommandNotExecutable
     return kind(str(error))
+
+
+def _known(request: http.Request) -> dict[exec_frames.Stream, int]:
+    """What the client has of the output. `InvalidRequest`."""
+    found = {}
+    for name, stream in (("output_offset", exec_frames.Stream.STDOUT), ("stderr_offset", exec_frames.Stream.STDERR)):
+        if text := request.first(name):
+            offset = parse_decimal(text)
+            if offset is None:
+                raise faults.InvalidRequest(f"{name}: {text[:40]!r} is no number of bytes")
+            found[stream] = offset
+    return found
 
 
 def _keep_s(request: http.Request, tty: bool) -> float:

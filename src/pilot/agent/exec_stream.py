@@ -28,6 +28,10 @@ Shown = Session | EndedSession
 _log = logging.getLogger(__name__)
 
 
+Known = Mapping[Stream, int]
+NOTHING: Known = {}
+
+
 def session_info(session: Shown, *, is_owner: bool) -> exec_frames.SessionInfo:
     """The first frame."""
     meta = session.meta
@@ -43,15 +47,20 @@ def session_info(session: Shown, *, is_owner: bool) -> exec_frames.SessionInfo:
 
 
 async def frames(
-    session: Shown, framing: Framing, *, is_owner: bool
+    session: Shown, framing: Framing, *, is_owner: bool, known: Known = NOTHING
 ) -> AsyncGenerator[exec_frames.Frame | memoryview, None]:
     """Everything that a client is told, to the close. Leaves the session when the iterator is closed.
+
+    `known`: how many bytes of which stream the client has, which are not told once more.
 
     A memoryview, for WebSockets alone, has whole messages; it is good until the next frame is asked for.
     """
     output = exec_frames.ExecOutput(framing)
     rooms = _Rooms(output) if framing is not Framing.HTTP else None
     cursors = session.attach_expected() if is_owner and isinstance(session, Session) else session.attach()
+    for stream, offset in known.items():
+        if stream in cursors:
+            cursors[stream].skip_to(offset)
     try:
         if framing is not Framing.HTTP:
             for first in output.begin(session_info(session, is_owner=is_owner)):
@@ -133,10 +142,10 @@ async def _wait(change: asyncio.Future[None]) -> bool:
     return True
 
 
-async def serve_websocket(session: Shown, socket: WebSocket, *, is_owner: bool) -> None:
+async def serve_websocket(session: Shown, socket: WebSocket, *, is_owner: bool, known: Known = NOTHING) -> None:
     """Until the session has ended and all is said, or the client has gone."""
     framing = Framing.TERMINAL if session.meta.tty else Framing.STREAMS
-    writer = asyncio.create_task(_write(session, socket, framing, is_owner), name="exec writer")
+    writer = asyncio.create_task(_write(session, socket, framing, is_owner, known), name="exec writer")
     reader = asyncio.create_task(_read(session, socket), name="exec reader")
     try:
         await asyncio.wait([writer, reader], return_when=asyncio.FIRST_COMPLETED)
@@ -148,8 +157,8 @@ async def serve_websocket(session: Shown, socket: WebSocket, *, is_owner: bool) 
                 _log.error("session %s: client: %r", session.meta.id, result)
 
 
-async def _write(session: Shown, socket: WebSocket, framing: Framing, is_owner: bool) -> None:
-    source = frames(session, framing, is_owner=is_owner)
+async def _write(session: Shown, socket: WebSocket, framing: Framing, is_owner: bool, known: Known) -> None:
+    source = frames(session, framing, is_owner=is_owner, known=known)
     try:
         async for frame in source:
             if isinstance(frame, memoryview):

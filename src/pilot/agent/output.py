@@ -61,6 +61,11 @@ class Cursor:
         self.offset = offset
         self.dropped = offset
 
+    def skip_to(self, offset: int) -> None:
+        """The client has all before that byte, of those that there ever were."""
+        self.dropped = max(0, self.offset - offset)
+        self.offset = max(self.offset, min(offset, self._output.size))
+
     @property
     def at_end(self) -> bool:
         """Everything was read, and nothing more will come."""

@@ -91,7 +91,7 @@ def test_who_has_gone_is_told_no_more_of_a_service_that_says_nothing() -> None:
         supervisor = SimpleNamespace(changed=Changed(), log=lambda _name: log)
         keeper = cast(Any, SimpleNamespace(supervisor=supervisor, node=lambda _entry: (Node(), None)))
         call = _Leaves()
-        watch = Watch(keeper, cast(Any, SimpleNamespace(container="web")))
+        watch = Watch(keeper, "web", cast(Any, SimpleNamespace(container="web")))
         following = asyncio.ensure_future(anext(aiter(api._logs(call, watch, None, api.MOST_S))))
         await asyncio.sleep(0)
         call.left.set()

@@ -2,7 +2,7 @@
 
     <run>/inside/api.sock       a sprite's, for whoever is in it: /.sprite/api.sock
     <run>/inside/fly.sock       each container's, for its root: /.fly/api, by a link of its own directory (fly_places)
-    <run>/inside/bin/           sprite-env, sprite-console
+    <run>/inside/bin/           sprite-env, sprite-agents, sprite-console
     <run>/inside/llm.txt  version.txt
 
 The world has the files as bind mounts, read-only.
@@ -25,8 +25,8 @@ from .listening import Listening
 
 STORE_NAME = "agent/inside"
 FLY_STORE_NAME = "agent/inside-fly"
-# A program of its own: what it imports would be the agent's for good.
-_SPRITE_ENV = os.path.join(os.path.dirname(__file__), "sprite_env.py")
+# Programs of their own: what they import would be the agent's for good.
+_PROGRAMS = {"sprite-env": "sprite_env.py", "sprite-agents": "sprite_agents.py"}
 _log = logging.getLogger(__name__)
 
 
@@ -58,8 +58,9 @@ class Door:
 
     def _open(self) -> None:
         os.makedirs(f"{self._directory}/bin", mode=0o755, exist_ok=True)
-        with open(_SPRITE_ENV, "rb") as program:
-            _put(f"{self._directory}/bin/sprite-env", program.read(), 0o755)
+        for name, file in _PROGRAMS.items():
+            with open(os.path.join(os.path.dirname(__file__), file), "rb") as program:
+                _put(f"{self._directory}/bin/{name}", program.read(), 0o755)
         _put(f"{self._directory}/bin/sprite-console", console.SCRIPT, 0o755)
         _put(f"{self._directory}/llm.txt", texts.LLM.encode(), 0o644)
         _put(f"{self._directory}/version.txt", f"{pilot.__version__}\n".encode(), 0o644)

@@ -21,6 +21,7 @@ in it. Break what you like: its owner can put the disk back to a checkpoint.
 - Before something dangerous: /.sprite/bin/sprite-env checkpoints create --comment "before the upgrade"
   The last five are to be read at /.sprite/checkpoints/vN, where the machine is a container.
 - If its owner allows it, a sprite makes others: /.sprite/bin/sprite-env sprites create | list | delete NAME
+- Other coding agents: /.sprite/bin/sprite-agents list | install NAME
 - The same by HTTP without a token: the Unix socket /.sprite/api.sock
       curl --unix-socket /.sprite/api.sock http://sprite/v1/services
 """

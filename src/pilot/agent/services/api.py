@@ -55,7 +55,7 @@ class ServicesApi:
         wanted = await call.asked(operations.PUT_SERVICE)
         duration_s = _seconds(call, "duration", START_S)
         entry = await self._keeper.put(call.parameters["service"], wanted)
-        return response.ndjson(Watch(self._keeper, entry).starting(duration_s))
+        return response.ndjson(Watch(self._keeper, call.parameters["service"], entry).starting(duration_s))
 
     async def delete(self, call: Call) -> response.Response:
         await self._keeper.delete(call.parameters["service"])
@@ -64,18 +64,18 @@ class ServicesApi:
     async def start(self, call: Call) -> response.Response:
         duration_s = _seconds(call, "duration", START_S)
         entry = await self._keeper.start(call.parameters["service"])
-        return response.ndjson(Watch(self._keeper, entry).starting(duration_s))
+        return response.ndjson(Watch(self._keeper, call.parameters["service"], entry).starting(duration_s))
 
     async def stop(self, call: Call) -> response.Response:
         """To stay stopped until it is asked to start."""
         timeout_s = _seconds(call, "timeout", STOP_S)
         entry = await self._keeper.stop(call.parameters["service"], timeout_s)
-        return response.ndjson(Watch(self._keeper, entry).stopping(timeout_s + _GRACE_S))
+        return response.ndjson(Watch(self._keeper, call.parameters["service"], entry).stopping(timeout_s + _GRACE_S))
 
     async def restart(self, call: Call) -> response.Response:
         duration_s = _seconds(call, "duration", START_S)
         entry = await self._keeper.restart(call.parameters["service"])
-        return response.ndjson(Watch(self._keeper, entry).starting(duration_s))
+        return response.ndjson(Watch(self._keeper, call.parameters["service"], entry).starting(duration_s))
 
     async def logs(self, call: Call) -> response.Response:
         """What is kept, the last `lines` of it; then what comes, for `duration`."""
@@ -83,7 +83,8 @@ class ServicesApi:
         lines = _lines(call.request.first("lines"))
         entry = (await self._keeper.book()).entry(call.parameters["service"])
         log = self._keeper.supervisor.log(entry.container)
-        return response.ndjson(_logs(call, Watch(self._keeper, entry, log.place()), lines, duration_s))
+        watch = Watch(self._keeper, call.parameters["service"], entry, log.place())
+        return response.ndjson(_logs(call, watch, lines, duration_s))
 
     async def signal(self, call: Call) -> response.Response:
         wanted = await call.asked(operations.SIGNAL_SERVICE)
@@ -97,7 +98,7 @@ async def _logs(call: Call, watch: Watch, lines: int | None, duration_s: float) 
     for event in kept if lines is None else _last(kept, lines):
         yield event
     if not duration_s:
-        yield stream.complete()
+        yield stream.complete(call.parameters["service"])
         return
     async with call.leaving() as gone:
         async for event in watch.starting(duration_s, gone):

@@ -15,6 +15,7 @@ from ..graph.state import Node
 from .book import Entry
 from .keeper import Keeper
 
+LOGS = "/.sprite/logs/services"  # `agent.log_files`
 _OVER = frozenset({"stopped", "exited"})
 
 
@@ -22,15 +23,17 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def complete() -> ServiceEvent:
-    return ServiceEvent(type="complete", timestamp=now_ms(), log_files={})
+def complete(name: str) -> ServiceEvent:
+    """The last one; with where its log is to be read inside."""
+    return ServiceEvent(type="complete", timestamp=now_ms(), log_files={"combined": f"{LOGS}/{name}.log"})
 
 
 class Watch:
     """Of one service, from the moment that it is made."""
 
-    def __init__(self, keeper: Keeper, entry: Entry, place: Place | None = None) -> None:
+    def __init__(self, keeper: Keeper, name: str, entry: Entry, place: Place | None = None) -> None:
         self._keeper = keeper
+        self._name = name
         self._entry = entry
         self._log: Log = keeper.supervisor.log(entry.container)
         self._place = place or self._log.place(time.time_ns())
@@ -45,7 +48,7 @@ class Watch:
             yield ServiceEvent(type="started", timestamp=now_ms())
         async for event in self._for(duration_s, until_over=False, gone=gone):
             yield event
-        yield complete()
+        yield complete(self._name)
 
     async def stopping(self, patience_s: float) -> AsyncIterator[ServiceEvent]:
         """Until it has ended."""
@@ -58,7 +61,7 @@ class Watch:
             yield ServiceEvent(type="stopped", timestamp=now_ms(), exit_code=node.exit_code)
         else:
             yield ServiceEvent(type="error", timestamp=now_ms(), data="it has not ended yet")
-        yield complete()
+        yield complete(self._name)
 
     async def _for(
         self, duration_s: float, *, until_over: bool, gone: asyncio.Future[None] | None = None
