@@ -53,6 +53,19 @@ def _cpu(path: pathlib.Path) -> int:
     return int(fields[11]) + int(fields[12])
 
 
+def test_what_its_user_remembers_of_a_boot_ends_with_it(pilotd: Pilotd) -> None:
+    with pilotd.client() as client:
+        sprite = client.create_sprite("boots")
+        words = "stat -c '%u %g %a' /run/user/1000; ls -A /run/user/1000; echo 7 > /run/user/1000/pause.pid"
+        answers = []
+        for _ in range(2):
+            answers.append(sprite.run("sh", "-c", words, capture_output=True, check=True).stdout)
+            headers = {"Authorization": f"Bearer {pilotd.token()}"}
+            httpx.post(f"{pilotd.url}/v1/sprites/boots/stop", headers=headers, timeout=60).raise_for_status()
+        sprite.destroy()
+    assert answers == [b"1000 1000 700\n"] * 2
+
+
 def test_an_unused_sprite_is_warm_and_its_memory_goes_on(pilotd: Pilotd) -> None:
     with pilotd.client() as client:
         sprite = client.create_sprite("web")

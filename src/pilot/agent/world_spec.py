@@ -240,4 +240,11 @@ _MOUNTS: list[dict[str, object]] = [
     {"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": ["nosuid", "noexec", "nodev"]},
     {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["nosuid", "noexec", "nodev"]},
     {"destination": "/run", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "nodev", "mode=755"]},
+    # What podman and others of its user remember of a boot: elsewhere that is in /tmp, which outlives it here.
+    {
+        "destination": "/run/user/1000",
+        "type": "tmpfs",
+        "source": "tmpfs",
+        "options": ["nosuid", "nodev", "mode=700", "uid=1000", "gid=1000"],
+    },
 ]  # fmt: skip

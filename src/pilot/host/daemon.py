@@ -213,7 +213,7 @@ def serve(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT. `HostError` when this host lacks something."""
     if os.geteuid() != 0:
         raise errors.HostError("serve: not root", hint="pilotd makes namespaces, mounts and cgroups: run it as root")
-    os.makedirs(settings.state_dir, mode=0o700, exist_ok=True)
+    _make(settings.state_dir)
     _on_drain(settings.ending, lambda: None)
     with contextlib.ExitStack() as stack:
         stack.enter_context(_locked(settings.state_dir, settings.ending))
@@ -548,6 +548,16 @@ def _on_drain(ending: Ending, stop: Callable[[], None]) -> None:
         stop()
 
     signal.signal(draining.SIGNAL, drain)
+
+
+def _make(state_dir: str) -> None:
+    """`HostError` where it cannot be."""
+    try:
+        os.makedirs(state_dir, mode=0o700, exist_ok=True)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        hint = "choose one on a disk of this host: --state-dir"
+        raise errors.HostError(f"serve: make the state directory {state_dir!r}: {reason}", hint=hint) from error
 
 
 @contextlib.contextmanager

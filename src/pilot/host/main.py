@@ -28,8 +28,11 @@ from .vmm import Size
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; the exit status."""
-    standard.open_standard()
+    closed = standard.open_standard()
     options = _parser().parse_args(arguments)
+    if 1 in closed and (options.command == "audit" or (options.command == "backup" and options.file == "-")):
+        print(f"pilotd: {options.command}: stdout is closed: it would be written nowhere", file=sys.stderr)
+        return 1
     if options.command == "ca":
         return _show_authority(options)
     if options.command == "doctor":

@@ -155,4 +155,9 @@ def test_memory_filesystems_of_the_world_are_bounded_by_its_memory() -> None:
     )
     spec = parse.parse_spec(json.dumps(config))
     sizes = {mount.destination: mount.options[-1] for mount in spec.mounts if mount.type == "tmpfs"}
-    assert sizes == {"/dev": "size=65536k", "/dev/shm": f"size={50 << 20}", "/run": f"size={50 << 20}"}
+    assert sizes == {
+        "/dev": "size=65536k",
+        "/dev/shm": f"size={50 << 20}",
+        "/run": f"size={50 << 20}",
+        "/run/user/1000": f"size={50 << 20}",
+    }

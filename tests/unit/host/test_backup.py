@@ -6,6 +6,8 @@ import io
 import os
 import pathlib
 import sqlite3
+import subprocess
+import sys
 import tarfile
 import threading
 
@@ -278,3 +280,21 @@ def test_by_the_command_line(state: pathlib.Path, tmp_path: pathlib.Path, capsys
         assert main.main(words) == 1
         assert capsys.readouterr().err.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".part")] == []
+
+
+@pytest.mark.parametrize("words", ["backup - --state-dir", "audit --state-dir"])
+def test_a_closed_stdout_is_no_place_for_it(state: pathlib.Path, words: str) -> None:
+    command = f"{sys.executable} -m pilot.host.main {words} {state} >&-"
+    done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, check=False, timeout=60)
+    assert (done.returncode, b"stdout is closed" in done.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("place", ["", "file/state", "/proc/none"])
+def test_a_state_directory_that_cannot_be_is_told_in_words(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    (tmp_path / "file").touch()
+    assert main.main(["serve", "--state-dir", place]) == 1
+    assert "make the state directory" in capsys.readouterr().err
