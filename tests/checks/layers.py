@@ -1,8 +1,8 @@
-"""Who may import whom, as data: names below `pilot`; everything may import `errors` and `ids`."""
+"""Who may import whom, as data: names below `pilot`; everything may import `errors`, `ids` and `lean`."""
 
 from __future__ import annotations
 
-EVERYWHERE = frozenset({"errors", "ids"})
+EVERYWHERE = frozenset({"errors", "ids", "lean"})
 
 # What all rooms of `volume` but the pure ones share.
 _VOLUME_COMMON = frozenset(
@@ -23,6 +23,7 @@ _VOLUME_COMMON = frozenset(
 ALLOWED: dict[str, frozenset[str]] = {
     "errors": frozenset(),
     "ids": frozenset(),
+    "lean": frozenset(),
     "spec": frozenset(),
     "wire": frozenset(),
     "plan": frozenset({"spec"}),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
 import os
 from collections.abc import Callable
@@ -107,7 +106,7 @@ def _layouts_of(kinds: requests.Kinds) -> str:
 
 def _values_of_answers() -> str:
     kinds = (answers.Volume, answers.Outcome, checkpoint.Checkpoint)
-    return repr([(field.name, field.type) for kind in kinds for field in dataclasses.fields(kind)])
+    return repr([(name, text) for kind in kinds for name, text in kind.__annotations__.items()])
 
 
 # Format → (its version, what it consists of). When one of these changes, the digest below does: then give the format

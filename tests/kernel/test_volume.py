@@ -404,10 +404,10 @@ def test_file_device_and_filesystem_grow_together(volumed: Volumed, client: Volu
     assert volumed.process is not None
     [fuse] = [p for p in Path(f"/proc/{volumed.process.pid}/fd").iterdir() if (p / "checkpoints").is_dir()]
     mount_fd = os.open(fuse, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    bound, [device_fd] = errand.doers([mount_fd]).do(to_errand.Bind("pilot/test", str(tmp_path)))
+    bound, [device_fd] = errand.DOERS.do([mount_fd], to_errand.Bind("pilot/test", str(tmp_path)))
     assert isinstance(bound, to_errand.Bound)
-    errand.doers([device_fd]).do(to_errand.Format("a"))
-    _, [ext4_fd] = errand.doers([device_fd]).do(to_errand.Mount("a", bound.number))
+    errand.DOERS.do([device_fd], to_errand.Format("a"))
+    _, [ext4_fd] = errand.DOERS.do([device_fd], to_errand.Mount("a", bound.number))
     root = tmp_path / "m"
     root.mkdir()
     mounts.move_mount(ext4_fd, root)
@@ -417,7 +417,7 @@ def test_file_device_and_filesystem_grow_together(volumed: Volumed, client: Volu
         written = pool.submit(_write_until, root / "log", ended)
         client.resize(A, 3 * SMALL)
         for _ in range(2):  # the second time it is so already
-            errand.doers([mount_fd, device_fd, ext4_fd]).do(to_errand.Grow(3 * SMALL))
+            errand.DOERS.do([mount_fd, device_fd, ext4_fd], to_errand.Grow(3 * SMALL))
             assert os.statvfs(root).f_blocks > 2.9 * small
         ended.set()
         lines = written.result(60)
@@ -426,7 +426,7 @@ def test_file_device_and_filesystem_grow_together(volumed: Volumed, client: Volu
     os.close(ext4_fd)
     mounts.umount(root)
     subprocess.run(["e2fsck", "-fn", f"/proc/self/fd/{device_fd}"], pass_fds=[device_fd], check=True)
-    _, [again_fd] = errand.doers([device_fd]).do(to_errand.Mount("a", bound.number))
+    _, [again_fd] = errand.DOERS.do([device_fd], to_errand.Mount("a", bound.number))
     mounts.move_mount(again_fd, root)
     assert (root / "file").read_text() == "one"
     assert (root / "log").read_text().splitlines() == [str(number) for number in range(lines)]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from . import lean
+from .. import lean
 
-lean.import_msgspec()
+lean.load("msgspec")
 
 from .main import main  # noqa: E402  # all of it needs msgspec
 

@@ -7,10 +7,11 @@ notice    header 16: len code 0
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 import stat
 import struct
+
+import msgspec
 
 HEADER = struct.Struct("<IIQQIIIHH")
 ANSWER = struct.Struct("<IiQ")
@@ -107,8 +108,7 @@ class Fallocate(enum.IntFlag):
 UNKNOWN_BYTES = 4096
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Node:
+class Node(msgspec.Struct, frozen=True):
     """What the kernel is told about a file or directory."""
 
     number: int
@@ -193,8 +193,7 @@ def is_for_a_reader(body: memoryview) -> bool:
     return bool(_READ_FLAGS.unpack_from(body)[0] & _READ_LOCKOWNER)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(msgspec.Struct, frozen=True):
     """What a SETATTR changes of these."""
 
     mode: int | None

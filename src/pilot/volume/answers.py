@@ -4,15 +4,15 @@ a field that is new has a default, and a client leaves out those that it does no
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 from collections.abc import Mapping
+
+import msgspec
 
 from ..ids import VolumeId
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Volume:
+class Volume(msgspec.Struct, frozen=True):
     """What `stat` and `list` tell. `attached` is "mount", "file" or None; sizes in bytes; `free_bytes` is what new
     chunks may take on the host's disk. `damaged` says why it cannot be used (`pilot volume check`).
     `quota_bytes`: what `allocated_bytes` may become, when that is bounded.
@@ -59,8 +59,7 @@ class State(enum.StrEnum):
     FAILED = "failed"
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """What the last run of the garbage collector did.
 
     `at`: when it ended, `next_at`: when the next one begins (seconds since 1970).
@@ -76,11 +75,10 @@ class Outcome:
     error: str | None = None
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Status:
+class Status(msgspec.Struct, frozen=True):
     """What volumed does on its own: `gc` is None without a store. And what wants mending: `read_only` are the volumes
     that are, each with the bytes that it may take by now. `free_bytes` is as of `Volume`."""
 
     gc: Outcome | None = None
-    read_only: Mapping[VolumeId, int] = dataclasses.field(default_factory=dict)
+    read_only: Mapping[VolumeId, int] = msgspec.field(default_factory=dict)
     free_bytes: int = 0

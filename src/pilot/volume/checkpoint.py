@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
+
+import msgspec
+from msgspec import structs
 
 from ..ids import CheckpointId
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Checkpoint:
+class Checkpoint(msgspec.Struct, frozen=True):
     """A save point of a disk. `created_at` in seconds since 1970.
 
     `frozen_ms`: how long writers were held; `clean`: whether the filesystem was at rest (else it is what a power loss
@@ -32,6 +33,6 @@ class Checkpoint:
 
     def text(self) -> str:
         """As the JSON of its fact."""
-        fact = dataclasses.asdict(self)
+        fact = structs.asdict(self)
         del fact["durable_at"]  # about this host's store, not about the checkpoint
         return json.dumps(fact)

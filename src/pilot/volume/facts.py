@@ -19,11 +19,13 @@ they are: another build wrote them, and may read them again.
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+from msgspec import structs
 
 from .. import errors
 from ..ids import CheckpointId
@@ -47,8 +49,7 @@ class Durability(enum.StrEnum):
     REMOTE = "remote"
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Local:
+class Local(msgspec.Struct, frozen=True, kw_only=True):
     """What is true of this host's copy alone; see the module."""
 
     store: str | None = None
@@ -61,12 +62,11 @@ class Local:
     noted: int = 0
     durable_at: float | None = None
     durable_sealed: bool = False
-    durable_roots: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    durable_roots: Mapping[str, float] = msgspec.field(default_factory=dict)
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """See the module. Immutable: `dataclasses.replace` makes the next."""
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """See the module. Immutable: `structs.replace` makes the next."""
 
     size_bytes: int = 0
     lineage: tuple[str, ...] = ()
@@ -80,9 +80,9 @@ class Facts:
     durability: Durability = Durability.LOCAL
     dirty_cap_bytes: int | None = None
     boot: tuple[int, ...] = ()
-    checkpoints: Mapping[CheckpointId, Checkpoint] = dataclasses.field(default_factory=dict)
-    others: Rows = dataclasses.field(default_factory=dict)
-    local: Local = dataclasses.field(default_factory=Local)
+    checkpoints: Mapping[CheckpointId, Checkpoint] = msgspec.field(default_factory=dict)
+    others: Rows = msgspec.field(default_factory=dict)
+    local: Local = msgspec.field(default_factory=Local)
 
     @staticmethod
     def parse(rows: Rows) -> Facts:
@@ -109,9 +109,9 @@ class Facts:
                     _put(others, key, text, str)
             except (ValueError, TypeError) as error:
                 raise errors.HostError(f"fact {key!r} is {text!r}: {error}") from error
-        return dataclasses.replace(
+        return structs.replace(
             self, **fields, checkpoints=checkpoints, others=others,
-            local=dataclasses.replace(self.local, **local, durable_roots=durable),
+            local=structs.replace(self.local, **local, durable_roots=durable),
         )  # fmt: skip
 
     def rows(self) -> dict[str, str]:
@@ -121,40 +121,40 @@ class Facts:
 
     def replace_local(self, **fields: Any) -> Facts:
         """With other facts about this host's copy."""
-        return dataclasses.replace(self, local=dataclasses.replace(self.local, **fields))
+        return structs.replace(self, local=structs.replace(self.local, **fields))
 
     def travelling(self) -> Facts:
         """What is true wherever the disk is."""
         others = {key: text for key, text in self.others.items() if not key.startswith(_LOCAL)}
-        return dataclasses.replace(self, others=others, local=Local())
+        return structs.replace(self, others=others, local=Local())
 
     def for_fork(self, ancestors: Sequence[str]) -> Facts:
         """What a fork of this disk begins with."""
-        return dataclasses.replace(
+        return structs.replace(
             self, lineage=tuple(ancestors), format=layout.FORMAT, sealed=False, abandoned=False, generation=0,
             checkpoints={}, others={key: text for key, text in self.others.items() if "/" not in key}, local=Local(),
         )  # fmt: skip
 
     def tied(self, tie: Tie) -> Facts:
         """As a disk that is in this store from now on."""
-        known = dataclasses.replace(self, durability=tie.durability)
+        known = structs.replace(self, durability=tie.durability)
         return known.replace_local(store=tie.store, holder=tie.holder, key=tie.key, cache_bytes=tie.cache_bytes)
 
     def with_checkpoint(self, checkpoint: Checkpoint) -> Facts:
         """One more, or another under the same id."""
-        return dataclasses.replace(self, checkpoints={**self.checkpoints, checkpoint.id: checkpoint})
+        return structs.replace(self, checkpoints={**self.checkpoints, checkpoint.id: checkpoint})
 
     def without_root(self, root: str) -> Facts:
         """Nothing about a root that goes."""
         name = CheckpointId(root.removeprefix(CHECKPOINT)) if root.startswith(CHECKPOINT) else None
         durable = {key: at for key, at in self.local.durable_roots.items() if key != root}
         kept = {key: one for key, one in self.checkpoints.items() if key != name}
-        return dataclasses.replace(self, checkpoints=kept).replace_local(durable_roots=durable)
+        return structs.replace(self, checkpoints=kept).replace_local(durable_roots=durable)
 
     def list_checkpoints(self) -> Sequence[Checkpoint]:
         """The oldest first, with since when the store has them."""
         durable = self.local.durable_roots
-        found = [dataclasses.replace(one, durable_at=durable.get(CHECKPOINT + one.id))
+        found = [structs.replace(one, durable_at=durable.get(CHECKPOINT + one.id))
                  for one in self.checkpoints.values()]  # fmt: skip
         return sorted(found, key=lambda checkpoint: checkpoint.generation)
 
@@ -163,8 +163,7 @@ class Facts:
         return self.local.durable_sealed or self.local.foreign or FORK + child in self.local.durable_roots
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Tie:
+class Tie(msgspec.Struct, frozen=True):
     """What ties a disk to a store: where it is, under which name this copy writes, and how."""
 
     store: str

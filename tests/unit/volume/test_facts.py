@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
+from msgspec import structs
 
 from pilot import errors
 from pilot.ids import CheckpointId
@@ -39,13 +38,13 @@ def test_each_row_is_a_typed_field() -> None:
     )
     assert (known.durability, known.boot, known.generation, known.era) == (Durability.REMOTE, (0, 17, 5), 3, 2)
     assert (known.local.seq, known.local.cache_bytes, known.local.durable_at) == (9, 65536, 11.5)
-    assert known.list_checkpoints() == [dataclasses.replace(POINT, durable_at=10.5)]
+    assert known.list_checkpoints() == [structs.replace(POINT, durable_at=10.5)]
 
 
 def test_only_what_differs_is_stored() -> None:
     known = Facts.parse(ROWS)
     assert facts.changes(known, known) == {}
-    later = dataclasses.replace(known, sealed=True, vm=False, boot=()).replace_local(seq=10)
+    later = structs.replace(known, sealed=True, vm=False, boot=()).replace_local(seq=10)
     assert facts.changes(known, later) == {"sealed": "1", "vm": None, "boot": None, "local/seq": "10"}
     assert known.with_rows(facts.changes(known, later)) == later
 

@@ -131,12 +131,12 @@ def test_volumed_does_what_it_is_asked() -> None:
 
 
 def test_a_disk_does_what_it_is_asked() -> None:
-    assert set(worker.Operations(mock.Mock()).doers) == _promised(to_worker.OF_A_DISK)
+    assert set(worker.OPERATIONS) == _promised(to_worker.OF_A_DISK)
 
 
 def test_zygote_and_errands_do_what_they_are_asked() -> None:
-    assert set(zygote.doers([])) == _promised(to_zygote.KINDS)
-    assert set(errand.doers([])) == _promised(to_errand.KINDS)
+    assert set(zygote.DOERS) == _promised(to_zygote.KINDS)
+    assert set(errand.DOERS) == _promised(to_errand.KINDS)
 
 
 @pytest.mark.parametrize(

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
+
+import msgspec
 
 from ..facts import Facts
 from ..names import Place
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(msgspec.Struct, frozen=True):
     """A cut: slots and pages that the store does not have; all roots and facts. `covers`: the flush it contains."""
 
     slots: tuple[int, ...]
@@ -23,8 +23,7 @@ class Batch:
     old_places: Mapping[int, Place] | None = None
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(msgspec.Struct, frozen=True):
     """What came of it."""
 
     seq: int

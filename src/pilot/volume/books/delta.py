@@ -14,11 +14,12 @@ restoring a checkpoint stores the next era with the new head, and a log of anoth
 
 from __future__ import annotations
 
-import dataclasses
 import mmap
 import os
 import struct
 from collections.abc import Iterator
+
+import msgspec
 
 from ... import errors
 
@@ -31,8 +32,7 @@ RECORD_BYTES = _RECORD.size
 _ERA_AT, _HEAD_AT, _TAIL_AT = 8, 16, 24
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """Chunks `first`.. are at `place`.. (consecutive), or are holes."""
 
     first: int

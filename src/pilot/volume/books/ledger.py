@@ -17,10 +17,12 @@ and everything else is free. Not thread-safe: the caller holds its lock. No file
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
+
+import msgspec
+from msgspec import structs
 
 from ... import errors
 from .. import facts as fact_rows
@@ -42,8 +44,7 @@ class Image(Protocol):
     def forget_places(self, slots: Iterable[int]) -> None: ...
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(msgspec.Struct, frozen=True):
     """What one transaction stores. `retired` are slots that may be freed once it is stored; it forgets where in the
     object store their content was."""
 
@@ -51,15 +52,14 @@ class Commit:
     roots: Mapping[str, bytes]
     dropped_roots: tuple[str, ...] = ()
     dropped_pages: tuple[int, ...] = ()
-    facts: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
+    facts: Mapping[str, str | None] = msgspec.field(default_factory=dict)
     retired: tuple[int, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.pages or self.roots or self.dropped_roots or self.dropped_pages or self.facts or self.retired)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Target:
+class Target(msgspec.Struct, frozen=True):
     """Where a write to a chunk goes. `source` is where its old content must be copied from, HOLE for nothing, None when
     the slot is written in place."""
 
@@ -213,7 +213,7 @@ class Ledger:
         self._become(bytes(len(self.map.root)))
 
     def _become(self, root: bytes) -> None:
-        self.facts = dataclasses.replace(self.facts, era=self.era + 1)
+        self.facts = structs.replace(self.facts, era=self.era + 1)
         size = len(self.map.root)
         self.map.reset(root + bytes(size - len(root)))
         self.slots.pin()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
+
+import msgspec
 
 from .. import layout
 from . import delta
@@ -14,8 +15,7 @@ _CHUNK = layout.CHUNK_BYTES
 _ZERO_CHUNK = bytes(_CHUNK)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(msgspec.Struct, frozen=True):
     """The part of a request that lies in one chunk."""
 
     chunk: int

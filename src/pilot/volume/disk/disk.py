@@ -10,9 +10,10 @@ Who may go on is `traffic`'s to say; what the parts share, and the two locks, is
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from msgspec import structs
 
 from ... import errors
 from ...ids import CheckpointId
@@ -104,7 +105,7 @@ class Disk:
         with self.opened.flushing:
             with self._lock:
                 self._ledger.resize(size_bytes)
-                self._ledger.facts = dataclasses.replace(self._ledger.facts, size_bytes=size_bytes)
+                self._ledger.facts = structs.replace(self._ledger.facts, size_bytes=size_bytes)
             self._stability.commit_now()
             self.opened.lookaside.set_size(size_bytes)
 
@@ -285,7 +286,7 @@ class Disk:
             with self._lock:
                 hole = self._ledger.places(piece.chunk, 1) == [layout.HOLE]
             if not hole:
-                self._write_pieces([dataclasses.replace(piece, start=0)], slab.aligned(piece.length))
+                self._write_pieces([structs.replace(piece, start=0)], slab.aligned(piece.length))
 
     def _trim_chunks(self, first: int, count: int) -> None:
         with self._lock:

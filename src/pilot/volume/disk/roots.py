@@ -11,8 +11,9 @@ the next opening. All of it is done under `flushing`.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Callable, Iterator, Sequence
+
+from msgspec import structs
 
 from ... import errors
 from ...ids import CheckpointId
@@ -60,7 +61,7 @@ class Roots:
         with self._flushing, self.cutting():
             generation = self._ledger.facts.generation + 1
             self._ledger.pin(facts.CHECKPOINT + checkpoint)
-            self._ledger.facts = dataclasses.replace(self._ledger.facts, generation=generation)
+            self._ledger.facts = structs.replace(self._ledger.facts, generation=generation)
         crashpoint.reach("checkpoint: cut in the worker")
         return Cut(self, checkpoint, generation)
 

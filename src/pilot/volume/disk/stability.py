@@ -8,8 +8,9 @@ Everything here is done under `flushing`: one at a time. What a crash leaves bet
 
 from __future__ import annotations
 
-import dataclasses
 import logging
+
+import msgspec
 
 from .. import crashpoint
 from ..books import ledger, pieces
@@ -25,8 +26,7 @@ _log = logging.getLogger(__name__)
 _NO_TICKET = -1  # nobody reads these slots any more
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(msgspec.Struct, frozen=True):
     """A commit about to be stored, and where the log of changes, the slab and the readers were."""
 
     commit: ledger.Commit

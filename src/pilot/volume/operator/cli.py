@@ -14,7 +14,6 @@ exit with 1 when they have found damage that is still there.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import os
 import re
@@ -22,6 +21,8 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
+
+from msgspec import structs
 
 from ... import errors
 from ...kernel import mounts
@@ -128,11 +129,11 @@ def _detach(client: VolumeClient, options: argparse.Namespace) -> Rows:
 
 def _checkpoint(client: VolumeClient, options: argparse.Namespace) -> Rows:
     checkpoint = layout.parse_checkpoint_id(options.id) if options.id else None
-    return [dataclasses.asdict(client.checkpoint(layout.parse_volume_id(options.name), options.comment, checkpoint))]
+    return [structs.asdict(client.checkpoint(layout.parse_volume_id(options.name), options.comment, checkpoint))]
 
 
 def _checkpoints(client: VolumeClient, options: argparse.Namespace) -> Rows:
-    return [dataclasses.asdict(row) for row in client.checkpoints(layout.parse_volume_id(options.name))]
+    return [structs.asdict(row) for row in client.checkpoints(layout.parse_volume_id(options.name))]
 
 
 def _restore(client: VolumeClient, options: argparse.Namespace) -> Rows:
@@ -161,7 +162,7 @@ def _resize(client: VolumeClient, options: argparse.Namespace) -> Rows:
 
 
 def _list(client: VolumeClient, options: argparse.Namespace) -> Rows:
-    return [dataclasses.asdict(row) for row in client.list()]
+    return [structs.asdict(row) for row in client.list()]
 
 
 def _du(client: VolumeClient, options: argparse.Namespace) -> Rows:
@@ -175,7 +176,7 @@ def _status(client: VolumeClient, options: argparse.Namespace) -> Rows:
     gc = client.status().gc
     if gc is None:
         return []
-    return [{"job": "gc", **{key: _moment(key, value, options) for key, value in dataclasses.asdict(gc).items()}}]
+    return [{"job": "gc", **{key: _moment(key, value, options) for key, value in structs.asdict(gc).items()}}]
 
 
 def _moment(key: str, value: object, options: argparse.Namespace) -> object:

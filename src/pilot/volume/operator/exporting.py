@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import dataclasses
 import os
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from msgspec import structs
 
 from ... import errors
 from ...ids import VolumeId
@@ -50,7 +51,7 @@ def export_local(
         source = _Local(os.path.join(directory, "disks"), stack, keyring)
         for name, fork in pinned.items():
             source.add(name, os.path.join(directory, "names", fork))
-        source.known = dataclasses.replace(
+        source.known = structs.replace(
             source.known, sealed=described.sealed, checkpoints={point.id: point for point in checkpoints},
             generation=max((point.generation for point in checkpoints), default=0),
         )  # fmt: skip

@@ -9,13 +9,14 @@ stays, unlocked, and the next import removes it.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import fcntl
 import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from typing import IO
+
+from msgspec import structs
 
 from ... import errors
 from ...ids import VolumeId
@@ -138,7 +139,7 @@ class _Filler:
         roots = {name: root + empty[len(root) :] if name == archive.HEAD else root for name, root in end.roots.items()}
         empty_facts = Facts(size_bytes=self._size_bytes)
         known = empty_facts.with_rows(archive.facts_of(end.facts, roots))
-        known = dataclasses.replace(known, vm=known.vm or self._vm)
+        known = structs.replace(known, vm=known.vm or self._vm)
         self._commit(ledger.Commit(self._pages, roots, facts=facts.changes(empty_facts, known)))
 
     def _commit(self, commit: ledger.Commit) -> None:

@@ -4,11 +4,12 @@ of operator keys (PILOT_VOLUME_KEY_FILE) and, for cloud stores, credentials."""
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+
+from msgspec import structs
 
 from ... import errors
 from ...ids import VolumeId
@@ -30,7 +31,7 @@ def scrub_store(url: str, volumes: Sequence[VolumeId] | None, environment: Mappi
     objects, keyring = opening.open_store(url), encryption.read_keys(environment)
     report = store.retry(lambda: scrub.scrub(objects, keyring, volumes), _RETRY_S)
     rows = [
-        {**dataclasses.asdict(found), "kind": found.kind.value, "offset": scrub.offset_of(found)}
+        {**structs.asdict(found), "kind": found.kind.value, "offset": scrub.offset_of(found)}
         for found in report.findings
     ]
     return rows or [{"disks": report.disks, "objects": report.objects, "read_bytes": report.bytes, "what": None}]

@@ -77,6 +77,7 @@ class Request(msgspec.Struct, Generic[A], frozen=True, omit_defaults=True, tag_f
 
 AnyRequest = Request[Answer]
 R = TypeVar("R", bound=AnyRequest)
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -113,8 +114,9 @@ class Kinds:
 
     def __init__(self, *kinds: type[AnyRequest]) -> None:
         self._of_op = {op_of(kind): kind for kind in kinds}
-        for kind in kinds:
-            msgspec.json.Decoder(kind)  # what is found out of its fields now, all that a zygote forks have in common
+        for kind in kinds:  # what is found out of them now, all that a zygote forks have in common
+            msgspec.json.Decoder(kind)
+            _answer_of(kind)
 
     def __iter__(self) -> Iterator[type[AnyRequest]]:
         return iter(self._of_op.values())
@@ -130,19 +132,23 @@ class Kinds:
             raise errors.PeerError(f"{op}: {error}") from error
 
 
-class Doers(Generic[T]):
-    """Who does which kind of request."""
+class Doers(Generic[S, T]):
+    """Who does which kind of request to what each of them is given: a table of a module, which all that a zygote forks
+    have in common."""
 
     def __init__(self) -> None:
-        self._doers: dict[type[AnyRequest], Callable[[AnyRequest], T]] = {}
+        self._doers: dict[type[AnyRequest], Callable[[S, AnyRequest], T]] = {}
 
     def __iter__(self) -> Iterator[type[AnyRequest]]:
         return iter(self._doers)
 
-    def add(self, kind: type[R], do: Callable[[R], T]) -> None:
-        """From now on `do` does those of this kind."""
-        self._doers[kind] = cast("Callable[[AnyRequest], T]", do)  # it is given none of another kind
+    def __contains__(self, kind: type[AnyRequest]) -> bool:
+        return kind in self._doers
 
-    def do(self, request: AnyRequest) -> T:
+    def add(self, kind: type[R], do: Callable[[S, R], T]) -> None:
+        """From now on `do` does those of this kind."""
+        self._doers[kind] = cast("Callable[[S, AnyRequest], T]", do)  # it is given none of another kind
+
+    def do(self, to: S, request: AnyRequest) -> T:
         """Have it done."""
-        return self._doers[type(request)](request)
+        return self._doers[type(request)](to, request)

@@ -1,4 +1,4 @@
-"""What volumed asks of a worker; of a disk that nobody has attached it does the same itself (`worker.Operations`).
+"""What volumed asks of a worker; of a disk that nobody has attached it does the same itself (`worker.OPERATIONS`).
 
 On one connection: `Cut`, then `Publish`; a cut whose connection ends before that is cancelled.
 """

@@ -36,7 +36,7 @@ def run(connection: messages.Connection, fds: list[int], request: AnyRequest) ->
     """The life of the process: one of the functions below, its answer, and its end after the asker's."""
     syscalls.libc.prctl(15, b"volume-errand", 0, 0, 0)
     try:
-        answer, answer_fds = doers(fds).do(request)
+        answer, answer_fds = DOERS.do(fds, request)
         connection.send(answer, answer_fds)
     except OSError as error:
         connection.send(Failure(error=str(error), errno=error.errno))
@@ -45,14 +45,18 @@ def run(connection: messages.Connection, fds: list[int], request: AnyRequest) ->
     connection.receive()
 
 
-def _open_file(fds: list[int]) -> Made:
+def _open_file(fds: list[int], _: to_errand.OpenFile) -> Made:
     """FUSE mount → the disk as a file."""
-    return _DONE, [os.open("disk", os.O_RDWR | os.O_CLOEXEC, dir_fd=fds[0])]
+    return _DONE, [_open(fds)]
+
+
+def _open(fds: list[int]) -> int:
+    return os.open("disk", os.O_RDWR | os.O_CLOEXEC, dir_fd=fds[0])
 
 
 def _bind(fds: list[int], asked: to_errand.Bind) -> Made:
     """FUSE mount → a loop device of the disk, its number."""
-    disk_fd = _open_file(fds)[1][0]
+    disk_fd = _open(fds)
     number, fd = loop.attach(disk_fd, asked.device, asked.directory)
     os.close(disk_fd)
     return to_errand.Bound(number), [fd]
@@ -116,13 +120,13 @@ def _tool(why: str, fd: int, command: tuple[str, ...], accepted: tuple[int, ...]
         raise errors.HostError(f"{why}: {' '.join(command)}: {(done.stderr or done.stdout).strip()}")
 
 
-def _sync(fds: list[int]) -> Made:
+def _sync(fds: list[int], _: to_errand.Sync) -> Made:
     """syncfs of a mount."""
     directio.sync_filesystem(_root(fds[0]))
     return _DONE, []
 
 
-def _is_read_only(fds: list[int]) -> Made:
+def _is_read_only(fds: list[int], _: to_errand.IsReadOnly) -> Made:
     """Whether a filesystem takes no writes any more, as ext4 does once its journal could not be written."""
     root_fd = _root(fds[0])
     try:
@@ -131,13 +135,13 @@ def _is_read_only(fds: list[int]) -> Made:
         os.close(root_fd)
 
 
-def _shut_down(fds: list[int]) -> Made:
+def _shut_down(fds: list[int], _: to_errand.ShutDown) -> Made:
     """End the superblock of an ext4 mount: whoever has it still, can do nothing any more."""
     freeze.shut_down_ext4(_root(fds[0]))
     return _DONE, []
 
 
-def _thaw(fds: list[int]) -> Made:
+def _thaw(fds: list[int], _: to_errand.Thaw) -> Made:
     """Undo a freeze whose guard was killed."""
     return to_errand.Thawed(freeze.thaw(_root(fds[0]))), []
 
@@ -147,16 +151,14 @@ def _root(mount_fd: int) -> int:
     return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=mount_fd)
 
 
-def doers(fds: list[int]) -> Doers[Made]:
-    """Who does what to these descriptors."""
-    found = Doers[Made]()
-    found.add(to_errand.OpenFile, lambda _: _open_file(fds))
-    found.add(to_errand.Bind, lambda asked: _bind(fds, asked))
-    found.add(to_errand.Format, lambda asked: _format(fds, asked))
-    found.add(to_errand.Mount, lambda asked: _mount(fds, asked))
-    found.add(to_errand.Grow, lambda asked: _grow_mounted(fds, asked))
-    found.add(to_errand.Sync, lambda _: _sync(fds))
-    found.add(to_errand.IsReadOnly, lambda _: _is_read_only(fds))
-    found.add(to_errand.ShutDown, lambda _: _shut_down(fds))
-    found.add(to_errand.Thaw, lambda _: _thaw(fds))
-    return found
+# Who does what to the descriptors that came along.
+DOERS = Doers[list[int], Made]()
+DOERS.add(to_errand.OpenFile, _open_file)
+DOERS.add(to_errand.Bind, _bind)
+DOERS.add(to_errand.Format, _format)
+DOERS.add(to_errand.Mount, _mount)
+DOERS.add(to_errand.Grow, _grow_mounted)
+DOERS.add(to_errand.Sync, _sync)
+DOERS.add(to_errand.IsReadOnly, _is_read_only)
+DOERS.add(to_errand.ShutDown, _shut_down)
+DOERS.add(to_errand.Thaw, _thaw)

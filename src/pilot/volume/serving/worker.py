@@ -39,42 +39,11 @@ _DRAIN_TIMEOUT_S = 30
 _PR_SET_NAME, _PR_SET_IO_FLUSHER = 15, 57
 
 
-class Operations:
-    """What a disk can be asked wherever it is open: used here and, for one that is not attached, by volumed."""
-
-    def __init__(self, disk: disks.Disk) -> None:
-        self._disk = disk
-        self.doers = Doers[Answer]()
-        self._add(to_worker.Flush, lambda _: disk.flush())
-        self._add(to_worker.SetFacts, lambda asked: disk.change_facts(lambda known: known.with_rows(asked.facts)))
-        self._add(to_worker.Unfork, lambda asked: disk.roots.unfork(asked.child))
-        self._add(to_worker.Abandon, lambda _: disk.roots.abandon())
-        self._add(to_worker.Restore, lambda asked: disk.roots.restore(asked.checkpoint))
-        self._add(to_worker.Resize, lambda asked: disk.resize(asked.size_bytes))
-        self._add(to_worker.DeleteCheckpoint, lambda asked: disk.roots.delete_checkpoint(asked.checkpoint))
-        self.doers.add(to_worker.AskStore, self._store)
-        self.doers.add(to_worker.Fork, self._fork)
-        self.doers.add(to_worker.Mend, lambda asked: mend(disk, asked.slots))
-
-    def do(self, request: Request[A]) -> A:
-        """Have it done."""
-        answer = self.doers.do(request)
-        assert isinstance(answer, answer_of(request))
-        return answer
-
-    def _add(self, kind: type[R], do: Callable[[R], object]) -> None:
-        def done(request: R) -> Answer:
-            do(request)
-            return Answer()
-
-        self.doers.add(kind, done)
-
-    def _store(self, _: to_worker.AskStore) -> to_worker.InStore:
-        usage = self._disk.usage()
-        return to_worker.InStore(to_worker.Usage(usage["unsent_bytes"], usage["cold_bytes"]))
-
-    def _fork(self, asked: to_worker.Fork) -> to_worker.Root:
-        return to_worker.Root(self._disk.roots.fork(asked.child, asked.checkpoint).hex())
+def operate(disk: disks.Disk, request: Request[A]) -> A:
+    """What a disk can be asked wherever it is open: here and, for one that is not attached, by volumed."""
+    answer = OPERATIONS.do(disk, request)
+    assert isinstance(answer, answer_of(request))
+    return answer
 
 
 def mend(disk: disks.Disk, slots: Sequence[int]) -> to_worker.Mended:
@@ -89,6 +58,37 @@ def mend(disk: disks.Disk, slots: Sequence[int]) -> to_worker.Mended:
     return to_worker.Mended(mended, failed)
 
 
+def _in_store(disk: disks.Disk, _: to_worker.AskStore) -> to_worker.InStore:
+    usage = disk.usage()
+    return to_worker.InStore(to_worker.Usage(usage["unsent_bytes"], usage["cold_bytes"]))
+
+
+def _operations() -> Doers[disks.Disk, Answer]:
+    found = Doers[disks.Disk, Answer]()
+
+    def add(kind: type[R], do: Callable[[disks.Disk, R], object]) -> None:
+        def done(disk: disks.Disk, request: R) -> Answer:
+            do(disk, request)
+            return Answer()
+
+        found.add(kind, done)
+
+    add(to_worker.Flush, lambda disk, _: disk.flush())
+    add(to_worker.SetFacts, lambda disk, asked: disk.change_facts(lambda known: known.with_rows(asked.facts)))
+    add(to_worker.Unfork, lambda disk, asked: disk.roots.unfork(asked.child))
+    add(to_worker.Abandon, lambda disk, _: disk.roots.abandon())
+    add(to_worker.Restore, lambda disk, asked: disk.roots.restore(asked.checkpoint))
+    add(to_worker.Resize, lambda disk, asked: disk.resize(asked.size_bytes))
+    add(to_worker.DeleteCheckpoint, lambda disk, asked: disk.roots.delete_checkpoint(asked.checkpoint))
+    found.add(to_worker.AskStore, _in_store)
+    found.add(to_worker.Fork, lambda disk, asked: to_worker.Root(disk.roots.fork(asked.child, asked.checkpoint).hex()))
+    found.add(to_worker.Mend, lambda disk, asked: mend(disk, asked.slots))
+    return found
+
+
+OPERATIONS = _operations()
+
+
 class Worker:
     """Owns the disk, the server and the control socket."""
 
@@ -96,7 +96,6 @@ class Worker:
         self._fuse_fd = fuse_fd
         self._delta_fd = delta_fd
         self._disk = disks.Disk(directory, lineage, delta_fd)
-        self._operations = Operations(self._disk)
         self._link = _link(self._disk, lineage)
         self._server = fuse.Server(fuse_fd, self._disk)
         self._listener = messages.listen(os.path.join(directory, SOCKET))
@@ -149,6 +148,9 @@ class Worker:
             connection.send(Failure.of(error))
 
     def _do(self, connection: messages.Connection, request: AnyRequest) -> None:
+        if type(request) in OPERATIONS:
+            connection.send(operate(self._disk, request))
+            return
         match request:
             case to_worker.Keep():
                 connection.send(Answer())
@@ -163,8 +165,6 @@ class Worker:
             case to_worker.Stop():
                 connection.send(to_worker.Stopped(self._drain()))
                 self._stopped.set()
-            case _:
-                connection.send(self._operations.do(request))
 
     def _vital_signs(self) -> to_worker.Signs:
         return to_worker.Signs(

@@ -218,34 +218,27 @@ def _serve(connection: messages.Connection) -> None:
     for request, fds in connection.requests(to_zygote.KINDS):
         answer: Answer | Failure = Answer()
         try:
-            doers(fds).do(request)
+            DOERS.do(fds, request)
         except (errors.PilotError, OSError, ImportError) as error:
             answer = Failure.of(error)
         descriptors.close_all(fds)  # before the answer: the last to close a filesystem must not be us
         connection.send(answer)
 
 
-def doers(fds: list[int]) -> Doers[None]:
-    """Who does what with these descriptors."""
-    found = Doers[None]()
-    found.add(to_zygote.Load, _load)
-    found.add(to_zygote.StartWorker, lambda asked: _fork_worker(fds, asked))
-    found.add(to_zygote.StartGuard, lambda asked: _fork_guard(fds, asked))
-    found.add(to_zygote.RunErrand, lambda asked: _fork_errand(fds, asked))
-    return found
-
-
 def _save_memory() -> None:
     """What we have, each child has. Reading source files that were not compiled yet leaves megabytes of free heap, and
-    by default each thread of a worker would allocate from a heap of its own."""
+    by default each thread of a worker would allocate from a heap of its own. A collection of ours that went through all
+    of it would leave each worker alone with its copy."""
     gc.collect()
+    gc.freeze()
     syscalls.libc.mallopt(_M_ARENA_MAX, 1)
     syscalls.libc.malloc_trim(0)
 
 
-def _load(asked: to_zygote.Load) -> None:
+def _load(_: list[int], asked: to_zygote.Load) -> None:
     for name in asked.modules:
         importlib.import_module(name)
+    gc.freeze()
 
 
 def _fork_worker(fds: list[int], asked: to_zygote.StartWorker) -> None:
@@ -261,6 +254,14 @@ def _fork_guard(fds: list[int], asked: to_zygote.StartGuard) -> None:
 def _fork_errand(fds: list[int], asked: to_zygote.RunErrand) -> None:
     request = asked.errand()
     _fork(fds, lambda: errand.run(_connection(fds[0]), fds[1:], request))
+
+
+# Who does what with the descriptors that came along.
+DOERS = Doers[list[int], None]()
+DOERS.add(to_zygote.Load, _load)
+DOERS.add(to_zygote.StartWorker, _fork_worker)
+DOERS.add(to_zygote.StartGuard, _fork_guard)
+DOERS.add(to_zygote.RunErrand, _fork_errand)
 
 
 def _fork(fds: list[int], run: Callable[[], None]) -> None:

@@ -108,7 +108,7 @@ class Attached:
         if (found := self._attached.get(disk_id)) is not None:
             return found.call(request)
         with durable.opened(disk_id) as opened:
-            return worker.Operations(opened).do(request)
+            return worker.operate(opened, request)
 
     # ---- after a restart, and for ever
 

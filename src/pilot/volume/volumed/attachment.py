@@ -23,11 +23,12 @@ reach the slab.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
+
+import msgspec
 
 from ... import errors
 from ...ids import CheckpointId, VolumeId
@@ -50,8 +51,7 @@ _PARTS = ("fuse", "log", "mount", "loop")
 _NEEDED = _PARTS[:3]
 
 
-@dataclasses.dataclass(slots=True)
-class _Loop:
+class _Loop(msgspec.Struct):
     number: int
     fd: int
 

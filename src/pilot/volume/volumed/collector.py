@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import dataclasses
 import json
 import logging
 import os
@@ -23,6 +22,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+
+import msgspec
+from msgspec import structs
 
 from ... import errors
 from ...kernel import syscalls
@@ -37,8 +39,7 @@ _RETRY_S = 30.0
 _PR_SET_PDEATHSIG = 1
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Schedule:
+class Schedule(msgspec.Struct, frozen=True):
     """When and how. `every_s` 0: never."""
 
     store: str
@@ -69,7 +70,7 @@ class Collector:
             return
         pause_s = every_s * self._chance()  # hosts that start together do not all come at once
         while True:
-            self.outcome = dataclasses.replace(self.outcome, next_at=self._clock() + pause_s)
+            self.outcome = structs.replace(self.outcome, next_at=self._clock() + pause_s)
             if stop.wait(pause_s):
                 return
             self.outcome = self._one(stop)
@@ -83,7 +84,7 @@ class Collector:
             done = Outcome(State.FAILED, error=str(error))
         level = logging.WARNING if done.error else logging.INFO
         _log.log(level, "collect garbage of %s: %s", self._schedule.store, _describe(done))
-        return dataclasses.replace(done, at=self._clock())
+        return structs.replace(done, at=self._clock())
 
 
 def _describe(done: Outcome) -> str:
@@ -133,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     _stay_below(options.parent)
     done = collect(options.store, options.grace_s, options.fresh_s)
-    print(json.dumps(dataclasses.asdict(done)))
+    print(json.dumps(structs.asdict(done)))
 
 
 def _stay_below(parent: int) -> None:

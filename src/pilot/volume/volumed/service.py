@@ -29,7 +29,7 @@ class Service:
     def __init__(self, store: volumes.Volumes, garbage: collector.Collector | None = None) -> None:
         self._store = store
         self._garbage = garbage
-        self.doers = Doers[Made]()
+        self.doers = Doers[None, Made]()
         self._add_what_is_told()
         self._add_what_is_done()
         self._add_what_is_handed_out()
@@ -48,7 +48,7 @@ class Service:
 
     def _one(self, connection: messages.Connection, request: AnyRequest) -> None:
         try:
-            answer, fds = self.doers.do(request)
+            answer, fds = self.doers.do(None, request)
         except errors.PilotError as error:
             connection.send(Failure.of(error))
             return
@@ -82,7 +82,7 @@ class Service:
         told(to_volumed.Mend, self._mend)
 
     def _told(self, kind: type[R], tell: Callable[[R], Answer]) -> None:
-        self.doers.add(kind, lambda request: (tell(request), ()))
+        self.doers.add(kind, lambda _, request: (tell(request), ()))
 
     def _alive(self) -> to_volumed.Alive:
         return to_volumed.Alive(os.getpid(), self._store.attached.keeper_pid, build.identity())
@@ -122,7 +122,7 @@ class Service:
         )
 
     def _done(self, kind: type[R], do: Callable[[R], None]) -> None:
-        def made(request: R) -> Made:
+        def made(_: None, request: R) -> Made:
             do(request)
             return _DONE, ()
 
@@ -139,7 +139,7 @@ class Service:
         self._handed_out(to_volumed.AttachFile, lambda asked: self._store.attach_file(parse_volume_id(asked.volume)))
 
     def _handed_out(self, kind: type[R], open_it: Callable[[R], int]) -> None:
-        self.doers.add(kind, lambda request: (_DONE, (open_it(request),)))
+        self.doers.add(kind, lambda _, request: (_DONE, (open_it(request),)))
 
     def _attach(self, asked: to_volumed.Attach) -> int:
         base, count = asked.uid_base, asked.uid_count

@@ -13,7 +13,6 @@ A sealed disk never changes, so its forks need no pin. Thread-safe: per volume o
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import secrets
 import shutil
@@ -22,6 +21,8 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent import futures
 from typing import TYPE_CHECKING
+
+from msgspec import structs
 
 from ... import errors
 from ...ids import CheckpointId, VolumeId
@@ -95,7 +96,7 @@ class Volumes:
             quota_bytes=facts.local.quota_bytes,
         )
         if facts.local.store is None:
-            return dataclasses.replace(known, not_durable=self.durable.why_not(volume))
+            return structs.replace(known, not_durable=self.durable.why_not(volume))
         return _in_store(known, facts, attached)
 
     def read_only(self) -> Mapping[VolumeId, int]:
@@ -366,7 +367,7 @@ class Volumes:
 def _in_store(known: answers.Volume, facts: Facts, attached: attachment.Attachment | None) -> answers.Volume:
     local = facts.local
     usage = attached.call(to_worker.AskStore()).store if attached else None
-    return dataclasses.replace(
+    return structs.replace(
         known,
         url=f"{(local.store or '').rstrip('/')}/vol/{known.disk}",
         durability=str(facts.durability),

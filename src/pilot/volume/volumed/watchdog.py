@@ -12,8 +12,9 @@ disk.
 
 from __future__ import annotations
 
-import dataclasses
 import enum
+
+import msgspec
 
 REPLACE_S = 30.0
 ABORT_S = 90.0
@@ -27,8 +28,7 @@ class Verdict(enum.Enum):
     ABORT = "abort"
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(msgspec.Struct, frozen=True):
     """`waiting` requests (fusectl), and how many the workers of this disk ever answered (None: no answer from it)."""
 
     waiting: int

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import errno
 import os
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from msgspec import structs
 
 from pilot.ids import CheckpointId
 from pilot.volume import layout
@@ -75,7 +75,7 @@ OPERATIONS: dict[str, Callable[[disks.Disk], None]] = {
     "restore": lambda disk: disk.roots.restore(SAVED),
     "fork": _fork,
     "resize": lambda disk: disk.resize(2 * SIZE),
-    "facts": lambda disk: disk.change_facts(lambda known: dataclasses.replace(known, vm=True)),
+    "facts": lambda disk: disk.change_facts(lambda known: structs.replace(known, vm=True)),
 }
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from msgspec import structs
 
 from pilot import errors
 from pilot.ids import CheckpointId, VolumeId
@@ -54,7 +54,7 @@ def _client(store: volumes.Volumes) -> VolumeClient:
 
     class Client(VolumeClient):
         def _exchange(self, request: Request[Answered]) -> tuple[Answered, Sequence[int]]:
-            answer, fds = service.Service(store).doers.do(request)
+            answer, fds = service.Service(store).doers.do(None, request)
             assert isinstance(answer, answer_of(request))
             return answer, fds
 
@@ -160,7 +160,7 @@ def test_a_client_of_an_older_build_leaves_out_what_it_does_not_know(store: volu
 
     class Later(VolumeClient):
         def _exchange(self, request: Request[Answered]) -> tuple[Answered, Sequence[int]]:
-            rows = [{**dataclasses.asdict(row), "of_a_later_build": 1} for row in store.list()]
+            rows = [{**structs.asdict(row), "of_a_later_build": 1} for row in store.list()]
             return parse_answer({"ok": True, "volumes": rows}, answer_of(request)), ()
 
     assert [row.volume for row in Later("").list()] == [A]

@@ -10,9 +10,10 @@ Being killed in between leaves a claimed HEAD (the next claim is one more) and a
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import time
 from concurrent import futures
+
+from msgspec import structs
 
 from .... import errors
 from ... import facts, layout, names
@@ -102,7 +103,7 @@ def _check(head: Head, books: recovery.Books) -> None:
 def _fill(directory: str, head: Head, books: recovery.Books, local: Local) -> None:
     described = Facts(size_bytes=head.size_bytes, lineage=head.lineage).with_rows(books.rows)
     root = books.roots.get(ledger.HEAD) or map.empty_root(head.size_bytes)
-    disks.create(directory, dataclasses.replace(described, format=layout.FORMAT, local=local), root)
+    disks.create(directory, structs.replace(described, format=layout.FORMAT, local=local), root)
     _add(directory, books)
 
 

@@ -10,11 +10,12 @@ missing, chunks come when they are read. It must never decide what is read, nor 
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import threading
 from collections.abc import Mapping
 from concurrent import futures
+
+from msgspec import structs
 
 from .... import errors
 from ... import facts, layout
@@ -80,6 +81,6 @@ class BootList:
             if set(noted) <= set(self._disk.facts().boot):
                 return
             try:
-                self._disk.change_facts(lambda known: dataclasses.replace(known, boot=tuple(noted)))
+                self._disk.change_facts(lambda known: structs.replace(known, boot=tuple(noted)))
             except (OSError, errors.PilotError) as error:
                 _log.warning("store what an attach reads: %s", error)  # fenced, or full: the old list stays

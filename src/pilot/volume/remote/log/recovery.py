@@ -18,11 +18,12 @@ log is looked for after the claim, and only then.
 from __future__ import annotations
 
 import collections
-import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent import futures
 from types import TracebackType
 from typing import Protocol, TypeVar
+
+import msgspec
 
 from .... import errors
 from ... import names
@@ -48,8 +49,7 @@ class Sink(Protocol):
         """One batch on top."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class End:
+class End(msgspec.Struct, frozen=True):
     """Where the log ends: `seq` of the last whole batch (0: none), and how many segments were replayed."""
 
     seq: int

@@ -19,7 +19,6 @@ it a gap is damage.
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 import struct
 import zlib
@@ -66,8 +65,7 @@ class Delta(msgspec.Struct, frozen=True):
     full: bool = False
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Head:
+class Head(msgspec.Struct, frozen=True):
     """The decoded head of a segment."""
 
     stamp: Stamp
@@ -91,8 +89,7 @@ class Head:
             raise Damaged(f"segment {names.text(self.stamp)}: map delta: {error}") from error
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Encoded:
+class Encoded(msgspec.Struct, frozen=True):
     """A segment ready to be stored; `commits`: the last of its batch."""
 
     stamp: Stamp

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Collection, Mapping, Sequence
+
+import msgspec
 
 from ...names import Place, Stamp
 from .head import Head
@@ -11,8 +12,7 @@ from .head import Head
 LIVE_SHARE = 0.3
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Rewrite:
+class Rewrite(msgspec.Struct, frozen=True):
     """What to write again: live slots of the segments `old`. Sizes in bytes, as stored."""
 
     old: Sequence[Stamp]

@@ -10,7 +10,6 @@ cannot be read (`broken`) therefore makes all of its ancestors unknown. Reads on
 from __future__ import annotations
 
 import collections
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -33,8 +32,7 @@ class Name(msgspec.Struct, frozen=True):
     disk: str
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Remote:
+class Remote(msgspec.Struct, frozen=True):
     """One disk as the store has it, up to the end of its log."""
 
     head: Head
@@ -57,8 +55,7 @@ class Chunk(NamedTuple):
     slot: int
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Catalogue:
+class Catalogue(msgspec.Struct, frozen=True):
     """A store's content. `broken`: disks that could not be read, and why."""
 
     disks: Mapping[str, Remote]

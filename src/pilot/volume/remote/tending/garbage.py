@@ -21,7 +21,6 @@ because nobody knows what it reaches. Clocks of hosts that collect must agree be
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
@@ -47,8 +46,7 @@ class Record(msgspec.Struct, frozen=True):
     at: float = 0.0
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """What a run does. `kept`: what it leaves alone because a disk could not be read, and why; sizes in bytes."""
 
     delete: Sequence[str]

@@ -14,10 +14,11 @@ or objects have changed since is read again.
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
+
+import msgspec
 
 from .... import errors
 from ... import layout, names
@@ -44,8 +45,7 @@ class Kind(enum.StrEnum):
     STRAY = "stray"  # an object that is none of ours, or under another's name
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(msgspec.Struct, frozen=True):
     """One piece of damage. `chunk` is the number in the volume (times 64 KiB: the offset)."""
 
     kind: Kind
@@ -57,8 +57,7 @@ class Finding:
     chunk: int | None = None
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Report:
+class Report(msgspec.Struct, frozen=True):
     """What was read, and what was found."""
 
     findings: Sequence[Finding]

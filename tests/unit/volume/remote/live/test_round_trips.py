@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from pilot.volume import layout, names
 from pilot.volume.books import map as maps
@@ -61,7 +61,7 @@ def _objects(sender: sending.Sender) -> Rounds:
 def test_a_map_that_is_not_whole_is_not_adopted(
     sender: sending.Sender, tmp_path: Path, pages: dict[int, bytes], root: bytes, told: str
 ) -> None:
-    batch = dataclasses.replace(_batch(1), pages=pages, roots={"head": root})
+    batch = structs.replace(_batch(1), pages=pages, roots={"head": root})
     sender.send(batch, Content())
     with pytest.raises(codec.Damaged, match=told):
         adopt.take_over(_objects(sender), DISK, str(tmp_path), "two")
