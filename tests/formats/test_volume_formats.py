@@ -138,7 +138,7 @@ KNOWN: dict[str, tuple[object, str]] = {
     # `limit`, and what `status` and `stat` tell more, came without a new version: see `requests.base`.
     "requests to volumed": (1, "efd109e7fe51"),
     "requests to workers": (1, "51da921cf37d"),
-    "requests to zygotes": (1, "cdde482ed7d1"),
+    "requests to zygotes": (1, "4df68b0284f3"),
     "archive": (1, "128cfbdd5193"),
 }
 

@@ -90,7 +90,7 @@ def _source(fd: int, number: int) -> str:
 def _grow_mounted(fds: list[int], asked: to_errand.Grow) -> Made:
     """FUSE mount, loop device, mount of the ext4 on it: each follows the one below, while all of them are used."""
     mount_fd, device_fd, ext4_fd = fds
-    [disk_fd] = _open_file([mount_fd])[1]
+    disk_fd = _open([mount_fd])
     try:
         os.ftruncate(disk_fd, asked.size_bytes)  # the worker knows already: this kernel's idea of the size follows
     finally:
