@@ -161,10 +161,14 @@ def _filesystem(name: str) -> str | None:
 
 
 def _cgroups() -> str | None:
-    """In a v2 tree the freezer is part of it, and no controller."""
-    found = hierarchies.probe_hierarchies().controllers
-    missing = [name for name in _CONTROLLERS if name not in found and not (name == "freezer" and "" in found)]
+    missing = missing_controllers(hierarchies.probe_hierarchies())
     return f"no controller {', '.join(missing)}" if missing else None
+
+
+def missing_controllers(found: hierarchies.Hierarchies) -> list[str]:
+    """What of _CONTROLLERS is not there. In a v2 tree the freezer is no controller, but part of each cgroup."""
+    given = found.controllers | {"freezer" for mount in found.mounts if mount.version == 2}
+    return [name for name in _CONTROLLERS if name not in given]
 
 
 def _listens(host: str, port: int) -> str | None:

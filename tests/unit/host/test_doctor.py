@@ -10,6 +10,8 @@ import pytest
 
 from pilot.host import doctor, main
 from pilot.host.doctor import Check
+from pilot.kernel.hierarchies import Hierarchies
+from pilot.plan.facts import CgroupMount
 
 
 def _refuses() -> str | None:
@@ -60,3 +62,20 @@ def test_every_row_can_be_asked_here(tmp_path: pathlib.Path, isolation: str) -> 
 def test_an_address_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.main(["doctor", "--listen", "nowhere"]) == 2
     assert capsys.readouterr().err.startswith("pilotd: invalid listen address 'nowhere'")
+
+
+@pytest.mark.parametrize(
+    ("v1", "v2", "missing"),
+    [
+        ("", "cpuset cpu io memory pids", []),
+        ("cpu memory pids freezer", None, []),
+        ("cpu memory freezer", "pids", []),
+        ("cpu memory pids", None, ["freezer"]),
+        ("", "io", ["cpu", "memory", "pids"]),
+    ],
+)
+def test_the_freezer_is_part_of_a_v2_tree(v1: str, v2: str | None, missing: list[str]) -> None:
+    mounts = [CgroupMount(f"/sys/fs/cgroup/{name}", (name,), 1) for name in v1.split()]
+    if v2 is not None:
+        mounts.append(CgroupMount("/sys/fs/cgroup", (), 2))
+    assert doctor.missing_controllers(Hierarchies(tuple(mounts), frozenset((v2 or "").split()))) == missing
