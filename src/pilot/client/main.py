@@ -78,7 +78,7 @@ def _function(call: str) -> Callable[[Context], int | None]:
 
 def _tell(program: words.Program, error: errors.PilotError) -> None:
     hint = f" ({error.hint})" if error.hint else ""
-    sys.stderr.write(f"{program.name}: {error}{hint}\n")
+    output.tell(f"{program.name}: {error}{hint}")
 
 
 if __name__ == "__main__":

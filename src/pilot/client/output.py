@@ -109,8 +109,12 @@ def end_line() -> None:
 
 
 def tell(text: str) -> None:
-    """To whoever watches, not to what reads our output."""
-    sys.stderr.write(f"{text}\n")
+    """To whoever watches, not to what reads our output. Others have a say in it: what would steer a terminal is `?`."""
+    sys.stderr.write("".join("?" if _steers(each) else each for each in text) + "\n")
+
+
+def _steers(character: str) -> bool:
+    return (character < " " and character not in "\t\n") or "\x7f" <= character < "\xa0"
 
 
 class Progress:

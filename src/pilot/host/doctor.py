@@ -17,7 +17,8 @@ from typing import Literal
 import msgspec
 
 from .. import errors
-from ..kernel import hierarchies
+from ..kernel import files, hierarchies
+from . import draining
 from .relay import server
 
 Finding = Literal["ok", "lacks", "weak"]
@@ -54,7 +55,7 @@ def checks(state_dir: str, host: str, port: int, isolation: str) -> tuple[Check,
         Check(
             "cgroups", "limits, and the freezer that makes sprites warm", _cgroups, "mount cgroups: v2, or v1 with all"
         ),
-        Check("address", "the API", lambda: _listens(host, port), "choose another one: --listen HOST:PORT"),
+        Check("address", "the API", lambda: _listens(host, port, state_dir), "choose another one: --listen HOST:PORT"),
         Check(
             "state directory",
             "everything that pilotd keeps",
@@ -171,12 +172,21 @@ def missing_controllers(found: hierarchies.Hierarchies) -> list[str]:
     return [name for name in _CONTROLLERS if name not in given]
 
 
-def _listens(host: str, port: int) -> str | None:
+def _listens(host: str, port: int, state_dir: str) -> str | None:
+    """An address that is taken is no lack where a pilotd serves that directory already."""
     try:
         server.listen(host, port).close()
     except errors.HostError as error:
-        return str(error)
+        return None if _is_served(state_dir) else str(error)
     return None
+
+
+def _is_served(state_dir: str) -> bool:
+    path = os.path.join(state_dir, draining.LOCK)
+    if not os.access(path, os.W_OK):
+        return False  # there is none, or it is not ours to ask
+    with files.alone(path) as is_free:
+        return not is_free
 
 
 def _existing(path: str) -> str:

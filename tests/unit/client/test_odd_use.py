@@ -116,6 +116,13 @@ def test_why_a_command_did_not_run_is_told_also_after_the_handshake(server: Serv
         execution.run(Account(server.url, "a/b/c/d"), "web", execution.Command(["nonsense"]))
 
 
+@pytest.mark.parametrize(
+    "server", [ACCEPTED + _closed(1011, b"no \x1b]0;title\x07\x7f\xc2\x9b31m\xc3\xa9")], indirect=True
+)
+def test_what_a_machine_says_of_itself_steers_no_terminal(server: Server) -> None:
+    assert _shell(server, f"{PROGRAM} exec -s web -- a") == (1, "sprite: no ?]0;title???31m\u00e9\n")
+
+
 def test_what_is_typed_before_the_terminal_is_raw_is_not_lost() -> None:
     leader, follower = pty.openpty()
     before = os.dup(0)

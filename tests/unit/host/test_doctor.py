@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pathlib
 import socket
@@ -10,6 +11,7 @@ import pytest
 
 from pilot.host import doctor, main
 from pilot.host.doctor import Check
+from pilot.kernel import files
 from pilot.kernel.hierarchies import Hierarchies
 from pilot.plan.facts import CgroupMount
 
@@ -50,6 +52,21 @@ def test_a_port_in_use_is_found(tmp_path: pathlib.Path, capsys: pytest.CaptureFi
     assert f"listen on 127.0.0.1 port {port}: address already in use" in found["address"]["problem"]
     assert found["state directory"]["finding"] == "ok"
     assert not (tmp_path / "not").exists(), "nothing is left behind"
+
+
+def test_the_port_of_who_serves_that_directory_is_no_lack(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "lock").touch()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        words = ["doctor", "--state-dir", str(tmp_path), "--listen", f"127.0.0.1:{taken.getsockname()[1]}", "--json"]
+        findings = []
+        for holds in (files.alone, lambda _: contextlib.nullcontext()):
+            with holds(str(tmp_path / "lock")):
+                main.main(words)
+            rows = json.loads(capsys.readouterr().out)
+            findings += [row["finding"] for row in rows if row["name"] == "address"]
+    assert findings == ["ok", "lacks"]
 
 
 @pytest.mark.parametrize("isolation", ["container", "vm"])
