@@ -599,7 +599,7 @@ def forget(host: Host, run: Run[object]) -> None:
 
 
 def settle(host: Host, run: Run[object], outcome: Outcome) -> None:
-    """What failed says so, and nothing of it runs on."""
+    """What failed says so, and nothing of it runs on. One that is suspended still, for want of room, stays so."""
     if outcome.done or outcome.code == "not_found":
         return
     if isinstance(run.request, Launch) and "record" not in run.results:
@@ -612,12 +612,15 @@ def settle(host: Host, run: Run[object], outcome: Outcome) -> None:
         return
     if found.state in ("destroying", fly.DESTROYED):
         return
-    down(host, run)
+    stays = _sleeps(host, found.id)
+    if not stays:
+        down(host, run)
     for _, volume in fly_disks.every(found):
         disks.release(host, volume)
     _drop_unwanted(host, run, found)
+    state = "suspended" if stays else "failed"
     with host.database.transaction() as tx:
-        fly.enter(tx, run.resource, "failed", run.action, "flyd", {"error": outcome.error or outcome.ending.value})
+        fly.enter(tx, run.resource, state, run.action, "flyd", {"error": outcome.error or outcome.ending.value})
 
 
 def settle_update(host: Host, run: Run[object], outcome: Outcome) -> None:
@@ -660,7 +663,11 @@ def settle_rest(host: Host, run: Run[object], outcome: Outcome) -> None:
 
 def _is_there(host: Host, id: MachineId) -> bool:
     """It runs, or stands still, with what is in its memory."""
-    return _runs(host, id) or (machines.isolation_of(host, id) is not None and machines.is_suspended(host, id))
+    return _runs(host, id) or _sleeps(host, id)
+
+
+def _sleeps(host: Host, id: MachineId) -> bool:
+    return machines.isolation_of(host, id) is not None and machines.is_suspended(host, id)
 
 
 def _runs(host: Host, id: MachineId) -> bool:

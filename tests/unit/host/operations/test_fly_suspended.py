@@ -7,10 +7,11 @@ import pathlib
 from collections.abc import Iterator
 
 import pytest
-from tests.support.host import HostUnderTest
+from tests.support.host import WAIT_S, HostUnderTest
 
 from pilot.host.fly.containers import ImageOf
 from pilot.host.fsm.operation import Run
+from pilot.host.fsm.outcome import UserFault
 from pilot.host.operations import fly as steps
 from pilot.host.operations import fly_disks, fly_requests
 from pilot.host.store import fly, machines
@@ -96,3 +97,21 @@ def test_one_that_cannot_be_resumed_begins_anew(host: HostUnderTest, keeps: bool
     steps._start(host.host, found, [])
     assert host.vmm.status(ID) is MachineStatus.RUNNING
     assert _left(host) == (["left"] if keeps else [])
+
+
+def test_one_that_there_is_no_room_for_stays_suspended(host: HostUnderTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it remembers is not given up for that."""
+    found = _started(host)
+    _suspend(host)
+
+    def no_room(*_: object) -> None:
+        raise UserFault("the host has no room for it", code="exhausted")
+
+    monkeypatch.setattr(host.host.capacity, "admitted", no_room)
+    with host.database.transaction() as tx:
+        fly.enter(tx, ID, "suspended", "suspend", "flyd")
+    outcome = host.engine.start(fly_requests.START, found.id, fly_requests.Begin("user")).result(WAIT_S)
+    assert "no room" in str(outcome.error)
+    assert host.vmm.status(ID) is MachineStatus.SUSPENDED
+    assert fly.by_id(host.database, ID).state == "suspended"
+    assert _left(host) == ["left"]
