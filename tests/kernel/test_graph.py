@@ -143,7 +143,7 @@ def test_what_is_mounted_read_only_is_so_for_its_root(machine: Machine) -> None:
     containers = (
         container(machine, "writes", ["sh", "-c", "echo there > /shared/file"], restart={"policy": "no"},
                   mounts=[{"path": "/shared", "volume": "data"}]),
-        container(machine, "reads", ["sh", "-c", f"cat /shared/file; {tries}; cat /etc/token"],
+        container(machine, "reads", ["sh", "-c", f"exec 2>/dev/null; cat /shared/file; {tries}; cat /etc/token"],
                   depends_on=[{"name": "writes", "condition": "exited_successfully"}], restart={"policy": "no"},
                   mounts=[{"path": "/shared", "volume": "data", "readonly": True}],
                   files=[{"path": "/etc/token", "content": "c2VjcmV0Cg=="}]),
@@ -152,10 +152,7 @@ def test_what_is_mounted_read_only_is_so_for_its_root(machine: Machine) -> None:
     async def test() -> None:
         await apply(machine, *containers, volumes=[{"name": "data", "size_bytes": 1 << 20}])
         await until(machine, are(writes="exited", reads="exited"))
-        said = await log(machine, "reads")
-        assert "wrote" not in said
-        assert said.startswith("there\n"), said
-        assert said.endswith("secret\n"), said
+        assert await log(machine, "reads") == "there\nsecret\n", "nothing was written"
         await apply(machine)
         await until(machine, are())
         assert os.listdir(machine.run / "volumes") == os.listdir(machine.run / "containers") == []
