@@ -82,6 +82,8 @@ def parse_range(text: str) -> Range:
     networks = tuple(parse_network(part) for part in text.split(","))
     if sorted(network.version for network in networks) not in ([4], [4, 6]):
         raise errors.PilotError(f"network range {text!r}: one IPv4 network, and at most one of IPv6, are needed")
+    if of_host := [str(one) for one in networks if one.is_loopback or one.is_multicast or one.is_unspecified]:
+        raise errors.PilotError(f"network range {text!r}: machines have no addresses of {', '.join(of_host)}")
     found = Range(tuple(sorted(networks, key=lambda network: network.version)))
     if found.capacity < 1:
         raise errors.PilotError(f"network range {text!r}: too small for a machine", hint="a /29 holds two")

@@ -132,7 +132,20 @@ def test_addresses_of_all_numbers_differ() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "x", "10.0.0.1/8", "fd00::/64", "10.0.0.0/8,10.1.0.0/16", "10.0.0.0/30", "10.0.0.0/31"]
+    "text",
+    [
+        "",
+        "x",
+        "10.0.0.1/8",
+        "fd00::/64",
+        "10.0.0.0/8,10.1.0.0/16",
+        "10.0.0.0/30",
+        "10.0.0.0/31",
+        "127.0.0.0/8",
+        "127.4.0.0/16",
+        "224.0.0.0/8",
+        "10.0.0.0/8,ff00::/64",
+    ],
 )
 def test_what_is_no_range(text: str) -> None:
     with pytest.raises(errors.PilotError):
