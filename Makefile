@@ -175,7 +175,7 @@ vm-tests: images clients
 	@rm -f docs/reference/vm-tests.md
 	$(PRIVATE) env PILOT_VM_TESTS=1 PILOT_VM_TESTS_REPORT=docs/reference/vm-tests.md $(BIN)/pytest tests/guest/test_in_vm.py
 	$(PRIVATE) env PILOT_VM_TESTS=1 $(BIN)/pytest -p tests.support.networkreport tests/guest/test_network_vm.py
-	$(PRIVATE) env PILOT_VM_TESTS=1 $(BIN)/pytest tests/guest/test_whole_vm.py tests/guest/test_full_disk_vm.py tests/guest/test_connectors_vm.py \
+	$(PRIVATE) env PILOT_VM_TESTS=1 $(BIN)/pytest tests/guest/test_whole_vm.py tests/guest/test_full_disk_vm.py tests/guest/test_connectors_vm.py tests/guest/test_connectors_machine_vm.py \
 	  tests/guest/test_unit_vm.py tests/guest/test_identity_vm.py
 
 # Docker and podman in a sprite, package managers behind a policy, a browser, @fly/sprites: with the standard image, and

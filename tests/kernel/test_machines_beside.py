@@ -200,9 +200,9 @@ def test_a_secret_that_there_is_not(fly: Fly, image: str) -> None:
 
 def test_signals(fly: Fly, image: str) -> None:
     id = fly.create({"image": image, "restart": {"policy": "no"}})["id"]
-    fly.call("POST", f"/{id}/signal", {"signal": "SIGUSR1"})
     deadline = time.monotonic() + flyapi.WAIT_S
     while fly.run(id, "cat", "/tmp/asked") != (0, "asked\n"):
+        fly.call("POST", f"/{id}/signal", {"signal": "SIGUSR1"})  # before it has a trap for it, it is nothing to PID 1
         assert time.monotonic() < deadline
     fly.call("POST", f"/{id}/signal", {"signal": "SIGWHAT"}, status=400)
     fly.call("POST", f"/{id}/signal", {"signal": 9})  # as flyctl's kill has it
