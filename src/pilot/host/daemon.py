@@ -221,6 +221,9 @@ def serve(settings: Settings) -> None:
         host_limits.raise_descriptors()
         listener = server.listen(settings.host, settings.port)
         stack.callback(listener.close)
+        # What is refused for its options is so before anything is started that stays.
+        tls_doors = stack.enter_context(_tls_door(settings))
+        roots, issuer = Roots(settings.identity_directory, settings.seal_key), _issuer(settings)
         for raised in host_limits.raise_limits(host_limits.plan(host_limits.memory_bytes())):
             log.info("limit raised", extra={"sysctl": raised.describe()})
         database = SqliteDatabase(os.path.join(settings.state_dir, "state.db"))
@@ -228,7 +231,6 @@ def serve(settings: Settings) -> None:
         _ensure_token(database, settings.state_dir)
         volumes = volume_client.VolumeClient(stack.enter_context(_volumed(settings)))
         made_networks = stack.enter_context(_networks(settings, database))
-        roots, issuer = Roots(settings.identity_directory, settings.seal_key), _issuer(settings)
         authority, machine_tokens = Authority(database, roots), MachineTokens(roots)
         auditing = stack.enter_context(_auditing(settings, database, made_networks))
         traced = stack.enter_context(_tracing(settings))
@@ -251,7 +253,7 @@ def serve(settings: Settings) -> None:
         stack.enter_context(_resting(fly, settings.autostop_after_s))
         stack.enter_context(fly_schedule.watching(fly))
         stack.enter_context(fly_pruning.watching(fly.volumes))
-        doors = [server.Door(listener), *stack.enter_context(_tls_door(settings))]
+        doors = [server.Door(listener), *tls_doors]
         urls = " and ".join(door.address for door in doors)
         print(f"pilotd ready: {urls} (isolation {settings.isolation}, image {settings.variant})", flush=True)
         relay.serve_on(*doors)

@@ -110,7 +110,7 @@ class Given:
             context.load_cert_chain(*self._paths)
         except (OSError, ssl.SSLError) as error:
             why = error.reason if isinstance(error, ssl.SSLError) else error.strerror
-            raise errors.HostError(f"read certificate {' and '.join(self._paths)}: {why}") from error
+            raise errors.HostError(f"read certificate {' and '.join(self._paths)}: {why or 'none in PEM'}") from error
         return context
 
 
