@@ -101,7 +101,7 @@ def main() -> int:
     if said.verb == "list":
         return listed()
     if os.geteuid() and not os.access(os.path.dirname(PLACE), os.W_OK):
-        os.execvp("sudo", ["sudo", "-E", sys.executable, os.path.abspath(__file__), "install", *said.name])
+        os.execvp("sudo", ["sudo", "-E", sys.executable, "-I", os.path.abspath(__file__), "install", *said.name])
     return install(said.name)
 
 
