@@ -281,6 +281,8 @@ PIN := $(BIN)/pip-compile -q --generate-hashes --allow-unsafe --strip-extras --n
 lock:
 	$(PIN) --all-extras -o requirements.lock pyproject.toml
 	$(PIN) --extra host -c requirements.lock -o packaging/requirements.lock pyproject.toml
+	$(PIN) -o guest/world/python.lock guest/world/python.in
+	cd guest/world/node && npm install --package-lock-only --omit-lockfile-registry-resolved --ignore-scripts
 
 clean:
 	rm -rf $(VENV) $(STAMPS) build dist src/*.egg-info $(INIT)

@@ -365,6 +365,7 @@ class World:
             boot_offset_s=_boot_offset_s() if self._machine.isolation == "container" else None,
             devices=devices,
             card=network.find_card(self.network is not None),
+            files=_files_limit(),
             resources=limits,
             machine=os.uname().machine,
             rights=rights,

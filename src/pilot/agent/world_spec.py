@@ -94,6 +94,7 @@ def config(
     boot_offset_s: int | None = None,
     devices: Sequence[str],
     card: str | None,
+    files: int,
     resources: Mapping[str, object],
     machine: str,
     rights: Rights = STANDARD,
@@ -105,7 +106,8 @@ def config(
     `inside`: what else is, from where, and whether it is written to; `view`: what is shown for files of the kernel,
     from where; `boot_offset_s`: seconds between the kernel's start and the world's, less than 0, where it has a boot
     time of its own; `devices` are paths of the machine's /dev that are bound in; `card` is the machine's network card,
-    which moves in; `machine` is uname -m; `withheld`: controllers whose hierarchies of v1 are not shown.
+    which moves in; `files`: the most descriptors of a process; `machine` is uname -m; `withheld`: controllers whose
+    hierarchies of v1 are not shown.
     """
     shows_own_time = boot_offset_s is not None
     identity = [{"containerID": 0, "hostID": 0, "size": IDS}]
@@ -120,7 +122,8 @@ def config(
             "user": {"uid": 0, "gid": 0},
             "capabilities": capabilities(rights),
             "noNewPrivileges": rights.no_new_privileges,
-            "rlimits": [{"type": "RLIMIT_NOFILE", "soft": 1024, "hard": 4096}],
+            # No less than a session's: sudo, su, sshd and cron give what PID 1 has (pam_limits(8), as Debian has it).
+            "rlimits": _rlimits(files),
         },
         "mounts": [
             *(_bounded(mount, resources) for mount in _MOUNTS),
@@ -182,8 +185,12 @@ def process(
         "user": {"uid": person.uid, "gid": person.gid, "additionalGids": list(person.groups)},
         "capabilities": sets,
         "noNewPrivileges": rights.no_new_privileges,
-        "rlimits": [{"type": "RLIMIT_NOFILE", "soft": min(files, SOFT_FILES), "hard": files}],
+        "rlimits": _rlimits(files),
     }
+
+
+def _rlimits(files: int) -> list[dict[str, object]]:
+    return [{"type": "RLIMIT_NOFILE", "soft": min(files, SOFT_FILES), "hard": files}]
 
 
 def _bounded(mount: dict[str, object], resources: Mapping[str, Any]) -> dict[str, object]:

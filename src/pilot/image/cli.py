@@ -18,7 +18,17 @@ _BUILDERS: dict[str, Callable[[str], str]] = {
     "world-minimal": partial(ensure_world_tar, variant="minimal"),
     "world-standard": partial(ensure_world_tar, variant="standard"),
 }
-_KINDS = ("base", "guest", "linux", "kernel", "world-minimal", "world-standard")
+_KINDS = (
+    "base",
+    "guest",
+    "linux",
+    "kernel",
+    "debian-minimal",
+    "world-minimal",
+    "debian-standard",
+    "programs",
+    "world-standard",
+)
 
 
 def build(cache: str, names: Sequence[str]) -> None:

@@ -3,7 +3,8 @@
 guest/release                  the Debian release, one word
 guest/base/packages            the machine's root: packages, one per line, # comments
 guest/world/<variant>.packages the user's Debian; `standard` contains `minimal`
-guest/world/overlay/           files laid over the user's Debian as they are
+guest/world/{node,python.lock} what `standard` has from npm and PyPI, pinned by `make lock`
+guest/world/overlay/           files laid over the user's Debian as they are; standard-overlay/: over `standard` alone
 guest/kernel/{packages,modules}  kernel packages in order of preference; modules the machine needs, by name
 """
 

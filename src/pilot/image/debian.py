@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from .. import errors
 from . import cache, sources, tools
 
+# A build must not depend on who runs it: a fixed path, no locale.
+ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
 _TIMEOUT_S = 1800.0
 _UNWANTED = ("/usr/share/locale/*", "/usr/share/doc/*", "/usr/share/info/*", "/usr/share/lintian/*")
 _MANUALS = "/usr/share/man/*"
@@ -53,13 +55,9 @@ def bootstrap(recipe: Recipe, target: str, archive: Sequence[sources.Source]) ->
         listed.flush()
         command = ["unshare", "--mount", "--propagation", "private", "mmdebstrap", "--quiet", "--mode=root"]
         command += ["--format=directory", *_options(recipe), recipe.release, target, listed.name]
-        # The build must not depend on who runs it: a fixed path and umask, no locale.
-        environment = {
-            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
-            "LC_ALL": "C.UTF-8",
-            "DEBIAN_FRONTEND": "noninteractive",
+        environment = ENVIRONMENT | {
+            name: value for name, value in os.environ.items() if name.lower().endswith("_proxy")
         }
-        environment |= {name: value for name, value in os.environ.items() if name.lower().endswith("_proxy")}
         tools.run(command, timeout_s=_TIMEOUT_S, environment=environment)
     # mmdebstrap's device nodes: whoever runs this file system brings its own /dev.
     for entry in os.scandir(os.path.join(target, "dev")):

@@ -19,6 +19,9 @@ _KINDS = (
     ("guest", ".erofs"),
     ("linux", ""),
     ("kernel", ""),
+    ("debian-minimal", ""),
+    ("debian-standard", ""),
+    ("programs", ""),
     ("world-minimal", ".tar"),
     ("world-standard", ".tar"),
 )

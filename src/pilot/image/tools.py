@@ -17,6 +17,7 @@ _PACKAGES = {
     "lz4": "lz4",
     "mkfs.erofs": "erofs-utils",
     "mmdebstrap": "mmdebstrap",
+    "npm": "npm",
     "unshare": "util-linux",
     "zstd": "zstd",
 }

@@ -55,6 +55,7 @@ def test_the_worlds_config_and_processes_are_valid_specs() -> None:
                 "walker",
                 devices=["/dev/fuse"],
                 card="eth0",
+                files=4096,
                 resources={},
                 machine="x86_64",
             )
@@ -151,7 +152,14 @@ def test_the_world_leaves_a_reserve_to_init_and_agent() -> None:
 
 def test_memory_filesystems_of_the_world_are_bounded_by_its_memory() -> None:
     config = world_spec.config(
-        "/r", "/init", "walker", devices=[], card=None, resources={"memory": {"limit": 100 << 20}}, machine="x86_64"
+        "/r",
+        "/init",
+        "walker",
+        devices=[],
+        card=None,
+        files=4096,
+        resources={"memory": {"limit": 100 << 20}},
+        machine="x86_64",
     )
     spec = parse.parse_spec(json.dumps(config))
     sizes = {mount.destination: mount.options[-1] for mount in spec.mounts if mount.type == "tmpfs"}

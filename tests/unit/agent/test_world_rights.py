@@ -18,7 +18,7 @@ PROFILES = ("", "minimal", "standard", "privileged")
 def _config(privileges: Privileges) -> dict[str, Any]:
     rights = world_rights.plan_rights(privileges)
     made = world_spec.config(
-        "/r", "/init", "walker", devices=list(rights.devices), card=None, resources={}, machine="x86_64",
+        "/r", "/init", "walker", devices=list(rights.devices), card=None, files=4096, resources={}, machine="x86_64",
         rights=rights, withheld=rights.withheld,
     )  # fmt: skip
     parse.parse_spec(json.dumps(made))

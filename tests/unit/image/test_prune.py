@@ -21,6 +21,10 @@ def cache(tmp_path: Path) -> Path:
         "base-1",
         "base-2",
         "world-minimal-1.tar",
+        "debian-standard-1",
+        "debian-standard-2",
+        "programs-1",
+        "programs-2",
         "other",
     ]
     for age, name in enumerate(names):
@@ -35,6 +39,8 @@ def test_the_newest_of_each_kind_stays(cache: Path) -> None:
         "guest-2",
         "guest-1.erofs",
         "base-1",
+        "debian-standard-1",
+        "programs-1",
     }
 
 
@@ -48,9 +54,8 @@ def test_the_command_removes_and_says_what(cache: Path, capsys: pytest.CaptureFi
     assert f"{cache}/base-1\n" in capsys.readouterr().out
     assert not (cache / "base-1").exists()
     assert cli.main(["--cache-dir", str(cache), "list"]) == 0
-    assert capsys.readouterr().out.splitlines() == [
-        f"{cache}/{name}" for name in ("base-2", "guest-3", "guest-2.erofs", "world-minimal-1.tar")
-    ]
+    left = ("base-2", "guest-3", "guest-2.erofs", "world-minimal-1.tar", "debian-standard-2", "programs-2")
+    assert capsys.readouterr().out.splitlines() == [f"{cache}/{name}" for name in left]
 
 
 def test_an_unknown_artefact_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:

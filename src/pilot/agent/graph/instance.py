@@ -109,6 +109,7 @@ class Instances:
             hostname,
             devices=[],
             card=None,
+            files=_files_limit(),
             resources=limits,
             machine=os.uname().machine,
         )
