@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Generic
+from typing import Generic, NamedTuple
 
 import h11
 
@@ -28,18 +29,41 @@ def read(
     *,
     query: Sequence[tuple[str, str]] = (),
     timeout_s: float | None = BEGIN_S,
+    end_s: float = math.inf,
     **parameters: str,
 ) -> Iterator[Answered]:
-    """The values. `timeout_s` bounds the wait for each piece, None: for ever. `PeerError`, or what the machine says."""
+    """The values. `timeout_s` bounds the wait for each piece, None: for ever. `PeerError`, or what the machine says.
+
+    `end_s`: of `time.monotonic`, when it has ended at the latest, whatever the machine sends; values that have come by
+    then have been yielded.
+    """
     assert operation.lines
     target = operation.target(parameters, query)
-    with dial.connect(path, dial_lines.PORT_API, BEGIN_S) as stream:
-        protocol = h11.Connection(h11.CLIENT)
-        try:
+    patience = _Patience(timeout_s, end_s)
+    try:
+        with dial.connect(path, dial_lines.PORT_API, patience.begin_s()) as stream:
+            protocol = h11.Connection(h11.CLIENT)
+            stream.settimeout(patience.begin_s())
             stream.sendall(_asked(protocol, operation, target))
-            yield from _values(operation, stream, protocol, timeout_s)
-        except (OSError, h11.ProtocolError) as error:
-            raise errors.PeerError(f"{operation.method} {operation.path}: {error}") from error
+            yield from _values(operation, stream, protocol, patience)
+    except (OSError, h11.ProtocolError) as error:
+        raise errors.PeerError(f"{operation.method} {operation.path}: {error}") from error
+
+
+class _Patience(NamedTuple):
+    """How long there is to wait for what comes next; `TimeoutError` when all of the time has passed."""
+
+    piece_s: float | None
+    end_s: float
+
+    def begin_s(self) -> float:
+        return min(BEGIN_S, exchange.left_s(self.end_s))
+
+    def next_s(self) -> float | None:
+        left_s = exchange.left_s(self.end_s)
+        if self.piece_s is None:
+            return None if math.isinf(left_s) else left_s
+        return min(self.piece_s, left_s)
 
 
 async def follow(
@@ -71,19 +95,17 @@ async def _next_event(stream: dial.Stream, protocol: h11.Connection, answer: _An
 
 
 def _values(
-    operation: Operation[Asked, Answered], stream: socket.socket, protocol: h11.Connection, timeout_s: float | None
+    operation: Operation[Asked, Answered], stream: socket.socket, protocol: h11.Connection, patience: _Patience
 ) -> Iterator[Answered]:
     answer = _Answer(operation)
-    while not isinstance(event := _next(stream, protocol, answer, timeout_s), h11.EndOfMessage):
+    while not isinstance(event := _next(stream, protocol, answer, patience), h11.EndOfMessage):
         yield from answer.take(event)
     answer.end()
 
 
-def _next(
-    stream: socket.socket, protocol: h11.Connection, answer: _Answer[Answered], timeout_s: float | None
-) -> h11.Event:
-    stream.settimeout(timeout_s if answer.has_begun else BEGIN_S)
+def _next(stream: socket.socket, protocol: h11.Connection, answer: _Answer[Answered], patience: _Patience) -> h11.Event:
     while (event := _event(protocol)) is None:
+        stream.settimeout(patience.next_s() if answer.has_begun else patience.begin_s())
         protocol.receive_data(stream.recv(exchange.READ_BYTES))
     return event
 

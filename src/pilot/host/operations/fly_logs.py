@@ -9,7 +9,7 @@ import contextlib
 import os
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -20,8 +20,9 @@ from ...machine import lines
 from ...wire import graph, operations
 from .context import Host
 
-MOST_BYTES = 64 << 10  # of a container
-# Nobody waits longer for one that is to stop; one with much to tell tells what is newest first.
+# Of a container, as they are kept; one line of an agent's own is never longer than the second.
+MOST_BYTES, MOST_LINE_BYTES = 128 << 10, 256 << 10
+# No stop waits longer for all of it, whatever the machine does; one with much to tell tells what is newest first.
 READ_S, PIECE_S, RECENT_S = 4.0, 2.0, 600.0
 
 
@@ -33,7 +34,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def keep(host: Host, machine: MachineId, containers: Sequence[str], dial_path: str) -> None:
-    """As much as there is time for; without it the Machine stops as well."""
+    """As much as there is time for; without it the Machine stops as well: nothing is raised."""
     place = _place(host, machine)
     if place is None:
         return
@@ -41,7 +42,7 @@ def keep(host: Host, machine: MachineId, containers: Sequence[str], dial_path: s
     found = [line for name in containers for line in _last(dial_path, name, end_s)]
     with contextlib.suppress(OSError):  # a full disk, say: what is kept is a help, and no promise
         os.makedirs(os.path.dirname(place), mode=0o700, exist_ok=True)
-        files.replace(place, b"".join(msgspec.json.encode(line) + b"\n" for line in found))
+        files.replace(place, b"".join(found))
 
 
 def read(host: Host, machine: MachineId) -> list[Line]:
@@ -68,27 +69,32 @@ def _place(host: Host, machine: MachineId) -> str | None:
     return None if host.scratch is None else os.path.join(host.scratch, "machine-logs", machine)
 
 
-def _last(dial_path: str, name: str, end_s: float) -> list[Line]:
+def _last(dial_path: str, name: str, end_s: float) -> Iterable[bytes]:
     since_s = time.time() - RECENT_S
     return _tail(dial_path, name, [("since", f"{since_s:f}")], end_s) or _tail(dial_path, name, [], end_s)
 
 
-def _tail(dial_path: str, name: str, query: Sequence[tuple[str, str]], end_s: float) -> list[Line]:
-    kept: deque[graph.LogPiece] = deque()
+def _tail(dial_path: str, name: str, query: Sequence[tuple[str, str]], end_s: float) -> Iterable[bytes]:
+    """Lines as they are kept, no more than `MOST_BYTES` of them or one."""
+    kept: deque[bytes] = deque()
     size = 0
-    with contextlib.suppress(errors.PilotError):  # it says nothing: what it has said before is kept
+    # It says nothing, or no lines of a log: what it has said before is kept.
+    with contextlib.suppress(errors.PilotError, *errors.UNREADABLE):
         for piece in _pieces(dial_path, name, query, end_s):
-            kept.append(piece)
-            size += len(piece.data)
+            line = msgspec.json.encode(Line(container=name, piece=piece)) + b"\n"
+            if len(line) > MOST_LINE_BYTES:
+                continue
+            kept.append(line)
+            size += len(line)
             while size > MOST_BYTES and len(kept) > 1:
-                size -= len(kept.popleft().data)
-    return [Line(container=name, piece=piece) for piece in kept]
+                size -= len(kept.popleft())
+    return kept
 
 
 def _pieces(dial_path: str, name: str, query: Sequence[tuple[str, str]], end_s: float) -> Iterator[graph.LogPiece]:
-    if time.monotonic() >= end_s:
-        return
-    for piece in lines.read(dial_path, operations.CONTAINER_LOGS, query=query, timeout_s=PIECE_S, name=name):
+    """Until then: who always has one more is not waited for."""
+    read = operations.CONTAINER_LOGS
+    for piece in lines.read(dial_path, read, query=query, timeout_s=PIECE_S, end_s=end_s, name=name):
         yield piece
         if time.monotonic() >= end_s:
             return
