@@ -310,6 +310,76 @@ def test_without_a_client_a_session_ends_after_its_limit(machine: FakeMachine) -
     run(test)
 
 
+def test_a_quiet_terminals_client_is_let_go_of_and_comes_again(machine: FakeMachine) -> None:
+    async def test() -> None:
+        async with machine.agent() as app:
+            plain = await open_exec(machine, "cat", stdin="true", detach_after="1ms")
+            script = ("sh", "-c", "stty -echo; echo one; read x; echo got $x; read y; exit 7")
+            # It did not leave by itself: what it has asked for in that case is not done.
+            first = await open_exec(machine, *script, tty="true", detach_after="200ms", max_run_after_disconnect="1ms")
+            id = json.loads(str(await first.receive()))["session_id"]
+            beside = await open_exec(machine, id=id)
+            await beside.receive()
+            told = await collect(first)
+            why = f"detached: no input or output for 0.2 s; attach to session {id} to go on"
+            assert told[-1] == websocket.Closed(1001, why)
+            await plain.send(b"\x00on\n")
+            await plain.receive()
+            assert await plain.receive() == b"\x01on\n", "a command without a terminal is nobody's idle terminal"
+            await plain.close(1000)
+            # Who has not been told a limit stays, and the session lives on.
+            await beside.send(b"two\n")
+            seen = b""
+            while b"got two" not in seen:
+                piece = await beside.receive()
+                seen += piece if isinstance(piece, bytes) else b""
+            await beside.close(1000)
+            again = await open_exec(machine, id=id, detach_after="1ms")
+            assert (await collect(again))[-1] == websocket.Closed(1001, why.replace("0.2", "0.001"))
+            assert app.sessions.find(id).exit_code is None
+            last = await open_exec(machine, id=id, detach_after="1h")
+            await last.receive()
+            await last.send(b"\n")
+            assert (await collect(last))[-1] == websocket.Closed(4007)
+            with pytest.raises(client.Refused, match="detach_after"):
+                await open_exec(machine, "true", tty="true", detach_after="soon")
+            assert "true" not in [each.meta.command for each in app.sessions.running()], "refused before it ran"
+
+    run(test)
+
+
+def test_each_use_of_a_terminal_is_noticed(machine: FakeMachine) -> None:
+    async def test() -> None:
+        async with machine.agent() as app:
+            socket = await open_exec(machine, "sh", "-c", "stty -echo; trap 'echo met' USR1; echo one; cat", tty="true")
+            id = json.loads(str(await socket.receive()))["session_id"]
+            assert await socket.receive() == b"one\r\n"
+            session = app.sessions.find(id)
+            assert isinstance(session, Session)
+
+            async def is_noticed(use: Callable[[], Awaitable[object]]) -> None:
+                noticed = asyncio.Event()
+                session.touch = noticed.set  # type: ignore[method-assign]
+                await use()
+                await noticed.wait()
+
+            async def come() -> None:
+                await (await open_exec(machine, id=id)).receive()
+
+            await is_noticed(lambda: socket.send(b"unfinished"))
+            await is_noticed(lambda: socket.send('{"type":"resize","cols":100,"rows":40}'))
+            await is_noticed(lambda: socket.send('{"type":"signal","signal":"WINCH"}'))
+            await is_noticed(come)
+            pty_fd = os.open(f"/proc/{session.meta.pid}/fd/1", os.O_WRONLY | os.O_NOCTTY)
+            try:
+                await is_noticed(lambda: asyncio.to_thread(os.write, pty_fd, b"by itself"))
+            finally:
+                os.close(pty_fd)
+            session.signal(signal.SIGKILL)
+
+    run(test)
+
+
 def test_a_new_agent_takes_sessions_over_without_losing_a_byte(machine: FakeMachine) -> None:
     async def test() -> None:
         async with machine.agent() as app:

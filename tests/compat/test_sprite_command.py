@@ -385,12 +385,14 @@ def test_lifecycle_words(sprite: Sprite) -> None:
     found = json.loads(sprite("config", "rests", "--json")[1])["lifecycle"]
     assert (found["warm_after_s"], found["on_expiry"]) == (90, "suspend")
     assert sprite("config", "rests", "--warm-after", "off", "--expires-in", "off", "--protected", "yes")[0] == 0
+    assert sprite("config", "rests", "--terminal-idle", "1h")[0] == 0
     found = json.loads(sprite("config", "rests", "--json")[1])["lifecycle"]
     assert (found["warm_after_s"], found["expires_at"], found["protected"]) == (0, None, True)
     told = dict(line.split() for line in sprite("config", "rests")[1].splitlines() if len(line.split()) == 2)
     assert (told["warm_after_s"], told["cold_after_s"], told["expires_at"], told["protected"]) == (
         "off", "default", "off", "yes",
     )  # fmt: skip
+    assert told["terminal_idle_s"] == "3600.0"
     assert sprite("config", "rests", "--memory", "512")[0] == 0
     assert json.loads(sprite("config", "rests", "--json")[1])["config"] == {"ram_mb": 512}
     assert sprite("sleep", "rests")[0] == 0

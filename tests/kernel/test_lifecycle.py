@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import re
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.support.pilotd import Pilotd
+from tests.support.typist import Typist
 
 pytestmark = pytest.mark.requires("root", "private", "fuse", "loop", "userns", "space")
 
@@ -90,6 +92,32 @@ def test_an_attached_command_keeps_it_awake(pilotd: Pilotd) -> None:
         assert done.returncode == 0
         assert sprite.run("true").returncode == 0
         sprite.destroy()
+
+
+def test_a_terminal_that_nobody_uses_does_not_keep_it_awake(pilotd: Pilotd, tmp_path: pathlib.Path) -> None:
+    with pilotd.client() as client:
+        sprite = client.create_sprite("left")
+        _terminal_idle(pilotd, "left", 1)
+        first = Typist(pilotd, tmp_path, "exec", "-s", "left", "--", "cat")
+        assert first.end() == 0
+        told = re.search(rb"detached: no input or output for 1 s; it runs on: (sprite attach -s left \d+)", first.seen)
+        assert told, first.seen
+        _until(lambda: _state(pilotd, "warm", "left"), pilotd)
+        _terminal_idle(pilotd, "left", None)
+        again = Typist(pilotd, tmp_path, *told[1].decode().split()[1:])
+        again.type(b"hello\n")
+        again.until(b"hello\r\nhello\r\n")  # its terminal's echo, and the same cat
+        assert "open connection" in str(_held_by(pilotd, "left"))
+        again.type(b"\x04")
+        assert again.end() == 0
+        sprite.destroy()
+
+
+def _terminal_idle(pilotd: Pilotd, name: str, seconds: float | None) -> None:
+    headers = {"Authorization": f"Bearer {pilotd.token()}"}
+    changes = {"lifecycle": {"terminal_idle_s": seconds}}
+    answer = httpx.put(f"{pilotd.url}/v1/sprites/{name}", json=changes, headers=headers, timeout=60).raise_for_status()
+    assert answer.json()["lifecycle"]["terminal_idle_s"] == seconds
 
 
 def test_a_task_of_its_own_keeps_it_awake(pilotd: Pilotd) -> None:

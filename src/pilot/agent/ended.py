@@ -95,6 +95,9 @@ class EndedSession:
     def detach(self, cursors: Mapping[Stream, Cursor]) -> None:
         self.clients -= 1
 
+    def touch(self) -> None:
+        pass
+
     async def write_stdin(self, data: bytes) -> None:
         pass
 

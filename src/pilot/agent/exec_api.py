@@ -14,7 +14,7 @@ from ..server.call import Call
 from ..server.routing import Route
 from ..spec.process import Process
 from ..wire import duration, exec_frames, faults, http, operations, schema, timestamps
-from . import beside, exec_stream, signal_names
+from . import beside, exec_stream, quiet, signal_names
 from .containers import naming
 from .containers.registry import Registry
 from .decimals import parse_decimal
@@ -85,10 +85,11 @@ class ExecApi:
         await self._open(call, _command_beside(call.request))
 
     async def _open(self, call: Call, command: Command) -> None:
+        quiet_s = quiet.limit_s(call.request)
         session = await self._create(command)
         try:
             socket = await call.accept_websocket([exec_frames.SIGNAL_HEADER])
-            await exec_stream.serve_websocket(session, socket, is_owner=True)
+            await exec_stream.serve_websocket(session, socket, is_owner=True, quiet_s=quiet_s)
         finally:
             session.forsake()
 
@@ -98,8 +99,9 @@ class ExecApi:
 
     async def _attach(self, call: Call, id: str, *, is_beside: bool = False) -> None:
         session, known = self._find(call, id, is_beside=is_beside), _known(call.request)
+        quiet_s = quiet.limit_s(call.request)
         socket = await call.accept_websocket([exec_frames.SIGNAL_HEADER])
-        await exec_stream.serve_websocket(session, socket, is_owner=False, known=known)
+        await exec_stream.serve_websocket(session, socket, is_owner=False, known=known, quiet_s=quiet_s)
 
     async def run(self, call: Call) -> response.Response:
         """POST /v1/exec: the body is stdin, the answer the framed output."""

@@ -2,8 +2,9 @@
 
     writer   cursors ─► frames ─► client      waits for news, or for KEEPALIVE_S
     reader   client ─► stdin, resize, signal  ends when the client closes
+    quiet    nothing either way for long  ends a terminal's, if so asked for (`quiet`)
 
-Whichever ends first ends the other; the session lives on. Much output goes to a WebSocket in blocks of whole messages
+Whichever ends first ends the others; the session lives on. Much output goes to a WebSocket in blocks of whole messages
 (`wire.bulk`), which are read from the record to where they are sent from.
 """
 
@@ -17,7 +18,7 @@ from .. import errors
 from ..server.call import WebSocket
 from ..wire import bulk, exec_frames, websocket
 from ..wire.exec_frames import Framing, Stream
-from . import signal_names
+from . import quiet, signal_names
 from .ended import EndedSession
 from .output import Cursor
 from .session import Session
@@ -73,6 +74,7 @@ async def frames(
             idle = True
             for frame in _news(session, output, cursors, rooms):
                 idle = False
+                session.touch()
                 yield frame
             if not idle:
                 continue
@@ -142,19 +144,25 @@ async def _wait(change: asyncio.Future[None]) -> bool:
     return True
 
 
-async def serve_websocket(session: Shown, socket: WebSocket, *, is_owner: bool, known: Known = NOTHING) -> None:
-    """Until the session has ended and all is said, or the client has gone."""
+async def serve_websocket(
+    session: Shown, socket: WebSocket, *, is_owner: bool, known: Known = NOTHING, quiet_s: float | None = None
+) -> None:
+    """Until the session has ended and all is said, or the client has gone; or a terminal has been quiet for so long."""
     framing = Framing.TERMINAL if session.meta.tty else Framing.STREAMS
     writer = asyncio.create_task(_write(session, socket, framing, is_owner, known), name="exec writer")
     reader = asyncio.create_task(_read(session, socket), name="exec reader")
+    silence = quiet.of(session, quiet_s)
+    silent = [asyncio.create_task(silence.wait(), name="exec silence")] if silence else []
     try:
-        await asyncio.wait([writer, reader], return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait([writer, reader, *silent], return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in (writer, reader):
+        for task in (writer, reader, *silent):
             task.cancel()
-        for result in await asyncio.gather(writer, reader, return_exceptions=True):
+        for result in await asyncio.gather(writer, reader, *silent, return_exceptions=True):
             if isinstance(result, Exception) and not isinstance(result, errors.PeerError):
                 _log.error("session %s: client: %r", session.meta.id, result)
+    if silence and done.isdisjoint((writer, reader)):
+        await silence.tell(socket)
 
 
 async def _write(session: Shown, socket: WebSocket, framing: Framing, is_owner: bool, known: Known) -> None:

@@ -91,6 +91,7 @@ class Session:
         self.meta = meta
         self.changed = Changed()
         self.last_activity = time.time()
+        self.touched_s = time.monotonic()
         self.ended = asyncio.Event()
         self._hurried = False  # nobody waits for the end of the output any more
         self._link = link
@@ -154,6 +155,7 @@ class Session:
 
     def attach(self) -> dict[Stream, Cursor]:
         """A client comes: cursors from the oldest kept byte on. `detach` must follow."""
+        self.touch()
         self._clients += 1
         self._unattended.clear()
         self._arm_expiry()
@@ -167,6 +169,15 @@ class Session:
         if self._clients == 0:
             self._unattended.set()
         self._arm_expiry()
+
+    def touch(self) -> None:
+        """Somebody uses it: a client comes, says something, or is sent output."""
+        self.touched_s = time.monotonic()
+
+    def keep(self) -> None:
+        """It lives on without clients for ever, whatever was asked for."""
+        if self.meta.keep_s and not self.ended.is_set():
+            self._update(keep_s=0.0)
 
     async def left(self) -> None:
         """It has ended, and nobody reads it any more."""
@@ -185,6 +196,7 @@ class Session:
     async def write_stdin(self, data: bytes) -> None:
         """Input for the process; waits while too much is queued."""
         self.last_activity = time.time()
+        self.touch()
         if self.stdin is not None:
             await self.stdin.write(data)
 
@@ -195,6 +207,7 @@ class Session:
 
     def resize(self, rows: int, cols: int) -> None:
         """Another window size; the kernel sends SIGWINCH."""
+        self.touch()
         if self.meta.tty and not self.ended.is_set():
             import termios
 
@@ -203,6 +216,7 @@ class Session:
 
     def signal(self, number: int) -> None:
         """To the process, and to its group where it leads one; `NotFound` when it has ended."""
+        self.touch()
         if self._process is None or self._process.pid_fd < 0 or self.meta.exit_code is not None:
             raise errors.NotFound(f"signal session {self.meta.id}: it has ended")
         try:

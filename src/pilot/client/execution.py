@@ -4,7 +4,8 @@
     with a terminal      raw bytes both ways; sizes and the exit code are JSON in text messages
 
 Exits with the command's code. A connection that breaks before the exit is an error, never a success. Ctrl+\\ leaves a
-terminal's command to run on; it is attached to again by `sprite attach`. Ctrl+C without a terminal goes to the command.
+terminal's command to run on, and so does a server when nothing was typed or shown for long; it is attached to again by
+`sprite attach`. Ctrl+C without a terminal goes to the command.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ PIECE_BYTES = 32768
 # So much of our stdin is read ahead of what the server takes.
 BACKLOG_BYTES = 1 << 20
 DETACH = 0x1C
+DETACHED = (1001, "detached")  # the close code of a server that has let go of us, and what its reason begins with
 STDIN, STDOUT, STDERR, EXIT, STDIN_EOF = range(5)
 _SHELL_CODES = {"command_not_found": 127, "command_not_executable": 126}
 _FORWARDED = {signal.SIGINT: "INT", signal.SIGTERM: "TERM", signal.SIGHUP: "HUP"}
@@ -85,7 +87,8 @@ def run(account: Account, sprite: str, command: Command) -> int:
         socket.close()
     if code is None:
         output.end_line()
-        output.tell(f"detached; it runs on: sprite attach -s {sprite} {session}")
+        why = socket.close_reason.partition(";")[0] or DETACHED[1]
+        output.tell(f"{why}; it runs on: sprite attach -s {sprite} {session}")
         return 0
     return code
 
@@ -171,11 +174,15 @@ class _Session:
                 self._socket.flush()
                 for message in self._socket.read():
                     self._on_message(message)
-        if self._has_left:
+        if self._has_left or (self._code is None and self._was_let_go()):
             return None, self._session
         if self._code is None:
             raise errors.PeerError(self._socket.close_reason or "exec: the connection ended before the command did")
         return self._code, self._session
+
+    def _was_let_go(self) -> bool:
+        code, word = DETACHED
+        return self._terminal and self._socket.close_code == code and self._socket.close_reason.startswith(word)
 
     def _wait(self) -> set[int]:
         poll = select.poll()

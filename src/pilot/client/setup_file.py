@@ -35,7 +35,15 @@ _SERVICE = ("cmd", "args", "needs", "env", "dir", "http_port")
 # What each table may say; those but `network` are the server's words, which passes over what it does not know.
 KEYS = {
     "config": ("ram_mb", "cpus", "region", "storage_gb", "pids"),
-    "lifecycle": ("warm_after_s", "cold_after_s", "expires_at", "expires_in_s", "on_expiry", "protected"),
+    "lifecycle": (
+        "warm_after_s",
+        "cold_after_s",
+        "terminal_idle_s",
+        "expires_at",
+        "expires_in_s",
+        "on_expiry",
+        "protected",
+    ),
     "url": ("auth", "private_access"),
     "network": ("allow", "deny", "defaults"),
     "spawn": ("children", "from", "expires_in_s"),

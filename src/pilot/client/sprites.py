@@ -59,7 +59,7 @@ def _changes(said: words.Words) -> dict[str, Any]:
     size = {"memory": "ram_mb", "cpus": "cpus", "pids": "pids"}
     config = {key: _own(name, said.option(name)) for name, key in size.items() if said.has(name)}
     lifecycle: dict[str, Any] = {}
-    for name in ("warm-after", "cold-after"):
+    for name in ("warm-after", "cold-after", "terminal-idle"):
         if said.has(name):
             lifecycle[name.replace("-", "_") + "_s"] = _rest(said.option(name) or "")
     if said.has("expires-in"):

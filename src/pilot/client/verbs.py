@@ -16,6 +16,7 @@ _DURATION = Option("duration", "show what it does for so long: 5s", "DURATION")
 _LIFECYCLE = (
     Option("warm-after", "freeze it when it is unused for so many seconds (off, default)", "SECONDS"),
     Option("cold-after", "stop it when it is frozen for so many (off, default)", "SECONDS"),
+    Option("terminal-idle", "detach terminals without input or output for so many (off, default)", "SECONDS"),
     Option("expires-in", "its end, from now: 90s, 12h (off)", "DURATION"),
     Option("on-expiry", "what is done then", "ACTION", choices="delete stop suspend"),
     Option("protected", "whether every destroy is refused", "YES", choices="yes no"),

@@ -153,6 +153,7 @@ class Settings:
     keep_free_bytes: int = 64 << 20
     warm_after_s: float = 30.0
     cold_after_s: float = 300.0
+    terminal_idle_s: float = 900.0
     stop_machines: bool = False
     pool_size: int = 0
     machine_pool_size: int = 0
@@ -240,7 +241,8 @@ def serve(settings: Settings) -> None:
             _services(settings, database, volumes, made_networks, outward, machine_tokens, traced)
         )
         authenticator = Authenticator(authority.authenticate)
-        access = Access(authenticator, sprites, authority, issuer, Domain(settings.domain), auditing, traced)
+        timing = idle.Timing(settings.warm_after_s, settings.cold_after_s, settings.terminal_idle_s)
+        access = Access(authenticator, sprites, authority, issuer, Domain(settings.domain), auditing, traced, timing)
         relay = _relay(settings, access, fly)
         _on_signals(relay, settings.ending)
         stack.enter_context(log_files.watching(settings.state_dir))
@@ -249,7 +251,7 @@ def serve(settings: Settings) -> None:
         stack.enter_context(mending.watching(sprites))
         stack.enter_context(usage_days.watching(database, sprites))
         stack.enter_context(sprites.webhooks.deliveries.running())
-        stack.enter_context(idle.watching(sprites, idle.Timing(settings.warm_after_s, settings.cold_after_s)))
+        stack.enter_context(idle.watching(sprites, timing))
         stack.enter_context(_resting(fly, settings.autostop_after_s))
         stack.enter_context(fly_schedule.watching(fly))
         stack.enter_context(fly_pruning.watching(fly.volumes))

@@ -131,6 +131,7 @@ def _settings(options: argparse.Namespace) -> daemon.Settings:
         ("cache_bytes", 1 << 50),
         ("warm_after", 1e9),
         ("cold_after", 1e9),
+        ("terminal_idle", 1e9),
         ("keep_images", 1e9),
         ("autostop_after", 1e9),
         ("memory_mib", 1 << 20),
@@ -165,6 +166,7 @@ def _settings(options: argparse.Namespace) -> daemon.Settings:
         keep_free_bytes=options.keep_free_mib << 20,
         warm_after_s=options.warm_after,
         cold_after_s=options.cold_after,
+        terminal_idle_s=options.terminal_idle,
         stop_machines=options.stop_machines_on_exit,
         pool_size=options.pool,
         machine_pool_size=options.machine_pool,
@@ -319,6 +321,13 @@ def _parser() -> argparse.ArgumentParser:
         help="freeze a sprite unused for so long, or off",
     )
     add("--cold-after", type=_seconds, default=300.0, metavar="SECONDS", help="stop one that is frozen so long, or off")
+    add(
+        "--terminal-idle",
+        type=_seconds,
+        default=900.0,
+        metavar="SECONDS",
+        help="detach who is at a terminal without input or output for so long, or off",
+    )
     add(
         "--autostop-after",
         type=_seconds,

@@ -8,6 +8,7 @@
       exit (text)                after the end of ALL output   yes               yes                 –
       exit (binary 03 code)      right after it                yes               –                   yes
       close                      at once                       1000              1000, or 4000+code  end of body
+      close instead              of a quiet terminal           –                 1001, and why       –
 
 The order is what official clients force: sprites-py and sprites-go stop reading at the first exit of either kind, and
 @fly/sprites takes a terminal's exit status from the close code. `ExecOutput` holds an exit back until every stream
@@ -33,6 +34,7 @@ HTTP_PAUSE_S = 0.005
 # In the answer to a handshake: signals are taken.
 SIGNAL_HEADER = ("X-Sprite-Capabilities", "signal")
 CLOSE_NORMAL = 1000
+CLOSE_DETACHED = 1001  # the session lives on; the reason says so
 _CLOSE_EXIT_BASE = 4000
 
 

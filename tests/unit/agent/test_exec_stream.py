@@ -43,6 +43,7 @@ class Ended:
         return {stream: Cursor(Said(data), 0) for stream, data in self._said.items()}  # type: ignore[arg-type]
 
     def detach(self, cursors: Mapping[Stream, Cursor]) -> None: ...
+    def touch(self) -> None: ...
 
 
 def test_only_frames_that_a_client_may_take_for_one_are_waited_for(

@@ -23,6 +23,7 @@ from ..identity.principal import Principal
 from ..operations.uses import Uses
 from ..services import ending
 from ..services.addresses import Domain
+from ..services.idle import Timing
 from ..services.sprites import Sprites
 from ..store.sprites import Sprite
 from ..store.tokens import Scope
@@ -56,6 +57,7 @@ class Access:
     domain: Domain = dataclasses.field(default_factory=Domain)
     auditing: Auditing | None = None
     tracing: Tracing = OFF
+    timing: Timing = dataclasses.field(default_factory=Timing)
 
     @property
     def activity(self) -> Uses:

@@ -217,7 +217,8 @@ class TableFacade(Generic[Own]):
     ) -> tuple[MachineCall, Stream]:
         operation = match.row.call
         assert isinstance(operation, Operation)
-        query = worlds.query_for(operation, exchange.head.query.decode("latin-1"))
+        idle_s = self._access.timing.of(sprite).terminal_idle_s
+        query = worlds.query_for(operation, exchange.head.query.decode("latin-1"), idle_s)
         target = operation.target(match.parameters) + (f"?{query}" if query else "")
         stream = await self._access.open(sprite)
         call = MachineCall(exchange, stream, target)

@@ -31,12 +31,15 @@ class Timing:
 
     warm_after_s: float = 30.0
     cold_after_s: float = 300.0
+    # Neither input nor output for so long, and whoever is attached to a terminal is let go of (`relay.worlds`).
+    terminal_idle_s: float = 900.0
 
     def of(self, row: Sprite) -> Timing:
         own = row.lifecycle
         return Timing(
             self.warm_after_s if own.warm_after_s is None else own.warm_after_s,
             self.cold_after_s if own.cold_after_s is None else own.cold_after_s,
+            self.terminal_idle_s if own.terminal_idle_s is None else own.terminal_idle_s,
         )
 
 

@@ -81,6 +81,7 @@ class Spawning:
         lifecycle = Lifecycle(
             warm_after_s=parent.lifecycle.warm_after_s,
             cold_after_s=parent.lifecycle.cold_after_s,
+            terminal_idle_s=parent.lifecycle.terminal_idle_s,
             expires_us=now_us() + round(min(ends_s) * 1e6) if ends_s else None,
             parent=parent.id,
         )

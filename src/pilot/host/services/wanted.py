@@ -44,6 +44,7 @@ class LifecycleChanges(msgspec.Struct, frozen=True):
 
     warm_after_s: Seconds | msgspec.UnsetType | None = msgspec.UNSET
     cold_after_s: Seconds | msgspec.UnsetType | None = msgspec.UNSET
+    terminal_idle_s: Seconds | msgspec.UnsetType | None = msgspec.UNSET
     expires_at: datetime.datetime | msgspec.UnsetType | None = msgspec.UNSET
     expires_in_s: Annotated[float, msgspec.Meta(gt=0, le=10 * 365 * 86400)] | msgspec.UnsetType = msgspec.UNSET
     on_expiry: Literal["delete", "stop", "suspend"] | msgspec.UnsetType = msgspec.UNSET

@@ -80,13 +80,15 @@ class Spawn(msgspec.Struct, frozen=True):
 class Lifecycle(msgspec.Struct, frozen=True, omit_defaults=True):
     """When a sprite rests, and when it ends. Times of None are the host's, 0 is never.
 
-    `warm_after_s`: unused for so long it is frozen; `cold_after_s`: frozen for so long its machine is stopped.
+    `warm_after_s`: unused for so long it is frozen; `cold_after_s`: frozen for so long its machine is stopped;
+    `terminal_idle_s`: without input or output for so long, whoever is at a terminal is detached.
     `expires_us`: then `on_expiry` is done to it; what was stopped or suspended stays so until this is another.
     `protected`: it is not destroyed, by nobody. `spawn`: what it may make by itself; `parent`: who has made it so.
     """
 
     warm_after_s: float | None = None
     cold_after_s: float | None = None
+    terminal_idle_s: float | None = None
     expires_us: int | None = None
     on_expiry: Literal["delete", "stop", "suspend"] = "delete"
     protected: bool = False

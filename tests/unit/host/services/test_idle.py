@@ -39,6 +39,13 @@ def _since(seconds: float) -> Rested:
     return Rested("warm", NOW_US - round(seconds * 1e6), "unused")
 
 
+def test_a_sprites_own_times_are_taken_and_0_is_one() -> None:
+    host = Timing(30.0, 300.0, 900.0)
+    assert host.of(_row()) == host
+    assert host.of(_row(Lifecycle(terminal_idle_s=0))) == Timing(30.0, 300.0, 0)
+    assert host.of(_row(Lifecycle(terminal_idle_s=60, warm_after_s=0))) == Timing(0, 300.0, 60)
+
+
 UNUSED = Due(Duty.SLEEP, "unused for 30 s")
 PASSED = "its deadline has passed"
 

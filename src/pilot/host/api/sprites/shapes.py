@@ -148,6 +148,7 @@ def lifecycle(row: Lifecycle) -> dict[str, object]:
     return {
         "warm_after_s": row.warm_after_s,
         "cold_after_s": row.cold_after_s,
+        "terminal_idle_s": row.terminal_idle_s,
         "expires_at": optional(row.expires_us),
         "on_expiry": row.on_expiry,
         "protected": row.protected,
