@@ -99,7 +99,7 @@ def test_the_machine_is_asked_its_own_paths_and_never_shown_the_token(sprite: An
     machine = host.machine(sprite.name)
     method, target, headers = machine.requests[-1]
     assert method == "WS"
-    assert target.startswith("/v1/exec?container=world&cmd=true")
+    assert target.startswith("/v1/exec?container=world&detach_after=900000ms&cmd=true")
     assert "authorization" not in {name.lower() for name in headers}
     assert host.token not in str(machine.requests)
 

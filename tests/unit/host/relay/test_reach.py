@@ -169,7 +169,9 @@ def test_a_refused_upgrade_is_one_answer_and_the_end(
     with RecordingMachine(dial_path, FRAMINGS[framing](status) + more, holds) as machine:
         answer = say(host, upgrade_of(host, "/v1/sprites/web/exec?stdin=bogus"), (machine, SMUGGLED))
     assert machine.rest == b"", "bytes of the client came through before the machine had agreed to an upgrade"
-    assert {head.split(b"\r\n")[0] for head in machine.heads} == {b"GET /v1/exec?container=world&stdin=bogus HTTP/1.1"}
+    assert {head.split(b"\r\n")[0] for head in machine.heads} == {
+        b"GET /v1/exec?container=world&detach_after=900000ms&stdin=bogus HTTP/1.1"
+    }
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 %d " % status)
     assert body == BODY
@@ -265,4 +267,4 @@ def _named_row(below: str) -> str:
 def test_a_session_name_is_passed_on_as_it_is(host: HostUnderTest, dial_path: pathlib.Path) -> None:
     with RecordingMachine(dial_path, FRAMINGS["length"](200)) as machine:
         say(host, upgrade_of(host, f"/v1/sprites/web/exec/{quote('a_b-7')}"))
-    assert machine.heads[0].startswith(b"GET /v1/exec/a_b-7?container=world HTTP/1.1\r\n")
+    assert machine.heads[0].startswith(b"GET /v1/exec/a_b-7?container=world&detach_after=900000ms HTTP/1.1\r\n")
