@@ -99,7 +99,7 @@ def test_a_terminal_that_nobody_uses_does_not_keep_it_awake(pilotd: Pilotd, tmp_
         sprite = client.create_sprite("left")
         _terminal_idle(pilotd, "left", 1)
         first = Typist(pilotd, tmp_path, "exec", "-s", "left", "--", "cat")
-        assert first.end() == 0
+        assert first.end() == 1
         told = re.search(rb"detached: no input or output for 1 s; it runs on: (sprite attach -s left \d+)", first.seen)
         assert told, first.seen
         _until(lambda: _state(pilotd, "warm", "left"), pilotd)

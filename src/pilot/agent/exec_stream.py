@@ -2,7 +2,7 @@
 
     writer   cursors ─► frames ─► client      waits for news, or for KEEPALIVE_S
     reader   client ─► stdin, resize, signal  ends when the client closes
-    quiet    nothing either way for long  ends a terminal's, if so asked for (`quiet`)
+    silence  nothing of either for long       ends a terminal's client, where its host says so (`quiet`)
 
 Whichever ends first ends the others; the session lives on. Much output goes to a WebSocket in blocks of whole messages
 (`wire.bulk`), which are read from the record to where they are sent from.
@@ -148,6 +148,7 @@ async def serve_websocket(
     session: Shown, socket: WebSocket, *, is_owner: bool, known: Known = NOTHING, quiet_s: float | None = None
 ) -> None:
     """Until the session has ended and all is said, or the client has gone; or a terminal has been quiet for so long."""
+    session.touch()
     framing = Framing.TERMINAL if session.meta.tty else Framing.STREAMS
     writer = asyncio.create_task(_write(session, socket, framing, is_owner, known), name="exec writer")
     reader = asyncio.create_task(_read(session, socket), name="exec reader")

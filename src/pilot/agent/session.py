@@ -155,7 +155,6 @@ class Session:
 
     def attach(self) -> dict[Stream, Cursor]:
         """A client comes: cursors from the oldest kept byte on. `detach` must follow."""
-        self.touch()
         self._clients += 1
         self._unattended.clear()
         self._arm_expiry()

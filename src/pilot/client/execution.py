@@ -86,10 +86,11 @@ def run(account: Account, sprite: str, command: Command) -> int:
     finally:
         socket.close()
     if code is None:
+        why = socket.close_reason.partition(";")[0]
         output.end_line()
-        why = socket.close_reason.partition(";")[0] or DETACHED[1]
-        output.tell(f"{why}; it runs on: sprite attach -s {sprite} {session}")
-        return 0
+        output.tell(f"{why or DETACHED[1]}; it runs on: sprite attach -s {sprite} {session}")
+        # Who has left meant it. Who was let go of while waiting for a command's end has not got it.
+        return 1 if why and not (command.detachable or command.session) else 0
     return code
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -26,20 +26,24 @@ def ending(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ending]:
     ours, theirs = socket.socketpair()
     monkeypatch.setattr(execution.websocket, "connect", lambda *_: websocket.WebSocket(ours, b""))
 
-    def end(code: int, reason: str, *said: str | bytes, terminal: bool = True) -> int:
+    def end(code: int, reason: str, *said: str | bytes, terminal: bool = True, **more: Any) -> int:
         frames = Frames(Side.SERVER)
         for each in said:
             frames.send(each)
         frames.close(code, reason)
         theirs.sendall(frames.take_output())
-        return execution.run(cast(Account, None), "web", execution.Command(["cat"], terminal=terminal))
+        return execution.run(cast(Account, None), "web", execution.Command(["cat"], terminal=terminal, **more))
 
     with theirs:
         yield end
 
 
-def test_it_is_a_detach_that_says_why_and_how_to_go_on(ending: Ending, capsys: pytest.CaptureFixture[str]) -> None:
-    assert ending(exec_frames.CLOSE_DETACHED, QUIET, exec_frames.text(INFO)) == 0
+@pytest.mark.parametrize(("more", "status"), [({"detachable": True}, 0), ({"session": "7"}, 0), ({}, 1)])
+def test_it_is_a_detach_that_says_why_and_how_to_go_on(
+    ending: Ending, capsys: pytest.CaptureFixture[str], more: dict[str, Any], status: int
+) -> None:
+    """A success only for whoever did not wait for the command's end, which is not known."""
+    assert ending(exec_frames.CLOSE_DETACHED, QUIET, exec_frames.text(INFO), **more) == status
     told = "detached: no input or output for 15 min; it runs on: sprite attach -s web 7\n"
     assert capsys.readouterr().err.removeprefix("\n") == told
 

@@ -26,5 +26,5 @@ def query_for(operation: AnyOperation, query: str, terminal_idle_s: float = 0.0)
             raise faults.PermissionDenied(f"container {value!r}: a sprite's clients have its world alone")
     said = [f"{_NAME}={_WORLD}"]
     if terminal_idle_s and operation in _WITH_TERMINALS:
-        said.append(f"detach_after={round(terminal_idle_s * 1000)}ms")
+        said.append(f"detach_after={max(1, round(terminal_idle_s * 1000))}ms")
     return "&".join([*said, query] if query else said)

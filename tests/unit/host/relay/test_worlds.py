@@ -48,6 +48,7 @@ def test_how_long_a_terminal_may_be_quiet_is_said_before_what_the_client_says(
     for seconds in (0.001, 1e9):
         said = parse_qs(worlds.query_for(row, query, seconds))["detach_after"][0]
         assert duration.parse_duration_s(said) == seconds
+    assert parse_qs(worlds.query_for(row, query, 1e-9))["detach_after"][0] == "1ms", "not 0, which is never"
 
 
 @pytest.mark.parametrize("row", OF_COMMANDS, ids=lambda row: row.id)
