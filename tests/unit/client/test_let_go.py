@@ -24,7 +24,7 @@ Ending = Callable[..., int]
 def ending(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ending]:
     """Run a command whose server says this and closes so; its exit status."""
     ours, theirs = socket.socketpair()
-    monkeypatch.setattr(execution.websocket, "connect", lambda *_: websocket.WebSocket(ours, b""))
+    monkeypatch.setattr(websocket, "connect", lambda *_: websocket.WebSocket(ours, b""))
 
     def end(code: int, reason: str, *said: str | bytes, terminal: bool = True, **more: Any) -> int:
         frames = Frames(Side.SERVER)
