@@ -17,7 +17,7 @@ from tests.support.volumed import Volumed
 
 from pilot import errors
 from pilot.ids import CheckpointId, VolumeId
-from pilot.kernel import ext4, mounts
+from pilot.kernel import ext4, loop, mounts
 from pilot.volume.client import VolumeClient
 from pilot.volume.operator import cli
 from pilot.volume.requests import to_errand
@@ -74,6 +74,63 @@ def test_the_mount_is_idmapped_and_in_no_namespace_before_it_is_moved(client: Vo
     finally:
         mounts.umount(place)
         client.detach(A)
+
+
+# volumed, with a kernel as before Linux 6.15.
+_OLD = """
+import errno, os
+from pilot.kernel import mounts
+from pilot.volume.volumed import daemon
+def refuse(*_, **__):
+    raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+mounts.open_tree_at = refuse
+daemon.main()
+"""
+
+
+def test_where_nothing_detached_can_be_cloned_a_disk_is_attached_all_the_same(tmp_path: Path) -> None:
+    volumed = Volumed(tmp_path, program=("-c", _OLD))
+    volumed.start()
+    try:
+        volumed.client.create(A, SIZE)
+        with volumed.mounted(A, tmp_path / "m") as root:
+            (root / "file").write_text("one")
+            os.chown(root / "file", 5, 5)
+            seen_fd = volumed.client.attach(A, 70000, 65536)
+            try:
+                assert os.stat("file", dir_fd=seen_fd).st_uid == 70005
+                assert os.fstat(seen_fd).st_dev == root.stat().st_dev, "it is the same superblock"
+            finally:
+                os.close(seen_fd)
+            assert volumed.client.checkpoint(A).clean
+        with volumed.mounted(A, tmp_path / "m") as root:
+            assert (root / "file").read_text() == "one"
+    finally:
+        volumed.stop()
+    assert not volumed.loops()
+
+
+def test_what_is_mounted_is_mounted_once_more_as_large_as_it_is(tmp_path: Path) -> None:
+    """Nobody but who has it mounted may make it larger."""
+    disk_fd = os.open(tmp_path / "disk", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+    os.ftruncate(disk_fd, SMALL)
+    number, device_fd = loop.attach(disk_fd, "pilot/test", str(tmp_path))
+    errand.DOERS.do([device_fd], to_errand.Format("a"))
+    asked = to_errand.Mount("a", number)
+    _, [first_fd] = errand.DOERS.do([device_fd], asked)
+    os.ftruncate(disk_fd, 2 * SMALL)
+    loop.follow_size(device_fd)
+    _, [second_fd] = errand.DOERS.do([device_fd], asked)
+    assert os.fstat(second_fd).st_dev == os.fstat(first_fd).st_dev
+    assert os.statvfs(second_fd).f_blocks == os.statvfs(first_fd).f_blocks
+    small = os.statvfs(first_fd).f_blocks
+    for fd in (first_fd, second_fd):
+        os.close(fd)
+    _, [grown_fd] = errand.DOERS.do([device_fd], asked)
+    assert os.statvfs(grown_fd).f_blocks > 1.9 * small
+    for fd in (grown_fd, device_fd, disk_fd):
+        os.close(fd)
+    assert loop.wait_unbound(number, "pilot/test", str(tmp_path), 20)
 
 
 def test_df_calls_a_disk_by_its_device(volumed: Volumed, client: VolumeClient, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from pilot import errors
@@ -20,6 +20,7 @@ from pilot.volume.client import VolumeClient
 from pilot.volume.requests import to_volumed, to_worker
 
 _START_TIMEOUT_S = 20
+PROGRAM = ("-m", "pilot.volume.volumed.daemon")
 # Those that hold what an attached disk lives by.
 ALL = ("worker", "keeper", "volumed")
 
@@ -27,8 +28,9 @@ ALL = ("worker", "keeper", "volumed")
 class Volumed:
     """A running daemon with its state below `directory`; `start` again after `kill`."""
 
-    def __init__(self, directory: Path, *options: str) -> None:
+    def __init__(self, directory: Path, *options: str, program: Sequence[str] = PROGRAM) -> None:
         self.directory = directory
+        self._program = program
         self._options = options
         self.socket = str(directory / "volumed.sock")
         self.client = VolumeClient(self.socket)
@@ -41,14 +43,7 @@ class Volumed:
             once = self.directory / "crash-once"
             once.touch()
             environment["PILOT_CRASH_AT"] = f"{crash_at}={once}"
-        command = [
-            sys.executable,
-            "-m",
-            "pilot.volume.volumed.daemon",
-            "--state-dir",
-            str(self.directory),
-            "--detach-on-exit",
-        ]
+        command = [sys.executable, *self._program, "--state-dir", str(self.directory), "--detach-on-exit"]
         command += self._options
         self.process = subprocess.Popen(command, env=environment)
         deadline = time.monotonic() + _START_TIMEOUT_S

@@ -19,6 +19,7 @@ import msgspec
 from .. import errors
 from ..kernel import files, hierarchies
 from . import draining
+from .network import apply, plan
 from .relay import server
 
 Finding = Literal["ok", "lacks", "weak"]
@@ -63,6 +64,12 @@ def checks(state_dir: str, host: str, port: int, isolation: str) -> tuple[Check,
             "choose one on a disk of this host",
         ),
         Check(
+            "network",
+            "networks of machines, those that reach nobody too",
+            _network,
+            "apt-get install libnftables1; modprobe -a nf_tables veth",
+        ),
+        Check(
             "space",
             "disks and images",
             lambda: _space(state_dir),
@@ -89,13 +96,6 @@ _CONTAINER = (
         "sysctl user.max_user_namespaces=65536",
     ),
     Check("overlay", "containers in sprites", lambda: _filesystem("overlay"), "modprobe overlay", needed=False),
-    Check(
-        "network",
-        "sprites that reach others",
-        lambda: _program("nft") or _unshares("--net"),
-        "apt-get install nftables; --egress none does without",
-        needed=False,
-    ),
 )
 _VM = (
     Check("qemu", "virtual machines", lambda: _program("qemu-system-x86_64"), "apt-get install qemu-system-x86"),
@@ -200,6 +200,10 @@ def _existing(path: str) -> str:
 def _writable(state_dir: str) -> str | None:
     directory = _existing(state_dir)
     return None if os.access(directory, os.W_OK | os.X_OK) else f"{directory} cannot be written"
+
+
+def _network() -> None:
+    apply.try_all(plan.Settings("doctor"))
 
 
 def _space(state_dir: str) -> str | None:

@@ -3,14 +3,18 @@
 Each script is run by a thread of its own, which joins the namespace, has a table of descriptors of its own, and ends.
 The table is because the library waits with select(2): a netlink socket above 1023 ends the process, and daemons of ours
 have thousands of descriptors. It costs half a millisecond; a process of nft(8) costs nine.
+
+Where it gets no socket at all, it ends the process, so one is asked for first.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import functools
 import gc
+import socket
 import threading
 from collections.abc import Iterator
 
@@ -22,6 +26,7 @@ _JSON = 1 << 4  # NFT_CTX_OUTPUT_JSON
 _CLONE_FILES = 0x400
 _CLOSE_RANGE = 436
 _FIRST_FD, _LAST_FD = 3, (1 << 32) - 1
+_NETLINK_NETFILTER = 12
 
 
 class Refused(errors.HostError):
@@ -31,7 +36,8 @@ class Refused(errors.HostError):
 def run(script: str, namespace: str | None = None) -> str:
     """Carry out `script` (nft(8)) in the network namespace at that path, or in ours; what it prints.
 
-    `Refused` with the library's own words; `OSError` when there is no such namespace.
+    `Refused` with the library's own words; `HostError` without a library, or a kernel that has nftables; `OSError` when
+    there is no such namespace.
     """
     return _run(script, namespace, 0)
 
@@ -59,6 +65,7 @@ def _talk(library: ctypes.CDLL, script: str, flags: int) -> tuple[bool, str, str
     """In the thread. Whether it failed, what was printed, what was complained about."""
     syscalls.checked(syscalls.libc.unshare(_CLONE_FILES), "unshare descriptors")
     syscalls.call(_CLOSE_RANGE, _FIRST_FD, _LAST_FD, 0, what="close descriptors of our own")
+    _require_socket()
     context = ctypes.c_void_p(library.nft_ctx_new(0))
     if not context:
         raise OSError(0, "open nftables: no memory, or no netlink socket")
@@ -71,6 +78,15 @@ def _talk(library: ctypes.CDLL, script: str, flags: int) -> tuple[bool, str, str
         return bool(failed), printed, library.nft_ctx_get_error_buffer(context).decode()
     finally:
         library.nft_ctx_free(context)
+
+
+def _require_socket() -> None:
+    try:
+        socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER).close()
+    except OSError as error:
+        hint = "load the module nf_tables" if error.errno == errno.EPROTONOSUPPORT else None
+        reason = (error.strerror or str(error)).lower()
+        raise errors.HostError(f"open a socket of nftables: {reason}", hint=hint) from error
 
 
 _collecting = threading.Lock()

@@ -1,5 +1,6 @@
 """Plans carried out: namespaces, links and addresses by rtnetlink, rules by libnftables. Everything may be repeated.
 
+    try_all            whether this kernel has what the others need
     ensure_host        forwarding, the host's table
     ensure_gateway     namespace ─ sysctls ─ rules (one transaction, closed) ─ uplink, which comes last: no link, no way
     connect            the machine's namespace gets eth0; the gateway's end is made anew with it
@@ -40,6 +41,20 @@ from .plan import (
     Gateway,
     Settings,
 )
+
+
+def try_all(settings: Settings) -> None:
+    """This kernel takes our rules and links, in a network namespace that is gone when this returns. Without root it is
+    refused, too."""
+    gateway = Gateway(MachineId("tried"), 1, settings)
+
+    def attempt() -> None:
+        nftables.run(ruleset.host_script(settings))
+        nftables.run(ruleset.gateway_script(gateway))
+        _send([rtnetlink.add_veth(rtnetlink.End(OUTSIDE, OUTSIDE_INDEX), rtnetlink.End(INSIDE, INSIDE_INDEX))])
+
+    with _refusals("try networks"):
+        netns.in_new(attempt)
 
 
 def ensure_host(settings: Settings) -> None:

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import socket
 from collections.abc import Iterable, Mapping
 
 from .addresses import Address
@@ -35,6 +36,9 @@ PEERS, PEERED = "peers", "peered"  # sets: of a gateway, and of the host
 CONNECTOR_STREAMS = 64
 _DIGEST = "version_"
 _FAMILY = {4: "ip", 6: "ip6"}
+# By number: libnftables has their names from /etc/protocols, which not every host has.
+_TCP, _UDP = socket.IPPROTO_TCP, socket.IPPROTO_UDP
+_PASSED = f"{_TCP}, {_UDP}, {socket.IPPROTO_ICMP}, {socket.IPPROTO_ICMPV6}"
 
 
 def versioned(script: str) -> tuple[str, str]:
@@ -142,7 +146,7 @@ table {TABLE} {{
 {_lines(_asked(gateway))}
     icmp type echo-request limit rate 20/second accept
     icmpv6 type echo-request limit rate 20/second accept
-    meta l4proto tcp limit rate 100/second reject with tcp reset
+    meta l4proto {_TCP} limit rate 100/second reject with tcp reset
   }}
   chain connect {{
     ct state new limit rate over 50/second burst 100 packets counter name limited drop
@@ -162,7 +166,7 @@ table {TABLE} {{
   chain outbound {{
     ct state invalid counter name refused drop
 {_never_rules("goto refuse", but=PEERS)}
-    meta l4proto != {{ tcp, udp, icmp, ipv6-icmp }} goto refuse
+    meta l4proto != {{ {_PASSED} }} goto refuse
     ct state != related icmp type != echo-request goto refuse
     ct state != related icmpv6 type != echo-request goto refuse
     ct state new jump limits
@@ -193,10 +197,10 @@ table {TABLE} {{
   }}
   chain refuse {{
     counter name refused
-    meta l4proto {{ tcp, udp }} ct state new update @refused4 {{ ip daddr . meta l4proto . th dport }}
-    meta l4proto {{ tcp, udp }} ct state new update @refused6 {{ ip6 daddr . meta l4proto . th dport }}
+    meta l4proto {{ {_TCP}, {_UDP} }} ct state new update @refused4 {{ ip daddr . meta l4proto . th dport }}
+    meta l4proto {{ {_TCP}, {_UDP} }} ct state new update @refused6 {{ ip6 daddr . meta l4proto . th dport }}
     limit rate over 200/second burst 400 packets drop
-    meta l4proto tcp reject with tcp reset
+    meta l4proto {_TCP} reject with tcp reset
     reject with icmpx admin-prohibited
   }}
   chain translate {{
@@ -352,7 +356,7 @@ def _spoofed(gateway: Gateway) -> Iterable[str]:
 def _redirected(gateway: Gateway) -> Iterable[str]:
     for ends in gateway.inside:
         family = _FAMILY[ends.near.version]
-        ports = f"meta l4proto {{ tcp, udp }} th dport {DNS_PORT}"
+        ports = f"meta l4proto {{ {_TCP}, {_UDP} }} th dport {DNS_PORT}"
         yield f'iifname "{INSIDE}" meta nfproto ipv{ends.near.version} {ports} dnat {family} to {ends.near.ip}'
 
 

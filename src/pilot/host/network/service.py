@@ -17,6 +17,7 @@ import contextlib
 import dataclasses
 import importlib.resources
 import os
+import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
@@ -37,6 +38,7 @@ from .supervisor import Supervisor
 from .zone import Zone
 
 _USES = "uses.log"
+_PROTOCOLS: dict[str | int, str] = {socket.IPPROTO_TCP: "tcp", socket.IPPROTO_UDP: "udp"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -355,7 +357,9 @@ class _Counter(msgspec.Struct, frozen=True):
 
 
 class _Value(msgspec.Struct, frozen=True):
-    concat: tuple[str, str, int]
+    """Address, protocol (a number on a host without /etc/protocols), port."""
+
+    concat: tuple[str, str | int, int]
 
 
 class _Inner(msgspec.Struct, frozen=True):
@@ -393,5 +397,9 @@ def _refused(path: str) -> tuple[Refusal, ...]:
     for version in (4, 6):
         for entry in _listed(path, f"list set {ruleset.TABLE} refused{version}"):
             elements = entry.set.elem if entry.set is not None else ()
-            found += [Refusal(*element.elem.val.concat) for element in elements]
+            found += [_refusal(*element.elem.val.concat) for element in elements]
     return tuple(found)
+
+
+def _refusal(address: str, protocol: str | int, port: int) -> Refusal:
+    return Refusal(address, _PROTOCOLS.get(protocol, str(protocol)), port)

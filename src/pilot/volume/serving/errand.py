@@ -71,8 +71,10 @@ def _format(fds: list[int], asked: to_errand.Format) -> Made:
 
 
 def _mount(fds: list[int], asked: to_errand.Mount) -> Made:
-    """Loop device → a detached mount of the ext4 on it, which has all of a disk that has grown."""
-    _grow(fds[0], asked.what)
+    """Loop device → a detached mount of the ext4 on it, which has all of a disk that has grown; one more of an ext4
+    that is mounted is as large as that is."""
+    if not os.path.exists(f"/sys/fs/ext4/loop{asked.number}"):
+        _grow(fds[0], asked.what)
     options = {"source": _source(fds[0], asked.number), "discard": None}
     return _DONE, [mounts.mount_detached("ext4", options, mounts.Attribute.NODEV)]
 

@@ -23,6 +23,7 @@ reach the slab.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import time
@@ -218,7 +219,7 @@ class Attachment:
 
     def hand_out(self, uid_base: int, uid_count: int) -> int:
         """A detached clone of the ext4 mount, idmapped to uid_base.. ; the caller owns it."""
-        clone_fd = mounts.open_tree_at(self._ext4_fd, "", clone=True)
+        clone_fd = self._clone()
         try:
             if (uid_base, uid_count) != (0, 1 << 32):
                 userns_fd = idmap.user_namespace_fd(uid_base, uid_base, uid_count)
@@ -230,6 +231,18 @@ class Attachment:
             os.close(clone_fd)
             raise
         return clone_fd
+
+    def _clone(self) -> int:
+        """Before Linux 6.15 what is in no mount namespace cannot be cloned. The device mounted again is the same
+        superblock."""
+        assert self._loop is not None
+        try:
+            return mounts.open_tree_at(self._ext4_fd, "", clone=True)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+        _, (fd,) = self._zygote.errand(to_errand.Mount(self.volume, self._loop.number), [self._loop.fd])
+        return fd
 
     def grow(self, size_bytes: int) -> None:
         """The disk, and what is mounted of it here. A failure in between is made good by the same call, or by the next
