@@ -412,7 +412,7 @@ def _services(
             not_stopped = _stop_machines(sprites, fly, DRAIN_TIMEOUT_S if settings.ending.is_drain else STOP_TIMEOUT_S)
             if settings.ending.is_drain:
                 settings.ending.left += not_stopped
-            showing.Showing(host).sweep()  # no machine runs that would have any
+            showing.clear(host)  # no machine runs that would have any
         if not engine.close(STOP_TIMEOUT_S):
             log.warning("runs still under way are left to the next start")
             if settings.ending.is_drain:

@@ -245,11 +245,10 @@ def restore(host: Host) -> None:
 
 def _restore(host: Host, row: Network) -> None:
     assert host.networks is not None
-    member = _member(host, row)
     try:
         if host.substrate(row.machine).status(row.machine) not in (MachineStatus.RUNNING, MachineStatus.FROZEN):
             return  # its start makes it
-        networks, member = host.networks, _ensure(host, host.networks, member)
+        networks, member = host.networks, _ensure(host, host.networks, _member(host, row))
         if not networks.is_connected(member):
             host.substrate(row.machine).rejoin(row.machine, _Joined(networks, lambda: member))
     except errors.PilotError as error:

@@ -133,6 +133,14 @@ def _volume(machine: MachineId, point: CheckpointId) -> VolumeId:
     return VolumeId(f"{PREFIX}{machine}-{point}")
 
 
+def clear(host: Host) -> None:
+    """Once, by a pilotd that ends; what is left then, as volumed is away, say, is looked at by the next one."""
+    try:
+        Showing(host).sweep()
+    except (errors.PilotError, OSError) as error:
+        _log(error)
+
+
 def watching(showing: Showing) -> AbstractContextManager[None]:
     """Look now and then, for as long as the block lasts."""
     return periodic.every(PERIOD_S, "showing", lambda: _look(showing))
@@ -142,4 +150,8 @@ def _look(showing: Showing) -> None:
     try:
         showing.sweep()
     except (errors.PilotError, OSError) as error:
-        log.warning("checkpoints that are shown were not looked at", extra={"error": str(error)})
+        _log(error)
+
+
+def _log(error: Exception) -> None:
+    log.warning("checkpoints that are shown were not looked at", extra={"error": str(error)})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,6 +16,7 @@ from pilot.host.network.connectors import grants
 from pilot.host.network.connectors.connector import Bearer
 from pilot.host.network.service import Member
 from pilot.host.operations import connecting
+from pilot.host.operations import networks as network_steps
 from pilot.host.operations.context import Host
 from pilot.host.services.app_connectors import AppConnectors
 from pilot.host.services.connectors import Wanted
@@ -22,6 +24,7 @@ from pilot.host.store import connectors as rows
 from pilot.host.store import fly, machines, networks, tokens
 from pilot.host.store.fly import App, Machine
 from pilot.host.store.sqlite import SqliteDatabase
+from pilot.host.vmm import MachineStatus
 from pilot.ids import MachineId
 from pilot.wire import faults
 
@@ -40,6 +43,12 @@ class _Networks:
 
     def uses(self, machine: MachineId, connector: str) -> list[object]:
         return []
+
+    def ensure(self, member: Member) -> None:
+        self.told[member.machine] = member
+
+    def is_connected(self, member: Member) -> bool:
+        return True
 
 
 @pytest.fixture
@@ -135,3 +144,19 @@ def test_a_kept_secret_goes_to_no_host_that_is_new(host: Host) -> None:
     assert service.find(SHOP, "api").connector.hosts == ("api.test",)
     with pytest.raises(errors.Conflict):
         service.put(SHOP, "second", Wanted(["api.test"], Bearer(), SECRET))
+
+
+def test_what_was_sealed_with_a_key_that_is_lost_keeps_nobody_elses_network(
+    host: Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    """pilotd starts, and all others have theirs."""
+    for id, app in (("m1", SHOP), ("m2", OTHER), ("m3", SHOP)):
+        _machine(host, id, app)
+    AppConnectors(host).put(SHOP, "api", Wanted(["api.test"], Bearer(), SECRET))
+    statuses = {"m1": MachineStatus.RUNNING, "m2": MachineStatus.RUNNING, "m3": MachineStatus.STOPPED}
+    running = SimpleNamespace(of=lambda isolation: SimpleNamespace(status=statuses.get))
+    networked = _Networks()
+    another = dataclasses.replace(host, vault=Vault(b"1" * 32), networks=networked, substrates=running)  # type: ignore[arg-type]
+    network_steps.restore(another)
+    assert set(networked.told) == {"m2"}
+    assert [record.machine for record in caplog.records if record.message == "network not restored"] == ["m1"]  # type: ignore[attr-defined]

@@ -93,3 +93,19 @@ def test_what_fails_leaves_nothing(host: HostUnderTest, monkeypatch: pytest.Monk
         Showing(host.host).show(_web(host), "v7")
     assert _shown(host) == []
     assert outward.MOST_SHOWN == 5
+
+
+def test_a_pilotd_that_ends_does_so_without_volumed(host: HostUnderTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever else is to end is ended, and the next pilotd looks at what is left."""
+    Showing(host.host).show(_web(host), "v7")
+    assert host.sprites.stop(_web(host)).result(WAIT_S).done
+
+    def away() -> None:
+        raise errors.PeerError("reach volumed: connection refused")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(host.volumes, "list", away)
+        showing.clear(host.host)
+    assert _shown(host) == ["v7"]
+    showing.clear(host.host)
+    assert _shown(host) == []
