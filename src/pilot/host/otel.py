@@ -40,16 +40,30 @@ class Otel:
     @contextlib.contextmanager
     def request(self, method: str, route: str, traceparent: str | None) -> Iterator[Answered]:
         attributes = {"http.request.method": method, "http.route": route, "pilot.request_id": REQUEST.get() or ""}
+        is_refusal = False
         with self._tracer.start_as_current_span(
-            f"{method} {route}", _remote(traceparent), SpanKind.SERVER, attributes
+            f"{method} {route}",
+            _remote(traceparent),
+            SpanKind.SERVER,
+            attributes,
+            record_exception=False,
+            set_status_on_exception=False,
         ) as span:
 
             def answered(status: int) -> None:
+                nonlocal is_refusal
+                is_refusal = status < _FAILED
                 span.set_attribute("http.response.status_code", status)
-                if status >= _FAILED:
+                if not is_refusal:
                     span.set_status(StatusCode.ERROR)
 
-            yield answered
+            try:
+                yield answered
+            except Exception as error:
+                if not is_refusal:  # which is what the client did wrong, and the answer says it
+                    span.record_exception(error)
+                    span.set_status(StatusCode.ERROR, f"{type(error).__name__}: {error}")
+                raise
 
     def begun(self, run: Record) -> None:
         with self._lock:

@@ -80,6 +80,26 @@ def test_a_refusal_is_told_with_the_id_that_its_client_reads(host: HostUnderTest
     assert (refused.status_code, span.parent) == (404, None)
     assert _said(span)["http.response.status_code"] == 404
     assert _said(span)["pilot.request_id"] == refused.headers["x-request-id"]
+    assert (span.status.status_code, span.events) == (StatusCode.UNSET, ()), "nothing of this host has failed"
+
+
+@pytest.mark.parametrize("status", [503, None])
+def test_what_fails_here_is_an_error_and_says_where(
+    otel: Otel, spans: InMemorySpanExporter, status: int | None
+) -> None:
+    """None: an answer that had begun, and broke off."""
+
+    def ask() -> None:
+        with otel.request("GET", "/v1/sprites", None) as answered:
+            if status is not None:
+                answered(status)
+            raise errors.PeerError("no answer")
+
+    with pytest.raises(errors.PeerError):
+        ask()
+    span = _named(spans, "GET /v1/sprites")
+    assert span.status.status_code is StatusCode.ERROR
+    assert [event.name for event in span.events] == ["exception"]
 
 
 def test_a_run_of_an_earlier_pilotd_has_its_time_and_no_parent(otel: Otel, spans: InMemorySpanExporter) -> None:
