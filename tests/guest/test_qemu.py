@@ -226,17 +226,32 @@ def test_what_was_suspended_by_another_command_line_is_refused(machines: virtual
     assert b"kept" in machines.run(machine, "cat", "/root/word")
 
 
+def _begin_to_write(directory: str) -> None:
+    """As a pilotd does that is killed in the middle of it; so slowly that it does not end by itself."""
+    os.mkdir(os.path.join(directory, "memory.new"))
+    with (
+        qmp.connect(os.path.join(directory, qemu_command.QMP_SOCKET), _END_S) as control,
+        open(os.path.join(directory, "memory.new", "state"), "wb") as file,
+    ):
+        control.execute("stop")
+        control.execute("migrate-set-parameters", {"max-bandwidth": 1 << 16})
+        control.execute("getfd", {"fdname": "state"}, fd=file.fileno())
+        control.execute("migrate", {"uri": "fd:state"})
+        assert control.execute("query-migrate")["status"] in {"setup", "active"}
+
+
 def test_a_suspension_that_was_interrupted_or_failed_is_none(
     machines: virtual.Machines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine = machines.create("awake")
     machines.vmm.start(machine)
     directory = os.path.dirname(machines.vmm.dial_path(machine))
-    os.mkdir(os.path.join(directory, "memory.new"))
-    with qmp.connect(os.path.join(directory, qemu_command.QMP_SOCKET), _END_S) as control:
-        control.execute("stop")
+    _begin_to_write(directory)
+    assert machines.another().status(machine) is MachineStatus.RUNNING
     machines.another().thaw(machine)
     assert machines.call(machine, "GET", "/v1/status")["state"] == "ready"
+    with qmp.connect(os.path.join(directory, qemu_command.QMP_SOCKET), _END_S) as control:
+        assert control.execute("query-migrate")["status"] == "cancelled"
 
     def fails(*_: object, **__: object) -> None:
         raise errors.HostError("there is no room")

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import os
 import shutil
 import socket
@@ -42,6 +43,8 @@ from ....wire.schema import DiskReference
 from .. import Disk, Isolation, Link, MachineSpec, MachineStatus, Usage, counters, spec_file
 from . import background, memory, mux, qmp, template
 from . import command as qemu_command
+
+log = logging.getLogger(__name__)
 
 # Of a Unix socket's name, without its final NUL.
 _MAX_SOCKET_PATH = 107
@@ -165,8 +168,11 @@ class Qemu:
             return MachineStatus.FROZEN  # and its control socket does not answer
         if memory.is_there(directory):
             return MachineStatus.SUSPENDED
-        running = background.runs(directory) and not background.is_half_made(directory)
-        return MachineStatus.RUNNING if running else MachineStatus.STOPPED
+        if not background.runs(directory):
+            return MachineStatus.STOPPED
+        # One whose memory is being written has an ear for nobody else.
+        runs = memory.is_being_written(directory) or not background.is_half_made(directory)
+        return MachineStatus.RUNNING if runs else MachineStatus.STOPPED
 
     def usage(self, machine: MachineId) -> Usage | None:
         """QEMU's and its mux's."""
@@ -175,12 +181,21 @@ class Qemu:
         return counters.usage_of(self._cgroup(machine).stats())
 
     def stop(self, machine: MachineId) -> None:
-        self.thaw(machine)
-        if self.status(machine) is MachineStatus.RUNNING:
+        """One that hangs while its memory is written is not asked."""
+        self._cgroup(machine).thaw()
+        if self._goes_on(machine) and self.status(machine) is MachineStatus.RUNNING:
             self._shut_down(machine)
         background.kill(self._path(machine))
         memory.forget(self._path(machine))
         self._drop_cgroup(machine)
+
+    def _goes_on(self, machine: MachineId) -> bool:
+        try:
+            memory.go_on(self._path(machine), memory.STOP_S)
+        except errors.PilotError as error:
+            log.warning("machine is killed while it is suspended", extra={"machine": machine, "error": str(error)})
+            return False
+        return True
 
     def _drop_cgroup(self, machine: MachineId) -> None:
         group = self._cgroup(machine)

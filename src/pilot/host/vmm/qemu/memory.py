@@ -26,7 +26,8 @@ from . import command as qemu_command
 
 _NEW, _WHOLE = "memory.new", "memory"
 _STATE, _OF = "state", "of"
-_QMP_S = 120.0  # to write or read all of the RAM, on a busy host
+_QMP_S = 60.0  # for each answer; until a machine that is stopped has its disks written, on a busy host
+STOP_S = 10.0  # for each, of one that is to be stopped whatever it says
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
@@ -37,7 +38,7 @@ class Of(msgspec.Struct, frozen=True):
 
 def save(directory: str, shape: str) -> None:
     """The machine that runs in `directory` has gone when this returns, and its memory is there. `shape`: of its command
-    line. `HostError` when that cannot be; then it runs on."""
+    line. `HostError` when that cannot be; then it runs on. `PeerError` when it does not even say so: `go_on` again."""
     new = os.path.join(directory, _NEW)
     os.mkdir(new, 0o700)
     try:
@@ -53,15 +54,20 @@ def save(directory: str, shape: str) -> None:
     background.kill(directory)
 
 
-def go_on(directory: str) -> None:
-    """One whose memory was being written runs on; nothing for any other."""
-    new = os.path.join(directory, _NEW)
-    if not os.path.isdir(new):
+def go_on(directory: str, answer_s: float = _QMP_S) -> None:
+    """One whose memory was being written runs on; nothing for any other. `PeerError` when it does not answer."""
+    if not is_being_written(directory):
         return
     if background.runs(directory):
-        with _control(directory) as control:
+        with _control(directory, answer_s) as control:
+            migration.cancel(control, answer_s)
             control.execute("cont")
-    shutil.rmtree(new)
+    shutil.rmtree(os.path.join(directory, _NEW))
+
+
+def is_being_written(directory: str) -> bool:
+    """Whether it stands still for that, or because whoever began with it has died."""
+    return os.path.isdir(os.path.join(directory, _NEW))
 
 
 def is_there(directory: str) -> bool:
@@ -106,5 +112,5 @@ def _boot() -> str:
         return file.read().strip()
 
 
-def _control(directory: str) -> contextlib.AbstractContextManager[qmp.Qmp]:
-    return qmp.connect(os.path.join(directory, qemu_command.QMP_SOCKET), _QMP_S)
+def _control(directory: str, answer_s: float = _QMP_S) -> contextlib.AbstractContextManager[qmp.Qmp]:
+    return qmp.connect(os.path.join(directory, qemu_command.QMP_SOCKET), answer_s)

@@ -45,15 +45,24 @@ class Qmp:
             raise errors.HostError(f"ask QEMU to {command}: {answer['error'].get('desc')}")
         return answer["return"]
 
-    def wait_event(self, name: str, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        """The data of the first event of that name that is wanted; those before it are dropped."""
+    def wait_event(
+        self, name: str, wanted: Callable[[dict[str, Any]], bool], silence_s: float
+    ) -> dict[str, Any] | None:
+        """The data of the first event of that name that is wanted; those before it are dropped. None when nothing is
+        heard for `silence_s`."""
+        answer_s = self._socket.gettimeout()
+        self._socket.settimeout(silence_s)
         try:
             while True:
                 event = self._events.pop(0) if self._events else self._message()
                 if event.get("event") == name and wanted(event.get("data", {})):
                     return dict(event.get("data", {}))
+        except TimeoutError:
+            return None
         except OSError as error:
             raise errors.PeerError(f"wait for {name} of QEMU: {error}") from error
+        finally:
+            self._socket.settimeout(answer_s)
 
     def greet(self) -> None:
         """Read the greeting and leave negotiation mode."""

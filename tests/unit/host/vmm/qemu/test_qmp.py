@@ -61,7 +61,7 @@ def test_events_do_not_get_between_question_and_answer(serve: Callable[[Answers]
     )
     with qmp.connect(path, 20) as control:
         assert control.execute("query-status") == {"status": "running"}
-        assert control.wait_event("A", lambda data: data["n"] > 1) == {"n": 2}
+        assert control.wait_event("A", lambda data: data["n"] > 1, 20) == {"n": 2}
 
 
 def test_a_refusal_is_in_qemus_words(serve: Callable[[Answers], str]) -> None:
@@ -82,3 +82,12 @@ def test_a_qemu_that_goes_away_is_a_peer_that_does(serve: Callable[[Answers], st
 def test_nobody_there(tmp_path: Path) -> None:
     with pytest.raises(errors.PeerError, match="No such file"), qmp.connect(str(tmp_path / "absent"), 20):
         pass
+
+
+def test_an_event_that_does_not_come_is_none_and_answers_are_heard_as_before(
+    serve: Callable[[Answers], str],
+) -> None:
+    path = serve(lambda _: [{"return": {"status": "running"}}])
+    with qmp.connect(path, 20) as control:
+        assert control.wait_event("A", lambda _: True, 0.01) is None
+        assert control.execute("query-status") == {"status": "running"}

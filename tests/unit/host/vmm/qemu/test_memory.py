@@ -1,0 +1,125 @@
+"""What a suspension leaves when it is given up, or its pilotd dies in it; of a QEMU that migrates and has no guest."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+
+import pytest
+from tests.support import fake_qemu
+
+from pilot import errors
+from pilot.host.vmm import MachineSpec, MachineStatus
+from pilot.host.vmm.qemu import command as qemu_command
+from pilot.host.vmm.qemu import memory, migration, qmp
+from pilot.host.vmm.qemu.machine import Qemu
+from pilot.ids import MachineId
+
+ID = MachineId("m")
+
+
+@pytest.fixture
+def vmm() -> Iterator[Qemu]:
+    """With a machine of no guest; in a directory whose name is short enough for sockets."""
+    directory = tempfile.mkdtemp(prefix="q-", dir="/tmp")
+
+    def nothing() -> qemu_command.Artefacts:
+        raise AssertionError("nothing is started")
+
+    host = qemu_command.Host(qemu_command.Accelerator.TCG, 1)
+    made = Qemu(directory, "memorytest", nothing, lambda: host)
+    made.create(MachineSpec(ID, 0, 256 << 20, 1))
+    yield made
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def directory(vmm: Qemu) -> str:
+    return os.path.dirname(vmm.dial_path(ID))
+
+
+def _begin_to_write(directory: str) -> None:
+    """As a pilotd does that is killed in the middle of it."""
+    os.mkdir(os.path.join(directory, "memory.new"))
+    with qmp.connect(os.path.join(directory, qemu_command.QMP_SOCKET), fake_qemu.WAIT_S) as control:
+        control.execute("stop")
+        fd = os.open(os.path.join(directory, "memory.new", "state"), os.O_WRONLY | os.O_CREAT)
+        control.execute("getfd", {"fdname": "state"}, fd=fd)
+        os.close(fd)
+        control.execute("migrate", {"uri": "fd:state"})
+
+
+def test_one_that_was_being_written_goes_on_and_nothing_stops_it_later(vmm: Qemu, directory: str) -> None:
+    """A migration that is not cancelled would stop it when all is written."""
+    with fake_qemu.running(directory, migrates="hangs") as qemu:
+        _begin_to_write(directory)
+        assert vmm.status(ID) is MachineStatus.RUNNING
+        vmm.thaw(ID)
+        qemu.tell("x-converge")
+        assert qemu.state() == "running"
+        assert not os.path.exists(os.path.join(directory, "memory.new"))
+
+
+def test_one_that_was_written_meanwhile_goes_on(vmm: Qemu, directory: str) -> None:
+    """All of it is written by then, and QEMU has stopped for good by itself."""
+    with fake_qemu.running(directory, migrates="hangs") as qemu:
+        _begin_to_write(directory)
+        qemu.tell("x-converge")
+        assert qemu.state() == "postmigrate"
+        vmm.thaw(ID)
+        assert qemu.state() == "running"
+
+
+def test_a_migration_that_stands_still_is_given_up(vmm: Qemu, directory: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migration, "SILENCE_S", 0.1)
+    monkeypatch.setattr(migration, "LOOK_S", 0.02)
+    with fake_qemu.running(directory, migrates="hangs") as qemu:
+        with pytest.raises(errors.HostError, match="write a machine's memory: QEMU has stood still"):
+            memory.save(directory, "a shape")
+        told = qemu.told()
+        assert told.index("migrate") < told.index("migrate_cancel") < told.index("cont")
+        qemu.tell("x-converge")
+        assert qemu.state() == "running"
+        assert not os.path.exists(os.path.join(directory, "memory.new"))
+
+
+def test_a_migration_may_take_as_long_as_it_moves() -> None:
+    motion = migration.Motion(10.0)
+    assert not any(motion.stands(at, now_s) for at, now_s in [(0, 0.0), (1, 9.0), (2, 18.0), (2, 28.0)])
+    assert motion.stands(2, 28.1)
+
+
+def test_a_failed_one_runs_on(vmm: Qemu, directory: str) -> None:
+    with fake_qemu.running(directory, migrates="fails") as qemu:
+        with pytest.raises(errors.HostError, match="QEMU's migration failed"):
+            memory.save(directory, "a shape")
+        assert qemu.state() == "running"
+
+
+def test_one_that_hangs_while_it_is_suspended_is_stopped_and_destroyed(
+    vmm: Qemu, directory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "STOP_S", 0.2)
+    with fake_qemu.running(directory, migrates="hangs") as qemu:
+        _begin_to_write(directory)
+        qemu.process.send_signal(signal.SIGSTOP)
+        vmm.stop(ID)
+        assert not qemu.runs()
+        assert vmm.status(ID) is MachineStatus.STOPPED
+        assert not os.path.exists(os.path.join(directory, "memory.new"))
+    with fake_qemu.running(directory, migrates="hangs") as qemu:
+        _begin_to_write(directory)
+        qemu.process.send_signal(signal.SIGSTOP)
+        vmm.destroy(ID)
+        assert not qemu.runs()
+        assert vmm.status(ID) is MachineStatus.ABSENT
+
+
+def test_suspended_it_runs_no_more(vmm: Qemu, directory: str) -> None:
+    with fake_qemu.running(directory) as qemu:
+        memory.save(directory, "a shape")
+        assert not qemu.runs()
+        assert vmm.status(ID) is MachineStatus.SUSPENDED
