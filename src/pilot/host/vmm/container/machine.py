@@ -65,7 +65,8 @@ class ContainerVmm:
         self._group = f"/pilot-{tag}/machines"
         self._guest_root = guest_root
         self._waiter = waiter.OwnChildren()
-        self._runtime = runtime.Runtime(runtime_root, waiter=self._waiter)
+        # Of a document that is ours: no operator can do anything about it.
+        self._runtime = runtime.Runtime(runtime_root, waiter=self._waiter, on_warning=log.debug)
         _raise_own_files()
         self._children: dict[MachineId, int] = {}  # machines that this process started, and so has to reap
 
