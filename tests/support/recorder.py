@@ -22,6 +22,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+
 from pilot.kernel import fuse as proto
 from pilot.kernel import loop, mounts
 
@@ -174,7 +176,7 @@ def _new_ext4(path: Path, size_bytes: int) -> bytes:
 
 
 def _serve(fuse_fd: int, image_fd: int, log_fd: int) -> None:
-    file = dataclasses.replace(_FILE, size_bytes=os.fstat(image_fd).st_size)
+    file = msgspec.structs.replace(_FILE, size_bytes=os.fstat(image_fd).st_size)
     request = bytearray(proto.MAX_WRITE_BYTES + BLOCK_BYTES)
     while True:
         try:
