@@ -271,6 +271,7 @@ def _start(host: Host, found: Machine, drives: Sequence[Disk]) -> None:
             log.warning("machine not resumed, it begins anew", extra={"machine": found.id, "error": str(error)})
         machines.down(host, found.id)
         _begin_roots(host, found, keep=configs.keeps_root(_config(found)))
+    fly_logs.forget(host, found.id)  # of the run before: this one may end without leaving any
     machines.start(host, found.id, drives=drives)
 
 

@@ -1,6 +1,8 @@
 """What the containers of a Machine wrote last, kept when it stops: its agent, which has all of it, goes then.
 
 <state-dir>/machine-logs/<id>     lines of JSON (`Line`), the latest of each container, of the run that ended last
+
+A run begins without: one whose machine is lost, or that is stopped while suspended, leaves none, and no older one's.
 """
 
 from __future__ import annotations
@@ -59,6 +61,7 @@ def read(host: Host, machine: MachineId) -> list[Line]:
 
 
 def forget(host: Host, machine: MachineId) -> None:
+    """None are kept; idempotent."""
     place = _place(host, machine)
     if place is not None:
         with contextlib.suppress(FileNotFoundError):

@@ -33,11 +33,13 @@ class SecretFiles:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._told: dict[MachineId, int] = {}
+        self._failing: dict[MachineId, str] = {}  # and why, as the log has it already
 
     def round(self) -> None:
         """Tell those that have not been told of the last change."""
         found = fly_secrets.of_started(self._host.database)
         self._told = {machine: number for machine, number in self._told.items() if machine in found}
+        self._failing = {machine: why for machine, why in self._failing.items() if machine in found}
         due = {machine: number for machine, number in found.items() if self._told.get(machine) != number}
         disks.at_once([functools.partial(self._tell, machine, number) for machine, number in due.items()])
 
@@ -45,9 +47,16 @@ class SecretFiles:
         try:
             fly.renew_files(self._host, machine)
         except errors.PilotError as error:
-            log.warning("machine not told of its secrets", extra={"machine": machine, "error": str(error)})
+            self._warn(machine, str(error))
             return
         self._told[machine] = number
+        self._failing.pop(machine, None)
+
+    def _warn(self, machine: MachineId, why: str) -> None:
+        """Once, until it fails otherwise or has been told: it is tried again every few seconds."""
+        if self._failing.get(machine) != why:
+            log.warning("machine not told of its secrets", extra={"machine": machine, "error": why})
+        self._failing[machine] = why
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pathlib
 from collections.abc import Iterator
@@ -97,6 +98,22 @@ def test_one_that_cannot_be_resumed_begins_anew(host: HostUnderTest, keeps: bool
     steps._start(host.host, found, [])
     assert host.vmm.status(ID) is MachineStatus.RUNNING
     assert _left(host) == (["left"] if keeps else [])
+
+
+def test_a_run_that_begins_has_none_of_the_logs_of_the_one_before(host: HostUnderTest, tmp_path: pathlib.Path) -> None:
+    """It may end as its machine is lost, and then leaves none. One that goes on is the same run still."""
+    found = _started(host)
+    scratched = dataclasses.replace(host.host, scratch=str(tmp_path))
+    kept = tmp_path / "machine-logs" / ID
+    kept.parent.mkdir()
+    kept.write_bytes(b"")
+    _suspend(host)
+    steps._start(scratched, found, [])
+    assert kept.exists()
+    host.vmm.stop(ID)
+    for _ in range(2):
+        steps._start(scratched, found, [])
+        assert not kept.exists()
 
 
 def test_one_that_there_is_no_room_for_stays_suspended(host: HostUnderTest, monkeypatch: pytest.MonkeyPatch) -> None:
