@@ -67,7 +67,7 @@ def _fetch_node(directory: str) -> None:
 
 
 def _fetch_python(directory: str) -> None:
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps", "--no-compile"]
+    command = [sys.executable, "-P", "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps", "--no-compile"]
     command += ["--only-binary=:all:", f"--target={directory}", f"--requirement={data.path('world', _PYTHON)}"]
     tools.run(command, timeout_s=_TIMEOUT_S)
 
