@@ -43,7 +43,8 @@ class Showing:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._lock = threading.Lock()
-        self._shown = {each.volume for each in host.volumes.list() if each.volume.startswith(PREFIX)}
+        forks = [each.volume for each in host.volumes.list() if each.volume.startswith(PREFIX)]
+        self._shown = {fork: self._organisation(fork) for fork in forks}
         self._busy: set[VolumeId] = set()
 
     def show(self, sprite: Sprite, checkpoint: str) -> str:
@@ -53,7 +54,7 @@ class Showing:
         if machine is None or self._host.substrate(machine).mounts_in_guest:
             raise faults.Unsupported("show a checkpoint: guests have had this disk mounted, so this host never does")
         fork = _volume(machine, point)
-        with self._turn(fork, machine):
+        with self._turn(fork, sprite):
             looking.forget(self._host.volumes, fork)  # an agent that died may have asked for it
             try:
                 self._host.volumes.fork(sprite.volume, fork, point)
@@ -86,41 +87,53 @@ class Showing:
         with self._lock:
             if fork not in self._shown:
                 return
-        with self._turn(fork, machine):
+        with self._turn(fork):
             self._forget(fork)
 
     @contextlib.contextmanager
-    def _turn(self, fork: VolumeId, machine: MachineId) -> Iterator[None]:
-        """One thing at a time is done with a fork, and there are no more than may be."""
+    def _turn(self, fork: VolumeId, reader: Sprite | None = None) -> Iterator[None]:
+        """One thing at a time is done with a fork. `reader`: that it is to be shown to. `Conflict`, `Exhausted`."""
         with self._lock:
             if fork in self._busy:
                 raise errors.Conflict(f"{fork}: it is being shown or hidden")
-            others = self._shown - {fork}
-            of_one = sum(each.startswith(_volume(machine, CheckpointId(""))) for each in others)
-            if len(others) >= MOST or of_one >= _MOST_OF_ONE:
-                raise faults.Exhausted("as many checkpoints are shown as may be", hint="try again in a while")
+            if reader is not None:
+                self._check_share(fork, reader)
+                self._shown[fork] = reader.organisation
             self._busy.add(fork)
-            self._shown.add(fork)
         try:
             yield
         finally:
             with self._lock:
                 self._busy.remove(fork)
 
+    def _check_share(self, fork: VolumeId, reader: Sprite) -> None:
+        """An organisation that already has as many as there is room for gets no more: it has half of all
+        at most, the next one half of the rest, so it takes seven that read on to leave none for another."""
+        others = {each: organisation for each, organisation in self._shown.items() if each != fork}
+        of_one = sum(_machine_of(each) == reader.machine for each in others)
+        of_organisation = sum(each == reader.organisation for each in others.values())
+        if of_one >= _MOST_OF_ONE or of_organisation >= MOST - len(others):
+            raise faults.Exhausted("as many checkpoints are shown as may be", hint="try again in a while")
+
+    def _organisation(self, fork: VolumeId) -> str:
+        """Whose that is; "": nobody's any more."""
+        owner = sprites.of_machine(self._host.database, _machine_of(fork))
+        return "" if owner is None else owner.organisation
+
     def _forget(self, fork: VolumeId) -> None:
         looking.forget(self._host.volumes, fork)
         with self._lock:
-            self._shown.discard(fork)
+            self._shown.pop(fork, None)
 
     def sweep(self) -> None:
         """Those of machines that do not run, and of checkpoints that are no more, go."""
         with self._lock:
-            found = sorted(self._shown - self._busy)
+            found = sorted(self._shown.keys() - self._busy)
         for fork in found:
-            machine, _, point = fork.removeprefix(PREFIX).partition("-")
-            if not self._is_wanted(MachineId(machine), point):
-                with contextlib.suppress(errors.Conflict, faults.Exhausted):  # by whoever is at it; the next time
-                    self.hide(MachineId(machine), point)
+            machine, point = _machine_of(fork), fork.removeprefix(PREFIX).partition("-")[2]
+            if not self._is_wanted(machine, point):
+                with contextlib.suppress(errors.Conflict):  # by whoever is at it; the next time
+                    self.hide(machine, point)
 
     def _is_wanted(self, machine: MachineId, point: str) -> bool:
         owner = sprites.of_machine(self._host.database, machine)
@@ -131,6 +144,10 @@ class Showing:
 
 def _volume(machine: MachineId, point: CheckpointId) -> VolumeId:
     return VolumeId(f"{PREFIX}{machine}-{point}")
+
+
+def _machine_of(fork: VolumeId) -> MachineId:
+    return MachineId(fork.removeprefix(PREFIX).partition("-")[0])
 
 
 def clear(host: Host) -> None:

@@ -13,6 +13,7 @@ from pilot import errors
 from pilot.host.services import showing
 from pilot.host.services.showing import Showing
 from pilot.host.services.wanted import NewSprite
+from pilot.host.store import tokens
 from pilot.host.store.sprites import Sprite
 from pilot.ids import VolumeId
 from pilot.wire import faults, outward
@@ -109,3 +110,30 @@ def test_a_pilotd_that_ends_does_so_without_volumed(host: HostUnderTest, monkeyp
     assert _shown(host) == ["v7"]
     showing.clear(host.host)
     assert _shown(host) == []
+
+
+def test_no_organisation_takes_all_the_room(host: HostUnderTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever comes first: there is room left for the next one, also for what a pilotd finds that begins."""
+    monkeypatch.setattr(showing, "MOST", 6)
+    theirs = tokens.ensure_organisation(host.database, "theirs")
+    assert host.sprites.create(theirs.id, NewSprite("other")).result(WAIT_S).done
+    other = host.sprites.find(theirs.id, "other")
+    for _ in range(5):
+        assert host.sprites.make_checkpoint(other, "").result(WAIT_S).done
+    made, web = Showing(host.host), _web(host)
+    for point in ("v3", "v4", "v5"):
+        made.show(web, point)
+    for each in (made, Showing(host.host)):
+        with pytest.raises(faults.Exhausted):
+            each.show(web, "v6")
+    again = Showing(host.host)
+    again.show(web, "v5")  # once more, for an agent that has lost it
+    again.show(other, "v1")
+    again.show(other, "v2")
+    with pytest.raises(faults.Exhausted):
+        again.show(other, "v3")
+    assert web.machine is not None
+    again.hide(web.machine, "v3")
+    again.hide(web.machine, "v4")
+    again.show(other, "v3")
+    assert len(_shown(host)) == 4
