@@ -160,6 +160,11 @@ class ShownCheckpoint(msgspec.Struct, frozen=True, kw_only=True):
     descriptor: str
 
 
+def descriptor_of(checkpoint: str) -> str:
+    """What such a descriptor is called."""
+    return f"checkpoint-{checkpoint}"
+
+
 _SHOWN = "/v1/checkpoints/{checkpoint}/shown"
 SHOW_S = 60.0
 MOST_SHOWN = 5  # the newest of those that were asked for

@@ -3,7 +3,9 @@
 <run>/saved/vN           a tmpfs; worlds have a slave of it, so what is mounted here is there, too. Their root can make
                          it writable, as it was given it with that mount (docs/reference/isolation.md, Not held): so
                          whatever is in it is believed to be anything, and no link of it is followed
-<run>/saved-disk         for a moment: the whole disk, of which a world sees `rootfs`
+<run>/saved-disk/vN      a directory: the host may have that one mounted for us, from before it is asked until it has
+                         heard that it is not needed any more, so that a new agent knows. For a moment the whole disk is
+                         mounted there, of which a world sees `rootfs`
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import re
 from collections.abc import Iterator
 
 from ...kernel import mounts, visit
+from ...wire import outward
 from ..descriptors import Descriptors
 
 PLACE = "/.sprite/saved"
@@ -39,11 +42,20 @@ class Shelf:
 
     def __init__(self, run: str, given: Descriptors) -> None:
         self._directory = os.path.join(run, "saved")
-        self._disk = os.path.join(run, "saved-disk")
+        self._disks = os.path.join(run, "saved-disk")
         self._given = given
 
     def ensure(self) -> None:
-        """Be there; what is mounted there from now on is mounted in worlds, too."""
+        """Be there; what is mounted there from now on is mounted in worlds, too. Of an agent that was killed no whole
+        disk stays mounted."""
+        for left in list(mounts.mounts_below(mounts.read_mountinfo(), os.path.realpath(self._disks))):
+            mounts.umount(left.mount_point, mounts.Unmount.DETACH | mounts.Unmount.NOFOLLOW)
+        os.makedirs(self._disks, mode=0o700, exist_ok=True)
+        self._ensure_directory()
+        for number in self.mounted():
+            self.ask(number)
+
+    def _ensure_directory(self) -> None:
         if mounts.is_mount_point(self._directory):
             return
         os.makedirs(self._directory, mode=0o755, exist_ok=True)
@@ -60,25 +72,43 @@ class Shelf:
         numbers = (number_of(os.path.basename(each.mount_point)) for each in below)
         return {number for number in numbers if number is not None}
 
+    def ask(self, number: int) -> None:
+        """From now on the host may have it mounted for us; idempotent."""
+        os.makedirs(self._disk(number), mode=0o700, exist_ok=True)
+
+    def forget(self, number: int) -> None:
+        """The host has it mounted for us no more; idempotent."""
+        with contextlib.suppress(FileNotFoundError):
+            os.rmdir(self._disk(number))
+
+    def asked(self) -> set[int]:
+        """What the host may have mounted for us, whoever asked."""
+        return {number for number in map(number_of, os.listdir(self._disks)) if number is not None}
+
     def put(self, number: int, descriptor: str) -> None:
-        """What the host has sent is mounted as that checkpoint."""
+        """What the host has sent is mounted as that checkpoint. Several may be at once, each of another number."""
         mount_fd = self._given.take(descriptor)
+        disk = self._disk(number)
         try:
-            os.makedirs(self._disk, mode=0o700, exist_ok=True)
-            mounts.move_mount(mount_fd, self._disk)
+            self.ask(number)
+            mounts.move_mount(mount_fd, disk)
         finally:
             os.close(mount_fd)
             self._given.drop(descriptor)  # a stored duplicate would keep the filesystem busy
         try:
-            self._put_root(number)
+            self._put_root(number, disk)
         finally:
-            mounts.umount(self._disk, mounts.Unmount.DETACH)
+            mounts.umount(disk, mounts.Unmount.DETACH)
 
-    def _put_root(self, number: int) -> None:
+    def drop(self, number: int) -> None:
+        """Of what the host has sent for it, and nobody will mount, nothing is kept."""
+        self._given.drop(outward.descriptor_of(name_of(number)))
+
+    def _put_root(self, number: int, disk: str) -> None:
         flags = os.O_PATH | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
         self._clear(number)
         with (
-            _opened(os.open(os.path.join(self._disk, _ROOTFS), flags)) as root_fd,
+            _opened(os.open(os.path.join(disk, _ROOTFS), flags)) as root_fd,
             _opened(mounts.open_tree_at(root_fd, "", clone=True)) as tree_fd,
         ):
             mounts.set_attributes(tree_fd, add=_READ_ONLY)
@@ -113,6 +143,9 @@ class Shelf:
             slave = mounts.Propagation.SLAVE
             mounts.set_attributes(tree_fd, add=mounts.Attribute.RDONLY, propagation=slave, recursive=True)
             visit.visit(pid, visit.Namespace.MOUNT, lambda: mounts.move_mount(tree_fd, PLACE))
+
+    def _disk(self, number: int) -> str:
+        return os.path.join(self._disks, name_of(number))
 
     def _path(self, number: int) -> str:
         return os.path.join(self._directory, name_of(number))

@@ -3,8 +3,9 @@
     show-<machine>-<checkpoint>    the fork; its name is all that is remembered of it, so a new pilotd knows it, too
 
 A fork would keep the chunks of a checkpoint that is deleted: it goes with the checkpoint, with the machine's stop, and
-when the agent says that nobody reads it any more (`hide`). Whoever still reads then hears EIO. What a machine does with
-its fork's mount is lost with the fork, and seen by nobody else.
+when the agent says that nobody is in it any more (`hide`), as far as the world's own mount namespace shows. Whoever
+still reads then, in a mount of its own making, hears EIO. What a machine does with its fork's mount is lost with the
+fork, and seen by nobody else.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class Showing:
 
     def _send(self, machine: MachineId, point: CheckpointId, fork: VolumeId) -> str:
         uid_base = machines.find(self._host.database, machine).uid_base
-        name = f"checkpoint-{point}"
+        name = outward.descriptor_of(point)
         mount_fd = self._host.volumes.attach(fork, uid_base, machines.UID_COUNT)
         try:
             pilot_api.send_descriptor(self._host.substrate(machine).dial_path(machine), name, mount_fd)
