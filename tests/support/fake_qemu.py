@@ -2,8 +2,8 @@
 
     python -m tests.support.fake_qemu DIRECTORY STATE MIGRATES
 
-MIGRATES: `ends` (at once), `hangs` (until it is cancelled, or told to `x-converge`), `fails`. What it was told is in
-DIRECTORY/told, a word each.
+MIGRATES: `ends` (at once), `hangs` (until it is cancelled, or told to `x-converge`), `fails`, `dies`. What it was
+told is in DIRECTORY/told, a word each.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from pilot.host.vmm.qemu import command, pidfile, qmp
+from pilot.host.vmm.qemu import background, command, pidfile, qmp
 
 WAIT_S = 60.0
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -29,7 +29,8 @@ class FakeQemu:
     def __init__(self, directory: str, state: str = "running", migrates: str = "ends") -> None:
         self.directory = directory
         arguments = [sys.executable, "-m", "tests.support.fake_qemu", directory, state, migrates]
-        self.process = subprocess.Popen(arguments, stdout=subprocess.PIPE, cwd=_ROOT)
+        with open(os.path.join(directory, background.QEMU_LOG), "wb") as log:
+            self.process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=log, cwd=_ROOT)
         assert self.process.stdout is not None
         assert self.process.stdout.readline() == b"ready\n"
 
@@ -124,6 +125,8 @@ class _Qemu:
         return {}
 
     def _migrate_incoming(self) -> object:
+        if self.migrates == "dies":
+            sys.exit(1)
         if os.read(self.fd, 16) != b"state":
             print("load of migration failed: Invalid argument", file=sys.stderr, flush=True)
             sys.exit(1)

@@ -23,7 +23,7 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
 from pilot import errors
-from pilot.host.vmm import Disk, Isolation, Link, MachineSpec, MachineStatus, Usage
+from pilot.host.vmm import Disk, Isolation, Link, MachineSpec, MachineStatus, Unresumable, Usage
 from pilot.ids import MachineId
 from pilot.wire.schema import DiskReference
 
@@ -47,6 +47,7 @@ class FakeVmm:
         self.frozen: set[MachineId] = set()
         self.suspends_to_disk = False
         self.suspended: set[MachineId] = set()
+        self.unresumable = False
 
     def max_processes(self, spec: MachineSpec) -> int:
         return spec.pids
@@ -72,6 +73,8 @@ class FakeVmm:
         if self.fail_start:
             self.fail_start -= 1
             raise errors.HostError("start machine: no luck")
+        if self.unresumable and machine in self.suspended:
+            raise Unresumable("resume machine: its memory is of another machine")
         self.suspended.discard(machine)
         if machine not in self.machines:
             self.machines[machine] = FakeMachine(self.dial_path(machine))

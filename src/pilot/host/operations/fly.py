@@ -22,6 +22,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from ... import errors
 from ...ids import CheckpointId, MachineId, VolumeId
@@ -40,13 +41,15 @@ from ..store import machines as rows
 from ..store.database import Transaction
 from ..store.fly import Lease, Machine
 from ..store.journal import now_us
-from ..vmm import Disk
+from ..vmm import Disk, Unresumable
 from . import disks, fly_disks, fly_logs, fly_looks, fly_pool, fly_volumes, image_base, machines, networks
 from .context import Host
 from .disks import VolumeDisk
-from .fly_requests import Begin, Ended, Halt, Halted, Launch, Limit, Update, Was
+from .fly_requests import Begin, Ended, Halt, Halted, Launch, Limit, Roots, Update, Was
 
 log = logging.getLogger(__name__)
+
+R = TypeVar("R")
 
 BEGIN_S = 60.0
 HALT_GRACE_S = 10.0
@@ -205,18 +208,19 @@ def _make_base(host: Host, run: Run[object], image: ImageOf) -> Outcome:
     return host.children.outcome(run, image_base.TAKE, image.digest, of)
 
 
-def make_disks(host: Host, run: Run[object]) -> None:
+def make_disks(host: Host, run: Run[object]) -> Roots:
     """A root that is not kept goes: `boot` makes one as its image is. Those of a machine that runs are in use, and so
     right. Where they are to be there before the machine starts, they are made now."""
     found = machine_of(host, run)
     _drop_unwanted(host, run, found)
     if _is_there(host, found.id):
-        return
-    _begin_roots(host, found, keep=configs.keeps_root(_config(found)) and not is_claimed(run))
+        return Roots(begun=False)
+    _begin_roots(host, run, found)
+    return Roots(begun=True)
 
 
-def _begin_roots(host: Host, found: Machine, *, keep: bool) -> None:
-    if not keep:
+def _begin_roots(host: Host, run: Run[object], found: Machine) -> None:
+    if is_claimed(run) or not configs.keeps_root(_config(found)):
         fly_disks.drop_all(host, fly_disks.roots(found.id, found.images))
     if host.substrates.of(host.isolation).mounts_in_guest:
         fly_disks.make_roots(host, found)
@@ -245,6 +249,8 @@ def boot(host: Host, run: Run[object]) -> None:
     found = machine_of(host, run)
     machines.thaw(host, found.id)
     is_up = machines.is_up(host, found.id)
+    if not is_up:
+        _renew_roots(host, run, found)
     there = fly_disks.there(host, found.id) if is_up else frozenset()
     wanted = dict(fly_disks.every(found))
     missing = {name: volume for name, volume in wanted.items() if name not in there}
@@ -253,7 +259,7 @@ def boot(host: Host, run: Run[object]) -> None:
     makers = fly_disks.makers(host, found)
     with fly_disks.mounting(host, found.id, missing, anew=_had_before(found, missing), makers=makers) as take:
         if not is_up:
-            _start(host, found, [VolumeDisk(host.volumes, volume) for volume in wanted.values()])
+            _start(host, run, found, [VolumeDisk(host.volumes, volume) for volume in wanted.values()])
         give = functools.partial(fly_disks.give_all, host, found.id, tuple(wanted), missing, take)
         tell = functools.partial(networks.tell_siblings, host, found.id)
         disks.at_once([give, tell] if is_claimed(run) else [give])
@@ -261,16 +267,25 @@ def boot(host: Host, run: Run[object]) -> None:
         fly_looks.look(host, found)
 
 
-def _start(host: Host, found: Machine, drives: Sequence[Disk]) -> None:
-    """On where it was, if it is suspended and can be; else anew, and then its roots as well."""
+def _renew_roots(host: Host, run: Run[object], found: Machine) -> None:
+    """Of a machine that was there when `make_disks` looked, and has gone since with what was in its memory."""
+    made = run.find(Roots)
+    if machines.is_suspended(host, found.id) or (made is not None and made.begun):
+        return
+    machines.down(host, found.id)  # an attempt that died may have left one that has them
+    _begin_roots(host, run, found)
+
+
+def _start(host: Host, run: Run[object], found: Machine, drives: Sequence[Disk]) -> None:
+    """On where it was, if it is suspended and ever can be; else anew, and then its roots as well."""
     if machines.is_suspended(host, found.id):
         try:
             machines.start(host, found.id, drives=drives)
             return
-        except (errors.HostError, errors.PeerError) as error:
+        except Unresumable as error:
             log.warning("machine not resumed, it begins anew", extra={"machine": found.id, "error": str(error)})
         machines.down(host, found.id)
-        _begin_roots(host, found, keep=configs.keeps_root(_config(found)))
+        _renew_roots(host, run, found)
     fly_logs.forget(host, found.id)  # of the run before: this one may end without leaving any
     machines.start(host, found.id, drives=drives)
 
@@ -550,12 +565,11 @@ def is_claimed(run: Run[object]) -> bool:
     return isinstance(run.request, Launch) and run.request.claimed is not None
 
 
-def when_it_goes_on(act: Callable[[Host, Run[object]], object]) -> Callable[[Host, Run[object]], None]:
+def when_it_goes_on(act: Callable[[Host, Run[object]], R]) -> Callable[[Host, Run[object]], R | None]:
     """A step of a run that may be told not to start anything."""
 
-    def step(host: Host, run: Run[object]) -> None:
-        if goes_on(run):
-            act(host, run)
+    def step(host: Host, run: Run[object]) -> R | None:
+        return act(host, run) if goes_on(run) else None
 
     return step
 

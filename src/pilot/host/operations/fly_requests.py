@@ -81,6 +81,12 @@ class Halted(msgspec.Struct, frozen=True):
     exit_code: int | None
 
 
+class Roots(msgspec.Struct, frozen=True):
+    """`begun`: they are as the run wants them; else they were left as they are to a machine that had them."""
+
+    begun: bool
+
+
 LAUNCH = Action(MACHINE, "launch", Format[Launch](Launch))
 START = Action(MACHINE, "start", Format[Begin](Begin))
 STOP = Action(MACHINE, "stop", Format[Halt](Halt))
@@ -94,4 +100,5 @@ LIMIT = Action(MACHINE, "limit", Format[Limit](Limit))
 EXIT = Action(MACHINE, "exit", Format[Ended](Ended))
 DESTROY = Action(MACHINE, "destroy", NO_REQUEST)
 WAS = Format[Was](Was)
+ROOTS = Format[Roots | None](Roots | None)  # None: of an earlier pilotd, or of a run that starts nothing
 HALTED = Format[Halted](Halted)

@@ -31,7 +31,7 @@ def _up(first: AnyStep) -> tuple[AnyStep, ...]:
     """From a state that says so to running."""
     later: tuple[AnyStep, ...] = (
         Step("images", fly.images),
-        Step("disks", fly.make_disks),
+        Step("disks", fly.make_disks, fly_requests.ROOTS),
         Step("machine", fly.make_machine),
         Step("boot", fly.boot),
         Step("graph", fly.apply_graph),
@@ -42,7 +42,7 @@ def _up(first: AnyStep) -> tuple[AnyStep, ...]:
 
 def _perhaps(steps: tuple[AnyStep, ...]) -> tuple[AnyStep, ...]:
     """Of a run that may be told not to leave anything running."""
-    return tuple(Step(step.name, fly.when_it_goes_on(step.act)) for step in steps)
+    return tuple(Step(step.name, fly.when_it_goes_on(step.act), step.gives) for step in steps)
 
 
 _AGAIN: AnyStep = Step("starting", fly.begun_again)

@@ -16,6 +16,7 @@ import socket
 from collections.abc import Sequence
 from typing import Protocol
 
+from ... import errors
 from ...ids import MachineId
 from ...wire.schema import DiskReference
 
@@ -34,6 +35,10 @@ class MachineStatus(enum.Enum):
     FROZEN = "frozen"
     # Nothing of it runs, and its next start goes on where it was.
     SUSPENDED = "suspended"
+
+
+class Unresumable(errors.HostError):
+    """What a machine that is suspended had in its memory cannot be taken up, neither now nor later."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,8 +124,8 @@ class Vmm(Protocol):
         `drives`: what the machine's own kernel is to mount beside it (`drive`); ignored where disks come as mounts.
 
         It has its network before anything runs in it. One that runs already keeps what it has, as far as `attach` and
-        `rejoin` leave it. One that is suspended goes on; `HostError` or `PeerError` when it cannot: after `stop` it
-        begins anew.
+        `rejoin` leave it. One that is suspended goes on; `Unresumable` when it never can: after `stop` it begins
+        anew. With any other error it is as it was, or has forgotten what it remembered: its status says which.
         """
         ...
 

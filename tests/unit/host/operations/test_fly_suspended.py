@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 from tests.support.host import WAIT_S, HostUnderTest
 
+from pilot import errors
 from pilot.host.fly.containers import ImageOf
 from pilot.host.fsm.operation import Run
 from pilot.host.fsm.outcome import UserFault
@@ -27,6 +28,8 @@ IMAGE = ImageOf("app", "example.org/box:1", "sha256:" + "1" * 64, "image-1")
 @pytest.fixture
 def host(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HostUnderTest]:
     under_test = HostUnderTest(tmp_path)
+    monkeypatch.setattr(fly_disks, "give_all", lambda *_: None)  # its agent mounts none
+    monkeypatch.setattr(fly_disks, "there", lambda *_: frozenset({"root-0"}))
     monkeypatch.setattr(under_test.vmm, "mounts_in_guest", True)
     monkeypatch.setattr(under_test.vmm, "suspends_to_disk", True)
     with under_test.database.transaction() as tx:
@@ -71,6 +74,18 @@ def _suspend(host: HostUnderTest) -> None:
     steps.freeze(host.host, Run(RunId("0"), "machine", fly_requests.SUSPEND.name, ID, None))
 
 
+def _disks_made(host: HostUnderTest) -> Run[fly_requests.Begin]:
+    """As an engine has it that goes on behind that step: with what is written down of it."""
+    run = Run(RunId("0"), "machine", fly_requests.START.name, ID, fly_requests.Begin("user"))
+    made = fly_requests.ROOTS.write(steps.make_disks(host.host, run))
+    run.results["disks"] = fly_requests.ROOTS.read(made)
+    return run
+
+
+def _boot(host: HostUnderTest) -> None:
+    steps.boot(host.host, _disks_made(host))
+
+
 def test_nobody_has_its_disks_meanwhile(host: HostUnderTest) -> None:
     _started(host)
     for _ in range(2):  # a pilotd that died at the end of it does it again
@@ -80,10 +95,9 @@ def test_nobody_has_its_disks_meanwhile(host: HostUnderTest) -> None:
 
 
 def test_it_goes_on_with_the_roots_that_it_has(host: HostUnderTest) -> None:
-    found = _started(host)
+    _started(host)
     _suspend(host)
-    steps.make_disks(host.host, Run(RunId("0"), "machine", fly_requests.START.name, ID, None))
-    steps._start(host.host, found, [])
+    _boot(host)
     assert host.vmm.status(ID) is MachineStatus.RUNNING
     assert _left(host) == ["left"]
 
@@ -92,10 +106,36 @@ def test_it_goes_on_with_the_roots_that_it_has(host: HostUnderTest) -> None:
 def test_one_that_cannot_be_resumed_begins_anew(host: HostUnderTest, keeps: bool) -> None:
     """Its roots, too, unless they are kept: a start begins as the image is."""
     persist = {"rootfs": {"persist": "always"}} if keeps else {}
-    found = _started(host, {"image": "box", **persist})
+    _started(host, {"image": "box", **persist})
+    _suspend(host)
+    host.vmm.unresumable = True
+    _boot(host)
+    assert host.vmm.status(ID) is MachineStatus.RUNNING
+    assert _left(host) == (["left"] if keeps else [])
+
+
+def test_an_error_that_passes_costs_it_nothing(host: HostUnderTest) -> None:
+    """As of a volumed that is being started anew."""
+    _started(host)
     _suspend(host)
     host.vmm.fail_start = 1
-    steps._start(host.host, found, [])
+    with pytest.raises(errors.HostError, match="no luck"):
+        _boot(host)
+    assert host.vmm.status(ID) is MachineStatus.SUSPENDED
+    _boot(host)
+    assert host.vmm.status(ID) is MachineStatus.RUNNING
+    assert _left(host) == ["left"]
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+def test_one_that_went_while_it_was_resumed_begins_anew(host: HostUnderTest, keeps: bool) -> None:
+    """Its memory was taken up, and then it, or pilotd, was killed, before it ran: `disks` has left its roots to it."""
+    persist = {"rootfs": {"persist": "always"}} if keeps else {}
+    _started(host, {"image": "box", **persist})
+    _suspend(host)
+    run = _disks_made(host)
+    host.vmm.stop(ID)
+    steps.boot(host.host, run)
     assert host.vmm.status(ID) is MachineStatus.RUNNING
     assert _left(host) == (["left"] if keeps else [])
 

@@ -53,8 +53,13 @@ def start_qemu(machine: qemu_command.Machine) -> None:
         with qmp.connect(os.path.join(directory, qemu_command.QMP_SOCKET), _QEMU_SETUP_S):
             pass
     except errors.PeerError as error:
-        with open(log, errors="replace") as said:
-            raise errors.HostError(f"run QEMU: {said.read().strip() or error}") from error
+        raise errors.HostError(f"run QEMU: {said(directory) or error}") from error
+
+
+def said(directory: str) -> str:
+    """What QEMU had to say since it was started last."""
+    with open(os.path.join(directory, QEMU_LOG), errors="replace") as file:
+        return file.read().strip()
 
 
 def _listening(path: str) -> socket.socket:

@@ -260,7 +260,7 @@ class Qemu:
         background.kill(whole.directory)
         with _killed_on_error(whole.directory):
             memory.take_up(whole, template.digest(whole))
-            self._started(machine, whole)
+        self._started(machine, whole)  # it runs: one that is slow to answer is asked again, and keeps what it remembers
 
     def _started(self, machine: MachineId, whole: qemu_command.Machine) -> None:
         self._place(machine)

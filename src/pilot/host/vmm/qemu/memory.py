@@ -21,6 +21,7 @@ from dataclasses import replace
 import msgspec
 
 from .... import errors
+from .. import Unresumable
 from . import background, migration, qmp
 from . import command as qemu_command
 
@@ -28,6 +29,7 @@ _NEW, _WHOLE = "memory.new", "memory"
 _STATE, _OF = "state", "of"
 _QMP_S = 60.0  # for each answer; until a machine that is stopped has its disks written, on a busy host
 STOP_S = 10.0  # for each, of one that is to be stopped whatever it says
+_REFUSED = "load of migration failed"
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
@@ -77,19 +79,32 @@ def is_there(directory: str) -> bool:
 
 
 def take_up(machine: qemu_command.Machine, shape: str) -> None:
-    """Start `machine` where it stood; it runs when this returns, and its memory is on disk no more. `HostError` when
-    that is of another shape, as after an update of QEMU or of the guest."""
+    """Start `machine` where it stood; it runs when this returns, and its memory is on disk no more. `Unresumable` when
+    that is of another shape, as after an update of QEMU or of the guest, or QEMU cannot read it; with any other error
+    it may be tried again for as long as `is_there`. What it has started is the caller's to kill, but for that."""
     found = _of(machine.directory)
     if found is None or found.shape != shape:
-        raise errors.HostError(f"resume the machine in {machine.directory}: its memory is of another machine")
+        raise Unresumable(f"resume the machine in {machine.directory}: its memory is of another machine")
     background.start_qemu(replace(machine, incoming=True))
     # The guest finds the host's end of the port connected when it wakes.
     background.start_mux(machine.directory)
     with _control(machine.directory) as control:
-        path = os.path.join(machine.directory, _WHOLE, _STATE)
-        migration.load(control, path, "read a machine's memory", ignores_shared=False)
+        _load(control, machine.directory)
         forget(machine.directory)
         control.execute("cont")
+
+
+def _load(control: qmp.Qmp, directory: str) -> None:
+    path = os.path.join(directory, _WHOLE, _STATE)
+    try:
+        migration.load(control, path, "read a machine's memory", ignores_shared=False)
+    except (migration.Failed, FileNotFoundError) as error:
+        raise Unresumable(f"resume the machine in {directory}: {error}") from error
+    except errors.PeerError as error:
+        # It ends itself then, often before anything is heard of that. Without these words something else has ended it.
+        if (why := background.said(directory)).find(_REFUSED) >= 0:
+            raise Unresumable(f"resume the machine in {directory}: {why}") from error
+        raise
 
 
 def forget(directory: str) -> None:

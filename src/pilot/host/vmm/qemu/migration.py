@@ -27,6 +27,10 @@ _PAUSE_S = 0.02
 _ENDED = frozenset({"none", "completed", "failed", "cancelled"})
 
 
+class Failed(errors.HostError):
+    """QEMU has tried, and says so."""
+
+
 class Motion:
     """Whether something still moves, by where it is each time that it is looked at."""
 
@@ -43,7 +47,7 @@ class Motion:
 
 
 def save(control: qmp.Qmp, path: str, what: str, *, ignores_shared: bool) -> None:
-    """Of a machine that is stopped. `HostError`, with `what`, when QEMU fails; `PeerError` when it stands still, or has
+    """Of a machine that is stopped. `Failed`, with `what`, when QEMU fails; `PeerError` when it stands still, or has
     gone: then it may still be under way (`cancel`)."""
     _prepare(control, ignores_shared)
     control.execute("migrate-set-parameters", {"max-bandwidth": _UNLIMITED_BYTES_PER_S})
@@ -101,4 +105,4 @@ def _await_end(control: qmp.Qmp, fd: int, what: str) -> None:
         if motion.stands(os.lseek(fd, 0, os.SEEK_CUR), time.monotonic()):
             raise errors.PeerError(f"{what}: QEMU has stood still for {SILENCE_S:g} s")
     if ended["status"] != "completed":
-        raise errors.HostError(f"{what}: QEMU's migration {ended['status']}")
+        raise Failed(f"{what}: QEMU's migration {ended['status']}")

@@ -6,15 +6,16 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from tests.support import fake_qemu
+from tests.support.fake_qemu import FakeQemu
 
 from pilot import errors
-from pilot.host.vmm import MachineSpec, MachineStatus
+from pilot.host.vmm import MachineSpec, MachineStatus, Unresumable
+from pilot.host.vmm.qemu import background, memory, migration, qmp, template
 from pilot.host.vmm.qemu import command as qemu_command
-from pilot.host.vmm.qemu import memory, migration, qmp
 from pilot.host.vmm.qemu.machine import Qemu
 from pilot.ids import MachineId
 
@@ -123,3 +124,77 @@ def test_suspended_it_runs_no_more(vmm: Qemu, directory: str) -> None:
         memory.save(directory, "a shape")
         assert not qemu.runs()
         assert vmm.status(ID) is MachineStatus.SUSPENDED
+
+
+Starts = Callable[[str], list[FakeQemu]]
+
+
+@pytest.fixture
+def starts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Starts]:
+    """QEMUs that migrate in that way are what is started from here on; those that were are told."""
+    started: list[FakeQemu] = []
+
+    def start(migrates: str) -> list[FakeQemu]:
+        def qemu(machine: qemu_command.Machine) -> None:
+            assert machine.incoming
+            started.append(FakeQemu(machine.directory, "inmigrate", migrates))
+
+        monkeypatch.setattr(background, "start_qemu", qemu)
+        monkeypatch.setattr(background, "start_mux", lambda _: None)
+        return started
+
+    yield start
+    for each in started:
+        each.end()
+
+
+def _whole(directory: str) -> qemu_command.Machine:
+    host = qemu_command.Host(qemu_command.Accelerator.TCG, 1)
+    return qemu_command.Machine(
+        directory, qemu_command.Artefacts("/k", "/i", "/r"), host, qemu_command.Memory(1 << 28), 1
+    )
+
+
+def _suspended(directory: str) -> qemu_command.Machine:
+    whole = _whole(directory)
+    with fake_qemu.running(directory):
+        memory.save(directory, template.digest(whole))
+    return whole
+
+
+def test_a_memory_that_qemu_refuses_is_never_taken_up(vmm: Qemu, directory: str, starts: Starts) -> None:
+    whole = _suspended(directory)
+    with open(os.path.join(directory, "memory", "state"), "wb") as file:
+        file.write(b"other")
+    starts("ends")
+    with pytest.raises(Unresumable, match="load of migration failed"):
+        vmm._resume(ID, whole)
+
+
+def test_a_qemu_that_dies_without_a_word_costs_nothing(
+    vmm: Qemu, directory: str, starts: Starts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of one that the host's kernel has killed for want of memory."""
+    monkeypatch.setattr(vmm, "_started", lambda *_: None)
+    whole = _suspended(directory)
+    started = starts("dies")
+    with pytest.raises(errors.PeerError):
+        vmm._resume(ID, whole)
+    assert vmm.status(ID) is MachineStatus.SUSPENDED
+    starts("ends")
+    vmm._resume(ID, whole)
+    assert (started[-1].state(), vmm.status(ID)) == ("running", MachineStatus.RUNNING)
+
+
+def test_one_that_is_slow_to_answer_keeps_what_it_remembers(
+    vmm: Qemu, directory: str, starts: Starts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def silent(*_: object) -> None:
+        raise errors.PeerError("it does not answer")
+
+    monkeypatch.setattr(vmm, "_started", silent)
+    whole = _suspended(directory)
+    started = starts("ends")
+    with pytest.raises(errors.PeerError, match="does not answer"):
+        vmm._resume(ID, whole)
+    assert (started[-1].state(), vmm.status(ID)) == ("running", MachineStatus.RUNNING)
