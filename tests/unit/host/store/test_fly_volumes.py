@@ -89,7 +89,7 @@ def test_an_app_goes_after_its_volumes(database: SqliteDatabase) -> None:
     with database.transaction() as tx:
         for machine in (_ONE, _OTHER):
             fly.enter(tx, machine, fly.DESTROYED, "destroy", "flyd")
-    with pytest.raises(errors.Conflict), database.transaction() as tx:
+    with pytest.raises(errors.StateError), database.transaction() as tx:
         fly.delete_app(tx, "app")
     with database.transaction() as tx:
         for number in range(3):
