@@ -79,9 +79,11 @@ def parse_held(answer: schema.FreezeAnswer) -> Held:
 
 def reserve(host: Host, run: Run[MakeCheckpoint]) -> Reserved:
     """The id of the checkpoint to be: `v` and a number never used before."""
-    name = run.request.name
+    name, most = run.request.name, run.request.most
     try:
         with host.database.transaction() as tx:
+            if most is not None and checkpoints.count_wanted(tx, run.resource) >= most:
+                raise UserFault(f"the sprite has {most} checkpoints already", code="exhausted")
             if name is not None and checkpoints.is_taken(tx, run.resource, name):
                 raise UserFault(f"another checkpoint is called {name}", code="conflict")
             number = checkpoints.reserve(tx, run.resource)

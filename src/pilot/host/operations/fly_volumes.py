@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -29,9 +30,10 @@ from ..store.fly_volumes import Volume
 from ..store.machines import UID_COUNT
 from ..vmm import MachineStatus
 from . import disks, machines
-from .context import Host
+from .context import Host, Point
 
 VOLUME = "volume"
+SNAPSHOT_ID = re.compile(r"vs_(?P<volume>[0-9a-f]{16})[0-9a-f]{8}")
 _GIB = 1 << 30
 
 
@@ -53,7 +55,10 @@ class Extend(msgspec.Struct, frozen=True):
 
 
 class Snapshot(msgspec.Struct, frozen=True):
+    """`most`: none is taken of a volume that has so many."""
+
     id: CheckpointId
+    most: int | None = None
 
 
 class Prune(msgspec.Struct, frozen=True):
@@ -74,6 +79,15 @@ def volume_of(host: Host, run: Run[object]) -> Volume:
         return fly_volumes.by_id(host.database, run.resource)
     except errors.NotFound as error:
         raise UserFault(str(error), code="not_found") from error
+
+
+def snapshots(host: Host, row: Volume) -> Sequence[Point]:
+    """The newest first."""
+    try:
+        points = host.volumes.checkpoints(row.id)
+    except errors.NotFound:
+        return []  # it is not there yet, or not any more
+    return [point for point in reversed(points) if SNAPSHOT_ID.fullmatch(point.id)]
 
 
 def record(host: Host, run: Run[NewVolume]) -> None:
@@ -170,6 +184,10 @@ def _grow(host: Host, volume: VolumeId, size_gb: int) -> None:
 
 def take(host: Host, run: Run[Snapshot]) -> None:
     found = volume_of(host, run)
+    if run.request.most is not None:
+        others = [point for point in snapshots(host, found) if point.id != run.request.id]
+        if len(others) >= run.request.most:
+            raise UserFault(f"the volume has {len(others)} snapshots already", code="exhausted")
     with contextlib.suppress(errors.Conflict):  # an earlier attempt took it
         host.volumes.checkpoint(found.id, "", run.request.id)
 

@@ -90,10 +90,12 @@ class MakeMember(msgspec.Struct, frozen=True):
 
 
 class MakeCheckpoint(msgspec.Struct, frozen=True):
-    """`name`: what it is called beside its id."""
+    """`name`: what it is called beside its id. `most`: none is made of a sprite that has so many, but those that pilotd
+    makes by itself."""
 
     comment: str = ""
     name: str | None = None
+    most: int | None = None
 
 
 class OfCheckpoint(msgspec.Struct, frozen=True):

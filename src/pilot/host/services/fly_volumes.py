@@ -28,7 +28,6 @@ log = logging.getLogger(__name__)
 DEFAULT_GB, MOST_GB = 3, 16 << 10
 DEFAULT_RETENTION, MOST_RETENTION = 5, 60
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,63}")
-_SNAPSHOT = re.compile(r"vs_(?P<volume>[0-9a-f]{16})[0-9a-f]{8}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +86,7 @@ class FlyVolumes:
 
     def _source(self, app: App, wanted: Wanted) -> tuple[Volume | None, CheckpointId | None]:
         if wanted.snapshot:
-            made = _SNAPSHOT.fullmatch(wanted.snapshot)
+            made = requests.SNAPSHOT_ID.fullmatch(wanted.snapshot)
             if made is None:
                 raise errors.NotFound(f"snapshot not found: {wanted.snapshot[:50]}")
             row = self.find(app, f"vol_{made['volume']}")
@@ -113,15 +112,12 @@ class FlyVolumes:
 
     def snapshots(self, row: Volume) -> Sequence[Point]:
         """The newest first."""
-        try:
-            points = self._host.volumes.checkpoints(row.id)
-        except errors.NotFound:
-            return []  # it is not there yet, or not any more
-        return [point for point in reversed(points) if _SNAPSHOT.fullmatch(point.id)]
+        return requests.snapshots(self._host, row)
 
-    def snapshot(self, row: Volume) -> tuple[CheckpointId, Ended]:
+    def snapshot(self, row: Volume, most: int | None = None) -> tuple[CheckpointId, Ended]:
+        """Its run fails, `exhausted`, where there are `most`."""
         id = CheckpointId(f"vs_{row.id.removeprefix('vol_')}{secrets.token_hex(4)}")
-        return id, self._engine.start(requests.SNAPSHOT, row.id, Snapshot(id))
+        return id, self._engine.start(requests.SNAPSHOT, row.id, Snapshot(id, most))
 
     def clock(self) -> Believed:
         """By which they are old."""

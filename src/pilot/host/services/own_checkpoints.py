@@ -1,7 +1,8 @@
 """Checkpoints that a sprite makes of itself, and snapshots that a Machine makes of its volumes, by their own sockets.
 
 What is inside can delete none, so a loop in there would make them for ever: of a disk that has `MOST` none is made from
-inside. Its owner still makes more; what pilotd makes by itself of a sprite is not counted, and pruned.
+inside. Its owner still makes more; what pilotd makes by itself of a sprite is not counted, and pruned. The run looks
+once more, as the last of several that asked at once.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def make(sprites: Sprites, sprite: Sprite, comment: str, name: str | None, most:
     if count >= most:
         hint = "its owner may delete some: sprite checkpoint delete"
         raise faults.Exhausted(f"sprite {sprite.name} has {count} checkpoints, and makes no more by itself", hint=hint)
-    return sprites.make_checkpoint(sprite, comment, name)
+    return sprites.make_checkpoint(sprite, comment, name, most)
 
 
 def snapshot(volumes: FlyVolumes, row: Volume, most: int = MOST) -> tuple[CheckpointId, Ended]:
@@ -32,4 +33,4 @@ def snapshot(volumes: FlyVolumes, row: Volume, most: int = MOST) -> tuple[Checkp
     if count >= most:
         hint = f"they go after {row.snapshot_retention} days, as the volume has it"
         raise faults.Exhausted(f"volume {row.id} has {count} snapshots, and makes no more by itself", hint=hint)
-    return volumes.snapshot(row)
+    return volumes.snapshot(row, most)

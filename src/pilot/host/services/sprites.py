@@ -403,15 +403,16 @@ class Sprites:
         found = self.found(sprite.id)
         return found is not None and found.lifecycle.protected
 
-    def make_checkpoint(self, sprite: Sprite, comment: str, name: str | None = None) -> Ended:
-        """`Conflict` (AlreadyActive) while another one is being made, or one has that name. `InvalidRequest`."""
+    def make_checkpoint(self, sprite: Sprite, comment: str, name: str | None = None, most: int | None = None) -> Ended:
+        """`Conflict` (AlreadyActive) while another one is being made, or one has that name. `InvalidRequest`. Its run
+        fails, `exhausted`, where there are `most` that somebody asked for."""
         if len(comment) > MOST_COMMENT:
             raise faults.InvalidRequest(f"comment: {len(comment)} characters, of which there may be {MOST_COMMENT}")
         if name is not None:
             _check_name(name)
             if checkpoints.is_taken(self._host.database, sprite.id, name):
                 raise errors.Conflict(f"another checkpoint is called {name}", hint="give the name to another one first")
-        return self._engine.start(requests.CHECKPOINT, sprite.id, MakeCheckpoint(comment, name))
+        return self._engine.start(requests.CHECKPOINT, sprite.id, MakeCheckpoint(comment, name, most))
 
     def rename_checkpoint(self, sprite: Sprite, checkpoint: str, name: str | None) -> Checkpoint:
         """Another one that was called so is not any more; None: it has no name. `InvalidRequest`."""

@@ -91,6 +91,12 @@ def every(database: Database, sprite: str) -> list[Checkpoint]:
     return [_checkpoint(row) for row in rows]
 
 
+def count_wanted(reader: Reader, sprite: str) -> int:
+    """But those that pilotd has made by itself."""
+    [row] = reader.query("SELECT count(*) AS found FROM checkpoints WHERE sprite = ? AND NOT is_auto", (sprite,))
+    return int(row["found"])
+
+
 def rename(tx: Transaction, sprite: str, checkpoint: str, name: str | None) -> None:
     """Another one of the sprite that was called so is not any more. `NotFound`."""
     tx.execute(
