@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +14,8 @@ from tests.support import flyapi, images, pythonimage
 from tests.support.flyapi import Fly
 from tests.support.layers import tar
 from tests.support.pilotd import Pilotd
+
+from pilot.kernel import process
 
 pytestmark = pytest.mark.requires("root", "private", "busybox", "fuse", "loop", "userns", "space")
 
@@ -29,6 +33,8 @@ server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 server.bind((os.environ.get("BIND", ""), 5300))
 while True:
     data, address = server.recvfrom(65535)
+    if data == b"die": os._exit(3)
+    if data == b"hush": continue
     server.sendto(os.environ["FLY_MACHINE_ID"].encode() + b" " + data, address)
 """
 _UDP = {"protocol": "udp", "internal_port": 5300, "ports": [{"port": 53}]}
@@ -129,6 +135,61 @@ def test_started_for_who_comes_and_put_to_rest_when_nobody_does(fly: Fly, image:
         fly.call("POST", f"/{id}/stop")
         fly.wait(id, "stopped")
         assert _ask(client, b"b") == id  # by another flow of the same client
+
+
+def _links(pilotd: Pilotd) -> int:
+    """How many sockets pilotd has that send datagrams to programs of Machines."""
+    assert pilotd.process is not None
+    pid = pilotd.process.pid
+    pid_fd = os.pidfd_open(pid)
+    try:
+        return sum(_is_link(pid, pid_fd, number) for number in os.listdir(f"/proc/{pid}/fd"))
+    finally:
+        os.close(pid_fd)
+
+
+def _is_link(pid: int, pid_fd: int, number: str) -> bool:
+    try:
+        if not os.readlink(f"/proc/{pid}/fd/{number}").startswith("socket:"):
+            return False
+        with socket.socket(fileno=process.pidfd_getfd(pid_fd, int(number))) as one:
+            return one.type == socket.SOCK_DGRAM and one.getpeername() == ("127.0.0.1", 5300)
+    except OSError:  # not connected, or gone meanwhile
+        return False
+
+
+@pytest.mark.parametrize("how", ["die", "stop", "suspend"])
+def test_what_was_sent_to_one_that_has_gone_is_not_sent_anew(fly: Fly, image: str, how: str) -> None:
+    """It was not answered, and may be what ended it. Who comes next has it started, once."""
+    id = fly.create({"image": image, "services": [_UDP], "restart": {"policy": "no"}})["id"]
+    with _client(fly) as one, _client(fly) as other:
+        assert _ask(one, b"a") == id
+        if how == "die":
+            one.send(b"die")
+        else:
+            one.send(b"hush")
+            fly.call("POST", f"/{id}/{how}")
+        fly.wait(id, "suspended" if how == "suspend" else "stopped")
+        _until(lambda: _links(fly.pilotd) == 0)
+        assert _ask(other, b"b") == id
+        assert _ask(one, b"c") == id  # by a flow of its own
+        starts = [event for event in fly.call("GET", f"/{id}/events") if event["status"] == "started"]
+        assert len(starts) == 2
+
+
+def test_a_connection_to_one_that_is_suspended_is_broken_off(fly: Fly, image: str) -> None:
+    """It would wait for an answer until somebody else comes; who connects anew has it woken."""
+    id = fly.create({"image": image, "services": [_TCP]})["id"]
+    for word in (b"one", b"two"):
+        with socket.create_connection((_address(fly), 53), 30) as stream:
+            stream.settimeout(60)
+            stream.sendall(word)
+            assert stream.recv(100) == word
+            if word == b"one":
+                fly.call("POST", f"/{id}/suspend")
+                with contextlib.suppress(ConnectionResetError):
+                    assert stream.recv(100) == b""
+                fly.wait(id, "suspended")
 
 
 def test_each_client_has_one_machine(fly: Fly, image: str) -> None:

@@ -445,6 +445,7 @@ def _halt(api: PilotApi, asked: Halt) -> Halted:
 def down(host: Host, run: Run[object]) -> None:
     if machines.isolation_of(host, MachineId(run.resource)) is not None:
         machines.down(host, MachineId(run.resource))
+    host.uses.gone(run.resource)
 
 
 def detach(host: Host, run: Run[object]) -> None:
@@ -509,6 +510,7 @@ def freeze(host: Host, run: Run[object]) -> None:
         if not machines.is_up(host, found.id):
             raise UserFault("failed_precondition: the machine does not run", code="conflict")
         machines.suspend(host, found.id)
+    host.uses.cut(found.id)  # who waits for an answer of it waits in vain; who comes anew wakes it
     if machines.is_suspended(host, found.id):
         detach(host, run)
 
@@ -588,6 +590,7 @@ def destroy_machine(host: Host, run: Run[object]) -> None:
         with contextlib.suppress(errors.PilotError):  # then its end takes as long as its containers are patient
             _halt(_api(host, id), Halt("KILL", 0.0))
     machines.destroy(host, id)
+    host.uses.gone(id)
 
 
 def destroy_disks(host: Host, run: Run[object]) -> None:

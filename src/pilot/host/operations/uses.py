@@ -17,12 +17,13 @@ Cut = Callable[[], object]
 class Use:
     """One of a sprite, open while it is entered; each request is one."""
 
-    __slots__ = ("_uses", "cut", "sprite")
+    __slots__ = ("_uses", "cut", "outlives", "sprite")
 
-    def __init__(self, uses: Uses, sprite: str, cut: Cut) -> None:
+    def __init__(self, uses: Uses, sprite: str, cut: Cut, *, outlives: bool) -> None:
         self._uses = uses
         self.sprite = sprite
         self.cut = cut
+        self.outlives = outlives
 
     def __enter__(self) -> None:
         with self._uses._lock:
@@ -46,9 +47,10 @@ class Uses:
         self._open: dict[str, set[Use]] = {}
         self._last_s: dict[str, float] = {}
 
-    def using(self, sprite: str, cut: Cut = lambda: None) -> Use:
-        """For as long as a connection lasts. `cut` breaks it off; it is called on any thread, and must not wait."""
-        return Use(self, sprite, cut)
+    def using(self, sprite: str, cut: Cut = lambda: None, *, outlives: bool = False) -> Use:
+        """For as long as a connection lasts. `cut` breaks it off; it is called on any thread, and must not wait.
+        `outlives`: it does not end by itself with its machine, and is cut when that has gone."""
+        return Use(self, sprite, cut, outlives=outlives)
 
     def touch(self, sprite: str) -> None:
         """It was used just now."""
@@ -70,10 +72,18 @@ class Uses:
 
     def cut(self, sprite: str) -> None:
         """Break off every use that is open. They end a moment later."""
-        with self._lock:
-            uses = list(self._open.get(sprite, ()))
-        for use in uses:
+        for use in self._every(sprite):
             use.cut()
+
+    def gone(self, sprite: str) -> None:
+        """Its machine has: break off what would outlive it. The others end by themselves, once all is said."""
+        for use in self._every(sprite):
+            if use.outlives:
+                use.cut()
+
+    def _every(self, sprite: str) -> list[Use]:
+        with self._lock:
+            return list(self._open.get(sprite, ()))
 
     def forget(self, sprite: str) -> None:
         """It was destroyed, with all its parts (`<id>/<part>`)."""

@@ -160,8 +160,9 @@ class FlyWays:
         return self._host.uses
 
     def using(self, backend: Backend, cut: Cut) -> tuple[Use, Use]:
-        """For as long as a connection lasts: both are to be entered."""
-        return self._uses.using(backend.id, cut), self._uses.using(_key(backend))
+        """For as long as a connection lasts, or a flow of datagrams, which nobody ends: both are to be entered."""
+        outlives = backend.service.protocol is Protocol.UDP
+        return self._uses.using(backend.id, cut, outlives=outlives), self._uses.using(_key(backend))
 
     def idle_s(self, id: MachineId) -> float:
         """Seconds since somebody used the Machine, or it started."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import threading
 from collections.abc import AsyncIterator, Callable, Collection
 from types import SimpleNamespace
 from typing import cast
@@ -16,7 +17,7 @@ from pilot.host.ingress.apps import datagrams
 from pilot.host.ingress.apps.datagrams import MOST, MOST_EARLY, MOST_OF_HOST, MOST_OPENING, Door
 from pilot.host.ingress.apps.facade import Apps
 from pilot.host.operations.uses import Cut
-from pilot.host.relay.crowd import Crowd, limits
+from pilot.host.relay.crowd import Crowd, Kind, limits
 from pilot.host.services.fly_ways import Backend, FlyWays, Way
 from pilot.host.store.fly import App, Machine
 from pilot.ids import MachineId
@@ -46,13 +47,18 @@ class Stand:
 
     def __init__(self, ports: list[int]) -> None:
         self.ready, self.open, self.cuts = asyncio.Event(), 0, set[Cut]()
-        self.places = SimpleNamespace(place=self._place, is_started=self._is_started)
+        self.places_asked = 0
+        self.is_opening, self.may_open = threading.Event(), threading.Event()
+        self.may_open.set()
+        self._made: list[socket.socket] = []
+        self.places = SimpleNamespace(place=self._place)
         self.resting: set[str] = set()
         self.ports = ports
 
     @contextlib.asynccontextmanager
     async def _place(self, way: Way, cut: Cut, without: Collection[MachineId]) -> AsyncIterator[Backend]:
         self.open += 1
+        self.places_asked += 1
         self.cuts.add(cut)
         try:
             await self.ready.wait()
@@ -65,13 +71,18 @@ class Stand:
             self.cuts.discard(cut)
             self.open -= 1
 
-    async def _is_started(self, _: Way, chosen: Backend) -> bool:
-        return chosen.id not in self.resting
-
     def udp_socket(self, _: Backend) -> socket.socket:
+        self.is_opening.set()
+        assert self.may_open.wait(WAIT_S)
         made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         made.setblocking(False)
+        self._made.append(made)
         return made
+
+    def hold_sockets(self) -> list[socket.socket]:
+        """Those that are made once `may_open` is set."""
+        self.may_open.clear()
+        return self._made
 
 
 def _machine(id: str) -> Machine:
@@ -99,6 +110,14 @@ class Served:
     async def ask(self, client: socket.socket, data: bytes) -> bytes:
         client.send(data)
         return await asyncio.get_running_loop().sock_recv(client, 65535)
+
+    async def insist(self, client: socket.socket, data: bytes) -> bytes:
+        """As `ask`, again and again: one datagram may be lost, or come when its flow has just ended."""
+        answer = asyncio.create_task(asyncio.get_running_loop().sock_recv(client, 65535))
+        while not answer.done():
+            client.send(data)
+            await asyncio.wait([answer], timeout=0.05)
+        return answer.result()
 
     async def until(self, is_so: Callable[[], bool]) -> None:
         while not is_so():  # noqa: ASYNC110
@@ -160,14 +179,15 @@ def test_what_was_said_before_the_machine_is_there_arrives_as_far_as_it_is_kept(
 
 def test_one_that_is_idle_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datagrams, "IDLE_S", 0.05)
+    monkeypatch.setattr(datagrams, "UNANSWERED_S", 0.05)
 
     async def run() -> None:
         async with _serving() as served:
             served.stand.ready.set()
             with served.client() as one:
-                assert await served.ask(one, b"hi") == b"hi"
+                assert await served.insist(one, b"hi") == b"hi"
                 await served.until(lambda: served.stand.open == 0 and not served.door._flows)
-                assert await served.ask(one, b"hi again") == b"hi again"
+                assert await served.insist(one, b"hi") == b"hi"
 
     asyncio.run(run())
 
@@ -195,9 +215,8 @@ def test_a_machine_where_nothing_listens_is_left_for_another() -> None:
     asyncio.run(run())
 
 
-def test_one_whose_machine_rests_goes_on_at_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which it sees when it is not answered any more."""
-    monkeypatch.setattr(datagrams, "LOOK_S", 0.05)
+def test_with_its_machine_it_is_over_and_what_was_said_is_not_said_again() -> None:
+    """Neither to the one that has gone, which would be started for it, nor to another: it may be what ended it."""
 
     async def run() -> None:
         async with _serving() as served, _serving() as other:
@@ -205,11 +224,46 @@ def test_one_whose_machine_rests_goes_on_at_another(monkeypatch: pytest.MonkeyPa
             served.stand.ports.append(other.stand.ports[0])
             with served.client() as one:
                 assert await served.ask(one, b"hi") == b"hi"
+                one.send(b"x")
+                await served.until(lambda: len(served.program.taken) == 2)
                 served.stand.resting.add("m0")
-                one.send(b"x")  # which is not answered by the one that rests, and goes to the other, too
-                await served.until(lambda: [data for data, _ in other.program.taken] == [b"x"])
+                [cut] = served.stand.cuts
+                await asyncio.to_thread(cut)  # as `Uses.gone`
+                await served.until(lambda: served.stand.open == 0 and not served.door._flows)
                 assert await served.ask(one, b"hi again") == b"hi again"
-                assert (served.stand.open, len(served.program.taken)) == (1, 2)
+                assert [data for data, _ in other.program.taken] == [b"hi again"]
+                assert (served.stand.places_asked, len(served.program.taken)) == (2, 2)
+
+    asyncio.run(run())
+
+
+def test_one_that_is_ended_while_it_waits_for_a_machine_lets_go_at_once() -> None:
+    async def run() -> None:
+        async with _serving() as served:
+            with served.client() as one:
+                one.send(b"hi")
+                await served.until(lambda: served.stand.open == 1)
+                [flow] = served.door._flows.values()
+                flow.make_room()  # and no Machine comes
+                await served.until(lambda: served.stand.open == 0 and not served.door._flows)
+                assert served.door.crowd.count(Kind.VISITOR) == 0
+
+    asyncio.run(run())
+
+
+def test_one_that_is_ended_while_its_link_is_opened_lets_go_at_once() -> None:
+    async def run() -> None:
+        async with _serving() as served:
+            served.stand.ready.set()
+            made = served.stand.hold_sockets()
+            with served.client() as one:
+                one.send(b"hi")
+                await served.until(served.stand.is_opening.is_set)
+                [cut] = served.stand.cuts
+                await asyncio.to_thread(cut)
+                await served.until(lambda: served.stand.open == 0 and not served.door._flows)
+                served.stand.may_open.set()
+                await served.until(lambda: [each.fileno() for each in made] == [-1])  # nobody wants it any more
 
     asyncio.run(run())
 
@@ -223,11 +277,7 @@ def test_of_those_that_wait_for_a_machine_there_are_so_many() -> None:
             await served.until(lambda: served.stand.open == MOST_OPENING)
             served.stand.ready.set()
             with served.client() as one:
-                answer = asyncio.create_task(asyncio.get_running_loop().sock_recv(one, 100))
-                while not answer.done():
-                    one.send(b"hi")  # it may be lost while others are being opened
-                    await asyncio.wait([answer], timeout=0.05)
-                assert answer.result() == b"hi"
+                assert await served.insist(one, b"hi") == b"hi"  # lost while others are being opened
 
     asyncio.run(run())
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import pathlib
 from collections.abc import Iterator
 
 import pytest
 from tests.support.host import WAIT_S, HostUnderTest
 
-from pilot.host.fly.services import Rest
+from pilot.host.fly.services import Protocol, Rest, Service
 from pilot.host.fsm.outcome import Ending
 from pilot.host.services import fly_rest
 from pilot.host.services.fly_rest import RestWatch
+from pilot.host.services.fly_ways import Backend
 from pilot.host.store import fly
 from pilot.host.store.fly import App, Machine
 from pilot.host.store.journal import now_us
@@ -131,3 +134,20 @@ class Broken(RestWatch):
 
 def test_a_fault_in_a_round_ends_no_watch(host: HostUnderTest) -> None:
     fly_rest._round(Broken(host.fly, 10.0))
+
+
+def test_with_its_machine_a_flow_of_datagrams_is_cut_and_a_connection_ends_by_itself(host: HostUnderTest) -> None:
+    """What its program has said last is still on its way to who reads slowly; nobody ends datagrams."""
+    row = _add(host, "a")
+    cuts: list[str] = []
+    tcp, udp = (Backend(row, Service(0, 80, protocol=protocol)) for protocol in (Protocol.TCP, Protocol.UDP))
+    with contextlib.ExitStack() as stack:
+        for backend, name in ((tcp, "tcp"), (udp, "udp")):
+            for use in host.fly.ways.using(backend, functools.partial(cuts.append, name)):
+                stack.enter_context(use)
+        host.host.uses.gone("b")
+        assert cuts == []
+        host.host.uses.gone("a")
+        assert cuts == ["udp"]
+        host.host.uses.cut("a")
+        assert sorted(cuts) == ["tcp", "udp", "udp"]

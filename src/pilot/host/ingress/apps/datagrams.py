@@ -4,7 +4,8 @@
                 └ new ─► a place at a Machine (started, if need be) ─► link
 
 A flow is a connection of its service for as long as it is used: it counts for limits, and keeps its Machine awake. It
-ends when nothing has gone either way for IDLE_S, or UNANSWERED_S where nothing has come back yet. Who sends from many
+ends when nothing has gone either way for IDLE_S, or UNANSWERED_S where nothing has come back yet, and with its Machine:
+what was sent to that is not sent anew, so it is started again by who says something then. Who sends from many
 addresses, or in many names, takes others no more than this: so many flows of a port (the oldest that was never
 answered goes first, and of one host its own), so many that are being opened, and of one that waits so many datagrams.
 """
@@ -33,7 +34,6 @@ IDLE_S, UNANSWERED_S = 60.0, 30.0
 MOST, MOST_OF_HOST, MOST_OPENING = 256, 64, 32  # flows of one port
 MOST_EARLY, MOST_EARLY_BYTES = 16, 64 << 10  # datagrams of a flow whose Machine is not there yet
 _PAUSE_S = 0.05
-LOOK_S = 2.0  # nobody tells a flow that its Machine rests: it looks when it is not answered for so long
 Peer = tuple[str, int]
 
 
@@ -47,38 +47,40 @@ class Flow:
         self.is_open = False
         self._door = door
         self._loop = asyncio.get_running_loop()
-        self._at_s = self._asked_s = self._loop.time()
-        self._answered_s = 0.0
+        self._at_s = self._loop.time()
         self._early: deque[bytes] = deque()
-        self._last = b""
+        self._last = self._refused = b""
         self._link: Link | None = None
-        self._is_refused = self._is_over = False
-        self._news = asyncio.Event()
+        self._refusal = asyncio.Event()
         self.task = self._loop.create_task(self._run(), name="datagrams of a client")
+        self.task.add_done_callback(lambda _: door.forget(self))
 
     def take(self, data: bytes) -> None:
-        """The client's."""
-        self._at_s = self._asked_s = self._loop.time()
+        """The client's, who alone makes it live longer. Where it is said once more, that is ours."""
+        self._at_s = self._loop.time()
         if self._link is not None:
-            self._last = data
-            self._link.send(data)
+            self._send(self._link, data)
         elif len(self._early) < MOST_EARLY and sum(map(len, self._early)) + len(data) <= MOST_EARLY_BYTES:
             self._early.append(data)
 
+    def _send(self, link: Link, data: bytes) -> None:
+        self._last = data
+        link.send(data)
+
     def end(self) -> None:
-        self._is_over = True
-        self._news.set()
+        """It lets go of all that it has, or waits for."""
+        self.task.cancel()
 
     # The Machine's
 
     def answered(self, data: bytes) -> None:
-        self._at_s = self._answered_s = self._loop.time()
+        self._at_s = self._loop.time()
         self.is_answered = True
         self._door.send(data, self.address)
 
     def refused(self) -> None:
-        self._is_refused = True
-        self._news.set()
+        self._refused = self._last
+        self._refusal.set()
 
     def ended(self) -> None:
         self.end()
@@ -103,52 +105,50 @@ class Flow:
             log.info("datagrams not served", extra={"peer": self.peer, "error": str(error)})
         finally:
             crowd.leave(self)
-            self._door.forget(self)
 
     async def _at_a_machine(self) -> None:
         """What refuses datagrams is left for another Machine. `PilotError` when there is none."""
         tried: set[MachineId] = set()
-        while not self._is_over and self._left_s() > 0:
+        while True:
             try:
                 async with self._door.apps.places.place(self._door.way, self.cut, tried) as backend:
                     await self._with(backend)
+                    return
             except NothingListens:
                 tried.add(backend.id)
 
     async def _with(self, backend: Backend) -> None:
-        """Until the flow is over, or its Machine has gone, or rests: then what was not taken is for the next one."""
+        """Until nobody says anything any more. `NothingListens`: what it did not take is for another one."""
         link = await links.open_link(self._door.ways, backend, self)
         try:
-            self._is_refused = False
+            if not self.is_open:
+                self._at_s = self._loop.time()  # an answer is waited for from here on
             self._link, self.is_open = link, True
             while self._early:
-                self.take(self._early.popleft())
-            await self._while_it_is_there(backend, link)
+                self._send(link, self._early.popleft())
+            await self._while_it_is_used(backend, link)
         finally:
             self._link = None
             link.close()
-        self._early.append(self._last)
 
-    async def _while_it_is_there(self, backend: Backend, link: Link) -> None:
+    async def _while_it_is_used(self, backend: Backend, link: Link) -> None:
         """`NothingListens` where nothing has answered yet; a little later where the Machine was just started."""
         settled_s = self._loop.time() + (SETTLE_S if is_new(backend) else 0.0)
-        while not self._is_over and (left_s := self._left_s()) > 0:
-            is_asking = self._asked_s > self._answered_s
+        while (left_s := self._left_s()) > 0:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(left_s, LOOK_S) if is_asking else left_s):
-                    await self._news.wait()
-            self._news.clear()
-            if is_asking and not await self._door.apps.places.is_started(self._door.way, backend):
-                return
-            if self._is_refused:
-                self._is_refused = False
-                if self.is_answered:
-                    self.is_answered = False
-                elif self._loop.time() > settled_s:
-                    self._early.append(self._last)
-                    raise NothingListens(f"nothing listens on UDP port {backend.service.internal_port}")
-                await asyncio.sleep(_PAUSE_S)
-                link.send(self._last)
+                async with asyncio.timeout(left_s):
+                    await self._refusal.wait()
+            if not self._refusal.is_set():
+                continue  # somebody may have said something meanwhile
+            self._refusal.clear()
+            refused = self._refused
+            if self.is_answered:
+                self.is_answered = False
+            elif self._loop.time() > settled_s:
+                self._early.append(refused)
+                raise NothingListens(f"nothing listens on UDP port {backend.service.internal_port}")
+            await asyncio.sleep(_PAUSE_S)
+            self._send(link, refused)
 
     def _left_s(self) -> float:
         return self._at_s + (IDLE_S if self.is_answered else UNANSWERED_S) - self._loop.time()

@@ -51,13 +51,28 @@ class Link(Protocol):
 async def open_link(ways: FlyWays, backend: Backend, taker: Taker) -> Link:
     """The caller's, who closes it. `NothingListens` when the Machine has gone since it was chosen."""
     try:
-        connection = await asyncio.to_thread(ways.udp_socket, backend)
+        connection = await _socket(ways, backend)
         if connection is not None:
             return await _of_kernel(connection, backend.service.internal_port, taker)
         async with asyncio.timeout(OPEN_S):
             return await _of_agent(ways.dial_path(backend), backend.service.internal_port, taker)
     except (errors.PeerError, errors.StateError, errors.NotFound, client.Refused, OSError) as error:
         raise NothingListens(f"machine {backend.id} is gone: {errors.told(error)}") from error
+
+
+async def _socket(ways: FlyWays, backend: Backend) -> socket.socket | None:
+    """Closed when nobody waits for it any more."""
+    making = asyncio.ensure_future(asyncio.to_thread(ways.udp_socket, backend))
+    try:
+        return await asyncio.shield(making)
+    except asyncio.CancelledError:
+        making.add_done_callback(_drop)
+        raise
+
+
+def _drop(making: asyncio.Future[socket.socket | None]) -> None:
+    if not making.cancelled() and making.exception() is None and (made := making.result()) is not None:
+        made.close()
 
 
 async def _of_kernel(connection: socket.socket, port: int, taker: Taker) -> Link:

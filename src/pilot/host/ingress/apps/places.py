@@ -60,13 +60,13 @@ class Places:
                 of_machine, of_service = self._ways.using(chosen, cut)
                 try:
                     with of_machine, of_service:
-                        if await self.is_started(way, chosen):
+                        if await self._is_started(way, chosen):
                             yield chosen
                             return
                 finally:
                     self._tell()
 
-    async def is_started(self, way: Way, chosen: Backend) -> bool:
+    async def _is_started(self, way: Way, chosen: Backend) -> bool:
         """Whether it still has its place there."""
         now = await self._directory.backends(way)
         return any(each.id == chosen.id and each.row.state == "started" for each in now)
