@@ -148,11 +148,12 @@ def test_a_run_that_begins_has_none_of_the_logs_of_the_one_before(host: HostUnde
     kept.parent.mkdir()
     kept.write_bytes(b"")
     _suspend(host)
-    steps._start(scratched, found, [])
+    run = _disks_made(host)
+    steps._start(scratched, run, found, [])
     assert kept.exists()
     host.vmm.stop(ID)
     for _ in range(2):
-        steps._start(scratched, found, [])
+        steps._start(scratched, run, found, [])
         assert not kept.exists()
 
 
