@@ -186,7 +186,12 @@ def test_two_that_are_shown_at_once_are_each_what_they_are_called(tmp_path: path
     given = _Given()
     made = shelf.Shelf(str(tmp_path), cast(Any, given))
     made.ensure()
-    second = threading.Thread(target=lambda: given.first.wait(30) and made.put(2, "disk 2"))
+
+    def put_second() -> None:
+        if given.first.wait(30):
+            made.put(2, "disk 2")
+
+    second = threading.Thread(target=put_second)
     try:
         second.start()
         made.put(1, "disk 1")
