@@ -99,7 +99,7 @@ class Api:
         headers: Mapping[str, str] | None = None,
         patience_s: float | None = http.ANSWER_S,
     ) -> http.Answer:
-        content = b"" if body is None else json.dumps(body).encode()
+        content = b"" if body is None else encoded(body)
         given = dict(headers or {}) | ({"Content-Type": "application/json"} if content else {})
         length = len(content) if method in ("POST", "PUT") else None
         answer, _ = http.ask(
@@ -112,6 +112,14 @@ class Api:
             timeout_s=patience_s,
         )
         return _checked(answer)
+
+
+def encoded(body: Mapping[str, Any]) -> bytes:
+    """As it is sent: what is no text (a word of a command line may be any bytes) is left to the server to refuse."""
+    try:
+        return json.dumps(body, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return json.dumps(body).encode()
 
 
 def _checked(answer: http.Answer) -> http.Answer:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import base64
 import json
-import sys
 import time
 import urllib.error
 import urllib.parse
@@ -21,7 +20,7 @@ import urllib.request
 from .. import errors
 from ..wire.macaroons import header, macaroon, packing
 from ..wire.macaroons.macaroon import Macaroon
-from . import http
+from . import http, output
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ class _Elsewhere:
             return _read(self._location, answer)
         interactive = answer.get("user_interactive")
         if isinstance(interactive, dict):
-            print(f"open {interactive.get('user_url')}", file=sys.stderr, flush=True)
+            output.tell(f"open {interactive.get('user_url')}")
             answer = interactive
         return self._poll(answer["poll_url"]) if "poll_url" in answer else _read(self._location, answer)
 

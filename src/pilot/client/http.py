@@ -70,7 +70,9 @@ class Address:
 
 
 class Answer:
-    """Its head has been read. `rest` is what came behind the head of a 101."""
+    """Its head has been read. `rest` is what came behind the head of a 101. `has_come`: any, to this process."""
+
+    has_come = False
 
     def __init__(self, stream: socket.socket, method: str) -> None:
         self._stream = stream
@@ -78,6 +80,7 @@ class Answer:
         self.status, self.headers = self._read_head()
         while 100 <= self.status < 200 and self.status != 101:
             self.status, self.headers = self._read_head()
+        Answer.has_come = True
         self._has_body = method != "HEAD" and self.status not in (101, 204, 304)
 
     @property

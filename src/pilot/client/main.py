@@ -10,7 +10,7 @@ import os
 import sys
 
 from .. import errors
-from . import output, verbs, words
+from . import http, output, verbs, words
 from .context import Context
 
 TYPE_CHECKING = False
@@ -48,15 +48,22 @@ def run(program: words.Program, arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return BROKEN_PIPE
     except OSError as error:
-        name = f"{os.fsdecode(error.filename)}: " if error.filename is not None else ""
+        name = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
         _tell(program, errors.HostError(f"{name}{(error.strerror or str(error)).lower()}"))
         return FAILED
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         if os.environ.get(_TRACE):
             raise
-        what = f"{type(error).__name__}: {error}"
-        _tell(program, errors.PeerError(f"the answer is none that was meant: {what}", hint=f"{_TRACE}=1 shows where"))
+        _tell(program, _unexpected(error))
         return FAILED
+
+
+def _unexpected(error: Exception) -> errors.PilotError:
+    """Of who has not answered it is no fault."""
+    what, hint = f"{type(error).__name__}: {error}", f"{_TRACE}=1 shows where"
+    if http.Answer.has_come:
+        return errors.PeerError(f"the answer is none that was meant: {what}", hint=hint)
+    return errors.PilotError(f"unexpected: {what}", hint=hint)
 
 
 def _run(program: words.Program, arguments: Sequence[str]) -> int:

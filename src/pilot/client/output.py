@@ -58,7 +58,7 @@ def document(value: Any) -> None:
 
 def rows(titles: Sequence[str], found: Iterable[Sequence[str]]) -> list[str]:
     """Aligned columns; a terminal shows statuses in colour."""
-    table = [list(titles), *([_plain(cell) for cell in row] for row in found)]
+    table = [list(titles), *([plain(cell) for cell in row] for row in found)]
     widths = [max(len(row[column]) for row in table) for column in range(len(titles))]
     shown = []
     for number, row in enumerate(table):
@@ -74,7 +74,7 @@ def table(titles: Sequence[str], found: Iterable[Sequence[str]]) -> None:
         print(text)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """A name is not what moves a cursor."""
     return "".join(each if each.isprintable() else "?" for each in text)
 

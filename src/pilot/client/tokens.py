@@ -52,15 +52,18 @@ def attenuate(context: Context) -> None:
     if (expires := said.option("expires")) is not None:
         now_s = int(time.time())
         added.append(caveats.ValidityWindow(now_s, now_s + int(durations.parse_s(expires))))
-    is_confirmed = said.has("confirmed")
-    if not added and not is_confirmed:
-        raise UsageError("nothing to take away", hint="say --role, --only-sprite, --only-app, --expires or --confirmed")
+    needs_confirmation = said.has("needs-confirmation")
+    if not added and not needs_confirmation:
+        raise UsageError(
+            "nothing to take away",
+            hint="say one with --role, --only-sprite, --only-app, --expires or --needs-confirmation",
+        )
     try:
         shown = [macaroon.decode(data) for data in header.parse_tokens(_shown(context))]
     except packing.Malformed as error:
         raise UsageError("only a macaroon can be attenuated", hint="sprite token create --macaroon") from error
     made = [each if each.is_proof else each.attenuate(*added) for each in shown]
-    if is_confirmed:
+    if needs_confirmation:
         import base64
 
         party = context.api.call("GET", "/v1/tokens/third-party")

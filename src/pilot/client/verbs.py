@@ -377,7 +377,9 @@ VERBS = (
             Option("only-sprite", "for this sprite alone", "SPRITE"),
             Option("only-app", "for this app of the Machines API alone", "APP"),
             Option("expires", "after so long: 90m, 30d", "DURATION"),
-            Option("confirmed", "of use only with a discharge, which whoever has another key gets for an hour"),
+            Option(
+                "needs-confirmation", "of use only with a discharge, which whoever has another key gets for an hour"
+            ),
         ),
         examples=("sprite token attenuate --role read --expires 1h", "sprite token attenuate - --role read <token"),
     ),

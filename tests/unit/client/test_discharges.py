@@ -78,11 +78,14 @@ def test_at_once(party: Party) -> None:
 def test_when_it_is_there(party: Party, is_interactive: bool, capsys: pytest.CaptureFixture[str]) -> None:
     proof, shown = _proof(party)
     poll = {"poll_url": f"{party.location}/poll"}
-    begun: object = {"user_interactive": {"user_url": "https://open.test/me", **poll}} if is_interactive else poll
+    begun: object = (
+        {"user_interactive": {"user_url": "https://open.test/me\x1b[2J", **poll}} if is_interactive else poll
+    )
     party.answers = [(201, begun), (202, None), (202, None), (200, {"discharge": shown})]
     assert _asked(party) == [proof]
     assert party.asked[1:] == [("GET", "/auth/poll", "flow=7")] * 3
-    assert ("https://open.test/me" in capsys.readouterr().err) == is_interactive
+    said = capsys.readouterr().err
+    assert (("https://open.test/me" in said), "\x1b" in said) == (is_interactive, False)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pilot import errors
+from pilot.client import account as accounts
 from pilot.client import words
 from pilot.client.machines import app, main, settings, verbs
 
@@ -39,6 +40,11 @@ def test_an_example_is_understood_as_it_stands(verb: words.Verb, example: str) -
         ("stop web --timeout 10s", False),
         ("start web --api http://127.0.0.1:1", False),
         ("exec web -- ls --dial", False),
+        ("exec web chroot --root=/x", False),
+        ("exec web grep --dial log", False),
+        ("exec --stdin --container one web grep --dial log", False),
+        ("-a shop run --rm -e A=1 image sh --root /x", False),
+        ("exec web --dial=/run/dial.sock", True),
         ("run ./image", False),
         ("status", False),
         ("", False),
@@ -118,6 +124,20 @@ def test_where_and_with_which_token(tmp_path: Any) -> None:
         app.account({**home, "SPRITE_TOKEN": "b", "FLY_API_HOSTNAME": _URL}, None, None, None)
     with pytest.raises(errors.HostError, match="no token"):
         app.account(home, None, None, None)
+
+
+def test_a_kept_token_is_its_own_servers(tmp_path: Any) -> None:
+    """Whatever variable says another one."""
+    home, elsewhere = {"HOME": str(tmp_path)}, "https://elsewhere.test"
+    accounts.save(home, accounts.Account(_URL, "kept", "org"))
+    for said in ({}, {"SPRITES_API_URL": _URL}, {"FLY_API_HOSTNAME": f"{_URL}/"}):
+        found = app.account({**home, **said}, None, None, None)
+        assert (found.url, found.token) == (_URL, "kept")
+    for said in ({"SPRITES_API_URL": elsewhere}, {"SPRITES_API_URL": elsewhere, "FLY_API_HOSTNAME": elsewhere}):
+        with pytest.raises(errors.HostError, match=f"no token for {elsewhere}"):
+            app.account({**home, **said}, None, None, None)
+    found = app.account({**home, "SPRITES_API_URL": elsewhere, "FLY_API_HOSTNAME": _URL}, None, None, None)
+    assert (found.url, found.token) == (_URL, "kept")
 
 
 def test_why_it_is_as_it_is() -> None:

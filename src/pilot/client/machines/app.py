@@ -3,7 +3,7 @@
 -a, FLY_APP or FLY_APP_NAME              the app
 --api, FLY_API_HOSTNAME or FLY_FLAPS_BASE_URL       the server; of these two as flyctl and scripts have them
 --token, FLY_API_TOKEN or FLY_ACCESS_TOKEN          the token
-else                                     as `sprite` finds them: SPRITES_API_URL, SPRITE_TOKEN, what `sprite login` kept
+else                                     SPRITE_TOKEN with SPRITES_API_URL, or that of `sprite login`, for its server
 """
 
 from __future__ import annotations
@@ -45,13 +45,17 @@ def account(environment: Mapping[str, str], url: str | None, token: str | None, 
     if fly_token:
         default = environment.get("SPRITES_API_URL") or accounts.DEFAULT_URL
         return accounts.Account(fly_url or default, fly_token.strip())
+    is_said = any(environment.get(name) for name in ("SPRITE_TOKEN", "SPRITES_TOKEN"))
+    sprites_url = environment.get("SPRITES_API_URL")
+    known = environment if is_said else {**environment, "SPRITES_API_URL": ""}  # a kept one has its own
     try:
-        kept = accounts.find(environment, None, None, organisation)
+        found = accounts.find(known, None, None, organisation)
     except errors.HostError as error:
         raise errors.HostError(str(error), hint="set FLY_API_TOKEN, give --token, or run 'sprite login'") from error
-    if fly_url and fly_url.rstrip("/") != kept.url:
-        raise errors.HostError(f"no token for {fly_url}", hint="set FLY_API_TOKEN or give --token")
-    return kept
+    wanted = (fly_url or sprites_url or found.url).rstrip("/")
+    if wanted != found.url:
+        raise errors.HostError(f"no token for {wanted}", hint="set FLY_API_TOKEN or give --token")
+    return found
 
 
 class App:

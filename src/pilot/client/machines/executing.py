@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 
 from .. import durations, http, output, words
+from ..api import encoded
 from .app import App
+from .settings import MOST_BODY_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 
     from ..context import Context
 
-MOST_BYTES = 3 << 20  # of stdin: a body of the server's is no larger
+_TOO_MUCH = f"--stdin: with the command, as JSON, it is more than {MOST_BODY_BYTES >> 20} MiB"
 _GRACE_S = 30.0
 
 
@@ -26,6 +28,8 @@ def execute(context: Context) -> int:
     body["timeout"] = timeout_s
     if said.has("stdin"):
         body["stdin"] = _stdin()
+        if len(encoded(body)) > MOST_BODY_BYTES:
+            raise words.UsageError(_TOO_MUCH)
     id = app.id_of(said.required("MACHINE"))
     if timeout_s + _GRACE_S > http.ANSWER_S:
         raise words.UsageError(f"--timeout {timeout_s:g}s: at most {http.ANSWER_S - _GRACE_S:g}s")
@@ -39,9 +43,9 @@ def execute(context: Context) -> int:
 
 
 def _stdin() -> str:
-    data = sys.stdin.buffer.read(MOST_BYTES + 1)
-    if len(data) > MOST_BYTES:
-        raise words.UsageError(f"--stdin: more than {MOST_BYTES} bytes")
+    data = sys.stdin.buffer.read(MOST_BODY_BYTES + 1)
+    if len(data) > MOST_BODY_BYTES:
+        raise words.UsageError(_TOO_MUCH)
     try:
         return data.decode()
     except UnicodeDecodeError as error:

@@ -59,7 +59,7 @@ def status(context: Context) -> None:
         output.document(row)
         return
     for name, value in _facts(app, row):
-        output.line(f"{name:<12}{value}".rstrip())
+        output.line(output.plain(f"{name:<12}{value}").rstrip())
     _section(("CHECK", "STATUS", "OUTPUT"), [
         (each["name"], each["status"], each.get("output") or "") for each in row.get("checks") or []
     ])  # fmt: skip

@@ -15,6 +15,15 @@ if TYPE_CHECKING:
 
 _OF_BARE = ("start", "stop")
 _OPTIONS = ("--dial", "--root")  # of it alone
+_EVERY = (*verbs.PROGRAM.options, *(option for verb in verbs.PROGRAM.verbs for option in verb.options))
+_VALUED = {f"-{each.short}" for each in _EVERY if each.short and each.value is not None}
+_SWITCHES = {f"--{each.name}" for each in _EVERY if each.value is None}
+_WITH_COMMAND = {
+    name
+    for verb in verbs.PROGRAM.verbs
+    if any(argument.rest for argument in verb.arguments)
+    for name in (verb.words, *verb.aliases)
+}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -24,17 +33,28 @@ def main(arguments: Sequence[str]) -> int:
 
 def is_of_bare(arguments: Sequence[str]) -> bool:
     """Whether a machine is meant that no pilotd has."""
-    ours = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    ours = _before_command(arguments)
     if any(word.partition("=")[0] in _OPTIONS for word in ours):
         return True
-    return arguments[:1] != [] and arguments[0] in _OF_BARE and any("/" in word for word in _words(arguments[1:]))
+    places = _places(ours)
+    return places[:1] == [0] and ours[0] in _OF_BARE and any("/" in ours[at] for at in places[1:])
 
 
-def _words(arguments: Sequence[str]) -> list[str]:
-    """Those by their place, as far as that can be told: what follows an option may be its value."""
+def _before_command(arguments: Sequence[str]) -> Sequence[str]:
+    """Without the words of a command, whose options are its own."""
+    ours = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    places = _places(ours)
+    for number, at in enumerate(places):
+        if ours[at] in _WITH_COMMAND:  # then comes what it is of, and then the command
+            return ours[: places[number + 2]] if len(places) > number + 2 else ours
+    return ours
+
+
+def _places(arguments: Sequence[str]) -> list[int]:
+    """Of those that are neither options nor values of some. One that is not ours has a value."""
     before = ["", *arguments]
     return [
-        word
-        for last, word in zip(before, arguments, strict=False)
-        if not word.startswith("-") and (not last.startswith("--") or "=" in last)
+        at
+        for at, (last, word) in enumerate(zip(before, arguments, strict=False))
+        if not word.startswith("-") and not (last in _VALUED or (last.startswith("--") and last not in _SWITCHES))
     ]

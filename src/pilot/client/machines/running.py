@@ -46,10 +46,15 @@ def _made(app: App, body: Mapping[str, Any]) -> dict[str, Any]:
     try:
         made: dict[str, Any] = app.call("POST", app.path("machines"), body)
     except errors.NotFound as error:
-        if "app" in str(error) and app.name in str(error):
-            raise errors.NotFound(str(error), hint=f"'pilot machine app create {app.name}' makes it") from error
-        raise
+        raise _hinted(app, error) from error
     return made
+
+
+def _hinted(app: App, error: errors.NotFound) -> errors.NotFound:
+    """The same; of an app that is not there with what makes it."""
+    if "app" not in str(error) or app.name not in str(error):
+        return error
+    return errors.NotFound(str(error), hint=f"'pilot machine app create {app.name}' makes it")
 
 
 def update(context: Context) -> None:
@@ -75,21 +80,46 @@ def _show(context: Context, row: Mapping[str, Any]) -> None:
 def _wanted(app: App, context: Context, begun: Mapping[str, Any], machine: str) -> dict[str, Any]:
     """`begun`, what files say, and what the command line does, in this order; of that Machine, or a new one."""
     said, volumes = context.said, Volumes(app, machine)
-    config = dict(begun)
-    if said.has("config"):
-        config |= _document(said.option("config") or "")
     if said.has("compose"):
-        from . import composing
-
-        if said.argument("IMAGE") or said.has("image"):
-            raise words.UsageError("--compose: the images are those of its services; no other is said beside it")
-        config.pop("image", None)
-        config |= composing.config(app, said.option("compose") or "", volumes)
+        return _composed(app, context, begun, volumes)
+    config = {**begun, **_document(said.option("config"))}
+    settings.check_image(config, said.argument("IMAGE") or said.option("image"))
     return settings.changed(config, said, said.arguments("COMMAND"), volumes.id_of)
 
 
-def _document(path: str) -> dict[str, Any]:
-    """A config, or all of a body that has one."""
+def _composed(app: App, context: Context, begun: Mapping[str, Any], volumes: Volumes) -> dict[str, Any]:
+    """Nothing of before is left of what a compose file speaks of: what is in it no more is gone."""
+    from . import composing
+
+    said, path = context.said, context.said.option("compose") or ""
+    if said.argument("IMAGE") or said.has("image"):
+        raise words.UsageError("--compose: the images are those of its services; no other is said beside it")
+    plan = composing.plan(path)
+    config = {name: value for name, value in begun.items() if name not in settings.OF_CONTAINERS}
+    config |= _document(said.option("config"))
+    config.pop("image", None)
+    config = settings.changed({**config, **plan.config}, said, said.arguments("COMMAND"), volumes.id_of)
+    composing.check(path, config)
+    _check_there(app, said.option("name"))
+    if mounts := composing.provide(app, plan, volumes):
+        config["mounts"] = mounts
+    return config
+
+
+def _check_there(app: App, name: str | None) -> None:
+    """The app is, and none of its Machines has that name."""
+    try:
+        rows = app.machines()
+    except errors.NotFound as error:
+        raise _hinted(app, error) from error
+    if name is not None and any(row["name"] == name for row in rows):
+        raise errors.Conflict(f"app {app.name} has a machine {name} already", hint="'pilot machine update' changes it")
+
+
+def _document(path: str | None) -> dict[str, Any]:
+    """A config, or all of a body that has one; without a path nothing."""
+    if path is None:
+        return {}
     found = apps.read_json(path)
     if isinstance(found, dict) and isinstance(found.get("config"), dict):
         found = found["config"]

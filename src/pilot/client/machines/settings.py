@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
     Config = dict[str, Any]
 
+# Of a config: what a Machine of containers has no use for, or has by its compose file alone.
+OF_CONTAINERS = frozenset(
+    ["image", "containers", "processes", "init", "files", "restart", "stop_config", "services", "volumes", "mounts"]
+)
 _HANDLERS = ("http", "tls", "proxy_proto")
 _PORT = re.compile(r"(?:(\d{1,5})(?:-(\d{1,5}))?:)?(\d{1,5})(?:/(tcp|udp))?((?::\w+)*)", re.ASCII)
 
@@ -51,9 +55,15 @@ def changed(config: Mapping[str, Any], said: Words, command: Sequence[str], volu
     return found
 
 
+def check_image(config: Config, image: str | None) -> None:
+    """`UsageError` for one that would be of no container."""
+    if image is not None and config.get("containers"):
+        raise UsageError(f"image {image}: of which of its containers? say all of them with --config or --compose")
+
+
 def _check_alone(config: Config, said: Words, command: Sequence[str]) -> None:
     """Of a Machine of several containers each has what is one's own."""
-    given = [f"--{name}" for name in ("entrypoint", "file", "volume") if said.has(name)]
+    given = [f"--{name}" for name in ("entrypoint", "file", "volume", "restart") if said.has(name)]
     given += ["a command"] if command else []
     if config.get("containers") and given:
         raise UsageError(f"{given[0]}: of which of its containers? say it in the compose file")
@@ -118,7 +128,8 @@ def encoded(path: str) -> str:
     return base64.b64encode(data).decode()
 
 
-MOST_FILE_BYTES = 2 << 20  # all of a config are 4 MiB
+MOST_FILE_BYTES = 2 << 20
+MOST_BODY_BYTES = 4 << 20  # of all that is asked at once, as the server has it
 
 
 def services(texts: Sequence[str]) -> list[Config]:

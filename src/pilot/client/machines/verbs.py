@@ -12,7 +12,7 @@ _DETACH = Option("detach", "do not wait until it has come to it", short="d")
 _TIMEOUT = Option("timeout", "then it is killed: 10s", "DURATION")
 _SIGNAL = Option("signal", "which it gets first", "SIGNAL")
 _CONFIG = (
-    Option("compose", "a compose file: each of its services is a container of the Machine", "FILE"),
+    Option("compose", "a compose file, or - for stdin: each of its services is a container of the Machine", "FILE"),
     Option("config", "a Machine's config as JSON; what is said beside it is put over it", "FILE"),
     Option("env", "a variable; may be repeated", "NAME=VALUE", short="e", many=True),
     Option("port", "EXTERNAL:INTERNAL[/udp][:http][:tls]; may be repeated", "PORT", short="p", many=True),
@@ -126,8 +126,6 @@ VERBS = (
             Option("image", "what it is made of", "IMAGE"),
             *_CONFIG,
             Option("no-start", "leave it as it is, running or not"),
-            _WAIT,
-            _DETACH,
             _JSON,
         ),
         examples=(

@@ -247,6 +247,15 @@ ONE = "services:\n  web:\n    image: nginx\n"
         (f"{ONE}    volumes: ['/etc:/etc']", "services.web.volumes[0]: /etc is a directory of this host"),
         (f"{ONE}    volumes: ['./none:/x']", "services.web.volumes[0]: /base/none: no such file or directory"),
         (f"{ONE}volumes: {{data: {{driver: nfs}}}}", "compose.yaml:4: volumes.data.driver: only local is possible"),
+        (f"{ONE}    stop_signal: SIGFOO", "compose.yaml:4: services.web.stop_signal: 'SIGFOO' is no signal"),
+        (f"{ONE}    tmpfs: run", "compose.yaml:4: services.web.tmpfs: 'run' is no absolute path"),
+        (f"{ONE}    tmpfs: /x:size=100000000g", "services.web.tmpfs: '100000000g' is more than"),
+        (f"{ONE}    environment: {{'A=B': x}}", "compose.yaml:4: services.web.environment: 'A=B': a name has no ="),
+        (f"{ONE}    command: ['']", "compose.yaml:4: services.web.command: the name of its program is empty"),
+        (f"{ONE}    healthcheck: {{test: [CMD, '']}}", "services.web.healthcheck.test: a test is a line"),
+        (f"{ONE}    command: [\"a\\0\"]", "services.web.command[0]: it has a NUL in it"),
+        (f"{ONE}    image: a b".replace("image: nginx\n", "", 1), "services.web.image: 'a b' is no image"),
+        (f"{ONE}volumes: {{machine: {{driver_opts: {{type: tmpfs}}}}}}", "'machine' is no name of a volume"),
         (f"{ONE}    secrets: [key]", "there is no secret of that name"),
         (f"{ONE}    image: two", "compose.yaml:4: services.web.image: is said twice"),
         (f"{ONE}    image: ${{NONE:?say it}}".replace("image: nginx\n", "", 1), "variable NONE is not set: say it"),
@@ -296,18 +305,30 @@ def test_the_example_of_the_documentation() -> None:
 SERVICES = st.fixed_dictionaries(
     {"image": st.sampled_from(["nginx", "a/b:1"])},
     optional={
-        "command": st.one_of(st.sampled_from(["a b", "a 'b c'"]), st.lists(st.sampled_from(["a", "b c"]), min_size=1)),
+        "command": st.one_of(st.sampled_from(["a b", "a 'b c'"]), st.lists(st.sampled_from(["a", "b c", ""]))),
+        "entrypoint": st.lists(st.sampled_from(["a", ""])),
         "environment": st.one_of(
             st.dictionaries(
-                st.sampled_from("ABC"), st.one_of(st.integers(), st.booleans(), st.text("ab$", max_size=3))
+                st.sampled_from(["A", "B", "C=D", "", "E\0"]),
+                st.one_of(st.integers(), st.booleans(), st.text("ab$\0", max_size=3)),
             ),
             st.lists(st.sampled_from(["A=1", "B=x y", "C="]), unique=True),
         ),
         "restart": st.sampled_from(["no", "always", "on-failure:2", "unless-stopped"]),
         "ports": st.lists(st.sampled_from(["80:80", "81", "90-91:90-91/udp"]), unique=True, max_size=3),
         "volumes": st.lists(st.sampled_from(["data:/data", "/tmp/x", "./one.txt:/one"]), unique=True),
-        "tmpfs": st.sampled_from(["/run", ["/run", "/tmp:size=1m"]]),
-        "healthcheck": st.sampled_from([{"test": "x", "interval": "1s"}, {"disable": True}, {"test": ["NONE"]}]),
+        "tmpfs": st.sampled_from(["/run", ["/run", "/tmp:size=1m"], "run", "/x:size=100000000g", "/x:size=1", ""]),
+        "healthcheck": st.one_of(
+            st.sampled_from([{"disable": True}, {"test": ["NONE"]}, {"test": ["CMD", ""]}, {"test": ["CMD", "a\0"]}]),
+            st.fixed_dictionaries(
+                {"test": st.just("x")},
+                optional=dict.fromkeys(
+                    ("interval", "timeout", "start_period"), st.sampled_from(["0", "1s", "10ms", "24h", "25h"])
+                )
+                | {"retries": st.sampled_from([0, 1, 1000, 1001])},
+            ),
+        ),
+        "stop_signal": st.sampled_from(["SIGQUIT", "term", "9", "0", "65", "999", "SIGFOO", "", "RTMIN"]),
         "depends_on": st.one_of(
             st.lists(st.sampled_from(["web", "db", "job_1"]), unique=True, max_size=2),
             st.dictionaries(
@@ -322,10 +343,15 @@ SERVICES = st.fixed_dictionaries(
             ),
         ),
         "user": st.sampled_from(["app", "1000:1000", "app:app", "1000"]),
-        "secrets": st.lists(st.sampled_from(["db-password"]), max_size=1),
+        "secrets": st.lists(
+            st.sampled_from(
+                ["db-password", {"source": "db-password", "mode": "7"}, {"source": "db-password", "target": ""}]
+            ),
+            max_size=1,
+        ),
         "mem_limit": st.just("1g"),
         "unknown": st.just(1),
-        "stop_grace_period": st.sampled_from(["1s", "1m", "soon"]),
+        "stop_grace_period": st.sampled_from(["1s", "1m", "soon", "24h", "25h"]),
     },
 )
 
@@ -388,7 +414,8 @@ def test_a_file_of_variables() -> None:
             dotenv.parse(wrong, {}, ".env")
 
 
-def test_files_of_this_host(tmp_path: pathlib.Path) -> None:
+def test_files_of_this_host(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TAG", raising=False)
     (tmp_path / ".env").write_text("TAG=3\nHOME=never\n")
     (tmp_path / "compose.yaml").write_text("services: {web: {image: 'nginx:$TAG', volumes: ['./pipe:/pipe']}}")
     (tmp_path / "pipe").write_text("x")

@@ -167,7 +167,7 @@ def test_the_same_by_sprite(host: HostUnderTest, tmp_path: pathlib.Path) -> None
         return done.stdout.strip()
 
     whole = sprite("token", "create", "--macaroon")
-    demanding = sprite("token", "attenuate", "-", "--role", "read", "--confirmed", given=whole)
+    demanding = sprite("token", "attenuate", "-", "--role", "read", "--needs-confirmation", given=whole)
     confirmed = sprite("token", "discharge", "-", given=demanding)
     assert sprite("token", "discharge", "-", given=confirmed) == confirmed, "nothing is left to be discharged"
     with _client(host, demanding) as alone, _client(host, confirmed) as both:

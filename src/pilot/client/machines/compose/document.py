@@ -112,6 +112,11 @@ def read(data: bytes, file: str, environment: Mapping[str, str]) -> Item:
     return _Values(yaml, file, environment).item(node, "", 0)
 
 
+def is_text(text: str) -> bool:
+    """Also to others: what is UTF-8, and without NUL. What comes of this host's files and variables may be neither."""
+    return "\0" not in text and not any("\ud800" <= each <= "\udfff" for each in text)
+
+
 def _yaml(file: str) -> Any:
     try:
         return importlib.import_module("yaml")
@@ -173,9 +178,12 @@ class _Values:
             if node.value in _TRUE | _FALSE:
                 return node.value in _TRUE
         try:
-            return interpolation.interpolated(node.value, self._environment)
+            text = interpolation.interpolated(node.value, self._environment)
         except interpolation.Wrong as error:
             place.refuse(str(error))
+        if not is_text(text):
+            place.refuse("it has a NUL in it, or a variable's bytes that are no UTF-8")
+        return text
 
     def _mapping(self, node: Any, place: Item, depth: int) -> dict[str, Item]:
         found: dict[str, Item] = {}

@@ -16,7 +16,8 @@ _UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|m|h)", re.ASCII)
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(b|k|kb|m|mb|g|gb)?", re.ASCII | re.IGNORECASE)
 _MULTIPLES = {"": 1, "b": 1, "k": 1 << 10, "kb": 1 << 10, "m": 1 << 20, "mb": 1 << 20, "g": 1 << 30, "gb": 1 << 30}
-_MOST_S = 10 * 86400.0
+_MOST_S = 86400.0
+_MOST_BYTES = 1 << 50
 
 
 def words(item: Item) -> list[str]:
@@ -37,7 +38,7 @@ def duration_s(item: Item) -> float:
         item.refuse(f"{text[:40]!r} is no duration", hint="write it as 90s or 1m30s")
     found_s = sum(float(part.group(1)) * _UNITS_S[part.group(2)] for part in parts)
     if found_s > _MOST_S:
-        item.refuse(f"{text[:40]!r} is longer than ten days")
+        item.refuse(f"{text[:40]!r} is longer than a day")
     return found_s
 
 
@@ -51,7 +52,10 @@ def size_bytes(item: Item) -> int:
     match = _SIZE.fullmatch(item.text().strip())
     if match is None:
         item.refuse(f"{item.text()[:40]!r} is no size", hint="write it as 64m or 1g")
-    return int(float(match.group(1)) * _MULTIPLES[(match.group(2) or "").lower()])
+    found = float(match.group(1)) * _MULTIPLES[(match.group(2) or "").lower()]
+    if found > _MOST_BYTES:
+        item.refuse(f"{item.text()[:40]!r} is more than there is anywhere")
+    return int(found)
 
 
 def variables(item: Item, environment: Mapping[str, str]) -> dict[str, str]:

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
     JSON = dict[str, Any]
 
+# As the server has them.
 MOST_SERVICES = 128
+_MOST_VOLUMES, _MOST_TEMPORARY, _MOST_PORTS, _MOST_SECRET_BYTES = 64, 256, 1024, 64 << 10
 _SECRETS = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}", re.ASCII)
 _SECRET = frozenset(["file", "environment", "external", "name", "labels", "content"])
 
@@ -54,6 +56,7 @@ def plan(data: bytes, file: str, files: Files) -> Plan:
     containers = [container(each, services, files, storage, grants) for each in services.values()]
     _check_order(containers, services)
     _put_names(containers, services)
+    _check_many(top, services, storage)
     config: JSON = {"containers": containers}
     if ports := _ports(services):
         config["services"] = ports
@@ -93,6 +96,17 @@ def _services(item: Item | None, top: Item) -> dict[str, Service]:
             each.item.refuse(f"{each.called} and {names[each.name]} would be one container, {each.name}")
         names[each.name] = each.called
     return found
+
+
+def _check_many(top: Item, services: Mapping[str, Service], storage: Storage) -> None:
+    rows = (
+        ("volumes", sum(each.temporary is None for each in storage.wanted.values()), _MOST_VOLUMES),
+        ("temporary directories", len(storage.temporary), _MOST_TEMPORARY),
+        ("ports", sum(len(each.ports()) for each in services.values()), _MOST_PORTS),
+    )
+    for what, many, most in rows:
+        if many > most:
+            top.refuse(f"more than {most} {what} of all services")
 
 
 def _check_order(containers: list[JSON], services: Mapping[str, Service]) -> None:
@@ -152,6 +166,8 @@ def _secret(item: Item, called: str, files: Files, values: dict[str, str]) -> JS
         item.refuse(f"two secrets would be the app's {name}")
     if "external" not in said or not said["external"].boolean():
         values[name] = encoded(_content(item, said, files))
+        if len(values[name]) > _MOST_SECRET_BYTES:
+            item.refuse(f"more than {_MOST_SECRET_BYTES} bytes, in base64, are no secret of an app")
     return {"secret_name": name}
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import posixpath
 import re
+import signal
 
 from . import fields, keys
-from .document import Item
+from .document import Item, is_text
 from .files import Files
 from .storage import Storage, slug
 
@@ -31,6 +32,7 @@ _PORT = re.compile(
     re.ASCII,
 )
 _MOST_PORTS = 1024
+_SIGNALS = frozenset(each.name.removeprefix("SIG") for each in signal.Signals)
 _HEALTH_S = 30  # interval and timeout, of the specification
 _CHECK = frozenset(["test", "interval", "timeout", "retries", "start_period", "start_interval", "disable"])
 _DEPENDS = frozenset(["condition", "restart", "required"])
@@ -106,7 +108,10 @@ class Service:
         if item is None:
             place = self.get("build") or self.item
             place.refuse("it has no image", hint="build and push one, and say it as image")
-        return item.text()
+        text = item.text()
+        if not text or any(each.isspace() for each in text):
+            item.refuse(f"{text[:50]!r} is no image")
+        return text
 
     def environment(self, files: Files) -> dict[str, str]:
         """Of files first, then what is said here."""
@@ -114,7 +119,12 @@ class Service:
         for path, item in _env_files(self.get("env_file")):
             found |= _read_variables(path, item, files, found)
         said = self.get("environment")
-        return found | fields.variables(said, files.environment) if said is not None else found
+        if said is not None:
+            found |= fields.variables(said, files.environment)
+        for name, value in found.items():
+            if not name or "=" in name or not is_text(name + value):
+                (said or self.item).refuse(f"{name[:50]!r}: a name has no = in it, and both are UTF-8 without NUL")
+        return found
 
     def command(self, key: str) -> list[str] | None:
         item = self.get(key)
@@ -123,6 +133,8 @@ class Service:
         found = fields.words(item)
         if not found:
             item.refuse("is empty", hint="leave it out: the image's is taken")
+        if not found[0] and (key == "entrypoint" or self.get("entrypoint") is None):
+            item.refuse("the name of its program is empty")
         return found
 
     def depends_on(self, others: Mapping[str, Service]) -> list[JSON]:
@@ -200,8 +212,8 @@ class Service:
         return found
 
     def stop(self) -> JSON | None:
-        signal, patience = self.get("stop_signal"), self.get("stop_grace_period")
-        found: JSON = {} if signal is None else {"signal": signal.text()}
+        wanted, patience = self.get("stop_signal"), self.get("stop_grace_period")
+        found: JSON = {} if wanted is None else {"signal": _signal(wanted)}
         found["timeout"] = "10s" if patience is None else f"{fields.duration_s(patience):g}s"
         return found
 
@@ -260,6 +272,14 @@ def _condition(item: Item | None) -> str:
     return _CONDITIONS[item.text()]
 
 
+def _signal(item: Item) -> str:
+    text = item.text().strip().upper()
+    is_number = text.isascii() and text.isdecimal() and len(text) < 4
+    if not (0 < int(text) < signal.NSIG if is_number else text.removeprefix("SIG") in _SIGNALS):
+        item.refuse(f"{item.text()[:30]!r} is no signal", hint="SIGQUIT, or a number")
+    return text
+
+
 def _test(item: Item) -> list[str] | None:
     """The command; None for none. What is a line for a shell is given to one."""
     if not item.is_list:
@@ -267,7 +287,7 @@ def _test(item: Item) -> list[str] | None:
     kind, *rest = [each.text() for each in item.items()] or [""]
     if kind == "NONE":
         return None
-    if kind == "CMD" and rest:
+    if kind == "CMD" and rest and rest[0]:
         return rest
     if kind != "CMD-SHELL" or len(rest) != 1:
         item.refuse("a test is a line for a shell, [CMD, …], [CMD-SHELL, LINE] or [NONE]")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _VOLUMES = re.compile(r"[A-Za-z0-9_-]{1,63}", re.ASCII)
 _TEMPORARY = re.compile(r"[a-z1-9][a-z0-9-]{0,30}", re.ASCII)
+_RESERVED = frozenset({"world", "machine"})
 _VOLUME = frozenset(["driver", "driver_opts", "external", "labels", "name"])
 _LONG = frozenset(["type", "source", "target", "read_only", "consistency", "bind", "volume", "tmpfs", "image"])
 _TMPFS = frozenset({"type", "device", "o"})
@@ -55,7 +56,8 @@ class Named:
         self.temporary = _temporary(said["driver_opts"]) if "driver_opts" in said else None
         if self.temporary is not None:
             self.name = slug(called)
-        if not (_TEMPORARY if self.temporary is not None else _VOLUMES).fullmatch(self.name):
+        known = _TEMPORARY if self.temporary is not None else _VOLUMES
+        if not known.fullmatch(self.name) or (self.temporary is not None and self.name in _RESERVED):
             item.refuse(f"{self.name[:50]!r} is no name of a volume", hint="give it another one: name: …")
 
 
@@ -88,6 +90,8 @@ class Storage:
                 mounts.append({"name": self._volume(item, source), "path": target})
         for item in () if tmpfs is None else tmpfs.items() if tmpfs.is_list else [tmpfs]:
             target, _, options = item.text().partition(":")
+            if not posixpath.isabs(target):
+                item.refuse(f"{target[:50]!r} is no absolute path")
             mounts.append(self._temporary(name, target, {"storage_type": "memory", **_size(item, options)}))
         return mounts, injected
 
