@@ -181,6 +181,7 @@ def test_a_world_from_nothing_to_nothing(machine: Machine) -> None:
             "bin",
             "init",
             "llm.txt",
+            "logs",
             "policy",
             "version.txt",
         ]
