@@ -41,6 +41,8 @@ OF_THIS_MACHINE = {
     "apt": "apt-get -q update && apt-get install -qy --no-install-recommends hello && hello",
     "pip": f"python3 -m venv /tmp/pip && /tmp/pip/bin/pip install {outside.PYTHON_PROJECT}"
     f" && /tmp/pip/bin/python -c 'import {outside.PYTHON_PROJECT}'",
+    "uv": f"uv venv /tmp/uv && SSL_CERT_FILE={outside.AUTHORITIES} uv pip install --python /tmp/uv/bin/python"
+    f" {outside.PYTHON_PROJECT} && /tmp/uv/bin/python -c 'import {outside.PYTHON_PROJECT}'",
     "npm": f"npm install --prefix /tmp/npm --cafile {outside.AUTHORITIES} {outside.NODE_PROJECT}"
     f" && cd /tmp/npm && node -e 'require(\"{outside.NODE_PROJECT}\")'",
 }
@@ -74,7 +76,7 @@ def test_a_client_installs_from_a_server_of_the_tests(sprite: Any, run: Run, sit
 
 @pytest.mark.parametrize("client", OF_THIS_MACHINE)
 def test_a_client_installs_from_the_registry_of_this_machine(sprite: Any, run: Run, client: str) -> None:
-    hosts = {"apt": outside.debian, "pip": outside.python, "npm": outside.node}[client]()
+    hosts = {"apt": outside.debian, "pip": outside.python, "uv": outside.python, "npm": outside.node}[client]()
     authorities = pathlib.Path(outside.AUTHORITIES).read_bytes()
     sprite.command("sudo", "tee", outside.AUTHORITIES, stdin=io.BytesIO(authorities)).output()
     _allow(sprite, sorted(hosts))

@@ -41,6 +41,7 @@ _MODES = {"etc/sudoers.d/sprite": "0440"}
 _STANDARD_HOOKS = (
     'chroot "$1" locale-gen',
     'rm "$1"/etc/ssh/ssh_host_*',
+    'sed -i "s|^PATH=.*|&:/.sprite/bin|" "$1/etc/crontab"',
 )
 
 
