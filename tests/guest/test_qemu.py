@@ -197,6 +197,22 @@ def test_suspended_it_is_on_disk_alone_and_goes_on_where_it_was(machines: virtua
     assert not os.path.exists(os.path.join(directory, "memory"))
 
 
+def test_what_is_on_disk_and_has_not_ended_ends(machines: virtual.Machines) -> None:
+    """As a pilotd leaves it that is killed between the two; and goes on as any other."""
+    machine = machines.create("both")
+    machines.vmm.start(machine)
+    boot = machines.call(machine, "GET", "/v1/status")["boot_id"]
+    directory = os.path.dirname(machines.vmm.dial_path(machine))
+    with open(os.path.join(directory, "shape")) as file:
+        memory.save(directory, file.read())
+    other = machines.another()
+    assert (other.status(machine), background.runs(directory)) == (MachineStatus.SUSPENDED, True)
+    other.suspend(machine)
+    assert (other.status(machine), background.runs(directory)) == (MachineStatus.SUSPENDED, False)
+    other.start(machine)
+    assert machines.call(machine, "GET", "/v1/status")["boot_id"] == boot
+
+
 def test_what_was_suspended_before_the_host_started_anew_begins_anew(machines: virtual.Machines) -> None:
     machine, disk = _asleep(machines, "older")
     directory = os.path.dirname(machines.vmm.dial_path(machine))

@@ -48,6 +48,7 @@ class FakeVmm:
         self.suspends_to_disk = False
         self.suspended: set[MachineId] = set()
         self.unresumable = False
+        self.fail_end = 0  # what is suspended already
 
     def max_processes(self, spec: MachineSpec) -> int:
         return spec.pids
@@ -108,10 +109,14 @@ class FakeVmm:
         self.frozen.add(machine)
 
     def suspend(self, machine: MachineId) -> None:
-        self.freeze(machine)
+        if machine not in self.suspended:
+            self.freeze(machine)
         if self.suspends_to_disk:
-            self.stop(machine)
             self.suspended.add(machine)
+            if self.fail_end:
+                self.fail_end -= 1
+                raise errors.HostError("end machine: it is still there")
+            self._end(machine)
 
     def thaw(self, machine: MachineId) -> None:
         if machine in self.frozen:
@@ -119,8 +124,11 @@ class FakeVmm:
             self.frozen.discard(machine)
 
     def stop(self, machine: MachineId) -> None:
-        self.frozen.discard(machine)
         self.suspended.discard(machine)
+        self._end(machine)
+
+    def _end(self, machine: MachineId) -> None:
+        self.frozen.discard(machine)
         running = self.machines.pop(machine, None)
         if running:
             running.close()

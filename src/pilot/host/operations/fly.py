@@ -506,12 +506,16 @@ def freeze(host: Host, run: Run[object]) -> None:
     """As long as nobody wants it, its memory is on disk where that can be, and then nobody has its disks."""
     found = machine_of(host, run)
     machines.thaw(host, found.id)  # an attempt that died may have left it standing still, half written
-    if not machines.is_suspended(host, found.id):
-        if not machines.is_up(host, found.id):
-            raise UserFault("failed_precondition: the machine does not run", code="conflict")
-        machines.suspend(host, found.id)
-    host.uses.cut(found.id)  # who waits for an answer of it waits in vain; who comes anew wakes it
-    if machines.is_suspended(host, found.id):
+    if not machines.is_suspended(host, found.id) and not machines.is_up(host, found.id):
+        raise UserFault("failed_precondition: the machine does not run", code="conflict")
+    _let_go(host, run, found.id)
+
+
+def _let_go(host: Host, run: Run[object], id: MachineId) -> None:
+    """One that is suspended already may not have ended yet, as pilotd died meanwhile: it does before its disks go."""
+    machines.suspend(host, id)
+    host.uses.cut(id)  # who waits for an answer of it waits in vain; who comes anew wakes it
+    if machines.is_suspended(host, id):
         detach(host, run)
 
 
@@ -659,9 +663,8 @@ def settle_suspend(host: Host, run: Run[object], outcome: Outcome) -> None:
     """One that could not be frozen runs on; of one that was not to be, nothing is said."""
     if outcome.done or outcome.code == "not_found":
         return
-    with host.database.transaction() as tx:
-        if fly.by_id(tx, run.resource).state == "suspending":
-            fly.enter(tx, run.resource, "started", "suspend", "flyd", {"error": outcome.error or ""})
+    if fly.by_id(host.database, run.resource).state == "suspending":
+        _settle_still(host, run, outcome, "suspend")
 
 
 def settle_rest(host: Host, run: Run[object], outcome: Outcome) -> None:
@@ -671,9 +674,30 @@ def settle_rest(host: Host, run: Run[object], outcome: Outcome) -> None:
     if any(step in run.results for step in ("stopping", "freeze")):
         settle(host, run, outcome)
         return
+    if fly.by_id(host.database, run.resource).state in ("stopping", "suspending"):
+        _settle_still(host, run, outcome, "start")
+
+
+def _settle_still(host: Host, run: Run[object], outcome: Outcome, type: str) -> None:
+    """It runs on, but where its memory is on disk already: then it is suspended. One that does neither, as it hangs in
+    between, is stopped, and begins anew."""
+    id = MachineId(run.resource)
+    stays = _sleeps(host, id)
+    if stays:
+        _let_go(host, run, id)
+    elif machines.isolation_of(host, id) is not None:
+        _thaw_or_stop(host, id)
+    state = "suspended" if stays else "started"
     with host.database.transaction() as tx:
-        if fly.by_id(tx, run.resource).state in ("stopping", "suspending"):
-            fly.enter(tx, run.resource, "started", "start", "flyd", {"error": outcome.error or ""})
+        fly.enter(tx, run.resource, state, type, "flyd", {"error": outcome.error or ""})
+
+
+def _thaw_or_stop(host: Host, id: MachineId) -> None:
+    try:
+        machines.thaw(host, id)
+    except errors.PilotError as error:
+        log.warning("machine hangs half suspended, it is stopped", extra={"machine": id, "error": str(error)})
+        machines.down(host, id)
 
 
 # Parts

@@ -164,7 +164,8 @@ class Vmm(Protocol):
 
     def suspend(self, machine: MachineId) -> None:
         """As `freeze`, for long: where it can be its memory goes to disk, and nothing of it runs (SUSPENDED); then its
-        disks are free until `start`, which wants the same. `HostError` when that cannot be; then it runs on."""
+        disks are free until `start`, which wants the same. `HostError` when that cannot be; then it runs on, or is
+        SUSPENDED and not ended yet: asked again, this ends it."""
         ...
 
     def thaw(self, machine: MachineId) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from tests.support.host import WAIT_S, HostUnderTest
@@ -13,9 +13,10 @@ from tests.support.host import WAIT_S, HostUnderTest
 from pilot import errors
 from pilot.host.fly.containers import ImageOf
 from pilot.host.fsm.operation import Run
-from pilot.host.fsm.outcome import UserFault
+from pilot.host.fsm.outcome import Ending, Outcome, UserFault
 from pilot.host.operations import fly as steps
 from pilot.host.operations import fly_disks, fly_requests
+from pilot.host.operations.context import Host
 from pilot.host.store import fly, machines
 from pilot.host.store.fly import App, Machine
 from pilot.host.vmm import MachineSpec, MachineStatus
@@ -92,6 +93,61 @@ def test_nobody_has_its_disks_meanwhile(host: HostUnderTest) -> None:
         _suspend(host)
         assert host.vmm.status(ID) is MachineStatus.SUSPENDED
         assert _root() not in host.volumes.attached
+
+
+def test_it_has_ended_before_its_disks_go(host: HostUnderTest) -> None:
+    """As for a pilotd that dies when its memory is on disk, and it has not been ended yet."""
+    _started(host)
+    host.vmm.fail_end = 1
+    with pytest.raises(errors.HostError):
+        _suspend(host)
+    assert (host.vmm.status(ID), ID in host.vmm.machines) == (MachineStatus.SUSPENDED, True)
+    assert _root() in host.volumes.attached
+    _suspend(host)
+    assert (host.vmm.status(ID), ID in host.vmm.machines) == (MachineStatus.SUSPENDED, False)
+    assert _root() not in host.volumes.attached
+
+
+Settle = Callable[[Host, Run[object], Outcome], None]
+
+
+def _given_up(host: HostUnderTest, settle: Settle) -> str:
+    """The state in which a run leaves it that has failed in `freeze`."""
+    with host.database.transaction() as tx:
+        fly.enter(tx, ID, "suspending", "suspend", "user")
+    run = Run(RunId("0"), "machine", fly_requests.SUSPEND.name, ID, None)
+    settle(host.host, run, Outcome(Ending.ABORTED, "no luck"))
+    return fly.by_id(host.database, ID).state
+
+
+_SETTLES = pytest.mark.parametrize("settle", [steps.settle_suspend, steps.settle_rest])
+
+
+@_SETTLES
+def test_given_up_when_its_memory_is_on_disk_it_is_suspended(host: HostUnderTest, settle: Settle) -> None:
+    _started(host)
+    host.vmm.fail_end = 1
+    with pytest.raises(errors.HostError):
+        _suspend(host)
+    assert _given_up(host, settle) == "suspended"
+    assert (host.vmm.status(ID), ID in host.vmm.machines) == (MachineStatus.SUSPENDED, False)
+    assert _root() not in host.volumes.attached
+
+
+@_SETTLES
+def test_given_up_before_it_runs_on(host: HostUnderTest, settle: Settle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that hangs is stopped, which is seen as its end."""
+    _started(host)
+    host.vmm.frozen.add(ID)
+    assert _given_up(host, settle) == "started"
+    assert host.vmm.status(ID) is MachineStatus.RUNNING
+
+    def hangs(_: object) -> None:
+        raise errors.PeerError("it does not answer")
+
+    monkeypatch.setattr(host.vmm, "thaw", hangs)
+    assert _given_up(host, settle) == "started"
+    assert host.vmm.status(ID) is MachineStatus.STOPPED
 
 
 def test_it_goes_on_with_the_roots_that_it_has(host: HostUnderTest) -> None:

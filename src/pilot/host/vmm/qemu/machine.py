@@ -221,8 +221,11 @@ class Qemu:
         except FileNotFoundError:
             self.freeze(machine)
             return
-        if self.status(machine) is MachineStatus.RUNNING:
+        status = self.status(machine)
+        if status is MachineStatus.RUNNING:
             memory.save(directory, shape)
+        if status in (MachineStatus.RUNNING, MachineStatus.SUSPENDED):
+            background.kill(directory)  # which whoever has written it may have died before
             self._drop_cgroup(machine)
 
     def thaw(self, machine: MachineId) -> None:

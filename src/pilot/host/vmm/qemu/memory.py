@@ -39,8 +39,9 @@ class Of(msgspec.Struct, frozen=True):
 
 
 def save(directory: str, shape: str) -> None:
-    """The machine that runs in `directory` has gone when this returns, and its memory is there. `shape`: of its command
-    line. `HostError` when that cannot be; then it runs on. `PeerError` when it does not even say so: `go_on` again."""
+    """The memory of the machine that runs in `directory` is there when this returns, and the machine is to be killed.
+    `shape`: of its command line. `HostError` when that cannot be; then it runs on. `PeerError` when it does not even
+    say so: `go_on` again."""
     new = os.path.join(directory, _NEW)
     os.mkdir(new, 0o700)
     try:
@@ -53,7 +54,6 @@ def save(directory: str, shape: str) -> None:
         go_on(directory)
         raise errors.HostError(f"suspend the machine in {directory}: {error}") from error
     os.rename(new, os.path.join(directory, _WHOLE))
-    background.kill(directory)
 
 
 def go_on(directory: str, answer_s: float = _QMP_S) -> None:

@@ -53,6 +53,11 @@ def _begin_to_write(directory: str) -> None:
         control.execute("migrate", {"uri": "fd:state"})
 
 
+def _started_with(directory: str, shape: str) -> None:
+    with open(os.path.join(directory, "shape"), "w") as file:
+        file.write(shape)
+
+
 def test_one_that_was_being_written_goes_on_and_nothing_stops_it_later(vmm: Qemu, directory: str) -> None:
     """A migration that is not cancelled would stop it when all is written."""
     with fake_qemu.running(directory, migrates="hangs") as qemu:
@@ -121,9 +126,20 @@ def test_one_that_hangs_while_it_is_suspended_is_stopped_and_destroyed(
 
 def test_suspended_it_runs_no_more(vmm: Qemu, directory: str) -> None:
     with fake_qemu.running(directory) as qemu:
-        memory.save(directory, "a shape")
+        _started_with(directory, "a shape")
+        vmm.suspend(ID)
         assert not qemu.runs()
         assert vmm.status(ID) is MachineStatus.SUSPENDED
+
+
+def test_one_that_is_on_disk_and_has_not_ended_ends(vmm: Qemu, directory: str) -> None:
+    """As pilotd was killed between the two."""
+    with fake_qemu.running(directory) as qemu:
+        _started_with(directory, "a shape")
+        memory.save(directory, "a shape")
+        assert (vmm.status(ID), qemu.runs()) == (MachineStatus.SUSPENDED, True)
+        vmm.suspend(ID)
+        assert (vmm.status(ID), qemu.runs()) == (MachineStatus.SUSPENDED, False)
 
 
 Starts = Callable[[str], list[FakeQemu]]
