@@ -11,6 +11,7 @@ import pytest
 
 from pilot.host.fly.services import Protocol, Service
 from pilot.host.ingress.apps import links
+from pilot.host.ingress.apps.backlog import Waiting
 from pilot.host.ingress.pool import NothingListens
 from pilot.host.services.fly_ways import Backend, FlyWays
 from pilot.host.store.fly import Machine
@@ -65,20 +66,25 @@ def test_there_and_back_until_it_is_gone(machine: FakeMachine) -> None:
         transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(Echo, local_addr=("127.0.0.1", 0))
         port = int(transport.get_extra_info("sockname")[1])
         backend, taker = Backend(MACHINE, Service(0, port, protocol=Protocol.UDP)), Taker()
+        waiting = Waiting()
         with contextlib.closing(transport):
             async with asyncio.timeout(60):
                 async with machine.agent():
-                    link = await links.open_link(cast(FlyWays, Ways(machine.dial_path)), backend, taker)
+                    link = await links.open_link(cast(FlyWays, Ways(machine.dial_path)), backend, taker, waiting)
                     for data in (b"one", bytes(40000), b"\xff\x00"):
                         link.send(data)
                         assert await taker.answers.get() == data
                     for _ in range(10 * links.MOST_WAITING):
                         link.send(b"x")  # what is too much at once is lost, and nothing waits for it
                     assert await taker.answers.get() == b"x"
+                    for _ in range(10 * links.MOST_WAITING):
+                        link.send(bytes(60000))  # and of bytes
+                        assert waiting.bytes_of("app") <= links.MOST_BYTES
                 await taker.over.wait()
                 link.close()
+                assert waiting.bytes_of("app") == 0
                 with pytest.raises(NothingListens):
-                    await links.open_link(cast(FlyWays, Ways(machine.dial_path)), backend, taker)
+                    await links.open_link(cast(FlyWays, Ways(machine.dial_path)), backend, taker, Waiting())
 
     asyncio.run(run())
 
@@ -97,6 +103,6 @@ def test_a_machine_that_is_none(tmp_path: pathlib.Path) -> None:
         async with asyncio.timeout(60), server:
             backend = Backend(MACHINE, Service(0, 53, protocol=Protocol.UDP))
             with pytest.raises(NothingListens):
-                await links.open_link(cast(FlyWays, Ways(path)), backend, Taker())
+                await links.open_link(cast(FlyWays, Ways(path)), backend, Taker(), Waiting())
 
     asyncio.run(run())

@@ -13,7 +13,8 @@ from typing import cast
 import pytest
 
 from pilot.host.fly.services import Ports, Protocol, Service
-from pilot.host.ingress.apps import datagrams
+from pilot.host.ingress.apps import backlog, datagrams
+from pilot.host.ingress.apps.backlog import Waiting
 from pilot.host.ingress.apps.datagrams import MOST, MOST_EARLY, MOST_OF_HOST, MOST_OPENING, Door
 from pilot.host.ingress.apps.facade import Apps
 from pilot.host.operations.uses import Cut
@@ -134,7 +135,7 @@ async def _serving(*, dead: bool = False) -> AsyncIterator[Served]:
         nobody.bind(("127.0.0.1", 0))
         ports = [nobody.getsockname()[1], *ports] if dead else ports
     stand = Stand(ports)
-    door = Door(Crowd(limits(8192)), cast(Apps, stand), cast(FlyWays, stand), WAY)
+    door = Door(Crowd(limits(8192)), cast(Apps, stand), cast(FlyWays, stand), WAY, Waiting())
     await datagrams.listen("127.0.0.1", 0, door)
     try:
         async with asyncio.timeout(WAIT_S):
@@ -247,6 +248,41 @@ def test_one_that_is_ended_while_it_waits_for_a_machine_lets_go_at_once() -> Non
                 flow.make_room()  # and no Machine comes
                 await served.until(lambda: served.stand.open == 0 and not served.door._flows)
                 assert served.door.crowd.count(Kind.VISITOR) == 0
+
+    asyncio.run(run())
+
+
+def test_of_an_app_so_much_waits_and_what_ends_waits_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backlog, "MOST_OF_APP", 1000)
+
+    async def run() -> None:
+        async with _serving() as served, contextlib.AsyncExitStack() as stack:
+            clients = [stack.enter_context(served.client()) for _ in range(5)]
+            for client in clients:
+                client.send(bytes(300))
+            await served.until(lambda: served.stand.open == 5)
+            assert served.door.waiting.bytes_of("app") == 900
+            for flow in list(served.door._flows.values()):
+                flow.end()
+            await served.until(lambda: served.stand.open == 0)
+            assert served.door.waiting.bytes_of("app") == 0
+
+    asyncio.run(run())
+
+
+def test_a_door_goes_on_as_its_app_says_by_now_and_ends_the_flows_of_another_app() -> None:
+    async def run() -> None:
+        async with _serving() as served:
+            served.stand.ready.set()
+            with served.client() as one:
+                assert await served.ask(one, b"hi") == b"hi"
+                served.door.renew(Way(WAY.app, 53, Ports(53, 54, frozenset(), protocol=Protocol.UDP)))
+                assert await served.ask(one, b"hi") == b"hi"
+                assert served.stand.places_asked == 1  # the same flow
+                served.door.renew(Way(App("other", "org", "other", "default", 0), 53, WAY.ports))
+                await served.until(lambda: served.stand.open == 0)
+                assert await served.ask(one, b"hi") == b"hi"
+                assert served.stand.places_asked == 2
 
     asyncio.run(run())
 

@@ -13,7 +13,7 @@ from typing import cast
 
 import pytest
 
-from pilot.host.fly.services import Ports, Service
+from pilot.host.fly.services import Ports, Protocol, Service
 from pilot.host.ingress.apps import places, raw
 from pilot.host.ingress.apps.directory import Directory
 from pilot.host.ingress.apps.facade import Apps
@@ -31,7 +31,13 @@ from tests.support.host import WAIT_S, HostUnderTest
 
 APP = App("app", "org", "app", "default", 0)
 WAY = Way(APP, 9000, Ports(9000, 9000, frozenset()))
-CONFIG = {"image": "box", "services": [{"internal_port": 80, "ports": [{"port": 9000}]}]}
+DATAGRAMS = Way(APP, 9000, Ports(9000, 9000, frozenset(), protocol=Protocol.UDP))
+CONFIG = {
+    "image": "box",
+    "services": [
+        {"protocol": protocol, "internal_port": 80, "ports": [{"port": 9000}]} for protocol in ("tcp", "udp")
+    ],
+}  # fmt: skip
 MACHINE = Machine(
     MachineId("m"), "app", "m", "local", "created", "1", CONFIG, {}, (), cordoned=False, lease=None, created_us=0,
     updated_us=0,
@@ -160,5 +166,25 @@ def test_an_app_has_so_many_at_once(host: HostUnderTest, monkeypatch: pytest.Mon
                     pass
         async with made.place(WAY, lambda: None) as backend:
             assert backend.id == "m"
+
+    asyncio.run(run())
+
+
+def test_flows_of_datagrams_leave_connections_their_places(
+    host: HostUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "MAX_AT_ONCE", 2)
+    monkeypatch.setattr(places, "MAX_FLOWS", 1)
+
+    async def run() -> None:
+        made = Places(host.fly, Directory(host.fly.ways, Domain()), Health(host.fly.processes))
+        async with made.place(DATAGRAMS, lambda: None):
+            with pytest.raises(faults.Unavailable, match="app app has 1 flows of datagrams open already"):
+                async with made.place(DATAGRAMS, lambda: None):
+                    pass
+            async with made.place(WAY, lambda: None):
+                pass
+        async with made.place(WAY, lambda: None), made.place(DATAGRAMS, lambda: None):
+            pass
 
     asyncio.run(run())

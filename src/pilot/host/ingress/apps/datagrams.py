@@ -16,7 +16,7 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections import Counter, deque
+from collections import Counter
 from typing import cast
 
 from .... import errors
@@ -25,6 +25,7 @@ from ...relay.crowd import Crowd, Kind
 from ...services.fly_ways import Backend, FlyWays, Way
 from ..pool import NothingListens
 from . import links
+from .backlog import Backlog, Waiting
 from .facade import SETTLE_S, Apps, is_new
 from .links import Link, Sending
 
@@ -48,28 +49,33 @@ class Flow:
         self._door = door
         self._loop = asyncio.get_running_loop()
         self._at_s = self._loop.time()
-        self._early: deque[bytes] = deque()
+        self._early = Backlog(door.waiting, door.way.app.id, most=MOST_EARLY, most_bytes=MOST_EARLY_BYTES)
         self._last = self._refused = b""
         self._link: Link | None = None
         self._refusal = asyncio.Event()
         self.task = self._loop.create_task(self._run(), name="datagrams of a client")
-        self.task.add_done_callback(lambda _: door.forget(self))
+        self.task.add_done_callback(lambda _: self._over())
 
     def take(self, data: bytes) -> None:
         """The client's, who alone makes it live longer. Where it is said once more, that is ours."""
         self._at_s = self._loop.time()
         if self._link is not None:
             self._send(self._link, data)
-        elif len(self._early) < MOST_EARLY and sum(map(len, self._early)) + len(data) <= MOST_EARLY_BYTES:
-            self._early.append(data)
+        else:
+            self._early.add(data)
 
     def _send(self, link: Link, data: bytes) -> None:
         self._last = data
         link.send(data)
 
     def end(self) -> None:
-        """It lets go of all that it has, or waits for."""
+        """It lets go of all that it has, or waits for; what its client says next begins another one."""
+        self._door.forget(self)
         self.task.cancel()
+
+    def _over(self) -> None:
+        self._early.clear()
+        self._door.forget(self)
 
     # The Machine's
 
@@ -119,13 +125,13 @@ class Flow:
 
     async def _with(self, backend: Backend) -> None:
         """Until nobody says anything any more. `NothingListens`: what it did not take is for another one."""
-        link = await links.open_link(self._door.ways, backend, self)
+        link = await links.open_link(self._door.ways, backend, self, self._door.waiting)
         try:
             if not self.is_open:
                 self._at_s = self._loop.time()  # an answer is waited for from here on
             self._link, self.is_open = link, True
             while self._early:
-                self._send(link, self._early.popleft())
+                self._send(link, self._early.drop())
             await self._while_it_is_used(backend, link)
         finally:
             self._link = None
@@ -145,7 +151,7 @@ class Flow:
             if self.is_answered:
                 self.is_answered = False
             elif self._loop.time() > settled_s:
-                self._early.append(refused)
+                self._early.add(refused)
                 raise NothingListens(f"nothing listens on UDP port {backend.service.internal_port}")
             await asyncio.sleep(_PAUSE_S)
             self._send(link, refused)
@@ -157,14 +163,21 @@ class Flow:
 class Door(asyncio.DatagramProtocol):
     """One port of an app. Close it."""
 
-    def __init__(self, crowd: Crowd, apps: Apps, ways: FlyWays, way: Way) -> None:
+    def __init__(self, crowd: Crowd, apps: Apps, ways: FlyWays, way: Way, waiting: Waiting) -> None:
         self.crowd = crowd
+        self.waiting = waiting
         self.apps = apps
         self.ways = ways
         self.way = way
         self._flows: dict[Peer, Flow] = {}  # the one that was used longest ago first
         self._of_host: Counter[str] = Counter()
         self._sending: Sending | None = None
+
+    def renew(self, way: Way) -> None:
+        """As its app's config says by now; or another app has that address. Flows of the same app go on."""
+        if way.app.id != self.way.app.id:
+            self._end()
+        self.way = way
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._sending = Sending(cast(asyncio.DatagramTransport, transport))
@@ -189,7 +202,6 @@ class Door(asyncio.DatagramProtocol):
         elif len(every) < MOST:
             return
         first = next((each for each in every if not each.is_answered), every[0])
-        self.forget(first)
         first.end()
 
     def forget(self, flow: Flow) -> None:
@@ -211,7 +223,10 @@ class Door(asyncio.DatagramProtocol):
     def close(self) -> None:
         if self._sending is not None:
             self._sending.transport.abort()
-        for flow in self._flows.values():
+        self._end()
+
+    def _end(self) -> None:
+        for flow in list(self._flows.values()):
             flow.end()
 
 

@@ -23,6 +23,7 @@ from ....wire import dial as lines
 from ....wire import operations, schema, websocket
 from ...services.fly_ways import Backend, FlyWays
 from ..pool import NothingListens
+from .backlog import Backlog, Waiting
 
 OPEN_S = 30.0
 # Of datagrams that wait for a program that does not take them.
@@ -48,14 +49,15 @@ class Link(Protocol):
     def close(self) -> None: ...
 
 
-async def open_link(ways: FlyWays, backend: Backend, taker: Taker) -> Link:
+async def open_link(ways: FlyWays, backend: Backend, taker: Taker, waiting: Waiting) -> Link:
     """The caller's, who closes it. `NothingListens` when the Machine has gone since it was chosen."""
     try:
         connection = await _socket(ways, backend)
         if connection is not None:
             return await _of_kernel(connection, backend.service.internal_port, taker)
         async with asyncio.timeout(OPEN_S):
-            return await _of_agent(ways.dial_path(backend), backend.service.internal_port, taker)
+            backlog = Backlog(waiting, backend.row.app, most=MOST_WAITING, most_bytes=MOST_BYTES)
+            return await _of_agent(ways.dial_path(backend), backend.service.internal_port, taker, backlog)
     except (errors.PeerError, errors.StateError, errors.NotFound, client.Refused, OSError) as error:
         raise NothingListens(f"machine {backend.id} is gone: {errors.told(error)}") from error
 
@@ -122,7 +124,7 @@ class _KernelLink:
         self._sending.transport.abort()
 
 
-async def _of_agent(path: str, port: int, taker: Taker) -> Link:
+async def _of_agent(path: str, port: int, taker: Taker, backlog: Backlog) -> Link:
     dialled = await dial.open_stream(path, lines.PORT_API)
     connection, early = dialled.detach()
     stream = await SocketStream.of_socket(connection, first=early)
@@ -134,7 +136,7 @@ async def _of_agent(path: str, port: int, taker: Taker) -> Link:
     except BaseException:
         stream.abort()
         raise
-    return _AgentLink(stream, opened, taker)
+    return _AgentLink(stream, opened, taker, backlog)
 
 
 def _check(answer: websocket.Event) -> None:
@@ -149,11 +151,12 @@ def _check(answer: websocket.Event) -> None:
 
 
 class _AgentLink:
-    def __init__(self, stream: SocketStream, opened: WebSocket, taker: Taker) -> None:
+    def __init__(self, stream: SocketStream, opened: WebSocket, taker: Taker, backlog: Backlog) -> None:
         self._stream = stream
         self._opened = opened
         self._taker = taker
-        self._waiting: asyncio.Queue[bytes] = asyncio.Queue(MOST_WAITING)
+        self._backlog = backlog
+        self._more = asyncio.Event()
         loop = asyncio.get_running_loop()
         self._tasks = [
             loop.create_task(self._run(self._read), name="datagrams of a machine"),
@@ -161,12 +164,13 @@ class _AgentLink:
         ]
 
     def send(self, data: bytes) -> None:
-        with contextlib.suppress(asyncio.QueueFull):
-            self._waiting.put_nowait(data)
+        if self._backlog.add(data):
+            self._more.set()
 
     def close(self) -> None:
         for task in self._tasks:
             task.cancel()
+        self._backlog.clear()
         self._stream.abort()
 
     async def _run(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
@@ -180,4 +184,8 @@ class _AgentLink:
 
     async def _write(self) -> None:
         while True:
-            await self._opened.send(await self._waiting.get())
+            await self._more.wait()
+            while self._backlog:
+                await self._opened.send(self._backlog.first())
+                self._backlog.drop()
+            self._more.clear()

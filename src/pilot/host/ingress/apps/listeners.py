@@ -26,6 +26,7 @@ from ...relay.server import Door, Listening
 from ...services.fly_ways import FlyWays, Served, Way
 from .. import telling
 from . import datagrams
+from .backlog import Waiting
 from .facade import Apps
 from .raw import Client, Raw
 
@@ -43,7 +44,7 @@ MOST_OF_APP, MOST_OF_ORGANISATION = 1024, 2048
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
-    """`https_port`: where the app has TLS and HTTP, if it does."""
+    """`https_port`: where the app has TLS and HTTP, if it does, and HTTP is read here."""
 
     way: Way
     https_port: int | None
@@ -83,7 +84,7 @@ def _of(served: Served) -> Iterator[Wanted]:
     https_port = 443 if 443 in secure else min(secure, default=None)
     for ports in every:
         for port in range(ports.first, ports.last + 1):
-            yield Wanted(Way(served.app, port, ports), https_port)
+            yield Wanted(Way(served.app, port, ports), https_port if ports.is_http else None)
 
 
 class _Closed(typing.Protocol):
@@ -100,6 +101,7 @@ class Listeners:
         self._apps = apps
         self._raw = Raw(apps)
         self._tls = tls
+        self._waiting = Waiting()
         self._open: dict[Key, tuple[Wanted, _Closed]] = {}
         self._failed: set[Key] = set()
         self._cut: frozenset[str] = frozenset()
@@ -137,7 +139,13 @@ class Listeners:
             log.warning("app has more ports than it may", extra={"app": app})
         self._cut = cut
         for key, (known, accepting) in list(self._open.items()):
-            if there.get(key) != known:
+            each = there.get(key)
+            if each is not None and isinstance(accepting, datagrams.Door):
+                accepting.renew(
+                    each.way
+                )  # its socket is closed a moment after it has been told, and would be in the way
+                self._open[key] = each, accepting
+            elif each != known:
                 accepting.close()
                 del self._open[key]
         for key in self._failed - there.keys():
@@ -165,7 +173,7 @@ class Listeners:
 
     async def _accept_datagrams(self, listening: Listening, key: Key, each: Wanted) -> _Closed:
         address, port, _ = key
-        door = datagrams.Door(listening.crowd, self._apps, self._ways, each.way)
+        door = datagrams.Door(listening.crowd, self._apps, self._ways, each.way, self._waiting)
         await datagrams.listen(address, port, door)
         return door
 

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import AbstractContextManager
 
 from .... import errors
@@ -19,6 +19,7 @@ from ....ids import MachineId
 from ....wire import faults
 from ...fly import balance
 from ...fly.balance import Candidate, Choice
+from ...fly.services import Protocol
 from ...operations.uses import Cut
 from ...services import ending
 from ...services.fly import FlyMachines
@@ -32,9 +33,13 @@ HOLD_S = 30.0
 MAX_HELD = 128  # of one app
 # Of one app, which have their place or wait for it: all apps and sprites share what there is (`relay.crowd`).
 MAX_AT_ONCE = 512
+# Flows of datagrams among these: whoever sends them may say that it is anybody. More than one port's
+# (`datagrams.MOST`), where a newcomer takes the place of one that was never answered.
+MAX_FLOWS, MAX_FLOWS_HELD = 320, 64
 START_S = 60.0
 # What nobody tells of: the end of a check.
 LOOK_S = 0.25
+_ALL, _FLOWS = "connections", "flows of datagrams"
 
 
 class Places:
@@ -46,8 +51,8 @@ class Places:
         self._directory = directory
         self._health = health
         self._starting: dict[MachineId, asyncio.Task[None]] = {}
-        self._open: Counter[str] = Counter()
-        self._held: Counter[str] = Counter()
+        self._open: Counter[tuple[str, str]] = Counter()
+        self._held: Counter[tuple[str, str]] = Counter()
         self._waiting: set[asyncio.Event] = set()
 
     @contextlib.asynccontextmanager
@@ -139,19 +144,16 @@ class Places:
     # Those who wait
 
     def _counted(self, way: Way) -> AbstractContextManager[None]:
-        app = way.app.name
         return _one_more(
-            self._open, way, MAX_AT_ONCE, faults.Unavailable(f"app {app} has {MAX_AT_ONCE} connections open already")
-        )
+            self._open, way, MAX_AT_ONCE, MAX_FLOWS,
+            lambda what: faults.Unavailable(f"app {way.app.name} has {what} open already"),
+        )  # fmt: skip
 
     def _holding(self, way: Way) -> AbstractContextManager[None]:
-        app = way.app.name
         return _one_more(
-            self._held,
-            way,
-            MAX_HELD,
-            faults.Exhausted(f"app {app}: {MAX_HELD} connections wait for a machine already"),
-        )
+            self._held, way, MAX_HELD, MAX_FLOWS_HELD,
+            lambda what: faults.Exhausted(f"app {way.app.name}: {what} wait for a machine already"),
+        )  # fmt: skip
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[asyncio.Event]:
@@ -177,18 +179,24 @@ class Places:
 
 
 @contextlib.contextmanager
-def _one_more(counts: Counter[str], way: Way, most: int, refusal: errors.PilotError) -> Iterator[None]:
-    """Of that app, for as long as the block lasts."""
-    app = way.app.id
-    if counts[app] >= most:
-        raise refusal
-    counts[app] += 1
+def _one_more(
+    counts: Counter[tuple[str, str]], way: Way, most: int, most_flows: int, refusal: Callable[[str], errors.PilotError]
+) -> Iterator[None]:
+    """Of that app, for as long as the block lasts; of datagrams among all, too."""
+    limits = [(_ALL, most)]
+    if way.ports.protocol is Protocol.UDP:
+        limits.append((_FLOWS, most_flows))
+    for what, limit in limits:
+        if counts[way.app.id, what] >= limit:
+            raise refusal(f"{limit} {what}")
+    counts.update((way.app.id, what) for what, _ in limits)
     try:
         yield
     finally:
-        counts[app] -= 1
-        if not counts[app]:
-            del counts[app]
+        for what, _ in limits:
+            counts[way.app.id, what] -= 1
+            if not counts[way.app.id, what]:
+                del counts[way.app.id, what]
 
 
 async def _news(told: asyncio.Event) -> None:
