@@ -3,6 +3,7 @@
     <directory>/            (0700)
         seal                the sealing key: 32 random bytes, 0600; or wherever the operator keeps it
         roots               nonce 12 | AES-256-GCM([{"id", "key", "made_s"}, …]), 0600
+        third-party         likewise, of `third_party`
 
 A copy of `roots` alone mints nothing. What is written is durable before a token of it is given out: a crash before the
 rename leaves the keys of before, and no token of the new one.
@@ -14,6 +15,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 import msgspec
 
@@ -24,6 +26,8 @@ ROTATE_S = 90 * 86400.0
 _KEY_BYTES = 32
 _ID_BYTES = 8
 _BOUND = b"pilot macaroon roots"
+_SEALED = ("roots", "third-party")
+T = TypeVar("T")
 
 
 class Root(msgspec.Struct, frozen=True):
@@ -41,16 +45,22 @@ class Roots:
     def __init__(self, directory: str, seal_path: str | None = None, now_s: Callable[[], float] = time.time) -> None:
         os.makedirs(directory, mode=0o700, exist_ok=True)
         path = seal_path or os.path.join(directory, "seal")
-        if os.path.exists(os.path.join(directory, "roots")) and not os.path.exists(path):
+        is_sealed = any(os.path.exists(os.path.join(directory, name)) for name in _SEALED)
+        if is_sealed and not os.path.exists(path):
             # A new one would open nothing, and lie where somebody may take it for the one that is missed.
             raise errors.HostError(
                 f"open {path}: no such file", hint=f"{directory} was sealed with a key that is to be there"
             )
-        self.seal = key = sealed.ensure_key(path)
-        self._file = sealed.SealedFile(os.path.join(directory, "roots"), key, _BOUND, list[Root])
+        self._directory = directory
+        self.seal = sealed.ensure_key(path)
+        self._file = self.beside("roots", _BOUND, list[Root])
         self._now_s = now_s
         self._lock = threading.Lock()
         self._roots = self._file.read() or []
+
+    def beside(self, name: str, bound: bytes, kind: type[T]) -> sealed.SealedFile[T]:
+        """Another file of that directory, sealed with the same key."""
+        return sealed.SealedFile(os.path.join(self._directory, name), self.seal, bound, kind)
 
     def newest(self) -> Root:
         """What to mint with; another one when it is old."""

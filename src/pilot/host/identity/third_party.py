@@ -5,13 +5,16 @@
     whoever    shows both
 
 The key that tickets are sealed with is the organisation's, for as long as the sealing key of this pilotd is the same
-one. A ticket says what has to hold before it is discharged; what is not known to hold refuses it.
+one, and until somebody wants another one (`rotate`): no ticket of before is discharged from then on. A ticket says what
+has to hold before it is discharged; what is not known to hold refuses it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import os
+import threading
 import time
 from collections.abc import Callable
 
@@ -23,6 +26,8 @@ from .roots import Roots
 
 LIFE_S = 3600
 _PURPOSE = b"pilot third party\0"
+_BOUND = b"pilot third party keys"
+_SALT_BYTES = 32
 
 
 class ThirdParty:
@@ -31,10 +36,22 @@ class ThirdParty:
     def __init__(self, roots: Roots, now_s: Callable[[], float] = time.time) -> None:
         self._roots = roots
         self._now_s = now_s
+        self._lock = threading.Lock()
+        self._file = roots.beside("third-party", _BOUND, dict[str, bytes])
+        self._salts = self._file.read() or {}  # of organisations whose key is not their first one
 
     def key(self, organisation: Organisation) -> bytes:
         """What whoever makes such a caveat shares with us. Who has it can make discharges, too."""
-        return hmac.digest(self._roots.seal, _PURPOSE + organisation.id.encode(), hashlib.sha256)
+        salt = self._salts.get(organisation.id)
+        of = organisation.id.encode() + (b"" if salt is None else b"\0" + salt)
+        return hmac.digest(self._roots.seal, _PURPOSE + of, hashlib.sha256)
+
+    def rotate(self, organisation: Organisation) -> None:
+        """Another key. Who had the one before can still discharge what demands it: those tokens are to be revoked."""
+        with self._lock:
+            salts = {**self._salts, organisation.id: os.urandom(_SALT_BYTES)}
+            self._file.replace(salts)
+            self._salts = salts
 
     def discharge(self, organisation: Organisation, location: str, ticket: bytes) -> str:
         """A discharge, as a header has it. `InvalidRequest` for a ticket that is none of the organisation's;

@@ -113,6 +113,21 @@ def test_keys_are_of_an_organisation_and_stay(tmp_path: pathlib.Path) -> None:
     assert ThirdParty(Roots(str(tmp_path / "another"))).key(OURS) != party.key(OURS)
 
 
+def test_another_key_is_of_that_organisation_alone_and_stays(tmp_path: pathlib.Path) -> None:
+    party = ThirdParty(Roots(str(tmp_path)))
+    before, theirs, (_, ticket) = party.key(OURS), party.key(OTHERS), _demanding(party)
+    for _ in range(2):
+        party.rotate(OURS)
+        assert party.key(OURS) != before
+        before = party.key(OURS)
+    again = ThirdParty(Roots(str(tmp_path)))
+    assert (again.key(OURS), again.key(OTHERS)) == (before, theirs)
+    with pytest.raises(faults.InvalidRequest):
+        again.discharge(OURS, HERE, ticket)
+    token, ticket = _demanding(again)
+    macaroon.verify(token, ROOT, [_only(again.discharge(OURS, HERE, ticket))])
+
+
 # ---- by HTTP --------------------------------------------------------------------------------------------------------
 
 
@@ -152,6 +167,19 @@ def test_two_keys_are_needed_where_one_has_to_confirm(host: HostUnderTest) -> No
     with _client(host, http_of_part) as part:
         assert part.post(path, json=asked).status_code in (403, 404), "a key of one sprite confirms nothing for all"
         assert part.get("/v1/tokens/third-party").status_code in (403, 404)
+
+
+def test_another_key_is_asked_for(host: HostUnderTest) -> None:
+    path = "/v1/tokens/third-party"
+    with _client(host, host.token) as http:
+        before = http.get(path).json()
+        made = http.post(path)
+        assert made.status_code == 201
+        assert made.json() == http.get(path).json() != before
+        assert made.json()["location"] == before["location"]
+    part = tokens.issue(host.database, host.organisation, tokens.Wanted(scope=tokens.Scope.of_sprite("5b", "web")))
+    with _client(host, part) as narrowed:
+        assert narrowed.post(path).status_code in (403, 404)
 
 
 def test_the_same_by_sprite(host: HostUnderTest, tmp_path: pathlib.Path) -> None:

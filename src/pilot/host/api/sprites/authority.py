@@ -55,9 +55,18 @@ async def list_issuer_keys(call: Call) -> Response:
 
 async def share_third_party_key(call: Call) -> Response:
     """What a caveat is made with that demands a discharge of us."""
-    organisation, authority = call.organisation, call.access.authority
-    key = base64.b64encode(authority.third_party.key(organisation)).decode()
-    return JSONResponse({"location": call.access.issuer.of(organisation.slug), "key": key})
+    return JSONResponse(_third_party(call))
+
+
+async def rotate_third_party_key(call: Call) -> Response:
+    """Another one; what demands the one before is discharged no more."""
+    await asyncio.to_thread(call.access.authority.third_party.rotate, call.organisation)
+    return JSONResponse(_third_party(call), 201)
+
+
+def _third_party(call: Call) -> dict[str, str]:
+    key = call.access.authority.third_party.key(call.organisation)
+    return {"location": call.access.issuer.of(call.organisation.slug), "key": base64.b64encode(key).decode()}
 
 
 async def discharge(call: Call) -> Response:

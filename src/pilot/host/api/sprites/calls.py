@@ -68,6 +68,7 @@ CALLS: tuple[Row[Answer], ...] = (
     Row("DELETE", "/v1/tokens/{token}", _TOKENS, tokens.revoke_token),
     Row("GET", "/v1/tokens/current", Permission.SELF, authority.get_current, of=Reach.NARROWED),
     Row("GET", "/v1/tokens/third-party", _TOKENS, authority.share_third_party_key),
+    Row("POST", "/v1/tokens/third-party", _TOKENS, authority.rotate_third_party_key),
     Row("POST", "/oidc/{organization}/.well-known/macfly/3p", _ORGANISATION, authority.discharge, audit=Kind.TOKEN),
     Row("POST", "/v1/tokens/authenticate", _ORGANISATION, authority.authenticate),
     Row("POST", "/v1/tokens/authorize", _ORGANISATION, authority.authorize),
