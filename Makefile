@@ -171,11 +171,12 @@ test: deps check sanitize images clients
 # Tests inside virtual machines, those that take long too; what they said goes to docs/reference/vm-tests.md, and of ways
 # around a network policy to docs/reference/network-policy.md.
 vm-tests: images clients
+	@$(BIN)/python -m tests.support.guestimage host
 	@rm -f docs/reference/vm-tests.md
 	$(PRIVATE) env PILOT_VM_TESTS=1 PILOT_VM_TESTS_REPORT=docs/reference/vm-tests.md $(BIN)/pytest tests/guest/test_in_vm.py
 	$(PRIVATE) env PILOT_VM_TESTS=1 $(BIN)/pytest -p tests.support.networkreport tests/guest/test_network_vm.py
 	$(PRIVATE) env PILOT_VM_TESTS=1 $(BIN)/pytest tests/guest/test_whole_vm.py tests/guest/test_full_disk_vm.py tests/guest/test_connectors_vm.py tests/guest/test_connectors_machine_vm.py \
-	  tests/guest/test_identity_vm.py
+	  tests/guest/test_unit_vm.py tests/guest/test_identity_vm.py
 
 # Docker and podman in a sprite, package managers behind a policy, a browser, @fly/sprites: with the standard image, and
 # packages of the mirrors and registries that this machine is configured for.

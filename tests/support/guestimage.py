@@ -1,7 +1,7 @@
 """The disk that tests in virtual machines boot from: a Debian with Python and systemd, and what starts the tests.
 
     Debian + /sbin/guest-tests + guest-tests.service      cached by digest, made once, outside of private namespaces:
-                                                          python -m tests.support.guestimage
+                                                          python -m tests.support.guestimage [host]
 
 guest-tests mounts the disk with the serial `tests` on /opt and runs /opt/run; systemd starts it when the kernel's
 command line has `guest.tests`. Which tests they are is that disk's affair (`guestvm`); nothing here changes with them.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import sys
 
 from pilot.image import cache, data, debian, digest, sources, tools
 
@@ -26,6 +27,8 @@ _PACKAGES = (
     "systemd",
     "systemd-sysv",
 )
+# And what pilotd finds on a host.
+_HOST_PACKAGES = ("e2fsprogs", "kmod", "nftables")
 _START = r"""#!/bin/sh
 # The disk of the tests, found by its serial: there is no udev.
 for disk in /sys/block/*; do
@@ -64,7 +67,16 @@ def _hooks() -> tuple[str, ...]:
 
 def ensure_test_disk(where: str = cache.DEFAULT) -> str:
     """The path of the disk, an erofs image."""
-    recipe = debian.Recipe(data.release(), _PACKAGES, hooks=_hooks())
+    return _ensure(where, _PACKAGES)
+
+
+def ensure_host_disk(where: str = cache.DEFAULT) -> str:
+    """One with which pilotd itself can be started."""
+    return _ensure(where, tuple(sorted((*_PACKAGES, *_HOST_PACKAGES))))
+
+
+def _ensure(where: str, packages: tuple[str, ...]) -> str:
+    recipe = debian.Recipe(data.release(), packages, hooks=_hooks())
     archive = sources.machine_sources(recipe.release)
     name = digest.digest([("recipe", recipe.describe()), ("archive", sources.render(archive, signed=False))])
 
@@ -81,4 +93,4 @@ def ensure_test_disk(where: str = cache.DEFAULT) -> str:
 
 
 if __name__ == "__main__":
-    print(ensure_test_disk())
+    print(ensure_host_disk() if sys.argv[1:] == ["host"] else ensure_test_disk())

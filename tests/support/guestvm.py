@@ -24,7 +24,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pilot.host.vmm.qemu import accelerator
@@ -83,6 +83,17 @@ class PidOne(enum.Enum):
 
 
 @dataclasses.dataclass(frozen=True)
+class Machine:
+    """What is under the tests. `beside`: files and directories of this host, by what they are called below /opt;
+    `drives`: more disks, by their serial."""
+
+    root: Callable[[], str] = guestimage.ensure_test_disk
+    memory_mib: int = 1024
+    beside: Mapping[str, Path] = dataclasses.field(default_factory=dict)
+    drives: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
 class Result:
     """What became of one test."""
 
@@ -132,26 +143,28 @@ def run(
     expected_skips: Sequence[str] = (),
     modules: Sequence[str] = (),
     timeout_s: float,
+    machine: Machine = Machine(),
 ) -> Results:
     """Boot a machine, run these tests (node ids) in it, and end it. `directory` gets the disk and the console's log.
     `modules`: of the kernel, beside those that a machine has anyway."""
     boot = Path(kernel.ensure_kernel(more=modules))
-    disk = _make_disk(directory, tests, expected_skips)
-    results = _run(directory, boot, pid_one, disk, timeout_s)
-    return _run(directory, boot, pid_one, disk, timeout_s) if _is_emulators_fault(results) else results
+    disk = _make_disk(directory, tests, expected_skips, machine)
+    results = _run(directory, boot, pid_one, disk, machine, timeout_s)
+    return _run(directory, boot, pid_one, disk, machine, timeout_s) if _is_emulators_fault(results) else results
 
 
-def _run(directory: Path, boot: Path, pid_one: PidOne, disk: Path, timeout_s: float) -> Results:
+def _run(directory: Path, boot: Path, pid_one: PidOne, disk: Path, machine: Machine, timeout_s: float) -> Results:
     initramfs = directory / "initramfs"
     initramfs.write_bytes((boot / "initramfs").read_bytes() + _more_initramfs(pid_one))
     ours, theirs = socket.socketpair()
-    command = ["qemu-system-x86_64", "-M", "microvm,accel=tcg", "-cpu", "max,-erms", "-m", "1024M"]
+    command = ["qemu-system-x86_64", "-M", "microvm,accel=tcg", "-cpu", "max,-erms", "-m", f"{machine.memory_mib}M"]
     command += ["-smp", "2", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
     command += ["-kernel", str(boot / "vmlinux"), "-initrd", str(initramfs), "-append", _command_line(pid_one)]
     command += ["-chardev", f"file,id=console,path={directory}/console.log", "-serial", "chardev:console"]
     command += ["-device", "virtio-serial-device", "-chardev", f"socket,id=port,fd={theirs.fileno()}"]
     command += ["-device", "virtserialport,chardev=port,name=tests"]
-    command += [*_drive(guestimage.ensure_test_disk(), "pilot-root"), *_drive(str(disk), "tests")]
+    for serial, path in {"pilot-root": machine.root(), "tests": str(disk), **machine.drives}.items():
+        command += _drive(path, serial)
     started = time.monotonic()
     with ours, _process(command, theirs):
         rows, status = _read(ours, started + timeout_s)
@@ -200,9 +213,11 @@ def _more_initramfs(pid_one: PidOne) -> bytes:
     return cpio.archive({"init": (0o755, _SYSTEMD_INIT.encode()), "busybox": (0o755, busybox), **empty})
 
 
-def _make_disk(directory: Path, tests: Sequence[str], expected_skips: Sequence[str]) -> Path:
+def _make_disk(directory: Path, tests: Sequence[str], expected_skips: Sequence[str], machine: Machine) -> Path:
     """This checkout and the libraries that its tests need, as they are: times too, so compiled files stay valid."""
     root = directory / "disk"
+    for name, source in machine.beside.items():
+        _copy(source, root / name)
     for name in _TREE:
         _copy(_REPOSITORY / name, root / "tree" / name)
     for name in _LIBRARIES:
@@ -230,7 +245,7 @@ def _write_program(path: Path, text: str) -> None:
 
 def _copy(source: Path, target: Path) -> None:
     if source.is_dir():
-        shutil.copytree(source, target)
+        shutil.copytree(source, target, symlinks=True)
     elif source.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(source, target)

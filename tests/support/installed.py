@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -30,3 +32,13 @@ def install(scratch: Path, place: Path) -> Path:
     shutil.rmtree(copy)
     (site,) = place.glob("lib/pilot/lib/python*/site-packages")
     return site
+
+
+def copy_libraries(site: Path) -> None:
+    """What comes from an index (packaging/requirements.lock), as our own environment has it."""
+    for name in re.findall(r"^([a-z0-9-]+)==", (ROOT / "packaging/requirements.lock").read_text(), re.MULTILINE):
+        for file in importlib.metadata.files(name) or ():
+            source = Path(str(file.locate()))
+            if ".." not in file.parts and source.exists():
+                (site / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(source, site / file)

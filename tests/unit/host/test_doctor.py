@@ -9,9 +9,10 @@ import socket
 
 import pytest
 
+from pilot import errors
 from pilot.host import doctor, main
 from pilot.host.doctor import Check
-from pilot.kernel import files
+from pilot.kernel import files, netns
 from pilot.kernel.hierarchies import Hierarchies
 from pilot.plan.facts import CgroupMount
 
@@ -96,3 +97,16 @@ def test_the_freezer_is_part_of_a_v2_tree(v1: str, v2: str | None, missing: list
     if v2 is not None:
         mounts.append(CgroupMount("/sys/fs/cgroup", (), 2))
     assert doctor.missing_controllers(Hierarchies(tuple(mounts), frozenset((v2 or "").split()))) == missing
+
+
+@pytest.mark.parametrize("isolation", ["container", "vm"])
+def test_without_networks_no_pilotd_starts(
+    tmp_path: pathlib.Path, isolation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: object) -> None:
+        raise errors.HostError("open a socket of nftables: protocol not supported")
+
+    monkeypatch.setattr(netns, "in_new", refuse)
+    rows = doctor.checks(str(tmp_path), "127.0.0.1", 0, isolation)
+    [network] = [result for result in doctor.examine(rows) if result.name == "network"]
+    assert (network.finding, network.problem) == ("lacks", "open a socket of nftables: protocol not supported")
