@@ -337,7 +337,7 @@ def _services(
 ) -> Iterator[tuple[Sprites, FlyMachines]]:
     """Everything behind the API, running."""
     isolation = Isolation(settings.isolation)
-    made = substrates.of_this_host(settings.state_dir, settings.tag, settings.cache_dir)
+    made = substrates.of_this_host(settings.state_dir, settings.tag, settings.cache_dir, settings.keep_free_bytes)
     made.of(isolation)  # or say now that this host cannot have it
     host = Host(
         database=database,

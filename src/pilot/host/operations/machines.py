@@ -82,7 +82,7 @@ def freeze(host: Host, id: MachineId) -> None:
 
 
 def suspend(host: Host, id: MachineId) -> None:
-    """As `freeze`, for long. One whose memory is on disk has no disks meanwhile."""
+    """As `freeze`, for long. One whose memory is on disk has no disks meanwhile; it stays in RAM for want of room."""
     host.substrate(id).suspend(id)
 
 

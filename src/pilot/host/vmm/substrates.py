@@ -33,12 +33,12 @@ class Substrates:
         return self._makers[isolation]()
 
 
-def of_this_host(state_dir: str, tag: str, cache_dir: str) -> Substrates:
-    """All that pilot knows."""
+def of_this_host(state_dir: str, tag: str, cache_dir: str, keep_free_bytes: int = 0) -> Substrates:
+    """All that pilot knows. `keep_free_bytes`: of the disk of `state_dir`, whatever machines want of it."""
     return Substrates(
         {
             Isolation.CONTAINER: lambda: _container(state_dir, tag, cache_dir),
-            Isolation.VM: lambda: _qemu(state_dir, tag, cache_dir),
+            Isolation.VM: lambda: _qemu(state_dir, tag, cache_dir, keep_free_bytes),
         }
     )
 
@@ -51,7 +51,7 @@ def _container(state_dir: str, tag: str, cache_dir: str) -> Vmm:
     return machine.ContainerVmm(state_dir, tag, guest_root, runtime_root)
 
 
-def _qemu(state_dir: str, tag: str, cache_dir: str) -> Vmm:
+def _qemu(state_dir: str, tag: str, cache_dir: str, keep_free_bytes: int) -> Vmm:
     from .qemu import accelerator, command, machine
 
     kernel = _remembered(lambda: image.ensure_kernel(cache_dir))
@@ -60,7 +60,9 @@ def _qemu(state_dir: str, tag: str, cache_dir: str) -> Vmm:
     def artefacts() -> command.Artefacts:
         return command.Artefacts(f"{kernel()}/vmlinux", f"{kernel()}/initramfs", root_disk())
 
-    return machine.Qemu(state_dir, tag, artefacts, lambda: accelerator.detect(state_dir, artefacts()))
+    return machine.Qemu(
+        state_dir, tag, artefacts, lambda: accelerator.detect(state_dir, artefacts()), keep_free_bytes=keep_free_bytes
+    )
 
 
 def _remembered(ensure: Callable[[], str]) -> Callable[[], str]:

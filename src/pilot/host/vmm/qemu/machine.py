@@ -41,7 +41,7 @@ from ....wire import dial as ports
 from ....wire import operations, schema
 from ....wire.schema import DiskReference
 from .. import Disk, Isolation, Link, MachineSpec, MachineStatus, Usage, counters, spec_file
-from . import background, memory, mux, qmp, template
+from . import background, memory, mux, qmp, room, template
 from . import command as qemu_command
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,8 @@ _THREADS = 64  # of QEMU and its mux: the guest has process numbers of its own
 
 
 class Qemu:
-    """A `Vmm`. `artefacts` and `host` are asked at each start."""
+    """A `Vmm`. `artefacts` and `host` are asked at each start. `keep_free_bytes`: of the disk of `state_dir`, which no
+    memory of a machine that is suspended is to take."""
 
     isolation = Isolation.VM
     mounts_in_guest = True
@@ -81,6 +82,7 @@ class Qemu:
         host: Callable[[], qemu_command.Host],
         *,
         patience: Patience | None = None,
+        keep_free_bytes: int = 0,
     ) -> None:
         self._machines = os.path.join(state_dir, "machines")
         self._templates = os.path.join(state_dir, "templates")
@@ -88,6 +90,7 @@ class Qemu:
         self._artefacts = artefacts
         self._host = host
         self._patience = patience or Patience()
+        self._room = room.Room(lambda: room.free_bytes(self._machines), keep_free_bytes)
 
     def max_processes(self, spec: MachineSpec) -> int:
         return _THREADS
@@ -213,7 +216,8 @@ class Qemu:
             self._cgroup(machine).freeze()
 
     def suspend(self, machine: MachineId) -> None:
-        """One that an older pilot has started stands still, as of its command line nothing is written down."""
+        """One that there is no room on disk for only stands still, and one that an older pilot has started, as of its
+        command line nothing is written down."""
         directory = self._path(machine)
         try:
             with open(os.path.join(directory, _SHAPE), encoding="ascii") as file:
@@ -223,7 +227,12 @@ class Qemu:
             return
         status = self.status(machine)
         if status is MachineStatus.RUNNING:
-            memory.save(directory, shape)
+            with self._room.promised(spec_file.read(directory).memory_bytes) as fits:
+                if not fits:
+                    log.warning("machine suspended in RAM: no room on disk for it", extra={"machine": machine})
+                    self.freeze(machine)
+                    return
+                memory.save(directory, shape)
         if status in (MachineStatus.RUNNING, MachineStatus.SUSPENDED):
             background.kill(directory)  # which whoever has written it may have died before
             self._drop_cgroup(machine)

@@ -17,6 +17,7 @@ from pilot.host.vmm import MachineSpec, MachineStatus, Unresumable
 from pilot.host.vmm.qemu import background, memory, migration, qmp, template
 from pilot.host.vmm.qemu import command as qemu_command
 from pilot.host.vmm.qemu.machine import Qemu
+from pilot.host.vmm.qemu.room import Room
 from pilot.ids import MachineId
 
 ID = MachineId("m")
@@ -130,6 +131,18 @@ def test_suspended_it_runs_no_more(vmm: Qemu, directory: str) -> None:
         vmm.suspend(ID)
         assert not qemu.runs()
         assert vmm.status(ID) is MachineStatus.SUSPENDED
+
+
+def test_one_that_there_is_no_room_for_stands_still(vmm: Qemu, directory: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And keeps its RAM: the host's disk is for others, too."""
+    stopped: list[MachineId] = []
+    monkeypatch.setattr(vmm, "_room", Room(lambda: (256 << 20) + 99, 100))
+    monkeypatch.setattr(vmm, "freeze", stopped.append)
+    with fake_qemu.running(directory) as qemu:
+        _started_with(directory, "a shape")
+        vmm.suspend(ID)
+        assert (stopped, qemu.state()) == ([ID], "running")
+        assert (qemu.runs(), os.path.exists(os.path.join(directory, "memory"))) == (True, False)
 
 
 def test_one_that_is_on_disk_and_has_not_ended_ends(vmm: Qemu, directory: str) -> None:
