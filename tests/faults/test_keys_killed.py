@@ -155,14 +155,10 @@ def _restored(pilotd: Pilotd, tmp_path: pathlib.Path, labels: list[Told]) -> Non
     assert before.listed() == set()
     before.close()
     pilotd.stop()
-    other = Pilotd(state)
-    other.start()
-    try:
+    with Pilotd(state).running() as other:
         app = App(other)
         assert app.listed() == listed
         for told in labels:
             for name in sorted(listed & set(told.uses)):
                 app.check(name, told.kind, told.uses[name])
         app.close()
-    finally:
-        other.stop()
