@@ -3,21 +3,20 @@
     services/NAME.log       lines `TIME text`, of stderr `TIME [stderr] text`; the last MOST_BYTES of them
     events.ndjson           the machine's events, a document a line
 
-One mount (<run>/logs, `agent.mounted`). A file is as it was when it was opened: its text is made then, of what the
-agent keeps anyhow, and is held until it is closed. Numbers of nodes follow from services, so that a new agent knows
-those of the one before; a file that it has not opened itself is to be opened anew (ESTALE).
+One mount (<run>/logs, `agent.mounted`). A file is as it was when it was opened: its text is made then (`log_text`), of
+what the agent keeps anyhow, and is held until it is closed: MOST_HELD_BYTES of all together. One is made at a time, in
+a thread and in pieces, between which the agent does what else there is. Numbers of nodes follow from services, so that
+a new agent knows those of the one before; a file that it has not opened itself is to be opened anew (ESTALE).
 """
 
 from __future__ import annotations
 
 import asyncio
-import codecs
 import errno
 import itertools
 import logging
 import os
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 
@@ -26,17 +25,17 @@ from ..kernel import fuse as proto
 from ..kernel import mounts
 from ..kernel.fuse import Node, Op
 from ..wire import faults
-from ..wire.graph import LogPiece
 from .events import Events
-from .graph.log import STREAMS
+from .graph.log import Log
+from .log_text import LogText
 from .machine import Link
 from .mounted import Mounted, Place, Request, not_implemented
 from .services.keeper import Keeper
 
 PLACE = "/.sprite/logs"
 STORE_NAME = "agent/logs"
-MOST_BYTES = 1 << 20
 MOST_OPEN = 16
+MOST_HELD_BYTES = 8 << 20
 _SERVICES, _EVENTS, _FIRST = 2, 3, 16
 _EVENTS_NAME, _SERVICES_NAME, _SUFFIX = "events.ndjson", "services", ".log"
 _ATTRIBUTES = mounts.Attribute.NOSUID | mounts.Attribute.NODEV | mounts.Attribute.NOEXEC | mounts.Attribute.RDONLY
@@ -58,6 +57,7 @@ class LogFiles:
         # Files that a former agent opened have its numbers: ours begin elsewhere.
         self._handles = itertools.count(int.from_bytes(os.urandom(8), "little") >> 2)
         self._texts: dict[int, bytes] = {}
+        self._making = asyncio.Lock()
         self._asking: Mapping[int, Serve] = {
             Op.LOOKUP: self._look_up, Op.READDIR: self._list, Op.OPEN: self._open,
         }  # fmt: skip
@@ -130,7 +130,11 @@ class LogFiles:
         handle = next(self._handles)
         self._texts[handle] = b""  # its place, while the text is made
         try:
-            self._texts[handle] = await self._text(request.node)
+            async with self._making:
+                text = await self._text(request.node)
+            if sum(map(len, list(self._texts.values()))) + len(text) > MOST_HELD_BYTES:
+                raise OSError(errno.ENFILE, os.strerror(errno.ENFILE))
+            self._texts[handle] = text
         except BaseException:
             self._texts.pop(handle, None)
             raise
@@ -143,44 +147,16 @@ class LogFiles:
         entry = next((each for each in entries if _FIRST + each.number == node), None)
         if entry is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-        log = self._keeper.supervisor.log(entry.container)
-        place, pieces = log.place(), list[LogPiece]()
-        while more := log.read(place):
-            pieces += more
-        return await asyncio.to_thread(_render, pieces)
+        return await _text_of(self._keeper.supervisor.log(entry.container))
+
+
+async def _text_of(log: Log) -> bytes:
+    """As far as it goes now, however fast it grows."""
+    text, place, sizes = LogText(), log.place(), log.sizes()
+    while any(place.offsets[stream] < size for stream, size in sizes.items()) and (pieces := log.read(place)):
+        await asyncio.to_thread(text.add, pieces)
+    return await asyncio.to_thread(text.end)
 
 
 def _node(number: int) -> Node:
     return Node(number, 0, number in (proto.ROOT, _SERVICES), False, is_public=True)
-
-
-def _render(pieces: Iterable[LogPiece]) -> bytes:
-    """The last MOST_BYTES of the lines, whole ones."""
-    kept, size = deque[bytes](), 0
-    for line in _lines(pieces):
-        kept.append(line)
-        size += len(line)
-        while size > MOST_BYTES:
-            size -= len(kept.popleft())
-    return b"".join(kept)
-
-
-def _lines(pieces: Iterable[LogPiece]) -> Iterator[bytes]:
-    """Each with the time of its first byte; the end of a stream need be no end of a line."""
-    begun = dict.fromkeys(STREAMS, ("", ""))
-    decoders = {stream: codecs.getincrementaldecoder("utf-8")("replace") for stream in STREAMS}
-    for piece in pieces:
-        text = decoders[piece.stream].decode(piece.data)
-        time, line = begun[piece.stream]
-        *whole, rest = (line + text).split("\n")
-        for number, each in enumerate(whole):
-            yield _line(time if number == 0 and line else piece.time, piece.stream, each)
-        begun[piece.stream] = (time if not whole and line else piece.time, rest)
-    for stream, (time, line) in begun.items():
-        if line:
-            yield _line(time, stream, line)
-
-
-def _line(time: str, stream: str, text: str) -> bytes:
-    mark = "[stderr] " if stream == "stderr" else ""
-    return f"{time} {mark}{text}\n".encode()

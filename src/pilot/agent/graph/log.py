@@ -34,6 +34,7 @@ MOST_MARKS = 16_384
 SAME_MARK_NS = 10_000_000
 PIECE_BYTES = 32 << 10
 READ_BYTES = 256 << 10
+_PIECE_COSTS_BYTES = 256  # as much work as so many bytes
 _MARK = struct.Struct("<QQB7x")
 
 
@@ -157,12 +158,16 @@ class Log:
             self._first_mark + older, {stream: max(sizes[stream], (offsets or {}).get(stream, 0)) for stream in STREAMS}
         )
 
+    def sizes(self) -> dict[Output, int]:
+        """As far as each stream goes now."""
+        return {stream: each.size for stream, each in self._streams.items()}
+
     def read(self, place: Place) -> list[LogPiece]:
         """What is there from `place` on, which moves along, and no more than READ_BYTES at once; [] at the end."""
         found, size = [], 0
         for piece in self._pieces(place):
             found.append(piece)
-            size += len(piece.text or piece.base64 or "")
+            size += len(piece.text or piece.base64 or "") + _PIECE_COSTS_BYTES
             if size >= READ_BYTES:
                 break
         return found
