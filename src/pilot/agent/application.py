@@ -95,7 +95,7 @@ class Application:
         self.facts = FactsApi(machine.memory_bytes, machine.isolation)
         self.world.on_fit = self._fit
         self.machine_api = MachineApi(self.machine, self.sessions, self.world, self.services, self.tasks, state)
-        self.machine_api.on_adopted = self._on_adopted
+        self.machine_api.believers = (self.world.believe, self.graph.believe, self.broker.freshen)
         self.legacy = Switch(self.machine, self.graph, self.registry, self.sessions)
         self.upgrade = UpgradeApi(self.machine.paths)
         self.policy = PolicyApi(machine.link)
@@ -123,10 +123,6 @@ class Application:
         self.router = Router(ours)
         self.listener = Listener(self.router, self.descriptors, answer_error, self.world.networks, self.policy.check)
         self.legacy.front = lambda theirs: self.listener.front(Router([*theirs, *ours]))
-
-    async def _on_adopted(self) -> None:
-        await self.graph.believe()
-        await self.broker.freshen()
 
     async def _before_container(self, container: str, environment: Environment) -> None:
         if container != naming.WORLD:

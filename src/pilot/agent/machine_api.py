@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal
 
 import msgspec
@@ -44,6 +44,17 @@ _FEATURES = {
 }
 
 
+async def _all_of(acts: Sequence[Callable[[], Awaitable[None]]]) -> list[str]:
+    """Done one after the other, whatever comes of those before; why some were not."""
+    problems = []
+    for act in acts:
+        try:
+            await act()
+        except (errors.PilotError, OSError) as error:
+            problems.append(errors.told(error))
+    return problems
+
+
 class MachineApi:
     """What is told and done about the machine."""
 
@@ -60,7 +71,7 @@ class MachineApi:
         world.default_environment, world.network = state.environment, state.network
         self.state: Literal["booting", "ready", "draining"] = "ready"
         self.is_prepared = True
-        self.on_adopted: Callable[[], Awaitable[None]] | None = None
+        self.believers: Sequence[Callable[[], Awaitable[None]]] = (world.believe,)
         self.on_shutdown: Callable[[bool], None] = lambda _reboot: None
 
     def routes(self) -> list[Route]:
@@ -112,12 +123,8 @@ class MachineApi:
         )
         document.write(self._machine.link, AGENT_STATE, self._agent)
         self._world.default_environment, self._world.network = self._agent.environment, self._agent.network
-        try:
-            await self._world.believe()
-            if self.on_adopted is not None:
-                await self.on_adopted()
-        except (errors.PilotError, OSError) as error:
-            answer = msgspec.structs.replace(answer, refused={**answer.refused, "authority": errors.told(error)})
+        if problems := await _all_of(self.believers):
+            answer = msgspec.structs.replace(answer, refused={**answer.refused, "authority": "; ".join(problems)})
         if why := await self._world.fit():
             return msgspec.structs.replace(answer, refused={**answer.refused, "size": why})
         return answer
