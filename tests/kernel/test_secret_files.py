@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import threading
 from collections.abc import Iterator
 
@@ -101,6 +102,27 @@ def test_another_value_is_there_whole_and_the_container_goes_on(fly: Fly, image:
     fly.wait(id, "started")
     assert _says(fly, id) == "value-5"
     assert fly.run(id, "sh", "-c", 'test "$(echo $KEY)" = "$0"', _file(5))[0] == 0, "with its next start it is not"
+
+
+def test_what_the_container_has_put_at_the_path_is_let_alone_and_the_next_file_is_renewed(fly: Fly, image: str) -> None:
+    """As a user may who owns the directory: it moves away with the file in it, and a link is in its place."""
+    _set(fly, 1)
+    paths = (_FILE, "/run/other/key")
+    config = {"image": image, "files": [{"guest_path": path, "secret_name": "KEY"} for path in paths]}
+    id = str(fly.create(config)["id"])
+    looks = "ls -l /dev/null | cut -c1; grep -c /dev/ /proc/self/mountinfo; cut -c1-7 /run/moved/key"
+    moved = "mv /run/secrets /run/moved; mkdir /run/secrets; ln -s /dev/null /run/secrets/key"
+    before = fly.run(id, "sh", "-c", f"{moved}; {looks}")
+    assert before[1].startswith("c\n")
+
+    def says(text: str) -> bool:
+        return fly.run(id, "cut", "-c1-7", paths[1])[1] == text
+
+    for number in (2, 3):
+        _set(fly, number)
+        nets.wait_until(functools.partial(says, f"value-{number}\n"), f"the other file says {number}", 60)
+    assert fly.run(id, "sh", "-c", looks) == before
+    assert before[1].endswith("value-1\n")
 
 
 def test_one_that_rests_meanwhile_has_it_when_it_goes_on(fly: Fly, image: str) -> None:

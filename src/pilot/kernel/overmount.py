@@ -13,13 +13,17 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+from collections.abc import Collection
 
-from . import mounts, visit
+from . import inroot, mounts, visit
 from .mounts import Attribute, Unmount
 
+Identity = tuple[int, int]  # device and inode: no other file has them as long as it is mounted somewhere
 _ATTRIBUTES = Attribute.RDONLY | Attribute.NOSUID | Attribute.NODEV | Attribute.NOEXEC
 _NAME = "content"
 _SPARE_BYTES = 1 << 16
+# A path that leads to nothing that could be ours.
+_NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EACCES})
 # Of a kernel that does not know the flag; or nothing is mounted there, so that nothing can be put below it.
 _NOT_BENEATH = frozenset({errno.EINVAL, errno.ENOSYS})
 
@@ -54,28 +58,62 @@ def clean(directory: str) -> None:
         os.rmdir(directory)
 
 
-def replace(pid_fd: int, mount_fd: int, target: str) -> bool:
-    """Whether that process sees the detached mount of a file at `target` by now, in its mount namespace's own root;
-    False: no file is there. `OSError`, also when the process has ended."""
-    return visit.visit_pidfd(pid_fd, visit.Namespace.MOUNT, lambda: _replace(mount_fd, target))
+def identity(fd_or_path: int | str) -> Identity:
+    """Of a file: a mount that `make_file` made, or what was bound at the start. `OSError`."""
+    found = os.stat(fd_or_path)
+    return found.st_dev, found.st_ino
 
 
-def _replace(mount_fd: int, target: str) -> bool:
+def replace(pid_fd: int, mount_fd: int, target: str, ours: Collection[Identity]) -> str | None:
+    """That process sees the detached mount of a file at `target` by now, in its mount namespace's own root: None.
+    Otherwise why it does not, and nothing was done: whatever is there is none of `ours`.
+
+    Whoever owns a directory of the path may have put something else there, a link that leads anywhere among it: what
+    counts is what is there in the end. `OSError`, also when the process has ended.
+    """
+    # Ours, since /proc of that namespace is whatever its root has mounted there.
+    own_fd = os.open("/proc/self/fd", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        place_fd = os.open(target, os.O_PATH | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
+        return visit.visit_pidfd(pid_fd, visit.Namespace.MOUNT, lambda: _replace(own_fd, mount_fd, target, ours))
+    finally:
+        os.close(own_fd)
+
+
+def _replace(own_fd: int, mount_fd: int, target: str, ours: Collection[Identity]) -> str | None:
+    try:
+        place_fd = _open(target)
+    except OSError as error:
+        if error.errno not in _NOT_THERE:
+            raise
+        return os.strerror(error.errno)
+    try:
+        if identity(place_fd) not in ours:
+            return "another file is there"
+        _exchange(own_fd, mount_fd, place_fd)
+        return None
+    finally:
+        os.close(place_fd)
+
+
+def _open(target: str) -> int:
+    root_fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return inroot.open_in_root(root_fd, target, os.O_PATH)
+    finally:
+        os.close(root_fd)
+
+
+def _exchange(own_fd: int, mount_fd: int, place_fd: int) -> None:
     try:
         mounts.move_mount(mount_fd, place_fd, beneath=True)
     except OSError as error:
         if error.errno not in _NOT_BENEATH:
             raise
         mounts.move_mount(mount_fd, place_fd)
-        return True
-    finally:
-        os.close(place_fd)
-    mounts.umount(target, Unmount.DETACH)
-    return True
+        return
+    # That mount and no other, whatever the path leads to by now. The directory is this thread's alone (`visit`).
+    os.fchdir(own_fd)
+    mounts.umount(str(place_fd), Unmount.DETACH)
 
 
 def _write(path: str, content: bytes, mode: int, uid: int, gid: int) -> None:

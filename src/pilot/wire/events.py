@@ -17,6 +17,7 @@ EventType = Literal[
     "container.ended",
     "container.removed",
     "container.health",
+    "container.files_not_shown",
     "world.out_of_memory",
     "credentials.stale",
     "gap",
@@ -32,6 +33,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     container.ended        pid, exit_code, signal if one killed it, exit: the number by which it is acknowledged
     container.removed      ended on purpose by the host, with all that is in it
     container.health       health, message of the check
+    container.files_not_shown  message: which of its files do not say what they are to, and why
     world.out_of_memory    message: how many of its processes the kernel has ended
     credentials.stale      message: why a token that the container's processes look for could not be written
     graph.changed          generation

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import errno
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -13,21 +14,23 @@ from typing import Any, cast
 import pytest
 
 from pilot import errors
+from pilot.agent import machine_api
 from pilot.agent.containers import registry as registries
 from pilot.agent.containers.naming import store_name
 from pilot.agent.events import Events
+from pilot.agent.graph import deciding, refiling, shown_files, state, turns
 from pilot.agent.graph import supervisor as supervisors
-from pilot.agent.graph import turns
 from pilot.agent.graph.instance import Instances
 from pilot.agent.machine import Machine, Paths
 from pilot.agent.record_budget import RecordBudget
 from pilot.kernel import process as kernel_process
 from pilot.kernel import waiter
-from pilot.wire.graph import Container, GraphRequest, Restart, Root
+from pilot.wire.graph import Container, FileContent, GraphRequest, InjectedFile, Restart, Root
 from tests.support.fake_machine import FakeLink
 
 WAIT_S = 30
 NAME = "one"
+_TWO = ("first", "second")
 
 
 class Failing:
@@ -182,6 +185,87 @@ def test_a_few_are_made_at_a_time_and_those_that_are_stuck_hold_nobody_up(
     asyncio.run(scene())
     assert greatest == most
     link.close()
+
+
+def test_files_that_are_refused_are_told_once_and_the_graph_settles(
+    tmp_path: Path, process: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = 0
+
+    class Refusing(_instances(process)):  # type: ignore[misc]  # a class that is made by a function
+        def show_files(self, node: state.Node, wanted: Container) -> shown_files.Shown:
+            nonlocal tried
+            tried += 1
+            assert node.made is not None
+            return shown_files.Shown(wanted.files if tried > 3 else node.made.files, refused="" if tried > 3 else "no")
+
+    monkeypatch.setattr(supervisors, "Instances", Refusing)
+    monkeypatch.setattr(state, "MOST_REFILE_DELAY_S", 0.01)
+    link, unused = Link(Failing()), cast(Any, None)
+    here = Machine(link, unused, cast(Any, Exits(Failing())), "container", "boot", Paths(run=str(tmp_path)))
+    (tmp_path / "root").mkdir()
+    secret = InjectedFile(path="/key", content="YQ==", version=1)
+    made = Container(name=NAME, root=Root(path=str(tmp_path / "root")), command=["x"], files=[secret])
+    whys = set()
+
+    async def scene() -> list[str | None]:
+        events = Events(link)
+        events.restore()
+        registry = registries.Registry(here, events)
+        graph = supervisors.Supervisor(here, registry, cast(Any, _NoSessions()), unused, RecordBudget(1 << 20), events)
+        graph.restore()
+        graph.apply(GraphRequest(containers=[made]))
+
+        def is_settled() -> bool:
+            view, decision = graph.decision()
+            whys.add(decision.verdicts[NAME].why)
+            return deciding.is_settled(view, decision)
+
+        async with asyncio.timeout(WAIT_S):
+            await _until(graph, lambda: _status(graph) == "running" and is_settled())
+            graph.put(refiling.renewed(made, [FileContent(path="/key", content="Yg==", version=2)]))
+            await _until(graph, lambda: is_settled() and tried == 4)
+        await graph.close()
+        registry.leave()
+        return [event.message for event in events.since(0) if event.type == "container.files_not_shown"]
+
+    assert asyncio.run(scene()) == ["no"]
+    assert {"it runs; its files: no", "it runs"} <= whys
+    link.close()
+
+
+def test_what_one_container_cannot_believe_keeps_no_other_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unused = cast(Any, None)
+    here = Machine(unused, unused, unused, "container", "boot", Paths(run=str(tmp_path)))
+    instances, believed = Instances(here, unused), []
+
+    def believe(wanted: Container, _: object) -> None:
+        if wanted.name == "first":
+            raise OSError(errno.ENOSPC, "no room")
+        believed.append(wanted.name)
+
+    monkeypatch.setattr(instances, "_believe", believe)
+    root = Root(path=str(tmp_path))
+    nodes = [state.Node(made=Container(name=name, root=root, command=["x"]), starting=True) for name in _TWO]
+    with pytest.raises(errors.HostError, match="first: "):
+        instances.believe_all(nodes)
+    assert believed == ["second"]
+
+
+def test_of_what_follows_a_new_name_each_is_done_whatever_comes_of_the_others() -> None:
+    """Credentials are fresh also where what is to be believed could not be written."""
+    done = []
+
+    async def fails() -> None:
+        raise OSError(errno.ENOSPC, "no room")
+
+    async def is_done() -> None:
+        done.append("freshened")
+
+    assert len(asyncio.run(machine_api._all_of((fails, is_done, fails)))) == 2
+    assert done == ["freshened"]
 
 
 class _NoSessions:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import errno
 import itertools
-from collections.abc import Sequence
+import os
+import pathlib
+from collections.abc import Collection, Sequence
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pilot import errors
-from pilot.agent.graph import deciding, refiling, state
+from pilot.agent.graph import deciding, refiling, shown_files, state
 from pilot.agent.graph.deciding import Refile, View
 from pilot.agent.graph.state import Node, Process
-from pilot.wire.graph import Container, FileContent, InjectedFile, Root
+from pilot.kernel import overmount
+from pilot.wire.graph import Check, Container, FileContent, InjectedFile, Root, TcpProbe
 
 
 def _text(text: str) -> str:
@@ -83,3 +89,104 @@ def test_anything_else_of_a_file_is_another_container() -> None:
 def _replaced(file: InjectedFile, change: dict[str, object]) -> InjectedFile:
     fields = {name: getattr(file, name) for name in file.__struct_fields__}
     return InjectedFile(**(fields | change))
+
+
+def test_what_is_refused_is_tried_less_and_less_often_and_keeps_nobody_from_the_checks() -> None:
+    check = Check(name="up", tcp=TcpProbe(port=80), interval_s=10.0)
+    made = msgspec.structs.replace(_container(SECRET), checks=[check])
+    wanted = refiling.renewed(made, [_content("second", 4)])
+    node, now, delays = _running(made), 100.0, list[float]()
+    for _ in range(8):
+        assert deciding.decide(View(wanted={"app": wanted}, nodes={"app": node}, now=now)).actions == (
+            Refile("app", wanted),
+        )
+        node = state.refiled(node, made.files, state.refused(node, wanted, "/run/key: no room", now))
+        view = View(wanted={"app": wanted}, nodes={"app": node}, now=now)
+        found = deciding.decide(view)
+        assert found.actions == (deciding.Probe("app", check),)
+        assert "/run/key: no room" in deciding.decide(_healthy(view)).verdicts["app"].why
+        assert deciding.is_settled(_healthy(view), deciding.decide(_healthy(view)))
+        assert node.refusal is not None
+        assert node.refusal.again is not None
+        delays.append(node.refusal.again - now)
+        asleep = deciding.decide(View(wanted={"app": wanted}, nodes={"app": node}, now=now, probing={("app", "up")}))
+        assert (asleep.actions, asleep.wake_at) == ((), node.refusal.again)
+        now = node.refusal.again
+    assert delays == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]
+
+
+def _healthy(view: View) -> View:
+    node = msgspec.structs.replace(view.nodes["app"], probed={"up": state.Probed(tries=1, passed=True, last=view.now)})
+    return View(wanted=view.wanted, nodes={"app": node}, now=view.now)
+
+
+def test_another_version_is_tried_at_once_though_the_one_before_was_refused() -> None:
+    made = _container(SECRET)
+    wanted = refiling.renewed(made, [_content("second", 4)])
+    node = state.refiled(_running(made), made.files, state.refused(_running(made), wanted, "no", 1.0))
+    later = refiling.renewed(wanted, [_content("third", 5)])
+    assert deciding.decide(View(wanted={"app": wanted}, nodes={"app": node}, now=1.0)).actions == ()
+    assert deciding.decide(View(wanted={"app": later}, nodes={"app": node}, now=1.0)).actions == (Refile("app", later),)
+
+
+def test_one_that_fails_keeps_the_others_from_nothing(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of three the first is refused by the kernel, and at the second's path something else is."""
+    names = ("refused", "left", "seen")
+    before = [InjectedFile(path=f"/{name}", content=_text("1"), version=1) for name in names]
+    wanted = [InjectedFile(path=f"/{name}", content=_text("2"), version=2) for name in names]
+    (tmp_path / "files").mkdir()
+    for number in range(3):
+        (tmp_path / f"files/{number}").touch()
+    answers = {"/left": "another file is there", "/seen": None}
+
+    def replace(_: int, __: int, target: str, ours: object) -> str | None:
+        assert ours
+        if target == "/refused":
+            raise OSError(errno.ENOMEM, "out of memory")
+        return answers[target]
+
+    monkeypatch.setattr(overmount, "make_file", lambda *_: os.memfd_create("made"))
+    monkeypatch.setattr(overmount, "clean", lambda _: None)
+    monkeypatch.setattr(overmount, "replace", replace)
+    shown = shown_files.show(-1, str(tmp_path), before, wanted)
+    assert list(shown.files) == [before[0], wanted[1], wanted[2]]
+    assert (shown.left, "/refused: " in shown.refused) == ("/left stays as it is: another file is there", True)
+    assert not (tmp_path / "files/2").exists()
+
+
+def test_what_an_agent_died_over_is_known_to_the_next_one(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether or not it was shown then: what the container sees is ours in either case."""
+    files = [InjectedFile(path="/key", content=_text(str(version)), version=version) for version in range(4)]
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files/0").touch()
+    seen = overmount.identity(str(tmp_path / "files/0"))
+    known: list[bool] = []
+    shown_then_died = iter((True, False, None, True, None, None))
+
+    def make_file(*_: object) -> int:
+        fd = os.memfd_create("made")
+        kept.append(os.dup(fd))
+        return fd
+
+    def replace(_: int, mount_fd: int, __: str, ours: Collection[overmount.Identity]) -> str | None:
+        nonlocal seen
+        known.append(seen in ours)
+        fate = next(shown_then_died)
+        if fate is not False:
+            seen = overmount.identity(mount_fd)
+        if fate is not None:
+            raise KeyboardInterrupt
+        return None
+
+    kept: list[int] = []
+    monkeypatch.setattr(overmount, "make_file", make_file)
+    monkeypatch.setattr(overmount, "replace", replace)
+    for _ in range(6):
+        with contextlib.suppress(KeyboardInterrupt):
+            shown_files.show(-1, str(tmp_path), files[:1], files[1:2])
+    assert known == [True] * 6
+    assert len((tmp_path / "files/0.seen").read_text().splitlines()) == 1
+    for fd in kept:
+        os.close(fd)

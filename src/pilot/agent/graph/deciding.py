@@ -195,7 +195,8 @@ class _Judge:
         assert wanted is not None
         if node.made is not None and node.made.limits != wanted.limits:
             return Verdict("running", "it gets other limits", (Limit(name, wanted.limits),))
-        if node.made is not None and node.made.files != wanted.files:
+        refile_at = state.refile_at(node, wanted)
+        if refile_at is not None and refile_at <= self._view.now:
             return Verdict("running", "it gets other content in its files", (Refile(name, wanted),))
         return self._of_healthy(name, node, wanted)
 
@@ -234,7 +235,8 @@ class _Judge:
             if (name, check.name) not in view.probing
         }
         due = tuple(Probe(name, check) for check in wanted.checks if times.get(check.name, view.now + 1) <= view.now)
-        wake_at = min((time for time in times.values() if time > view.now), default=None)
+        later = [*times.values(), state.refile_at(node, wanted) or 0.0]
+        wake_at = min((time for time in later if time > view.now), default=None)
         return Verdict("running", _health_why(wanted, node), due, wake_at)
 
     # ---- one that does not ------------------------------------------------------------------------------------------
@@ -356,7 +358,7 @@ def _signal_name(code: int) -> str:
 def _health_why(wanted: Container, node: Node) -> str:
     found = health.health_of(wanted, node)
     if found in ("none", "healthy"):
-        return "it runs"
+        return "it runs" if node.refusal is None else f"it runs; its files: {node.refusal.why}"
     for check in wanted.checks:
         probed = node.probed.get(check.name, Probed())
         if not probed.passed:

@@ -20,12 +20,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 import msgspec
 
 from ... import errors
-from ...kernel import mounts, overmount
+from ...kernel import mounts
 from ...runtime.values import Spawned, Stdio
 from ...spec import parse
 from ...spec.process import Process
 from ...wire import faults
-from ...wire.graph import Container, InjectedFile, Limits, Volume
+from ...wire.graph import Container, Limits, Volume
 from .. import names, rootfs, shown, signal_names, trust, world_limits, world_spec
 from ..identity import clouds
 from ..inside import fly_places
@@ -33,11 +33,10 @@ from ..machine import Inner, Machine, status_of
 from ..session import open_process
 from ..world import World
 from ..world_rights import STANDARD, Rights
-from . import checking, container_spec, state
+from . import checking, container_spec, shown_files, state
 
 OnCreated = Callable[[int, int], None]
 _PROCESS_GROUP = 1 << 2  # PIDFD_SIGNAL_PROCESS_GROUP, Linux 6.9
-_REPLACING = "replacing"
 _log = logging.getLogger(__name__)
 
 
@@ -178,33 +177,19 @@ class Instances:
         document = container_spec.resources(base, limits)
         container.update(parse.parse_resources(msgspec.json.encode(document)))
 
-    def show_files(self, node: state.Node, wanted: Container) -> None:
-        """One that runs sees these files, each in the place of the one that it saw; where it has none any more, it has
-        none. `OSError`."""
+    def show_files(self, node: state.Node, wanted: Container) -> shown_files.Shown:
+        """One that runs sees these files, each in the place of the one that it saw."""
         assert node.made is not None
         assert node.process is not None
         pid_fd = open_process(node.process.pid, node.process.start_time)
         if pid_fd < 0:
-            return  # it has ended meanwhile
+            return shown_files.Shown(wanted.files)  # it has ended meanwhile
         try:
-            for number, file in enumerate(wanted.files):
-                if file != node.made.files[number]:
-                    self._show_file(pid_fd, self._directory(wanted.name), number, file)
+            return shown_files.show(pid_fd, self._directory(wanted.name), node.made.files, wanted.files)
+        except ProcessLookupError:
+            return shown_files.Shown(wanted.files)
         finally:
             os.close(pid_fd)
-
-    @staticmethod
-    def _show_file(pid_fd: int, directory: str, number: int, file: InjectedFile) -> None:
-        content = base64.b64decode(file.content)
-        place = os.path.join(directory, _REPLACING)
-        mount_fd = overmount.make_file(place, content, int(file.mode, 8), file.uid, file.gid)
-        try:
-            if not overmount.replace(pid_fd, mount_fd, file.path):
-                _log.warning("%s: %s: there is no such file any more", directory, file.path)
-        finally:
-            os.close(mount_fd)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(os.path.join(directory, "files", str(number)))  # nothing says any more what it said
 
     # ---- what is there ----------------------------------------------------------------------------------------------
 
@@ -216,13 +201,22 @@ class Instances:
             return None
 
     def believe_all(self, nodes: Iterable[state.Node]) -> None:
-        """What those that run, or are about to, see of what they are to believe is so by now. `OSError`."""
+        """What those that run, or are about to, see of what they are to believe is so by now: each by itself.
+        `HostError` with what could not be written."""
+        problems = []
         for node in nodes:
             if node.made is None or node.made.root is None or not (node.process or node.starting):
                 continue
             place = f"/proc/{node.process.pid}/root" if node.process else node.made.root.path
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError), rootfs.Root.open(place) as root:
-                self._believe(node.made, root)  # unless it has ended
+            try:
+                with rootfs.Root.open(place) as root:
+                    self._believe(node.made, root)
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # it has ended
+            except (OSError, errors.PilotError) as error:
+                problems.append(f"{node.made.name}: {errors.told(error)}")
+        if problems:
+            raise errors.HostError("; ".join(problems))
 
     def told(self, made: Container) -> dict[str, str]:
         """What processes of one that was made so are given, but for credentials."""
@@ -293,7 +287,7 @@ class Instances:
         container = self.find(name)
         if container is not None:
             container.delete(force=True)
-        overmount.clean(os.path.join(self._directory(name), _REPLACING))
+        shown_files.clean(self._directory(name))
         shown.Held(_held(self._directory(name))).drop()
         shutil.rmtree(self._directory(name), ignore_errors=True)
         shutil.rmtree(fly_places.directory(self._machine.paths.run, name), ignore_errors=True)

@@ -20,6 +20,8 @@ from ...wire.graph import Check, Container, InjectedFile, Limits, Restart, Stop
 # Why it was asked to end. Only an unhealthy one has ended by itself, as far as its restart policy is concerned.
 Cause = Literal["none", "removed", "changed", "held", "restarted", "drained", "unhealthy"]
 OWN_ENDS: frozenset[Cause] = frozenset({"none", "unhealthy"})
+MOST_REFILE_DELAY_S = 60.0
+_MOST_DOUBLINGS = 32
 
 
 class Process(msgspec.Struct, frozen=True):
@@ -38,6 +40,16 @@ class Probed(msgspec.Struct, frozen=True, kw_only=True):
     passed: bool = False
     last: float | None = None
     message: str = ""
+
+
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """Of other content for its files: why it does not see all of it. `again`: when it is tried again what was refused
+    `tries` times, of these versions; None: what is not tried again."""
+
+    why: str
+    tries: int = 0
+    again: float | None = None
+    versions: list[int | None] = []
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +77,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     killed: bool = False
     cause: Cause = "none"
     probed: dict[str, Probed] = {}
+    refusal: Refusal | None = None
 
     @property
     def runs(self) -> bool:
@@ -121,10 +134,28 @@ def limited(node: Node, limits: Limits) -> Node:
     return msgspec.structs.replace(node, made=msgspec.structs.replace(node.made, limits=limits))
 
 
-def refiled(node: Node, files: Sequence[InjectedFile]) -> Node:
+def refiled(node: Node, files: Sequence[InjectedFile], refusal: Refusal | None = None) -> Node:
     """It sees these files now."""
     assert node.made is not None
-    return msgspec.structs.replace(node, made=msgspec.structs.replace(node.made, files=list(files)))
+    made = msgspec.structs.replace(node.made, files=list(files))
+    return msgspec.structs.replace(node, made=made, refusal=refusal)
+
+
+def refused(node: Node, wanted: Container, why: str, now: float) -> Refusal:
+    """It does not see what its files are to say; that is tried again less and less often."""
+    tries = 1 if node.refusal is None else node.refusal.tries + 1
+    delay_s = min(MOST_REFILE_DELAY_S, 2.0 ** min(tries - 1, _MOST_DOUBLINGS))
+    return Refusal(why=why, tries=tries, again=now + delay_s, versions=[file.version for file in wanted.files])
+
+
+def refile_at(node: Node, wanted: Container) -> float | None:
+    """When its files are to say what is wanted of them; None where they do."""
+    if node.made is None or node.made.files == wanted.files:
+        return None
+    refusal = node.refusal
+    if refusal is None or refusal.versions != [file.version for file in wanted.files]:
+        return 0.0
+    return refusal.again or 0.0
 
 
 def failed_to_start(node: Node, error: str, now: float) -> Node:

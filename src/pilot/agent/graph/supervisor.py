@@ -34,7 +34,7 @@ from ..record_budget import RecordBudget
 from ..session import open_process
 from ..sessions import Sessions
 from ..world import World
-from . import arrival, checking, deciding, state, turns
+from . import arrival, checking, deciding, shown_files, state, turns
 from . import wanted as wanted_document
 from .deciding import Decision, View
 from .instance import Instances
@@ -165,7 +165,7 @@ class Supervisor:
         return self._processes.environments(self._nodes)
 
     async def believe(self) -> None:
-        """What begins in containers from now on believes what the machine's network says by now. `OSError`."""
+        """What begins in containers from now on believes what the machine's network says by now. `HostError`."""
         await asyncio.to_thread(self._instances.believe_all, [node for _, node in self._nodes.items()])
 
     def has_ended(self, name: str) -> bool:
@@ -279,7 +279,8 @@ class Supervisor:
             case deciding.Refile(name, wanted):
                 self._begin(name, self._refile(name, wanted))
             case deciding.Forget(name):
-                self._forget(name)
+                self._logs.forget(name)
+                self._nodes.forget(name)
 
     def _begin(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         """The container's one thing that is under way."""
@@ -390,8 +391,10 @@ class Supervisor:
 
     async def _refile(self, name: str, wanted: Container) -> None:
         """First what is seen, then the document: to show it twice does no harm."""
-        await asyncio.to_thread(self._instances.show_files, self._nodes[name], wanted)
-        self._nodes.write(name, state.refiled(self._nodes[name], wanted.files))
+        shown = await asyncio.to_thread(self._instances.show_files, self._nodes[name], wanted)
+        after = shown_files.seen(self._nodes[name], wanted, shown, time.monotonic())
+        shown_files.tell(self._events, name, self._nodes[name], after)
+        self._nodes.write(name, after)
 
     async def _clean(self, name: str) -> None:
         made = self._nodes[name].made
@@ -399,10 +402,6 @@ class Supervisor:
             await self._sessions.end_all(name)
             await asyncio.to_thread(self._instances.clean, name)
         self._nodes.write(name, state.cleaned(self._nodes[name]))
-
-    def _forget(self, name: str) -> None:
-        self._logs.forget(name)
-        self._nodes.forget(name)
 
     def _signal(self, name: str, number: int) -> None:
         try:
