@@ -1,4 +1,9 @@
-"""`sprite up`: a sprite as its `sprite.toml` says (`setup_file`), step by step; each step is told."""
+"""`sprite up`: a sprite as its `sprite.toml` says (`setup_file`), step by step; each step is told.
+
+    create, labelled UNFINISHED ─► … setup … services … checkpoint ─► the label is taken away
+
+Ended at any place in between, the next one finds the label, and begins the setup again.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +15,15 @@ from .api import sprite_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+    from typing import Any
 
     from .context import Context
     from .setup_file import SetUp
 
 FILE = "sprite.toml"
-# In the sprite, from before its setup until all of that was done.
-UNFINISHED = "/var/lib/sprite-setup-unfinished"
+# A label of the sprite, from when it is made until its setup and the checkpoint are: on no disk, so in no checkpoint.
+UNFINISHED = "setup-unfinished"
 _USUAL: dict[str, object] = {"cmd": None, "args": [], "needs": [], "env": {}, "dir": None, "http_port": None}
 
 
@@ -26,10 +32,7 @@ def up(context: Context) -> int:
     place = context.said.argument("FILE") or FILE
     wanted = setup_file.parse(_read(place))
     name = context.said.option("sprite") or wanted.name or context.sprite
-    is_new = _make(context, name, wanted) or context.said.has("setup")
-    is_new = is_new or (bool(wanted.setup) and _is_unfinished(context, name))
-    if is_new and wanted.setup:
-        context.api.upload(sprite_path(name, "fs/write"), [("path", UNFINISHED)], iter(()), 0)
+    is_new = _make(context, name, wanted, anew=context.said.has("setup"))
     _settle(context, name, wanted)
     for there, here in wanted.files.items():
         output.tell(f"{name}: {there} is {here}")
@@ -40,16 +43,15 @@ def up(context: Context) -> int:
             if code := _run(context, name, command):
                 output.tell(f"sprite: it ended with {code}, the rest was not done; sprite up begins it again")
                 return code
-        if wanted.setup:
-            context.api.call("DELETE", sprite_path(name, "fs/delete"), query=[("path", UNFINISHED)])
     elif wanted.setup:
         output.tell(f"{name}: it was there already, its setup is not done again (--setup does it)")
     for service, body in wanted.services.items():
         _serve(context, name, service, body)
     if is_new and wanted.checkpoint:
-        for line in context.api.stream("POST", sprite_path(name, "checkpoint"), {"name": wanted.checkpoint}):
-            output.tell(f"{name}: {line.get('data', '')}")
+        _checkpoint(context, name, wanted.checkpoint)
     row = context.api.call("GET", sprite_path(name))
+    if UNFINISHED in row["labels"]:
+        _label(context, name, [each for each in row["labels"] if each != UNFINISHED])
     output.line(f"{row['name']}  {row['status']}  {row['url']}")
     return 0
 
@@ -63,27 +65,41 @@ def _read(place: str) -> str:
         raise errors.HostError(f"read {place}: {reason}") from error
 
 
-def _make(context: Context, name: str, wanted: SetUp) -> bool:
-    """Whether it was made now; one that is there is changed."""
+def _make(context: Context, name: str, wanted: SetUp, *, anew: bool) -> bool:
+    """Whether it is to be set up: made now, left unfinished by an earlier `up`, or `anew`. What is there is changed."""
     try:
-        context.api.call("GET", sprite_path(name))
+        labels = context.api.call("GET", sprite_path(name))["labels"]
     except errors.NotFound:
         output.tell(f"{name}: creating")
-        context.api.call("POST", "/v1/sprites", {"name": name} | wanted.new | wanted.changes)
+        context.api.call("POST", "/v1/sprites", {"name": name} | wanted.new | _changes(wanted, [], is_new=True))
         return True
-    if wanted.changes:
-        context.api.call("PUT", sprite_path(name), wanted.changes)
-    return False
+    if is_unfinished := UNFINISHED in labels:
+        output.tell(f"{name}: its setup was not finished, it is begun again")
+    is_new = anew or is_unfinished
+    if changes := _changes(wanted, labels, is_new=is_new):
+        context.api.call("PUT", sprite_path(name), changes)
+    return is_new
 
 
-def _is_unfinished(context: Context, name: str) -> bool:
-    """Whether an earlier `up` has not come to the end of its setup."""
-    try:
-        context.api.call("GET", sprite_path(name, "fs/list"), query=[("path", UNFINISHED)])
-    except errors.NotFound:
-        return False
-    output.tell(f"{name}: its setup was not finished, it is begun again")
-    return True
+def _changes(wanted: SetUp, labels: Sequence[str], *, is_new: bool) -> dict[str, Any]:
+    """With the label, of one that is to be set up and has these."""
+    changes = dict(wanted.changes)
+    if is_new and (wanted.setup or wanted.checkpoint):
+        changes["labels"] = [*dict.fromkeys([*changes.get("labels", labels), UNFINISHED])]
+    return changes
+
+
+def _label(context: Context, name: str, labels: Sequence[str]) -> None:
+    context.api.call("PUT", sprite_path(name), {"labels": list(labels)})
+
+
+def _checkpoint(context: Context, name: str, called: str) -> None:
+    """Of that name; an earlier one that has it keeps its id alone."""
+    for row in context.api.call("GET", sprite_path(name, "checkpoints")):
+        if row.get("name") == called:
+            context.api.call("PUT", sprite_path(name, f"checkpoints/{http.quoted(row['id'])}"), {"name": None})
+    for line in context.api.stream("POST", sprite_path(name, "checkpoint"), {"name": called}):
+        output.tell(f"{name}: {line.get('data', '')}")
 
 
 def _settle(context: Context, name: str, wanted: SetUp) -> None:

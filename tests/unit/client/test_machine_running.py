@@ -27,6 +27,9 @@ class Server:
         self.changes: list[tuple[str, str, Any]] = []
         self.machine: dict[str, Any] = {"id": ID, "name": "web", "instance_id": "v1", "config": {}, "state": "started"}
         self.sizes: list[int] = []
+        self.seen = False  # whether who waits for it has seen it run
+        self.ends: list[dict[str, Any]] = []  # the events of its end, which comes when it is waited for
+        self.end_state = "stopped"
         self.events: list[dict[str, Any]] = []
         server = self
 
@@ -58,7 +61,10 @@ class Server:
 
     def say(self, method: str, path: str) -> tuple[int, Any]:
         if path == f"machines/{ID}/wait":
-            return (200, {"ok": True}) if self.machine["state"] == "started" else (408, {"error": "not in time"})
+            is_seen = self.machine["state"] == "started" or self.seen
+            if self.ends:
+                self.machine["state"], self.events, self.ends = self.end_state, self.ends, []
+            return (200, {"ok": True}) if is_seen else (408, {"error": "not in time"})
         answers = {"volumes": [], "machines": [self.row]} if method == "GET" else {"volumes": {"id": "vol_1"}}
         return 200, answers.get(path, self.row)
 
@@ -221,3 +227,26 @@ def test_stdin_is_what_a_body_takes(
     assert main.main(["exec", "-i", "web", "--", "cat"]) == status
     assert [body["stdin"] == text for _, _, body in server.changes] == [True] * (status == 0)
     assert [size <= 4 << 20 for size in server.sizes] == [True] * (status == 0)
+
+
+_ENDS = [
+    ({"exit_code": 0, "requested_stop": False}, 0),
+    ({"exit_code": 3, "requested_stop": False}, 1),
+    ({"exit_code": 0, "requested_stop": True}, 1),
+]
+
+
+@pytest.mark.parametrize(("told", "status"), _ENDS)
+@pytest.mark.parametrize("state", ["stopped", "destroyed"])
+@pytest.mark.parametrize("verb", ["run nginx -- date", "start web"])
+def test_what_ends_soon_is_as_it_has_ended(
+    server: Server, verb: str, state: str, told: dict[str, Any], status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whether it was seen to run, or not."""
+    for was_seen in (True, False):
+        server.seen, server.events, server.machine["state"] = was_seen, [], "created"
+        server.ends = [{"id": "9", "type": "exit", "request": {"exit_event": told}}]
+        server.end_state = state
+        assert main.main(verb.split()) == status
+        said = capsys.readouterr()
+        assert (state in said.out, f"exit code {told['exit_code']}" in said.err) == (status == 0, status == 1)

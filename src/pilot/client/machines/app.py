@@ -119,7 +119,8 @@ class App:
     def wait(self, id: str, state: str, timeout_s: float, since: str, *, anew: bool = False) -> dict[str, Any]:
         """The Machine, in that state; `anew`: after something has happened to it. A terminal is shown how it goes on.
 
-        `NotReached` says why it is in another, as soon as that is known: by what happened to it after event `since`.
+        `NotReached` says why it is in another, as soon as that is known: by what happened after event `since`. One
+        that has started and ended when it is looked at is as its program has ended, whether it was seen to run or not.
         """
         end_s = time.monotonic() + timeout_s
         with Watching(id) as watching:
@@ -127,11 +128,13 @@ class App:
                 is_reached = self._is_reached(id, state, max(min(LOOK_S, int(end_s - time.monotonic())), 1))
                 row = self._row(id, state)
                 news = [each for each in row["events"] if each["id"] > since]
+                if state == "started" and _has_ended(row, news):
+                    return _ended_well(row, news)
                 if is_reached and (news or not anew):
                     return row
                 watching.show(row["state"], news)
-                if news and (row["state"] in _OVER or (state == "started" and _has_ended(row, news))):
-                    raise NotReached(f"it is {row['state']}: {reason(news) or 'it does not say why'}")
+                if news and row["state"] in _OVER:
+                    raise _not_reached(row, news)
                 if time.monotonic() >= end_s:
                     raise NotReached(
                         f"it is {row['state']}, and not {state}, after {timeout_s:g} s",
@@ -164,7 +167,31 @@ class App:
 
 def _has_ended(row: Mapping[str, Any], news: list[dict[str, Any]]) -> bool:
     """It ran, and runs no more."""
-    return row["state"] == "stopped" and any(each["type"] == "exit" for each in news)
+    return row["state"] in ("stopped", "destroyed") and _exit(news) is not None
+
+
+def _ended_well(row: dict[str, Any], news: list[dict[str, Any]]) -> dict[str, Any]:
+    """The Machine, if its program has done what it was to do. `NotReached`."""
+    told = _exit(news) or {}
+    if told.get("exit_code") != 0 or told.get("requested_stop"):
+        raise _not_reached(row, news)
+    return row
+
+
+def _exit(news: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The last end of its program."""
+    found = [_exit_event(each) for each in news if each["type"] == "exit"]
+    return found[0] if found else None
+
+
+def _exit_event(event: Mapping[str, Any]) -> Mapping[str, Any]:
+    request = event.get("request") or {}
+    found: Mapping[str, Any] = request.get("exit_event") or (request.get("MonitorEvent") or {}).get("exit_event") or {}
+    return found
+
+
+def _not_reached(row: Mapping[str, Any], news: list[dict[str, Any]]) -> NotReached:
+    return NotReached(f"it is {row['state']}: {reason(news) or 'it does not say why'}")
 
 
 def reason(events: Iterable[Mapping[str, Any]]) -> str:
@@ -173,8 +200,7 @@ def reason(events: Iterable[Mapping[str, Any]]) -> str:
         request = event.get("request") or {}
         if "error" in request:
             return str(request["error"])
-        told = request.get("exit_event") or (request.get("MonitorEvent") or {}).get("exit_event")
-        if told:
+        if told := _exit_event(event):
             return _ended(told)
     return ""
 
