@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import pathlib
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import httpx
 import pytest
@@ -15,8 +14,8 @@ from tests.support.pilotd import Pilotd
 pytestmark = pytest.mark.requires("root", "private", "busybox", "fuse", "loop", "userns", "space")
 
 _SLEEPING = ["sh", "-c", "trap 'exit 0' INT TERM; while :; do sleep 0.1; done"]
-# A line for each place: what the kernel says to each try, as root of the container; and whether a file, or an entry in
-# a directory, can be written there at the end of it.
+# A line for each place: the mount that it is below, with its options; what the kernel says to each try, as root of the
+# container; and whether a file, or an entry in a directory, can be written there at the end of it.
 _TRIES = r"""
 import ctypes, errno, json, os, sys
 libc = ctypes.CDLL(None, use_errno=True)
@@ -56,7 +55,19 @@ def renamed(place):
     except OSError as error:
         return errno.errorcode[error.errno]
     return "done"
+def mounted(place):
+    # The last one of mountinfo at the longest path: what is on top
+    # A foreign one's owner is nobody of this user namespace: its mode refuses root before the mount does
+    with open("/proc/sys/kernel/overflowuid") as file:
+        foreign = os.stat(place).st_uid == int(file.read())
+    with open("/proc/self/mountinfo") as file:
+        rows = [line.split() for line in file]
+    real = os.path.realpath(place)
+    above = [row for row in rows if (real + "/").startswith(row[4].rstrip("/") + "/")]
+    best = max(above, key=lambda row: len(row[4]))
+    return [best[4], [row for row in above if row[4] == best[4]][-1][5].split(","), foreign]
 for place in sys.argv[1:]:
+    below = mounted(place)
     tries = {
         "remount": mount("none", place, BIND | REMOUNT),
         "superblock": mount("none", place, REMOUNT),
@@ -67,16 +78,16 @@ for place in sys.argv[1:]:
         "renamed": renamed(place),
         "writes": writes(place),
     }
-    print(json.dumps([place, tries]), flush=True)
+    print(json.dumps([place, below, tries]), flush=True)
 """
 # By root of the container: mounted by it, the same may be unmounted by it. What is below is its own disk.
 _BENEATH = "umount -l {place} && ls -A {place}"
 SPRITES = (
     "/.fly", "/.sprite/policy", "/.sprite/policy/network.json", "/.sprite/bin", "/.sprite/bin/sprite-env",
-    "/.sprite/llm.txt", "/.sprite/version.txt", "/.sprite/init", "/.sprite/checkpoints", "/.sprite/logs",
+    "/.sprite/llm.txt", "/.sprite/version.txt", "/.sprite/init", "/.sprite/logs",
 )  # fmt: skip
-# Of a sprite whose kernel is its host's (agent.view).
-OF_THE_KERNEL = ("/proc/meminfo", "/proc/stat", "/sys/devices/system/cpu/online")
+# Of a sprite whose kernel is its host's (agent.view), which mounts no disk that a guest has had.
+OF_A_CONTAINER = ("/.sprite/checkpoints", "/proc/meminfo", "/proc/stat", "/sys/devices/system/cpu/online")
 
 
 @pytest.fixture(scope="module")
@@ -88,16 +99,18 @@ def pilotd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilotd]:
     daemon.stop()
 
 
-def gave_way(said: str) -> list[tuple[str, str, Any]]:
-    """(place, try, what the kernel said) where it was not refused."""
+def check(said: str, wanted: Sequence[str]) -> None:
+    """Each place is there, on a mount that is read-only and not its root; no try is done, and for this reason alone
+    nothing is written."""
     rows = [json.loads(line) for line in said.splitlines()]
-    assert rows
-    answers = [(place, name, answer) for place, tries in rows for name, answer in tries.items()]
-    return [row for row in answers if "done" in (row[2][1:] if isinstance(row[2], list) else [row[2]])]
-
-
-def places(said: str) -> list[str]:
-    return [json.loads(line)[0] for line in said.splitlines()]
+    assert [place for place, _, _ in rows] == list(wanted)
+    for place, (mount, options, is_foreign), tries in rows:
+        unwritable = "EACCES" if is_foreign else "EROFS"
+        assert (mount != "/", "ro" in options) == (True, True), f"{place} is below {mount}: {options}"
+        assert tries.pop("writes") == unwritable, place
+        bound, *elsewhere = tries.pop("elsewhere")
+        assert ("done" not in elsewhere, elsewhere[1]) == (True, unwritable if bound == "done" else elsewhere[1]), place
+        assert "done" not in tries.values(), (place, tries)
 
 
 def test_in_a_sprite(pilotd: Pilotd) -> None:
@@ -110,10 +123,9 @@ def test_in_a_sprite(pilotd: Pilotd) -> None:
             return str(done.stdout.decode())
 
         isolation = json.loads(run("/.sprite/bin/sprite-env", "curl", "/v1/self"))["isolation"]
-        wanted = [*SPRITES, *(OF_THE_KERNEL if isolation == "container" else ())]
+        wanted = [*SPRITES, *(OF_A_CONTAINER if isolation == "container" else ())]
         said = run("sudo", "python3", "-c", _TRIES, *wanted)
-        assert places(said) == wanted
-        assert gave_way(said) == []
+        check(said, wanted)
         before = run("cat", "/.sprite/policy/network.json")
         for place in ("/.fly", "/.sprite/policy", "/.sprite/bin"):
             assert run("sudo", "sh", "-c", _BENEATH.format(place=place)) == ""
@@ -139,7 +151,6 @@ def test_in_a_machines_container(pilotd: Pilotd, tmp_path: pathlib.Path) -> None
         wanted: Sequence[str] = ("/.fly", "/etc/app.conf")
         code, said = fly.run(id, "python3", "-c", _TRIES, *wanted)
         assert code == 0, said
-        assert places(said) == list(wanted)
-        assert gave_way(said) == []
+        check(said, wanted)
         fly.call("DELETE", f"/{id}?force=true")
         fly.wait(id, "destroyed")

@@ -56,10 +56,12 @@ def test_a_sprite_is_as_its_file_says(pilotd: Pilotd, tmp_path: pathlib.Path) ->
         assert again.returncode == 0, again.stderr
         found = client.get_sprite("shop")
         config = json.loads(_sprite(pilotd, tmp_path, "config", "shop", "--json").stdout)["config"]
-        assert (list(found.labels), config) == (["other"], {"cpus": 2})
+        assert (list(found.labels), config) == (["other"], {"cpus": 2})  # and what was unfinished is no label any more
         second = json.loads(_sprite(pilotd, tmp_path, "service", "info", "-s", "shop", "web", "--json").stdout)
         assert second["state"]["pid"] == first["state"]["pid"], "what is as it was goes on"
         assert [point.id for point in found.list_checkpoints()] == ["Current", "v1"], "it is made once"
+        anew = _sprite(pilotd, tmp_path, "up", "--setup")
+        assert (anew.returncode, found.get_checkpoint("ready").id) == (0, "v2"), anew.stderr
 
         (tmp_path / "sprite.toml").write_text(
             FILE.replace('name = "shop"', 'name = "fails"').replace("test -f", "exit 3;")
@@ -71,6 +73,7 @@ def test_a_sprite_is_as_its_file_says(pilotd: Pilotd, tmp_path: pathlib.Path) ->
         failed = _sprite(pilotd, tmp_path, "up")
         assert (failed.returncode, "its setup was not finished" in failed.stderr) == (3, True), failed.stderr
         assert len(client.get_sprite("fails").list_checkpoints()) == 1, "none but the present"
+        assert set(client.get_sprite("fails").labels) == {"demo", "setup-unfinished"}
         (tmp_path / "sprite.toml").write_text(FILE.replace('name = "shop"', 'name = "fails"'))
         mended = _sprite(pilotd, tmp_path, "up")
         assert (mended.returncode, "it is begun again" in mended.stderr) == (0, True), mended.stderr
