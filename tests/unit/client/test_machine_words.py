@@ -35,6 +35,8 @@ def test_an_example_is_understood_as_it_stands(verb: words.Verb, example: str) -
         ("start ./bare --root debian=/x", True),
         ("start bare --root debian=/x", True),
         ("start --memory 64 ./bare", True),
+        ("start --memory=64 ./bare", True),
+        ("exec --container=one web grep --dial log", False),
         ("stop ./bare", True),
         ("start 0123456789abcd", False),
         ("stop web --timeout 10s", False),

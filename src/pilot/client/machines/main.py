@@ -56,5 +56,9 @@ def _places(arguments: Sequence[str]) -> list[int]:
     return [
         at
         for at, (last, word) in enumerate(zip(before, arguments, strict=False))
-        if not word.startswith("-") and not (last in _VALUED or (last.startswith("--") and last not in _SWITCHES))
+        if not word.startswith("-") and not _takes_next(last)
     ]
+
+
+def _takes_next(word: str) -> bool:
+    return word in _VALUED or (word.startswith("--") and "=" not in word and word not in _SWITCHES)
