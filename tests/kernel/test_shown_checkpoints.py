@@ -90,3 +90,23 @@ def test_it_outlives_the_agent_and_goes_with_what_it_is_of(pilotd: Pilotd) -> No
         assert _sh(sprite, f"cat ~/file {PLACE}/v1{home}/file {PLACE}/v2{home}/file") == (0, "one\none\ntwo\n")
         assert len(json.loads(_sh(sprite, "/.sprite/bin/sprite-env checkpoints list")[1])) == 2
         sprite.destroy()
+
+
+def test_what_its_root_writes_there_once_it_can_is_in_no_checkpoint(pilotd: Pilotd) -> None:
+    """A world that is begun anew is given the mounts that there are, of which nothing is locked (docs/reference/
+    isolation.md, Not held)."""
+    with pilotd.client() as client:
+        sprite = client.create_sprite("again")
+        _saved(sprite, "mine")
+        assert _sh(sprite, f"test -d {PLACE}/v1/etc")[0] == 0
+        for _ in sprite.restore_checkpoint("v1"):
+            pass
+        assert _sh(sprite, f"touch {SAVED}/v1/x")[0] != 0
+        assert _sh(sprite, f"sudo sh -c 'mount -o remount,bind,rw {SAVED} && touch {SAVED}/mine'") == (0, "")
+        written = f"mount -o remount,bind,rw {SAVED}/v1 && echo x >{SAVED}/v1/x && cat {PLACE}/v1/x"
+        assert _sh(sprite, f"sudo sh -c '{written}'") == (0, "x\n")
+        for _ in sprite.restore_checkpoint("v1"):
+            pass
+        assert _sh(sprite, "ls /x")[0] != 0
+        assert _sh(sprite, f"ls {PLACE}/v1/x")[0] == 0, "until it is let go of"
+        sprite.destroy()
