@@ -7,13 +7,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import threading
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 from ... import errors
 from ...ids import MachineId
+from .. import periodic
 from ..operations import networks
 from ..operations.context import Host
 from ..store import fly
@@ -43,28 +42,14 @@ class Peers:
         self._running = found
 
 
-@contextlib.contextmanager
-def watching(host: Host) -> Iterator[None]:
+def watching(host: Host) -> AbstractContextManager[None]:
     """For as long as the block lasts, on a thread of its own."""
-    changed, ended = threading.Event(), threading.Event()
-    stop = host.database.watch(changed.set)
-    thread = threading.Thread(target=_run, args=(Peers(host), changed, ended), name="peers", daemon=True)
-    thread.start()
+    known = Peers(host)
+    return periodic.after_changes(host.database.watch, "peers", lambda: _look(known), least_s=LEAST_S, most_s=PAUSE_S)
+
+
+def _look(known: Peers) -> None:
     try:
-        yield
-    finally:
-        stop()
-        ended.set()
-        changed.set()
-        thread.join()
-
-
-def _run(peers: Peers, changed: threading.Event, ended: threading.Event) -> None:
-    while not ended.is_set():
-        changed.clear()
-        try:
-            peers.round()
-        except (errors.PilotError, OSError) as error:
-            log.warning("machines not told of each other", extra={"error": str(error)})
-        ended.wait(LEAST_S)
-        changed.wait(PAUSE_S)
+        known.round()
+    except (errors.PilotError, OSError) as error:
+        log.warning("machines not told of each other", extra={"error": str(error)})

@@ -8,14 +8,13 @@ only go up in a Machine (`agent.graph.refiling`), so nobody who is late takes an
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import logging
-import threading
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 from ... import errors
 from ...ids import MachineId
+from .. import periodic
 from ..operations import disks, fly
 from ..operations.context import Host
 from ..store import fly_secrets
@@ -59,28 +58,16 @@ class SecretFiles:
         self._failing[machine] = why
 
 
-@contextlib.contextmanager
-def watching(host: Host) -> Iterator[None]:
+def watching(host: Host) -> AbstractContextManager[None]:
     """For as long as the block lasts, on a thread of its own."""
-    changed, ended = threading.Event(), threading.Event()
-    stop = host.database.watch(changed.set)
-    thread = threading.Thread(target=_run, args=(SecretFiles(host), changed, ended), name="secret-files", daemon=True)
-    thread.start()
+    known = SecretFiles(host)
+    return periodic.after_changes(
+        host.database.watch, "secret-files", lambda: _look(known), least_s=LEAST_S, most_s=PAUSE_S
+    )
+
+
+def _look(known: SecretFiles) -> None:
     try:
-        yield
-    finally:
-        stop()
-        ended.set()
-        changed.set()
-        thread.join()
-
-
-def _run(files: SecretFiles, changed: threading.Event, ended: threading.Event) -> None:
-    while not ended.is_set():
-        changed.clear()
-        try:
-            files.round()
-        except (errors.PilotError, OSError):
-            log.exception("secrets: a round")
-        ended.wait(LEAST_S)
-        changed.wait(PAUSE_S)
+        known.round()
+    except (errors.PilotError, OSError) as error:
+        log.warning("machines not told of their secrets", extra={"error": str(error)})
