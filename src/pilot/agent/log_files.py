@@ -16,7 +16,6 @@ import errno
 import itertools
 import logging
 import os
-from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 
@@ -25,11 +24,12 @@ from ..kernel import fuse as proto
 from ..kernel import mounts
 from ..kernel.fuse import Node, Op
 from ..wire import faults
+from .asked import Asked
 from .events import Events
 from .graph.log import Log
 from .log_text import LogText
 from .machine import Link
-from .mounted import Mounted, Place, Request, not_implemented
+from .mounted import Mounted, Place, Request
 from .services.keeper import Keeper
 
 PLACE = "/.sprite/logs"
@@ -39,7 +39,6 @@ MOST_HELD_BYTES = 8 << 20
 _SERVICES, _EVENTS, _FIRST = 2, 3, 16
 _EVENTS_NAME, _SERVICES_NAME, _SUFFIX = "events.ndjson", "services", ".log"
 _ATTRIBUTES = mounts.Attribute.NOSUID | mounts.Attribute.NODEV | mounts.Attribute.NOEXEC | mounts.Attribute.RDONLY
-Serve = Callable[[Request], Awaitable[bytes]]
 _log = logging.getLogger(__name__)
 
 
@@ -47,7 +46,6 @@ class LogFiles:
     """Make it on the running loop. Where it cannot be served worlds have none of it."""
 
     def __init__(self, link: Link, run: str, keeper: Keeper, events: Events) -> None:
-        self._loop = asyncio.get_running_loop()
         self._keeper = keeper
         self._events = events
         self.directory = os.path.join(run, "logs")
@@ -58,9 +56,10 @@ class LogFiles:
         self._handles = itertools.count(int.from_bytes(os.urandom(8), "little") >> 2)
         self._texts: dict[int, bytes] = {}
         self._making = asyncio.Lock()
-        self._asking: Mapping[int, Serve] = {
+        serve = {
             Op.LOOKUP: self._look_up, Op.READDIR: self._list, Op.OPEN: self._open,
         }  # fmt: skip
+        self._asked = Asked(self._mounted, PLACE, serve, _heard)
 
     def binds(self) -> list[tuple[str, str, bool]]:
         """As `inside.places.binds`."""
@@ -77,12 +76,7 @@ class LogFiles:
             case Op.RELEASE:
                 self._texts.pop(proto.parse_handle(request.body), None)
                 return b""
-        serve = self._asking.get(request.op)
-        if serve is None:
-            raise not_implemented()
-        if request.is_ours:
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        asyncio.run_coroutine_threadsafe(self._serve(request, serve), self._loop)
+        self._asked.take(request)
         return None
 
     def _read(self, request: Request) -> bytes:
@@ -93,20 +87,6 @@ class LogFiles:
         return text[offset:][:size]
 
     # ---- the loop
-
-    async def _serve(self, request: Request, serve: Serve) -> None:
-        try:
-            said, code = await serve(request), 0
-        except faults.WorldNotRunning:
-            said, code = b"", errno.EAGAIN
-        except errors.NotFound:
-            said, code = b"", errno.ENOENT
-        except OSError as error:
-            said, code = b"", error.errno or errno.EIO
-        except Exception:  # noqa: BLE001 - the edge of this mount: whoever asks must hear of it, and hear EIO
-            _log.exception("serve /.sprite/logs")
-            said, code = b"", errno.EIO
-        self._mounted.answer(request.unique, said, code)
 
     async def _entries(self, node: int) -> dict[str, Node]:
         if node == proto.ROOT:
@@ -160,3 +140,12 @@ async def _text_of(log: Log) -> bytes:
 
 def _node(number: int) -> Node:
     return Node(number, 0, number in (proto.ROOT, _SERVICES), False, is_public=True)
+
+
+def _heard(error: errors.PilotError) -> int:
+    if isinstance(error, faults.WorldNotRunning):
+        return errno.EAGAIN
+    if isinstance(error, errors.NotFound):
+        return errno.ENOENT
+    _log.warning("%s: %s", PLACE, errors.told(error))
+    return errno.EIO

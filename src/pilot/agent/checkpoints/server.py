@@ -15,16 +15,16 @@ import math
 import os
 import stat
 import time
-from collections.abc import Awaitable, Callable, Mapping
 
 from ... import errors
 from ...kernel import fuse as proto
 from ...kernel import mounts
 from ...kernel.fuse import Node, Op
 from ...wire import faults, operations, outward
+from ..asked import Asked
 from ..descriptors import Descriptors
 from ..machine import Link
-from ..mounted import Mounted, Place, Request, not_implemented
+from ..mounted import Mounted, Place, Request
 from ..outward import Outward
 from .shelf import PLACE as SAVED
 from .shelf import Shelf, name_of, number_of
@@ -38,7 +38,6 @@ _AT_ONCE = 8  # questions which there are, and as many which are to be mounted; 
 _LIST_S = operations.QUICK_S / 2
 _ATTRIBUTES = mounts.Attribute.NOSUID | mounts.Attribute.NODEV | mounts.Attribute.NOEXEC | mounts.Attribute.RDONLY
 _HEARD = {404: errno.ENOENT, 409: errno.EBUSY, 412: errno.EOPNOTSUPP, 429: errno.EBUSY}
-Serve = Callable[[Request], Awaitable[bytes]]
 _log = logging.getLogger(__name__)
 
 
@@ -47,7 +46,6 @@ class Server:
 
     def __init__(self, link: Link, run: str, host: Outward, given: Descriptors) -> None:
         self._host = host
-        self._loop = asyncio.get_running_loop()
         self._shelf = Shelf(run, given)
         self.directory = os.path.join(run, "checkpoints")
         place = Place("checkpoints", STORE_NAME, self.directory, "no checkpoints inside", _ATTRIBUTES)
@@ -60,9 +58,10 @@ class Server:
         self._locks: dict[int, asyncio.Lock] = {}
         self._turns, self._places = asyncio.Semaphore(_AT_ONCE), asyncio.Semaphore(_AT_ONCE)
         self._looking: asyncio.Task[None] | None = None
-        self._asking: Mapping[int, Serve] = {
+        serve = {
             Op.LOOKUP: self._look_up, Op.READDIR: self._list, Op.READLINK: self._follow,
         }  # fmt: skip
+        self._asked = Asked(self._mounted, PLACE, serve, _heard)
 
     def open(self) -> None:
         """Be there; with what a former agent has mounted."""
@@ -101,28 +100,10 @@ class Server:
     def _answer(self, request: Request) -> bytes | None:
         if request.op == Op.GETATTR:
             return proto.attributes_answer(_node(request.node - proto.ROOT))
-        serve = self._asking.get(request.op)
-        if serve is None:
-            raise not_implemented()
-        if request.is_ours:
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        asyncio.run_coroutine_threadsafe(self._serve(request, serve), self._loop)
+        self._asked.take(request)
         return None
 
     # ---- the loop
-
-    async def _serve(self, request: Request, serve: Serve) -> None:
-        try:
-            said, code = await serve(request), 0
-        except errors.PilotError as error:
-            _log.warning("/.sprite/checkpoints: %s", errors.told(error))
-            said, code = b"", _HEARD.get(faults.fault_of(error).status, errno.EIO)
-        except OSError as error:
-            said, code = b"", error.errno or errno.EIO
-        except Exception:  # noqa: BLE001 - the edge of this mount: whoever asks must hear of it, and hear EIO
-            _log.exception("serve /.sprite/checkpoints")
-            said, code = b"", errno.EIO
-        self._mounted.answer(request.unique, said, code)
 
     async def _numbers(self) -> list[int]:
         """Which may be looked into, as the host has it now."""
@@ -251,3 +232,8 @@ def _node(number: int) -> Node:
     if number == 0:
         return Node(proto.ROOT, 0, True, False)
     return Node(proto.ROOT + number, len(_target(number)), False, False, owned=(stat.S_IFLNK | 0o777, 0, 0))
+
+
+def _heard(error: errors.PilotError) -> int:
+    _log.warning("%s: %s", PLACE, errors.told(error))
+    return _HEARD.get(faults.fault_of(error).status, errno.EIO)

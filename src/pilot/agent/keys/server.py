@@ -17,7 +17,7 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
@@ -27,9 +27,10 @@ from ...kernel import mounts
 from ...kernel.fuse import Node, Op
 from ...wire import faults
 from .. import document
+from ..asked import Asked
 from ..inside import fly_places
 from ..machine import Link
-from ..mounted import Mounted, Place, Request, not_implemented
+from ..mounted import Mounted, Place, Request
 from . import tree
 from .opened import Exchanges
 from .tree import Permissions, Tree
@@ -41,7 +42,6 @@ _AT_ONCE = 8  # uses of keys that the host is asked for; more wait
 _ATTRIBUTES = mounts.Attribute.NOSUID | mounts.Attribute.NODEV | mounts.Attribute.NOEXEC
 # Statuses of the host's refusals, as who reads a file hears them.
 _HEARD = {400: errno.EBADMSG, 401: errno.EACCES, 403: errno.EACCES, 404: errno.ENOENT, 429: errno.EBUSY}
-Serve = Callable[[Request], Awaitable[bytes]]
 _log = logging.getLogger(__name__)
 
 
@@ -56,7 +56,6 @@ class Server:
 
     def __init__(self, link: Link, run: str, store_name: str, uses: Uses) -> None:
         self._link = link
-        self._loop = asyncio.get_running_loop()
         self._uses = uses
         self._known = Tree([])
         self._known_s = -KNOWN_S
@@ -69,10 +68,11 @@ class Server:
             Place("kms", store_name, fly_places.keys(run), "containers have no /.fly/kms", _ATTRIBUTES, by_modes=True),
             self._answer,
         )
-        self._asking: Mapping[int, Serve] = {
+        serve = {
             Op.LOOKUP: self._look_up, Op.GETATTR: self._attributes, Op.SETATTR: self._set_attributes,
             Op.READDIR: self._list, Op.READ: self._read,
         }  # fmt: skip
+        self._asked = Asked(self._mounted, fly_places.KEYS, serve, _heard)
         self._made: dict[str, Callable[[str, bytes], Awaitable[bytes]]] = {
             "encr": uses.encrypt, "decr": uses.decrypt, "sign": uses.sign, "verify": uses.verify,
         }  # fmt: skip
@@ -96,11 +96,6 @@ class Server:
     def _answer(self, request: Request) -> bytes | None:
         if request.op == Op.GETATTR and request.node == proto.ROOT:
             return proto.attributes_answer(self._node(tree.ROOT))  # who mounts it looks at it
-        if (serve := self._asking.get(request.op)) is not None:
-            if request.is_ours:
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-            asyncio.run_coroutine_threadsafe(self._serve(request, serve), self._loop)
-            return None
         match request.op:
             case Op.OPEN:
                 return proto.open_answer(direct=True, handle=self._exchanges.open())
@@ -109,7 +104,8 @@ class Server:
             case Op.RELEASE:
                 self._exchanges.close(proto.parse_handle(request.body))
                 return b""
-        raise not_implemented()
+        self._asked.take(request)
+        return None
 
     def _write(self, request: Request) -> bytes:
         offset, size = proto.parse_io(request.body)
@@ -120,18 +116,6 @@ class Server:
         return proto.write_answer(size)
 
     # ---- the loop
-
-    async def _serve(self, request: Request, serve: Serve) -> None:
-        try:
-            said, code = await serve(request), 0
-        except errors.PilotError as error:
-            said, code = b"", _HEARD.get(faults.fault_of(error).status, errno.EIO)
-        except OSError as error:
-            said, code = b"", error.errno or errno.EIO
-        except Exception:  # noqa: BLE001 - the edge of this mount: whoever asks must hear of it, and hear EIO
-            _log.exception("serve /.fly/kms")
-            said, code = b"", errno.EIO
-        self._mounted.answer(request.unique, said, code)
 
     async def _tree(self) -> Tree:
         """Which keys there are; who comes while the host is asked hears the same."""
@@ -206,3 +190,7 @@ class Server:
                 if exchange.made is None:  # another read of it may have come first
                     exchange.took(offset, await self._made[file](key, bytes(exchange.text)))
         return exchange.read(offset, size)
+
+
+def _heard(error: errors.PilotError) -> int:
+    return _HEARD.get(faults.fault_of(error).status, errno.EIO)
