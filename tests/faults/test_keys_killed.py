@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.support import leftovers
 from tests.support.pilotd import Pilotd
 
 pytestmark = pytest.mark.requires("root", "private", "fuse", "loop", "userns", "space")
@@ -27,11 +28,8 @@ _SEAL, _SIGN = "xaes256gcm", "es256"
 
 @pytest.fixture
 def pilotd(tmp_path: pathlib.Path) -> Iterator[Pilotd]:
-    daemon = Pilotd(tmp_path / "state")
-    daemon.start()
-    yield daemon
-    if daemon.process is not None:
-        daemon.stop()
+    with leftovers.nothing(), Pilotd(tmp_path / "state").running() as daemon:  # what is left of it is in others' way
+        yield daemon
 
 
 @dataclasses.dataclass
