@@ -36,7 +36,7 @@ def while_open(account: Account, sprite: str) -> Iterator[None]:
     except (websocket.Refused, errors.PeerError) as error:
         # Of a sprite that there is not, or a token that is none, the command itself will be told, in the same words.
         if not (isinstance(error, websocket.Refused) and error.status in _TOLD):
-            output.tell(f"sprite: ports are not forwarded: {error}\r")
+            output.tell_in_raw(f"sprite: ports are not forwarded: {error}")
         yield
         return
     stop_read, stop_write = os.pipe()
@@ -77,8 +77,7 @@ class Forwards:
         threading.Thread(
             target=proxying.serve, args=(self._account, self._sprite, listener, port), name="forward", daemon=True
         ).start()
-        # The terminal is raw: a line has to be begun and ended by hand.
-        output.tell(f"\r\nport {port} of {self._sprite} is http://{_HOST}:{listener.getsockname()[1]}\r")
+        output.tell_in_raw(f"port {port} of {self._sprite} is http://{_HOST}:{listener.getsockname()[1]}")
 
     def close(self) -> None:
         for listener in self._listeners.values():

@@ -110,7 +110,16 @@ def end_line() -> None:
 
 def tell(text: str) -> None:
     """To whoever watches, not to what reads our output. Others have a say in it: what would steer a terminal is `?`."""
-    sys.stderr.write("".join("?" if _steers(each) else each for each in text) + "\n")
+    sys.stderr.write(_harmless(text) + "\n")
+
+
+def tell_in_raw(text: str) -> None:
+    """The same on a terminal that is raw, where a line has to be begun and ended by hand."""
+    sys.stderr.write(f"\r\n{_harmless(text)}\r\n")
+
+
+def _harmless(text: str) -> str:
+    return "".join("?" if _steers(each) else each for each in text)
 
 
 def _steers(character: str) -> bool:
