@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import TypeVar
 
 from .... import errors
 from ....server import response
@@ -23,7 +24,7 @@ from ...store import fly as store
 from ...store.fly import App, Machine
 from . import bodies
 
-Answer = Callable[[Machine, Call], Awaitable[response.Response]]
+Found = TypeVar("Found")
 _READ, _WRITE = Permission.MACHINES_READ, Permission.MACHINES_WRITE
 
 
@@ -31,12 +32,12 @@ def rows(machines: FlyMachines, tokens: MachineTokens) -> Sequence[Row]:
     """All of them."""
     asked = Own(machines, tokens)
     return (
-        asked.row(outward.GET_METADATA, _READ, asked.get_metadata),
-        asked.row(outward.GET_METADATA_KEY, _READ, asked.get_metadata_key),
-        asked.row(outward.SET_METADATA_KEY, _WRITE, asked.set_metadata_key),
-        asked.row(outward.DELETE_METADATA_KEY, _WRITE, asked.delete_metadata_key),
-        asked.row(outward.SUSPEND_SELF, _WRITE, asked.suspend),
-        asked.row(outward.STOP_SELF, _WRITE, asked.stop),
+        row(outward.GET_METADATA, _READ, asked.permitted, asked.get_metadata),
+        row(outward.GET_METADATA_KEY, _READ, asked.permitted, asked.get_metadata_key),
+        row(outward.SET_METADATA_KEY, _WRITE, asked.permitted, asked.set_metadata_key),
+        row(outward.DELETE_METADATA_KEY, _WRITE, asked.permitted, asked.delete_metadata_key),
+        row(outward.SUSPEND_SELF, _WRITE, asked.permitted, asked.suspend),
+        row(outward.STOP_SELF, _WRITE, asked.permitted, asked.stop),
     )
 
 
@@ -59,18 +60,38 @@ def require(tokens: MachineTokens, caller: Caller, call: Call, permission: Permi
     tokens.require(call.request.headers.get("authorization", ""), asked)
 
 
+def permitted_app(
+    machines: FlyMachines, tokens: MachineTokens, caller: Caller, call: Call, permission: Permission
+) -> App:
+    """The app of the Machine that asks, which is the one that the path names. `NotFound`, `Unauthenticated`,
+    `PermissionDenied`."""
+    app = asking_app(machines, caller)
+    if call.parameters["app"] not in (outward.OWN_APP, app.name):
+        raise errors.NotFound(f"app not found: {call.parameters['app'][:100]}")
+    require(tokens, caller, call, permission, app, caller.machine)
+    return app
+
+
+def row(
+    operation: AnyOperation,
+    permission: Permission,
+    permitted: Callable[[Caller, Call, Permission], Found],
+    answer: Callable[[Found, Call], Awaitable[response.Response]],
+) -> Row:
+    """`permitted` says what the caller asks about, in a thread, or refuses."""
+
+    async def endpoint(caller: Caller, call: Call) -> response.Response:
+        return await answer(await asyncio.to_thread(permitted, caller, call, permission), call)
+
+    return Row(operation, endpoint, kind_of(None, operation.method, permission))
+
+
 class Own:
     def __init__(self, machines: FlyMachines, tokens: MachineTokens) -> None:
         self._machines = machines
         self._tokens = tokens
 
-    def row(self, operation: AnyOperation, permission: Permission, answer: Answer) -> Row:
-        async def endpoint(caller: Caller, call: Call) -> response.Response:
-            return await answer(await asyncio.to_thread(self._permitted, caller, call, permission), call)
-
-        return Row(operation, endpoint, kind_of(None, operation.method, permission))
-
-    def _permitted(self, caller: Caller, call: Call, permission: Permission) -> Machine:
+    def permitted(self, caller: Caller, call: Call, permission: Permission) -> Machine:
         """The Machine that the path names, of the organisation of the one that asks. `NotFound`, `Unauthenticated`,
         `PermissionDenied`."""
         asking = asking_app(self._machines, caller)

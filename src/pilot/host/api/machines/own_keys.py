@@ -9,7 +9,6 @@ from typing import TypeVar
 
 import msgspec
 
-from .... import errors
 from ....server import response
 from ....server.call import Call
 from ....wire import outward
@@ -22,7 +21,7 @@ from ...services.fly import FlyMachines
 from ...services.fly_keys import FlyKeys
 from ...store.fly import App
 from . import bodies, key_uses
-from .own import asking_app, require
+from .own import permitted_app
 
 Asked = TypeVar("Asked", bound=msgspec.Struct)
 Answered = TypeVar("Answered")
@@ -69,10 +68,4 @@ class OwnKeys:
         return Row(operation, endpoint, Kind.SECRET)
 
     def _permitted(self, caller: Caller, call: Call, permission: Permission) -> App:
-        """The app of the Machine that asks, which is the one that the path names. `NotFound`, `Unauthenticated`,
-        `PermissionDenied`."""
-        app = asking_app(self._machines, caller)
-        if call.parameters["app"] not in (outward.OWN_APP, app.name):
-            raise errors.NotFound(f"app not found: {call.parameters['app'][:100]}")
-        require(self._tokens, caller, call, permission, app, caller.machine)
-        return app
+        return permitted_app(self._machines, self._tokens, caller, call, permission)

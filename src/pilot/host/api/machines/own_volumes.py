@@ -4,14 +4,12 @@ the paths and bodies of the Machines API. It goes back to none by itself, and ma
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
 from .... import errors
 from ....server import response
 from ....server.call import Call
 from ....wire import faults, outward
-from ....wire.audit import kind_of
-from ....wire.operations import AnyOperation
 from ....wire.permissions import Permission
 from ...identity.machine_tokens import MachineTokens
 from ...outward.rows import Caller, Row
@@ -19,9 +17,8 @@ from ...services import ending, own_checkpoints
 from ...services.fly import FlyMachines
 from ...store.fly_volumes import Volume
 from . import shapes
-from .own import asking_app, require
+from .own import permitted_app, row
 
-Answer = Callable[[list[Volume], Call], Awaitable[response.Response]]
 _READ, _WRITE = Permission.MACHINES_READ, Permission.MACHINES_WRITE
 
 
@@ -29,10 +26,10 @@ def rows(machines: FlyMachines, tokens: MachineTokens) -> Sequence[Row]:
     """All of them."""
     asked = OwnVolumes(machines, tokens)
     return (
-        asked.row(outward.LIST_OWN_VOLUMES, _READ, asked.every),
-        asked.row(outward.LIST_OWN_SNAPSHOTS, _READ, asked.snapshots),
-        asked.row(outward.CREATE_OWN_SNAPSHOT, _WRITE, asked.snapshot),
-        asked.row(outward.CREATE_OWN_MACHINE, _WRITE, asked.make_machine),
+        row(outward.LIST_OWN_VOLUMES, _READ, asked.permitted, asked.every),
+        row(outward.LIST_OWN_SNAPSHOTS, _READ, asked.permitted, asked.snapshots),
+        row(outward.CREATE_OWN_SNAPSHOT, _WRITE, asked.permitted, asked.snapshot),
+        row(outward.CREATE_OWN_MACHINE, _WRITE, asked.permitted, asked.make_machine),
     )
 
 
@@ -41,19 +38,10 @@ class OwnVolumes:
         self._machines = machines
         self._tokens = tokens
 
-    def row(self, operation: AnyOperation, permission: Permission, answer: Answer) -> Row:
-        async def endpoint(caller: Caller, call: Call) -> response.Response:
-            return await answer(await asyncio.to_thread(self._permitted, caller, call, permission), call)
-
-        return Row(operation, endpoint, kind_of(None, operation.method, permission))
-
-    def _permitted(self, caller: Caller, call: Call, permission: Permission) -> list[Volume]:
+    def permitted(self, caller: Caller, call: Call, permission: Permission) -> list[Volume]:
         """The volumes that the Machine that asks has, of the app that the path names. `NotFound`, `Unauthenticated`,
         `PermissionDenied`."""
-        app = asking_app(self._machines, caller)
-        if call.parameters["app"] not in (outward.OWN_APP, app.name):
-            raise errors.NotFound(f"app not found: {call.parameters['app'][:100]}")
-        require(self._tokens, caller, call, permission, app, caller.machine)
+        app = permitted_app(self._machines, self._tokens, caller, call, permission)
         return [row for row in self._machines.volumes.every(app) if row.machine == caller.machine]
 
     async def every(self, volumes: list[Volume], _: Call) -> response.Response:
