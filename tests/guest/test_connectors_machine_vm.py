@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from tests.kernel import test_connectors_machine as rows
@@ -28,12 +26,5 @@ test_clients_in_a_container_use_a_credential_that_is_nowhere_in_it = (
 
 @pytest.fixture(scope="module")
 def pilotd(internet: Internet, site: Site) -> Iterator[Pilotd]:
-    with tempfile.TemporaryDirectory(prefix="vm-", dir="/tmp") as directory:
-        made = Pilotd(Path(directory, "s"), isolation="vm")
-        made.stop_machines_on_exit, made.extra = True, ("--resolver", nets.DNS)
-        made.start()
-        try:
-            yield made
-        finally:
-            made.stop()
-        assert virtual.processes_naming(f"{directory}/s/machines") == []
+    with virtual.serving("--resolver", nets.DNS) as made:
+        yield made

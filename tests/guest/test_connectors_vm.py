@@ -5,9 +5,7 @@ The link ends in the same gateway, on a tap instead of a veth: what is not the s
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from sprites import Sprite
@@ -35,16 +33,8 @@ test_connectors_outlive_pilotd_and_a_restart_of_the_sprite = (
 
 @pytest.fixture(scope="module")
 def pilotd(internet: Internet, site: Site) -> Iterator[Pilotd]:
-    with tempfile.TemporaryDirectory(prefix="vm-", dir="/tmp") as directory:
-        made = Pilotd(Path(directory, "s"), isolation="vm")
-        made.stop_machines_on_exit, made.extra = True, ("--resolver", nets.DNS)
-        made.start()
-        try:
-            yield made
-        finally:
-            if made.process is not None:
-                made.stop()
-        assert virtual.processes_naming(f"{directory}/s/machines") == []
+    with virtual.serving("--resolver", nets.DNS) as made:
+        yield made
 
 
 @pytest.fixture

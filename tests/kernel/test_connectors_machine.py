@@ -59,11 +59,8 @@ def site(internet: Internet, authority: tlssite.Authority, tmp_path_factory: pyt
 
 @pytest.fixture(scope="module")
 def pilotd(tmp_path_factory: pytest.TempPathFactory, internet: Internet, site: Site) -> Iterator[Pilotd]:
-    made = Pilotd(tmp_path_factory.mktemp("connectors") / "state")
-    made.stop_machines_on_exit, made.extra = True, ("--resolver", nets.DNS)
-    made.start()
-    yield made
-    made.stop()
+    with Pilotd(tmp_path_factory.mktemp("connectors") / "state", extra=("--resolver", nets.DNS)).running() as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

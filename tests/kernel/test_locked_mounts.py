@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import httpx
 import pytest
@@ -88,15 +88,6 @@ SPRITES = (
 )  # fmt: skip
 # Of a sprite whose kernel is its host's (agent.view), which mounts no disk that a guest has had.
 OF_A_CONTAINER = ("/.sprite/checkpoints", "/proc/meminfo", "/proc/stat", "/sys/devices/system/cpu/online")
-
-
-@pytest.fixture(scope="module")
-def pilotd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilotd]:
-    daemon = Pilotd(tmp_path_factory.mktemp("locked") / "state")
-    daemon.stop_machines_on_exit = True
-    daemon.start()
-    yield daemon
-    daemon.stop()
 
 
 def check(said: str, wanted: Sequence[str]) -> None:

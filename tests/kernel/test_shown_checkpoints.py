@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,15 +12,6 @@ from tests.support.pilotd import Pilotd
 pytestmark = pytest.mark.requires("root", "private", "fuse", "loop", "userns", "space")
 
 PLACE, SAVED = "/.sprite/checkpoints", "/.sprite/saved"
-
-
-@pytest.fixture(scope="module")
-def pilotd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilotd]:
-    daemon = Pilotd(tmp_path_factory.mktemp("shown") / "state")
-    daemon.stop_machines_on_exit = True
-    daemon.start()
-    yield daemon
-    daemon.stop()
 
 
 def _sh(sprite: Any, words: str) -> tuple[int, str]:
